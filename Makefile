@@ -1,0 +1,59 @@
+# Everything runs in .venv, which the targets make themselves: Python 3.11 or newer, git and make are all it takes.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# A stamp says which lock the environment was last filled from. The demo's lock is a third of the full one,
+# so a first `make demo` starts sooner; where the full one is in place, the demo uses that.
+DEV := $(VENV)/stamp-dev
+DEMO := $(if $(wildcard $(DEV)),$(DEV),$(VENV)/stamp-demo)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check docs bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(DEMO) ## gateway and simulated provider in one process: calls, costs, and a cap that holds
+	@$(BIN)/paig demo $(ARGS)
+
+test: $(DEV) ## the test suite; ARGS go to pytest, as in make test ARGS='-k ledger'
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## lint, format, types, import direction, repository hygiene
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/check_imports.py
+	$(BIN)/python scripts/check_files.py
+
+docs: $(DEV) ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+bench: $(DEV) ## the benchmarks; ARGS go to benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+lock: ## compile requirements/ anew (needs uv); ARGS=--upgrade takes newer versions
+	$(COMPILE) --all-extras --group dev --output-file requirements/dev.txt
+	$(COMPILE) --extra gateway --extra pydantic-ai --extra openai --extra anthropic --group build \
+		--constraint requirements/dev.txt --output-file requirements/demo.txt
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) site build dist .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+UV ?= uv
+COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
+
+$(VENV)/stamp-%: requirements/%.txt pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'paig needs Python 3.11 or newer: put one on the PATH, or say make PYTHON=/path/to/python' >&2; exit 1; }
+	@echo 'Filling $(VENV) from $< (once; about half a minute) …'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement $<
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The gateway: a data plane that meters, a ledger that reserves before it dispatches, an admin API."""

@@ -1,0 +1,174 @@
+"""Prices: what a usage costs, and the most that a request could cost, from one cached price book.
+
+Prices are genai-prices'. A model is matched once and the match kept, because matching and the generic calculation cost
+far more than the arithmetic (https://github.com/pydantic/genai-prices).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from genai_prices import Usage as GenaiUsage
+from genai_prices.data_snapshot import DataSnapshot, get_snapshot
+from genai_prices.types import ModelInfo, Provider, TieredPrices
+from genai_prices.units import UnitDef, UnitRegistry
+
+from paig_gateway.domain.money import nanodollars, nanodollars_ceiling
+from paig_gateway.domain.usage import Usage
+
+Context = Mapping[str, str]
+"""What besides usage decides a price: `service_tier`, `processing`, `speed`."""
+
+DEFAULT_CONTEXT_WINDOW = 1_048_576
+"""Tokens; stands in where the price book knows no context window, as no priced model reads more at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """The most that a request could use.
+
+    Attributes:
+        input_tokens: Upper bound of input tokens, all kinds together.
+        output_tokens: Upper bound of output tokens over all answers asked for.
+        cache_write: Whether the request may write to a prompt cache that costs more than plain input.
+        media_in: Whether input may be audio, image or video, which may cost more than text.
+        media_out: Whether output may be audio, image or video.
+        searches: Upper bound of server-side tool calls that are billed apiece.
+        seconds: Upper bound of audio seconds, for models billed by time.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cache_write: bool = False
+    media_in: bool = False
+    media_out: bool = False
+    searches: int = 0
+    seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The price of one model at one provider.
+
+    Attributes:
+        provider_id: genai-prices' provider.
+        model_id: genai-prices' model: with `provider_id`, the price's identity.
+        context_window: Tokens that the model reads at most, where known.
+    """
+
+    provider_id: str
+    model_id: str
+    context_window: int | None
+    _provider: Provider
+    _model: ModelInfo
+    _factor: Decimal = Decimal(1)
+
+    def cost(self, usage: Usage, at: datetime, context: Context | None = None) -> int:
+        """What `usage` costs, in nanodollars.
+
+        Args:
+            usage: The counts.
+            at: The time of the request: prices are those of that moment.
+            context: Service tier and the like, as the answer reported them.
+
+        Raises:
+            ValueError: The usage contradicts itself (more cached than input tokens).
+        """
+        price = self._model.calc_price(
+            GenaiUsage(**usage), self._provider, genai_request_timestamp=at, price_context=context or None
+        )
+        return nanodollars(price.total_price * self._factor)
+
+    def ceiling(self, worst: WorstCase, at: datetime, context: Context | None = None) -> int:
+        """The most that a request could cost, in nanodollars: every token at the dearest rate that could apply.
+
+        Usage keys partition tokens, so each token is charged at exactly one rate; the dearest of the rates that the
+        request can reach, times the bound of the tokens, is a bound of the sum.
+        """
+        prices = self._model.get_prices(at, context or None)
+        total = Decimal(0)
+        rates: dict[str, Decimal] = {}
+        for key, value in vars(prices).items():
+            unit = _unit(key)
+            if unit is None or value is None:
+                continue
+            rate = _dearest(value, worst.input_tokens) / unit.per
+            if unit.usage_key == "requests":
+                total += rate
+            elif unit.dimensions.get("family") == "tool_calls":
+                total += rate * worst.searches
+            elif unit.dimensions.get("family") == "durations":
+                rates["seconds"] = max(rate, rates.get("seconds", rate))
+            elif unit.dimensions.get("family") == "tokens" and _reachable(unit, worst):
+                direction = unit.dimensions["direction"]
+                rates[direction] = max(rate, rates.get(direction, rate))
+            elif unit.usage_key == "input_characters":
+                rates["input"] = max(rate, rates.get("input", rate))
+        total += rates.get("input", Decimal(0)) * worst.input_tokens
+        total += rates.get("output", Decimal(0)) * worst.output_tokens
+        total += rates.get("seconds", Decimal(0)) * worst.seconds
+        return nanodollars_ceiling(total * self._factor)
+
+
+class PriceBook:
+    """Finds the price of a model, and remembers where it found it."""
+
+    def __init__(self, snapshot: DataSnapshot | None = None, *, size: int = 10_000) -> None:
+        """Start with a snapshot of prices (default: the bundled one).
+
+        Args:
+            snapshot: Prices and matching rules.
+            size: How many matches are remembered, so that made-up model names cannot fill the memory.
+        """
+        self._snapshot = snapshot or get_snapshot()
+        self._size = size
+        self._found: dict[tuple[str, str], Price | None] = {}
+
+    def find(self, provider_id: str, model: str) -> Price | None:
+        """The price of `model` (as a client or an answer names it) at a genai-prices provider, or None."""
+        key = (provider_id, model)
+        if key in self._found:
+            return self._found[key]
+        if len(self._found) >= self._size:
+            self._found.clear()
+        self._found[key] = price = self._match(provider_id, model)
+        return price
+
+    def _match(self, provider_id: str, model: str) -> Price | None:
+        ref = model.rsplit("/", 1)[-1] if model.startswith("arn:") else model
+        try:
+            provider, info = self._snapshot.find_provider_model(ref, None, provider_id, None)
+        except LookupError:
+            return None
+        return Price(provider.id, info.id, info.context_window, provider, info)
+
+
+def _registry() -> UnitRegistry:
+    from genai_prices.data_units import unit_data
+
+    return UnitRegistry(unit_data)
+
+
+_UNITS = {unit.price_key: unit for unit in _registry().units.values()}
+
+
+def _unit(price_key: str) -> UnitDef | None:
+    return _UNITS.get(price_key)
+
+
+def _dearest(value: Decimal | TieredPrices, input_tokens: int) -> Decimal:
+    if not isinstance(value, TieredPrices):
+        return value
+    return max([value.base, *(tier.price for tier in value.tiers if input_tokens > tier.start)])
+
+
+def _reachable(unit: UnitDef, worst: WorstCase) -> bool:
+    kind = unit.dimensions
+    media = worst.media_in if kind["direction"] == "input" else worst.media_out
+    if kind.get("modality", "text") != "text" and not media:
+        return False
+    return kind.get("token_type") != "cache_write" or worst.cache_write
+

@@ -1,0 +1,134 @@
+"""The record that describes an API format.
+
+A format is data and pure functions: which path it claims, what it reads from a request, how a stream's events fold into
+the body that the non-streaming call would have returned, and the shape of its errors. Everything that differs between
+formats is here; nothing else in the gateway asks which format it has before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Json = Mapping[str, object]
+Framing = Literal["sse", "eventstream", "json"]
+"""How a stream is cut into events: server-sent events, AWS event stream frames, or one JSON document (an array)."""
+
+ErrorShape = Literal["openai", "anthropic", "google", "bedrock"]
+
+
+class BadRequest(ValueError):
+    """The request cannot be read; the message tells its author what to mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the gateway reads from a request: just what it takes to bound its cost and to relay the answer.
+
+    Attributes:
+        model: The model asked for, as the client named it.
+        stream: Whether the answer is to be a stream.
+        input_tokens: Upper bound of input tokens, from the text alone (a token is at least one byte of it).
+        output_tokens: The request's own maximum over all answers it asks for, or None where it sets none.
+        answers: How many answers it asks for (`n`, `candidateCount`, `best_of`).
+        media_in: The request carries images, audio, video or documents.
+        media_tokens: Upper bound of the input tokens of that media, or None where no bound is known (links, files).
+        media_out: The answer may be audio, image or video.
+        cache_write: The request may write to a prompt cache that costs more than plain input.
+        searches: Upper bound of server-side tool calls billed apiece.
+        unbounded_tools: Server-side tools that may grow input without a bound other than the context window.
+        asks_usage: The client itself asked for usage in the stream.
+        service_tier: The service tier asked for, or None.
+        background: The work goes on after the answer (`background: true`): usage comes through at a later look.
+    """
+
+    model: str
+    stream: bool = False
+    input_tokens: int = 0
+    output_tokens: int | None = None
+    answers: int = 1
+    media_in: bool = False
+    media_tokens: int | None = 0
+    media_out: bool = False
+    cache_write: bool = False
+    searches: int = 0
+    unbounded_tools: bool = False
+    asks_usage: bool = False
+    service_tier: str | None = None
+    background: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a stream.
+
+    Attributes:
+        name: The SSE `event:` field, or the event stream's `:event-type`/`:exception-type` header; empty if none.
+        data: The payload: joined `data:` lines, or the frame's payload.
+        is_exception: An event stream frame whose `:message-type` is `exception` or `error`.
+    """
+
+    name: str
+    data: bytes
+    is_exception: bool = False
+
+
+Fold = Callable[[dict[str, object], Event], None]
+"""Takes an event that may matter to money into the body so far. Puts a provider's error object under `"error"`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """An API format.
+
+    Attributes:
+        name: The contract's name, on every ledger row.
+        flavor: genai-prices' `api_flavor`.
+        home: The genai-prices provider that invented the format, whose extractor reads it anywhere.
+        errors: The shape of its error bodies.
+        path: Claims a request by the end of its percent-encoded path (a `model` group, where the path names one).
+        methods: The HTTP methods it claims.
+        read: Reads a request: percent-decoded model from the path or None, and the body. Raises BadRequest.
+        framing: How its streams are cut; None where it has no streams.
+        usage_marker: Matches inside the bytes of every stream event that `fold` wants to see; others are not parsed.
+        fold: See `Fold`; None where it has no streams.
+        usage_paths: Where the usage object may stand in a body or in a stream's events, most wanted first. The cost is
+            spliced into it; empty where the format's usage objects are never touched.
+        splice_streams: Whether the cost is also spliced into streams.
+        asks: Adds what makes the provider give usage in a stream to a request's bytes (returned unchanged where there
+            is nothing to add); None where the provider gives it unasked.
+        is_asked_only: Whether a stream event is there only because `asks` asked, to be hidden from a client who did not.
+        context: What besides usage decides the price: from the folded body and the answer's headers (lower-case names).
+        work_id: The provider's name of the work in an answer (a stored response's id), by which a later look is known.
+        text: Joins the model's text in an event or body that was cut short, for an estimate; None where there is none.
+        normalise: Turns a body (of that model, with those response headers) into one that the extractor reads; None
+            where bodies are read as they come.
+        metered: False for free operations (token counting, model lists): no reservation, a zero row at most.
+        unmetered: What it costs is settled out of the gateway's sight; refused to keys that have spending limits.
+        later_look: A later look at work that was asked for before: nothing is reserved, and its usage is charged only
+            if it never came through before.
+    """
+
+    name: str
+    path: re.Pattern[str]
+    read: Callable[[str | None, bytes], Call]
+    flavor: str = "default"
+    home: str = "openai"
+    errors: ErrorShape = "openai"
+    methods: frozenset[str] = frozenset({"POST"})
+    framing: Framing | None = None
+    usage_marker: re.Pattern[bytes] | None = None
+    fold: Fold | None = None
+    usage_paths: tuple[tuple[str, ...], ...] = ()
+    splice_streams: bool = False
+    asks: Callable[[bytes], bytes] | None = None
+    is_asked_only: Callable[[Event], bool] | None = None
+    context: Callable[[Json, Mapping[str, str]], dict[str, str]] | None = None
+    work_id: Callable[[Json], str | None] | None = None
+    text: Callable[[Event], str] | None = None
+    normalise: Callable[[Json, str, Mapping[str, str]], Json] | None = None
+    metered: bool = True
+    unmetered: bool = False
+    later_look: bool = False

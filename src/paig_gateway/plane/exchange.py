@@ -1,0 +1,142 @@
+"""What is known of one request while it is on its way: what came in, and what has come of it so far."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.pricing import Price, WorstCase
+from paig_gateway.domain.routing import Member, Provider, Route
+from paig_gateway.formats.base import Call, Format
+from paig_gateway.plane.attribution import Attribution
+from paig_gateway.plane.headers import Headers
+from paig_gateway.plane.intake import Target
+from paig_gateway.plane.meter import Reading, Tariff
+from paig_gateway.providers.kinds import Kind
+from paig_gateway.store.records import Certainty, Settlement
+
+
+def new_request_id(at: datetime) -> str:
+    """An id that sorts by time."""
+    return f"req_{int(at.timestamp() * 1000):011x}{secrets.token_hex(8)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request that was taken in.
+
+    Attributes:
+        id: `x-paig-request-id`.
+        time: When it came.
+        started: The same on the monotonic clock, in seconds.
+        body: The body as it came.
+        plain: The body without its content encoding.
+    """
+
+    id: str
+    time: datetime
+    started: float
+    caller: Caller
+    route: Route
+    target: Target
+    fmt: Format
+    call: Call
+    method: str
+    headers: Headers
+    body: bytes
+    plain: bytes
+    attribution: Attribution
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A member of the route that could answer, with what that would cost at most."""
+
+    member: Member
+    kind: Kind
+    model: str
+    tariff: Tariff
+    price: Price | None
+    worst: WorstCase
+    ceiling: int
+
+    @property
+    def provider(self) -> Provider:
+        """The member's provider."""
+        return self.member.provider
+
+
+_ORDER: tuple[Certainty, ...] = ("exact", "estimated", "ceiling")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What has come of a request.
+
+    Attributes:
+        attempts: Each try, as the wire model `Attempt` has it.
+        abandoned_cost: What earlier tries cost, in nanodollars.
+        candidate: Who answered last.
+        reading: The usage and cost of the answer.
+        certainty: How the cost is known, over all tries.
+        status: The status the client was sent.
+        error: The gateway's code, or the provider's error type.
+        dispatched: When the first try was sent, on the monotonic clock.
+        first_byte: When the answer's first byte came, on the monotonic clock.
+    """
+
+    attempts: list[dict[str, object]] = field(default_factory=list)
+    abandoned_cost: int = 0
+    candidate: Candidate | None = None
+    reading: Reading | None = None
+    cost: int = 0
+    certainty: Certainty = "exact"
+    status: int | None = None
+    error: str | None = None
+    work_id: str | None = None
+    dispatched: float | None = None
+    first_byte: float | None = None
+    answered: float | None = None
+
+    def charge(self, cost: int, certainty: Certainty) -> None:
+        """Add to the cost; the least certain part names the whole."""
+        self.cost += cost
+        self.certainty = max(self.certainty, certainty, key=_ORDER.index)
+
+    def settlement(self, exchange: Exchange, now: datetime, clock: float) -> Settlement:
+        """The row that this outcome leaves.
+
+        Args:
+            exchange: The request.
+            now: The present.
+            clock: The same on the monotonic clock.
+        """
+        reading = self.reading
+        extracted = reading.extracted if reading else None
+        price = reading.price if reading else None
+        total = clock - exchange.started
+        upstream = (self.answered or clock) - self.dispatched if self.dispatched is not None else 0.0
+        return Settlement(
+            id=exchange.id,
+            finished=now,
+            cost=self.cost,
+            certainty=self.certainty,
+            usage=extracted.usage if extracted else None,
+            raw_usage=_plain(extracted.raw) if extracted else None,
+            price=f"{price.provider_id}/{price.model_id}" if price else None,
+            provider=self.candidate.provider.name if self.candidate else None,
+            status=self.status,
+            error=self.error,
+            attempts=self.attempts,
+            work_id=self.work_id,
+            ms_total=round(total * 1000, 3),
+            ms_first_byte=round((self.first_byte - exchange.started) * 1000, 3) if self.first_byte else None,
+            ms_gateway=round((total - upstream) * 1000, 3),
+        )
+
+
+def _plain(raw: Mapping[str, object]) -> Mapping[str, object] | None:
+    return raw or None

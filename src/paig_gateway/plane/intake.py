@@ -1,0 +1,159 @@
+"""Taking a request in: whose it is, where it is to go, what it asks. Everything here may still be refused for free."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.routing import Route
+from paig_gateway.formats.base import ErrorShape, Format
+from paig_gateway.plane.decoding import UnknownEncoding, decode
+from paig_gateway.plane.headers import client_key
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Directory(Protocol):
+    """Who and what there is, in memory; see `store.directory`."""
+
+    def caller_by_hash(self, digest: str) -> Caller | None: ...
+
+    def route(self, name: str) -> Route | None: ...
+
+    def routes_of(self, caller: Caller) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request is aimed: `/proxy/{route}{path}?{query}`, percent-encoded as it came."""
+
+    route: str
+    path: str
+    query: bytes
+
+
+def target(scope: Scope) -> Target:
+    """Split the raw path after `/proxy/`."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    route, _, path = raw.decode("latin-1").removeprefix("/proxy/").partition("/")
+    return Target(route, "/" + path, scope["query_string"])
+
+
+def authenticate(directory: Directory, headers: Mapping[bytes, bytes], query: bytes, now: datetime) -> tuple[Caller, bytes]:
+    """Find who is asking.
+
+    Returns:
+        The caller, and the query without a key that stood in it.
+
+    Raises:
+        GatewayError: `missing-key`, `unknown-key`, `key-disabled`, `key-blocked`, `key-expired`.
+    """
+    secret, query = client_key(headers, query)
+    caller = directory.caller_by_hash(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
+    if caller is None:
+        raise GatewayError(
+            "unknown-key",
+            "The gateway knows no such key. Check that the whole key was copied ('paig keys list' shows how each begins), "
+            "or make one with 'paig keys create'.",
+        )
+    if caller.state == "disabled":
+        raise GatewayError("key-disabled", f"The key '{caller.key}' is disabled; an administrator can enable it again.")
+    if caller.state == "blocked":
+        raise GatewayError("key-blocked", f"The key '{caller.key}' is blocked; ask an administrator why.")
+    if caller.expires_at is not None and caller.expires_at <= now:
+        raise GatewayError(
+            "key-expired", f"The key '{caller.key}' expired at {caller.expires_at:%Y-%m-%dT%H:%M:%SZ}; ask for a new one."
+        )
+    return caller, query
+
+
+def find_route(directory: Directory, name: str, caller: Caller) -> Route:
+    """The route of that name, if the caller may use it.
+
+    Raises:
+        GatewayError: `route-not-found`, naming those that the caller may use.
+    """
+    route = directory.route(name)
+    if route is None or not (caller.may_use_route(route.name) or caller.may_use_route(name)):
+        usable = directory.routes_of(caller)
+        listed = ", ".join(usable) if usable else "none yet: add a provider first"
+        raise GatewayError(
+            "route-not-found",
+            f"There is no route '{name}' for the key '{caller.key}'. Routes it may use: {listed}.",
+            details={"routes": ", ".join(usable)},
+        )
+    return route
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    """The whole request body.
+
+    Raises:
+        GatewayError: `body-too-large`.
+        ClientGone: The client left before it had sent everything.
+    """
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        if chunk:
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def readable(body: bytes, encoding: bytes, limit: int) -> bytes:
+    """The body as it reads without its content encoding.
+
+    Raises:
+        GatewayError: `bad-request`, where the encoding is unknown or the body is not in it.
+    """
+    if not encoding:
+        return body
+    try:
+        return decode(encoding.decode("latin-1"), body, limit)
+    except UnknownEncoding as error:
+        raise GatewayError("bad-request", f"The gateway cannot read content-encoding '{error}': send it plain.") from None
+    except ValueError as error:
+        raise GatewayError("bad-request", f"The body is not what its content-encoding says: {error}.") from None
+
+
+def error_shape(found: tuple[Format, str | None] | None, route: str, path: str) -> ErrorShape:
+    """The native shape of errors: the format's, else what the route's name or path suggests."""
+    if found is not None:
+        return found[0].errors
+    text = f"{route}{path}"
+    if "anthropic" in route or path.endswith("/messages"):
+        return "anthropic"
+    if "bedrock" in route or path.startswith("/model/"):
+        return "bedrock"
+    return "google" if "google" in text or "gemini" in route else "openai"
+
+
+class ClientGone(Exception):
+    """The client left before there was anything to answer."""
+
+
+def _too_large(limit: int) -> GatewayError:
+    return GatewayError(
+        "body-too-large",
+        f"The request body is larger than the gateway takes ({limit // (1024 * 1024)} MB); "
+        "send less, or have max_body_mb raised in paig.toml.",
+    )

@@ -1,0 +1,213 @@
+"""The meter: watches an answer go by and knows, when it is over, what was used and what it cost.
+
+It parses only events that can carry usage. Where the cost is spliced into a stream, or an event hidden that the client
+did not ask for, it hands back other bytes than it was fed; else the very same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from paig_gateway.domain.money import format_usd
+from paig_gateway.domain.pricing import Context, Price, PriceBook
+from paig_gateway.domain.usage import Extracted, Usage, extract
+from paig_gateway.formats.base import Call, Event, Format, Framing, Json
+from paig_gateway.formats.framing import FRAMINGS
+from paig_gateway.formats.splice import splice_event
+
+KEPT_FOR_ESTIMATE = 256 * 1024
+"""Bytes of a stream that are kept in case it ends without usage and must be estimated."""
+
+BYTES_PER_TOKEN = 4
+"""The customary size of a token, for estimates only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What turns an answer into money: whose prices, of when, for which model where the answer names none."""
+
+    book: PriceBook
+    provider: str
+    model: str
+    at: datetime
+
+    def price(self, answered: str | None) -> Price | None:
+        """The price of the model that answered, else of the model asked for."""
+        found = self.book.find(self.provider, answered) if answered else None
+        return found or self.book.find(self.provider, self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer used and cost.
+
+    Attributes:
+        extracted: The usage, or None where the answer carried none.
+        price: The price it was charged at, or None where there is none.
+        cost: Nanodollars.
+    """
+
+    extracted: Extracted | None
+    price: Price | None
+    cost: int
+
+
+def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], tariff: Tariff) -> Reading:
+    """Read usage and cost from an answer in the shape of a non-streaming body."""
+    if fmt.normalise is not None:
+        body = fmt.normalise(body, tariff.model, headers)
+    extracted = extract(body, provider=tariff.provider, flavor=fmt.flavor, home=fmt.home)
+    if extracted is None:
+        return Reading(None, None, 0)
+    price = tariff.price(extracted.model)
+    if price is None:
+        return Reading(extracted, None, 0)
+    context = fmt.context(body, headers) if fmt.context else None
+    return Reading(extracted, price, _cost(price, extracted.usage, tariff.at, context))
+
+
+def _cost(price: Price, usage: Usage, at: datetime, context: Context | None) -> int:
+    try:
+        return price.cost(usage, at, context)
+    except ValueError:
+        # A provider that contradicts itself about the parts (more cached than input tokens) is charged for the whole.
+        whole: Usage = {name: usage[name] for name in ("input_tokens", "output_tokens")}
+        return price.cost(whole, at, context)
+
+
+class Splitter(Protocol):
+    """Cuts a stream into raw events; see `formats.framing`."""
+
+    def feed(self, chunk: bytes) -> list[bytes]: ...
+
+    def rest(self) -> bytes: ...
+
+
+@dataclass(slots=True)
+class StreamMeter:
+    """Meters one streamed answer.
+
+    Attributes:
+        fmt: The API format.
+        call: What was asked.
+        headers: The answer's headers, by lower-case name.
+        tariff: What turns usage into money.
+        splice: Whether the cost goes into the stream.
+        hide: Whether events that are there only because the gateway asked are kept from the client.
+        body: The folded answer so far.
+    """
+
+    fmt: Format
+    call: Call
+    framing: Framing
+    headers: Mapping[str, str]
+    tariff: Tariff
+    splice: bool
+    hide: bool
+    body: dict[str, object] = field(default_factory=dict)
+    _splitter: Splitter = field(init=False)
+    _parse: Callable[[bytes], Event] = field(init=False)
+    _kept: list[bytes] = field(default_factory=list)
+    _kept_size: int = 0
+    _seen: int = 0
+    _reading: Reading | None = None
+    _corrupt: bool = False
+
+    def __post_init__(self) -> None:
+        make, self._parse = FRAMINGS[self.framing]
+        self._splitter = make()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a chunk of the stream; return what goes on to the client for it (perhaps nothing yet)."""
+        if self._corrupt:
+            return chunk
+        rewrite = self.splice or self.hide
+        try:
+            events = self._splitter.feed(chunk)
+        except ValueError:
+            # What cannot be read can still be relayed: the bytes belong to the client and the provider.
+            self._corrupt = True
+            return self._splitter.rest() if rewrite else chunk
+        if not rewrite:
+            for raw in events:
+                self._watch(raw)
+            return chunk
+        return b"".join([self._watch(raw) for raw in events])
+
+    def end(self) -> bytes:
+        """The stream is over: what is left of it, for the client."""
+        rest = b"" if self._corrupt else self._splitter.rest()
+        if not rest:
+            return b""
+        out = self._watch(rest)
+        return out if self.splice or self.hide else b""
+
+    def _watch(self, raw: bytes) -> bytes:
+        self._seen += len(raw)
+        marker = self.fmt.usage_marker
+        if marker is None or self.fmt.fold is None or not marker.search(raw):
+            if self._kept_size < KEPT_FOR_ESTIMATE:
+                self._kept.append(raw)
+                self._kept_size += len(raw)
+            return raw
+        try:
+            event = self._parse(raw)
+            self.fmt.fold(self.body, event)
+        except ValueError:
+            return raw
+        self._reading = None
+        if self.hide and self.fmt.is_asked_only is not None and self.fmt.is_asked_only(event):
+            return b""
+        if self.splice and self.framing == "sse" and "usage" in self.body:
+            reading = self.reading()
+            if reading.price is not None:
+                return splice_event(raw, self.fmt.usage_paths, format_usd(reading.cost))
+        return raw
+
+    def reading(self) -> Reading:
+        """Usage and cost of what was seen; `extracted` is None where the stream brought no final usage."""
+        if self._reading is None:
+            self._reading = read_answer(self.fmt, self.body, self.headers, self.tariff)
+        return self._reading
+
+    def estimate(self) -> Reading | None:
+        """Usage counted from what was seen of a stream that brought none; None where nothing can be counted."""
+        text = self.fmt.text
+        if text is None or self._seen == 0:
+            return None
+        size = 0
+        for raw in self._kept:
+            try:
+                size += len(text(self._parse(raw)).encode())
+            except ValueError:
+                continue
+        if self._kept_size and self._seen > self._kept_size:
+            size = size * self._seen // self._kept_size
+        return estimated(self.fmt, self.call, self.body, size, self.tariff)
+
+
+def estimated(fmt: Format, call: Call, body: Json, text_bytes: int, tariff: Tariff) -> Reading:
+    """An answer whose usage was not reported: what was asked and what was seen, at the customary size of a token."""
+    partial = body.get("partial_usage")
+    counted = extract({**body, "usage": partial}, provider=tariff.provider, flavor=fmt.flavor, home=fmt.home)
+    asked = -(-call.input_tokens // BYTES_PER_TOKEN)
+    usage = dict(counted.usage) if counted else {"input_tokens": asked, "output_tokens": 0}
+    usage["output_tokens"] = max(usage["output_tokens"], -(-text_bytes // BYTES_PER_TOKEN))
+    model = body.get("model")
+    price = tariff.price(model if isinstance(model, str) else None)
+    raw = partial if isinstance(partial, Mapping) else {}
+    return Reading(Extracted(usage, raw, None), price, _cost(price, usage, tariff.at, None) if price else 0)
+
+
+def decode_json(body: bytes) -> Json | None:
+    """A JSON object, or None where the bytes are something else."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

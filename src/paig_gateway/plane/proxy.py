@@ -1,0 +1,283 @@
+"""The data plane: `ANY /proxy/{route}/{path}`, one ASGI callable, no framework.
+
+A request is taken in, its worst case reserved, sent on, relayed while a meter watches, and settled with its true cost in
+a block that nothing can cancel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.limits import Limit
+from paig_gateway.domain.pricing import PriceBook
+from paig_gateway.formats.base import BadRequest, Call, ErrorShape, Format
+from paig_gateway.formats.errors import error_body
+from paig_gateway.formats.registry import detect
+from paig_gateway.plane import attribution, intake
+from paig_gateway.plane.attribution import Attribution
+from paig_gateway.plane.dispatch import Dispatcher, candidates, failure_code, upstream_failure
+from paig_gateway.plane.exchange import Candidate, Exchange, Outcome, new_request_id
+from paig_gateway.plane.headers import error_headers
+from paig_gateway.plane.intake import ClientGone, Directory, Receive, Scope, Send
+from paig_gateway.plane.relay import Client, Relay
+from paig_gateway.plane.upstream import UpstreamError
+from paig_gateway.store.records import Reservation, Settlement
+
+
+class Ledger(Protocol):
+    """Where money is held and charged; see `store.ledger`."""
+
+    async def reserve(self, r: Reservation, *, wait: float = 0.0) -> None: ...
+
+    async def settle(self, s: Settlement) -> None: ...
+
+    async def charge(self, r: Reservation, s: Settlement) -> None: ...
+
+    async def correct(self, work_id: str, s: Settlement) -> str: ...
+
+    def note(self, r: Reservation, s: Settlement) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneSettings:
+    """What an operator may set of the data plane.
+
+    Attributes:
+        max_body: Bytes of a request body taken at most.
+        limit_wait: Seconds that a request waits for others to release what they hold of a cap.
+        drain_seconds: How long an answer is drained into the meter after its client has left.
+    """
+
+    max_body: int = 64 * 1024 * 1024
+    limit_wait: float = 5.0
+    drain_seconds: float = 300.0
+
+
+@dataclass(slots=True)
+class Proxy:
+    """The data plane's ASGI callable."""
+
+    directory: Directory
+    ledger: Ledger
+    book: PriceBook
+    dispatcher: Dispatcher
+    now: Callable[[], datetime]
+    clock: Callable[[], float]
+    settings: PlaneSettings = PlaneSettings()
+    draw: random.Random = field(default_factory=random.Random)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started, now = self.clock(), self.now()
+        request_id = new_request_id(now)
+        client = Client(send)
+        target = intake.target(scope)
+        found = detect(scope["method"], target.path)
+        shape = intake.error_shape(found, target.route, target.path)
+        try:
+            exchange = await self._take_in(scope, receive, request_id, now, started, target, found)
+            await self._serve(exchange, receive, client)
+        except ClientGone:
+            return
+        except GatewayError as error:
+            if not client.started:
+                await refuse(client, shape, error, request_id)
+
+    async def _take_in(
+        self,
+        scope: Scope,
+        receive: Receive,
+        request_id: str,
+        now: datetime,
+        started: float,
+        target: intake.Target,
+        found: tuple[Format, str | None] | None,
+    ) -> Exchange:
+        headers = [(name.lower(), value) for name, value in scope["headers"]]
+        by_name = dict(headers)
+        caller, query = intake.authenticate(self.directory, by_name, target.query, now)
+        route = intake.find_route(self.directory, target.route, caller)
+        target = intake.Target(target.route, target.path, query)
+        if found is None:
+            raise GatewayError(
+                "no-price",
+                f"The gateway does not know what {scope['method']} {target.path} costs, so it passes no such request. "
+                "See the list of API formats in the documentation.",
+            )
+        said = attribution.read(by_name)
+        body = await intake.read_body(by_name, receive, self.settings.max_body)
+        plain = intake.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body)
+        fmt, model = found
+        call = read_call(fmt, model, plain)
+        exchange = Exchange(
+            request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said
+        )
+        if call.model and not caller.may_use_model(call.model):
+            error = GatewayError(
+                "model-not-allowed",
+                f"The key '{caller.key}' may not use the model '{call.model}'. It may use: "
+                f"{', '.join(caller.models or ())}.",
+                details={"model": call.model},
+            )
+            self._note_refusal(exchange, error)
+            raise error
+        return exchange
+
+    async def _serve(self, exchange: Exchange, receive: Receive, client: Client) -> None:
+        fmt = exchange.fmt
+        try:
+            order = candidates(
+                exchange.route, fmt, exchange.call, exchange.target, exchange.time, self.book, self.draw
+            )
+            if fmt.unmetered and any(limit.unit == "usd" for limit in exchange.caller.limits):
+                raise GatewayError(
+                    "no-price",
+                    f"What {exchange.method} {exchange.target.path} costs is settled between client and provider, out of "
+                    f"the gateway's sight, so the key '{exchange.caller.key}', which has spending limits, may not use it.",
+                )
+            reservation = self._reservation(exchange, order)
+            if fmt.metered and not fmt.later_look:
+                await self.ledger.reserve(reservation, wait=self.settings.limit_wait)
+        except GatewayError as error:
+            self._note_refusal(exchange, error)
+            raise
+        outcome = Outcome()
+        try:
+            await self._exchange(exchange, order, outcome, receive, client)
+        finally:
+            await shielded(self._settle(exchange, reservation, outcome))
+
+    async def _exchange(
+        self, exchange: Exchange, order: list[Candidate], outcome: Outcome, receive: Receive, client: Client
+    ) -> None:
+        """Dispatch and relay; however it ends, the outcome says what it cost."""
+        relay: Relay | None = None
+        complete = False
+        try:
+            async with asyncio.timeout(None) as patience:
+                watcher = asyncio.ensure_future(self._watch(receive, client, outcome, patience))
+                try:
+                    response, asked = await self.dispatcher.send(exchange, order, outcome)
+                    candidate = outcome.candidate
+                    assert candidate is not None
+                    relay = Relay(exchange, candidate, outcome, client, response, asked, self.clock)
+                    try:
+                        await relay.run()
+                        complete = True
+                    finally:
+                        await shielded(response.aclose())
+                finally:
+                    watcher.cancel()
+        except TimeoutError:
+            outcome.error = outcome.error or "client-gone"
+        except UpstreamError as error:
+            outcome.error = failure_code(error)
+            if not client.started and outcome.candidate is not None:
+                raise upstream_failure(error, outcome.candidate) from error
+            # A client that is being streamed to learns of a broken upstream by a broken connection.
+        except GatewayError as error:
+            outcome.status, outcome.error = error.status, error.code
+            raise
+        finally:
+            if relay is not None:
+                relay.settle_stream()
+                if not complete and relay.meter is None and exchange.fmt.metered and relay.response.status < 400:
+                    outcome.charge(relay.candidate.ceiling, "ceiling")
+            elif outcome.error == "client-gone" and outcome.candidate is not None:
+                outcome.charge(outcome.candidate.ceiling, "ceiling")
+
+    async def _watch(
+        self, receive: Receive, client: Client, outcome: Outcome, patience: asyncio.Timeout
+    ) -> None:
+        """Notice that the client left, and bound how long its answer is still drained."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        client.gone = True
+        candidate = outcome.candidate
+        drains = candidate is None or candidate.provider.on_disconnect == "drain"
+        patience.reschedule(asyncio.get_running_loop().time() + (self.settings.drain_seconds if drains else 0.0))
+
+    async def _settle(self, exchange: Exchange, reservation: Reservation, outcome: Outcome) -> None:
+        fmt = exchange.fmt
+        settlement = outcome.settlement(exchange, self.now(), self.clock())
+        if not fmt.metered:
+            self.ledger.note(reservation, settlement)
+        elif not fmt.later_look:
+            await self.ledger.settle(settlement)
+        elif outcome.work_id and outcome.reading is not None:
+            # Work is charged when its usage first comes through, and never at a later look.
+            if await self.ledger.correct(outcome.work_id, settlement) == "unknown":
+                await self.ledger.charge(reservation, settlement)
+
+    def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:
+        caller, said = exchange.caller, exchange.attribution
+        limits = caller.limits
+        if said.run is not None:
+            limits += run_limit(caller.key_id, said)
+        return Reservation(
+            id=exchange.id,
+            time=exchange.time,
+            caller=caller,
+            limits=limits,
+            route=exchange.route.name,
+            provider=order[0].provider.name if order else None,
+            model=exchange.call.model,
+            format=exchange.fmt.name,
+            stream=exchange.call.stream,
+            ceiling=max((candidate.ceiling for candidate in order), default=0),
+            tokens=max((c.worst.input_tokens + c.worst.output_tokens for c in order), default=0),
+            tags=said.tags,
+            run=said.run,
+        )
+
+    def _note_refusal(self, exchange: Exchange, error: GatewayError) -> None:
+        outcome = Outcome(status=error.status, error=error.code)
+        self.ledger.note(self._reservation(exchange, []), outcome.settlement(exchange, self.now(), self.clock()))
+
+
+def read_call(fmt: Format, model: str | None, plain: bytes) -> Call:
+    """What a request asks.
+
+    Raises:
+        GatewayError: `bad-request`.
+    """
+    try:
+        return fmt.read(model, plain)
+    except BadRequest as error:
+        raise GatewayError("bad-request", str(error)) from None
+
+
+def run_limit(key_id: str, said: Attribution) -> tuple[Limit, ...]:
+    """The budget of the run that a request belongs to; the ledger holds the first request's amount."""
+    if said.run_budget is None or said.run is None:
+        return ()
+    return (Limit(f"run:{key_id}:{said.run}", "run", said.run, "usd", "total", said.run_budget),)
+
+
+async def refuse(client: Client, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
+    """Answer with the gateway's own error, in the shape that the provider's SDK knows."""
+    body, native = error_body(shape, error.status, error.code, error.message, error.details)
+    headers = [(b"content-type", b"application/json"), *native, *error_headers(error, request_id)]
+    await client.answer(error.status, headers, body)
+
+
+async def shielded(work: Awaitable[None]) -> None:
+    """Run `work` to its end though the task be cancelled, and be cancelled after it."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+            if task.cancelled():
+                break
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError

@@ -1,0 +1,214 @@
+"""How requests to providers are authenticated: one function a scheme."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Literal
+
+from paig_gateway.domain.routing import Provider
+
+Scheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws"]
+Headers = list[tuple[bytes, bytes]]
+
+_GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_EARLY = 300.0
+"""Seconds before its end at which a token is renewed."""
+
+
+class CredentialError(Exception):
+    """A provider's credential cannot be used; the message says why without showing it."""
+
+
+@dataclass(slots=True)
+class Authenticator:
+    """Signs requests to providers, keeping the tokens it was given until they near their end.
+
+    Attributes:
+        clock: Seconds since the epoch.
+    """
+
+    clock: Callable[[], float] = time.time
+    _tokens: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
+    _locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+
+    async def headers(
+        self, scheme: Scheme, provider: Provider, method: str, url: str, headers: Headers, body: bytes
+    ) -> Headers:
+        """The headers that authenticate a request, to be added to `headers`.
+
+        Raises:
+            CredentialError: The credential is malformed, or no token could be had for it.
+        """
+        if provider.credential is None and scheme != "aws":
+            return []
+        return await _SCHEMES[scheme](self, provider, method, url, headers, body)
+
+    async def google_token(self, provider: Provider) -> str:
+        """An OAuth token for a Google credential, renewed in a thread before it ends."""
+        key = (provider.name, provider.credential or "")
+        token = self._tokens.get(key)
+        if token and self.clock() < token[1] - _EARLY:
+            return token[0]
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            token = self._tokens.get(key)
+            if token and self.clock() < token[1] - _EARLY:
+                return token[0]
+            self._tokens[key] = token = await asyncio.to_thread(_fetch_google_token, provider)
+            return token[0]
+
+
+async def _bearer(auth: Authenticator, provider: Provider, *_: object) -> Headers:
+    return [(b"authorization", b"Bearer " + _ascii(provider))]
+
+
+async def _x_api_key(auth: Authenticator, provider: Provider, *_: object) -> Headers:
+    return [(b"x-api-key", _ascii(provider))]
+
+
+async def _api_key(auth: Authenticator, provider: Provider, *_: object) -> Headers:
+    return [(b"api-key", _ascii(provider))]
+
+
+async def _x_goog_api_key(auth: Authenticator, provider: Provider, *_: object) -> Headers:
+    return [(b"x-goog-api-key", _ascii(provider))]
+
+
+async def _google(auth: Authenticator, provider: Provider, *_: object) -> Headers:
+    """A JSON credential buys OAuth tokens; anything else is an API key (Vertex express mode)."""
+    if not (provider.credential or "").lstrip().startswith("{"):
+        return await _x_goog_api_key(auth, provider)
+    return [(b"authorization", b"Bearer " + (await auth.google_token(provider)).encode("ascii"))]
+
+
+async def _aws(
+    auth: Authenticator, provider: Provider, method: str, url: str, headers: Headers, body: bytes
+) -> Headers:
+    """AWS credentials sign (SigV4); any other credential is a Bedrock API key."""
+    keys = _aws_keys(provider.credential)
+    if keys is None and provider.credential:
+        return await _bearer(auth, provider)
+    return await asyncio.to_thread(_sign, provider, keys, method, url, headers, body)
+
+
+_Apply = Callable[..., Awaitable[Headers]]
+
+_SCHEMES: Mapping[Scheme, _Apply] = {
+    "bearer": _bearer,
+    "x-api-key": _x_api_key,
+    "api-key": _api_key,
+    "x-goog-api-key": _x_goog_api_key,
+    "google": _google,
+    "aws": _aws,
+}
+
+
+def _ascii(provider: Provider) -> bytes:
+    credential = (provider.credential or "").strip()
+    if not credential.isascii() or not credential.isprintable():
+        raise CredentialError(f"the credential of provider '{provider.name}' has characters that no header can carry")
+    return credential.encode("ascii")
+
+
+def _fetch_google_token(provider: Provider) -> tuple[str, float]:
+    import google.auth
+    import google.auth.exceptions
+    import httpx2
+    from google.auth.transport import Request, Response
+
+    class HttpxResponse(Response):  # type: ignore[misc,no-untyped-call]
+        def __init__(self, response: httpx2.Response) -> None:
+            self._response = response
+
+        @property
+        def status(self) -> int:
+            return self._response.status_code
+
+        @property
+        def headers(self) -> Mapping[str, str]:
+            return self._response.headers
+
+        @property
+        def data(self) -> bytes:
+            return self._response.content
+
+    class HttpxRequest(Request):  # type: ignore[misc,no-untyped-call]
+        def __call__(
+            self,
+            url: str,
+            method: str = "GET",
+            body: bytes | None = None,
+            headers: Mapping[str, str] | None = None,
+            timeout: float | None = 30,
+            **_: object,
+        ) -> HttpxResponse:
+            try:
+                with httpx2.Client(trust_env=False, timeout=timeout or 30) as client:
+                    return HttpxResponse(client.request(method, url, content=body, headers=dict(headers or {})))
+            except httpx2.HTTPError as error:
+                raise google.auth.exceptions.TransportError(str(error)) from error
+
+    try:
+        info = json.loads(provider.credential or "")
+        if token_url := provider.settings.get("token_url"):
+            info = {**info, "token_uri": token_url}
+        credentials, _ = google.auth.load_credentials_from_dict(info, scopes=_GOOGLE_SCOPES)
+        credentials.refresh(HttpxRequest())
+    except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
+        reason = type(error).__name__
+        raise CredentialError(f"no Google token could be had for provider '{provider.name}' ({reason})") from error
+    # google-auth's expiry is naive, in UTC.
+    ends = credentials.expiry.replace(tzinfo=UTC).timestamp() if credentials.expiry else time.time() + 3600
+    return credentials.token, ends
+
+
+def _aws_keys(credential: str | None) -> tuple[str, str, str | None] | None:
+    """`{"access_key_id": …, "secret_access_key": …, "session_token": …}` or `ID:SECRET[:TOKEN]`."""
+    if not credential:
+        return None
+    text = credential.strip()
+    if text.startswith("{"):
+        try:
+            found = {str(key).lower().removeprefix("aws_"): value for key, value in json.loads(text).items()}
+            return found["access_key_id"], found["secret_access_key"], found.get("session_token")
+        except (ValueError, KeyError, AttributeError):
+            raise CredentialError(
+                "AWS credentials in JSON need access_key_id and secret_access_key, and may have session_token"
+            ) from None
+    parts = text.split(":", 2)
+    if len(parts) >= 2 and parts[0][:4] in ("AKIA", "ASIA"):
+        return parts[0], parts[1], parts[2] if len(parts) == 3 else None
+    return None
+
+
+def _sign(
+    provider: Provider,
+    keys: tuple[str, str, str | None] | None,
+    method: str,
+    url: str,
+    headers: Headers,
+    body: bytes,
+) -> Headers:
+    import botocore.session
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    credentials = Credentials(*keys) if keys else botocore.session.get_session().get_credentials()
+    if credentials is None:
+        raise CredentialError(
+            f"provider '{provider.name}' has no credential, and the machine offers no AWS credentials either"
+        )
+    content_type = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), None)
+    request = AWSRequest(method=method, url=url, data=body, headers={"content-type": content_type} if content_type else {})
+    SigV4Auth(credentials, "bedrock", provider.settings.get("region", "us-east-1")).add_auth(request)
+    signed = {"authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"}
+    return [
+        (name.lower().encode("ascii"), str(value).encode("latin-1"))
+        for name, value in request.headers.items()
+        if name.lower() in signed
+    ]

@@ -1,0 +1,149 @@
+"""The table of provider kinds. A provider that speaks OpenAI's API is a row here, never code.
+
+Base URLs are those of each provider's own API documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paig_gateway.providers.auth import Scheme
+from paig_gateway.providers.paths import PathRule, azure, bedrock, compatible, fixed, vertex, versioned
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the gateway knows of one kind of provider.
+
+    Attributes:
+        name: As written in `kind = "…"`.
+        base_url: Where it answers unless told otherwise; `{setting}` is filled in; None where each account has its own.
+        auth: How requests to it are authenticated.
+        path: How a client's path becomes the upstream's.
+        price_provider: Whose prices in genai-prices; None where there are none.
+        require_price: Whether a model without a price is refused unless told otherwise.
+        asks_usage: Whether its OpenAI-shaped streams give usage only when asked (`stream_options.include_usage`).
+        settings: Names of the settings it takes besides the common ones.
+        defaults: Values of those settings where none is given.
+    """
+
+    name: str
+    base_url: str | None
+    auth: Scheme = "bearer"
+    path: PathRule = fixed("/openai/v1", "/v1")
+    price_provider: str | None = None
+    require_price: bool = True
+    asks_usage: bool = True
+    settings: tuple[str, ...] = ()
+    defaults: Mapping[str, str] | None = None
+
+
+_ROWS = (
+    Kind("openai", "https://api.openai.com/v1", price_provider="openai"),
+    Kind(
+        "anthropic",
+        "https://api.anthropic.com",
+        auth="x-api-key",
+        path=versioned("/v1"),
+        price_provider="anthropic",
+    ),
+    Kind(
+        "google-vertex",
+        "https://{location}-aiplatform.googleapis.com",
+        auth="google",
+        path=vertex,
+        price_provider="google",
+        settings=("project", "location", "token_url"),
+        defaults={"location": "global"},
+    ),
+    Kind(
+        "google",
+        "https://generativelanguage.googleapis.com",
+        auth="x-goog-api-key",
+        path=versioned("/v1beta", "/v1alpha", "/v1"),
+        price_provider="google",
+    ),
+    Kind("groq", "https://api.groq.com/openai/v1", price_provider="groq", asks_usage=False),
+    Kind(
+        "bedrock",
+        "https://bedrock-runtime.{region}.amazonaws.com",
+        auth="aws",
+        path=bedrock,
+        price_provider="aws",
+        settings=("region",),
+        defaults={"region": "us-east-1"},
+    ),
+    Kind(
+        "bedrock-mantle",
+        "https://bedrock-mantle.{region}.api.aws",
+        auth="aws",
+        path=versioned("/openai/v1", "/v1"),
+        price_provider="aws",
+        settings=("region",),
+        defaults={"region": "us-east-1"},
+    ),
+    Kind("azure", None, auth="api-key", path=azure, price_provider="azure", settings=("api_version",)),
+    Kind("mistral", "https://api.mistral.ai", path=versioned("/v1"), price_provider="mistral", asks_usage=False),
+    Kind(
+        "huggingface",
+        "https://router.huggingface.co",
+        path=versioned("/v1", "/[a-z0-9-]+/v1", "/[a-z0-9-]+/v3/openai"),
+        price_provider="huggingface_{sub}",
+    ),
+    Kind("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", price_provider="ovhcloud"),
+    Kind("openrouter", "https://openrouter.ai/api/v1", path=fixed("/api/v1", "/v1"), price_provider="openrouter"),
+    Kind("xai", "https://api.x.ai/v1", price_provider="x-ai"),
+    Kind("deepseek", "https://api.deepseek.com", price_provider="deepseek"),
+    Kind("cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras"),
+    Kind("cohere", "https://api.cohere.com", path=versioned("/v2", "/v1", "/compatibility/v1"), price_provider="cohere"),
+    Kind("voyageai", "https://api.voyageai.com/v1", price_provider="voyageai"),
+    Kind("crusoe", "https://api.inference.crusoecloud.com/v1"),
+    Kind("snowflake", None, path=fixed("/api/v2/cortex/v1", "/v1")),
+    Kind(
+        "zai",
+        "https://api.z.ai/api/paas/v4",
+        path=fixed("/api/paas/v4", "/v4", "/v1"),
+        price_provider="zai",
+    ),
+    Kind("together", "https://api.together.xyz/v1", price_provider="together"),
+    Kind(
+        "fireworks",
+        "https://api.fireworks.ai/inference/v1",
+        path=fixed("/inference/v1", "/v1"),
+        price_provider="fireworks",
+    ),
+    Kind("perplexity", "https://api.perplexity.ai", price_provider="perplexity"),
+    Kind("moonshot", "https://api.moonshot.ai/v1", price_provider="moonshotai"),
+    Kind("novita", "https://api.novita.ai/v3/openai", path=fixed("/v3/openai", "/v1"), price_provider="novita"),
+    Kind("heroku", "https://us.inference.heroku.com/v1"),
+    Kind("ollama", "http://localhost:11434/v1", require_price=False),
+    Kind("vllm", "http://localhost:8000/v1", require_price=False),
+    Kind("openai-compatible", None, path=compatible, require_price=False),
+)
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ROWS}
+
+
+def base_url(kind: Kind, given: str | None, settings: Mapping[str, str]) -> str | None:
+    """Where a provider answers: as given, completed where only an origin was given, else the kind's own.
+
+    Args:
+        kind: The provider's kind.
+        given: The configured base URL, or None.
+        settings: The provider's settings, over the kind's defaults.
+
+    Returns:
+        The URL without a trailing slash, or None where the kind has no default and none was given.
+    """
+    values = {**(kind.defaults or {}), **settings}
+    own = kind.base_url.format(**values) if kind.base_url else None
+    if own and own.startswith("https://global-aiplatform."):
+        own = own.replace("global-", "", 1)
+    if given is None:
+        return own
+    given = given.rstrip("/")
+    has_path = "/" in given.split("://", 1)[-1]
+    if has_path or own is None:
+        return given
+    return given + own[own.index("/", 8) :] if "/" in own[8:] else given

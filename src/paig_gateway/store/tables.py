@@ -1,0 +1,236 @@
+"""The tables. The upper half is the catalogue, which people edit; the lower half is the ledger, which only `ledger` writes.
+
+Times are whole milliseconds since the epoch, money is nanodollars, and JSON columns hold small structured values that
+are never queried by their parts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+def _big(*, nullable: bool = False) -> Any:
+    return Column(BigInteger, nullable=nullable)
+
+
+def _json(*, nullable: bool = True) -> Any:
+    return Column(JSON, nullable=nullable)
+
+
+class ProviderRow(SQLModel, table=True):
+    """An upstream account: kind, base URL, credential."""
+
+    __tablename__ = "providers"
+    id: str = Field(primary_key=True)
+    name: str = Field(unique=True)
+    kind: str
+    base_url: str | None = None
+    credential: str | None = None
+    """A reference (`env:NAME`, `keyring:SERVICE/USER`, `file:PATH`), kept as written; None where `secret` is set."""
+    secret: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
+    """A literal credential, encrypted."""
+    options: dict[str, Any] = Field(default_factory=dict, sa_column=_json(nullable=False))
+    version: int = 1
+    created_at: int = Field(sa_column=_big())
+    updated_at: int = Field(sa_column=_big())
+
+
+class RouteRow(SQLModel, table=True):
+    """A named, ordered, weighted group of providers."""
+
+    __tablename__ = "routes"
+    id: str = Field(primary_key=True)
+    name: str = Field(unique=True)
+    members: list[dict[str, Any]] = Field(default_factory=list, sa_column=_json(nullable=False))
+    options: dict[str, Any] = Field(default_factory=dict, sa_column=_json(nullable=False))
+    version: int = 1
+    created_at: int = Field(sa_column=_big())
+    updated_at: int = Field(sa_column=_big())
+
+
+class ProjectRow(SQLModel, table=True):
+    """A project that keys belong to."""
+
+    __tablename__ = "projects"
+    id: str = Field(primary_key=True)
+    name: str = Field(unique=True)
+    version: int = 1
+    created_at: int = Field(sa_column=_big())
+    updated_at: int = Field(sa_column=_big())
+
+
+class UserRow(SQLModel, table=True):
+    """A person whom keys belong to."""
+
+    __tablename__ = "users"
+    id: str = Field(primary_key=True)
+    name: str = Field(unique=True)
+    version: int = 1
+    created_at: int = Field(sa_column=_big())
+    updated_at: int = Field(sa_column=_big())
+
+
+class KeyRow(SQLModel, table=True):
+    """What a client holds; only the SHA-256 of its secret is kept."""
+
+    __tablename__ = "keys"
+    id: str = Field(primary_key=True)
+    name: str = Field(unique=True)
+    hash: str = Field(unique=True)
+    """SHA-256 of the secret, in hex."""
+    hint: str
+    """The secret's first characters, enough to recognise it by."""
+    secret: str | None = None
+    """A reference to a value chosen elsewhere (`env:NAME`), kept as written; None for a value made here."""
+    project_id: str | None = Field(default=None, index=True)
+    user_id: str | None = Field(default=None, index=True)
+    state: str = "active"
+    """`active`, `disabled` or `blocked`."""
+    expires_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    routes: list[str] | None = Field(default=None, sa_column=_json())
+    models: list[str] | None = Field(default=None, sa_column=_json())
+    version: int = 1
+    created_at: int = Field(sa_column=_big())
+    updated_at: int = Field(sa_column=_big())
+
+
+class LimitRow(SQLModel, table=True):
+    """A cap on an owner; its id names its counters."""
+
+    __tablename__ = "limits"
+    __table_args__ = (UniqueConstraint("owner_kind", "owner_id", "unit", "window"),)
+    id: str = Field(primary_key=True)
+    owner_kind: str
+    """`organisation`, `project`, `user` or `key`."""
+    owner_id: str
+    """The owner's id; empty for the organisation."""
+    unit: str
+    window: str
+    amount: int = Field(sa_column=_big())
+    soft: bool = False
+
+
+class MetaRow(SQLModel, table=True):
+    """Single values: `directory_version` rises with every change that a running node must see."""
+
+    __tablename__ = "meta"
+    name: str = Field(primary_key=True)
+    value: int = Field(sa_column=_big())
+
+
+class AuditRow(SQLModel, table=True):
+    """One change: who did what to which object, before and after, without secrets."""
+
+    __tablename__ = "audit"
+    id: str = Field(primary_key=True)
+    time: int = Field(sa_column=_big())
+    actor: str
+    action: str
+    kind: str
+    name: str
+    before: dict[str, Any] | None = Field(default=None, sa_column=_json())
+    after: dict[str, Any] | None = Field(default=None, sa_column=_json())
+
+
+class NodeRow(SQLModel, table=True):
+    """A running gateway process; its beat says that its open reservations are still its own."""
+
+    __tablename__ = "nodes"
+    id: str = Field(primary_key=True)
+    host: str
+    pid: int
+    started_at: int = Field(sa_column=_big())
+    beat_at: int = Field(sa_column=_big())
+
+
+class RequestRow(SQLModel, table=True):
+    """One request and what it cost. `open` from reservation to settlement, `settled` after."""
+
+    __tablename__ = "requests"
+    __table_args__ = (
+        Index("ix_requests_open", "state", "node_id"),
+        Index("ix_requests_time", "time", "id"),
+        Index("ix_requests_finished", "finished_at", "id"),
+        Index("ix_requests_key", "key_id", "time"),
+        Index("ix_requests_work", "work_id"),
+    )
+    id: str = Field(primary_key=True)
+    """Also `x-paig-request-id`; sorts by time."""
+    node_id: str
+    state: str
+    time: int = Field(sa_column=_big())
+    finished_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    key_id: str
+    key: str
+    project_id: str = ""
+    project: str | None = None
+    user_id: str = ""
+    user: str | None = None
+    route: str
+    provider: str | None = None
+    model: str
+    format: str
+    stream: bool = False
+    tags: dict[str, str] | None = Field(default=None, sa_column=_json())
+    run: str | None = None
+    holds: list[Any] | None = Field(default=None, sa_column=_json())
+    """`[limit id, window start, amount held]` for each limit that binds the request."""
+    reserved: int = Field(default=0, sa_column=_big())
+    cost: int | None = Field(default=None, sa_column=_big(nullable=True))
+    certainty: str | None = None
+    """`exact`, `estimated` or `ceiling`."""
+    usage: dict[str, Any] | None = Field(default=None, sa_column=_json())
+    raw_usage: dict[str, Any] | None = Field(default=None, sa_column=_json())
+    price: str | None = None
+    """The price's identity: genai-prices provider and model."""
+    status: int | None = None
+    error: str | None = None
+    attempts: list[Any] | None = Field(default=None, sa_column=_json())
+    work_id: str | None = None
+    ms_total: float | None = None
+    ms_first_byte: float | None = None
+    ms_gateway: float | None = None
+
+
+class CounterRow(SQLModel, table=True):
+    """What a limit's window has been charged and what requests in flight hold of it."""
+
+    __tablename__ = "counters"
+    limit_id: str = Field(primary_key=True)
+    window_start: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    spent: int = Field(default=0, sa_column=_big())
+    held: int = Field(default=0, sa_column=_big())
+
+
+class RunRow(SQLModel, table=True):
+    """A run's budget, fixed by its first request."""
+
+    __tablename__ = "runs"
+    id: str = Field(primary_key=True)
+    """`run:<key id>:<run>`; also its counter's limit id."""
+    amount: int = Field(sa_column=_big())
+    created_at: int = Field(sa_column=_big())
+
+
+class RollupRow(SQLModel, table=True):
+    """Finished requests of one hour, added up; changes in the same transaction as the rows it adds up."""
+
+    __tablename__ = "rollups"
+    hour: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    """The hour's start in milliseconds: that of the requests' `time`, not of their end."""
+    key_id: str = Field(primary_key=True)
+    project_id: str = Field(primary_key=True)
+    user_id: str = Field(primary_key=True)
+    route: str = Field(primary_key=True)
+    provider: str = Field(primary_key=True)
+    model: str = Field(primary_key=True)
+    requests: int = Field(default=0, sa_column=_big())
+    errors: int = Field(default=0, sa_column=_big())
+    input_tokens: int = Field(default=0, sa_column=_big())
+    output_tokens: int = Field(default=0, sa_column=_big())
+    cache_read_tokens: int = Field(default=0, sa_column=_big())
+    cache_write_tokens: int = Field(default=0, sa_column=_big())
+    cost: int = Field(default=0, sa_column=_big())

@@ -1,0 +1,1 @@
+"""The terminal UI: reads and changes the gateway through `paig_client` alone."""

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# A machine that is busy with other things is no reason for a property to fail.
+settings.register_profile("paig", deadline=None)
+settings.load_profile("paig")
 
 
 @pytest.fixture(scope="session")

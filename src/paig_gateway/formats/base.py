@@ -76,7 +76,11 @@ class Event:
 
 
 Fold = Callable[[dict[str, object], Event], None]
-"""Takes an event that may matter to money into the body so far. Puts a provider's error object under `"error"`."""
+"""Takes an event that may matter to money into the body so far.
+
+The usage object goes where the extractor looks only when it is final; what is known before is under `"partial_usage"`
+(see `folding.provisional`). A provider's error object goes under `"error"`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class Format:
         splice_streams: Whether the cost is also spliced into streams.
         asks: Adds what makes the provider give usage in a stream to a request's bytes (returned unchanged where there
             is nothing to add); None where the provider gives it unasked.
-        is_asked_only: Whether a stream event is there only because `asks` asked, to be hidden from a client who did not.
+        is_asked_only: Whether a stream event is there only because `asks` asked: hidden from a client who did not.
         context: What besides usage decides the price: from the folded body and the answer's headers (lower-case names).
         work_id: The provider's name of the work in an answer (a stored response's id), by which a later look is known.
         text: Joins the model's text in an event or body that was cut short, for an estimate; None where there is none.

@@ -120,7 +120,7 @@ def _fetch_google_token(provider: Provider) -> tuple[str, float]:
     import httpx2
     from google.auth.transport import Request, Response
 
-    class HttpxResponse(Response):  # type: ignore[misc,no-untyped-call]
+    class HttpxResponse(Response):
         def __init__(self, response: httpx2.Response) -> None:
             self._response = response
 
@@ -136,7 +136,7 @@ def _fetch_google_token(provider: Provider) -> tuple[str, float]:
         def data(self) -> bytes:
             return self._response.content
 
-    class HttpxRequest(Request):  # type: ignore[misc,no-untyped-call]
+    class HttpxRequest(Request):
         def __call__(
             self,
             url: str,
@@ -204,7 +204,9 @@ def _sign(
             f"provider '{provider.name}' has no credential, and the machine offers no AWS credentials either"
         )
     content_type = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), None)
-    request = AWSRequest(method=method, url=url, data=body, headers={"content-type": content_type} if content_type else {})
+    request = AWSRequest(
+        method=method, url=url, data=body, headers={"content-type": content_type} if content_type else {}
+    )
     SigV4Auth(credentials, "bedrock", provider.settings.get("region", "us-east-1")).add_auth(request)
     signed = {"authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"}
     return [

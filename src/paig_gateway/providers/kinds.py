@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paig_gateway.providers.auth import Scheme
-from paig_gateway.providers.paths import PathRule, azure, bedrock, compatible, fixed, vertex, versioned
+from paig_gateway.providers.paths import PathRule, azure, bedrock, compatible, fixed, versioned, vertex
+
+_OPENAI_LIKE = fixed("/openai/v1", "/v1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Kind:
         price_provider: Whose prices in genai-prices; None where there are none.
         require_price: Whether a model without a price is refused unless told otherwise.
         asks_usage: Whether its OpenAI-shaped streams give usage only when asked (`stream_options.include_usage`).
+        hidden_tokens: Tokens of a system prompt of its own that it may add to a request unseen, and bills.
+        bills: Names of formats that are free elsewhere but not here; they cannot be metered yet.
         settings: Names of the settings it takes besides the common ones.
         defaults: Values of those settings where none is given.
     """
@@ -31,10 +35,12 @@ class Kind:
     name: str
     base_url: str | None
     auth: Scheme = "bearer"
-    path: PathRule = fixed("/openai/v1", "/v1")
+    path: PathRule = _OPENAI_LIKE
     price_provider: str | None = None
     require_price: bool = True
     asks_usage: bool = True
+    hidden_tokens: int = 0
+    bills: frozenset[str] = frozenset()
     settings: tuple[str, ...] = ()
     defaults: Mapping[str, str] | None = None
 
@@ -84,7 +90,14 @@ _ROWS = (
         defaults={"region": "us-east-1"},
     ),
     Kind("azure", None, auth="api-key", path=azure, price_provider="azure", settings=("api_version",)),
-    Kind("mistral", "https://api.mistral.ai", path=versioned("/v1"), price_provider="mistral", asks_usage=False),
+    Kind(
+        "mistral",
+        "https://api.mistral.ai",
+        path=versioned("/v1"),
+        price_provider="mistral",
+        asks_usage=False,
+        bills=frozenset({"conversations", "moderations"}),
+    ),
     Kind(
         "huggingface",
         "https://router.huggingface.co",
@@ -92,11 +105,20 @@ _ROWS = (
         price_provider="huggingface_{sub}",
     ),
     Kind("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", price_provider="ovhcloud"),
-    Kind("openrouter", "https://openrouter.ai/api/v1", path=fixed("/api/v1", "/v1"), price_provider="openrouter"),
-    Kind("xai", "https://api.x.ai/v1", price_provider="x-ai"),
+    Kind(
+        "openrouter",
+        "https://openrouter.ai/api/v1",
+        path=fixed("/api/v1", "/v1"),
+        price_provider="openrouter",
+        # Grok showed 687 prompt tokens for three words.
+        hidden_tokens=1024,
+    ),
+    Kind("xai", "https://api.x.ai/v1", price_provider="x-ai", hidden_tokens=1024),
     Kind("deepseek", "https://api.deepseek.com", price_provider="deepseek"),
     Kind("cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras"),
-    Kind("cohere", "https://api.cohere.com", path=versioned("/v2", "/v1", "/compatibility/v1"), price_provider="cohere"),
+    Kind(
+        "cohere", "https://api.cohere.com", path=versioned("/v2", "/v1", "/compatibility/v1"), price_provider="cohere"
+    ),
     Kind("voyageai", "https://api.voyageai.com/v1", price_provider="voyageai"),
     Kind("crusoe", "https://api.inference.crusoecloud.com/v1"),
     Kind("snowflake", None, path=fixed("/api/v2/cortex/v1", "/v1")),
@@ -119,7 +141,7 @@ _ROWS = (
     Kind("heroku", "https://us.inference.heroku.com/v1"),
     Kind("ollama", "http://localhost:11434/v1", require_price=False),
     Kind("vllm", "http://localhost:8000/v1", require_price=False),
-    Kind("openai-compatible", None, path=compatible, require_price=False),
+    Kind("openai-compatible", None, path=compatible, require_price=False, hidden_tokens=256),
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ROWS}

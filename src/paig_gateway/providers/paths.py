@@ -30,10 +30,13 @@ _V1 = re.compile(r"(?:(?:/openai)?/v1(?=/))+")
 
 def compatible(base: str, path: str, settings: Mapping[str, str]) -> str:
     """Any OpenAI-compatible server: as `fixed`, but a base URL that is a bare origin leaves the client's `/v1`."""
+    own = base.split("://", 1)[-1].partition("/")[2]
+    if own and path.startswith(f"/{own}/"):
+        path = path.removeprefix(f"/{own}")
     match = _V1.match(path)
     if match is None:
         return base + path
-    return base + ("/v1" if "/" not in base.split("://", 1)[-1] else "") + path[match.end() :]
+    return base + ("" if own else "/v1") + path[match.end() :]
 
 
 def versioned(default: str, *others: str) -> PathRule:
@@ -88,5 +91,7 @@ def vertex(base: str, path: str, settings: Mapping[str, str]) -> str:
         rest = f"/projects/{project}/locations/{location}{rest}"
     elif (found := _VERTEX_LOCATION.match(rest)) and base.endswith("aiplatform.googleapis.com"):
         named = found.group(1)
-        base = "https://aiplatform.googleapis.com" if named == "global" else f"https://{named}-aiplatform.googleapis.com"
+        base = (
+            "https://aiplatform.googleapis.com" if named == "global" else f"https://{named}-aiplatform.googleapis.com"
+        )
     return f"{base}/{version}{rest}"

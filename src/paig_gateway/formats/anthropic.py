@@ -1,0 +1,166 @@
+"""Anthropic's Messages API, at Anthropic itself, on Vertex AI and wherever else it is spoken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from paig_gateway.formats import folding, reading
+from paig_gateway.formats.base import Call, Event, Format, Json
+from paig_gateway.formats.folding import dig, each, joined, mapping, whole
+from paig_gateway.formats.openai_chat import SEARCHES
+from paig_gateway.formats.reading import Members, Raw
+from paig_gateway.formats.text import ANTHROPIC_IMAGE, Media, bound
+
+# Blocks that are text through and through.
+_TEXT_BLOCKS = frozenset(
+    {
+        *("text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "search_result", "tool_reference"),
+        *("web_search_tool_result", "mcp_tool_use", "mcp_tool_result", "tool_search_tool_result", "compaction"),
+        *("code_execution_tool_result", "bash_code_execution_tool_result", "text_editor_code_execution_tool_result"),
+    }
+)
+# Tools that Anthropic describes but the client runs; other named types run at the provider.
+_CLIENT_TOOL = re.compile(r"(?:bash|text_editor|computer|memory)_\d")
+
+
+def media_in(content: Raw | None, media: Media) -> Media:
+    """The media in a list of content blocks."""
+    for block in reading.objects(content):
+        kind = reading.string(block.get("type"))
+        if kind == "image":
+            media.image(block.get("source"), ANTHROPIC_IMAGE)
+        elif kind == "tool_result":
+            media_in(block.get("content"), media)
+        elif kind == "document":
+            source = reading.members(block.get("source"))
+            form = reading.string(source.get("type"))
+            if form == "content":
+                media_in(source.get("content"), media)
+            elif form != "text":
+                media.unbounded()
+        elif kind not in _TEXT_BLOCKS:
+            media.unbounded()
+    return media
+
+
+def read(model: str | None, body: bytes) -> Call:
+    """Read a messages request; also that of Bedrock's and Vertex AI's, whose path names the model."""
+    top = reading.request(body)
+    media = Media()
+    for message in reading.objects(top.get("messages")):
+        media_in(message.get("content"), media)
+    if reading.present(top.get("container")):
+        media.unbounded()
+    tools = reading.objects(top.get("tools"))
+    kinds = [reading.string(tool.get("type")) for tool in tools]
+    built_in = [kind for kind in kinds if kind not in (None, "custom")]
+    at_provider = [kind for kind in built_in if not _CLIENT_TOOL.match(kind or "")]
+    fast = reading.string(top.get("speed")) == "fast"
+    return Call(
+        model=reading.model_of(top, model),
+        stream=reading.truth(top.get("stream")),
+        input_tokens=bound(body, media, tools=len(tools), built_in=len(built_in)),
+        output_tokens=_most_output(top),
+        media_in=media.found,
+        media_tokens=media.tokens,
+        cache_write=b'"cache_control"' in body,
+        searches=_searches(tools) if at_provider else 0,
+        unbounded_tools=bool(at_provider) or reading.present(top.get("mcp_servers")),
+        asks_usage=True,
+        service_tier="fast" if fast else reading.string(top.get("service_tier")),
+    )
+
+
+def _most_output(top: Members) -> int | None:
+    """`max_tokens`, which thinking counts into, unless interleaved thinking has a larger budget of its own."""
+    most = reading.integer(top.get("max_tokens"))
+    budget = reading.integer(reading.members(top.get("thinking")).get("budget_tokens")) or 0
+    return most if most is None or budget <= most else most + budget
+
+
+def _searches(tools: list[Members]) -> int:
+    total = 0
+    for tool in tools:
+        if (reading.string(tool.get("type")) or "").startswith("web_search"):
+            most = reading.integer(tool.get("max_uses"))
+            total += SEARCHES if most is None else most
+    return total
+
+
+def fold(body: dict[str, object], event: Event) -> None:
+    """Take an event in.
+
+    `message_start` brings the input's counts; its output count is that of the first moment. `message_delta` brings
+    cumulative counts, final with a stop reason.
+    """
+    top = reading.members(event.data)
+    kind = reading.string(top.get("type")) or event.name
+    folding.note_error(body, folding.error_of(Event(kind, event.data), top))
+    if kind == "message_start":
+        message = reading.members(top.get("message"))
+        folding.keep(body, message, ("id", "type", "role", "model", "container"))
+        folding.note_usage(body, folding.usage_in(message.get("usage")), final=False)
+    elif kind == "message_delta":
+        delta = reading.members(top.get("delta"))
+        folding.keep(body, delta, ("stop_reason", "container"))
+        usage = folding.usage_in(top.get("usage"))
+        folding.note_usage(body, usage, final="stop_reason" in body and "output_tokens" in usage)
+        _agree(body)
+
+
+def _agree(body: dict[str, object]) -> None:
+    """Drop the split of cache writes where a later total makes it impossible, as the split comes only once."""
+    usage = mapping(body.get("usage"))
+    total = whole(usage.get("cache_creation_input_tokens"))
+    parts = sum(whole(part) or 0 for part in mapping(usage.get("cache_creation")).values())
+    if total is not None and parts > total:
+        body["usage"] = {name: found for name, found in usage.items() if name != "cache_creation"}
+
+
+def text(event: Event) -> str:
+    """What the model says in an event or a body: text, thinking, arguments of calls."""
+    said = reading.value(event.data)
+    delta = dig(said, "delta")
+    pieces = [
+        dig(delta, "text"),
+        dig(delta, "thinking"),
+        dig(delta, "partial_json"),
+        dig(said, "content_block", "name"),
+    ]
+    for block in each(dig(said, "content")):
+        pieces += [dig(block, "text"), dig(block, "thinking"), dig(block, "name")]
+        if (given := dig(block, "input")) is not None:
+            pieces.append(str(given))
+    return joined(*pieces)
+
+
+def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
+    """Fast mode and batches, as the usage object says."""
+    found: dict[str, str] = {}
+    if isinstance(speed := dig(body, "usage", "speed"), str):
+        found["speed"] = speed
+    if dig(body, "usage", "service_tier") == "batch":
+        found["processing"] = "batch"
+    return found
+
+
+MESSAGES = Format(
+    name="anthropic",
+    # Not the messages of OpenAI's threads. Vertex AI names the model in the path.
+    path=re.compile(
+        r"^(?!.*(?:^|/)threads/).*?(?:(?:^|/)messages/?$"
+        r"|(?:^|/)publishers/anthropic/models/(?P<model>[^/:]+)(?::|%3[Aa])(?:rawPredict|streamRawPredict)$)"
+    ),
+    read=read,
+    flavor="anthropic",
+    home="anthropic",
+    errors="anthropic",
+    framing="sse",
+    usage_marker=folding.USAGE_OR_ERROR,
+    fold=fold,
+    usage_paths=(("usage",),),
+    splice_streams=True,
+    context=context,
+    text=text,
+)

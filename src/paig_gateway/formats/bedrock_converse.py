@@ -1,0 +1,126 @@
+"""Amazon Bedrock's Converse: one shape for all model families; streams are AWS event streams."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import partial
+
+from paig_gateway.formats import folding, reading
+from paig_gateway.formats.base import Call, Event, Format
+from paig_gateway.formats.folding import dig, each, joined
+from paig_gateway.formats.reading import Members, Raw
+from paig_gateway.formats.text import BEDROCK_IMAGE, Media, bound
+
+# Blocks that are text through and through.
+_TEXT_BLOCKS = frozenset(
+    {"text", "json", "toolUse", "cachePoint", "reasoningContent", "citationsContent", "searchResult"}
+)
+# Documents that are text, in base64 longer than they are.
+_TEXT_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})
+# Where model families keep the output's maximum, if a request goes around `inferenceConfig`.
+_MAXIMA = ("maxTokens", "max_tokens", "max_new_tokens", "max_completion_tokens", "max_gen_len", "maxTokenCount")
+
+
+def media_in(content: Raw | None, media: Media) -> Media:
+    """The media in a list of content blocks."""
+    for block in reading.objects(content):
+        for kind, raw in block.items():
+            if kind == "image":
+                media.image(raw, BEDROCK_IMAGE)
+            elif kind == "toolResult":
+                media_in(reading.members(raw).get("content"), media)
+            elif kind == "guardContent":
+                media_in(b"[" + bytes(raw) + b"]", media)
+            elif kind not in _TEXT_BLOCKS and not (kind == "document" and _is_text(reading.members(raw))):
+                media.unbounded()
+    return media
+
+
+def _is_text(document: Members) -> bool:
+    source = reading.members(document.get("source"))
+    inline = bool(source) and source.keys() <= {"bytes", "text"}
+    return inline and ("text" in source or reading.string(document.get("format")) in _TEXT_DOCUMENTS)
+
+
+def most_output(*configs: Members) -> int | None:
+    """The largest of the output's maxima that the configurations name."""
+    return reading.largest(*(config.get(name) for config in configs for name in _MAXIMA))
+
+
+def read(model: str | None, body: bytes, *, stream: bool) -> Call:
+    """Read a Converse request, or a body of that shape (Nova's own)."""
+    top = reading.request(body)
+    media = Media()
+    for message in reading.objects(top.get("messages")):
+        media_in(message.get("content"), media)
+    if reading.present(top.get("promptVariables")):  # the prompt itself is kept at the provider
+        media.unbounded()
+    tools = reading.objects(reading.members(top.get("toolConfig")).get("tools"))
+    at_provider = any(name not in ("toolSpec", "cachePoint") for tool in tools for name in tool)
+    extra = reading.members(top.get("additionalModelRequestFields"))
+    inference = reading.members(top.get("inferenceConfig"))
+    return Call(
+        model=reading.model_of(top, model),
+        stream=stream,
+        input_tokens=bound(body, media, tools=len(tools)),
+        output_tokens=most_output(inference, extra, reading.members(extra.get("inferenceConfig"))),
+        media_in=media.found,
+        media_tokens=media.tokens,
+        cache_write=b'"cachePoint"' in body,
+        unbounded_tools=at_provider,
+        asks_usage=True,
+        service_tier=reading.string(reading.members(top.get("serviceTier")).get("type")),
+    )
+
+
+_MARKER = re.compile(rb":event-type\x07\x00\x08metadata|:exception-type|:error-code")
+
+
+def fold(body: dict[str, object], event: Event) -> None:
+    """Take a frame in: `metadata` has the usage, an exception ends the stream."""
+    top = reading.members(event.data)
+    if event.is_exception:
+        note_exception(body, event)
+    elif event.name == "metadata":
+        folding.keep(body, top, ("metrics", "serviceTier", "performanceConfig"))
+        folding.note_usage(body, folding.usage_in(top.get("usage")), final=True)
+
+
+def note_exception(body: dict[str, object], event: Event) -> None:
+    """Keep an exception frame as the error."""
+    said = reading.value(event.data)
+    message = dig(said, "message") or dig(said, "originalMessage") or dig(said, "Message")
+    folding.note_error(body, {"type": event.name, "message": message if isinstance(message, str) else ""})
+
+
+def text(event: Event) -> str:
+    """What the model says in a frame or a body: text, reasoning, arguments of calls."""
+    said = reading.value(event.data)
+    pieces = [dig(said, "start", "toolUse", "name")]
+    for block in (dig(said, "delta"), *each(dig(said, "output", "message", "content"))):
+        reasoning = dig(block, "reasoningContent")
+        pieces += [dig(block, "text"), dig(reasoning, "text"), dig(reasoning, "reasoningText", "text")]
+        if (given := dig(block, "toolUse", "input")) is not None:
+            pieces.append(str(given))
+    return joined(*pieces)
+
+
+CONVERSE = Format(
+    name="bedrock-converse",
+    path=re.compile(r"(?:^|/)model/(?P<model>.+)/converse$"),
+    read=partial(read, stream=False),
+    home="aws",
+    errors="bedrock",
+    usage_paths=(("usage",),),
+    text=text,
+)
+
+STREAM = replace(
+    CONVERSE,
+    path=re.compile(r"(?:^|/)model/(?P<model>.+)/converse-stream$"),
+    read=partial(read, stream=True),
+    framing="eventstream",
+    usage_marker=_MARKER,
+    fold=fold,
+)

@@ -1,0 +1,201 @@
+"""Amazon Bedrock's InvokeModel: each model family's own request and answer.
+
+The family is told by the shape of the bytes, not by the model's name: an inference profile's ARN names none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+from paig_gateway.formats import anthropic, bedrock_converse, folding, openai_chat, reading
+from paig_gateway.formats.base import Call, Event, Format, Json
+from paig_gateway.formats.folding import dig, each, joined, mapping, whole
+from paig_gateway.formats.reading import Members
+from paig_gateway.formats.text import BEDROCK_IMAGE, EMBEDDED_ITEM, Media, bound
+
+_METRICS = "amazon-bedrock-invocationMetrics"
+_COUNTS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+_HEADERS = tuple(
+    f"x-amzn-bedrock-{name}-token-count" for name in ("input", "output", "cache-read-input", "cache-write-input")
+)
+
+
+def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
+    top = reading.request(body)
+    if "anthropic_version" in top:
+        call = replace(anthropic.read(model, body), stream=stream)
+    elif "inferenceConfig" in top or "schemaVersion" in top:
+        call = bedrock_converse.read(model, body, stream=stream)
+    elif "messages" in top:
+        call = _read_chat(model, body, top, stream)
+    else:
+        call = _read_prompt(model, body, top, stream)
+    if not call.output_tokens:
+        return call
+    # The shape is a guess at the family, so a maximum in another family's words counts if it is larger.
+    configs = (top.get("inferenceConfig"), top.get("textGenerationConfig"))
+    most = bedrock_converse.most_output(top, *(reading.members(config) for config in configs))
+    return replace(call, output_tokens=max(call.output_tokens, most or 0))
+
+
+def _read_chat(model: str | None, body: bytes, top: Members, stream: bool) -> Call:
+    media = openai_chat.media_in(top.get("messages"))
+    return Call(
+        model=reading.model_of(top, model),
+        stream=stream,
+        input_tokens=bound(body, media, tools=len(reading.array(top.get("tools")))),
+        output_tokens=bedrock_converse.most_output(top),
+        answers=reading.answers(top.get("n")),
+        media_in=media.found,
+        media_tokens=media.tokens,
+        asks_usage=True,
+    )
+
+
+def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> Call:
+    """Titan, Llama, Mistral's and Cohere's prompts, embeddings; what is none of them is bounded by the model alone."""
+    media = Media()
+    for image in (*reading.array(top.get("images")), top.get("inputImage")):
+        if image is not None:
+            media.image(image, BEDROCK_IMAGE)
+    if any(b'"%b"' % name in body for name in (b"video", b"audio", b"mediaSource", b"s3Location", b"image")):
+        media.unbounded()
+    named = reading.model_of(top, model)
+    maxima = (top, reading.members(top.get("textGenerationConfig")))
+    sampled = reading.integer(top.get("max_tokens_to_sample"))
+    return Call(
+        model=named,
+        stream=stream,
+        input_tokens=bound(body, media) + EMBEDDED_ITEM * len(reading.array(top.get("texts"))),
+        output_tokens=0 if "embed" in named.lower() else bedrock_converse.most_output(*maxima) or sampled,
+        answers=reading.answers(top.get("num_generations")),
+        media_in=media.found,
+        media_tokens=media.tokens,
+        asks_usage=True,
+    )
+
+
+def _unwrapped(event: Event) -> Event:
+    """The model's own event, which a frame carries in base64; other events as they are."""
+    inner = reading.string(reading.members(event.data).get("bytes"))
+    if inner is None:
+        return event
+    try:
+        return Event(event.name, base64.b64decode(inner, validate=True), event.is_exception)
+    except binascii.Error:
+        return event
+
+
+def _in_base64(word: bytes) -> list[bytes]:
+    """What of `word` shows in the base64 of a text that contains it, at each of the three alignments."""
+    forms: list[bytes] = []
+    for shift in range(3):
+        encoded = base64.b64encode(b"\0" * shift + word)
+        forms.append(encoded[(shift * 8 + 5) // 6 : (shift + len(word)) * 8 // 6])
+    return forms
+
+
+_WORDS = (b'"usage"', b"invocationMetrics", b'"error"')
+_MARKER = re.compile(
+    b"|".join([rb":exception-type|:error-code", *(re.escape(form) for word in _WORDS for form in _in_base64(word))])
+)
+
+
+def fold(body: dict[str, object], event: Event) -> None:
+    """Take a frame in: the model's own event, by its shape; the last one has Bedrock's own count."""
+    if event.is_exception:
+        bedrock_converse.note_exception(body, event)
+        return
+    inner = _unwrapped(event)
+    top = reading.members(inner.data)
+    folding.keep(body, top, (_METRICS,))
+    if "type" in top:
+        anthropic.fold(body, inner)
+    elif "choices" in top:
+        openai_chat.fold(body, inner)
+    elif "metadata" in top:
+        bedrock_converse.fold(body, Event("metadata", bytes(top["metadata"])))
+
+
+def normalise(body: Json, model: str, headers: Mapping[str, str]) -> Json:
+    """Bring any family's counts into the shape of Converse's usage; Anthropic's own is read as it is."""
+    usage = mapping(body.get("usage"))
+    if "input_tokens" in usage or _COUNTS[0] in usage:
+        counted = {name: usage[old] for name in _COUNTS[2:] if (old := name.replace("Tokens", "TokenCount")) in usage}
+        return {**body, "usage": {**counted, **usage}} if counted else body
+    for counts in (_openai(usage), _bedrocks_own(body), _titan(body), _llama(body), _cohere(body), _by_header(headers)):
+        if any(whole(count) is not None for count in counts):
+            return {**body, "usage": _named(counts)}
+    return body
+
+
+def _named(counts: list[object]) -> dict[str, int]:
+    return {name: whole(count) or 0 for name, count in zip(_COUNTS, counts, strict=False)}
+
+
+def _openai(usage: object) -> list[object]:
+    prompt, cached = dig(usage, "prompt_tokens"), dig(usage, "prompt_tokens_details", "cached_tokens")
+    if isinstance(prompt, int) and isinstance(cached, int):
+        return [prompt - cached, dig(usage, "completion_tokens"), cached]
+    return [prompt, dig(usage, "completion_tokens")]
+
+
+def _bedrocks_own(body: Json) -> list[object]:
+    return [dig(body, _METRICS, name.replace("Tokens", "TokenCount")) for name in _COUNTS]
+
+
+def _titan(body: Json) -> list[object]:
+    counts = [whole(dig(result, "tokenCount")) or 0 for result in each(body.get("results"))]
+    return [body.get("inputTextTokenCount"), sum(counts) or None]
+
+
+def _llama(body: Json) -> list[object]:
+    return [body.get("prompt_token_count"), body.get("generation_token_count")]
+
+
+def _cohere(body: Json) -> list[object]:
+    units = dig(body, "meta", "billed_units")
+    return [dig(units, "input_tokens"), dig(units, "output_tokens")]
+
+
+def _by_header(headers: Mapping[str, str]) -> list[object]:
+    return [int(said) if (said := headers.get(name, "")).isdecimal() else None for name in _HEADERS]
+
+
+def text(event: Event) -> str:
+    """What the model says in a frame or a body, whichever the family."""
+    inner = _unwrapped(event)
+    said = reading.value(inner.data)
+    pieces = [dig(said, name) for name in ("generation", "outputText", "completion")]
+    pieces += [dig(result, "outputText") for result in each(dig(said, "results"))]
+    pieces += [dig(output, "text") for output in each(dig(said, "outputs"))]
+    pieces.append(dig(said, "contentBlockDelta", "delta", "text"))
+    return joined(*pieces) or anthropic.text(inner) or openai_chat.text(inner) or bedrock_converse.text(inner)
+
+
+INVOKE = Format(
+    name="bedrock-invoke",
+    path=re.compile(r"(?:^|/)model/(?P<model>.+)/invoke$"),
+    read=partial(_read, stream=False),
+    flavor="anthropic",
+    home="aws",
+    errors="bedrock",
+    usage_paths=(("usage",),),
+    context=anthropic.context,
+    text=text,
+    normalise=normalise,
+)
+
+STREAM = replace(
+    INVOKE,
+    path=re.compile(r"(?:^|/)model/(?P<model>.+)/invoke-with-response-stream$"),
+    read=partial(_read, stream=True),
+    framing="eventstream",
+    usage_marker=_MARKER,
+    fold=fold,
+)

@@ -1,0 +1,105 @@
+"""What the folds of all formats share.
+
+A fold takes events into a body of the shape that the call without a stream would have returned, as far as it matters to
+money. The usage object goes where the extractor looks only when it is final. Until then it is kept under
+`partial_usage`: what a stream that is cut short is known to have used at least.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from paig_gateway.formats import reading
+from paig_gateway.formats.base import Event, Json
+from paig_gateway.formats.reading import Members, Raw
+
+PARTIAL = "partial_usage"
+
+USAGE_OR_ERROR = re.compile(rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"])|:\s*error\b')
+"""Matches in an event that has a usage object or tells of an error."""
+
+
+def keep(body: dict[str, object], top: Members, names: Iterable[str]) -> None:
+    """Copy members that say something into the body."""
+    for name in names:
+        found = reading.value(top.get(name))
+        if found is not None and found != "":
+            body[name] = found
+
+
+def usage_in(raw: Raw | None) -> dict[str, object]:
+    """A usage object's members, but for nulls; empty where there is none."""
+    return {name: value for name, value in mapping(reading.value(raw)).items() if value is not None}
+
+
+def note_usage(body: dict[str, object], usage: Mapping[str, object], *, final: bool, key: str = "usage") -> None:
+    """Take a cumulative usage object in: what it names replaces what was known, nothing is ever summed."""
+    if not usage:
+        return
+    known = mapping(body.pop(PARTIAL, None) or body.get(key))
+    body[key if final or key in body else PARTIAL] = {**known, **usage}
+
+
+def finish(body: dict[str, object], key: str = "usage") -> None:
+    """The answer came to its end: what is known of its usage is final."""
+    if PARTIAL in body:
+        body[key] = body.pop(PARTIAL)
+
+
+def note_error(body: dict[str, object], error: object) -> None:
+    """Keep the error that a provider reports in a stream."""
+    if error is not None and error != "":
+        body["error"] = error
+
+
+def error_of(event: Event, top: Members) -> object:
+    """The error in an event: its `error` member, or all of an event that is named so."""
+    if reading.present(top.get("error")):
+        return reading.value(top["error"])
+    if event.name == "error" or event.is_exception:
+        said = reading.value(event.data)
+        return said if said is not None else {"message": event.data.decode("utf-8", "replace")}
+    return None
+
+
+def provisional(body: Json) -> Json:
+    """The body of a stream that was cut short, with what is known of its usage in the place of the final usage.
+
+    Its input counts are the provider's own; its output count is a lower bound.
+    """
+    partial = mapping(body.get(PARTIAL))
+    if not partial:
+        return body
+    place = "usageMetadata" if any(name.endswith("TokenCount") for name in partial) else "usage"
+    return {**body, place: partial}
+
+
+def mapping(found: object) -> Json:
+    """An object's members; none where it is not an object."""
+    return cast(Json, found) if isinstance(found, Mapping) else {}
+
+
+def dig(found: object, *steps: str) -> object:
+    """The value below nested objects, or None."""
+    for step in steps:
+        found = mapping(found).get(step)
+    return found
+
+
+def each(found: object) -> list[object]:
+    """An array's elements; none where it is not an array."""
+    return cast("list[object]", found) if isinstance(found, list) else []
+
+
+def joined(*pieces: object) -> str:
+    """The strings among `pieces`, joined."""
+    return "".join(piece for piece in pieces if isinstance(piece, str))
+
+
+def whole(found: object) -> int | None:
+    """A count, or None where it is none."""
+    if isinstance(found, float) and found.is_integer():
+        return int(found)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None

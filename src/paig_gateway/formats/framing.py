@@ -1,0 +1,40 @@
+"""How streams are cut: one row per framing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from paig_gateway.formats import eventstream, jsonarray, sse
+from paig_gateway.formats.base import Event, Framing
+
+
+class Splitter(Protocol):
+    """Cuts a stream into raw events, whatever the chunks: the events and the rest, joined, are the input."""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes; return the raw events they complete. Raises ValueError where they are no such stream."""
+        ...
+
+    def rest(self) -> bytes:
+        """The bytes that no complete event has claimed."""
+        ...
+
+
+FRAMINGS: Mapping[Framing, tuple[Callable[[], Splitter], Callable[[bytes], Event]]] = {
+    "sse": (sse.Splitter, sse.parse),
+    "eventstream": (eventstream.Splitter, eventstream.parse),
+    "json": (jsonarray.Splitter, jsonarray.parse),
+}
+"""The splitter and the parser of each framing; the parser raises ValueError where a raw event is corrupt."""
+
+
+def framing_of(content_type: str) -> Framing | None:
+    """The framing that a response's content type names, or None where it is no stream of events.
+
+    `application/json` may be either a body or, where a Gemini stream was asked for, a stream of the framing `json`.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "text/event-stream":
+        return "sse"
+    return "eventstream" if kind == "application/vnd.amazon.eventstream" else None

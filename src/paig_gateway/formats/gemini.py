@@ -1,0 +1,208 @@
+"""Gemini's generateContent, at the Gemini API and on Vertex AI. Names come in camel case or in snake case."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+from paig_gateway.formats import folding, reading
+from paig_gateway.formats.base import Call, Event, Format, Json
+from paig_gateway.formats.folding import dig, each, joined, mapping, whole
+from paig_gateway.formats.reading import Members, Raw
+from paig_gateway.formats.text import EMBEDDED_ITEM, GEMINI_IMAGE, Media, bound
+
+# Tools that the client runs; whatever else there is runs at Google and feeds its results back into the input.
+_CLIENT_TOOLS = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
+_SEARCH_TOOL = re.compile(r"search|maps|retrieval", re.IGNORECASE)
+_TEXT_TYPE = re.compile(r"text/|application/(?:json|xml)$")
+# What a later chunk may tell anew without its parts, and the parts.
+_PARTS = (
+    ("promptTokenCount", "promptTokensDetails"),
+    ("candidatesTokenCount", "candidatesTokensDetails"),
+    ("cachedContentTokenCount", "cacheTokensDetails"),
+    ("toolUsePromptTokenCount", "toolUsePromptTokensDetails"),
+)
+
+
+def _either(top: Members, camel: str, snake: str) -> Raw | None:
+    found = top.get(camel)
+    return top.get(snake) if found is None else found
+
+
+def media_in(contents: Raw | None, media: Media) -> Media:
+    """The media in a list of contents, or in a single one."""
+    for content in reading.objects(contents) or [reading.members(contents)]:
+        _media_in_parts(content.get("parts"), media)
+    return media
+
+
+def _media_in_parts(parts: Raw | None, media: Media) -> None:
+    for part in reading.objects(parts) or [reading.members(parts)]:
+        inline = reading.members(_either(part, "inlineData", "inline_data"))
+        stored = reading.members(_either(part, "fileData", "file_data"))
+        for blob in filter(None, (inline, stored)):
+            kind = (reading.string(_either(blob, "mimeType", "mime_type")) or "").lower()
+            if kind.startswith("image/"):
+                media.image(blob.get("data"), GEMINI_IMAGE)
+            elif blob is stored or not _TEXT_TYPE.match(kind):
+                media.unbounded()
+        answer = reading.members(_either(part, "functionResponse", "function_response"))
+        if "parts" in answer:
+            _media_in_parts(answer["parts"], media)
+
+
+def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
+    top = reading.request(body)
+    media = media_in(top.get("contents"), Media())
+    media_in(_either(top, "systemInstruction", "system_instruction"), media)
+    if reading.present(_either(top, "cachedContent", "cached_content")):
+        media.unbounded()
+    config = reading.members(_either(top, "generationConfig", "generation_config"))
+    answers = max(reading.answers(config.get("candidateCount")), reading.answers(config.get("candidate_count")))
+    most = reading.largest(config.get("maxOutputTokens"), config.get("max_output_tokens"))
+    modalities = each(reading.value(_either(config, "responseModalities", "response_modalities")))
+    tools = reading.objects(top.get("tools")) or [reading.members(top.get("tools"))]
+    at_google = {name for tool in tools for name in tool if name not in _CLIENT_TOOLS}
+    declared = [_either(tool, "functionDeclarations", "function_declarations") for tool in tools]
+    return Call(
+        model=reading.model_of(top, model),
+        stream=stream,
+        input_tokens=bound(
+            body,
+            media,
+            tools=sum(len(reading.array(functions)) for functions in declared),
+            built_in=sum("computerUse" in tool or "computer_use" in tool for tool in tools),
+        ),
+        # Thinking counts into the maximum.
+        output_tokens=None if most is None else most * answers,
+        answers=answers,
+        media_in=media.found,
+        media_tokens=media.tokens,
+        media_out=not modalities or any(str(kind).upper() != "TEXT" for kind in modalities),
+        searches=int(any(_SEARCH_TOOL.search(name) for name in at_google)),
+        unbounded_tools=bool(at_google),
+        asks_usage=True,
+        service_tier=(reading.string(_either(top, "serviceTier", "service_tier")) or "").lower() or None,
+    )
+
+
+_MARKER = re.compile(rb'"(?:usageMetadata"\s*:\s*\{|finishReason"|blockReason"|error"\s*:\s*\{)')
+
+
+def fold(body: dict[str, object], event: Event) -> None:
+    """Take a chunk in. Counts are cumulative; they are final once each candidate seen has a finish reason."""
+    top = reading.members(event.data)
+    folding.keep(body, top, ("modelVersion", "responseId"))
+    folding.note_error(body, folding.error_of(event, top))
+    reasons = {dig(one, "index"): dig(one, "finishReason") for one in each(body.get("candidates"))}
+    for candidate in reading.objects(top.get("candidates")):
+        index = reading.integer(candidate.get("index")) or 0
+        reasons[index] = reading.string(candidate.get("finishReason")) or reasons.get(index)
+    body["candidates"] = [{"index": index, "finishReason": reason} for index, reason in reasons.items()]
+    usage = {**_still_true(body, new := folding.usage_in(top.get("usageMetadata"))), **new}
+    body.pop(folding.PARTIAL, None)
+    counted = any(name.endswith("TokenCount") for name in usage)  # else a stub, with the traffic type alone
+    blocked = "blockReason" in reading.members(top.get("promptFeedback"))
+    final = "usageMetadata" in body or blocked or (bool(reasons) and all(reasons.values()))
+    if usage:
+        body["usageMetadata" if final and counted else folding.PARTIAL] = usage
+
+
+def _still_true(body: Json, usage: Json) -> Json:
+    """What is known already, without the parts of counts that `usage` tells anew without their parts."""
+    known = mapping(body.get(folding.PARTIAL) or body.get("usageMetadata"))
+    stale = {parts for count, parts in _PARTS if count in usage}
+    return {name: found for name, found in known.items() if name not in stale}
+
+
+def text(event: Event) -> str:
+    """What the model says in a chunk or a body: text, thoughts, code, arguments of calls."""
+    pieces: list[object] = []
+    for candidate in each(dig(reading.value(event.data), "candidates")):
+        for part in each(dig(candidate, "content", "parts")):
+            pieces += [dig(part, "text"), dig(part, "executableCode", "code"), dig(part, "functionCall", "name")]
+            if (given := dig(part, "functionCall", "args")) is not None:
+                pieces.append(str(given))
+    return joined(*pieces)
+
+
+_TRAFFIC = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
+
+
+def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
+    """The service tier, as a header, the usage object or the kind of traffic says."""
+    said = headers.get("x-gemini-service-tier") or dig(body, "usageMetadata", "serviceTier")
+    traffic = dig(body, "usageMetadata", "trafficType")
+    tier = said if isinstance(said, str) and said else _TRAFFIC.get(traffic) if isinstance(traffic, str) else None
+    return {"service_tier": tier.lower()} if tier else {}
+
+
+def _path(*methods: str) -> re.Pattern[str]:
+    named = r"(?:^|/)(?:models|tunedModels|endpoints)/(?P<model>[^/:]+?)(?::|%3[Aa])"
+    return re.compile(named + f"(?:{'|'.join(methods)})$")
+
+
+GENERATE = Format(
+    name="gemini",
+    path=_path("generateContent"),
+    read=partial(_read, stream=False),
+    home="google",
+    errors="google",
+    context=context,
+    text=text,
+)
+
+STREAM = replace(
+    GENERATE,
+    path=_path("streamGenerateContent"),
+    read=partial(_read, stream=True),
+    framing="sse",
+    usage_marker=_MARKER,
+    fold=fold,
+)
+
+
+def _read_embed(model: str | None, body: bytes) -> Call:
+    top = reading.request(body)
+    contents = [top.get("content"), *(one.get("content") for one in reading.objects(top.get("requests")))]
+    media = Media()
+    for content in contents:
+        media_in(content, media)
+    instances = reading.objects(top.get("instances"))
+    if any(name in instance for instance in instances for name in ("image", "video")):
+        media.unbounded()
+    items = max(1, len(contents) - 1, len(instances))
+    return Call(
+        model=reading.model_of(top, model),
+        input_tokens=bound(body, media, hidden=EMBEDDED_ITEM * items),
+        output_tokens=0,
+        answers=items,
+        media_in=media.found,
+        media_tokens=media.tokens,
+        asks_usage=True,
+    )
+
+
+def _sum_predictions(body: Json, model: str, headers: Mapping[str, str]) -> Json:
+    """Vertex AI's `predict` counts tokens per prediction; the extractor reads their sum."""
+    statistics = [dig(prediction, "embeddings", "statistics") for prediction in each(body.get("predictions"))]
+    counts = [whole(dig(said, name)) for said in statistics for name in ("token_count", "tokenCount")]
+    known = [count for count in counts if count is not None]
+    return {**body, "usageMetadata": {"promptTokenCount": sum(known)}} if known else body
+
+
+EMBED = Format(
+    name="gemini-embed",
+    # `predict` serves other models too; those that embed say so in their names.
+    path=re.compile(
+        r"(?:^|/)models/(?=[^/]*(?:mbedContents?|embedding[^/]*predict)$)(?P<model>[^/:]+?)(?::|%3[Aa])"
+        r"(?:embedContent|batchEmbedContents|predict)$"
+    ),
+    read=_read_embed,
+    home="google",
+    errors="google",
+    context=context,
+    normalise=_sum_predictions,
+)

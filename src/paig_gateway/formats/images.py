@@ -1,0 +1,82 @@
+"""OpenAI's image generation and editing, as JSON or as a form."""
+
+from __future__ import annotations
+
+import re
+
+from paig_gateway.formats import folding, reading
+from paig_gateway.formats.base import BadRequest, Call, Event, Format
+from paig_gateway.formats.text import GENERATED_IMAGE, OPENAI_IMAGE, Media, bound
+
+_FIELD = re.compile(rb'content-disposition:[^\r\n]*?;\s*name="?([^";\r\n]*)"?', re.IGNORECASE)
+_IMAGE_FIELDS = re.compile(r"(?:image|mask)(?:\[\d*\])?$")
+
+
+def _read(model: str | None, body: bytes) -> Call:
+    return _read_form(model, body) if body.lstrip(b"\r\n").startswith(b"--") else _read_json(model, body)
+
+
+def _read_json(model: str | None, body: bytes) -> Call:
+    top = reading.request(body)
+    media = Media()
+    for image in (*reading.array(top.get("images")), top.get("image"), top.get("mask")):
+        if image is not None:
+            media.image(image, OPENAI_IMAGE)
+    n = reading.answers(top.get("n"))
+    return _call(reading.model_of(top, model), body, media, n, stream=reading.truth(top.get("stream")))
+
+
+def _read_form(model: str | None, body: bytes) -> Call:
+    fields: dict[str, list[bytes]] = {}
+    boundary = body.lstrip(b"\r\n").partition(b"\r\n")[0]
+    for part in body.split(boundary):
+        head, _, content = part.partition(b"\r\n\r\n")
+        if named := _FIELD.search(head):
+            fields.setdefault(named[1].decode("utf-8", "replace"), []).append(content.removesuffix(b"\r\n"))
+    media = Media()
+    for name, contents in fields.items():
+        if _IMAGE_FIELDS.match(name):
+            for content in contents:
+                media.image(content, OPENAI_IMAGE)
+    one = {name: contents[0].decode("utf-8", "replace").strip() for name, contents in fields.items()}
+    if len(fields.get("model", [])) > 1 or len(fields.get("n", [])) > 1:
+        raise BadRequest('The form names "model" or "n" more than once.')
+    named_model = model or one.get("model")
+    if not named_model:
+        raise BadRequest('The request names no model: give the form field "model".')
+    n = int(one["n"]) if one.get("n", "").isdecimal() and len(one["n"]) < 10 else 1
+    return _call(named_model, body, media, max(1, n), stream=one.get("stream", "").lower() in ("true", "1"))
+
+
+def _call(model: str, body: bytes, media: Media, n: int, *, stream: bool) -> Call:
+    return Call(
+        model=model,
+        stream=stream,
+        input_tokens=bound(body, media),
+        output_tokens=GENERATED_IMAGE * n,
+        answers=n,
+        media_in=media.found,
+        media_tokens=media.tokens,
+        media_out=True,
+        asks_usage=True,
+    )
+
+
+def fold(body: dict[str, object], event: Event) -> None:
+    """Take an event in: `image_generation.completed` or `image_edit.completed` has the usage."""
+    top = reading.members(event.data)
+    folding.note_error(body, folding.error_of(event, top))
+    kind = reading.string(top.get("type")) or event.name
+    folding.note_usage(body, folding.usage_in(top.get("usage")), final=kind.endswith(".completed"))
+
+
+IMAGES = Format(
+    name="openai-images",
+    path=re.compile(r"(?:^|/)(?:deployments/(?P<model>[^/]+)/)?images/(?:generations|edits|variations)/?$"),
+    read=_read,
+    flavor="images",
+    framing="sse",
+    usage_marker=folding.USAGE_OR_ERROR,
+    fold=fold,
+    usage_paths=(("usage",),),
+)

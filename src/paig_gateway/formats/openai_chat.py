@@ -1,0 +1,212 @@
+"""Chat completions and their predecessor: OpenAI's, and whoever speaks them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from paig_gateway.formats import folding, reading
+from paig_gateway.formats.base import Call, Event, Format, Json
+from paig_gateway.formats.folding import dig, each, joined
+from paig_gateway.formats.reading import Members, Raw
+from paig_gateway.formats.splice import splice_member
+from paig_gateway.formats.text import OPENAI_IMAGE, Media, bound
+
+SEARCHES = 20
+"""Server-side tool calls assumed at most where a request sets no bound of its own."""
+
+# Parts of a message that are text through and through.
+_TEXT_PARTS = frozenset({"text", "refusal", "thinking", "redacted_thinking", "reference", "tool_reference"})
+# Members that set tools of the server's own to work: OpenAI, OpenRouter, xAI, Qwen, Groq.
+_SERVER_TOOLS = (
+    "web_search_options",
+    "plugins",
+    "search_parameters",
+    "enable_search",
+    "compound_custom",
+    "mcp_servers",
+)
+# Models that search or run tools whether asked to or not: Perplexity, Groq's compound systems, OpenAI's search models.
+_SEARCHING = re.compile(r"sonar|compound|search|deep-research|:online$")
+
+
+def media_in(messages: Raw | None) -> Media:
+    """The media in a list of chat messages."""
+    media = Media()
+    for message in reading.objects(messages):
+        if reading.present(message.get("audio")):  # an earlier spoken answer, kept at the provider
+            media.unbounded()
+        for part in reading.objects(message.get("content")):
+            kind = reading.string(part.get("type"))
+            if kind == "image_url":
+                media.image(part.get("image_url"), OPENAI_IMAGE)
+            elif kind not in _TEXT_PARTS:
+                media.unbounded()
+    return media
+
+
+def _server_tools(top: Members, tools: list[Members], model: str) -> bool:
+    kinds = {reading.string(tool.get("type")) for tool in tools}
+    asked = any(reading.present(top.get(name)) and not _is_off(top[name]) for name in _SERVER_TOOLS)
+    return bool(kinds - {"function", "custom", None}) or asked or _SEARCHING.search(model) is not None
+
+
+def _is_off(raw: Raw) -> bool:
+    return bytes(raw) in (b"false", b"[]")
+
+
+def _asks_usage(top: Members) -> bool:
+    return reading.truth(reading.members(top.get("stream_options")).get("include_usage"))
+
+
+def _speaks(raw: Raw | None) -> bool:
+    return any(kind != "text" for kind in each(reading.value(raw)))
+
+
+def read_chat(model: str | None, body: bytes) -> Call:
+    """Read a chat completions request."""
+    top = reading.request(body)
+    named = reading.model_of(top, model)
+    media = media_in(top.get("messages"))
+    tools = reading.objects(top.get("tools"))
+    server_tools = _server_tools(top, tools, named)
+    n = reading.answers(top.get("n"))
+    most = reading.largest(top.get("max_completion_tokens"), top.get("max_tokens"))
+    return Call(
+        model=named,
+        stream=reading.truth(top.get("stream")),
+        input_tokens=bound(body, media, tools=len(tools) + len(reading.array(top.get("functions")))),
+        output_tokens=None if most is None else most * n,
+        answers=n,
+        media_in=media.found,
+        media_tokens=media.tokens,
+        media_out=_speaks(top.get("modalities")) or reading.present(top.get("audio")),
+        cache_write=True,
+        searches=SEARCHES if server_tools else 0,
+        unbounded_tools=server_tools,
+        asks_usage=_asks_usage(top),
+        service_tier=reading.string(top.get("service_tier")),
+    )
+
+
+def _read_completions(model: str | None, body: bytes) -> Call:
+    top = reading.request(body)
+    prompt = reading.array(top.get("prompt"))
+    several = len(prompt) if any(bytes(first)[:1] in (b'"', b"[") for first in prompt[:1]) else 1
+    n = max(reading.answers(top.get("n")), reading.answers(top.get("best_of"))) * several
+    most = reading.integer(top.get("max_tokens"))
+    return Call(
+        model=reading.model_of(top, model),
+        stream=reading.truth(top.get("stream")),
+        input_tokens=bound(body, Media()),
+        output_tokens=None if most is None else most * n,
+        answers=n,
+        cache_write=True,
+        asks_usage=_asks_usage(top),
+        service_tier=reading.string(top.get("service_tier")),
+    )
+
+
+def asks(body: bytes) -> bytes:
+    """Ask for usage in the stream: for requests that stream, since others may not ask."""
+    options = reading.members(body).get("stream_options")
+    if options is not None and bytes(options).startswith(b"{"):
+        return splice_member(body, ("stream_options", "include_usage"), b"true")
+    return splice_member(body, ("stream_options",), b'{"include_usage":true}')
+
+
+def is_asked_only(event: Event) -> bool:
+    """Whether an event has usage, no choice, and nothing else that a client could want to see."""
+    top = reading.members(event.data)
+    choices = top.get("choices")
+    if choices is None or bytes(choices).translate(None, b" \t\r\n") != b"[]":
+        return False
+    extras = [bytes(raw) for name, raw in top.items() if name not in ("choices", "usage", "x_groq")]
+    holds_more = any(raw[:1] in (b"{", b"[") and raw not in (b"{}", b"[]") for raw in extras)
+    return bool(reading.members(top.get("usage"))) and not holds_more
+
+
+# Usage, the end, and errors; `"usage":null` is in every chunk of some. Branches start with a literal character, which
+# makes the search several times quicker.
+_MARKER = re.compile(
+    rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"])|:\s*error\b|\[DONE\]',
+)
+
+
+def fold(body: dict[str, object], event: Event) -> None:
+    """Take a chunk in. Usage is final with the end: no choice any more, a finish reason seen, or `[DONE]`."""
+    if event.data.strip() == b"[DONE]":
+        folding.finish(body)
+        return
+    top = reading.members(event.data)
+    folding.keep(body, top, ("id", "model", "service_tier", "system_fingerprint", "provider"))
+    folding.note_error(body, folding.error_of(event, top))
+    choices = reading.objects(top.get("choices"))
+    reasons = [reading.string(choice.get("finish_reason")) for choice in choices]
+    if any(reasons):
+        body["choices"] = [{"finish_reason": reason} for reason in reasons]
+    usage = folding.usage_in(top.get("usage")) or folding.usage_in(reading.members(top.get("x_groq")).get("usage"))
+    folding.note_usage(body, usage, final=not choices or "choices" in body)
+
+
+def text(event: Event) -> str:
+    """What the model says in a chunk or a body: text, reasoning, tool calls."""
+    pieces: list[object] = []
+    for choice in each(dig(reading.value(event.data), "choices")):
+        pieces.append(dig(choice, "text"))
+        for message in (dig(choice, "delta"), dig(choice, "message")):
+            pieces += _said(message)
+    return joined(*pieces)
+
+
+def _said(message: object) -> list[object]:
+    content = dig(message, "content")
+    pieces = [content, dig(message, "reasoning_content") or dig(message, "reasoning"), dig(message, "refusal")]
+    for part in each(content):
+        pieces.append(dig(part, "text"))
+        pieces += [dig(thought, "text") for thought in each(dig(part, "thinking"))]
+    calls = [dig(call, "function") for call in each(dig(message, "tool_calls"))]
+    for function in (*calls, dig(message, "function_call")):
+        pieces += [dig(function, "name"), dig(function, "arguments")]
+    pieces.append(dig(message, "audio", "transcript"))
+    return pieces
+
+
+def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
+    """The service tier that the answer names."""
+    tier = body.get("service_tier")
+    return {"service_tier": tier} if isinstance(tier, str) and tier not in ("", "auto") else {}
+
+
+CHAT = Format(
+    name="openai-chat",
+    # Also Mistral's fill-in-the-middle, which is a chat answer to a prompt.
+    path=re.compile(r"(?:^|/)(?:deployments/(?P<model>[^/]+)/)?(?:chat|fim)/completions/?$"),
+    read=read_chat,
+    flavor="chat",
+    framing="sse",
+    usage_marker=_MARKER,
+    fold=fold,
+    usage_paths=(("usage",), ("x_groq", "usage")),
+    splice_streams=True,
+    asks=asks,
+    is_asked_only=is_asked_only,
+    context=context,
+    text=text,
+)
+
+COMPLETIONS = Format(
+    name="openai-completions",
+    path=re.compile(r"(?:^|/)(?:deployments/(?P<model>[^/]+)/)?(?<!agents/)completions/?$"),
+    read=_read_completions,
+    flavor="chat",
+    framing="sse",
+    usage_marker=_MARKER,
+    fold=fold,
+    usage_paths=(("usage",),),
+    splice_streams=True,
+    asks=asks,
+    is_asked_only=is_asked_only,
+    context=context,
+    text=text,
+)

@@ -1,0 +1,162 @@
+"""The Responses API: asking, compacting, and looking again at a stored response."""
+
+from __future__ import annotations
+
+import re
+
+from paig_gateway.formats import folding, reading
+from paig_gateway.formats.base import Call, Event, Format, Json
+from paig_gateway.formats.folding import dig, each, joined
+from paig_gateway.formats.openai_chat import SEARCHES, context
+from paig_gateway.formats.reading import Raw
+from paig_gateway.formats.text import OPENAI_IMAGE, Media, bound
+
+# Tools that the client runs; whatever else there is runs at the provider and feeds its results back into the input.
+_CLIENT_TOOLS = frozenset({"function", "custom", "local_shell", "apply_patch", "namespace"})
+_COMPUTER_TOOLS = frozenset({"computer", "computer_use_preview", "computer-preview"})
+# Parts and items that are text through and through; encrypted reasoning is longer than what it stands for.
+_TEXT = frozenset(
+    {
+        *("input_text", "output_text", "text", "refusal", "reasoning", "reasoning_text", "summary_text", "compaction"),
+        *("function_call", "custom_tool_call", "local_shell_call", "local_shell_call_output", "shell_call"),
+        *("shell_call_output", "apply_patch_call", "apply_patch_call_output", "computer_call", "web_search_call"),
+        *("file_search_call", "mcp_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response"),
+    }
+)
+# What makes the provider put in what is not in the request.
+_REFERENCES = ("previous_response_id", "conversation", "prompt")
+_ENDS = frozenset({"completed", "incomplete", "failed", "cancelled"})
+
+
+def _media_in(items: Raw | None, media: Media) -> Media:
+    """The media in a list of input items, or of a message's content parts."""
+    for item in reading.objects(items):
+        kind = reading.string(item.get("type"))
+        if kind in (None, "message"):
+            _media_in(item.get("content"), media)
+        elif kind in ("function_call_output", "custom_tool_call_output"):
+            _media_in(item.get("output"), media)
+        elif kind == "input_image":
+            media.image(item.get("image_url"), OPENAI_IMAGE)
+        elif kind == "image_generation_call":
+            media.image(item.get("result"), OPENAI_IMAGE)
+        elif kind == "computer_call_output":
+            media.image(reading.members(item.get("output")).get("image_url"), OPENAI_IMAGE)
+        elif kind not in _TEXT:  # files, audio, references to stored items, what is yet unknown
+            media.unbounded()
+    return media
+
+
+def _read(model: str | None, body: bytes) -> Call:
+    top = reading.request(body)
+    media = _media_in(top.get("input"), Media())
+    if any(reading.present(top.get(name)) for name in _REFERENCES):
+        media.unbounded()
+    kinds = [reading.string(tool.get("type")) for tool in reading.objects(top.get("tools"))]
+    server_tools = {kind for kind in kinds if kind not in _CLIENT_TOOLS | _COMPUTER_TOOLS}
+    searches = reading.integer(top.get("max_tool_calls"))
+    return Call(
+        model=reading.model_of(top, model),
+        stream=reading.truth(top.get("stream")),
+        input_tokens=bound(body, media, tools=len(kinds), built_in=sum(kind in _COMPUTER_TOOLS for kind in kinds)),
+        output_tokens=reading.integer(top.get("max_output_tokens")),
+        media_in=media.found,
+        media_tokens=media.tokens,
+        media_out="image_generation" in server_tools,
+        cache_write=True,
+        searches=(SEARCHES if searches is None else searches) if server_tools else 0,
+        unbounded_tools=bool(server_tools),
+        asks_usage=True,
+        service_tier=reading.string(top.get("service_tier")),
+        background=reading.truth(top.get("background")),
+    )
+
+
+def _look_again(model: str | None, body: bytes) -> Call:
+    return Call(model="")
+
+
+_TOLD = rb"response\.(?:created|completed|incomplete|failed|cancelled)"
+_MARKER = re.compile(
+    rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"]|type"\s*:\s*"error"|%b")|:\s*(?:error|%b)\b' % (_TOLD, _TOLD),
+)
+
+
+def fold(body: dict[str, object], event: Event) -> None:
+    """Take an event in. Usage is final with the response's end, whichever it is."""
+    top = reading.members(event.data)
+    kind = reading.string(top.get("type")) or event.name
+    if kind == "error":
+        folding.note_error(body, folding.error_of(Event("error", event.data), top))
+        return
+    folding.note_error(body, folding.error_of(event, top))
+    response = reading.members(top.get("response"))
+    folding.keep(body, response, ("id", "object", "model", "status", "service_tier", "background"))
+    folding.keep(body, response, ("incomplete_details", "tool_usage"))
+    folding.note_error(body, reading.value(response.get("error")))
+    ended = kind.rpartition(".")[2] in _ENDS or reading.string(response.get("status")) in _ENDS
+    folding.note_usage(body, folding.usage_in(response.get("usage")), final=ended)
+
+
+def text(event: Event) -> str:
+    """What the model says in an event or a body: text, reasoning, arguments of calls."""
+    said = reading.value(event.data)
+    kind = dig(said, "type")
+    if isinstance(kind, str) and kind.endswith(".delta"):
+        return "" if kind.endswith("audio.delta") else joined(dig(said, "delta"))
+    pieces = [dig(said, "item", "name")] if kind == "response.output_item.added" else []
+    for item in each(dig(said, "output")):
+        pieces += [dig(item, "name"), dig(item, "arguments"), dig(item, "input")]
+        pieces += [dig(part, "text") for part in (*each(dig(item, "content")), *each(dig(item, "summary")))]
+    return joined(*pieces)
+
+
+def work_id(body: Json) -> str | None:
+    """The stored response's id."""
+    found = body.get("id")
+    return found if isinstance(found, str) and found else None
+
+
+_USAGE_PATHS = (("usage",), ("response", "usage"))
+
+RESPONSES = Format(
+    name="openai-responses",
+    path=re.compile(r"(?:^|/)(?:deployments/(?P<model>[^/]+)/)?responses/?$"),
+    read=_read,
+    flavor="responses",
+    framing="sse",
+    usage_marker=_MARKER,
+    fold=fold,
+    usage_paths=_USAGE_PATHS,
+    splice_streams=True,
+    context=context,
+    work_id=work_id,
+    text=text,
+)
+
+COMPACT = Format(
+    name="openai-responses-compact",
+    path=re.compile(r"(?:^|/)responses/compact/?$"),
+    read=_read,
+    flavor="responses",
+    usage_paths=(("usage",),),
+    context=context,
+    text=text,
+)
+
+LATER_LOOK = Format(
+    name="openai-responses-get",
+    path=re.compile(r"(?:^|/)responses/[^/]+/?$"),
+    methods=frozenset({"GET"}),
+    read=_look_again,
+    flavor="responses",
+    framing="sse",
+    usage_marker=_MARKER,
+    fold=fold,
+    usage_paths=_USAGE_PATHS,
+    splice_streams=True,
+    context=context,
+    work_id=work_id,
+    text=text,
+    later_look=True,
+)

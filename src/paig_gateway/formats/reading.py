@@ -1,0 +1,164 @@
+"""Lenient reading of JSON, only as deep as a question goes.
+
+Bodies are decoded one level at a time into raw members, so a 6 MB image is passed over and never becomes an object.
+Whatever has an unexpected type reads as absent: what a request means is the provider's to judge. Duplicate members
+read as JSON parsers read them: the last one counts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from paig_gateway.formats.base import BadRequest
+
+Raw = msgspec.Raw | bytes
+Members = dict[str, msgspec.Raw]
+"""A JSON object's members, undecoded."""
+
+MOST = 10**9
+"""No count of tokens or answers that a request means is larger; what is larger reads as absent."""
+
+_T = TypeVar("_T")
+_MEMBERS = msgspec.json.Decoder(Members)
+_OBJECTS = msgspec.json.Decoder(list[Members])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_VALUE = msgspec.json.Decoder()
+# Half of a surrogate pair, escaped: JSON by the grammar and sent by some, but the decoder refuses it.
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+
+
+def mended(body: bytes) -> bytes:
+    """`body` with each escaped half of a surrogate pair replaced; of the same length."""
+    return _LONE_SURROGATE.sub(rb"\\ufffd", body)
+
+
+def _decode(decoder: msgspec.json.Decoder[_T], raw: Raw) -> _T:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        text = bytes(raw)
+        if (other := mended(text)) == text:
+            raise
+        return decoder.decode(other)
+
+
+def request(body: bytes) -> Members:
+    """The members of a request body.
+
+    Raises:
+        BadRequest: The body is not a JSON object.
+    """
+    try:
+        return _decode(_MEMBERS, body)
+    except msgspec.ValidationError:
+        raise BadRequest("The request body must be a JSON object.") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"The request body is not JSON: {error}.") from None
+
+
+def model_of(top: Members, model: str | None) -> str:
+    """The model asked for: the path's, else the body's.
+
+    Raises:
+        BadRequest: Neither names one.
+    """
+    named = model or string(top.get("model"))
+    if not named:
+        raise BadRequest('The request names no model: give "model" as a string.')
+    return named
+
+
+def members(raw: Raw | None) -> Members:
+    """An object's members; none where it is not an object."""
+    try:
+        return _decode(_MEMBERS, raw) if _opens(raw, b"{") and raw is not None else {}
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+
+
+def objects(raw: Raw | None) -> list[Members]:
+    """The objects among an array's elements."""
+    if raw is None or not _opens(raw, b"["):
+        return []
+    try:
+        return _decode(_OBJECTS, raw)
+    except msgspec.ValidationError:
+        return [members(each) for each in array(raw) if _opens(each, b"{")]
+    except (msgspec.DecodeError, RecursionError):
+        return []
+
+
+def array(raw: Raw | None) -> list[msgspec.Raw]:
+    """An array's elements; none where it is not an array."""
+    try:
+        return _decode(_ARRAY, raw) if raw is not None else []
+    except (msgspec.DecodeError, RecursionError):
+        return []
+
+
+def value(raw: Raw | None) -> object:
+    """The value, decoded in full; None where there is none."""
+    try:
+        return _decode(_VALUE, raw) if raw is not None else None
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def string(raw: Raw | None) -> str | None:
+    """A string, or None."""
+    if raw is None or not _opens(raw, b'"'):
+        return None
+    found = value(raw)
+    return found if isinstance(found, str) else None
+
+
+def integer(raw: Raw | None) -> int | None:
+    """A whole number that is not negative and not absurd, or None."""
+    found = value(raw) if raw is not None and len(memoryview(raw)) < 32 else None
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MOST else None
+
+
+def truth(raw: Raw | None) -> bool:
+    """Whether the value is `true`."""
+    return raw is not None and bytes(raw) == b"true"
+
+
+def present(raw: Raw | None) -> bool:
+    """Whether there is a value other than null."""
+    return raw is not None and bytes(memoryview(raw)[:5]).strip() != b"null"
+
+
+def answers(raw: Raw | None) -> int:
+    """How many answers `n` and the like ask for; strings count too, since lenient servers take them."""
+    if (text := string(raw)) is not None and text.isdecimal() and len(text) < 10:
+        return max(1, int(text))
+    return integer(raw) or 1
+
+
+def largest(*raws: Raw | None) -> int | None:
+    """The largest of several members that may bound the output, since servers differ in which they heed."""
+    return max((number for raw in raws if (number := integer(raw)) is not None), default=None)
+
+
+def size(raw: Raw | None) -> int:
+    """The bytes of the value as written."""
+    return 0 if raw is None else len(memoryview(raw))
+
+
+def _opens(raw: Raw | None, bracket: bytes) -> bool:
+    if raw is None:
+        return False
+    start = bytes(memoryview(raw)[:1])
+    if start in b" \t\r\n\xef":  # only whole bodies are read with white space before them
+        start = bytes(raw).lstrip()[:1]
+    return start == bracket

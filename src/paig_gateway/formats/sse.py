@@ -1,0 +1,65 @@
+"""Server-sent events, cut and parsed incrementally (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+
+from __future__ import annotations
+
+import re
+
+from paig_gateway.formats.base import Event
+
+_BOM = b"\xef\xbb\xbf"
+# Two line ends in a row. Atomic, lest `\r\n` be taken for two of them.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LONGEST_PART = 3
+"""Bytes of a blank line, unfinished, that may stand at the end of a chunk."""
+
+
+class Splitter:
+    """Cuts a stream into raw events, terminators included: the events and the rest, joined, are the input."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._returns = False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes; return the events they complete."""
+        buffer = self._buffer
+        self._returns = self._returns or b"\r" in chunk
+        buffer += chunk
+        events: list[bytes] = []
+        start, scan = 0, self._scanned
+        while (end := self._end_of_event(scan)) > 0:
+            events.append(bytes(buffer[start:end]))
+            start = scan = end
+        if start:
+            del buffer[:start]
+        self._scanned = max(0, len(buffer) - _LONGEST_PART)
+        return events
+
+    def rest(self) -> bytes:
+        """The bytes of an event that is not complete."""
+        return bytes(self._buffer)
+
+    def _end_of_event(self, scan: int) -> int:
+        if not self._returns:  # by far the usual case, and `find` is many times quicker
+            found = self._buffer.find(b"\n\n", scan)
+            return found + 2 if found >= 0 else 0
+        match = _BLANK_LINE.search(self._buffer, scan)
+        if match is None:
+            return 0
+        end = match.end()
+        # The line feed that belongs to a final carriage return may be yet to come.
+        return 0 if end == len(self._buffer) and self._buffer[end - 1] == 0x0D else end
+
+
+def parse(raw: bytes) -> Event:
+    """Read a raw event: its name and its joined `data` lines; comments and other fields are passed over."""
+    name = b""
+    data: list[bytes] = []
+    for line in raw.removeprefix(_BOM).splitlines():
+        field, colon, value = line.partition(b":")
+        if field == b"data":
+            data.append(value[1:] if value[:1] == b" " else value)
+        elif field == b"event" and colon:
+            name = value.strip(b" ")
+    return Event(name.decode("utf-8", "replace"), b"\n".join(data))

@@ -1,0 +1,54 @@
+"""Reading requests and folding streams in the tests of the single formats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from paig_gateway.formats.base import Call, Event, Format
+from paig_gateway.formats.eventstream import encode
+from paig_gateway.formats.eventstream import parse as parse_frame
+from paig_gateway.formats.registry import detect
+from paig_gateway.formats.sse import parse
+
+
+def form_of(path: str, method: str = "POST") -> Format:
+    """The format that claims this request."""
+    found = detect(method, path)
+    assert found is not None
+    return found[0]
+
+
+def asked(path: str, body: object) -> Call:
+    """A request, read; `body` is JSON or raw bytes."""
+    found = detect("POST", path)
+    assert found is not None
+    form, model = found
+    return form.read(model, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def fold(form: Format, raws: Iterable[bytes]) -> dict[str, Any]:
+    """Raw events, folded if the marker picks them."""
+    assert form.usage_marker is not None
+    assert form.fold is not None
+    body: dict[str, Any] = {}
+    for raw in raws:
+        if form.usage_marker.search(raw):
+            form.fold(body, parse_frame(raw) if form.framing == "eventstream" else parse(raw))
+    return body
+
+
+def sse(said: object, name: str = "") -> bytes:
+    """A raw server-sent event."""
+    return (f"event: {name}\n" if name else "").encode() + b"data: " + json.dumps(said).encode() + b"\n\n"
+
+
+def frame(name: str, said: object, **kind: Any) -> bytes:
+    """A raw event stream frame."""
+    return encode(name, json.dumps(said).encode(), **kind)
+
+
+def event(said: object, name: str = "") -> Event:
+    """A parsed event."""
+    return Event(name, json.dumps(said).encode())

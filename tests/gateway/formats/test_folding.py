@@ -1,0 +1,42 @@
+"""What folds share: cumulative counts, partial until they are final."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paig_gateway.formats.folding import finish, note_usage, provisional
+
+
+def test_counts_replace_and_never_add() -> None:
+    """A later count replaces an earlier one, and what it leaves out stays."""
+    body: dict[str, Any] = {}
+    note_usage(body, {"a": 1, "b": 2}, final=False)
+    note_usage(body, {"b": 3}, final=True)
+    assert body == {"usage": {"a": 1, "b": 3}}
+
+
+def test_final_stays_final() -> None:
+    """What comes after the final usage changes it, and nothing said changes nothing."""
+    body: dict[str, Any] = {"usage": {"a": 1}}
+    note_usage(body, {"a": 2}, final=False)
+    note_usage(body, {}, final=True)
+    finish(body)
+    assert body == {"usage": {"a": 2}}
+
+
+def test_the_end_makes_what_is_known_final() -> None:
+    """At the end of the answer partial usage is usage."""
+    body: dict[str, Any] = {}
+    note_usage(body, {"a": 1}, final=False)
+    assert body == {"partial_usage": {"a": 1}}
+    finish(body)
+    assert body == {"usage": {"a": 1}}
+
+
+def test_provisional() -> None:
+    """Partial usage is put where the extractor looks, in a copy."""
+    body: dict[str, Any] = {"model": "m", "partial_usage": {"input_tokens": 1}}
+    assert provisional(body)["usage"] == {"input_tokens": 1}
+    assert "usage" not in body
+    assert provisional({"partial_usage": {"promptTokenCount": 1}})["usageMetadata"] == {"promptTokenCount": 1}
+    assert provisional({"model": "m"}) == {"model": "m"}

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+
+from paig_gateway.providers.kinds import KINDS, base_url
+
+CASES = [
+    # kind, base URL as configured, settings, the client's path, the upstream's URL
+    ("openai", None, {}, "/chat/completions", "https://api.openai.com/v1/chat/completions"),
+    ("openai", None, {}, "/v1/chat/completions", "https://api.openai.com/v1/chat/completions"),
+    ("openai", None, {}, "/v1/v1/chat/completions", "https://api.openai.com/v1/chat/completions"),
+    ("openai", None, {}, "/openai/v1/responses", "https://api.openai.com/v1/responses"),
+    ("openai", "http://h:1", {}, "/responses", "http://h:1/v1/responses"),
+    ("openai", "http://h:1/custom/", {}, "/v1/responses", "http://h:1/custom/responses"),
+    ("anthropic", None, {}, "/messages", "https://api.anthropic.com/v1/messages"),
+    ("anthropic", None, {}, "/v1/v1/messages", "https://api.anthropic.com/v1/messages"),
+    ("anthropic", "http://h/anthropic", {}, "/v1/messages", "http://h/anthropic/v1/messages"),
+    ("anthropic", "http://h/anthropic/v1", {}, "/messages", "http://h/anthropic/v1/messages"),
+    ("google", None, {}, "/models/m:x", "https://generativelanguage.googleapis.com/v1beta/models/m:x"),
+    ("google", None, {}, "/v1/models/m:x", "https://generativelanguage.googleapis.com/v1/models/m:x"),
+    ("google", "http://h/v1beta", {}, "/v1beta/models/m:x", "http://h/v1beta/models/m:x"),
+    ("google", None, {}, "/upload/v1beta/files", "https://generativelanguage.googleapis.com/upload/v1beta/files"),
+    ("groq", None, {}, "/openai/v1/chat/completions", "https://api.groq.com/openai/v1/chat/completions"),
+    ("groq", None, {}, "/v1/chat/completions", "https://api.groq.com/openai/v1/chat/completions"),
+    ("groq", "http://h", {}, "/chat/completions", "http://h/openai/v1/chat/completions"),
+    (
+        "google-vertex",
+        None,
+        {"project": "p"},
+        "/v1beta1/publishers/google/models/m:x",
+        "https://aiplatform.googleapis.com/v1beta1/projects/p/locations/global/publishers/google/models/m:x",
+    ),
+    (
+        "google-vertex",
+        None,
+        {"project": "p", "location": "europe-west4"},
+        "/v1/publishers/google/models/m:x",
+        "https://europe-west4-aiplatform.googleapis.com/v1/projects/p/locations/europe-west4/publishers/google/models/m:x",
+    ),
+    (
+        "google-vertex",
+        None,
+        {"project": "p"},
+        "/v1beta/models/m:x",
+        "https://aiplatform.googleapis.com/v1beta1/projects/p/locations/global/publishers/google/models/m:x",
+    ),
+    (
+        "google-vertex",
+        "http://h",
+        {"project": "p"},
+        "/v1beta1/projects/q/locations/us-east1/publishers/google/models/m:x",
+        "http://h/v1beta1/projects/q/locations/us-east1/publishers/google/models/m:x",
+    ),
+    (
+        "google-vertex",
+        None,
+        {"project": "p"},
+        "/v1/projects/q/locations/us-east1/publishers/google/models/m:x",
+        "https://us-east1-aiplatform.googleapis.com/v1/projects/q/locations/us-east1/publishers/google/models/m:x",
+    ),
+    (
+        "bedrock",
+        None,
+        {"region": "eu-west-1"},
+        "/model/us.amazon.nova-lite-v1%3A0/converse",
+        "https://bedrock-runtime.eu-west-1.amazonaws.com/model/us.amazon.nova-lite-v1%3A0/converse",
+    ),
+    ("bedrock-mantle", None, {}, "/v1/responses", "https://bedrock-mantle.us-east-1.api.aws/v1/responses"),
+    ("bedrock-mantle", None, {}, "/responses", "https://bedrock-mantle.us-east-1.api.aws/openai/v1/responses"),
+    ("azure", "https://x.openai.azure.com", {}, "/v1/responses", "https://x.openai.azure.com/openai/v1/responses"),
+    (
+        "azure",
+        "https://x.openai.azure.com/openai/v1",
+        {},
+        "/openai/deployments/m/chat/completions",
+        "https://x.openai.azure.com/openai/deployments/m/chat/completions",
+    ),
+    ("deepseek", None, {}, "/v1/chat/completions", "https://api.deepseek.com/chat/completions"),
+    ("openrouter", None, {}, "/api/v1/chat/completions", "https://openrouter.ai/api/v1/chat/completions"),
+    ("zai", None, {}, "/v1/chat/completions", "https://api.z.ai/api/paas/v4/chat/completions"),
+    (
+        "huggingface",
+        None,
+        {},
+        "/novita/v3/openai/chat/completions",
+        "https://router.huggingface.co/novita/v3/openai/chat/completions",
+    ),
+    ("huggingface", None, {}, "/chat/completions", "https://router.huggingface.co/v1/chat/completions"),
+    ("cohere", None, {}, "/v2/chat", "https://api.cohere.com/v2/chat"),
+    ("openai-compatible", "http://h", {}, "/v1/chat/completions", "http://h/v1/chat/completions"),
+    ("openai-compatible", "http://h/v1", {}, "/v1/chat/completions", "http://h/v1/chat/completions"),
+    ("openai-compatible", "http://h/v1", {}, "/chat/completions", "http://h/v1/chat/completions"),
+    ("openai-compatible", "http://h/a/b", {}, "/a/b/chat/completions", "http://h/a/b/chat/completions"),
+]
+
+
+@pytest.mark.parametrize(("kind_name", "given", "settings", "path", "url"), CASES)
+def test_every_usual_spelling_reaches_the_upstreams_own(
+    kind_name: str, given: str | None, settings: dict[str, str], path: str, url: str
+) -> None:
+    """A version prefix added, forgotten or doubled means the same, and percent-encoding stays as it came."""
+    kind = KINDS[kind_name]
+    base = base_url(kind, given, settings)
+    assert base is not None
+    assert kind.path(base, path, {**(kind.defaults or {}), **settings}) == url
+
+
+def test_kinds_without_a_default_address_say_so() -> None:
+    """A kind whose every account has its own address has no base URL until one is given."""
+    assert base_url(KINDS["azure"], None, {}) is None
+    assert base_url(KINDS["openai-compatible"], "http://h/", {}) == "http://h"
+
+
+def test_price_providers_are_known_to_the_price_book() -> None:
+    """A row's price provider exists, so that a misspelling cannot make a provider's models priceless."""
+    from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+
+    known = get_snapshot().providers
+    for kind in KINDS.values():
+        if kind.price_provider and "{" not in kind.price_provider:
+            assert find_provider_by_id(known, kind.price_provider), kind.name

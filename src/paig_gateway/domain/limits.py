@@ -1,7 +1,7 @@
 """Limits: a cap on what an owner may spend, send or use within a window of time.
 
-Windows are those of the contract: a UTC minute, UTC day, Monday-to-Sunday week, calendar month, or for ever. A window is
-named by the moment it starts, in whole seconds since the epoch, which is what the ledger's counters are keyed by.
+Windows are those of the contract: a UTC minute, UTC day, Monday-to-Sunday week, calendar month, or for ever. A window
+is named by the moment it starts, in whole seconds since the epoch, which is what the ledger's counters are keyed by.
 """
 
 from __future__ import annotations

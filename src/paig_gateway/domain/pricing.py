@@ -74,13 +74,19 @@ class Price:
             at: The time of the request: prices are those of that moment.
             context: Service tier and the like, as the answer reported them.
 
-        Raises:
-            ValueError: The usage contradicts itself (more cached than input tokens).
+        Usage that contradicts itself (more cached than input tokens) or leaves open how its parts overlap (cached and
+        audio tokens, but not cached audio tokens) is charged without its cached parts, and failing that by its totals:
+        in doubt at the dearer rate.
         """
-        price = self._model.calc_price(
-            GenaiUsage(**usage), self._provider, genai_request_timestamp=at, price_context=context or None
-        )
-        return nanodollars(price.total_price * self._factor)
+        for counts in (usage, _without_cache(usage), _totals(usage)):
+            try:
+                price = self._model.calc_price(
+                    GenaiUsage(**counts), self._provider, genai_request_timestamp=at, price_context=context or None
+                )
+            except ValueError:
+                continue
+            return nanodollars(price.total_price * self._factor)
+        raise AssertionError("totals alone cannot contradict themselves")
 
     def ceiling(self, worst: WorstCase, at: datetime, context: Context | None = None) -> int:
         """The most that a request could cost, in nanodollars: every token at the dearest rate that could apply.
@@ -146,6 +152,14 @@ class PriceBook:
         return Price(provider.id, info.id, info.context_window, provider, info)
 
 
+def _without_cache(usage: Usage) -> Usage:
+    return {key: count for key, count in usage.items() if not key.startswith("cache_")}
+
+
+def _totals(usage: Usage) -> Usage:
+    return {key: usage.get(key, 0) for key in ("input_tokens", "output_tokens")}
+
+
 def _registry() -> UnitRegistry:
     from genai_prices.data_units import unit_data
 
@@ -171,4 +185,3 @@ def _reachable(unit: UnitDef, worst: WorstCase) -> bool:
     if kind.get("modality", "text") != "text" and not media:
         return False
     return kind.get("token_type") != "cache_write" or worst.cache_write
-

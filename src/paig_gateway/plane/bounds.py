@@ -9,7 +9,7 @@ from paig_gateway.domain.pricing import DEFAULT_CONTEXT_WINDOW, Price, WorstCase
 from paig_gateway.formats.base import Call
 
 
-def worst_case(call: Call, model: str, price: Price | None) -> WorstCase:
+def worst_case(call: Call, model: str, price: Price | None, hidden: int = 0) -> WorstCase:
     """The most tokens that `call` could use at `model`.
 
     Input is bounded by the text of the request and the known sizes of its media, never above the model's context
@@ -20,13 +20,15 @@ def worst_case(call: Call, model: str, price: Price | None) -> WorstCase:
         call: What the request asks.
         model: The model's name at the provider.
         price: Its price, which knows the context window; None where there is none.
+        hidden: Tokens that the provider may add to a prompt unseen.
     """
     window = (price.context_window if price else None) or DEFAULT_CONTEXT_WINDOW
     stated = None if call.media_tokens is None or call.unbounded_tools else call.input_tokens + call.media_tokens
     most = output_maximum(model) or window
     asked = call.output_tokens
     return WorstCase(
-        input_tokens=window if stated is None else min(stated, window),
+        # Each text of a batch has a context window of its own.
+        input_tokens=window * call.answers if stated is None else min(stated + hidden, window * call.answers),
         output_tokens=most * call.answers if asked is None else min(asked, max(most, window) * call.answers),
         cache_write=call.cache_write,
         media_in=call.media_in,
@@ -48,5 +50,7 @@ def ceiling(worst: WorstCase, price: Price | None, at: datetime, tier: str | Non
     if price is None:
         return 0
     standard = price.ceiling(worst, at)
-    tiers = ("priority", "fast") if tier in ("priority", "fast", "auto") else ()
-    return max([standard, *(price.ceiling(worst, at, {"service_tier": name}) for name in tiers)])
+    if tier not in ("priority", "fast", "auto"):
+        return standard
+    dear = ({"service_tier": "priority"}, {"service_tier": "fast"}, {"speed": "fast"})
+    return max([standard, *(price.ceiling(worst, at, context) for context in dear)])

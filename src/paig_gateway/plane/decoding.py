@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-
 _STEP = 16 * 1024
 """Bytes undone at a time, so that a bomb is noticed before it has grown by more than a few thousandfold of this."""
 

@@ -54,16 +54,17 @@ def candidates(
         model = member.model(call.model)
         source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
         price = book.find(source, model) if source and model else None
-        if price is None and fmt.metered and provider.require_price:
+        if provider.require_price and ((price is None and fmt.metered) or fmt.name in kind.bills):
             unpriced = provider.name
             continue
-        worst = worst_case(call, model, price)
+        worst = worst_case(call, model, price, kind.hidden_tokens)
         most = ceiling(worst, price, at, call.service_tier or provider.service_tier) if fmt.metered else 0
         found.append(Candidate(member, kind, model, Tariff(book, source, model, at), price, worst, most))
     if not found:
+        what = f"the model '{call.model}'" if call.model else f"'{fmt.name}'"
         raise GatewayError(
             "no-price",
-            f"No price is known for the model '{call.model}' at provider '{unpriced}', and it requires one. "
+            f"No price is known for {what} at provider '{unpriced}', and it requires one. "
             'Check the model\'s name, set its price in paig.toml ([prices."…"]), or let the provider pass '
             "unpriced models with require_price = false.",
             details={"model": call.model, "provider": unpriced},
@@ -74,9 +75,24 @@ def candidates(
 class Dispatcher:
     """Tries candidates in turn until one answers."""
 
-    def __init__(self, upstream: Upstream, auth: Authenticator, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        auth: Authenticator,
+        problem: Callable[[str], str | None],
+        clock: Callable[[], float],
+    ) -> None:
+        """Take what sends and what signs.
+
+        Args:
+            upstream: The HTTP client.
+            auth: Signs requests.
+            problem: Why nothing can be sent to the provider of a name, or None.
+            clock: Monotonic seconds.
+        """
         self._upstream = upstream
         self._auth = auth
+        self._problem = problem
         self._clock = clock
 
     async def send(
@@ -110,7 +126,7 @@ class Dispatcher:
                 response, asked = await self._send_one(exchange, candidate)
             except CredentialError as error:
                 attempt["error"] = "credential"
-                failure: GatewayError = GatewayError("upstream-unreachable", f"{error}. An administrator must mend it.")
+                failure: GatewayError = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
             except UpstreamError as error:
                 attempt["error"] = failure_code(error)
                 failure = upstream_failure(error, candidate)
@@ -133,6 +149,8 @@ class Dispatcher:
 
     async def _send_one(self, exchange: Exchange, candidate: Candidate) -> tuple[UpstreamResponse, bool]:
         kind, provider = candidate.kind, candidate.provider
+        if problem := self._problem(provider.name):
+            raise CredentialError(problem)
         url = kind.path(provider.base_url, exchange.target.path, provider.settings)
         query = exchange.target.query
         if kind.name == "azure" and b"api-version=" not in query and "/deployments/" in url:

@@ -71,6 +71,7 @@ _HOP = frozenset(
 _NEVER_TO_CLIENT = _HOP | {
     b"alt-svc",
     b"content-length",
+    b"date",
     b"set-cookie",
     b"strict-transport-security",
     b"logfire-ai-gateway-cost",

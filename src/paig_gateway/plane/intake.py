@@ -47,7 +47,9 @@ def target(scope: Scope) -> Target:
     return Target(route, "/" + path, scope["query_string"])
 
 
-def authenticate(directory: Directory, headers: Mapping[bytes, bytes], query: bytes, now: datetime) -> tuple[Caller, bytes]:
+def authenticate(
+    directory: Directory, headers: Mapping[bytes, bytes], query: bytes, now: datetime
+) -> tuple[Caller, bytes]:
     """Find who is asking.
 
     Returns:
@@ -61,8 +63,8 @@ def authenticate(directory: Directory, headers: Mapping[bytes, bytes], query: by
     if caller is None:
         raise GatewayError(
             "unknown-key",
-            "The gateway knows no such key. Check that the whole key was copied ('paig keys list' shows how each begins), "
-            "or make one with 'paig keys create'.",
+            "The gateway knows no such key. Check that the whole key was copied ('paig keys list' shows how each "
+            "begins), or make one with 'paig keys create'.",
         )
     if caller.state == "disabled":
         raise GatewayError("key-disabled", f"The key '{caller.key}' is disabled; an administrator can enable it again.")
@@ -70,7 +72,8 @@ def authenticate(directory: Directory, headers: Mapping[bytes, bytes], query: by
         raise GatewayError("key-blocked", f"The key '{caller.key}' is blocked; ask an administrator why.")
     if caller.expires_at is not None and caller.expires_at <= now:
         raise GatewayError(
-            "key-expired", f"The key '{caller.key}' expired at {caller.expires_at:%Y-%m-%dT%H:%M:%SZ}; ask for a new one."
+            "key-expired",
+            f"The key '{caller.key}' expired at {caller.expires_at:%Y-%m-%dT%H:%M:%SZ}; ask for a new one.",
         )
     return caller, query
 
@@ -130,7 +133,9 @@ def readable(body: bytes, encoding: bytes, limit: int) -> bytes:
     try:
         return decode(encoding.decode("latin-1"), body, limit)
     except UnknownEncoding as error:
-        raise GatewayError("bad-request", f"The gateway cannot read content-encoding '{error}': send it plain.") from None
+        raise GatewayError(
+            "bad-request", f"The gateway cannot read content-encoding '{error}': send it plain."
+        ) from None
     except ValueError as error:
         raise GatewayError("bad-request", f"The body is not what its content-encoding says: {error}.") from None
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 
 from paig_gateway.domain.money import format_usd
-from paig_gateway.domain.pricing import Context, Price, PriceBook
+from paig_gateway.domain.pricing import Price, PriceBook
 from paig_gateway.domain.usage import Extracted, Usage, extract
 from paig_gateway.formats.base import Call, Event, Format, Framing, Json
-from paig_gateway.formats.framing import FRAMINGS
+from paig_gateway.formats.folding import provisional
+from paig_gateway.formats.framing import FRAMINGS, Splitter
 from paig_gateway.formats.splice import splice_event
 
 KEPT_FOR_ESTIMATE = 256 * 1024
@@ -68,24 +68,7 @@ def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], tariff: Tar
     if price is None:
         return Reading(extracted, None, 0)
     context = fmt.context(body, headers) if fmt.context else None
-    return Reading(extracted, price, _cost(price, extracted.usage, tariff.at, context))
-
-
-def _cost(price: Price, usage: Usage, at: datetime, context: Context | None) -> int:
-    try:
-        return price.cost(usage, at, context)
-    except ValueError:
-        # A provider that contradicts itself about the parts (more cached than input tokens) is charged for the whole.
-        whole: Usage = {name: usage[name] for name in ("input_tokens", "output_tokens")}
-        return price.cost(whole, at, context)
-
-
-class Splitter(Protocol):
-    """Cuts a stream into raw events; see `formats.framing`."""
-
-    def feed(self, chunk: bytes) -> list[bytes]: ...
-
-    def rest(self) -> bytes: ...
+    return Reading(extracted, price, price.cost(extracted.usage, tariff.at, context))
 
 
 @dataclass(slots=True)
@@ -193,15 +176,18 @@ class StreamMeter:
 
 def estimated(fmt: Format, call: Call, body: Json, text_bytes: int, tariff: Tariff) -> Reading:
     """An answer whose usage was not reported: what was asked and what was seen, at the customary size of a token."""
-    partial = body.get("partial_usage")
-    counted = extract({**body, "usage": partial}, provider=tariff.provider, flavor=fmt.flavor, home=fmt.home)
+    known = provisional(body)
+    if fmt.normalise is not None:
+        known = fmt.normalise(known, tariff.model, {})
+    counted = extract(known, provider=tariff.provider, flavor=fmt.flavor, home=fmt.home)
     asked = -(-call.input_tokens // BYTES_PER_TOKEN)
-    usage = dict(counted.usage) if counted else {"input_tokens": asked, "output_tokens": 0}
+    usage: Usage = counted.usage if counted else {"input_tokens": asked, "output_tokens": 0}
     usage["output_tokens"] = max(usage["output_tokens"], -(-text_bytes // BYTES_PER_TOKEN))
     model = body.get("model")
     price = tariff.price(model if isinstance(model, str) else None)
-    raw = partial if isinstance(partial, Mapping) else {}
-    return Reading(Extracted(usage, raw, None), price, _cost(price, usage, tariff.at, None) if price else 0)
+    return Reading(
+        Extracted(usage, counted.raw if counted else {}, None), price, price.cost(usage, tariff.at) if price else 0
+    )
 
 
 def decode_json(body: bytes) -> Json | None:

@@ -1,14 +1,14 @@
 """The data plane: `ANY /proxy/{route}/{path}`, one ASGI callable, no framework.
 
-A request is taken in, its worst case reserved, sent on, relayed while a meter watches, and settled with its true cost in
-a block that nothing can cancel.
+A request is taken in, its worst case reserved, sent on, relayed while a meter watches, and settled with its true cost
+in a block that nothing can cancel.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -29,19 +29,22 @@ from paig_gateway.plane.relay import Client, Relay
 from paig_gateway.plane.upstream import UpstreamError
 from paig_gateway.store.records import Reservation, Settlement
 
+RECORD_SECONDS = 1.0
+"""How long the end of an answer waits for its row to be written."""
+
 
 class Ledger(Protocol):
     """Where money is held and charged; see `store.ledger`."""
 
-    async def reserve(self, r: Reservation, *, wait: float = 0.0) -> None: ...
+    async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None: ...
 
-    async def settle(self, s: Settlement) -> None: ...
+    async def settle(self, settlement: Settlement) -> None: ...
 
-    async def charge(self, r: Reservation, s: Settlement) -> None: ...
+    async def charge(self, reservation: Reservation, settlement: Settlement) -> None: ...
 
-    async def correct(self, work_id: str, s: Settlement) -> str: ...
+    async def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> str: ...
 
-    def note(self, r: Reservation, s: Settlement) -> None: ...
+    def note(self, reservation: Reservation, settlement: Settlement) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +135,12 @@ class Proxy:
     async def _serve(self, exchange: Exchange, receive: Receive, client: Client) -> None:
         fmt = exchange.fmt
         try:
-            order = candidates(
-                exchange.route, fmt, exchange.call, exchange.target, exchange.time, self.book, self.draw
-            )
+            order = candidates(exchange.route, fmt, exchange.call, exchange.target, exchange.time, self.book, self.draw)
             if fmt.unmetered and any(limit.unit == "usd" for limit in exchange.caller.limits):
                 raise GatewayError(
                     "no-price",
-                    f"What {exchange.method} {exchange.target.path} costs is settled between client and provider, out of "
-                    f"the gateway's sight, so the key '{exchange.caller.key}', which has spending limits, may not use it.",
+                    f"What {exchange.method} {exchange.target.path} costs is settled between client and provider, out "
+                    f"of the gateway's sight, so the key '{exchange.caller.key}', having spending limits, may not.",
                 )
             reservation = self._reservation(exchange, order)
             if fmt.metered and not fmt.later_look:
@@ -148,13 +149,20 @@ class Proxy:
             self._note_refusal(exchange, error)
             raise
         outcome = Outcome()
+        record = Once(lambda: self._settle(exchange, reservation, outcome))
         try:
-            await self._exchange(exchange, order, outcome, receive, client)
+            await self._exchange(exchange, order, outcome, receive, client, record)
         finally:
-            await shielded(self._settle(exchange, reservation, outcome))
+            await shielded(record.start())
 
     async def _exchange(
-        self, exchange: Exchange, order: list[Candidate], outcome: Outcome, receive: Receive, client: Client
+        self,
+        exchange: Exchange,
+        order: list[Candidate],
+        outcome: Outcome,
+        receive: Receive,
+        client: Client,
+        record: Once,
     ) -> None:
         """Dispatch and relay; however it ends, the outcome says what it cost."""
         relay: Relay | None = None
@@ -166,7 +174,7 @@ class Proxy:
                     response, asked = await self.dispatcher.send(exchange, order, outcome)
                     candidate = outcome.candidate
                     assert candidate is not None
-                    relay = Relay(exchange, candidate, outcome, client, response, asked, self.clock)
+                    relay = Relay(exchange, candidate, outcome, client, response, asked, self.clock, record.soon)
                     try:
                         await relay.run()
                         complete = True
@@ -192,9 +200,7 @@ class Proxy:
             elif outcome.error == "client-gone" and outcome.candidate is not None:
                 outcome.charge(outcome.candidate.ceiling, "ceiling")
 
-    async def _watch(
-        self, receive: Receive, client: Client, outcome: Outcome, patience: asyncio.Timeout
-    ) -> None:
+    async def _watch(self, receive: Receive, client: Client, outcome: Outcome, patience: asyncio.Timeout) -> None:
         """Notice that the client left, and bound how long its answer is still drained."""
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -210,10 +216,13 @@ class Proxy:
             self.ledger.note(reservation, settlement)
         elif not fmt.later_look:
             await self.ledger.settle(settlement)
-        elif outcome.work_id and outcome.reading is not None:
+        elif (
             # Work is charged when its usage first comes through, and never at a later look.
-            if await self.ledger.correct(outcome.work_id, settlement) == "unknown":
-                await self.ledger.charge(reservation, settlement)
+            outcome.work_id
+            and outcome.reading is not None
+            and await self.ledger.correct(outcome.work_id, None, settlement) == "unknown"
+        ):
+            await self.ledger.charge(reservation, settlement)
 
     def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:
         caller, said = exchange.caller, exchange.attribution
@@ -265,6 +274,24 @@ async def refuse(client: Client, shape: ErrorShape, error: GatewayError, request
     body, native = error_body(shape, error.status, error.code, error.message, error.details)
     headers = [(b"content-type", b"application/json"), *native, *error_headers(error, request_id)]
     await client.answer(error.status, headers, body)
+
+
+class Once:
+    """Work that is done once, whoever asks for it first."""
+
+    def __init__(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        """Have it done."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+        return self._task
+
+    async def soon(self) -> None:
+        """Have it done, and wait for it, but not for long: a client is not to wait for a database that is down."""
+        await asyncio.wait({self.start()}, timeout=RECORD_SECONDS)
 
 
 async def shielded(work: Awaitable[None]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from paig_gateway.domain.money import format_usd
 from paig_gateway.formats.base import Event, Framing
+from paig_gateway.formats.framing import framing_of
 from paig_gateway.formats.splice import splice_cost
 from paig_gateway.plane.decoding import Decoder, UnknownEncoding, decode, decoder
 from paig_gateway.plane.dispatch import header_map
@@ -64,6 +65,8 @@ class Relay:
 
     Attributes:
         asked: The gateway asked for stream usage that the client did not ask for.
+        record: Called when the outcome is known, before the client is sent the last of the answer: who has read a whole
+            answer finds it in the ledger.
     """
 
     exchange: Exchange
@@ -73,8 +76,10 @@ class Relay:
     response: UpstreamResponse
     asked: bool
     clock: Callable[[], float]
+    record: Callable[[], Awaitable[None]]
     headers: dict[str, str] = field(init=False)
     meter: StreamMeter | None = None
+    settled: bool = False
 
     def __post_init__(self) -> None:
         self.headers = header_map(self.response.headers)
@@ -96,14 +101,11 @@ class Relay:
 
     def _framing(self) -> Framing | None:
         fmt = self.exchange.fmt
-        kind = self.headers.get("content-type", "").lower()
         if fmt.fold is None or self.response.status >= 400:
             return None
-        if "event-stream" in kind:
-            return "sse"
-        if "vnd.amazon.eventstream" in kind:
-            return "eventstream"
-        return "json" if fmt.name == "gemini" and self.exchange.call.stream else None
+        framing = framing_of(self.headers.get("content-type", ""))
+        # A Gemini stream that is not server-sent events is one JSON array.
+        return framing or ("json" if fmt.name == "gemini" and self.exchange.call.stream else None)
 
     def _client_headers(self) -> Headers:
         return [*to_client(self.response.headers), (b"x-paig-request-id", self.exchange.id.encode())]
@@ -145,7 +147,11 @@ class Relay:
             if out:
                 await self.client.body(out, more=True)
         self.outcome.answered = self.clock()
-        await self.client.body(meter.end(), more=False)
+        if rest := meter.end():
+            await self.client.body(rest, more=True)
+        self.settle_stream()
+        await self.record()
+        await self.client.body(b"", more=False)
 
     # Whole bodies
 
@@ -169,6 +175,7 @@ class Relay:
                 headers.append((b"pydantic-ai-gateway-price-estimate", f"{reading.cost / 1e9:.4f}USD".encode()))
                 if self.candidate.provider.inject_cost and "content-encoding" not in self.headers:
                     body = splice_cost(raw, self.exchange.fmt.usage_paths, cost)
+        await self.record()
         if self.exchange.method == "HEAD" or self.response.status in (204, 304):
             await self.client.start(self.response.status, headers)
             await self.client.body(b"", more=False)
@@ -212,10 +219,11 @@ class Relay:
     # The end of a stream
 
     def settle_stream(self) -> None:
-        """Say in the outcome what a stream cost, however it ended: by its usage, else by estimate, else at the ceiling."""
+        """Say in the outcome what a stream cost, however it ended: by usage, else by estimate, else at the ceiling."""
         meter, outcome = self.meter, self.outcome
-        if meter is None:
+        if meter is None or self.settled:
             return
+        self.settled = True
         error = meter.body.get("error")
         if error is not None and outcome.error is None:
             outcome.error = _error_type(error)

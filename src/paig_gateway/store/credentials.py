@@ -62,6 +62,8 @@ def parse_reference(text: str) -> Reference:
         raise CredentialError("malformed", f"is no reference: write {_FORMS}")
     if not target:
         raise CredentialError("malformed", f"has nothing after '{scheme}:': write {_FORMS}")
+    if scheme != "value" and re.search(r"[\x00-\x1f\x7f]", target):
+        raise CredentialError("malformed", f"holds a control character: write {_FORMS}")
     if scheme == "env" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", target):
         raise CredentialError("malformed", "is no environment variable's name after 'env:': write env:NAME")
     if scheme == "keyring" and not all(target.rpartition("/")):

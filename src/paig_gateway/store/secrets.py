@@ -23,8 +23,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from platformdirs import user_data_path
 from sqlalchemy import URL, Engine, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session, col
 
 from paig_gateway.store.tables import ProviderRow
@@ -42,7 +40,7 @@ _EMPTY_FILE_SECONDS = 2.0
 
 
 class SecretsError(Exception):
-    """The home folder, the secret key, the admin token or the database's address cannot be used; says what to do."""
+    """The home folder, the secret key or the admin token cannot be used; the message says what to do."""
 
 
 class SecretKeyError(SecretsError):
@@ -54,7 +52,7 @@ class KeyringTimeoutError(SecretsError):
 
 
 def home_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of the database, the secret key and the admin token: `PAIG_HOME`, else the platform's; made if missing.
+    """The folder of database, secret key and admin token: `PAIG_HOME`, else the platform's; made if missing.
 
     Raises:
         SecretsError: It cannot be made.
@@ -71,24 +69,9 @@ def home_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def database_url(home: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """The database's SQLAlchemy URL: `PAIG_DATABASE_URL`, else SQLite's `paig.db` in `home`.
-
-    Raises:
-        SecretsError: `PAIG_DATABASE_URL` is no URL of SQLite or PostgreSQL.
-    """
-    given = environ.get("PAIG_DATABASE_URL")
-    if not given:
-        return URL.create("sqlite", database=str(home / "paig.db")).render_as_string(hide_password=False)
-    advice = "PAIG_DATABASE_URL must be sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
-    try:
-        url = make_url(given)
-    except ArgumentError:
-        raise SecretsError(f"{advice}; the one given is no URL.") from None
-    if url.drivername in ("postgres", "postgresql"):
-        url = url.set(drivername="postgresql+psycopg")
-    if url.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
-        raise SecretsError(f"{advice}; {url.drivername}:// is not supported.")
-    return url.render_as_string(hide_password=False)
+    """The database's SQLAlchemy URL: `PAIG_DATABASE_URL`, else SQLite's `paig.db` in `home`."""
+    default = URL.create("sqlite", database=str(home / "paig.db"))
+    return environ.get("PAIG_DATABASE_URL") or default.render_as_string(hide_password=False)
 
 
 def secret_key(home: Path, environ: Mapping[str, str] = os.environ) -> str:
@@ -165,8 +148,8 @@ class Vault:
         return True
 
 
-def keyring_call(work: Callable[[], T], seconds: float = KEYRING_SECONDS) -> T:
-    """Do something with the keyring in a thread of its own, and give up on it after `seconds`.
+def keyring_call(work: Callable[[], T]) -> T:
+    """Do something with the keyring in a thread of its own, and give up on it after `KEYRING_SECONDS`.
 
     Raises:
         KeyringTimeoutError: It did not finish in time; its thread is left behind.
@@ -183,11 +166,13 @@ def keyring_call(work: Callable[[], T], seconds: float = KEYRING_SECONDS) -> T:
 
     thread = threading.Thread(target=run, name="paig-keyring", daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(KEYRING_SECONDS)
     if failed:
         raise failed[0]
     if not done:
-        raise KeyringTimeoutError(f"The OS keyring did not answer within {seconds:g} s: unlock it and try again.")
+        raise KeyringTimeoutError(
+            f"The OS keyring did not answer within {KEYRING_SECONDS:g} s: unlock it and try again."
+        )
     return done[0]
 
 
@@ -292,7 +277,7 @@ def _os_keyring_get(service: str, user: str) -> str | None:
 
 
 def _os_keyring() -> KeyringBackend | None:
-    """The machine's keyring, unless it keeps nothing, keeps it in plain text, or asks for a password on the terminal."""
+    """The machine's keyring, unless it keeps nothing, keeps it in plain text, or may ask on the terminal."""
     import keyring  # late: takes 0.1 s to import, and looks for a D-Bus session
 
     backend = keyring.get_keyring()

@@ -1,0 +1,68 @@
+"""paig's client: what applications and operators import.
+
+Every public name is imported when it is first used: `import paig_client` loads no SDK, no HTTP client and no keyring.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paig_client.admin import AdminClient as AdminClient
+    from paig_client.admin import AsyncAdminClient as AsyncAdminClient
+    from paig_client.attribution import budget as budget
+    from paig_client.attribution import tags as tags
+    from paig_client.credentials import CredentialError as CredentialError
+    from paig_client.errors import BadRequest as BadRequest
+    from paig_client.errors import BodyTooLarge as BodyTooLarge
+    from paig_client.errors import KeyRejected as KeyRejected
+    from paig_client.errors import LimitExceeded as LimitExceeded
+    from paig_client.errors import ModelNotAllowed as ModelNotAllowed
+    from paig_client.errors import NoPrice as NoPrice
+    from paig_client.errors import Overloaded as Overloaded
+    from paig_client.errors import PaigError as PaigError
+    from paig_client.errors import RateLimited as RateLimited
+    from paig_client.errors import RouteNotFound as RouteNotFound
+    from paig_client.errors import UpstreamFailed as UpstreamFailed
+    from paig_client.errors import from_exception as from_exception
+    from paig_client.pydantic_ai import PaigGateway as PaigGateway
+    from paig_client.pydantic_ai import gateway_model as gateway_model
+    from paig_client.pydantic_ai import gateway_provider as gateway_provider
+    from paig_client.pydantic_ai import register as register
+    from paig_client.pydantic_ai import unregister as unregister
+
+_HOMES = {
+    "admin": ("AdminClient", "AsyncAdminClient"),
+    "attribution": ("budget", "tags"),
+    "credentials": ("CredentialError",),
+    "errors": (
+        "BadRequest",
+        "BodyTooLarge",
+        "KeyRejected",
+        "LimitExceeded",
+        "ModelNotAllowed",
+        "NoPrice",
+        "Overloaded",
+        "PaigError",
+        "RateLimited",
+        "RouteNotFound",
+        "UpstreamFailed",
+        "from_exception",
+    ),
+    "pydantic_ai": ("PaigGateway", "gateway_model", "gateway_provider", "register", "unregister"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

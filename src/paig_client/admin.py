@@ -1,0 +1,357 @@
+"""The admin API's clients: `AdminClient`, and `AsyncAdminClient` with the same methods to await.
+
+```python
+with AdminClient(token=token) as admin:
+    key = admin.keys.create("ci", KeySpec(limits=LimitsSpec(daily=1)))
+    print(admin.usage(by=["model"]).total.cost)
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ssl import SSLContext
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx2
+from pydantic import ValidationError
+
+from paig_client.addresses import ADMIN, DEFAULT_ROOT, is_loopback, root
+from paig_client.endpoints import (
+    AsyncSide,
+    Call,
+    Change,
+    CollectionCalls,
+    KeyCalls,
+    MadeT,
+    ModelT,
+    QueryValue,
+    ReportCalls,
+    SpecT,
+    SyncSide,
+)
+from paig_client.schema import (
+    Key,
+    KeySpec,
+    NewKey,
+    Owner,
+    OwnerSpec,
+    Problem,
+    Provider,
+    ProviderSpec,
+    Request,
+    Route,
+    RouteSpec,
+)
+
+__all__ = [
+    "AdminClient",
+    "AdminError",
+    "AsyncAdminClient",
+    "Change",
+    "Conflict",
+    "Event",
+    "GatewayUnreachable",
+    "Invalid",
+    "NotAuthorised",
+    "NotFound",
+    "NotTheAdminApi",
+    "Refused",
+]
+
+T = TypeVar("T")
+
+TIMEOUT = 30.0
+QUIET = 45.0
+"""Seconds without a byte after which a stream of events is taken for dead; the gateway sends a comment more often."""
+
+
+class AdminError(Exception):
+    """The admin API could not do what was asked."""
+
+
+class GatewayUnreachable(AdminError):
+    """No gateway answers at `url`, or the connection to it broke."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"No gateway answers at {url}: {reason}")
+        self.url = url
+
+
+class NotTheAdminApi(AdminError):
+    """Something answered, but not as this version's admin API does."""
+
+
+class Refused(AdminError):
+    """The gateway refused; `problem` says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail or problem.title)
+        self.problem = problem
+
+
+class NotAuthorised(Refused):
+    """The admin token is missing or unknown (401), or not allowed this (403)."""
+
+
+class NotFound(Refused):
+    """There is no such object."""
+
+
+class Conflict(Refused):
+    """The name is taken, the object is in use, or it changed meanwhile."""
+
+
+class Invalid(Refused):
+    """What was sent is not valid; the problem names the field."""
+
+
+REFUSALS: Mapping[int, type[Refused]] = {
+    400: Invalid,
+    401: NotAuthorised,
+    403: NotAuthorised,
+    404: NotFound,
+    409: Conflict,
+    412: Conflict,
+    422: Invalid,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One of the gateway's events.
+
+    Attributes:
+        id: Where to go on from, as `last_event_id`.
+        name: `request` for a finished request; others are changes of state.
+        request: The ledger's row, for `request`.
+        data: The event's data as it came.
+    """
+
+    id: str
+    name: str
+    request: Request | None
+    data: str
+
+
+class Collection(CollectionCalls[SpecT, ModelT, MadeT]):
+    """The objects of one kind: `list`, `get`, `create`, `update`, `delete`."""
+
+    def __init__(self, side: SyncSide, path: str, model: type[ModelT], made: type[MadeT]) -> None:
+        self._side, self.path, self.model, self.made = side, path, model, made
+
+    def send(self, call: Call[T], /) -> T:
+        """The call's answer."""
+        return self._side.send(call)
+
+
+class AsyncCollection(CollectionCalls[SpecT, ModelT, MadeT]):
+    """The objects of one kind: `list`, `get`, `create`, `update`, `delete`, each to be awaited."""
+
+    def __init__(self, side: AsyncSide, path: str, model: type[ModelT], made: type[MadeT]) -> None:
+        self._side, self.path, self.model, self.made = side, path, model, made
+
+    async def send(self, call: Call[T], /) -> T:
+        """The call's answer."""
+        return await self._side.send(call)
+
+
+class Keys(KeyCalls, Collection[KeySpec, Key, NewKey]):
+    """A collection that also has `rotate`, `disable` and `enable`."""
+
+
+class AsyncKeys(KeyCalls, AsyncCollection[KeySpec, Key, NewKey]):
+    """A collection that also has `rotate`, `disable` and `enable`, each to be awaited."""
+
+
+class AdminClient(ReportCalls):
+    """The admin API of the gateway at `url`, for code that waits.
+
+    Every method raises an `AdminError`: `GatewayUnreachable`, `NotAuthorised`, `NotFound`, `Conflict`, `Invalid`,
+    another `Refused`, or `NotTheAdminApi`.
+
+    Args:
+        url: The gateway's root address, or its `…/proxy`.
+        token: The admin token, or an admin's own.
+        timeout: Seconds that each step of a request may take.
+        verify: How to verify TLS, as for `httpx2.Client`.
+    """
+
+    def __init__(
+        self, url: str = DEFAULT_ROOT, *, token: str, timeout: float = TIMEOUT, verify: SSLContext | bool = True
+    ) -> None:
+        self.url = root(url)
+        self._http = httpx2.Client(
+            base_url=self.url + ADMIN,
+            headers=_headers(token),
+            timeout=_timeout(timeout),
+            verify=verify,
+            mounts=_mounts(self.url),
+        )
+        self.providers: Collection[ProviderSpec, Provider, Provider] = Collection(self, "providers", Provider, Provider)
+        self.routes: Collection[RouteSpec, Route, Route] = Collection(self, "routes", Route, Route)
+        self.projects: Collection[OwnerSpec, Owner, Owner] = Collection(self, "projects", Owner, Owner)
+        self.users: Collection[OwnerSpec, Owner, Owner] = Collection(self, "users", Owner, Owner)
+        self.keys = Keys(self, "keys", Key, NewKey)
+
+    def send(self, call: Call[T], /) -> T:
+        """Send a described call and read its answer."""
+        with _failures(self.url):
+            answer = self._http.request(call.method, call.path, params=_query(call.query), json=call.body)
+        return _read(call, answer)
+
+    def events(self, *, last_event_id: str | None = None) -> Generator[Event]:
+        """What happens from now on, or since `last_event_id`; ends when the gateway ends it.
+
+        Raises:
+            GatewayUnreachable: The connection broke or fell silent; go on with the last event's id.
+        """
+        with _failures(self.url), self._http.sse("events", headers=_resume(last_event_id), timeout=_quiet()) as source:
+            if not source.response.is_success:
+                source.response.read()
+                raise _refusal(source.response)
+            for event in source:
+                yield _event(event)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncAdminClient(ReportCalls):
+    """The admin API of the gateway at `url`, for code that awaits; otherwise as `AdminClient`."""
+
+    def __init__(
+        self, url: str = DEFAULT_ROOT, *, token: str, timeout: float = TIMEOUT, verify: SSLContext | bool = True
+    ) -> None:
+        self.url = root(url)
+        self._http = httpx2.AsyncClient(
+            base_url=self.url + ADMIN,
+            headers=_headers(token),
+            timeout=_timeout(timeout),
+            verify=verify,
+            mounts=_mounts(self.url),
+        )
+        self.providers: AsyncCollection[ProviderSpec, Provider, Provider] = AsyncCollection(
+            self, "providers", Provider, Provider
+        )
+        self.routes: AsyncCollection[RouteSpec, Route, Route] = AsyncCollection(self, "routes", Route, Route)
+        self.projects: AsyncCollection[OwnerSpec, Owner, Owner] = AsyncCollection(self, "projects", Owner, Owner)
+        self.users: AsyncCollection[OwnerSpec, Owner, Owner] = AsyncCollection(self, "users", Owner, Owner)
+        self.keys = AsyncKeys(self, "keys", Key, NewKey)
+
+    async def send(self, call: Call[T], /) -> T:
+        """Send a described call and read its answer."""
+        with _failures(self.url):
+            answer = await self._http.request(call.method, call.path, params=_query(call.query), json=call.body)
+        return _read(call, answer)
+
+    async def events(self, *, last_event_id: str | None = None) -> AsyncGenerator[Event]:
+        """What happens from now on, or since `last_event_id`; ends when the gateway ends it.
+
+        Raises:
+            GatewayUnreachable: The connection broke or fell silent; go on with the last event's id.
+        """
+        with _failures(self.url):
+            async with self._http.sse("events", headers=_resume(last_event_id), timeout=_quiet()) as source:
+                if not source.response.is_success:
+                    await source.response.aread()
+                    raise _refusal(source.response)
+                async for event in source:
+                    yield _event(event)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _headers(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", "Accept": "application/json, application/problem+json"}
+
+
+def _timeout(seconds: float) -> httpx2.Timeout:
+    return httpx2.Timeout(seconds, connect=min(seconds, 5))
+
+
+def _quiet() -> httpx2.Timeout:
+    return httpx2.Timeout(TIMEOUT, connect=5, read=QUIET)
+
+
+def _mounts(url: str) -> dict[str, None]:
+    """What to reach without the environment's proxy: a gateway on this machine."""
+    return {f"all://{httpx2.URL(url).host}": None} if is_loopback(url) else {}
+
+
+def _resume(last_event_id: str | None) -> dict[str, str]:
+    return {"Last-Event-ID": last_event_id} if last_event_id else {}
+
+
+def _query(query: Mapping[str, QueryValue] | None) -> dict[str, list[str]]:
+    return {name: _values(value) for name, value in (query or {}).items()}
+
+
+def _values(value: QueryValue) -> list[str]:
+    if isinstance(value, datetime):
+        return [value.astimezone(UTC).isoformat().replace("+00:00", "Z")]
+    return [str(value)] if isinstance(value, (str, int)) else list(value or ())
+
+
+@contextmanager
+def _failures(url: str) -> Iterator[None]:
+    """The HTTP client's failures as `GatewayUnreachable`."""
+    try:
+        yield
+    except (httpx2.TransportError, httpx2.DecodingError) as error:
+        reason = f"{error}" or "it took too long" if isinstance(error, httpx2.TimeoutException) else f"{error}"
+        raise GatewayUnreachable(url, reason or type(error).__name__) from error
+
+
+def _read(call: Call[T], answer: httpx2.Response) -> T:
+    if not answer.is_success:
+        raise _refusal(answer)
+    try:
+        return call.read(answer.content)
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
+        where = f"{call.method} {answer.request.url.path}"
+        raise NotTheAdminApi(
+            f"What answers at {answer.request.url.host} is not this version's admin API ({where})"
+        ) from error
+
+
+def _refusal(answer: httpx2.Response) -> Refused:
+    try:
+        problem = Problem.model_validate_json(answer.content)
+    except ValidationError:
+        title = f"HTTP {answer.status_code} {answer.reason_phrase}"
+        problem = Problem(
+            type="about:blank", title=title, status=answer.status_code, detail=answer.text[:200], code="http"
+        )
+    return REFUSALS.get(answer.status_code, Refused)(problem)
+
+
+def _event(event: httpx2.ServerSentEvent) -> Event:
+    try:
+        row = Request.model_validate_json(event.data) if event.event == "request" else None
+    except ValidationError as error:
+        raise NotTheAdminApi("an event is not what this version's admin API sends") from error
+    return Event(event.id, event.event, row, event.data)

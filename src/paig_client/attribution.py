@@ -1,0 +1,179 @@
+"""Saying what a piece of work is, and what it may cost: tags and run budgets.
+
+Both hold for the code inside the `with`, threads and tasks started there included, and travel as headers on every
+request that the SDK shims and the registered pydantic-ai providers send to the gateway.
+
+```python
+with paig_client.tags(run="nightly", customer="acme"), paig_client.budget(usd=0.50) as run:
+    agent.run_sync("…")
+print(run)  # the run's id on its ledger rows
+```
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from types import TracebackType
+from typing import Protocol
+from urllib.parse import urlsplit
+
+TAGS_HEADER, RUN_HEADER, BUDGET_HEADER = "x-paig-tags", "x-paig-run", "x-paig-run-budget"
+MAX_TAGS = 20
+_PLAIN = re.compile(r"[\w.:/@ -]{1,128}")
+
+_tags: ContextVar[Mapping[str, str]] = ContextVar("paig_tags", default={})  # noqa: B039  (never changed in place)
+_run: ContextVar[tuple[str, str] | None] = ContextVar("paig_run", default=None)
+
+
+class tags:
+    """Tag the requests made inside; tags of an outer `with` stay, unless named anew.
+
+    Args:
+        named: Tags by name, for names that are no Python identifiers.
+        more: Tags by name. Names and values are of letters, digits, spaces and `. : / @ _ -`, at most 128 of them.
+
+    Raises:
+        ValueError: A name or value is not such, or there are more than 20.
+    """
+
+    def __init__(self, named: Mapping[str, object] | None = None, /, **more: object) -> None:
+        self._added = {name: str(value) for name, value in {**(named or {}), **more}.items()}
+        for name, value in self._added.items():
+            _check(name, "a tag's name")
+            _check(value, f"the tag {name}")
+        self._tokens: list[Token[Mapping[str, str]]] = []
+
+    def __enter__(self) -> None:
+        merged = {**_tags.get(), **self._added}
+        if len(merged) > MAX_TAGS:
+            raise ValueError(f"there are more than {MAX_TAGS} tags")
+        self._tokens.append(_tags.set(merged))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _tags.reset(self._tokens.pop())
+
+
+class budget:
+    """Bind the requests made inside to one budget: together they cannot cost more.
+
+    The gateway reserves and enforces it; a request that has no room raises the SDK's own error for status 402, which
+    `paig_client.from_exception` turns into `LimitExceeded` with `window == "run"`.
+
+    Args:
+        usd: US dollars, above zero, in whole nanodollars.
+        run: The run's id, to go on with one from elsewhere; the first request of a run fixes its budget.
+
+    Raises:
+        ValueError: The amount or the id is not such.
+    """
+
+    def __init__(self, usd: Decimal | float | str, *, run: str | None = None) -> None:
+        try:
+            amount = Decimal(str(usd))
+        except InvalidOperation:
+            amount = Decimal("nan")
+        if not amount.is_finite() or amount <= 0 or amount != round(amount, 9):
+            raise ValueError(f"a budget is an amount of US dollars above zero, such as 0.50; not {usd!r}")
+        if run is not None:
+            _check(run, "a run's id")
+        self.usd = amount
+        self.run = run or uuid.uuid4().hex
+        self._tokens: list[Token[tuple[str, str] | None]] = []
+
+    def __enter__(self) -> str:
+        self._tokens.append(_run.set((self.run, f"{self.usd:f}")))
+        return self.run
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _run.reset(self._tokens.pop())
+
+
+def headers() -> dict[str, str]:
+    """The headers that say it, for requests that you send yourself; empty where nothing is to be said."""
+    found: dict[str, str] = {}
+    if named := _tags.get():
+        found[TAGS_HEADER] = ",".join(f"{name}={value}" for name, value in named.items())
+    if (run := _run.get()) is not None:
+        found[RUN_HEADER], found[BUDGET_HEADER] = run
+    return found
+
+
+class _Url(Protocol):
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int | None: ...
+
+
+class _Headers(Protocol):
+    encoding: str
+
+    def __setitem__(self, name: str, value: str) -> None: ...
+
+
+class HttpRequest(Protocol):
+    """A request of httpx or httpx2."""
+
+    @property
+    def url(self) -> _Url:
+        """Where it goes."""
+        ...
+
+    @property
+    def headers(self) -> _Headers:
+        """What it carries."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHook:
+    """A request hook for httpx clients: adds the headers to requests that go to the gateway, and to no others."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+    @classmethod
+    def for_gateway(cls, base_url: str) -> RequestHook:
+        """The hook for a gateway, by any address below its root."""
+        parts = urlsplit(base_url)
+        default = {"http": 80, "https": 443}.get(parts.scheme)
+        return cls(parts.scheme, parts.hostname or "", None if parts.port == default else parts.port)
+
+    def __call__(self, request: HttpRequest) -> None:
+        if (request.url.scheme, request.url.host, request.url.port) == (self.scheme, self.host, self.port):
+            for name, value in headers().items():
+                if not value.isascii():
+                    request.headers.encoding = "utf-8"
+                request.headers[name] = value
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncRequestHook:
+    """The same for async clients."""
+
+    hook: RequestHook
+
+    @classmethod
+    def for_gateway(cls, base_url: str) -> AsyncRequestHook:
+        """The hook for a gateway, by any address below its root."""
+        return cls(RequestHook.for_gateway(base_url))
+
+    async def __call__(self, request: HttpRequest) -> None:
+        self.hook(request)
+
+
+def _check(text: str, what: str) -> None:
+    if not _PLAIN.fullmatch(text) or text != text.strip():
+        raise ValueError(f"{what} is made of letters, digits, spaces and . : / @ _ - ; not {text!r}")

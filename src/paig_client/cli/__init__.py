@@ -1,0 +1,44 @@
+"""The command `paig`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+OK, FAILED, USAGE, UNREACHABLE, NOT_AUTHORISED = 0, 1, 2, 3, 4
+"""Exit codes: done; refused or failed; wrongly called; no gateway answers; no token, or one that may not do this."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; a failure is one line on standard error, never a traceback."""
+    from paig_client.cli.app import app
+    from paig_client.credentials import CredentialError
+    from paig_client.keychain import KeyringTrouble
+    from paig_client.store import StoreTrouble
+
+    try:
+        app(args=arguments, prog_name="paig")
+    except CredentialError as error:
+        _exit(NOT_AUTHORISED, str(error))
+    except (KeyringTrouble, StoreTrouble) as error:
+        _exit(FAILED, str(error))
+    except BrokenPipeError:  # the reader of our output has enough
+        sys.stderr.close()
+        sys.exit(OK)
+    except Exception as error:
+        from paig_client.admin import AdminError, GatewayUnreachable, NotAuthorised
+
+        if isinstance(error, GatewayUnreachable):
+            _exit(UNREACHABLE, f"{error}. Is it running? `paig serve` starts one; --url says where it is.")
+        if isinstance(error, NotAuthorised):
+            _exit(NOT_AUTHORISED, str(error))
+        if isinstance(error, AdminError):
+            _exit(FAILED, str(error))
+        raise
+
+
+def _exit(code: int, message: str) -> None:
+    from paig_client.cli.output import plain
+
+    print(f"paig: {plain(message)}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,52 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from paig_client.cli import keys, reports, server, session
+
+HELP = """An AI gateway whose spending caps hold.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrongly called, 3 no gateway answers, 4 no token or not allowed.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"paig {version('paig')}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What is common to all commands."""
+
+
+GATEWAY, ADMIN, LEDGER, USE = "Run a gateway", "Administer it", "Look at the ledger", "Use a gateway"
+app.command(rich_help_panel=GATEWAY)(server.serve)
+app.command(rich_help_panel=GATEWAY)(server.demo)
+app.command(rich_help_panel=GATEWAY)(server.tui)
+app.add_typer(keys.app, name="keys", rich_help_panel=ADMIN)
+app.command(rich_help_panel=LEDGER)(reports.usage)
+app.command(rich_help_panel=LEDGER)(reports.tail)
+app.command(rich_help_panel=USE)(session.login)
+app.command(rich_help_panel=USE)(session.logout)
+app.command(rich_help_panel=USE)(session.status)
+app.command(rich_help_panel=USE)(session.env)
+app.command(rich_help_panel=USE, context_settings={"allow_interspersed_args": False})(session.run)

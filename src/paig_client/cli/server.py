@@ -1,0 +1,68 @@
+"""`paig serve`, `paig demo` and `paig tui`: each imports its package only when it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paig_client.cli.options import Profile, Url
+from paig_client.cli.output import say
+
+
+def serve(
+    host: Annotated[str | None, typer.Option("--host", help="Where to listen. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[default: 8787]")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Serve https, with a local certificate authority.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", exists=True, dir_okay=False, help="Bring the gateway to this paig.toml first."
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes. [default: 1]")] = None,
+) -> None:
+    """Run the gateway."""
+    with _extra("gateway"):
+        from paig_gateway.server import serve
+    raise typer.Exit(serve(host=host, port=port, tls=tls, config=config, workers=workers))
+
+
+def demo(
+    live: Annotated[
+        bool, typer.Option("--live", help="Use the real provider whose key is in the environment.")
+    ] = False,
+) -> None:
+    """Run gateway and a simulated provider in one process: calls, costs, and a cap that holds."""
+    with _extra("gateway,pydantic-ai,openai,anthropic"):
+        from paig_gateway.demo import main
+    raise typer.Exit(main(live=live))
+
+
+def tui(
+    url: Url = None,
+    profile: Profile = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look, and change nothing.")] = False,
+) -> None:
+    """Open the terminal UI."""
+    from paig_client.credentials import resolve_admin
+
+    with _extra("tui"):
+        from paig_tui.app import main
+    access = resolve_admin(url=url, profile=profile)
+    raise typer.Exit(main(url=access.root.value, token=access.secret.value, read_only=read_only))
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Say which extra to install where a library is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "paig").startswith("paig"):
+            raise
+        say(f'paig: this needs {error.name}, which is not installed: pip install "paig[{name}]"')
+        raise typer.Exit(1) from None

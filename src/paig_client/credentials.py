@@ -1,0 +1,176 @@
+"""Which gateway to talk to, and with what: argument → environment → profile → keyring → file.
+
+A profile says which gateway; the keyring or the 0600 file gives the secret that was stored for that gateway. A profile
+named in the call goes before the environment, as any argument does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from paig_client import store
+from paig_client.addresses import DEFAULT_ROOT, PROXY, is_loopback, root
+from paig_client.keychain import KeyringTrouble
+
+KEY_VARIABLES = ("PYDANTIC_AI_GATEWAY_API_KEY", "PAIG_API_KEY")
+URL_VARIABLES = ("PYDANTIC_AI_GATEWAY_BASE_URL", "PAIG_BASE_URL")
+ADMIN_VARIABLE = "PAIG_ADMIN_TOKEN"
+PROFILE_VARIABLE = "PAIG_PROFILE"
+DEFAULT_PROFILE = "default"
+
+
+class CredentialError(Exception):
+    """There is no credential, or it cannot be read; the message says where one was looked for and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value and where it came from."""
+
+    value: str = field(repr=False)
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A gateway and the secret for it.
+
+    Attributes:
+        root: The gateway's root address, with its source.
+        secret: The gateway key, or the admin token, with its source.
+    """
+
+    root: Found
+    secret: Found
+
+    @property
+    def base_url(self) -> str:
+        """The address that API requests go below: `…/proxy`."""
+        return self.root.value + PROXY
+
+
+def resolve(*, api_key: str | None = None, base_url: str | None = None, profile: str | None = None) -> Access:
+    """The gateway and the key to use there.
+
+    Asking the keyring may take up to three seconds: call it off the event loop.
+
+    Args:
+        api_key: The gateway key, if known.
+        base_url: The gateway's root address, or its `…/proxy`, if known.
+        profile: The name of a profile that `paig login --profile` made.
+
+    Raises:
+        CredentialError: There is no key, no such profile, or an address that cannot be a gateway's.
+    """
+    where = find_root(base_url, profile)
+    secret = find_key(where.value, api_key, profile)
+    if secret is None:
+        raise CredentialError(
+            f"There is no key for the gateway at {where.value}. Set {KEY_VARIABLES[0]}, or run"
+            f" `paig login {where.value}`, or pass api_key=…"
+        )
+    return Access(where, secret)
+
+
+def find_root(base_url: str | None = None, profile: str | None = None) -> Found:
+    """The gateway's root address; where none is given or stored, that of `paig serve` on this machine.
+
+    Raises:
+        CredentialError: There is no such profile, or the address cannot be a gateway's.
+    """
+    if base_url:
+        return _root(base_url, "argument")
+    if profile is None and (found := _environment(URL_VARIABLES)):
+        return _root(found.value, found.source)
+    return find_admin_root(None, profile)
+
+
+def find_key(root: str, api_key: str | None = None, profile: str | None = None) -> Found | None:
+    """The key for the gateway at `root`, or None.
+
+    Raises:
+        CredentialError: What was stored cannot be read.
+    """
+    if api_key:
+        return Found(api_key, "argument")
+    if profile is None and (found := _environment(KEY_VARIABLES)):
+        return found
+    return _stored(root, "key")
+
+
+def resolve_admin(*, url: str | None = None, profile: str | None = None) -> Access:
+    """The gateway and the admin token to use there.
+
+    The token comes from `PAIG_ADMIN_TOKEN`, else from what `paig login --admin` stored for this gateway, else, for a
+    gateway on this machine, from the file that it keeps in `PAIG_HOME`.
+
+    Raises:
+        CredentialError: There is no token, no such profile, or an address that cannot be a gateway's.
+    """
+    where = find_admin_root(url, profile)
+    secret = find_admin_token(where.value)
+    if secret is None:
+        raise CredentialError(
+            f"There is no admin token for the gateway at {where.value}. Set {ADMIN_VARIABLE}, or run"
+            f" `paig login {where.value} --admin`. A gateway that runs on this machine keeps its token in"
+            f" {store.home() / 'admin.token'}."
+        )
+    return Access(where, secret)
+
+
+def find_admin_root(url: str | None = None, profile: str | None = None) -> Found:
+    """The root address of the gateway to administer.
+
+    Raises:
+        CredentialError: There is no such profile, or the address cannot be a gateway's.
+    """
+    if url:
+        return _root(url, "argument")
+    name = profile or os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE
+    try:
+        known = store.read().profiles
+    except store.StoreTrouble as error:
+        raise CredentialError(str(error)) from error
+    if name in known:
+        return Found(known[name], f"profile {name}")
+    if name != DEFAULT_PROFILE:
+        raise CredentialError(f"There is no profile {name!r}. Make it with `paig login URL --profile {name}`.")
+    return Found(DEFAULT_ROOT, "default")
+
+
+def find_admin_token(root: str) -> Found | None:
+    """The admin token for the gateway at `root`, or None.
+
+    Raises:
+        CredentialError: What was stored cannot be read.
+    """
+    if found := _environment((ADMIN_VARIABLE,)):
+        return found
+    if found := _stored(root, "admin"):
+        return found
+    return _found(store.local_admin_token) if is_loopback(root) else None  # this machine's own token goes nowhere else
+
+
+def _environment(names: tuple[str, ...]) -> Found | None:
+    return next((Found(os.environ[name], f"environment {name}") for name in names if os.environ.get(name)), None)
+
+
+def _root(url: str, source: str) -> Found:
+    try:
+        return Found(root(url), source)
+    except ValueError as error:
+        raise CredentialError(f"{error} ({source})") from error
+
+
+def _stored(root: str, kind: store.Kind) -> Found | None:
+    return _found(lambda: store.get(root, kind))
+
+
+def _found(look: Callable[[], tuple[str, str] | None]) -> Found | None:
+    try:
+        found = look()
+    except (store.StoreTrouble, KeyringTrouble) as error:
+        raise CredentialError(str(error)) from error
+    return Found(*found) if found else None

@@ -1,0 +1,46 @@
+"""Asking a gateway whether it lives and takes a key, at no cost and with no trace in the ledger."""
+
+from __future__ import annotations
+
+import httpx2
+
+from paig_client.addresses import PROXY, is_loopback
+from paig_client.errors import PaigError, RouteNotFound, from_response
+
+
+class Unreachable(Exception):
+    """No gateway answers there; the message says how it failed."""
+
+
+def alive(root: str) -> None:
+    """Return if a gateway answers at this root address.
+
+    Raises:
+        Unreachable: None does.
+    """
+    if (answer := _get(root, "/healthz", {})).status_code != 200:
+        raise Unreachable(f"what answers at {root} is no gateway: /healthz says {answer.status_code}")
+
+
+def key_refusal(root: str, key: str) -> PaigError | None:
+    """Why the gateway refuses the key, or None if it takes it.
+
+    It is asked for a route that cannot exist (`-` is no name): only a key that is taken hears that.
+
+    Raises:
+        Unreachable: No gateway answers there.
+    """
+    answer = _get(root, f"{PROXY}/-", {"Authorization": f"Bearer {key}"})
+    error = from_response(answer.status_code, answer.headers, answer.content)
+    if error is None:
+        raise Unreachable(f"what answers at {root} is no gateway: {PROXY}/- says {answer.status_code}")
+    return None if isinstance(error, RouteNotFound) else error
+
+
+def _get(root: str, path: str, headers: dict[str, str]) -> httpx2.Response:
+    mounts = {f"all://{httpx2.URL(root).host}": None} if is_loopback(root) else {}
+    try:
+        with httpx2.Client(timeout=5, mounts=mounts) as http:
+            return http.get(root + path, headers=headers)
+    except httpx2.TransportError as error:
+        raise Unreachable(f"no gateway answers at {root}: {error}") from error

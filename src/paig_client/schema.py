@@ -1,0 +1,289 @@
+"""The wire models of the admin API, shared by the gateway, the command line and the terminal UI.
+
+A `…Spec` is what a person writes (in `paig.toml` or in a request body): unknown fields are errors. The other models are
+what the gateway answers. Money is a decimal string of US dollars, a time is ISO 8601 in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Names of providers and routes: they stand in URLs."""
+
+Window = Literal["daily", "weekly", "monthly", "total"]
+OwnerKind = Literal["organisation", "project", "user", "key"]
+Certainty = Literal["exact", "estimated", "ceiling"]
+KeyStatus = Literal["active", "disabled", "blocked", "expired", "limit-exceeded"]
+OnDisconnect = Literal["drain", "cancel"]
+
+
+def _amount(value: object) -> Decimal:
+    if not isinstance(value, bool) and isinstance(value, (str, int, float, Decimal)):
+        try:
+            return Decimal(str(value))
+        except InvalidOperation:
+            pass
+    raise ValueError("an amount of US dollars, such as 5 or '0.05'")
+
+
+def _is_amount(value: Decimal) -> Decimal:
+    if not value.is_finite() or value < 0 or value > 1_000_000_000:
+        raise ValueError("must be zero or more, and at most a billion dollars")
+    if value != round(value, 9):
+        raise ValueError("is finer than a nanodollar (nine decimal places)")
+    return value
+
+
+Usd = Annotated[Decimal, BeforeValidator(_amount), AfterValidator(_is_amount)]
+"""US dollars: a decimal string on the wire, a number in a configuration file."""
+
+
+class Spec(BaseModel):
+    """Something a person writes: every field is checked, an unknown one is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitsSpec(Spec):
+    """Caps of one owner. A field left out is no cap."""
+
+    daily: Usd | None = None
+    weekly: Usd | None = None
+    monthly: Usd | None = None
+    total: Usd | None = None
+    requests_per_minute: int | None = Field(default=None, ge=0)
+    tokens_per_minute: int | None = Field(default=None, ge=0)
+    soft: bool = False
+    """Refuse once spent reaches the cap, and reserve nothing: availability over exactness."""
+
+
+class ProviderSpec(Spec):
+    """An upstream account."""
+
+    kind: str
+    base_url: str | None = None
+    credential: str | None = None
+    """`env:NAME`, `keyring:SERVICE/USER`, `file:PATH` or `value:LITERAL`."""
+    inject_cost: bool = True
+    require_price: bool | None = None
+    price_provider: str | None = None
+    project: str | None = None
+    location: str | None = None
+    token_url: str | None = None
+    region: str | None = None
+    api_version: str | None = None
+    service_tier: str | None = None
+    """The tier that the upstream account uses where a request names none; decides the worst case's price."""
+    on_disconnect: OnDisconnect = "drain"
+
+
+class MemberSpec(Spec):
+    """A provider's place in a route."""
+
+    provider: str
+    priority: int = 0
+    """The highest is tried first."""
+    weight: int = Field(default=1, ge=0)
+    """Its share among members of the same priority."""
+    active: bool = True
+    models: dict[str, str] = Field(default_factory=dict)
+    """The model's name at this member, by the name the client uses."""
+
+
+class RouteSpec(Spec):
+    """A named, ordered, weighted group of providers."""
+
+    members: list[MemberSpec] = Field(min_length=1)
+
+
+class OwnerSpec(Spec):
+    """A project or a user."""
+
+    limits: LimitsSpec = LimitsSpec()
+
+
+class KeySpec(Spec):
+    """What a client holds."""
+
+    project: str | None = None
+    user: str | None = None
+    routes: list[str] | None = None
+    models: list[str] | None = None
+    limits: LimitsSpec = LimitsSpec()
+    expires_at: datetime | None = None
+    secret: str | None = None
+    """A reference to a value chosen elsewhere; otherwise one is made and shown once."""
+
+
+class Stamped(BaseModel):
+    """What every stored object carries."""
+
+    id: str
+    name: str
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Provider(Stamped):
+    """An upstream account as the gateway shows it: the credential's reference, never its value."""
+
+    kind: str
+    base_url: str
+    credential: str | None
+    options: dict[str, Any]
+
+
+class Route(Stamped):
+    """A route as the gateway shows it."""
+
+    members: list[MemberSpec]
+
+
+class Owner(Stamped):
+    """A project or a user as the gateway shows it."""
+
+    limits: LimitsSpec
+
+
+class Key(Stamped):
+    """A key as the gateway shows it: a hint of its secret, never the secret."""
+
+    hint: str
+    status: KeyStatus
+    project: str | None
+    user: str | None
+    routes: list[str] | None
+    models: list[str] | None
+    limits: LimitsSpec
+    expires_at: datetime | None
+
+
+class NewKey(BaseModel):
+    """A key just made or rotated: the only time that its secret is shown."""
+
+    id: str
+    name: str
+    key: str
+
+
+class LimitStatus(BaseModel):
+    """A limit and where it stands in its present window. Amounts are dollars, or counts for rates."""
+
+    owner_kind: OwnerKind
+    owner: str
+    unit: Literal["usd", "requests", "tokens"]
+    window: Literal["minute", "daily", "weekly", "monthly", "total"]
+    amount: str
+    spent: str
+    held: str
+    left: str
+    resets_at: datetime | None
+    soft: bool
+
+
+class Attempt(BaseModel):
+    """One try at one provider."""
+
+    provider: str
+    model: str
+    status: int | None = None
+    error: str | None = None
+    cost: str = "0"
+    ms: float = 0
+
+
+class Request(BaseModel):
+    """A row of the ledger."""
+
+    id: str
+    time: datetime
+    state: Literal["open", "settled"]
+    status: int | None
+    key: str
+    project: str | None
+    user: str | None
+    route: str
+    provider: str | None
+    model: str
+    format: str
+    stream: bool
+    usage: dict[str, int | float] | None
+    raw_usage: dict[str, Any] | None
+    cost: str
+    reserved: str
+    certainty: Certainty | None
+    price: str | None
+    attempts: list[Attempt]
+    tags: dict[str, str]
+    run: str | None
+    error: str | None
+    ms_total: float | None
+    ms_first_byte: float | None
+    ms_gateway: float | None
+
+
+class RequestPage(BaseModel):
+    """Rows of the ledger, newest first, and where the next page begins."""
+
+    items: list[Request]
+    next_cursor: str | None
+
+
+class UsageTotal(BaseModel):
+    """Totals of one group."""
+
+    group: dict[str, str | None]
+    requests: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    cost: str
+
+
+class UsageReport(BaseModel):
+    """Totals by group, the dearest first (by time where grouped by time)."""
+
+    items: list[UsageTotal]
+    total: UsageTotal
+
+
+class Health(BaseModel):
+    """The gateway's own state."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    database: Literal["sqlite", "postgresql"]
+    node: str
+    nodes: int
+    started_at: datetime
+
+
+class AuditEntry(BaseModel):
+    """One change."""
+
+    id: str
+    time: datetime
+    actor: str
+    action: str
+    kind: str
+    name: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class Problem(BaseModel):
+    """An error of the admin API, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str

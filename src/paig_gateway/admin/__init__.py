@@ -1,0 +1,8 @@
+"""The admin API: a FastAPI app over the store, speaking the wire models of `paig_client.schema`."""
+
+from __future__ import annotations
+
+from paig_gateway.admin.app import admin_app
+from paig_gateway.admin.services import AdminServices, Applied, ConfigurationError
+
+__all__ = ["AdminServices", "Applied", "ConfigurationError", "admin_app"]

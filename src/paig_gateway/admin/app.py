@@ -1,0 +1,106 @@
+"""The admin app: the API below `/admin/v1`, its documentation, and the probes."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from paig_client.schema import NewKey, Stamped
+from paig_gateway.admin.access import token_authentication
+from paig_gateway.admin.configuration import configuration_routes
+from paig_gateway.admin.docs_page import SECURITY, docs_page
+from paig_gateway.admin.events import event_routes
+from paig_gateway.admin.feed import EventFeed
+from paig_gateway.admin.idempotency import Answers
+from paig_gateway.admin.keys import KEYS, key_routes
+from paig_gateway.admin.objects import LISTED, list_route, object_routes
+from paig_gateway.admin.openapi import PREFIX, RESPONSES, document
+from paig_gateway.admin.probes import probe_routes
+from paig_gateway.admin.problems import add_handlers
+from paig_gateway.admin.reports import report_routes
+from paig_gateway.admin.services import AdminServices
+
+
+def admin_app(services: AdminServices) -> FastAPI:
+    """The admin app over the services of a running gateway.
+
+    Call `app.state.events.close()` when the server begins to shut down: it ends the streams of events, which would
+    otherwise keep the server waiting.
+    """
+    app = FastAPI(
+        title="paig admin API",
+        version=services.version,
+        openapi_url=None,
+        redirect_slashes=False,
+        responses=RESPONSES,
+        middleware=[Middleware(Edge)],
+    )
+    add_handlers(app)
+    app.state.authenticate = token_authentication(services.admin_token)
+    app.state.events = EventFeed(services.engine, services.catalog)
+    answers: Answers[Stamped | NewKey] = Answers()
+    api = APIRouter(prefix=PREFIX)
+    for kind in LISTED:
+        api.include_router(list_route(services, kind))
+        api.include_router(object_routes(services, kind, answers))
+    api.include_router(key_routes(services))
+    api.include_router(object_routes(services, KEYS, answers))
+    api.include_router(report_routes(services))
+    api.include_router(event_routes(app.state.events))
+    api.include_router(configuration_routes(services))
+    app.include_router(api)
+    app.include_router(probe_routes(services))
+
+    @cache
+    def described() -> dict[str, Any]:
+        return document(app, services.version)
+
+    @app.get("/admin/openapi.json", include_in_schema=False)
+    def openapi_document() -> Response:
+        return JSONResponse(described())
+
+    @app.get("/admin/docs", include_in_schema=False)
+    def docs() -> Response:
+        return HTMLResponse(docs_page(described()), headers={"content-security-policy": SECURITY})
+
+    return app
+
+
+class Edge:
+    """What holds for every request and every answer.
+
+    A percent-encoded slash stays part of the name that it stands in: the framework, which routes by the decoded path,
+    gets a path whose parts are still encoded where it matters (`objects.Reference` decodes the rest).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stand in front of an app."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["cache-control"] = "no-store"
+                headers["x-content-type-options"] = "nosniff"
+            await send(message)
+
+        if raw := scope.get("raw_path"):
+            scope["path"] = "/".join(map(_half_decoded, raw.decode("latin-1").split("/")))
+        await self.app(scope, receive, sealed)
+
+
+def _half_decoded(part: str) -> str:
+    return unquote(part).replace("%", "%25").replace("/", "%2F")

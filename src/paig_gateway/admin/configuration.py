@@ -1,0 +1,111 @@
+"""The configuration as a whole: apply a `paig.toml`, export one, and the limits of the whole gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from paig_client.schema import NewKey, OwnerSpec, Spec
+from paig_gateway.admin.access import Asker, Guarded
+from paig_gateway.admin.bodies import JsonObject, body_of, checked
+from paig_gateway.admin.problems import FieldProblem, invalid
+from paig_gateway.admin.services import AdminServices, ConfigurationError
+
+
+class ApplySpec(Spec):
+    """A configuration to apply."""
+
+    config: str
+    """The text of a `paig.toml`."""
+    dry_run: bool = False
+    """Say what would change, and change nothing."""
+    prune: bool = False
+    """Delete what the configuration does not name."""
+
+
+class Step(BaseModel):
+    """One step of a plan."""
+
+    action: str
+    kind: str
+    name: str
+    changes: dict[str, Any]
+    """Each field that changes: what it was, and what it becomes."""
+
+
+class Plan(BaseModel):
+    """What a configuration changed, or would change."""
+
+    items: list[Step]
+    keys: list[NewKey]
+    """The keys that were made: the only time that their secrets are shown."""
+
+
+class TomlResponse(Response):
+    """An answer in TOML."""
+
+    media_type = "application/toml"
+
+
+def configuration_routes(services: AdminServices) -> APIRouter:
+    """The endpoints `apply`, `export` and `organisation`."""
+    router = APIRouter(tags=["configuration"], route_class=Guarded)
+
+    @router.post(
+        "/apply",
+        operation_id="apply_config",
+        summary="Apply a configuration file",
+        description="Brings the catalogue to what the file says, in one transaction; a second time changes nothing.",
+        response_model=Plan,
+        openapi_extra=body_of("ApplySpec"),
+    )
+    def apply(asker: Asker, body: JsonObject) -> Plan:
+        spec = checked(ApplySpec, body)
+        try:
+            applied = services.apply_config(spec.config, dry_run=spec.dry_run, prune=spec.prune, actor=asker.name)
+        except ConfigurationError as error:
+            raise invalid(
+                [FieldProblem(f"config line {issue.line}", _issue(issue.path, issue.message)) for issue in error.issues]
+            ) from None
+        if not spec.dry_run:
+            services.changed()
+        return Plan(items=[Step.model_validate(dict(item)) for item in applied.items], keys=list(applied.keys))
+
+    @router.get(
+        "/export",
+        operation_id="export_config",
+        summary="Export the configuration",
+        description="A `paig.toml` that, applied to the same gateway, changes nothing. Secrets stand as references.",
+        response_class=TomlResponse,
+    )
+    def export() -> Response:
+        return TomlResponse(services.export_config())
+
+    @router.get(
+        "/organisation",
+        operation_id="get_organisation",
+        summary="Show the limits of the whole gateway",
+        response_model=OwnerSpec,
+    )
+    def get_organisation() -> OwnerSpec:
+        return OwnerSpec(limits=services.catalog.organisation.get())
+
+    @router.put(
+        "/organisation",
+        operation_id="put_organisation",
+        summary="Set the limits of the whole gateway",
+        response_model=OwnerSpec,
+        openapi_extra=body_of("OwnerSpec"),
+    )
+    def put_organisation(asker: Asker, body: JsonObject) -> OwnerSpec:
+        limits = services.catalog.organisation.put(checked(OwnerSpec, body).limits, actor=asker.name)
+        services.changed()
+        return OwnerSpec(limits=limits)
+
+    return router
+
+
+def _issue(path: str, message: str) -> str:
+    return f"{path}: {message}" if path else message

@@ -1,0 +1,148 @@
+"""Examples for the OpenAPI document, by the name of the schema that each is one of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_STAMP = {"version": 3, "created_at": "2026-11-02T09:15:00Z", "updated_at": "2026-11-20T16:40:12Z"}
+_NO_CAPS = {
+    "daily": None, "weekly": None, "monthly": None, "total": None,
+    "requests_per_minute": None, "tokens_per_minute": None, "soft": False,
+}  # fmt: skip
+_REQUEST = {
+    "id": "req_0193a1b2c3d4e5f6",
+    "time": "2026-11-23T12:04:29.120Z",
+    "state": "settled",
+    "status": 200,
+    "key": "ci",
+    "project": "research",
+    "user": None,
+    "route": "openai",
+    "provider": "openai",
+    "model": "gpt-5",
+    "format": "openai-chat",
+    "stream": True,
+    "usage": {"input_tokens": 812, "output_tokens": 164, "cache_read_tokens": 512, "cache_write_tokens": 0},
+    "raw_usage": {"prompt_tokens": 812, "completion_tokens": 164, "prompt_tokens_details": {"cached_tokens": 512}},
+    "cost": "0.002079",
+    "reserved": "0.0215",
+    "certainty": "exact",
+    "price": "openai/gpt-5",
+    "attempts": [
+        {"provider": "openai", "model": "gpt-5", "status": 200, "error": None, "cost": "0.002079", "ms": 2011.4}
+    ],
+    "tags": {"run": "nightly"},
+    "run": None,
+    "error": None,
+    "ms_total": 2020.8,
+    "ms_first_byte": 412.6,
+    "ms_gateway": 1.9,
+}
+_LIMIT = {
+    "owner_kind": "key",
+    "owner": "ci",
+    "unit": "usd",
+    "window": "daily",
+    "amount": "1",
+    "spent": "0.412",
+    "held": "0.0215",
+    "left": "0.5665",
+    "resets_at": "2026-11-24T00:00:00Z",
+    "soft": False,
+}
+_CHANGE = {
+    "id": "aud_0193a1b2c3d40000f00dcafe",
+    "time": "2026-11-20T16:40:12Z",
+    "actor": "token:admin",
+    "action": "update",
+    "kind": "key",
+    "name": "ci",
+    "before": {"project": "research"},
+    "after": {"project": "research", "limits": {"daily": "1"}},
+}
+_TOTAL = {
+    "group": {"model": "gpt-5"},
+    "requests": 1204,
+    "errors": 11,
+    "input_tokens": 1048576,
+    "output_tokens": 262144,
+    "cache_read_tokens": 524288,
+    "cache_write_tokens": 0,
+    "cost": "3.338",
+}
+
+EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
+    "CreateProvider": [
+        {"name": "openai", "kind": "openai", "credential": "env:OPENAI_API_KEY"},
+        {"name": "house", "kind": "openai-compatible", "base_url": "http://10.0.0.7:8000/v1", "require_price": False},
+    ],
+    "ChangeProvider": [{"credential": "keyring:paig/openai"}],
+    "Provider": [
+        {
+            "id": "prov_5f2c81d09a7b6e43", "name": "openai", **_STAMP, "kind": "openai",
+            "base_url": "https://api.openai.com/v1", "credential": "env:OPENAI_API_KEY",
+            "options": {"inject_cost": True, "on_disconnect": "drain"},
+        }
+    ],
+    "CreateRoute": [
+        {
+            "name": "fast",
+            "members": [{"provider": "groq", "priority": 10, "weight": 3}, {"provider": "openai", "priority": 5}],
+        }
+    ],
+    "ChangeRoute": [{"members": [{"provider": "openai"}]}],
+    "CreateOwner": [{"name": "research", "limits": {"daily": "10", "monthly": "100"}}],
+    "ChangeOwner": [{"limits": {"daily": None, "weekly": "50"}}],
+    "OwnerSpec": [{"limits": {"monthly": "1000"}}],
+    "Owner": [{"id": "proj_0c4d9e8f7a6b5c3d", "name": "research", **_STAMP, "limits": {**_NO_CAPS, "daily": "10"}}],
+    "CreateKey": [
+        {
+            "name": "ci", "project": "research", "routes": ["openai", "fast"], "models": ["gpt-5*"],
+            "limits": {"daily": "1", "total": "20", "requests_per_minute": 600}, "expires_at": "2027-01-31T00:00:00Z",
+        }
+    ],
+    "ChangeKey": [{"limits": {"daily": "2"}, "expires_at": None}],
+    "Key": [
+        {
+            "id": "key_9f86d081884c7d65", "name": "ci", **_STAMP, "hint": "paig_7f3a", "status": "active",
+            "project": "research", "user": None, "routes": ["openai", "fast"], "models": ["gpt-5*"],
+            "limits": {**_NO_CAPS, "daily": "1"}, "expires_at": "2027-01-31T00:00:00Z",
+        }
+    ],
+    "NewKey": [{"id": "key_9f86d081884c7d65", "name": "ci", "key": "paig_7f3aXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"}],
+    "LimitStatus": [_LIMIT],
+    "Request": [_REQUEST],
+    "UsageReport": [{"items": [_TOTAL], "total": {**_TOTAL, "group": {}}}],
+    "AuditEntry": [_CHANGE],
+    "Health": [
+        {
+            "status": "ok", "version": "0.1.0", "database": "sqlite", "node": "node_4be1f02a", "nodes": 1,
+            "started_at": "2026-11-23T08:00:00Z",
+        }
+    ],
+    "ApplySpec": [{"config": '[projects.research]\nlimits = { daily = 10 }\n', "dry_run": True}],
+    "Plan": [
+        {
+            "items": [
+                {
+                    "action": "change", "kind": "project", "name": "research",
+                    "changes": {"limits": [{"daily": "5"}, {"daily": "10"}]},
+                }
+            ],
+            "keys": [],
+        }
+    ],
+    "Problem": [
+        {
+            "type": "/admin/docs#invalid",
+            "title": "The request is not valid",
+            "status": 422,
+            "detail": "limits.daily: must be zero or more, and at most a billion dollars",
+            "code": "invalid",
+            "errors": [
+                {"field": "limits.daily", "message": "must be zero or more, and at most a billion dollars"}
+            ],
+        }
+    ],
+}  # fmt: skip

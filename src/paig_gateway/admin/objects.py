@@ -1,0 +1,268 @@
+"""The objects of the catalogue: one set of endpoints, and a row for each kind of object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Protocol, TypeVar, cast
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import AfterValidator, BaseModel
+
+from paig_client.schema import (
+    NewKey,
+    Owner,
+    OwnerSpec,
+    Provider,
+    ProviderSpec,
+    Route,
+    RouteSpec,
+    Spec,
+    Stamped,
+)
+from paig_gateway.admin.access import Asker, Guarded
+from paig_gateway.admin.bodies import JsonObject, body_of, named
+from paig_gateway.admin.idempotency import Answers
+from paig_gateway.admin.problems import ProblemError
+from paig_gateway.admin.services import AdminServices
+from paig_gateway.store.catalog import CatalogError
+
+S = TypeVar("S", bound=Spec)
+S_contra = TypeVar("S_contra", bound=Spec, contravariant=True)
+W = TypeVar("W", bound=Stamped)
+W_co = TypeVar("W_co", bound=Stamped, covariant=True)
+M = TypeVar("M", bound=Stamped | NewKey)
+M_co = TypeVar("M_co", bound=Stamped | NewKey, covariant=True)
+T = TypeVar("T")
+
+MAX_PAGE = 1000
+
+
+class Objects(Protocol[S_contra, W_co, M_co]):
+    """What the catalogue offers for one kind of object; `Collection` and `KeyCollection` do."""
+
+    def list(self) -> Sequence[W_co]:
+        """Every object."""
+
+    def get(self, reference: str) -> W_co:
+        """One object."""
+
+    def create(self, name: str, spec: S_contra, *, actor: str) -> M_co:
+        """Make one."""
+
+    def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> W_co:
+        """Change one."""
+
+    def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
+        """Remove one."""
+
+
+class Page(BaseModel, Generic[W]):
+    """Some objects by name, and where the next page begins."""
+
+    items: list[W]
+    next_cursor: str | None
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+        """`KeyPage`, as the OpenAPI document calls it."""
+        return f"{params[0].__name__}Page"
+
+
+@dataclass(frozen=True)
+class Kind(Generic[S, W, M]):
+    """A kind of object.
+
+    Attributes:
+        one: Its name, `provider`.
+        many: Its collection's, `providers`.
+        spec: What a person writes.
+        model: What the gateway answers.
+        made: What a create answers.
+        page: What its list answers.
+        objects: What can be done with all of its kind.
+    """
+
+    one: str
+    many: str
+    spec: type[S]
+    model: type[W]
+    made: type[M]
+    page: type[Page[W]]
+    objects: Callable[[AdminServices], Objects[S, W, M]]
+
+
+PROVIDERS: Kind[ProviderSpec, Provider, Provider] = Kind(
+    "provider",
+    "providers",
+    ProviderSpec,
+    Provider,
+    Provider,
+    Page[Provider],
+    lambda services: services.catalog.providers,
+)
+ROUTES: Kind[RouteSpec, Route, Route] = Kind(
+    "route", "routes", RouteSpec, Route, Route, Page[Route], lambda services: services.catalog.routes
+)
+PROJECTS: Kind[OwnerSpec, Owner, Owner] = Kind(
+    "project", "projects", OwnerSpec, Owner, Owner, Page[Owner], lambda services: services.catalog.projects
+)
+USERS: Kind[OwnerSpec, Owner, Owner] = Kind(
+    "user", "users", OwnerSpec, Owner, Owner, Page[Owner], lambda services: services.catalog.users
+)
+LISTED: tuple[Kind[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PROJECTS, USERS)
+"""The kinds whose list needs nothing but the catalogue."""
+
+Reference = Annotated[str, Path(description="Name or id, percent-encoded."), AfterValidator(unquote)]
+Limit = Annotated[int | None, Query(ge=1, le=MAX_PAGE, description="How many items to answer at most.")]
+Cursor = Annotated[str | None, Query(description="The previous page's `next_cursor`.")]
+IfMatch = Annotated[
+    str | None, Header(description="Change the object only if this is still its `ETag`.", examples=['"key_5f2c.3"'])
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1, max_length=255,
+        description="Any value of your choice: the same request with the same value is carried out once, and answered "
+        "the same for a day.",
+    ),
+]  # fmt: skip
+
+
+def page(items: Iterable[W], limit: int | None, cursor: str | None) -> Page[W]:
+    """The objects that follow `cursor`, the name of the last one already seen; all of them without a limit."""
+    found = sorted((item for item in items if cursor is None or item.name > cursor), key=lambda item: item.name)
+    more = limit is not None and len(found) > limit
+    found = found[:limit]
+    return Page(items=found, next_cursor=found[-1].name if more else None)
+
+
+def etag(item: Stamped) -> str:
+    """The tag of an object as it is now: another object of the same name has another one."""
+    return f'"{item.id}.{item.version}"'
+
+
+def conditional(
+    match: str | None, get: Callable[[str], Stamped], reference: str, change: Callable[[str, int | None], T]
+) -> T:
+    """Make a change, where `If-Match` is given only on the version that it names.
+
+    Args:
+        match: The header.
+        get: Finds the object.
+        reference: Its name or id.
+        change: Makes the change, given the object's name or id and the version that it must have.
+
+    Raises:
+        ProblemError: `changed`.
+        CatalogError: Whatever `get` or `change` raises.
+    """
+    if match is None:
+        return change(reference, None)
+    current = get(reference)
+    if match.strip() == "*":
+        return change(current.id, None)
+    if etag(current) in {tag.strip() for tag in match.split(",")}:
+        try:
+            return change(current.id, current.version)
+        except CatalogError as error:
+            if error.code != "changed":
+                raise
+            current = get(current.id)  # somebody was faster
+    raise ProblemError(
+        "changed",
+        f"'{current.name}' is at {etag(current)} by now: read it again and repeat the change.",
+        headers={"etag": etag(current)},
+    )
+
+
+def tagged(response: Response, item: T) -> T:
+    """The same object, with its tag in the answer's `ETag` where it has one."""
+    if isinstance(item, Stamped):
+        response.headers["etag"] = etag(item)
+    return item
+
+
+def object_routes(services: AdminServices, kind: Kind[S, W, M], answers: Answers[Stamped | NewKey]) -> APIRouter:
+    """The endpoints of one kind of object, but for its list."""
+    router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
+    objects = kind.objects(services)
+
+    @router.post(
+        "",
+        operation_id=f"create_{kind.one}",
+        summary=f"Make a {kind.one}",
+        status_code=201,
+        response_model=kind.made,
+        response_description="It is made; `Location` says where it is.",
+        openapi_extra=body_of(f"Create{kind.model.__name__}"),
+    )
+    def create(
+        request: Request, response: Response, asker: Asker, body: JsonObject, idempotency_key: IdempotencyKey = None
+    ) -> M:
+        name, spec = named(kind.spec, body)
+
+        def make() -> M:
+            made = objects.create(name, spec, actor=asker.name)
+            services.changed()
+            return made
+
+        asked = f"{kind.one} {name!r} {spec.model_dump_json()}"
+        made = cast(M, answers.once(asker.name, idempotency_key, asked, make))
+        response.headers["location"] = f"{request.url.path}/{made.id}"
+        return tagged(response, made)
+
+    @router.get(
+        "/{name_or_id}", operation_id=f"get_{kind.one}", summary=f"Show a {kind.one}", response_model=kind.model
+    )
+    def get(response: Response, name_or_id: Reference) -> W:
+        return tagged(response, objects.get(name_or_id))
+
+    @router.patch(
+        "/{name_or_id}",
+        operation_id=f"update_{kind.one}",
+        summary=f"Change a {kind.one}",
+        description="The body's fields take the place of the object's, inside `limits` too; null takes a field back to "
+        "its default (RFC 7396). What is not named stays.",
+        response_model=kind.model,
+        openapi_extra=body_of(f"Change{kind.model.__name__}"),
+    )
+    def update(
+        response: Response, asker: Asker, name_or_id: Reference, body: JsonObject, if_match: IfMatch = None
+    ) -> W:
+        def change(reference: str, version: int | None) -> W:
+            return objects.update(reference, body, actor=asker.name, version=version)
+
+        changed = conditional(if_match, objects.get, name_or_id, change)
+        services.changed()
+        return tagged(response, changed)
+
+    @router.delete(
+        "/{name_or_id}",
+        operation_id=f"delete_{kind.one}",
+        summary=f"Delete a {kind.one}",
+        description="Refused while something else names it. What it did stays in the ledger.",
+        status_code=204,
+        response_description="It is gone.",
+    )
+    def delete(asker: Asker, name_or_id: Reference, if_match: IfMatch = None) -> None:
+        def remove(reference: str, version: int | None) -> None:
+            objects.delete(reference, actor=asker.name, version=version)
+
+        conditional(if_match, objects.get, name_or_id, remove)
+        services.changed()
+
+    return router
+
+
+def list_route(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
+    """The list of one kind of object, by name."""
+    router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
+    objects = kind.objects(services)
+
+    @router.get("", operation_id=f"list_{kind.many}", summary=f"List {kind.many}", response_model=kind.page)
+    def list_all(limit: Limit = None, cursor: Cursor = None) -> Page[W]:
+        return page(objects.list(), limit, cursor)
+
+    return router

@@ -1,0 +1,108 @@
+"""The OpenAPI 3.1 document: what the framework knows of the endpoints, and what it does not.
+
+Bodies are checked by `bodies` and by the catalogue rather than by the framework, so their schemas are put in here, made
+from the same Specs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from paig_client.schema import KeySpec, OwnerSpec, Problem, ProviderSpec, RouteSpec, Spec
+from paig_gateway.admin.access import OPERATIONS
+from paig_gateway.admin.configuration import ApplySpec
+from paig_gateway.admin.examples import EXAMPLES
+from paig_gateway.admin.problems import MEDIA_TYPE, PROBLEMS
+
+Json = dict[str, Any]
+
+PREFIX = "/admin/v1"
+
+_REF = "#/components/schemas/{model}"
+_SPECS: Mapping[str, type[Spec]] = {
+    "Provider": ProviderSpec,
+    "Route": RouteSpec,
+    "Owner": OwnerSpec,
+    "Key": KeySpec,
+}
+RESPONSES: dict[int | str, Json] = {
+    "default": {
+        "description": "A problem.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
+    }
+}
+"""What every operation may answer."""
+
+_DESCRIPTION = """\
+Everything about a running paig gateway but the requests themselves: providers, routes, projects, users, keys and their
+limits; the ledger and its sums; events as they happen.
+
+Send the admin token as `Authorization: Bearer TOKEN`. Money is decimal strings of US dollars, a time is ISO 8601 in
+UTC, an object is addressed by its name or id. Every error is a problem (RFC 9457) whose `code` says what is wrong."""
+
+
+def document(app: FastAPI, version: str) -> Json:
+    """The OpenAPI document of the app."""
+    found = get_openapi(
+        title="paig admin API",
+        version=version,
+        openapi_version="3.1.0",
+        description=_DESCRIPTION,
+        routes=app.routes,
+        separate_input_output_schemas=False,
+    )
+    components: Json = found.setdefault("components", {})
+    components["securitySchemes"] = {"adminToken": {"type": "http", "scheme": "bearer"}}
+    schemas = {**components.get("schemas", {}), **_bodies(), "Problem": _problem()}
+    for name, examples in EXAMPLES.items():
+        schemas[name] = {**schemas[name], "examples": examples}
+    components["schemas"] = dict(sorted(schemas.items()))
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            permission = OPERATIONS.get(operation["operationId"])
+            if permission is not None:
+                operation["security"] = [{"adminToken": []}]
+                operation["x-permission"] = permission
+    return found
+
+
+def _bodies() -> Json:
+    """The schemas of request bodies: every Spec, and what creates and changes make of it."""
+    specs: list[type[Spec]] = [*_SPECS.values(), ApplySpec]
+    _, made = models_json_schema([(spec, "validation") for spec in specs], ref_template=_REF)
+    schemas: Json = made["$defs"]
+    for name, spec in _SPECS.items():
+        schema = schemas[spec.__name__]
+        properties, required = schema.get("properties", {}), schema.get("required", [])
+        rest = {key: value for key, value in schema.items() if key not in ("title", "properties", "required")}
+        schemas[f"Create{name}"] = {
+            "title": f"Create{name}",
+            **rest,
+            "properties": {"name": {"type": "string", "minLength": 1, "maxLength": 100}, **properties},
+            "required": ["name", *required],
+        }
+        schemas[f"Change{name}"] = {
+            "title": f"Change{name}",
+            **rest,
+            "properties": {field: {"anyOf": [value, {"type": "null"}]} for field, value in properties.items()},
+        }
+    return schemas
+
+
+def _problem() -> Json:
+    schema = Problem.model_json_schema(ref_template=_REF)
+    field = {
+        "type": "object",
+        "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+        "required": ["field", "message"],
+    }
+    schema["properties"]["code"]["enum"] = list(PROBLEMS)
+    schema["properties"]["errors"] = {
+        "type": "array", "items": field, "description": "The fields at fault, where there are such.",
+    }  # fmt: skip
+    return schema

@@ -1,0 +1,83 @@
+"""What an orchestrator asks: whether the process lives, and whether it can serve and record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+from fastapi import APIRouter
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import JSONResponse, Response
+
+from paig_gateway.admin.problems import ProblemError
+from paig_gateway.admin.services import AdminServices
+from paig_gateway.store.engine import writing
+
+log = logging.getLogger(__name__)
+
+PROBE_SECONDS = 3.0
+"""How long the database may take to write and read one row."""
+
+_WRITE = text(
+    "INSERT INTO meta (name, value) VALUES ('readiness', 1) ON CONFLICT (name) DO UPDATE SET value = meta.value + 1"
+)
+_READ = text("SELECT value FROM meta WHERE name = 'readiness'")
+
+
+def probe_routes(services: AdminServices) -> APIRouter:
+    """The endpoints `/healthz` and `/readyz`, open to everybody."""
+    router = APIRouter(tags=["probes"])
+    database = DatabaseProbe(services.engine)
+
+    @router.get("/healthz", operation_id="healthz", summary="Whether the process lives", response_model=None)
+    async def healthz() -> Response:
+        return JSONResponse({"status": "ok"})
+
+    @router.get(
+        "/readyz",
+        operation_id="readyz",
+        summary="Whether the gateway can serve and record: 503 if it cannot",
+        response_model=None,
+    )
+    async def readyz() -> Response:
+        if not services.ledger.healthy:
+            raise ProblemError("unavailable", "The ledger cannot record at present.")
+        if not await database.works():
+            raise ProblemError("unavailable", "The database does not take a write at present.")
+        return JSONResponse({"status": "ok"})
+
+    return router
+
+
+class DatabaseProbe:
+    """Writes a row and reads it back, in a thread of its own, so that a database that hangs takes no other with it."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Probe that database."""
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(1, "paig-readiness")
+        self._running: asyncio.Future[str | None] | None = None
+
+    async def works(self) -> bool:
+        """Whether the database takes a write now. Who asks meanwhile waits for the same look."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.get_running_loop().run_in_executor(self._thread, self._look)
+        try:
+            failure = await asyncio.wait_for(asyncio.shield(self._running), PROBE_SECONDS)
+        except TimeoutError:
+            failure = f"no answer within {PROBE_SECONDS:g} s"
+        if failure is not None:
+            log.warning("The database failed the readiness probe: %s", failure)
+        return failure is None
+
+    def _look(self) -> str | None:
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(_WRITE)
+            with self._engine.connect() as connection:
+                connection.execute(_READ).scalar_one()
+        except SQLAlchemyError as error:
+            return str(error)
+        return None

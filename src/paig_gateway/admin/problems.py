@@ -1,0 +1,182 @@
+"""Errors of the admin API as problem details (RFC 9457): one table of codes, one place where exceptions become answers.
+
+A problem says what is wrong, where, and what to do; never a secret, and never how the gateway works inside.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DataError, SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from paig_client.schema import Problem
+from paig_gateway.store.catalog import CatalogError
+
+log = logging.getLogger(__name__)
+
+PROBLEMS: Mapping[str, tuple[int, str]] = {
+    "bad-request": (400, "The request cannot be read"),
+    "missing-token": (401, "An admin token is needed"),
+    "unknown-token": (401, "The admin token is unknown"),
+    "forbidden": (403, "The admin token is not allowed this"),
+    "not-found": (404, "There is no such thing"),
+    "method-not-allowed": (405, "The method is not allowed here"),
+    "conflict": (409, "The change clashes with what there is"),
+    "in-use": (409, "The object is in use"),
+    "changed": (412, "The object has changed meanwhile"),
+    "body-too-large": (413, "The body is too large"),
+    "unsupported-media-type": (415, "The body is of another type than JSON"),
+    "invalid": (422, "The request is not valid"),
+    "idempotency-mismatch": (422, "The idempotency key was used for another request"),
+    "internal": (500, "The gateway failed"),
+    "unavailable": (503, "The gateway cannot do this at present"),
+}
+"""Each code: its HTTP status and its title."""
+
+MEDIA_TYPE = "application/problem+json"
+
+_FALLBACK = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
+"""The code of an error that the framework raises by status alone."""
+
+_SAYS = {
+    "Extra inputs are not permitted": "is no field here: check its spelling or leave it out",
+    "Field required": "is needed",
+    "Input should be a valid dictionary": "must be a JSON object",
+}
+"""What to say instead of some of pydantic's messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One field at fault.
+
+    Attributes:
+        field: Its path, such as `limits.daily`; empty for the whole.
+        message: What is wrong and what to do.
+    """
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        """The message behind the field's name."""
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class ProblemError(HTTPException):
+    """An answer that is a problem.
+
+    Attributes:
+        code: One of `PROBLEMS`; decides status and title.
+        fields: The fields at fault.
+    """
+
+    def __init__(
+        self, code: str, detail: str, *, fields: Sequence[FieldProblem] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        status, _ = PROBLEMS[code]
+        super().__init__(status, detail, headers)
+        self.code = code
+        self.fields = fields
+
+
+def invalid(fields: Sequence[FieldProblem]) -> ProblemError:
+    """The problem of a request with these fields at fault."""
+    return ProblemError("invalid", "; ".join(map(str, fields)), fields=fields)
+
+
+def field_problems(errors: Iterable[Mapping[str, Any]], *, skip: int = 0) -> list[FieldProblem]:
+    """Pydantic's errors as fields at fault.
+
+    Args:
+        errors: As `ValidationError.errors()` gives them.
+        skip: How many leading parts of each location do not name a field.
+    """
+    return [FieldProblem(".".join(map(str, error["loc"][skip:])), _message(error["msg"])) for error in errors]
+
+
+def problem_response(error: ProblemError) -> Response:
+    """The answer that carries a problem."""
+    status, title = PROBLEMS[error.code]
+    problem = Problem(
+        type=f"/admin/docs#{error.code}", title=title, status=status, detail=str(error.detail), code=error.code
+    )
+    body: dict[str, object] = problem.model_dump()
+    if error.fields:
+        body["errors"] = [{"field": field.field, "message": field.message} for field in error.fields]
+    headers = {**(error.headers or {}), "cache-control": "no-store"}
+    # ASCII only, because what is quoted from the request may hold lone surrogates.
+    return Response(json.dumps(body), status, headers, MEDIA_TYPE)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Make every exception that leaves a handler a problem."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(CatalogError, _catalog)
+    app.add_exception_handler(DataError, _data)
+    app.add_exception_handler(SQLAlchemyError, _database)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _message(text: str) -> str:
+    """Pydantic's message as the second half of a sentence whose first is the field's name."""
+    if text in _SAYS:
+        return _SAYS[text]
+    text = text.removeprefix("Value error, ").replace("Input should be", "must be")
+    return text[:1].lower() + text[1:]
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if isinstance(error, ProblemError):
+        return problem_response(error)
+    code = _FALLBACK.get(error.status_code, "internal")
+    says = {
+        "not-found": f"There is nothing at {request.url.path}: /admin/docs lists the endpoints.",
+        "method-not-allowed": f"{request.method} is not allowed here; the Allow header says what is.",
+    }
+    return problem_response(ProblemError(code, says.get(code, str(error.detail)), headers=error.headers))
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem_response(invalid(field_problems(error.errors(), skip=1)))
+
+
+async def _catalog(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CatalogError)
+    field = FieldProblem(error.field, _message(error.message) if error.field else error.message)
+    # `changed` is the failure of a condition that the request set (412); one that set none merely clashed.
+    code = "conflict" if error.code == "changed" else error.code
+    return problem_response(ProblemError(code, str(field), fields=[field] if error.field else ()))
+
+
+async def _data(request: Request, error: Exception) -> Response:
+    """A value that the database cannot hold, such as a null character in PostgreSQL."""
+    return problem_response(ProblemError("invalid", "A value holds what the database cannot keep: change it."))
+
+
+async def _database(request: Request, error: Exception) -> Response:
+    log.error("%s %s failed in the database", request.method, request.url.path, exc_info=error)
+    return problem_response(
+        ProblemError(
+            "unavailable",
+            "The database cannot be used at present; the gateway's log says why. Try again.",
+            headers={"retry-after": "5"},
+        )
+    )
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """The last resort; the server logs the exception, since the framework raises it again."""
+    return problem_response(ProblemError("internal", "Something unforeseen went wrong; the gateway's log says what."))

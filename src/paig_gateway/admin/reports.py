@@ -1,0 +1,140 @@
+"""What has happened: the ledger, its sums, where limits stand, who changed what, and how the gateway is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import AfterValidator, BaseModel
+from sqlalchemy import func, select
+from sqlmodel import col
+
+from paig_client.schema import AuditEntry, Health, LimitStatus, Request, RequestPage, UsageReport
+from paig_gateway.admin.access import Guarded
+from paig_gateway.admin.objects import Cursor
+from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
+from paig_gateway.admin.services import AdminServices
+from paig_gateway.store import nodes, reports
+from paig_gateway.store.reports import BadQuery, Filter
+from paig_gateway.store.tables import NodeRow
+
+
+def _in_utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+Text = Annotated[str | None, Query(max_length=300)]
+Named = Annotated[str | None, Query(max_length=300, description="By name or id.")]
+Since = Annotated[
+    datetime | None, Query(description="The earliest time."), AfterValidator(lambda at: at and _in_utc(at))
+]
+Until = Annotated[
+    datetime | None,
+    Query(description="The first moment that is too late."),
+    AfterValidator(lambda at: at and _in_utc(at)),
+]
+PageLimit = Annotated[int, Query(ge=1, le=reports.MAX_PAGE, description="How many items to answer at most.")]
+
+
+class LimitList(BaseModel):
+    """Every limit, and where it stands."""
+
+    items: list[LimitStatus]
+
+
+class AuditPage(BaseModel):
+    """Changes, newest first, and where the next page begins."""
+
+    items: list[AuditEntry]
+    next_cursor: str | None
+
+
+def report_routes(services: AdminServices) -> APIRouter:
+    """The endpoints that only read."""
+    router = APIRouter(route_class=Guarded)
+    engine = services.engine
+
+    @router.get("/requests", operation_id="list_requests", summary="List requests, newest first", tags=["ledger"])
+    def list_requests(
+        key: Named = None,
+        project: Named = None,
+        user: Named = None,
+        model: Text = None,
+        provider: Text = None,
+        route: Text = None,
+        status: Annotated[int | None, Query(ge=100, le=599, description="The status that the client was sent.")] = None,
+        since: Since = None,
+        until: Until = None,
+        limit: PageLimit = 100,
+        cursor: Cursor = None,
+    ) -> RequestPage:
+        which = Filter(key, project, user, model, provider, route, status, since, until)
+        try:
+            return reports.list_requests(engine, which, cursor=cursor, limit=limit)
+        except (BadQuery, OverflowError):  # a cursor may hold any number
+            raise invalid([FieldProblem("cursor", "is none that this ledger gave: begin again without it")]) from None
+
+    @router.get(
+        "/requests/{request_id}",
+        operation_id="get_request",
+        summary="Show a request, by the `x-paig-request-id` that the client got",
+        tags=["ledger"],
+    )
+    def get_request(request_id: Annotated[str, Path(description="The request's id.")]) -> Request:
+        found = reports.get_request(engine, request_id)
+        if found is None:
+            raise ProblemError("not-found", f"The ledger has no request '{request_id}'.")
+        return found
+
+    @router.get(
+        "/usage",
+        operation_id="get_usage",
+        summary="Add requests up",
+        description="Totals by group: in order of time where grouped by time, otherwise the dearest first.",
+        tags=["ledger"],
+    )
+    def get_usage(
+        by: Annotated[
+            list[str], Query(max_length=8, description=f"Any of {', '.join(reports.GROUPS)}, or `tag:NAME`.")
+        ] = [],  # noqa: B006
+        key: Named = None,
+        project: Named = None,
+        user: Named = None,
+        model: Text = None,
+        provider: Text = None,
+        route: Text = None,
+        since: Since = None,
+        until: Until = None,
+    ) -> UsageReport:
+        which = Filter(key, project, user, model, provider, route, None, since, until)
+        try:
+            return reports.usage(engine, by, which)
+        except BadQuery as error:
+            raise invalid([FieldProblem("by", str(error))]) from None
+
+    @router.get("/limits", operation_id="list_limits", summary="List limits, and where each stands", tags=["ledger"])
+    def list_limits() -> LimitList:
+        return LimitList(items=reports.limit_status(engine, services.clock()))
+
+    @router.get("/audit", operation_id="list_audit", summary="List changes, newest first", tags=["audit"])
+    def list_audit(limit: PageLimit = 100, cursor: Cursor = None) -> AuditPage:
+        found = services.catalog.audit(limit=limit + 1, before=cursor)
+        items = found[:limit]
+        return AuditPage(items=items, next_cursor=items[-1].id if len(found) > limit else None)
+
+    @router.get("/health", operation_id="get_health", summary="Show the gateway's own state", tags=["health"])
+    def get_health() -> Health:
+        with engine.connect() as connection:
+            known = connection.execute(select(func.count(col(NodeRow.id)))).scalar_one()
+            dead = len(nodes.silent(connection, services.node_id, nodes.now_ms(connection, services.clock)))
+        return Health(
+            status="ok" if services.ledger.healthy else "degraded",
+            version=services.version,
+            database="postgresql" if engine.dialect.name == "postgresql" else "sqlite",
+            node=services.node_id,
+            nodes=known - dead,
+            started_at=services.started_at,
+        )
+
+    return router

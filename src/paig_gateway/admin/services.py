@@ -1,0 +1,124 @@
+"""What the admin API stands on, handed in by the composition root."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from paig_client.schema import NewKey
+from paig_gateway.store.catalog import Catalog
+from paig_gateway.store.directory import Directory
+
+log = logging.getLogger(__name__)
+
+
+class LedgerState(Protocol):
+    """What is asked of the running ledger; reports are read from the database."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it can reserve at present."""
+
+
+class ConfigIssue(Protocol):
+    """One thing that is wrong with a configuration."""
+
+    @property
+    def line(self) -> int:
+        """Where it stands."""
+
+    @property
+    def path(self) -> str:
+        """The field, as TOML writes it."""
+
+    @property
+    def message(self) -> str:
+        """What is wrong and what to do."""
+
+
+class ConfigurationError(Exception):
+    """A configuration that cannot be applied; raised by `AdminServices.apply_config`.
+
+    Attributes:
+        issues: All that is wrong with it.
+    """
+
+    def __init__(self, issues: Sequence[ConfigIssue]) -> None:
+        super().__init__("; ".join(f"line {issue.line}: {issue.path}: {issue.message}" for issue in issues))
+        self.issues = issues
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a configuration changed, or would change.
+
+    Attributes:
+        items: Each step: `action`, `kind`, `name`, `changes`; no secret.
+        keys: The keys that were made here, the only time that they are shown.
+    """
+
+    items: Sequence[Mapping[str, Any]]
+    keys: Sequence[NewKey] = ()
+
+
+class ApplyConfig(Protocol):
+    """Brings the catalogue to what a configuration says."""
+
+    def __call__(self, config: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:
+        """Apply, or with `dry_run` only compare.
+
+        Args:
+            config: The text of a `paig.toml`.
+            dry_run: Change nothing.
+            prune: Delete what the configuration does not name.
+            actor: Who asks, for the audit log.
+
+        Raises:
+            ConfigurationError: The text is wrong.
+            CatalogError: A change cannot be made.
+        """
+
+
+@dataclass(frozen=True)
+class AdminServices:
+    """What the admin API stands on.
+
+    Attributes:
+        engine: The database, for reports and probes.
+        catalog: What people edit.
+        ledger: The running ledger.
+        directory: Refreshed after each change, so that it takes effect on this node at once.
+        admin_token: The owner's bearer token, or what answers it.
+        apply_config: See `ApplyConfig`.
+        export_config: Answers the catalogue as the text of a `paig.toml`.
+        clock: The present, in UTC.
+        node_id: This process among the nodes.
+        started_at: When this process started.
+        version: paig's version.
+    """
+
+    engine: Engine
+    catalog: Catalog
+    ledger: LedgerState
+    directory: Directory
+    admin_token: Callable[[], str] | str
+    apply_config: ApplyConfig
+    export_config: Callable[[], str]
+    clock: Callable[[], datetime]
+    node_id: str
+    started_at: datetime
+    version: str
+
+    def changed(self) -> None:
+        """Make a change of the catalogue take effect on this node now; the others notice within a second."""
+        try:
+            self.directory.refresh()
+        except SQLAlchemyError:
+            # The change itself is made; the directory's own loop, which looks several times a second, catches up.
+            log.warning("The directory could not be refreshed at once after a change", exc_info=True)

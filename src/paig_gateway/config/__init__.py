@@ -1,0 +1,23 @@
+"""Configuration as code: `paig.toml` is parsed, compared with the catalogue, and applied in one transaction."""
+
+from __future__ import annotations
+
+from paig_gateway.config.apply import Change, Plan, apply, plan
+from paig_gateway.config.export import export
+from paig_gateway.config.model import Config, ConfigError, Issue, ServerSpec, Timeouts
+from paig_gateway.config.parse import load, parse
+
+__all__ = [
+    "Change",
+    "Config",
+    "ConfigError",
+    "Issue",
+    "Plan",
+    "ServerSpec",
+    "Timeouts",
+    "apply",
+    "export",
+    "load",
+    "parse",
+    "plan",
+]

@@ -1,0 +1,239 @@
+"""From the text of `paig.toml` to checked Specs, or to the list of all that is wrong with it, line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tomllib
+from collections.abc import Callable, Container, Iterator, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path as FilePath
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from paig_client.schema import KeySpec, OwnerSpec, ProviderSpec, RouteSpec, Spec
+from paig_gateway.config.lines import Path, line_numbers
+from paig_gateway.config.model import Config, ConfigError, Issue, ServerSpec, bare_or_quoted, line_of, show_path
+from paig_gateway.providers.kinds import KINDS, base_url
+from paig_gateway.store.catalog import keys, limits, providers, routes
+from paig_gateway.store.catalog.base import CatalogError, Kinds, check_free_name, check_url_name, suggestion
+
+Model = TypeVar("Model", bound=Spec)
+
+TABLES = ("server", "organisation", "providers", "routes", "projects", "users", "keys")
+
+_KINDS = Kinds.of(KINDS, base_url)
+
+
+def load(path: FilePath) -> Config:
+    """Read a file.
+
+    Raises:
+        ConfigError: It cannot be read, or something in it is wrong.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError([Issue(path.name, 1, "", f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Issue(path.name, 1, "", "is not UTF-8 text")]) from None
+    return parse(text, path.name)
+
+
+def parse(text: str, source: str = "paig.toml") -> Config:
+    """Read the text of a file.
+
+    Args:
+        text: TOML.
+        source: The file's name, for messages.
+
+    Raises:
+        ConfigError: With everything that is wrong, each with its line.
+    """
+    try:
+        data = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_syntax_issue(text, source, str(error))]) from None
+    return _Reader(data, source, line_numbers(text.replace("\r\n", "\n"))).config()
+
+
+class _Reader:
+    """Collects what is wrong while it reads, so that a person hears of everything at once."""
+
+    def __init__(self, data: Mapping[str, Any], source: str, lines: Mapping[Path, int]) -> None:
+        self.data = data
+        self.source = source
+        self.lines = lines
+        self.issues: list[Issue] = []
+
+    def config(self) -> Config:
+        for name in self.data:
+            if name not in TABLES:
+                self.wrong((name,), f"unknown table{suggestion(name, TABLES)}")
+        server = self.one("server", ServerSpec)
+        organisation = self.one("organisation", OwnerSpec)
+        found = Config(
+            server=server or ServerSpec(),
+            organisation=organisation,
+            providers=self.many("providers", ProviderSpec, check_url_name),
+            routes=self.many("routes", RouteSpec, check_url_name),
+            projects=self.many("projects", OwnerSpec, check_free_name),
+            users=self.many("users", OwnerSpec, check_free_name),
+            keys=self.many("keys", KeySpec, check_free_name),
+            source=self.source,
+            lines=self.lines,
+        )
+        self.check(found)
+        if self.issues:
+            raise ConfigError(self.issues)
+        return found
+
+    def check(self, found: Config) -> None:
+        """What a Spec cannot know by itself. A name counts as defined even where what it names is wrong."""
+        for name, provider in found.providers.items():
+            for place, wrong in providers.problems(_KINDS, provider):
+                self.wrong(("providers", name, place), wrong)
+        for name in self.names("routes"):
+            for place, wrong in self.members(name, found.routes.get(name)):
+                self.wrong(("routes", name, *_split(place)), wrong)
+        for name, key in found.keys.items():
+            for place, wrong in (*keys.problems(key), *self.dangling(key)):
+                self.wrong(("keys", name, *_split(place)), wrong)
+        owned: list[tuple[Path, OwnerSpec | KeySpec]] = [
+            *((("projects", name), owner) for name, owner in found.projects.items()),
+            *((("users", name), owner) for name, owner in found.users.items()),
+            *((("keys", name), key) for name, key in found.keys.items()),
+            *([(("organisation",), found.organisation)] if found.organisation else []),
+        ]
+        for path, owner in owned:
+            try:
+                limits.amounts(owner.limits)
+            except CatalogError as error:
+                self.wrong((*path, *_split(error.field)), error.message)
+
+    def members(self, name: str, route: RouteSpec | None) -> Iterator[tuple[str, str]]:
+        """What is wrong with a route's members; of a route that is no RouteSpec, only providers that there are not."""
+        known = self.names("providers")
+        if route is not None:
+            yield from routes.problems(route, known)
+            return
+        raw = self.data["routes"][name]
+        listed = raw.get("members") if isinstance(raw, dict) else None
+        for number, member in enumerate(listed if isinstance(listed, list) else ()):
+            provider = member.get("provider") if isinstance(member, dict) else None
+            if isinstance(provider, str) and provider not in known:
+                yield f"members.{number}.provider", routes.no_provider(provider, known)
+
+    def dangling(self, key: KeySpec) -> Iterator[tuple[str, str]]:
+        """What a key names that the file does not define."""
+        for place, table, named in (("project", "projects", key.project), ("user", "users", key.user)):
+            if named is not None and named not in self.names(table):
+                close = suggestion(named, self.names(table))
+                yield place, f"names no {place} of this file: add [{table}.{bare_or_quoted(named)}]{close}"
+        open_routes = [*self.names("routes"), *self.names("providers")]
+        for number, named in enumerate(key.routes or ()):
+            if named not in open_routes:
+                yield f"routes.{number}", f"'{named}' names no route or provider{suggestion(named, open_routes)}"
+
+    def names(self, table: str) -> list[str]:
+        """What the file defines in a table, right or wrong."""
+        entries = self.data.get(table)
+        return list(entries) if isinstance(entries, dict) else []
+
+    def one(self, table: str, model: type[Model]) -> Model | None:
+        return self.spec((table,), model, self.data[table]) if table in self.data else None
+
+    def many(self, table: str, model: type[Model], check_name: Callable[[str], str | None]) -> dict[str, Model]:
+        entries = self.data.get(table, {})
+        if not isinstance(entries, dict):
+            self.wrong((table,), f"must be a table: write [{table}.NAME]")
+            return {}
+        found = {}
+        for name, value in entries.items():
+            wrong = check_name(name)
+            if wrong:
+                self.wrong((table, name), f"the name {wrong}")
+            spec = self.spec((table, name), model, value)
+            if spec is not None:
+                found[name] = spec
+        return found
+
+    def spec(self, path: Path, model: type[Model], value: Any) -> Model | None:
+        try:
+            return model.model_validate(_with_times(value), strict=True)
+        except ValidationError as error:
+            details = error.errors(include_input=False, include_url=False)
+            for detail in details:
+                place: Path = detail["loc"]
+                message = detail["msg"]
+                if detail["type"] == "extra_forbidden":
+                    message = f"unknown field{suggestion(str(place[-1]), _fields(model, place[:-1]))}"
+                elif detail["type"] == "too_short":
+                    message = "must not be empty"
+                elif detail["type"] == "missing":
+                    message = "is needed"
+                elif detail["type"] in ("model_type", "dict_type"):
+                    message = "must be a table"
+                self.wrong((*path, *place), _plain(message))
+        return self.rest(model, value, {detail["loc"][0] for detail in details if detail["loc"]})
+
+    def rest(self, model: type[Model], value: Any, bad: Container[str | int]) -> Model | None:
+        """What is left without the fields that are wrong, so that the others are checked all the same."""
+        if not isinstance(value, dict):
+            return None
+        good = {name: part for name, part in value.items() if name not in bad}
+        with contextlib.suppress(ValidationError):
+            return model.model_validate(_with_times(good), strict=True)
+        return None
+
+    def wrong(self, path: Path, message: str) -> None:
+        self.issues.append(Issue(self.source, line_of(self.lines, path), show_path(path), message))
+
+
+def _split(place: str) -> Path:
+    return tuple(int(part) if part.isdecimal() else part for part in place.split("."))
+
+
+def _plain(message: str) -> str:
+    """The words of pydantic, as the second half of a sentence whose first is the field's name."""
+    message = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    return message[0].lower() + message[1:]
+
+
+def _fields(model: type[BaseModel], place: Path) -> list[str]:
+    """The fields known at a place inside a Spec."""
+    for part in place:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def _with_times(value: Any) -> Any:
+    """`expires_at` may be written as a date, a time, or a string of either; without a zone it is UTC."""
+    if not isinstance(value, dict) or "expires_at" not in value:
+        return value
+    at = value["expires_at"]
+    if isinstance(at, str):
+        try:
+            at = datetime.fromisoformat(at)
+        except ValueError:
+            return value
+    if isinstance(at, date) and not isinstance(at, datetime):
+        at = datetime(at.year, at.month, at.day)
+    if isinstance(at, datetime) and at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return {**value, "expires_at": at}
+
+
+def _syntax_issue(text: str, source: str, message: str) -> Issue:
+    where = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+    line = int(where[1]) if where else text.count("\n") + 1
+    return Issue(source, line, "", message[: where.start()] if where else message.removesuffix(" (at end of document)"))

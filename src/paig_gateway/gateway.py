@@ -1,0 +1,194 @@
+"""One gateway node: everything it is made of, put together, as one ASGI callable."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from paig_gateway import __version__
+from paig_gateway import config as configuration
+from paig_gateway.admin import AdminServices, admin_app
+from paig_gateway.admin.services import Applied, ConfigurationError
+from paig_gateway.config import ConfigError, ServerSpec
+from paig_gateway.domain.pricing import PriceBook
+from paig_gateway.plane.dispatch import Dispatcher
+from paig_gateway.plane.intake import Receive, Scope, Send
+from paig_gateway.plane.proxy import PlaneSettings, Proxy
+from paig_gateway.plane.upstream import Timeouts, Upstream
+from paig_gateway.providers.auth import Authenticator
+from paig_gateway.providers.kinds import KINDS, base_url
+from paig_gateway.store import bind
+from paig_gateway.store import secrets as home_secrets
+from paig_gateway.store.catalog import Catalog, Kinds, LimitHooks
+from paig_gateway.store.directory import Directory
+from paig_gateway.store.engine import migrate, open_engine, utc_now
+from paig_gateway.store.ledger import Ledger
+from paig_gateway.store.secrets import Vault
+
+_KINDS = Kinds.of(KINDS, base_url)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The opened and migrated database, and what reads and writes the catalogue in it."""
+
+    home: Path
+    engine: Engine
+    vault: Vault
+    catalog: Catalog
+    admin_token: str = field(repr=False)
+
+    @staticmethod
+    def open(home: Path | None = None) -> Store:
+        """Open the store of the home folder, making its secrets at the first start.
+
+        Raises:
+            SecretsError: A secret cannot be had, or does not fit the database.
+            DatabaseError: The database cannot be used.
+        """
+        home = home or home_secrets.home_folder()
+        engine = open_engine(home_secrets.database_url(home))
+        migrate(engine)
+        vault = Vault(home_secrets.secret_key(home))
+        vault.verify(engine)
+        hooks = LimitHooks(created=lambda connection, row: bind.bind(connection, row, utc_now()), removed=bind.drop)
+        catalog = Catalog(engine, vault, _KINDS, hooks=hooks)
+        return Store(home, engine, vault, catalog, home_secrets.admin_token(home))
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A gateway node.
+
+    Attributes:
+        store: Its database.
+        server: What the operator set of the process.
+    """
+
+    store: Store
+    server: ServerSpec = field(default_factory=ServerSpec)
+    now: Callable[[], datetime] = utc_now
+    clock: Callable[[], float] = time.monotonic
+    _parts: _Parts | None = None
+
+    async def start(self) -> None:
+        """Open the upstream client, start the ledger's writer and load the directory."""
+        store, server = self.store, self.server
+        started_at = self.now()
+        directory = Directory(store.engine, store.vault, _KINDS)
+        await asyncio.to_thread(directory.refresh)
+        node_id = f"node_{secrets.token_hex(8)}"
+        ledger = Ledger(store.engine, node_id=node_id, clock=self.now)
+        await ledger.start()
+        # The running ledger looks again at new limits, for requests that were on their way before it knew of them.
+        hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)
+        catalog = Catalog(store.engine, store.vault, _KINDS, hooks=hooks, clock=self.now)
+        timeouts = server.timeouts
+        upstream = Upstream(
+            timeouts=Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total),
+        )
+        await upstream.__aenter__()
+        proxy = Proxy(
+            directory=directory,
+            ledger=ledger,
+            book=PriceBook(),
+            dispatcher=Dispatcher(upstream, Authenticator(), directory.problem, self.clock),
+            now=self.now,
+            clock=self.clock,
+            settings=PlaneSettings(max_body=server.max_body_mb * 1024 * 1024, limit_wait=server.limit_wait),
+        )
+        admin = admin_app(
+            AdminServices(
+                engine=store.engine,
+                catalog=catalog,
+                ledger=ledger,
+                directory=directory,
+                admin_token=store.admin_token,
+                apply_config=partial(_apply, catalog),
+                export_config=lambda: configuration.export(catalog),
+                clock=self.now,
+                node_id=node_id,
+                started_at=started_at,
+                version=__version__,
+            )
+        )
+        refresher = asyncio.create_task(directory.run(), name="directory")
+        self._parts = _Parts(ledger, upstream, proxy, admin, refresher)
+
+    async def stop(self) -> None:
+        """Settle what is queued and close everything."""
+        parts, self._parts = self._parts, None
+        if parts is None:
+            return
+        parts.refresher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await parts.refresher
+        await parts.upstream.__aexit__(None, None, None)
+        await parts.ledger.stop()
+        self.store.engine.dispose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection: the data plane under `/proxy/`, the admin app elsewhere."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        parts = self._parts
+        if parts is None:
+            raise RuntimeError("the gateway has not been started")
+        path: str = scope["path"]
+        if not path.startswith("/proxy/"):
+            await parts.admin(scope, receive, send)
+        elif kind == "http":
+            await parts.proxy(scope, receive, send)
+        else:
+            await _upgrade_required(receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    ledger: Ledger
+    upstream: Upstream
+    proxy: Proxy
+    admin: Callable[[Scope, Receive, Send], object]
+    refresher: asyncio.Task[None]
+
+
+def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:
+    try:
+        plan = configuration.plan(configuration.parse(config), catalog, prune=prune)
+        keys = [] if dry_run else configuration.apply(plan, catalog, actor=actor)
+    except ConfigError as error:
+        raise ConfigurationError(error.issues) from error
+    return Applied(plan.items(), keys)
+
+
+async def _upgrade_required(receive: Receive, send: Send) -> None:
+    """WebSockets are not metered yet, so none is relayed; 426 makes clients fall back to HTTP."""
+    await receive()
+    body = json.dumps({"error": {"message": "WebSockets are not relayed: use HTTP.", "code": "upgrade-required"}})
+    headers = [(b"content-type", b"application/json"), (b"x-paig-error", b"bad-request")]
+    await send({"type": "websocket.http.response.start", "status": 426, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body.encode()})

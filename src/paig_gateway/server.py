@@ -1,0 +1,157 @@
+"""`paig serve`: settings in, a running gateway out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Generator
+from pathlib import Path
+
+import uvicorn
+
+from paig_gateway import config as configuration
+from paig_gateway.config import ConfigError, ServerSpec
+from paig_gateway.gateway import Gateway, Store
+from paig_gateway.store.catalog import CatalogError
+from paig_gateway.store.engine import DatabaseError
+from paig_gateway.store.secrets import SecretsError, home_folder
+from paig_gateway.tls import Certificate, local_certificate
+
+_SERVER = "PAIG_SERVER_SETTINGS"
+"""Hands the server's settings from `paig serve` to its worker processes."""
+
+
+def serve(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    tls: bool = False,
+    config: Path | None = None,
+    workers: int | None = None,
+) -> int:
+    """Bring the gateway to its configuration, then serve until told to stop.
+
+    Args:
+        host: Where to listen; over the file's.
+        port: The port; over the file's.
+        tls: Serve HTTPS with a certificate of the gateway's own authority.
+        config: A `paig.toml` to apply first.
+        workers: Processes; over the file's.
+
+    Returns:
+        The exit code: 0 after an orderly stop, 2 where the configuration is wrong, 1 for any other failure.
+    """
+    try:
+        wanted = configuration.load(config) if config else configuration.parse("")
+        server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
+        store = Store.open()
+        made = configuration.apply(configuration.plan(wanted, store.catalog), store.catalog, actor="paig serve")
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (SecretsError, DatabaseError, CatalogError) as error:
+        print(f"paig: {error}", file=sys.stderr)
+        return 1
+    certificate = local_certificate(store.home, server.host) if server.tls else None
+    for key in made:
+        print(f"Key '{key.name}', shown only now: {key.key}")
+    print(_greeting(store, server, certificate), flush=True)
+    if server.workers > 1:
+        store.engine.dispose()
+        os.environ[_SERVER] = server.model_dump_json()
+        uvicorn.run("paig_gateway.server:worker", factory=True, workers=server.workers, **_uvicorn(server, certificate))
+        return 0
+    uvicorn.run(Gateway(store, server), **_uvicorn(server, certificate))
+    return 0
+
+
+def worker() -> Gateway:
+    """The ASGI app of one of several processes."""
+    quiet_uvicorn()
+    return Gateway(Store.open(), ServerSpec.model_validate_json(os.environ[_SERVER]))
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(gateway: Gateway, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve a gateway in this event loop for as long as the context lasts.
+
+    Yields:
+        Its origin, such as `http://127.0.0.1:40123`.
+    """
+    listener = socket.create_server((host, port), backlog=2048)
+    settings = _uvicorn(ServerSpec(host=host, port=port), None)
+    server = _EmbeddedServer(uvicorn.Config(gateway, **settings))
+    running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
+    try:
+        while not server.started:
+            await asyncio.wait((running,), timeout=0.005)
+            if running.done():
+                await running
+                raise RuntimeError("the gateway ended before it had started")
+        yield f"http://{host}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+        listener.close()
+
+
+class _EmbeddedServer(uvicorn.Server):
+    """A server inside a program whose signals are its own business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def quiet_uvicorn() -> None:
+    """Keep from the log what uvicorn takes for an error: a stream broken off because its upstream broke off."""
+
+    def expected(record: logging.LogRecord) -> bool:
+        return "returned without completing response" not in record.getMessage()
+
+    logging.getLogger("uvicorn.error").addFilter(expected)
+
+
+def _settings(server: ServerSpec, *, host: str | None, port: int | None, tls: bool, workers: int | None) -> ServerSpec:
+    given = {"host": host, "port": port, "tls": tls or None, "workers": workers}
+    return server.model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
+def _uvicorn(server: ServerSpec, certificate: Certificate | None) -> dict[str, object]:
+    quiet_uvicorn()
+    return {
+        "host": server.host,
+        "port": server.port,
+        "http": "httptools",
+        "ws": "websockets-sansio",
+        "lifespan": "on",
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "backlog": 2048,
+        "timeout_keep_alive": 75,
+        "timeout_graceful_shutdown": 30,
+        "ssl_certfile": str(certificate.certificate) if certificate else None,
+        "ssl_keyfile": str(certificate.key) if certificate else None,
+    }
+
+
+def _greeting(store: Store, server: ServerSpec, certificate: Certificate | None) -> str:
+    origin = f"{'https' if certificate else 'http'}://{server.host}:{server.port}"
+    providers = [provider.name for provider in store.catalog.providers.list()]
+    keys = store.catalog.keys.list()
+    lines = [f"paig serves at {origin} (home: {home_folder()})"]
+    if not providers:
+        lines.append("Next: name a provider in paig.toml and start with --config, or: paig providers create")
+    elif not keys:
+        lines.append("Next: paig keys create NAME --daily 5")
+    else:
+        lines.append(f"Providers: {', '.join(providers)}. Clients use {origin}/proxy with a key of 'paig keys create'.")
+    if certificate:
+        lines.append(f"Clients need our certificate authority: SSL_CERT_FILE={certificate.bundle}")
+    return "\n".join(lines)

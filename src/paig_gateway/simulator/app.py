@@ -1,0 +1,255 @@
+"""The simulator itself: an ASGI application that plays every provider at once, each under a mount of its own."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from . import faults as trouble
+from .auth import Guard
+from .books import Log, Received, Served
+from .delivery import Client, Receive, Scope, Send, compress
+from .faults import Faults
+from .operation import Answer, Operation, Refused, Request
+from .reply import Mind, Prompt, Tokens
+from .response_store import Store
+from .routes import Routes, family_of, shape_of
+from .wire import encode
+
+
+class Simulator:
+    """Providers in a box; see the simulator's page in the documentation for what it answers and how it fails on demand.
+
+    Attributes:
+        served: What was billed, by mount.
+
+    Args:
+        credentials: The provider keys accepted; None accepts any that is where the provider looks for it.
+        aws_secrets: Secret access keys by access key id, to verify AWS signatures with.
+        faults: Called with each request; what it returns is done instead of what the prompt asks for, None leaves that.
+        keep: How many requests `requests` holds (and at most 64 MiB of bodies).
+        chunks: The number of text deltas in a stream, where the prompt does not say.
+        clock: Seconds since the epoch, for timestamps in answers and for the age of Google's token requests.
+    """
+
+    def __init__(
+        self,
+        *,
+        credentials: Collection[str] | None = None,
+        aws_secrets: Mapping[str, str] | None = None,
+        faults: Callable[[Received], Faults | None] | None = None,
+        keep: int = 500,
+        chunks: int = 8,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.served: dict[str, Served] = {}
+        self._guard = Guard(credentials, aws_secrets or {})
+        self._hook = faults
+        self._log = Log(keep)
+        self._mind = Mind(chunks)
+        self._store = Store()
+        self._routes = Routes(self._store)
+        self._clock = clock
+        self._times: Counter[int] = Counter()
+
+    @property
+    def requests(self) -> list[Received]:
+        """The last requests, oldest first."""
+        return self._log.all()
+
+    def reset(self) -> None:
+        """Forget everything: requests, counts, stored responses, prompt caches, used-up faults."""
+        self.served.clear()
+        self._log.clear()
+        self._mind.forget()
+        self._store.clear()
+        self._times.clear()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
+        if scope["type"] == "lifespan":
+            while True:
+                message = await receive()
+                await send({"type": f"{message['type']}.complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})  # before the handshake: a 403
+            return
+        client = Client(receive, send)
+        body = await client.body()
+        if body is None:
+            return
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        query: bytes = scope["query_string"]
+        received = Received(
+            scope["method"], raw_path.decode("latin-1"), query.decode("latin-1"), list(scope["headers"]), body
+        )
+        mount, _, rest = received.path[1:].partition("/")
+        if mount == "sim":
+            await client.answer(self._inspect(received.method, rest))
+            return
+        self._log.add(received)
+        request = Request(
+            mount=mount,
+            family=family_of(mount),
+            method=received.method,
+            path="/" + rest,
+            query=dict(parse_qsl(received.query, keep_blank_values=True)),
+            headers=dict(received.headers),
+            now=self._clock(),
+            mind=self._mind,
+        )
+        await self._serve(received, request, client)
+
+    def _inspect(self, method: str, path: str) -> Answer:
+        """What happened so far, for whoever runs the simulator in another process."""
+        value: object
+        status = 200
+        if (method, path) == ("GET", "requests"):
+            value = [received.shown() for received in self._log.all()]
+        elif (method, path) == ("GET", "served"):
+            value = {mount: asdict(served) for mount, served in self.served.items()}
+        elif (method, path) == ("POST", "reset"):
+            self.reset()
+            value = {}
+        else:
+            status, value = 404, {"error": f"nothing at {method} /sim/{path}"}
+        return Answer(b"application/json", encode(value), status=status)
+
+    async def _serve(self, received: Received, request: Request, client: Client) -> None:
+        if (request.family, request.method, request.path) == ("google", "POST", "/token"):
+            await client.answer(self._guard.token(received.body, request.now))
+            return
+        shape = shape_of(request.family)
+        try:
+            operation = self._routes.find(request)
+            shape = operation.shape
+            if not self._guard.admits(request, received):
+                raise Refused(401, "")
+            request.body = _decode(received.body)
+            prompt = _understand(operation, request)
+            faults = request.faults = self._faults(received, request, prompt)
+        except Refused as refusal:
+            await client.answer(shape.error(request.family, refusal.status, refusal.message or None))
+            return
+        served = Served() if operation.free else self.served.setdefault(request.mount, Served())
+        served.started += 1
+        if faults.reset:
+            served.failed += 1
+            await client.drop(reset=True)
+            return
+        if faults.delay and await client.leaves_within(faults.delay):
+            served.cut += 1
+            return
+        answer = _generate(operation, request, prompt)
+        if answer.tokens is None and not operation.free:
+            served.failed += 1
+            await client.answer(answer)
+        elif answer.events is None:
+            await _deliver_whole(answer, request, served, client)
+        else:
+            await _deliver_stream(answer, answer.events, request, operation, served, client)
+
+    def _faults(self, received: Received, request: Request, prompt: Prompt) -> Faults:
+        chosen = self._hook(received) if self._hook is not None else None
+        if chosen is not None:
+            return chosen
+        try:
+            chosen = trouble.parse(f"{prompt.model}\n{prompt.ask}", request.mount)
+        except ValueError as problem:
+            raise Refused(400, str(problem)) from None
+        if chosen.times is not None:
+            key = hash((request.mount, prompt.model, prompt.ask))
+            self._times[key] += 1
+            if self._times[key] > chosen.times:
+                return trouble.spent(chosen)
+        return chosen
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    if not body:
+        return {}
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError as problem:
+        raise Refused(400, f"We could not parse the JSON body of your request: {problem}") from None
+
+
+def _understand(operation: Operation, request: Request) -> Prompt:
+    try:
+        return operation.read(request)
+    except KeyError as problem:
+        raise Refused(400, f"Missing required parameter: {problem.args[0]!r}.") from problem
+    except (TypeError, ValueError, AttributeError, IndexError) as problem:
+        raise Refused(400, f"Invalid request body: {problem}.") from problem
+
+
+def _generate(operation: Operation, request: Request, prompt: Prompt) -> Answer:
+    """The answer, or the error that was asked for; an answer without tokens is a refusal."""
+    faults = request.faults
+    status = faults.status
+    if status is None and not prompt.stream and (faults.error_event or faults.error_first):
+        status = 500
+    if status is None:
+        try:
+            answer = operation.write(request, prompt)
+        except Refused as refusal:
+            answer = operation.shape.error(request.family, refusal.status, refusal.message)
+    else:
+        answer = operation.shape.error(request.family, status, None)
+        if faults.retry_after is not None:
+            answer.headers = (*answer.headers, (b"retry-after", f"{faults.retry_after:g}".encode()))
+    return answer
+
+
+async def _deliver_whole(answer: Answer, request: Request, served: Served, client: Client) -> None:
+    tokens = answer.tokens or Tokens()
+    if request.faults.gzip:
+        compress(answer, request.headers)
+    if request.faults.disconnect is None:
+        served.complete(tokens)
+        await client.answer(answer)
+        return
+    served.cut_off(tokens, 1, 2)
+    await client.start(answer, len(answer.body))
+    await client.write(answer.body[: len(answer.body) // 2], more=True)
+    await client.drop()
+
+
+async def _deliver_stream(
+    answer: Answer, events: list[bytes], request: Request, operation: Operation, served: Served, client: Client
+) -> None:
+    faults, tokens, total = request.faults, answer.tokens or Tokens(), len(events)
+    kept = 0 if faults.error_first else total // 2 if faults.error_event else total
+    if kept < total:
+        events = answer.events = [*events[:kept], operation.shape.error_event(request, kept)]
+    if faults.gzip:
+        compress(answer, request.headers)
+        events = answer.events or events
+    await client.start(answer)
+    last = len(events) - 1
+    for index, event in enumerate(events):
+        if index == faults.disconnect:
+            served.cut_off(tokens, index, total)
+            await client.drop()
+            return
+        if index and faults.chunk_delay and await client.leaves_within(faults.chunk_delay):
+            served.cut_off(tokens, index, total)
+            return
+        if index == last:
+            # Counted before the last byte leaves, so that whoever has read it finds it counted.
+            if kept == total:
+                served.complete(tokens)
+            elif kept:
+                served.cut_off(tokens, kept, total)
+            else:
+                served.failed += 1
+        await client.write(event, more=index < last)

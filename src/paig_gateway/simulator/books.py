@@ -1,0 +1,107 @@
+"""What a simulator writes down: the requests that came in, and what was billed for them."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from .reply import Tokens
+
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request as it came off the wire: raw path and query, headers in order, body bytes."""
+
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The (last) value of a header, None if it was not sent."""
+        found = dict(self.headers).get(name.lower().encode())
+        return None if found is None else found.decode("latin-1")
+
+    def shown(self) -> dict[str, Any]:
+        """As JSON, with the body in base64 where it is not text."""
+        try:
+            body: dict[str, Any] = {"body": self.body.decode()}
+        except UnicodeDecodeError:
+            body = {"body_b64": self.body}
+        headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in self.headers]
+        return {"method": self.method, "path": self.path, "query": self.query, "headers": headers, **body}
+
+
+class Log:
+    """The last requests.
+
+    Args:
+        keep: How many; their bodies never take more than 64 MiB.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._kept: deque[Received] = deque()
+        self._bytes = 0
+
+    def add(self, received: Received) -> None:
+        """Write down a request."""
+        self._kept.append(received)
+        self._bytes += len(received.body)
+        while self._kept and (len(self._kept) > self._keep or self._bytes > _MOST_BYTES):
+            self._bytes -= len(self._kept.popleft().body)
+
+    def all(self) -> list[Received]:
+        """All that are kept, oldest first."""
+        return list(self._kept)
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._kept.clear()
+        self._bytes = 0
+
+
+@dataclass(slots=True)
+class Served:
+    """What one mount generated, and billed. What is free (counting tokens, listing models, looking up) is not here.
+
+    Attributes:
+        started: Requests taken on; each is completed, cut or failed in the end.
+        completed: Answered to the end.
+        cut: Broken off, by the client or on demand. Billed is the input, and of the output the share that had gone out;
+            nothing, if it was before the answer began.
+        failed: Refused on demand, or answered with nothing but an error. Not billed.
+        input_tokens: Billed; cached and cache-written ones included.
+        output_tokens: Billed; reasoning included.
+    """
+
+    started: int = 0
+    completed: int = 0
+    cut: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def complete(self, tokens: Tokens) -> None:
+        """An answer goes out whole."""
+        self.completed += 1
+        self._bill(tokens, 1, 1)
+
+    def cut_off(self, tokens: Tokens, gone: int, of: int) -> None:
+        """Of an answer's pieces so many went out."""
+        self.cut += 1
+        self._bill(tokens, gone, of)
+
+    def _bill(self, tokens: Tokens, gone: int, of: int) -> None:
+        self.input_tokens += tokens.input
+        self.cached_tokens += tokens.cached
+        self.cache_write_tokens += tokens.written
+        self.output_tokens += -(-tokens.output * gone // of)
+        self.reasoning_tokens += -(-tokens.reasoning * gone // of)

@@ -1,0 +1,288 @@
+"""Google's generateContent and its kin, at the Gemini API and at Vertex AI."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from .operation import Answer, Operation, Request, Shape, nothing
+from .reply import Prompt, Reply, Tokens, Tool, count, effort
+from .wire import Headers, Json, encode, new_id, objects, pretty, spaced
+
+JSON = b"application/json; charset=UTF-8"
+_FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool": "STOP"}
+_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_MESSAGES = {
+    401: "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid "
+    "authentication credential.",
+    429: "Resource has been exhausted (e.g. check quota).",
+    500: "An internal error has occurred. Please retry or report.",
+    503: "The model is overloaded. Please try again later.",
+}
+_KINDS = {"image": "IMAGE", "audio": "AUDIO", "video": "VIDEO"}
+_MODES = {"ANY": "required", "NONE": "none"}
+_MODELS = ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-embedding-001")
+
+
+@cache
+def _snake(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda match: "_" + match.group().lower(), name)
+
+
+def get(record: Json, name: str) -> Any:
+    """A field, under its own name or in snake case: Google takes both."""
+    value = record.get(name)
+    return record.get(_snake(name)) if value is None else value
+
+
+def on_vertex(request: Request) -> bool:
+    """Whether Vertex AI was asked, not the Gemini API."""
+    return "/publishers/" in request.path
+
+
+def asked_model(request: Request) -> str:
+    """The model in the path."""
+    return request.params["model"]
+
+
+def read_parts(prompt: Prompt, content: Json) -> list[str]:
+    """Put a content's parts into the prompt; return what its text parts say."""
+    said: list[str] = []
+    for part in objects(content.get("parts")):
+        if isinstance(part.get("text"), str):
+            said.append(part["text"])
+            prompt.texts.append(part["text"])
+        elif data := get(part, "inlineData") or get(part, "fileData"):
+            kind = str(get(data, "mimeType") or "").partition("/")[0]
+            prompt.attach(_KINDS.get(kind, "DOCUMENT"))
+        elif call := get(part, "functionCall"):
+            prompt.texts += [call["name"], encode(call.get("args") or {}).decode()]
+        elif response := get(part, "functionResponse"):
+            text = encode(response.get("response")).decode()
+            prompt.texts.append(text)
+            prompt.answered(response["name"], [text])
+    return said
+
+
+def _contents(prompt: Prompt, given: Any) -> None:
+    for content in [{"parts": [{"text": given}]}] if isinstance(given, str) else objects(given):
+        said = read_parts(prompt, content)
+        if content.get("role", "user") == "user":
+            prompt.user(said)
+
+
+def _read(request: Request) -> Prompt:
+    fields = request.body
+    prompt = Prompt(model=asked_model(request), stream=request.params["action"] == "streamGenerateContent")
+    tools = objects(fields.get("tools"))
+    declared = [function for tool in tools for function in objects(get(tool, "functionDeclarations"))]
+    named = [
+        Tool(function["name"], get(function, "parametersJsonSchema") or function.get("parameters") or {})
+        for function in declared
+    ]
+    prompt.offer(tools, named)
+    calling: Json = get(get(fields, "toolConfig") or {}, "functionCallingConfig") or {}
+    prompt.choice = _MODES.get(str(calling.get("mode", "AUTO")).upper(), "auto")
+    allowed = get(calling, "allowedFunctionNames")
+    if allowed:
+        prompt.tools = [tool for tool in prompt.tools if tool.name in allowed]
+    if system := get(fields, "systemInstruction"):
+        read_parts(prompt, system)
+    _contents(prompt, fields["contents"])
+    config: Json = get(fields, "generationConfig") or {}
+    limit = get(config, "maxOutputTokens")
+    prompt.limit = None if limit is None else int(limit)
+    if get(config, "responseMimeType") == "application/json":
+        prompt.schema = get(config, "responseJsonSchema") or get(config, "responseSchema") or {"type": "object"}
+    prompt.samples = int(get(config, "candidateCount") or 1)
+    thinking: Json = get(config, "thinkingConfig") or {}
+    level = get(thinking, "thinkingLevel")
+    prompt.reasoning = effort(prompt.model, level.lower() if isinstance(level, str) else None)
+    if get(thinking, "thinkingBudget") == 0:
+        prompt.reasoning = 0
+    return prompt
+
+
+def modalities(tokens: Tokens) -> list[Json]:
+    """The input tokens by kind."""
+    rest = tokens.input - sum(tokens.media.values())
+    split = {"TEXT": rest, **tokens.media}
+    return [{"modality": kind, "tokenCount": amount} for kind, amount in split.items() if amount]
+
+
+def usage(request: Request, tokens: Tokens, output: int | None = None) -> Json:
+    """The usage metadata.
+
+    Args:
+        output: The visible output tokens so far; all of them by default.
+    """
+    visible = tokens.output - tokens.reasoning if output is None else output
+    counted: Json = {"promptTokenCount": tokens.input, "candidatesTokenCount": visible}
+    counted["totalTokenCount"] = tokens.input + visible + tokens.reasoning
+    if tokens.cached:
+        counted["cachedContentTokenCount"] = tokens.cached
+        counted["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": tokens.cached}]
+    counted["promptTokensDetails"] = modalities(tokens)
+    if tokens.reasoning:
+        counted["thoughtsTokenCount"] = tokens.reasoning
+    if on_vertex(request):
+        counted["candidatesTokensDetails"] = [{"modality": "TEXT", "tokenCount": visible}]
+        counted["trafficType"] = _traffic(request)
+    else:
+        counted["serviceTier"] = str(get(request.body, "serviceTier") or "standard").lower()
+    return counted
+
+
+def _traffic(request: Request) -> str:
+    asked = request.headers.get(b"x-vertex-ai-llm-shared-request-type", b"").decode().upper()
+    return f"ON_DEMAND_{asked}" if asked in ("FLEX", "PRIORITY") else "ON_DEMAND"
+
+
+def _calls(reply: Reply) -> list[Json]:
+    parts: list[Json] = []
+    for call in reply.calls:
+        part: Json = {"functionCall": {"name": call.name, "args": call.arguments}}
+        if reply.tokens.reasoning:
+            part["thoughtSignature"] = "c2ltdWxhdGVk"
+        parts.append(part)
+    return parts
+
+
+def _candidate(request: Request, index: int, parts: list[Json], reply: Reply | None) -> Json:
+    """A candidate; with the reply, its last piece."""
+    found: Json = {"content": {"parts": parts, "role": "model"}}
+    if reply is not None:
+        found["finishReason"] = _FINISH[reply.finish]
+        if reply.calls and not on_vertex(request):
+            found["finishMessage"] = "Model generated function call(s)."
+    if on_vertex(request):
+        found["avgLogprobs"] = -0.25
+        return {**found, "index": index} if index else found
+    return {**found, "index": index}
+
+
+def _closing(request: Request, reply: Reply) -> Json:
+    tail: Json = {"modelVersion": reply.model}
+    if on_vertex(request):
+        made = datetime.fromtimestamp(request.now, UTC)
+        tail["createTime"] = made.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {**tail, "responseId": new_id("", 22)}
+
+
+def _thoughts(request: Request, reply: Reply) -> list[Json]:
+    config: Json = get(request.body, "generationConfig") or {}
+    shown = get(get(config, "thinkingConfig") or {}, "includeThoughts") and reply.thought
+    return [{"text": reply.thought, "thought": True}] if shown else []
+
+
+def _write(request: Request, prompt: Prompt) -> Answer:
+    reply = request.reply(prompt)
+    if prompt.stream:
+        answer = _stream(request, _chunks(request, prompt, reply))
+    else:
+        parts = [*_thoughts(request, reply), *(_calls(reply) or [{"text": reply.text}])]
+        value: Json = {"candidates": [_candidate(request, n, parts, reply) for n in range(prompt.samples)]}
+        if not request.faults.no_usage:
+            value["usageMetadata"] = usage(request, reply.tokens)
+        answer = Answer(JSON, pretty(value | _closing(request, reply)), headers=headers())
+    answer.tokens = reply.tokens
+    return answer
+
+
+def _chunks(request: Request, prompt: Prompt, reply: Reply) -> list[Json]:
+    steps = [[part] for part in _thoughts(request, reply)]
+    steps += [[part] for part in _calls(reply)] or [[{"text": piece}] for piece in reply.pieces or [""]]
+    closing = _closing(request, reply)
+    visible = reply.tokens.output - reply.tokens.reasoning
+    chunks: list[Json] = []
+    for step, parts in enumerate(steps, 1):
+        last = step == len(steps)
+        ending = reply if last else None
+        chunk: Json = {"candidates": [_candidate(request, n, parts, ending) for n in range(prompt.samples)]}
+        if not request.faults.no_usage:
+            if on_vertex(request) and not last:  # Vertex counts at the end, and says until then only how it is billed
+                chunk["usageMetadata"] = {"trafficType": _traffic(request)}
+            else:
+                chunk["usageMetadata"] = usage(request, reply.tokens, visible * step // len(steps))
+        chunks.append(chunk | closing)
+    return chunks
+
+
+def _stream(request: Request, chunks: list[Json]) -> Answer:
+    if request.query.get("alt") == "sse":
+        events = [b"data: " + spaced(chunk) + b"\r\n\r\n" for chunk in chunks]
+        told = (*headers(), (b"content-disposition", b"attachment"))
+        return Answer(b"text/event-stream", events=events, headers=told)
+    events = [(b"\n,\r\n" if index else b"[") + pretty(chunk).rstrip() for index, chunk in enumerate(chunks)]
+    return Answer(JSON, events=[*events, b"\n]\n"], headers=headers())
+
+
+def _read_count(request: Request) -> Prompt:
+    prompt = Prompt(model=asked_model(request))
+    wrapped: Json = get(request.body, "generateContentRequest") or request.body
+    prompt.offer(wrapped.get("tools"), [])
+    if system := get(wrapped, "systemInstruction"):
+        read_parts(prompt, system)
+    _contents(prompt, wrapped["contents"])
+    return prompt
+
+
+def _write_count(request: Request, prompt: Prompt) -> Answer:
+    tokens = count(prompt)
+    value: Json = {"totalTokens": tokens.input, "promptTokensDetails": modalities(tokens)}
+    if on_vertex(request):
+        value["totalBillableCharacters"] = sum(map(len, prompt.texts))
+    return Answer(JSON, pretty(value), headers=headers())
+
+
+def _models(request: Request, prompt: Prompt) -> Answer:
+    def shown(name: str) -> Json:
+        methods = ["embedContent"] if "embedding" in name else ["generateContent", "countTokens"]
+        return {"name": f"models/{name}", "version": "001", "supportedGenerationMethods": methods}
+
+    if (name := request.params.get("id")) is not None:
+        return Answer(JSON, pretty(shown(name)), headers=headers())
+    return Answer(JSON, pretty({"models": [shown(name) for name in _MODELS]}), headers=headers())
+
+
+def headers() -> Headers:
+    """The headers of every answer."""
+    return (
+        (b"vary", b"Origin"),
+        (b"vary", b"X-Origin"),
+        (b"vary", b"Referer"),
+        (b"server-timing", b"gfet4t7; dur=1"),
+    )
+
+
+def _problem(status: int, message: str | None) -> Json:
+    name = _STATUSES.get(status, "INTERNAL" if status >= 500 else "FAILED_PRECONDITION")
+    told = message or _MESSAGES.get(status, f"The simulated provider answers {status}.")
+    return {"error": {"code": status, "message": told, "status": name}}
+
+
+def _error(family: str, status: int, message: str | None) -> Answer:
+    return Answer(JSON, pretty(_problem(status, message)), status=status, headers=headers())
+
+
+def _error_event(request: Request, sent: int) -> bytes:
+    if request.query.get("alt") == "sse":
+        return b"data: " + spaced(_problem(503, None)) + b"\r\n\r\n"
+    return (b"\n,\r\n" if sent else b"[") + pretty(_problem(503, None)).rstrip() + b"\n]\n"
+
+
+SHAPE = Shape(_error, _error_event)
+OPERATION = Operation(_read, _write, SHAPE)
+COUNT = Operation(_read_count, _write_count, SHAPE, free=True)
+MODELS = Operation(nothing, _models, SHAPE, free=True)

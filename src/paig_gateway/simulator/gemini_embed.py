@@ -1,0 +1,62 @@
+"""Google's three ways to embed: embedContent, batchEmbedContents and, at Vertex AI, predict."""
+
+from __future__ import annotations
+
+from .embeddings import vector
+from .faults import strip
+from .gemini import JSON, SHAPE, asked_model, get, headers, modalities, on_vertex, read_parts
+from .operation import Answer, Operation, Request
+from .reply import Prompt, Tokens, count
+from .wire import Json, inner, pretty
+
+
+def _read(request: Request) -> Prompt:
+    prompt = Prompt(model=asked_model(request))
+    fields = request.body
+    action = request.params["action"]
+    if action == "predict":
+        prompt.texts = [instance["content"] for instance in fields["instances"]]
+    else:
+        for one in fields["requests"] if action == "batchEmbedContents" else [fields]:
+            inner = Prompt()
+            read_parts(inner, one["content"])
+            prompt.texts.append("\n".join(inner.texts))
+    prompt.user(prompt.texts)
+    return prompt
+
+
+def _dimensions(request: Request, model: str) -> int:
+    first: Json = (request.body.get("requests") or [request.body])[0]
+    places: tuple[Json, ...] = (first, get(first, "embedContentConfig") or {}, inner(request.body, "parameters"))
+    asked = next((found for place in places if (found := get(place, "outputDimensionality"))), None)
+    return int(asked or (3072 if strip(model).startswith("gemini-embedding") else 768))
+
+
+def _write(request: Request, prompt: Prompt) -> Answer:
+    tokens = count(prompt)
+    made = [vector(text, _dimensions(request, prompt.model)) for text in prompt.texts]
+    action = request.params["action"]
+    value: Json
+    if action == "predict":
+        counts = [count(Prompt(texts=[text])).input for text in prompt.texts]
+        statistics = [{"token_count": amount, "truncated": False} for amount in counts]
+        shown = [
+            {"embeddings": {"values": values, "statistics": about}}
+            for values, about in zip(made, statistics, strict=True)
+        ]
+        tokens = Tokens(input=sum(counts))
+        value = {"predictions": shown, "metadata": {"billableCharacterCount": sum(map(len, prompt.texts))}}
+    elif action == "batchEmbedContents":
+        value = {"embeddings": [{"values": values} for values in made]}
+    else:
+        value = {"embedding": {"values": made[0]}}
+        if on_vertex(request) and not request.faults.no_usage:
+            value["usageMetadata"] = {
+                "promptTokenCount": tokens.input,
+                "totalTokenCount": tokens.input,
+                "promptTokensDetails": modalities(tokens),
+            }
+    return Answer(JSON, pretty(value), headers=headers(), tokens=tokens)
+
+
+OPERATION = Operation(_read, _write, SHAPE)

@@ -1,0 +1,210 @@
+"""Chat completions, as OpenAI, Groq, Mistral and the many compatible servers each word them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .openai_common import (
+    SHAPE,
+    answered_model,
+    body,
+    choose,
+    fingerprint,
+    functions,
+    padding,
+    stream,
+    texts,
+    tier,
+    wanted_model,
+)
+from .operation import Answer, Operation, Request
+from .reply import Prompt, Reply, Tokens, effort
+from .wire import Json, inner, new_id, objects, sse
+
+_DONE = b"data: [DONE]\n\n"
+_FINISH = {"stop": "stop", "length": "length", "tool": "tool_calls"}
+
+
+def _read(request: Request) -> Prompt:
+    fields = request.body
+    prompt = Prompt(model=wanted_model(request), stream=bool(fields.get("stream")))
+    tools = objects(fields.get("tools"))
+    prompt.offer(tools, functions(tools))
+    choose(prompt, fields.get("tool_choice"))
+    names: dict[str, str] = {}
+    for message in fields["messages"]:
+        found = texts(prompt, message.get("content"))
+        prompt.texts += found
+        if message["role"] == "user":
+            prompt.user(found)
+        elif message["role"] == "tool":
+            prompt.answered(names.get(message.get("tool_call_id"), "tool"), found)
+        for call in message.get("tool_calls") or ():
+            function = call["function"]
+            names[call["id"]] = function["name"]
+            prompt.texts += [function["name"], function.get("arguments") or ""]
+    limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
+    prompt.limit = None if limit is None else int(limit)
+    wanted = inner(fields, "response_format")
+    if wanted.get("type") in ("json_schema", "json_object"):
+        prompt.schema = inner(wanted, "json_schema").get("schema") or {"type": "object"}
+    prompt.reasoning = effort(prompt.model, fields.get("reasoning_effort"))
+    prompt.samples = int(fields.get("n") or 1)
+    return prompt
+
+
+def usage(family: str, tokens: Tokens) -> Json:
+    """The usage object, with the details that each family gives."""
+    counts: Json = {"prompt_tokens": tokens.input, "completion_tokens": tokens.output, "total_tokens": tokens.total}
+    if family == "groq":
+        spent = {"prompt_time": tokens.input / 50_000, "completion_time": tokens.output / 500}
+        counts = {"queue_time": 0.01, **counts, **spent, "total_time": sum(spent.values())}
+        if tokens.cached:
+            counts["prompt_tokens_details"] = {"cached_tokens": tokens.cached}
+        if tokens.reasoning:
+            counts["completion_tokens_details"] = {"reasoning_tokens": tokens.reasoning}
+        return counts
+    details: Json = {"cached_tokens": tokens.cached}
+    if family in ("openai", "azure"):
+        details["audio_tokens"] = tokens.media.get("AUDIO", 0)
+        if tokens.written:
+            details["cache_write_tokens"] = tokens.written
+        counts["completion_tokens_details"] = {
+            "reasoning_tokens": tokens.reasoning,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        }
+    elif tokens.reasoning:
+        counts["completion_tokens_details"] = {"reasoning_tokens": tokens.reasoning}
+    return {**counts, "prompt_tokens_details": details}
+
+
+def _tool_calls(request: Request, reply: Reply) -> list[Json]:
+    made: list[Json] = []
+    for index, call in enumerate(reply.calls):
+        function = {"name": call.name, "arguments": call.json}
+        if request.family == "mistral":
+            made.append({"id": new_id("", 9), "function": function, "index": index})
+        else:
+            made.append({"id": new_id("call_", 24), "type": "function", "function": function})
+    return made
+
+
+def _message(request: Request, reply: Reply) -> Json:
+    calls = _tool_calls(request, reply)
+    text = reply.text if not calls else "" if request.family == "mistral" else None
+    message: Json = {"role": "assistant", "content": text}
+    if request.family == "mistral":
+        return {**message, "tool_calls": calls or None}
+    if request.family == "groq":
+        if reply.thought:
+            message["reasoning"] = reply.thought
+    else:
+        message |= {"refusal": None, "annotations": []}
+    return {**message, "tool_calls": calls} if calls else message
+
+
+def _envelope(request: Request, reply: Reply, kind: str) -> Json:
+    family = request.family
+    prefix, length = ("", 32) if family == "mistral" else ("chatcmpl-", 29)
+    head = {"id": new_id(prefix, length), "object": kind, "created": int(request.now)}
+    return {**head, "model": answered_model(request, reply.model)}
+
+
+def _extras(request: Request, reply: Reply) -> Json:
+    if request.family in ("openai", "azure"):
+        return {"service_tier": tier(request), "system_fingerprint": fingerprint(reply.model)}
+    return {"system_fingerprint": fingerprint(reply.model)} if request.family == "groq" else {}
+
+
+def _choice(request: Request, index: int, **content: Any) -> Json:
+    finish = content.pop("finish_reason")
+    silent = request.family == "mistral" or (request.family in ("openai", "azure") and "delta" in content)
+    return {"index": index, **content, **({} if silent else {"logprobs": None}), "finish_reason": finish}
+
+
+def _write(request: Request, prompt: Prompt) -> Answer:
+    reply = request.reply(prompt)
+    if prompt.stream:
+        answer = stream(request, _events(request, prompt, reply))
+    else:
+        value = _envelope(request, reply, "chat.completion")
+        finish = _FINISH[reply.finish]
+        value["choices"] = [
+            _choice(request, index, message=_message(request, reply), finish_reason=finish)
+            for index in range(prompt.samples)
+        ]
+        if not request.faults.no_usage:
+            value["usage"] = usage(request.family, reply.tokens)
+        value |= _extras(request, reply)
+        if request.family == "groq":
+            value |= {"service_tier": "on_demand", "usage_breakdown": None, "x_groq": {"id": new_id("req_", 26)}}
+        answer = body(request, value)
+    answer.tokens = reply.tokens
+    return answer
+
+
+def _deltas(request: Request, reply: Reply) -> list[Json]:
+    """What one choice's stream says, piece by piece."""
+    first: Json = {"role": "assistant", "content": ""}
+    if request.family in ("openai", "azure"):
+        first["refusal"] = None
+    deltas = [first]
+    if reply.thought and request.family == "groq":
+        deltas.append({"reasoning": reply.thought, "channel": "analysis"})
+    deltas += [{"content": piece} for piece in reply.pieces]
+    for index, call in enumerate(_tool_calls(request, reply)):
+        numbered = {"index": index, **call}
+        if request.family in ("groq", "mistral"):
+            deltas.append({"tool_calls": [numbered]})
+            continue
+        text = call["function"]["arguments"]
+        half = len(text) // 2
+        numbered["function"] = {"name": call["function"]["name"], "arguments": ""}
+        deltas.append({"tool_calls": [numbered]})
+        parts = [part for part in (text[:half], text[half:]) if part]
+        deltas += [{"tool_calls": [{"index": index, "function": {"arguments": part}}]} for part in parts]
+    return deltas
+
+
+def _events(request: Request, prompt: Prompt, reply: Reply) -> list[bytes]:
+    family = request.family
+    head = _envelope(request, reply, "chat.completion.chunk") | _extras(request, reply)
+    counted = None if request.faults.no_usage else usage(family, reply.tokens)
+    asked = family not in ("groq", "mistral") and bool(inner(request.body, "stream_options").get("include_usage"))
+    groq_id = new_id("req_", 26)
+    events: list[bytes] = []
+
+    def emit(choices: list[Json], size: str, **extra: Any) -> None:
+        value = {**head, "choices": choices, **extra}
+        if asked:
+            value.setdefault("usage", None)
+        if family == "openai":
+            value["obfuscation"] = padding(size)
+        events.append(sse(value))
+
+    for delta in _deltas(request, reply):
+        extra: Json = {"x_groq": {"id": groq_id}} if family == "groq" and not events else {}
+        for index in range(prompt.samples):
+            choice = _choice(request, index, delta=delta, finish_reason=None)
+            emit([choice], delta.get("content") or "", **extra)
+    last: Json = {}
+    if counted is not None and family == "mistral":
+        last["usage"] = counted
+    elif counted is not None and family == "groq":
+        last["x_groq"] = {"id": groq_id, "usage": counted}
+        if reply.model.startswith("openai/"):  # its newer models are counted in both places
+            last["usage"] = counted
+    content = {"content": ""} if family == "mistral" else {}
+    finish = _FINISH[reply.finish]
+    for index in range(prompt.samples):
+        extra = last if index == prompt.samples - 1 else {}
+        emit([_choice(request, index, delta=content, finish_reason=finish)], "", **extra)
+    if asked and counted is not None:
+        emit([], "", usage=counted)
+    events.append(_DONE)
+    return events
+
+
+OPERATION = Operation(_read, _write, SHAPE)

@@ -1,0 +1,100 @@
+"""What every part of the simulator passes around: a request, the operation it asks for, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .faults import NONE, Faults
+from .reply import Mind, Prompt, Reply, Tokens
+from .wire import Headers, Json
+
+
+class Refused(Exception):
+    """The request gets the provider's error with this status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(slots=True)
+class Answer:
+    """A response: either a whole body or the events of a stream.
+
+    Attributes:
+        tokens: What the provider bills for it; None for what is free.
+    """
+
+    content_type: bytes
+    body: bytes = b""
+    events: list[bytes] | None = None
+    status: int = 200
+    headers: Headers = ()
+    tokens: Tokens | None = None
+
+
+@dataclass(slots=True)
+class Request:
+    """One request on its way through the simulator.
+
+    Attributes:
+        mount: The first segment of the path: which account of which provider plays.
+        family: The provider that the mount's name stands for.
+        path: The rest of the raw path, percent-encoding kept.
+        params: What the route read out of the path, decoded.
+        now: Seconds since the epoch.
+    """
+
+    mount: str
+    family: str
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
+    now: float
+    mind: Mind
+    body: Json = field(default_factory=dict[str, Any])
+    params: Mapping[str, str] = field(default_factory=dict[str, str])
+    faults: Faults = NONE
+
+    def reply(self, prompt: Prompt) -> Reply:
+        """What the model says to the prompt."""
+        return self.mind.think(prompt, self.faults, self.mount)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a provider says no.
+
+    Attributes:
+        error: The error response for a status and a message, given the family.
+        error_event: The event that breaks a stream off, given how many events went before.
+    """
+
+    error: Callable[[str, int, str | None], Answer]
+    error_event: Callable[[Request, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that a provider's API does.
+
+    Attributes:
+        read: Understands the request's body; its `KeyError`, `TypeError`, `ValueError` and `AttributeError` mean that
+            the body is not what the API takes.
+        write: Answers.
+        free: Nothing is generated, so nothing is billed or counted.
+    """
+
+    read: Callable[[Request], Prompt]
+    write: Callable[[Request, Prompt], Answer]
+    shape: Shape
+    free: bool = False
+
+
+def nothing(request: Request) -> Prompt:
+    """Reads a request that has no body to understand."""
+    return Prompt()

@@ -1,0 +1,153 @@
+"""Which path means what: mounts, the base path each provider has, and the operations behind it."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from . import (
+    anthropic,
+    bedrock,
+    bedrock_invoke,
+    embeddings,
+    gemini,
+    gemini_embed,
+    openai_chat,
+    openai_common,
+    openai_responses,
+)
+from .operation import Operation, Refused, Request, Shape
+from .response_store import Store
+
+# A mount is called after the provider it plays; what follows a hyphen tells accounts apart: groq, groq-2.
+_FAMILIES = {
+    "openai": "openai",
+    "azure": "azure",
+    "anthropic": "anthropic",
+    "google": "google",
+    "gemini": "google",
+    "vertex": "google",
+    "groq": "groq",
+    "bedrock": "bedrock",
+    "mistral": "mistral",
+}
+_SHAPES = {"anthropic": anthropic.SHAPE, "google": gemini.SHAPE, "bedrock": bedrock.SHAPE}
+
+# The base path in front of an OpenAI-shaped operation. Where it is known, no other will do: a gateway that forgets or
+# doubles a `/v1` has to fail here as it would at the provider.
+_BASES = {
+    "openai": r"/v1",
+    "groq": r"/openai/v1",
+    "mistral": r"/v1",
+    "azure": r"/openai/(?:v1|deployments/(?P<deployment>[^/]+))",
+}
+_ANY_BASE = r"(?:/[\w.-]+)*?"
+
+_OPENAI = (
+    ("POST", r"/chat/completions", "chat"),
+    ("POST", r"/responses", "create"),
+    ("POST", r"/responses/input_tokens", "count"),
+    ("GET", r"/responses/(?P<id>[^/]+)", "get"),
+    ("DELETE", r"/responses/(?P<id>[^/]+)", "delete"),
+    ("POST", r"/responses/(?P<id>[^/]+)/cancel", "cancel"),
+    ("POST", r"/embeddings", "embeddings"),
+    ("GET", r"/models(?:/(?P<id>.+))?", "models"),
+)
+_ANTHROPIC = (
+    ("POST", r"/v1/messages", anthropic.OPERATION),
+    ("POST", r"/v1/messages/count_tokens", anthropic.COUNT),
+    ("GET", r"/v1/models(?:/(?P<id>.+))?", anthropic.MODELS),
+)
+_GEMINI = {
+    "generateContent": gemini.OPERATION,
+    "streamGenerateContent": gemini.OPERATION,
+    "countTokens": gemini.COUNT,
+    "embedContent": gemini_embed.OPERATION,
+    "batchEmbedContents": gemini_embed.OPERATION,
+    "predict": gemini_embed.OPERATION,
+}
+_PUBLISHED = r"/v1(?:beta1)?(?P<project>/projects/[^/]+/locations/[^/]+)?/publishers/google"
+_GOOGLE = re.compile(
+    rf"(?:/v1(?:alpha|beta)?|{_PUBLISHED})/models/(?P<model>[^/:]+)(?::|%3A)(?P<action>{'|'.join(_GEMINI)})"
+)
+_GOOGLE_MODELS = re.compile(r"/v1(?:beta)?/models(?:/(?P<id>[^/:]+))?")
+_BEDROCK = re.compile(
+    r"/model/(?P<model>[^/]+)/(?P<action>converse|converse-stream|invoke|invoke-with-response-stream|count-tokens)"
+)
+
+
+def family_of(mount: str) -> str:
+    """The provider that a mount's name stands for; any name that is none is a compatible server."""
+    return _FAMILIES.get(mount.partition("-")[0], "compatible")
+
+
+def shape_of(family: str) -> Shape:
+    """How the family words its errors."""
+    return _SHAPES.get(family, openai_common.SHAPE)
+
+
+class Routes:
+    """The routing table.
+
+    Args:
+        store: Where the Responses API keeps what it made.
+    """
+
+    def __init__(self, store: Store) -> None:
+        operations = {
+            "chat": openai_chat.OPERATION,
+            "count": openai_responses.COUNT,
+            "embeddings": embeddings.OPERATION,
+            "models": openai_common.MODELS,
+            **openai_responses.operations(store),
+        }
+        self._openai = {
+            family: [(method, re.compile(base + tail), operations[name]) for method, tail, name in _OPENAI]
+            for family, base in {**_BASES, "compatible": _ANY_BASE, "bedrock": _ANY_BASE}.items()
+        }
+        self._anthropic = [(method, re.compile(path), operation) for method, path, operation in _ANTHROPIC]
+
+    def find(self, request: Request) -> Operation:
+        """The operation behind the path; what the path says besides goes into the request's params.
+
+        Raises:
+            Refused: There is none: 404.
+        """
+        if request.family == "google":
+            return _find_google(request)
+        if request.family == "bedrock" and request.path.startswith("/model/"):
+            return _find_bedrock(request)
+        table = self._anthropic if request.family == "anthropic" else self._openai[request.family]
+        for method, path, operation in table:
+            if method == request.method and (match := path.fullmatch(request.path)):
+                request.params = _params(match)
+                return operation
+        raise Refused(404, f"Invalid URL ({request.method} {request.path})")
+
+
+def _params(match: re.Match[str]) -> dict[str, str]:
+    return {name: unquote(value) for name, value in match.groupdict().items() if value is not None}
+
+
+def _find_google(request: Request) -> Operation:
+    if request.method == "POST" and (match := _GOOGLE.fullmatch(request.path)):
+        request.params = _params(match)
+        # An access token says nothing of the project: the path must.
+        token = b"authorization" in request.headers and b"x-goog-api-key" not in request.headers
+        if "/publishers/" not in request.path or match["project"] or not token:
+            return _GEMINI[match["action"]]
+    elif request.method == "GET" and (match := _GOOGLE_MODELS.fullmatch(request.path)):
+        request.params = _params(match)
+        return gemini.MODELS
+    raise Refused(404, f"The requested URL {request.path} was not found on this server.")
+
+
+def _find_bedrock(request: Request) -> Operation:
+    match = _BEDROCK.fullmatch(request.path)
+    if match is None or request.method != "POST":
+        raise Refused(404, "UnknownOperationException")
+    request.params = _params(match)
+    action = match["action"]
+    if action == "count-tokens":
+        return bedrock.COUNT
+    return bedrock.OPERATION if action.startswith("converse") else bedrock_invoke.OPERATION

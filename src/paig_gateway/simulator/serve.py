@@ -1,0 +1,73 @@
+"""Running the simulator: inside another program's event loop, or by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, Generator
+
+import uvicorn
+
+from .app import Simulator
+
+MOUNTS = {
+    "OpenAI": "/openai/v1",
+    "Anthropic": "/anthropic",
+    "Gemini API": "/google",
+    "Vertex AI": "/vertex",
+    "Vertex AI's token endpoint": "/vertex/token",
+    "Groq": "/groq/openai/v1",
+    "Bedrock": "/bedrock",
+    "Mistral": "/mistral/v1",
+    "anything OpenAI-compatible": "/compatible/v1",
+}
+"""Base URLs, relative to the server's, as each provider's clients want them."""
+
+
+class _Server(uvicorn.Server):
+    """A server inside a program whose signals are its own business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def running_simulator(
+    simulator: Simulator | None = None, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncGenerator[str, None]:
+    """Serve a simulator in this event loop for as long as the context lasts.
+
+    Args:
+        simulator: What to serve; a new one by default.
+        host: The address to listen on.
+        port: The port; 0 finds a free one.
+
+    Yields:
+        The base URL, such as `http://127.0.0.1:40123`, without a slash at the end.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    listener = socket.create_server((host, port), backlog=1024)
+    config = uvicorn.Config(
+        simulator or Simulator(),
+        log_config=None,  # logging is the program's business too
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        server_header=False,
+    )
+    server = _Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listener]), name="simulator")
+    try:
+        while not server.started:
+            await asyncio.wait((running,), timeout=0.005)
+            if running.done():
+                await running
+                raise RuntimeError("the simulator's server ended before it had started")
+        yield f"http://{host}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+        listener.close()

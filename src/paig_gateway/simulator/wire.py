@@ -1,0 +1,50 @@
+"""JSON and server-sent events as bytes, in the styles of the providers."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any, TypeAlias
+
+import msgspec
+
+Json: TypeAlias = dict[str, Any]
+"""A JSON object as a client sent it, so of any content."""
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+encode = msgspec.json.encode
+
+
+def pretty(value: object) -> bytes:
+    """JSON indented by two spaces and ended by a newline, as OpenAI and Google send it."""
+    return msgspec.json.format(encode(value), indent=2) + b"\n"
+
+
+def spaced(value: object) -> bytes:
+    """JSON with a space after colons only, as Google sends it in events."""
+    return json.dumps(value, separators=(",", ": "), ensure_ascii=False).encode()
+
+
+def sse(value: object, event: str | None = None) -> bytes:
+    """One server-sent event."""
+    head = b"" if event is None else b"event: " + event.encode() + b"\n"
+    return head + b"data: " + encode(value) + b"\n\n"
+
+
+def new_id(prefix: str, length: int) -> str:
+    """A fresh id: the prefix and so many hexadecimal digits."""
+    return f"{prefix}{random.getrandbits(4 * length):0{length}x}"
+
+
+def inner(record: Json, name: str) -> Json:
+    """The object under a name; an empty one if there is none."""
+    found: Json = record.get(name) or {}
+    return found
+
+
+def objects(value: Any) -> list[Json]:
+    """A list of objects from what may be one object, a list or nothing."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, dict) else [item for item in value if isinstance(item, dict)]

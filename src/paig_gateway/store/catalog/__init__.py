@@ -1,0 +1,83 @@
+"""The catalogue: providers, routes, projects, users, keys and limits, which people edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Engine
+from sqlmodel import col, select
+
+from paig_client import schema
+from paig_client.schema import AuditEntry, OwnerSpec, ProviderSpec, RouteSpec
+from paig_gateway.store.catalog import owners, providers, routes
+from paig_gateway.store.catalog.base import CatalogError, Edit, Kinds, LimitHooks, moment
+from paig_gateway.store.catalog.collection import Collection, KeyCollection, Organisation, wire_owners
+from paig_gateway.store.catalog.keys import parse_expiry
+from paig_gateway.store.catalog.transactions import Transactions, utc_now
+from paig_gateway.store.secrets import Vault
+from paig_gateway.store.tables import AuditRow, ProjectRow, ProviderRow, RouteRow, UserRow
+
+__all__ = [
+    "Catalog",
+    "CatalogError",
+    "Collection",
+    "Edit",
+    "KeyCollection",
+    "Kinds",
+    "LimitHooks",
+    "Organisation",
+    "parse_expiry",
+]
+
+
+class Catalog(Transactions):
+    """The catalogue in one database. All methods block; call them in a thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        vault: Vault,
+        kinds: Kinds,
+        *,
+        hooks: LimitHooks | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Open the catalogue.
+
+        Args:
+            engine: The migrated database.
+            vault: Encrypts literal credentials.
+            kinds: The provider kinds to validate against.
+            hooks: What the ledger does when a limit is made or removed.
+            clock: The present.
+        """
+        super().__init__(engine, vault, kinds, hooks=hooks, clock=clock)
+        self.providers: Collection[ProviderRow, ProviderSpec, schema.Provider] = Collection(
+            self, providers.SHAPE, lambda session, rows: [providers.wire(row, kinds) for row in rows]
+        )
+        self.routes: Collection[RouteRow, RouteSpec, schema.Route] = Collection(
+            self, routes.SHAPE, lambda session, rows: [routes.wire(row) for row in rows]
+        )
+        self.projects: Collection[ProjectRow, OwnerSpec, schema.Owner] = Collection(self, owners.PROJECTS, wire_owners)
+        self.users: Collection[UserRow, OwnerSpec, schema.Owner] = Collection(self, owners.USERS, wire_owners)
+        self.keys = KeyCollection(self)
+        self.organisation = Organisation(self)
+
+    def ensure_project(self, name: str, *, actor: str) -> schema.Owner:
+        """The project of that name, made without limits if there is none."""
+        return self.projects.ensure(name, OwnerSpec(), actor=actor)
+
+    def ensure_user(self, name: str, *, actor: str) -> schema.Owner:
+        """The user of that name, made without limits if there is none."""
+        return self.users.ensure(name, OwnerSpec(), actor=actor)
+
+    def audit(self, *, limit: int = 100, before: str | None = None) -> list[AuditEntry]:
+        """The changes made, newest first; `before` is the id of the last entry already seen."""
+        query = select(AuditRow).order_by(col(AuditRow.id).desc()).limit(limit)
+        if before is not None:
+            query = query.where(col(AuditRow.id) < before)
+        with self.view() as session:
+            return [
+                AuditEntry.model_validate({**row.model_dump(), "time": moment(row.time)}) for row in session.exec(query)
+            ]

@@ -1,0 +1,255 @@
+"""What can be done with all objects of one kind, each change in one transaction of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from sqlmodel import Session, select
+
+from paig_client import schema
+from paig_client.schema import KeySpec, LimitsSpec, NewKey
+from paig_gateway.store.catalog import keys, limits, owners, shape
+from paig_gateway.store.catalog.base import Edit
+from paig_gateway.store.catalog.shape import R, S, Shape
+from paig_gateway.store.catalog.transactions import Transactions
+from paig_gateway.store.tables import KeyRow, LimitRow, ProjectRow, UserRow
+
+W = TypeVar("W")
+
+
+class Collection(Generic[R, S, W]):
+    """All objects of one kind. Each is addressed by its id or name; each change is one transaction."""
+
+    def __init__(
+        self, catalog: Transactions, kind: Shape[R, S], wire: Callable[[Session, Sequence[R]], Sequence[W]]
+    ) -> None:
+        """Bind a shape to a catalogue; `wire` turns rows into what the admin API shows."""
+        self._catalog = catalog
+        self._shape: Shape[R, S] = kind
+        self._wire: Callable[[Session, Sequence[R]], Sequence[W]] = wire
+
+    def list(self) -> Sequence[W]:
+        """Every object, by name."""
+        with self._catalog.view() as session:
+            return self._wire(session, session.exec(select(self._shape.row).order_by(self._shape.row.name)).all())
+
+    def get(self, reference: str) -> W:
+        """One object.
+
+        Raises:
+            CatalogError: `not-found`.
+        """
+        with self._catalog.view() as session:
+            return self._one(session, shape.get(session, self._shape, reference))
+
+    def ensure(self, name: str, spec: S, *, actor: str) -> W:
+        """The object of that name, made of `spec` if there is none.
+
+        Raises:
+            CatalogError: `invalid`.
+        """
+        with self._catalog.edit(actor) as edit:
+            row = shape.find(edit.session, self._shape, name) or shape.create(edit, self._shape, name, spec)
+            return self._one(edit.session, row)
+
+    def create(self, name: str, spec: S, *, actor: str) -> W:
+        """Make an object.
+
+        Raises:
+            CatalogError: `invalid`, or `conflict` where the name is taken.
+        """
+        with self._catalog.edit(actor) as edit:
+            return self._one(edit.session, shape.create(edit, self._shape, name, spec))
+
+    def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> W:
+        """Merge changes into an object, as RFC 7396 has it: null takes a field back to its default.
+
+        Args:
+            reference: Its id or name.
+            changes: Fields of its Spec.
+            actor: Who asks.
+            version: The version that the change was made on; None for any.
+
+        Raises:
+            CatalogError: `not-found`, `invalid`, or `changed` where somebody else was faster.
+        """
+        with self._catalog.edit(actor) as edit:
+            row = shape.get(edit.session, self._shape, reference)
+            shape.check_version(self._shape, row, version)
+            shape.update(edit, self._shape, row, changes)
+            return self._one(edit.session, row)
+
+    def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
+        """Delete an object and its limits.
+
+        Raises:
+            CatalogError: `not-found`, `in-use`, or `changed` where somebody else was faster.
+        """
+        with self._catalog.edit(actor) as edit:
+            row = shape.get(edit.session, self._shape, reference)
+            shape.check_version(self._shape, row, version)
+            shape.delete(edit, self._shape, row)
+
+    def _one(self, session: Session, row: R) -> W:
+        return self._wire(session, [row])[0]
+
+
+class KeyCollection:
+    """All keys. What is made or rotated answers its secret, once."""
+
+    def __init__(self, catalog: Transactions) -> None:
+        """Bind to a catalogue."""
+        self._catalog = catalog
+        self._all = Collection(catalog, keys.SHAPE, self._wire)
+
+    def list(self) -> Sequence[schema.Key]:
+        """Every key, by name."""
+        return self._all.list()
+
+    def get(self, reference: str) -> schema.Key:
+        """One key.
+
+        Raises:
+            CatalogError: `not-found`.
+        """
+        return self._all.get(reference)
+
+    def create(self, name: str, spec: KeySpec, *, actor: str) -> NewKey:
+        """Make a key of the value that `spec.secret` refers to, or of a new one.
+
+        Raises:
+            CatalogError: `invalid`, or `conflict` where the name or the value is taken.
+        """
+        value = keys.chosen_value(spec.secret)
+        with self._catalog.edit(actor) as edit:
+            row, secret = keys.create(edit, name, spec, value)
+            return NewKey(id=row.id, name=row.name, key=secret)
+
+    def update(
+        self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None
+    ) -> schema.Key:
+        """Merge changes into a key, as `Collection.update` does; another `secret` gives it that value.
+
+        Raises:
+            CatalogError: `not-found`, `invalid`, `conflict`, or `changed` where somebody else was faster.
+        """
+        given = changes.get("secret")
+        value = keys.chosen_value(given) if isinstance(given, str) else None
+        with self._catalog.edit(actor) as edit:
+            row = shape.get(edit.session, keys.SHAPE, reference)
+            shape.check_version(keys.SHAPE, row, version)
+            shape.update(edit, keys.SHAPE, row, changes)
+            if value is not None:
+                keys.set_value(edit, row, value)
+            return self._wire(edit.session, [row])[0]
+
+    def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
+        """Delete a key and its limits; its requests stay in the ledger.
+
+        Raises:
+            CatalogError: `not-found`, or `changed` where somebody else was faster.
+        """
+        self._all.delete(reference, actor=actor, version=version)
+
+    def rotate(self, reference: str, *, actor: str) -> NewKey:
+        """Give a key a new secret; its id, its limits and what is spent of them stay.
+
+        Raises:
+            CatalogError: `not-found`, or `conflict` where its value is chosen elsewhere.
+        """
+        with self._catalog.edit(actor) as edit:
+            row = shape.get(edit.session, keys.SHAPE, reference)
+            return NewKey(id=row.id, name=row.name, key=keys.rotate(edit, row))
+
+    def set_state(self, reference: str, state: keys.State, *, actor: str) -> schema.Key:
+        """Enable (`active`), disable or block a key.
+
+        Raises:
+            CatalogError: `not-found`.
+        """
+        with self._catalog.edit(actor) as edit:
+            row = shape.get(edit.session, keys.SHAPE, reference)
+            keys.set_state(edit, row, state)
+            return self._wire(edit.session, [row])[0]
+
+    def _wire(self, session: Session, rows: Sequence[KeyRow]) -> Sequence[schema.Key]:
+        now = self._catalog.now()
+        return [keys.wire(row, spec, now) for row, spec in key_specs(session, rows)]
+
+
+class Organisation:
+    """The limits of the whole gateway."""
+
+    def __init__(self, catalog: Transactions) -> None:
+        """Bind to a catalogue."""
+        self._catalog = catalog
+
+    def get(self) -> LimitsSpec:
+        """The limits."""
+        with self._catalog.view() as session:
+            return read_organisation(session)
+
+    def put(self, spec: LimitsSpec, *, actor: str) -> LimitsSpec:
+        """Make the limits those of `spec`.
+
+        Raises:
+            CatalogError: `invalid`.
+        """
+        with self._catalog.edit(actor) as edit:
+            write_organisation(edit, spec)
+            return read_organisation(edit.session)
+
+
+def read_organisation(session: Session) -> LimitsSpec:
+    """The limits of the whole gateway."""
+    return limits.spec_of(limits.rows_of(session, "organisation", limits.ORGANISATION_ID))
+
+
+def write_organisation(edit: Edit, spec: LimitsSpec) -> None:
+    """Make the limits of the whole gateway those of `spec`; nothing happens where they already are."""
+    before, normal = read_organisation(edit.session), limits.normal(spec)
+    if before == normal:
+        return
+    limits.write(edit, "organisation", limits.ORGANISATION_ID, normal)
+    edit.record("update", "organisation", "organisation", shape.shown(before), shape.shown(normal))
+
+
+def key_specs(session: Session, rows: Sequence[KeyRow]) -> list[tuple[KeyRow, KeySpec]]:
+    """Keys with their Specs: by a handful of queries for any number of them."""
+    if len(rows) == 1:
+        return [(rows[0], keys.SHAPE.read(session, rows[0]))]
+    projects = dict(session.exec(select(ProjectRow.id, ProjectRow.name)).all())
+    users = dict(session.exec(select(UserRow.id, UserRow.name)).all())
+    caps = _caps(session, "key")
+    return [
+        (
+            row,
+            keys.spec_of(
+                row,
+                projects.get(row.project_id or ""),
+                users.get(row.user_id or ""),
+                limits.spec_of(caps.get(row.id, ())),
+            ),
+        )
+        for row in rows
+    ]
+
+
+def wire_owners(session: Session, rows: Sequence[ProjectRow] | Sequence[UserRow]) -> list[schema.Owner]:
+    """Projects, or users, as the admin API shows them."""
+    if not rows:
+        return []
+    kind = "project" if isinstance(rows[0], ProjectRow) else "user"
+    caps = _caps(session, kind, rows[0].id if len(rows) == 1 else None)
+    return [owners.wire(row, limits.spec_of(caps.get(row.id, ()))) for row in rows]
+
+
+def _caps(session: Session, owner_kind: str, owner_id: str | None = None) -> dict[str, list[LimitRow]]:
+    query = select(LimitRow).where(LimitRow.owner_kind == owner_kind)
+    if owner_id is not None:
+        query = query.where(LimitRow.owner_id == owner_id)
+    found: dict[str, list[LimitRow]] = {}
+    for row in session.exec(query):
+        found.setdefault(row.owner_id, []).append(row)
+    return found

@@ -1,0 +1,279 @@
+"""The directory: everything that the data plane asks of the catalogue, in memory.
+
+A snapshot is immutable and replaced as a whole. Every change to the catalogue raises `directory_version`; each node
+looks at that number several times a second and loads a new snapshot when it has risen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, select
+from sqlmodel import SQLModel, col
+
+from paig_client.schema import MemberSpec, ProviderSpec
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.limits import Limit
+from paig_gateway.domain.routing import Member, Provider, Route
+from paig_gateway.store.catalog import providers
+from paig_gateway.store.catalog.base import Kinds, moment
+from paig_gateway.store.catalog.limits import ORGANISATION_ID
+from paig_gateway.store.catalog.transactions import DIRECTORY_VERSION
+from paig_gateway.store.credentials import CredentialError, resolve
+from paig_gateway.store.secrets import SecretKeyError, Vault
+from paig_gateway.store.tables import KeyRow, LimitRow, MetaRow, ProjectRow, ProviderRow, RouteRow, UserRow
+
+log = logging.getLogger(__name__)
+
+ALIASES: Mapping[str, str] = {
+    "openai-chat": "openai",
+    "openai-responses": "openai",
+    "chat": "openai",
+    "responses": "openai",
+    "gemini": "google-vertex",
+    "google-cloud": "google-vertex",
+    "converse": "bedrock",
+}
+"""Older spellings of routes; each means the other unless there is a route of its own name."""
+
+POLL_SECONDS = 0.3
+RETRY_SECONDS = 30.0
+"""How often a credential that could not be resolved is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The catalogue at one version.
+
+    Attributes:
+        callers: By the SHA-256 of the key's secret, in hex.
+        routes: By name; every provider is also a route, unless a route has its name.
+        problems: By provider's name: why requests to it cannot be sent.
+    """
+
+    version: int = -1
+    callers: Mapping[str, Caller] = field(default_factory=dict)
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+class Directory:
+    """Who may do what, and where it goes. Lookups are dictionary lookups; only `refresh` touches the database."""
+
+    def __init__(self, engine: Engine, vault: Vault, kinds: Kinds, *, environ: Mapping[str, str] = os.environ) -> None:
+        """Open the directory, empty until `refresh` is called.
+
+        Args:
+            engine: The migrated database.
+            vault: Reads literal credentials.
+            kinds: The provider kinds, for base URLs and defaults.
+            environ: Where `env:` credentials are looked up.
+        """
+        self._engine = engine
+        self._vault = vault
+        self._kinds = kinds
+        self._environ = environ
+        self._lock = threading.Lock()
+        self._resolved: dict[tuple[str, int], str | CredentialError] = {}  # by a provider's id and version
+        self._missing: dict[tuple[str, int], str] = {}  # references to try again
+        self._tried = time.monotonic()
+        self.snapshot = Snapshot()
+
+    def caller_by_hash(self, digest: str) -> Caller | None:
+        """The key whose secret has that SHA-256 (hex), whatever its state; None if there is none."""
+        return self.snapshot.callers.get(digest)
+
+    def route(self, name: str) -> Route | None:
+        """The route of that name, the provider of that name, or what an older spelling means; None if there is none."""
+        routes = self.snapshot.routes
+        return routes.get(name) or routes.get(ALIASES.get(name, ""))
+
+    def routes_of(self, caller: Caller) -> list[str]:
+        """Names of the routes that the caller may use, sorted."""
+        return sorted(name for name in self.snapshot.routes if caller.may_use_route(name))
+
+    def problem(self, provider: str) -> str | None:
+        """Why no request can be sent to the provider of that name (a credential that cannot be had), or None."""
+        return self.snapshot.problems.get(provider)
+
+    def refresh(self) -> bool:
+        """Load a new snapshot if the catalogue has changed; blocks, so call it in a thread.
+
+        Returns:
+            Whether there is a new one.
+
+        Raises:
+            SQLAlchemyError: The database cannot be read; the snapshot stays as it is.
+        """
+        with self._lock, self._engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                # One state of all tables; on SQLite any transaction has that.
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            version = _version(connection)
+            if version == self.snapshot.version and not self._found_meanwhile():
+                return False
+            self.snapshot = self._load(connection, version)
+        return True
+
+    async def run(self) -> None:
+        """Keep the directory fresh until cancelled. While the database is away the last snapshot serves."""
+        away = False
+        while True:
+            try:
+                await asyncio.to_thread(self.refresh)
+            except Exception as error:  # whatever it is, the next look may succeed; readiness is the ledger's to judge
+                if not away:
+                    log.warning("The directory cannot be refreshed, keys and limits stay as they were: %s", error)
+                away = True
+            else:
+                if away:
+                    log.info("The directory is refreshed again.")
+                away = False
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _load(self, connection: Connection, version: int) -> Snapshot:
+        accounts, problems = self._providers(connection)
+        return Snapshot(version, _callers(connection), _routes(connection, accounts), problems)
+
+    def _providers(self, connection: Connection) -> tuple[dict[str, Provider], dict[str, str]]:
+        resolved: dict[tuple[str, int], str | CredentialError] = {}
+        accounts: dict[str, Provider] = {}
+        problems: dict[str, str] = {}
+        for found in _rows(connection, ProviderRow):
+            row = ProviderRow.model_validate(found._asdict())
+            spec = providers.read(row)
+            known = self._resolved.get((row.id, row.version))
+            credential = self._resolve(row) if known is None else known
+            resolved[row.id, row.version] = credential
+            if isinstance(credential, CredentialError):
+                problems[row.name] = f"The credential of the provider '{row.name}' cannot be had: {credential}."
+            if spec.kind not in self._kinds.rows:
+                problems[row.name] = f"This gateway does not know the kind '{spec.kind}' of the provider '{row.name}'."
+            accounts[row.name] = self._account(row.name, spec, credential)
+        self._resolved = resolved
+        self._missing = {key: reference for key, reference in self._missing.items() if key in resolved}
+        for name, problem in problems.items():
+            if problem != self.snapshot.problems.get(name):
+                log.warning("%s", problem)
+        return accounts, problems
+
+    def _account(self, name: str, spec: ProviderSpec, credential: str | CredentialError) -> Provider:
+        kind = self._kinds.rows.get(spec.kind)
+        settings = providers.settings(self._kinds, spec)
+        url = self._kinds.base_url(spec.kind, spec.base_url, settings) if kind else spec.base_url
+        required = kind.require_price if kind else True
+        return Provider(
+            name=name,
+            kind=spec.kind,
+            base_url=url or "",
+            credential=credential if isinstance(credential, str) and credential else None,
+            inject_cost=spec.inject_cost,
+            require_price=required if spec.require_price is None else spec.require_price,
+            price_provider=spec.price_provider,
+            service_tier=spec.service_tier,
+            on_disconnect=spec.on_disconnect,
+            settings=settings,
+        )
+
+    def _resolve(self, row: ProviderRow) -> str | CredentialError:
+        """The provider's credential, empty where it needs none, or why it cannot be had."""
+        try:
+            if row.secret is not None:
+                return self._vault.decrypt(row.secret).decode()
+            return resolve(row.credential, self._environ) if row.credential is not None else ""
+        except SecretKeyError as error:
+            return CredentialError("unreadable", str(error))
+        except CredentialError as error:
+            # A keyring that did not answer is not asked again: that would hold up the news of a revoked key.
+            if row.credential is not None and error.code != "timeout":
+                self._missing[row.id, row.version] = row.credential
+            return error
+
+    def _found_meanwhile(self) -> bool:
+        """Whether a credential that was not to be had is there now; looked for only every `RETRY_SECONDS`."""
+        if not self._missing or time.monotonic() - self._tried < RETRY_SECONDS:
+            return False
+        self._tried = time.monotonic()
+        missing, self._missing = self._missing, {}
+        for key, reference in missing.items():
+            try:
+                self._resolved[key] = resolve(reference, self._environ)
+            except CredentialError as error:
+                if error.code != "timeout":
+                    self._missing[key] = reference
+        return any(isinstance(self._resolved[key], str) for key in missing)
+
+
+def _version(connection: Connection) -> int:
+    return connection.execute(select(col(MetaRow.value)).where(col(MetaRow.name) == DIRECTORY_VERSION)).scalar() or 0
+
+
+def _rows(connection: Connection, table: type[SQLModel]) -> list[Row[Any]]:
+    """All rows, as plain tuples: a tenth of the work of making objects of them."""
+    return list(connection.execute(select(table)))
+
+
+Caps = Mapping[tuple[str, str], tuple[Limit, ...]]
+"""Limits by owner's kind and id."""
+
+
+def _callers(connection: Connection) -> dict[str, Caller]:
+    projects = {row.id: row.name for row in _rows(connection, ProjectRow)}
+    users = {row.id: row.name for row in _rows(connection, UserRow)}
+    keys = _rows(connection, KeyRow)
+    owners = {"project": projects, "user": users, "key": {row.id: row.name for row in keys}}
+    limits = _limits(connection, owners)
+    organisation = limits.get(("organisation", ORGANISATION_ID), ())
+    return {
+        row.hash: Caller(
+            key_id=row.id,
+            key=row.name,
+            project_id=row.project_id,
+            project=projects.get(row.project_id),
+            user_id=row.user_id,
+            user=users.get(row.user_id),
+            state=row.state,
+            expires_at=None if row.expires_at is None else moment(row.expires_at),
+            routes=None if row.routes is None else frozenset(row.routes),
+            models=None if row.models is None else tuple(row.models),
+            limits=(
+                *limits.get(("key", row.id), ()),
+                *limits.get(("user", row.user_id), ()),
+                *limits.get(("project", row.project_id), ()),
+                *organisation,
+            ),
+        )
+        for row in keys
+    }
+
+
+def _limits(connection: Connection, owners: Mapping[str, Mapping[str, str]]) -> Caps:
+    found: dict[tuple[str, str], tuple[Limit, ...]] = {}
+    for row in _rows(connection, LimitRow):
+        owner = owners.get(row.owner_kind, {}).get(row.owner_id, row.owner_kind)
+        limit = Limit(row.id, row.owner_kind, owner, row.unit, row.window, row.amount, row.soft)
+        place = row.owner_kind, row.owner_id
+        found[place] = (*found.get(place, ()), limit)
+    return found
+
+
+def _routes(connection: Connection, accounts: Mapping[str, Provider]) -> dict[str, Route]:
+    routes = {name: Route(name, (Member(account),)) for name, account in accounts.items()}
+    for row in _rows(connection, RouteRow):
+        members = [MemberSpec.model_validate(member) for member in row.members]
+        routes[row.name] = Route(
+            row.name,
+            tuple(
+                Member(accounts[member.provider], member.priority, member.weight, member.models)
+                for member in members
+                if member.active
+            ),
+        )
+    return routes

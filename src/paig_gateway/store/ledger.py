@@ -1,0 +1,293 @@
+"""The ledger: the only writer of money. Callers wait on futures; one thread commits for all of them at once.
+
+A reservation is durable when `reserve` returns. Whatever becomes of its caller before, nothing stays held. A settlement
+that was handed over is not lost while the process lives: it stays queued until the database takes it. If the process
+dies, whichever node looks next charges its open requests at their ceiling.
+
+`writer` has the thread, `bookkeeper` a transaction's course, `sheet` the rules, `ledger_sqlite` and `ledger_postgres`
+the statements. docs/internals/ledger.md tells the whole story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import Connection, Engine
+
+from paig_gateway.domain.limits import Limit
+from paig_gateway.store import bind, upkeep
+from paig_gateway.store.bookkeeper import Bookkeeper, Charge, Command, Correct, Extend, Release, Reserve, Settle
+from paig_gateway.store.checkpoint import Checkpointer
+from paig_gateway.store.engine import utc_now
+from paig_gateway.store.records import Reservation, Settlement
+from paig_gateway.store.sheet import Corrected
+from paig_gateway.store.tables import LimitRow
+from paig_gateway.store.writer import Answers, Ask, Task, Writer, overloaded
+
+PATIENCE_SECONDS = 2.0
+WATCH_SECONDS = 0.25
+
+
+class Ledger:
+    """See the module. Its methods belong to the event loop that started it.
+
+    Args:
+        engine: A migrated database.
+        node_id: This process's name among the nodes; one that no other process ever has.
+        clock: The present, in UTC.
+        max_queue: How much may be queued before new reservations are refused.
+        patience: How many seconds a reservation may wait for the database before it is refused.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        node_id: str,
+        clock: Callable[[], datetime] = utc_now,
+        max_queue: int = 10_000,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.dropped = 0
+        """How many refusals' rows were not written, because there were too many."""
+        self._engine = engine
+        self._clock = clock
+        self._max_queue = max_queue
+        self._patience = patience
+        self._books = Bookkeeper(engine, node_id, clock)
+        self._writer = Writer(self._books, self._deliver)
+        self._checkpointer = Checkpointer(engine) if engine.dialect.name == "sqlite" else None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._callers: dict[Ask, None] = {}
+        self._stopping = False
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the database takes what it is given; false within moments of its going down."""
+        return self._writer.healthy and not self._is_stuck()
+
+    @property
+    def last_error(self) -> str | None:
+        """What the database said when it last did not take something, or None if it has done so since."""
+        return self._writer.last_error
+
+    @property
+    def waiting(self) -> int:
+        """How many reservations wait for room."""
+        return self._writer.line_length
+
+    async def start(self) -> None:
+        """Register the node, charge what dead nodes left open, and begin to write.
+
+        Raises:
+            NodeInUseError: Another live process goes by this node's id.
+            sqlalchemy.exc.DBAPIError: The database is not to be had.
+        """
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._books.start)
+        if self._checkpointer:
+            self._checkpointer.start()
+        self._writer.start()
+        self._watch()
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Write what is queued, and end; new reservations are refused from now on.
+
+        Args:
+            grace: For how many seconds to go on trying where the database is down. Requests that are not settled by
+                then are charged at their ceiling by whichever node looks next.
+        """
+        if self._loop is None or self._stopping:
+            return
+        self._stopping = True
+        self._writer.end(time.monotonic() + grace)
+        await asyncio.to_thread(self._writer.join)
+        if self._checkpointer:
+            await asyncio.to_thread(self._checkpointer.stop)
+        if self._watchdog:
+            self._watchdog.cancel()
+        while not self._writer.queue.empty():  # what came while the thread was ending
+            if (ask := self._writer.queue.get()) is not None:
+                self._answer([(ask, overloaded("The gateway has shut down."))])
+
+    async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None:
+        """Hold a request's worst case against every limit that binds it; durable on return.
+
+        Args:
+            reservation: The request.
+            wait: For how many seconds to wait, after the last release, where requests in flight hold what it needs; 30
+                at most in all. It is refused at once where what is spent alone rules it out.
+
+        Raises:
+            GatewayError: `limit-exceeded` or `rate-limited`; `overloaded` where the database is down or too slow.
+        """
+        if self._stopping:
+            raise overloaded("The gateway is shutting down: try again.")
+        if self._writer.queue.qsize() >= self._max_queue:
+            raise overloaded("Too many requests are waiting for the ledger: try again.")
+        await self._ask(Reserve(reservation, patient=wait > 0), wait, watched=True)
+
+    async def extend(self, request_id: str, extra: int) -> None:
+        """Raise a request's hold, as for a further attempt of a failover; it never waits for room.
+
+        Args:
+            request_id: A request that is reserved and not settled.
+            extra: Nanodollars.
+
+        Raises:
+            GatewayError: As `reserve`; the hold is then as it was.
+            LookupError: The request is not open.
+        """
+        await self._ask(Extend(request_id, extra), watched=True)
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Put a request's cost in place of its hold, in the windows of the request's own time. Durable on return.
+
+        Settling twice is nothing. It is done even if the caller is cancelled meanwhile, and however long the database
+        is down.
+
+        Raises:
+            LookupError: The ledger knows no such request.
+        """
+        await self._ask(Settle(settlement))
+
+    async def charge(self, reservation: Reservation, settlement: Settlement) -> None:
+        """Write a finished request that held nothing; it counts, whether or not its limits have room.
+
+        Work that the ledger has an exact row of already (by `work_id`) is written as a row that cost nothing.
+        """
+        await self._ask(Charge(reservation, settlement))
+
+    def note(self, reservation: Reservation, settlement: Settlement) -> None:
+        """Write the row of a request that was refused, when there is time; it moves no limit.
+
+        Dropped, and counted in `dropped`, where too much is queued.
+        """
+        if self._stopping or self._writer.queue.qsize() >= self._max_queue // 2:
+            self.dropped += 1
+            return
+        self._put(Ask(Charge(reservation, settlement, counted=False), None, time.monotonic()))
+
+    async def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> Corrected:
+        """Give background work its true cost when its usage first comes through.
+
+        Counters and rollups move by the difference, in the windows of the original request.
+
+        Args:
+            work_id: The provider's name of the work.
+            key_id: The key that it was asked for with, or None for any.
+            settlement: Cost, certainty, usage and price; its `provider`, if given, must be that of the work.
+
+        Returns:
+            `unknown` where the ledger has no row of it, `already` where its row is exact.
+        """
+        return cast(Corrected, await self._ask(Correct(work_id, key_id, settlement)))
+
+    async def bind_limit(self, limit: Limit, owner_id: str) -> None:
+        """Let a new limit begin with what its owner has spent in the present window, and holds now.
+
+        Where the limit is made in a transaction, `limit_created` does so inside it.
+        """
+        row = _row(limit, owner_id)
+        await self._ask(lambda connection: self.limit_created(connection, row))
+
+    async def drop_limit(self, limit: Limit) -> None:
+        """Remove a deleted limit's counters."""
+        await self._ask(lambda connection: bind.drop(connection, _row(limit, "")))
+
+    def limit_created(self, connection: Connection, row: LimitRow) -> None:
+        """What is to be done in the transaction that makes a limit; from any thread."""
+        bind.bind(connection, row, self._clock())
+        self._writer.rebind_later(row)
+
+    def limit_removed(self, connection: Connection, row: LimitRow) -> None:
+        """What is to be done in the transaction that removes a limit; from any thread."""
+        bind.drop(connection, row)
+
+    async def prune(self, before: datetime) -> int:
+        """Remove finished requests, and budgets of runs, that began before a moment. Totals and limits stay.
+
+        Returns:
+            How many requests went.
+        """
+        pruned = 0
+        while (count := await self._prune_some(upkeep.prune_requests, before)) == upkeep.PRUNE_ROWS:
+            pruned += count
+        while await self._prune_some(upkeep.prune_runs, before) == upkeep.PRUNE_ROWS:
+            pass
+        return pruned + count
+
+    async def _prune_some(self, prune: Callable[[Connection, datetime], int], before: datetime) -> int:
+        return cast(int, await self._ask(lambda connection: prune(connection, before)))
+
+    async def _ask(self, command: Command | Task, wait: float = 0.0, *, watched: bool = False) -> object:
+        if self._loop is None:
+            raise RuntimeError("the ledger is not started")
+        future: asyncio.Future[object] = self._loop.create_future()
+        ask = Ask(command, future, time.monotonic(), wait)
+        if not watched:
+            self._put(ask)
+            return await future
+        self._callers[ask] = None
+        try:
+            self._put(ask)
+            return await future
+        finally:
+            del self._callers[ask]
+
+    def _put(self, ask: Ask) -> None:
+        if not self._writer.is_alive():
+            raise RuntimeError("the ledger is not running")
+        self._writer.queue.put(ask)
+
+    def _deliver(self, answers: Answers) -> None:
+        """Wake the callers; on the writer's thread."""
+        if self._loop is None or not any(ask.future for ask, _ in answers):
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._answer, answers)
+        except RuntimeError:  # the loop is closed: nobody is left to write for
+            self._writer.end(0.0)
+
+    def _answer(self, answers: Answers) -> None:
+        for ask, answer in answers:
+            if ask.future is None:
+                continue
+            if not ask.future.done():
+                if isinstance(answer, Exception):
+                    ask.future.set_exception(answer)
+                else:
+                    ask.future.set_result(answer)
+            elif isinstance(ask.command, Reserve) and answer is None and self._writer.is_alive():
+                self._put(Ask(Release(ask.command.reservation.id), None, ask.since))  # its caller has gone
+
+    def _is_stuck(self) -> bool:
+        since = self._writer.stuck_since
+        return since is not None and time.monotonic() - since > self._patience
+
+    def _watch(self) -> None:
+        """Refuse those whom the database has kept waiting too long, whatever the writer's thread is stuck in."""
+        now, stuck = time.monotonic(), self._is_stuck()
+        for ask in self._callers:
+            late = stuck if ask.in_line else now - ask.since > self._patience
+            if late and ask.future is not None and not ask.future.done():
+                ask.future.set_exception(overloaded("The gateway's database is not answering: try again."))
+        if self._loop is not None and self._writer.is_alive():
+            self._watchdog = self._loop.call_later(WATCH_SECONDS, self._watch)
+
+
+def _row(limit: Limit, owner_id: str) -> LimitRow:
+    return LimitRow(
+        id=limit.id,
+        owner_kind=limit.owner_kind,
+        owner_id=owner_id,
+        unit=limit.unit,
+        window=limit.window,
+        amount=limit.amount,
+        soft=limit.soft,
+    )

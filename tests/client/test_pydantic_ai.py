@@ -1,0 +1,362 @@
+"""`paig_client.pydantic_ai`: real agents, real HTTP, the provider simulator behind a double of the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from collections.abc import Iterator
+from decimal import Decimal
+
+import httpx2
+import pytest
+from pydantic_ai import Agent, Embedder
+from pydantic_ai.exceptions import ModelHTTPError, UserError
+from pydantic_ai.images import infer_image_generation_model
+from pydantic_ai.models import infer_model
+from pydantic_ai.models.fallback import FallbackModel
+from pydantic_ai.providers import gateway as pydantic_gateway
+from pydantic_ai.realtime import infer_realtime_model
+
+import paig_client
+from paig_client import PaigGateway, store
+from tests.client.double import KEY, Double, Seen, limit_refusal, serving
+
+pytestmark = pytest.mark.anyio
+
+SERVED = [
+    ("openai:gpt-5", "openai", "/responses"),
+    ("openai-responses:gpt-5", "openai", "/responses"),
+    ("responses:gpt-5", "openai", "/responses"),
+    ("openai-chat:gpt-5", "openai", "/chat/completions"),
+    ("chat:gpt-5", "openai", "/chat/completions"),
+    ("anthropic:claude-sonnet-4-5", "anthropic", "/v1/messages"),
+    ("google:gemini-2.5-flash", "google-vertex", "/publishers/google/models/gemini-2.5-flash:"),
+    ("google-vertex:gemini-2.5-flash", "google-vertex", "/publishers/google/models/gemini-2.5-flash:"),
+    ("google-cloud:gemini-2.5-flash", "google-vertex", "/publishers/google/models/gemini-2.5-flash:"),
+    ("gemini:gemini-2.5-flash", "google-vertex", "/publishers/google/models/gemini-2.5-flash:"),
+    ("google-gla:gemini-2.5-flash", "google", "/v1beta/models/gemini-2.5-flash:"),
+    ("groq:openai/gpt-oss-120b", "groq", "/openai/v1/chat/completions"),
+    ("bedrock:amazon.nova-micro-v1:0", "bedrock", "/model/amazon.nova-micro-v1%3A0/converse"),
+    ("converse:amazon.nova-micro-v1:0", "bedrock", "/model/amazon.nova-micro-v1%3A0/converse"),
+    ("mistral:mistral-small-latest", "mistral", "/v1/chat/completions"),
+    ("azure:gpt-5", "azure", "/openai/v1/chat/completions"),
+    ("huggingface:openai/gpt-oss-120b", "huggingface", "/v1/chat/completions"),
+    ("xai:grok-4", "xai", "/chat/completions"),
+    ("deepseek:deepseek-chat", "deepseek", "/chat/completions"),
+    ("openrouter:openai/gpt-5", "openrouter", "/chat/completions"),
+    ("cerebras:gpt-oss-120b", "cerebras", "/chat/completions"),
+    ("together:openai/gpt-oss-120b", "together", "/chat/completions"),
+    ("fireworks:accounts/fireworks/models/gpt-oss-120b", "fireworks", "/chat/completions"),
+    ("ollama:gpt-oss", "ollama", "/chat/completions"),
+    ("heroku:gpt-oss-120b", "heroku", "/chat/completions"),
+    ("ovhcloud:gpt-oss-120b", "ovhcloud", "/chat/completions"),
+    ("crusoe:gpt-oss-120b", "crusoe", "/chat/completions"),
+    ("snowflake:openai-gpt-5", "snowflake", "/chat/completions"),
+    ("zai:glm-4.6", "zai", "/chat/completions"),
+    ("vllm:gpt-oss", "vllm", "/chat/completions"),
+    ("moonshotai:kimi-k2", "moonshotai", "/chat/completions"),
+    ("fast:gpt-5", "fast", "/chat/completions"),
+]
+
+
+PROVIDER_SECRETS = {
+    **{"OPENAI_API_KEY": "sk-real", "ANTHROPIC_API_KEY": "sk-ant-real", "ANTHROPIC_AUTH_TOKEN": "ant-token-real"},
+    **{
+        "GOOGLE_API_KEY": "AIza-real",
+        "GEMINI_API_KEY": "AIza-real",
+        "GROQ_API_KEY": "gsk-real",
+        "CO_API_KEY": "co-real",
+    },
+    **{
+        "AWS_BEARER_TOKEN_BEDROCK": "aws-bearer-real",
+        "AWS_ACCESS_KEY_ID": "AKIAREAL",
+        "MISTRAL_API_KEY": "mistral-real",
+    },
+    **{"AWS_SECRET_ACCESS_KEY": "aws-secret-real", "AWS_SESSION_TOKEN": "aws-session-real", "HF_TOKEN": "hf-real"},
+    **{"AZURE_OPENAI_API_KEY": "azure-real", "AZURE_OPENAI_AD_TOKEN": "azure-ad-real", "XAI_API_KEY": "xai-real"},
+    **{"OPENROUTER_API_KEY": "or-real", "DEEPSEEK_API_KEY": "ds-real", "SNOWFLAKE_TOKEN": "snow-real"},
+    **{"OPENAI_BASE_URL": "http://127.0.0.1:9/real", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9/real"},
+}
+
+CHAT = {
+    **{
+        "id": "gen-1",
+        "object": "chat.completion",
+        "created": 1763900000,
+        "model": "openai/gpt-5",
+        "provider": "OpenAI",
+    },
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello"}}],
+    "usage": {"prompt_tokens": 8, "completion_tokens": 2, "total_tokens": 10},
+}
+COHERE = {
+    **{"id": "1", "finish_reason": "COMPLETE"},
+    "message": {"role": "assistant", "content": [{"type": "text", "text": "Hello"}]},
+    "usage": {
+        "tokens": {"input_tokens": 8, "output_tokens": 2},
+        "billed_units": {"input_tokens": 8, "output_tokens": 2},
+    },
+}
+
+
+@pytest.fixture
+def quiet_sockets() -> Iterator[None]:
+    """pydantic-ai closes the clients of agents that are entered; those of others are collected here, unreported."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+def registered(gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The double, registered, its address and key in the environment, beside credentials of the providers' own."""
+    double.canned = {"openrouter": CHAT, "cohere": COHERE}
+    for name, value in PROVIDER_SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYDANTIC_AI_GATEWAY_API_KEY", KEY)
+    monkeypatch.setenv("PYDANTIC_AI_GATEWAY_BASE_URL", f"{gateway}/proxy")
+    with paig_client.register():
+        yield gateway
+
+
+def credentials_sent(seen: Seen) -> str:
+    """Everything in a request that could carry a credential."""
+    return repr((seen.headers, seen.path))
+
+
+@pytest.mark.parametrize(("model", "route", "path"), SERVED)
+async def test_every_format_is_served(registered: str, double: Double, model: str, route: str, path: str) -> None:
+    """`gateway/…` strings of each format reach their route, with the gateway key and no provider's."""
+    async with Agent(f"gateway/{model}") as agent:
+        result = await agent.run("Hello there")
+    assert result.output
+    assert result.usage.output_tokens > 0
+    seen = double.seen[-1]
+    assert seen.route == route
+    assert path in seen.path
+    assert KEY in credentials_sent(seen)
+    assert "real" not in credentials_sent(seen)
+
+
+STREAMED = ["openai:gpt-5", "openai-chat:gpt-5", "anthropic:claude-sonnet-4-5", "google-vertex:gemini-2.5-flash"]
+STREAMED += ["google-gla:gemini-2.5-flash", "groq:openai/gpt-oss-120b", "bedrock:amazon.nova-micro-v1:0"]
+STREAMED += ["mistral:mistral-small-latest", "azure:gpt-5", "huggingface:openai/gpt-oss-120b", "xai:grok-4"]
+
+
+@pytest.mark.parametrize("model", STREAMED)
+async def test_every_format_streams(registered: str, double: Double, model: str) -> None:
+    """Streams come through as they do from the provider, with usage at the end."""
+    async with Agent(f"gateway/{model}") as agent, agent.run_stream("Hello there") as result:
+        texts = [text async for text in result.stream_text(delta=True, debounce_by=None)]
+    assert len(texts) > 1
+    if not model.startswith("huggingface:"):  # whose client does not ask for it
+        assert result.usage.output_tokens > 0
+
+
+async def test_cohere_is_served(registered: str, double: Double) -> None:
+    """Cohere's own SDK is aimed at the gateway too."""
+    async with Agent("gateway/cohere:command-a-03-2025") as agent:
+        assert (await agent.run("Hello")).output == "Hello"
+    assert (double.seen[-1].route, double.seen[-1].path) == ("cohere", "/v2/chat")
+    assert "real" not in credentials_sent(double.seen[-1])
+
+
+async def test_azure_speaks_the_older_api_where_the_environment_asks(
+    registered: str, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`OPENAI_API_VERSION` chooses deployments and an api-version, as it does without a gateway."""
+    monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")
+    async with Agent("gateway/azure:gpt-5") as agent:
+        assert (await agent.run("Hello")).output
+    assert double.seen[-1].path == "/openai/deployments/gpt-5/chat/completions"
+    assert "real" not in credentials_sent(double.seen[-1])
+
+
+@pytest.mark.usefixtures("quiet_sockets")
+async def test_embeddings_go_through_the_gateway(registered: str, double: Double) -> None:
+    """`Embedder('gateway/…')` works for OpenAI's, Google's and Mistral-shaped embeddings."""
+    assert (await Embedder("gateway/openai:text-embedding-3-small").embed_query("x")).embeddings
+    assert (double.seen[-1].route, double.seen[-1].path) == ("openai", "/embeddings")
+    assert (await Embedder("gateway/google-vertex:gemini-embedding-001").embed_query("x")).embeddings
+    assert double.seen[-1].route == "google-vertex"
+
+
+@pytest.mark.usefixtures("quiet_sockets")
+async def test_images_and_realtime_are_built_for_the_gateway(registered: str) -> None:
+    """Image and realtime models take their provider from the registration."""
+    image = infer_image_generation_model("gateway/google-vertex:gemini-2.5-flash-image")
+    assert image.base_url is not None
+    assert image.base_url.startswith(f"{registered}/proxy/google-vertex")
+    realtime = infer_realtime_model("gateway/openai:gpt-realtime")
+    assert realtime.model_name == "gpt-realtime"
+
+
+def test_register_is_idempotent_and_reversible() -> None:
+    """Twice is once; the handle takes it back; an inner `with` does not end an outer one."""
+    own = pydantic_gateway.gateway_provider, pydantic_gateway.normalize_gateway_provider
+    handle = paig_client.register()
+    assert pydantic_gateway.gateway_provider is not own[0]
+    with paig_client.register():
+        pass
+    assert pydantic_gateway.gateway_provider is not own[0]
+    handle.undo()
+    handle.undo()
+    assert (pydantic_gateway.gateway_provider, pydantic_gateway.normalize_gateway_provider) == own
+    paig_client.register()
+    paig_client.register(base_url="http://127.0.0.1:1")
+    paig_client.unregister()
+    assert (pydantic_gateway.gateway_provider, pydantic_gateway.normalize_gateway_provider) == own
+
+
+@pytest.mark.usefixtures("quiet_sockets")
+def test_the_latest_registration_counts_until_it_is_undone(gateway: str) -> None:
+    """Another gateway can be registered over one, and taken back in any order."""
+    first = paig_client.register(api_key=KEY, base_url="http://127.0.0.1:1")
+    second = paig_client.register(api_key=KEY, base_url=gateway)
+
+    def address() -> str:
+        return infer_model("gateway/openai:gpt-5").base_url or ""
+
+    assert address().startswith(gateway)
+    first.undo()
+    assert address().startswith(gateway)
+    first = paig_client.register(api_key=KEY, base_url="http://127.0.0.1:1")
+    assert address().startswith("http://127.0.0.1:1/")
+    first.undo()
+    second.undo()
+    with pytest.raises(UserError):
+        address()
+
+
+async def test_gateway_model_needs_no_registration(gateway: str, double: Double) -> None:
+    """The explicit form takes route, key and address, and changes nothing global."""
+    own = pydantic_gateway.gateway_provider
+    model = paig_client.gateway_model("openai-chat:gpt-5", route="fast", api_key=KEY, base_url=gateway)
+    async with Agent(model) as agent:
+        assert (await agent.run("Hello")).output
+    assert (double.seen[-1].route, double.seen[-1].path) == ("fast", "/chat/completions")
+    assert pydantic_gateway.gateway_provider is own
+    with pytest.raises(UserError, match="openai:gpt-5"):
+        paig_client.gateway_model("gpt-5", api_key=KEY, base_url=gateway)
+
+
+async def test_gateway_provider_fits_infer_model(gateway: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a provider factory as pydantic-ai wants one."""
+    monkeypatch.setenv("PAIG_API_KEY", KEY)
+    monkeypatch.setenv("PAIG_BASE_URL", gateway)
+    model = infer_model("openai:gpt-5", provider_factory=paig_client.gateway_provider)
+    async with Agent(model) as agent:
+        assert (await agent.run("Hello")).output
+
+
+@pytest.mark.parametrize("model", ["openai.gpt-oss-120b", "openai.gpt-5"])
+async def test_bedrock_mantle_by_the_explicit_form(gateway: str, double: Double, model: str) -> None:
+    """Bedrock's OpenAI-shaped API goes by its own model class, which only the explicit forms reach."""
+    made = paig_client.gateway_model(f"bedrock-mantle:{model}", api_key=KEY, base_url=gateway)
+    async with Agent(made) as agent:
+        assert (await agent.run("Hello")).output
+    assert double.seen[-1].route == "bedrock-mantle"
+    with paig_client.register(api_key=KEY, base_url=gateway), pytest.raises(UserError, match="PaigGateway"):
+        Agent(f"gateway/bedrock-mantle:{model}")
+
+
+@pytest.mark.usefixtures("quiet_sockets")
+async def test_two_gateways_in_one_process(gateway: str, double: Double) -> None:
+    """Each agent's capability sends its models to its own gateway; models are made once."""
+    other = Double(key="paig_other_key")
+    with serving(other) as other_root:
+        mine = PaigGateway(api_key=KEY, base_url=gateway)
+        theirs = PaigGateway(api_key="paig_other_key", base_url=other_root, prefix="other/")
+        agent = Agent("gateway/openai:gpt-5", capabilities=[mine, theirs])
+        await agent.run("one")
+        await agent.run("two")
+        await agent.run("three", model="other/anthropic:claude-sonnet-4-5")
+    assert [seen.route for seen in double.seen] == ["openai", "openai"]
+    assert [seen.route for seen in other.seen] == ["anthropic"]
+
+
+@pytest.mark.usefixtures("quiet_sockets")
+async def test_fallback_models_and_override_take_gateway_names(registered: str, double: Double) -> None:
+    """Names inside `FallbackModel` and `Agent.override` mean the same."""
+    async with Agent(FallbackModel("gateway/openai:gpt-5", "gateway/groq:openai/gpt-oss-120b")) as agent:
+        assert (await agent.run("Hello")).output
+        with agent.override(model="gateway/anthropic:claude-sonnet-4-5"):
+            await agent.run("Hello")
+    assert [seen.route for seen in double.seen] == ["openai", "anthropic"]
+
+
+@pytest.mark.parametrize("model", STREAMED)
+async def test_tags_and_budgets_travel_with_every_request(registered: str, double: Double, model: str) -> None:
+    """What surrounds the run goes along as headers, and nothing once it has ended."""
+    async with Agent(f"gateway/{model}") as agent:
+        with paig_client.tags(run="nightly", customer="acmé"), paig_client.budget(usd=0.50) as run:
+            await agent.run("Hello")
+        sent = double.seen[-1].headers
+        assert sent["x-paig-tags"].encode("latin-1").decode() == "run=nightly,customer=acmé"
+        assert (sent["x-paig-run"], sent["x-paig-run-budget"]) == (run, "0.5")
+        await agent.run("Hello")
+    assert not any(name.startswith("x-paig-") for name in double.seen[-1].headers)
+
+
+@pytest.mark.usefixtures("quiet_sockets")
+def test_tags_outlive_the_event_loop(registered: str, double: Double) -> None:
+    """pydantic-ai makes a new HTTP client on a new event loop; it carries tags as the first did."""
+    agent = Agent("gateway/openai:gpt-5")
+
+    async def run() -> None:
+        async with agent:
+            with paig_client.tags(customer="acme"):
+                await agent.run("Hello")
+
+    asyncio.run(run())
+    asyncio.run(run())
+    assert [seen.headers.get("x-paig-tags") for seen in double.seen] == ["customer=acme"] * 2
+
+
+@pytest.mark.usefixtures("quiet_sockets")
+async def test_a_client_of_ones_own_is_used_and_tags_only_the_gateway(gateway: str, double: Double) -> None:
+    """A shared HTTP client gets the hook once, and other hosts see no tags."""
+    async with httpx2.AsyncClient() as http:
+        for _ in range(2):
+            model = paig_client.gateway_model("openai:gpt-5", api_key=KEY, base_url=gateway, http_client=http)
+        with paig_client.tags(customer="acme"):
+            await Agent(model).run("Hello")
+            with serving(Double()) as elsewhere:
+                answer = await http.get(f"{elsewhere}/healthz")
+    assert double.seen[-1].headers["x-paig-tags"] == "customer=acme"
+    assert "x-paig-tags" not in answer.request.headers
+
+
+async def test_keys_come_from_what_login_stored(gateway: str, double: Double) -> None:
+    """Without a word in the environment, the default profile gives address and key."""
+    store.write(store.Contents(profiles={"default": gateway}))
+    store.put(gateway, "key", KEY, "file")
+    with paig_client.register():
+        async with Agent("gateway/openai:gpt-5") as agent:
+            assert (await agent.run("Hello")).output
+
+
+def test_a_missing_key_is_said_in_words() -> None:
+    """The error is pydantic-ai's own, and says where a key may come from."""
+    with paig_client.register(), pytest.raises(UserError, match="paig login"):
+        Agent("gateway/openai:gpt-5")
+
+
+@pytest.mark.parametrize("model", ["system-one:x", "sentence-transformers:x", "openai-codex:x"])
+def test_what_cannot_go_through_a_gateway_is_said(registered: str, model: str) -> None:
+    """Models that run elsewhere, or by a login of their own, are refused when they are made."""
+    with pytest.raises((UserError, ImportError)):
+        Agent(f"gateway/{model}")
+
+
+async def test_refusals_become_typed_errors(registered: str, double: Double) -> None:
+    """What pydantic-ai raises can be turned into the gateway's own error."""
+    double.refusal = limit_refusal()
+    async with Agent("gateway/openai:gpt-5") as agent:
+        with pytest.raises(ModelHTTPError) as raised:
+            await agent.run("Hello")
+    error = paig_client.from_exception(raised.value)
+    assert isinstance(error, paig_client.LimitExceeded)
+    assert (error.owner, error.amount, error.status) == ("ci", Decimal("0.05"), 402)

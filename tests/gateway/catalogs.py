@@ -1,0 +1,36 @@
+"""Catalogues for tests, with the real table of provider kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from paig_gateway.providers.kinds import KINDS, base_url
+from paig_gateway.store.catalog import Catalog, Kinds, LimitHooks
+from paig_gateway.store.catalog.transactions import utc_now
+from paig_gateway.store.engine import migrate, open_engine
+from paig_gateway.store.secrets import Vault
+
+KINDS_OF_PROVIDERS = Kinds.of(KINDS, base_url)
+VAULT = Vault("a key for tests")
+ME = "token:test"
+
+
+@contextmanager
+def open_catalog(
+    url: str, *, vault: Vault = VAULT, hooks: LimitHooks | None = None, now: datetime | None = None
+) -> Iterator[Catalog]:
+    """A catalogue in the database at `url`; with `now`, its clock stands still."""
+    engine = open_engine(url)
+    migrate(engine)
+    try:
+        yield Catalog(engine, vault, KINDS_OF_PROVIDERS, hooks=hooks, clock=(lambda: now) if now else utc_now)
+    finally:
+        engine.dispose()
+
+
+def sqlite_url(folder: Path) -> str:
+    """A SQLite database in a folder."""
+    return f"sqlite:///{folder / 'paig.db'}"

@@ -1,0 +1,138 @@
+"""A real gateway on a real port, with a real SQLite file, in front of a provider that replays or simulates."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from paig_client.admin import AsyncAdminClient
+from paig_client.schema import KeySpec, LimitsSpec, ProviderSpec
+from paig_gateway.config import ServerSpec
+from paig_gateway.gateway import Gateway, Store
+from paig_gateway.providers.kinds import KINDS, base_url
+from paig_gateway.server import running_gateway
+from paig_gateway.simulator.app import Simulator
+from paig_gateway.simulator.serve import running_simulator
+from tests.gateway.end_to_end.replay import Replay, running_replay
+
+UPSTREAM_KEY = "sk-upstream-0123456789"
+ADMIN = "test-admin-token"
+
+
+@dataclass
+class World:
+    """A gateway and how to speak to it."""
+
+    store: Store
+    origin: str
+    key: str
+    http: httpx2.AsyncClient
+    admin: AsyncAdminClient
+
+    async def make_key(self, name: str, **limits: object) -> str:
+        """A new key with limits; its secret."""
+        spec = KeySpec(limits=LimitsSpec.model_validate(limits))
+        return (await self.admin.keys.create(name, spec)).key
+
+
+@pytest.fixture(scope="session")
+def environment() -> Iterator[None]:
+    """Secrets from the environment, so that no test touches a keyring."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PAIG_SECRET_KEY", "test-secret-key")
+        patch.setenv("PAIG_ADMIN_TOKEN", ADMIN)
+        patch.delenv("PAIG_DATABASE_URL", raising=False)
+        yield
+
+
+@asynccontextmanager
+async def running_world(
+    home: Path, providers: dict[str, ProviderSpec], server: ServerSpec | None = None
+) -> AsyncIterator[World]:
+    """A gateway with those providers and one key without limits."""
+    store = Store.open(home)
+    for name, spec in providers.items():
+        store.catalog.providers.create(name, spec, actor="test")
+    key = store.catalog.keys.create("tester", KeySpec(), actor="test").key
+    async with AsyncExitStack() as stack:
+        origin = await stack.enter_async_context(running_gateway(Gateway(store, server or ServerSpec())))
+        http = await stack.enter_async_context(httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=30))
+        admin = await stack.enter_async_context(AsyncAdminClient(origin, token=ADMIN))
+        yield World(store, origin, key, http, admin)
+
+
+OWN_PATHS = {"snowflake": "/api/v2/cortex/v1", "openai-compatible": "/bin/content-type/application/json"}
+
+
+def replayed_providers(base: str) -> dict[str, ProviderSpec]:
+    """One provider of every kind, at the address that its own recordings were made at."""
+    found = {}
+    for kind in KINDS.values():
+        own = base_url(kind, None, {})
+        path = urlsplit(own).path if own else OWN_PATHS.get(kind.name, "")
+        settings = {"project": "p"} if kind.name == "google-vertex" else {}
+        found[kind.name] = ProviderSpec(
+            kind=kind.name,
+            base_url=base + path,
+            credential=f"value:{UPSTREAM_KEY}",
+            require_price=False,
+            **settings,
+        )
+    return found
+
+
+SIMULATED = {
+    "openai": "/openai/v1",
+    "anthropic": "/anthropic",
+    "google": "/google",
+    "google-vertex": "/vertex",
+    "groq": "/groq/openai/v1",
+    "bedrock": "/bedrock",
+    "mistral": "/mistral/v1",
+}
+
+
+def simulated_providers(base: str) -> dict[str, ProviderSpec]:
+    """The simulator's providers."""
+    found = {}
+    for name, path in SIMULATED.items():
+        settings = {"project": "p"} if name == "google-vertex" else {}
+        found[name] = ProviderSpec(kind=name, base_url=base + path, credential=f"value:{UPSTREAM_KEY}", **settings)
+    return found
+
+
+@pytest.fixture(scope="module")
+async def replay() -> AsyncIterator[Replay]:
+    """A provider that replays."""
+    async with running_replay() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def replayed(environment: None, replay: Replay, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A gateway in front of `replay`."""
+    async with running_world(tmp_path_factory.mktemp("home"), replayed_providers(replay.base)) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    """The simulated providers."""
+    return Simulator()
+
+
+@pytest.fixture(scope="module")
+async def simulated(
+    environment: None, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """A gateway in front of `simulator`."""
+    async with running_simulator(simulator) as base:
+        home = tmp_path_factory.mktemp("home")
+        async with running_world(home, simulated_providers(base)) as world:
+            yield world

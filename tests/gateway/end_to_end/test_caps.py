@@ -1,0 +1,50 @@
+"""Caps that really stop spend: under concurrency, when a client leaves, when the process is killed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+from paig_gateway.simulator.app import Simulator
+from tests.gateway.end_to_end.conftest import World
+
+pytestmark = pytest.mark.anyio
+
+
+async def ask(world: World, key: str, prompt: str = "[sim:tokens=200] Tell me a story.") -> int:
+    """One chat completion of 200 tokens; its status."""
+    response = await world.http.post(
+        "/proxy/openai/v1/chat/completions",
+        headers={"authorization": f"Bearer {key}"},
+        json={
+            "model": "gpt-5",
+            "messages": [{"role": "user", "content": prompt}],
+            "max_completion_tokens": 200,
+            "reasoning_effort": "none",
+        },
+    )
+    if response.status_code == 402:
+        assert response.headers["x-paig-error"] == "limit-exceeded"
+    return response.status_code
+
+
+async def test_200_concurrent_requests_on_a_cap_that_pays_for_20(simulated: World, simulator: Simulator) -> None:
+    """Never more than the cap is spent, at least 19 are answered, the rest are refused, nothing stays held."""
+    first = await simulated.make_key("probe")
+    await ask(simulated, first)
+    [row] = (await simulated.admin.requests(key="probe")).items
+    cap = 20 * Decimal(row.cost)
+    key = await simulated.make_key("capped", daily=cap)
+    statuses = Counter(await asyncio.gather(*(ask(simulated, key) for _ in range(200))))
+    assert set(statuses) == {200, 402}
+    assert statuses[200] >= 19
+    [limit] = [limit for limit in await simulated.admin.limits() if limit.owner == "capped"]
+    assert Decimal(limit.spent) <= cap
+    assert Decimal(limit.held) == 0
+    rows = (await simulated.admin.requests(key="capped", limit=500)).items
+    assert len(rows) == 200
+    assert sum(Decimal(row.cost) for row in rows) == Decimal(limit.spent)
+    assert Counter(row.status for row in rows) == statuses

@@ -1,0 +1,172 @@
+"""Bad input and bad upstreams: the contract's code each, in the provider's shape, with nothing left held."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import Any
+
+import httpx2
+import pytest
+
+from paig_client.schema import KeySpec
+from tests.gateway.end_to_end.conftest import World
+from tests.gateway.end_to_end.replay import Replay
+
+pytestmark = pytest.mark.anyio
+
+CHAT = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 50}
+CHUNK = b'data: {"id":"c","model":"gpt-5","choices":[{"index":0,"delta":{"content":"Hello"}}]}\n\n'
+
+
+async def post(world: World, path: str, content: Any, key: str | None = None) -> httpx2.Response:
+    """A request with a JSON body or raw bytes."""
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    headers = {"content-type": "application/json", "authorization": f"Bearer {key or world.key}"}
+    return await world.http.post(path, headers=headers, content=body)
+
+
+def refused(response: httpx2.Response, code: str, status: int) -> dict[str, Any]:
+    """The body of a refusal, which must be the gateway's own."""
+    assert (response.headers.get("x-paig-error"), response.status_code) == (code, status), response.text
+    assert response.headers["x-paig-request-id"].startswith("req_")
+    body: dict[str, Any] = response.json()
+    return body
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, "missing-key"),
+        ({"authorization": "Basic eDp5"}, "missing-key"),
+        ({"authorization": "Bearer"}, "missing-key"),
+        ({"authorization": "Bearer paig_nobody"}, "unknown-key"),
+        ({"x-api-key": "paig_ünïcode"}, "unknown-key"),
+        ({"x-goog-api-key": "x" * 5000}, "unknown-key"),
+        ({"api-key": "?"}, "unknown-key"),
+        ({"authorization": "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us/bedrock/aws4_request"}, "unknown-key"),
+    ],
+)
+async def test_keys(replayed: World, headers: dict[str, str], code: str) -> None:
+    """No key, or none such, is a 401 in the shape of the format."""
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    response = await replayed.http.post("/proxy/openai/chat/completions", headers=raw, json=CHAT)
+    assert refused(response, code, 401)["error"]["message"]
+    response = await replayed.http.post("/proxy/anthropic/v1/messages", headers=raw, json=CHAT)
+    assert refused(response, code, 401)["type"] == "error"
+
+
+async def test_key_states(replayed: World) -> None:
+    """A disabled, an expired and a restricted key each say what they are."""
+    key = await replayed.admin.keys.create("disabled", KeySpec())
+    await replayed.admin.keys.disable("disabled")
+    refused(await post(replayed, "/proxy/openai/chat/completions", CHAT, key.key), "key-disabled", 403)
+    narrow = await replayed.admin.keys.create("narrow", KeySpec(routes=["anthropic"], models=["claude-*"]))
+    body = refused(await post(replayed, "/proxy/openai/chat/completions", CHAT, narrow.key), "route-not-found", 404)
+    assert "anthropic" in body["error"]["message"]
+    refused(await post(replayed, "/proxy/anthropic/v1/messages", CHAT, narrow.key), "model-not-allowed", 403)
+    past = KeySpec.model_validate({"expires_at": "2020-01-01T00:00:00Z"})
+    late = await replayed.admin.keys.create("late", past)
+    refused(await post(replayed, "/proxy/openai/chat/completions", CHAT, late.key), "key-expired", 403)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "code", "status"),
+    [
+        ("/proxy/nowhere/chat/completions", CHAT, "route-not-found", 404),
+        ("/proxy/openai/chat/completions", b"{not json", "bad-request", 400),
+        ("/proxy/openai/chat/completions", b"", "bad-request", 400),
+        ("/proxy/openai/chat/completions", b"[1, 2]", "bad-request", 400),
+        ("/proxy/openai/chat/completions", {"messages": []}, "bad-request", 400),
+        ("/proxy/openai/chat/completions", {"model": 7, "messages": []}, "bad-request", 400),
+        ("/proxy/openai/no/such/operation", CHAT, "no-price", 400),
+        ("/proxy/openai/%2e%2e/chat/completions", CHAT, "no-price", 400),
+        ("/proxy/openai/chat/completions", b" " * (65 * 1024 * 1024), "body-too-large", 413),
+    ],
+)
+async def test_bad_requests(replayed: World, path: str, content: Any, code: str, status: int) -> None:
+    """What cannot be read, routed or priced is refused before anything is sent."""
+    refused(await post(replayed, path, content), code, status)
+
+
+async def test_a_model_without_a_price(simulated: World) -> None:
+    """Where a price is required, an unknown model is refused with what to do about it."""
+    body = refused(await post(simulated, "/proxy/openai/responses", {"model": "gpt-x"}), "no-price", 400)
+    assert "require_price" in body["error"]["message"]
+
+
+async def test_an_upstream_that_refuses_the_connection(replayed: World, replay: Replay) -> None:
+    """Nothing listens there: 502, and the row costs nothing."""
+    from paig_client.schema import ProviderSpec
+
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    spec = ProviderSpec(kind="openai", base_url=f"http://127.0.0.1:{port}/v1", credential="value:x")
+    await replayed.admin.providers.create("down", spec)
+    response = await post(replayed, "/proxy/down/chat/completions", CHAT)
+    refused(response, "upstream-unreachable", 502)
+    row = await replayed.admin.request(response.headers["x-paig-request-id"])
+    assert (row.cost, row.error, row.status) == ("0", "upstream-unreachable", 502)
+
+
+async def test_an_upstream_that_hangs_up(replayed: World, replay: Replay) -> None:
+    """The connection is reset before an answer: 502."""
+    replay.silent = True
+    try:
+        refused(await post(replayed, "/proxy/openai/chat/completions", CHAT), "upstream-unreachable", 502)
+    finally:
+        replay.silent = False
+
+
+async def test_an_upstream_that_breaks_off_in_mid_stream(replayed: World, replay: Replay) -> None:
+    """A broken upstream breaks the client's stream: no clean end is made up. The row is an estimate."""
+    replay.status, replay.headers = 200, [("content-type", "text/event-stream")]
+    replay.pieces, replay.cut = [CHUNK, CHUNK], True
+    seen = b""
+    try:
+        with pytest.raises(httpx2.RemoteProtocolError):
+            async with replayed.http.stream(
+                "POST",
+                "/proxy/openai/chat/completions",
+                headers={"authorization": f"Bearer {replayed.key}"},
+                json={**CHAT, "stream": True},
+            ) as response:
+                request_id = response.headers["x-paig-request-id"]
+                async for chunk in response.aiter_raw():
+                    seen += chunk
+    finally:
+        replay.cut = False
+    assert seen == CHUNK * 2
+    row = await settled(replayed, request_id)
+    assert (row.certainty, row.error, row.status) == ("estimated", "upstream-unreachable", 200)
+    assert row.usage["output_tokens"] == 3
+
+
+async def settled(world: World, request_id: str) -> Any:
+    """The row, once it is settled."""
+    for _ in range(200):
+        row = await world.admin.request(request_id)
+        if row.state == "settled":
+            return row
+        await asyncio.sleep(0.02)
+    raise AssertionError("the row was not settled")
+
+
+async def test_nothing_secret_is_shown(replayed: World, replay: Replay) -> None:
+    """Neither the client's key nor the provider's appears in an error or in the ledger."""
+    from tests.gateway.end_to_end.conftest import UPSTREAM_KEY
+
+    replay.status, replay.headers, replay.pieces = 500, [("content-type", "application/json")], [b'{"error":{}}']
+    response = await post(replayed, "/proxy/openai/chat/completions", CHAT)
+    rows = (await replayed.admin.requests(limit=200)).model_dump_json()
+    providers = await replayed.admin.send(_raw("providers"))
+    for text in (response.text, str(response.headers), rows, providers):
+        assert replayed.key not in text
+        assert UPSTREAM_KEY not in text
+
+
+def _raw(collection: str) -> Any:
+    from paig_client.endpoints import Call
+
+    return Call("GET", collection, bytes.decode)

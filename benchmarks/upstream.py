@@ -10,7 +10,7 @@ import uvloop
 USAGE = b'{"prompt_tokens":20,"completion_tokens":30,"total_tokens":50}'
 BODY = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-5-2025-08-07","choices":[{"index":0,'
-    b'"message":{"role":"assistant","content":"' + b"word " * 30 + b'"},"finish_reason":"stop"}],"usage":' + USAGE + b"}"
+    b'"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}],"usage":%s}' % (b"word " * 30, USAGE)
 )
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
 CHUNK = (

@@ -14,7 +14,9 @@ from pathlib import Path
 
 MAX_LINES = 400  # of a file under src/
 # Longer files, each with the reason why it is better whole.
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "src/paig_gateway/store/sheet.py": "every transition of money in one place, to be read as one",
+}
 
 # The patterns are spelt so that they do not match this file.
 FORBIDDEN: dict[str, re.Pattern[str]] = {

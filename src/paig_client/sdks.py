@@ -169,7 +169,7 @@ def google(
 
     def attribute(*args: Any, **kwargs: Any) -> Any:
         request = build(*args, **kwargs)
-        request.headers.update({name: value.encode() for name, value in headers().items()})
+        request.headers.update(headers())
         return request
 
     setattr(api, "_build_request", attribute)  # noqa: B010  (a method of an instance, to type checkers)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +25,8 @@ from paig_gateway.simulator.serve import running_simulator
 
 CAP = Decimal("0.05")
 BURST = 50
+SHOWN = 3
+"""Rows of each kind in the table of the ledger."""
 
 LIVE = {
     "openai": ("OPENAI_API_KEY", "gateway/openai:gpt-5-nano"),
@@ -43,6 +46,8 @@ def main(*, live: bool = False) -> int:
         The exit code: 0 if everything went as promised.
     """
     console = Console()
+    # The ledger's table needs its columns; a narrow terminal may wrap them.
+    console.width = max(console.width, 100)
     with tempfile.TemporaryDirectory(prefix="paig-demo-") as folder:
         os.environ["PAIG_HOME"] = folder
         # The demo leaves nothing behind, in a keyring either.
@@ -151,7 +156,9 @@ async def _ledger(console: Console, origin: str) -> int:
     console.print(_table(rows))
     spent = sum((Decimal(row.cost) for row in rows), Decimal(0))
     counted, held = Decimal(caps[0].spent), Decimal(caps[0].held)
-    console.print(f"Spent ${spent} of ${CAP}; the limit's own counter says ${counted}, and ${held} is still held.")
+    console.print(
+        f"Spent ${spent.normalize():f} of ${CAP}; the limit's counter says ${counted}, ${held} is still held."
+    )
     if spent > CAP or spent != counted or held:
         console.print("That is not what was promised.", style="bold red")
         return 1
@@ -160,27 +167,27 @@ async def _ledger(console: Console, origin: str) -> int:
 
 
 def _table(rows: Sequence[Request]) -> Table:
-    table = Table(title="The ledger: the newest of each kind", title_justify="left")
-    for heading in ("time", "status", "provider", "model", "format", "in", "out", "cost $", "known how"):
-        table.add_column(heading, justify="right" if heading in ("in", "out", "cost $") else "left")
+    table = Table(title="The ledger: the newest of each kind", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("time", "status", "model", "format", "in", "out", "cost $", "known how"):
+        number = heading in ("in", "out", "cost $")
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
     shown: dict[tuple[object, ...], int] = {}
     for row in rows:
         kind = (row.status, row.model, row.format, row.stream)
         shown[kind] = shown.get(kind, 0) + 1
-        if shown[kind] > 4:
+        if shown[kind] > SHOWN:
             continue
         usage = row.usage or {}
         table.add_row(
             row.time.strftime("%H:%M:%S"),
             str(row.status),
-            row.provider or "",
             row.model,
             row.format + (" ≈" if row.stream else ""),
             str(usage.get("input_tokens", "")),
             str(usage.get("output_tokens", "")),
-            row.cost,
+            row.cost if row.error is None else "",
             row.error or row.certainty or "",
         )
-    more = len(rows) - sum(min(count, 4) for count in shown.values())
+    more = len(rows) - sum(min(count, SHOWN) for count in shown.values())
     table.caption = f"≈ streamed; {more} more rows like these" if more else "≈ streamed"
     return table

@@ -7,7 +7,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -172,7 +172,7 @@ class _Parts:
     ledger: Ledger
     upstream: Upstream
     proxy: Proxy
-    admin: Callable[[Scope, Receive, Send], object]
+    admin: Callable[[Scope, Receive, Send], Awaitable[None]]
     refresher: asyncio.Task[None]
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from paig_gateway import config as configuration
 from paig_gateway.config import ConfigError, ServerSpec
@@ -60,12 +61,16 @@ def serve(
     for key in made:
         print(f"Key '{key.name}', shown only now: {key.key}")
     print(_greeting(store, server, certificate), flush=True)
-    if server.workers > 1:
-        store.engine.dispose()
-        os.environ[_SERVER] = server.model_dump_json()
-        uvicorn.run("paig_gateway.server:worker", factory=True, workers=server.workers, **_uvicorn(server, certificate))
-        return 0
-    uvicorn.run(Gateway(store, server), **_uvicorn(server, certificate))
+    if server.workers == 1:
+        running = uvicorn.Server(_uvicorn(Gateway(store, server), server, certificate))
+        with contextlib.suppress(KeyboardInterrupt):
+            running.run()
+        return 0 if running.started else 1
+    store.engine.dispose()
+    os.environ[_SERVER] = server.model_dump_json()
+    wanted_by_all = _uvicorn("paig_gateway.server:worker", server, certificate)
+    listener = wanted_by_all.bind_socket()
+    Multiprocess(wanted_by_all, sockets=[listener]).run()
     return 0
 
 
@@ -83,8 +88,7 @@ async def running_gateway(gateway: Gateway, *, host: str = "127.0.0.1", port: in
         Its origin, such as `http://127.0.0.1:40123`.
     """
     listener = socket.create_server((host, port), backlog=2048)
-    settings = _uvicorn(ServerSpec(host=host, port=port), None)
-    server = _EmbeddedServer(uvicorn.Config(gateway, **settings))
+    server = _EmbeddedServer(_uvicorn(gateway, ServerSpec(host=host, port=port)))
     running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
     try:
         while not server.started:
@@ -121,24 +125,27 @@ def _settings(server: ServerSpec, *, host: str | None, port: int | None, tls: bo
     return server.model_copy(update={name: value for name, value in given.items() if value is not None})
 
 
-def _uvicorn(server: ServerSpec, certificate: Certificate | None) -> dict[str, object]:
+def _uvicorn(app: Gateway | str, server: ServerSpec, certificate: Certificate | None = None) -> uvicorn.Config:
     quiet_uvicorn()
-    return {
-        "host": server.host,
-        "port": server.port,
-        "http": "httptools",
-        "ws": "websockets-sansio",
-        "lifespan": "on",
-        "log_level": "warning",
-        "access_log": False,
-        "server_header": False,
-        "proxy_headers": False,
-        "backlog": 2048,
-        "timeout_keep_alive": 75,
-        "timeout_graceful_shutdown": 30,
-        "ssl_certfile": str(certificate.certificate) if certificate else None,
-        "ssl_keyfile": str(certificate.key) if certificate else None,
-    }
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        workers=server.workers,
+        host=server.host,
+        port=server.port,
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=2048,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=30,
+        ssl_certfile=certificate.certificate if certificate else None,
+        ssl_keyfile=str(certificate.key) if certificate else None,
+    )
 
 
 def _greeting(store: Store, server: ServerSpec, certificate: Certificate | None) -> str:

@@ -41,7 +41,6 @@ def top(
 GATEWAY, ADMIN, LEDGER, USE = "Run a gateway", "Administer it", "Look at the ledger", "Use a gateway"
 app.command(rich_help_panel=GATEWAY)(server.serve)
 app.command(rich_help_panel=GATEWAY)(server.demo)
-app.command(rich_help_panel=GATEWAY)(server.tui)
 app.add_typer(keys.app, name="keys", rich_help_panel=ADMIN)
 app.command(rich_help_panel=LEDGER)(reports.usage)
 app.command(rich_help_panel=LEDGER)(reports.tail)

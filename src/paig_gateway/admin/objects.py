@@ -65,7 +65,7 @@ class Page(BaseModel, Generic[W]):
     next_cursor: str | None
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """`KeyPage`, as the OpenAPI document calls it."""
         return f"{params[0].__name__}Page"
 

@@ -34,24 +34,24 @@ def bind(connection: Connection, row: LimitRow, now: datetime) -> None:
         return
     window = cast(Window, row.window)
     limit = Limit(row.id, cast(OwnerKind, row.owner_kind), row.owner_id, "usd", window, row.amount, row.soft)
-    # Rows that are charged by guess will be corrected, and the limit with them, so they take notice of it as well.
     # Rows first, then counters, then rollups: each waits for those who are settling, and then sees what they settled.
-    to_hold = {counter_key(limit, now)[1]: 0}
+    # Rows that are charged by guess take notice of the limit, too: when they are corrected, it is corrected with them.
     columns = (REQUESTS.c.id, REQUESTS.c.time, REQUESTS.c.state, REQUESTS.c.holds, REQUESTS.c.reserved)
     unsure = select(*columns).where(REQUESTS.c.state.in_(("open", "swept", "pending")), _owned(row, REQUESTS))
-    for id, time, state, holds, reserved in connection.execute(unsure.order_by(REQUESTS.c.id).with_for_update()).all():
-        start = counter_key(limit, moment(time))[1]
-        if state != "open" and start not in to_hold:
-            continue  # of a window that the limit has no part in
-        to_hold.setdefault(start, 0)
-        if all(hold[0] != row.id for hold in holds or ()):
+    rows = [
+        (id, counter_key(limit, moment(time))[1], state, holds or [], reserved)
+        for id, time, state, holds, reserved in connection.execute(unsure.order_by(REQUESTS.c.id).with_for_update())
+    ]
+    held = {counter_key(limit, now)[1]: 0, **{start: 0 for _, start, state, _, _ in rows if state == "open"}}
+    for id, start, state, holds, reserved in rows:
+        if start in held and all(hold[0] != row.id for hold in holds):
             amount = reserved if state == "open" and not row.soft else 0
-            to_hold[start] += amount
+            held[start] += amount
             mine: Hold = (row.id, start, amount, "usd")
-            connection.execute(update(REQUESTS).where(REQUESTS.c.id == id).values(holds=[*(holds or ()), mine]))
-    for start, amount in sorted(to_hold.items()):
+            connection.execute(update(REQUESTS).where(REQUESTS.c.id == id).values(holds=[*holds, mine]))
+    for start, amount in sorted(held.items()):
         _hold(connection, row.id, start, amount)
-    for start in to_hold:
+    for start in held:
         this = (COUNTERS.c.limit_id == row.id) & (COUNTERS.c.window_start == start)
         connection.execute(update(COUNTERS).where(this).values(spent=_spent(connection, row, window, start)))
 

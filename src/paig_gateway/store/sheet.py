@@ -1,9 +1,9 @@
 """The rules of the ledger: what each kind of command does to rows, counters and rollups. No I/O.
 
 A `Sheet` holds what one transaction has read; its methods decide, one command after the other, and collect what is to
-be written. A row is `open` while its request is in flight, and ends `settled`. Two states are in between, where a row is
-charged but the truth may still come: `swept`, at its ceiling, when its node died, until it settles after all; `pending`,
-by guess, for background work, until its usage comes through.
+be written. A row is `open` while its request is in flight, and ends `settled`. Two states are in between, where a row
+is charged but the truth may still come: `swept`, at its ceiling, when its node died, until it settles after all;
+`pending`, by guess, for background work, until its usage comes through.
 """
 
 from __future__ import annotations

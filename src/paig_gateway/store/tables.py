@@ -1,4 +1,4 @@
-"""The tables. The upper half is the catalogue, which people edit; the lower half is the ledger, which only `ledger` writes.
+"""The tables: above, the catalogue, which people edit; below, the ledger, which has a writer of its own.
 
 Times are whole milliseconds since the epoch, money is nanodollars, and JSON columns hold small structured values that
 are never queried by their parts.

@@ -86,7 +86,9 @@ async def test_kill_nine_with_50_requests_in_flight(tmp_path: Path) -> None:
         ):
 
             async def ask(number: int) -> int | None:
-                prompt = f"[sim:delay=20] {number}" if number % 2 else f"[sim:tokens=500] [sim:chunk_delay=0.1] {number}"
+                prompt = (
+                    f"[sim:delay=20] {number}" if number % 2 else f"[sim:tokens=500] [sim:chunk_delay=0.1] {number}"
+                )
                 try:
                     response = await http.post(
                         f"http://127.0.0.1:{port}/proxy/openai/chat/completions",
@@ -103,7 +105,9 @@ async def test_kill_nine_with_50_requests_in_flight(tmp_path: Path) -> None:
                 return response.status_code
 
             asked = [asyncio.create_task(ask(number)) for number in range(50)]
-            while len(simulator.requests) < 50:
+            for _ in range(1000):
+                if len(simulator.requests) == 50:
+                    break
                 await asyncio.sleep(0.02)
             process.kill()
             await process.wait()

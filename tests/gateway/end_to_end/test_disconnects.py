@@ -55,9 +55,7 @@ async def leave_early(world: World, path: str, body: Any, pause: float = 0.1) ->
     await asyncio.sleep(pause)
     writer.transport.abort()
     assert answer.startswith(b"HTTP/1.1 200"), answer
-    return next(
-        line.split(": ")[1] for line in answer.decode().split("\r\n") if line.startswith("x-paig-request-id: ")
-    )
+    return next(line.split(": ")[1] for line in answer.decode().split("\r\n") if line.startswith("x-paig-request-id: "))
 
 
 @pytest.mark.parametrize(("path", "body"), STREAMS, ids=lambda value: value if isinstance(value, str) else "")

@@ -1,0 +1,105 @@
+"""Documentation that is true: its snippets run, its tables name everything there is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from paig_client import schema
+from paig_client.cli.app import app
+from paig_gateway import config
+from paig_gateway.config import ServerSpec
+from paig_gateway.domain.errors import STATUS
+from paig_gateway.providers.kinds import KINDS
+from paig_gateway.simulator.serve import running_simulator
+from tests.gateway.end_to_end.conftest import World, environment, running_world, simulated_providers
+
+__all__ = ["environment"]
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
+
+
+def blocks(language: str) -> list[object]:
+    """Every fenced block of a language, as test parameters."""
+    return [
+        pytest.param(code, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, (kind, code) in enumerate(BLOCK.findall(page.read_text("utf-8")))
+        if kind == language
+    ]
+
+
+@pytest.fixture(scope="module")
+async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A gateway in front of simulated providers."""
+    home = tmp_path_factory.mktemp("home")
+    async with running_simulator() as base, running_world(home, simulated_providers(base)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+async def test_python_snippets_run(world: World, code: str) -> None:
+    """A snippet runs as it stands, with the environment that the page tells to set."""
+    base = f"{world.origin}/proxy"
+    variables = {
+        **os.environ,
+        **{"PAIG_API_KEY": world.key, "PAIG_BASE_URL": base},
+        **{"PYDANTIC_AI_GATEWAY_API_KEY": world.key, "PYDANTIC_AI_GATEWAY_BASE_URL": base},
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code), env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+
+
+@pytest.mark.parametrize("code", blocks("toml"))
+def test_toml_snippets_are_configurations(code: str) -> None:
+    """What a page shows of a configuration file is one, without an error."""
+    # A snippet may name what another on its page defines.
+    config.parse(code if "[providers" in code else '[providers.openai]\nkind = "openai"\n' + code)
+
+
+@pytest.mark.parametrize("code", blocks("sh"))
+def test_commands_exist(code: str) -> None:
+    """Every `paig` command that a page shows is there, with the options shown."""
+    for line in code.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] != ["paig"]:
+            continue
+        command = typer.main.get_command(app)
+        words = words[1:]
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, line
+
+
+def test_every_error_code_is_documented() -> None:
+    """The page of errors has a row for each code, with its status."""
+    page = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    for code, status in STATUS.items():
+        assert f"| `{code}` | {status} |" in page
+
+
+def test_every_setting_is_documented() -> None:
+    """The page of settings names each field of each Spec, and each kind."""
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    specs = [
+        *(ServerSpec, schema.ProviderSpec, schema.MemberSpec, schema.RouteSpec, schema.OwnerSpec),
+        *(schema.KeySpec, schema.LimitsSpec),
+    ]
+    names = {name for spec in specs for name in spec.model_fields} | set(KINDS)
+    assert {name for name in names if f"`{name}`" not in page} == set()

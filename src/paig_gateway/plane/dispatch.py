@@ -50,7 +50,9 @@ def candidates(
     found: list[Candidate] = []
     unpriced = ""
     for member in route.order(draw):
-        provider, kind = member.provider, KINDS[member.provider.kind]
+        provider, kind = member.provider, KINDS.get(member.provider.kind)
+        if kind is None:
+            continue
         model = member.model(call.model)
         source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
         price = book.find(source, model) if source and model else None
@@ -60,6 +62,11 @@ def candidates(
         worst = worst_case(call, model, price, kind.hidden_tokens)
         most = ceiling(worst, price, at, call.service_tier or provider.service_tier) if fmt.metered else 0
         found.append(Candidate(member, kind, model, Tariff(book, source, model, at), price, worst, most))
+    if not found and not unpriced:
+        raise GatewayError(
+            "upstream-unreachable",
+            f"The route '{route.name}' has no member that can be asked: an administrator must add or activate one.",
+        )
     if not found:
         what = f"the model '{call.model}'" if call.model else f"'{fmt.name}'"
         raise GatewayError(

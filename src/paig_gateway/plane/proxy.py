@@ -166,7 +166,7 @@ class Proxy:
     ) -> None:
         """Dispatch and relay; however it ends, the outcome says what it cost."""
         relay: Relay | None = None
-        complete = False
+        answered = False
         try:
             async with asyncio.timeout(None) as patience:
                 watcher = asyncio.ensure_future(self._watch(receive, client, outcome, patience))
@@ -177,7 +177,6 @@ class Proxy:
                     relay = Relay(exchange, candidate, outcome, client, response, asked, self.clock, record.soon)
                     try:
                         await relay.run()
-                        complete = True
                     finally:
                         await shielded(response.aclose())
                 finally:
@@ -191,13 +190,13 @@ class Proxy:
             # A client that is being streamed to learns of a broken upstream by a broken connection.
         except GatewayError as error:
             outcome.status, outcome.error = error.status, error.code
+            answered = True
             raise
         finally:
             if relay is not None:
-                relay.settle_stream()
-                if not complete and relay.meter is None and exchange.fmt.metered and relay.response.status < 400:
-                    outcome.charge(relay.candidate.ceiling, "ceiling")
-            elif outcome.error == "client-gone" and outcome.candidate is not None:
+                relay.settle()
+            elif not answered and outcome.candidate is not None:
+                # Cut off while a provider may be at work on it.
                 outcome.charge(outcome.candidate.ceiling, "ceiling")
 
     async def _watch(self, receive: Receive, client: Client, outcome: Outcome, patience: asyncio.Timeout) -> None:

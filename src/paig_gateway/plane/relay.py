@@ -21,6 +21,10 @@ MAX_READ = 256 * 1024 * 1024
 """Bytes of a non-streaming answer that the meter reads at most."""
 
 
+MAX_DRAINED = 64 * 1024 * 1024
+"""Bytes of a stream that are drained at most after its client has left."""
+
+
 @dataclass(slots=True)
 class Client:
     """The client's end of a request.
@@ -141,15 +145,21 @@ class Relay:
         )
         undo = _decoder(encoding)
         await self.client.start(self.response.status, self._client_headers())
-        async for chunk in self.response.chunks():
-            self._mark_first_byte()
-            out = meter.feed(chunk) if plain else _aside(meter, undo, chunk)
-            if out:
-                await self.client.body(out, more=True)
+        drained = 0
+        try:
+            async for chunk in self.response.chunks():
+                self._mark_first_byte()
+                out = meter.feed(chunk) if plain else _aside(meter, undo, chunk)
+                if out:
+                    await self.client.body(out, more=True)
+                if self.client.gone and (drained := drained + len(chunk)) > MAX_DRAINED:
+                    raise TimeoutError("the answer is too long to drain")
+        finally:
+            # What the meter still held back is the client's, though the stream may have broken off.
+            if rest := meter.end():
+                await self.client.body(rest, more=True)
         self.outcome.answered = self.clock()
-        if rest := meter.end():
-            await self.client.body(rest, more=True)
-        self.settle_stream()
+        self.settle()
         await self.record()
         await self.client.body(b"", more=False)
 
@@ -164,6 +174,7 @@ class Relay:
         except UpstreamError as error:
             raise UpstreamBroken(error.reason, sent=True) from error
         self.outcome.answered = self.clock()
+        self.settled = True
         raw = b"".join(chunks)
         headers, body = self._client_headers(), raw
         reading = self._read_body(raw)
@@ -218,12 +229,19 @@ class Relay:
 
     # The end of a stream
 
-    def settle_stream(self) -> None:
-        """Say in the outcome what a stream cost, however it ended: by usage, else by estimate, else at the ceiling."""
+    def settle(self) -> None:
+        """Say in the outcome what the answer cost, however it ended; once.
+
+        A stream by its usage, else by estimate, else at its ceiling; a body that did not come through, at its ceiling.
+        """
         meter, outcome = self.meter, self.outcome
-        if meter is None or self.settled:
+        if self.settled or not self.exchange.fmt.metered:
             return
         self.settled = True
+        if meter is None:
+            if self.response.status < 400 and not self.exchange.fmt.later_look:
+                outcome.charge(self.candidate.ceiling, "ceiling")
+            return
         error = meter.body.get("error")
         if error is not None and outcome.error is None:
             outcome.error = _error_type(error)

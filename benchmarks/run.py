@@ -63,7 +63,7 @@ def process(*command: str, port: int, **environment: str) -> Iterator[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used."""
+    """CPU time that a process has used, in user and kernel mode."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -56,11 +56,13 @@ def candidates(
         model = member.model(call.model)
         source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
         price = book.find(source, model) if source and model else None
-        if provider.require_price and ((price is None and fmt.metered) or fmt.name in kind.bills):
+        unknown = price is None and fmt.metered and not fmt.later_look
+        if provider.require_price and (unknown or fmt.name in kind.bills):
             unpriced = provider.name
             continue
         worst = worst_case(call, model, price, kind.hidden_tokens)
-        most = ceiling(worst, price, at, call.service_tier or provider.service_tier) if fmt.metered else 0
+        tier = call.service_tier or provider.service_tier
+        most = ceiling(worst, price, at, tier) if fmt.metered and not fmt.later_look else 0
         found.append(Candidate(member, kind, model, Tariff(book, source, model, at), price, worst, most))
     if not found and not unpriced:
         raise GatewayError(

@@ -115,10 +115,12 @@ def _ascii(provider: Provider) -> bytes:
 
 
 def _fetch_google_token(provider: Provider) -> tuple[str, float]:
-    import google.auth
     import google.auth.exceptions
     import httpx2
+    from google.auth import identity_pool
     from google.auth.transport import Request, Response
+    from google.oauth2 import credentials as user_credentials
+    from google.oauth2 import service_account
 
     class HttpxResponse(Response):
         def __init__(self, response: httpx2.Response) -> None:
@@ -156,7 +158,15 @@ def _fetch_google_token(provider: Provider) -> tuple[str, float]:
         info = json.loads(provider.credential or "")
         if token_url := provider.settings.get("token_url"):
             info = {**info, "token_uri": token_url}
-        credentials, _ = google.auth.load_credentials_from_dict(info, scopes=_GOOGLE_SCOPES)
+        match info.get("type"):
+            case "service_account":
+                credentials = service_account.Credentials.from_service_account_info(info, scopes=_GOOGLE_SCOPES)
+            case "authorized_user":
+                credentials = user_credentials.Credentials.from_authorized_user_info(info, scopes=_GOOGLE_SCOPES)
+            case "external_account":
+                credentials = identity_pool.Credentials.from_info(info, scopes=_GOOGLE_SCOPES)
+            case other:
+                raise ValueError(f"unknown type {other!r}")
         credentials.refresh(HttpxRequest())
     except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
         reason = type(error).__name__

@@ -7,15 +7,16 @@ far more than the arithmetic (https://github.com/pydantic/genai-prices).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from genai_prices import Usage as GenaiUsage
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ModelInfo, Provider, TieredPrices
-from genai_prices.units import UnitDef, UnitRegistry
+from genai_prices.units import UnitDef
 
+from paig_gateway.domain.formula import UNITS, Formula, Shape, compile_formula, shape
 from paig_gateway.domain.money import nanodollars, nanodollars_ceiling
 from paig_gateway.domain.usage import Usage
 
@@ -24,6 +25,10 @@ Context = Mapping[str, str]
 
 DEFAULT_CONTEXT_WINDOW = 1_048_576
 """Tokens; stands in where the price book knows no context window, as no priced model reads more at once."""
+
+
+MAX_FORMULAS = 512
+"""How many compiled formulas a price keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Price:
     _provider: Provider
     _model: ModelInfo
     _factor: Decimal = Decimal(1)
+    _formulas: dict[object, Formula | None] = field(default_factory=dict, repr=False, compare=False)
 
     def cost(self, usage: Usage, at: datetime, context: Context | None = None) -> int:
         """What `usage` costs, in nanodollars.
@@ -78,6 +84,28 @@ class Price:
         audio tokens, but not cached audio tokens) is charged without its cached parts, and failing that by its totals:
         in doubt at the dearer rate.
         """
+        reported = shape(usage)
+        formula = self._formula(reported, at, context) if reported is not None else None
+        total = formula.cost(usage) if formula is not None else None
+        return nanodollars((self._asked(usage, at, context) if total is None else total) * self._factor)
+
+    def _formula(self, reported: Shape, at: datetime, context: Context | None) -> Formula | None:
+        """The compiled price of a minute; prices change at whole minutes at most."""
+        key = (reported, int(at.timestamp()) // 60, tuple(context.items()) if context else None)
+        if key not in self._formulas:
+            if len(self._formulas) >= MAX_FORMULAS:
+                self._formulas.clear()
+            self._formulas[key] = self._compile(reported, at, context)
+        return self._formulas[key]
+
+    def _compile(self, reported: Shape, at: datetime, context: Context | None) -> Formula | None:
+        if self.provider_id == "groq" and "whisper" in self.model_id:
+            return None  # billed for ten seconds at least
+        own = any(self._model is model for model in self._provider.models)
+        return compile_formula(self._model.get_prices(at, (context or None) if own else None), reported)
+
+    def _asked(self, usage: Usage, at: datetime, context: Context | None) -> Decimal:
+        """What genai-prices itself says, in US dollars."""
         for counts in (usage, _without_cache(usage), _totals(usage)):
             try:
                 price = self._model.calc_price(
@@ -85,7 +113,7 @@ class Price:
                 )
             except ValueError:
                 continue
-            return nanodollars(price.total_price * self._factor)
+            return price.total_price
         raise AssertionError("totals alone cannot contradict themselves")
 
     def ceiling(self, worst: WorstCase, at: datetime, context: Context | None = None) -> int:
@@ -98,7 +126,7 @@ class Price:
         total = Decimal(0)
         rates: dict[str, Decimal] = {}
         for key, value in vars(prices).items():
-            unit = _unit(key)
+            unit = UNITS.get(key)
             if unit is None or value is None:
                 continue
             rate = _dearest(value, worst.input_tokens) / unit.per
@@ -158,19 +186,6 @@ def _without_cache(usage: Usage) -> Usage:
 
 def _totals(usage: Usage) -> Usage:
     return {key: usage.get(key, 0) for key in ("input_tokens", "output_tokens")}
-
-
-def _registry() -> UnitRegistry:
-    from genai_prices.data_units import unit_data
-
-    return UnitRegistry(unit_data)
-
-
-_UNITS = {unit.price_key: unit for unit in _registry().units.values()}
-
-
-def _unit(price_key: str) -> UnitDef | None:
-    return _UNITS.get(price_key)
 
 
 def _dearest(value: Decimal | TieredPrices, input_tokens: int) -> Decimal:

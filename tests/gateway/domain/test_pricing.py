@@ -3,13 +3,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from genai_prices import Usage as GenaiUsage
 from genai_prices import calc_price
-from hypothesis import given
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelInfo, Provider
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paig_gateway.domain.money import nanodollars
 from paig_gateway.domain.output_maximum import output_maximum
-from paig_gateway.domain.pricing import PriceBook, WorstCase
+from paig_gateway.domain.pricing import Price, PriceBook, WorstCase
 from paig_gateway.domain.usage import Usage, extract
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -51,11 +54,52 @@ def test_no_usage_within_the_bound_costs_more_than_the_ceiling(model: tuple[str,
     assert price.cost(usage, NOW, tier) <= price.ceiling(worst, NOW, tier)
 
 
+KEYS = [
+    *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens"),
+    *("cache_write_1h_tokens", "input_audio_tokens", "output_audio_tokens", "output_reasoning_tokens"),
+    *("input_text_tokens", "input_image_tokens", "cache_text_read_tokens", "web_searches", "cache_audio_read_tokens"),
+]
+CONTEXTS = [
+    None,
+    {},
+    {"service_tier": "priority"},
+    {"service_tier": "flex"},
+    {"processing": "batch"},
+    {"speed": "fast"},
+]
+SNAPSHOT = get_snapshot()
+EVERY_MODEL = [(provider, model) for provider in SNAPSHOT.providers for model in provider.models]
+
+
+@given(
+    st.sampled_from(EVERY_MODEL),
+    st.dictionaries(st.sampled_from(KEYS), st.sampled_from([0, 0, 1, 7, 1_000, 250_000]), min_size=1),
+    st.sampled_from(CONTEXTS),
+    st.datetimes(datetime(2026, 10, 1), datetime(2027, 1, 1)),
+)
+@settings(max_examples=1000)
+def test_compiled_prices_equal_genai_prices(
+    found: tuple[Provider, ModelInfo], usage: Usage, context: dict[str, str] | None, at: datetime
+) -> None:
+    """Whatever is reported of whichever model, a cost is genai-prices' own; where it refuses, a cost is found still."""
+    provider, model = found
+    at = at.replace(tzinfo=UTC)
+    price = Price(provider.id, model.id, None, provider, model)
+    ours = price.cost(usage, at, context)
+    try:
+        theirs = model.calc_price(
+            GenaiUsage(**usage), provider, genai_request_timestamp=at, price_context=context or None
+        )
+    except ValueError:
+        assert ours >= 0
+        return
+    assert ours == nanodollars(theirs.total_price)
+    assert price.cost(usage, at, context) == ours
+
+
 @pytest.mark.parametrize(("provider", "model"), MODELS)
 def test_costs_are_those_of_genai_prices(provider: str, model: str) -> None:
     """A cost is genai-prices' own, to the nanodollar."""
-    from genai_prices import Usage as GenaiUsage
-
     price = BOOK.find(provider, model)
     assert price is not None
     expected = calc_price(

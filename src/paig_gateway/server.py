@@ -57,7 +57,6 @@ def serve(
     except (SecretsError, DatabaseError, CatalogError) as error:
         print(f"paig: {error}", file=sys.stderr)
         return 1
-    sys.setswitchinterval(SWITCH_SECONDS)
     certificate = local_certificate(store.home, server.host) if server.tls else None
     for key in made:
         print(f"Key '{key.name}', shown only now: {key.key}")
@@ -78,7 +77,6 @@ def serve(
 def worker() -> Gateway:
     """The ASGI app of one of several processes."""
     quiet_uvicorn()
-    sys.setswitchinterval(SWITCH_SECONDS)
     return Gateway(Store.open(), ServerSpec.model_validate_json(os.environ[_SERVER]))
 
 
@@ -111,11 +109,6 @@ class _EmbeddedServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
-
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter from another: at Python's 5 ms, requests wait on the ledger's writer, and
-the 99th percentile under load was five times as high (benchmarks/run.py)."""
 
 
 def quiet_uvicorn() -> None:

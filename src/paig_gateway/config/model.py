@@ -47,7 +47,7 @@ class ServerSpec(Spec):
     """Serve HTTPS with a certificate of the gateway's own local authority."""
     limit_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0
     """Seconds that a request may wait for money that others hold, before it is refused."""
-    on_ledger_down: Literal["refuse", "allow"] = "refuse"
+    on_ledger_down: Literal["refuse"] = "refuse"
     """What becomes of requests while the ledger cannot record."""
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable
 from datetime import datetime
+from urllib.parse import quote
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.pricing import PriceBook
 from paig_gateway.domain.routing import Route
 from paig_gateway.formats.base import Call, Format
+from paig_gateway.formats.splice import splice_member
 from paig_gateway.plane.bounds import ceiling, worst_case
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome
 from paig_gateway.plane.headers import Headers, to_upstream
@@ -160,7 +163,13 @@ class Dispatcher:
         kind, provider = candidate.kind, candidate.provider
         if problem := self._problem(provider.name):
             raise CredentialError(problem)
-        url = kind.path(provider.base_url, exchange.target.path, provider.settings)
+        fmt, call = exchange.fmt, exchange.call
+        path, body, asked = exchange.target.path, exchange.body, False
+        if candidate.model != call.model:
+            path, body = renamed(fmt, path, exchange.plain, candidate.model)
+        if fmt.asks is not None and kind.asks_usage and call.stream and not call.asks_usage:
+            body, asked = fmt.asks(exchange.plain if body is exchange.body else body), True
+        url = kind.path(provider.base_url, path, provider.settings)
         query = exchange.target.query
         if kind.name == "azure" and b"api-version=" not in query and "/deployments/" in url:
             version = provider.settings.get("api_version", "2024-10-21").encode()
@@ -168,10 +177,8 @@ class Dispatcher:
         if query:
             url = f"{url}?{query.decode('latin-1')}"
         headers = to_upstream(exchange.headers)
-        body, asked = exchange.body, False
-        fmt, call = exchange.fmt, exchange.call
-        if fmt.asks is not None and kind.asks_usage and call.stream and not call.asks_usage:
-            body, asked = fmt.asks(exchange.plain), True
+        if body is not exchange.body:
+            # What was changed was changed in the plain body.
             headers = [header for header in headers if header[0] != b"content-encoding"]
         headers.append((b"accept-encoding", self._accept_encoding(exchange)))
         headers += await self._auth.headers(kind.auth, provider, exchange.method, url, headers, body)
@@ -184,6 +191,15 @@ class Dispatcher:
         if exchange.fmt.metered:
             return b"identity"
         return next((value for name, value in exchange.headers if name == b"accept-encoding"), b"identity")
+
+
+def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, bytes]:
+    """The request's path and body with another model's name in them, wherever it stands; no other byte changes."""
+    match = fmt.path.search(path)
+    if match is not None and match.groupdict().get("model"):
+        start, end = match.span("model")
+        return path[:start] + quote(model, safe="") + path[end:], plain
+    return path, splice_member(plain, ("model",), json.dumps(model).encode())
 
 
 def failure_code(error: UpstreamError) -> str:

@@ -101,10 +101,19 @@ def headers() -> dict[str, str]:
     """The headers that say it, for requests that you send yourself; empty where nothing is to be said."""
     found: dict[str, str] = {}
     if named := _tags.get():
-        found[TAGS_HEADER] = ",".join(f"{name}={value}" for name, value in named.items())
+        found[TAGS_HEADER] = _Utf8(",".join(f"{name}={value}" for name, value in named.items()))
     if (run := _run.get()) is not None:
-        found[RUN_HEADER], found[BUDGET_HEADER] = run
+        found[RUN_HEADER], found[BUDGET_HEADER] = _Utf8(run[0]), run[1]
     return found
+
+
+class _Utf8(str):
+    """Header text that goes out as UTF-8 from HTTP libraries which would encode it as ASCII."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return super().encode("utf-8", errors)
 
 
 class _Url(Protocol):
@@ -155,7 +164,7 @@ class RequestHook:
         if (request.url.scheme, request.url.host, request.url.port) == (self.scheme, self.host, self.port):
             for name, value in headers().items():
                 if not value.isascii():
-                    request.headers.encoding = "utf-8"
+                    request.headers.encoding = "utf-8"  # else httpx stays with the one it guessed
                 request.headers[name] = value
 
 

@@ -183,8 +183,8 @@ def _huggingface(target: str, key: str, http_client: Any | None) -> Provider[Any
         """Its HTTP client is its own: what goes with each request is added to the headers that it reads."""
 
         @property
-        def headers(self) -> dict[str, Any]:
-            return {**self._headers, **{name: value.encode() for name, value in headers().items()}}
+        def headers(self) -> dict[str, str]:
+            return {**self._headers, **headers()}
 
         @headers.setter
         def headers(self, value: dict[str, str]) -> None:

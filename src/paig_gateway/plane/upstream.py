@@ -136,14 +136,13 @@ class UpstreamResponse:
         headers: As they were on the wire, names in lower case.
     """
 
-    __slots__ = ("_answer", "_idle", "_taken", "_timer", "_waiting_since", "headers", "status")
+    __slots__ = ("_answer", "_idle", "_timer", "_waiting_since", "headers", "status")
 
     def __init__(self, answer: aiohttp.ClientResponse, idle: float) -> None:
         self.status = answer.status
         self.headers: Headers = [(name.lower(), value) for name, value in answer.raw_headers]
         self._answer = answer
         self._idle = idle
-        self._taken = 0  # Bytes of the body handed on.
         self._waiting_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -171,7 +170,6 @@ class UpstreamResponse:
                 self._waiting_since = None
                 if not data:
                     return
-                self._taken += len(data)
                 yield data
         finally:
             if closed is not None:
@@ -206,13 +204,11 @@ class UpstreamResponse:
 
     def _watch(self) -> None:
         """Fail a read that has waited too long; else look again when one next could have."""
-        loop, stream = asyncio.get_running_loop(), self._answer.content
+        loop = asyncio.get_running_loop()
         now = loop.time()
-        since = self._waiting_since
-        if since is None or stream.total_bytes > self._taken:  # The reader is busy, or about to be.
-            since = now
+        since = now if self._waiting_since is None else self._waiting_since
         if since + self._idle <= now:
-            stream.set_exception(UpstreamTimeout("no further data in time", sent=True))
+            self._answer.content.set_exception(UpstreamTimeout("no further data in time", sent=True))
         else:
             self._timer = loop.call_at(since + self._idle, self._watch)
 

@@ -1057,6 +1057,23 @@ async def test_a_slow_reader_is_not_an_idle_provider(upstream: Upstream) -> None
     assert b"".join(got) == body
 
 
+async def test_silence_while_nobody_reads_is_not_idleness(upstream: Upstream) -> None:
+    """A provider that pauses for longer than the idle timeout while the consumer is busy has kept nobody waiting."""
+
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(STREAM + chunk(b"first"))
+        await asyncio.sleep(0.4)
+        await connection.send(chunk(b"last") + END)
+
+    async with provider(script) as served:
+        response = await upstream.send("GET", served.url, [], None, timeouts=Timeouts(idle=0.2))
+        stream = response.chunks()
+        assert await anext(stream) == b"first"
+        await asyncio.sleep(0.6)
+        assert [piece async for piece in stream] == [b"last"]
+
+
 async def test_nothing_secret_is_in_an_error(upstream: Upstream) -> None:
     """Neither the reason nor the traceback of a failure shows a secret from the query, the headers or the body."""
     secret = "hunter" + str(2)

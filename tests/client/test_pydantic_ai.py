@@ -174,6 +174,7 @@ async def test_azure_speaks_the_older_api_where_the_environment_asks(
     assert "real" not in credentials_sent(double.seen[-1])
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
 async def test_embeddings_go_through_the_gateway(registered: str, double: Double) -> None:
     """`Embedder('gateway/…')` works for OpenAI's, Google's and Mistral-shaped embeddings."""
@@ -183,6 +184,7 @@ async def test_embeddings_go_through_the_gateway(registered: str, double: Double
     assert double.seen[-1].route == "google-vertex"
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
 async def test_images_and_realtime_are_built_for_the_gateway(registered: str) -> None:
     """Image and realtime models take their provider from the registration."""
@@ -210,6 +212,7 @@ def test_register_is_idempotent_and_reversible() -> None:
     assert (pydantic_gateway.gateway_provider, pydantic_gateway.normalize_gateway_provider) == own
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
 def test_the_latest_registration_counts_until_it_is_undone(gateway: str) -> None:
     """Another gateway can be registered over one, and taken back in any order."""
@@ -262,6 +265,7 @@ async def test_bedrock_mantle_by_the_explicit_form(gateway: str, double: Double,
         Agent(f"gateway/bedrock-mantle:{model}")
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
 async def test_two_gateways_in_one_process(gateway: str, double: Double) -> None:
     """Each agent's capability sends its models to its own gateway; models are made once."""
@@ -277,6 +281,7 @@ async def test_two_gateways_in_one_process(gateway: str, double: Double) -> None
     assert [seen.route for seen in other.seen] == ["anthropic"]
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
 async def test_fallback_models_and_override_take_gateway_names(registered: str, double: Double) -> None:
     """Names inside `FallbackModel` and `Agent.override` mean the same."""
@@ -300,6 +305,7 @@ async def test_tags_and_budgets_travel_with_every_request(registered: str, doubl
     assert not any(name.startswith("x-paig-") for name in double.seen[-1].headers)
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
 def test_tags_outlive_the_event_loop(registered: str, double: Double) -> None:
     """pydantic-ai makes a new HTTP client on a new event loop; it carries tags as the first did."""
@@ -315,6 +321,7 @@ def test_tags_outlive_the_event_loop(registered: str, double: Double) -> None:
     assert [seen.headers.get("x-paig-tags") for seen in double.seen] == ["customer=acme"] * 2
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
 async def test_a_client_of_ones_own_is_used_and_tags_only_the_gateway(gateway: str, double: Double) -> None:
     """A shared HTTP client gets the hook once, and other hosts see no tags."""

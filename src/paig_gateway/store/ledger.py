@@ -5,7 +5,7 @@ that was handed over is not lost while the process lives: it stays queued until 
 dies, whichever node looks next charges its open requests at their ceiling.
 
 `writer` has the thread, `bookkeeper` a transaction's course, `sheet` the rules, `ledger_sqlite` and `ledger_postgres`
-the statements. docs/internals/ledger.md tells the whole story.
+the statements. docs/internals/ledger.md tells more.
 """
 
 from __future__ import annotations

@@ -81,9 +81,11 @@ def test_commands_exist(code: str) -> None:
             continue
         command = typer.main.get_command(app)
         words = words[1:]
-        while hasattr(command, "commands"):
+        while hasattr(command, "commands") and words and not words[0].startswith("-"):
             command = command.commands[words.pop(0)]
-        known = {option for parameter in command.params for option in parameter.opts}
+        if "--" in words:  # what follows is another program's
+            words = words[: words.index("--")]
+        known = {"--help"} | {option for parameter in command.params for option in parameter.opts}
         assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, line
 
 

@@ -31,6 +31,19 @@ if TYPE_CHECKING:
     from paig_client.pydantic_ai import gateway_provider as gateway_provider
     from paig_client.pydantic_ai import register as register
     from paig_client.pydantic_ai import unregister as unregister
+    from paig_client.sdks import anthropic as anthropic
+    from paig_client.sdks import async_anthropic as async_anthropic
+    from paig_client.sdks import async_azure_openai as async_azure_openai
+    from paig_client.sdks import async_groq as async_groq
+    from paig_client.sdks import async_openai as async_openai
+    from paig_client.sdks import async_vertex_anthropic as async_vertex_anthropic
+    from paig_client.sdks import azure_openai as azure_openai
+    from paig_client.sdks import bedrock as bedrock
+    from paig_client.sdks import google as google
+    from paig_client.sdks import groq as groq
+    from paig_client.sdks import mistral as mistral
+    from paig_client.sdks import openai as openai
+    from paig_client.sdks import vertex_anthropic as vertex_anthropic
 
 _HOMES = {
     "admin": ("AdminClient", "AsyncAdminClient"),
@@ -51,6 +64,21 @@ _HOMES = {
         "from_exception",
     ),
     "pydantic_ai": ("PaigGateway", "gateway_model", "gateway_provider", "register", "unregister"),
+    "sdks": (
+        "anthropic",
+        "async_anthropic",
+        "async_azure_openai",
+        "async_groq",
+        "async_openai",
+        "async_vertex_anthropic",
+        "azure_openai",
+        "bedrock",
+        "google",
+        "groq",
+        "mistral",
+        "openai",
+        "vertex_anthropic",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

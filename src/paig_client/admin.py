@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ssl import SSLContext
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx2
 from pydantic import ValidationError
@@ -29,12 +29,14 @@ from paig_client.endpoints import (
     KeyCalls,
     MadeT,
     ModelT,
+    Plan,
     QueryValue,
     ReportCalls,
     SpecT,
     SyncSide,
 )
 from paig_client.schema import (
+    AuditEntry,
     Key,
     KeySpec,
     NewKey,
@@ -60,6 +62,7 @@ __all__ = [
     "NotAuthorised",
     "NotFound",
     "NotTheAdminApi",
+    "Plan",
     "Refused",
 ]
 
@@ -127,14 +130,17 @@ class Event:
 
     Attributes:
         id: Where to go on from, as `last_event_id`.
-        name: `request` for a finished request; others are changes of state.
+        name: `request` for a finished request, `change` for a change of the catalogue, `dropped` before the gateway
+            cuts off a reader that is too slow.
         request: The ledger's row, for `request`.
+        change: The audit log's entry, for `change`.
         data: The event's data as it came.
     """
 
     id: str
     name: str
     request: Request | None
+    change: AuditEntry | None
     data: str
 
 
@@ -201,7 +207,9 @@ class AdminClient(ReportCalls):
     def send(self, call: Call[T], /) -> T:
         """Send a described call and read its answer."""
         with _failures(self.url):
-            answer = self._http.request(call.method, call.path, params=_query(call.query), json=call.body)
+            answer = self._http.request(
+                call.method, call.path, params=_query(call.query), json=call.body, headers=call.headers
+            )
         return _read(call, answer)
 
     def events(self, *, last_event_id: str | None = None) -> Generator[Event]:
@@ -255,7 +263,9 @@ class AsyncAdminClient(ReportCalls):
     async def send(self, call: Call[T], /) -> T:
         """Send a described call and read its answer."""
         with _failures(self.url):
-            answer = await self._http.request(call.method, call.path, params=_query(call.query), json=call.body)
+            answer = await self._http.request(
+                call.method, call.path, params=_query(call.query), json=call.body, headers=call.headers
+            )
         return _read(call, answer)
 
     async def events(self, *, last_event_id: str | None = None) -> AsyncGenerator[Event]:
@@ -306,6 +316,10 @@ def _resume(last_event_id: str | None) -> dict[str, str]:
     return {"Last-Event-ID": last_event_id} if last_event_id else {}
 
 
+def _contents(call: Call[T]) -> dict[str, Any]:
+    return {"params": _query(call.query), "json": call.body, "headers": call.headers}
+
+
 def _query(query: Mapping[str, QueryValue] | None) -> dict[str, list[str]]:
     return {name: _values(value) for name, value in (query or {}).items()}
 
@@ -352,6 +366,7 @@ def _refusal(answer: httpx2.Response) -> Refused:
 def _event(event: httpx2.ServerSentEvent) -> Event:
     try:
         row = Request.model_validate_json(event.data) if event.event == "request" else None
+        change = AuditEntry.model_validate_json(event.data) if event.event == "change" else None
     except ValidationError as error:
         raise NotTheAdminApi("an event is not what this version's admin API sends") from error
-    return Event(event.id, event.event, row, event.data)
+    return Event(event.id, event.event, row, change, event.data)

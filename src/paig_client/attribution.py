@@ -64,7 +64,7 @@ class budget:
     """Bind the requests made inside to one budget: together they cannot cost more.
 
     The gateway reserves and enforces it; a request that has no room raises the SDK's own error for status 402, which
-    `paig_client.from_exception` turns into `LimitExceeded` with `window == "run"`.
+    `paig_client.from_exception` turns into `LimitExceeded` with `owner_kind == "run"`.
 
     Args:
         usd: US dollars, above zero, in whole nanodollars.

@@ -22,15 +22,18 @@ from paig_client.schema import (
     KeySpec,
     LimitStatus,
     NewKey,
+    OwnerSpec,
     Request,
     RequestPage,
     Spec,
+    Stamped,
     UsageReport,
 )
 
 P = ParamSpec("P")
 T = TypeVar("T")
-ModelT = TypeVar("ModelT", bound=BaseModel)
+ModelT = TypeVar("ModelT", bound=Stamped)
+WireT = TypeVar("WireT", bound=BaseModel)
 SpecT = TypeVar("SpecT", bound=Spec)
 MadeT = TypeVar("MadeT", bound=BaseModel)
 
@@ -48,16 +51,35 @@ class Call(Generic[T]):
     read: Reader[T]
     query: Mapping[str, QueryValue] | None = None
     body: Mapping[str, object] | None = None
+    headers: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One step of a plan: what `apply` did, or would do."""
+class Change(BaseModel):
+    """One step of a plan.
+
+    Attributes:
+        action: `create`, `change` or `delete`.
+        kind: What kind of object.
+        name: Its name.
+        changes: What becomes of each field: before and after, None where there is none. Never a secret.
+    """
 
     action: str
     kind: str
     name: str
-    changes: Mapping[str, object]
+    changes: dict[str, tuple[Any, Any]]
+
+
+class Plan(BaseModel):
+    """What `apply` did, or would do.
+
+    Attributes:
+        items: The steps, in order.
+        keys: The keys that were made: the only time that their secrets are shown.
+    """
+
+    items: list[Change]
+    keys: list[NewKey]
 
 
 class SyncSide(Protocol):
@@ -100,18 +122,16 @@ class endpoint(Generic[P, T]):
         return send
 
 
-def _one(model: type[ModelT]) -> Reader[ModelT]:
+def _one(model: type[WireT]) -> Reader[WireT]:
     return model.model_validate_json
 
 
-def _items(model: type[ModelT]) -> Reader[list[ModelT]]:
+def _items(model: type[WireT]) -> Reader[list[WireT]]:
     return lambda content: [model.model_validate(item) for item in json.loads(content)["items"]]
 
 
-def _plan(content: bytes) -> list[Change]:
-    answer = json.loads(content)
-    steps = answer["items"] if isinstance(answer, dict) else answer
-    return [Change(step["action"], step["kind"], step["name"], step.get("changes") or {}) for step in steps]
+def _unless_changed(seen: Stamped | None) -> dict[str, str] | None:
+    return {"If-Match": f'"{seen.id}.{seen.version}"'} if seen is not None else None
 
 
 def _at(path: str, name: str, *more: str) -> str:
@@ -142,15 +162,19 @@ class CollectionCalls(Generic[SpecT, ModelT, MadeT]):
         return Call("POST", self.path, _one(self.made), body=body)
 
     @endpoint
-    def update(self, name: str, changes: SpecT | Mapping[str, object]) -> Call[ModelT]:
-        """Change the fields that are given; a field given as None loses its value."""
+    def update(self, name: str, changes: SpecT | Mapping[str, object], *, seen: ModelT | None = None) -> Call[ModelT]:
+        """Change the fields that are given, limits one by one; a field given as None goes back to its default.
+
+        With `seen`, the object as it was read: only if nobody has changed it since, else `Conflict`.
+        """
         body = changes.model_dump(mode="json", exclude_unset=True) if isinstance(changes, BaseModel) else changes
-        return Call("PATCH", _at(self.path, name), _one(self.model), body=body)
+        where = _at(self.path, name)
+        return Call("PATCH", where, _one(self.model), body=body, headers=_unless_changed(seen))
 
     @endpoint
-    def delete(self, name: str) -> Call[None]:
-        """Remove it; its rows in the ledger stay."""
-        return Call("DELETE", _at(self.path, name), lambda _: None)
+    def delete(self, name: str, *, seen: ModelT | None = None) -> Call[None]:
+        """Remove it; its rows in the ledger stay. `seen` as for `update`."""
+        return Call("DELETE", _at(self.path, name), lambda _: None, headers=_unless_changed(seen))
 
 
 class KeyCalls(CollectionCalls[KeySpec, Key, NewKey]):
@@ -184,7 +208,8 @@ class ReportCalls:
         user: str | None = None,
         model: str | None = None,
         provider: str | None = None,
-        status: str | int | None = None,
+        route: str | None = None,
+        status: int | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int | None = None,
@@ -193,7 +218,7 @@ class ReportCalls:
         """Rows of the ledger, newest first; `cursor` is the previous page's `next_cursor`."""
         query: dict[str, QueryValue] = {
             **{"key": key, "project": project, "user": user, "model": model, "provider": provider},
-            **{"status": status, "since": since, "until": until, "limit": limit, "cursor": cursor},
+            **{"route": route, "status": status, "since": since, "until": until, "limit": limit, "cursor": cursor},
         }
         return Call("GET", "requests", _one(RequestPage), query)
 
@@ -204,10 +229,24 @@ class ReportCalls:
 
     @endpoint
     def usage(
-        self, *, by: Iterable[GroupBy | str] = (), since: datetime | None = None, until: datetime | None = None
+        self,
+        *,
+        by: Iterable[GroupBy | str] = (),
+        key: str | None = None,
+        project: str | None = None,
+        user: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        route: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> Call[UsageReport]:
-        """Totals by group; times are inclusive of `since`, exclusive of `until`."""
-        return Call("GET", "usage", _one(UsageReport), {"by": list(by), "since": since, "until": until})
+        """Totals by group, or by a tag's value as `tag:NAME`; from `since` on, and before `until`."""
+        query: dict[str, QueryValue] = {
+            **{"by": list(by), "key": key, "project": project, "user": user, "model": model},
+            **{"provider": provider, "route": route, "since": since, "until": until},
+        }
+        return Call("GET", "usage", _one(UsageReport), query)
 
     @endpoint
     def limits(self) -> Call[list[LimitStatus]]:
@@ -215,9 +254,9 @@ class ReportCalls:
         return Call("GET", "limits", _items(LimitStatus))
 
     @endpoint
-    def audit(self) -> Call[list[AuditEntry]]:
-        """What was changed, by whom, newest first."""
-        return Call("GET", "audit", _items(AuditEntry))
+    def audit(self, *, limit: int | None = None, cursor: str | None = None) -> Call[list[AuditEntry]]:
+        """What was changed, by whom, newest first; `cursor` is the id of the last entry that one has."""
+        return Call("GET", "audit", _items(AuditEntry), {"limit": limit, "cursor": cursor})
 
     @endpoint
     def health(self) -> Call[Health]:
@@ -225,9 +264,22 @@ class ReportCalls:
         return Call("GET", "health", _one(Health))
 
     @endpoint
-    def apply(self, config: str, *, dry_run: bool = False) -> Call[list[Change]]:
-        """Bring the gateway to what the TOML text says, or with `dry_run` only say what would change."""
-        return Call("POST", "apply", _plan, body={"config": config, "dry_run": dry_run})
+    def apply(self, config: str, *, dry_run: bool = False, prune: bool = False) -> Call[Plan]:
+        """Bring the gateway to what the TOML text says, in one transaction.
+
+        With `dry_run` only say what would change; with `prune` also delete what the text does not name.
+        """
+        return Call("POST", "apply", _one(Plan), body={"config": config, "dry_run": dry_run, "prune": prune})
+
+    @endpoint
+    def organisation(self) -> Call[OwnerSpec]:
+        """The limits of the whole gateway."""
+        return Call("GET", "organisation", _one(OwnerSpec))
+
+    @endpoint
+    def set_organisation(self, spec: OwnerSpec) -> Call[OwnerSpec]:
+        """Set the limits of the whole gateway; one that is not given is none."""
+        return Call("PUT", "organisation", _one(OwnerSpec), body=spec.model_dump(mode="json", exclude_unset=True))
 
     @endpoint
     def export(self) -> Call[str]:

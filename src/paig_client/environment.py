@@ -103,6 +103,10 @@ CLIENTS: Mapping[str, Callable[[str, str], Variables]] = {
 """By client: an SDK, or a tool that reads the same variables."""
 
 
+TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+"""What programs read the certificates from that they trust."""
+
+
 def variables(base_url: str, key: str, clients: tuple[str, ...] = ()) -> dict[str, str | None]:
     """The gateway's own variables and those of each of `clients`; None stands for one to unset.
 

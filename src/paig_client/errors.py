@@ -110,12 +110,12 @@ class _Limited(PaigError):
 
     @property
     def owner_kind(self) -> str | None:
-        """Whose limit it is: `organisation`, `project`, `user` or `key`."""
+        """Whose limit it is: `organisation`, `project`, `user`, `key`, or `run` for a run's budget."""
         return self._text("owner_kind")
 
     @property
     def owner(self) -> str | None:
-        """The owner's name."""
+        """The owner's name; a run's id."""
         return self._text("owner")
 
     @property
@@ -125,7 +125,7 @@ class _Limited(PaigError):
 
     @property
     def window(self) -> str | None:
-        """`daily`, `weekly`, `monthly` or `total`; `minute` for rates; `run` for a run's budget."""
+        """`daily`, `weekly`, `monthly` or `total`; `minute` for rates."""
         return self._text("window")
 
     @property

@@ -6,6 +6,7 @@ import httpx2
 
 from paig_client.addresses import PROXY, is_loopback
 from paig_client.errors import PaigError, RouteNotFound, from_response
+from paig_client.tls import verification
 
 
 class Unreachable(Exception):
@@ -40,7 +41,7 @@ def key_refusal(root: str, key: str) -> PaigError | None:
 def _get(root: str, path: str, headers: dict[str, str]) -> httpx2.Response:
     mounts = {f"all://{httpx2.URL(root).host}": None} if is_loopback(root) else {}
     try:
-        with httpx2.Client(timeout=5, mounts=mounts) as http:
+        with httpx2.Client(timeout=5, mounts=mounts, verify=verification(root)) as http:
             return http.get(root + path, headers=headers)
     except httpx2.TransportError as error:
         raise Unreachable(f"no gateway answers at {root}: {error}") from error

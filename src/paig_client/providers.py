@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from pydantic_ai.exceptions import UserError
@@ -196,6 +197,15 @@ def _huggingface(target: str, key: str, http_client: Any | None) -> Provider[Any
     return provider
 
 
+def _voyageai(target: str, key: str, http_client: Any | None) -> Provider[Any]:
+    from pydantic_ai.providers.voyageai import VoyageAIProvider
+
+    if http_client is not None:
+        raise UserError("voyageai takes no HTTP client")
+    client = import_module("voyageai.client_async").AsyncClient(api_key=key, base_url=f"{target}/v1")
+    return VoyageAIProvider(voyageai_client=client)
+
+
 def _bedrock(target: str, key: str, http_client: Any | None) -> Provider[Any]:
     from pydantic_ai.providers.bedrock import BedrockProvider
 
@@ -215,6 +225,7 @@ BUILDERS: Mapping[str, Build] = {
     "bedrock-mantle": _bedrock_mantle,
     "cohere": _cohere,
     "huggingface": _huggingface,
+    "voyageai": _voyageai,
     "bedrock": _bedrock,
     "converse": _bedrock,
 }

@@ -10,6 +10,7 @@ import pytest
 
 from paig_client import keychain
 from tests.client.double import Double, serving
+from tests.client.real import Real, running_real
 
 # What a developer's own environment may hold, and what the commands under test would find there.
 FOREIGN = (
@@ -51,3 +52,16 @@ def gateway(double: Double) -> Iterator[str]:
     """The double's root address."""
     with serving(double) as root:
         yield root
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    """A real gateway in front of simulated providers."""
+    with running_real(tmp_path_factory.mktemp("real")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def real_key(real: Real) -> str:
+    """A key of the real gateway without limits."""
+    return real.make_key("unlimited")

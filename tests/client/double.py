@@ -63,6 +63,7 @@ class Double:
     audit: list[dict[str, Any]] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
+    streams: int | None = None
     event_requests: list[str | None] = field(default_factory=list)
     plan: list[dict[str, Any]] = field(default_factory=list)
     applied: list[dict[str, Any]] = field(default_factory=list)
@@ -99,6 +100,8 @@ class Double:
         raw: str = scope["raw_path"].decode("latin-1")
         parts = [unquote(part) for part in raw.removeprefix("/admin/v1/").split("/")]
         self.queries.append((path, query))
+        if self.streams is not None and len(self.event_requests) >= self.streams:
+            return await _problem(send, 503, "unavailable", "The double is shutting down.")
         if parts == ["events"]:
             return await self._events(headers, send)
         await self._admin(scope["method"], parts, query, body, send)
@@ -125,7 +128,7 @@ class Double:
                 await (_answer(send, 200, found) if found else _problem(send, 404, "not-found", f"No request {id}."))
             case "POST", ["apply"]:
                 self.applied.append(body)
-                await _answer(send, 200, {"items": self.plan})
+                await _answer(send, 200, {"items": self.plan, "keys": []})
             case "GET", ["export"]:
                 await _answer(send, 200, b'[providers.openai]\nkind = "openai"\n', b"application/toml")
             case "GET", [collection] if collection in self.objects:

@@ -14,7 +14,6 @@ import pytest
 from paig_client.admin import (
     AdminClient,
     AsyncAdminClient,
-    Change,
     Conflict,
     GatewayUnreachable,
     Invalid,
@@ -110,12 +109,11 @@ def test_times_are_sent_in_utc(admin: AdminClient, double: Double) -> None:
 
 def test_apply_and_export_carry_toml(admin: AdminClient, double: Double) -> None:
     """A configuration goes up as text, the plan comes back, and the export is text again."""
-    double.plan = [
-        {"action": "create", "kind": "project", "name": "lab", "changes": {"limits": [None, {"daily": "1"}]}}
-    ]
-    plan = admin.apply("[projects.lab]", dry_run=True)
-    assert plan == [Change("create", "project", "lab", {"limits": [None, {"daily": "1"}]})]
-    assert double.applied == [{"config": "[projects.lab]", "dry_run": True}]
+    step = {"action": "change", "kind": "project", "name": "lab", "changes": {"limits.daily": [None, "1"]}}
+    double.plan = [step]
+    [change] = admin.apply("[projects.lab]", dry_run=True).items
+    assert (change.action, change.name, change.changes) == ("change", "lab", {"limits.daily": (None, "1")})
+    assert double.applied == [{"config": "[projects.lab]", "dry_run": True, "prune": False}]
     assert admin.export().startswith("[providers.openai]")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from paig_client.cli import keys, reports, server, session
+from paig_client.cli import configuration, keys, objects, reports, server, session
 
 HELP = """An AI gateway whose spending caps hold.
 
@@ -42,6 +42,12 @@ GATEWAY, ADMIN, LEDGER, USE = "Run a gateway", "Administer it", "Look at the led
 app.command(rich_help_panel=GATEWAY)(server.serve)
 app.command(rich_help_panel=GATEWAY)(server.demo)
 app.add_typer(keys.app, name="keys", rich_help_panel=ADMIN)
+app.add_typer(objects.projects, name="projects", rich_help_panel=ADMIN)
+app.add_typer(objects.users, name="users", rich_help_panel=ADMIN)
+app.add_typer(objects.providers, name="providers", rich_help_panel=ADMIN)
+app.add_typer(objects.routes, name="routes", rich_help_panel=ADMIN)
+app.command(rich_help_panel=ADMIN)(configuration.apply)
+app.command(rich_help_panel=ADMIN)(configuration.export)
 app.command(rich_help_panel=LEDGER)(reports.usage)
 app.command(rich_help_panel=LEDGER)(reports.tail)
 app.command(rich_help_panel=USE)(session.login)

@@ -7,24 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paig_client.cli import caps
+from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, TokensPerMinute, Total, Weekly
 from paig_client.cli.options import (
-    Daily,
     Json,
-    Monthly,
     Profile,
-    RequestsPerMinute,
-    TokensPerMinute,
-    Total,
     Url,
-    Weekly,
     Yes,
+    checked,
     confirm,
     connected,
     duration,
-    limits,
+    some,
     utc_now,
 )
-from paig_client.cli.output import bar, plain, print_json, print_table, say, usd, when
+from paig_client.cli.output import plain, print_facts, print_json, print_table, say, when
 
 if TYPE_CHECKING:
     from paig_client.schema import Key, LimitStatus, NewKey
@@ -39,8 +36,6 @@ Models = Annotated[
     list[str] | None, typer.Option("--model", help="A model it may use, * for any; repeat. Default: all.")
 ]
 Expires = Annotated[str | None, typer.Option("--expires", metavar="TIME", help="How long it lasts, such as 30d.")]
-
-WINDOWS = ("daily", "weekly", "monthly", "total")
 
 
 @app.command("create")
@@ -62,15 +57,15 @@ def create(
     profile: Profile = None,
 ) -> None:
     """Make a key and print it, once: only its hash is stored."""
-    from paig_client.schema import KeySpec, LimitsSpec
+    from paig_client.schema import KeySpec
 
-    caps = limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute)
+    given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute)
     fields: dict[str, object] = {"project": project, "user": user, "routes": route, "models": model}
     if expires is not None:
         fields["expires_at"] = utc_now() + duration(expires)
-    if any(value is not None for value in caps.values()):
-        fields["limits"] = LimitsSpec.model_validate({name: value for name, value in caps.items() if value is not None})
-    spec = KeySpec.model_validate({name: value for name, value in fields.items() if value is not None})
+    if given:
+        fields["limits"] = given
+    spec = checked(KeySpec, {field: value for field, value in fields.items() if value is not None})
     with connected(url, profile) as admin:
         _show_once(admin.keys.create(name, spec), json)
 
@@ -84,8 +79,8 @@ def list_keys(json: Json = False, url: Url = None, profile: Profile = None) -> N
             return print_json(keys)
         found = admin.limits() if keys else []
     print_table(
-        ["status", "name", "key", "project", "user", *WINDOWS, "expires"],
-        [_row(key, [limit for limit in found if (limit.owner_kind, limit.owner) == ("key", key.name)]) for key in keys],
+        ["status", "name", "key", "project", "user", *caps.WINDOWS, "expires"],
+        [_row(key, caps.of_owner(found, "key", key.name)) for key in keys],
         empty="There are no keys yet: `paig keys create NAME` makes one.",
     )
 
@@ -103,18 +98,14 @@ def show(name: Name, json: Json = False, url: Url = None, profile: Profile = Non
             for limit in admin.limits()
             if limit.owner_kind == "organisation" or (limit.owner_kind, limit.owner) in owners
         ]
-    facts = [("name", key.name), ("id", key.id), ("key", key.hint), ("status", key.status)]
-    facts += [("project", key.project or ""), ("user", key.user or ""), ("expires", when(key.expires_at))]
-    facts += [("routes", _either(key.routes)), ("models", _either(key.models)), ("created", when(key.created_at))]
-    print_table(["", ""], [(label, value) for label, value in facts if value], empty="")
-    if binding:
-        print()
-        print_table(
-            ["limit of", "window", "amount", "spent", "held", "left", "", "resets"],
-            [_limit_row(limit) for limit in binding],
-            empty="",
-            right=["amount", "spent", "held", "left"],
-        )
+    print_facts(
+        {
+            **{"name": key.name, "id": key.id, "key": key.hint, "status": key.status},
+            **{"project": key.project or "", "user": key.user or "", "expires": when(key.expires_at)},
+            **{"routes": _either(key.routes), "models": _either(key.models), "created": when(key.created_at)},
+        }
+    )
+    caps.print_limits(binding)
 
 
 @app.command("update")
@@ -146,10 +137,9 @@ def update(
     }
     if expires is not None:
         changes["expires_at"] = None if expires == "none" else (utc_now() + duration(expires)).isoformat()
-    if caps := limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute):
-        changes["limits"] = caps
-    if not changes:
-        raise typer.BadParameter("nothing to change was given")
+    if given := caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute):
+        changes["limits"] = given
+    some(changes)
     with connected(url, profile) as admin:
         key = admin.keys.update(name, changes)
     print_json(key) if json else say(f"Changed the key {key.name}.")
@@ -196,21 +186,9 @@ def _show_once(made: NewKey, as_json: bool) -> None:
 
 
 def _row(key: Key, limits: Sequence[LimitStatus]) -> list[str]:
-    money = {limit.window: limit for limit in limits if limit.unit == "usd"}
-    caps = [
-        f"{bar(money[window].spent, money[window].amount)} of {usd(money[window].amount)}" if window in money else ""
-        for window in WINDOWS
-    ]
     glyph = {"active": "●", "limit-exceeded": "■"}.get(key.status, "✕")
-    return [f"{glyph} {key.status}", key.name, key.hint, key.project or "", key.user or "", *caps, when(key.expires_at)]
-
-
-def _limit_row(limit: LimitStatus) -> list[str]:
-    show = usd if limit.unit == "usd" else str
-    amounts = [show(value) for value in (limit.amount, limit.spent, limit.held, limit.left)]
-    window = limit.window if limit.unit == "usd" else f"{limit.unit} / {limit.window}"
-    owner = limit.owner_kind if limit.owner_kind == "organisation" else f"{limit.owner_kind} {limit.owner}"
-    return [owner, window, *amounts, bar(limit.spent, limit.amount), when(limit.resets_at)]
+    owners = [key.project or "", key.user or ""]
+    return [f"{glyph} {key.status}", key.name, key.hint, *owners, *caps.cells(limits), when(key.expires_at)]
 
 
 def _either(names: Sequence[str] | None) -> str:

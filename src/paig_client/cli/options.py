@@ -7,13 +7,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
+    from paig_client.schema import Spec
+
+SpecT = TypeVar("SpecT", bound="Spec")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="The gateway's address.", show_default=False)]
@@ -33,9 +35,11 @@ def connected(url: str | None = None, profile: str | None = None) -> Iterator[Ad
     """
     from paig_client.admin import AdminClient
     from paig_client.credentials import resolve_admin
+    from paig_client.tls import verification
 
     access = resolve_admin(url=url, profile=profile)
-    with AdminClient(access.root.value, token=access.secret.value) as admin:
+    root = access.root.value
+    with AdminClient(root, token=access.secret.value, verify=verification(root)) as admin:
         yield admin
 
 
@@ -67,67 +71,58 @@ def moment(text: str, now: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def dollars(text: str) -> str:
-    """An amount of US dollars as an option has it, or `none`.
+def checked(spec: type[SpecT], fields: dict[str, Any]) -> SpecT:
+    """A Spec of these fields.
 
     Raises:
-        typer.BadParameter: It is not one that a cap can have.
+        typer.BadParameter: They make none; names the first that is wrong.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    from paig_client.schema import Usd
-
-    if text.lower() == "none":
-        return "none"
     try:
-        return str(TypeAdapter(Usd).validate_python(Decimal(text.strip().removeprefix("$"))))
-    except (InvalidOperation, ValidationError):
-        raise typer.BadParameter(
-            f"{text!r} is no amount of US dollars that a cap can have; write it like 5 or 0.05"
-        ) from None
+        return spec.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise typer.BadParameter(f"{where}: {first['msg']}") from None
 
 
-def count(text: str) -> str:
-    """A whole number as an option has it, or `none`.
+def reference(text: str) -> str:
+    """A credential as the gateway takes it: a reference, or `-` for a secret that is asked for or read from stdin.
 
     Raises:
-        typer.BadParameter: It is neither.
+        typer.BadParameter: It is neither; a secret on the command line is in the shell's history by now.
     """
-    if text.lower() != "none" and not text.isdecimal():
-        raise typer.BadParameter(f"{text!r} is no whole number")
-    return text.lower()
+    if text == "-":
+        return f"value:{secret_input('Credential')}"
+    if not text.startswith(("env:", "keyring:", "file:")):
+        raise typer.BadParameter("write env:NAME, keyring:SERVICE/USER or file:PATH; or - to be asked for the secret")
+    return text
 
 
-def _cap(name: str, what: str, kind: str = "USD") -> typer.models.OptionInfo:
-    parser = dollars if kind == "USD" else count
-    option: typer.models.OptionInfo = typer.Option(
-        name, metavar=kind, help=what, parser=parser, show_default=False, rich_help_panel="Limits"
-    )
-    return option
+def assignments(texts: list[str] | None) -> dict[str, Any]:
+    """What `FIELD=VALUE` options say; `none` for a value is None.
+
+    Raises:
+        typer.BadParameter: One has no `=`.
+    """
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{text!r} is not written FIELD=VALUE")
+        found[name.strip()] = None if value == "none" else value
+    return found
 
 
-Daily = Annotated[str | None, _cap("--daily", "Cap on a UTC day; 'none' lifts it.")]
-Weekly = Annotated[str | None, _cap("--weekly", "Cap on a week, Monday to Sunday.")]
-Monthly = Annotated[str | None, _cap("--monthly", "Cap on a calendar month.")]
-Total = Annotated[str | None, _cap("--total", "Cap for good.")]
-RequestsPerMinute = Annotated[str | None, _cap("--requests-per-minute", "Rate of requests.", "N")]
-TokensPerMinute = Annotated[str | None, _cap("--tokens-per-minute", "Rate of tokens.", "N")]
+def some(changes: dict[str, Any]) -> None:
+    """Refuse a change of nothing.
 
-
-def limits(
-    daily: str | None,
-    weekly: str | None,
-    monthly: str | None,
-    total: str | None,
-    requests_per_minute: str | None,
-    tokens_per_minute: str | None,
-) -> dict[str, str | int | None]:
-    """The limits that were given, as the admin API takes them: None lifts a limit."""
-    caps = {"daily": daily, "weekly": weekly, "monthly": monthly, "total": total}
-    rates = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute}
-    given: dict[str, str | int | None] = {name: value for name, value in caps.items() if value}
-    given |= {name: value if value == "none" else int(value) for name, value in rates.items() if value}
-    return {name: None if value == "none" else value for name, value in given.items()}
+    Raises:
+        typer.BadParameter: There are no changes.
+    """
+    if not changes:
+        raise typer.BadParameter("nothing to change was given")
 
 
 def utc_now() -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
         table.add_column(
             Text(column), justify="right" if column in right else "left", overflow="fold", no_wrap=column in right
@@ -52,6 +52,11 @@ def print_table(
         console().print(table)
     else:
         say(empty)
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Print labelled values, those that are empty left out."""
+    print_table(["", ""], [(label, value) for label, value in facts.items() if value], empty="")
 
 
 def console() -> Console:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from paig_client.schema import Request, UsageReport, UsageTotal
 
 Group = Literal["day", "hour", "key", "project", "user", "model", "provider", "route"]
+PAUSE = 1.0
+"""Seconds before a broken stream of events is taken up again."""
+PATIENCE = 60.0
+"""Seconds that a gateway may be away before `paig tail` gives up."""
 COUNTS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -108,24 +112,44 @@ def tail(
 
 
 def _follow(admin: AdminClient, show: Callable[[Request], None]) -> None:
-    """Show each finished request; come back where a connection broke, for as long as the gateway can be found again."""
+    """Show each finished request; where the stream breaks, go on there as soon as the gateway is back."""
     from paig_client.admin import GatewayUnreachable
 
     last: str | None = None
-    alive = True
     while True:
         try:
             with closing(admin.events(last_event_id=last)) as events:
                 for event in events:
-                    alive, last = True, event.id or last
+                    last = event.id or last
                     if event.request is not None:
                         show(event.request)
         except GatewayUnreachable as error:
-            if not alive:
-                raise
             say(f"{error}; trying again")
-        alive = False
-        time.sleep(1)
+        _await(admin)
+
+
+def _await(admin: AdminClient) -> None:
+    """Return once the gateway answers.
+
+    Raises:
+        GatewayUnreachable: It does not for `PATIENCE` seconds.
+    """
+    from paig_client.admin import GatewayUnreachable, Refused
+
+    until = time.monotonic() + PATIENCE
+    while True:
+        time.sleep(PAUSE)
+        try:
+            admin.health()
+            return
+        except GatewayUnreachable:
+            if time.monotonic() > until:
+                raise
+        except Refused as error:
+            if error.problem.status < 500:
+                raise
+            if time.monotonic() > until:
+                raise GatewayUnreachable(admin.url, str(error)) from error
 
 
 def _line(row: Request) -> str:

@@ -58,9 +58,10 @@ def _check(root: str, secret: str, admin: bool) -> None:
     from paig_client.admin import AdminClient, GatewayUnreachable
     from paig_client.credentials import CredentialError
     from paig_client.probe import Unreachable, key_refusal
+    from paig_client.tls import verification
 
     if admin:
-        with AdminClient(root, token=secret) as client:
+        with AdminClient(root, token=secret, verify=verification(root)) as client:
             client.health()
         return
     try:
@@ -137,11 +138,12 @@ def _look(find: Callable[[], Found | None]) -> tuple[Found | None, str | None]:
 
 def _health(root: str, token: Found | None) -> tuple[Health | None, str]:
     from paig_client.admin import AdminClient, Refused
+    from paig_client.tls import verification
 
     if token is None:
         return None, "none"
     try:
-        with AdminClient(root, token=token.value) as admin:
+        with AdminClient(root, token=token.value, verify=verification(root)) as admin:
             return admin.health(), "accepted"
     except Refused as error:
         return None, error.problem.code
@@ -180,13 +182,17 @@ def run(
 
 def _variables(clients: list[str] | None, url: str | None, profile: str | None) -> dict[str, str | None]:
     from paig_client.credentials import resolve
-    from paig_client.environment import CLIENTS, variables
+    from paig_client.environment import CLIENTS, TRUST, variables
+    from paig_client.tls import bundle
 
     for name in clients or ():
         if name not in CLIENTS:
             raise typer.BadParameter(f"{name!r} is none of {', '.join(sorted(CLIENTS))}", param_hint="--for")
     access = resolve(base_url=url, profile=profile)
-    return variables(access.base_url, access.secret.value, tuple(clients or ()))
+    found = variables(access.base_url, access.secret.value, tuple(clients or ()))
+    if (trust := bundle(access.root.value)) is not None:
+        found |= dict.fromkeys(TRUST, str(trust))
+    return found
 
 
 def _assignment(shell: Shell, name: str, value: str | None) -> str:

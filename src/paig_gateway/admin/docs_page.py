@@ -70,9 +70,11 @@ def _operation(path: str, method: str, operation: Json) -> Iterator[str]:
         says = _prose(parameter.get("description") or parameter["schema"].get("description", ""))
         yield f"<tr><td>{parameter['in']} <code>{escape(parameter['name'])}</code></td><td>{says}</td></tr>"
     body = operation.get("requestBody", {}).get("content", {})
-    for where, content in (("body", body), *((s, r.get("content", {})) for s, r in operation["responses"].items())):
-        for media_type, described in content.items():
-            yield f"<tr><td>{where}</td><td>{_schema(described.get('schema', {})) or escape(media_type)}</td></tr>"
+    for described in body.values():
+        yield f"<tr><td>body</td><td>{_schema(described['schema'])}</td></tr>"
+    for status, answer in operation["responses"].items():
+        shown = [_schema(found["schema"]) or escape(media) for media, found in answer.get("content", {}).items()]
+        yield f"<tr><td>{status}</td><td>{' or '.join(shown) or escape(answer['description'])}</td></tr>"
     yield "</table>"
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 
 from paig_client.schema import Key, KeySpec, KeyStatus, NewKey
 from paig_gateway.admin.access import Asker, Guarded
-from paig_gateway.admin.objects import Cursor, Kind, Limit, Page, Reference, page, tagged
+from paig_gateway.admin.objects import TAGGED, Cursor, Kind, Limit, Page, Reference, page, tagged
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.store.reports import limit_status
 
@@ -69,7 +69,11 @@ class Keys:
         }
 
 
-KEYS: Kind[KeySpec, Key, NewKey] = Kind("key", "keys", KeySpec, Key, NewKey, Page[Key], Keys)
+class KeyPage(Page[Key]):
+    """Some keys by name, and where the next page begins."""
+
+
+KEYS: Kind[KeySpec, Key, NewKey] = Kind("key", "keys", KeySpec, Key, NewKey, KeyPage, Keys)
 
 
 def key_routes(services: AdminServices) -> APIRouter:
@@ -77,19 +81,19 @@ def key_routes(services: AdminServices) -> APIRouter:
     router = APIRouter(prefix="/keys", tags=["keys"], route_class=Guarded)
     keys = Keys(services)
 
-    @router.get("", operation_id="list_keys", summary="List keys", response_model=Page[Key])
+    @router.get("", operation_id="list_keys", summary="List keys", response_model=KeyPage)
     def list_keys(
         project: Annotated[str | None, Query(description="Only those of this project.")] = None,
         user: Annotated[str | None, Query(description="Only those of this user.")] = None,
         status: Annotated[KeyStatus | None, Query(description="Only those in this state.")] = None,
         limit: Limit = None,
         cursor: Cursor = None,
-    ) -> Page[Key]:
+    ) -> KeyPage:
         wanted = {"project": project, "user": user, "status": status}
         found = [
             key for key in keys.list() if all(value in (None, getattr(key, name)) for name, value in wanted.items())
         ]
-        return page(found, limit, cursor)
+        return page(KeyPage, found, limit, cursor)
 
     @router.post(
         "/{name_or_id}/rotate",
@@ -108,6 +112,7 @@ def key_routes(services: AdminServices) -> APIRouter:
         operation_id="disable_key",
         summary="Refuse a key from now on",
         response_model=Key,
+        responses=TAGGED,
     )
     def disable(response: Response, asker: Asker, name_or_id: Reference) -> Key:
         key = keys.disable(name_or_id, actor=asker.name)
@@ -119,6 +124,7 @@ def key_routes(services: AdminServices) -> APIRouter:
         operation_id="enable_key",
         summary="Take a key again",
         response_model=Key,
+        responses=TAGGED,
     )
     def enable(response: Response, asker: Asker, name_or_id: Reference) -> Key:
         key = keys.enable(name_or_id, actor=asker.name)

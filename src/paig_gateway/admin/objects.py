@@ -35,6 +35,7 @@ W_co = TypeVar("W_co", bound=Stamped, covariant=True)
 M = TypeVar("M", bound=Stamped | NewKey)
 M_co = TypeVar("M_co", bound=Stamped | NewKey, covariant=True)
 T = TypeVar("T")
+P = TypeVar("P", bound="Page[Any]")
 
 MAX_PAGE = 1000
 
@@ -58,16 +59,29 @@ class Objects(Protocol[S_contra, W_co, M_co]):
         """Remove one."""
 
 
+_TAG = {"ETag": {"description": "The object as it is now, for `If-Match`.", "schema": {"type": "string"}}}
+_LOCATION = {"description": "Where the object is.", "schema": {"type": "string"}}
+TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": _TAG}}
+"""What the OpenAPI document says of an answer that has a tag."""
+
+
 class Page(BaseModel, Generic[W]):
     """Some objects by name, and where the next page begins."""
 
     items: list[W]
     next_cursor: str | None
 
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """`KeyPage`, as the OpenAPI document calls it."""
-        return f"{params[0].__name__}Page"
+
+class ProviderPage(Page[Provider]):
+    """Some providers by name, and where the next page begins."""
+
+
+class RoutePage(Page[Route]):
+    """Some routes by name, and where the next page begins."""
+
+
+class OwnerPage(Page[Owner]):
+    """Some projects or users by name, and where the next page begins."""
 
 
 @dataclass(frozen=True)
@@ -99,17 +113,17 @@ PROVIDERS: Kind[ProviderSpec, Provider, Provider] = Kind(
     ProviderSpec,
     Provider,
     Provider,
-    Page[Provider],
+    ProviderPage,
     lambda services: services.catalog.providers,
 )
 ROUTES: Kind[RouteSpec, Route, Route] = Kind(
-    "route", "routes", RouteSpec, Route, Route, Page[Route], lambda services: services.catalog.routes
+    "route", "routes", RouteSpec, Route, Route, RoutePage, lambda services: services.catalog.routes
 )
 PROJECTS: Kind[OwnerSpec, Owner, Owner] = Kind(
-    "project", "projects", OwnerSpec, Owner, Owner, Page[Owner], lambda services: services.catalog.projects
+    "project", "projects", OwnerSpec, Owner, Owner, OwnerPage, lambda services: services.catalog.projects
 )
 USERS: Kind[OwnerSpec, Owner, Owner] = Kind(
-    "user", "users", OwnerSpec, Owner, Owner, Page[Owner], lambda services: services.catalog.users
+    "user", "users", OwnerSpec, Owner, Owner, OwnerPage, lambda services: services.catalog.users
 )
 LISTED: tuple[Kind[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PROJECTS, USERS)
 """The kinds whose list needs nothing but the catalogue."""
@@ -130,12 +144,12 @@ IdempotencyKey = Annotated[
 ]  # fmt: skip
 
 
-def page(items: Iterable[W], limit: int | None, cursor: str | None) -> Page[W]:
-    """The objects that follow `cursor`, the name of the last one already seen; all of them without a limit."""
+def page(model: type[P], items: Iterable[Stamped], limit: int | None, cursor: str | None) -> P:
+    """Those of the objects that follow `cursor`, the name of the last one already seen; all of them without a limit."""
     found = sorted((item for item in items if cursor is None or item.name > cursor), key=lambda item: item.name)
     more = limit is not None and len(found) > limit
     found = found[:limit]
-    return Page(items=found, next_cursor=found[-1].name if more else None)
+    return model(items=found, next_cursor=found[-1].name if more else None)
 
 
 def etag(item: Stamped) -> str:
@@ -195,7 +209,8 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M], answers: Answers
         summary=f"Make a {kind.one}",
         status_code=201,
         response_model=kind.made,
-        response_description="It is made; `Location` says where it is.",
+        response_description="It is made.",
+        responses={201: {"headers": {"Location": _LOCATION, **({} if kind.made is NewKey else _TAG)}}},
         openapi_extra=body_of(f"Create{kind.model.__name__}"),
     )
     def create(
@@ -214,7 +229,11 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M], answers: Answers
         return tagged(response, made)
 
     @router.get(
-        "/{name_or_id}", operation_id=f"get_{kind.one}", summary=f"Show a {kind.one}", response_model=kind.model
+        "/{name_or_id}",
+        operation_id=f"get_{kind.one}",
+        summary=f"Show a {kind.one}",
+        response_model=kind.model,
+        responses=TAGGED,
     )
     def get(response: Response, name_or_id: Reference) -> W:
         return tagged(response, objects.get(name_or_id))
@@ -226,6 +245,7 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M], answers: Answers
         description="The body's fields take the place of the object's, inside `limits` too; null takes a field back to "
         "its default (RFC 7396). What is not named stays.",
         response_model=kind.model,
+        responses=TAGGED,
         openapi_extra=body_of(f"Change{kind.model.__name__}"),
     )
     def update(
@@ -263,6 +283,6 @@ def list_route(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
 
     @router.get("", operation_id=f"list_{kind.many}", summary=f"List {kind.many}", response_model=kind.page)
     def list_all(limit: Limit = None, cursor: Cursor = None) -> Page[W]:
-        return page(objects.list(), limit, cursor)
+        return page(kind.page, objects.list(), limit, cursor)
 
     return router

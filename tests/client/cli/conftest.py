@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from paig_client.cli import main
+from tests.client.real import Real
+from tests.gateway.end_to_end.conftest import ADMIN
 
 
 @dataclass
@@ -42,3 +44,10 @@ def paig(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
     return Paig(capsys, monkeypatch)
+
+
+@pytest.fixture
+def url(real: Real, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A real gateway's address, its admin token in the environment."""
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", ADMIN)
+    return real.root

@@ -1,0 +1,269 @@
+"""`paig providers`, `paig routes`, `paig projects` and `paig users`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from paig_client.cli import caps
+from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, TokensPerMinute, Total, Weekly
+from paig_client.cli.options import (
+    Json,
+    Profile,
+    Url,
+    Yes,
+    assignments,
+    checked,
+    confirm,
+    connected,
+    reference,
+    some,
+)
+from paig_client.cli.output import print_facts, print_json, print_table, say, when
+
+if TYPE_CHECKING:
+    from paig_client.admin import AdminClient, Collection
+    from paig_client.schema import Owner, OwnerSpec
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")]
+BaseUrl = Annotated[str | None, typer.Option("--base-url", help="Where it answers; 'none' for the kind's own.")]
+Credential = Annotated[
+    str | None,
+    typer.Option("--credential", metavar="REF", help="env:NAME, keyring:SERVICE/USER, file:PATH; - asks for it."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Another setting, such as region=eu-west-1; repeat."),
+]
+Members = Annotated[
+    list[str],
+    typer.Option("--member", metavar="PROVIDER[:PRIORITY[:WEIGHT]]", help="The highest priority first; repeat."),
+]
+
+providers = typer.Typer(no_args_is_help=True, help="Providers: accounts upstream.")
+routes = typer.Typer(no_args_is_help=True, help="Routes: groups of providers, in order and by weight.")
+projects = typer.Typer(no_args_is_help=True, help="Projects that keys belong to, and their caps.")
+users = typer.Typer(no_args_is_help=True, help="Users that keys belong to, and their caps.")
+
+
+@providers.command("list")
+def list_providers(json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """List the providers."""
+    with connected(url, profile) as admin:
+        found = admin.providers.list()
+    if json:
+        return print_json(found)
+    rows = [[item.name, item.kind, item.base_url, item.credential or "none", _options(item.options)] for item in found]
+    empty = "There are no providers yet: `paig providers create NAME --kind KIND --credential REF` makes one."
+    print_table(["name", "kind", "base url", "credential", "settings"], rows, empty=empty)
+
+
+@providers.command("show")
+def show_provider(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """Show one provider."""
+    with connected(url, profile) as admin:
+        item = admin.providers.get(name)
+    if json:
+        return print_json(item)
+    facts = {"name": item.name, "id": item.id, "kind": item.kind, "base url": item.base_url}
+    facts |= {"credential": item.credential or "none", "settings": _options(item.options)}
+    print_facts({**facts, "created": when(item.created_at), "changed": when(item.updated_at)})
+
+
+@providers.command("create")
+def create_provider(
+    name: NewName,
+    kind: Annotated[str, typer.Option("--kind", help="openai, anthropic, google-vertex, bedrock, …")],
+    credential: Credential = None,
+    base_url: BaseUrl = None,
+    settings: Settings = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Add a provider. References are looked up where the gateway runs."""
+    from paig_client.schema import ProviderSpec
+
+    fields = _fields(base_url, credential, settings)
+    given = {field: value for field, value in fields.items() if value is not None}
+    spec = checked(ProviderSpec, {"kind": kind, **given})
+    with connected(url, profile) as admin:
+        item = admin.providers.create(name, spec)
+    print_json(item) if json else say(f"Made the provider {item.name}: send requests to …/proxy/{item.name}.")
+
+
+@providers.command("update")
+def update_provider(
+    name: Name,
+    credential: Credential = None,
+    base_url: BaseUrl = None,
+    settings: Settings = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Change what is given; 'none' takes a value back to its default."""
+    changes = _fields(base_url, credential, settings)
+    some(changes)
+    with connected(url, profile) as admin:
+        item = admin.providers.update(name, changes)
+    print_json(item) if json else say(f"Changed the provider {item.name}.")
+
+
+@routes.command("list")
+def list_routes(json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """List the routes; every provider is also a route of its own name."""
+    with connected(url, profile) as admin:
+        found = admin.routes.list()
+    if json:
+        return print_json(found)
+    rows = [
+        [
+            item.name if first else "",
+            member.provider,
+            str(member.priority),
+            str(member.weight),
+            "" if member.active else "out",
+            ", ".join(f"{client} → {own}" for client, own in member.models.items()),
+        ]
+        for item in found
+        for first, member in zip([True, *[False] * len(item.members)], item.members, strict=False)
+    ]
+    empty = "There are no routes but the providers' own: `paig routes create NAME --member PROVIDER …` makes one."
+    columns = ["route", "provider", "priority", "weight", "", "models"]
+    print_table(columns, rows, empty=empty, right=["priority", "weight"])
+
+
+@routes.command("show")
+def show_route(name: Name, url: Url = None, profile: Profile = None) -> None:
+    """Show one route, as JSON."""
+    with connected(url, profile) as admin:
+        print_json(admin.routes.get(name))
+
+
+@routes.command("create")
+def create_route(name: NewName, member: Members, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """Make a route."""
+    from paig_client.schema import RouteSpec
+
+    spec = checked(RouteSpec, {"members": [_member(text) for text in member]})
+    with connected(url, profile) as admin:
+        item = admin.routes.create(name, spec)
+    print_json(item) if json else say(f"Made the route {item.name}: send requests to …/proxy/{item.name}.")
+
+
+@routes.command("update")
+def update_route(name: Name, member: Members, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """Give a route other members."""
+    with connected(url, profile) as admin:
+        item = admin.routes.update(name, {"members": [_member(text) for text in member]})
+    print_json(item) if json else say(f"Changed the route {item.name}.")
+
+
+def _owners(app: typer.Typer, one: str, of: Callable[[AdminClient], Collection[OwnerSpec, Owner, Owner]]) -> None:
+    """The commands that projects and users have alike."""
+
+    def list_owners(json: Json = False, url: Url = None, profile: Profile = None) -> None:
+        with connected(url, profile) as admin:
+            found = of(admin).list()
+            if json:
+                return print_json(found)
+            limits = admin.limits() if found else []
+        rows = [[item.name, *caps.cells(caps.of_owner(limits, one, item.name))] for item in found]
+        print_table([one, *caps.WINDOWS], rows, empty=f"There are no {one}s yet: `paig {one}s create NAME` makes one.")
+
+    def show(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+        with connected(url, profile) as admin:
+            item = of(admin).get(name)
+            if json:
+                return print_json(item)
+            own = caps.of_owner(admin.limits(), one, item.name)
+        print_facts({"name": item.name, "id": item.id, "created": when(item.created_at)})
+        caps.print_limits(own)
+
+    def create(
+        name: NewName,
+        daily: Daily = None,
+        weekly: Weekly = None,
+        monthly: Monthly = None,
+        total: Total = None,
+        requests_per_minute: RequestsPerMinute = None,
+        tokens_per_minute: TokensPerMinute = None,
+        json: Json = False,
+        url: Url = None,
+        profile: Profile = None,
+    ) -> None:
+        from paig_client.schema import OwnerSpec
+
+        given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute)
+        with connected(url, profile) as admin:
+            item = of(admin).create(name, checked(OwnerSpec, {"limits": given} if given else {}))
+        print_json(item) if json else say(f"Made the {one} {item.name}.")
+
+    def update(
+        name: Name,
+        daily: Daily = None,
+        weekly: Weekly = None,
+        monthly: Monthly = None,
+        total: Total = None,
+        requests_per_minute: RequestsPerMinute = None,
+        tokens_per_minute: TokensPerMinute = None,
+        json: Json = False,
+        url: Url = None,
+        profile: Profile = None,
+    ) -> None:
+        given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute)
+        some(given)
+        with connected(url, profile) as admin:
+            item = of(admin).update(name, {"limits": given})
+        print_json(item) if json else say(f"Changed the {one} {item.name}.")
+
+    app.command("list", help=f"List the {one}s, and how much of each cap is spent.")(list_owners)
+    app.command("show", help=f"Show one {one}, and where its limits stand.")(show)
+    app.command("create", help=f"Make a {one}.")(create)
+    app.command("update", help="Change limits; 'none' lifts one. What is spent stays.")(update)
+
+
+def _delete(app: typer.Typer, one: str, of: Callable[[AdminClient], Collection[Any, Any, Any]]) -> None:
+    """The command that all kinds have alike."""
+
+    def delete(name: Name, yes: Yes = False, url: Url = None, profile: Profile = None) -> None:
+        confirm(f"Delete the {one} {name} for good?", yes)
+        with connected(url, profile) as admin:
+            of(admin).delete(name)
+        say(f"Deleted the {one} {name}.")
+
+    app.command("delete", help=f"Delete a {one} that nothing names any more; its rows in the ledger stay.")(delete)
+
+
+def _fields(base_url: str | None, credential: str | None, settings: list[str] | None) -> dict[str, Any]:
+    """A provider's fields that were given; None takes one back to its default."""
+    fields = assignments(settings)
+    if base_url is not None:
+        fields["base_url"] = None if base_url == "none" else base_url
+    if credential is not None:
+        fields["credential"] = None if credential == "none" else reference(credential)
+    return fields
+
+
+def _member(text: str) -> dict[str, Any]:
+    """A route's member from `PROVIDER[:PRIORITY[:WEIGHT]]`."""
+    parts = text.split(":")
+    if len(parts) > 3:
+        raise typer.BadParameter(f"{text!r} is not written PROVIDER[:PRIORITY[:WEIGHT]]")
+    return dict(zip(("provider", "priority", "weight"), parts, strict=False))
+
+
+def _options(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.items() if value is not None)
+
+
+_owners(projects, "project", lambda admin: admin.projects)
+_owners(users, "user", lambda admin: admin.users)
+_delete(providers, "provider", lambda admin: admin.providers)
+_delete(routes, "route", lambda admin: admin.routes)
+_delete(projects, "project", lambda admin: admin.projects)
+_delete(users, "user", lambda admin: admin.users)

@@ -1,0 +1,24 @@
+"""Trusting a gateway on this machine that serves https by a certificate authority of its own."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from paig_client import store
+from paig_client.addresses import is_loopback
+
+
+def bundle(root: str) -> Path | None:
+    """The certificates that clients of the gateway at `root` must trust, if the system's are not enough.
+
+    `paig serve --tls` on this machine leaves them in the home folder, the system's among them.
+    """
+    file = store.home() / "tls" / "ca-bundle.pem"
+    return file if root.startswith("https://") and is_loopback(root) and file.is_file() else None
+
+
+def verification(root: str) -> ssl.SSLContext | bool:
+    """How to verify the gateway at `root`, for `httpx2.Client(verify=…)`."""
+    trust = bundle(root)
+    return ssl.create_default_context(cafile=str(trust)) if trust is not None else True

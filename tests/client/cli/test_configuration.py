@@ -1,0 +1,73 @@
+"""`paig apply` and `paig export` against a real gateway."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.client.cli.conftest import Paig
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A small configuration."""
+    file = tmp_path / "paig.toml"
+    file.write_text('[projects.applied]\nlimits = { daily = 3 }\n[keys.applied-key]\nproject = "applied"\n')
+    return file
+
+
+def test_a_plan_is_shown_applied_and_then_empty(paig: Paig, url: str, file: Path) -> None:
+    """A dry run changes nothing; applying makes what was shown, once, and prints new keys."""
+    dry = paig("apply", str(file), "--dry-run", "--url", url)
+    assert (dry.code, dry.out) == (0, "+ project applied\n+ key applied-key\n")
+    assert paig("projects", "show", "applied", "--url", url).code == 1
+    done = paig("apply", str(file), "--url", url)
+    assert done.code == 0
+    assert done.out.startswith("+ project applied\n+ key applied-key\npaig_")
+    assert "Applied: 2 changes." in done.err
+    again = paig("apply", str(file), "--url", url)
+    assert (again.code, again.out, again.err) == (0, "", "Nothing to change.\n")
+    file.write_text("[projects.applied]\nlimits = { daily = 4 }\n")
+    assert "daily" in paig("apply", str(file), "--url", url).out
+    assert json.loads(paig("projects", "show", "applied", "--json", "--url", url).out)["limits"]["daily"] == "4"
+
+
+def test_the_plan_can_be_had_as_json_from_standard_input(paig: Paig, url: str) -> None:
+    """`-` reads the configuration; the JSON has the steps."""
+    ran = paig("apply", "-", "--dry-run", "--json", "--url", url, stdin="[users.piped]\n")
+    plan = json.loads(ran.out)
+    assert [(step["action"], step["kind"], step["name"]) for step in plan["items"]] == [("create", "user", "piped")]
+    assert plan["keys"] == []
+
+
+def test_pruning_asks_before_it_deletes(paig: Paig, url: str) -> None:
+    """Without a terminal to ask at and without --yes nothing is deleted."""
+    paig("users", "create", "prunable", "--url", url)
+    exported = paig("export", "--url", url).out
+    without = exported.replace("[users.prunable]\n", "")
+    assert without != exported
+    refused = paig("apply", "-", "--prune", "--url", url, stdin=without)
+    assert refused.code == 2
+    assert "- user prunable" in refused.out
+    assert paig("users", "show", "prunable", "--url", url).code == 0
+    assert paig("apply", "-", "--prune", "--yes", "--url", url, stdin=without).code == 0
+    assert paig("users", "show", "prunable", "--url", url).code == 1
+
+
+def test_an_export_applies_to_nothing_changed(paig: Paig, url: str) -> None:
+    """What is exported is what is there."""
+    exported = paig("export", "--url", url)
+    assert exported.code == 0
+    assert paig("apply", "-", "--url", url, stdin=exported.out).err == "Nothing to change.\n"
+
+
+def test_a_wrong_file_is_refused_with_its_line(paig: Paig, url: str, file: Path, tmp_path: Path) -> None:
+    """The gateway names line and field; a file that is not there is a usage error."""
+    file.write_text("[projects.lab]\n\ncolour = 1\n")
+    ran = paig("apply", str(file), "--url", url)
+    assert ran.code == 1
+    assert "line 3" in ran.err
+    assert "colour" in ran.err
+    assert paig("apply", str(tmp_path / "missing.toml"), "--url", url).code == 2

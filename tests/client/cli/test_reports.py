@@ -1,0 +1,135 @@
+"""`paig usage` and `paig tail`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+import time
+
+import pytest
+
+from paig_client.cli import reports
+from tests.client import calls
+from tests.client.cli.conftest import Paig
+from tests.client.double import TOKEN, Double, request_row
+from tests.client.real import Real
+
+
+@pytest.fixture(scope="module")
+def spent(real: Real) -> str:
+    """A key that has paid for three requests."""
+    key = real.make_key("usage-key", daily=5)
+    for _ in range(3):
+        calls.groq(api_key=key, base_url=real.root)
+    return "usage-key"
+
+
+def test_usage_as_table_json_and_csv(paig: Paig, url: str, spent: str) -> None:
+    """The same totals in each form; the table ends in their sum."""
+    table = paig("usage", "--by", "key", "--by", "model", "--url", url).out
+    [line] = [line for line in table.splitlines() if line.startswith(spent)]
+    assert "openai/gpt-oss-120b" in line
+    assert "total" in table.splitlines()[-1]
+    report = json.loads(paig("usage", "--by", "key", "--json", "--url", url).out)
+    [mine] = [item for item in report["items"] if item["group"]["key"] == spent]
+    assert mine["requests"] == 3
+    rows = list(csv.DictReader(io.StringIO(paig("usage", "--by", "key", "--csv", "--url", url).out)))
+    [row] = [row for row in rows if row["key"] == spent]
+    assert (row["requests"], row["cost"]) == ("3", mine["cost"])
+
+
+def test_usage_of_a_time(paig: Paig, url: str, spent: str) -> None:
+    """Since and until take lengths of time and dates; what was before or after is not counted."""
+    old = paig("usage", "--since", "2020-01-01", "--until", "2020-01-02", "--url", url)
+    assert (old.out, old.err) == ("", "Nothing was spent.\n")
+    assert spent in paig("usage", "--by", "key", "--since", "1h", "--url", url).out
+    assert paig("usage", "--since", "yesterday", "--url", url).code == 2
+    assert paig("usage", "--by", "colour", "--url", url).code == 1
+
+
+def test_csv_is_no_formula(paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key named like a spreadsheet's formula is quoted."""
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
+    numbers = dict.fromkeys(("requests", "errors", "input_tokens", "output_tokens"), 1)
+    total = {**numbers, "cache_read_tokens": 0, "cache_write_tokens": 0, "cost": "0.1", "group": {}}
+    double.usage = {"items": [{**total, "group": {"key": "=HYPERLINK(1)"}}], "total": total}
+    ran = paig("usage", "--by", "key", "--csv", "--url", gateway)
+    assert ran.out.splitlines()[1].startswith("'=HYPERLINK(1),1,")
+
+
+def test_tail_shows_the_last_requests(paig: Paig, url: str, spent: str) -> None:
+    """Oldest first, a line each, or as JSON; of one key alone."""
+    ran = paig("tail", "--no-follow", "-n", "2", "--key", spent, "--url", url)
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == 2
+    assert " 200  usage-key" in ran.out
+    lines = paig("tail", "--no-follow", "--json", "--key", spent, "--url", url).out.splitlines()
+    times = [json.loads(line)["time"] for line in lines]
+    assert times == sorted(times)
+    assert len(times) == 3
+
+
+def test_tail_marks_how_the_cost_is_known_and_what_failed(
+    paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Estimates and ceilings are marked; --errors shows failures alone."""
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
+    double.ledger = [
+        request_row("c", certainty="ceiling", cost="0.5"),
+        request_row("b", status=402, error="limit-exceeded", certainty=None, cost="0"),
+        request_row("a", certainty="estimated", cost="0.25"),
+    ]
+    lines = paig("tail", "--no-follow", "--url", gateway).out.splitlines()
+    assert "~$0.25" in lines[0]
+    assert "limit-exceeded" in lines[1]
+    assert "≤$0.50" in lines[2]
+    assert len(paig("tail", "--no-follow", "--errors", "--url", gateway).out.splitlines()) == 1
+
+
+def test_tail_follows_and_comes_back(paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that breaks off is taken up where it broke; a gateway that is gone for good ends it."""
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
+    monkeypatch.setattr(reports, "PAUSE", 0.01)
+    double.events = [json.dumps(request_row(f"req_{number}")) for number in (1, 2, 3)]
+    monkeypatch.setattr(reports, "PATIENCE", 0.05)
+    double.streams = 3
+    ran = paig("tail", "-n", "0", "--json", "--url", gateway)
+    assert [json.loads(line)["id"] for line in ran.out.splitlines()] == ["req_1", "req_2", "req_3"]
+    assert double.event_requests == [None, "1", "2"]
+    assert ran.code == 3
+    assert "shutting down" in ran.err
+
+
+def test_tail_sees_a_real_request_arrive(paig: Paig, url: str, real: Real, spent: str) -> None:
+    """What finishes while it follows is shown."""
+    key = real.make_key("tailed")
+
+    def later() -> None:
+        time.sleep(0.5)
+        calls.groq(api_key=key, base_url=real.root)
+        until = time.monotonic() + 10
+        while not seen and time.monotonic() < until:
+            time.sleep(0.05)
+        raise_in_tail.set()
+
+    seen: list[str] = []
+    raise_in_tail = threading.Event()
+    original = reports._line
+
+    def line(row: object) -> str:
+        text = original(row)  # type: ignore[arg-type]
+        if "tailed" in text:
+            seen.append(text)
+            raise KeyboardInterrupt
+        return text
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reports, "_line", line)
+        thread = threading.Thread(target=later)
+        thread.start()
+        ran = paig("tail", "-n", "0", "--url", url)
+        thread.join()
+    assert ran.code == 0
+    assert len(seen) == 1

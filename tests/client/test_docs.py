@@ -1,0 +1,56 @@
+"""The client's pages name everything there is; `tests/test_docs.py` runs their snippets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import paig_client
+from paig_client.cli.app import app
+from paig_client.environment import CLIENTS
+from paig_client.errors import TYPES
+from paig_client.providers import KINDS
+
+PAGES = {page.stem: page.read_text("utf-8") for page in (Path(__file__).parents[2] / "docs" / "client").glob("*.md")}
+
+
+def commands(group: object, path: str) -> Iterator[str]:
+    """Every command below a group, as it is written."""
+    below = getattr(group, "commands", None)
+    if below is None:
+        yield path
+        return
+    for name, command in below.items():
+        yield from commands(command, f"{path} {name}")
+
+
+@pytest.mark.parametrize("command", list(commands(typer.main.get_command(app), "paig")))
+def test_every_command_is_documented(command: str) -> None:
+    """The page of the command line has it in its table."""
+    assert f"`{command}`" in PAGES["command-line"]
+
+
+@pytest.mark.parametrize("name", paig_client.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    """Some page of the client names it."""
+    assert any(name in page for page in PAGES.values())
+
+
+def test_every_client_is_documented() -> None:
+    """`--for` takes what the page lists."""
+    assert [name for name in CLIENTS if f"`{name}`" not in PAGES["command-line"]] == []
+
+
+def test_every_code_is_documented_with_its_type() -> None:
+    """The table of exceptions is the code's."""
+    for code, kind in TYPES.items():
+        [line] = [line for line in PAGES["errors"].splitlines() if line.startswith(f"| `{kind.__name__}`")]
+        assert f"`{code}`" in line
+
+
+def test_every_spelling_is_documented() -> None:
+    """What can be written after `gateway/` is on its page."""
+    assert [name for name in KINDS if f"`{name}`" not in PAGES["pydantic-ai"]] == []

@@ -28,20 +28,26 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "paig_gateway.providers": ("paig_gateway.domain", "paig_gateway.formats"),
     "paig_gateway.store": ("paig_gateway.domain", *SHARED),
     "paig_gateway.simulator": ("paig_gateway.domain", "paig_gateway.formats", "paig_gateway.providers"),
-    "paig_gateway.telemetry": ("paig_gateway.domain", "paig_gateway.formats", "paig_gateway.store"),
     "paig_gateway.plane": (
         "paig_gateway.domain",
         "paig_gateway.formats",
         "paig_gateway.providers",
         "paig_gateway.store",
-        "paig_gateway.telemetry",
+    ),
+    # It observes the plane, which knows of it only as an `Observer`.
+    "paig_gateway.telemetry": (
+        "paig_gateway.domain",
+        "paig_gateway.formats",
+        "paig_gateway.providers",
+        "paig_gateway.store",
+        "paig_gateway.plane",
+        *SHARED,
     ),
     "paig_gateway.admin": (
         "paig_gateway.domain",
         "paig_gateway.formats",
         "paig_gateway.providers",
         "paig_gateway.store",
-        "paig_gateway.telemetry",
         *SHARED,
     ),
 }

@@ -195,7 +195,10 @@ class Attempt(BaseModel):
     status: int | None = None
     error: str | None = None
     cost: str = "0"
+    began_ms: float = 0
+    """When it was sent, in milliseconds after the request came."""
     ms: float = 0
+    """How long it took to its answer's headers, or to its failure, in milliseconds."""
 
 
 class Request(BaseModel):

@@ -133,6 +133,7 @@ class Dispatcher:
             if outcome.dispatched is None:
                 outcome.dispatched = began
             attempt: dict[str, object] = {"provider": candidate.provider.name, "model": candidate.model, "cost": "0"}
+            attempt["began_ms"] = round((began - exchange.started) * 1000, 3)
             outcome.attempts.append(attempt)
             try:
                 response, asked = await self._send_one(exchange, candidate)

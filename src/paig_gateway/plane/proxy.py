@@ -25,6 +25,7 @@ from paig_gateway.plane.dispatch import Dispatcher, candidates, failure_code, up
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome, new_request_id
 from paig_gateway.plane.headers import error_headers
 from paig_gateway.plane.intake import ClientGone, Directory, Receive, Scope, Send
+from paig_gateway.plane.observer import UNOBSERVED, Observer
 from paig_gateway.plane.relay import Client, Relay
 from paig_gateway.plane.upstream import UpstreamError
 from paig_gateway.store.records import Reservation, Settlement
@@ -74,6 +75,7 @@ class Proxy:
     clock: Callable[[], float]
     settings: PlaneSettings = PlaneSettings()
     draw: random.Random = field(default_factory=random.Random)
+    observer: Observer = UNOBSERVED
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -89,6 +91,7 @@ class Proxy:
         except ClientGone:
             return
         except GatewayError as error:
+            self.observer.refused(request_id, error)
             if not client.started:
                 await refuse(client, shape, error, request_id)
 
@@ -148,6 +151,7 @@ class Proxy:
         except GatewayError as error:
             self._note_refusal(exchange, error)
             raise
+        self.observer.started(exchange, reservation)
         outcome = Outcome()
         record = Once(lambda: self._settle(exchange, reservation, outcome))
         try:
@@ -211,6 +215,7 @@ class Proxy:
     async def _settle(self, exchange: Exchange, reservation: Reservation, outcome: Outcome) -> None:
         fmt = exchange.fmt
         settlement = outcome.settlement(exchange, self.now(), self.clock())
+        self.observer.finished(exchange, outcome, settlement)
         if not fmt.metered:
             self.ledger.note(reservation, settlement)
         elif not fmt.later_look:
@@ -246,7 +251,9 @@ class Proxy:
 
     def _note_refusal(self, exchange: Exchange, error: GatewayError) -> None:
         outcome = Outcome(status=error.status, error=error.code)
-        self.ledger.note(self._reservation(exchange, []), outcome.settlement(exchange, self.now(), self.clock()))
+        settlement = outcome.settlement(exchange, self.now(), self.clock())
+        self.observer.finished(exchange, outcome, settlement)
+        self.ledger.note(self._reservation(exchange, []), settlement)
 
 
 def read_call(fmt: Format, model: str | None, plain: bytes) -> Call:

@@ -1,0 +1,41 @@
+"""What the data plane tells of its work: implemented by `telemetry`, put together with it in `gateway`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.plane.exchange import Exchange, Outcome
+from paig_gateway.store.records import Reservation, Settlement
+
+
+class Observer(Protocol):
+    """Told of every request, on the event loop; it neither waits nor raises.
+
+    The outcome keeps what there is to know of each try, so nothing needs to be told while a request is on its way.
+    """
+
+    def refused(self, request_id: str, error: GatewayError) -> None:
+        """The gateway answered with an error of its own, perhaps before it knew who was asking."""
+
+    def started(self, exchange: Exchange, reservation: Reservation) -> None:
+        """A request is let through, its worst case held."""
+
+    def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
+        """A request is over, or was refused once it was known whose it is. Told once of each."""
+
+
+class Unobserved:
+    """Nobody listens."""
+
+    def refused(self, request_id: str, error: GatewayError) -> None:
+        """Pass over it."""
+
+    def started(self, exchange: Exchange, reservation: Reservation) -> None:
+        """Pass over it."""
+
+    def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
+        """Pass over it."""
+
+
+UNOBSERVED: Observer = Unobserved()

@@ -176,7 +176,8 @@ def test_extras_and_command_are_the_promised_ones() -> None:
     """The extras, the command and the Python version that the documentation names are the packaging's."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    singles = ["gateway", "tui", "pydantic-ai", "openai", "anthropic", "google", "groq", "bedrock", "mistral"]
+    ours = ["gateway", "telemetry", "tui"]
+    singles = [*ours, "pydantic-ai", "openai", "anthropic", "google", "groq", "bedrock", "mistral"]
     assert list(extras) == [*singles, "all"]
     assert extras["all"] == [f"paig[{','.join(singles)}]"]
     assert project["scripts"] == {"paig": "paig_client.cli:main"}

@@ -34,6 +34,8 @@ from paig_gateway.store.directory import Directory
 from paig_gateway.store.engine import migrate, open_engine, utc_now
 from paig_gateway.store.ledger import Ledger
 from paig_gateway.store.secrets import Vault
+from paig_gateway.telemetry.settings import TelemetrySpec
+from paig_gateway.telemetry.setup import Telemetry, process_samples, secrets_of
 
 _KINDS = Kinds.of(KINDS, base_url)
 
@@ -73,17 +75,26 @@ class Gateway:
     Attributes:
         store: Its database.
         server: What the operator set of the process.
+        telemetry: What it tells of its work.
+        shared: Where worker processes share their metrics; None where there is one.
     """
 
     store: Store
     server: ServerSpec = field(default_factory=ServerSpec)
+    telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
+    shared: Path | None = None
     now: Callable[[], datetime] = utc_now
     clock: Callable[[], float] = time.monotonic
     _parts: _Parts | None = None
 
     async def start(self) -> None:
-        """Open the upstream client, start the ledger's writer and load the directory."""
+        """Open the upstream client, start the ledger's writer and load the directory.
+
+        Raises:
+            TelemetryError: What telemetry is set to cannot be had.
+        """
         store, server = self.store, self.server
+        secrets_of_telemetry = secrets_of(self.telemetry)
         started_at = self.now()
         directory = Directory(store.engine, store.vault, _KINDS)
         await asyncio.to_thread(directory.refresh)
@@ -98,6 +109,14 @@ class Gateway:
             timeouts=Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total),
         )
         await upstream.__aenter__()
+        telemetry = Telemetry(
+            self.telemetry,
+            secrets_of_telemetry,
+            [process_samples(ledger, __version__)],
+            name=node_id,
+            folder=self.shared,
+        )
+        telemetry.start()
         proxy = Proxy(
             directory=directory,
             ledger=ledger,
@@ -106,6 +125,7 @@ class Gateway:
             now=self.now,
             clock=self.clock,
             settings=PlaneSettings(max_body=server.max_body_mb * 1024 * 1024, limit_wait=server.limit_wait),
+            observer=telemetry.observer,
         )
         admin = admin_app(
             AdminServices(
@@ -123,7 +143,7 @@ class Gateway:
             )
         )
         refresher = asyncio.create_task(directory.run(), name="directory")
-        self._parts = _Parts(ledger, upstream, proxy, admin, refresher)
+        self._parts = _Parts(ledger, upstream, proxy, admin, refresher, telemetry)
 
     async def stop(self) -> None:
         """Settle what is queued and close everything."""
@@ -135,6 +155,7 @@ class Gateway:
             await parts.refresher
         await parts.upstream.__aexit__(None, None, None)
         await parts.ledger.stop()
+        await parts.telemetry.stop()
         self.store.engine.dispose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,7 +168,9 @@ class Gateway:
         if parts is None:
             raise RuntimeError("the gateway has not been started")
         path: str = scope["path"]
-        if not path.startswith("/proxy/"):
+        if path == "/metrics" and kind == "http" and parts.telemetry.metrics is not None:
+            await parts.telemetry.metrics(scope, receive, send)
+        elif not path.startswith("/proxy/"):
             await parts.admin(scope, receive, send)
         elif kind == "http":
             await parts.proxy(scope, receive, send)
@@ -174,6 +197,7 @@ class _Parts:
     proxy: Proxy
     admin: Callable[[Scope, Receive, Send], Awaitable[None]]
     refresher: asyncio.Task[None]
+    telemetry: Telemetry
 
 
 def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
@@ -20,10 +22,12 @@ from paig_gateway.gateway import Gateway, Store
 from paig_gateway.store.catalog import CatalogError
 from paig_gateway.store.engine import DatabaseError
 from paig_gateway.store.secrets import SecretsError, home_folder
+from paig_gateway.telemetry.settings import TelemetrySpec
+from paig_gateway.telemetry.setup import TelemetryError, secrets_of
 from paig_gateway.tls import Certificate, local_certificate
 
-_SERVER = "PAIG_SERVER_SETTINGS"
-"""Hands the server's settings from `paig serve` to its worker processes."""
+_SETTINGS = "PAIG_SERVER_SETTINGS"
+"""Hands the process's settings, as JSON, from `paig serve` to its worker processes. Secrets are references in them."""
 
 
 def serve(
@@ -49,9 +53,10 @@ def serve(
     try:
         wanted = configuration.load(config) if config else configuration.parse("")
         server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
+        secrets_of(wanted.telemetry)
         store = Store.open()
         made = configuration.apply(configuration.plan(wanted, store.catalog), store.catalog, actor="paig serve")
-    except ConfigError as error:
+    except (ConfigError, TelemetryError) as error:
         print(error, file=sys.stderr)
         return 2
     except (SecretsError, DatabaseError, CatalogError) as error:
@@ -62,22 +67,31 @@ def serve(
         print(f"Key '{key.name}', shown only now: {key.key}")
     print(_greeting(store, server, certificate), flush=True)
     if server.workers == 1:
-        running = uvicorn.Server(_uvicorn(Gateway(store, server), server, certificate))
+        running = uvicorn.Server(_uvicorn(Gateway(store, server, wanted.telemetry), server, certificate))
         with contextlib.suppress(KeyboardInterrupt):
             running.run()
         return 0 if running.started else 1
     store.engine.dispose()
-    os.environ[_SERVER] = server.model_dump_json()
     wanted_by_all = _uvicorn("paig_gateway.server:worker", server, certificate)
     listener = wanted_by_all.bind_socket()
-    Multiprocess(wanted_by_all, sockets=[listener]).run()
+    with tempfile.TemporaryDirectory(prefix="paig-metrics-") as shared:
+        settings = {"server": server, "telemetry": wanted.telemetry}
+        plain = {name: spec.model_dump(mode="json") for name, spec in settings.items()}
+        os.environ[_SETTINGS] = json.dumps({**plain, "shared": shared})
+        Multiprocess(wanted_by_all, sockets=[listener]).run()
     return 0
 
 
 def worker() -> Gateway:
     """The ASGI app of one of several processes."""
     quiet_uvicorn()
-    return Gateway(Store.open(), ServerSpec.model_validate_json(os.environ[_SERVER]))
+    settings = json.loads(os.environ[_SETTINGS])
+    return Gateway(
+        Store.open(),
+        ServerSpec.model_validate(settings["server"]),
+        TelemetrySpec.model_validate(settings["telemetry"]),
+        Path(settings["shared"]),
+    )
 
 
 @contextlib.asynccontextmanager

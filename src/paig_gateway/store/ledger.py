@@ -81,6 +81,17 @@ class Ledger:
         """How many reservations wait for room."""
         return self._writer.line_length
 
+    @property
+    def queued(self) -> int:
+        """How many changes wait for the writer."""
+        return self._writer.queue.qsize()
+
+    @property
+    def lag(self) -> float:
+        """For how many seconds the writer has tried its present batch; 0 between batches."""
+        since = self._writer.stuck_since
+        return 0.0 if since is None else time.monotonic() - since
+
     async def start(self) -> None:
         """Register the node, charge what dead nodes left open, and begin to write.
 

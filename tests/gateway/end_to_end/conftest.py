@@ -19,6 +19,7 @@ from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
+from paig_gateway.telemetry.settings import TelemetrySpec
 from tests.gateway.end_to_end.replay import Replay, running_replay
 
 UPSTREAM_KEY = "sk-upstream-0123456789"
@@ -53,7 +54,10 @@ def environment() -> Iterator[None]:
 
 @asynccontextmanager
 async def running_world(
-    home: Path, providers: dict[str, ProviderSpec], server: ServerSpec | None = None
+    home: Path,
+    providers: dict[str, ProviderSpec],
+    server: ServerSpec | None = None,
+    telemetry: TelemetrySpec | None = None,
 ) -> AsyncIterator[World]:
     """A gateway with those providers and one key without limits."""
     store = Store.open(home)
@@ -61,7 +65,8 @@ async def running_world(
         store.catalog.providers.create(name, spec, actor="test")
     key = store.catalog.keys.create("tester", KeySpec(), actor="test").key
     async with AsyncExitStack() as stack:
-        origin = await stack.enter_async_context(running_gateway(Gateway(store, server or ServerSpec())))
+        gateway = Gateway(store, server or ServerSpec(), telemetry or TelemetrySpec())
+        origin = await stack.enter_async_context(running_gateway(gateway))
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=30))
         admin = await stack.enter_async_context(AsyncAdminClient(origin, token=ADMIN))
         yield World(store, origin, key, http, admin)

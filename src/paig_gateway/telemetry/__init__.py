@@ -1,0 +1,1 @@
+"""What is told of the gateway's work besides the ledger: metrics, logs, traces, alerts."""

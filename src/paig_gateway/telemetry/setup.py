@@ -1,0 +1,110 @@
+"""All of telemetry for one process, put together from its settings."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paig_gateway.plane.observer import Observer
+from paig_gateway.store.credentials import CredentialError, resolve
+from paig_gateway.store.ledger import Ledger
+from paig_gateway.telemetry.exposition import Exposition, Source
+from paig_gateway.telemetry.metrics import Metrics
+from paig_gateway.telemetry.numbers import Numbers, Sample
+from paig_gateway.telemetry.observers import Observers
+from paig_gateway.telemetry.settings import TelemetrySpec
+
+
+class TelemetryError(Exception):
+    """Telemetry cannot begin as it is set; the message names the setting and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What the settings refer to."""
+
+    metrics_token: str | None = field(default=None, repr=False)
+
+
+def secrets_of(spec: TelemetrySpec, environ: Mapping[str, str] = os.environ) -> Secrets:
+    """Look up what the settings refer to.
+
+    Raises:
+        TelemetryError: Something cannot be had.
+    """
+    if spec.metrics_token is None:
+        return Secrets()
+    try:
+        return Secrets(resolve(spec.metrics_token, environ))
+    except CredentialError as error:
+        raise TelemetryError(f"[telemetry] metrics_token: {error}") from None
+
+
+class Telemetry:
+    """What watches one process's requests.
+
+    Attributes:
+        observer: What the data plane tells of its work.
+        metrics: The app behind `/metrics`; None where it is switched off.
+    """
+
+    def __init__(
+        self, spec: TelemetrySpec, secrets: Secrets, sources: Iterable[Source], *, name: str, folder: Path | None
+    ) -> None:
+        """Put it together.
+
+        Args:
+            spec: The settings.
+            secrets: What they refer to.
+            sources: Where present values come from.
+            name: The process's name among the workers.
+            folder: Where workers share their numbers; None where there is one process.
+        """
+        numbers = Numbers()
+        watching: list[Observer] = []
+        self.metrics: Exposition | None = None
+        if spec.metrics:
+            counted = Metrics(numbers)
+            watching.append(counted)
+            sources = (*sources, counted.samples)
+            self.metrics = Exposition(numbers, sources, name=name, folder=folder, token=secrets.metrics_token)
+        self.observer: Observer = Observers(watching, numbers)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin what goes on beside requests."""
+        work: list[Callable[[], Coroutine[None, None, None]]] = []
+        if self.metrics is not None:
+            work.append(self.metrics.share)
+        self._tasks = [asyncio.create_task(run(), name="telemetry") for run in work]
+
+    async def stop(self) -> None:
+        """End it, and hand over what is left."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if self.metrics is not None:
+            await self.metrics.share_once()
+
+
+def process_samples(ledger: Ledger, version: str) -> Source:
+    """Present values of a process."""
+
+    def samples() -> list[Sample]:
+        return [
+            ("paig_info", (version,), 1),
+            ("paig_workers", (), 1),
+            ("paig_ledger_up", (), float(ledger.healthy)),
+            ("paig_ledger_queue_depth", (), ledger.queued),
+            ("paig_ledger_waiting", (), ledger.waiting),
+            ("paig_ledger_lag_seconds", (), ledger.lag),
+            ("paig_ledger_dropped_total", (), ledger.dropped),
+        ]
+
+    return samples

@@ -1,0 +1,222 @@
+"""`/metrics` of a real gateway, read by prometheus_client's own parser."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import httpx2
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families
+
+from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
+from paig_gateway.simulator.serve import running_simulator
+from paig_gateway.telemetry.families import FAMILIES
+from paig_gateway.telemetry.settings import TelemetrySpec
+from tests.gateway.end_to_end.conftest import World, running_world
+from tests.gateway.telemetry.conftest import scrape, value
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def world(environment: None, tmp_path: Path) -> AsyncIterator[World]:
+    """A good provider, one that nobody answers for, one without prices, and a route over the first two."""
+    async with running_simulator() as base:
+        specs = {
+            "openai": ProviderSpec(kind="openai", base_url=f"{base}/openai/v1", credential="value:a"),
+            "down": ProviderSpec(kind="openai", base_url="http://127.0.0.1:9/v1", credential="value:c"),
+            "local": ProviderSpec(kind="openai-compatible", base_url=f"{base}/compatible/v1", credential="value:d"),
+        }
+        async with running_world(tmp_path, specs) as running:
+            members = [MemberSpec(provider="down", priority=2), MemberSpec(provider="openai", priority=1)]
+            await running.admin.routes.create("fast", RouteSpec(members=members))
+            yield running
+
+
+async def ask(world: World, route: str, *, key: str | None = None, model: str = "gpt-5", prompt: str = "Hi") -> int:
+    """One chat completion; its status."""
+    response = await world.http.post(
+        f"/proxy/{route}/chat/completions",
+        headers={"authorization": f"Bearer {key or world.key}"},
+        json={"model": model, "messages": [{"role": "user", "content": prompt}], "max_completion_tokens": 50},
+    )
+    return response.status_code
+
+
+async def test_a_request_is_counted_with_its_tokens_cost_and_times(world: World) -> None:
+    """What `/metrics` says of one request is what the ledger says of it."""
+    assert await ask(world, "openai") == 200
+    row = (await world.admin.requests()).items[0]
+    scraped = await scrape(world)
+    labels = {"provider": "openai", "model": "gpt-5"}
+    assert value(scraped, "paig_requests_total", route="openai", format="openai-chat", status="200", **labels) == 1
+    assert row.usage is not None
+    assert value(scraped, "paig_tokens_total", kind="input", **labels) == row.usage["input_tokens"]
+    assert value(scraped, "paig_tokens_total", kind="output", **labels) == row.usage["output_tokens"]
+    cost = value(scraped, "paig_cost_dollars_total", certainty="exact", **labels)
+    assert cost == pytest.approx(float(Decimal(row.cost)))
+    for name, milliseconds in (
+        ("paig_request_seconds", row.ms_total),
+        ("paig_first_byte_seconds", row.ms_first_byte),
+        ("paig_gateway_seconds", row.ms_gateway),
+    ):
+        assert value(scraped, f"{name}_count") == 1
+        assert milliseconds is not None
+        assert value(scraped, f"{name}_sum") == pytest.approx(milliseconds / 1000)
+        assert value(scraped, f"{name}_bucket", le="+Inf") == 1
+
+
+async def test_what_is_in_flight_is_shown_while_it_is(world: World) -> None:
+    """Held money and open requests rise with a slow request and fall to nothing after it."""
+    slow = asyncio.create_task(ask(world, "openai", prompt="[sim:delay=1.5] Hi"))
+    scraped = await scrape(world)
+    while value(scraped, "paig_requests_in_flight") == 0:
+        await asyncio.sleep(0.02)
+        scraped = await scrape(world)
+    row = (await world.admin.requests()).items[0]
+    assert value(scraped, "paig_reserved_dollars") == pytest.approx(float(Decimal(row.reserved)))
+    assert await slow == 200
+    scraped = await scrape(world)
+    assert value(scraped, "paig_requests_in_flight") == value(scraped, "paig_reserved_dollars") == 0
+
+
+async def test_failovers_and_failures_name_the_provider(world: World) -> None:
+    """A member that cannot be reached is an attempt with that outcome, and a failover."""
+    assert await ask(world, "fast") == 200
+    assert await ask(world, "down") == 502
+    scraped = await scrape(world)
+    assert value(scraped, "paig_attempts_total", provider="down", outcome="upstream-unreachable") == 2
+    assert value(scraped, "paig_attempts_total", provider="openai", outcome="200") == 1
+    assert value(scraped, "paig_failovers_total", route="fast", provider="down") == 1
+    assert value(scraped, "paig_refusals_total", code="upstream-unreachable") == 1
+
+
+async def test_refusals_are_counted_by_code_and_by_limit(world: World) -> None:
+    """A wrong key counts, and a limit without room says whose and which it was."""
+    poor = await world.make_key("poor", daily=0)
+    assert await ask(world, "openai", key="paig_wrong") == 401
+    assert await ask(world, "openai", key=poor) == 402
+    scraped = await scrape(world)
+    assert value(scraped, "paig_refusals_total", code="unknown-key") == 1
+    assert value(scraped, "paig_limit_refusals_total", owner_kind="key", unit="usd", window="daily") == 1
+    assert value(scraped, "paig_requests_total") == 1, "of a key that nobody knows, no request is counted"
+
+
+async def test_clients_cannot_make_up_series_without_end(world: World) -> None:
+    """Models that nobody ever answered for are `other`, and so is every model after the hundredth."""
+    for number in range(110):
+        assert await ask(world, "local", model=f"made-up-{number}") == 200
+    assert await ask(world, "openai", model="no-such-model") == 400
+    scraped = await scrape(world)
+    models = {dict(labels)["model"] for name, labels in scraped if name == "paig_requests_total"}
+    assert len(models) == 101
+    assert value(scraped, "paig_requests_total", model="other") == 11
+
+
+async def test_the_ledgers_state_and_the_version_are_shown(world: World) -> None:
+    """The gauges of the process are there from the first scrape."""
+    scraped = await scrape(world)
+    assert value(scraped, "paig_ledger_up") == value(scraped, "paig_info") == value(scraped, "paig_workers") == 1
+    for name in ("paig_ledger_queue_depth", "paig_ledger_waiting", "paig_ledger_dropped_total"):
+        assert (name, frozenset()) in scraped
+
+
+async def test_every_family_is_there_and_openmetrics_is_spoken(world: World) -> None:
+    """Each metric of the table has its help and type in both formats, used or not; a scraper may choose."""
+    plain = await world.http.get("/metrics")
+    described = {family.name for family in text_string_to_metric_families(plain.text)}
+    assert described == {name.removesuffix("_total") for name in FAMILIES}
+    chosen = await world.http.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+    assert chosen.headers["content-type"].startswith("application/openmetrics-text")
+    assert {family.name for family in openmetrics_families(chosen.text)} == described
+    assert (await world.http.post("/metrics")).status_code == 405
+
+
+async def test_a_token_guards_the_metrics(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `metrics_token` a scraper must show it; with `metrics = false` there is nothing to see."""
+    monkeypatch.setenv("SCRAPER", "scraper-token")
+    async with running_world(tmp_path, {}, telemetry=TelemetrySpec(metrics_token="env:SCRAPER")) as world:
+        assert (await world.http.get("/metrics")).status_code == 401
+        shown = {"authorization": "Bearer scraper-token"}
+        assert (await world.http.get("/metrics", headers=shown)).status_code == 200
+    async with running_world(tmp_path / "other", {}, telemetry=TelemetrySpec(metrics=False)) as world:
+        assert (await world.http.get("/metrics")).status_code == 404
+
+
+CONFIG = """
+[providers.openai]
+kind = "openai"
+base_url = "{base}/openai/v1"
+credential = "value:upstream"
+
+[keys.many]
+secret = "env:MANY_KEY"
+"""
+
+
+async def test_several_workers_show_one_sum(tmp_path: Path) -> None:
+    """Whichever worker is scraped adds up all of them, and no counter falls from one scrape to the next."""
+    key = "paig_many_key_0123456789"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+    async with running_simulator() as base:
+        (tmp_path / "paig.toml").write_text(CONFIG.format(base=base))
+        secrets = {"PAIG_SECRET_KEY": "many", "PAIG_ADMIN_TOKEN": "many", "MANY_KEY": key, "PAIG_HOME": str(tmp_path)}
+        command = "import sys; from paig_client.cli import main; sys.argv[0] = 'paig'; main()"
+        options = ("serve", "--config", str(tmp_path / "paig.toml"), "--port", str(port), "--workers", "2")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", command, *options),
+            env={**os.environ, **secrets},
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            await several(port, key)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(process.wait(), 60)
+
+
+async def several(port: int, key: str) -> None:
+    """Requests and scrapes on connections of their own, so that both workers get some."""
+    origin, counts = f"http://127.0.0.1:{port}", []
+    body = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 50}
+
+    async def fresh(method: str, path: str, **more: object) -> httpx2.Response | None:
+        async with httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=30) as http:
+            try:
+                return await http.request(method, path, **more)
+            except httpx2.TransportError:
+                return None
+
+    async def scraped(name: str) -> float:
+        response = await fresh("GET", "/metrics")
+        if response is None or response.status_code != 200:
+            return 0
+        families = text_string_to_metric_families(response.text)
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+    async with asyncio.timeout(60):
+        workers = 0.0
+        while workers < 2:
+            await asyncio.sleep(0.1)
+            workers = await scraped("paig_workers")
+        for _ in range(24):
+            response = await fresh(
+                "POST", "/proxy/openai/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}
+            )
+            assert response is not None
+            assert response.status_code == 200
+            counts.append(await scraped("paig_requests_total"))
+        while counts[-1] < 24:
+            counts.append(await scraped("paig_requests_total"))
+            await asyncio.sleep(0.1)
+    assert counts == sorted(counts)
+    assert counts[-1] == 24

@@ -34,6 +34,8 @@ from paig_gateway.store.directory import Directory
 from paig_gateway.store.engine import migrate, open_engine, utc_now
 from paig_gateway.store.ledger import Ledger
 from paig_gateway.store.secrets import Vault
+from paig_gateway.telemetry.logs import Log
+from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import TelemetrySpec
 from paig_gateway.telemetry.setup import Telemetry, process_samples, secrets_of
 
@@ -49,6 +51,13 @@ class Store:
     vault: Vault
     catalog: Catalog
     admin_token: str = field(repr=False)
+    secret_key: str = field(repr=False)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What the store itself must keep to itself."""
+        password = self.engine.url.password
+        return [self.admin_token, self.secret_key, *([str(password)] if password else [])]
 
     @staticmethod
     def open(home: Path | None = None) -> Store:
@@ -61,11 +70,12 @@ class Store:
         home = home or home_secrets.home_folder()
         engine = open_engine(home_secrets.database_url(home))
         migrate(engine)
-        vault = Vault(home_secrets.secret_key(home))
+        secret_key = home_secrets.secret_key(home)
+        vault = Vault(secret_key)
         vault.verify(engine)
         hooks = LimitHooks(created=lambda connection, row: bind.bind(connection, row, utc_now()), removed=bind.drop)
         catalog = Catalog(engine, vault, _KINDS, hooks=hooks)
-        return Store(home, engine, vault, catalog, home_secrets.admin_token(home))
+        return Store(home, engine, vault, catalog, home_secrets.admin_token(home), secret_key)
 
 
 @dataclass(slots=True)
@@ -76,12 +86,16 @@ class Gateway:
         store: Its database.
         server: What the operator set of the process.
         telemetry: What it tells of its work.
+        redact: Blacks secrets out of what the process logs and exports.
+        log: The process's log, where the gateway is all that the process does.
         shared: Where worker processes share their metrics; None where there is one.
     """
 
     store: Store
     server: ServerSpec = field(default_factory=ServerSpec)
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
+    redact: Redactor = field(default_factory=Redactor)
+    log: Log | None = None
     shared: Path | None = None
     now: Callable[[], datetime] = utc_now
     clock: Callable[[], float] = time.monotonic
@@ -97,6 +111,9 @@ class Gateway:
         secrets_of_telemetry = secrets_of(self.telemetry)
         started_at = self.now()
         directory = Directory(store.engine, store.vault, _KINDS)
+        self.redact.know(lambda: store.secrets)
+        self.redact.know(directory.credentials)
+        self.redact.know(lambda: filter(None, [secrets_of_telemetry.metrics_token]))
         await asyncio.to_thread(directory.refresh)
         node_id = f"node_{secrets.token_hex(8)}"
         ledger = Ledger(store.engine, node_id=node_id, clock=self.now)
@@ -112,7 +129,7 @@ class Gateway:
         telemetry = Telemetry(
             self.telemetry,
             secrets_of_telemetry,
-            [process_samples(ledger, __version__)],
+            [process_samples(ledger, __version__), *([self.log.samples] if self.log else [])],
             name=node_id,
             folder=self.shared,
         )

@@ -22,6 +22,8 @@ from paig_gateway.gateway import Gateway, Store
 from paig_gateway.store.catalog import CatalogError
 from paig_gateway.store.engine import DatabaseError
 from paig_gateway.store.secrets import SecretsError, home_folder
+from paig_gateway.telemetry.logs import Log
+from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import TelemetrySpec
 from paig_gateway.telemetry.setup import TelemetryError, secrets_of
 from paig_gateway.tls import Certificate, local_certificate
@@ -67,7 +69,8 @@ def serve(
         print(f"Key '{key.name}', shown only now: {key.key}")
     print(_greeting(store, server, certificate), flush=True)
     if server.workers == 1:
-        running = uvicorn.Server(_uvicorn(Gateway(store, server, wanted.telemetry), server, certificate))
+        gateway = _gateway(store, server, wanted.telemetry)
+        running = uvicorn.Server(_uvicorn(gateway, server, certificate))
         with contextlib.suppress(KeyboardInterrupt):
             running.run()
         return 0 if running.started else 1
@@ -86,12 +89,15 @@ def worker() -> Gateway:
     """The ASGI app of one of several processes."""
     quiet_uvicorn()
     settings = json.loads(os.environ[_SETTINGS])
-    return Gateway(
-        Store.open(),
-        ServerSpec.model_validate(settings["server"]),
-        TelemetrySpec.model_validate(settings["telemetry"]),
-        Path(settings["shared"]),
-    )
+    server = ServerSpec.model_validate(settings["server"])
+    telemetry = TelemetrySpec.model_validate(settings["telemetry"])
+    return _gateway(Store.open(), server, telemetry, Path(settings["shared"]))
+
+
+def _gateway(store: Store, server: ServerSpec, telemetry: TelemetrySpec, shared: Path | None = None) -> Gateway:
+    """A gateway that is all its process does, so that the process's log is the gateway's."""
+    redact = Redactor()
+    return Gateway(store, server, telemetry, redact, Log(telemetry, redact), shared)
 
 
 @contextlib.asynccontextmanager
@@ -150,6 +156,7 @@ def _uvicorn(app: Gateway | str, server: ServerSpec, certificate: Certificate | 
         http="httptools",
         ws="websockets-sansio",
         lifespan="on",
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Protocol
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.plane.exchange import Exchange, Outcome
 from paig_gateway.store.records import Reservation, Settlement
+
+present_request: ContextVar[str] = ContextVar("present_request", default="")
+"""The id of the request that this task serves, for whatever is logged on its way."""
 
 
 class Observer(Protocol):

@@ -25,7 +25,7 @@ from paig_gateway.plane.dispatch import Dispatcher, candidates, failure_code, up
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome, new_request_id
 from paig_gateway.plane.headers import error_headers
 from paig_gateway.plane.intake import ClientGone, Directory, Receive, Scope, Send
-from paig_gateway.plane.observer import UNOBSERVED, Observer
+from paig_gateway.plane.observer import UNOBSERVED, Observer, present_request
 from paig_gateway.plane.relay import Client, Relay
 from paig_gateway.plane.upstream import UpstreamError
 from paig_gateway.store.records import Reservation, Settlement
@@ -81,6 +81,7 @@ class Proxy:
         """Serve one request."""
         started, now = self.clock(), self.now()
         request_id = new_request_id(now)
+        present_request.set(request_id)
         client = Client(send)
         target = intake.target(scope)
         found = detect(scope["method"], target.path)

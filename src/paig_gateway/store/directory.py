@@ -103,6 +103,10 @@ class Directory:
         """Why no request can be sent to the provider of that name (a credential that cannot be had), or None."""
         return self.snapshot.problems.get(provider)
 
+    def credentials(self) -> list[str]:
+        """Every provider credential in memory, so that it can be kept out of what is written down."""
+        return [found for found in list(self._resolved.values()) if isinstance(found, str) and found]
+
     def refresh(self) -> bool:
         """Load a new snapshot if the catalogue has changed; blocks, so call it in a thread.
 

@@ -82,7 +82,9 @@ def _open_sqlite(url: URL) -> Engine:
     except OSError as error:
         raise DatabaseError(f"The database file {path} cannot be opened: {error.strerror}.") from error
     engine = create_engine(
-        url.set(drivername="sqlite+pysqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS}
+        url.set(drivername="sqlite+pysqlite", database=str(path)),
+        connect_args={"timeout": BUSY_SECONDS},
+        hide_parameters=True,  # errors are logged, values are nobody's business
     )
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -126,7 +128,7 @@ def _open_postgresql(url: URL) -> Engine:
         "tcp_user_timeout": 5000,
     }
     given = {name: value for name, value in defaults.items() if name not in url.query}
-    return create_engine(url, connect_args=given, pool_pre_ping=True)
+    return create_engine(url, connect_args=given, pool_pre_ping=True, hide_parameters=True)
 
 
 @contextmanager

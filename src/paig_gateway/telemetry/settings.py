@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
@@ -26,6 +26,12 @@ SecretReference = Annotated[str, AfterValidator(_reference)]
 class TelemetrySpec(Spec):
     """What the process tells of its work; needs a restart to change."""
 
+    log: Literal["text", "json"] = "text"
+    """The form of the log on standard error."""
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """The least that is logged."""
+    log_requests: bool = False
+    """Whether each request is logged, in a line without its content."""
     metrics: bool = True
     """Whether `/metrics` answers."""
     metrics_token: SecretReference | None = None

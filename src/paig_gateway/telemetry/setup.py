@@ -13,6 +13,7 @@ from paig_gateway.plane.observer import Observer
 from paig_gateway.store.credentials import CredentialError, resolve
 from paig_gateway.store.ledger import Ledger
 from paig_gateway.telemetry.exposition import Exposition, Source
+from paig_gateway.telemetry.logs import RequestLog
 from paig_gateway.telemetry.metrics import Metrics
 from paig_gateway.telemetry.numbers import Numbers, Sample
 from paig_gateway.telemetry.observers import Observers
@@ -72,6 +73,8 @@ class Telemetry:
             watching.append(counted)
             sources = (*sources, counted.samples)
             self.metrics = Exposition(numbers, sources, name=name, folder=folder, token=secrets.metrics_token)
+        if spec.log_requests:
+            watching.append(RequestLog())
         self.observer: Observer = Observers(watching, numbers)
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +17,7 @@ from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.telemetry.families import FAMILIES
 from paig_gateway.telemetry.settings import TelemetrySpec
 from tests.gateway.end_to_end.conftest import World, running_world
-from tests.gateway.telemetry.conftest import scrape, value
+from tests.gateway.telemetry.conftest import scrape, serving, value
 
 pytestmark = pytest.mark.anyio
 
@@ -165,28 +161,17 @@ secret = "env:MANY_KEY"
 async def test_several_workers_show_one_sum(tmp_path: Path) -> None:
     """Whichever worker is scraped adds up all of them, and no counter falls from one scrape to the next."""
     key = "paig_many_key_0123456789"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    async with running_simulator() as base:
-        (tmp_path / "paig.toml").write_text(CONFIG.format(base=base))
-        secrets = {"PAIG_SECRET_KEY": "many", "PAIG_ADMIN_TOKEN": "many", "MANY_KEY": key, "PAIG_HOME": str(tmp_path)}
-        command = "import sys; from paig_client.cli import main; sys.argv[0] = 'paig'; main()"
-        options = ("serve", "--config", str(tmp_path / "paig.toml"), "--port", str(port), "--workers", "2")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", command, *options),
-            env={**os.environ, **secrets},
-            stdout=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            await several(port, key)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(process.wait(), 60)
+    secrets = {"PAIG_SECRET_KEY": "many", "PAIG_ADMIN_TOKEN": "many", "MANY_KEY": key}
+    async with (
+        running_simulator() as base,
+        serving(tmp_path, CONFIG.format(base=base), "--workers", "2", **secrets) as served,
+    ):
+        await several(served.origin, key)
 
 
-async def several(port: int, key: str) -> None:
+async def several(origin: str, key: str) -> None:
     """Requests and scrapes on connections of their own, so that both workers get some."""
-    origin, counts = f"http://127.0.0.1:{port}", []
+    counts = []
     body = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 50}
 
     async def fresh(method: str, path: str, **more: object) -> httpx2.Response | None:

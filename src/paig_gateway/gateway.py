@@ -39,6 +39,8 @@ from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import TelemetrySpec
 from paig_gateway.telemetry.setup import Telemetry, process_samples, secrets_of
 
+MEGABYTE = 1024 * 1024
+
 _KINDS = Kinds.of(KINDS, base_url)
 
 
@@ -141,7 +143,13 @@ class Gateway:
             dispatcher=Dispatcher(upstream, Authenticator(), directory.problem, self.clock),
             now=self.now,
             clock=self.clock,
-            settings=PlaneSettings(max_body=server.max_body_mb * 1024 * 1024, limit_wait=server.limit_wait),
+            settings=PlaneSettings(
+                max_body=server.max_body_mb * MEGABYTE,
+                limit_wait=server.limit_wait,
+                drain_seconds=server.drain_seconds,
+                max_drained=server.drain_mb * MEGABYTE,
+                on_ledger_down=server.on_ledger_down,
+            ),
             observer=telemetry.observer,
         )
         admin = admin_app(

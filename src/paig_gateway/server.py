@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -65,24 +66,56 @@ def serve(
         print(f"paig: {error}", file=sys.stderr)
         return 1
     certificate = local_certificate(store.home, server.host) if server.tls else None
+    try:
+        listener = listen(server.host, server.port)
+    except OSError as error:
+        reason = error.strerror or error
+        print(
+            f"paig: cannot listen at {server.host} port {server.port}: {reason}. See --host and --port.",
+            file=sys.stderr,
+        )
+        return 1
+    server = server.model_copy(update={"port": listener.getsockname()[1]})
     for key in made:
         print(f"Key '{key.name}', shown only now: {key.key}")
     print(_greeting(store, server, certificate), flush=True)
     if server.workers == 1:
+        # Having shut down in order, uvicorn raises the signal once more; by then there is nothing left to end.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         gateway = _gateway(store, server, wanted.telemetry)
         running = uvicorn.Server(_uvicorn(gateway, server, certificate))
         with contextlib.suppress(KeyboardInterrupt):
-            running.run()
+            running.run(sockets=[listener])
         return 0 if running.started else 1
     store.engine.dispose()
     wanted_by_all = _uvicorn("paig_gateway.server:worker", server, certificate)
-    listener = wanted_by_all.bind_socket()
     with tempfile.TemporaryDirectory(prefix="paig-metrics-") as shared:
         settings = {"server": server, "telemetry": wanted.telemetry}
         plain = {name: spec.model_dump(mode="json") for name, spec in settings.items()}
         os.environ[_SETTINGS] = json.dumps({**plain, "shared": shared})
         Multiprocess(wanted_by_all, sockets=[listener]).run()
     return 0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound to a port; 0 for one that is free.
+
+    Raises:
+        OSError: The host is none of this machine's, or the port is taken or not for us to have.
+    """
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    # Named as TCP, so that event loops turn off the delay of small packets.
+    listener = socket.socket(family, kind, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    listener.set_inheritable(True)
+    return listener
 
 
 def worker() -> Gateway:
@@ -107,7 +140,7 @@ async def running_gateway(gateway: Gateway, *, host: str = "127.0.0.1", port: in
     Yields:
         Its origin, such as `http://127.0.0.1:40123`.
     """
-    listener = socket.create_server((host, port), backlog=2048)
+    listener = listen(host, port)
     server = _EmbeddedServer(_uvicorn(gateway, ServerSpec(host=host, port=port)))
     running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
     try:
@@ -170,7 +203,8 @@ def _uvicorn(app: Gateway | str, server: ServerSpec, certificate: Certificate | 
 
 
 def _greeting(store: Store, server: ServerSpec, certificate: Certificate | None) -> str:
-    origin = f"{'https' if certificate else 'http'}://{server.host}:{server.port}"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    origin = f"{'https' if certificate else 'http'}://{host}:{server.port}"
     providers = [provider.name for provider in store.catalog.providers.list()]
     keys = store.catalog.keys.list()
     lines = [f"paig serves at {origin} (home: {home_folder()})"]

@@ -48,7 +48,11 @@ class ServerSpec(Spec):
     """Serve HTTPS with a certificate of the gateway's own local authority."""
     limit_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0
     """Seconds that a request may wait for money that others hold, before it is refused."""
-    on_ledger_down: Literal["refuse"] = "refuse"
+    drain_seconds: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=3600, allow_inf_nan=False)] = 300.0
+    """How long an answer is read on for its usage after its client has left."""
+    drain_mb: int = Field(default=64, ge=1, le=4096)
+    """How much of it is."""
+    on_ledger_down: Literal["refuse", "allow"] = "refuse"
     """What becomes of requests while the ledger cannot record."""
 
 

@@ -80,6 +80,13 @@ class GatewayError(Exception):
         return STATUS[self.code]
 
 
+class LedgerDown(GatewayError):
+    """`overloaded`, because the ledger's database does not take reservations."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("overloaded", message, retry_after=1)
+
+
 def limit_error(
     limit: Limit, *, spent: int, held: int, needed: int, resets_at: datetime | None, now: datetime
 ) -> GatewayError:

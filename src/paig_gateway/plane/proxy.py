@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
-from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.pricing import PriceBook
 from paig_gateway.formats.base import BadRequest, Call, ErrorShape, Format
@@ -37,11 +37,16 @@ RECORD_SECONDS = 1.0
 class Ledger(Protocol):
     """Where money is held and charged; see `store.ledger`."""
 
+    @property
+    def healthy(self) -> bool: ...
+
     async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None: ...
 
     async def settle(self, settlement: Settlement) -> None: ...
 
     async def charge(self, reservation: Reservation, settlement: Settlement) -> None: ...
+
+    def charge_late(self, reservation: Reservation, settlement: Settlement) -> None: ...
 
     async def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> str: ...
 
@@ -56,11 +61,20 @@ class PlaneSettings:
         max_body: Bytes of a request body taken at most.
         limit_wait: Seconds that a request waits for others to release what they hold of a cap.
         drain_seconds: How long an answer is drained into the meter after its client has left.
+        max_drained: Bytes of it that are drained at most.
+        on_ledger_down: What becomes of requests while the ledger cannot record: refused, or let pass and recorded late.
     """
 
     max_body: int = 64 * 1024 * 1024
     limit_wait: float = 5.0
     drain_seconds: float = 300.0
+    max_drained: int = 64 * 1024 * 1024
+    on_ledger_down: Literal["refuse", "allow"] = "refuse"
+
+
+Recording = Literal["hold", "note", "look", "late"]
+"""How a request gets into the ledger: held and settled; noted afterwards, as it costs nothing; charged when its usage
+first comes through, as it looks at work begun before; charged late, as the ledger was down."""
 
 
 @dataclass(slots=True)
@@ -147,18 +161,34 @@ class Proxy:
                     f"of the gateway's sight, so the key '{exchange.caller.key}', having spending limits, may not.",
                 )
             reservation = self._reservation(exchange, order)
-            if fmt.metered and not fmt.later_look:
-                await self.ledger.reserve(reservation, wait=self.settings.limit_wait)
+            recording = recorded_by(exchange)
+            if recording == "hold" and not await self._hold(reservation):
+                # Whether the ledger wrote the reservation before it went down, nobody knows: it has another id.
+                exchange = replace(exchange, id=new_request_id(exchange.time))
+                reservation, recording = replace(reservation, id=exchange.id), "late"
         except GatewayError as error:
             self._note_refusal(exchange, error)
             raise
         self.observer.started(exchange, reservation)
         outcome = Outcome()
-        record = Once(lambda: self._settle(exchange, reservation, outcome))
+        record = Once(lambda: self._settle(exchange, reservation, outcome, recording))
         try:
             await self._exchange(exchange, order, outcome, receive, client, record)
         finally:
             await shielded(record.start())
+
+    async def _hold(self, reservation: Reservation) -> bool:
+        """Reserve; False where the ledger is down and the request may pass all the same."""
+        allow = self.settings.on_ledger_down == "allow"
+        if allow and not self.ledger.healthy:
+            return False
+        try:
+            await self.ledger.reserve(reservation, wait=self.settings.limit_wait)
+        except LedgerDown:
+            if not allow:
+                raise
+            return False
+        return True
 
     async def _exchange(
         self,
@@ -179,7 +209,10 @@ class Proxy:
                     response, asked = await self.dispatcher.send(exchange, order, outcome)
                     candidate = outcome.candidate
                     assert candidate is not None
-                    relay = Relay(exchange, candidate, outcome, client, response, asked, self.clock, record.soon)
+                    relay = Relay(
+                        exchange, candidate, outcome, client, response, asked, self.clock, record.soon,
+                        self.settings.max_drained,
+                    )  # fmt: skip
                     try:
                         await relay.run()
                     finally:
@@ -213,14 +246,17 @@ class Proxy:
         drains = candidate is None or candidate.provider.on_disconnect == "drain"
         patience.reschedule(asyncio.get_running_loop().time() + (self.settings.drain_seconds if drains else 0.0))
 
-    async def _settle(self, exchange: Exchange, reservation: Reservation, outcome: Outcome) -> None:
-        fmt = exchange.fmt
+    async def _settle(
+        self, exchange: Exchange, reservation: Reservation, outcome: Outcome, recording: Recording
+    ) -> None:
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         self.observer.finished(exchange, outcome, settlement)
-        if not fmt.metered:
-            self.ledger.note(reservation, settlement)
-        elif not fmt.later_look:
+        if recording == "hold":
             await self.ledger.settle(settlement)
+        elif recording == "note":
+            self.ledger.note(reservation, settlement)
+        elif recording == "late":
+            self.ledger.charge_late(reservation, settlement)
         elif (
             # Work is charged when its usage first comes through, and never at a later look.
             outcome.work_id
@@ -245,7 +281,9 @@ class Proxy:
             format=exchange.fmt.name,
             stream=exchange.call.stream,
             ceiling=max((candidate.ceiling for candidate in order), default=0),
-            tokens=max((c.worst.input_tokens + c.worst.output_tokens for c in order), default=0),
+            tokens=max(
+                (c.worst.input_tokens + c.worst.output_tokens for c in order if exchange.fmt.metered), default=0
+            ),
             tags=said.tags,
             run=said.run,
         )
@@ -255,6 +293,15 @@ class Proxy:
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         self.observer.finished(exchange, outcome, settlement)
         self.ledger.note(self._reservation(exchange, []), settlement)
+
+
+def recorded_by(exchange: Exchange) -> Recording:
+    """How a request gets into the ledger while that is up."""
+    if exchange.fmt.later_look:
+        return "look"
+    # What is free counts as a request all the same.
+    counts = exchange.fmt.metered or any(limit.unit == "requests" for limit in exchange.caller.limits)
+    return "hold" if counts else "note"
 
 
 def read_call(fmt: Format, model: str | None, plain: bytes) -> Call:

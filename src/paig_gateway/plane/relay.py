@@ -21,10 +21,6 @@ MAX_READ = 256 * 1024 * 1024
 """Bytes of a non-streaming answer that the meter reads at most."""
 
 
-MAX_DRAINED = 64 * 1024 * 1024
-"""Bytes of a stream that are drained at most after its client has left."""
-
-
 @dataclass(slots=True)
 class Client:
     """The client's end of a request.
@@ -69,6 +65,7 @@ class Relay:
 
     Attributes:
         asked: The gateway asked for stream usage that the client did not ask for.
+        max_drained: Bytes of a stream that are read at most after its client has left.
         record: Called when the outcome is known, before the client is sent the last of the answer: who has read a whole
             answer finds it in the ledger.
     """
@@ -81,6 +78,7 @@ class Relay:
     asked: bool
     clock: Callable[[], float]
     record: Callable[[], Awaitable[None]]
+    max_drained: int
     headers: dict[str, str] = field(init=False)
     meter: StreamMeter | None = None
     settled: bool = False
@@ -152,7 +150,7 @@ class Relay:
                 out = meter.feed(chunk) if plain else _aside(meter, undo, chunk)
                 if out:
                     await self.client.body(out, more=True)
-                if self.client.gone and (drained := drained + len(chunk)) > MAX_DRAINED:
+                if self.client.gone and (drained := drained + len(chunk)) > self.max_drained:
                     raise TimeoutError("the answer is too long to drain")
         finally:
             # What the meter still held back is the client's, though the stream may have broken off.

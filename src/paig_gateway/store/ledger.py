@@ -18,6 +18,7 @@ from typing import cast
 
 from sqlalchemy import Connection, Engine
 
+from paig_gateway.domain.errors import LedgerDown
 from paig_gateway.domain.limits import Limit
 from paig_gateway.store import bind, upkeep
 from paig_gateway.store.bookkeeper import Bookkeeper, Charge, Command, Correct, Extend, Release, Reserve, Settle
@@ -135,7 +136,8 @@ class Ledger:
                 at most in all. It is refused at once where what is spent alone rules it out.
 
         Raises:
-            GatewayError: `limit-exceeded` or `rate-limited`; `overloaded` where the database is down or too slow.
+            LedgerDown: The database is down or too slow.
+            GatewayError: `limit-exceeded` or `rate-limited`; `overloaded` where too much is queued.
         """
         if self._stopping:
             raise overloaded("The gateway is shutting down: try again.")
@@ -173,6 +175,13 @@ class Ledger:
         Work that the ledger has an exact row of already (by `work_id`) is written as a row that cost nothing.
         """
         await self._ask(Charge(reservation, settlement))
+
+    def charge_late(self, reservation: Reservation, settlement: Settlement) -> None:
+        """`charge` for requests that were let pass while the database is down: written when it is back.
+
+        Nobody waits for it; `reserve` refuses when too much is queued, so what is queued here is bounded too.
+        """
+        self._put(Ask(Charge(reservation, settlement), None, time.monotonic()))
 
     def note(self, reservation: Reservation, settlement: Settlement) -> None:
         """Write the row of a request that was refused, when there is time; it moves no limit.
@@ -287,7 +296,7 @@ class Ledger:
         for ask in self._callers:
             late = stuck if ask.in_line else now - ask.since > self._patience
             if late and ask.future is not None and not ask.future.done():
-                ask.future.set_exception(overloaded("The gateway's database is not answering: try again."))
+                ask.future.set_exception(LedgerDown("The gateway's database is not answering: try again."))
         if self._loop is not None and self._writer.is_alive():
             self._watchdog = self._loop.call_later(WATCH_SECONDS, self._watch)
 

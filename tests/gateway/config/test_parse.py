@@ -154,7 +154,7 @@ limits = 3
         "paig.toml:4: server.port: must be a valid integer",
         "paig.toml:5: server.timeouts.conect: unknown field; did you mean connect?",
         "paig.toml:5: server.timeouts.idle: must be greater than 0",
-        "paig.toml:6: server.on_ledger_down: must be 'refuse'",
+        "paig.toml:6: server.on_ledger_down: must be 'refuse' or 'allow'",
         "paig.toml:8: providers.openai.kind: is no kind of provider; did you mean openai?",
         "paig.toml:9: providers.openai.bas_url: unknown field; did you mean base_url?",
         "paig.toml:12: providers.eu.region: is no setting of the kind google: it takes no settings of its own",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from paig_gateway.config import ServerSpec
 from paig_gateway.simulator.app import Simulator
-from tests.gateway.end_to_end.conftest import World
+from paig_gateway.simulator.serve import running_simulator
+from tests.gateway.end_to_end.conftest import World, running_world, simulated_providers
 from tests.gateway.end_to_end.test_refusals import settled
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +67,18 @@ async def test_a_client_that_leaves_is_billed_for_all(simulated: World, path: st
     row = await settled(simulated, await leave_early(simulated, path, body))
     assert row.certainty == "exact"
     assert row.usage["output_tokens"] == 60
+
+
+async def test_draining_is_bounded_by_time(environment: None, tmp_path: Path) -> None:
+    """After `drain_seconds` the upstream is hung up on, and what had come is charged as an estimate."""
+    async with running_simulator(Simulator()) as base:
+        server = ServerSpec(drain_seconds=0.5)
+        async with running_world(tmp_path, simulated_providers(base), server) as world:
+            prompt = "[sim:tokens=200] [sim:chunk_delay=0.5] Tell me a story"
+            long = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": prompt}]}
+            row = await settled(world, await leave_early(world, "/openai/v1/chat/completions", long, 1.2))
+    assert (row.certainty, row.error) == ("estimated", "client-gone")
+    assert row.usage["output_tokens"] > 0
 
 
 async def test_with_the_policy_cancel_the_upstream_is_hung_up_on(simulated: World, simulator: Simulator) -> None:

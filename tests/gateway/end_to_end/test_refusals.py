@@ -57,6 +57,18 @@ async def test_keys(replayed: World, headers: dict[str, str], code: str) -> None
     assert refused(response, code, 401)["type"] == "error"
 
 
+async def test_free_requests_count_for_a_limit_on_requests(replayed: World) -> None:
+    """Listing models costs nothing, but not endlessly often; what is refused says when to come again."""
+    key = await replayed.make_key("eager", requests_per_minute=2, tokens_per_minute=1, daily="0.000001")
+    asked = [
+        await replayed.http.get("/proxy/openai/v1/models", headers={"authorization": f"Bearer {key}"}) for _ in range(3)
+    ]
+    assert [response.headers.get("x-paig-error") for response in asked] == [None, None, "rate-limited"]
+    assert 1 <= int(asked[-1].headers["retry-after"]) <= 61
+    rows = (await replayed.admin.requests(key="eager")).items
+    assert [row.cost for row in rows] == ["0", "0", "0"]
+
+
 async def test_key_states(replayed: World) -> None:
     """A disabled, an expired and a restricted key each say what they are."""
     key = await replayed.admin.keys.create("disabled", KeySpec())

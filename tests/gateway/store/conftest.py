@@ -9,14 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from paig_gateway.store.engine import migrate, open_engine
-from tests.gateway.store.databases import Postgres
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """One PostgreSQL server for all tests; it can be stopped and started."""
-    with Postgres() as server:
-        yield server
+from tests.gateway.databases import Postgres
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -23,7 +23,7 @@ from paig_gateway.store.catalog import Catalog, keys
 from paig_gateway.store.directory import Directory
 from paig_gateway.store.secrets import Vault
 from tests.gateway.catalogs import KINDS_OF_PROVIDERS, ME, VAULT, open_catalog, sqlite_url
-from tests.gateway.store.databases import Postgres
+from tests.gateway.databases import Postgres
 
 ENVIRON = {"OPENAI_API_KEY": "sk-openai"}
 

@@ -17,6 +17,7 @@ from paig_gateway.store.engine import open_engine
 from paig_gateway.store.ledger import Ledger
 from paig_gateway.store.ledger_postgres import PostgresConnection
 from paig_gateway.store.ledger_sqlite import SqliteConnection
+from tests.gateway.databases import Postgres
 from tests.gateway.store.books import (
     Clock,
     Totals,
@@ -30,7 +31,6 @@ from tests.gateway.store.books import (
     totals,
     until,
 )
-from tests.gateway.store.databases import Postgres
 
 pytestmark = pytest.mark.anyio
 

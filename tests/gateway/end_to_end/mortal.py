@@ -1,0 +1,90 @@
+"""`paig`, but it kills itself (`kill -9`) at a named step of a request: `python -m tests…mortal STEP serve …`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from paig_gateway.store.bookkeeper import Bookkeeper, Command, Settle, Worked
+from paig_gateway.store.ledger import Ledger
+from paig_gateway.store.ledger_postgres import PostgresConnection
+from paig_gateway.store.ledger_sqlite import SqliteConnection
+from paig_gateway.store.records import Reservation, Settlement
+
+
+def die() -> None:
+    """End as a power cut would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def after_reserve() -> None:
+    """Reserved durably, nothing sent."""
+    reserve = Ledger.reserve
+
+    async def mortal(self: Ledger, reservation: Reservation, *, wait: float = 0.0) -> None:
+        await reserve(self, reservation, wait=wait)
+        die()
+
+    Ledger.reserve = mortal  # type: ignore[method-assign]
+
+
+def before_settle() -> None:
+    """The last byte has come from upstream, and is still to be settled."""
+
+    async def mortal(self: Ledger, settlement: Settlement) -> None:
+        die()
+
+    Ledger.settle = mortal  # type: ignore[method-assign]
+
+
+def in_settle() -> None:
+    """Everything of the settlement is written, but for the commit."""
+    sqlite, say = SqliteConnection.write, PostgresConnection._say
+    settling = False
+
+    def write(self: SqliteConnection, sheet: Any) -> None:
+        if sheet.settled:
+            self._raw.set_trace_callback(lambda statement: die() if statement == "COMMIT" else None)
+        sqlite(self, sheet)
+
+    def mortal(self: PostgresConnection, sql: str, *values: object) -> Any:
+        nonlocal settling
+        settling = settling or sql.lstrip().upper().startswith("UPDATE REQUESTS")
+        if sql == "COMMIT" and settling:
+            die()
+        return say(self, sql, *values)
+
+    SqliteConnection.write = write  # type: ignore[method-assign]
+    PostgresConnection._say = mortal  # type: ignore[method-assign]
+
+
+def after_settle() -> None:
+    """The settlement is committed, and nobody has heard of it."""
+    work = Bookkeeper.work
+
+    def mortal(self: Bookkeeper, commands: Sequence[Command], blocked: Any = ()) -> Worked:
+        worked = work(self, commands, blocked)
+        if any(isinstance(command, Settle) for command in commands):
+            die()
+        return worked
+
+    Bookkeeper.work = mortal  # type: ignore[method-assign]
+
+
+STEPS: dict[str, Callable[[], None]] = {
+    "": lambda: None,
+    "after-reserve": after_reserve,
+    "before-settle": before_settle,
+    "in-settle": in_settle,
+    "after-settle": after_settle,
+}
+
+if __name__ == "__main__":
+    from paig_client.cli import main
+
+    STEPS[sys.argv.pop(1)]()
+    sys.argv[0] = "paig"
+    main()

@@ -1,0 +1,54 @@
+"""`paig serve` as a command: what it says, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+
+
+def command(home: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """`paig serve` with a home of its own."""
+    code = "import sys; from paig_client.cli import main; sys.argv[0] = 'paig'; main()"
+    environment = {**os.environ, "PAIG_HOME": str(home), "PAIG_SECRET_KEY": "s", "PAIG_ADMIN_TOKEN": "t"}
+    environment.pop("PAIG_DATABASE_URL", None)
+    return [sys.executable, "-c", code, "serve", *arguments], environment
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_free_port_is_found_and_said(tmp_path: Path, workers: str) -> None:
+    """With port 0 the greeting names the port that it listens on; SIGTERM ends it in order."""
+    arguments, environment = command(tmp_path, "--port", "0", "--workers", workers)
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        origin = process.stdout.readline().split()[3]
+        with httpx2.Client(base_url=origin, trust_env=False, timeout=60) as http:
+            assert http.get("/healthz").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    """It says so, and what to do, and ends with 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        arguments, environment = command(tmp_path, "--port", str(port))
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    said = f"paig: cannot listen at 127.0.0.1 port {port}: Address already in use. See --host and --port.\n"
+    assert done.stderr == said
+
+
+def test_a_host_that_is_not_ours(tmp_path: Path) -> None:
+    """An address of another machine is refused in words."""
+    arguments, environment = command(tmp_path, "--host", "192.0.2.1", "--port", "0")
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("paig: cannot listen at 192.0.2.1 port 0: ")

@@ -10,12 +10,15 @@ ARGS ?=
 DEV := $(VENV)/stamp-dev
 DEMO := $(if $(wildcard $(DEV)),$(DEV),$(VENV)/stamp-demo)
 
+# Older releases of a few packages, to be found before those of $(VENV).
+OLDEST := .cache/oldest/stamp
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check docs bench lock clean
+.PHONY: help demo test oldest check docs bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +28,9 @@ demo: $(DEMO) ## gateway and simulated provider in one process: calls, costs, an
 
 test: $(DEV) ## the test suite; ARGS go to pytest, as in make test ARGS='-k ledger'
 	$(BIN)/python -m pytest $(ARGS)
+
+oldest: $(OLDEST) ## the tests of pydantic-ai models, with the oldest pydantic-ai that is supported
+	PYTHONPATH=$(dir $(OLDEST)) $(BIN)/python -m pytest tests/client/test_pydantic_ai.py $(ARGS)
 
 check: $(DEV) ## lint, format, types, import direction, repository hygiene
 	$(BIN)/ruff check .
@@ -56,4 +62,9 @@ $(VENV)/stamp-%: requirements/%.txt pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement $<
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(OLDEST): requirements/oldest.txt $(DEV)
+	@rm -rf $(dir $@)
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --target $(dir $@) --requirement $<
 	@touch $@

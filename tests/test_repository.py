@@ -190,7 +190,7 @@ def test_lock_names_no_host_and_hashes_everything(lock: Path) -> None:
     text = lock.read_text("utf-8")
     assert not re.search(r"https?:|file:|://|^-|^\s*--(?!hash=sha256:)", text, re.MULTILINE)
     pins = [pin for pin in re.split(r"\n(?=\S)", text) if not pin.startswith("#")]
-    assert len(pins) > 50
+    assert len(pins) > (5 if lock.name == "oldest.txt" else 50)
     for pin in pins:
         assert re.match(r"[a-z0-9-]+==\S+ ", pin), pin
         assert "--hash=sha256:" in pin, pin

@@ -13,6 +13,7 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.providers import Provider, gateway, infer_provider_class
 
 from paig_client.attribution import headers
+from paig_client.sdks import forget_azure_token
 
 Build = Callable[[str, str, Any], Provider[Any]]
 """`(target, key, http_client) -> provider`; `target` is the gateway's route, `…/proxy/mistral`."""
@@ -146,8 +147,10 @@ def _mistral(target: str, key: str, http_client: Any | None) -> Provider[Any]:
 
 
 def _bedrock_mantle(target: str, key: str, http_client: Any | None) -> Provider[Any]:
-    from pydantic_ai.providers.bedrock_mantle import BedrockMantleProvider
-
+    try:
+        from pydantic_ai.providers.bedrock_mantle import BedrockMantleProvider
+    except ModuleNotFoundError as error:
+        raise ImportError("bedrock-mantle needs a newer pydantic-ai: pip install -U pydantic-ai-slim") from error
     return BedrockMantleProvider(base_url=target, api_key=key, http_client=http_client)
 
 
@@ -156,7 +159,9 @@ def _azure(target: str, key: str, http_client: Any | None) -> Provider[Any]:
     from pydantic_ai.providers.azure import AzureProvider
 
     if version := os.environ.get("OPENAI_API_VERSION"):
-        return AzureProvider(azure_endpoint=target, api_version=version, api_key=key, http_client=http_client)
+        provider = AzureProvider(azure_endpoint=target, api_version=version, api_key=key, http_client=http_client)
+        forget_azure_token(provider.client)
+        return provider
     return AzureProvider(azure_endpoint=f"{target}/openai/v1", api_key=key, http_client=http_client)
 
 

@@ -206,7 +206,7 @@ def PaigGateway(
     try:
         from pydantic_ai.capabilities import ResolveModelId
     except ImportError as error:
-        raise ImportError("PaigGateway needs a newer pydantic-ai: pip install -U pydantic-ai-slim") from error
+        raise ImportError("PaigGateway needs pydantic-ai 2.13 or newer: pip install -U pydantic-ai-slim") from error
     models: dict[str, Model] = {}
 
     async def resolve(_: object, model_id: str) -> Model | None:

@@ -59,7 +59,9 @@ def azure_openai(
         from openai import AzureOpenAI
     to = _gateway(route, api_key, base_url, profile)
     options.setdefault("api_version", os.environ.get("OPENAI_API_VERSION") or AZURE_API_VERSION)
-    return _attributed(AzureOpenAI(azure_endpoint=to.target, api_key=to.key, **options), to)
+    client = AzureOpenAI(azure_endpoint=to.target, api_key=to.key, **options)
+    forget_azure_token(client)
+    return _attributed(client, to)
 
 
 def async_azure_openai(
@@ -70,7 +72,9 @@ def async_azure_openai(
         from openai import AsyncAzureOpenAI
     to = _gateway(route, api_key, base_url, profile)
     options.setdefault("api_version", os.environ.get("OPENAI_API_VERSION") or AZURE_API_VERSION)
-    return _attributed(AsyncAzureOpenAI(azure_endpoint=to.target, api_key=to.key, **options), to)
+    client = AsyncAzureOpenAI(azure_endpoint=to.target, api_key=to.key, **options)
+    forget_azure_token(client)
+    return _attributed(client, to)
 
 
 def anthropic(
@@ -186,6 +190,11 @@ def bedrock(
 
     to = _gateway(route, api_key, base_url, profile)
     return bedrock_client(to.target, to.key, **options)
+
+
+def forget_azure_token(client: Any) -> None:
+    """Let only the gateway key go along: the SDK's older releases send `AZURE_OPENAI_AD_TOKEN` where there is one."""
+    client._azure_ad_token = None
 
 
 class _Gateway(NamedTuple):

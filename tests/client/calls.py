@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ CHAT: list[Any] = [{"role": "user", "content": "Hello"}]
 SONNET = "claude-sonnet-4-6"
 GEMINI = "gemini-2.5-flash"
 NOVA = "amazon.nova-micro-v1:0"
+CLAUDE_ON_BEDROCK = "anthropic.claude-3-5-haiku-20241022-v1:0"
+_INVOKE = json.dumps({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 64, "messages": CHAT})
 
 
 def openai_chat(**gateway: Any) -> str | None:
@@ -30,6 +33,92 @@ def openai_stream(**gateway: Any) -> str | None:
     with sdks.openai(max_retries=0, **gateway) as client:
         chunks = list(client.chat.completions.create(model="gpt-5", messages=CHAT, stream=True))
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def openai_responses_stream(**gateway: Any) -> str | None:
+    """A stream of OpenAI's responses."""
+    with sdks.openai(max_retries=0, **gateway) as client:
+        events = list(client.responses.create(model="gpt-5", input="Hello", stream=True))
+    return "".join(event.delta for event in events if event.type == "response.output_text.delta")
+
+
+def azure_openai_stream(**gateway: Any) -> str | None:
+    """A stream of Azure's chat completions."""
+    with sdks.azure_openai(max_retries=0, **gateway) as client:
+        chunks = list(client.chat.completions.create(model="gpt-5", messages=CHAT, stream=True))
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def anthropic_stream(**gateway: Any) -> str | None:
+    """A stream of Anthropic's messages."""
+    with (
+        sdks.anthropic(max_retries=0, **gateway) as client,
+        client.messages.stream(model=SONNET, max_tokens=64, messages=CHAT) as stream,
+    ):
+        return stream.get_final_text()
+
+
+def groq_stream(**gateway: Any) -> str | None:
+    """A stream of Groq's chat completions."""
+    with sdks.groq(max_retries=0, **gateway) as client:
+        chunks = list(client.chat.completions.create(model="openai/gpt-oss-120b", messages=CHAT, stream=True))
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def mistral_stream(**gateway: Any) -> object:
+    """A stream of Mistral's chat completions."""
+    with (
+        sdks.mistral(**gateway) as client,
+        client.chat.stream(model="mistral-small-latest", messages=CHAT) as events,
+    ):
+        return "".join(str(event.data.choices[0].delta.content or "") for event in events if event.data.choices)
+
+
+def google_stream(**gateway: Any) -> str | None:
+    """A stream of the Gemini API."""
+    with sdks.google(**gateway) as client:
+        return "".join(
+            part.text or "" for part in client.models.generate_content_stream(model=GEMINI, contents="Hello")
+        )
+
+
+def google_vertex_stream(**gateway: Any) -> str | None:
+    """A stream of Vertex AI."""
+    with sdks.google(vertexai=True, **gateway) as client:
+        return "".join(
+            part.text or "" for part in client.models.generate_content_stream(model=GEMINI, contents="Hello")
+        )
+
+
+def bedrock_stream(**gateway: Any) -> object:
+    """A stream of Bedrock's converse."""
+    client = sdks.bedrock(**gateway)
+    try:
+        asked = [{"role": "user", "content": [{"text": "Hello"}]}]
+        events = list(client.converse_stream(modelId=NOVA, messages=asked)["stream"])
+        return "".join(event.get("contentBlockDelta", {}).get("delta", {}).get("text", "") for event in events)
+    finally:
+        client.close()
+
+
+def bedrock_invoke(**gateway: Any) -> object:
+    """A Claude model by Bedrock's invoke."""
+    client = sdks.bedrock(**gateway)
+    try:
+        return json.loads(client.invoke_model(modelId=CLAUDE_ON_BEDROCK, body=_INVOKE)["body"].read())
+    finally:
+        client.close()
+
+
+def bedrock_invoke_stream(**gateway: Any) -> object:
+    """A stream of the same."""
+    client = sdks.bedrock(**gateway)
+    try:
+        events = list(client.invoke_model_with_response_stream(modelId=CLAUDE_ON_BEDROCK, body=_INVOKE)["body"])
+        deltas = [json.loads(event["chunk"]["bytes"]).get("delta", {}) for event in events]
+        return "".join(delta.get("text", "") for delta in deltas)
+    finally:
+        client.close()
 
 
 def azure_openai(**gateway: Any) -> str | None:
@@ -123,7 +212,6 @@ async def async_google(**gateway: Any) -> str | None:
 SYNC: list[tuple[Callable[..., object], str, str]] = [
     (openai_chat, "openai", "/chat/completions"),
     (openai_responses, "openai", "/responses"),
-    (openai_stream, "openai", "/chat/completions"),
     (azure_openai, "azure", "/openai/deployments/gpt-5/chat/completions"),
     (anthropic, "anthropic", "/v1/messages"),
     (groq, "groq", "/openai/v1/chat/completions"),
@@ -131,6 +219,23 @@ SYNC: list[tuple[Callable[..., object], str, str]] = [
     (google, "google", f"/v1beta/models/{GEMINI}:generateContent"),
     (google_vertex, "google-vertex", f"/v1beta1/publishers/google/models/{GEMINI}:generateContent"),
     (bedrock, "bedrock", "/model/amazon.nova-micro-v1%3A0/converse"),
+    (bedrock_invoke, "bedrock", "/model/anthropic.claude-3-5-haiku-20241022-v1%3A0/invoke"),
+]
+STREAMED: list[tuple[Callable[..., object], str, str]] = [
+    (openai_stream, "openai", "/chat/completions"),
+    (openai_responses_stream, "openai", "/responses"),
+    (azure_openai_stream, "azure", "/openai/deployments/gpt-5/chat/completions"),
+    (anthropic_stream, "anthropic", "/v1/messages"),
+    (groq_stream, "groq", "/openai/v1/chat/completions"),
+    (mistral_stream, "mistral", "/v1/chat/completions"),
+    (google_stream, "google", f"/v1beta/models/{GEMINI}:streamGenerateContent"),
+    (google_vertex_stream, "google-vertex", f"/v1beta1/publishers/google/models/{GEMINI}:streamGenerateContent"),
+    (bedrock_stream, "bedrock", "/model/amazon.nova-micro-v1%3A0/converse-stream"),
+    (
+        bedrock_invoke_stream,
+        "bedrock",
+        "/model/anthropic.claude-3-5-haiku-20241022-v1%3A0/invoke-with-response-stream",
+    ),
 ]
 ASYNC: list[tuple[Callable[..., Awaitable[object]], str, str]] = [
     (async_openai, "openai", "/chat/completions"),

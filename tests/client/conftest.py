@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from paig_client import keychain
 from tests.client.double import Double, serving
-from tests.client.real import Real, running_real
+
+if TYPE_CHECKING:
+    from tests.client.real import Real
 
 # What a developer's own environment may hold, and what the commands under test would find there.
 FOREIGN = (
@@ -57,6 +62,8 @@ def gateway(double: Double) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     """A real gateway in front of simulated providers."""
+    from tests.client.real import running_real  # the gateway's own dependencies: the oldest pydantic-ai has others
+
     with running_real(tmp_path_factory.mktemp("real")) as running:
         yield running
 
@@ -65,3 +72,12 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
 def real_key(real: Real) -> str:
     """A key of the real gateway without limits."""
     return real.make_key("unlimited")
+
+
+@pytest.fixture
+def quiet_sockets() -> Iterator[None]:
+    """pydantic-ai closes the clients of agents that are entered; those of others are collected here, unreported."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import pytest
-from pydantic_ai import Agent
+from pydantic_ai import Agent, Embedder
 
 import paig_client
 from paig_client import LimitExceeded, from_exception, sdks
@@ -68,9 +70,9 @@ async def test_agents(real: Real, real_key: str, tag: str, model: str, stream: b
     check(real, tag, run)
 
 
-@pytest.mark.parametrize("call", [call for call, _, _ in calls.SYNC], ids=lambda call: call.__name__)
+@pytest.mark.parametrize("call", [call for call, _, _ in calls.SYNC + calls.STREAMED], ids=lambda call: call.__name__)
 def test_sdks(real: Real, real_key: str, tag: str, call: Callable[..., object]) -> None:
-    """And each SDK's own client."""
+    """And each SDK's own client, streamed and not."""
     with paig_client.tags(case=tag), paig_client.budget(usd=5) as run:
         assert "Hello" in str(call(api_key=real_key, base_url=real.root))
     check(real, tag, run)
@@ -84,7 +86,7 @@ async def test_async_sdks(real: Real, real_key: str, tag: str, call: Callable[..
     check(real, tag, run)
 
 
-@pytest.mark.parametrize("call", [call for call, _, _ in calls.SYNC], ids=lambda call: call.__name__)
+@pytest.mark.parametrize("call", [call for call, _, _ in calls.SYNC + calls.STREAMED], ids=lambda call: call.__name__)
 def test_a_cap_that_bites_is_typed(real: Real, tag: str, call: Callable[..., object]) -> None:
     """The gateway's own refusal, through each SDK, with its facts."""
     key = real.make_key(tag, daily="0.000000001")
@@ -97,6 +99,35 @@ def test_a_cap_that_bites_is_typed(real: Real, tag: str, call: Callable[..., obj
     assert error.needed is not None
     assert error.needed > error.amount
     assert error.resets_at is not None
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # an Embedder has no end that closes its HTTP client
+@pytest.mark.usefixtures("quiet_sockets")
+@pytest.mark.parametrize("model", ["openai:text-embedding-3-small", "google-vertex:gemini-embedding-001"])
+async def test_embeddings(real: Real, real_key: str, tag: str, model: str) -> None:
+    """And embeddings, whose cost is that of their input."""
+    with paig_client.register(api_key=real_key, base_url=real.root), paig_client.tags(case=tag):
+        assert (await Embedder(f"gateway/{model}").embed_query("Hello")).embeddings
+    [row] = rows(real, tag)
+    assert (row.status, row.certainty) == (200, "exact")
+    assert row.usage is not None
+    assert row.usage["input_tokens"] > 0
+
+
+async def test_tags_and_budgets_keep_to_their_task(real: Real, real_key: str, tag: str) -> None:
+    """Runs at the same time have each its own tags and budget; tasks started inside a `with` have its."""
+    async with Agent(paig_client.gateway_model(MODELS[0], api_key=real_key, base_url=real.root)) as agent:
+
+        async def work(customer: str, tasks: int) -> str:
+            with paig_client.tags(customer=customer), paig_client.budget(usd=5) as run:
+                await asyncio.gather(*(agent.run("Hello", model_settings={"max_tokens": 50}) for _ in range(tasks)))
+            return run
+
+        with paig_client.tags(case=tag):
+            runs = await asyncio.gather(work("acme", 3), work("initech", 2))
+            await agent.run("Hello", model_settings={"max_tokens": 50})
+    found = Counter((row.tags.get("customer"), row.run) for row in rows(real, tag))
+    assert found == {("acme", runs[0]): 3, ("initech", runs[1]): 2, (None, None): 1}
 
 
 def test_a_run_cannot_cost_more_than_its_budget(real: Real, real_key: str, tag: str) -> None:

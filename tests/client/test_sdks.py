@@ -44,7 +44,9 @@ def check(double: Double, route: str, path: str, run: str) -> None:
     assert (seen.headers["x-paig-run"], seen.headers["x-paig-run-budget"]) == (run, "1.25")
 
 
-@pytest.mark.parametrize(("call", "route", "path"), calls.SYNC, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("call", "route", "path"), calls.SYNC + calls.STREAMED, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_sync_clients(gateway: str, double: Double, call: Callable[..., object], route: str, path: str) -> None:
     """Each SDK's own client works as it is, with attribution on its requests."""
     with paig_client.tags(customer="acmé"), paig_client.budget("1.25") as run:
@@ -114,15 +116,6 @@ def test_google_options_are_merged(gateway: str, double: Double) -> None:
         client.models.generate_content(model=calls.GEMINI, contents="Hello")
     assert double.seen[-1].path.startswith("/v1/models/")
     assert double.seen[-1].headers["x-mine"] == "1"
-
-
-def test_bedrock_streams(gateway: str) -> None:
-    """boto3's event streams come through over plain http."""
-    client = sdks.bedrock(api_key=KEY, base_url=gateway)
-    answer = client.converse_stream(modelId=calls.NOVA, messages=[{"role": "user", "content": [{"text": "Hello"}]}])
-    text = "".join(event.get("contentBlockDelta", {}).get("delta", {}).get("text", "") for event in answer["stream"])
-    client.close()
-    assert "Hello" in text
 
 
 def test_credentials_come_from_the_environment(gateway: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console
 
 PIPE_COLUMNS = 200
@@ -90,6 +89,6 @@ def when(time: datetime | None) -> str:
 
 
 def _jsonable(value: object) -> object:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+    if (dump := getattr(value, "model_dump", None)) is not None:
+        return dump(mode="json")
     raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -118,7 +118,7 @@ class Gateway:
         self.redact.know(lambda: filter(None, [secrets_of_telemetry.metrics_token]))
         await asyncio.to_thread(directory.refresh)
         node_id = f"node_{secrets.token_hex(8)}"
-        ledger = Ledger(store.engine, node_id=node_id, clock=self.now)
+        ledger = Ledger(store.engine, node_id=node_id, home=store.home, clock=self.now)
         await ledger.start()
         # The running ledger looks again at new limits, for requests that were on their way before it knew of them.
         hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)

@@ -179,6 +179,13 @@ class Bookkeeper:
         with self.engine.connect() as connection:
             return nodes.silent(connection, self.node_id, nodes.now_ms(connection, self.clock))
 
+    def alive(self) -> set[str]:
+        """Ids of the nodes that run, this one among them."""
+        with self.engine.connect() as connection:
+            now = nodes.now_ms(connection, self.clock)
+            dead = {beat.node_id for beat in nodes.silent(connection, self.node_id, now)}
+            return nodes.known(connection) - dead
+
     def sweep(self, node_id: str) -> int:
         """Charge all open rows of a dead node at their ceiling.
 

@@ -11,23 +11,29 @@ the statements. docs/internals/ledger.md tells more.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import cast
 
 from sqlalchemy import Connection, Engine
 
 from paig_gateway.domain.errors import LedgerDown
 from paig_gateway.domain.limits import Limit
+from paig_gateway.domain.money import format_usd
 from paig_gateway.store import bind, upkeep
 from paig_gateway.store.bookkeeper import Bookkeeper, Charge, Command, Correct, Extend, Release, Reserve, Settle
 from paig_gateway.store.checkpoint import Checkpointer
 from paig_gateway.store.engine import utc_now
+from paig_gateway.store.journal import Journal, Unrecorded, read
 from paig_gateway.store.records import Reservation, Settlement
 from paig_gateway.store.sheet import Corrected
 from paig_gateway.store.tables import LimitRow
 from paig_gateway.store.writer import Answers, Ask, Task, Writer, overloaded
+
+log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
 WATCH_SECONDS = 0.25
@@ -39,6 +45,7 @@ class Ledger:
     Args:
         engine: A migrated database.
         node_id: This process's name among the nodes; one that no other process ever has.
+        home: The folder for the journal of requests that `charge_late` cannot write at once; None keeps none.
         clock: The present, in UTC.
         max_queue: How much may be queued before new reservations are refused.
         patience: How many seconds a reservation may wait for the database before it is refused.
@@ -49,6 +56,7 @@ class Ledger:
         engine: Engine,
         *,
         node_id: str,
+        home: Path | None = None,
         clock: Callable[[], datetime] = utc_now,
         max_queue: int = 10_000,
         patience: float = PATIENCE_SECONDS,
@@ -56,6 +64,7 @@ class Ledger:
         self.dropped = 0
         """How many refusals' rows were not written, because there were too many."""
         self._engine = engine
+        self._journal = Journal(home, node_id) if home else None
         self._clock = clock
         self._max_queue = max_queue
         self._patience = patience
@@ -102,6 +111,8 @@ class Ledger:
         """
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._books.start)
+        if self._journal:
+            await asyncio.to_thread(self._recover, self._journal)
         if self._checkpointer:
             self._checkpointer.start()
         self._writer.start()
@@ -181,7 +192,31 @@ class Ledger:
 
         Nobody waits for it; `reserve` refuses when too much is queued, so what is queued here is bounded too.
         """
-        self._put(Ask(Charge(reservation, settlement), None, time.monotonic()))
+        if self._loop is None:
+            raise RuntimeError("the ledger is not started")
+        future: asyncio.Future[object] = self._loop.create_future()
+        future.add_done_callback(lambda done: self._charged_late(settlement, done))
+        if self._journal:
+            self._journal.add(Unrecorded(reservation, settlement))
+        self._put(Ask(Charge(reservation, settlement), future, time.monotonic()))
+
+    def _charged_late(self, settlement: Settlement, done: asyncio.Future[object]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            cost = format_usd(settlement.cost)
+            kept = f"kept in {self._journal.path} for the next start" if self._journal else "lost"
+            log.error("request %s ($%s) could not be recorded: it is %s", settlement.id, cost, kept)
+        elif self._journal:
+            self._journal.recorded(settlement.id)
+
+    def _recover(self, journal: Journal) -> None:
+        """Record what dead nodes let pass while the database was down."""
+        for path in journal.left_behind(self._books.alive()):
+            commands = [Charge(entry.reservation, entry.settlement) for entry in read(path)]
+            for command in commands:
+                command.tried = True  # it may have been written just before its process died
+                self._books.work([command])
+            path.unlink(missing_ok=True)
+            log.warning("recorded %d requests that were let pass while the database was down", len(commands))
 
     def note(self, reservation: Reservation, settlement: Settlement) -> None:
         """Write the row of a request that was refused, when there is time; it moves no limit.

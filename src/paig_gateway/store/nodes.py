@@ -126,6 +126,11 @@ def silent(connection: Connection, node_id: str, now: int) -> list[Beat]:
     return [other for other in beats if other.is_gone or now - other.at > DEAD_SECONDS * 1000]
 
 
+def known(connection: Connection) -> set[str]:
+    """Ids of all nodes that have not signed off."""
+    return set(connection.execute(select(NODES.c.id)).scalars())
+
+
 def open_rows(connection: Connection, node_id: str, limit: int | None = None) -> list[str]:
     """Ids of a node's open requests, at most so many."""
     return list(connection.execute(select(REQUESTS.c.id).where(_is_open(node_id)).limit(limit)).scalars())

@@ -21,9 +21,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from paig_gateway.domain.errors import GatewayError, LedgerDown
-from paig_gateway.domain.money import format_usd
 from paig_gateway.store import bind, nodes, upkeep
-from paig_gateway.store.bookkeeper import Bookkeeper, Charge, Command, Extend, Release, Reserve, Worked
+from paig_gateway.store.bookkeeper import Bookkeeper, Command, Extend, Release, Reserve, Worked
 from paig_gateway.store.engine import writing
 from paig_gateway.store.ledger_sql import is_transient
 from paig_gateway.store.sheet import Refusal
@@ -316,13 +315,8 @@ class Writer(threading.Thread):
     def _sign_off(self) -> None:
         left = [ask for ask in self._backlog if ask.future is not None]
         if left:
-            log.error("%d changes could not be written; their requests will be charged at their ceiling", len(left))
+            log.error("%d changes could not be written; open requests will be charged at their ceiling", len(left))
             self._deliver([(ask, LedgerDown(f"The database is down: {self.last_error}")) for ask in left])
-        queued = [ask.command for ask in self._backlog if ask.future is None]
-        late = [command.settlement for command in queued if isinstance(command, Charge) and command.counted]
-        if late:
-            lost = format_usd(sum(settlement.cost for settlement in late))
-            log.error("%d requests that were let pass while the database was down are unrecorded: $%s", len(late), lost)
         try:
             self._books.stop()
         except Exception as error:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 from sqlalchemy import Engine
 
-from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.store.engine import open_engine
 from paig_gateway.store.ledger import Ledger
 from paig_gateway.store.ledger_postgres import PostgresConnection
@@ -129,7 +129,7 @@ async def test_what_was_written_for_a_caller_who_was_told_no_is_let_go(
     faults.mode = "after"
     requests = [reservation(CAP) for _ in range(3)]
     results = await asyncio.gather(*(ledger.reserve(request) for request in requests), return_exceptions=True)
-    assert {type(result) for result in results} == {GatewayError}
+    assert {type(result) for result in results} == {LedgerDown}
     faults.mode = None
     await ledger.reserve(reservation(CAP))
     await until(lambda: totals(engine, CAP) == Totals(spent=0, held=1000))

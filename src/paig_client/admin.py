@@ -9,13 +9,13 @@ with AdminClient(token=token) as admin:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import httpx2
 from pydantic import ValidationError
@@ -212,8 +212,12 @@ class AdminClient(ReportCalls):
             )
         return _read(call, answer)
 
-    def events(self, *, last_event_id: str | None = None) -> Generator[Event]:
+    def events(
+        self, *, last_event_id: str | None = None, on_open: Callable[[], None] | None = None
+    ) -> Generator[Event]:
         """What happens from now on, or since `last_event_id`; ends when the gateway ends it.
+
+        With `on_open`, that is called once the gateway listens: what it reads then, and the events, miss nothing.
 
         Raises:
             GatewayUnreachable: The connection broke or fell silent; go on with the last event's id.
@@ -222,6 +226,8 @@ class AdminClient(ReportCalls):
             if not source.response.is_success:
                 source.response.read()
                 raise _refusal(source.response)
+            if on_open is not None:
+                on_open()
             for event in source:
                 yield _event(event)
 
@@ -314,10 +320,6 @@ def _mounts(url: str) -> dict[str, None]:
 
 def _resume(last_event_id: str | None) -> dict[str, str]:
     return {"Last-Event-ID": last_event_id} if last_event_id else {}
-
-
-def _contents(call: Call[T]) -> dict[str, Any]:
-    return {"params": _query(call.query), "json": call.body, "headers": call.headers}
 
 
 def _query(query: Mapping[str, QueryValue] | None) -> dict[str, list[str]]:

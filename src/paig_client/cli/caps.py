@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paig_client.cli.output import bar, print_table, usd, when
+from paig_client.cli.output import ahead, bar, narrow, print_table, usd
 
 if TYPE_CHECKING:
     from paig_client.schema import LimitStatus
@@ -87,8 +87,11 @@ def of_owner(limits: Iterable[LimitStatus], kind: str, name: str) -> list[LimitS
 def cells(limits: Iterable[LimitStatus]) -> list[str]:
     """A cell for each of `WINDOWS`: how much of the cap on money is spent."""
     money = {limit.window: limit for limit in limits if limit.unit == "usd"}
+    size, of = (4, " ") if narrow() else (8, " of ")
     return [
-        f"{bar(money[window].spent, money[window].amount)} of {usd(money[window].amount)}" if window in money else ""
+        f"{bar(money[window].spent, money[window].amount, size)}{of}{usd(money[window].amount)}"
+        if window in money
+        else ""
         for window in WINDOWS
     ]
 
@@ -98,12 +101,13 @@ def print_limits(limits: Sequence[LimitStatus]) -> None:
     if limits:
         print()
         columns = ["limit of", "window", "amount", "spent", "held", "left", "", "resets"]
-        print_table(columns, map(_row, limits), empty="", right=["amount", "spent", "held", "left"])
+        right = ["amount", "spent", "held", "left"]
+        print_table(columns, map(_row, limits), empty="", right=right, spare=["held", "left", "resets"])
 
 
 def _row(limit: LimitStatus) -> list[str]:
     show = usd if limit.unit == "usd" else str
     amounts = [show(value) for value in (limit.amount, limit.spent, limit.held, limit.left)]
-    window = limit.window if limit.unit == "usd" else f"{limit.unit} / {limit.window}"
+    window = limit.window if limit.unit == "usd" else f"{limit.unit}/{limit.window}"
     owner = limit.owner_kind if limit.owner_kind == "organisation" else f"{limit.owner_kind} {limit.owner}"
-    return [owner, window, *amounts, bar(limit.spent, limit.amount), when(limit.resets_at)]
+    return [owner, window, *amounts, bar(limit.spent, limit.amount), ahead(limit.resets_at)]

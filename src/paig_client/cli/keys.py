@@ -9,6 +9,7 @@ import typer
 
 from paig_client.cli import caps
 from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, TokensPerMinute, Total, Weekly
+from paig_client.cli.completion import names
 from paig_client.cli.options import (
     Json,
     Profile,
@@ -28,10 +29,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Keys: what clients hold, and their caps.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name or id.")]
-Project = Annotated[str | None, typer.Option("--project", help="The project it belongs to.", show_default=False)]
-User = Annotated[str | None, typer.Option("--user", help="The user it belongs to.", show_default=False)]
-Routes = Annotated[list[str] | None, typer.Option("--route", help="A route it may use; repeat. Default: all.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name or id.", autocompletion=names())]
+Project = Annotated[
+    str | None,
+    typer.Option("--project", help="The project it belongs to.", show_default=False, autocompletion=names("projects")),
+]
+User = Annotated[
+    str | None,
+    typer.Option("--user", help="The user it belongs to.", show_default=False, autocompletion=names("users")),
+]
+Routes = Annotated[
+    list[str] | None,
+    typer.Option("--route", help="A route it may use; repeat. Default: all.", autocompletion=names("routes")),
+]
 Models = Annotated[
     list[str] | None, typer.Option("--model", help="A model it may use, * for any; repeat. Default: all.")
 ]
@@ -82,6 +92,7 @@ def list_keys(json: Json = False, url: Url = None, profile: Profile = None) -> N
         ["status", "name", "key", "project", "user", *caps.WINDOWS, "expires"],
         [_row(key, caps.of_owner(found, "key", key.name)) for key in keys],
         empty="There are no keys yet: `paig keys create NAME` makes one.",
+        spare=["expires", "key", "weekly", "user", "monthly"],
     )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from paig_client.cli import caps
 from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, TokensPerMinute, Total, Weekly
+from paig_client.cli.completion import names
 from paig_client.cli.options import (
     Json,
     Profile,
@@ -25,9 +26,10 @@ from paig_client.cli.output import print_facts, print_json, print_table, say, wh
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient, Collection
-    from paig_client.schema import Owner, OwnerSpec
+    from paig_client.schema import MemberSpec, Owner, OwnerSpec, Route
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.")]
+MEMBER = ("provider", "priority", "weight", "share", "models")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.", autocompletion=names())]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", help="Where it answers; 'none' for the kind's own.")]
 Credential = Annotated[
@@ -58,7 +60,7 @@ def list_providers(json: Json = False, url: Url = None, profile: Profile = None)
         return print_json(found)
     rows = [[item.name, item.kind, item.base_url, item.credential or "none", _options(item.options)] for item in found]
     empty = "There are no providers yet: `paig providers create NAME --kind KIND --credential REF` makes one."
-    print_table(["name", "kind", "base url", "credential", "settings"], rows, empty=empty)
+    print_table(["name", "kind", "base url", "credential", "settings"], rows, empty=empty, spare=["settings"])
 
 
 @providers.command("show")
@@ -120,28 +122,21 @@ def list_routes(json: Json = False, url: Url = None, profile: Profile = None) ->
         found = admin.routes.list()
     if json:
         return print_json(found)
-    rows = [
-        [
-            item.name if first else "",
-            member.provider,
-            str(member.priority),
-            str(member.weight),
-            "" if member.active else "out",
-            ", ".join(f"{client} → {own}" for client, own in member.models.items()),
-        ]
-        for item in found
-        for first, member in zip([True, *[False] * len(item.members)], item.members, strict=False)
-    ]
+    rows = [[item.name if number == 0 else "", *cells] for item in found for number, cells in enumerate(_members(item))]
     empty = "There are no routes but the providers' own: `paig routes create NAME --member PROVIDER …` makes one."
-    columns = ["route", "provider", "priority", "weight", "", "models"]
-    print_table(columns, rows, empty=empty, right=["priority", "weight"])
+    print_table(["route", *MEMBER], rows, empty=empty, right=["priority", "weight", "share"], spare=["models"])
 
 
 @routes.command("show")
-def show_route(name: Name, url: Url = None, profile: Profile = None) -> None:
-    """Show one route, as JSON."""
+def show_route(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """Show one route and its members."""
     with connected(url, profile) as admin:
-        print_json(admin.routes.get(name))
+        item = admin.routes.get(name)
+    if json:
+        return print_json(item)
+    print_facts({"name": item.name, "id": item.id, "created": when(item.created_at), "changed": when(item.updated_at)})
+    print()
+    print_table(MEMBER, _members(item), empty="", right=["priority", "weight", "share"])
 
 
 @routes.command("create")
@@ -257,8 +252,38 @@ def _member(text: str) -> dict[str, Any]:
     return dict(zip(("provider", "priority", "weight"), parts, strict=False))
 
 
+def _members(route: Route) -> list[list[str]]:
+    """A row for each member: those of the highest priority share the requests by weight, the others stand by."""
+    active = [member for member in route.members if member.active]
+    top = max((member.priority for member in active), default=0)
+    first = sum(member.weight for member in active if member.priority == top)
+
+    def share(member: MemberSpec) -> str:
+        if not member.active:
+            return "out"
+        if member.priority < top or (first and not member.weight):
+            return "standby"
+        return f"{member.weight * 100 // first}%" if first else "any"
+
+    return [
+        [
+            *(member.provider, str(member.priority), str(member.weight), share(member)),
+            ", ".join(f"{client} → {own}" for client, own in member.models.items()),
+        ]
+        for member in sorted(route.members, key=lambda member: -member.priority)
+    ]
+
+
 def _options(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in options.items() if value is not None)
+    """What is set otherwise than by default, as `--set` takes it."""
+    from paig_client.schema import ProviderSpec
+
+    usual = {name: field.default for name, field in ProviderSpec.model_fields.items()}
+    return ", ".join(
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in options.items()
+        if value is not None and value != usual.get(name)
+    )
 
 
 _owners(projects, "project", lambda admin: admin.projects)

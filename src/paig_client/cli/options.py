@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from paig_client.cli.completion import profiles
+
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
     from paig_client.schema import Spec
@@ -19,7 +21,9 @@ SpecT = TypeVar("SpecT", bound="Spec")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="The gateway's address.", show_default=False)]
-Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="A profile of `paig login`.")]
+Profile = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="A profile of `paig login`.", autocompletion=profiles)
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

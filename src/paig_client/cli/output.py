@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 PIPE_COLUMNS = 200
 """Width of tables that nobody looks at: a pipe or a file has none of its own."""
+NARROW = 110
+"""Columns below which bars are short."""
 
 
 def plain(text: str) -> str:
@@ -34,23 +37,45 @@ def print_json(value: BaseModel | Sequence[BaseModel] | object) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str, right: Iterable[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    empty: str,
+    right: Iterable[str] = (),
+    spare: Iterable[str] = (),
 ) -> None:
-    """Print a table, or `empty` if it has no rows; columns named in `right` are set flush right."""
+    """Print a table, or `empty` if it has no rows. Columns without a word in any row are left out.
+
+    Args:
+        columns: Their headings.
+        rows: A cell for each column.
+        empty: What to say where there are no rows.
+        right: The columns that are set flush right.
+        spare: The columns that a narrow terminal does without, the first to go first.
+    """
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[plain(cell) for cell in row] for row in rows]
+    if not cells:
+        return say(empty)
+    longest = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    shown = [number for number, length in enumerate(longest) if length]
+    for name in spare:
+        if sum(max(longest[number], cell_len(columns[number])) + 2 for number in shown) - 2 > width():
+            shown = [number for number in shown if columns[number] != name]
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
-    for column in columns:
-        table.add_column(
-            Text(column), justify="right" if column in right else "left", overflow="fold", no_wrap=column in right
-        )
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    if table.row_count:
-        console().print(table)
-    else:
-        say(empty)
+    for number in shown:
+        flush = columns[number] in right
+        table.add_column(Text(columns[number]), justify="right" if flush else "left", overflow="fold", no_wrap=flush)
+    for row in cells:
+        table.add_row(*(Text(row[number]) for number in shown))
+    terminal = console()
+    with terminal.capture() as captured:
+        terminal.print(table)
+    for line in captured.get().splitlines():
+        print(line.rstrip())
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
@@ -66,6 +91,16 @@ def console() -> Console:
     return terminal if terminal.is_terminal else Console(markup=False, highlight=False, emoji=False, width=PIPE_COLUMNS)
 
 
+def width() -> int:
+    """How many columns there are to fill."""
+    return console().width
+
+
+def narrow() -> bool:
+    """Whether the terminal has no room for all that a wide one shows."""
+    return width() < NARROW
+
+
 def bar(spent: str, amount: str, width: int = 8) -> str:
     """How much of a cap is spent, as a bar and per cent; only a cap that is spent looks full."""
     cap, used = Decimal(amount), Decimal(spent)
@@ -73,6 +108,14 @@ def bar(spent: str, amount: str, width: int = 8) -> str:
     full = min(width, int(share * width))
     mark = "!" if share >= 1 else "▲" if share >= Decimal("0.9") else ""
     return f"{'█' * full}{'░' * (width - full)} {int(share * 100):>3d}%{mark}"
+
+
+def sparkline(values: Sequence[Decimal]) -> str:
+    """One column for each value, the tallest for the largest; nothing at all for zero."""
+    top = max(values, default=Decimal(0))
+    if not top:
+        return ""
+    return "".join(" ▁▂▃▄▅▆▇█"[math.ceil(value / top * 8)] for value in values)
 
 
 def usd(amount: str) -> str:
@@ -86,6 +129,16 @@ def usd(amount: str) -> str:
 def when(time: datetime | None) -> str:
     """A time in the reader's own zone, to the second."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
+
+
+def ahead(time: datetime | None) -> str:
+    """How long until then, in its two largest units."""
+    if time is None:
+        return ""
+    seconds = max(0, int((time - datetime.now(UTC)).total_seconds()))
+    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s")]
+    first = next((number for number, (count, _) in enumerate(parts) if count), 3)
+    return "in " + " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count or first == 3)
 
 
 def _jsonable(value: object) -> object:

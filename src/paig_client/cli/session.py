@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from paig_client.addresses import is_loopback
+from paig_client.cli.completion import clients
 from paig_client.cli.options import Json, Profile, Url, secret_input
 from paig_client.cli.output import print_json, print_table, say
 
@@ -24,7 +25,12 @@ Place = Literal["keyring", "file"]
 Shell = Literal["sh", "fish", "powershell", "cmd", "dotenv"]
 Client = Annotated[
     list[str] | None,
-    typer.Option("--for", metavar="CLIENT", help="Also set what this client reads, such as openai; repeat."),
+    typer.Option(
+        "--for",
+        metavar="CLIENT",
+        help="Also set what this client reads, such as openai; repeat.",
+        autocompletion=clients,
+    ),
 ]
 
 
@@ -37,7 +43,7 @@ def login(
     place: Annotated[Place, typer.Option("--store", help="file: unencrypted, readable by you alone.")] = "keyring",
     check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the gateway whether it takes it.")] = True,
 ) -> None:
-    """Store a key for a gateway; it is asked for, or read from standard input."""
+    """Store a key for a gateway. It is asked for, or read from standard input."""
     from paig_client import credentials, store
 
     root = credentials.find_admin_root(url, profile).value
@@ -73,7 +79,7 @@ def _check(root: str, secret: str, admin: bool) -> None:
 
 
 def logout(profile: Profile = None) -> None:
-    """Forget a profile, and the secrets of its gateway if no other profile means it."""
+    """Forget a profile. Its gateway's secrets go too, if no other profile means it."""
     from paig_client import credentials, store
 
     name = profile or credentials.DEFAULT_PROFILE
@@ -90,7 +96,7 @@ def logout(profile: Profile = None) -> None:
 
 
 def status(json: Json = False, url: Url = None, profile: Profile = None) -> None:
-    """Say which gateway is used, where each value comes from, and whether it answers."""
+    """Say which gateway is used, and whether it answers. Also where each value comes from."""
     from paig_client import credentials
     from paig_client.probe import Unreachable, alive, key_refusal
 
@@ -152,11 +158,15 @@ def _health(root: str, token: Found | None) -> tuple[Health | None, str]:
 def env(
     shell: Annotated[Shell, typer.Option("--shell", help="In which language.")] = "sh",
     client: Client = None,
+    json: Json = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Print what to put in the environment, key included: `eval "$(paig env)"`."""
-    for name, value in _variables(client, url, profile).items():
+    """Print what to put in the environment, key included: `eval "$(paig env)"`. In JSON, null is to be unset."""
+    changes = _variables(client, url, profile)
+    if json:
+        return print_json(changes)
+    for name, value in changes.items():
         print(_assignment(shell, name, value))
 
 
@@ -166,7 +176,7 @@ def run(
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Run a command with the gateway in its environment; its exit code is ours."""
+    """Run a command with the gateway in its environment. Its exit code is ours."""
     changes = _variables(client, url, profile)
     environment = {name: value for name, value in os.environ.items() if name not in changes}
     environment |= {name: value for name, value in changes.items() if value is not None}

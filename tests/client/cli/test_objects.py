@@ -86,9 +86,11 @@ def test_routes_from_creation_to_deletion(paig: Paig, url: str) -> None:
         ("groq", 10, 3),
         ("openai", 5, 1),
     ]
-    assert "life-fast" in paig("routes", "list", "--url", url).out
+    lines = paig("routes", "list", "--url", url).out.splitlines()
+    assert [" ".join(line.split()) for line in lines if "100%" in line] == ["life-fast groq 10 3 100%"]
+    assert "standby" in paig("routes", "show", "life-fast", "--url", url).out
     assert paig("routes", "update", "life-fast", "--member", "openai", "--url", url).code == 0
-    assert len(json.loads(paig("routes", "show", "life-fast", "--url", url).out)["members"]) == 1
+    assert len(json.loads(paig("routes", "show", "life-fast", "--json", "--url", url).out)["members"]) == 1
     assert paig("routes", "create", "bad", "--member", "openai:1:2:3", "--url", url).code == 2
     assert paig("routes", "create", "bad", "--member", "openai:high", "--url", url).code == 2
     assert paig("routes", "create", "bad", "--member", "nobody", "--url", url).code == 1
@@ -102,7 +104,7 @@ def test_owners_from_creation_to_deletion(paig: Paig, url: str, real: Real, kind
     assert paig(kind, "create", name, "--daily", "10", "--tokens-per-minute", "5000", "--url", url).code == 0
     assert "░░░░░░░░   0% of $10.00" in paig(kind, "list", "--url", url).out
     shown = paig(kind, "show", name, "--url", url).out
-    assert "tokens / minute" in shown
+    assert "tokens/minute" in shown
     assert "$10.00" in shown
     assert paig(kind, "update", name, "--daily", "none", "--weekly", "7.5", "--url", url).code == 0
     limits = rows(paig, kind, url)[name]["limits"]

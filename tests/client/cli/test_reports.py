@@ -7,10 +7,12 @@ import io
 import json
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from paig_client.cli import reports
+from paig_client.schema import UsageReport
 from tests.client import calls
 from tests.client.cli.conftest import Paig
 from tests.client.double import TOKEN, Double, request_row
@@ -47,6 +49,45 @@ def test_usage_of_a_time(paig: Paig, url: str, spent: str) -> None:
     assert spent in paig("usage", "--by", "key", "--since", "1h", "--url", url).out
     assert paig("usage", "--since", "yesterday", "--url", url).code == 2
     assert paig("usage", "--by", "colour", "--url", url).code == 1
+
+
+def test_usage_of_one_thing(paig: Paig, url: str, spent: str, real: Real) -> None:
+    """Whatever can be grouped by can be filtered by."""
+    calls.groq(api_key=real.make_key("another"), base_url=real.root)
+    for option, value in (("--key", spent), ("--model", "openai/gpt-oss-120b"), ("--provider", "groq")):
+        report = json.loads(paig("usage", "--by", "key", option, value, "--json", "--url", url).out)
+        assert spent in [item["group"]["key"] for item in report["items"]], option
+    assert "another" not in paig("usage", "--by", "key", "--key", spent, "--url", url).out
+    assert paig("usage", "--route", "nowhere", "--url", url).err == "Nothing was spent.\n"
+
+
+def test_usage_has_a_sparkline_on_each_row(paig: Paig, url: str, spent: str) -> None:
+    """By the day over two weeks, by the hour where two days or less are asked for; never beside a grouping by time."""
+    heading, *lines = paig("usage", "--by", "key", "--url", url).out.splitlines()
+    assert heading.endswith("14 days")
+    assert all(line.endswith("█") for line in lines)  # all of it was spent today
+    assert "24 hours" in paig("usage", "--since", "23h", "--url", url).out.splitlines()[0]
+    assert "days" not in paig("usage", "--by", "day", "--url", url).out
+
+
+def test_the_columns_of_a_sparkline() -> None:
+    """As many as the time has begun days or hours, costs in their places, the total's the sum."""
+    end = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
+    trend = reports.Trend(end - timedelta(days=4), end)
+    assert (trend.unit, trend.heading) == ("day", "5 days")
+    spent = {"requests": 1, "errors": 0, "input_tokens": 1, "output_tokens": 1}
+    spent |= {"cache_read_tokens": 0, "cache_write_tokens": 0}
+    items = [
+        {**spent, "cost": cost, "group": {"key": key, "day": day}}
+        for key, day, cost in (("a", "2026-11-20", "4"), ("a", "2026-11-23", "8"), ("b", "2026-11-20", "8"))
+    ]
+    trend.fill(UsageReport.model_validate({"items": items, "total": {**spent, "cost": "20", "group": {}}}), ["key"])
+    assert trend.line(["a"]) == " ▄  █"
+    assert trend.line(["b"]) == " █   "
+    assert trend.line(None) == " █  ▆"
+    assert trend.line(["nobody"]) == ""
+    assert reports.Trend(end - timedelta(hours=3), end).heading == "4 hours"
+    assert reports.Trend(None, datetime(2026, 11, 23, tzinfo=UTC)).heading == "14 days"
 
 
 def test_csv_is_no_formula(paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +127,49 @@ def test_tail_marks_how_the_cost_is_known_and_what_failed(
     assert "limit-exceeded" in lines[1]
     assert "≤$0.50" in lines[2]
     assert len(paig("tail", "--no-follow", "--errors", "--url", gateway).out.splitlines()) == 1
+
+
+def test_tail_looks_back_for_what_is_wanted(
+    paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`-n 2 --errors` is two failures, however many successes came after them."""
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
+    fine = [request_row(f"fine-{number}") for number in range(50)]
+    failed = [request_row(f"bad-{number}", status=500) for number in range(3)]
+    double.ledger = [*fine, *failed]
+    lines = paig("tail", "--no-follow", "--errors", "-n", "2", "--json", "--url", gateway).out.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["bad-1", "bad-0"]
+
+
+def test_what_tail_began_with_is_not_shown_again(
+    paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream is opened before the last requests are read: nothing falls between, and nothing comes twice."""
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
+    monkeypatch.setattr(reports, "PAUSE", 0.01)
+    monkeypatch.setattr(reports, "PATIENCE", 0.05)
+    double.ledger = [request_row("req_1")]
+    double.events = [json.dumps(request_row(f"req_{number}")) for number in (1, 2)]
+    double.streams = 2
+    ran = paig("tail", "--json", "--url", gateway)
+    assert [json.loads(line)["id"] for line in ran.out.splitlines()] == ["req_1", "req_2"]
+
+
+@pytest.mark.parametrize("columns", [80, 100, 140])
+def test_tail_fits_the_terminal(
+    paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """A request is one line; long names are cut where they must be."""
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
+    monkeypatch.setattr(reports, "width", lambda: columns)
+    monkeypatch.setattr(reports, "narrow", lambda: columns < 110)
+    long = request_row("a", key="k" * 16, model="m" * 28, error="limit-exceeded", status=402, ms_total=4.2)
+    double.ledger = [long]
+    [line] = paig("tail", "--no-follow", "--url", gateway).out.splitlines()
+    assert len(line) <= columns
+    assert "4ms" in line
+    assert line.endswith("limit-exceeded")
+    assert ("…" in line) == (columns < 110)
 
 
 def test_tail_follows_and_comes_back(paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:

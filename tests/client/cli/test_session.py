@@ -185,6 +185,13 @@ def test_env_knows_clients(paig: Paig, logged_in: str, client: str) -> None:
     assert "paig_it's $HOME" in own.values()
 
 
+def test_env_as_json(paig: Paig, logged_in: str) -> None:
+    """Each variable and its value; what must not be set is null."""
+    found = json.loads(paig("env", "--for", "anthropic", "--json").out)
+    assert found["PAIG_API_KEY"] == found["ANTHROPIC_AUTH_TOKEN"] == "paig_it's $HOME"
+    assert found["ANTHROPIC_API_KEY"] is None
+
+
 def test_env_refuses_an_unknown_client(paig: Paig, logged_in: str) -> None:
     """The message lists those that it knows."""
     ran = paig("env", "--for", "netscape")

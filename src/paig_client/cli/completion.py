@@ -1,0 +1,67 @@
+"""What the shell offers at Tab besides commands and options: names, from the gateway if it answers at once.
+
+Nothing here fails: where no gateway answers, or no token is at hand, there is just nothing to offer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import typer
+
+KINDS = ("keys", "projects", "users", "providers", "routes")
+GROUPS = ("day", "hour", "key", "project", "user", "model", "provider", "route")
+PATIENCE = 1.5
+"""Seconds that a shell may be kept waiting."""
+
+Completer = Callable[[typer.Context, str], list[str]]
+
+
+def names(kind: str | None = None) -> Completer:
+    """Names of this kind; without one, of the kind that the command's group is called after."""
+
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        chosen = kind or (context.parent.info_name if context.parent else None) or ""
+        return _beginning(incomplete, _of_gateway(chosen, context)) if chosen in KINDS else []
+
+    return complete
+
+
+def group_names(incomplete: str) -> list[str]:
+    """What `--by` takes."""
+    return _beginning(incomplete, (*GROUPS, "tag:"))
+
+
+def clients(incomplete: str) -> list[str]:
+    """What `--for` takes."""
+    from paig_client.environment import CLIENTS
+
+    return _beginning(incomplete, CLIENTS)
+
+
+def profiles(incomplete: str) -> list[str]:
+    """The profiles that were stored."""
+    from paig_client import store
+
+    try:
+        return _beginning(incomplete, store.read().profiles)
+    except store.StoreTrouble:
+        return []
+
+
+def _beginning(start: str, words: Iterable[str]) -> list[str]:
+    return sorted(word for word in words if word.startswith(start))
+
+
+def _of_gateway(kind: str, context: typer.Context) -> list[str]:
+    from paig_client.admin import AdminClient, AdminError
+    from paig_client.credentials import CredentialError, resolve_admin
+    from paig_client.tls import verification
+
+    try:
+        access = resolve_admin(url=context.params.get("url"), profile=context.params.get("profile"))
+        root = access.root.value
+        with AdminClient(root, token=access.secret.value, timeout=PATIENCE, verify=verification(root)) as admin:
+            return [item.name for item in getattr(admin, kind).list()]
+    except (AdminError, CredentialError):
+        return []

@@ -1,0 +1,93 @@
+"""What the commands print: tables that fit, bars, sparklines."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from paig_client.cli import output
+
+COLUMNS = ["name", "project", "used", "note"]
+ROWS = [["ci", "", "1", "a long note about it"], ["laptop", "", "20", "x"]]
+
+
+@pytest.fixture
+def columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that says nothing of colours."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def test_a_column_without_a_word_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody has a project: there is no column for it; numbers stand flush right, lines have no tail of spaces."""
+    output.print_table(COLUMNS, ROWS, empty="none", right=["used"])
+    assert capsys.readouterr().out.splitlines() == [
+        "name    used  note",
+        "ci         1  a long note about it",
+        "laptop    20  x",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "heading"), [(80, "name    used  note"), (30, "name    note"), (20, "name"), (5, "name")]
+)
+def test_a_narrow_terminal_does_without_some_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int, heading: str
+) -> None:
+    """They go in the order that is given, and only as many as must."""
+    monkeypatch.setattr(output, "width", lambda: width)
+    output.print_table(COLUMNS, ROWS, empty="none", right=["used"], spare=["used", "note"])
+    assert capsys.readouterr().out.splitlines()[0] == heading
+
+
+def test_no_rows_are_said_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output stays empty for those who read it by program."""
+    output.print_table(COLUMNS, [], empty="There are none.")
+    assert capsys.readouterr() == ("", "There are none.\n")
+
+
+@pytest.mark.parametrize(
+    ("spent", "shown"),
+    [
+        ("0", "░░░░░░░░   0%"),
+        ("0.5", "████░░░░  50%"),
+        ("0.93", "███████░  93%▲"),
+        ("0.999", "███████░  99%▲"),
+        ("1", "████████ 100%!"),
+        ("1.2", "████████ 120%!"),
+    ],
+)
+def test_bars_are_rounded_down(spent: str, shown: str) -> None:
+    """Only a cap that is spent looks full."""
+    assert output.bar(spent, "1") == shown
+
+
+def test_a_cap_of_nothing_is_full() -> None:
+    """No money at all: nothing is left of it."""
+    assert output.bar("0", "0", 4) == "████ 100%!"
+
+
+def test_sparklines() -> None:
+    """The largest stands tallest, the least that is not nothing is seen, nothing is blank; all nothing is no line."""
+    assert output.sparkline([Decimal(value) for value in ("0", "0.001", "4", "8")]) == " ▁▄█"
+    assert output.sparkline([Decimal(0)] * 3) == ""
+    assert output.sparkline([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(50, "in 50s"), (125, "in 2m"), (35_160, "in 9h 46m"), (7200, "in 2h"), (900_000, "in 10d 10h")],
+)
+def test_times_to_come(monkeypatch: pytest.MonkeyPatch, seconds: int, shown: str) -> None:
+    """In the two largest units."""
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone: object = None) -> datetime:  # type: ignore[override]
+            return now
+
+    monkeypatch.setattr(output, "datetime", Clock)
+    assert output.ahead(now + timedelta(seconds=seconds)).startswith(shown)
+    assert output.ahead(None) == ""

@@ -102,7 +102,7 @@ def test_every_setting_is_documented() -> None:
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
     specs = [
         *(ServerSpec, schema.ProviderSpec, schema.MemberSpec, schema.RouteSpec, schema.OwnerSpec),
-        *(schema.KeySpec, schema.LimitsSpec, TelemetrySpec),
+        *(schema.KeySpec, schema.LimitsSpec, TelemetrySpec, schema.ExportSpec),
     ]
     names = {name for spec in specs for name in spec.model_fields} | set(KINDS)
     assert {name for name in names if f"`{name}`" not in page} == set()

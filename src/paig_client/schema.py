@@ -6,11 +6,12 @@ what the gateway answers. Money is a decimal string of US dollars, a time is ISO
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Names of providers and routes: they stand in URLs."""
@@ -47,6 +48,61 @@ class Spec(BaseModel):
     """Something a person writes: every field is checked, an unknown one is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _is_reference(value: str) -> str:
+    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|keyring:.+/.+|file:.+", value):
+        raise ValueError("must say where the secret is: write env:NAME, keyring:SERVICE/USER or file:PATH")
+    return value
+
+
+SecretReference = Annotated[str, AfterValidator(_is_reference)]
+"""Where a secret is to be found; never the secret itself."""
+
+
+def _is_pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return value
+
+
+Pattern = Annotated[str, AfterValidator(_is_pattern)]
+"""A regular expression."""
+
+
+class ExportSpec(Spec):
+    """Where spans are sent."""
+
+    to: Literal["otlp-http", "otlp-grpc", "logfire"] = "otlp-http"
+    endpoint: str | None = None
+    """The backend's address; `/v1/traces` is added for HTTP. Logfire's own is known by its token."""
+    token: SecretReference | None = None
+    """Sent as the bearer token; for Logfire, its write token."""
+    headers: dict[str, SecretReference] = Field(default_factory=dict)
+    """Further headers, as backends ask for."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> ExportSpec:
+        if self.to == "logfire" and self.token is None:
+            raise ValueError("Logfire needs its write token: add token = 'env:LOGFIRE_TOKEN'")
+        if self.to != "logfire" and self.endpoint is None:
+            raise ValueError("needs an endpoint, such as 'http://localhost:4318'")
+        if self.endpoint is not None and not re.fullmatch(r"https?://[^\s@?#]+", self.endpoint):
+            raise ValueError("the endpoint must be an http:// or https:// address without a password in it")
+        return self
+
+
+class ProjectTelemetry(Spec):
+    """What is told of a project's requests, besides what the gateway tells of all."""
+
+    export: ExportSpec | None = None
+    """The project's own backend."""
+    content: bool = False
+    """Whether what was asked and answered is recorded."""
+    redact: list[Pattern] = Field(default_factory=list)
+    """Patterns that are blacked out in it."""
 
 
 class LimitsSpec(Spec):
@@ -225,6 +281,8 @@ class Request(BaseModel):
     attempts: list[Attempt]
     tags: dict[str, str]
     run: str | None
+    trace_id: str | None = None
+    """The OpenTelemetry trace that it belongs to, 32 hex digits."""
     error: str | None
     ms_total: float | None
     ms_first_byte: float | None

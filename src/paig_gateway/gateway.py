@@ -132,7 +132,10 @@ class Gateway:
             self.telemetry,
             secrets_of_telemetry,
             [process_samples(ledger, __version__), *([self.log.samples] if self.log else [])],
+            lambda project_id: None,
+            self.redact,
             name=node_id,
+            version=__version__,
             folder=self.shared,
         )
         telemetry.start()

@@ -34,6 +34,7 @@ _REQUEST = {
     ],
     "tags": {"run": "nightly"},
     "run": None,
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
     "error": None,
     "ms_total": 2020.8,
     "ms_first_byte": 412.6,

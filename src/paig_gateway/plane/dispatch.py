@@ -136,7 +136,7 @@ class Dispatcher:
             attempt["began_ms"] = round((began - exchange.started) * 1000, 3)
             outcome.attempts.append(attempt)
             try:
-                response, asked = await self._send_one(exchange, candidate)
+                response, asked = await self._send_one(exchange, candidate, len(outcome.attempts))
             except CredentialError as error:
                 attempt["error"] = "credential"
                 failure: GatewayError = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
@@ -160,7 +160,7 @@ class Dispatcher:
                 raise failure
         raise AssertionError("a route has at least one member")
 
-    async def _send_one(self, exchange: Exchange, candidate: Candidate) -> tuple[UpstreamResponse, bool]:
+    async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[UpstreamResponse, bool]:
         kind, provider = candidate.kind, candidate.provider
         if problem := self._problem(provider.name):
             raise CredentialError(problem)
@@ -181,6 +181,8 @@ class Dispatcher:
         if body is not exchange.body:
             # What was changed was changed in the plain body.
             headers = [header for header in headers if header[0] != b"content-encoding"]
+        if exchange.trace is not None:
+            headers += exchange.trace.headers(number)
         headers.append((b"accept-encoding", self._accept_encoding(exchange)))
         headers += await self._auth.headers(kind.auth, provider, exchange.method, url, headers, body)
         payload = body if body or exchange.method in ("POST", "PUT", "PATCH") else None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.pricing import Price, WorstCase
 from paig_gateway.domain.routing import Member, Provider, Route
-from paig_gateway.formats.base import Call, Format
+from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.plane.attribution import Attribution
 from paig_gateway.plane.headers import Headers
 from paig_gateway.plane.intake import Target
 from paig_gateway.plane.meter import Reading, Tariff
+from paig_gateway.plane.trace import Trace
 from paig_gateway.providers.kinds import Kind
 from paig_gateway.store.records import Certainty, Settlement
 
@@ -38,6 +39,7 @@ class Exchange:
         started: The same on the monotonic clock, in seconds.
         body: The body as it came.
         plain: The body without its content encoding.
+        trace: The trace that it belongs to, or None.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Exchange:
     body: bytes
     plain: bytes
     attribution: Attribution
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class Outcome:
         error: The gateway's code, or the provider's error type.
         dispatched: When the first try was sent, on the monotonic clock.
         first_byte: When the answer's first byte came, on the monotonic clock.
+        body: What was read of the answer, as a body that is not streamed has it.
+        text: What a streamed answer said, as far as it was kept.
     """
 
     attempts: list[dict[str, object]] = field(default_factory=list)
@@ -104,6 +109,8 @@ class Outcome:
     dispatched: float | None = None
     first_byte: float | None = None
     answered: float | None = None
+    body: Json | None = None
+    text: Callable[[], str] | None = None
 
     def charge(self, cost: int, certainty: Certainty) -> None:
         """Add to the cost; the least certain part names the whole."""

@@ -22,8 +22,6 @@ _TO_UPSTREAM = frozenset(
         b"content-type",
         b"content-encoding",
         b"user-agent",
-        b"traceparent",
-        b"tracestate",
         b"idempotency-key",
         b"x-client-request-id",
         b"x-session-id",

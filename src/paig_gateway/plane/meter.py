@@ -6,6 +6,7 @@ did not ask for, it hands back other bytes than it was fed; else the very same.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -158,17 +159,22 @@ class StreamMeter:
             self._reading = read_answer(self.fmt, self.body, self.headers, self.tariff)
         return self._reading
 
+    def text(self) -> str:
+        """What was said in that part of the stream that is kept."""
+        read = self.fmt.text
+        if read is None:
+            return ""
+        said: list[str] = []
+        for raw in self._kept:
+            with contextlib.suppress(ValueError):
+                said.append(read(self._parse(raw)))
+        return "".join(said)
+
     def estimate(self) -> Reading | None:
         """Usage counted from what was seen of a stream that brought none; None where nothing can be counted."""
-        text = self.fmt.text
-        if text is None or self._seen == 0:
+        if self.fmt.text is None or self._seen == 0:
             return None
-        size = 0
-        for raw in self._kept:
-            try:
-                size += len(text(self._parse(raw)).encode())
-            except ValueError:
-                continue
+        size = len(self.text().encode())
         if self._kept_size and self._seen > self._kept_size:
             size = size * self._seen // self._kept_size
         return estimated(self.fmt, self.call, self.body, size, self.tariff)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Protocol
 
+from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
+from paig_gateway.plane import trace
 from paig_gateway.plane.exchange import Exchange, Outcome
+from paig_gateway.plane.trace import Trace
 from paig_gateway.store.records import Reservation, Settlement
 
 present_request: ContextVar[str] = ContextVar("present_request", default="")
 """The id of the request that this task serves, for whatever is logged on its way."""
 
 
-class Observer(Protocol):
+class Watcher(Protocol):
     """Told of every request, on the event loop; it neither waits nor raises.
 
     The outcome keeps what there is to know of each try, so nothing needs to be told while a request is on its way.
@@ -29,8 +33,19 @@ class Observer(Protocol):
         """A request is over, or was refused once it was known whose it is. Told once of each."""
 
 
+class Observer(Watcher, Protocol):
+    """What the plane needs: besides a watcher, somebody who decides about traces."""
+
+    def trace(self, caller: Caller, headers: Mapping[bytes, bytes]) -> Trace | None:
+        """The trace that a request with those headers (lower-case names) belongs to, or None."""
+
+
 class Unobserved:
     """Nobody listens."""
+
+    def trace(self, caller: Caller, headers: Mapping[bytes, bytes]) -> Trace | None:
+        """Pass the client's on."""
+        return trace.read(headers)
 
     def refused(self, request_id: str, error: GatewayError) -> None:
         """Pass over it."""

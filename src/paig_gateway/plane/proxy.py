@@ -137,8 +137,9 @@ class Proxy:
         fmt, model = found
         call = read_call(fmt, model, plain)
         exchange = Exchange(
-            request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said
-        )
+            request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
+            self.observer.trace(caller, by_name),
+        )  # fmt: skip
         if call.model and not caller.may_use_model(call.model):
             error = GatewayError(
                 "model-not-allowed",
@@ -286,6 +287,7 @@ class Proxy:
             ),
             tags=said.tags,
             run=said.run,
+            trace_id=exchange.trace.trace_id if exchange.trace else None,
         )
 
     def _note_refusal(self, exchange: Exchange, error: GatewayError) -> None:

@@ -201,6 +201,7 @@ class Relay:
         body = decode_json(plain)
         if body is None:
             return self._unread(plain)
+        outcome.body = body
         outcome.work_id = exchange.fmt.work_id(body) if exchange.fmt.work_id else None
         reading = read_answer(exchange.fmt, body, self.headers, self.candidate.tariff)
         if reading.extracted is None:
@@ -240,6 +241,7 @@ class Relay:
             if self.response.status < 400 and not self.exchange.fmt.later_look:
                 outcome.charge(self.candidate.ceiling, "ceiling")
             return
+        outcome.body, outcome.text = meter.body, meter.text
         error = meter.body.get("error")
         if error is not None and outcome.error is None:
             outcome.error = _error_type(error)

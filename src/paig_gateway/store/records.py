@@ -25,6 +25,7 @@ class Reservation:
         limits: Every limit that binds it: the caller's, and the run's where it has a budget.
         ceiling: The most it could cost, in nanodollars.
         tokens: The most tokens it could use, input and output together.
+        trace_id: The trace that it belongs to, 32 hex digits, or None.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Reservation:
     provider: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     run: str | None = None
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -330,7 +330,7 @@ def _read_cursor(cursor: str) -> tuple[int, str]:
 
 _PLAIN = {
     *("id", "status", "key", "project", "user", "route", "provider", "model", "format", "stream", "usage"),
-    *("raw_usage", "certainty", "price", "run", "error", "ms_total", "ms_first_byte", "ms_gateway"),
+    *("raw_usage", "certainty", "price", "run", "trace_id", "error", "ms_total", "ms_first_byte", "ms_gateway"),
 }
 
 

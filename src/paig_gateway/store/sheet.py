@@ -39,7 +39,7 @@ METRICS = ("requests", "errors", *COUNTS, "cost")
 
 RESERVED = (
     *("id", "node_id", "state", "time", "key_id", "key", "project_id", "project", "user_id", "user", "route"),
-    *("provider", "model", "format", "stream", "tags", "run", "holds", "reserved"),
+    *("provider", "model", "format", "stream", "tags", "run", "trace_id", "holds", "reserved"),
 )
 """The columns that a reservation writes."""
 CORRECTED = ("state", "provider", "model", "cost", "certainty", "usage", "raw_usage", "price")
@@ -327,7 +327,8 @@ class Sheet:
             (
                 row.id, row.node_id, row.state, row.time, row.key_id, caller.key, row.project_id, caller.project,
                 row.user_id, caller.user, row.route, row.provider, row.model, r.format, r.stream,
-                json_text(r.tags) if r.tags else None, text(r.run), json_text(holds) if holds else None, reserved,
+                json_text(r.tags) if r.tags else None, text(r.run), r.trace_id,
+                json_text(holds) if holds else None, reserved,
             )
         )  # fmt: skip
         return row

@@ -176,6 +176,8 @@ class RequestRow(SQLModel, table=True):
     stream: bool = False
     tags: dict[str, str] | None = Field(default=None, sa_column=_json())
     run: str | None = None
+    trace_id: str | None = None
+    """The trace that the request belongs to, 32 hex digits."""
     holds: list[Any] | None = Field(default=None, sa_column=_json())
     """`[limit id, window start, amount held]` for each limit that binds the request."""
     reserved: int = Field(default=0, sa_column=_big())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.plane.exchange import Exchange, Outcome
-from paig_gateway.plane.observer import Observer
+from paig_gateway.plane.observer import Watcher
+from paig_gateway.plane.trace import Trace
 from paig_gateway.store.records import Reservation, Settlement
 from paig_gateway.telemetry.numbers import Numbers
 
@@ -17,10 +19,26 @@ log = logging.getLogger(__name__)
 class Observers:
     """Tells each of several observers in turn."""
 
-    def __init__(self, observers: Iterable[Observer], numbers: Numbers) -> None:
-        """Tell these; count their failures there."""
+    def __init__(
+        self,
+        observers: Iterable[Watcher],
+        numbers: Numbers,
+        trace: Callable[[Caller, Mapping[bytes, bytes]], Trace | None],
+    ) -> None:
+        """Tell these; count their failures there.
+
+        Args:
+            observers: Whom to tell.
+            numbers: Where failures are counted.
+            trace: Decides about traces.
+        """
         self._observers = tuple(observers)
         self._numbers = numbers
+        self._trace = trace
+
+    def trace(self, caller: Caller, headers: Mapping[bytes, bytes]) -> Trace | None:
+        """The trace that a request belongs to."""
+        return self._trace(caller, headers)
 
     def refused(self, request_id: str, error: GatewayError) -> None:
         """Tell of an error of the gateway's own."""

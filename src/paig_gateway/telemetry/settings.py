@@ -1,26 +1,17 @@
-"""What an operator may set of telemetry: the tables `[telemetry]` and `[alerts]` of `paig.toml`."""
+"""What an operator may set of telemetry: the table `[telemetry]` of `paig.toml`."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator, Field
 
-from paig_client.schema import Spec
-from paig_gateway.store.credentials import CredentialError, parse_reference
-
-
-def _reference(value: str) -> str:
-    try:
-        if parse_reference(value).is_literal:
-            raise ValueError("is a literal, which a process hands on in the open: write env:NAME or file:PATH")
-    except CredentialError as error:
-        raise ValueError(str(error)) from None
-    return value
+from paig_client.schema import ExportSpec, Pattern, SecretReference, Spec
 
 
-SecretReference = Annotated[str, AfterValidator(_reference)]
-"""Where a secret is to be found: `env:NAME`, `keyring:SERVICE/USER` or `file:PATH`; never the secret."""
+def _share(value: object) -> object:
+    return float(value) if isinstance(value, (Decimal, int)) and not isinstance(value, bool) else value
 
 
 class TelemetrySpec(Spec):
@@ -36,3 +27,13 @@ class TelemetrySpec(Spec):
     """Whether `/metrics` answers."""
     metrics_token: SecretReference | None = None
     """The bearer token that a scraper must show."""
+    export: ExportSpec | None = None
+    """Where the spans of all requests go."""
+    sample: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
+    """The share of traces recorded, of those that begin at the gateway."""
+    propagate: bool = True
+    """Whether providers are told of the trace (`traceparent`, `tracestate`)."""
+    content: bool = False
+    """Whether spans carry what was asked and answered, of every project."""
+    redact: list[Pattern] = Field(default_factory=list)
+    """Patterns that are blacked out in it."""

@@ -8,16 +8,24 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from paig_gateway.plane.observer import Observer
+from paig_client.schema import ExportSpec, ProjectTelemetry
+from paig_gateway.plane.observer import Observer, Watcher
 from paig_gateway.store.credentials import CredentialError, resolve
 from paig_gateway.store.ledger import Ledger
+from paig_gateway.telemetry.export import Destination, backend, missing_library
 from paig_gateway.telemetry.exposition import Exposition, Source
 from paig_gateway.telemetry.logs import RequestLog
 from paig_gateway.telemetry.metrics import Metrics
 from paig_gateway.telemetry.numbers import Numbers, Sample
 from paig_gateway.telemetry.observers import Observers
+from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import TelemetrySpec
+from paig_gateway.telemetry.traces import Traces, TraceSettings
+
+if TYPE_CHECKING:
+    from paig_gateway.telemetry.spans import Spans
 
 
 class TelemetryError(Exception):
@@ -37,6 +45,13 @@ def secrets_of(spec: TelemetrySpec, environ: Mapping[str, str] = os.environ) -> 
     Raises:
         TelemetryError: Something cannot be had.
     """
+    if spec.export is not None:
+        if missing := missing_library(spec.export):
+            raise TelemetryError(f"[telemetry] export {missing}")
+        try:
+            backend(spec.export, environ)
+        except CredentialError as error:
+            raise TelemetryError(f"[telemetry] export: {error}") from None
     if spec.metrics_token is None:
         return Secrets()
     try:
@@ -54,7 +69,16 @@ class Telemetry:
     """
 
     def __init__(
-        self, spec: TelemetrySpec, secrets: Secrets, sources: Iterable[Source], *, name: str, folder: Path | None
+        self,
+        spec: TelemetrySpec,
+        secrets: Secrets,
+        sources: Iterable[Source],
+        project: Callable[[str], ProjectTelemetry | None],
+        redact: Redactor,
+        *,
+        name: str,
+        version: str,
+        folder: Path | None,
     ) -> None:
         """Put it together.
 
@@ -62,20 +86,38 @@ class Telemetry:
             spec: The settings.
             secrets: What they refer to.
             sources: Where present values come from.
+            project: What a project's id has set of its own.
+            redact: Blacks out secrets.
             name: The process's name among the workers.
+            version: The gateway's.
             folder: Where workers share their numbers; None where there is one process.
         """
         numbers = Numbers()
-        watching: list[Observer] = []
+        watching: list[Watcher] = []
+
+        def spans() -> Spans:
+            from paig_gateway.telemetry.spans import Spans  # late, and with it the OpenTelemetry SDK
+
+            return Spans(version, name, redact)
+
+        def open_destination(label: str, export: ExportSpec) -> Destination:
+            destination = Destination(label, export, spans)
+            destination.start()
+            return destination
+
+        settings = TraceSettings(spec.export, spec.sample, spec.propagate, spec.content, tuple(spec.redact))
+        self.traces = Traces(settings, project, open_destination)
+        redact.know(self.traces.secrets)
+        watching.append(self.traces)
         self.metrics: Exposition | None = None
         if spec.metrics:
             counted = Metrics(numbers)
             watching.append(counted)
-            sources = (*sources, counted.samples)
+            sources = (*sources, counted.samples, self.traces.samples)
             self.metrics = Exposition(numbers, sources, name=name, folder=folder, token=secrets.metrics_token)
         if spec.log_requests:
             watching.append(RequestLog())
-        self.observer: Observer = Observers(watching, numbers)
+        self.observer: Observer = Observers(watching, numbers, self.traces.trace)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -92,6 +134,7 @@ class Telemetry:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await asyncio.to_thread(self.traces.close)
         if self.metrics is not None:
             await self.metrics.share_once()
 

@@ -1,87 +1,58 @@
-"""Sending a request on: who could answer it, at what worst case, and trying one after the other."""
+"""Sending a request on: trying one candidate after the other until one answers."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import random
 import re
-from collections.abc import Callable
-from datetime import datetime
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.domain.money import format_usd
-from paig_gateway.domain.pricing import PriceBook
-from paig_gateway.domain.routing import Route
-from paig_gateway.formats.base import Call, Format
+from paig_gateway.formats.base import Format, Framing
+from paig_gateway.formats.framing import framing_of
 from paig_gateway.formats.splice import splice_member
-from paig_gateway.plane.bounds import ceiling, worst_case
+from paig_gateway.plane.answer import Answer, Peeked, beginning, peek
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome
 from paig_gateway.plane.headers import Headers, to_upstream
-from paig_gateway.plane.intake import Target
-from paig_gateway.plane.meter import Tariff
-from paig_gateway.plane.upstream import Upstream, UpstreamError, UpstreamResponse, UpstreamTimeout
+from paig_gateway.plane.meter import StreamMeter
+from paig_gateway.plane.upstream import Upstream, UpstreamError, UpstreamTimeout
 from paig_gateway.providers.auth import Authenticator, CredentialError
-from paig_gateway.providers.kinds import KINDS
 
-RETRYABLE = frozenset({408, 429, 500, 502, 503, 504, 529})
-"""Statuses after which the next member is tried, where there is one."""
+RETRYABLE = frozenset({401, 408, 429})
+"""Statuses after which the next member is tried, where there is one, besides all of 500 and above.
 
-_SUBPROVIDER = re.compile(r"/([a-z0-9-]+)/v\d")
+A 401 speaks of the gateway's own credential; a client can do nothing about it.
+"""
+
+QUOTA = re.compile(rb"quota|rate.?limit|billing|credit|balance|insufficient|exceeded|exhausted", re.IGNORECASE)
+"""Matches in the body of a 402 or 403 that speaks of the account's means rather than of the request."""
 
 
-def price_provider(kind_provider: str | None, path: str, model: str) -> str:
-    """The genai-prices provider whose prices count; empty where there is none.
+@dataclass(slots=True)
+class Purse:
+    """What the ledger holds for a request.
 
-    Hugging Face routes to other providers, named in the path (`/nebius/v1/…`) or after the model (`…:nebius`).
+    Attributes:
+        held: Nanodollars.
+        extend: Has the ledger hold so much more, or raises; None where nothing needs to be held.
     """
-    if kind_provider is None or "{sub}" not in kind_provider:
-        return kind_provider or ""
-    match = _SUBPROVIDER.match(path)
-    sub = match.group(1) if match else model.rpartition(":")[2] if ":" in model else ""
-    return kind_provider.format(sub=sub) if sub else ""
 
+    held: int = 0
+    extend: Callable[[int], Awaitable[None]] | None = None
 
-def candidates(
-    route: Route, fmt: Format, call: Call, target: Target, at: datetime, book: PriceBook, draw: random.Random
-) -> list[Candidate]:
-    """The members that could answer, in the order in which they are to be tried.
-
-    Raises:
-        GatewayError: `no-price`, where every member wants a price and none is known.
-    """
-    found: list[Candidate] = []
-    unpriced = ""
-    for member in route.order(draw):
-        provider, kind = member.provider, KINDS.get(member.provider.kind)
-        if kind is None:
-            continue
-        model = member.model(call.model)
-        source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
-        price = book.find(source, model) if source and model else None
-        unknown = price is None and fmt.metered and not fmt.later_look
-        if provider.require_price and (unknown or fmt.name in kind.bills):
-            unpriced = provider.name
-            continue
-        worst = worst_case(call, model, price, kind.hidden_tokens)
-        tier = call.service_tier or provider.service_tier
-        most = ceiling(worst, price, at, tier) if fmt.metered and not fmt.later_look else 0
-        found.append(Candidate(member, kind, model, Tariff(book, source, model, at), price, worst, most))
-    if not found and not unpriced:
-        raise GatewayError(
-            "upstream-unreachable",
-            f"The route '{route.name}' has no member that can be asked: an administrator must add or activate one.",
-        )
-    if not found:
-        what = f"the model '{call.model}'" if call.model else f"'{fmt.name}'"
-        raise GatewayError(
-            "no-price",
-            f"No price is known for {what} at provider '{unpriced}', and it requires one. "
-            'Check the model\'s name, set its price in paig.toml ([prices."…"]), or let the provider pass '
-            "unpriced models with require_price = false.",
-            details={"model": call.model, "provider": unpriced},
-        )
-    return found
+    async def covers(self, total: int) -> bool:
+        """Whether so much is held, more being asked for if need be."""
+        if self.extend is None or total <= self.held:
+            return True
+        try:
+            await self.extend(total - self.held)
+        except GatewayError:
+            return False
+        self.held = total
+        return True
 
 
 class Dispatcher:
@@ -108,59 +79,98 @@ class Dispatcher:
         self._clock = clock
 
     async def send(
-        self,
-        exchange: Exchange,
-        order: list[Candidate],
-        outcome: Outcome,
-    ) -> tuple[UpstreamResponse, bool]:
+        self, exchange: Exchange, order: deque[Candidate], outcome: Outcome, purse: Purse
+    ) -> tuple[Answer, bool]:
         """Send the request to the first candidate that takes it.
 
         Args:
             exchange: The request.
-            order: Whom to try.
-            outcome: Is told of each try.
+            order: Whom to try; those who were tried are taken out. It is cleared when the client leaves.
+            outcome: Is told of each try, and charged for those that may be billed.
+            purse: What is held for the request: nobody is tried whom it cannot cover.
 
         Returns:
-            The answer, and whether the gateway asked for stream usage that the client had not asked for.
+            The answer, and whether the gateway asked for stream usage that the client had not asked for. The last
+            candidate's answer is returned whatever it is.
 
         Raises:
-            GatewayError: `upstream-unreachable` or `upstream-timeout`, after the last candidate failed.
+            GatewayError: `upstream-unreachable` or `upstream-timeout`, where the last try brought no answer.
         """
-        for position, candidate in enumerate(order):
-            last = position == len(order) - 1
-            outcome.candidate = candidate
+        while True:
+            candidate = order.popleft()
             began = self._clock()
-            if outcome.dispatched is None:
-                outcome.dispatched = began
-            attempt: dict[str, object] = {"provider": candidate.provider.name, "model": candidate.model, "cost": "0"}
-            attempt["began_ms"] = round((began - exchange.started) * 1000, 3)
-            outcome.attempts.append(attempt)
+            attempt = outcome.begin(candidate, exchange, began)
+            failure: GatewayError | None = None
+            answer: Answer | None = None
+            failed, asked = True, False
             try:
-                response, asked = await self._send_one(exchange, candidate, len(outcome.attempts))
+                answer, asked = await self._send_one(exchange, candidate, len(outcome.attempts))
+                attempt["status"] = answer.status
+                if order:
+                    answer, failed = await self._look(exchange, candidate, answer, outcome)
+                else:
+                    failed = False
             except CredentialError as error:
                 attempt["error"] = "credential"
-                failure: GatewayError = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
+                failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
             except UpstreamError as error:
                 attempt["error"] = failure_code(error)
                 failure = upstream_failure(error, candidate)
                 if error.sent and isinstance(error, UpstreamTimeout):
                     # The provider may well go on working, and bill for it.
-                    attempt["cost"] = format_usd(candidate.ceiling)
                     outcome.charge(candidate.ceiling, "ceiling")
-                    raise failure from error
-            else:
-                attempt["status"] = response.status
-                if last or response.status not in RETRYABLE:
-                    return response, asked
-                await response.aclose()
-                continue
+            except asyncio.CancelledError:
+                if answer is not None:
+                    await answer.aclose()
+                raise
             finally:
                 attempt["ms"] = round((self._clock() - began) * 1000, 3)
-            if last:
-                raise failure
-        raise AssertionError("a route has at least one member")
+            if answer is not None and not failed:
+                return answer, asked
+            if not await self.goes_on(order, outcome, purse):
+                if answer is None:
+                    raise failure or AssertionError("a try without an answer has a reason")
+                outcome.undo()
+                return answer, asked
+            if answer is not None:
+                await answer.aclose()
 
-    async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[UpstreamResponse, bool]:
+    async def goes_on(self, order: deque[Candidate], outcome: Outcome, purse: Purse) -> bool:
+        """Whether another candidate may be tried: there is one, and money to pay for it besides what is spent.
+
+        Asked once a try has failed, and what it may cost has been charged.
+        """
+        outcome.at_work = False
+        # Who leaves meanwhile leaves nobody to try.
+        return bool(order) and await purse.covers(outcome.cost + order[0].ceiling) and bool(order)
+
+    async def _look(
+        self, exchange: Exchange, candidate: Candidate, answer: Answer, outcome: Outcome
+    ) -> tuple[Answer, bool]:
+        """Whether an answer is a failure that another candidate may make good; one that is has been charged."""
+        if answer.status >= 400:
+            if answer.status in (402, 403):
+                answer = Peeked(answer)
+                return answer, QUOTA.search(await beginning(answer)) is not None
+            return answer, answer.status in RETRYABLE or answer.status >= 500
+        headers = header_map(answer.headers)
+        framing = framing_of_answer(exchange, answer.status, headers)
+        if framing is None or headers.get("content-encoding", "identity") != "identity":
+            return answer, False
+        peeked = Peeked(answer)
+        if not await peek(peeked, framing):
+            return peeked, False
+        meter = StreamMeter(exchange.fmt, exchange.call, framing, headers, candidate.tariff, splice=False, hide=False)
+        for chunk in peeked.held:
+            meter.feed(chunk)
+        meter.end()
+        outcome.attempts[-1]["error"] = error_type(meter.body.get("error"))
+        if exchange.fmt.metered:
+            outcome.charge_stream(meter, candidate.ceiling)
+            outcome.reading = None
+        return peeked, True
+
+    async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[Answer, bool]:
         kind, provider = candidate.kind, candidate.provider
         if problem := self._problem(provider.name):
             raise CredentialError(problem)
@@ -203,6 +213,25 @@ def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, byte
         start, end = match.span("model")
         return path[:start] + quote(model, safe="") + path[end:], plain
     return path, splice_member(plain, ("model",), json.dumps(model).encode())
+
+
+def framing_of_answer(exchange: Exchange, status: int, headers: Mapping[str, str]) -> Framing | None:
+    """How an answer is cut into events; None where it is no stream."""
+    fmt = exchange.fmt
+    if fmt.fold is None or status >= 400:
+        return None
+    framing = framing_of(headers.get("content-type", ""))
+    # A Gemini stream that is not server-sent events is one JSON array.
+    return framing or ("json" if fmt.name == "gemini" and exchange.call.stream else None)
+
+
+def error_type(error: object) -> str:
+    """What a provider calls an error that it reports in a stream."""
+    if isinstance(error, dict):
+        for name in ("type", "code", "status", "message"):
+            if isinstance(value := error.get(name), str) and value:
+                return value[:100]
+    return "upstream-error"
 
 
 def failure_code(error: UpstreamError) -> str:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.pricing import Price, WorstCase
 from paig_gateway.domain.routing import Member, Provider, Route
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.plane.attribution import Attribution
 from paig_gateway.plane.headers import Headers
 from paig_gateway.plane.intake import Target
-from paig_gateway.plane.meter import Reading, Tariff
+from paig_gateway.plane.meter import Reading, StreamMeter, Tariff
 from paig_gateway.plane.trace import Trace
 from paig_gateway.providers.kinds import Kind
 from paig_gateway.store.records import Certainty, Settlement
@@ -85,8 +86,8 @@ class Outcome:
 
     Attributes:
         attempts: Each try, as the wire model `Attempt` has it.
-        abandoned_cost: What earlier tries cost, in nanodollars.
-        candidate: Who answered last.
+        candidate: Who was tried last.
+        at_work: Whether that one may be at work on the request, and bill for it.
         reading: The usage and cost of the answer.
         certainty: How the cost is known, over all tries.
         status: The status the client was sent.
@@ -98,7 +99,6 @@ class Outcome:
     """
 
     attempts: list[dict[str, object]] = field(default_factory=list)
-    abandoned_cost: int = 0
     candidate: Candidate | None = None
     reading: Reading | None = None
     cost: int = 0
@@ -111,11 +111,54 @@ class Outcome:
     answered: float | None = None
     body: Json | None = None
     text: Callable[[], str] | None = None
+    at_work: bool = False
+    _before: tuple[int, Certainty] = (0, "exact")
+
+    def begin(self, candidate: Candidate, exchange: Exchange, clock: float) -> dict[str, object]:
+        """A try begins, at that moment of the monotonic clock; what is charged from now on is for it."""
+        self.candidate, self.at_work, self._before = candidate, True, (self.cost, self.certainty)
+        if self.dispatched is None:
+            self.dispatched = clock
+        attempt: dict[str, object] = {
+            "provider": candidate.provider.name,
+            "model": candidate.model,
+            "cost": "0",
+            "began_ms": round((clock - exchange.started) * 1000, 3),
+        }
+        self.attempts.append(attempt)
+        return attempt
 
     def charge(self, cost: int, certainty: Certainty) -> None:
-        """Add to the cost; the least certain part names the whole."""
+        """Add to the cost, of the present try and of all; the least certain part names the whole."""
         self.cost += cost
         self.certainty = max(self.certainty, certainty, key=_ORDER.index)
+        if self.attempts:
+            self.attempts[-1]["cost"] = format_usd(self.cost - self._before[0])
+
+    def undo(self) -> None:
+        """Take back what the present try was charged: its answer is the client's after all, and charged as such."""
+        self.cost, self.certainty = self._before
+        self.at_work = True
+        self.attempts[-1]["cost"] = "0"
+
+    def charge_stream(self, meter: StreamMeter, ceiling: int) -> None:
+        """Charge a stream, however it ended: by its usage, else by estimate, else at its ceiling.
+
+        A stream that brought nothing but an error costs nothing, as a refusal does.
+        """
+        reading = meter.reading()
+        if reading.extracted is not None:
+            self.reading = reading
+            self.charge(reading.cost, "exact")
+            return
+        if meter.fmt.later_look or meter.is_refusal():
+            return
+        estimate = meter.estimate()
+        if estimate is None:
+            self.charge(ceiling, "ceiling")
+            return
+        self.reading = estimate
+        self.charge(min(estimate.cost, ceiling), "estimated")
 
     def settlement(self, exchange: Exchange, now: datetime, clock: float) -> Settlement:
         """The row that this outcome leaves.

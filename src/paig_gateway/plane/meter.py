@@ -17,7 +17,7 @@ from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.pricing import Price, PriceBook
 from paig_gateway.domain.usage import Extracted, Usage, extract
 from paig_gateway.formats.base import Call, Event, Format, Framing, Json
-from paig_gateway.formats.folding import provisional
+from paig_gateway.formats.folding import PARTIAL, provisional
 from paig_gateway.formats.framing import FRAMINGS, Splitter
 from paig_gateway.formats.splice import splice_event
 
@@ -169,6 +169,12 @@ class StreamMeter:
             with contextlib.suppress(ValueError):
                 said.append(read(self._parse(raw)))
         return "".join(said)
+
+    def is_refusal(self) -> bool:
+        """Whether the stream brought an error, and nothing of an answer that a provider could bill."""
+        if "error" not in self.body or PARTIAL in self.body or self._kept_size >= KEPT_FOR_ESTIMATE:
+            return False
+        return self.fmt.text is not None and not self.text()
 
     def estimate(self) -> Reading | None:
         """Usage counted from what was seen of a stream that brought none; None where nothing can be counted."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Literal, Protocol
 
 from paig_gateway.domain.errors import GatewayError, LedgerDown
@@ -21,7 +23,8 @@ from paig_gateway.formats.errors import error_body
 from paig_gateway.formats.registry import detect
 from paig_gateway.plane import attribution, intake
 from paig_gateway.plane.attribution import Attribution
-from paig_gateway.plane.dispatch import Dispatcher, candidates, failure_code, upstream_failure
+from paig_gateway.plane.candidates import candidates
+from paig_gateway.plane.dispatch import Dispatcher, Purse, failure_code, upstream_failure
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome, new_request_id
 from paig_gateway.plane.headers import error_headers
 from paig_gateway.plane.intake import ClientGone, Directory, Receive, Scope, Send
@@ -41,6 +44,8 @@ class Ledger(Protocol):
     def healthy(self) -> bool: ...
 
     async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None: ...
+
+    async def extend(self, request_id: str, extra: int) -> None: ...
 
     async def settle(self, settlement: Settlement) -> None: ...
 
@@ -172,9 +177,10 @@ class Proxy:
             raise
         self.observer.started(exchange, reservation)
         outcome = Outcome()
+        purse = Purse(reservation.ceiling, partial(self.ledger.extend, exchange.id)) if recording == "hold" else Purse()
         record = Once(lambda: self._settle(exchange, reservation, outcome, recording))
         try:
-            await self._exchange(exchange, order, outcome, receive, client, record)
+            await self._exchange(exchange, order, outcome, receive, client, record, purse)
         finally:
             await shielded(record.start())
 
@@ -199,25 +205,37 @@ class Proxy:
         receive: Receive,
         client: Client,
         record: Once,
+        purse: Purse,
     ) -> None:
         """Dispatch and relay; however it ends, the outcome says what it cost."""
         relay: Relay | None = None
         answered = False
+        left = deque(order)
         try:
             async with asyncio.timeout(None) as patience:
-                watcher = asyncio.ensure_future(self._watch(receive, client, outcome, patience))
+                watcher = asyncio.ensure_future(self._watch(receive, client, outcome, left, patience))
                 try:
-                    response, asked = await self.dispatcher.send(exchange, order, outcome)
-                    candidate = outcome.candidate
-                    assert candidate is not None
-                    relay = Relay(
-                        exchange, candidate, outcome, client, response, asked, self.clock, record.soon,
-                        self.settings.max_drained,
-                    )  # fmt: skip
-                    try:
-                        await relay.run()
-                    finally:
-                        await shielded(response.aclose())
+                    while True:
+                        relay = None
+                        response, asked = await self.dispatcher.send(exchange, left, outcome, purse)
+                        candidate = outcome.candidate
+                        assert candidate is not None
+                        relay = Relay(
+                            exchange, candidate, outcome, client, response, asked, self.clock, record.soon,
+                            self.settings.max_drained,
+                        )  # fmt: skip
+                        try:
+                            await relay.run()
+                            break
+                        except UpstreamError as error:
+                            # A body that is not streamed is the client's only once it has come whole.
+                            relay.settle()
+                            outcome.attempts[-1]["error"] = failure_code(error)
+                            if client.started or not await self.dispatcher.goes_on(left, outcome, purse):
+                                raise
+                            outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None
+                        finally:
+                            await shielded(response.aclose())
                 finally:
                     watcher.cancel()
         except TimeoutError:
@@ -234,15 +252,18 @@ class Proxy:
         finally:
             if relay is not None:
                 relay.settle()
-            elif not answered and outcome.candidate is not None:
+            elif not answered and outcome.at_work and outcome.candidate is not None:
                 # Cut off while a provider may be at work on it.
                 outcome.charge(outcome.candidate.ceiling, "ceiling")
 
-    async def _watch(self, receive: Receive, client: Client, outcome: Outcome, patience: asyncio.Timeout) -> None:
+    async def _watch(
+        self, receive: Receive, client: Client, outcome: Outcome, left: deque[Candidate], patience: asyncio.Timeout
+    ) -> None:
         """Notice that the client left, and bound how long its answer is still drained."""
         while (await receive())["type"] != "http.disconnect":
             pass
         client.gone = True
+        left.clear()  # an answer is to be paid for, but no other one to be asked for
         candidate = outcome.candidate
         drains = candidate is None or candidate.provider.on_disconnect == "drain"
         patience.reschedule(asyncio.get_running_loop().time() + (self.settings.drain_seconds if drains else 0.0))

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from paig_gateway.domain.money import format_usd
 from paig_gateway.formats.base import Event, Framing
-from paig_gateway.formats.framing import framing_of
 from paig_gateway.formats.splice import splice_cost
+from paig_gateway.plane.answer import Answer
 from paig_gateway.plane.decoding import Decoder, UnknownEncoding, decode, decoder
-from paig_gateway.plane.dispatch import header_map
+from paig_gateway.plane.dispatch import error_type, framing_of_answer, header_map
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome
 from paig_gateway.plane.headers import Headers, to_client
 from paig_gateway.plane.intake import Send
 from paig_gateway.plane.meter import Reading, StreamMeter, decode_json, estimated, read_answer
-from paig_gateway.plane.upstream import UpstreamBroken, UpstreamError, UpstreamResponse
+from paig_gateway.plane.upstream import UpstreamBroken, UpstreamError
 
 MAX_READ = 256 * 1024 * 1024
 """Bytes of a non-streaming answer that the meter reads at most."""
@@ -74,7 +74,7 @@ class Relay:
     candidate: Candidate
     outcome: Outcome
     client: Client
-    response: UpstreamResponse
+    response: Answer
     asked: bool
     clock: Callable[[], float]
     record: Callable[[], Awaitable[None]]
@@ -93,21 +93,13 @@ class Relay:
             UpstreamError: It broke off. What was relayed until then has been metered.
         """
         self.outcome.status = self.response.status
-        framing = self._framing()
+        framing = framing_of_answer(self.exchange, self.response.status, self.headers)
         if not self.exchange.fmt.metered:
             await self._pass_through()
         elif framing is not None:
             await self._stream(framing)
         else:
             await self._body()
-
-    def _framing(self) -> Framing | None:
-        fmt = self.exchange.fmt
-        if fmt.fold is None or self.response.status >= 400:
-            return None
-        framing = framing_of(self.headers.get("content-type", ""))
-        # A Gemini stream that is not server-sent events is one JSON array.
-        return framing or ("json" if fmt.name == "gemini" and self.exchange.call.stream else None)
 
     def _client_headers(self) -> Headers:
         return [*to_client(self.response.headers), (b"x-paig-request-id", self.exchange.id.encode())]
@@ -244,22 +236,10 @@ class Relay:
         outcome.body, outcome.text = meter.body, meter.text
         error = meter.body.get("error")
         if error is not None and outcome.error is None:
-            outcome.error = _error_type(error)
+            outcome.error = error_type(error)
         if self.exchange.fmt.work_id:
             outcome.work_id = self.exchange.fmt.work_id(meter.body)
-        reading = meter.reading()
-        if reading.extracted is not None:
-            outcome.reading = reading
-            outcome.charge(reading.cost, "exact")
-            return
-        if self.exchange.fmt.later_look:
-            return
-        estimate = meter.estimate()
-        if estimate is None:
-            outcome.charge(self.candidate.ceiling, "ceiling")
-            return
-        outcome.reading = estimate
-        outcome.charge(min(estimate.cost, self.candidate.ceiling), "estimated")
+        outcome.charge_stream(meter, self.candidate.ceiling)
 
 
 def _decoder(encoding: str) -> Decoder | None:
@@ -277,11 +257,3 @@ def _aside(meter: StreamMeter, undo: Decoder | None, chunk: bytes) -> bytes:
         except ValueError:
             return chunk
     return chunk
-
-
-def _error_type(error: object) -> str:
-    if isinstance(error, dict):
-        for name in ("type", "code", "status", "message"):
-            if isinstance(value := error.get(name), str) and value:
-                return value[:100]
-    return "upstream-error"

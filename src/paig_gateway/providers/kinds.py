@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from paig_gateway.formats.base import ErrorShape
 from paig_gateway.providers.auth import Scheme
 from paig_gateway.providers.paths import PathRule, azure, bedrock, compatible, fixed, versioned, vertex
 
 _OPENAI_LIKE = fixed("/openai/v1", "/v1")
+_OPENAI: frozenset[ErrorShape] = frozenset({"openai"})
+_BOTH: frozenset[ErrorShape] = frozenset({"openai", "anthropic"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Kind:
         base_url: Where it answers unless told otherwise; `{setting}` is filled in; None where each account has its own.
         auth: How requests to it are authenticated.
         path: How a client's path becomes the upstream's.
+        speaks: The families of API formats that it answers, each named by the shape of its errors.
         price_provider: Whose prices in genai-prices; None where there are none.
         require_price: Whether a model without a price is refused unless told otherwise.
         asks_usage: Whether its OpenAI-shaped streams give usage only when asked (`stream_options.include_usage`).
@@ -36,6 +40,7 @@ class Kind:
     base_url: str | None
     auth: Scheme = "bearer"
     path: PathRule = _OPENAI_LIKE
+    speaks: frozenset[ErrorShape] = _OPENAI
     price_provider: str | None = None
     require_price: bool = True
     asks_usage: bool = True
@@ -52,6 +57,7 @@ _ROWS = (
         "https://api.anthropic.com",
         auth="x-api-key",
         path=versioned("/v1"),
+        speaks=_BOTH,
         price_provider="anthropic",
     ),
     Kind(
@@ -59,6 +65,7 @@ _ROWS = (
         "https://{location}-aiplatform.googleapis.com",
         auth="google",
         path=vertex,
+        speaks=frozenset({"openai", "anthropic", "google"}),
         price_provider="google",
         settings=("project", "location", "token_url"),
         defaults={"location": "global"},
@@ -68,6 +75,7 @@ _ROWS = (
         "https://generativelanguage.googleapis.com",
         auth="x-goog-api-key",
         path=versioned("/v1beta", "/v1alpha", "/v1"),
+        speaks=frozenset({"openai", "google"}),
         price_provider="google",
     ),
     Kind("groq", "https://api.groq.com/openai/v1", price_provider="groq", asks_usage=False),
@@ -76,6 +84,7 @@ _ROWS = (
         "https://bedrock-runtime.{region}.amazonaws.com",
         auth="aws",
         path=bedrock,
+        speaks=frozenset({"openai", "bedrock"}),
         price_provider="aws",
         settings=("region",),
         defaults={"region": "us-east-1"},
@@ -85,11 +94,12 @@ _ROWS = (
         "https://bedrock-mantle.{region}.api.aws",
         auth="aws",
         path=versioned("/openai/v1", "/v1"),
+        speaks=_BOTH,
         price_provider="aws",
         settings=("region",),
         defaults={"region": "us-east-1"},
     ),
-    Kind("azure", None, auth="api-key", path=azure, price_provider="azure", settings=("api_version",)),
+    Kind("azure", None, auth="api-key", path=azure, speaks=_BOTH, price_provider="azure", settings=("api_version",)),
     Kind(
         "mistral",
         "https://api.mistral.ai",
@@ -109,23 +119,25 @@ _ROWS = (
         "openrouter",
         "https://openrouter.ai/api/v1",
         path=fixed("/api/v1", "/v1"),
+        speaks=_BOTH,
         price_provider="openrouter",
         # Grok showed 687 prompt tokens for three words.
         hidden_tokens=1024,
     ),
-    Kind("xai", "https://api.x.ai/v1", price_provider="x-ai", hidden_tokens=1024),
-    Kind("deepseek", "https://api.deepseek.com", price_provider="deepseek"),
+    Kind("xai", "https://api.x.ai/v1", speaks=_BOTH, price_provider="x-ai", hidden_tokens=1024),
+    Kind("deepseek", "https://api.deepseek.com", speaks=_BOTH, price_provider="deepseek"),
     Kind("cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras"),
     Kind(
         "cohere", "https://api.cohere.com", path=versioned("/v2", "/v1", "/compatibility/v1"), price_provider="cohere"
     ),
     Kind("voyageai", "https://api.voyageai.com/v1", price_provider="voyageai"),
     Kind("crusoe", "https://api.inference.crusoecloud.com/v1"),
-    Kind("snowflake", None, path=fixed("/api/v2/cortex/v1", "/v1")),
+    Kind("snowflake", None, speaks=_BOTH, path=fixed("/api/v2/cortex/v1", "/v1")),
     Kind(
         "zai",
         "https://api.z.ai/api/paas/v4",
         path=fixed("/api/paas/v4", "/v4", "/v1"),
+        speaks=_BOTH,
         price_provider="zai",
     ),
     Kind("together", "https://api.together.xyz/v1", price_provider="together"),
@@ -133,15 +145,16 @@ _ROWS = (
         "fireworks",
         "https://api.fireworks.ai/inference/v1",
         path=fixed("/inference/v1", "/v1"),
+        speaks=_BOTH,
         price_provider="fireworks",
     ),
     Kind("perplexity", "https://api.perplexity.ai", price_provider="perplexity"),
-    Kind("moonshot", "https://api.moonshot.ai/v1", price_provider="moonshotai"),
+    Kind("moonshot", "https://api.moonshot.ai/v1", speaks=_BOTH, price_provider="moonshotai"),
     Kind("novita", "https://api.novita.ai/v3/openai", path=fixed("/v3/openai", "/v1"), price_provider="novita"),
     Kind("heroku", "https://us.inference.heroku.com/v1"),
-    Kind("ollama", "http://localhost:11434/v1", require_price=False),
-    Kind("vllm", "http://localhost:8000/v1", require_price=False),
-    Kind("openai-compatible", None, path=compatible, require_price=False, hidden_tokens=256),
+    Kind("ollama", "http://localhost:11434/v1", speaks=_BOTH, require_price=False),
+    Kind("vllm", "http://localhost:8000/v1", speaks=_BOTH, require_price=False),
+    Kind("openai-compatible", None, speaks=_BOTH, path=compatible, require_price=False, hidden_tokens=256),
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ROWS}

@@ -16,6 +16,7 @@ import typer.main
 from paig_client import schema
 from paig_client.cli.app import app
 from paig_gateway import config
+from paig_gateway.admin.problems import PROBLEMS
 from paig_gateway.config import ServerSpec
 from paig_gateway.domain.errors import STATUS
 from paig_gateway.providers.kinds import KINDS
@@ -95,6 +96,13 @@ def test_every_error_code_is_documented() -> None:
     page = (ROOT / "docs" / "errors.md").read_text("utf-8")
     for code, status in STATUS.items():
         assert f"| `{code}` | {status} |" in page
+
+
+def test_every_problem_of_the_admin_api_is_documented() -> None:
+    """The admin API's page names each code with its status."""
+    rows = [line for line in (ROOT / "docs" / "admin-api.md").read_text("utf-8").splitlines() if line.startswith("| `")]
+    named = {code: int(row.split("|")[2]) for row in rows for code in re.findall(r"`([\w-]+)`", row.split("|")[1])}
+    assert {code: status for code, (status, _) in PROBLEMS.items()}.items() <= named.items()
 
 
 def test_every_setting_is_documented() -> None:

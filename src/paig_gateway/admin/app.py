@@ -12,13 +12,11 @@ from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from paig_client.schema import NewKey, Stamped
 from paig_gateway.admin.access import token_authentication
 from paig_gateway.admin.configuration import configuration_routes
 from paig_gateway.admin.docs_page import SECURITY, docs_page
 from paig_gateway.admin.events import event_routes
 from paig_gateway.admin.feed import EventFeed
-from paig_gateway.admin.idempotency import Answers
 from paig_gateway.admin.keys import KEYS, key_routes
 from paig_gateway.admin.objects import LISTED, list_route, object_routes
 from paig_gateway.admin.openapi import PREFIX, RESPONSES, document
@@ -45,13 +43,12 @@ def admin_app(services: AdminServices) -> FastAPI:
     add_handlers(app)
     app.state.authenticate = token_authentication(services.admin_token)
     app.state.events = EventFeed(services.engine, services.catalog)
-    answers: Answers[Stamped | NewKey] = Answers()
     api = APIRouter(prefix=PREFIX)
     for kind in LISTED:
         api.include_router(list_route(services, kind))
-        api.include_router(object_routes(services, kind, answers))
+        api.include_router(object_routes(services, kind))
     api.include_router(key_routes(services))
-    api.include_router(object_routes(services, KEYS, answers))
+    api.include_router(object_routes(services, KEYS))
     api.include_router(report_routes(services))
     api.include_router(event_routes(app.state.events))
     api.include_router(configuration_routes(services))

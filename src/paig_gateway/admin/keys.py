@@ -12,6 +12,7 @@ from paig_client.schema import Key, KeySpec, KeyStatus, NewKey
 from paig_gateway.admin.access import Asker, Guarded
 from paig_gateway.admin.objects import TAGGED, Cursor, Kind, Limit, Page, Reference, page, tagged
 from paig_gateway.admin.services import AdminServices
+from paig_gateway.store.catalog.repeats import Repeat
 from paig_gateway.store.reports import limit_status
 
 Owner = tuple[str, str]
@@ -35,9 +36,9 @@ class Keys:
         """One key."""
         return _judged(self._keys.get(reference), self._spent())
 
-    def create(self, name: str, spec: KeySpec, *, actor: str) -> NewKey:
+    def create(self, name: str, spec: KeySpec, *, actor: str, repeat: Repeat[NewKey] | None = None) -> NewKey:
         """Make a key."""
-        return self._keys.create(name, spec, actor=actor)
+        return self._keys.create(name, spec, actor=actor, repeat=repeat)
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Key:
         """Change a key."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Protocol, TypeVar, cast
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -23,10 +23,10 @@ from paig_client.schema import (
 )
 from paig_gateway.admin.access import Asker, Guarded
 from paig_gateway.admin.bodies import JsonObject, body_of, named
-from paig_gateway.admin.idempotency import Answers
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.store.catalog import CatalogError
+from paig_gateway.store.catalog.repeats import Repeat
 
 S = TypeVar("S", bound=Spec)
 S_contra = TypeVar("S_contra", bound=Spec, contravariant=True)
@@ -49,7 +49,7 @@ class Objects(Protocol[S_contra, W_co, M_co]):
     def get(self, reference: str) -> W_co:
         """One object."""
 
-    def create(self, name: str, spec: S_contra, *, actor: str) -> M_co:
+    def create(self, name: str, spec: S_contra, *, actor: str, repeat: Repeat[Any] | None = None) -> M_co:
         """Make one."""
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> W_co:
@@ -198,7 +198,7 @@ def tagged(response: Response, item: T) -> T:
     return item
 
 
-def object_routes(services: AdminServices, kind: Kind[S, W, M], answers: Answers[Stamped | NewKey]) -> APIRouter:
+def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     """The endpoints of one kind of object, but for its list."""
     router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
     objects = kind.objects(services)
@@ -217,14 +217,12 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M], answers: Answers
         request: Request, response: Response, asker: Asker, body: JsonObject, idempotency_key: IdempotencyKey = None
     ) -> M:
         name, spec = named(kind.spec, body)
-
-        def make() -> M:
-            made = objects.create(name, spec, actor=asker.name)
-            services.changed()
-            return made
-
-        asked = f"{kind.one} {name!r} {spec.model_dump_json()}"
-        made = cast(M, answers.once(asker.name, idempotency_key, asked, make))
+        repeat = None
+        if idempotency_key is not None:
+            asked = f"{kind.one} {name!r} {spec.model_dump_json()}"
+            repeat = Repeat.of(asker.name, idempotency_key, asked, kind.made)
+        made = objects.create(name, spec, actor=asker.name, repeat=repeat)
+        services.changed()
         response.headers["location"] = f"{request.url.path}/{made.id}"
         return tagged(response, made)
 

@@ -135,6 +135,18 @@ class AuditRow(SQLModel, table=True):
     after: dict[str, Any] | None = Field(default=None, sa_column=_json())
 
 
+class RepeatRow(SQLModel, table=True):
+    """What a create answered to an `Idempotency-Key`, for when it is sent again."""
+
+    __tablename__ = "repeats"
+    id: str = Field(primary_key=True)
+    request: str
+    """A digest of what was asked."""
+    answer: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    """Encrypted, because it may hold a new key's secret."""
+    created_at: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+
+
 class NodeRow(SQLModel, table=True):
     """A running gateway process; its beat says that its open reservations are still its own."""
 

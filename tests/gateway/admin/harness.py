@@ -44,6 +44,10 @@ class Gateway:
     services: AdminServices
     ledger: Ledger
     loop: asyncio.AbstractEventLoop
+    folder: Path
+    """Where its SQLite file is."""
+    database: str
+    """The database's URL, for another node."""
     clients: list[AdminClient] = field(default_factory=list)
 
     @property
@@ -129,7 +133,8 @@ def running(
         clock: The catalogue's and the admin API's present.
         change: Puts other services in the place of the real ones.
     """
-    engine = open_engine(url or sqlite_url(folder))
+    url = url or sqlite_url(folder)
+    engine = open_engine(url)
     migrate(engine)
     node_id = f"node_{uuid4().hex[:8]}"
     ledger = Ledger(engine, node_id=node_id)
@@ -183,7 +188,8 @@ def running(
         thread.start()
         try:
             assert ready.wait(20), "the server did not start"
-            gateway = Gateway(f"http://127.0.0.1:{listener.getsockname()[1]}", app, services, ledger, loops[0])
+            origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            gateway = Gateway(origin, app, services, ledger, loops[0], folder, url)
             yield gateway
             for client in gateway.clients:
                 client.close()

@@ -18,7 +18,7 @@ from paig_client.schema import NAME
 from paig_gateway.store.secrets import Vault
 from paig_gateway.store.tables import AuditRow, LimitRow
 
-Code = Literal["not-found", "conflict", "changed", "invalid", "in-use"]
+Code = Literal["not-found", "conflict", "changed", "invalid", "in-use", "idempotency-mismatch"]
 
 NAME_RULE = "must start with a letter or digit and hold only letters, digits, '.', '_' and '-', 64 at most"
 
@@ -27,8 +27,8 @@ class CatalogError(Exception):
     """A change to the catalogue that cannot be made.
 
     Attributes:
-        code: `not-found`, `conflict` (a name or a secret is taken), `changed` (somebody else was faster), `invalid`, or
-            `in-use`.
+        code: `not-found`, `conflict` (a name or a secret is taken), `changed` (somebody else was faster), `invalid`,
+            `in-use`, or `idempotency-mismatch`.
         message: What is wrong and what to do, never a secret.
         field: The Spec's field at fault, such as `members.0.provider`; empty where it is none or all of it.
     """

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from pydantic import BaseModel
 from sqlmodel import Session, select
 
 from paig_client import schema
 from paig_client.schema import KeySpec, LimitsSpec, NewKey
 from paig_gateway.store.catalog import keys, limits, owners, shape
 from paig_gateway.store.catalog.base import Edit
+from paig_gateway.store.catalog.repeats import Repeat, once
 from paig_gateway.store.catalog.shape import R, S, Shape
 from paig_gateway.store.catalog.transactions import Transactions
 from paig_gateway.store.tables import KeyRow, LimitRow, ProjectRow, UserRow
 
-W = TypeVar("W")
+W = TypeVar("W", bound=BaseModel)
 
 
 class Collection(Generic[R, S, W]):
@@ -53,14 +55,14 @@ class Collection(Generic[R, S, W]):
             row = shape.find(edit.session, self._shape, name) or shape.create(edit, self._shape, name, spec)
             return self._one(edit.session, row)
 
-    def create(self, name: str, spec: S, *, actor: str) -> W:
-        """Make an object.
+    def create(self, name: str, spec: S, *, actor: str, repeat: Repeat[W] | None = None) -> W:
+        """Make an object; with `repeat`, only if that has not made it before.
 
         Raises:
-            CatalogError: `invalid`, or `conflict` where the name is taken.
+            CatalogError: `invalid`, `conflict` where the name is taken, or `idempotency-mismatch`.
         """
         with self._catalog.edit(actor) as edit:
-            return self._one(edit.session, shape.create(edit, self._shape, name, spec))
+            return once(edit, repeat, lambda: self._one(edit.session, shape.create(edit, self._shape, name, spec)))
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> W:
         """Merge changes into an object, as RFC 7396 has it: null takes a field back to its default.
@@ -115,16 +117,20 @@ class KeyCollection:
         """
         return self._all.get(reference)
 
-    def create(self, name: str, spec: KeySpec, *, actor: str) -> NewKey:
-        """Make a key of the value that `spec.secret` refers to, or of a new one.
+    def create(self, name: str, spec: KeySpec, *, actor: str, repeat: Repeat[NewKey] | None = None) -> NewKey:
+        """Make a key of the value that `spec.secret` refers to, or of a new one; `repeat` as for other objects.
 
         Raises:
-            CatalogError: `invalid`, or `conflict` where the name or the value is taken.
+            CatalogError: `invalid`, `conflict` where the name or the value is taken, or `idempotency-mismatch`.
         """
         value = keys.chosen_value(spec.secret)
-        with self._catalog.edit(actor) as edit:
+
+        def make() -> NewKey:
             row, secret = keys.create(edit, name, spec, value)
             return NewKey(id=row.id, name=row.name, key=secret)
+
+        with self._catalog.edit(actor) as edit:
+            return once(edit, repeat, make)
 
     def update(
         self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None

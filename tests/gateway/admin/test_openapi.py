@@ -1,0 +1,102 @@
+"""The OpenAPI document: whole, with examples that fit, and a gateway that stands whatever is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import jsonschema_rs
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import one_of
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+
+from paig_client.schema import ProviderSpec
+from paig_gateway.admin.access import OPERATIONS
+from tests.gateway.admin.harness import TOKEN, Gateway
+
+Json = dict[str, Any]
+CHECKS = [schemathesis.checks.not_a_server_error, response_schema_conformance, content_type_conformance]
+
+
+@pytest.fixture(scope="module")
+def document(gateway: Gateway) -> Json:
+    """The document as it is served, to everybody."""
+    answer = httpx2.get(f"{gateway.url}/admin/openapi.json", trust_env=False)
+    found: Json = answer.json()
+    return found
+
+
+def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    """Every operation with its path and method."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def test_document_has_every_operation(document: Json) -> None:
+    """Each operation has an id, a summary, a tag and an answer for problems; those of the API need a token."""
+    assert document["openapi"].startswith("3.1")
+    guarded = set()
+    for path, _, operation in operations(document):
+        assert operation["summary"]
+        assert operation["tags"]
+        assert "default" in operation["responses"]
+        if "x-permission" in operation:
+            guarded.add(operation["operationId"])
+            assert operation["security"]
+            assert path.startswith("/admin/v1/")
+    assert guarded == set(OPERATIONS)
+
+
+def test_examples_fit_their_schemas(document: Json) -> None:
+    """Every body that is sent or answered has an example, and each example is valid for its schema."""
+    schemas = document["components"]["schemas"]
+    bodies = {
+        operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for _, _, operation in operations(document)
+        if "requestBody" in operation
+    }
+    assert {name for name in bodies if not schemas[name].get("examples")} == set()
+    for name, schema in schemas.items():
+        root = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        for example in schema.get("examples", ()):
+            jsonschema_rs.Draft202012Validator(root).validate(example)
+
+
+def test_documentation_page_loads_nothing(gateway: Gateway, document: Json) -> None:
+    """The page shows every operation, runs no script and takes nothing from elsewhere."""
+    answer = httpx2.get(f"{gateway.url}/admin/docs", trust_env=False)
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "<script" not in answer.text
+    assert "src=" not in answer.text
+    for _, _, operation in operations(document):
+        assert f'id="{operation["operationId"]}"' in answer.text
+
+
+@pytest.fixture(scope="module")
+def api(gateway: Gateway) -> Any:
+    """What schemathesis makes requests from."""
+    gateway.client().providers.create("base", ProviderSpec(kind="openai"))
+    return schemathesis.openapi.from_url(f"{gateway.url}/admin/openapi.json")
+
+
+# The stream of events never ends; tests of its own look at it.
+@pytest.mark.parametrize("operation", sorted({*OPERATIONS, "healthz", "readyz"} - {"stream_events"}))
+def test_nothing_made_from_the_document_breaks_the_gateway(api: Any, operation: str) -> None:
+    """Whatever the document allows, and much that it does not, is answered as the document says, never with a 5xx."""
+    described = api.find_operation_by_id(operation)
+    asked = described.as_strategy()
+    if described.body or described.query or described.headers:
+        asked = one_of(asked, described.as_strategy(generation_mode=GenerationMode.NEGATIVE))
+
+    @settings(max_examples=40, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @given(case=asked)
+    def check(case: Any) -> None:
+        answer = case.call(headers={"authorization": f"Bearer {TOKEN}"})
+        case.validate_response(answer, checks=CHECKS)
+
+    check()

@@ -9,7 +9,7 @@ with AdminClient(token=token) as admin:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,11 +90,17 @@ class NotTheAdminApi(AdminError):
 
 
 class Refused(AdminError):
-    """The gateway refused; `problem` says why."""
+    """The gateway refused.
 
-    def __init__(self, problem: Problem) -> None:
+    Attributes:
+        problem: Why.
+        fields: The fields at fault, each with what is wrong, where there are such.
+    """
+
+    def __init__(self, problem: Problem, fields: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(problem.detail or problem.title)
         self.problem = problem
+        self.fields = fields
 
 
 class NotAuthorised(Refused):
@@ -362,7 +368,15 @@ def _refusal(answer: httpx2.Response) -> Refused:
         problem = Problem(
             type="about:blank", title=title, status=answer.status_code, detail=answer.text[:200], code="http"
         )
-    return REFUSALS.get(answer.status_code, Refused)(problem)
+    return REFUSALS.get(answer.status_code, Refused)(problem, _fields(answer))
+
+
+def _fields(answer: httpx2.Response) -> list[tuple[str, str]]:
+    """What a problem says of single fields: a member of its own, as RFC 9457 lets problems have."""
+    try:
+        return [(error["field"], error["message"]) for error in answer.json()["errors"]]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _event(event: httpx2.ServerSentEvent) -> Event:

@@ -76,10 +76,13 @@ class Plan(BaseModel):
     Attributes:
         items: The steps, in order.
         keys: The keys that were made: the only time that their secrets are shown.
+        drift: What was changed by hand since a file was last applied, and this one has otherwise or does not name;
+            `before` is what it was then.
     """
 
     items: list[Change]
     keys: list[NewKey]
+    drift: list[AuditEntry] = []
 
 
 class SyncSide(Protocol):

@@ -231,10 +231,11 @@ class _Parts:
 def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:
     try:
         plan = configuration.plan(configuration.parse(config), catalog, prune=prune)
+        drift = configuration.drift(catalog, plan.config, plan.changes)
         keys = [] if dry_run else configuration.apply(plan, catalog, actor=actor)
     except ConfigError as error:
         raise ConfigurationError(error.issues) from error
-    return Applied(plan.items(), keys)
+    return Applied(plan.items(), keys, drift)
 
 
 async def _upgrade_required(receive: Receive, send: Send) -> None:

@@ -58,7 +58,9 @@ def serve(
         server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
         secrets_of(wanted.telemetry)
         store = Store.open()
-        made = configuration.apply(configuration.plan(wanted, store.catalog), store.catalog, actor="paig serve")
+        plan = configuration.plan(wanted, store.catalog)
+        drift = configuration.drift(store.catalog, wanted, plan.changes)
+        made = configuration.apply(plan, store.catalog, actor="paig serve")
     except (ConfigError, TelemetryError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -76,6 +78,10 @@ def serve(
         )
         return 1
     server = server.model_copy(update={"port": listener.getsockname()[1]})
+    for change in plan.changes:
+        print(change)
+    for entry in drift if config else ():
+        print(f"! {entry.kind} {entry.name} was changed by hand since the last apply, by {entry.actor}")
     for key in made:
         print(f"Key '{key.name}', shown only now: {key.key}")
     print(_greeting(store, server, certificate), flush=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from paig_client.cli.options import Json, Profile, Url, Yes, confirm, connected
-from paig_client.cli.output import plain, print_json, say
+from paig_client.cli.output import plain, print_json, say, when
 
 if TYPE_CHECKING:
     from paig_client.admin import Change, Plan
+    from paig_client.schema import AuditEntry
 
 
 def apply(
@@ -29,8 +32,8 @@ def apply(
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file} cannot be read: {error}") from None
-    with connected(url, profile) as admin:
-        plan = admin.apply(text, dry_run=True, prune=prune)
+    with connected(url, profile) as admin, _located("paig.toml" if str(file) == "-" else str(file)):
+        plan = shown = admin.apply(text, dry_run=True, prune=prune)
         if not json:
             _show(plan)
         if not dry_run and plan.items:
@@ -39,6 +42,9 @@ def apply(
                 confirm(f"Delete {', '.join(gone)}?", yes)
             plan = admin.apply(text, prune=prune)
             if not json:
+                if plan.items != shown.items:
+                    say("The gateway was changed meanwhile. This was done instead:")
+                    _show(plan)
                 _done(plan)
     if json:
         print_json(plan)
@@ -50,21 +56,73 @@ def export(url: Url = None, profile: Profile = None) -> None:
         print(admin.export(), end="")
 
 
+@contextmanager
+def _located(file: str) -> Iterator[None]:
+    """What is wrong with the file, a line each, as editors can jump to.
+
+    Raises:
+        typer.Exit: Something is.
+    """
+    from paig_client.admin import Invalid
+
+    try:
+        yield
+    except Invalid as error:
+        if not error.fields:
+            raise
+        for field, message in error.fields:
+            line = field.removeprefix("config line ")
+            say(f"{file}:{line}: {message}" if line != field else f"{field}: {message}")
+        raise typer.Exit(1) from None
+
+
 def _show(plan: Plan) -> None:
+    """A line for each object, below it one for each field; then what was changed by hand and stays as it is."""
     if not plan.items:
         say("Nothing to change.")
+    by_hand = {(entry.kind, entry.name): entry for entry in plan.drift}
     for step in plan.items:
-        print(plain(_line(step)))
+        sign = {"create": "+", "change": "~", "delete": "-"}.get(step.action, step.action)
+        print(plain(f"{sign} {step.kind} {step.name}"))
+        if step.action != "delete":
+            for line in _fields(step):
+                print(plain(f"    {line}"))
+        if (entry := by_hand.pop((step.kind, step.name), None)) is not None:
+            print(plain(f"    {_by_hand(entry)}"))
+    for entry in by_hand.values():
+        print(plain(f"? {entry.kind} {entry.name}"))
+        print(plain(f"    {_by_hand(entry)}; the file does not name it"))
 
 
-def _line(step: Change) -> str:
-    sign = {"create": "+", "change": "~", "delete": "-"}.get(step.action, step.action)
-    fields = [f"{name}: {_value(before)} → {_value(after)}" for name, (before, after) in step.changes.items()]
-    return f"{sign} {step.kind} {step.name}" + (f"  ({'; '.join(fields)})" if fields and sign == "~" else "")
+def _fields(step: Change) -> Iterator[str]:
+    """What becomes of each field; of tables, each field in them that changes."""
+    for name, (before, after) in step.changes.items():
+        if isinstance(before or after, dict) and isinstance(after or before, dict):
+            was, becomes = before or {}, after or {}
+            for inner in {**was, **becomes}:
+                if was.get(inner) != becomes.get(inner):
+                    yield _field(f"{name}.{inner}", was.get(inner), becomes.get(inner))
+        else:
+            yield _field(name, before, after)
+
+
+def _field(name: str, before: Any, after: Any) -> str:
+    return f"{name}: {_value(after)}" if before is None else f"{name}: {_value(before)} → {_value(after)}"
 
 
 def _value(value: Any) -> str:
-    return "none" if value is None else str(value)
+    if value is None:
+        return "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_value, value)) or "nothing"
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_value(inner)}" for name, inner in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _by_hand(entry: AuditEntry) -> str:
+    verb = {"create": "made", "update": "changed", "delete": "deleted"}.get(entry.action, entry.action)
+    return f"{verb} by hand since the last apply, by {entry.actor} at {when(entry.time)}"
 
 
 def _done(plan: Plan) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from paig_client.schema import NewKey, OwnerSpec, Spec
+from paig_client.schema import AuditEntry, NewKey, OwnerSpec, Spec
 from paig_gateway.admin.access import Asker, Guarded
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.problems import FieldProblem, invalid
@@ -41,6 +41,8 @@ class Plan(BaseModel):
     items: list[Step]
     keys: list[NewKey]
     """The keys that were made: the only time that their secrets are shown."""
+    drift: list[AuditEntry]
+    """What was changed by hand since a configuration was last applied, and this one has otherwise or does not name."""
 
 
 class TomlResponse(Response):
@@ -71,7 +73,8 @@ def configuration_routes(services: AdminServices) -> APIRouter:
             ) from None
         if not spec.dry_run:
             services.changed()
-        return Plan(items=[Step.model_validate(dict(item)) for item in applied.items], keys=list(applied.keys))
+        steps = [Step.model_validate(dict(item)) for item in applied.items]
+        return Plan(items=steps, keys=list(applied.keys), drift=list(applied.drift))
 
     @router.get(
         "/export",

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_client.schema import NewKey
+from paig_client.schema import AuditEntry, NewKey
 from paig_gateway.store.catalog import Catalog
 from paig_gateway.store.directory import Directory
 
@@ -61,10 +61,12 @@ class Applied:
     Attributes:
         items: Each step: `action`, `kind`, `name`, `changes`; no secret.
         keys: The keys that were made here, the only time that they are shown.
+        drift: What was changed by hand since the last apply, and the file would have otherwise.
     """
 
     items: Sequence[Mapping[str, Any]]
     keys: Sequence[NewKey] = ()
+    drift: Sequence[AuditEntry] = ()
 
 
 class ApplyConfig(Protocol):

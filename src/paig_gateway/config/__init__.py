@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paig_gateway.config.apply import Change, Plan, apply, plan
+from paig_gateway.config.drift import drift
 from paig_gateway.config.export import export
 from paig_gateway.config.model import Config, ConfigError, Issue, ServerSpec, Timeouts
 from paig_gateway.config.parse import load, parse
@@ -16,6 +17,7 @@ __all__ = [
     "ServerSpec",
     "Timeouts",
     "apply",
+    "drift",
     "export",
     "load",
     "parse",

@@ -17,6 +17,9 @@ from paig_gateway.store.catalog.collection import read_organisation, write_organ
 from paig_gateway.store.catalog.shape import Context, R, S, Shape
 
 Action = Literal["create", "change", "delete"]
+SIGNS: Mapping[Action, str] = {"create": "+", "change": "~", "delete": "-"}
+CONFIGURATION = "configuration"
+"""The kind of the audit entry that says that a file was applied; the entries of its changes stand before it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class Change:
     name: str
     changes: Mapping[str, tuple[object, object]]
     carry_out: Callable[[Edit], NewKey | None] = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        """In a word: `~ key ci`."""
+        return f"{SIGNS[self.action]} {self.kind} {self.name}"
 
     def item(self) -> dict[str, Any]:
         """As the admin API shows it."""
@@ -108,6 +115,10 @@ def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
         if tuple(changes) != plan.changes:
             raise CatalogError("changed", "The catalogue has changed since the plan was made: plan again.")
         made = [change.carry_out(edit) for change in changes]
+        summary: dict[str, Any] = {
+            action: count for action in SIGNS if (count := sum(change.action == action for change in changes))
+        }
+        edit.record("apply", CONFIGURATION, plan.config.source, None, summary)
     return [key for key in made if key is not None]
 
 

@@ -1,0 +1,107 @@
+"""Drift: what was changed by hand since a file was applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from paig_client.schema import KeySpec, LimitsSpec, OwnerSpec, ProviderSpec
+from paig_gateway.config import apply, drift, parse, plan
+from paig_gateway.store.catalog import Catalog
+from tests.gateway.catalogs import ME, open_catalog, sqlite_url
+
+FILE = """
+[providers.openai]
+kind = "openai"
+[projects.research]
+limits = { daily = 10 }
+[keys.ci]
+project = "research"
+"""
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    """A catalogue that the file was applied to."""
+    with open_catalog(sqlite_url(tmp_path)) as catalog:
+        bring(catalog, FILE)
+        yield catalog
+
+
+def bring(catalog: Catalog, text: str) -> None:
+    """Apply a file."""
+    apply(plan(parse(text), catalog), catalog, actor="file")
+
+
+def drifted(catalog: Catalog, text: str = FILE, *, prune: bool = False) -> list[tuple[str, str, str]]:
+    """What is shown of each object that drifted."""
+    config = parse(text)
+    found = drift(catalog, config, plan(config, catalog, prune=prune).changes)
+    return [(entry.action, entry.kind, entry.name) for entry in found]
+
+
+def test_nothing_has_drifted_from_what_was_never_applied(tmp_path: Path) -> None:
+    """A catalogue that was always changed by hand has nothing to drift from."""
+    with open_catalog(sqlite_url(tmp_path)) as catalog:
+        catalog.users.create("ada", OwnerSpec(), actor=ME)
+        assert drifted(catalog) == []
+
+
+def test_what_was_applied_has_not_drifted(catalog: Catalog) -> None:
+    """A file's own changes are no drift, nor those of another file."""
+    assert drifted(catalog) == []
+    bring(catalog, "[users.ada]")
+    assert drifted(catalog) == []
+
+
+def test_changes_by_hand_are_told_until_they_are_put_right(catalog: Catalog) -> None:
+    """What was there at the last apply stands before what is there now, whoever did it and in however many steps."""
+    for daily in (5, 7):
+        catalog.projects.update("research", {"limits": {"daily": daily}}, actor=ME)
+    catalog.providers.delete("openai", actor=ME)
+    assert drifted(catalog) == [("update", "project", "research"), ("delete", "provider", "openai")]
+    config = parse(FILE)
+    [entry, _] = drift(catalog, config, plan(config, catalog).changes)
+    assert (entry.before, entry.after) == ({"limits": {"daily": "10"}}, {"limits": {"daily": "7"}})
+    assert entry.actor == ME
+    bring(catalog, FILE)
+    assert drifted(catalog) == []
+
+
+def test_what_the_file_does_not_name(catalog: Catalog) -> None:
+    """It is told whether it would be pruned or stays; not, where it is gone again."""
+    catalog.users.create("eve", OwnerSpec(), actor=ME)
+    catalog.users.create("mallory", OwnerSpec(), actor=ME)
+    catalog.users.delete("mallory", actor=ME)
+    catalog.organisation.put(LimitsSpec(monthly=100), actor=ME)
+    expected = [("create", "user", "eve"), ("update", "organisation", "organisation")]
+    assert drifted(catalog) == expected
+    assert drifted(catalog, prune=True) == expected
+
+
+def test_what_came_back_to_what_it_was_has_not_drifted(catalog: Catalog) -> None:
+    """Nor has what the file now says likewise."""
+    catalog.projects.update("research", {"limits": {"daily": 5}}, actor=ME)
+    assert drifted(catalog, FILE.replace("daily = 10", "daily = 5")) == []
+    catalog.projects.update("research", {"limits": {"daily": 10}}, actor=ME)
+    assert drifted(catalog) == []
+
+
+def test_a_keys_state_and_secret_are_no_drift(catalog: Catalog) -> None:
+    """A file cannot say them."""
+    catalog.keys.rotate("ci", actor=ME)
+    catalog.keys.set_state("ci", "disabled", actor=ME)
+    assert drifted(catalog) == []
+
+
+def test_no_secret_is_told(catalog: Catalog) -> None:
+    """Of a literal credential only that one is stored."""
+    catalog.providers.create("p", ProviderSpec(kind="openai", credential="value:sk-secret"), actor=ME)
+    catalog.keys.create("k", KeySpec(secret="value:chosen-literally-here"), actor=ME)
+    config = parse(FILE)
+    told = repr(drift(catalog, config, plan(config, catalog).changes))
+    assert "p" in told
+    assert "sk-secret" not in told
+    assert "chosen-literally" not in told

@@ -132,6 +132,7 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
                 }
             ],
             "keys": [],
+            "drift": [_CHANGE],
         }
     ],
     "Problem": [

@@ -66,6 +66,11 @@ _TYPES: Mapping[ErrorShape, Mapping[int, str]] = {
 }
 
 
+def error_kind(shape: ErrorShape, status: int) -> str:
+    """What an API calls an error of that status."""
+    return _TYPES[shape].get(status, _TYPES[shape][0])
+
+
 def error_body(
     shape: ErrorShape, status: int, code: str, message: str, details: Details | None = None
 ) -> tuple[bytes, Headers]:
@@ -81,7 +86,7 @@ def error_body(
     Returns:
         The JSON body, and headers of the shape besides the content type.
     """
-    kind = _TYPES[shape].get(status, _TYPES[shape][0])
+    kind = error_kind(shape, status)
     body, headers = _SHAPES[shape](kind, status, code, message, dict(details or {}))
     return msgspec.json.encode(body), headers
 

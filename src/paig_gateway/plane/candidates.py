@@ -53,7 +53,9 @@ def candidates(
         worst = worst_case(call, model, price, kind.hidden_tokens)
         tier = call.service_tier or provider.service_tier
         most = ceiling(worst, price, at, tier) if fmt.metered and not fmt.later_look else 0
-        found.append(Candidate(member, kind, model, Tariff(book, source, model, at), price, worst, most))
+        found.append(
+            Candidate(member, kind, model, Tariff(book, source, model, at, kind.path_decides), price, worst, most)
+        )
     if not found and not unpriced:
         raise GatewayError(
             "upstream-unreachable",
@@ -74,4 +76,4 @@ def candidates(
 def _fitting(members: list[Member], fmt: Format) -> list[tuple[Member, Kind]]:
     """The members whose kind speaks the format; all where none does, so that the provider itself says what is wrong."""
     known = [(member, kind) for member in members if (kind := KINDS.get(member.provider.kind)) is not None]
-    return [one for one in known if fmt.errors in one[1].speaks] or known
+    return [one for one in known if fmt.errors in one[1].speaks or fmt.name in one[1].carriers] or known

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.formats.base import Format, Framing
+from paig_gateway.formats.base import BadRequest, Format, Framing
 from paig_gateway.formats.framing import framing_of
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.plane.answer import Answer, Peeked, beginning, peek
+from paig_gateway.plane.carried import Carried
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome
 from paig_gateway.plane.headers import Headers, to_upstream
 from paig_gateway.plane.meter import StreamMeter
 from paig_gateway.plane.upstream import Upstream, UpstreamError, UpstreamTimeout
 from paig_gateway.providers.auth import Authenticator, CredentialError
+from paig_gateway.providers.carriers import Parcel
 
 RETRYABLE = frozenset({401, 408, 429})
 """Statuses after which the next member is tried, where there is one, besides all of 500 and above.
@@ -176,18 +178,26 @@ class Dispatcher:
             raise CredentialError(problem)
         fmt, call = exchange.fmt, exchange.call
         path, body, asked = exchange.target.path, exchange.body, False
-        if candidate.model != call.model:
+        query, headers = exchange.target.query, to_upstream(exchange.headers)
+        carrier = kind.carriers.get(fmt.name)
+        if carrier is not None and carrier.native(path):
+            carrier = None
+        if carrier is not None:
+            try:
+                parcel = carrier.pack(Parcel(path, query, headers, exchange.plain), candidate.model, call.stream)
+            except BadRequest as error:
+                raise GatewayError("bad-request", str(error)) from None
+            path, query, headers, body = parcel.path, parcel.query, parcel.headers, parcel.body
+        elif candidate.model != call.model:
             path, body = renamed(fmt, path, exchange.plain, candidate.model)
         if fmt.asks is not None and kind.asks_usage and call.stream and not call.asks_usage:
             body, asked = fmt.asks(exchange.plain if body is exchange.body else body), True
         url = kind.path(provider.base_url, path, provider.settings)
-        query = exchange.target.query
         if kind.name == "azure" and b"api-version=" not in query and "/deployments/" in url:
             version = provider.settings.get("api_version", "2024-10-21").encode()
             query = query + b"&api-version=" + version if query else b"api-version=" + version
         if query:
             url = f"{url}?{query.decode('latin-1')}"
-        headers = to_upstream(exchange.headers)
         if body is not exchange.body:
             # What was changed was changed in the plain body.
             headers = [header for header in headers if header[0] != b"content-encoding"]
@@ -196,7 +206,8 @@ class Dispatcher:
         headers.append((b"accept-encoding", self._accept_encoding(exchange)))
         headers += await self._auth.headers(kind.auth, provider, exchange.method, url, headers, body)
         payload = body if body or exchange.method in ("POST", "PUT", "PATCH") else None
-        return await self._upstream.send(exchange.method, url, headers, payload), asked
+        answer = await self._upstream.send(exchange.method, url, headers, payload)
+        return (answer if carrier is None else Carried(answer, carrier)), asked
 
     @staticmethod
     def _accept_encoding(exchange: Exchange) -> bytes:

@@ -30,17 +30,22 @@ BYTES_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What turns an answer into money: whose prices, of when, for which model where the answer names none."""
+    """What turns an answer into money: whose prices, of when, for which model where the answer names none.
+
+    Attributes:
+        asked_first: The model asked for decides, as the answer's name says less (of a region, say).
+    """
 
     book: PriceBook
     provider: str
     model: str
     at: datetime
+    asked_first: bool = False
 
     def price(self, answered: str | None) -> Price | None:
         """The price of the model that answered, else of the model asked for."""
-        found = self.book.find(self.provider, answered) if answered else None
-        return found or self.book.find(self.provider, self.model)
+        names = (self.model, answered) if self.asked_first else (answered, self.model)
+        return next((price for name in names if name and (price := self.book.find(self.provider, name))), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ Base URLs are those of each provider's own API documentation.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paig_gateway.formats.base import ErrorShape
 from paig_gateway.providers.auth import Scheme
+from paig_gateway.providers.carriers import ANTHROPIC, BEDROCK, VERTEX, Carrier
 from paig_gateway.providers.paths import PathRule, azure, bedrock, compatible, fixed, versioned, vertex
 
 _OPENAI_LIKE = fixed("/openai/v1", "/v1")
@@ -27,6 +28,8 @@ class Kind:
         auth: How requests to it are authenticated.
         path: How a client's path becomes the upstream's.
         speaks: The families of API formats that it answers, each named by the shape of its errors.
+        carriers: By format: how it takes a format outside those families, or in a spelling of its own.
+        path_decides: Whether the model named in the request decides the price, not the one named in the answer.
         price_provider: Whose prices in genai-prices; None where there are none.
         require_price: Whether a model without a price is refused unless told otherwise.
         asks_usage: Whether its OpenAI-shaped streams give usage only when asked (`stream_options.include_usage`).
@@ -41,6 +44,8 @@ class Kind:
     auth: Scheme = "bearer"
     path: PathRule = _OPENAI_LIKE
     speaks: frozenset[ErrorShape] = _OPENAI
+    carriers: Mapping[str, Carrier] = field(default_factory=dict)
+    path_decides: bool = False
     price_provider: str | None = None
     require_price: bool = True
     asks_usage: bool = True
@@ -58,6 +63,7 @@ _ROWS = (
         auth="x-api-key",
         path=versioned("/v1"),
         speaks=_BOTH,
+        carriers={"anthropic": ANTHROPIC},
         price_provider="anthropic",
     ),
     Kind(
@@ -65,7 +71,8 @@ _ROWS = (
         "https://{location}-aiplatform.googleapis.com",
         auth="google",
         path=vertex,
-        speaks=frozenset({"openai", "anthropic", "google"}),
+        speaks=frozenset({"openai", "google"}),
+        carriers={"anthropic": VERTEX},
         price_provider="google",
         settings=("project", "location", "token_url"),
         defaults={"location": "global"},
@@ -85,6 +92,8 @@ _ROWS = (
         auth="aws",
         path=bedrock,
         speaks=frozenset({"openai", "bedrock"}),
+        carriers={"anthropic": BEDROCK},
+        path_decides=True,
         price_provider="aws",
         settings=("region",),
         defaults={"region": "us-east-1"},

@@ -102,6 +102,27 @@ def _read(request: Request) -> Prompt:
     return prompt
 
 
+def check_foreign(request: Request, version: str, *, stream: bool | None = None) -> None:
+    """What Bedrock and Vertex AI want of a Messages body: their own version, the model in the path alone.
+
+    Raises:
+        Refused: 400.
+    """
+    if request.body.get("anthropic_version") != version:
+        raise Refused(400, f"anthropic_version: must be {version}")
+    if "model" in request.body:
+        raise Refused(400, "model: Extra inputs are not permitted")
+    if stream is None and "stream" in request.body:
+        raise Refused(400, "stream: Extra inputs are not permitted")
+    if stream is not None and bool(request.body.get("stream")) != stream:
+        raise Refused(400, "stream: does not fit the method")
+
+
+def _read_vertex(request: Request) -> Prompt:
+    check_foreign(request, "vertex-2023-10-16", stream=request.params["action"] == "streamRawPredict")
+    return read_messages(request, request.params["model"])
+
+
 def usage(tokens: Tokens, ttl: str) -> Json:
     """The usage of a whole message; the input excludes what the cache had or took."""
     return {
@@ -247,5 +268,6 @@ def _error_event(request: Request, sent: int) -> bytes:
 
 SHAPE = Shape(_error, _error_event)
 OPERATION = Operation(_read, _write, SHAPE)
+VERTEX = Operation(_read_vertex, _write, SHAPE)
 COUNT = Operation(_read_count, _write_count, SHAPE, free=True)
 MODELS = Operation(nothing, _models, SHAPE, free=True)

@@ -36,8 +36,7 @@ class _Family:
 
 def _read_claude(request: Request) -> Prompt:
     prompt = anthropic.read_messages(request, request.params["model"])
-    if "anthropic_version" not in request.body:
-        raise Refused(400, "anthropic_version: Field required")
+    anthropic.check_foreign(request, "bedrock-2023-05-31")
     return prompt
 
 

@@ -70,6 +70,9 @@ _PUBLISHED = r"/v1(?:beta1)?(?P<project>/projects/[^/]+/locations/[^/]+)?/publis
 _GOOGLE = re.compile(
     rf"(?:/v1(?:alpha|beta)?|{_PUBLISHED})/models/(?P<model>[^/:]+)(?::|%3A)(?P<action>{'|'.join(_GEMINI)})"
 )
+_CLAUDE = re.compile(
+    rf"{_PUBLISHED.removesuffix('google')}anthropic/models/(?P<model>[^/:]+)(?::|%3A)(?P<action>rawPredict|streamRawPredict)"
+)
 _GOOGLE_MODELS = re.compile(r"/v1(?:beta)?/models(?:/(?P<id>[^/:]+))?")
 _BEDROCK = re.compile(
     r"/model/(?P<model>[^/]+)/(?P<action>converse|converse-stream|invoke|invoke-with-response-stream|count-tokens)"
@@ -136,6 +139,10 @@ def _find_google(request: Request) -> Operation:
         token = b"authorization" in request.headers and b"x-goog-api-key" not in request.headers
         if "/publishers/" not in request.path or match["project"] or not token:
             return _GEMINI[match["action"]]
+    elif request.method == "POST" and (match := _CLAUDE.fullmatch(request.path)):
+        request.params = _params(match)
+        if match["project"]:
+            return anthropic.VERTEX
     elif request.method == "GET" and (match := _GOOGLE_MODELS.fullmatch(request.path)):
         request.params = _params(match)
         return gemini.MODELS

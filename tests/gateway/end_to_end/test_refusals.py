@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from paig_client.schema import KeySpec
+from paig_client.schema import KeySpec, Request
 from tests.gateway.end_to_end.conftest import World
 from tests.gateway.end_to_end.replay import Replay
 
@@ -154,7 +154,7 @@ async def test_an_upstream_that_breaks_off_in_mid_stream(replayed: World, replay
     assert row.usage["output_tokens"] == 3
 
 
-async def settled(world: World, request_id: str) -> Any:
+async def settled(world: World, request_id: str) -> Request:
     """The row, once it is settled."""
     for _ in range(200):
         row = await world.admin.request(request_id)

@@ -21,7 +21,7 @@ from paig_gateway.config import ServerSpec
 from paig_gateway.domain.errors import STATUS
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.simulator.serve import running_simulator
-from paig_gateway.telemetry.settings import TelemetrySpec
+from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from tests.gateway.end_to_end.conftest import World, environment, running_world, simulated_providers
 
 __all__ = ["environment"]
@@ -110,7 +110,7 @@ def test_every_setting_is_documented() -> None:
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
     specs = [
         *(ServerSpec, schema.ProviderSpec, schema.MemberSpec, schema.RouteSpec, schema.OwnerSpec),
-        *(schema.KeySpec, schema.LimitsSpec, TelemetrySpec, schema.ExportSpec),
+        *(schema.KeySpec, schema.LimitsSpec, TelemetrySpec, AlertsSpec, schema.ExportSpec),
     ]
     names = {name for spec in specs for name in spec.model_fields} | set(KINDS)
     assert {name for name in names if f"`{name}`" not in page} == set()

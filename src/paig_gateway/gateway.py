@@ -36,7 +36,7 @@ from paig_gateway.store.ledger import Ledger
 from paig_gateway.store.secrets import Vault
 from paig_gateway.telemetry.logs import Log
 from paig_gateway.telemetry.redaction import Redactor
-from paig_gateway.telemetry.settings import TelemetrySpec
+from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_gateway.telemetry.setup import Telemetry, process_samples, secrets_of
 
 MEGABYTE = 1024 * 1024
@@ -88,6 +88,7 @@ class Gateway:
         store: Its database.
         server: What the operator set of the process.
         telemetry: What it tells of its work.
+        alerts: What it tells a webhook.
         redact: Blacks secrets out of what the process logs and exports.
         log: The process's log, where the gateway is all that the process does.
         shared: Where worker processes share their metrics; None where there is one.
@@ -96,6 +97,7 @@ class Gateway:
     store: Store
     server: ServerSpec = field(default_factory=ServerSpec)
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
+    alerts: AlertsSpec = field(default_factory=AlertsSpec)
     redact: Redactor = field(default_factory=Redactor)
     log: Log | None = None
     shared: Path | None = None
@@ -110,12 +112,12 @@ class Gateway:
             TelemetryError: What telemetry is set to cannot be had.
         """
         store, server = self.store, self.server
-        secrets_of_telemetry = secrets_of(self.telemetry)
+        secrets_of_telemetry = secrets_of(self.telemetry, self.alerts)
         started_at = self.now()
         directory = Directory(store.engine, store.vault, _KINDS)
         self.redact.know(lambda: store.secrets)
         self.redact.know(directory.credentials)
-        self.redact.know(lambda: filter(None, [secrets_of_telemetry.metrics_token]))
+        self.redact.know(lambda: secrets_of_telemetry)
         await asyncio.to_thread(directory.refresh)
         node_id = f"node_{secrets.token_hex(8)}"
         ledger = Ledger(store.engine, node_id=node_id, home=store.home, clock=self.now)
@@ -130,10 +132,14 @@ class Gateway:
         await upstream.__aenter__()
         telemetry = Telemetry(
             self.telemetry,
+            self.alerts,
             secrets_of_telemetry,
             [process_samples(ledger, __version__), *([self.log.samples] if self.log else [])],
             lambda project_id: None,
             self.redact,
+            store.engine,
+            self.now,
+            self.clock,
             name=node_id,
             version=__version__,
             folder=self.shared,

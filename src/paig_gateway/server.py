@@ -25,7 +25,7 @@ from paig_gateway.store.engine import DatabaseError
 from paig_gateway.store.secrets import SecretsError, home_folder
 from paig_gateway.telemetry.logs import Log
 from paig_gateway.telemetry.redaction import Redactor
-from paig_gateway.telemetry.settings import TelemetrySpec
+from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_gateway.telemetry.setup import TelemetryError, secrets_of
 from paig_gateway.tls import Certificate, local_certificate
 
@@ -56,7 +56,7 @@ def serve(
     try:
         wanted = configuration.load(config) if config else configuration.parse("")
         server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
-        secrets_of(wanted.telemetry)
+        secrets_of(wanted.telemetry, wanted.alerts)
         store = Store.open()
         plan = configuration.plan(wanted, store.catalog)
         drift = configuration.drift(store.catalog, wanted, plan.changes)
@@ -88,7 +88,7 @@ def serve(
     if server.workers == 1:
         # Having shut down in order, uvicorn raises the signal once more; by then there is nothing left to end.
         signal.signal(signal.SIGTERM, lambda *_: None)
-        gateway = _gateway(store, server, wanted.telemetry)
+        gateway = _gateway(store, server, wanted.telemetry, wanted.alerts)
         running = uvicorn.Server(_uvicorn(gateway, server, certificate))
         with contextlib.suppress(KeyboardInterrupt):
             running.run(sockets=[listener])
@@ -96,7 +96,7 @@ def serve(
     store.engine.dispose()
     wanted_by_all = _uvicorn("paig_gateway.server:worker", server, certificate)
     with tempfile.TemporaryDirectory(prefix="paig-metrics-") as shared:
-        settings = {"server": server, "telemetry": wanted.telemetry}
+        settings = {"server": server, "telemetry": wanted.telemetry, "alerts": wanted.alerts}
         plain = {name: spec.model_dump(mode="json") for name, spec in settings.items()}
         os.environ[_SETTINGS] = json.dumps({**plain, "shared": shared})
         Multiprocess(wanted_by_all, sockets=[listener]).run()
@@ -130,13 +130,16 @@ def worker() -> Gateway:
     settings = json.loads(os.environ[_SETTINGS])
     server = ServerSpec.model_validate(settings["server"])
     telemetry = TelemetrySpec.model_validate(settings["telemetry"])
-    return _gateway(Store.open(), server, telemetry, Path(settings["shared"]))
+    alerts = AlertsSpec.model_validate(settings["alerts"])
+    return _gateway(Store.open(), server, telemetry, alerts, Path(settings["shared"]))
 
 
-def _gateway(store: Store, server: ServerSpec, telemetry: TelemetrySpec, shared: Path | None = None) -> Gateway:
+def _gateway(
+    store: Store, server: ServerSpec, telemetry: TelemetrySpec, alerts: AlertsSpec, shared: Path | None = None
+) -> Gateway:
     """A gateway that is all its process does, so that the process's log is the gateway's."""
     redact = Redactor()
-    return Gateway(store, server, telemetry, redact, Log(telemetry, redact), shared)
+    return Gateway(store, server, telemetry, alerts, redact, Log(telemetry, redact), shared)
 
 
 @contextlib.asynccontextmanager

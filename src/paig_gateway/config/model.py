@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from paig_client.schema import KeySpec, OwnerSpec, ProviderSpec, RouteSpec, Spec
 from paig_gateway.config.lines import Path
-from paig_gateway.telemetry.settings import TelemetrySpec
+from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
 
 def _seconds(value: object) -> object:
@@ -94,6 +94,7 @@ class Config:
 
     server: ServerSpec = field(default_factory=ServerSpec)
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
+    alerts: AlertsSpec = field(default_factory=AlertsSpec)
     organisation: OwnerSpec | None = None
     providers: Mapping[str, ProviderSpec] = field(default_factory=dict, repr=False)  # a literal may be a secret
     routes: Mapping[str, RouteSpec] = field(default_factory=dict)

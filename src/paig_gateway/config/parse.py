@@ -19,11 +19,11 @@ from paig_gateway.config.model import Config, ConfigError, Issue, ServerSpec, ba
 from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.store.catalog import keys, limits, providers, routes
 from paig_gateway.store.catalog.base import CatalogError, Kinds, check_free_name, check_url_name, suggestion
-from paig_gateway.telemetry.settings import TelemetrySpec
+from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
 Model = TypeVar("Model", bound=Spec)
 
-TABLES = ("server", "telemetry", "organisation", "providers", "routes", "projects", "users", "keys")
+TABLES = ("server", "telemetry", "alerts", "organisation", "providers", "routes", "projects", "users", "keys")
 
 _KINDS = Kinds.of(KINDS, base_url)
 
@@ -75,10 +75,12 @@ class _Reader:
                 self.wrong((name,), f"unknown table{suggestion(name, TABLES)}")
         server = self.one("server", ServerSpec)
         telemetry = self.one("telemetry", TelemetrySpec)
+        alerts = self.one("alerts", AlertsSpec)
         organisation = self.one("organisation", OwnerSpec)
         found = Config(
             server=server or ServerSpec(),
             telemetry=telemetry or TelemetrySpec(),
+            alerts=alerts or AlertsSpec(),
             organisation=organisation,
             providers=self.many("providers", ProviderSpec, check_url_name),
             routes=self.many("routes", RouteSpec, check_url_name),

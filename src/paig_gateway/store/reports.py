@@ -16,7 +16,7 @@ from typing import Any, Literal, cast, get_args
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, and_, case, func, or_, select
 
 from paig_client.schema import Attempt, LimitStatus, OwnerKind, Request, RequestPage, UsageReport, UsageTotal
-from paig_gateway.domain.limits import Window, window_end, window_start
+from paig_gateway.domain.limits import Unit, Window, window_end, window_start
 from paig_gateway.domain.money import format_usd
 from paig_gateway.store.ledger_sql import TABLES
 from paig_gateway.store.sheet import HOUR_MS
@@ -257,7 +257,32 @@ def _shown(group: str, value: Any, names: Mapping[str, Mapping[str, str]]) -> st
 # Limits
 
 
-def limit_status(engine: Engine, now: datetime) -> list[LimitStatus]:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a limit stands in one of its windows; amounts as the ledger counts them.
+
+    Attributes:
+        window_start: Seconds since the epoch.
+    """
+
+    limit_id: str
+    owner_kind: OwnerKind
+    owner: str
+    unit: Unit
+    window: Window
+    amount: int
+    spent: int
+    held: int
+    window_start: int
+    resets_at: datetime | None
+    soft: bool
+
+    def show(self, amount: int) -> str:
+        """An amount as people read it: dollars, or a count."""
+        return format_usd(amount) if self.unit == "usd" else str(amount)
+
+
+def standings(engine: Engine, now: datetime) -> list[Standing]:
     """Every limit, and where it stands in the window that `now` falls in."""
     with engine.connect() as connection:
         names = _names(connection)
@@ -269,22 +294,33 @@ def limit_status(engine: Engine, now: datetime) -> list[LimitStatus]:
     for row in limits:
         counter = counters.get((row.id, starts[row.id]))
         spent, held = (counter.spent, counter.held) if counter else (0, 0)
-        show = format_usd if row.unit == "usd" else str
+        owner = names.get(row.owner_kind, {}).get(row.owner_id, row.owner_kind)
         found.append(
-            LimitStatus(
-                owner_kind=cast(OwnerKind, row.owner_kind),
-                owner=names.get(row.owner_kind, {}).get(row.owner_id, row.owner_kind),
-                unit=row.unit,
-                window=row.window,
-                amount=show(row.amount),
-                spent=show(spent),
-                held=show(held),
-                left=show(max(0, row.amount - spent - held)),
-                resets_at=window_end(cast(Window, row.window), now),
-                soft=row.soft,
+            Standing(
+                row.id, row.owner_kind, owner, row.unit, row.window, row.amount, spent, held, starts[row.id],
+                window_end(cast(Window, row.window), now), row.soft,
             )
-        )
+        )  # fmt: skip
     return found
+
+
+def limit_status(engine: Engine, now: datetime) -> list[LimitStatus]:
+    """Every limit as the admin API shows it, in the window that `now` falls in."""
+    return [
+        LimitStatus(
+            owner_kind=found.owner_kind,
+            owner=found.owner,
+            unit=found.unit,
+            window=found.window,
+            amount=found.show(found.amount),
+            spent=found.show(found.spent),
+            held=found.show(found.held),
+            left=found.show(max(0, found.amount - found.spent - found.held)),
+            resets_at=found.resets_at,
+            soft=found.soft,
+        )
+        for found in standings(engine, now)
+    ]
 
 
 # Rows

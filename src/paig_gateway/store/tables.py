@@ -248,3 +248,16 @@ class RollupRow(SQLModel, table=True):
     cache_read_tokens: int = Field(default=0, sa_column=_big())
     cache_write_tokens: int = Field(default=0, sa_column=_big())
     cost: int = Field(default=0, sa_column=_big())
+
+
+class AlertRow(SQLModel, table=True):
+    """An alert that was raised: told once, whichever node saw it."""
+
+    __tablename__ = "alerts"
+    id: str = Field(primary_key=True)
+    """The limit, its window and the threshold; or the provider and the hour."""
+    payload: dict[str, Any] = Field(sa_column=_json(nullable=False))
+    created_at: int = Field(sa_column=_big())
+    next_try_at: int = Field(sa_column=_big())
+    tries: int = 0
+    delivered_at: int | None = Field(default=None, sa_column=_big(nullable=True))

@@ -1,4 +1,4 @@
-"""What an operator may set of telemetry: the table `[telemetry]` of `paig.toml`."""
+"""What an operator may set of telemetry: the tables `[telemetry]` and `[alerts]` of `paig.toml`."""
 
 from __future__ import annotations
 
@@ -37,3 +37,16 @@ class TelemetrySpec(Spec):
     """Whether spans carry what was asked and answered, of every project."""
     redact: list[Pattern] = Field(default_factory=list)
     """Patterns that are blacked out in it."""
+
+
+class AlertsSpec(Spec):
+    """What is told to a webhook; needs a restart to change."""
+
+    webhook: SecretReference | None = None
+    """Where alerts go: a Slack-compatible webhook's URL. No alerts without it."""
+    thresholds: list[Annotated[int, Field(ge=1, le=100)]] = Field(default=[50, 80, 100], min_length=1)
+    """Percent of a limit that, once spent, are told of."""
+    rates: bool = False
+    """Whether limits per minute count too."""
+    providers: bool = True
+    """Whether a provider is told of that fails half of its tries."""

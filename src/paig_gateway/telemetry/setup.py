@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
 
 from paig_client.schema import ExportSpec, ProjectTelemetry
 from paig_gateway.plane.observer import Observer, Watcher
 from paig_gateway.store.credentials import CredentialError, resolve
 from paig_gateway.store.ledger import Ledger
+from paig_gateway.telemetry.alerts import Alerts
 from paig_gateway.telemetry.export import Destination, backend, missing_library
 from paig_gateway.telemetry.exposition import Exposition, Source
 from paig_gateway.telemetry.logs import RequestLog
@@ -21,8 +25,9 @@ from paig_gateway.telemetry.metrics import Metrics
 from paig_gateway.telemetry.numbers import Numbers, Sample
 from paig_gateway.telemetry.observers import Observers
 from paig_gateway.telemetry.redaction import Redactor
-from paig_gateway.telemetry.settings import TelemetrySpec
+from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_gateway.telemetry.traces import Traces, TraceSettings
+from paig_gateway.telemetry.trouble import Tally
 
 if TYPE_CHECKING:
     from paig_gateway.telemetry.spans import Spans
@@ -37,9 +42,13 @@ class Secrets:
     """What the settings refer to."""
 
     metrics_token: str | None = field(default=None, repr=False)
+    webhook: str | None = field(default=None, repr=False)
+
+    def __iter__(self) -> Iterator[str]:
+        return filter(None, (self.metrics_token, self.webhook))
 
 
-def secrets_of(spec: TelemetrySpec, environ: Mapping[str, str] = os.environ) -> Secrets:
+def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, str] = os.environ) -> Secrets:
     """Look up what the settings refer to.
 
     Raises:
@@ -52,12 +61,19 @@ def secrets_of(spec: TelemetrySpec, environ: Mapping[str, str] = os.environ) -> 
             backend(spec.export, environ)
         except CredentialError as error:
             raise TelemetryError(f"[telemetry] export: {error}") from None
-    if spec.metrics_token is None:
-        return Secrets()
-    try:
-        return Secrets(resolve(spec.metrics_token, environ))
-    except CredentialError as error:
-        raise TelemetryError(f"[telemetry] metrics_token: {error}") from None
+    found: dict[str, str] = {}
+    for table, name, reference in (
+        ("telemetry", "metrics_token", spec.metrics_token),
+        ("alerts", "webhook", alerts.webhook),
+    ):
+        try:
+            if reference is not None:
+                found[name] = resolve(reference, environ)
+        except CredentialError as error:
+            raise TelemetryError(f"[{table}] {name}: {error}") from None
+    if not found.get("webhook", "https://").startswith(("http://", "https://")):
+        raise TelemetryError("[alerts] webhook: what it refers to is no http:// or https:// address")
+    return Secrets(**found)
 
 
 class Telemetry:
@@ -71,10 +87,14 @@ class Telemetry:
     def __init__(
         self,
         spec: TelemetrySpec,
+        alerts: AlertsSpec,
         secrets: Secrets,
         sources: Iterable[Source],
         project: Callable[[str], ProjectTelemetry | None],
         redact: Redactor,
+        engine: Engine,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
         *,
         name: str,
         version: str,
@@ -84,10 +104,14 @@ class Telemetry:
 
         Args:
             spec: The settings.
+            alerts: Those of alerts.
             secrets: What they refer to.
             sources: Where present values come from.
             project: What a project's id has set of its own.
             redact: Blacks out secrets.
+            engine: The database, for alerts.
+            now: The present, in UTC.
+            clock: Monotonic seconds.
             name: The process's name among the workers.
             version: The gateway's.
             folder: Where workers share their numbers; None where there is one process.
@@ -117,6 +141,11 @@ class Telemetry:
             self.metrics = Exposition(numbers, sources, name=name, folder=folder, token=secrets.metrics_token)
         if spec.log_requests:
             watching.append(RequestLog())
+        self.alerts: Alerts | None = None
+        if secrets.webhook is not None:
+            tally = Tally(clock)
+            watching.append(tally)
+            self.alerts = Alerts(alerts, secrets.webhook, engine, tally, now)
         self.observer: Observer = Observers(watching, numbers, self.traces.trace)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -125,6 +154,8 @@ class Telemetry:
         work: list[Callable[[], Coroutine[None, None, None]]] = []
         if self.metrics is not None:
             work.append(self.metrics.share)
+        if self.alerts is not None:
+            work.append(self.alerts.run)
         self._tasks = [asyncio.create_task(run(), name="telemetry") for run in work]
 
     async def stop(self) -> None:

@@ -19,7 +19,7 @@ from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
-from paig_gateway.telemetry.settings import TelemetrySpec
+from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from tests.gateway.end_to_end.replay import Replay, running_replay
 
 UPSTREAM_KEY = "sk-upstream-0123456789"
@@ -58,6 +58,7 @@ async def running_world(
     providers: dict[str, ProviderSpec],
     server: ServerSpec | None = None,
     telemetry: TelemetrySpec | None = None,
+    alerts: AlertsSpec | None = None,
 ) -> AsyncIterator[World]:
     """A gateway with those providers and one key without limits."""
     store = Store.open(home)
@@ -65,7 +66,7 @@ async def running_world(
         store.catalog.providers.create(name, spec, actor="test")
     key = store.catalog.keys.create("tester", KeySpec(), actor="test").key
     async with AsyncExitStack() as stack:
-        gateway = Gateway(store, server or ServerSpec(), telemetry or TelemetrySpec())
+        gateway = Gateway(store, server or ServerSpec(), telemetry or TelemetrySpec(), alerts or AlertsSpec())
         origin = await stack.enter_async_context(running_gateway(gateway))
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=30))
         admin = await stack.enter_async_context(AsyncAdminClient(origin, token=ADMIN))

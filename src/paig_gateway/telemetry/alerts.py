@@ -1,0 +1,184 @@
+"""Alerts: a webhook is told when a limit runs out and when a provider fails.
+
+Limits are read every few seconds, off the request path. Whatever node sees something first writes it down, so that
+each is told once; delivery is tried again, by any node, until the webhook has taken it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from paig_gateway.store import alerts
+from paig_gateway.store.alerts import Alert
+from paig_gateway.store.reports import Standing, standings
+from paig_gateway.telemetry.settings import AlertsSpec
+from paig_gateway.telemetry.trouble import LimitName, Tally, Trouble
+
+CHECK_SECONDS = 5.0
+POST_SECONDS = 10.0
+AT_ONCE = 10
+"""Alerts delivered in one look."""
+MOST_REMEMBERED = 10_000
+
+log = logging.getLogger(__name__)
+
+
+class Alerts:
+    """Looks, raises, delivers."""
+
+    def __init__(
+        self,
+        spec: AlertsSpec,
+        webhook: str,
+        engine: Engine,
+        tally: Tally,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Tell this webhook.
+
+        Args:
+            spec: The settings.
+            webhook: Its URL, which is a secret.
+            engine: The database.
+            tally: What goes wrong on this node.
+            now: The present, in UTC.
+        """
+        self._spec = spec
+        self._webhook = webhook
+        self._engine = engine
+        self._tally = tally
+        self._now = now
+        self._raised: set[str] = set()
+        self._troubled = False
+
+    async def run(self) -> None:
+        """Look every few seconds until cancelled."""
+        away = False
+        with contextlib.suppress(SQLAlchemyError):
+            await asyncio.to_thread(alerts.forget, self._engine, self._now())
+        while True:
+            troubles = self._tally.troubles() if self._spec.providers else []
+            refusing = self._tally.take_refusing()
+            try:
+                await asyncio.to_thread(self.look, troubles, refusing)
+            except SQLAlchemyError as error:
+                if not away:
+                    log.warning("limits cannot be watched, trying on: %s", error)
+                away = True
+            else:
+                away = False
+            await asyncio.sleep(CHECK_SECONDS)
+
+    def look(self, troubles: Iterable[Trouble] = (), refusing: Iterable[LimitName] = ()) -> None:
+        """Raise what is new, and deliver what is due; blocks.
+
+        Raises:
+            SQLAlchemyError: The database is not to be had.
+        """
+        now = self._now()
+        found = [*self._of_limits(now, set(refusing)), *(provider_alert(trouble, now) for trouble in troubles)]
+        if fresh := [alert for alert in found if alert.id not in self._raised]:
+            alerts.raise_alerts(self._engine, fresh, now)
+            if len(self._raised) > MOST_REMEMBERED:  # the database remembers
+                self._raised.clear()
+            self._raised |= {alert.id for alert in fresh}
+        for alert in alerts.due(self._engine, now, AT_ONCE):
+            if self._deliver(alert):
+                alerts.delivered(self._engine, alert, self._now())
+            else:
+                alerts.failed(self._engine, alert, self._now())
+
+    def _of_limits(self, now: datetime, refusing: set[LimitName]) -> Iterator[Alert]:
+        for standing in standings(self._engine, now):
+            if standing.amount <= 0 or (standing.unit != "usd" and not self._spec.rates):
+                continue
+            full = (standing.owner_kind, standing.owner, standing.unit, standing.window) in refusing
+            percent = max(100 if full else 0, standing.spent * 100 // standing.amount)
+            # The highest that is reached; who goes from nothing to 90 % at once hears of one, not of two.
+            if reached := max((at for at in self._spec.thresholds if at <= percent), default=None):
+                yield limit_alert(standing, reached, full, now)
+
+    def _deliver(self, alert: Alert) -> bool:
+        try:
+            answer = httpx2.post(self._webhook, json=dict(alert.payload), timeout=POST_SECONDS, follow_redirects=False)
+            failure = None if answer.is_success else f"it answered {answer.status_code}"
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            failure = type(error).__name__  # its text may show the URL, which is a secret
+        if (failure is not None) != self._troubled:
+            self._troubled = failure is not None
+            if failure is not None:
+                log.warning("alerts cannot be delivered: %s", failure)
+            else:
+                log.warning("alerts are delivered again")
+        return failure is None
+
+
+def limit_alert(standing: Standing, reached: int, full: bool, now: datetime) -> Alert:
+    """A limit that is used up to a threshold."""
+    owner = (
+        "The organisation" if standing.owner_kind == "organisation" else f"The {standing.owner_kind} '{standing.owner}'"
+    )
+    window = "per-minute" if standing.window == "minute" else standing.window
+    spent, amount = standing.show(standing.spent), standing.show(standing.amount)
+    of = f"${spent} of ${amount}" if standing.unit == "usd" else f"{spent} of {amount} {standing.unit}"
+    resets = f"It resets at {_iso(standing.resets_at)}." if standing.resets_at else "It does not reset."
+    what = (
+        "has used up"
+        if standing.spent >= standing.amount
+        else "has no room left in"
+        if full
+        else f"has used {reached} % of"
+    )
+    refuses = " Requests are refused." if full else ""
+    text = f"{owner} {what} its {window} limit: {of}.{refuses} {resets}"
+    return Alert(
+        f"{standing.limit_id}:{standing.window_start}:{standing.amount}:{reached}",
+        {
+            "text": text,
+            "kind": "limit",
+            "time": _iso(now),
+            "threshold": reached,
+            "owner_kind": standing.owner_kind,
+            "owner": standing.owner,
+            "unit": standing.unit,
+            "window": standing.window,
+            "amount": amount,
+            "spent": spent,
+            "resets_at": _iso(standing.resets_at) if standing.resets_at else None,
+            "refuses": full,
+        },
+    )
+
+
+def provider_alert(trouble: Trouble, now: datetime) -> Alert:
+    """A provider that fails; the same alert all hour long."""
+    failed, hour = trouble.failures.total(), now.replace(minute=0, second=0, microsecond=0)
+    how = ", ".join(f"{reason} × {count}" for reason, count in trouble.failures.most_common(3))
+    text = (
+        f"The provider '{trouble.provider}' is in trouble: {failed} of {trouble.tries} tries failed in the last five "
+        f"minutes ({how})."
+    )
+    return Alert(
+        f"provider:{trouble.provider}:{int(hour.timestamp())}",
+        {
+            "text": text,
+            "kind": "provider",
+            "time": _iso(now),
+            "provider": trouble.provider,
+            "tries": trouble.tries,
+            "failures": dict(trouble.failures),
+            "silent_until": _iso(hour + timedelta(hours=1)),
+        },
+    )
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,282 @@
+"""Alerts: a webhook hears of each limit and each failing provider once, on whatever node, whatever its own health."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dirty_equals import IsStr
+from inline_snapshot import snapshot
+
+from paig_client.schema import KeySpec, LimitsSpec, ProviderSpec
+from paig_gateway.domain.money import parse_usd
+from paig_gateway.simulator.serve import running_simulator
+from paig_gateway.store.engine import utc_now
+from paig_gateway.telemetry import alerts as module
+from paig_gateway.telemetry.alerts import Alerts
+from paig_gateway.telemetry.settings import AlertsSpec
+from paig_gateway.telemetry.trouble import Tally, Trouble
+from tests.gateway.admin.harness import Gateway, running
+from tests.gateway.end_to_end.conftest import running_world
+from tests.gateway.store.conftest import url
+
+__all__ = ["url"]
+ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Webhook:
+    """What a webhook was told; it answers with the next of `statuses`, then with 200."""
+
+    url: str = ""
+    told: list[dict[str, Any]] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+
+    @property
+    def texts(self) -> list[str]:
+        return [alert["text"] for alert in self.told]
+
+
+@contextmanager
+def listening(*statuses: int) -> Iterator[Webhook]:
+    """A webhook on loopback."""
+    webhook = Webhook(statuses=list(statuses))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            status = webhook.statuses.pop(0) if webhook.statuses else 200
+            if status == 200:
+                webhook.told.append(body)
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    webhook.url = f"http://127.0.0.1:{server.server_port}/services/T0/B0/secret"
+    try:
+        yield webhook
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Clock:
+    """A present that moves when told."""
+
+    def __init__(self) -> None:
+        self.now = utc_now()
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def later(self, **more: float) -> None:
+        self.now += timedelta(**more)
+
+
+def looking(gateway: Gateway, webhook: Webhook, clock: Clock, **spec: Any) -> Alerts:
+    """A node's alerts on that database."""
+    return Alerts(AlertsSpec.model_validate(spec), webhook.url, gateway.engine, Tally(lambda: 0.0), clock)
+
+
+def key(gateway: Gateway, name: str, **limits: object) -> None:
+    """A key with limits, known to the directory."""
+    gateway.catalog.keys.create(name, KeySpec(limits=LimitsSpec.model_validate(limits)), actor="test")
+    gateway.services.directory.refresh()
+
+
+def spend(gateway: Gateway, name: str, usd: str) -> None:
+    """A finished request of that cost."""
+    gateway.finish(name, cost=parse_usd(usd))
+
+
+def test_each_threshold_is_told_once_in_a_window(tmp_path: Path, url: str) -> None:
+    """At 50, 80 and 100 % one message each, whichever of two nodes looks, and again only for the next window."""
+    clock = Clock()
+    with running(tmp_path, url=url) as gateway, listening() as webhook:
+        key(gateway, "ci", daily=10)
+        nodes = [looking(gateway, webhook, clock) for _ in range(2)]
+        for cost in ("4", "1", "2", "1.5", "1.5"):
+            spend(gateway, "ci", cost)
+            for node in (*nodes, *nodes):
+                node.look()
+        assert [alert["threshold"] for alert in webhook.told] == [50, 80, 100]
+        clock.later(days=1)
+        for node in nodes:
+            node.look()
+    assert len(webhook.told) == 3
+    assert webhook.told[1] == snapshot(
+        {
+            "text": "The key 'ci' has used 80 % of its daily limit: $8.5 of $10. "
+            f"It resets at {webhook.told[1]['resets_at']}.",
+            "kind": "limit",
+            "time": IsStr(regex=ISO),
+            "threshold": 80,
+            "owner_kind": "key",
+            "owner": "ci",
+            "unit": "usd",
+            "window": "daily",
+            "amount": "10",
+            "spent": "8.5",
+            "resets_at": IsStr(regex=ISO),
+            "refuses": False,
+        }
+    )
+
+
+def test_who_jumps_over_a_threshold_hears_of_the_highest(tmp_path: Path) -> None:
+    """One request that takes 90 % is one message; a limit that is raised begins anew."""
+    clock = Clock()
+    with running(tmp_path) as gateway, listening() as webhook:
+        key(gateway, "ci", total=10)
+        node = looking(gateway, webhook, clock)
+        spend(gateway, "ci", "9")
+        node.look()
+        node.look()
+        assert [alert["threshold"] for alert in webhook.told] == [80]
+        gateway.catalog.keys.update("ci", {"limits": {"total": 18}}, actor="test")
+        node.look()
+        node.look()
+    assert [(alert["threshold"], alert["amount"]) for alert in webhook.told] == [(80, "10"), (50, "18")]
+
+
+def test_limits_per_minute_are_told_of_only_if_wished(tmp_path: Path) -> None:
+    """Rates fill up all the time; `rates` asks for them."""
+    clock = Clock()
+    with running(tmp_path) as gateway, listening() as webhook:
+        key(gateway, "ci", requests_per_minute=1)
+        spend(gateway, "ci", "0.1")
+        clock.now = gateway.client().requests().items[0].time
+        looking(gateway, webhook, clock).look()
+        assert webhook.told == []
+        looking(gateway, webhook, clock, rates=True).look()
+    assert [alert["threshold"] for alert in webhook.told] == [100]
+
+
+def test_a_webhook_that_fails_is_tried_again_with_growing_pauses(
+    tmp_path: Path, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is lost while the webhook is down; the log says so once, without the address."""
+    clock = Clock()
+    with running(tmp_path, url=url) as gateway, listening(503, 404) as webhook:
+        key(gateway, "ci", daily=1)
+        spend(gateway, "ci", "0.6")
+        node = looking(gateway, webhook, clock)
+        node.look()
+        node.look()  # too early: nothing is sent
+        assert webhook.statuses == [404]
+        clock.later(seconds=6)
+        node.look()
+        clock.later(seconds=6)
+        node.look()  # the second pause is longer
+        assert (webhook.statuses, webhook.told) == ([], [])
+        clock.later(seconds=10)
+        looking(gateway, webhook, clock).look()  # another node may deliver it
+        node.look()
+    assert len(webhook.told) == 1
+    told = [record.getMessage() for record in caplog.records if record.name == module.__name__]
+    assert told[0] == "alerts cannot be delivered: it answered 503"
+    assert len(told) <= 2
+    assert "/services/" not in caplog.text
+
+
+def test_an_alert_whose_node_died_is_delivered_by_another(tmp_path: Path) -> None:
+    """What one node took on and never delivered is due again after the lease."""
+    clock = Clock()
+    with running(tmp_path) as gateway, listening() as webhook:
+        key(gateway, "ci", daily=1)
+        spend(gateway, "ci", "0.6")
+        dying = looking(gateway, webhook, clock)
+        dying._deliver = _die  # type: ignore[method-assign]
+        with pytest.raises(SystemExit):
+            dying.look()
+        other = looking(gateway, webhook, clock)
+        other.look()
+        assert webhook.told == []
+        clock.later(seconds=31)
+        other.look()
+    assert len(webhook.told) == 1
+
+
+def _die(alert: object) -> bool:
+    raise SystemExit
+
+
+async def test_a_gateway_tells_of_limits_and_providers(
+    environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit that refuses is told of as used up, and a provider that fails with how it fails."""
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.1)
+    with listening() as webhook:
+        monkeypatch.setenv("WEBHOOK", webhook.url)
+        async with running_simulator() as base:
+            good = ProviderSpec(kind="openai", base_url=f"{base}/openai/v1", credential="value:a")
+            bad = ProviderSpec(kind="openai", base_url="http://127.0.0.1:9/v1", credential="value:b")
+            spec = AlertsSpec(webhook="env:WEBHOOK")
+            async with running_world(tmp_path, {"openai": good, "down": bad}, alerts=spec) as world:
+                poor = await world.make_key("poor", total="0.000001")
+
+                async def ask(route: str, key: str) -> int:
+                    body = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}]}
+                    headers = {"authorization": f"Bearer {key}"}
+                    return (
+                        await world.http.post(f"/proxy/{route}/chat/completions", headers=headers, json=body)
+                    ).status_code
+
+                assert await ask("openai", poor) == 402
+                assert [await ask("down", world.key) for _ in range(5)] == [502] * 5
+                assert await ask("openai", world.key) == 200
+                async with asyncio.timeout(30):
+                    while len(webhook.told) < 2:
+                        await asyncio.sleep(0.05)
+                        assert await ask("openai", poor) == 402
+                await asyncio.sleep(0.5)
+    limit = next(alert for alert in webhook.told if alert["kind"] == "limit")
+    provider = next(alert for alert in webhook.told if alert["kind"] == "provider")
+    assert (limit["text"], limit["refuses"]) == snapshot(
+        (
+            "The key 'poor' has no room left in its total limit: $0 of $0.000001. Requests are refused. "
+            "It does not reset.",
+            True,
+        )
+    )
+    assert provider == snapshot(
+        {
+            "text": "The provider 'down' is in trouble: 5 of 5 tries failed in the last five minutes "
+            "(upstream-unreachable × 5).",
+            "kind": "provider",
+            "time": IsStr(regex=ISO),
+            "provider": "down",
+            "tries": 5,
+            "failures": {"upstream-unreachable": 5},
+            "silent_until": IsStr(regex=ISO),
+        }
+    )
+    assert len(webhook.told) == 2
+
+
+def test_the_hour_after_a_provider_is_told_of_again() -> None:
+    """A trouble that lasts is told of once an hour."""
+    tally = Tally(lambda: 0.0)
+    assert tally.troubles() == []
+    noon = datetime(2026, 11, 23, 12, 5, tzinfo=UTC)
+    trouble = Trouble("openai", 6, Counter({"500": 6}))
+    ids = [module.provider_alert(trouble, noon + timedelta(minutes=minutes)).id for minutes in (0, 50, 60)]
+    assert ids[0] == ids[1] != ids[2]

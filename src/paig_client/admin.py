@@ -42,6 +42,8 @@ from paig_client.schema import (
     NewKey,
     Owner,
     OwnerSpec,
+    OwnPrice,
+    PriceSpec,
     Problem,
     Provider,
     ProviderSpec,
@@ -206,6 +208,7 @@ class AdminClient(ReportCalls):
         )
         self.providers: Collection[ProviderSpec, Provider, Provider] = Collection(self, "providers", Provider, Provider)
         self.routes: Collection[RouteSpec, Route, Route] = Collection(self, "routes", Route, Route)
+        self.prices: Collection[PriceSpec, OwnPrice, OwnPrice] = Collection(self, "prices", OwnPrice, OwnPrice)
         self.projects: Collection[OwnerSpec, Owner, Owner] = Collection(self, "projects", Owner, Owner)
         self.users: Collection[OwnerSpec, Owner, Owner] = Collection(self, "users", Owner, Owner)
         self.keys = Keys(self, "keys", Key, NewKey)
@@ -268,6 +271,9 @@ class AsyncAdminClient(ReportCalls):
             self, "providers", Provider, Provider
         )
         self.routes: AsyncCollection[RouteSpec, Route, Route] = AsyncCollection(self, "routes", Route, Route)
+        self.prices: AsyncCollection[PriceSpec, OwnPrice, OwnPrice] = AsyncCollection(
+            self, "prices", OwnPrice, OwnPrice
+        )
         self.projects: AsyncCollection[OwnerSpec, Owner, Owner] = AsyncCollection(self, "projects", Owner, Owner)
         self.users: AsyncCollection[OwnerSpec, Owner, Owner] = AsyncCollection(self, "users", Owner, Owner)
         self.keys = AsyncKeys(self, "keys", Key, NewKey)

@@ -23,6 +23,8 @@ from paig_client.schema import (
     LimitStatus,
     NewKey,
     OwnerSpec,
+    Pruned,
+    Repricing,
     Request,
     RequestPage,
     Spec,
@@ -250,6 +252,19 @@ class ReportCalls:
             **{"provider": provider, "route": route, "since": since, "until": until},
         }
         return Call("GET", "usage", _one(UsageReport), query)
+
+    @endpoint
+    def reprice(
+        self, *, model: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Call[Repricing]:
+        """What finished requests would cost at the prices known now; changes nothing."""
+        query: dict[str, QueryValue] = {"model": model, "since": since, "until": until}
+        return Call("GET", "usage/reprice", _one(Repricing), query)
+
+    @endpoint
+    def prune(self, before: datetime) -> Call[Pruned]:
+        """Remove the requests that began before a moment; totals and limits stay."""
+        return Call("POST", "usage/prune", _one(Pruned), body={"before": before.isoformat()})
 
     @endpoint
     def limits(self) -> Call[list[LimitStatus]]:

@@ -7,7 +7,7 @@ what the gateway answers. Money is a decimal string of US dollars, a time is ISO
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
@@ -128,6 +128,8 @@ class ProviderSpec(Spec):
     inject_cost: bool = True
     require_price: bool | None = None
     price_provider: str | None = None
+    price_factor: Annotated[Decimal, BeforeValidator(_amount), Field(ge=0, le=1000)] | None = None
+    """What the price book's prices are multiplied by: 0.8 for a discount of a fifth."""
     project: str | None = None
     location: str | None = None
     token_url: str | None = None
@@ -155,6 +157,33 @@ class RouteSpec(Spec):
     """A named, ordered, weighted group of providers."""
 
     members: list[MemberSpec] = Field(min_length=1)
+
+
+class PriceSpec(Spec):
+    """What a model costs, in place of the price book's price or where it has none.
+
+    Every other field is a rate in US dollars by genai-prices' units, such as `input_mtok` and `output_mtok`: for a
+    million tokens.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Usd] = Field(init=False)
+
+    model: str | None = Field(default=None, min_length=1, max_length=200)
+    """The model's name at the provider, or a pattern such as `my-*`; the price's own name unless given."""
+    provider: str | None = None
+    """The provider that it is for; every one unless given."""
+    since: date | None = None
+    """The first day, UTC, that it holds."""
+    context_window: int | None = Field(default=None, ge=1, le=10**9)
+    """Tokens that the model reads at most."""
+    max_output: int | None = Field(default=None, ge=1, le=10**9)
+    """Tokens that it writes at most."""
+
+    @property
+    def rates(self) -> dict[str, Decimal]:
+        """US dollars by unit."""
+        return dict(self.__pydantic_extra__)
 
 
 class OwnerSpec(Spec):
@@ -199,6 +228,12 @@ class Route(Stamped):
     """A route as the gateway shows it."""
 
     members: list[MemberSpec]
+
+
+class OwnPrice(Stamped):
+    """A price that the operator set, as the gateway shows it."""
+
+    spec: PriceSpec
 
 
 class Owner(Stamped):
@@ -314,6 +349,40 @@ class UsageReport(BaseModel):
 
     items: list[UsageTotal]
     total: UsageTotal
+
+
+class RepricedTotal(BaseModel):
+    """What requests of one price cost, and would cost at the prices known now. Decimal strings of US dollars."""
+
+    provider: str
+    model: str
+    price: str
+    new_price: str
+    requests: int
+    cost: str
+    repriced: str
+    difference: str
+
+
+class Repricing(BaseModel):
+    """What a correction of prices would change: the largest differences first, and the sums over all requests.
+
+    Requests whose cost would stay are only in the sums; `left` counts those that no price is known for now, or whose
+    usage the provider did not report.
+    """
+
+    items: list[RepricedTotal]
+    requests: int
+    cost: str
+    repriced: str
+    difference: str
+    left: int
+
+
+class Pruned(BaseModel):
+    """How many requests were removed from the ledger."""
+
+    requests: int
 
 
 class Health(BaseModel):

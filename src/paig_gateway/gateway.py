@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from genai_prices.update_prices import DEFAULT_UPDATE_URL, UpdatePrices
 from sqlalchemy import Engine
 
 from paig_gateway import __version__
@@ -21,12 +22,14 @@ from paig_gateway.admin import AdminServices, admin_app
 from paig_gateway.admin.services import Applied, ConfigurationError
 from paig_gateway.config import ConfigError, ServerSpec
 from paig_gateway.domain.pricing import PriceBook
+from paig_gateway.domain.tariffs import Prices
 from paig_gateway.plane.dispatch import Dispatcher
 from paig_gateway.plane.intake import Receive, Scope, Send
 from paig_gateway.plane.proxy import PlaneSettings, Proxy
 from paig_gateway.plane.upstream import Timeouts, Upstream
 from paig_gateway.providers.auth import Authenticator
 from paig_gateway.providers.kinds import KINDS, base_url
+from paig_gateway.repricing import reprice
 from paig_gateway.store import bind
 from paig_gateway.store import secrets as home_secrets
 from paig_gateway.store.catalog import Catalog, Kinds, LimitHooks
@@ -145,10 +148,11 @@ class Gateway:
             folder=self.shared,
         )
         telemetry.start()
+        prices = Prices(PriceBook(), directory.own_prices)
         proxy = Proxy(
             directory=directory,
             ledger=ledger,
-            book=PriceBook(),
+            prices=prices,
             dispatcher=Dispatcher(upstream, Authenticator(), directory.problem, self.clock),
             now=self.now,
             clock=self.clock,
@@ -170,6 +174,7 @@ class Gateway:
                 admin_token=store.admin_token,
                 apply_config=partial(_apply, catalog),
                 export_config=lambda: configuration.export(catalog),
+                reprice=lambda which: reprice(store.engine, prices, directory.providers(), which),
                 clock=self.now,
                 node_id=node_id,
                 started_at=started_at,
@@ -177,7 +182,10 @@ class Gateway:
             )
         )
         refresher = asyncio.create_task(directory.run(), name="directory")
-        self._parts = _Parts(ledger, upstream, proxy, admin, refresher, telemetry)
+        updater = UpdatePrices(url=server.prices_url or DEFAULT_UPDATE_URL) if server.refresh_prices else None
+        if updater:
+            updater.start()
+        self._parts = _Parts(ledger, upstream, proxy, admin, refresher, telemetry, updater)
 
     async def stop(self) -> None:
         """Settle what is queued and close everything."""
@@ -187,6 +195,8 @@ class Gateway:
         parts.refresher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await parts.refresher
+        if parts.updater:
+            parts.updater.stop()
         await parts.upstream.__aexit__(None, None, None)
         await parts.ledger.stop()
         await parts.telemetry.stop()
@@ -232,6 +242,7 @@ class _Parts:
     admin: Callable[[Scope, Receive, Send], Awaitable[None]]
     refresher: asyncio.Task[None]
     telemetry: Telemetry
+    updater: UpdatePrices | None
 
 
 def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from paig_client.cli import configuration, keys, objects, reports, server, session
+from paig_client.cli import configuration, keys, ledger, objects, prices, reports, server, session
 
 HELP = """An AI gateway whose spending caps hold.
 
@@ -46,9 +46,10 @@ app.add_typer(objects.projects, name="projects", rich_help_panel=ADMIN)
 app.add_typer(objects.users, name="users", rich_help_panel=ADMIN)
 app.add_typer(objects.providers, name="providers", rich_help_panel=ADMIN)
 app.add_typer(objects.routes, name="routes", rich_help_panel=ADMIN)
+app.add_typer(prices.app, name="prices", rich_help_panel=ADMIN)
 app.command(rich_help_panel=ADMIN)(configuration.apply)
 app.command(rich_help_panel=ADMIN)(configuration.export)
-app.command(rich_help_panel=LEDGER)(reports.usage)
+app.add_typer(ledger.app, name="usage", rich_help_panel=LEDGER)
 app.command(rich_help_panel=LEDGER)(reports.tail)
 app.command(rich_help_panel=USE)(session.login)
 app.command(rich_help_panel=USE)(session.logout)

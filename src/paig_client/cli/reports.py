@@ -50,6 +50,7 @@ COUNTS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tok
 
 
 def usage(
+    context: typer.Context,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,6 +78,8 @@ def usage(
     profile: Profile = None,
 ) -> None:
     """Show what was spent, and on what."""
+    if context.invoked_subcommand:
+        return None
     groups = by or ["model"]
     now = utc_now()
     start, end = moment(since, now) if since else None, moment(until, now) if until else None

@@ -27,10 +27,11 @@ Permission = Literal[
     "gateway:read",
     "keys:write",
     "ledger:read",
+    "ledger:write",
     "owners:write",
     "routing:write",
 ]
-"""What one may be allowed. `owners` are projects, users and the organisation; `routing` is providers and routes."""
+"""What one may be allowed. `owners`: projects, users and the organisation; `routing`: providers, routes and prices."""
 
 OPERATIONS: Mapping[str, Permission] = {
     "list_providers": "catalog:read",
@@ -43,6 +44,11 @@ OPERATIONS: Mapping[str, Permission] = {
     "create_route": "routing:write",
     "update_route": "routing:write",
     "delete_route": "routing:write",
+    "list_prices": "catalog:read",
+    "get_price": "catalog:read",
+    "create_price": "routing:write",
+    "update_price": "routing:write",
+    "delete_price": "routing:write",
     "list_projects": "catalog:read",
     "get_project": "catalog:read",
     "create_project": "owners:write",
@@ -67,6 +73,8 @@ OPERATIONS: Mapping[str, Permission] = {
     "list_requests": "ledger:read",
     "get_request": "ledger:read",
     "get_usage": "ledger:read",
+    "get_repricing": "ledger:read",
+    "prune_usage": "ledger:write",
     "stream_events": "ledger:read",
     "list_audit": "audit:read",
     "get_health": "gateway:read",

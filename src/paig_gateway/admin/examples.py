@@ -93,6 +93,31 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
         }
     ],
     "ChangeRoute": [{"members": [{"provider": "openai"}]}],
+    "CreateOwnPrice": [
+        {"name": "my-model", "provider": "house", "input_mtok": "0.5", "output_mtok": "1.5", "context_window": 32768}
+    ],
+    "ChangeOwnPrice": [{"output_mtok": "1.2"}],
+    "OwnPrice": [
+        {
+            "id": "price_1b2c3d4e5f607182", "name": "my-model", **_STAMP,
+            "spec": {
+                "model": None, "provider": "house", "since": None, "context_window": 32768, "max_output": None,
+                "input_mtok": "0.5", "output_mtok": "1.5",
+            },
+        }
+    ],
+    "Repricing": [
+        {
+            "items": [
+                {
+                    "provider": "openai", "model": "gpt-5", "price": "openai/gpt-5", "new_price": "own/gpt-5",
+                    "requests": 1204, "cost": "3.338", "repriced": "2.67", "difference": "-0.668",
+                }
+            ],
+            "requests": 1204, "cost": "3.338", "repriced": "2.67", "difference": "-0.668", "left": 3,
+        }
+    ],
+    "PruneSpec": [{"before": "2026-08-01T00:00:00Z"}],
     "CreateOwner": [{"name": "research", "limits": {"daily": "10", "monthly": "100"}}],
     "ChangeOwner": [{"limits": {"daily": None, "weekly": "50"}}],
     "OwnerSpec": [{"limits": {"monthly": "1000"}}],

@@ -14,6 +14,8 @@ from paig_client.schema import (
     NewKey,
     Owner,
     OwnerSpec,
+    OwnPrice,
+    PriceSpec,
     Provider,
     ProviderSpec,
     Route,
@@ -80,6 +82,10 @@ class RoutePage(Page[Route]):
     """Some routes by name, and where the next page begins."""
 
 
+class PricePage(Page[OwnPrice]):
+    """Some prices by name, and where the next page begins."""
+
+
 class OwnerPage(Page[Owner]):
     """Some projects or users by name, and where the next page begins."""
 
@@ -119,13 +125,16 @@ PROVIDERS: Kind[ProviderSpec, Provider, Provider] = Kind(
 ROUTES: Kind[RouteSpec, Route, Route] = Kind(
     "route", "routes", RouteSpec, Route, Route, RoutePage, lambda services: services.catalog.routes
 )
+PRICES: Kind[PriceSpec, OwnPrice, OwnPrice] = Kind(
+    "price", "prices", PriceSpec, OwnPrice, OwnPrice, PricePage, lambda services: services.catalog.prices
+)
 PROJECTS: Kind[OwnerSpec, Owner, Owner] = Kind(
     "project", "projects", OwnerSpec, Owner, Owner, OwnerPage, lambda services: services.catalog.projects
 )
 USERS: Kind[OwnerSpec, Owner, Owner] = Kind(
     "user", "users", OwnerSpec, Owner, Owner, OwnerPage, lambda services: services.catalog.users
 )
-LISTED: tuple[Kind[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PROJECTS, USERS)
+LISTED: tuple[Kind[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS)
 """The kinds whose list needs nothing but the catalogue."""
 
 Reference = Annotated[str, Path(description="Name or id, percent-encoded."), AfterValidator(unquote)]

@@ -13,11 +13,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from paig_client.schema import KeySpec, OwnerSpec, Problem, ProviderSpec, RouteSpec, Spec
+from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, Problem, ProviderSpec, RouteSpec, Spec
 from paig_gateway.admin.access import OPERATIONS
 from paig_gateway.admin.configuration import ApplySpec
 from paig_gateway.admin.examples import EXAMPLES
 from paig_gateway.admin.problems import MEDIA_TYPE, PROBLEMS
+from paig_gateway.admin.reports import PruneSpec
 
 Json = dict[str, Any]
 
@@ -27,6 +28,7 @@ _REF = "#/components/schemas/{model}"
 _SPECS: Mapping[str, type[Spec]] = {
     "Provider": ProviderSpec,
     "Route": RouteSpec,
+    "OwnPrice": PriceSpec,
     "Owner": OwnerSpec,
     "Key": KeySpec,
 }
@@ -73,7 +75,7 @@ def document(app: FastAPI, version: str) -> Json:
 
 def _bodies() -> Json:
     """The schemas of request bodies: every Spec, and what creates and changes make of it."""
-    specs: list[type[Spec]] = [*_SPECS.values(), ApplySpec]
+    specs: list[type[Spec]] = [*_SPECS.values(), ApplySpec, PruneSpec]
     _, made = models_json_schema([(spec, "validation") for spec in specs], ref_template=_REF)
     schemas: Json = made["$defs"]
     for name, spec in _SPECS.items():

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator, BaseModel
 from sqlalchemy import func, select
 from sqlmodel import col
+from starlette.concurrency import run_in_threadpool
 
-from paig_client.schema import AuditEntry, Health, LimitStatus, Request, RequestPage, UsageReport
-from paig_gateway.admin.access import Guarded
+from paig_client.schema import (
+    AuditEntry,
+    Health,
+    LimitStatus,
+    Pruned,
+    Repricing,
+    Request,
+    RequestPage,
+    Spec,
+    UsageReport,
+)
+from paig_gateway.admin.access import Asker, Guarded
+from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.objects import Cursor
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.services import AdminServices
@@ -35,6 +47,13 @@ Until = Annotated[
     AfterValidator(lambda at: at and _in_utc(at)),
 ]
 PageLimit = Annotated[int, Query(ge=1, le=reports.MAX_PAGE, description="How many items to answer at most.")]
+
+
+class PruneSpec(Spec):
+    """Which requests are to be removed."""
+
+    before: Annotated[datetime, AfterValidator(_in_utc)]
+    """Those that began before this moment."""
 
 
 class LimitList(BaseModel):
@@ -113,6 +132,42 @@ def report_routes(services: AdminServices) -> APIRouter:
         except BadQuery as error:
             raise invalid([FieldProblem("by", str(error))]) from None
 
+    @router.get(
+        "/usage/reprice",
+        operation_id="get_repricing",
+        summary="Show what a correction of prices would change",
+        description="Every request whose usage the provider reported, at the prices known now for its own time. "
+        "Changes nothing: what was charged stays charged.",
+        tags=["ledger"],
+    )
+    def get_repricing(
+        key: Named = None,
+        project: Named = None,
+        user: Named = None,
+        model: Text = None,
+        provider: Text = None,
+        route: Text = None,
+        since: Since = None,
+        until: Until = None,
+    ) -> Repricing:
+        return services.reprice(Filter(key, project, user, model, provider, route, None, since, until))
+
+    @router.post(
+        "/usage/prune",
+        operation_id="prune_usage",
+        summary="Remove old requests from the ledger",
+        description="Totals, limits and what is spent of them stay.",
+        tags=["ledger"],
+        openapi_extra=body_of("PruneSpec"),
+    )
+    async def prune_usage(asker: Asker, body: JsonObject) -> Pruned:
+        before = checked(PruneSpec, body).before
+        if before > services.clock() - timedelta(hours=1):
+            raise invalid([FieldProblem("before", "must be an hour ago at least")])
+        count = await services.ledger.prune(before)
+        await run_in_threadpool(_record_pruning, services, asker.name, before, count)
+        return Pruned(requests=count)
+
     @router.get("/limits", operation_id="list_limits", summary="List limits, and where each stands", tags=["ledger"])
     def list_limits() -> LimitList:
         return LimitList(items=reports.limit_status(engine, services.clock()))
@@ -138,3 +193,8 @@ def report_routes(services: AdminServices) -> APIRouter:
         )
 
     return router
+
+
+def _record_pruning(services: AdminServices, actor: str, before: datetime, count: int) -> None:
+    with services.catalog.edit(actor) as edit:
+        edit.record("prune", "ledger", f"before {before:%Y-%m-%dT%H:%M:%SZ}", None, {"requests": count})

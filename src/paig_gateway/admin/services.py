@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_client.schema import AuditEntry, NewKey
+from paig_client.schema import AuditEntry, NewKey, Repricing
 from paig_gateway.store.catalog import Catalog
 from paig_gateway.store.directory import Directory
+from paig_gateway.store.reports import Filter
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ class LedgerState(Protocol):
     @property
     def healthy(self) -> bool:
         """Whether it can reserve at present."""
+
+    async def prune(self, before: datetime) -> int:
+        """Remove finished requests that began before a moment; how many there were."""
 
 
 class ConfigIssue(Protocol):
@@ -99,6 +103,7 @@ class AdminServices:
         admin_token: The owner's bearer token, or what answers it.
         apply_config: See `ApplyConfig`.
         export_config: Answers the catalogue as the text of a `paig.toml`.
+        reprice: What finished requests would cost at the prices known now.
         clock: The present, in UTC.
         node_id: This process among the nodes.
         started_at: When this process started.
@@ -112,6 +117,7 @@ class AdminServices:
     admin_token: Callable[[], str] | str
     apply_config: ApplyConfig
     export_config: Callable[[], str]
+    reprice: Callable[[Filter], Repricing]
     clock: Callable[[], datetime]
     node_id: str
     started_at: datetime

@@ -12,7 +12,18 @@ from sqlmodel import Session, select
 from paig_client.schema import KeySpec, LimitsSpec, NewKey, Spec
 from paig_gateway.config.lines import Path
 from paig_gateway.config.model import Config, ConfigError, Issue
-from paig_gateway.store.catalog import Catalog, CatalogError, Edit, keys, limits, owners, providers, routes, shape
+from paig_gateway.store.catalog import (
+    Catalog,
+    CatalogError,
+    Edit,
+    keys,
+    limits,
+    owners,
+    prices,
+    providers,
+    routes,
+    shape,
+)
 from paig_gateway.store.catalog.collection import read_organisation, write_organisation
 from paig_gateway.store.catalog.shape import Context, R, S, Shape
 
@@ -27,7 +38,7 @@ class Change:
     """One object that is to be made, changed or deleted.
 
     Attributes:
-        kind: `provider`, `route`, `project`, `user`, `key` or `organisation`.
+        kind: `provider`, `route`, `price`, `project`, `user`, `key` or `organisation`.
         changes: What becomes of each field: (before, after), None where there is none. Never a secret.
     """
 
@@ -146,10 +157,12 @@ class _Comparison:
             *self.made("users", owners.USERS, config.users),
             *self.made("providers", providers.SHAPE, config.providers),
             *self.made("routes", routes.SHAPE, config.routes),
+            *self.made("prices", prices.SHAPE, config.prices),
             *self.keys(),
         ]
         if prune:
             found += self.removed("routes", routes.SHAPE, config.routes)
+            found += self.removed("prices", prices.SHAPE, config.prices)
             found += self.removed("providers", providers.SHAPE, config.providers)
             found += self.removed("projects", owners.PROJECTS, config.projects)
             found += self.removed("users", owners.USERS, config.users)

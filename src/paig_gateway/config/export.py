@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from sqlmodel import Session, select
 
 from paig_client.schema import Spec
 from paig_gateway.config.model import bare_or_quoted, quoted
-from paig_gateway.store.catalog import Catalog, keys, owners, providers, routes
+from paig_gateway.store.catalog import Catalog, keys, owners, prices, providers, routes
 from paig_gateway.store.catalog.collection import key_specs, read_organisation
 from paig_gateway.store.catalog.shape import R, S, Shape
 from paig_gateway.store.tables import KeyRow
@@ -32,6 +32,7 @@ def _document(session: Session) -> Iterator[str]:
         yield _table("organisation", {"limits": organisation})
     yield from _tables("providers", _specs(session, providers.SHAPE))
     yield from _tables("routes", _specs(session, routes.SHAPE))
+    yield from _tables("prices", _specs(session, prices.SHAPE))
     yield from _tables("projects", _specs(session, owners.PROJECTS))
     yield from _tables("users", _specs(session, owners.USERS))
     rows = session.exec(select(KeyRow).order_by(KeyRow.name)).all()
@@ -68,6 +69,8 @@ def _value(value: object) -> str:
             return quoted(value)
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="milliseconds").replace(".000", "").replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
         case list():
             return f"[{', '.join(map(_value, value))}]"
         case dict():

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from paig_client.schema import KeySpec, OwnerSpec, ProviderSpec, RouteSpec, Spec
+from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec, Spec
 from paig_gateway.config.lines import Path
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
@@ -52,6 +52,10 @@ class ServerSpec(Spec):
     """How long an answer is read on for its usage after its client has left."""
     drain_mb: int = Field(default=64, ge=1, le=4096)
     """How much of it is."""
+    refresh_prices: bool = False
+    """Fetch genai-prices' newest prices every hour, from the internet."""
+    prices_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
+    """Where from, if not from genai-prices' own address."""
     on_ledger_down: Literal["refuse", "allow"] = "refuse"
     """What becomes of requests while the ledger cannot record."""
 
@@ -98,6 +102,7 @@ class Config:
     organisation: OwnerSpec | None = None
     providers: Mapping[str, ProviderSpec] = field(default_factory=dict, repr=False)  # a literal may be a secret
     routes: Mapping[str, RouteSpec] = field(default_factory=dict)
+    prices: Mapping[str, PriceSpec] = field(default_factory=dict)
     projects: Mapping[str, OwnerSpec] = field(default_factory=dict)
     users: Mapping[str, OwnerSpec] = field(default_factory=dict)
     keys: Mapping[str, KeySpec] = field(default_factory=dict, repr=False)

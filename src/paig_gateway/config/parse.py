@@ -13,17 +13,20 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from paig_client.schema import KeySpec, OwnerSpec, ProviderSpec, RouteSpec, Spec
+from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec, Spec
 from paig_gateway.config.lines import Path, line_numbers
 from paig_gateway.config.model import Config, ConfigError, Issue, ServerSpec, bare_or_quoted, line_of, show_path
 from paig_gateway.providers.kinds import KINDS, base_url
-from paig_gateway.store.catalog import keys, limits, providers, routes
+from paig_gateway.store.catalog import keys, limits, prices, providers, routes
 from paig_gateway.store.catalog.base import CatalogError, Kinds, check_free_name, check_url_name, suggestion
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
 Model = TypeVar("Model", bound=Spec)
 
-TABLES = ("server", "telemetry", "alerts", "organisation", "providers", "routes", "projects", "users", "keys")
+TABLES = (
+    *("server", "telemetry", "alerts", "organisation"),
+    *("providers", "routes", "prices", "projects", "users", "keys"),
+)
 
 _KINDS = Kinds.of(KINDS, base_url)
 
@@ -84,6 +87,7 @@ class _Reader:
             organisation=organisation,
             providers=self.many("providers", ProviderSpec, check_url_name),
             routes=self.many("routes", RouteSpec, check_url_name),
+            prices=self.many("prices", PriceSpec, check_free_name),
             projects=self.many("projects", OwnerSpec, check_free_name),
             users=self.many("users", OwnerSpec, check_free_name),
             keys=self.many("keys", KeySpec, check_free_name),
@@ -103,6 +107,9 @@ class _Reader:
         for name in self.names("routes"):
             for place, wrong in self.members(name, found.routes.get(name)):
                 self.wrong(("routes", name, *_split(place)), wrong)
+        for name, price in found.prices.items():
+            for place, wrong in prices.problems(price, self.names("providers")):
+                self.wrong(("prices", name, *_split(place)), wrong)
         for name, key in found.keys.items():
             for place, wrong in (*keys.problems(key), *self.dangling(key)):
                 self.wrong(("keys", name, *_split(place)), wrong)
@@ -198,7 +205,7 @@ class _Reader:
 
 
 def _split(place: str) -> Path:
-    return tuple(int(part) if part.isdecimal() else part for part in place.split("."))
+    return tuple(int(part) if part.isdecimal() else part for part in place.split(".") if part)
 
 
 def _plain(message: str) -> str:

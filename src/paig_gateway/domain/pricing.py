@@ -6,7 +6,7 @@ far more than the arithmetic (https://github.com/pydantic/genai-prices).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -62,6 +62,8 @@ class Price:
         provider_id: genai-prices' provider.
         model_id: genai-prices' model: with `provider_id`, the price's identity.
         context_window: Tokens that the model reads at most, where known.
+        max_output: Tokens that it writes at most, where the operator says so.
+        factor: What the price is multiplied by: a discount that the provider gives.
     """
 
     provider_id: str
@@ -69,8 +71,14 @@ class Price:
     context_window: int | None
     _provider: Provider
     _model: ModelInfo
-    _factor: Decimal = Decimal(1)
+    max_output: int | None = None
+    factor: Decimal = Decimal(1)
     _formulas: dict[object, Formula | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def identity(self, context: Context | None = None) -> str:
+        """What the ledger says of a cost: `openai/gpt-5`, `openai/gpt-5;service_tier=flex`."""
+        unusual = [f"{name}={value}" for name, value in (context or {}).items() if value not in ("default", "standard")]
+        return ";".join([f"{self.provider_id}/{self.model_id}", *unusual])
 
     def cost(self, usage: Usage, at: datetime, context: Context | None = None) -> int:
         """What `usage` costs, in nanodollars.
@@ -87,7 +95,7 @@ class Price:
         reported = shape(usage)
         formula = self._formula(reported, at, context) if reported is not None else None
         total = formula.cost(usage) if formula is not None else None
-        return nanodollars((self._asked(usage, at, context) if total is None else total) * self._factor)
+        return nanodollars((self._asked(usage, at, context) if total is None else total) * self.factor)
 
     def _formula(self, reported: Shape, at: datetime, context: Context | None) -> Formula | None:
         """The compiled price of a minute; prices change at whole minutes at most."""
@@ -144,25 +152,28 @@ class Price:
         total += rates.get("input", Decimal(0)) * worst.input_tokens
         total += rates.get("output", Decimal(0)) * worst.output_tokens
         total += rates.get("seconds", Decimal(0)) * worst.seconds
-        return nanodollars_ceiling(total * self._factor)
+        return nanodollars_ceiling(total * self.factor)
 
 
 class PriceBook:
     """Finds the price of a model, and remembers where it found it."""
 
-    def __init__(self, snapshot: DataSnapshot | None = None, *, size: int = 10_000) -> None:
-        """Start with a snapshot of prices (default: the bundled one).
+    def __init__(self, snapshot: Callable[[], DataSnapshot] = get_snapshot, *, size: int = 10_000) -> None:
+        """Open the book.
 
         Args:
-            snapshot: Prices and matching rules.
+            snapshot: Answers the present prices and matching rules: the bundled ones, or what an update has brought.
             size: How many matches are remembered, so that made-up model names cannot fill the memory.
         """
-        self._snapshot = snapshot or get_snapshot()
+        self._present = snapshot
+        self._snapshot = snapshot()
         self._size = size
         self._found: dict[tuple[str, str], Price | None] = {}
 
     def find(self, provider_id: str, model: str) -> Price | None:
         """The price of `model` (as a client or an answer names it) at a genai-prices provider, or None."""
+        if (present := self._present()) is not self._snapshot:
+            self._snapshot, self._found = present, {}
         key = (provider_id, model)
         if key in self._found:
             return self._found[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 OnDisconnect = Literal["drain", "cancel"]
@@ -22,6 +23,7 @@ class Provider:
         inject_cost: Whether costs are spliced into its answers.
         require_price: Whether a model without a price is refused.
         price_provider: Whose prices in genai-prices; None for the kind's own.
+        price_factor: What the price book's prices are multiplied by: a discount.
         service_tier: The account's default service tier, where it is not the standard one.
         on_disconnect: What becomes of the upstream answer when the client leaves.
         settings: The kind's own settings: `project`, `location`, `token_url`, `region`, `api_version`.
@@ -34,6 +36,7 @@ class Provider:
     inject_cost: bool = True
     require_price: bool = True
     price_provider: str | None = None
+    price_factor: Decimal = Decimal(1)
     service_tier: str | None = None
     on_disconnect: OnDisconnect = "drain"
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -18,6 +18,9 @@ Usage = dict[str, int | float]
 
 Json = Mapping[str, object]
 
+_BUNDLED = get_snapshot()
+"""How answers are read is what was tested with this version; only prices are refreshed while running."""
+
 _ALWAYS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -72,7 +75,7 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
 
 @lru_cache(maxsize=512)
 def _extractor(provider: str, flavor: str) -> UsageExtractor | None:
-    found = find_provider_by_id(get_snapshot().providers, provider)
+    found = find_provider_by_id(_BUNDLED.providers, provider)
     return next((e for e in (found.extractors or ()) if e.api_flavor == flavor), None) if found else None
 
 

@@ -24,7 +24,7 @@ def worst_case(call: Call, model: str, price: Price | None, hidden: int = 0) -> 
     """
     window = (price.context_window if price else None) or DEFAULT_CONTEXT_WINDOW
     stated = None if call.media_tokens is None or call.unbounded_tools else call.input_tokens + call.media_tokens
-    most = output_maximum(model) or window
+    most = (price.max_output if price else None) or output_maximum(model) or window
     asked = call.output_tokens
     return WorstCase(
         # Each text of a batch has a context window of its own.

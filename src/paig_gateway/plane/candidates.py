@@ -7,13 +7,12 @@ import re
 from datetime import datetime
 
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.domain.pricing import PriceBook
 from paig_gateway.domain.routing import Member, Route
+from paig_gateway.domain.tariffs import Prices, Tariff
 from paig_gateway.formats.base import Call, Format
 from paig_gateway.plane.bounds import ceiling, worst_case
 from paig_gateway.plane.exchange import Candidate
 from paig_gateway.plane.intake import Target
-from paig_gateway.plane.meter import Tariff
 from paig_gateway.providers.kinds import KINDS, Kind
 
 _SUBPROVIDER = re.compile(r"/([a-z0-9-]+)/v\d")
@@ -32,7 +31,7 @@ def price_provider(kind_provider: str | None, path: str, model: str) -> str:
 
 
 def candidates(
-    route: Route, fmt: Format, call: Call, target: Target, at: datetime, book: PriceBook, draw: random.Random
+    route: Route, fmt: Format, call: Call, target: Target, at: datetime, prices: Prices, draw: random.Random
 ) -> list[Candidate]:
     """The members that could answer, in the order in which they are to be tried.
 
@@ -45,7 +44,8 @@ def candidates(
         provider = member.provider
         model = member.model(call.model)
         source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
-        price = book.find(source, model) if source and model else None
+        tariff = Tariff(prices, provider.name, source, model, at, provider.price_factor, kind.path_decides)
+        price = tariff.price() if model else None
         unknown = price is None and fmt.metered and not fmt.later_look
         if provider.require_price and (unknown or fmt.name in kind.bills):
             unpriced = provider.name
@@ -53,9 +53,7 @@ def candidates(
         worst = worst_case(call, model, price, kind.hidden_tokens)
         tier = call.service_tier or provider.service_tier
         most = ceiling(worst, price, at, tier) if fmt.metered and not fmt.later_look else 0
-        found.append(
-            Candidate(member, kind, model, Tariff(book, source, model, at, kind.path_decides), price, worst, most)
-        )
+        found.append(Candidate(member, kind, model, tariff, price, worst, most))
     if not found and not unpriced:
         raise GatewayError(
             "upstream-unreachable",

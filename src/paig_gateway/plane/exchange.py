@@ -12,11 +12,12 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.pricing import Price, WorstCase
 from paig_gateway.domain.routing import Member, Provider, Route
+from paig_gateway.domain.tariffs import Tariff
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.plane.attribution import Attribution
 from paig_gateway.plane.headers import Headers
 from paig_gateway.plane.intake import Target
-from paig_gateway.plane.meter import Reading, StreamMeter, Tariff
+from paig_gateway.plane.meter import Reading, StreamMeter
 from paig_gateway.plane.trace import Trace
 from paig_gateway.providers.kinds import Kind
 from paig_gateway.store.records import Certainty, Settlement
@@ -180,7 +181,7 @@ class Outcome:
             certainty=self.certainty,
             usage=extracted.usage if extracted else None,
             raw_usage=_plain(extracted.raw) if extracted else None,
-            price=f"{price.provider_id}/{price.model_id}" if price else None,
+            price=price.identity(reading.context) if reading and price else None,
             provider=self.candidate.provider.name if self.candidate else None,
             status=self.status,
             error=self.error,

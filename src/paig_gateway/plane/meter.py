@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import msgspec
 
 from paig_gateway.domain.money import format_usd
-from paig_gateway.domain.pricing import Price, PriceBook
+from paig_gateway.domain.pricing import Context, Price
+from paig_gateway.domain.tariffs import Tariff
 from paig_gateway.domain.usage import Extracted, Usage, extract
 from paig_gateway.formats.base import Call, Event, Format, Framing, Json
 from paig_gateway.formats.folding import PARTIAL, provisional
@@ -29,26 +29,6 @@ BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Tariff:
-    """What turns an answer into money: whose prices, of when, for which model where the answer names none.
-
-    Attributes:
-        asked_first: The model asked for decides, as the answer's name says less (of a region, say).
-    """
-
-    book: PriceBook
-    provider: str
-    model: str
-    at: datetime
-    asked_first: bool = False
-
-    def price(self, answered: str | None) -> Price | None:
-        """The price of the model that answered, else of the model asked for."""
-        names = (self.model, answered) if self.asked_first else (answered, self.model)
-        return next((price for name in names if name and (price := self.book.find(self.provider, name))), None)
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """What an answer used and cost.
 
@@ -56,25 +36,27 @@ class Reading:
         extracted: The usage, or None where the answer carried none.
         price: The price it was charged at, or None where there is none.
         cost: Nanodollars.
+        context: What besides usage decided the cost: the service tier and the like.
     """
 
     extracted: Extracted | None
     price: Price | None
     cost: int
+    context: Context | None = None
 
 
 def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], tariff: Tariff) -> Reading:
     """Read usage and cost from an answer in the shape of a non-streaming body."""
     if fmt.normalise is not None:
         body = fmt.normalise(body, tariff.model, headers)
-    extracted = extract(body, provider=tariff.provider, flavor=fmt.flavor, home=fmt.home)
+    extracted = extract(body, provider=tariff.source, flavor=fmt.flavor, home=fmt.home)
     if extracted is None:
         return Reading(None, None, 0)
     price = tariff.price(extracted.model)
     if price is None:
         return Reading(extracted, None, 0)
     context = fmt.context(body, headers) if fmt.context else None
-    return Reading(extracted, price, price.cost(extracted.usage, tariff.at, context))
+    return Reading(extracted, price, price.cost(extracted.usage, tariff.at, context), context)
 
 
 @dataclass(slots=True)
@@ -196,7 +178,7 @@ def estimated(fmt: Format, call: Call, body: Json, text_bytes: int, tariff: Tari
     known = provisional(body)
     if fmt.normalise is not None:
         known = fmt.normalise(known, tariff.model, {})
-    counted = extract(known, provider=tariff.provider, flavor=fmt.flavor, home=fmt.home)
+    counted = extract(known, provider=tariff.source, flavor=fmt.flavor, home=fmt.home)
     asked = -(-call.input_tokens // BYTES_PER_TOKEN)
     usage: Usage = counted.usage if counted else {"input_tokens": asked, "output_tokens": 0}
     usage["output_tokens"] = max(usage["output_tokens"], -(-text_bytes // BYTES_PER_TOKEN))

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 
 from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.domain.limits import Limit
-from paig_gateway.domain.pricing import PriceBook
+from paig_gateway.domain.tariffs import Prices
 from paig_gateway.formats.base import BadRequest, Call, ErrorShape, Format
 from paig_gateway.formats.errors import error_body
 from paig_gateway.formats.registry import detect
@@ -88,7 +88,7 @@ class Proxy:
 
     directory: Directory
     ledger: Ledger
-    book: PriceBook
+    prices: Prices
     dispatcher: Dispatcher
     now: Callable[[], datetime]
     clock: Callable[[], float]
@@ -159,7 +159,9 @@ class Proxy:
     async def _serve(self, exchange: Exchange, receive: Receive, client: Client) -> None:
         fmt = exchange.fmt
         try:
-            order = candidates(exchange.route, fmt, exchange.call, exchange.target, exchange.time, self.book, self.draw)
+            order = candidates(
+                exchange.route, fmt, exchange.call, exchange.target, exchange.time, self.prices, self.draw
+            )
             if fmt.unmetered and any(limit.unit == "usd" for limit in exchange.caller.limits):
                 raise GatewayError(
                     "no-price",

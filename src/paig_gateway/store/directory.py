@@ -13,14 +13,16 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select
 from sqlmodel import SQLModel, col
 
-from paig_client.schema import MemberSpec, ProviderSpec
+from paig_client.schema import MemberSpec, PriceSpec, ProviderSpec
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
+from paig_gateway.domain.own_prices import OwnPrice, own_price
 from paig_gateway.domain.routing import Member, Provider, Route
 from paig_gateway.store.catalog import providers
 from paig_gateway.store.catalog.base import Kinds, moment
@@ -28,7 +30,7 @@ from paig_gateway.store.catalog.limits import ORGANISATION_ID
 from paig_gateway.store.catalog.transactions import DIRECTORY_VERSION
 from paig_gateway.store.credentials import CredentialError, resolve
 from paig_gateway.store.secrets import SecretKeyError, Vault
-from paig_gateway.store.tables import KeyRow, LimitRow, MetaRow, ProjectRow, ProviderRow, RouteRow, UserRow
+from paig_gateway.store.tables import KeyRow, LimitRow, MetaRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +58,16 @@ class Snapshot:
         callers: By the SHA-256 of the key's secret, in hex.
         routes: By name; every provider is also a route, unless a route has its name.
         problems: By provider's name: why requests to it cannot be sent.
+        prices: The operator's own.
+        providers: By name.
     """
 
     version: int = -1
     callers: Mapping[str, Caller] = field(default_factory=dict)
     routes: Mapping[str, Route] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
+    prices: tuple[OwnPrice, ...] = ()
+    providers: Mapping[str, Provider] = field(default_factory=dict)
 
 
 class Directory:
@@ -98,6 +104,14 @@ class Directory:
     def routes_of(self, caller: Caller) -> list[str]:
         """Names of the routes that the caller may use, sorted."""
         return sorted(name for name in self.snapshot.routes if caller.may_use_route(name))
+
+    def providers(self) -> Mapping[str, Provider]:
+        """The configured providers, by name."""
+        return self.snapshot.providers
+
+    def own_prices(self) -> tuple[OwnPrice, ...]:
+        """The prices that the operator set; another tuple after each change of the catalogue."""
+        return self.snapshot.prices
 
     def problem(self, provider: str) -> str | None:
         """Why no request can be sent to the provider of that name (a credential that cannot be had), or None."""
@@ -144,7 +158,9 @@ class Directory:
 
     def _load(self, connection: Connection, version: int) -> Snapshot:
         accounts, problems = self._providers(connection)
-        return Snapshot(version, _callers(connection), _routes(connection, accounts), problems)
+        return Snapshot(
+            version, _callers(connection), _routes(connection, accounts), problems, _prices(connection), accounts
+        )
 
     def _providers(self, connection: Connection) -> tuple[dict[str, Provider], dict[str, str]]:
         resolved: dict[tuple[str, int], str | CredentialError] = {}
@@ -181,6 +197,7 @@ class Directory:
             inject_cost=spec.inject_cost,
             require_price=required if spec.require_price is None else spec.require_price,
             price_provider=spec.price_provider,
+            price_factor=Decimal(1) if spec.price_factor is None else spec.price_factor,
             service_tier=spec.service_tier,
             on_disconnect=spec.on_disconnect,
             settings=settings,
@@ -266,6 +283,24 @@ def _limits(connection: Connection, owners: Mapping[str, Mapping[str, str]]) -> 
         place = row.owner_kind, row.owner_id
         found[place] = (*found.get(place, ()), limit)
     return found
+
+
+def _prices(connection: Connection) -> tuple[OwnPrice, ...]:
+    found = []
+    for row in _rows(connection, PriceRow):
+        spec = PriceSpec.model_validate(row.spec)
+        found.append(
+            own_price(
+                row.name,
+                rates=spec.rates,
+                model=spec.model,
+                provider=spec.provider,
+                since=spec.since,
+                context_window=spec.context_window,
+                max_output=spec.max_output,
+            )
+        )
+    return tuple(found)
 
 
 def _routes(connection: Connection, accounts: Mapping[str, Provider]) -> dict[str, Route]:

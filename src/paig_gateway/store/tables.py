@@ -51,6 +51,18 @@ class RouteRow(SQLModel, table=True):
     updated_at: int = Field(sa_column=_big())
 
 
+class PriceRow(SQLModel, table=True):
+    """A price that the operator set."""
+
+    __tablename__ = "prices"
+    id: str = Field(primary_key=True)
+    name: str = Field(unique=True)
+    spec: dict[str, Any] = Field(default_factory=dict, sa_column=_json(nullable=False))
+    version: int = 1
+    created_at: int = Field(sa_column=_big())
+    updated_at: int = Field(sa_column=_big())
+
+
 class ProjectRow(SQLModel, table=True):
     """A project that keys belong to."""
 

@@ -23,6 +23,9 @@ from paig_client.admin import AdminClient
 from paig_gateway import config
 from paig_gateway.admin import AdminServices, Applied, ConfigurationError, admin_app
 from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.pricing import PriceBook
+from paig_gateway.domain.tariffs import Prices
+from paig_gateway.repricing import reprice
 from paig_gateway.store.catalog import Catalog, LimitHooks
 from paig_gateway.store.directory import Directory
 from paig_gateway.store.engine import migrate, open_engine, utc_now
@@ -151,6 +154,7 @@ def running(
         made = [] if dry_run else config.apply(plan, catalog, actor=actor)
         return Applied(plan.items(), made)
 
+    prices = Prices(PriceBook(), directory.own_prices)
     services = change(
         AdminServices(
             engine=engine,
@@ -160,6 +164,7 @@ def running(
             admin_token=TOKEN,
             apply_config=apply_config,
             export_config=lambda: config.export(catalog),
+            reprice=lambda which: reprice(engine, prices, directory.providers(), which),
             clock=clock,
             node_id=node_id,
             started_at=datetime(2026, 11, 23, 8, 0, tzinfo=UTC),

@@ -1,4 +1,4 @@
-"""The catalogue: providers, routes, projects, users, keys and limits, which people edit."""
+"""The catalogue: providers, routes, prices, projects, users, keys and limits, which people edit."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from paig_client import schema
-from paig_client.schema import AuditEntry, OwnerSpec, ProviderSpec, RouteSpec
-from paig_gateway.store.catalog import owners, providers, routes
+from paig_client.schema import AuditEntry, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec
+from paig_gateway.store.catalog import owners, prices, providers, routes
 from paig_gateway.store.catalog.base import CatalogError, Edit, Kinds, LimitHooks, moment
 from paig_gateway.store.catalog.collection import Collection, KeyCollection, Organisation, wire_owners
 from paig_gateway.store.catalog.keys import parse_expiry
 from paig_gateway.store.catalog.transactions import Transactions, utc_now
 from paig_gateway.store.secrets import Vault
-from paig_gateway.store.tables import AuditRow, ProjectRow, ProviderRow, RouteRow, UserRow
+from paig_gateway.store.tables import AuditRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
 
 __all__ = [
     "Catalog",
@@ -58,6 +58,9 @@ class Catalog(Transactions):
         )
         self.routes: Collection[RouteRow, RouteSpec, schema.Route] = Collection(
             self, routes.SHAPE, lambda session, rows: [routes.wire(row) for row in rows]
+        )
+        self.prices: Collection[PriceRow, PriceSpec, schema.OwnPrice] = Collection(
+            self, prices.SHAPE, lambda session, rows: [prices.wire(row) for row in rows]
         )
         self.projects: Collection[ProjectRow, OwnerSpec, schema.Owner] = Collection(self, owners.PROJECTS, wire_owners)
         self.users: Collection[UserRow, OwnerSpec, schema.Owner] = Collection(self, owners.USERS, wire_owners)

@@ -15,7 +15,7 @@ from paig_gateway.store.catalog.references import check_name_unused
 from paig_gateway.store.catalog.shape import Context, Shape
 from paig_gateway.store.credentials import STORED, CredentialError, parse_reference
 from paig_gateway.store.secrets import SecretKeyError, Vault
-from paig_gateway.store.tables import ProviderRow, RouteRow
+from paig_gateway.store.tables import PriceRow, ProviderRow, RouteRow
 
 SETTINGS = ("project", "location", "token_url", "region", "api_version")
 """The fields of a ProviderSpec that only some kinds take."""
@@ -147,6 +147,11 @@ def _unlink(edit: Edit, row: ProviderRow) -> None:
     if users:
         raise CatalogError(
             "in-use", f"The provider '{row.name}' is a member of the routes {', '.join(users)}: take it out first."
+        )
+    prices = [price.name for price in edit.session.exec(select(PriceRow)) if price.spec.get("provider") == row.name]
+    if prices:
+        raise CatalogError(
+            "in-use", f"The provider '{row.name}' has prices of its own: {', '.join(prices)}; delete them first."
         )
     if all(route.name != row.name for route in routes):
         check_name_unused(edit.session, "provider", row.name)

@@ -15,9 +15,9 @@ from sqlmodel import Session, select
 from paig_client.schema import Spec
 from paig_gateway.store.catalog.base import CatalogError, Edit, Kinds, is_id, new_id
 from paig_gateway.store.secrets import Vault
-from paig_gateway.store.tables import KeyRow, ProjectRow, ProviderRow, RouteRow, UserRow
+from paig_gateway.store.tables import KeyRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
 
-R = TypeVar("R", ProviderRow, RouteRow, ProjectRow, UserRow, KeyRow)
+R = TypeVar("R", ProviderRow, RouteRow, PriceRow, ProjectRow, UserRow, KeyRow)
 S = TypeVar("S", bound=Spec)
 
 

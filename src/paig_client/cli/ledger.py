@@ -1,0 +1,75 @@
+"""`paig usage reprice` and `paig usage prune`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from paig_client.cli import reports
+from paig_client.cli.options import Json, Profile, Url, Yes, confirm, connected, duration, moment, utc_now
+from paig_client.cli.output import print_json, print_table, say, usd
+
+if TYPE_CHECKING:
+    from paig_client.schema import RepricedTotal
+
+app = typer.Typer(invoke_without_command=True)
+app.callback()(reports.usage)
+
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="7d (ago), 2026-11-23, …", show_default=False)
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", show_default=False)]
+
+
+@app.command()
+def reprice(
+    since: Since = None,
+    until: Until = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only this model.", show_default=False)] = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Show what requests would cost at the prices known now; changes nothing."""
+    now = utc_now()
+    begin, end = (moment(text, now) if text else None for text in (since, until))
+    with connected(url, profile) as admin:
+        report = admin.reprice(model=model, since=begin, until=end)
+    if json:
+        return print_json(report)
+    rows = [
+        [item.provider, item.model, item.price, item.new_price, f"{item.requests:,}", *map(_money, _costs(item))]
+        for item in report.items
+    ]
+    labels = ["cost", "now", "difference"]
+    columns = ["provider", "model", "charged at", "priced at", "requests", *labels]
+    print_table(columns, rows, empty="Every request costs what it was charged.", right=["requests", *labels])
+    say(
+        f"{report.requests:,} requests compared: charged {usd(report.cost)}, at the prices known now "
+        f"{usd(report.repriced)} ({_money(report.difference)}). {report.left:,} left out, without usage or price."
+    )
+
+
+def _costs(item: RepricedTotal) -> tuple[str, str, str]:
+    return item.cost, item.repriced, item.difference
+
+
+def _money(amount: str) -> str:
+    return f"-{usd(amount[1:])}" if amount.startswith("-") else usd(amount)
+
+
+@app.command()
+def prune(
+    older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="90d, 12w, …")],
+    yes: Yes = False,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Remove old requests from the ledger for good; totals, limits and what is spent of them stay."""
+    before = utc_now() - duration(older_than)
+    confirm(f"Remove every request from before {before:%Y-%m-%d %H:%M} UTC for good?", yes)
+    with connected(url, profile) as admin:
+        pruned = admin.prune(before)
+    print_json(pruned) if json else say(f"Removed {pruned.requests:,} requests; totals stay.")

@@ -16,7 +16,8 @@ from paig_gateway.domain.routing import Provider
 from paig_gateway.domain.tariffs import Prices
 from paig_gateway.plane.candidates import price_provider
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.store.reports import Charged, Filter, charged_requests
+from paig_gateway.store.charged import Charged, charged_requests
+from paig_gateway.store.reports import Filter
 
 
 class _Shown(TypedDict):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast, get_args
@@ -78,7 +78,7 @@ def list_requests(engine: Engine, which: Filter, *, cursor: str | None = None, l
         BadQuery: The cursor is not one of this ledger's.
     """
     limit = max(1, min(limit, MAX_PAGE))
-    query = select(REQUESTS).where(*_row_conditions(which))
+    query = select(REQUESTS).where(*row_conditions(which))
     if cursor is not None:
         time, request_id = _read_cursor(cursor)
         query = query.where(or_(REQUESTS.c.time < time, and_(REQUESTS.c.time == time, REQUESTS.c.id < request_id)))
@@ -118,41 +118,6 @@ def last_finished(engine: Engine) -> tuple[int, str]:
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     return (row[0], row[1]) if row else (0, "")
-
-
-@dataclass(frozen=True, slots=True)
-class Charged:
-    """A finished request that was priced.
-
-    Attributes:
-        sent_model: The model's name as it was sent to the provider.
-        price: The identity of the price that it was charged at.
-        cost: Nanodollars.
-    """
-
-    time: datetime
-    provider: str
-    model: str
-    sent_model: str
-    price: str
-    usage: dict[str, int | float] | None
-    cost: int
-    certainty: str
-
-
-def charged_requests(engine: Engine, which: Filter) -> Iterator[Charged]:
-    """Finished requests that were priced, read a thousand at a time."""
-    names = ("id", "time", "provider", "model", "price", "usage", "cost", "certainty", "attempts")
-    query = select(*(REQUESTS.c[name] for name in names)).where(
-        *_row_conditions(which), REQUESTS.c.state != "open", REQUESTS.c.price.is_not(None)
-    )
-    with engine.connect() as connection:
-        for row in connection.execution_options(yield_per=1000).execute(query):
-            attempts: Sequence[Mapping[str, Any]] = row.attempts or ()
-            sent = str(attempts[-1].get("model") or row.model) if attempts else row.model
-            yield Charged(
-                moment(row.time), row.provider or "", row.model, sent, row.price, row.usage, row.cost, row.certainty
-            )
 
 
 # Totals
@@ -375,7 +340,8 @@ def _conditions(table: Table, which: Filter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _row_conditions(which: Filter) -> list[ColumnElement[bool]]:
+def row_conditions(which: Filter) -> list[ColumnElement[bool]]:
+    """What a row of the ledger must meet."""
     found = _conditions(REQUESTS, which)
     if which.status is not None:
         found.append(REQUESTS.c.status == which.status)

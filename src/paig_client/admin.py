@@ -30,6 +30,7 @@ from paig_client.endpoints import (
     MadeT,
     ModelT,
     Plan,
+    ProviderCalls,
     QueryValue,
     ReportCalls,
     SpecT,
@@ -182,6 +183,14 @@ class AsyncKeys(KeyCalls, AsyncCollection[KeySpec, Key, NewKey]):
     """A collection that also has `rotate`, `disable` and `enable`, each to be awaited."""
 
 
+class Providers(ProviderCalls, Collection[ProviderSpec, Provider, Provider]):
+    """A collection that also has `test`."""
+
+
+class AsyncProviders(ProviderCalls, AsyncCollection[ProviderSpec, Provider, Provider]):
+    """A collection that also has `test`, to be awaited."""
+
+
 class AdminClient(ReportCalls):
     """The admin API of the gateway at `url`, for code that waits.
 
@@ -206,7 +215,7 @@ class AdminClient(ReportCalls):
             verify=verify,
             mounts=_mounts(self.url),
         )
-        self.providers: Collection[ProviderSpec, Provider, Provider] = Collection(self, "providers", Provider, Provider)
+        self.providers = Providers(self, "providers", Provider, Provider)
         self.routes: Collection[RouteSpec, Route, Route] = Collection(self, "routes", Route, Route)
         self.prices: Collection[PriceSpec, OwnPrice, OwnPrice] = Collection(self, "prices", OwnPrice, OwnPrice)
         self.projects: Collection[OwnerSpec, Owner, Owner] = Collection(self, "projects", Owner, Owner)
@@ -267,9 +276,7 @@ class AsyncAdminClient(ReportCalls):
             verify=verify,
             mounts=_mounts(self.url),
         )
-        self.providers: AsyncCollection[ProviderSpec, Provider, Provider] = AsyncCollection(
-            self, "providers", Provider, Provider
-        )
+        self.providers = AsyncProviders(self, "providers", Provider, Provider)
         self.routes: AsyncCollection[RouteSpec, Route, Route] = AsyncCollection(self, "routes", Route, Route)
         self.prices: AsyncCollection[PriceSpec, OwnPrice, OwnPrice] = AsyncCollection(
             self, "prices", OwnPrice, OwnPrice

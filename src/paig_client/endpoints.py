@@ -23,6 +23,9 @@ from paig_client.schema import (
     LimitStatus,
     NewKey,
     OwnerSpec,
+    Provider,
+    ProviderCheck,
+    ProviderSpec,
     Pruned,
     Repricing,
     Request,
@@ -180,6 +183,15 @@ class CollectionCalls(Generic[SpecT, ModelT, MadeT]):
     def delete(self, name: str, *, seen: ModelT | None = None) -> Call[None]:
         """Remove it; its rows in the ledger stay. `seen` as for `update`."""
         return Call("DELETE", _at(self.path, name), lambda _: None, headers=_unless_changed(seen))
+
+
+class ProviderCalls(CollectionCalls[ProviderSpec, Provider, Provider]):
+    """What only providers can do."""
+
+    @endpoint
+    def test(self, name: str) -> Call[ProviderCheck]:
+        """Have the gateway send the provider a small free request, and explain what comes of it."""
+        return Call("POST", _at(self.path, name, "test"), _one(ProviderCheck))
 
 
 class KeyCalls(CollectionCalls[KeySpec, Key, NewKey]):

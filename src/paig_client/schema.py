@@ -224,6 +224,38 @@ class Provider(Stamped):
     options: dict[str, Any]
 
 
+ProviderOutcome = Literal[
+    "ok",
+    "credential",
+    "dns",
+    "tls",
+    "unreachable",
+    "timeout",
+    "unauthorised",
+    "forbidden",
+    "no-means",
+    "not-found",
+    "not-the-api",
+    "failed",
+]
+
+
+class ProviderCheck(BaseModel):
+    """What came of a small free request to a provider."""
+
+    provider: str
+    ok: bool
+    outcome: ProviderOutcome
+    message: str
+    """What it means, and what to do about it."""
+    request: str
+    """What was asked: method and address."""
+    status: int | None = None
+    models: int | None = None
+    """How many models it listed."""
+    ms: float = 0
+
+
 class Route(Stamped):
     """A route as the gateway shows it."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from genai_prices.update_prices import DEFAULT_UPDATE_URL, UpdatePrices
 from sqlalchemy import Engine
 
+from paig_client.schema import ProviderCheck
 from paig_gateway import __version__
 from paig_gateway import config as configuration
 from paig_gateway.admin import AdminServices, admin_app
@@ -27,6 +28,7 @@ from paig_gateway.plane.dispatch import Dispatcher
 from paig_gateway.plane.intake import Receive, Scope, Send
 from paig_gateway.plane.proxy import PlaneSettings, Proxy
 from paig_gateway.plane.upstream import Timeouts, Upstream
+from paig_gateway.provider_check import check
 from paig_gateway.providers.auth import Authenticator
 from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.repricing import reprice
@@ -149,11 +151,12 @@ class Gateway:
         )
         telemetry.start()
         prices = Prices(PriceBook(), directory.own_prices)
+        authenticator = Authenticator()
         proxy = Proxy(
             directory=directory,
             ledger=ledger,
             prices=prices,
-            dispatcher=Dispatcher(upstream, Authenticator(), directory.problem, self.clock),
+            dispatcher=Dispatcher(upstream, authenticator, directory.problem, self.clock),
             now=self.now,
             clock=self.clock,
             settings=PlaneSettings(
@@ -175,6 +178,7 @@ class Gateway:
                 apply_config=partial(_apply, catalog),
                 export_config=lambda: configuration.export(catalog),
                 reprice=lambda which: reprice(store.engine, prices, directory.providers(), which),
+                test_provider=partial(_test_provider, directory, upstream, authenticator),
                 clock=self.now,
                 node_id=node_id,
                 started_at=started_at,
@@ -253,6 +257,12 @@ def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: 
     except ConfigError as error:
         raise ConfigurationError(error.issues) from error
     return Applied(plan.items(), keys, drift)
+
+
+async def _test_provider(directory: Directory, upstream: Upstream, auth: Authenticator, name: str) -> ProviderCheck:
+    if (problem := directory.problem(name)) is not None:
+        return ProviderCheck(provider=name, ok=False, outcome="credential", message=problem, request="none was sent")
+    return await check(directory.snapshot.providers[name], upstream, auth)
 
 
 async def _upgrade_required(receive: Receive, send: Send) -> None:

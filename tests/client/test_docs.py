@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer.main
@@ -13,8 +14,10 @@ from paig_client.cli.app import app
 from paig_client.environment import CLIENTS
 from paig_client.errors import TYPES
 from paig_client.providers import KINDS
+from paig_client.schema import ProviderOutcome
 
-PAGES = {page.stem: page.read_text("utf-8") for page in (Path(__file__).parents[2] / "docs" / "client").glob("*.md")}
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = {page.stem: page.read_text("utf-8") for page in (DOCS / "client").glob("*.md")}
 
 
 def commands(group: object, path: str) -> Iterator[str]:
@@ -49,6 +52,12 @@ def test_every_code_is_documented_with_its_type() -> None:
     for code, kind in TYPES.items():
         [line] = [line for line in PAGES["errors"].splitlines() if line.startswith(f"| `{kind.__name__}`")]
         assert f"`{code}`" in line
+
+
+def test_every_outcome_of_a_test_is_documented() -> None:
+    """The page of providers says what each means and what to do."""
+    page = (DOCS / "providers.md").read_text("utf-8")
+    assert [name for name in get_args(ProviderOutcome) if f"`{name}`" not in page] == []
 
 
 def test_every_spelling_is_documented() -> None:

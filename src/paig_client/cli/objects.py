@@ -115,6 +115,22 @@ def update_provider(
     print_json(item) if json else say(f"Changed the provider {item.name}.")
 
 
+@providers.command("test")
+def try_provider(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """Have the gateway send a provider a small free request, and say what comes of it."""
+    with connected(url, profile) as admin:
+        found = admin.providers.test(name)
+    if json:
+        print_json(found)
+    else:
+        facts = {"provider": found.provider, "asked": found.request, "status": str(found.status or "")}
+        facts |= {"models": str(found.models or ""), "took": f"{found.ms:.0f}ms"}
+        print_facts({"result": f"{'●' if found.ok else '✕'} {found.outcome}", **facts})
+        say(found.message)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
 @routes.command("list")
 def list_routes(json: Json = False, url: Url = None, profile: Profile = None) -> None:
     """List the routes; every provider is also a route of its own name."""

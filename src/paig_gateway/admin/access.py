@@ -39,6 +39,7 @@ OPERATIONS: Mapping[str, Permission] = {
     "create_provider": "routing:write",
     "update_provider": "routing:write",
     "delete_provider": "routing:write",
+    "test_provider": "routing:write",
     "list_routes": "catalog:read",
     "get_route": "catalog:read",
     "create_route": "routing:write",

@@ -22,6 +22,7 @@ from paig_gateway.admin.objects import LISTED, list_route, object_routes
 from paig_gateway.admin.openapi import PREFIX, RESPONSES, document
 from paig_gateway.admin.probes import probe_routes
 from paig_gateway.admin.problems import add_handlers
+from paig_gateway.admin.providers import provider_routes
 from paig_gateway.admin.reports import report_routes
 from paig_gateway.admin.services import AdminServices
 
@@ -47,6 +48,7 @@ def admin_app(services: AdminServices) -> FastAPI:
     for kind in LISTED:
         api.include_router(list_route(services, kind))
         api.include_router(object_routes(services, kind))
+    api.include_router(provider_routes(services))
     api.include_router(key_routes(services))
     api.include_router(object_routes(services, KEYS))
     api.include_router(report_routes(services))

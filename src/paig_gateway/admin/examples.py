@@ -141,6 +141,13 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
     "Request": [_REQUEST],
     "UsageReport": [{"items": [_TOTAL], "total": {**_TOTAL, "group": {}}}],
     "AuditEntry": [_CHANGE],
+    "ProviderCheck": [
+        {
+            "provider": "openai", "ok": False, "outcome": "unauthorised",
+            "message": "It does not take the credential: is it whole, of this provider, and not revoked?",
+            "request": "GET https://api.openai.com/v1/models", "status": 401, "models": None, "ms": 182.4,
+        }
+    ],
     "Health": [
         {
             "status": "ok", "version": "0.1.0", "database": "sqlite", "node": "node_4be1f02a", "nodes": 1,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_client.schema import AuditEntry, NewKey, Repricing
+from paig_client.schema import AuditEntry, NewKey, ProviderCheck, Repricing
 from paig_gateway.store.catalog import Catalog
 from paig_gateway.store.directory import Directory
 from paig_gateway.store.reports import Filter
@@ -91,6 +91,13 @@ class ApplyConfig(Protocol):
         """
 
 
+class TestProvider(Protocol):
+    """Tries a provider out."""
+
+    async def __call__(self, name: str) -> ProviderCheck:
+        """Send the provider of that name a small free request, and explain what comes of it."""
+
+
 @dataclass(frozen=True)
 class AdminServices:
     """What the admin API stands on.
@@ -104,6 +111,7 @@ class AdminServices:
         apply_config: See `ApplyConfig`.
         export_config: Answers the catalogue as the text of a `paig.toml`.
         reprice: What finished requests would cost at the prices known now.
+        test_provider: See `TestProvider`.
         clock: The present, in UTC.
         node_id: This process among the nodes.
         started_at: When this process started.
@@ -118,6 +126,7 @@ class AdminServices:
     apply_config: ApplyConfig
     export_config: Callable[[], str]
     reprice: Callable[[Filter], Repricing]
+    test_provider: TestProvider
     clock: Callable[[], datetime]
     node_id: str
     started_at: datetime

@@ -77,6 +77,20 @@ def test_a_wrong_provider_is_a_usage_error(paig: Paig, url: str, arguments: list
     assert words in ran.err
 
 
+def test_a_provider_is_tried_out(paig: Paig, url: str) -> None:
+    """One that answers is exit code 0, one that does not is 1 and says why."""
+    fine = paig("providers", "test", "groq", "--url", url)
+    assert fine.code == 0
+    assert "● ok" in fine.out
+    assert fine.err == "It answers and takes the credential.\n"
+    away = ["--kind", "openai", "--base-url", "http://no-such-host.invalid", "--credential", "-"]
+    assert paig("providers", "create", "away", *away, "--url", url, stdin="sk-x\n").code == 0
+    ran = paig("providers", "test", "away", "--url", url)
+    assert (ran.code, ran.err.split(".")[0]) == (1, "The name no-such-host")
+    assert json.loads(paig("providers", "test", "away", "--json", "--url", url).out)["outcome"] == "dns"
+    assert paig("providers", "delete", "away", "--yes", "--url", url).code == 0
+
+
 def test_routes_from_creation_to_deletion(paig: Paig, url: str) -> None:
     """Members are written PROVIDER:PRIORITY:WEIGHT, and shown in a table."""
     ran = paig("routes", "create", "life-fast", "--member", "groq:10:3", "--member", "openai:5", "--url", url)

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from paig_client.admin import AdminClient
+from paig_client.schema import ProviderCheck
 from paig_gateway import config
 from paig_gateway.admin import AdminServices, Applied, ConfigurationError, admin_app
 from paig_gateway.domain.caller import Caller
@@ -155,6 +156,10 @@ def running(
         return Applied(plan.items(), made)
 
     prices = Prices(PriceBook(), directory.own_prices)
+
+    async def answers(name: str) -> ProviderCheck:
+        return ProviderCheck(provider=name, ok=True, outcome="ok", message="It answers.", request="GET http://x/models")
+
     services = change(
         AdminServices(
             engine=engine,
@@ -165,6 +170,7 @@ def running(
             apply_config=apply_config,
             export_config=lambda: config.export(catalog),
             reprice=lambda which: reprice(engine, prices, directory.providers(), which),
+            test_provider=answers,
             clock=clock,
             node_id=node_id,
             started_at=datetime(2026, 11, 23, 8, 0, tzinfo=UTC),

@@ -9,7 +9,7 @@ with AdminClient(token=token) as admin:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +35,17 @@ from paig_client.endpoints import (
     ReportCalls,
     SpecT,
     SyncSide,
+)
+from paig_client.refusals import (
+    REFUSALS,
+    AdminError,
+    Conflict,
+    GatewayUnreachable,
+    Invalid,
+    NotAuthorised,
+    NotFound,
+    NotTheAdminApi,
+    Refused,
 )
 from paig_client.schema import (
     AuditEntry,
@@ -74,63 +85,6 @@ T = TypeVar("T")
 TIMEOUT = 30.0
 QUIET = 45.0
 """Seconds without a byte after which a stream of events is taken for dead; the gateway sends a comment more often."""
-
-
-class AdminError(Exception):
-    """The admin API could not do what was asked."""
-
-
-class GatewayUnreachable(AdminError):
-    """No gateway answers at `url`, or the connection to it broke."""
-
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"No gateway answers at {url}: {reason}")
-        self.url = url
-
-
-class NotTheAdminApi(AdminError):
-    """Something answered, but not as this version's admin API does."""
-
-
-class Refused(AdminError):
-    """The gateway refused.
-
-    Attributes:
-        problem: Why.
-        fields: The fields at fault, each with what is wrong, where there are such.
-    """
-
-    def __init__(self, problem: Problem, fields: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(problem.detail or problem.title)
-        self.problem = problem
-        self.fields = fields
-
-
-class NotAuthorised(Refused):
-    """The admin token is missing or unknown (401), or not allowed this (403)."""
-
-
-class NotFound(Refused):
-    """There is no such object."""
-
-
-class Conflict(Refused):
-    """The name is taken, the object is in use, or it changed meanwhile."""
-
-
-class Invalid(Refused):
-    """What was sent is not valid; the problem names the field."""
-
-
-REFUSALS: Mapping[int, type[Refused]] = {
-    400: Invalid,
-    401: NotAuthorised,
-    403: NotAuthorised,
-    404: NotFound,
-    409: Conflict,
-    412: Conflict,
-    422: Invalid,
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,15 @@ def test_every_setting_is_documented() -> None:
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
     specs = [
         *(ServerSpec, schema.ProviderSpec, schema.MemberSpec, schema.RouteSpec, schema.OwnerSpec),
-        *(schema.KeySpec, schema.LimitsSpec, TelemetrySpec, AlertsSpec, schema.ExportSpec),
+        *(
+            schema.KeySpec,
+            schema.LimitsSpec,
+            TelemetrySpec,
+            AlertsSpec,
+            schema.ExportSpec,
+            schema.ProjectSpec,
+            schema.ProjectTelemetry,
+        ),
     ]
     names = {name for spec in specs for name in spec.model_fields} | set(KINDS)
     assert {name for name in names if f"`{name}`" not in page} == set()

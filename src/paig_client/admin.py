@@ -57,6 +57,7 @@ from paig_client.schema import (
     OwnPrice,
     PriceSpec,
     Problem,
+    Project,
     Provider,
     ProviderSpec,
     Request,
@@ -172,7 +173,7 @@ class AdminClient(ReportCalls):
         self.providers = Providers(self, "providers", Provider, Provider)
         self.routes: Collection[RouteSpec, Route, Route] = Collection(self, "routes", Route, Route)
         self.prices: Collection[PriceSpec, OwnPrice, OwnPrice] = Collection(self, "prices", OwnPrice, OwnPrice)
-        self.projects: Collection[OwnerSpec, Owner, Owner] = Collection(self, "projects", Owner, Owner)
+        self.projects: Collection[OwnerSpec, Project, Project] = Collection(self, "projects", Project, Project)
         self.users: Collection[OwnerSpec, Owner, Owner] = Collection(self, "users", Owner, Owner)
         self.keys = Keys(self, "keys", Key, NewKey)
 
@@ -235,7 +236,9 @@ class AsyncAdminClient(ReportCalls):
         self.prices: AsyncCollection[PriceSpec, OwnPrice, OwnPrice] = AsyncCollection(
             self, "prices", OwnPrice, OwnPrice
         )
-        self.projects: AsyncCollection[OwnerSpec, Owner, Owner] = AsyncCollection(self, "projects", Owner, Owner)
+        self.projects: AsyncCollection[OwnerSpec, Project, Project] = AsyncCollection(
+            self, "projects", Project, Project
+        )
         self.users: AsyncCollection[OwnerSpec, Owner, Owner] = AsyncCollection(self, "users", Owner, Owner)
         self.keys = AsyncKeys(self, "keys", Key, NewKey)
 

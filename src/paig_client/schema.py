@@ -192,6 +192,12 @@ class OwnerSpec(Spec):
     limits: LimitsSpec = LimitsSpec()
 
 
+class ProjectSpec(OwnerSpec):
+    """A project."""
+
+    telemetry: ProjectTelemetry = ProjectTelemetry()
+
+
 class KeySpec(Spec):
     """What a client holds."""
 
@@ -272,6 +278,12 @@ class Owner(Stamped):
     """A project or a user as the gateway shows it."""
 
     limits: LimitsSpec
+
+
+class Project(Owner):
+    """A project as the gateway shows it."""
+
+    telemetry: ProjectTelemetry = ProjectTelemetry()
 
 
 class Key(Stamped):

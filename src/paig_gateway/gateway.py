@@ -140,7 +140,7 @@ class Gateway:
             self.alerts,
             secrets_of_telemetry,
             [process_samples(ledger, __version__), *([self.log.samples] if self.log else [])],
-            lambda project_id: None,
+            directory.telemetry,
             self.redact,
             store.engine,
             self.now,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -27,6 +27,8 @@ from paig_client.cli.output import print_facts, print_json, print_table, say, wh
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient, Collection
     from paig_client.schema import MemberSpec, Owner, OwnerSpec, Route
+
+W = TypeVar("W", bound="Owner")
 
 MEMBER = ("provider", "priority", "weight", "share", "models")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.", autocompletion=names())]
@@ -174,7 +176,7 @@ def update_route(name: Name, member: Members, json: Json = False, url: Url = Non
     print_json(item) if json else say(f"Changed the route {item.name}.")
 
 
-def _owners(app: typer.Typer, one: str, of: Callable[[AdminClient], Collection[OwnerSpec, Owner, Owner]]) -> None:
+def _owners(app: typer.Typer, one: str, of: Callable[[AdminClient], Collection[OwnerSpec, W, W]]) -> None:
     """The commands that projects and users have alike."""
 
     def list_owners(json: Json = False, url: Url = None, profile: Profile = None) -> None:

@@ -118,10 +118,13 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
         }
     ],
     "PruneSpec": [{"before": "2026-08-01T00:00:00Z"}],
-    "CreateOwner": [{"name": "research", "limits": {"daily": "10", "monthly": "100"}}],
+    "CreateProject": [{"name": "research", "limits": {"daily": "10", "monthly": "100"}}],
+    "ChangeProject": [{"limits": {"daily": None}, "telemetry": {"content": True}}],
+    "Project": [{"id": "proj_0c4d9e8f7a6b5c3d", "name": "research", **_STAMP, "limits": {**_NO_CAPS, "daily": "10"}}],
+    "CreateOwner": [{"name": "ada", "limits": {"daily": "10", "monthly": "100"}}],
     "ChangeOwner": [{"limits": {"daily": None, "weekly": "50"}}],
     "OwnerSpec": [{"limits": {"monthly": "1000"}}],
-    "Owner": [{"id": "proj_0c4d9e8f7a6b5c3d", "name": "research", **_STAMP, "limits": {**_NO_CAPS, "daily": "10"}}],
+    "Owner": [{"id": "user_0c4d9e8f7a6b5c3d", "name": "ada", **_STAMP, "limits": {**_NO_CAPS, "daily": "10"}}],
     "CreateKey": [
         {
             "name": "ci", "project": "research", "routes": ["openai", "fast"], "models": ["gpt-5*"],

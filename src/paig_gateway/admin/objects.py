@@ -16,6 +16,8 @@ from paig_client.schema import (
     OwnerSpec,
     OwnPrice,
     PriceSpec,
+    Project,
+    ProjectSpec,
     Provider,
     ProviderSpec,
     Route,
@@ -86,8 +88,12 @@ class PricePage(Page[OwnPrice]):
     """Some prices by name, and where the next page begins."""
 
 
+class ProjectPage(Page[Project]):
+    """Some projects by name, and where the next page begins."""
+
+
 class OwnerPage(Page[Owner]):
-    """Some projects or users by name, and where the next page begins."""
+    """Some users by name, and where the next page begins."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +134,8 @@ ROUTES: Kind[RouteSpec, Route, Route] = Kind(
 PRICES: Kind[PriceSpec, OwnPrice, OwnPrice] = Kind(
     "price", "prices", PriceSpec, OwnPrice, OwnPrice, PricePage, lambda services: services.catalog.prices
 )
-PROJECTS: Kind[OwnerSpec, Owner, Owner] = Kind(
-    "project", "projects", OwnerSpec, Owner, Owner, OwnerPage, lambda services: services.catalog.projects
+PROJECTS: Kind[ProjectSpec, Project, Project] = Kind(
+    "project", "projects", ProjectSpec, Project, Project, ProjectPage, lambda services: services.catalog.projects
 )
 USERS: Kind[OwnerSpec, Owner, Owner] = Kind(
     "user", "users", OwnerSpec, Owner, Owner, OwnerPage, lambda services: services.catalog.users

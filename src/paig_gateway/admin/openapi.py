@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, Problem, ProviderSpec, RouteSpec, Spec
+from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, Problem, ProjectSpec, ProviderSpec, RouteSpec, Spec
 from paig_gateway.admin.access import OPERATIONS
 from paig_gateway.admin.configuration import ApplySpec
 from paig_gateway.admin.examples import EXAMPLES
@@ -29,6 +29,7 @@ _SPECS: Mapping[str, type[Spec]] = {
     "Provider": ProviderSpec,
     "Route": RouteSpec,
     "OwnPrice": PriceSpec,
+    "Project": ProjectSpec,
     "Owner": OwnerSpec,
     "Key": KeySpec,
 }

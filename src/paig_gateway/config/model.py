@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec, Spec
+from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Spec
 from paig_gateway.config.lines import Path
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
@@ -103,7 +103,7 @@ class Config:
     providers: Mapping[str, ProviderSpec] = field(default_factory=dict, repr=False)  # a literal may be a secret
     routes: Mapping[str, RouteSpec] = field(default_factory=dict)
     prices: Mapping[str, PriceSpec] = field(default_factory=dict)
-    projects: Mapping[str, OwnerSpec] = field(default_factory=dict)
+    projects: Mapping[str, ProjectSpec] = field(default_factory=dict)
     users: Mapping[str, OwnerSpec] = field(default_factory=dict)
     keys: Mapping[str, KeySpec] = field(default_factory=dict, repr=False)
     source: str = field(default="paig.toml", compare=False)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec, Spec
+from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Spec
 from paig_gateway.config.lines import Path, line_numbers
 from paig_gateway.config.model import Config, ConfigError, Issue, ServerSpec, bare_or_quoted, line_of, show_path
 from paig_gateway.providers.kinds import KINDS, base_url
@@ -88,7 +88,7 @@ class _Reader:
             providers=self.many("providers", ProviderSpec, check_url_name),
             routes=self.many("routes", RouteSpec, check_url_name),
             prices=self.many("prices", PriceSpec, check_free_name),
-            projects=self.many("projects", OwnerSpec, check_free_name),
+            projects=self.many("projects", ProjectSpec, check_free_name),
             users=self.many("users", OwnerSpec, check_free_name),
             keys=self.many("keys", KeySpec, check_free_name),
             source=self.source,

@@ -19,12 +19,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, select
 from sqlmodel import SQLModel, col
 
-from paig_client.schema import MemberSpec, PriceSpec, ProviderSpec
+from paig_client.schema import MemberSpec, PriceSpec, ProjectTelemetry, ProviderSpec
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.own_prices import OwnPrice, own_price
 from paig_gateway.domain.routing import Member, Provider, Route
-from paig_gateway.store.catalog import providers
+from paig_gateway.store.catalog import owners, providers
 from paig_gateway.store.catalog.base import Kinds, moment
 from paig_gateway.store.catalog.limits import ORGANISATION_ID
 from paig_gateway.store.catalog.transactions import DIRECTORY_VERSION
@@ -60,6 +60,7 @@ class Snapshot:
         problems: By provider's name: why requests to it cannot be sent.
         prices: The operator's own.
         providers: By name.
+        telemetry: By project's id, where a project has set something of its own.
     """
 
     version: int = -1
@@ -68,6 +69,7 @@ class Snapshot:
     problems: Mapping[str, str] = field(default_factory=dict)
     prices: tuple[OwnPrice, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    telemetry: Mapping[str, ProjectTelemetry] = field(default_factory=dict)
 
 
 class Directory:
@@ -117,6 +119,10 @@ class Directory:
         """Why no request can be sent to the provider of that name (a credential that cannot be had), or None."""
         return self.snapshot.problems.get(provider)
 
+    def telemetry(self, project_id: str) -> ProjectTelemetry | None:
+        """What the project of that id has set of telemetry of its own, or None."""
+        return self.snapshot.telemetry.get(project_id)
+
     def credentials(self) -> list[str]:
         """Every provider credential in memory, so that it can be kept out of what is written down."""
         return [found for found in list(self._resolved.values()) if isinstance(found, str) and found]
@@ -159,8 +165,9 @@ class Directory:
     def _load(self, connection: Connection, version: int) -> Snapshot:
         accounts, problems = self._providers(connection)
         return Snapshot(
-            version, _callers(connection), _routes(connection, accounts), problems, _prices(connection), accounts
-        )
+            version, _callers(connection), _routes(connection, accounts), problems, _prices(connection), accounts,
+            _telemetry(connection),
+        )  # fmt: skip
 
     def _providers(self, connection: Connection) -> tuple[dict[str, Provider], dict[str, str]]:
         resolved: dict[tuple[str, int], str | CredentialError] = {}
@@ -273,6 +280,10 @@ def _callers(connection: Connection) -> dict[str, Caller]:
         )
         for row in keys
     }
+
+
+def _telemetry(connection: Connection) -> dict[str, ProjectTelemetry]:
+    return {row.id: owners.telemetry(row.telemetry) for row in _rows(connection, ProjectRow) if row.telemetry}
 
 
 def _limits(connection: Connection, owners: Mapping[str, Mapping[str, str]]) -> Caps:

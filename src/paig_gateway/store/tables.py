@@ -69,6 +69,8 @@ class ProjectRow(SQLModel, table=True):
     __tablename__ = "projects"
     id: str = Field(primary_key=True)
     name: str = Field(unique=True)
+    telemetry: dict[str, Any] | None = Field(default=None, sa_column=_json())
+    """What it has set of its own: a `ProjectTelemetry` without its defaults."""
     version: int = 1
     created_at: int = Field(sa_column=_big())
     updated_at: int = Field(sa_column=_big())

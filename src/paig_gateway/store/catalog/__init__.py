@@ -9,10 +9,10 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from paig_client import schema
-from paig_client.schema import AuditEntry, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec
+from paig_client.schema import AuditEntry, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.store.catalog import owners, prices, providers, routes
 from paig_gateway.store.catalog.base import CatalogError, Edit, Kinds, LimitHooks, moment
-from paig_gateway.store.catalog.collection import Collection, KeyCollection, Organisation, wire_owners
+from paig_gateway.store.catalog.collection import Collection, KeyCollection, Organisation, wire_owners, wire_projects
 from paig_gateway.store.catalog.keys import parse_expiry
 from paig_gateway.store.catalog.transactions import Transactions, utc_now
 from paig_gateway.store.secrets import Vault
@@ -62,14 +62,16 @@ class Catalog(Transactions):
         self.prices: Collection[PriceRow, PriceSpec, schema.OwnPrice] = Collection(
             self, prices.SHAPE, lambda session, rows: [prices.wire(row) for row in rows]
         )
-        self.projects: Collection[ProjectRow, OwnerSpec, schema.Owner] = Collection(self, owners.PROJECTS, wire_owners)
+        self.projects: Collection[ProjectRow, ProjectSpec, schema.Project] = Collection(
+            self, owners.PROJECTS, wire_projects
+        )
         self.users: Collection[UserRow, OwnerSpec, schema.Owner] = Collection(self, owners.USERS, wire_owners)
         self.keys = KeyCollection(self)
         self.organisation = Organisation(self)
 
-    def ensure_project(self, name: str, *, actor: str) -> schema.Owner:
+    def ensure_project(self, name: str, *, actor: str) -> schema.Project:
         """The project of that name, made without limits if there is none."""
-        return self.projects.ensure(name, OwnerSpec(), actor=actor)
+        return self.projects.ensure(name, ProjectSpec(), actor=actor)
 
     def ensure_user(self, name: str, *, actor: str) -> schema.Owner:
         """The user of that name, made without limits if there is none."""

@@ -242,13 +242,16 @@ def key_specs(session: Session, rows: Sequence[KeyRow]) -> list[tuple[KeyRow, Ke
     ]
 
 
-def wire_owners(session: Session, rows: Sequence[ProjectRow] | Sequence[UserRow]) -> list[schema.Owner]:
-    """Projects, or users, as the admin API shows them."""
-    if not rows:
-        return []
-    kind = "project" if isinstance(rows[0], ProjectRow) else "user"
-    caps = _caps(session, kind, rows[0].id if len(rows) == 1 else None)
+def wire_owners(session: Session, rows: Sequence[UserRow]) -> list[schema.Owner]:
+    """Users as the admin API shows them."""
+    caps = _caps(session, "user", rows[0].id if len(rows) == 1 else None)
     return [owners.wire(row, limits.spec_of(caps.get(row.id, ()))) for row in rows]
+
+
+def wire_projects(session: Session, rows: Sequence[ProjectRow]) -> list[schema.Project]:
+    """Projects as the admin API shows them."""
+    caps = _caps(session, "project", rows[0].id if len(rows) == 1 else None)
+    return [owners.wire_project(row, limits.spec_of(caps.get(row.id, ()))) for row in rows]
 
 
 def _caps(session: Session, owner_kind: str, owner_id: str | None = None) -> dict[str, list[LimitRow]]:

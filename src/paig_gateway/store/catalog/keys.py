@@ -14,7 +14,7 @@ from typing import Literal
 from sqlmodel import Session, select
 
 from paig_client import schema
-from paig_client.schema import KeySpec, LimitsSpec, OwnerSpec
+from paig_client.schema import KeySpec, LimitsSpec
 from paig_gateway.store.catalog import limits, owners, shape
 from paig_gateway.store.catalog.base import CatalogError, Edit, check_free_name, is_id, milliseconds, moment
 from paig_gateway.store.catalog.references import route_names
@@ -227,7 +227,7 @@ def _write(edit: Edit, row: KeyRow, spec: KeySpec) -> None:
     limits.write(edit, "key", row.id, spec.limits)
 
 
-def _owner_id(session: Session, kind: Shape[owners.O, OwnerSpec], name: str | None) -> str | None:
+def _owner_id(session: Session, kind: Shape[owners.O, owners.P], name: str | None) -> str | None:
     if name is None:
         return None
     owner = None if is_id(name) else shape.find(session, kind, name)

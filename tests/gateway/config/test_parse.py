@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.schema import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
+from paig_client.schema import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config import Config, ConfigError, ServerSpec, Timeouts, load, parse
 
 EXAMPLE = """\
@@ -71,7 +71,7 @@ def test_example_is_read() -> None:
             )
         },
         projects={
-            "research": OwnerSpec(
+            "research": ProjectSpec(
                 limits=LimitsSpec(daily=Decimal(10), weekly=Decimal(50), monthly=Decimal(100)),
             )
         },

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from paig_client.cli import configuration, keys, ledger, objects, prices, reports, server, session
+from paig_client.cli import configuration, drafts, keys, ledger, objects, prices, reports, server, session
 
 HELP = """An AI gateway whose spending caps hold.
 
@@ -41,6 +41,8 @@ def top(
 GATEWAY, ADMIN, LEDGER, USE = "Run a gateway", "Administer it", "Look at the ledger", "Use a gateway"
 app.command(rich_help_panel=GATEWAY)(server.serve)
 app.command(rich_help_panel=GATEWAY)(server.demo)
+app.command(rich_help_panel=GATEWAY)(drafts.init)
+app.add_typer(drafts.app, name="import", rich_help_panel=GATEWAY)
 app.add_typer(keys.app, name="keys", rich_help_panel=ADMIN)
 app.add_typer(objects.projects, name="projects", rich_help_panel=ADMIN)
 app.add_typer(objects.users, name="users", rich_help_panel=ADMIN)

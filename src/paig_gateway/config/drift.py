@@ -56,7 +56,7 @@ def _named(config: Config, entry: AuditEntry) -> bool:
     """Whether the file speaks of the object; what was deleted and is not in the file is as the file has it."""
     tables = {
         **{"provider": config.providers, "route": config.routes, "project": config.projects},
-        **{"user": config.users, "key": config.keys},
+        **{"user": config.users, "key": config.keys, "price": config.prices},
     }
     if entry.kind not in tables:
         return config.organisation is not None

@@ -1,0 +1,106 @@
+"""A draft: the tables of a `paig.toml`, and what could not be carried over. No secret is ever in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+Table = dict[str, object]
+
+
+@dataclass
+class Draft:
+    """What a configuration is made of.
+
+    Attributes:
+        organisation: Limits of the whole gateway.
+        providers: By name, and so the others.
+        routes: Groups of providers.
+        prices: What models cost.
+        notes: What was found and is not in it, or is otherwise: one sentence each.
+    """
+
+    organisation: Table = field(default_factory=dict)
+    providers: dict[str, Table] = field(default_factory=dict)
+    routes: dict[str, Table] = field(default_factory=dict)
+    prices: dict[str, Table] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Say something of what is left out; once is enough."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def name_for(self, wanted: str, table: Mapping[str, Table]) -> str:
+        """A name near `wanted` that a URL can hold and that the table has not yet."""
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted).strip("-._")[:56] or "unnamed"
+        return next(name for name in _numbered(plain) if name not in table)
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1
+
+
+def to_toml(draft: Draft, head: str) -> str:
+    """The draft as a file.
+
+    Args:
+        draft: What is to be in it.
+        head: Lines to begin with, as comments.
+    """
+    parts = [_comments(head.splitlines())]
+    if draft.organisation:
+        parts.append(_table("organisation", draft.organisation))
+    tables = {"providers": draft.providers, "routes": draft.routes, "prices": draft.prices}
+    for kind, found in tables.items():
+        parts += [_table(f"{kind}.{_key(name)}", table) for name, table in found.items()]
+    if draft.notes:
+        parts.append(_comments(["Not carried over, or otherwise than it was:", *(f"- {note}" for note in draft.notes)]))
+    return "\n".join(parts)
+
+
+def _comments(lines: list[str]) -> str:
+    return "".join(f"# {_one_line(line)}".rstrip() + "\n" for line in lines)
+
+
+def _one_line(text: str) -> str:
+    """The text without what would end a comment or drive a terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _table(header: str, fields: Table) -> str:
+    return f"[{header}]\n" + "".join(f"{_key(name)} = {_value(value)}\n" for name, value in fields.items())
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _value(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case Decimal():
+            return f"{value:f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
+        case str():
+            return _text(value)
+        case list():
+            return f"[{', '.join(map(_value, value))}]"
+        case dict():
+            pairs = ", ".join(f"{_key(str(name))} = {_value(inner)}" for name, inner in value.items())
+            return f"{{ {pairs} }}" if pairs else "{}"
+        case _:
+            raise TypeError(f"{type(value).__name__} has no place in a configuration file")

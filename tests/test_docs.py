@@ -9,19 +9,21 @@ import shlex
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import typer.main
+from pydantic import BaseModel
 
-from paig_client import schema
-from paig_client.cli.app import app
+from paig_client import cli, schema
+from paig_client.cli.app import HELP, app
 from paig_gateway import config
 from paig_gateway.admin.problems import PROBLEMS
-from paig_gateway.config import ServerSpec
+from paig_gateway.config import Config, ServerSpec
+from paig_gateway.config.parse import TABLES
 from paig_gateway.domain.errors import STATUS
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.simulator.serve import running_simulator
-from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from tests.gateway.end_to_end.conftest import World, environment, running_world, simulated_providers
 
 __all__ = ["environment"]
@@ -105,20 +107,35 @@ def test_every_problem_of_the_admin_api_is_documented() -> None:
     assert {code: status for code, (status, _) in PROBLEMS.items()}.items() <= named.items()
 
 
+def specs(annotation: object) -> set[type[BaseModel]]:
+    """Every model in a type, and in the fields of those models."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = (field.annotation for field in annotation.model_fields.values())
+        return {annotation}.union(*map(specs, fields))
+    return set().union(*map(specs, get_args(annotation)))
+
+
 def test_every_setting_is_documented() -> None:
-    """The page of settings names each field of each Spec, and each kind."""
+    """The page of settings names each field of whatever can stand in a configuration file, each table and each kind."""
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
-    specs = [
-        *(ServerSpec, schema.ProviderSpec, schema.MemberSpec, schema.RouteSpec, schema.OwnerSpec),
-        *(
-            schema.KeySpec,
-            schema.LimitsSpec,
-            TelemetrySpec,
-            AlertsSpec,
-            schema.ExportSpec,
-            schema.ProjectSpec,
-            schema.ProjectTelemetry,
-        ),
-    ]
-    names = {name for spec in specs for name in spec.model_fields} | set(KINDS)
+    found = set().union(*map(specs, get_type_hints(Config).values()))
+    assert {ServerSpec, schema.ProviderSpec, schema.LimitsSpec, schema.PriceSpec} <= found
+    names = {name for spec in found for name in spec.model_fields} | set(KINDS)
     assert {name for name in names if f"`{name}`" not in page} == set()
+    assert {table for table in TABLES if f"[{table}" not in page} == set()
+
+
+def test_every_variable_of_the_environment_is_documented() -> None:
+    """The page of settings names each variable that the code reads; `PAIG_SERVER_SETTINGS` is between its processes."""
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    code = "".join(file.read_text("utf-8") for file in (ROOT / "src").rglob("*.py"))
+    names = set(re.findall(r"\b(?:PAIG|PYDANTIC_AI_GATEWAY)_[A-Z_]+\b", code)) - {"PAIG_SERVER_SETTINGS"}
+    assert {name for name in names if f"`{name}`" not in page} == set()
+
+
+def test_every_exit_code_is_documented() -> None:
+    """The page of the command line has a row for each, and so has `paig --help`."""
+    page = (ROOT / "docs" / "client" / "command-line.md").read_text("utf-8")
+    codes = (cli.OK, cli.FAILED, cli.USAGE, cli.UNREACHABLE, cli.NOT_AUTHORISED)
+    assert [code for code in codes if f"| {code} |" not in page] == []
+    assert [code for code in codes if f"{code} " not in HELP] == []

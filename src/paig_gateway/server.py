@@ -60,7 +60,7 @@ def serve(
         store = Store.open()
         plan = configuration.plan(wanted, store.catalog)
         drift = configuration.drift(store.catalog, wanted, plan.changes)
-        made = configuration.apply(plan, store.catalog, actor="paig serve")
+        made = configuration.apply(plan, store.catalog, actor="paig serve") if config else []
     except (ConfigError, TelemetryError) as error:
         print(error, file=sys.stderr)
         return 2

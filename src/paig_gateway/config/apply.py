@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, func, select
 
 from paig_client.schema import KeySpec, LimitsSpec, NewKey, Spec
 from paig_gateway.config.lines import Path
@@ -26,11 +26,14 @@ from paig_gateway.store.catalog import (
 )
 from paig_gateway.store.catalog.collection import read_organisation, write_organisation
 from paig_gateway.store.catalog.shape import Context, R, S, Shape
+from paig_gateway.store.tables import AuditRow
 
 Action = Literal["create", "change", "delete"]
 SIGNS: Mapping[Action, str] = {"create": "+", "change": "~", "delete": "-"}
 CONFIGURATION = "configuration"
 """The kind of the audit entry that says that a file was applied; the entries of its changes stand before it."""
+BY_HAND = ("create", "update", "delete")
+"""What a file could have said; turning a key off or giving it a new secret is none of its business."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
             `in-use` or `invalid` where a change cannot be made.
     """
     if not plan.changes:
+        _mark(plan, catalog, actor)
         return []
     with catalog.edit(actor) as edit:
         changes = _Comparison(edit.session, catalog.context, plan.config, plan.values).changes(plan.prune)
@@ -131,6 +135,25 @@ def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
         }
         edit.record("apply", CONFIGURATION, plan.config.source, None, summary)
     return [key for key in made if key is not None]
+
+
+def changed_by_hand(session: Session) -> list[AuditRow] | None:
+    """The audit entries since a file was last applied that a file could have said; None where none ever was."""
+    applied = select(func.max(col(AuditRow.id))).where(col(AuditRow.kind) == CONFIGURATION)
+    last = session.exec(applied).one()
+    if last is None:
+        return None
+    later = select(AuditRow).where(col(AuditRow.id) > last, col(AuditRow.action).in_(BY_HAND))
+    return list(session.exec(later.order_by(col(AuditRow.id))))
+
+
+def _mark(plan: Plan, catalog: Catalog, actor: str) -> None:
+    """Note that a file that changes nothing was applied, unless that is known already: drift is counted from here."""
+    with catalog.view() as session:
+        known = changed_by_hand(session) == []
+    if not known:
+        with catalog.edit(actor) as edit:
+            edit.record("apply", CONFIGURATION, plan.config.source, None, {})
 
 
 class _Comparison:

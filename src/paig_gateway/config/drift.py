@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session
 
 from paig_client.schema import AuditEntry
-from paig_gateway.config.apply import CONFIGURATION, Change
+from paig_gateway.config.apply import Change, changed_by_hand
 from paig_gateway.config.model import Config
 from paig_gateway.store.catalog import Catalog
 from paig_gateway.store.catalog.base import moment
-from paig_gateway.store.tables import AuditRow
-
-_BY_HAND = ("create", "update", "delete")
-"""What a file could have said; turning a key off or giving it a new secret is none of its business."""
 
 
 def drift(catalog: Catalog, config: Config, changes: Sequence[Change]) -> list[AuditEntry]:
@@ -39,13 +35,8 @@ def drift(catalog: Catalog, config: Config, changes: Sequence[Change]) -> list[A
 
 
 def _since_the_last(session: Session) -> list[AuditEntry]:
-    applied = select(func.max(col(AuditRow.id))).where(col(AuditRow.kind) == CONFIGURATION)
-    last = session.exec(applied).one()
-    if last is None:
-        return []
     found: dict[tuple[str, str], AuditEntry] = {}
-    later = select(AuditRow).where(col(AuditRow.id) > last, col(AuditRow.action).in_(_BY_HAND))
-    for row in session.exec(later.order_by(col(AuditRow.id))):
+    for row in changed_by_hand(session) or ():
         entry = AuditEntry.model_validate({**row.model_dump(), "time": moment(row.time)})
         first = found.get((row.kind, row.name), entry)
         found[row.kind, row.name] = entry.model_copy(update={"before": first.before})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from paig_client.schema import KeySpec, LimitsSpec, OwnerSpec, ProviderSpec
-from paig_gateway.config import apply, drift, parse, plan
+from paig_gateway.config import apply, drift, export, parse, plan
 from paig_gateway.store.catalog import Catalog
 from tests.gateway.catalogs import ME, open_catalog, sqlite_url
 
@@ -47,6 +47,18 @@ def test_nothing_has_drifted_from_what_was_never_applied(tmp_path: Path) -> None
     with open_catalog(sqlite_url(tmp_path)) as catalog:
         catalog.users.create("ada", OwnerSpec(), actor=ME)
         assert drifted(catalog) == []
+
+
+def test_drift_is_also_counted_from_an_apply_that_changes_nothing(tmp_path: Path) -> None:
+    """As of a file that was exported just now; applying it again and again leaves one mark."""
+    with open_catalog(sqlite_url(tmp_path)) as catalog:
+        catalog.projects.create("research", OwnerSpec(), actor=ME)
+        text = export(catalog)
+        for _ in range(3):
+            bring(catalog, text)
+        assert [entry.action for entry in catalog.audit()] == ["apply", "create"]
+        catalog.projects.update("research", {"limits": {"daily": 5}}, actor=ME)
+        assert drifted(catalog, text) == [("update", "project", "research")]
 
 
 def test_what_was_applied_has_not_drifted(catalog: Catalog) -> None:

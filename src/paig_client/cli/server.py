@@ -1,4 +1,4 @@
-"""`paig serve` and `paig demo`: each imports its package only when it is run."""
+"""`paig serve`, `paig demo` and `paig tui`: each imports its package only when it is run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from paig_client.cli.options import Profile, Url
 from paig_client.cli.output import say
 
 
@@ -39,6 +40,21 @@ def demo(
     with _extra("gateway,pydantic-ai,openai,anthropic"):
         from paig_gateway.demo import main
     raise typer.Exit(main(live=live))
+
+
+def tui(
+    url: Url = None,
+    profile: Profile = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look, and change nothing.")] = False,
+) -> None:
+    """Open the terminal UI."""
+    from paig_client.credentials import resolve_admin
+
+    with _extra("tui"):
+        from paig_tui.app import main
+    access = resolve_admin(url=url, profile=profile)
+    name = profile or "default"
+    raise typer.Exit(main(url=access.root.value, token=access.secret.value, profile=name, read_only=read_only))
 
 
 @contextmanager

@@ -1,0 +1,249 @@
+"""The app: which section is shown, the connection behind it, what can be undone."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from urllib.parse import urlsplit
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from paig_client.admin import AdminError, AsyncAdminClient
+from paig_tui.feed import Feed
+from paig_tui.state import State
+from paig_tui.themes import ALIASES, DEFAULT, OURS
+from paig_tui.widgets.chrome import SECTIONS
+
+if TYPE_CHECKING:
+    from textual.command import Provider
+
+T = TypeVar("T")
+
+FLUSH = 0.25
+"""Seconds between two drawings."""
+
+
+def _screen(name: str) -> Callable[[], Screen[Any]]:
+    """A section's screen, imported when it is first shown."""
+
+    def make() -> Screen[Any]:
+        module = import_module(f"paig_tui.screens.{name}")
+        made: Screen[Any] = module.SCREEN()
+        return made
+
+    return make
+
+
+def _commands() -> type[Provider]:
+    from paig_tui.commands import Commands
+
+    return Commands
+
+
+@dataclass(frozen=True)
+class Undo:
+    """How to take back what was done last.
+
+    Attributes:
+        label: What it takes back.
+        back: Does so.
+    """
+
+    label: str
+    back: Callable[[], Awaitable[object]]
+
+
+class PaigApp(App[None]):
+    """The terminal UI over the admin API.
+
+    Args:
+        admin: Whom to ask; None shows `state` as it is, and asks nobody.
+        profile: The name that the header gives the gateway.
+        read_only: Whether nothing may be changed.
+        clock: The present, in UTC.
+        state: What is known already.
+    """
+
+    TITLE = "paig"
+    CSS_PATH = "app.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {name: _screen(name) for name, _ in SECTIONS}
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 as Textual has it
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(number), f"section('{name}')", f"Go to {name}") for number, (name, _) in enumerate(SECTIONS, 1)),
+        Binding("question_mark,f1", "help", "Help: every key"),
+        Binding("colon", "command_palette", "Every command"),
+        Binding("u", "undo", "Undo the last change"),
+        Binding("R", "retry", "Ask the gateway again now"),
+        Binding("T", "change_theme", "Choose a theme"),
+        Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", "Quit", show=False),
+    ]
+
+    def __init__(
+        self,
+        admin: AsyncAdminClient | None,
+        *,
+        profile: str = "default",
+        read_only: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        state: State | None = None,
+    ) -> None:
+        super().__init__()
+        self.admin_client = admin
+        self.profile = profile
+        self.host = urlsplit(admin.url).netloc if admin else "nowhere"
+        self.read_only = read_only
+        self.state = state or State(clock)
+        self.state.clock = clock
+        self.feed = Feed(admin, self.state) if admin else None
+        self.failures: list[str] = []
+        self._undo: list[Undo] = []
+        for theme in OURS:
+            self.register_theme(theme)
+        wanted = os.environ.get("PAIG_THEME", DEFAULT)
+        wanted = ALIASES.get(wanted, wanted)
+        self.theme = wanted if wanted in self.available_themes else DEFAULT
+
+    @property
+    def admin(self) -> AsyncAdminClient:
+        """Whom to ask."""
+        if self.admin_client is None:
+            raise AdminError("There is no gateway to ask.")
+        return self.admin_client
+
+    @property
+    def role(self) -> str:
+        """What one may do."""
+        return "read-only" if self.read_only else "admin"
+
+    def on_mount(self) -> None:
+        """Begin to ask, and to draw."""
+        self.switch_mode("dashboard")
+        if self.feed is not None:
+            self.ask()
+            self.listen()
+        self.set_interval(FLUSH, self.flush)
+
+    @work(exclusive=True, group="ask", exit_on_error=False)
+    async def ask(self) -> None:
+        """Keep asking."""
+        assert self.feed is not None
+        await self.feed.ask()
+
+    @work(exclusive=True, group="listen", exit_on_error=False)
+    async def listen(self) -> None:
+        """Keep listening."""
+        assert self.feed is not None
+        await self.feed.listen()
+
+    def flush(self) -> None:
+        """Draw what changed since the last time."""
+        from paig_tui.screens.section import Section
+
+        if self.feed is not None and self.feed.take():
+            self.state.changed()
+        screen = self.screen_stack[0]
+        if isinstance(screen, Section) and not self._suspended:
+            screen.draw(force=False)
+
+    @property
+    def _suspended(self) -> bool:
+        return self._driver is None or not self._running
+
+    # What every section can do
+
+    def action_section(self, name: str) -> None:
+        """Go to a section."""
+        self.switch_mode(name)
+
+    def action_help(self) -> None:
+        """Every key, searchable."""
+        from paig_tui.screens.help import Help
+
+        self.push_screen(Help())
+
+    def action_retry(self) -> None:
+        """Ask now."""
+        if self.feed is not None:
+            self.feed.again()
+
+    async def changing(self, work: Awaitable[T], said: str, undo: Undo | None = None) -> T | None:
+        """Do something at the gateway and say so; what it refuses is shown, and None comes back.
+
+        Args:
+            work: What to do.
+            said: What to say when it is done.
+            undo: How to take it back.
+        """
+        try:
+            done = await work
+        except AdminError as error:
+            self.notify(str(error), title="Not done", severity="error", markup=False, timeout=10)
+            return None
+        if undo is not None:
+            self._undo.append(undo)
+        hint = " · u takes it back" if undo else ""
+        self.notify(said + hint, markup=False)
+        self.action_retry()
+        return done
+
+    @property
+    def undo_label(self) -> str | None:
+        """What undo would take back."""
+        return self._undo[-1].label if self._undo else None
+
+    @work(exclusive=True, group="change", exit_on_error=False)
+    async def action_undo(self) -> None:
+        """Take the last change back."""
+        if not self._undo:
+            self.notify("There is nothing to undo.", markup=False)
+            return
+        last = self._undo.pop()
+        await self.changing(last.back(), f"Taken back: {last.label}")
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What went wrong in the background is shown, and told again at the end."""
+        if event.state is WorkerState.ERROR and (error := event.worker.error) is not None:
+            self.failures.append("".join(traceback.format_exception(error)))
+            known = isinstance(error, AdminError)
+            title = "Not done" if known else "A defect of paig; details at the end"
+            said = str(error) if known else f"{type(error).__name__}: {error}"
+            self.notify(said, title=title, severity="error", markup=False, timeout=15)
+
+    async def on_unmount(self) -> None:
+        """Let go of the connection."""
+        if self.admin_client is not None:
+            await self.admin_client.aclose()
+
+
+def main(*, url: str, token: str, profile: str = "default", read_only: bool = False) -> int:
+    """Run the terminal UI.
+
+    Args:
+        url: The gateway's root address.
+        token: The admin token.
+        profile: The name that the header gives the gateway.
+        read_only: Whether nothing may be changed.
+
+    Returns:
+        The exit code.
+    """
+    from paig_client.tls import verification
+
+    app = PaigApp(AsyncAdminClient(url, token=token, verify=verification(url)), profile=profile, read_only=read_only)
+    app.run()
+    for failure in app.failures:
+        print(failure, file=sys.stderr)
+    return app.return_code or (1 if app.failures else 0)

@@ -1,0 +1,3 @@
+"""One module and one style sheet for each screen."""
+
+from __future__ import annotations

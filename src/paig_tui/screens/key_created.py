@@ -1,0 +1,136 @@
+"""The only time that a key is shown: masked, copied, stored, then wiped."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Checkbox, Static
+
+from paig_client.addresses import PROXY
+from paig_client.schema import NewKey
+from paig_tui.clipboard import copy
+from paig_tui.text import plain
+
+
+class KeyCreated(ModalScreen[None]):
+    """The dialog.
+
+    Args:
+        made: The key.
+        root: The gateway's address, for the environment's lines.
+        word: What was done: `created` or `rotated`.
+    """
+
+    CSS_PATH = "key_created.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "copy", "Copy the key"),
+        Binding("v", "reveal", "Reveal or mask it"),
+        Binding("s", "store", "Store it in the keyring"),
+        Binding("e", "env", "Copy the environment's lines"),
+        Binding("space", "stored", "I have stored it", show=False),
+        Binding("escape,q", "close", "Close"),
+    ]
+
+    def __init__(self, made: NewKey, root: str, word: str = "created") -> None:
+        super().__init__()
+        self.key_name, self.root, self.word = made.name, root, word
+        self._secret = made.key
+        self._revealed = False
+        self._asked = False
+
+    def compose(self) -> ComposeResult:
+        """What can be done with it."""
+        with Vertical(id="box") as box:
+            box.border_title = Content(f"key {self.word}: {plain(self.key_name).plain}")
+            box.border_subtitle = Content("Esc closes, and asks first")
+            yield Static(Content("Shown once. Only a hash is kept."), markup=False)
+            yield Static("", id="secret", markup=False)
+            yield Static(
+                Content.assemble(
+                    *(("c", "bold"), " copy   ", ("v", "bold"), " reveal   "),
+                    *(("s", "bold"), " keyring of this machine   ", ("e", "bold"), " copy env lines"),
+                ),
+                markup=False,
+            )
+            yield Static("", id="said", markup=False)
+            yield Checkbox("I have stored it (space)", id="done", compact=True)
+
+    def on_mount(self) -> None:
+        """Masked."""
+        self._draw()
+        self.set_focus(None)
+
+    def _draw(self) -> None:
+        masked = self._secret[:5] + "•" * 24
+        self.query_one("#secret", Static).update(Content(self._secret if self._revealed else masked))
+
+    def say(self, text: str) -> None:
+        """What was done."""
+        self.query_one("#said", Static).update(Content(text))
+
+    @property
+    def lines(self) -> str:
+        """What a program's environment needs."""
+        return (
+            f"export PYDANTIC_AI_GATEWAY_API_KEY={self._secret}\n"
+            f"export PYDANTIC_AI_GATEWAY_BASE_URL={self.root}{PROXY}\n"
+        )
+
+    def action_copy(self) -> None:
+        """Into the clipboard."""
+        self.say(copy(self.app, self._secret))
+
+    def action_env(self) -> None:
+        """The environment's lines into the clipboard."""
+        self.say(copy(self.app, self.lines) + ": two export lines")
+
+    def action_reveal(self) -> None:
+        """Show it, or mask it."""
+        self._revealed = not self._revealed
+        self._draw()
+
+    @work(exclusive=True, exit_on_error=False)
+    async def action_store(self) -> None:
+        """Into this machine's keyring, where `paig run` and the client find it."""
+        from paig_client import store
+        from paig_client.keychain import KeyringTrouble
+
+        if self.app.is_web:
+            self.say("✕ not from a browser: the keyring would be the server's, not yours")
+            return
+        self.say("◌ asking the keyring …")
+        try:
+            await asyncio.to_thread(store.put, self.root, "key", self._secret, "keyring")
+        except (KeyringTrouble, store.StoreTrouble) as error:
+            self.say(f"✕ {error}")
+        else:
+            self.say("✓ stored in the keyring: `paig run` and the client on this machine find it")
+
+    def action_stored(self) -> None:
+        """Tick the box."""
+        self.query_one("#done", Checkbox).toggle()
+
+    def action_close(self) -> None:
+        """Close; unless it is said to be stored, ask once."""
+        if not self.query_one("#done", Checkbox).value and not self._asked:
+            self._asked = True
+            self.say("▲ It cannot be shown again. Press Esc once more if you have it.")
+            return
+        self.wipe()
+        self.dismiss(None)
+
+    def wipe(self) -> None:
+        """Keep nothing of it."""
+        self._secret = ""
+        self.query_one("#secret", Static).update("")
+
+    def on_unmount(self) -> None:
+        """However it was closed."""
+        self._secret = ""

@@ -1,0 +1,154 @@
+"""What the six sections share: the lines at top and bottom, the filter, drawing only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from paig_tui.state import State
+from paig_tui.text import safe
+from paig_tui.widgets.chrome import Footer, Header
+
+if TYPE_CHECKING:
+    from paig_tui.app import PaigApp
+
+SMALLEST = (80, 24)
+
+
+class Section(Screen[None]):
+    """One of the six. A subclass composes its `body` and fills it in `show`."""
+
+    NAME: ClassVar[str]
+    TITLE_SHOWN: ClassVar[str]
+    CHANGING: ClassVar[frozenset[str]] = frozenset()
+    """Its actions that change something: there are none of them in read-only mode."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter what is shown"),
+        Binding("escape", "clear_filter", "Clear the filter", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filter_text = ""
+        self._drawn: object = None
+
+    @property
+    def paig(self) -> PaigApp:
+        """The app."""
+        return cast("PaigApp", self.app)
+
+    @property
+    def state(self) -> State:
+        """What was fetched."""
+        return self.paig.state
+
+    def body(self) -> Iterable[Widget]:
+        """What stands between the lines at top and bottom."""
+        return ()
+
+    def show(self) -> None:
+        """Fill the body."""
+
+    def stamp(self) -> object:
+        """What the body depends on, beside filter, size and connection: it is drawn anew when this changes."""
+        return self.state.version
+
+    def compose(self) -> ComposeResult:
+        """Header, body, filter, footer."""
+        yield Header(markup=False, id="header")
+        yield from self.body()
+        yield Input(placeholder="filter, Enter keeps it, Esc clears it", id="filter", compact=True)
+        yield Footer(id="footer")
+        yield Static("", id="small", markup=False)
+
+    def on_mount(self) -> None:
+        """Begin."""
+        self.call_after_refresh(self.draw, force=True)
+
+    def on_screen_resume(self) -> None:
+        """Shown again."""
+        self.call_after_refresh(self.draw, force=True)
+
+    def on_resize(self) -> None:
+        """Below the smallest size say so, instead of showing half of it."""
+        width, height = self.size
+        self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-small")
+        self.query_one("#small", Static).update(
+            Content(
+                f"This terminal is {width}×{height}.\npaig needs {SMALLEST[0]}×{SMALLEST[1]}: make it larger, or the"
+                " font smaller.\n\nq quits."
+            )
+        )
+        self.call_after_refresh(self.draw, force=True)
+
+    def draw(self, *, force: bool = False) -> None:
+        """Draw what changed."""
+        if not self.is_mounted or (not self.is_current and not force):
+            return
+        self.query_one(Header).show(self.state, profile=self.paig.profile, host=self.paig.host, role=self.paig.role)
+        self.query_one(Footer).show(self.NAME, self.paig.undo_label)
+        self.set_class(self.state.stale, "-stale")
+        stamp = (self.stamp(), self.filter_text, self.state.stale, self.size)
+        if force or stamp != self._drawn:
+            self._drawn = stamp
+            self.show()
+
+    def matches(self, *texts: object) -> bool:
+        """Whether the filter lets this through: every word of it is somewhere in the texts."""
+        if not self.filter_text:
+            return True
+        whole = " ".join(str(text) for text in texts if text is not None).casefold()
+        return all(word in whole for word in self.filter_text.casefold().split())
+
+    @property
+    def filter_note(self) -> str:
+        """The filter, for a panel's title: always shown while it is on."""
+        return f" · filter: {safe(self.filter_text)}" if self.filter_text else ""
+
+    def action_filter(self) -> None:
+        """Write a filter."""
+        field = self.query_one("#filter", Input)
+        field.add_class("-open")
+        field.focus()
+
+    def action_clear_filter(self) -> None:
+        """No filter."""
+        field = self.query_one("#filter", Input)
+        field.value = ""
+        self._close_filter()
+
+    def _close_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.remove_class("-open")
+        if field.has_focus:
+            self.focus_body()
+
+    def focus_body(self) -> None:
+        """Put the focus where the keys work."""
+        from paig_tui.widgets.table import Table
+
+        for table in self.query(Table).results():
+            if table.display:
+                table.focus()
+                return
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, event: Input.Changed) -> None:
+        self.filter_text = event.value.strip()
+        self.draw()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_kept(self) -> None:
+        self._close_filter()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In read-only mode nothing changes."""
+        return None if action in self.CHANGING and self.paig.read_only else True

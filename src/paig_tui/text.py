@@ -1,0 +1,174 @@
+"""What is shown and how: status words with their glyphs, bars, amounts, spans of time. No widget, no I/O.
+
+Remote text is made harmless by `safe` and put into a `Content`, which is never parsed as markup. A status is always a
+glyph and a word; its colour only repeats what they say.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from textual.content import Content
+
+from paig_client.schema import Request
+
+GOOD, WARN, BAD, ACCENT, MUTED = "$success", "$warning", "$error", "$accent", "dim"
+NOT_YET = "–"
+"""Shown for what has not been fetched: never a zero."""
+
+KEY_STATUS = {
+    "active": ("●", "active", GOOD),
+    "limit-exceeded": ("■", "limit", BAD),
+    "blocked": ("✕", "blocked", BAD),
+    "expired": ("◌", "expired", WARN),
+    "disabled": ("○", "disabled", MUTED),
+}
+CERTAINTY = {
+    "exact": "exact: the provider's own usage",
+    "estimated": "estimated: counted from a partial answer",
+    "ceiling": "ceiling: charged at the reservation, for want of usage",
+}
+BLOCKS = " ▁▂▃▄▅▆▇█"
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def safe(text: object) -> str:
+    """Remote text that cannot move the cursor, hide or turn around: control and format characters become `�`."""
+    return "".join("�" if unicodedata.category(sign) in _HIDDEN and sign != "\u200d" else sign for sign in str(text))
+
+
+def plain(text: object, style: str = "") -> Content:
+    """Remote text as it is, never parsed."""
+    return Content.styled(safe(text), style) if style else Content(safe(text))
+
+
+def lines(parts: Iterable[Content | str]) -> Content:
+    """One below the other."""
+    return Content("\n").join(Content(part) if isinstance(part, str) else part for part in parts)
+
+
+def status(key_status: str) -> Content:
+    """A key's status: glyph and word."""
+    glyph, word, style = KEY_STATUS.get(key_status, ("?", safe(key_status), WARN))
+    return Content.styled(f"{glyph} {word}", style)
+
+
+def dollars(amount: str | Decimal | float | None) -> str:
+    """An amount of US dollars as short as it is clear: `$1,234`, `$36.57`, `$0.0421`, `$0.000017`."""
+    if amount is None:
+        return NOT_YET
+    value = Decimal(amount)
+    if value == 0:
+        return "$0"
+    size = abs(value)
+    if size >= 1000:
+        return f"${value:,.0f}"
+    places = 2 if size >= 1 else 4 if size >= Decimal("0.01") else 6
+    if size < Decimal("0.000001"):
+        return f"${value:.9f}".rstrip("0")
+    return f"${value:.{places}f}"
+
+
+def amount(value: str, unit: str) -> str:
+    """An amount of a limit, in dollars or as a count."""
+    return dollars(value) if unit == "usd" else f"{Decimal(value):,.0f}"
+
+
+def exact(value: str | Decimal | None) -> str:
+    """An amount with every digit, to be edited."""
+    if value is None:
+        return ""
+    text = f"{Decimal(value):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def took(ms: float | None) -> str:
+    """How long a request took."""
+    if ms is None:
+        return NOT_YET
+    if ms < 999.5:
+        return f"{ms:.0f}ms"
+    return f"{ms / 1000:.2f}s" if ms < 100_000 else f"{ms / 60_000:.1f}m"
+
+
+def span(seconds: float) -> str:
+    """A length of time in one or two units: `4s`, `12m`, `11h56m`, `6d`."""
+    left = max(0, int(seconds))
+    if left < 60:
+        return f"{left}s"
+    if left < 3600:
+        return f"{left // 60}m"
+    if left < 86_400:
+        return f"{left // 3600}h{left % 3600 // 60:02}m" if left % 3600 // 60 else f"{left // 3600}h"
+    return f"{left // 86_400}d"
+
+
+def until(moment: datetime | None, now: datetime) -> str:
+    """How long until then."""
+    return "never" if moment is None else span((moment - now).total_seconds())
+
+
+def percent(share: float) -> str:
+    """A share of a cap, rounded down, so that only what is full says 100 %; `▲` from 80 %, `!` when full."""
+    mark = "!" if share >= 1 else "▲" if share >= 0.8 else " "
+    return f"{min(999, int(share * 100)):>3}%{mark}"
+
+
+def level(share: float) -> str:
+    """The colour of a share of a cap."""
+    return BAD if share >= 1 else WARN if share >= 0.8 else GOOD
+
+
+def bar(share: float, width: int) -> Content:
+    """A bar, rounded down: only a cap that is reached looks full."""
+    full = min(width, int(share * width))
+    return Content.assemble(("█" * full, level(share)), ("░" * (width - full), MUTED))
+
+
+def gauge(share: float, width: int) -> Content:
+    """A bar of a share that is neither good nor bad."""
+    full = round(share * width)
+    return Content.assemble(("█" * full, "$primary"), ("░" * (width - full), MUTED))
+
+
+def cap_cell(share: float | None, width: int = 4) -> Content:
+    """A cap in a table: bar and percent, or `no cap`."""
+    if share is None:
+        return Content.styled("·" * width + " no cap", MUTED)
+    return Content.assemble(bar(share, width), " ", (percent(share), level(share)))
+
+
+def columns(values: Sequence[float], width: int, height: int) -> list[str]:
+    """Values as columns of blocks, newest at the right, in `height` lines; the highest value fills them."""
+    if not values or width < 1 or height < 1:
+        return [" " * max(0, width)] * height
+    step = max(1, -(-len(values) // width))
+    stretch = max(1, width // len(values)) if step == 1 else 1
+    sums = [sum(values[max(0, end - step) : end]) for end in range(len(values), 0, -step)][::-1]
+    top = max(sums) or 1.0
+    found = []
+    for line in range(height - 1, -1, -1):
+        cells = [_block(value / top * height * 8 - line * 8, line == 0 and value > 0) for value in sums]
+        found.append("".join(cell * stretch for cell in cells)[-width:].rjust(width))
+    return found
+
+
+def _block(eighths: float, visible: bool) -> str:
+    """One cell; the smallest spending shows at least a line."""
+    return BLOCKS[max(1 if visible else 0, min(8, round(eighths)))]
+
+
+def outcome(request: Request) -> Content:
+    """A request's status, with the attempts before it: `429→200`, and a glyph."""
+    codes = [str(attempt.status or "✕") for attempt in request.attempts]
+    final = "open" if request.state == "open" else str(request.status or "✕")
+    shown = f"{codes[0]}→{final}" if len(codes) > 1 else final
+    failed = request.error is not None or (request.status or 0) >= 400
+    if request.state == "open":
+        return Content.styled(f"◌ {shown}", MUTED)
+    if failed:
+        return Content.styled(f"{'■' if request.status in (402, 429) else '✕'} {shown}", BAD)
+    return Content.styled(f"{'▲' if len(codes) > 1 else '●'} {shown}", WARN if len(codes) > 1 else GOOD)

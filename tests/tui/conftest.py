@@ -1,0 +1,89 @@
+"""A real gateway in front of simulated providers, and the terminal UI at it without a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from paig_client.admin import AsyncAdminClient
+from paig_gateway.simulator.serve import running_simulator
+from paig_tui.app import PaigApp
+from tests.gateway.end_to_end.conftest import ADMIN, World, environment, running_world, simulated_providers
+
+__all__ = ["environment"]
+PATIENCE = 20.0
+"""Seconds until something that must happen is taken not to."""
+
+
+@pytest.fixture
+async def world(environment: None, tmp_path: Path) -> AsyncIterator[World]:
+    """A gateway in front of simulated providers."""
+    async with running_simulator() as base, running_world(tmp_path / "home", simulated_providers(base)) as running:
+        yield running
+
+
+async def ask(world: World, key: str, *, model: str = "gpt-5", say: str = "[sim:tokens=50] hi", most: int = 60) -> int:
+    """One request to the gateway; its status."""
+    body = {"model": model, "messages": [{"role": "user", "content": say}], "max_completion_tokens": most}
+    headers = {"authorization": f"Bearer {key}"}
+    return (await world.http.post("/proxy/openai/chat/completions", headers=headers, json=body)).status_code
+
+
+@dataclass
+class Hand:
+    """Somebody at the keys."""
+
+    app: PaigApp
+    pilot: Pilot[None]
+
+    @property
+    def text(self) -> str:
+        """What is on the screen."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+    async def sees(self, *words: str) -> str:
+        """Wait until all of it is on the screen."""
+        await self.until(lambda: all(word in self.text for word in words), " and ".join(words))
+        return self.text
+
+    async def until(self, condition: Callable[[], bool], what: str = "") -> None:
+        """Wait for it."""
+        async with asyncio.timeout(PATIENCE) as limit:
+            while not condition():
+                if limit.when() is not None and asyncio.get_running_loop().time() > (limit.when() or 0) - 0.5:
+                    raise AssertionError(f"never came: {what}\n{self.text}")
+                await self.pilot.pause(0.05)
+
+    async def press(self, *keys: str) -> None:
+        """Press keys."""
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def fill(self, **fields: str) -> None:
+        """Fill in the fields of a dialog."""
+        for name, value in fields.items():
+            await self.until(lambda name=name: bool(self.app.screen.query(f"#field-{name}")), f"field {name}")
+            self.app.screen.query_one(f"#field-{name}", Input).value = value
+        await self.pilot.pause()
+
+
+@asynccontextmanager
+async def at(
+    world: World, *, size: tuple[int, int] = (100, 30), read_only: bool = False, live: bool = True
+) -> AsyncIterator[Hand]:
+    """The app at a gateway; nothing may have gone wrong inside at the end."""
+    app = PaigApp(AsyncAdminClient(world.origin, token=ADMIN), profile="prod", read_only=read_only)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        hand = Hand(app, pilot)
+        if live:
+            await hand.sees("● live")
+        yield hand
+    assert app.failures == []

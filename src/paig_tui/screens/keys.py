@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
-from paig_client.schema import Key, LimitStatus, NewKey, Owner
+from paig_client.schema import Key, LimitStatus, NewKey, Owner, Project
 from paig_tui.app import Undo
 from paig_tui.screens.section import Section
 from paig_tui.state import used
@@ -180,8 +180,8 @@ class Keys(Section):
             return
         owner = await self.app.push_screen_wait(NewOwnerForm(ONE[self.kind]))
         if owner is not None:
-            collection = admin.projects if self.kind == "projects" else admin.users
-            await self.paig.changing(collection.create(owner.name, owner.spec), f"Created {safe(owner.name)}.")
+            make = admin.projects.create if self.kind == "projects" else admin.users.create
+            await self.paig.changing(make(owner.name, owner.spec), f"Created {safe(owner.name)}.")
 
     def _show_secret(self, made: NewKey | None, word: str) -> None:
         from paig_tui.screens.key_created import KeyCreated
@@ -213,8 +213,9 @@ class Keys(Section):
         admin = self.paig.admin
         if isinstance(thing, Key):
             return await admin.keys.update(thing.id, changes, seen=thing if seen else None)
-        collection = admin.projects if self.kind == "projects" else admin.users
-        return await collection.update(thing.id, changes, seen=thing if seen else None)
+        if isinstance(thing, Project):
+            return await admin.projects.update(thing.id, changes, seen=thing if seen else None)
+        return await admin.users.update(thing.id, changes, seen=thing if seen else None)
 
     def _also_binds(self, thing: Key | Owner) -> str:
         """What else may refuse before these caps do."""
@@ -274,7 +275,8 @@ class Keys(Section):
         if isinstance(row.thing, Key):
             done = admin.keys.delete(row.thing.id)
         else:
-            done = (admin.projects if self.kind == "projects" else admin.users).delete(row.thing.id)
+            delete = admin.projects.delete if self.kind == "projects" else admin.users.delete
+            done = delete(row.thing.id)
         await self.paig.changing(done, f"{safe(row.name)} is deleted.")
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
-from urllib.parse import quote
+from typing import ClassVar, Literal
 
 from textual import on, work
 from textual.binding import Binding, BindingType
@@ -15,7 +13,6 @@ from textual.content import Content
 from textual.widget import Widget
 
 from paig_client.admin import NotFound
-from paig_client.endpoints import Call
 from paig_client.schema import Provider
 from paig_tui.screens.dashboard import doing
 from paig_tui.screens.section import Section
@@ -159,16 +156,14 @@ class Providers(Section):
             return
         name = row.provider.name
         self.notify(f"Testing {safe(name)} …", markup=False)
-        call: Call[dict[str, Any]] = Call("POST", f"providers/{quote(name, safe='')}/test", json.loads)
         try:
-            result = await self.paig.admin.send(call)
+            check = await self.paig.admin.providers.test(name)
         except NotFound:
             self.notify("This gateway has no test of providers.", severity="warning", markup=False)
             return
-        good = bool(result.get("ok"))
-        said = ", ".join(f"{field}: {safe(value)}" for field, value in result.items() if value not in (None, ""))
-        self.notify(said, title=f"{'● answers' if good else '✕ fails'}: {safe(name)}",
-                    severity="information" if good else "error", markup=False, timeout=12)  # fmt: skip
+        title = f"{'● answers' if check.ok else '✕ fails'}: {safe(name)}"
+        severity: Literal["information", "error"] = "information" if check.ok else "error"
+        self.notify(safe(check.message), title=title, severity=severity, markup=False, timeout=12)
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_delete(self) -> None:

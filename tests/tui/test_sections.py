@@ -50,7 +50,7 @@ async def test_a_provider_is_added_and_tested(world: World) -> None:
         base = (await world.admin.providers.get("openai")).base_url
         await hand.fill(kind="openai", name="second", secret="sk-of-the-second", base_url=base)
         await hand.press("enter")
-        await hand.sees("second")
+        await hand.sees("providers 8", "second")
         assert "sk-of-the-second" not in hand.text
         await hand.press("end", "t")
         await hand.sees("● answers: second")

@@ -23,8 +23,8 @@ KEPT = timedelta(days=400)
 """How long an alert is remembered, and so not raised again."""
 
 _INSERT = text(
-    "INSERT INTO alerts (id, payload, created_at, next_try_at, tries) VALUES (:id, :payload, :now, :now, 0) "
-    "ON CONFLICT (id) DO NOTHING"
+    "INSERT INTO alerts (id, payload, created_at, next_try_at, tries, delivered_at) "
+    "VALUES (:id, :payload, :now, :now, 0, :delivered) ON CONFLICT (id) DO NOTHING"
 )
 
 
@@ -35,19 +35,23 @@ class Alert:
     Attributes:
         id: The same for the same trouble, on every node.
         payload: What the webhook gets.
+        covers: The ids of lesser alerts that need not be told once this one is.
     """
 
     id: str
     payload: Mapping[str, object]
+    covers: tuple[str, ...] = ()
 
 
 def raise_alerts(engine: Engine, alerts: list[Alert], now: datetime) -> None:
     """Remember alerts; one that was raised before, here or by another node, stays as it is."""
+    at = milliseconds(now)
     with writing(engine) as connection:
         for alert in alerts:
-            connection.execute(
-                _INSERT, {"id": alert.id, "payload": json.dumps(dict(alert.payload)), "now": milliseconds(now)}
-            )
+            payload = json.dumps(dict(alert.payload))
+            connection.execute(_INSERT, {"id": alert.id, "payload": payload, "now": at, "delivered": None})
+            for lesser in alert.covers:
+                connection.execute(_INSERT, {"id": lesser, "payload": "{}", "now": at, "delivered": at})
 
 
 def due(engine: Engine, now: datetime, most: int) -> list[Alert]:

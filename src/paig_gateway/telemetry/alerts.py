@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx2
@@ -89,7 +90,7 @@ class Alerts:
             alerts.raise_alerts(self._engine, fresh, now)
             if len(self._raised) > MOST_REMEMBERED:  # the database remembers
                 self._raised.clear()
-            self._raised |= {alert.id for alert in fresh}
+            self._raised |= {name for alert in fresh for name in (alert.id, *alert.covers)}
         for alert in alerts.due(self._engine, now, AT_ONCE):
             if self._deliver(alert):
                 alerts.delivered(self._engine, alert, self._now())
@@ -104,7 +105,8 @@ class Alerts:
             percent = max(100 if full else 0, standing.spent * 100 // standing.amount)
             # The highest that is reached; who goes from nothing to 90 % at once hears of one, not of two.
             if reached := max((at for at in self._spec.thresholds if at <= percent), default=None):
-                yield limit_alert(standing, reached, full, now)
+                lesser = tuple(_id(standing, at) for at in self._spec.thresholds if at < reached)
+                yield replace(limit_alert(standing, reached, full, now), covers=lesser)
 
     def _deliver(self, alert: Alert) -> bool:
         try:
@@ -140,7 +142,7 @@ def limit_alert(standing: Standing, reached: int, full: bool, now: datetime) -> 
     refuses = " Requests are refused." if full else ""
     text = f"{owner} {what} its {window} limit: {of}.{refuses} {resets}"
     return Alert(
-        f"{standing.limit_id}:{standing.window_start}:{standing.amount}:{reached}",
+        _id(standing, reached),
         {
             "text": text,
             "kind": "limit",
@@ -156,6 +158,10 @@ def limit_alert(standing: Standing, reached: int, full: bool, now: datetime) -> 
             "refuses": full,
         },
     )
+
+
+def _id(standing: Standing, reached: int) -> str:
+    return f"{standing.limit_id}:{standing.window_start}:{standing.amount}:{reached}"
 
 
 def provider_alert(trouble: Trouble, now: datetime) -> Alert:

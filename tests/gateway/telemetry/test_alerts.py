@@ -157,6 +157,19 @@ def test_who_jumps_over_a_threshold_hears_of_the_highest(tmp_path: Path) -> None
     assert [(alert["threshold"], alert["amount"]) for alert in webhook.told] == [(80, "10"), (50, "18")]
 
 
+def test_after_a_refusal_nothing_lesser_is_told(tmp_path: Path, url: str) -> None:
+    """A limit with no room left, though half of it is unspent, is told of as full, on no node as half spent after."""
+    clock = Clock()
+    with running(tmp_path, url=url) as gateway, listening() as webhook:
+        key(gateway, "ci", daily=10)
+        refusing, other = (looking(gateway, webhook, clock) for _ in range(2))
+        spend(gateway, "ci", "6")
+        refusing.look(refusing=[("key", "ci", "usd", "daily")])
+        for node in (refusing, other):
+            node.look()
+    assert [(alert["threshold"], alert["refuses"]) for alert in webhook.told] == [(100, True)]
+
+
 def test_limits_per_minute_are_told_of_only_if_wished(tmp_path: Path) -> None:
     """Rates fill up all the time; `rates` asks for them."""
     clock = Clock()

@@ -81,7 +81,11 @@ async def serving(home: Path, config: Path, database: str | None = None, die: st
     )
     try:
         assert process.stdout is not None
-        origin = (await process.stdout.readline()).decode().split()[3]
+        said = b""
+        while not said.startswith(b"paig serves at "):
+            said = await process.stdout.readline()
+            assert said, "the gateway ended before it served"
+        origin = said.decode().split()[3]
         async with (
             httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=60) as http,
             AsyncAdminClient(origin, token=ADMIN) as admin,

@@ -41,6 +41,7 @@ class Call:
         unbounded_tools: Server-side tools that may grow input without a bound other than the context window.
         asks_usage: The client itself asked for usage in the stream.
         service_tier: The service tier asked for, or None.
+        fallbacks: Other models that the provider may answer with instead.
         background: The work goes on after the answer (`background: true`): usage comes through at a later look.
     """
 
@@ -58,6 +59,7 @@ class Call:
     asks_usage: bool = False
     service_tier: str | None = None
     background: bool = False
+    fallbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ def read_chat(model: str | None, body: bytes) -> Call:
         unbounded_tools=server_tools,
         asks_usage=_asks_usage(top),
         service_tier=reading.string(top.get("service_tier")),
+        fallbacks=tuple(filter(None, map(reading.string, reading.array(top.get("models"))))),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from datetime import datetime
 
 from paig_gateway.domain.errors import GatewayError
@@ -46,13 +47,17 @@ def candidates(
         source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
         tariff = Tariff(prices, provider.name, source, model, at, provider.price_factor, kind.path_decides)
         price = tariff.price() if model else None
-        unknown = price is None and fmt.metered and not fmt.later_look
+        others = [(name, replace(tariff, model=name).price()) for name in call.fallbacks]
+        unknown = any(known is None for known in (price, *(known for _, known in others)))
+        unknown = unknown and fmt.metered and not fmt.later_look
         if provider.require_price and (unknown or fmt.name in kind.bills):
             unpriced = provider.name
             continue
         worst = worst_case(call, model, price, kind.hidden_tokens)
         tier = call.service_tier or provider.service_tier
         most = ceiling(worst, price, at, tier) if fmt.metered and not fmt.later_look else 0
+        for name, known in others:  # one of them may answer in its place
+            most = max(most, ceiling(worst_case(call, name, known, kind.hidden_tokens), known, at, tier))
         found.append(Candidate(member, kind, model, tariff, price, worst, most))
     if not found and not unpriced:
         raise GatewayError(

@@ -145,12 +145,13 @@ class Proxy:
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
             self.observer.trace(caller, by_name),
         )  # fmt: skip
-        if call.model and not caller.may_use_model(call.model):
+        barred = next((name for name in (call.model, *call.fallbacks) if name and not caller.may_use_model(name)), None)
+        if barred:
             error = GatewayError(
                 "model-not-allowed",
-                f"The key '{caller.key}' may not use the model '{call.model}'. It may use: "
+                f"The key '{caller.key}' may not use the model '{barred}'. It may use: "
                 f"{', '.join(caller.models or ())}.",
-                details={"model": call.model},
+                details={"model": barred},
             )
             self._note_refusal(exchange, error)
             raise error

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from decimal import Decimal
 
+import httpx2
 import pytest
 
 from paig_gateway.simulator.app import Simulator
@@ -48,3 +49,36 @@ async def test_200_concurrent_requests_on_a_cap_that_pays_for_20(simulated: Worl
     assert len(rows) == 200
     assert sum(Decimal(row.cost) for row in rows) == Decimal(limit.spent)
     assert Counter(row.status for row in rows) == statuses
+
+
+async def test_a_soft_limit_holds_nothing(simulated: World) -> None:
+    """A request that could cost far more than the limit passes; once that is spent, the next is refused."""
+    key = await simulated.make_key("soft", daily="0.0001", soft=True)
+    assert await ask(simulated, key) == 200
+    assert await ask(simulated, key) == 402
+    hard = await simulated.make_key("hard", daily="0.0001")
+    assert await ask(simulated, hard) == 402
+
+
+async def chat(world: World, key: str, **more: object) -> httpx2.Response:
+    """A short chat completion."""
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "[sim:tokens=5]"}], "max_tokens": 50}
+    headers = {"authorization": f"Bearer {key}"}
+    return await world.http.post("/proxy/openai/v1/chat/completions", headers=headers, json={**body, **more})
+
+
+async def test_models_to_choose_from_hold_the_dearest(simulated: World) -> None:
+    """Where a request names other models that may answer, the dearest is held, and each must be allowed and priced."""
+    key = await simulated.make_key("chooser")
+    alone = await chat(simulated, key)
+    either = await chat(simulated, key, models=["gpt-4o-mini", "gpt-5-pro"])
+    reserved = [
+        Decimal((await simulated.admin.request(answer.headers["x-paig-request-id"])).reserved)
+        for answer in (alone, either)
+    ]
+    assert reserved[1] > 100 * reserved[0]
+    unpriced = await chat(simulated, key, models=["no-such-model"])
+    assert unpriced.headers["x-paig-error"] == "no-price"
+    await simulated.admin.keys.update("chooser", {"models": ["gpt-4o*"]})
+    barred = await chat(simulated, key, models=["gpt-5-pro"])
+    assert barred.headers["x-paig-error"] == "model-not-allowed"

@@ -35,6 +35,7 @@ from paig_client.endpoints import (
     ReportCalls,
     SpecT,
     SyncSide,
+    TokenCalls,
 )
 from paig_client.refusals import (
     REFUSALS,
@@ -48,6 +49,8 @@ from paig_client.refusals import (
     Refused,
 )
 from paig_client.schema import (
+    Admin,
+    AdminSpec,
     AuditEntry,
     Key,
     KeySpec,
@@ -146,6 +149,28 @@ class AsyncProviders(ProviderCalls, AsyncCollection[ProviderSpec, Provider, Prov
     """A collection that also has `test`, to be awaited."""
 
 
+class Tokens(TokenCalls):
+    """Tokens of the admin API: `list`, `get`, `create`, `revoke`."""
+
+    def __init__(self, side: SyncSide) -> None:
+        self._side = side
+
+    def send(self, call: Call[T], /) -> T:
+        """The call's answer."""
+        return self._side.send(call)
+
+
+class AsyncTokens(TokenCalls):
+    """Tokens of the admin API: `list`, `get`, `create`, `revoke`, each to be awaited."""
+
+    def __init__(self, side: AsyncSide) -> None:
+        self._side = side
+
+    async def send(self, call: Call[T], /) -> T:
+        """The call's answer."""
+        return await self._side.send(call)
+
+
 class AdminClient(ReportCalls):
     """The admin API of the gateway at `url`, for code that waits.
 
@@ -176,6 +201,8 @@ class AdminClient(ReportCalls):
         self.projects: Collection[OwnerSpec, Project, Project] = Collection(self, "projects", Project, Project)
         self.users: Collection[OwnerSpec, Owner, Owner] = Collection(self, "users", Owner, Owner)
         self.keys = Keys(self, "keys", Key, NewKey)
+        self.admins: Collection[AdminSpec, Admin, Admin] = Collection(self, "admins", Admin, Admin)
+        self.tokens = Tokens(self)
 
     def send(self, call: Call[T], /) -> T:
         """Send a described call and read its answer."""
@@ -241,6 +268,8 @@ class AsyncAdminClient(ReportCalls):
         )
         self.users: AsyncCollection[OwnerSpec, Owner, Owner] = AsyncCollection(self, "users", Owner, Owner)
         self.keys = AsyncKeys(self, "keys", Key, NewKey)
+        self.admins: AsyncCollection[AdminSpec, Admin, Admin] = AsyncCollection(self, "admins", Admin, Admin)
+        self.tokens = AsyncTokens(self)
 
     async def send(self, call: Call[T], /) -> T:
         """Send a described call and read its answer."""

@@ -18,10 +18,12 @@ from pydantic import BaseModel
 from paig_client.schema import (
     AuditEntry,
     Health,
+    Identity,
     Key,
     KeySpec,
     LimitStatus,
     NewKey,
+    NewToken,
     OwnerSpec,
     Provider,
     ProviderCheck,
@@ -32,6 +34,8 @@ from paig_client.schema import (
     RequestPage,
     Spec,
     Stamped,
+    Token,
+    TokenSpec,
     UsageReport,
 )
 
@@ -213,6 +217,31 @@ class KeyCalls(CollectionCalls[KeySpec, Key, NewKey]):
         return Call("POST", _at(self.path, name, "enable"), _one(Key))
 
 
+class TokenCalls:
+    """Tokens of the admin API."""
+
+    @endpoint
+    def list(self) -> Call[list[Token]]:
+        """One's own, or all for those who may read them; the newest first."""
+        return Call("GET", "tokens", _items(Token))
+
+    @endpoint
+    def get(self, id: str) -> Call[Token]:
+        """One of them, by its id."""
+        return Call("GET", _at("tokens", id), _one(Token))
+
+    @endpoint
+    def create(self, name: str, spec: TokenSpec) -> Call[NewToken]:
+        """Make one; this is the only time that it is shown."""
+        body = {"name": name, **spec.model_dump(mode="json", exclude_unset=True)}
+        return Call("POST", "tokens", _one(NewToken), body=body)
+
+    @endpoint
+    def revoke(self, id: str) -> Call[None]:
+        """Refuse it from now on."""
+        return Call("DELETE", _at("tokens", id), lambda _: None)
+
+
 class ReportCalls:
     """What is not an object: the ledger, its sums, and the gateway itself."""
 
@@ -284,9 +313,30 @@ class ReportCalls:
         return Call("GET", "limits", _items(LimitStatus))
 
     @endpoint
-    def audit(self, *, limit: int | None = None, cursor: str | None = None) -> Call[list[AuditEntry]]:
+    def audit(
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        kind: str | None = None,
+        name: str | None = None,
+        project: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Call[list[AuditEntry]]:
         """What was changed, by whom, newest first; `cursor` is the id of the last entry that one has."""
-        return Call("GET", "audit", _items(AuditEntry), {"limit": limit, "cursor": cursor})
+        query: dict[str, QueryValue] = {
+            **{"actor": actor, "action": action, "kind": kind, "name": name, "project": project},
+            **{"since": since, "until": until, "limit": limit, "cursor": cursor},
+        }
+        return Call("GET", "audit", _items(AuditEntry), query)
+
+    @endpoint
+    def whoami(self) -> Call[Identity]:
+        """Who the token's holder is, and what they may do."""
+        return Call("GET", "whoami", _one(Identity))
 
     @endpoint
     def health(self) -> Call[Health]:

@@ -21,6 +21,26 @@ OwnerKind = Literal["organisation", "project", "user", "key"]
 Certainty = Literal["exact", "estimated", "ceiling"]
 KeyStatus = Literal["active", "disabled", "blocked", "expired", "limit-exceeded"]
 OnDisconnect = Literal["drain", "cancel"]
+Role = Literal["owner", "admin", "editor", "viewer"]
+Permission = Literal[
+    "access:own",
+    "access:owners",
+    "access:read",
+    "access:write",
+    "audit:read",
+    "catalog:read",
+    "config:read",
+    "config:write",
+    "gateway:read",
+    "keys:write",
+    "ledger:read",
+    "ledger:write",
+    "organisation:write",
+    "owners:write",
+    "routing:write",
+]
+"""What one may be allowed, and what an admin token may be confined to. `owners:write` is projects and users, `routing`
+providers, routes and prices, `access` admins and their tokens: one's own, those of owners, everybody's."""
 
 
 def _amount(value: object) -> Decimal:
@@ -211,6 +231,32 @@ class KeySpec(Spec):
     """A reference to a value chosen elsewhere; otherwise one is made and shown once."""
 
 
+class GrantSpec(Spec):
+    """A role, in the whole gateway or in one project."""
+
+    role: Role
+    project: str | None = None
+    """Where the role holds; everywhere, if it is left out."""
+
+
+class AdminSpec(Spec):
+    """Somebody, or something, that administers the gateway."""
+
+    grants: list[GrantSpec] = []
+    active: bool = True
+    """Whether their tokens are taken."""
+
+
+class TokenSpec(Spec):
+    """A token of the admin API."""
+
+    admin: str | None = None
+    """Whose it is; one's own, if it is left out."""
+    scopes: list[Permission] | None = Field(default=None, min_length=1)
+    """What it is confined to; all that its admin may, if it is left out."""
+    expires_at: datetime | None = None
+
+
 class Stamped(BaseModel):
     """What every stored object carries."""
 
@@ -305,6 +351,49 @@ class NewKey(BaseModel):
     id: str
     name: str
     key: str
+
+
+class Admin(Stamped):
+    """An admin as the gateway shows it."""
+
+    grants: list[GrantSpec]
+    active: bool
+    sso: bool
+    """Whether it came by single sign-on: its grants are then set anew at each login."""
+
+
+class Token(BaseModel):
+    """A token of the admin API as the gateway shows it: a hint of it, never the token."""
+
+    id: str
+    name: str
+    admin: str
+    hint: str
+    session: bool
+    """Whether a login made it."""
+    scopes: list[Permission] | None
+    expires_at: datetime | None
+    created_at: datetime
+
+
+class NewToken(BaseModel):
+    """An admin token just made: the only time that it is shown."""
+
+    id: str
+    name: str
+    token: str
+
+
+class Identity(BaseModel):
+    """Who asks, and what they may do."""
+
+    name: str
+    """As the audit log names them."""
+    permissions: list[Permission]
+    """In the whole gateway."""
+    projects: dict[str, list[Permission]]
+    """In single projects."""
+    expires_at: datetime | None
 
 
 class LimitStatus(BaseModel):

@@ -1,7 +1,8 @@
-"""Who may do what: every operation and the permission it needs, in one table.
+"""Who may do what: every operation, the permission it needs, and whether a role in one project is enough.
 
-An operation without a row here cannot be served, because `Guarded` looks its permission up when the app is put
-together. Who asks is settled before anything else of a request is read.
+An operation without a row here cannot be served, because `Guarded` looks it up when the app is put together. Who asks
+is settled before anything else of a request is read. An operation that a project's own people may use confines itself
+to their projects; the others need a role in the whole gateway.
 """
 
 from __future__ import annotations
@@ -9,140 +10,179 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from fastapi import Depends
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from paig_client.schema import Permission
 from paig_gateway.admin.problems import ProblemError
-
-Permission = Literal[
-    "audit:read",
-    "catalog:read",
-    "config:read",
-    "config:write",
-    "gateway:read",
-    "keys:write",
-    "ledger:read",
-    "ledger:write",
-    "owners:write",
-    "routing:write",
-]
-"""What one may be allowed. `owners`: projects, users and the organisation; `routing`: providers, routes and prices."""
-
-OPERATIONS: Mapping[str, Permission] = {
-    "list_providers": "catalog:read",
-    "get_provider": "catalog:read",
-    "create_provider": "routing:write",
-    "update_provider": "routing:write",
-    "delete_provider": "routing:write",
-    "test_provider": "routing:write",
-    "list_routes": "catalog:read",
-    "get_route": "catalog:read",
-    "create_route": "routing:write",
-    "update_route": "routing:write",
-    "delete_route": "routing:write",
-    "list_prices": "catalog:read",
-    "get_price": "catalog:read",
-    "create_price": "routing:write",
-    "update_price": "routing:write",
-    "delete_price": "routing:write",
-    "list_projects": "catalog:read",
-    "get_project": "catalog:read",
-    "create_project": "owners:write",
-    "update_project": "owners:write",
-    "delete_project": "owners:write",
-    "list_users": "catalog:read",
-    "get_user": "catalog:read",
-    "create_user": "owners:write",
-    "update_user": "owners:write",
-    "delete_user": "owners:write",
-    "list_keys": "catalog:read",
-    "get_key": "catalog:read",
-    "create_key": "keys:write",
-    "update_key": "keys:write",
-    "delete_key": "keys:write",
-    "rotate_key": "keys:write",
-    "disable_key": "keys:write",
-    "enable_key": "keys:write",
-    "get_organisation": "catalog:read",
-    "put_organisation": "owners:write",
-    "list_limits": "ledger:read",
-    "list_requests": "ledger:read",
-    "get_request": "ledger:read",
-    "get_usage": "ledger:read",
-    "get_repricing": "ledger:read",
-    "prune_usage": "ledger:write",
-    "stream_events": "ledger:read",
-    "list_audit": "audit:read",
-    "get_health": "gateway:read",
-    "apply_config": "config:write",
-    "export_config": "config:read",
-}
-"""Each operation of the admin API, by its id in the OpenAPI document: the permission that it needs."""
-
-ROLES: Mapping[str, frozenset[Permission]] = {"owner": frozenset(get_args(Permission))}
+from paig_gateway.admin.roles import EVERYTHING, Identity, held
+from paig_gateway.store.directory import Bearer, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who asks.
+class Needs:
+    """What an operation needs.
 
     Attributes:
-        name: For the audit log.
-        permissions: What they may do.
+        permission: None where any admin token will do.
+        in_project: Whether it is enough to have the permission in some project.
     """
 
-    name: str
-    permissions: frozenset[Permission]
+    permission: Permission | None
+    in_project: bool = False
 
-    def may(self, permission: Permission) -> bool:
-        """Whether they may do what needs that permission."""
-        return permission in self.permissions
 
+OPERATIONS: Mapping[str, Needs] = {
+    "list_providers": Needs("catalog:read"),
+    "get_provider": Needs("catalog:read"),
+    "create_provider": Needs("routing:write"),
+    "update_provider": Needs("routing:write"),
+    "delete_provider": Needs("routing:write"),
+    "test_provider": Needs("routing:write"),
+    "list_routes": Needs("catalog:read", in_project=True),
+    "get_route": Needs("catalog:read", in_project=True),
+    "create_route": Needs("routing:write"),
+    "update_route": Needs("routing:write"),
+    "delete_route": Needs("routing:write"),
+    "list_prices": Needs("catalog:read"),
+    "get_price": Needs("catalog:read"),
+    "create_price": Needs("routing:write"),
+    "update_price": Needs("routing:write"),
+    "delete_price": Needs("routing:write"),
+    "list_projects": Needs("catalog:read", in_project=True),
+    "get_project": Needs("catalog:read", in_project=True),
+    "create_project": Needs("owners:write"),
+    "update_project": Needs("owners:write"),
+    "delete_project": Needs("owners:write"),
+    "list_users": Needs("catalog:read"),
+    "get_user": Needs("catalog:read"),
+    "create_user": Needs("owners:write"),
+    "update_user": Needs("owners:write"),
+    "delete_user": Needs("owners:write"),
+    "list_keys": Needs("catalog:read", in_project=True),
+    "get_key": Needs("catalog:read", in_project=True),
+    "create_key": Needs("keys:write", in_project=True),
+    "update_key": Needs("keys:write", in_project=True),
+    "delete_key": Needs("keys:write", in_project=True),
+    "rotate_key": Needs("keys:write", in_project=True),
+    "disable_key": Needs("keys:write", in_project=True),
+    "enable_key": Needs("keys:write", in_project=True),
+    "get_organisation": Needs("catalog:read"),
+    "put_organisation": Needs("organisation:write"),
+    "list_limits": Needs("ledger:read", in_project=True),
+    "list_requests": Needs("ledger:read", in_project=True),
+    "get_request": Needs("ledger:read", in_project=True),
+    "get_usage": Needs("ledger:read", in_project=True),
+    "get_repricing": Needs("ledger:read", in_project=True),
+    "prune_usage": Needs("ledger:write"),
+    "stream_events": Needs("ledger:read", in_project=True),
+    "list_audit": Needs("audit:read", in_project=True),
+    "get_health": Needs("gateway:read", in_project=True),
+    "apply_config": Needs("config:write"),
+    "export_config": Needs("config:read"),
+    "list_admins": Needs("access:read"),
+    "get_admin": Needs("access:read"),
+    "create_admin": Needs("access:write"),
+    "update_admin": Needs("access:write"),
+    "delete_admin": Needs("access:write"),
+    "list_tokens": Needs("access:own", in_project=True),
+    "get_token": Needs("access:own", in_project=True),
+    "create_token": Needs("access:own", in_project=True),
+    "revoke_token": Needs("access:own", in_project=True),
+    "whoami": Needs(None),
+}
+"""Each operation of the admin API, by its id in the OpenAPI document, and what it needs."""
 
 Authenticate = Callable[[Request], Identity]
-"""Who sent the request; raises ProblemError `missing-token` or `unknown-token`."""
+"""Who sent the request; raises ProblemError `missing-token`, `unknown-token` or `expired-token`."""
 
 
-def token_authentication(admin_token: Callable[[], str] | str) -> Authenticate:
-    """Authentication by the one admin token, whose bearer is the owner."""
+def token_authentication(
+    admin_token: Callable[[], str] | str, snapshot: Callable[[], Snapshot], clock: Callable[[], datetime]
+) -> Authenticate:
+    """Authentication by the gateway's own admin token, whose bearer is the owner, or by one of an admin's.
+
+    Everything is looked up in memory, in the directory's snapshot: a token that is revoked on any node is unknown here
+    as soon as the directory has noticed, well within a second.
+    """
     current = admin_token if callable(admin_token) else lambda: admin_token
-    owner = Identity("token:admin", ROLES["owner"])
+    owner = Identity("", "token:admin", EVERYTHING)
 
     def authenticate(request: Request) -> Identity:
         given = request.headers.getlist("authorization")
         scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         if scheme.lower() != "bearer" or not token.strip():
-            raise _unauthorised("missing-token", "Send the admin token as `Authorization: Bearer TOKEN`.", "")
+            raise _unauthorised("missing-token", "Send an admin token as `Authorization: Bearer TOKEN`.", "")
+        digest = _digest(token.strip())
         # Digests are of one length, so the time taken says nothing about the token's.
-        if not hmac.compare_digest(_digest(token.strip()), _digest(current())):
+        if hmac.compare_digest(digest, _digest(current())):
+            return owner
+        known = snapshot()
+        bearer = known.bearers.get(digest)
+        if bearer is None:
             raise _unauthorised(
                 "unknown-token",
-                "This is not the gateway's admin token: take PAIG_ADMIN_TOKEN, or the one made at its first start.",
+                "The gateway knows no such admin token: take PAIG_ADMIN_TOKEN, the one made at its first start, or one"
+                " of `paig tokens create`; it may have been revoked.",
                 ', error="invalid_token"',
             )
-        return owner
+        if bearer.expires_at is not None and bearer.expires_at <= clock():
+            raise _unauthorised(
+                "expired-token",
+                "This admin token has expired: log in again, or make another.",
+                ', error="invalid_token"',
+            )
+        return identity_of(bearer, known.projects)
 
     return authenticate
 
 
+def identity_of(bearer: Bearer, projects: Mapping[str, str]) -> Identity:
+    """Who holds a token; grants in projects that are gone count for nothing."""
+    everywhere, inside = held(bearer.grants, bearer.scopes)
+    return Identity(
+        id=bearer.admin_id,
+        name=f"admin:{bearer.admin}" if bearer.session else f"admin:{bearer.admin}/{bearer.token}",
+        everywhere=everywhere,
+        projects={project: allowed for project, allowed in inside.items() if project in projects},
+        names=projects,
+        scopes=bearer.scopes,
+        expires_at=bearer.expires_at,
+    )
+
+
+def check(identity: Identity, needs: Needs) -> None:
+    """Refuse an operation to those who may not use it.
+
+    Raises:
+        ProblemError: `forbidden`.
+    """
+    permission = needs.permission
+    if permission is None or identity.may(permission) or (needs.in_project and identity.may_somewhere(permission)):
+        return
+    if identity.may_somewhere(permission):
+        raise ProblemError("forbidden", f"This needs {permission} in the whole gateway; you have it in projects alone.")
+    raise ProblemError("forbidden", f"This needs the permission {permission}, which you do not have.")
+
+
 class Guarded(APIRoute):
-    """A route that serves only those who hold the permission of its operation."""
+    """A route that serves only those who may use its operation."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler behind the guard."""
         handle = super().get_route_handler()
-        permission = OPERATIONS[self.operation_id or self.name]
+        needs = OPERATIONS[self.operation_id or self.name]
 
         async def guarded(request: Request) -> Response:
             authenticate: Authenticate = request.app.state.authenticate
             identity = authenticate(request)
-            if not identity.may(permission):
-                raise ProblemError("forbidden", f"This needs the permission {permission}, which you do not have.")
+            check(identity, needs)
             request.state.identity = identity
             return await handle(request)
 
@@ -158,8 +198,8 @@ Asker = Annotated[Identity, Depends(_identity)]
 """A handler's parameter: who asks."""
 
 
-def _digest(token: str) -> bytes:
-    return sha256(token.encode("utf-8", "surrogateescape")).digest()
+def _digest(token: str) -> str:
+    return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _unauthorised(code: str, detail: str, more: str) -> ProblemError:

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paig_gateway.admin.access import token_authentication
+from paig_gateway.admin.admins import ADMINS, access_routes
 from paig_gateway.admin.configuration import configuration_routes
 from paig_gateway.admin.docs_page import SECURITY, docs_page
 from paig_gateway.admin.events import event_routes
@@ -42,7 +43,9 @@ def admin_app(services: AdminServices) -> FastAPI:
         middleware=[Middleware(Edge)],
     )
     add_handlers(app)
-    app.state.authenticate = token_authentication(services.admin_token)
+    app.state.authenticate = token_authentication(
+        services.admin_token, lambda: services.directory.snapshot, services.clock
+    )
     app.state.events = EventFeed(services.engine, services.catalog)
     api = APIRouter(prefix=PREFIX)
     for kind in LISTED:
@@ -51,6 +54,9 @@ def admin_app(services: AdminServices) -> FastAPI:
     api.include_router(provider_routes(services))
     api.include_router(key_routes(services))
     api.include_router(object_routes(services, KEYS))
+    api.include_router(list_route(services, ADMINS))
+    api.include_router(object_routes(services, ADMINS))
+    api.include_router(access_routes(services))
     api.include_router(report_routes(services))
     api.include_router(event_routes(app.state.events))
     api.include_router(configuration_routes(services))

@@ -63,8 +63,9 @@ def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 def _operation(path: str, method: str, operation: Json) -> Iterator[str]:
     yield f'<h3 id="{operation["operationId"]}"><code><span class="method">{method.upper()}</span>{escape(path)}</code>'
     yield f"</h3><p>{escape(operation['summary'])}. {_prose(operation.get('description', ''))}"
-    if "x-permission" in operation:
-        yield f" Needs <code>{operation['x-permission']}</code>."
+    if operation.get("x-permission"):
+        where = ", in some project at least" if operation["x-in-project"] else ""
+        yield f" Needs <code>{operation['x-permission']}</code>{where}."
     yield "</p><table>"
     for parameter in operation.get("parameters", []):
         says = _prose(parameter.get("description") or parameter["schema"].get("description", ""))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Annotated
 
 import anyio
 from fastapi import APIRouter, Header
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from paig_gateway.admin.access import Asker, Guarded
-from paig_gateway.admin.feed import EventFeed, Place
-from paig_gateway.admin.problems import FieldProblem, invalid
+from paig_gateway.admin.access import Guarded
+from paig_gateway.admin.feed import Event, EventFeed, Place
+from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
+from paig_gateway.admin.roles import Identity
+
+RECHECK_SECONDS = 0.3
+"""How often it is looked whether a reader's token still holds."""
 
 _DESCRIPTION = """\
 Server-sent events: `request` (a Request) as each is finished, or corrected by a later look at its work; `change` (an
@@ -25,13 +31,19 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, feed: EventFeed, since: Place | None, names: frozenset[str]) -> None:
-        """Stream the feed's events of these names, since a place or from now on."""
+    def __init__(self, feed: EventFeed, since: Place | None, asker: Callable[[], Identity | None]) -> None:
+        """Stream the feed's events since a place or from now on.
+
+        Args:
+            feed: Where they come from.
+            since: The place.
+            asker: Who reads them; None once they may not any more.
+        """
         super().__init__(headers={"x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._feed = feed
         self._since = since
-        self._names = names
+        self._asker = asker
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve it."""
@@ -42,20 +54,35 @@ class EventStream(Response):
                     pass
                 tasks.cancel_scope.cancel()
 
+            async def leave_with_the_permission() -> None:
+                while self._asker() is not None:  # noqa: ASYNC110 nothing tells of a token that ends
+                    await anyio.sleep(RECHECK_SECONDS)
+                tasks.cancel_scope.cancel()
+
             tasks.start_soon(leave_with_the_client)
+            tasks.start_soon(leave_with_the_permission)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await self._send(send, b": here come the events\n\n")  # so that the client sees that it is connected
             async with aclosing(self._feed.events(listener, self._since)) as events:
                 async for event in events:
                     if event is None:
                         await self._send(send, b": still here\n\n")
-                    elif event.name in self._names:
+                    elif (asker := self._asker()) is not None and may_see(asker, event):
                         await self._send(send, event.encode())
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
             tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send, chunk: bytes) -> None:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+def may_see(asker: Identity, event: Event) -> bool:
+    """Whether an event is of a project that they may know of; what concerns no project, only those who may know all."""
+    if event.name == "dropped":
+        return True
+    within = asker.within("audit:read" if event.name == "change" else "ledger:read")
+    return within is None or bool(event.projects & within)
 
 
 def event_routes(feed: EventFeed) -> APIRouter:
@@ -72,7 +99,7 @@ def event_routes(feed: EventFeed) -> APIRouter:
         responses={200: {"content": {EventStream.media_type: {"schema": {"type": "string"}}}}},
     )
     async def stream_events(
-        asker: Asker,
+        request: Request,
         last_event_id: Annotated[
             str | None, Header(description="Go on after the event of that id, on whichever node it was read.")
         ] = None,
@@ -81,7 +108,15 @@ def event_routes(feed: EventFeed) -> APIRouter:
             since = Place.parse(last_event_id) if last_event_id else None
         except ValueError as error:
             raise invalid([FieldProblem("Last-Event-ID", str(error))]) from None
-        names = frozenset({"request", "dropped", *(["change"] if asker.may("audit:read") else [])})
-        return EventStream(feed, since, names)
+
+        def asker() -> Identity | None:
+            """Who reads, by their token as it is now."""
+            try:
+                identity: Identity = request.app.state.authenticate(request)
+            except ProblemError:
+                return None
+            return identity if identity.may_somewhere("ledger:read") else None
+
+        return EventStream(feed, since, asker)
 
     return router

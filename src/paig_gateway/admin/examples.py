@@ -140,6 +140,39 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
         }
     ],
     "NewKey": [{"id": "key_9f86d081884c7d65", "name": "ci", "key": "paig_7f3aXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"}],
+    "CreateAdmin": [
+        {"name": "ada@example.com", "grants": [{"role": "admin"}]},
+        {"name": "research-bot", "grants": [{"role": "editor", "project": "research"}]},
+    ],
+    "ChangeAdmin": [{"grants": [{"role": "viewer"}]}, {"active": False}],
+    "Admin": [
+        {
+            "id": "adm_1f0e2d3c4b5a6978", "name": "research-bot", **_STAMP,
+            "grants": [{"role": "editor", "project": "research"}], "active": True, "sso": False,
+        }
+    ],
+    "CreateToken": [
+        {
+            "name": "ci", "admin": "research-bot", "scopes": ["keys:write", "catalog:read"],
+            "expires_at": "2027-01-31T00:00:00Z",
+        }
+    ],
+    "Token": [
+        {
+            "id": "tok_8c7b6a5948372615", "name": "ci", "admin": "research-bot", "hint": "paig_admin_7f3a",
+            "session": False, "scopes": ["catalog:read", "keys:write"], "expires_at": "2027-01-31T00:00:00Z",
+            "created_at": "2026-11-20T16:40:12Z",
+        }
+    ],
+    "NewToken": [
+        {"id": "tok_8c7b6a5948372615", "name": "ci", "token": "paig_admin_7f3aXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"}
+    ],
+    "Identity": [
+        {
+            "name": "admin:research-bot/ci", "permissions": [],
+            "projects": {"research": ["catalog:read", "keys:write"]}, "expires_at": "2027-01-31T00:00:00Z",
+        }
+    ],
     "LimitStatus": [_LIMIT],
     "Request": [_REQUEST],
     "UsageReport": [{"items": [_TOTAL], "total": {**_TOTAL, "group": {}}}],

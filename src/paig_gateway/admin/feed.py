@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_client.schema import AuditEntry
 from paig_gateway.store import reports
 from paig_gateway.store.catalog import Catalog
 
@@ -73,11 +72,13 @@ class Event:
         name: `request` or `change`.
         data: A Request or an AuditEntry, as JSON.
         place: How far a reader is who has it.
+        projects: The ids of the projects that it concerns.
     """
 
     name: str
     data: str
     place: Place
+    projects: frozenset[str] = frozenset()
 
     def encode(self) -> bytes:
         """As it goes over the wire."""
@@ -218,26 +219,15 @@ class EventFeed:
         """What lies after a place, up to another where one is given; requests come before changes."""
         events: list[Event] = []
         place = after
-        for finished_at, row in reports.finished_since(self._engine, after.finished_at, after.request, limit=PAGE):
-            if until is not None and (finished_at, row.id) > (until.finished_at, until.request):
+        for found in reports.finished_since(self._engine, after.finished_at, after.request, limit=PAGE):
+            row = found.request
+            if until is not None and (found.finished_at, row.id) > (until.finished_at, until.request):
                 break
-            place = replace(place, finished_at=finished_at, request=row.id)
-            events.append(Event("request", row.model_dump_json(), place))
+            place = replace(place, finished_at=found.finished_at, request=row.id)
+            events.append(Event("request", row.model_dump_json(), place, frozenset({found.project_id})))
         if len(events) < PAGE:
-            for change in self._changes(after.change):
+            for change, projects in self._catalog.changes_since(after.change, limit=PAGE):
                 if until is None or change.id <= until.change:
                     place = replace(place, change=change.id)
-                    events.append(Event("change", change.model_dump_json(), place))
+                    events.append(Event("change", change.model_dump_json(), place, projects))
         return events
-
-    def _changes(self, after: str) -> list[AuditEntry]:
-        """The changes after one, in order."""
-        found: list[AuditEntry] = []
-        before = None
-        while page := self._catalog.audit(limit=20, before=before):
-            new = [change for change in page if change.id > after]
-            found += new
-            if len(new) < len(page):
-                break
-            before = page[-1].id
-        return found[::-1]

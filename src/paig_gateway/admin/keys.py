@@ -10,55 +10,99 @@ from fastapi import APIRouter, Query, Response
 
 from paig_client.schema import Key, KeySpec, KeyStatus, NewKey
 from paig_gateway.admin.access import Asker, Guarded
-from paig_gateway.admin.objects import TAGGED, Cursor, Kind, Limit, Page, Reference, page, tagged
+from paig_gateway.admin.objects import TAGGED, Cursor, Kind, Limit, Page, Reference, absent, page, tagged
+from paig_gateway.admin.problems import ProblemError
+from paig_gateway.admin.roles import Identity
 from paig_gateway.admin.services import AdminServices
+from paig_gateway.store.catalog.keys import State
 from paig_gateway.store.catalog.repeats import Repeat
-from paig_gateway.store.reports import limit_status
+from paig_gateway.store.standing import limit_status
 
 Owner = tuple[str, str]
 """An owner's kind and name."""
 
 
 class Keys:
-    """The catalogue's keys, with `limit-exceeded` as the status of those that a cap keeps from spending."""
+    """The catalogue's keys, of which whoever asks may know some or all, and change some of those.
 
-    def __init__(self, services: AdminServices) -> None:
+    Keys that a cap keeps from spending have the status `limit-exceeded`.
+    """
+
+    def __init__(self, services: AdminServices, asker: Identity) -> None:
         """Stand before the catalogue's keys."""
         self._services = services
         self._keys = services.catalog.keys
+        self._asker = asker
+        self._seen = asker.project_names("catalog:read") if asker.may_somewhere("catalog:read") else None
+        self._theirs = asker.project_names("keys:write")
 
     def list(self) -> Sequence[Key]:
-        """Every key."""
+        """Every key that they may know of."""
         spent = self._spent()
-        return [_judged(key, spent) for key in self._keys.list()]
+        return [_judged(key, spent) for key in self._keys.list() if self._seen is None or key.project in self._seen]
 
     def get(self, reference: str) -> Key:
         """One key."""
-        return _judged(self._keys.get(reference), self._spent())
+        return _judged(self._get(reference), self._spent())
 
     def create(self, name: str, spec: KeySpec, *, actor: str, repeat: Repeat[NewKey] | None = None) -> NewKey:
         """Make a key."""
+        self._check(spec.model_dump(exclude_defaults=True))
+        if self._theirs is not None and spec.project not in self._theirs:
+            raise self._elsewhere()
         return self._keys.create(name, spec, actor=actor, repeat=repeat)
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Key:
         """Change a key."""
-        return _judged(self._keys.update(reference, changes, actor=actor, version=version), self._spent())
+        self._check(changes)
+        if self._theirs is not None and "project" in changes and changes["project"] not in self._theirs:
+            raise self._elsewhere()
+        id, version = self._mine(reference, version)
+        return _judged(self._keys.update(id, changes, actor=actor, version=version), self._spent())
 
     def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
         """Remove a key."""
-        self._keys.delete(reference, actor=actor, version=version)
+        id, version = self._mine(reference, version)
+        self._keys.delete(id, actor=actor, version=version)
 
     def rotate(self, reference: str, *, actor: str) -> NewKey:
         """Give a key a new secret."""
-        return self._keys.rotate(reference, actor=actor)
+        id, version = self._mine(reference)
+        return self._keys.rotate(id, actor=actor, version=version)
 
-    def disable(self, reference: str, *, actor: str) -> Key:
-        """Refuse a key."""
-        return _judged(self._keys.set_state(reference, "disabled", actor=actor), self._spent())
+    def set_state(self, reference: str, state: State, *, actor: str) -> Key:
+        """Refuse a key, or take it again."""
+        id, version = self._mine(reference)
+        return _judged(self._keys.set_state(id, state, actor=actor, version=version), self._spent())
 
-    def enable(self, reference: str, *, actor: str) -> Key:
-        """Take a key again."""
-        return _judged(self._keys.set_state(reference, "active", actor=actor), self._spent())
+    def _get(self, reference: str) -> Key:
+        key = self._keys.get(reference)
+        if self._seen is not None and key.project not in self._seen:
+            raise absent("key", reference)
+        return key
+
+    def _mine(self, reference: str, version: int | None = None) -> tuple[str, int | None]:
+        """The key to change and the version that it must have: the one at which it was theirs."""
+        if self._theirs is None:
+            return reference, version
+        key = self._get(reference)
+        if key.project not in self._theirs:
+            raise ProblemError("forbidden", f"This needs keys:write in the project '{key.project}'.")
+        return key.id, key.version if version is None else version
+
+    def _check(self, fields: Mapping[str, Any]) -> None:
+        """Refuse what concerns more than the keys of a project."""
+        if self._theirs is not None and fields.get("user") is not None:
+            raise ProblemError("forbidden", "user: only who has keys:write in the whole gateway may name a user.")
+        secret = fields.get("secret")
+        if isinstance(secret, str) and not secret.startswith("value:") and not self._asker.may("routing:write"):
+            raise ProblemError(
+                "forbidden", "secret: a reference is looked up where the gateway runs, which needs routing:write."
+            )
+
+    def _elsewhere(self) -> ProblemError:
+        names = ", ".join(f"'{name}'" for name in sorted(self._theirs or ()))
+        return ProblemError("forbidden", f"project: you may make and change keys in {names} alone.")
 
     def _spent(self) -> set[Owner]:
         """The owners of caps on money that are used up for the present window."""
@@ -80,10 +124,10 @@ KEYS: Kind[KeySpec, Key, NewKey] = Kind("key", "keys", KeySpec, Key, NewKey, Key
 def key_routes(services: AdminServices) -> APIRouter:
     """The list of keys, and what can be done with keys alone."""
     router = APIRouter(prefix="/keys", tags=["keys"], route_class=Guarded)
-    keys = Keys(services)
 
     @router.get("", operation_id="list_keys", summary="List keys", response_model=KeyPage)
     def list_keys(
+        asker: Asker,
         project: Annotated[str | None, Query(description="Only those of this project.")] = None,
         user: Annotated[str | None, Query(description="Only those of this user.")] = None,
         status: Annotated[KeyStatus | None, Query(description="Only those in this state.")] = None,
@@ -92,7 +136,9 @@ def key_routes(services: AdminServices) -> APIRouter:
     ) -> KeyPage:
         wanted = {"project": project, "user": user, "status": status}
         found = [
-            key for key in keys.list() if all(value in (None, getattr(key, name)) for name, value in wanted.items())
+            key
+            for key in Keys(services, asker).list()
+            if all(value in (None, getattr(key, name)) for name, value in wanted.items())
         ]
         return page(KeyPage, found, limit, cursor)
 
@@ -104,7 +150,7 @@ def key_routes(services: AdminServices) -> APIRouter:
         response_model=NewKey,
     )
     def rotate(asker: Asker, name_or_id: Reference) -> NewKey:
-        made = keys.rotate(name_or_id, actor=asker.name)
+        made = Keys(services, asker).rotate(name_or_id, actor=asker.name)
         services.changed()
         return made
 
@@ -116,7 +162,7 @@ def key_routes(services: AdminServices) -> APIRouter:
         responses=TAGGED,
     )
     def disable(response: Response, asker: Asker, name_or_id: Reference) -> Key:
-        key = keys.disable(name_or_id, actor=asker.name)
+        key = Keys(services, asker).set_state(name_or_id, "disabled", actor=asker.name)
         services.changed()
         return tagged(response, key)
 
@@ -128,7 +174,7 @@ def key_routes(services: AdminServices) -> APIRouter:
         responses=TAGGED,
     )
     def enable(response: Response, asker: Asker, name_or_id: Reference) -> Key:
-        key = keys.enable(name_or_id, actor=asker.name)
+        key = Keys(services, asker).set_state(name_or_id, "active", actor=asker.name)
         services.changed()
         return tagged(response, key)
 

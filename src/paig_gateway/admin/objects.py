@@ -28,6 +28,7 @@ from paig_client.schema import (
 from paig_gateway.admin.access import Asker, Guarded
 from paig_gateway.admin.bodies import JsonObject, body_of, named
 from paig_gateway.admin.problems import ProblemError
+from paig_gateway.admin.roles import Identity
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.store.catalog import CatalogError
 from paig_gateway.store.catalog.repeats import Repeat
@@ -64,7 +65,8 @@ class Objects(Protocol[S_contra, W_co, M_co]):
 
 
 _TAG = {"ETag": {"description": "The object as it is now, for `If-Match`.", "schema": {"type": "string"}}}
-_LOCATION = {"description": "Where the object is.", "schema": {"type": "string"}}
+LOCATION = {"description": "Where the object is.", "schema": {"type": "string"}}
+"""What the OpenAPI document says of the header that a create answers with."""
 TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": _TAG}}
 """What the OpenAPI document says of an answer that has a tag."""
 
@@ -107,7 +109,7 @@ class Kind(Generic[S, W, M]):
         model: What the gateway answers.
         made: What a create answers.
         page: What its list answers.
-        objects: What can be done with all of its kind.
+        objects: What whoever asks can do with those of its kind.
     """
 
     one: str
@@ -116,7 +118,52 @@ class Kind(Generic[S, W, M]):
     model: type[W]
     made: type[M]
     page: type[Page[W]]
-    objects: Callable[[AdminServices], Objects[S, W, M]]
+    objects: Callable[[AdminServices, Identity], Objects[S, W, M]]
+
+
+class Projects:
+    """The catalogue's projects, of which whoever asks may know some or all."""
+
+    def __init__(self, services: AdminServices, asker: Identity) -> None:
+        """Stand before the catalogue's projects."""
+        self._projects = services.catalog.projects
+        self._asker = asker
+        self._within = asker.within("catalog:read")
+
+    def list(self) -> Sequence[Project]:
+        """Every project that they may know of."""
+        return [found for found in self._projects.list() if self._within is None or found.id in self._within]
+
+    def get(self, reference: str) -> Project:
+        """One project."""
+        found = self._projects.get(reference)
+        if self._within is not None and found.id not in self._within:
+            raise absent("project", reference)
+        return found
+
+    def create(self, name: str, spec: ProjectSpec, *, actor: str, repeat: Repeat[Project] | None = None) -> Project:
+        """Make a project."""
+        self._check(spec.telemetry is not None)
+        return self._projects.create(name, spec, actor=actor, repeat=repeat)
+
+    def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Project:
+        """Change a project."""
+        self._check("telemetry" in changes)
+        return self._projects.update(reference, changes, actor=actor, version=version)
+
+    def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
+        """Remove a project."""
+        self._projects.delete(reference, actor=actor, version=version)
+
+    def _check(self, exporting: bool) -> None:
+        """Refuse a place that spans and the values of references are sent to, from those who set none for providers."""
+        if exporting and not self._asker.may("routing:write"):
+            raise ProblemError("forbidden", "telemetry: where a project's spans are sent needs routing:write.")
+
+
+def absent(kind: str, reference: str) -> CatalogError:
+    """What those are told who may not know of an object: the same as if there were none."""
+    return CatalogError("not-found", f"There is no {kind} '{reference}': `paig {kind}s list` shows all.")
 
 
 PROVIDERS: Kind[ProviderSpec, Provider, Provider] = Kind(
@@ -126,19 +173,19 @@ PROVIDERS: Kind[ProviderSpec, Provider, Provider] = Kind(
     Provider,
     Provider,
     ProviderPage,
-    lambda services: services.catalog.providers,
+    lambda services, asker: services.catalog.providers,
 )
 ROUTES: Kind[RouteSpec, Route, Route] = Kind(
-    "route", "routes", RouteSpec, Route, Route, RoutePage, lambda services: services.catalog.routes
+    "route", "routes", RouteSpec, Route, Route, RoutePage, lambda services, asker: services.catalog.routes
 )
 PRICES: Kind[PriceSpec, OwnPrice, OwnPrice] = Kind(
-    "price", "prices", PriceSpec, OwnPrice, OwnPrice, PricePage, lambda services: services.catalog.prices
+    "price", "prices", PriceSpec, OwnPrice, OwnPrice, PricePage, lambda services, asker: services.catalog.prices
 )
 PROJECTS: Kind[ProjectSpec, Project, Project] = Kind(
-    "project", "projects", ProjectSpec, Project, Project, ProjectPage, lambda services: services.catalog.projects
+    "project", "projects", ProjectSpec, Project, Project, ProjectPage, Projects
 )
 USERS: Kind[OwnerSpec, Owner, Owner] = Kind(
-    "user", "users", OwnerSpec, Owner, Owner, OwnerPage, lambda services: services.catalog.users
+    "user", "users", OwnerSpec, Owner, Owner, OwnerPage, lambda services, asker: services.catalog.users
 )
 LISTED: tuple[Kind[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS)
 """The kinds whose list needs nothing but the catalogue."""
@@ -216,7 +263,6 @@ def tagged(response: Response, item: T) -> T:
 def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     """The endpoints of one kind of object, but for its list."""
     router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
-    objects = kind.objects(services)
 
     @router.post(
         "",
@@ -225,17 +271,18 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
         status_code=201,
         response_model=kind.made,
         response_description="It is made.",
-        responses={201: {"headers": {"Location": _LOCATION, **({} if kind.made is NewKey else _TAG)}}},
+        responses={201: {"headers": {"Location": LOCATION, **({} if kind.made is NewKey else _TAG)}}},
         openapi_extra=body_of(f"Create{kind.model.__name__}"),
     )
     def create(
         request: Request, response: Response, asker: Asker, body: JsonObject, idempotency_key: IdempotencyKey = None
     ) -> M:
         name, spec = named(kind.spec, body)
+        objects = kind.objects(services, asker)
         repeat = None
         if idempotency_key is not None:
             asked = f"{kind.one} {name!r} {spec.model_dump_json()}"
-            repeat = Repeat.of(asker.name, idempotency_key, asked, kind.made)
+            repeat = Repeat.of(asker.id, idempotency_key, asked, kind.made)
         made = objects.create(name, spec, actor=asker.name, repeat=repeat)
         services.changed()
         response.headers["location"] = f"{request.url.path}/{made.id}"
@@ -248,8 +295,8 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
         response_model=kind.model,
         responses=TAGGED,
     )
-    def get(response: Response, name_or_id: Reference) -> W:
-        return tagged(response, objects.get(name_or_id))
+    def get(response: Response, asker: Asker, name_or_id: Reference) -> W:
+        return tagged(response, kind.objects(services, asker).get(name_or_id))
 
     @router.patch(
         "/{name_or_id}",
@@ -264,6 +311,8 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     def update(
         response: Response, asker: Asker, name_or_id: Reference, body: JsonObject, if_match: IfMatch = None
     ) -> W:
+        objects = kind.objects(services, asker)
+
         def change(reference: str, version: int | None) -> W:
             return objects.update(reference, body, actor=asker.name, version=version)
 
@@ -280,6 +329,8 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
         response_description="It is gone.",
     )
     def delete(asker: Asker, name_or_id: Reference, if_match: IfMatch = None) -> None:
+        objects = kind.objects(services, asker)
+
         def remove(reference: str, version: int | None) -> None:
             objects.delete(reference, actor=asker.name, version=version)
 
@@ -292,10 +343,9 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
 def list_route(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     """The list of one kind of object, by name."""
     router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
-    objects = kind.objects(services)
 
     @router.get("", operation_id=f"list_{kind.many}", summary=f"List {kind.many}", response_model=kind.page)
-    def list_all(limit: Limit = None, cursor: Cursor = None) -> Page[W]:
-        return page(kind.page, objects.list(), limit, cursor)
+    def list_all(asker: Asker, limit: Limit = None, cursor: Cursor = None) -> Page[W]:
+        return page(kind.page, kind.objects(services, asker).list(), limit, cursor)
 
     return router

@@ -13,7 +13,18 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, Problem, ProjectSpec, ProviderSpec, RouteSpec, Spec
+from paig_client.schema import (
+    AdminSpec,
+    KeySpec,
+    OwnerSpec,
+    PriceSpec,
+    Problem,
+    ProjectSpec,
+    ProviderSpec,
+    RouteSpec,
+    Spec,
+    TokenSpec,
+)
 from paig_gateway.admin.access import OPERATIONS
 from paig_gateway.admin.configuration import ApplySpec
 from paig_gateway.admin.examples import EXAMPLES
@@ -32,6 +43,8 @@ _SPECS: Mapping[str, type[Spec]] = {
     "Project": ProjectSpec,
     "Owner": OwnerSpec,
     "Key": KeySpec,
+    "Admin": AdminSpec,
+    "Token": TokenSpec,
 }
 RESPONSES: dict[int | str, Json] = {
     "default": {
@@ -67,10 +80,11 @@ def document(app: FastAPI, version: str) -> Json:
     components["schemas"] = dict(sorted(schemas.items()))
     for operations in found["paths"].values():
         for operation in operations.values():
-            permission = OPERATIONS.get(operation["operationId"])
-            if permission is not None:
+            needs = OPERATIONS.get(operation["operationId"])
+            if needs is not None:
                 operation["security"] = [{"adminToken": []}]
-                operation["x-permission"] = permission
+                operation["x-permission"] = needs.permission
+                operation["x-in-project"] = needs.in_project
     return found
 
 
@@ -89,6 +103,8 @@ def _bodies() -> Json:
             "properties": {"name": {"type": "string", "minLength": 1, "maxLength": 100}, **properties},
             "required": ["name", *required],
         }
+        if name == "Token":
+            continue  # revoked, never changed
         schemas[f"Change{name}"] = {
             "title": f"Change{name}",
             **rest,

@@ -28,7 +28,9 @@ from paig_gateway.admin.objects import Cursor
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.store import nodes, reports
+from paig_gateway.store.catalog import AuditFilter
 from paig_gateway.store.reports import BadQuery, Filter
+from paig_gateway.store.standing import limit_status
 from paig_gateway.store.tables import NodeRow
 
 
@@ -76,6 +78,7 @@ def report_routes(services: AdminServices) -> APIRouter:
 
     @router.get("/requests", operation_id="list_requests", summary="List requests, newest first", tags=["ledger"])
     def list_requests(
+        asker: Asker,
         key: Named = None,
         project: Named = None,
         user: Named = None,
@@ -88,7 +91,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         limit: PageLimit = 100,
         cursor: Cursor = None,
     ) -> RequestPage:
-        which = Filter(key, project, user, model, provider, route, status, since, until)
+        which = Filter(key, project, user, model, provider, route, status, since, until, asker.within("ledger:read"))
         try:
             return reports.list_requests(engine, which, cursor=cursor, limit=limit)
         except (BadQuery, OverflowError):  # a cursor may hold any number
@@ -100,8 +103,8 @@ def report_routes(services: AdminServices) -> APIRouter:
         summary="Show a request, by the `x-paig-request-id` that the client got",
         tags=["ledger"],
     )
-    def get_request(request_id: Annotated[str, Path(description="The request's id.")]) -> Request:
-        found = reports.get_request(engine, request_id)
+    def get_request(asker: Asker, request_id: Annotated[str, Path(description="The request's id.")]) -> Request:
+        found = reports.get_request(engine, request_id, asker.within("ledger:read"))
         if found is None:
             raise ProblemError("not-found", f"The ledger has no request '{request_id}'.")
         return found
@@ -114,6 +117,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         tags=["ledger"],
     )
     def get_usage(
+        asker: Asker,
         by: Annotated[
             list[str], Query(max_length=8, description=f"Any of {', '.join(reports.GROUPS)}, or `tag:NAME`.")
         ] = [],  # noqa: B006
@@ -126,7 +130,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         since: Since = None,
         until: Until = None,
     ) -> UsageReport:
-        which = Filter(key, project, user, model, provider, route, None, since, until)
+        which = Filter(key, project, user, model, provider, route, None, since, until, asker.within("ledger:read"))
         try:
             return reports.usage(engine, by, which)
         except BadQuery as error:
@@ -141,6 +145,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         tags=["ledger"],
     )
     def get_repricing(
+        asker: Asker,
         key: Named = None,
         project: Named = None,
         user: Named = None,
@@ -150,7 +155,9 @@ def report_routes(services: AdminServices) -> APIRouter:
         since: Since = None,
         until: Until = None,
     ) -> Repricing:
-        return services.reprice(Filter(key, project, user, model, provider, route, None, since, until))
+        return services.reprice(
+            Filter(key, project, user, model, provider, route, None, since, until, asker.within("ledger:read"))
+        )
 
     @router.post(
         "/usage/prune",
@@ -169,12 +176,28 @@ def report_routes(services: AdminServices) -> APIRouter:
         return Pruned(requests=count)
 
     @router.get("/limits", operation_id="list_limits", summary="List limits, and where each stands", tags=["ledger"])
-    def list_limits() -> LimitList:
-        return LimitList(items=reports.limit_status(engine, services.clock()))
+    def list_limits(asker: Asker) -> LimitList:
+        return LimitList(items=limit_status(engine, services.clock(), asker.within("ledger:read")))
 
     @router.get("/audit", operation_id="list_audit", summary="List changes, newest first", tags=["audit"])
-    def list_audit(limit: PageLimit = 100, cursor: Cursor = None) -> AuditPage:
-        found = services.catalog.audit(limit=limit + 1, before=cursor)
+    def list_audit(
+        asker: Asker,
+        actor: Annotated[
+            str | None, Query(max_length=300, description="`admin:NAME` also means each of their tokens.")
+        ] = None,
+        action: Text = None,
+        kind: Text = None,
+        name: Text = None,
+        project: Annotated[
+            str | None, Query(max_length=300, description="Changes of this project and of its keys, by name or id.")
+        ] = None,
+        since: Since = None,
+        until: Until = None,
+        limit: PageLimit = 100,
+        cursor: Cursor = None,
+    ) -> AuditPage:
+        which = AuditFilter(actor, action, kind, name, project, since, until, asker.within("audit:read"))
+        found = services.catalog.audit(which, limit=limit + 1, before=cursor)
         items = found[:limit]
         return AuditPage(items=items, next_cursor=items[-1].id if len(found) > limit else None)
 

@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select
 from sqlmodel import SQLModel, col
 
-from paig_client.schema import MemberSpec, PriceSpec, ProjectTelemetry, ProviderSpec
+from paig_client.schema import MemberSpec, PriceSpec, ProjectTelemetry, ProviderSpec, Role
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.own_prices import OwnPrice, own_price
@@ -30,7 +31,18 @@ from paig_gateway.store.catalog.limits import ORGANISATION_ID
 from paig_gateway.store.catalog.transactions import DIRECTORY_VERSION
 from paig_gateway.store.credentials import CredentialError, resolve
 from paig_gateway.store.secrets import SecretKeyError, Vault
-from paig_gateway.store.tables import KeyRow, LimitRow, MetaRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
+from paig_gateway.store.tables import (
+    AdminRow,
+    KeyRow,
+    LimitRow,
+    MetaRow,
+    PriceRow,
+    ProjectRow,
+    ProviderRow,
+    RouteRow,
+    TokenRow,
+    UserRow,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +63,30 @@ RETRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
+class Bearer:
+    """Who holds a token of the admin API.
+
+    Attributes:
+        token: The token's name.
+        admin_id: Whose it is.
+        admin: Their name.
+        grants: Their roles, each with the id of the project that it holds in, None for everywhere.
+        scopes: The permissions that the token is confined to; None for no such bounds.
+        expires_at: When it ends.
+        session: Whether a login made it.
+    """
+
+    token_id: str
+    token: str
+    admin_id: str
+    admin: str
+    grants: tuple[tuple[Role, str | None], ...]
+    scopes: frozenset[str] | None
+    expires_at: datetime | None
+    session: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The catalogue at one version.
 
@@ -61,6 +97,8 @@ class Snapshot:
         prices: The operator's own.
         providers: By name.
         telemetry: By project's id, where a project has set something of its own.
+        bearers: By the SHA-256 of an admin token, in hex; those of inactive admins are left out.
+        projects: Names by id.
     """
 
     version: int = -1
@@ -70,6 +108,8 @@ class Snapshot:
     prices: tuple[OwnPrice, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     telemetry: Mapping[str, ProjectTelemetry] = field(default_factory=dict)
+    bearers: Mapping[str, Bearer] = field(default_factory=dict)
+    projects: Mapping[str, str] = field(default_factory=dict)
 
 
 class Directory:
@@ -164,9 +204,10 @@ class Directory:
 
     def _load(self, connection: Connection, version: int) -> Snapshot:
         accounts, problems = self._providers(connection)
+        projects = {row.id: row.name for row in _rows(connection, ProjectRow)}
         return Snapshot(
-            version, _callers(connection), _routes(connection, accounts), problems, _prices(connection), accounts,
-            _telemetry(connection),
+            version, _callers(connection, projects), _routes(connection, accounts), problems, _prices(connection),
+            accounts, _telemetry(connection), _bearers(connection), projects,
         )  # fmt: skip
 
     def _providers(self, connection: Connection) -> tuple[dict[str, Provider], dict[str, str]]:
@@ -252,8 +293,25 @@ Caps = Mapping[tuple[str, str], tuple[Limit, ...]]
 """Limits by owner's kind and id."""
 
 
-def _callers(connection: Connection) -> dict[str, Caller]:
-    projects = {row.id: row.name for row in _rows(connection, ProjectRow)}
+def _bearers(connection: Connection) -> dict[str, Bearer]:
+    admins = {row.id: row for row in _rows(connection, AdminRow) if row.active}
+    return {
+        row.hash: Bearer(
+            token_id=row.id,
+            token=row.name,
+            admin_id=row.admin_id,
+            admin=admins[row.admin_id].name,
+            grants=tuple((grant["role"], grant["project_id"]) for grant in admins[row.admin_id].grants),
+            scopes=None if row.scopes is None else frozenset(row.scopes),
+            expires_at=None if row.expires_at is None else moment(row.expires_at),
+            session=row.session,
+        )
+        for row in _rows(connection, TokenRow)
+        if row.admin_id in admins
+    }
+
+
+def _callers(connection: Connection, projects: Mapping[str, str]) -> dict[str, Caller]:
     users = {row.id: row.name for row in _rows(connection, UserRow)}
     keys = _rows(connection, KeyRow)
     owners = {"project": projects, "user": users, "key": {row.id: row.name for row in keys}}

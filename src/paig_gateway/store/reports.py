@@ -11,18 +11,17 @@ import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, and_, case, func, or_, select
 
-from paig_client.schema import Attempt, LimitStatus, OwnerKind, Request, RequestPage, UsageReport, UsageTotal
-from paig_gateway.domain.limits import Unit, Window, window_end, window_start
+from paig_client.schema import Attempt, Request, RequestPage, UsageReport, UsageTotal
 from paig_gateway.domain.money import format_usd
 from paig_gateway.store.ledger_sql import TABLES
 from paig_gateway.store.sheet import HOUR_MS
 from paig_gateway.store.values import milliseconds, moment
 
-REQUESTS, ROLLUPS, COUNTERS, LIMITS = (TABLES[name] for name in ("requests", "rollups", "counters", "limits"))
+REQUESTS, ROLLUPS = (TABLES[name] for name in ("requests", "rollups"))
 
 GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route"]
 GROUPS: tuple[GroupBy, ...] = get_args(GroupBy)
@@ -45,6 +44,7 @@ class Filter:
         since: The earliest time of a request.
         until: The first moment that is too late.
         status: The HTTP status that the client was sent.
+        within: The ids of the only projects that whoever asks may know of.
     """
 
     key: str | None = None
@@ -56,12 +56,14 @@ class Filter:
     status: int | None = None
     since: datetime | None = None
     until: datetime | None = None
+    within: frozenset[str] | None = None
 
 
-def get_request(engine: Engine, request_id: str) -> Request | None:
-    """One row of the ledger."""
+def get_request(engine: Engine, request_id: str, within: frozenset[str] | None = None) -> Request | None:
+    """One row of the ledger, if it is one of those projects' (by id; None for any)."""
+    conditions = [REQUESTS.c.id == request_id, *_within(REQUESTS.c.project_id, within)]
     with engine.connect() as connection:
-        row = connection.execute(select(REQUESTS).where(REQUESTS.c.id == request_id)).one_or_none()
+        row = connection.execute(select(REQUESTS).where(*conditions)).one_or_none()
     return _request(row) if row is not None else None
 
 
@@ -90,8 +92,16 @@ def list_requests(engine: Engine, which: Filter, *, cursor: str | None = None, l
     return RequestPage(items=[_request(row) for row in rows], next_cursor=_cursor(rows[-1]) if more else None)
 
 
-def finished_since(engine: Engine, finished_at: int, request_id: str, *, limit: int = 200) -> list[tuple[int, Request]]:
-    """The ledger's tail: rows that were finished after a place in it, with their own places, in order.
+class Finished(NamedTuple):
+    """A finished request, its place in the ledger's tail, and the id of its project, empty for none."""
+
+    finished_at: int
+    request: Request
+    project_id: str
+
+
+def finished_since(engine: Engine, finished_at: int, request_id: str, *, limit: int = 200) -> list[Finished]:
+    """The ledger's tail: rows that were finished after a place in it, in order.
 
     `finished_at` is stamped in the order of commits whatever the node, so a reader that remembers the last place it saw
     misses nothing.
@@ -108,7 +118,7 @@ def finished_since(engine: Engine, finished_at: int, request_id: str, *, limit: 
     )
     query = select(REQUESTS).where(after).order_by(REQUESTS.c.finished_at, REQUESTS.c.id).limit(limit)
     with engine.connect() as connection:
-        return [(row.finished_at, _request(row)) for row in connection.execute(query)]
+        return [Finished(row.finished_at, _request(row), row.project_id) for row in connection.execute(query)]
 
 
 def last_finished(engine: Engine) -> tuple[int, str]:
@@ -139,7 +149,7 @@ def usage(engine: Engine, by: Sequence[str], which: Filter) -> UsageReport:
     if which.status is not None:
         raise BadQuery("Totals are not kept by status: list the requests instead.")
     with engine.connect() as connection:
-        names = _names(connection)
+        names = owner_names(connection)
         found: dict[tuple[Any, ...], dict[str, int]] = {}
         for query in _spans(which, groups):
             for row in connection.execute(query):
@@ -236,7 +246,7 @@ def _total(group: Mapping[str, str | None], sums: Mapping[str, int]) -> UsageTot
     return UsageTotal(group=dict(group), cost=format_usd(sums["cost"]), **counts)
 
 
-def _names(connection: Connection) -> dict[str, dict[str, str]]:
+def owner_names(connection: Connection) -> dict[str, dict[str, str]]:
     """Names of keys, projects and users, by id: rollups know ids alone."""
     return {
         kind: {row.id: row.name for row in connection.execute(select(TABLES[table].c.id, TABLES[table].c.name))}
@@ -254,81 +264,12 @@ def _shown(group: str, value: Any, names: Mapping[str, Mapping[str, str]]) -> st
     return str(value) if value else None
 
 
-# Limits
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a limit stands in one of its windows; amounts as the ledger counts them.
-
-    Attributes:
-        window_start: Seconds since the epoch.
-    """
-
-    limit_id: str
-    owner_kind: OwnerKind
-    owner: str
-    unit: Unit
-    window: Window
-    amount: int
-    spent: int
-    held: int
-    window_start: int
-    resets_at: datetime | None
-    soft: bool
-
-    def show(self, amount: int) -> str:
-        """An amount as people read it: dollars, or a count."""
-        return format_usd(amount) if self.unit == "usd" else str(amount)
-
-
-def standings(engine: Engine, now: datetime) -> list[Standing]:
-    """Every limit, and where it stands in the window that `now` falls in."""
-    with engine.connect() as connection:
-        names = _names(connection)
-        limits = connection.execute(select(LIMITS).order_by(LIMITS.c.owner_kind, LIMITS.c.owner_id, LIMITS.c.id)).all()
-        starts = {row.id: window_start(cast(Window, row.window), now) for row in limits}
-        recent = COUNTERS.c.window_start.in_({*starts.values()})
-        counters = {(row.limit_id, row.window_start): row for row in connection.execute(select(COUNTERS).where(recent))}
-    found = []
-    for row in limits:
-        counter = counters.get((row.id, starts[row.id]))
-        spent, held = (counter.spent, counter.held) if counter else (0, 0)
-        owner = names.get(row.owner_kind, {}).get(row.owner_id, row.owner_kind)
-        found.append(
-            Standing(
-                row.id, row.owner_kind, owner, row.unit, row.window, row.amount, spent, held, starts[row.id],
-                window_end(cast(Window, row.window), now), row.soft,
-            )
-        )  # fmt: skip
-    return found
-
-
-def limit_status(engine: Engine, now: datetime) -> list[LimitStatus]:
-    """Every limit as the admin API shows it, in the window that `now` falls in."""
-    return [
-        LimitStatus(
-            owner_kind=found.owner_kind,
-            owner=found.owner,
-            unit=found.unit,
-            window=found.window,
-            amount=found.show(found.amount),
-            spent=found.show(found.spent),
-            held=found.show(found.held),
-            left=found.show(max(0, found.amount - found.spent - found.held)),
-            resets_at=found.resets_at,
-            soft=found.soft,
-        )
-        for found in standings(engine, now)
-    ]
-
-
 # Rows
 
 
 def _conditions(table: Table, which: Filter) -> list[ColumnElement[bool]]:
     """Those that rows and rollups share."""
-    found: list[ColumnElement[bool]] = []
+    found = _within(table.c.project_id, which.within)
     for kind, owners in _OWNED.items():
         if (named := getattr(which, kind)) is not None:
             ids = select(TABLES[owners].c.id).where(TABLES[owners].c.name == named)
@@ -338,6 +279,10 @@ def _conditions(table: Table, which: Filter) -> list[ColumnElement[bool]]:
         if (value := getattr(which, name)) is not None:
             found.append(table.c[name] == value)
     return found
+
+
+def _within(project_id: ColumnElement[str], within: frozenset[str] | None) -> list[ColumnElement[bool]]:
+    return [] if within is None else [project_id.in_(within)]
 
 
 def row_conditions(which: Filter) -> list[ColumnElement[bool]]:

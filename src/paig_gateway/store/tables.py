@@ -145,8 +145,43 @@ class AuditRow(SQLModel, table=True):
     action: str
     kind: str
     name: str
+    project_id: str | None = None
+    """The project that the object is, or belongs to; None where it is none of a project's."""
+    old_project_id: str | None = None
+    """The project that the change took it out of."""
     before: dict[str, Any] | None = Field(default=None, sa_column=_json())
     after: dict[str, Any] | None = Field(default=None, sa_column=_json())
+
+
+class AdminRow(SQLModel, table=True):
+    """Somebody, or something, that administers the gateway."""
+
+    __tablename__ = "admins"
+    id: str = Field(primary_key=True)
+    name: str = Field(unique=True)
+    grants: list[dict[str, Any]] = Field(default_factory=list, sa_column=_json(nullable=False))
+    """Each `role` with the `project_id` that it holds in, or null for everywhere."""
+    active: bool = True
+    subject: str | None = Field(default=None, unique=True)
+    """Issuer and subject at the identity provider, for those who came by single sign-on."""
+    version: int = 1
+    created_at: int = Field(sa_column=_big())
+    updated_at: int = Field(sa_column=_big())
+
+
+class TokenRow(SQLModel, table=True):
+    """A token of the admin API; only the SHA-256 of it is kept."""
+
+    __tablename__ = "admin_tokens"
+    id: str = Field(primary_key=True)
+    admin_id: str = Field(index=True)
+    name: str
+    hash: str = Field(unique=True)
+    hint: str
+    session: bool = False
+    scopes: list[str] | None = Field(default=None, sa_column=_json())
+    expires_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    created_at: int = Field(sa_column=_big())
 
 
 class RepeatRow(SQLModel, table=True):

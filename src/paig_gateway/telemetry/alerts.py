@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.store import alerts
 from paig_gateway.store.alerts import Alert
-from paig_gateway.store.reports import Standing, standings
+from paig_gateway.store.standing import Standing, standings
 from paig_gateway.telemetry.settings import AlertsSpec
 from paig_gateway.telemetry.trouble import LimitName, Tally, Trouble
 

@@ -128,6 +128,7 @@ def running(
     url: str | None = None,
     clock: Callable[[], datetime] = utc_now,
     change: Callable[[AdminServices], AdminServices] = lambda services: services,
+    refreshed: bool = False,
 ) -> Iterator[Gateway]:
     """A gateway on a free port, on a database in `folder` (or at `url`, which it may share with others).
 
@@ -136,6 +137,7 @@ def running(
         url: Another database instead.
         clock: The catalogue's and the admin API's present.
         change: Puts other services in the place of the real ones.
+        refreshed: Whether the directory looks for changes by itself, as in a whole gateway.
     """
     url = url or sqlite_url(folder)
     engine = open_engine(url)
@@ -188,11 +190,14 @@ def running(
         async def serve() -> None:
             loops.append(asyncio.get_running_loop())
             await ledger.start()
+            refresher = asyncio.ensure_future(directory.run()) if refreshed else None
             serving = asyncio.ensure_future(server.serve([listener]))
             while not server.started:  # noqa: ASYNC110 uvicorn tells in no other way
                 await asyncio.sleep(0.005)
             ready.set()
             await serving
+            if refresher is not None:
+                refresher.cancel()
             await ledger.stop()
 
         thread = threading.Thread(target=asyncio.run, args=(serve(),))

@@ -17,10 +17,10 @@ from paig_gateway.store.reports import (
     finished_since,
     get_request,
     last_finished,
-    limit_status,
     list_requests,
     usage,
 )
+from paig_gateway.store.standing import limit_status
 from tests.gateway.store.books import NOON, Clock, reservation, settlement, used
 
 pytestmark = pytest.mark.anyio
@@ -110,8 +110,8 @@ async def test_the_tail_misses_nothing(filled: Engine) -> None:
     """Reading on from each place gives every finished row once, and the end is where nothing follows."""
     place, seen = (0, ""), []
     while batch := finished_since(filled, *place, limit=4):
-        seen += [request.id for _, request in batch]
-        place = batch[-1][0], batch[-1][1].id
+        seen += [finished.request.id for finished in batch]
+        place = batch[-1].finished_at, batch[-1].request.id
     assert len(seen) == len(set(seen)) == 30
     assert place == last_finished(filled)
 

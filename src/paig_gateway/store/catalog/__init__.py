@@ -6,19 +6,21 @@ from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import Engine
-from sqlmodel import col, select
 
 from paig_client import schema
-from paig_client.schema import AuditEntry, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
-from paig_gateway.store.catalog import owners, prices, providers, routes
-from paig_gateway.store.catalog.base import CatalogError, Edit, Kinds, LimitHooks, moment
+from paig_client.schema import AdminSpec, AuditEntry, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_gateway.store.catalog import admins, owners, prices, providers, routes, trail
+from paig_gateway.store.catalog.base import CatalogError, Edit, Kinds, LimitHooks
 from paig_gateway.store.catalog.collection import Collection, KeyCollection, Organisation, wire_owners, wire_projects
 from paig_gateway.store.catalog.keys import parse_expiry
+from paig_gateway.store.catalog.tokens import TokenCollection
+from paig_gateway.store.catalog.trail import EVERY_CHANGE, AuditFilter
 from paig_gateway.store.catalog.transactions import Transactions, utc_now
 from paig_gateway.store.secrets import Vault
-from paig_gateway.store.tables import AuditRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
+from paig_gateway.store.tables import AdminRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
 
 __all__ = [
+    "AuditFilter",
     "Catalog",
     "CatalogError",
     "Collection",
@@ -68,6 +70,8 @@ class Catalog(Transactions):
         self.users: Collection[UserRow, OwnerSpec, schema.Owner] = Collection(self, owners.USERS, wire_owners)
         self.keys = KeyCollection(self)
         self.organisation = Organisation(self)
+        self.admins: Collection[AdminRow, AdminSpec, schema.Admin] = Collection(self, admins.SHAPE, admins.wire)
+        self.tokens = TokenCollection(self)
 
     def ensure_project(self, name: str, *, actor: str) -> schema.Project:
         """The project of that name, made without limits if there is none."""
@@ -77,12 +81,14 @@ class Catalog(Transactions):
         """The user of that name, made without limits if there is none."""
         return self.users.ensure(name, OwnerSpec(), actor=actor)
 
-    def audit(self, *, limit: int = 100, before: str | None = None) -> list[AuditEntry]:
+    def audit(
+        self, which: AuditFilter = EVERY_CHANGE, *, limit: int = 100, before: str | None = None
+    ) -> list[AuditEntry]:
         """The changes made, newest first; `before` is the id of the last entry already seen."""
-        query = select(AuditRow).order_by(col(AuditRow.id).desc()).limit(limit)
-        if before is not None:
-            query = query.where(col(AuditRow.id) < before)
         with self.view() as session:
-            return [
-                AuditEntry.model_validate({**row.model_dump(), "time": moment(row.time)}) for row in session.exec(query)
-            ]
+            return trail.newest(session, which, limit=limit, before=before)
+
+    def changes_since(self, entry: str, *, limit: int = 200) -> list[tuple[AuditEntry, frozenset[str]]]:
+        """The changes after one, in order, each with the ids of the projects that it concerns."""
+        with self.view() as session:
+            return trail.since(session, entry, limit=limit)

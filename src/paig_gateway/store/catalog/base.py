@@ -109,14 +109,22 @@ class Edit:
     changes: int = field(default=0)
 
     def record(
-        self, action: str, kind: str, name: str, before: dict[str, Any] | None, after: dict[str, Any] | None
+        self,
+        action: str,
+        kind: str,
+        name: str,
+        before: dict[str, Any] | None,
+        after: dict[str, Any] | None,
+        *,
+        project_id: str | None = None,
+        old_project_id: str | None = None,
     ) -> None:
-        """Note a change in the audit log."""
+        """Note a change in the audit log, with the project that its object belongs to and the one it was in."""
         entry = f"aud_{self.version:012x}{self.changes:06x}"  # sorts in the order of the changes
         self.session.add(
             AuditRow(
                 id=entry, time=self.now, actor=self.actor, action=action, kind=kind, name=name, before=before,
-                after=after,
+                after=after, project_id=project_id, old_project_id=old_project_id,
             )
         )  # fmt: skip
         self.changes += 1

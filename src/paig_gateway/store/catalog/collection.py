@@ -158,24 +158,26 @@ class KeyCollection:
         """
         self._all.delete(reference, actor=actor, version=version)
 
-    def rotate(self, reference: str, *, actor: str) -> NewKey:
+    def rotate(self, reference: str, *, actor: str, version: int | None = None) -> NewKey:
         """Give a key a new secret; its id, its limits and what is spent of them stay.
 
         Raises:
-            CatalogError: `not-found`, or `conflict` where its value is chosen elsewhere.
+            CatalogError: `not-found`, `changed`, or `conflict` where its value is chosen elsewhere.
         """
         with self._catalog.edit(actor) as edit:
             row = shape.get(edit.session, keys.SHAPE, reference)
+            shape.check_version(keys.SHAPE, row, version)
             return NewKey(id=row.id, name=row.name, key=keys.rotate(edit, row))
 
-    def set_state(self, reference: str, state: keys.State, *, actor: str) -> schema.Key:
+    def set_state(self, reference: str, state: keys.State, *, actor: str, version: int | None = None) -> schema.Key:
         """Enable (`active`), disable or block a key.
 
         Raises:
-            CatalogError: `not-found`.
+            CatalogError: `not-found`, or `changed`.
         """
         with self._catalog.edit(actor) as edit:
             row = shape.get(edit.session, keys.SHAPE, reference)
+            shape.check_version(keys.SHAPE, row, version)
             keys.set_state(edit, row, state)
             return self._wire(edit.session, [row])[0]
 

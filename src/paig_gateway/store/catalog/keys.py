@@ -122,7 +122,7 @@ def set_value(edit: Edit, row: KeyRow, secret: str) -> None:
     row.hash, row.hint = digest(secret), hint(secret)
     shape.touch(edit, row)
     edit.session.flush()
-    edit.record("rotate", "key", row.name, {"hint": before}, {"hint": row.hint})
+    edit.record("rotate", "key", row.name, {"hint": before}, {"hint": row.hint}, project_id=row.project_id)
 
 
 def rotate(edit: Edit, row: KeyRow) -> str:
@@ -147,7 +147,7 @@ def set_state(edit: Edit, row: KeyRow, state: State) -> None:
         return
     before, row.state = row.state, state
     shape.touch(edit, row)
-    edit.record(_VERBS[state], "key", row.name, {"state": before}, {"state": state})
+    edit.record(_VERBS[state], "key", row.name, {"state": before}, {"state": state}, project_id=row.project_id)
 
 
 def wire(row: KeyRow, spec: KeySpec, now: int) -> schema.Key:

@@ -11,7 +11,7 @@ from paig_client import schema
 from paig_client.schema import LimitsSpec, OwnerSpec, ProjectSpec, ProjectTelemetry
 from paig_gateway.store.catalog import limits
 from paig_gateway.store.catalog.base import Edit, check_free_name
-from paig_gateway.store.catalog.references import check_owner_unused
+from paig_gateway.store.catalog.references import check_no_grants, check_owner_unused
 from paig_gateway.store.catalog.shape import Context, Shape
 from paig_gateway.store.tables import ProjectRow, UserRow
 
@@ -70,6 +70,7 @@ def _shape(
 
     def unlink(edit: Edit, row: O) -> None:
         check_owner_unused(edit.session, kind, row.id, row.name)
+        check_no_grants(edit.session, row.id, row.name)
         limits.write(edit, kind, row.id, LimitsSpec())
 
     return Shape(

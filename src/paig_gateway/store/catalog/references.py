@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlmodel import Session, col, select
 
 from paig_gateway.store.catalog.base import CatalogError
-from paig_gateway.store.tables import KeyRow, ProviderRow, RouteRow
+from paig_gateway.store.tables import AdminRow, KeyRow, ProviderRow, RouteRow
 
 _SHOWN = 5
 
@@ -30,16 +30,27 @@ def check_owner_unused(session: Session, kind: str, id: str, name: str) -> None:
     _refuse(kind, name, list(session.exec(select(KeyRow.name).where(column == id).order_by(KeyRow.name))))
 
 
+def check_no_grants(session: Session, project_id: str, name: str) -> None:
+    """Refuse to delete a project that admins have roles in.
+
+    Raises:
+        CatalogError: `in-use`.
+    """
+    admins = session.exec(select(AdminRow.name, col(AdminRow.grants)).order_by(AdminRow.name))
+    named = [admin for admin, grants in admins if any(grant["project_id"] == project_id for grant in grants)]
+    _refuse("project", name, named, "admins")
+
+
 def route_names(session: Session) -> set[str]:
     """Every name under which something can be reached: routes, and providers as routes of their own."""
     return {*session.exec(select(RouteRow.name)), *session.exec(select(ProviderRow.name))}
 
 
-def _refuse(kind: str, name: str, keys: list[str]) -> None:
-    if not keys:
+def _refuse(kind: str, name: str, users: list[str], what: str = "keys") -> None:
+    if not users:
         return
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    listed = ", ".join(f"'{key}'" for key in keys[:_SHOWN])
+    more = f" and {len(users) - _SHOWN} more" if len(users) > _SHOWN else ""
+    listed = ", ".join(f"'{user}'" for user in users[:_SHOWN])
     raise CatalogError(
-        "in-use", f"The {kind} '{name}' is named by the keys {listed}{more}: change or delete them first."
+        "in-use", f"The {kind} '{name}' is named by the {what} {listed}{more}: change or delete them first."
     )

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
-from sqlmodel import Session, select
+from sqlmodel import Session, SQLModel, select
 
 from paig_client.schema import Spec
 from paig_gateway.store.catalog.base import CatalogError, Edit, Kinds, is_id, new_id
 from paig_gateway.store.secrets import Vault
-from paig_gateway.store.tables import KeyRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
+from paig_gateway.store.tables import AdminRow, KeyRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
 
-R = TypeVar("R", ProviderRow, RouteRow, PriceRow, ProjectRow, UserRow, KeyRow)
+R = TypeVar("R", ProviderRow, RouteRow, PriceRow, ProjectRow, UserRow, KeyRow, AdminRow)
 S = TypeVar("S", bound=Spec)
 
 
@@ -92,7 +92,7 @@ def create(edit: Edit, shape: Shape[R, S], name: str, spec: S) -> R:
     row = shape.blank(new_id(shape.prefix), name, edit.now)
     shape.write(edit, row, normal)
     edit.session.flush()
-    edit.record("create", shape.kind, name, None, shown(normal))
+    edit.record("create", shape.kind, name, None, shown(normal), project_id=project_of(row))
     return row
 
 
@@ -102,14 +102,18 @@ def put(edit: Edit, shape: Shape[R, S], row: R, spec: S) -> None:
     Raises:
         CatalogError: `invalid`.
     """
-    before = shape.read(edit.session, row)
+    before, old_project = shape.read(edit.session, row), project_of(row)
     normal = shape.normal(Context(edit.kinds, edit.vault), row, spec)
     if normal == before:
         return
     shape.write(edit, row, normal)
     touch(edit, row)
     edit.session.flush()
-    edit.record("update", shape.kind, row.name, shown(before), shown(normal))
+    project = project_of(row)
+    edit.record(
+        "update", shape.kind, row.name, shown(before), shown(normal),
+        project_id=project, old_project_id=old_project if old_project != project else None,
+    )  # fmt: skip
 
 
 def update(edit: Edit, shape: Shape[R, S], row: R, changes: Mapping[str, Any]) -> None:
@@ -138,7 +142,14 @@ def delete(edit: Edit, shape: Shape[R, S], row: R) -> None:
     shape.unlink(edit, row)
     edit.session.delete(row)
     edit.session.flush()
-    edit.record("delete", shape.kind, row.name, shown(before), None)
+    edit.record("delete", shape.kind, row.name, shown(before), None, project_id=project_of(row))
+
+
+def project_of(row: SQLModel) -> str | None:
+    """The id of the project that an object is, or belongs to."""
+    if isinstance(row, ProjectRow):
+        return row.id
+    return row.project_id if isinstance(row, KeyRow) else None
 
 
 def touch(edit: Edit, row: R) -> None:

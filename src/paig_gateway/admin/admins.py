@@ -1,0 +1,189 @@
+"""Admins and their tokens. Nobody gives, changes or takes away more than they have themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel
+
+from paig_client.schema import Admin, AdminSpec, GrantSpec, NewToken, Token, TokenSpec
+from paig_client.schema import Identity as WireIdentity
+from paig_gateway.admin.access import Asker, Guarded
+from paig_gateway.admin.bodies import JsonObject, body_of, checked, named
+from paig_gateway.admin.objects import LOCATION, IdempotencyKey, Kind, Page, absent
+from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
+from paig_gateway.admin.roles import Identity, held
+from paig_gateway.admin.services import AdminServices
+from paig_gateway.store.catalog.repeats import Repeat
+
+TokenId = Annotated[str, Path(description="The token's id.")]
+
+
+class Admins:
+    """The catalogue's admins, for somebody who may do only so much with them."""
+
+    def __init__(self, services: AdminServices, asker: Identity) -> None:
+        """Stand before the catalogue's admins."""
+        self._admins = services.catalog.admins
+        self._asker = asker
+
+    def list(self) -> Sequence[Admin]:
+        """Every admin."""
+        return self._admins.list()
+
+    def get(self, reference: str) -> Admin:
+        """One admin."""
+        return self._admins.get(reference)
+
+    def create(self, name: str, spec: AdminSpec, *, actor: str, repeat: Repeat[Admin] | None = None) -> Admin:
+        """Make an admin."""
+        self._check(spec.grants)
+        return self._admins.create(name, spec, actor=actor, repeat=repeat)
+
+    def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Admin:
+        """Change an admin: both what they had and what they get must be the asker's to give."""
+        before = self._admins.get(reference)
+        self._check(before.grants)
+        if isinstance(grants := changes.get("grants"), list):
+            self._check(checked(AdminSpec, {"grants": grants}).grants)
+        return self._admins.update(before.id, changes, actor=actor, version=version or before.version)
+
+    def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
+        """Remove an admin, and all their tokens."""
+        before = self._admins.get(reference)
+        self._check(before.grants)
+        self._admins.delete(before.id, actor=actor, version=version or before.version)
+
+    def _check(self, grants: Sequence[GrantSpec]) -> None:
+        if not _covers(self._asker, grants):
+            raise ProblemError("forbidden", "These grants allow more than you may yourself: ask an owner.")
+
+
+class AdminPage(Page[Admin]):
+    """Some admins by name, and where the next page begins."""
+
+
+ADMINS: Kind[AdminSpec, Admin, Admin] = Kind("admin", "admins", AdminSpec, Admin, Admin, AdminPage, Admins)
+
+
+class TokenList(BaseModel):
+    """Tokens, the newest first."""
+
+    items: list[Token]
+
+
+def access_routes(services: AdminServices) -> APIRouter:
+    """The endpoints `tokens` and `whoami`."""
+    router = APIRouter(tags=["access"], route_class=Guarded)
+    tokens = services.catalog.tokens
+
+    def visible(asker: Identity, id: str) -> tuple[Token, str]:
+        token, admin_id = tokens.get(id)
+        if admin_id != asker.id and not asker.may("access:read"):
+            raise absent("token", id)
+        return token, admin_id
+
+    @router.get("/whoami", operation_id="whoami", summary="Show who you are and what you may do")
+    def whoami(asker: Asker) -> WireIdentity:
+        inside = {asker.names[id]: sorted(allowed) for id, allowed in asker.projects.items()}
+        return WireIdentity(
+            name=asker.name, permissions=sorted(asker.everywhere), projects=inside, expires_at=asker.expires_at
+        )
+
+    @router.get(
+        "/tokens",
+        operation_id="list_tokens",
+        summary="List admin tokens",
+        description="One's own; all of them, for those who have `access:read`.",
+    )
+    def list_tokens(asker: Asker) -> TokenList:
+        return TokenList(items=list(tokens.list(None if asker.may("access:read") else asker.id)))
+
+    @router.get("/tokens/{token_id}", operation_id="get_token", summary="Show an admin token")
+    def get_token(asker: Asker, token_id: TokenId) -> Token:
+        return visible(asker, token_id)[0]
+
+    @router.post(
+        "/tokens",
+        operation_id="create_token",
+        summary="Make an admin token",
+        description="For oneself, or with `access:write` for another admin who may do no more than oneself. A token"
+        " made with a token is confined to the same scopes, and without `access:write` ends no later.",
+        status_code=201,
+        response_description="It is made: the only time that it is shown.",
+        responses={201: {"headers": {"Location": LOCATION}}},
+        openapi_extra=body_of("CreateToken"),
+    )
+    def create_token(
+        request: Request, response: Response, asker: Asker, body: JsonObject, idempotency_key: IdempotencyKey = None
+    ) -> NewToken:
+        name, spec = named(TokenSpec, body)
+        owner = _owner(services, asker, spec)
+        _check_new_token(asker, owner, spec)
+        repeat = None
+        if idempotency_key is not None:
+            repeat = Repeat.of(asker.id, idempotency_key, f"token {name!r} {spec.model_dump_json()}", NewToken)
+        made = tokens.create(name, owner.id, spec, actor=asker.name, repeat=repeat)
+        services.changed()
+        response.headers["location"] = f"{request.url.path}/{made.id}"
+        return made
+
+    @router.delete(
+        "/tokens/{token_id}",
+        operation_id="revoke_token",
+        summary="Revoke an admin token",
+        description="It is refused from now on, on every node within a second.",
+        status_code=204,
+        response_description="It is gone.",
+    )
+    def revoke_token(asker: Asker, token_id: TokenId) -> None:
+        _, admin_id = visible(asker, token_id)
+        if admin_id != asker.id:
+            if not asker.may("access:write"):
+                raise ProblemError("forbidden", "Revoking others' tokens needs access:write.")
+            if not _covers(asker, services.catalog.admins.get(admin_id).grants):
+                raise ProblemError("forbidden", "This is a token of somebody who may do more than you: ask an owner.")
+        tokens.revoke(token_id, actor=asker.name)
+        services.changed()
+
+    return router
+
+
+def _owner(services: AdminServices, asker: Identity, spec: TokenSpec) -> Admin:
+    if spec.admin is None and not asker.id:
+        raise invalid([FieldProblem("admin", "is needed: the gateway's own token belongs to no admin")])
+    own = services.catalog.admins.get(asker.id) if asker.id else None
+    if own is not None and spec.admin in (None, own.id, own.name):
+        return own
+    if not asker.may("access:write"):
+        raise ProblemError("forbidden", "admin: making tokens for others needs access:write.")
+    assert spec.admin is not None
+    return services.catalog.admins.get(spec.admin)
+
+
+def _check_new_token(asker: Identity, owner: Admin, spec: TokenSpec) -> None:
+    scopes = None if spec.scopes is None else frozenset(spec.scopes)
+    if asker.scopes is not None and (scopes is None or not scopes <= asker.scopes):
+        raise ProblemError("forbidden", f"scopes: your own token is confined to {', '.join(sorted(asker.scopes))}.")
+    if not _covers(asker, owner.grants, scopes):
+        raise ProblemError("forbidden", "This token would be allowed more than you are: ask an owner.")
+    if asker.expires_at is None or asker.may("access:write"):
+        return
+    if spec.expires_at is None or _utc(spec.expires_at) > asker.expires_at:
+        raise ProblemError(
+            "forbidden", f"expires_at: no later than your own token or session, {asker.expires_at.isoformat()}."
+        )
+
+
+def _covers(asker: Identity, grants: Sequence[GrantSpec], scopes: frozenset[str] | None = None) -> bool:
+    """Whether whoever asks may do all that the grants allow, as far as the scopes leave it."""
+    ids = {name: id for id, name in asker.names.items()}
+    by_id = [(grant.role, ids.get(grant.project, grant.project) if grant.project else None) for grant in grants]
+    return asker.covers(Identity("", "", *held(by_id, scopes)))
+
+
+def _utc(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

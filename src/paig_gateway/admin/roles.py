@@ -1,0 +1,106 @@
+"""Roles and what each may do: one table. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import get_args
+
+from paig_client.schema import Permission, Role
+
+_ALL: tuple[Role, ...] = ("owner", "admin", "editor", "viewer")
+_EDIT: tuple[Role, ...] = ("owner", "admin", "editor")
+_RULE: tuple[Role, ...] = ("owner", "admin")
+
+HOLDERS: Mapping[Permission, tuple[Role, ...]] = {
+    "access:own": _ALL,
+    "access:owners": ("owner",),
+    "access:read": _RULE,
+    "access:write": _RULE,
+    "audit:read": _ALL,
+    "catalog:read": _ALL,
+    "config:read": _ALL,
+    "config:write": _RULE,
+    "gateway:read": _ALL,
+    "keys:write": _EDIT,
+    "ledger:read": _ALL,
+    "ledger:write": _RULE,
+    "organisation:write": _RULE,
+    "owners:write": _EDIT,
+    # Whoever sets a provider's address and its credential's reference can have any secret of the gateway sent there.
+    "routing:write": _RULE,
+}
+"""Each permission and the roles that hold it."""
+
+ROLES: Mapping[Role, frozenset[Permission]] = {
+    role: frozenset(permission for permission, holders in HOLDERS.items() if role in holders) for role in _ALL
+}
+EVERYTHING: frozenset[Permission] = frozenset(get_args(Permission))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks.
+
+    Attributes:
+        id: The admin's id; empty for the bearer of the gateway's own token.
+        name: For the audit log.
+        everywhere: What they may do in the whole gateway.
+        projects: What they may do in single projects, by the project's id.
+        names: Those projects' names, by id.
+        scopes: What their token is confined to; None for no such bounds.
+        expires_at: When their token ends.
+    """
+
+    id: str
+    name: str
+    everywhere: frozenset[Permission]
+    projects: Mapping[str, frozenset[Permission]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    scopes: frozenset[str] | None = None
+    expires_at: datetime | None = None
+
+    def may(self, permission: Permission) -> bool:
+        """Whether they may do what needs that permission in the whole gateway."""
+        return permission in self.everywhere
+
+    def may_somewhere(self, permission: Permission) -> bool:
+        """Whether they may do it in the whole gateway or in some project."""
+        return self.may(permission) or any(permission in held for held in self.projects.values())
+
+    def within(self, permission: Permission) -> frozenset[str] | None:
+        """The ids of the projects that they may do it in; None for the whole gateway."""
+        if self.may(permission):
+            return None
+        return frozenset(project for project, held in self.projects.items() if permission in held)
+
+    def project_names(self, permission: Permission) -> frozenset[str] | None:
+        """The names of those projects; None for the whole gateway."""
+        within = self.within(permission)
+        return None if within is None else frozenset(self.names[project] for project in within)
+
+    def covers(self, other: Identity) -> bool:
+        """Whether they may do all that the other may."""
+        inside = (held <= self.everywhere | self.projects.get(id, frozenset()) for id, held in other.projects.items())
+        return other.everywhere <= self.everywhere and all(inside)
+
+
+def held(
+    grants: Iterable[tuple[Role, str | None]], scopes: frozenset[str] | None = None
+) -> tuple[frozenset[Permission], dict[str, frozenset[Permission]]]:
+    """What grants come to, everywhere and by project, of which a token may be confined to some.
+
+    Args:
+        grants: Roles, each with the id of the project that it holds in, None for everywhere.
+        scopes: The permissions that are left; None leaves all.
+    """
+    everywhere: frozenset[Permission] = frozenset()
+    projects: dict[str, frozenset[Permission]] = {}
+    for role, project in grants:
+        allowed = ROLES[role] if scopes is None else ROLES[role] & scopes
+        if project is None:
+            everywhere |= allowed
+        else:
+            projects[project] = projects.get(project, frozenset()) | allowed
+    return everywhere, projects

@@ -89,7 +89,9 @@ def test_commands_exist(code: str) -> None:
             command = command.commands[words.pop(0)]
         if "--" in words:  # what follows is another program's
             words = words[: words.index("--")]
-        known = {"--help"} | {option for parameter in command.params for option in parameter.opts}
+        known = {"--help"} | {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, line
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from paig_client.cli import configuration, drafts, keys, ledger, objects, prices, reports, server, session
+from paig_client.cli import access, configuration, drafts, keys, ledger, objects, prices, reports, server, session
 
 HELP = """An AI gateway whose spending caps hold.
 
@@ -50,10 +50,13 @@ app.add_typer(objects.users, name="users", rich_help_panel=ADMIN)
 app.add_typer(objects.providers, name="providers", rich_help_panel=ADMIN)
 app.add_typer(objects.routes, name="routes", rich_help_panel=ADMIN)
 app.add_typer(prices.app, name="prices", rich_help_panel=ADMIN)
+app.add_typer(access.admins, name="admins", rich_help_panel=ADMIN)
+app.add_typer(access.tokens, name="tokens", rich_help_panel=ADMIN)
 app.command(rich_help_panel=ADMIN)(configuration.apply)
 app.command(rich_help_panel=ADMIN)(configuration.export)
 app.add_typer(ledger.app, name="usage", rich_help_panel=LEDGER)
 app.command(rich_help_panel=LEDGER)(reports.tail)
+app.command(rich_help_panel=LEDGER)(access.audit)
 app.command(rich_help_panel=USE)(session.login)
 app.command(rich_help_panel=USE)(session.logout)
 app.command(rich_help_panel=USE)(session.status)

@@ -87,7 +87,10 @@ def create(edit: Edit, shape: Shape[R, S], name: str, spec: S) -> R:
     if wrong:
         raise CatalogError("invalid", wrong, field="name")
     if find(edit.session, shape, name) is not None:
-        raise CatalogError("conflict", f"There is a {shape.kind} '{name}' already: choose another name or change it.")
+        article = "an" if shape.kind[0] in "aeio" else "a"
+        raise CatalogError(
+            "conflict", f"There is {article} {shape.kind} '{name}' already: choose another name or change it."
+        )
     normal = shape.normal(Context(edit.kinds, edit.vault), None, spec)
     row = shape.blank(new_id(shape.prefix), name, edit.now)
     shape.write(edit, row, normal)

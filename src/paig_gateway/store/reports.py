@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, case, func, or_, select, tuple_
 
 from paig_client.schema import Attempt, Request, RequestPage, UsageReport, UsageTotal
 from paig_gateway.domain.money import format_usd
@@ -83,7 +83,7 @@ def list_requests(engine: Engine, which: Filter, *, cursor: str | None = None, l
     query = select(REQUESTS).where(*row_conditions(which))
     if cursor is not None:
         time, request_id = _read_cursor(cursor)
-        query = query.where(or_(REQUESTS.c.time < time, and_(REQUESTS.c.time == time, REQUESTS.c.id < request_id)))
+        query = query.where(tuple_(REQUESTS.c.time, REQUESTS.c.id) < (time, request_id))
     query = query.order_by(REQUESTS.c.time.desc(), REQUESTS.c.id.desc()).limit(limit + 1)
     with engine.connect() as connection:
         rows = connection.execute(query).all()
@@ -112,10 +112,7 @@ def finished_since(engine: Engine, finished_at: int, request_id: str, *, limit: 
         request_id: The id of the row at that place.
         limit: How many at most.
     """
-    after = or_(
-        REQUESTS.c.finished_at > finished_at,
-        and_(REQUESTS.c.finished_at == finished_at, REQUESTS.c.id > request_id),
-    )
+    after = tuple_(REQUESTS.c.finished_at, REQUESTS.c.id) > (finished_at, request_id)
     query = select(REQUESTS).where(after).order_by(REQUESTS.c.finished_at, REQUESTS.c.id).limit(limit)
     with engine.connect() as connection:
         return [Finished(row.finished_at, _request(row), row.project_id) for row in connection.execute(query)]

@@ -21,6 +21,9 @@ Json = Mapping[str, object]
 _BUNDLED = get_snapshot()
 """How answers are read is what was tested with this version; only prices are refreshed while running."""
 
+MOST = 10**9
+"""No count in one answer is larger; usage with one that is tells nothing."""
+
 _ALWAYS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -52,7 +55,7 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
         home: The genai-prices provider that invented the format.
 
     Returns:
-        What was read, or None where the answer carries no usage.
+        What was read, or None where the answer carries no usage, or counts that cannot be.
     """
     for candidate, name in ((provider, flavor), (provider, "default"), (home, flavor), (home, "default")):
         extractor = _extractor(candidate, name)
@@ -69,7 +72,7 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
                 usage[key] = value
             elif isinstance(value, (float, Decimal)):
                 usage[key] = float(value)
-        return Extracted(usage, raw, model)
+        return Extracted(usage, raw, model) if all(0 <= count <= MOST for count in usage.values()) else None
     return None
 
 

@@ -21,6 +21,9 @@ Members = dict[str, msgspec.Raw]
 MOST = 10**9
 """No count of tokens or answers that a request means is larger; what is larger reads as absent."""
 
+LONGEST_NAME = 2048
+"""Characters of a model's name: as many as an ARN may have."""
+
 _T = TypeVar("_T")
 _MEMBERS = msgspec.json.Decoder(Members)
 _OBJECTS = msgspec.json.Decoder(list[Members])
@@ -33,8 +36,15 @@ _LONE_SURROGATE = re.compile(
 )
 
 
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+
+
 def mended(body: bytes) -> bytes:
-    """`body` with each escaped half of a surrogate pair replaced; of the same length."""
+    """`body` of the same length, each escaped half of a surrogate pair and each byte that is not UTF-8 replaced."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        body = _NOT_UTF8.sub("?", body.decode("utf-8", "surrogateescape")).encode()
     return _LONE_SURROGATE.sub(rb"\\ufffd", body)
 
 
@@ -43,7 +53,7 @@ def _decode(decoder: msgspec.json.Decoder[_T], raw: Raw) -> _T:
         return decoder.decode(raw)
     except msgspec.ValidationError:
         raise
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         text = bytes(raw)
         if (other := mended(text)) == text:
             raise
@@ -73,6 +83,8 @@ def model_of(top: Members, model: str | None) -> str:
     named = model or string(top.get("model"))
     if not named:
         raise BadRequest('The request names no model: give "model" as a string.')
+    if len(named) > LONGEST_NAME:
+        raise BadRequest(f"The model's name is longer than {LONGEST_NAME} characters.")
     return named
 
 
@@ -146,8 +158,12 @@ def answers(raw: Raw | None) -> int:
 
 
 def largest(*raws: Raw | None) -> int | None:
-    """The largest of several members that may bound the output, since servers differ in which they heed."""
-    return max((number for raw in raws if (number := integer(raw)) is not None), default=None)
+    """The largest of several members that may bound the output, since servers differ in which they heed.
+
+    None where one of them is no count: a lenient server may read `"100000"` or `-1` as more than another one says.
+    """
+    found = [integer(raw) for raw in raws if present(raw)]
+    return None if None in found else max((number for number in found if number is not None), default=None)
 
 
 def size(raw: Raw | None) -> int:

@@ -131,4 +131,6 @@ def _position(text: bytes, name: str) -> tuple[int, int] | None:
 
 @lru_cache(maxsize=64)
 def _named(name: str) -> re.Pattern[bytes]:
-    return re.compile(re.escape(msgspec.json.encode(name)) + rb"[ \t\r\n]*:[ \t\r\n]*")
+    # Any letter of a name may be written as an escape.
+    letters = [rb"(?:%b|\\u(?i:%04x))" % (re.escape(letter.encode()), ord(letter)) for letter in name]
+    return re.compile(rb'"%b"[ \t\r\n]*:[ \t\r\n]*' % b"".join(letters))

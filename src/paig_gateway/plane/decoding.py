@@ -10,6 +10,12 @@ _STEP = 16 * 1024
 """Bytes undone at a time, so that a bomb is noticed before it has grown by more than a few thousandfold of this."""
 
 
+_MOST_AT_ONCE = 32 * 1024 * 1024
+"""Bytes that one step may grow to: 455 bytes of Brotli can be 300 MB."""
+_ZSTD_STEP = 512
+"""Zstandard turns four bytes into 128 KB at most, and cannot be told to stop before."""
+
+
 class Decoder(Protocol):
     """Undoes a content encoding, chunk by chunk."""
 
@@ -79,7 +85,10 @@ def _brotli() -> Decoder:
 
     def undo(chunk: bytes) -> bytes:
         try:
-            return bytes(stream.process(chunk))
+            out = bytes(stream.process(chunk, output_buffer_limit=_MOST_AT_ONCE))
+            if not stream.can_accept_more_data():
+                raise ValueError("the decoded body is too large")
+            return out
         except brotli.error as error:
             raise ValueError(str(error)) from None
 
@@ -93,7 +102,12 @@ def _zstd() -> Decoder:
 
     def undo(chunk: bytes) -> bytes:
         try:
-            return stream.decompress(chunk)
+            out = bytearray()
+            for start in range(0, len(chunk), _ZSTD_STEP):
+                out += stream.decompress(chunk[start : start + _ZSTD_STEP])
+                if len(out) > _MOST_AT_ONCE:
+                    raise ValueError("the decoded body is too large")
+            return bytes(out)
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from None
 

@@ -154,7 +154,8 @@ class Outcome:
             return
         if meter.fmt.later_look or meter.is_refusal():
             return
-        estimate = meter.estimate()
+        # Work in the background goes on though its stream was cut.
+        estimate = None if meter.call.background else meter.estimate()
         if estimate is None:
             self.charge(ceiling, "ceiling")
             return

@@ -93,6 +93,9 @@ def to_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     ]
 
 
+# Under these a client's own login may stand in a query.
+_QUERY_CREDENTIALS = frozenset({"access_token", "api_key", "api-key", "apikey", "x-api-key", "subscription-key"})
+
 _SIGV4_KEY = re.compile(rb"Credential=([^/,\s]+)/")
 
 
@@ -117,9 +120,11 @@ def client_key(headers: Mapping[bytes, bytes], query: bytes) -> tuple[str, bytes
     if query:
         kept = []
         for part in query.split(b"&"):
-            if part.startswith(b"key="):
-                key = key or unquote_plus(part[4:].decode("latin-1")).encode("utf-8")
-            else:
+            name, _, value = part.partition(b"=")
+            named = unquote_plus(name.decode("latin-1")).lower()
+            if named == "key":
+                key = key or unquote_plus(value.decode("latin-1")).encode("utf-8")
+            elif named not in _QUERY_CREDENTIALS and not named.startswith("x-amz-"):
                 kept.append(part)
         query = b"&".join(kept)
     if not key:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
+from email.message import Message
 from typing import Any, Protocol
 
 from paig_gateway.domain.caller import Caller
@@ -15,10 +16,10 @@ from paig_gateway.formats.base import ErrorShape, Format
 from paig_gateway.plane.decoding import UnknownEncoding, decode
 from paig_gateway.plane.headers import client_key
 
-Message = MutableMapping[str, Any]
+AsgiMessage = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[AsgiMessage]]
+Send = Callable[[AsgiMessage], Awaitable[None]]
 
 
 class Directory(Protocol):
@@ -138,6 +139,21 @@ def readable(body: bytes, encoding: bytes, limit: int) -> bytes:
         ) from None
     except ValueError as error:
         raise GatewayError("bad-request", f"The body is not what its content-encoding says: {error}.") from None
+
+
+def check_form(plain: bytes, content_type: bytes) -> None:
+    """See that a form begins with the boundary that its content type names: the formats read it by its first line.
+
+    Raises:
+        GatewayError: `bad-request`. Before that boundary there may stand what only one of two readers takes for fields.
+    """
+    if not content_type.lower().lstrip().startswith(b"multipart/"):
+        return
+    said = Message()
+    said["content-type"] = content_type.decode("latin-1")
+    boundary = said.get_boundary("").encode("latin-1")
+    if not boundary or plain.lstrip(b"\r\n").partition(b"\r\n")[0] != b"--" + boundary:
+        raise GatewayError("bad-request", "The form must begin with the boundary that its content-type names.")
 
 
 def error_shape(found: tuple[Format, str | None] | None, route: str, path: str) -> ErrorShape:

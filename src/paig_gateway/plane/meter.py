@@ -7,6 +7,7 @@ did not ask for, it hands back other bytes than it was fed; else the very same.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -194,5 +195,8 @@ def decode_json(body: bytes) -> Json | None:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        try:  # NaN, and halves of surrogate pairs: not JSON, but what lenient servers send
+            value = json.loads(body.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return None
     return value if isinstance(value, dict) else None

@@ -140,6 +140,8 @@ class Proxy:
         body = await intake.read_body(by_name, receive, self.settings.max_body)
         plain = intake.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body)
         fmt, model = found
+        if fmt.metered:
+            intake.check_form(plain, by_name.get(b"content-type", b""))
         call = read_call(fmt, model, plain)
         exchange = Exchange(
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,

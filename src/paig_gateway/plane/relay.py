@@ -189,6 +189,9 @@ class Relay:
         try:
             plain = decode(self.headers.get("content-encoding", ""), raw, MAX_READ)
         except ValueError:
+            if self.response.status < 400 and not exchange.fmt.later_look:
+                outcome.charge(self.candidate.ceiling, "ceiling")  # an answer, and no telling how long
+                return None
             return self._unread(b"")
         body = decode_json(plain)
         if body is None:

@@ -194,5 +194,14 @@ class Outcome:
         )
 
 
+DEEPEST_USAGE = 20
+"""Levels of a provider's usage object that are kept: what is deeper is no usage, and nobody could read it back."""
+
+
 def _plain(raw: Mapping[str, object]) -> Mapping[str, object] | None:
-    return raw or None
+    return raw if raw and _is_within(raw, DEEPEST_USAGE) else None
+
+
+def _is_within(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_within(part, levels - 1) for part in inner)

@@ -148,6 +148,8 @@ class Proxy:
             self.observer.trace(caller, by_name),
         )  # fmt: skip
         barred = next((name for name in (call.model, *call.fallbacks) if name and not caller.may_use_model(name)), None)
+        if fmt.unmetered and not call.model and caller.models is not None:
+            barred = "(none that the gateway can read)"
         if barred:
             error = GatewayError(
                 "model-not-allowed",
@@ -165,11 +167,13 @@ class Proxy:
             order = candidates(
                 exchange.route, fmt, exchange.call, exchange.target, exchange.time, self.prices, self.draw
             )
-            if fmt.unmetered and any(limit.unit == "usd" for limit in exchange.caller.limits):
+            budgeted = exchange.attribution.run_budget is not None
+            if fmt.unmetered and (budgeted or any(limit.unit == "usd" for limit in exchange.caller.limits)):
                 raise GatewayError(
                     "no-price",
                     f"What {exchange.method} {exchange.target.path} costs is settled between client and provider, out "
-                    f"of the gateway's sight, so the key '{exchange.caller.key}', having spending limits, may not.",
+                    f"of the gateway's sight, so it may not be sent under a spending limit or a run's budget, as by the "
+                    f"key '{exchange.caller.key}'.",
                 )
             reservation = self._reservation(exchange, order)
             recording = recorded_by(exchange)

@@ -164,3 +164,26 @@ def test_a_bomb_is_noticed_while_it_is_small(encoding: str, bomb: bytes) -> None
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 10**8
+
+
+async def test_what_cannot_be_metered_needs_a_key_without_bounds(replayed: World, replay: Replay) -> None:
+    """A key of certain models may not send what hides its model; a run with a budget may not send what has no price."""
+    answering(replay, b"{}")
+    only = (await replayed.admin.keys.create("only-mini", KeySpec(models=["gpt-image-1-mini"]))).key
+    form = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ngpt-4o-transcribe\r\n--b--\r\n'
+    path, kind = "/proxy/openai/v1/audio/transcriptions", "multipart/form-data; boundary=b"
+    hidden = await post(replayed, form, path, **{"authorization": f"Bearer {only}", "content-type": kind})
+    assert (hidden.status_code, hidden.headers["x-paig-error"]) == (403, "model-not-allowed")
+    spoken = {"model": "gpt-4o-mini-tts", "input": "Hi", "voice": "alloy"}
+    run = {"x-paig-run": "r1", "x-paig-run-budget": "0.01"}
+    budgeted = await post(replayed, spoken, "/proxy/openai/v1/audio/speech", **run)
+    assert (budgeted.status_code, budgeted.headers["x-paig-error"]) == (400, "no-price")
+    assert (await post(replayed, spoken, "/proxy/openai/v1/audio/speech")).status_code == 200
+
+
+async def test_a_usage_object_as_deep_as_a_well(replayed: World, replay: Replay) -> None:
+    """It is charged, kept without its depths, and can be listed."""
+    usage = USAGE[:-1] + b',"x":' + b"[" * 700 + b"]" * 700 + b"}"
+    answering(replay, b'{"model":"gpt-5",' + usage + b"}")
+    row = await row_of(replayed, await post(replayed, CHAT))
+    assert (row.cost, row.certainty, row.raw_usage) == ("0.0175", "exact", None)

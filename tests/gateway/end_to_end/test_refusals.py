@@ -13,6 +13,7 @@ import pytest
 from paig_client.schema import KeySpec, Request
 from tests.gateway.end_to_end.conftest import World
 from tests.gateway.end_to_end.replay import Replay
+from tests.gateway.end_to_end.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -65,8 +66,12 @@ async def test_free_requests_count_for_a_limit_on_requests(replayed: World) -> N
     ]
     assert [response.headers.get("x-paig-error") for response in asked] == [None, None, "rate-limited"]
     assert 1 <= int(asked[-1].headers["retry-after"]) <= 61
-    rows = (await replayed.admin.requests(key="eager")).items
-    assert [row.cost for row in rows] == ["0", "0", "0"]
+
+    async def all_have_rows() -> bool:
+        return len((await replayed.admin.requests(key="eager")).items) == 3
+
+    await until(all_have_rows)
+    assert {row.cost for row in (await replayed.admin.requests(key="eager")).items} == {"0"}
 
 
 async def test_key_states(replayed: World) -> None:

@@ -172,8 +172,8 @@ class Proxy:
                 raise GatewayError(
                     "no-price",
                     f"What {exchange.method} {exchange.target.path} costs is settled between client and provider, out "
-                    f"of the gateway's sight, so it may not be sent under a spending limit or a run's budget, as by the "
-                    f"key '{exchange.caller.key}'.",
+                    f"of the gateway's sight, so it may not be sent under a spending limit or a run's budget, as by "
+                    f"the key '{exchange.caller.key}'.",
                 )
             reservation = self._reservation(exchange, order)
             recording = recorded_by(exchange)

@@ -74,7 +74,7 @@ def read(model: str | None, body: bytes) -> Call:
 
 def _most_output(top: Members) -> int | None:
     """`max_tokens`, which thinking counts into, unless interleaved thinking has a larger budget of its own."""
-    most = reading.integer(top.get("max_tokens"))
+    most = reading.largest(top.get("max_tokens"))
     budget = reading.integer(reading.members(top.get("thinking")).get("budget_tokens")) or 0
     return most if most is None or budget <= most else most + budget
 

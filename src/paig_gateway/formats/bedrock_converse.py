@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Event, Format
+from paig_gateway.formats.base import Call, Event, Format, Json
 from paig_gateway.formats.folding import dig, each, joined
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import BEDROCK_IMAGE, Media, bound
@@ -106,6 +107,12 @@ def text(event: Event) -> str:
     return joined(*pieces)
 
 
+def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
+    """The service tier that the answer names, in its body or, to InvokeModel, in a header."""
+    tier = dig(body, "serviceTier", "type") or headers.get("x-amzn-bedrock-service-tier")
+    return {"service_tier": tier} if isinstance(tier, str) and tier else {}
+
+
 CONVERSE = Format(
     name="bedrock-converse",
     path=re.compile(r"(?:^|/)model/(?P<model>.+)/converse$"),
@@ -113,6 +120,7 @@ CONVERSE = Format(
     home="aws",
     errors="bedrock",
     usage_paths=(("usage",),),
+    context=context,
     text=text,
 )
 

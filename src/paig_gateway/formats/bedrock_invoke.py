@@ -67,7 +67,7 @@ def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> 
         media.unbounded()
     named = reading.model_of(top, model)
     maxima = (top, reading.members(top.get("textGenerationConfig")))
-    sampled = reading.integer(top.get("max_tokens_to_sample"))
+    sampled = reading.largest(top.get("max_tokens_to_sample"))
     return Call(
         model=named,
         stream=stream,
@@ -186,7 +186,7 @@ INVOKE = Format(
     home="aws",
     errors="bedrock",
     usage_paths=(("usage",),),
-    context=anthropic.context,
+    context=lambda body, headers: anthropic.context(body, headers) | bedrock_converse.context(body, headers),
     text=text,
     normalise=normalise,
 )

@@ -18,7 +18,7 @@ def _read_chat(model: str | None, body: bytes) -> Call:
         model=reading.model_of(top, model),
         stream=reading.truth(top.get("stream")),
         input_tokens=bound(body, media, tools=len(reading.array(top.get("tools")))),
-        output_tokens=reading.integer(top.get("max_tokens")),
+        output_tokens=reading.largest(top.get("max_tokens")),
         media_in=media.found,
         media_tokens=media.tokens,
         asks_usage=True,

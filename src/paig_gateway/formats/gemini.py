@@ -26,9 +26,9 @@ _PARTS = (
 )
 
 
-def _either(top: Members, camel: str, snake: str) -> Raw | None:
-    found = top.get(camel)
-    return top.get(snake) if found is None else found
+def _both(top: Members, camel: str, snake: str) -> list[Raw]:
+    """A member's values, by either name: which of two counts is Google's to say, so the dearer reading does here."""
+    return [top[name] for name in (camel, snake) if name in top]
 
 
 def media_in(contents: Raw | None, media: Media) -> Media:
@@ -40,32 +40,44 @@ def media_in(contents: Raw | None, media: Media) -> Media:
 
 def _media_in_parts(parts: Raw | None, media: Media) -> None:
     for part in reading.objects(parts) or [reading.members(parts)]:
-        inline = reading.members(_either(part, "inlineData", "inline_data"))
-        stored = reading.members(_either(part, "fileData", "file_data"))
-        for blob in filter(None, (inline, stored)):
-            kind = (reading.string(_either(blob, "mimeType", "mime_type")) or "").lower()
-            if kind.startswith("image/"):
+        inline = [reading.members(raw) for raw in _both(part, "inlineData", "inline_data")]
+        stored = [reading.members(raw) for raw in _both(part, "fileData", "file_data")]
+        for blob in filter(None, (*inline, *stored)):
+            kinds = [(reading.string(raw) or "").lower() for raw in _both(blob, "mimeType", "mime_type")] or [""]
+            if all(kind.startswith("image/") for kind in kinds):
                 media.image(blob.get("data"), GEMINI_IMAGE)
-            elif blob is stored or not _TEXT_TYPE.match(kind):
+            elif blob in stored or not all(map(_TEXT_TYPE.match, kinds)):
                 media.unbounded()
-        answer = reading.members(_either(part, "functionResponse", "function_response"))
-        if "parts" in answer:
-            _media_in_parts(answer["parts"], media)
+        for raw in _both(part, "functionResponse", "function_response"):
+            answer = reading.members(raw)
+            if "parts" in answer:
+                _media_in_parts(answer["parts"], media)
+
+
+def _only_text(config: Members) -> bool:
+    said = _both(config, "responseModalities", "response_modalities")
+    kinds = [str(kind).upper() for raw in said for kind in each(reading.value(raw))]
+    return bool(kinds) and set(kinds) == {"TEXT"}
 
 
 def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
     top = reading.request(body)
     media = media_in(top.get("contents"), Media())
-    media_in(_either(top, "systemInstruction", "system_instruction"), media)
-    if reading.present(_either(top, "cachedContent", "cached_content")):
+    for instruction in _both(top, "systemInstruction", "system_instruction"):
+        media_in(instruction, media)
+    if any(map(reading.present, _both(top, "cachedContent", "cached_content"))):
         media.unbounded()
-    config = reading.members(_either(top, "generationConfig", "generation_config"))
-    answers = max(reading.answers(config.get("candidateCount")), reading.answers(config.get("candidate_count")))
-    most = reading.largest(config.get("maxOutputTokens"), config.get("max_output_tokens"))
-    modalities = each(reading.value(_either(config, "responseModalities", "response_modalities")))
+    configs = [reading.members(raw) for raw in _both(top, "generationConfig", "generation_config")]
+
+    def settings(camel: str, snake: str) -> list[Raw]:
+        return [raw for config in configs for raw in _both(config, camel, snake)]
+
+    answers = max(map(reading.answers, settings("candidateCount", "candidate_count")), default=1)
+    most = reading.largest(*settings("maxOutputTokens", "max_output_tokens"))
     tools = reading.objects(top.get("tools")) or [reading.members(top.get("tools"))]
     at_google = {name for tool in tools for name in tool if name not in _CLIENT_TOOLS}
-    declared = [_either(tool, "functionDeclarations", "function_declarations") for tool in tools]
+    declared = [raw for tool in tools for raw in _both(tool, "functionDeclarations", "function_declarations")]
+    tiers = [(reading.string(raw) or "").lower() for raw in _both(top, "serviceTier", "service_tier")]
     return Call(
         model=reading.model_of(top, model),
         stream=stream,
@@ -80,11 +92,11 @@ def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
         answers=answers,
         media_in=media.found,
         media_tokens=media.tokens,
-        media_out=not modalities or any(str(kind).upper() != "TEXT" for kind in modalities),
+        media_out=not configs or not all(map(_only_text, configs)),
         searches=int(any(_SEARCH_TOOL.search(name) for name in at_google)),
         unbounded_tools=bool(at_google),
         asks_usage=True,
-        service_tier=(reading.string(_either(top, "serviceTier", "service_tier")) or "").lower() or None,
+        service_tier=max(tiers, key="priority".__eq__, default="") or None,
     )
 
 

@@ -56,7 +56,7 @@ def _is_off(raw: Raw) -> bool:
 
 
 def _asks_usage(top: Members) -> bool:
-    return reading.truth(reading.members(top.get("stream_options")).get("include_usage"))
+    return reading.literally(reading.members(top.get("stream_options")).get("include_usage"))
 
 
 def _speaks(raw: Raw | None) -> bool:
@@ -95,7 +95,7 @@ def _read_completions(model: str | None, body: bytes) -> Call:
     prompt = reading.array(top.get("prompt"))
     several = len(prompt) if any(bytes(first)[:1] in (b'"', b"[") for first in prompt[:1]) else 1
     n = max(reading.answers(top.get("n")), reading.answers(top.get("best_of"))) * several
-    most = reading.integer(top.get("max_tokens"))
+    most = reading.largest(top.get("max_tokens"))
     return Call(
         model=reading.model_of(top, model),
         stream=reading.truth(top.get("stream")),

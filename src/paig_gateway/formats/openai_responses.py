@@ -59,7 +59,7 @@ def _read(model: str | None, body: bytes) -> Call:
         model=reading.model_of(top, model),
         stream=reading.truth(top.get("stream")),
         input_tokens=bound(body, media, tools=len(kinds), built_in=sum(kind in _COMPUTER_TOOLS for kind in kinds)),
-        output_tokens=reading.integer(top.get("max_output_tokens")),
+        output_tokens=reading.largest(top.get("max_output_tokens")),
         media_in=media.found,
         media_tokens=media.tokens,
         media_out="image_generation" in server_tools,

@@ -140,8 +140,19 @@ def integer(raw: Raw | None) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MOST else None
 
 
+_TRUE_WORDS = frozenset({"true", "1", "yes", "on", "t", "y"})
+
+
 def truth(raw: Raw | None) -> bool:
-    """Whether the value is `true`."""
+    """Whether the value is `true`, or what lenient servers take for it: OpenAI refuses `1`, vLLM reads it so."""
+    if raw is None or len(memoryview(raw)) > 16:
+        return False
+    found = value(raw)
+    return found.lower() in _TRUE_WORDS if isinstance(found, str) else found is True or found == 1
+
+
+def literally(raw: Raw | None) -> bool:
+    """Whether the value is `true` to everybody."""
     return raw is not None and bytes(raw) == b"true"
 
 
@@ -160,9 +171,10 @@ def answers(raw: Raw | None) -> int:
 def largest(*raws: Raw | None) -> int | None:
     """The largest of several members that may bound the output, since servers differ in which they heed.
 
-    None where one of them is no count: a lenient server may read `"100000"` or `-1` as more than another one says.
+    None where one of them is no count above zero: a lenient server may read `"100000"` or `-1` as more than another one
+    says, and to Google's and Ollama's a 0 is no bound.
     """
-    found = [integer(raw) for raw in raws if present(raw)]
+    found = [integer(raw) or None for raw in raws if present(raw)]
     return None if None in found else max((number for number in found if number is not None), default=None)
 
 

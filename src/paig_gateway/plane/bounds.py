@@ -37,6 +37,10 @@ def worst_case(call: Call, model: str, price: Price | None, hidden: int = 0) -> 
     )
 
 
+DEAR = ("priority", "fast", "auto", "optimized")
+"""Service tiers that may cost more than the standard one."""
+
+
 def ceiling(worst: WorstCase, price: Price | None, at: datetime, tier: str | None) -> int:
     """The most that `worst` could cost, in nanodollars; 0 where nothing is priced.
 
@@ -50,7 +54,7 @@ def ceiling(worst: WorstCase, price: Price | None, at: datetime, tier: str | Non
     if price is None:
         return 0
     standard = price.ceiling(worst, at)
-    if tier not in ("priority", "fast", "auto"):
+    if tier not in DEAR:
         return standard
     dear = ({"service_tier": "priority"}, {"service_tier": "fast"}, {"speed": "fast"})
     return max([standard, *(price.ceiling(worst, at, context) for context in dear)])

@@ -86,6 +86,22 @@ def to_upstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     ]
 
 
+# In these a request may name a dearer service than the standard one, whatever its body says.
+_TIERS = frozenset(
+    {
+        b"x-vertex-ai-llm-shared-request-type",
+        b"x-gemini-service-tier",
+        b"x-amzn-bedrock-service-tier",
+        b"x-amzn-bedrock-performanceconfig-latency",
+    }
+)
+
+
+def tiers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """The service tiers that a request's headers ask for, in lower case."""
+    return [value.decode("latin-1").strip().lower() for name, value in headers if name in _TIERS]
+
+
 def to_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """The provider's headers that are true of the gateway's answer too."""
     return [

@@ -23,10 +23,11 @@ from paig_gateway.formats.errors import error_body
 from paig_gateway.formats.registry import detect
 from paig_gateway.plane import attribution, intake
 from paig_gateway.plane.attribution import Attribution
+from paig_gateway.plane.bounds import DEAR
 from paig_gateway.plane.candidates import candidates
 from paig_gateway.plane.dispatch import Dispatcher, Purse, failure_code, upstream_failure
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome, new_request_id
-from paig_gateway.plane.headers import error_headers
+from paig_gateway.plane.headers import Headers, error_headers, tiers
 from paig_gateway.plane.intake import ClientGone, Directory, Receive, Scope, Send
 from paig_gateway.plane.observer import UNOBSERVED, Observer, present_request
 from paig_gateway.plane.relay import Client, Relay
@@ -142,7 +143,7 @@ class Proxy:
         fmt, model = found
         if fmt.metered:
             intake.check_form(plain, by_name.get(b"content-type", b""))
-        call = read_call(fmt, model, plain)
+        call = read_call(fmt, model, plain, headers)
         exchange = Exchange(
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
             self.observer.trace(caller, by_name),
@@ -336,16 +337,18 @@ def recorded_by(exchange: Exchange) -> Recording:
     return "hold" if counts else "note"
 
 
-def read_call(fmt: Format, model: str | None, plain: bytes) -> Call:
-    """What a request asks.
+def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) -> Call:
+    """What a request asks, a dearer service tier that only its headers ask for included.
 
     Raises:
         GatewayError: `bad-request`.
     """
     try:
-        return fmt.read(model, plain)
+        call = fmt.read(model, plain)
     except BadRequest as error:
         raise GatewayError("bad-request", str(error)) from None
+    dear = next((tier for tier in tiers(headers) if tier in DEAR), None)
+    return call if dear is None or call.service_tier in DEAR else replace(call, service_tier=dear)
 
 
 def run_limit(key_id: str, said: Attribution) -> tuple[Limit, ...]:

@@ -187,3 +187,40 @@ async def test_a_usage_object_as_deep_as_a_well(replayed: World, replay: Replay)
     answering(replay, b'{"model":"gpt-5",' + usage + b"}")
     row = await row_of(replayed, await post(replayed, CHAT))
     assert (row.cost, row.certainty, row.raw_usage) == ("0.0175", "exact", None)
+
+
+@pytest.mark.parametrize("stream", [1, "true", "True"])
+async def test_what_lenient_servers_take_for_a_stream(replayed: World, replay: Replay, stream: object) -> None:
+    """Some servers read `1` and `"true"` so: usage is asked for as of any stream, the cost is exact."""
+    answering(replay, b'data: {"model":"gpt-5","choices":[],' + USAGE + b"}\n\ndata: [DONE]\n\n", headers=EVENTS)
+    response = await post(replayed, {**CHAT, "stream": stream})
+    sent = json.loads(replay.asked[-1].body)
+    assert (sent["stream"], sent["stream_options"]) == (stream, {"include_usage": True})
+    row = await row_of(replayed, response)
+    assert (row.cost, row.certainty, row.stream) == ("0.0175", "exact", True)
+
+
+async def test_a_dearer_tier_asked_for_by_a_header_is_held(replayed: World, replay: Replay) -> None:
+    """Vertex AI reads its tier from a header alone: the hold covers what that tier costs."""
+    answering(replay, b'{"candidates":[],"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":1}}')
+    asked = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], "generationConfig": {"maxOutputTokens": 1000}}
+    path = "/proxy/google-vertex/v1beta1/publishers/google/models/gemini-3.8-flash-tts:generateContent"
+    held = {}
+    for tier in ("standard", "flex", "Priority"):
+        response = await post(replayed, asked, path, **{"x-vertex-ai-llm-shared-request-type": tier})
+        assert replay.asked[-1].headers["x-vertex-ai-llm-shared-request-type"] == tier.lower()
+        held[tier] = float((await row_of(replayed, response)).reserved)
+    assert held["standard"] == held["flex"] < held["Priority"]
+
+
+async def test_the_tier_that_bedrock_served_is_part_of_the_prices_identity(replayed: World, replay: Replay) -> None:
+    """In Converse's body and in InvokeModel's header."""
+    usage = b'"usage":{"inputTokens":10,"outputTokens":5,"totalTokens":15}'
+    path = "/proxy/bedrock/model/us.amazon.nova-pro-v1%3A0"
+    asked = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}], "inferenceConfig": {"maxTokens": 9}}
+    answering(replay, b'{"output":{},"serviceTier":{"type":"priority"},' + usage + b"}")
+    row = await row_of(replayed, await post(replayed, asked, f"{path}/converse"))
+    assert (row.price or "").endswith(";service_tier=priority")
+    answering(replay, b'{"output":{},' + usage + b"}", headers=[*JSON, ("x-amzn-bedrock-service-tier", "flex")])
+    row = await row_of(replayed, await post(replayed, asked, f"{path}/invoke"))
+    assert (row.price or "").endswith(";service_tier=flex")

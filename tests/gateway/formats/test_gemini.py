@@ -29,6 +29,9 @@ def ask(**members: Any) -> Any:
         ({"maxOutputTokens": 10, "candidateCount": 3}, 30, 3),
         ({"max_output_tokens": 10, "candidate_count": 3}, 30, 3),
         ({"maxOutputTokens": "10", "candidateCount": "2"}, None, 2),
+        ({"maxOutputTokens": 10, "max_output_tokens": 8000}, 8000, 1),
+        ({"maxOutputTokens": 0}, None, 1),
+        ({"maxOutputTokens": 10, "max_output_tokens": 0}, None, 1),
     ],
 )
 @pytest.mark.parametrize("name", ["generationConfig", "generation_config"])
@@ -55,6 +58,29 @@ def test_tools_of_the_server(tools: Any, unbounded: bool, searches: int) -> None
     """What runs at Google may grow the input."""
     call = ask(tools=tools)
     assert (call.unbounded_tools, call.searches) == (unbounded, searches)
+
+
+@pytest.mark.parametrize("small_first", [True, False])
+def test_both_spellings_at_once(small_first: bool) -> None:
+    """Which of them counts is Google's to say: the dearer reading bounds the request."""
+    camel, snake = ({"maxOutputTokens": 1}, {"max_output_tokens": 9000, "candidate_count": 2})
+    if not small_first:
+        camel, snake = ({"maxOutputTokens": 9000, "candidateCount": 2}, {"max_output_tokens": 1})
+    call = ask(
+        generationConfig={**camel, "responseModalities": ["TEXT"]},
+        generation_config={**snake, "response_modalities": ["AUDIO"]},
+        serviceTier="standard",
+        service_tier="PRIORITY",
+    )
+    assert (call.output_tokens, call.answers, call.media_out) == (18000, 2, True)
+    assert call.service_tier == "priority"
+
+
+def test_media_of_two_types_is_the_dearer() -> None:
+    """What says that it is an image and a film is bounded as a film."""
+    blob = {"mimeType": "image/png", "mime_type": "video/mp4", "data": "AAAA"}
+    assert ask(contents=[{"parts": [{"inlineData": blob}]}]).media_tokens is None
+    assert ask(contents=[{"parts": [{"inlineData": {}, "inline_data": blob}]}]).media_tokens is None
 
 
 def test_the_path_says_what_streams() -> None:

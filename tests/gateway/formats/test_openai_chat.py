@@ -71,7 +71,7 @@ def test_other_wishes() -> None:
     assert (call.stream, call.asks_usage, call.service_tier, call.media_out, call.cache_write) == (
         (True, True, "flex", True, True)
     )
-    call = ask(stream="yes", stream_options=7, service_tier=7, modalities=["text"])
+    call = ask(stream="please", stream_options=7, service_tier=7, modalities=["text"])
     assert (call.stream, call.asks_usage, call.service_tier, call.media_out) == (False, False, None, False)
 
 

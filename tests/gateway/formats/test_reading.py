@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paig_gateway.formats import reading
 from paig_gateway.formats.base import BadRequest, Event, Format
 from paig_gateway.formats.framing import FRAMINGS
 from paig_gateway.formats.registry import FORMATS
@@ -136,3 +137,24 @@ def test_random_streams(framing: Any, noise: bytes, sizes: list[int]) -> None:
         assert returned + splitter.rest() == fed_so_far
     else:
         assert returned + splitter.rest() == fed_so_far
+
+
+@pytest.mark.parametrize("raw", [b"true", b"1", b"1.0", b'"true"', b'"True"', b'"1"', b'"yes"', b'"on"'])
+def test_what_lenient_servers_take_for_true(raw: bytes) -> None:
+    """Pydantic's words for it, as vLLM reads them; only one of them is true to everybody."""
+    assert reading.truth(raw)
+    assert reading.literally(raw) is (raw == b"true")
+
+
+@pytest.mark.parametrize("raw", [None, b"false", b"0", b"null", b'"false"', b'"no"', b"2", b"[]", b"[1]", b"{}", b'""'])
+def test_what_nobody_takes_for_true(raw: bytes | None) -> None:
+    """Absent, false, or refused by all."""
+    assert not reading.truth(raw)
+
+
+@pytest.mark.parametrize(
+    ("raws", "most"), [((b"5", b"7"), 7), ((b"5", None), 5), ((), None), ((b"0",), None), ((b"5", b"0"), None)]
+)
+def test_the_largest_bound(raws: tuple[bytes | None, ...], most: int | None) -> None:
+    """A 0 is no bound to Google's and Ollama's servers."""
+    assert reading.largest(*raws) == most

@@ -6,7 +6,6 @@ The family is told by the shape of the bytes, not by the model's name: an infere
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -87,7 +86,7 @@ def _unwrapped(event: Event) -> Event:
         return event
     try:
         return Event(event.name, base64.b64decode(inner, validate=True), event.is_exception)
-    except binascii.Error:
+    except ValueError:
         return event
 
 

@@ -69,6 +69,18 @@ class Splitter:
         """The bytes of a frame that is not complete."""
         return bytes(self._buffer)
 
+    def give_up(self) -> bytes:
+        """Nothing is let go of: no frame is longer than `MAX_FRAME`."""
+        return b""
+
+
+def is_frame(head: bytes) -> bool:
+    """Whether the first bytes of a stream begin a frame."""
+    try:
+        return len(head) >= _PRELUDE.size and _frame_length(head, 0) > 0
+    except CorruptFrame:
+        return False
+
 
 def _frame_length(buffer: bytes | bytearray, start: int) -> int:
     length, headers, check = _PRELUDE.unpack_from(buffer, start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -18,6 +19,14 @@ class Splitter(Protocol):
 
     def rest(self) -> bytes:
         """The bytes that no complete event has claimed."""
+        ...
+
+    def give_up(self) -> bytes:
+        """Let go of an event that is too long to wait for; what is still to come of it comes as an event of its own.
+
+        Returns:
+            The bytes that are let go of.
+        """
         ...
 
 
@@ -38,3 +47,19 @@ def framing_of(content_type: str) -> Framing | None:
     if kind == "text/event-stream":
         return "sse"
     return "eventstream" if kind == "application/vnd.amazon.eventstream" else None
+
+
+_FIELD = re.compile(rb"(?:data|event|id|retry)?:")
+
+
+def sniffed(head: bytes) -> Framing | None:
+    """What the first bytes of an answer show it to be, whatever its content type; None where they show nothing yet.
+
+    `json` is a document: a body, or a stream of that framing.
+    """
+    if eventstream.is_frame(head):
+        return "eventstream"
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] in (b"{", b"["):
+        return "json"
+    return "sse" if _FIELD.match(text) else None

@@ -58,6 +58,13 @@ class Splitter:
         """The bytes after the last complete element."""
         return bytes(self._buffer)
 
+    def give_up(self) -> bytes:
+        """Let go of an element that is too long to wait for; see `framing.Splitter`."""
+        held = bytes(self._buffer[: self._position])
+        del self._buffer[: self._position]
+        self._position = 0
+        return held
+
     def _closes_element(self, token: int) -> bool:
         """Follow one token; whether it ends an element."""
         if token == 0x22:

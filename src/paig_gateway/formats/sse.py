@@ -40,6 +40,11 @@ class Splitter:
         """The bytes of an event that is not complete."""
         return bytes(self._buffer)
 
+    def give_up(self) -> bytes:
+        """Let go of an event that is too long to wait for; see `framing.Splitter`."""
+        held, self._buffer, self._scanned = bytes(self._buffer), bytearray(), 0
+        return held
+
     def _end_of_event(self, scan: int) -> int:
         if not self._returns:  # by far the usual case, and `find` is many times quicker
             found = self._buffer.find(b"\n\n", scan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 _STEP = 16 * 1024
@@ -41,6 +41,16 @@ def decoder(encoding: str) -> Decoder | None:
     return make()
 
 
+def steps(undo: Decoder, chunk: bytes) -> Iterator[bytes]:
+    """Undo a chunk bit by bit, so that no more than one step of it is there at once.
+
+    Raises:
+        ValueError: As the decoder does.
+    """
+    for start in range(0, len(chunk), _STEP):
+        yield undo(chunk[start : start + _STEP])
+
+
 def decode(encoding: str, data: bytes, limit: int) -> bytes:
     """Undo `encoding` of a whole body.
 
@@ -52,9 +62,9 @@ def decode(encoding: str, data: bytes, limit: int) -> bytes:
     if undo is None:
         return data
     decoded, size = [], 0
-    for start in range(0, len(data), _STEP):
-        decoded.append(undo(data[start : start + _STEP]))
-        size += len(decoded[-1])
+    for piece in steps(undo, data):
+        decoded.append(piece)
+        size += len(piece)
         if size > limit:
             raise ValueError("the decoded body is too large")
     return b"".join(decoded)

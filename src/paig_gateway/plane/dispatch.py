@@ -259,5 +259,9 @@ def upstream_failure(error: UpstreamError, candidate: Candidate) -> GatewayError
 
 
 def header_map(headers: Headers) -> dict[str, str]:
-    """Headers by name, as the formats read them."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    """Headers by name, as the formats read them; the values of one that comes several times are joined by commas."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found

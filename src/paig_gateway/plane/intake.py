@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.message import Message
 from typing import Any, Protocol
@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.routing import Route
-from paig_gateway.formats.base import ErrorShape, Format
+from paig_gateway.formats.base import BadRequest, Call, ErrorShape, Format
+from paig_gateway.plane.bounds import DEAR
 from paig_gateway.plane.decoding import UnknownEncoding, decode
-from paig_gateway.plane.headers import client_key
+from paig_gateway.plane.headers import Headers, client_key, tiers
 
 AsgiMessage = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -141,6 +142,18 @@ def readable(body: bytes, encoding: bytes, limit: int) -> bytes:
         raise GatewayError("bad-request", f"The body is not what its content-encoding says: {error}.") from None
 
 
+def check_once(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """See that a request says once what its body is: of two content types, a provider could read the other one.
+
+    Raises:
+        GatewayError: `bad-request`.
+    """
+    said = [name for name, _ in headers if name in (b"content-type", b"content-encoding")]
+    if len(said) > 1 and len(set(said)) < len(said):
+        repeated = next(name.decode() for name in said if said.count(name) > 1)
+        raise GatewayError("bad-request", f"The header {repeated} came more than once; send it once.")
+
+
 def check_form(plain: bytes, content_type: bytes) -> None:
     """See that a form begins with the boundary that its content type names: the formats read it by its first line.
 
@@ -154,6 +167,20 @@ def check_form(plain: bytes, content_type: bytes) -> None:
     boundary = said.get_boundary("").encode("latin-1")
     if not boundary or plain.lstrip(b"\r\n").partition(b"\r\n")[0] != b"--" + boundary:
         raise GatewayError("bad-request", "The form must begin with the boundary that its content-type names.")
+
+
+def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) -> Call:
+    """What a request asks, a dearer service tier that only its headers ask for included.
+
+    Raises:
+        GatewayError: `bad-request`.
+    """
+    try:
+        call = fmt.read(model, plain)
+    except BadRequest as error:
+        raise GatewayError("bad-request", str(error)) from None
+    dear = next((tier for tier in tiers(headers) if tier in DEAR), None)
+    return call if dear is None or call.service_tier in DEAR else replace(call, service_tier=dear)
 
 
 def error_shape(found: tuple[Format, str | None] | None, route: str, path: str) -> ErrorShape:

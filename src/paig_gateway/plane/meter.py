@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,9 @@ from paig_gateway.formats.base import Call, Event, Format, Framing, Json
 from paig_gateway.formats.folding import PARTIAL, provisional
 from paig_gateway.formats.framing import FRAMINGS, Splitter
 from paig_gateway.formats.splice import splice_event
+
+MAX_HELD = 32 * 1024 * 1024
+"""Bytes of one event, or of a body, that are held at most: a longer one is the client's unread."""
 
 KEPT_FOR_ESTIMATE = 256 * 1024
 """Bytes of a stream that are kept in case it ends without usage and must be estimated."""
@@ -72,6 +76,7 @@ class StreamMeter:
         splice: Whether the cost goes into the stream.
         hide: Whether events that are there only because the gateway asked are kept from the client.
         body: The folded answer so far.
+        unread: Part of the stream was not read, so that nobody can tell what it said.
     """
 
     fmt: Format
@@ -82,11 +87,13 @@ class StreamMeter:
     splice: bool
     hide: bool
     body: dict[str, object] = field(default_factory=dict)
+    unread: bool = False
     _splitter: Splitter = field(init=False)
     _parse: Callable[[bytes], Event] = field(init=False)
     _kept: list[bytes] = field(default_factory=list)
     _kept_size: int = 0
     _seen: int = 0
+    _waiting: int = 0
     _reading: Reading | None = None
     _corrupt: bool = False
 
@@ -97,6 +104,7 @@ class StreamMeter:
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk of the stream; return what goes on to the client for it (perhaps nothing yet)."""
         if self._corrupt:
+            self._seen += len(chunk)
             return chunk
         rewrite = self.splice or self.hide
         try:
@@ -105,11 +113,12 @@ class StreamMeter:
             # What cannot be read can still be relayed: the bytes belong to the client and the provider.
             self._corrupt = True
             return self._splitter.rest() if rewrite else chunk
-        if not rewrite:
-            for raw in events:
-                self._watch(raw)
-            return chunk
-        return b"".join([self._watch(raw) for raw in events])
+        out = [self._watch(raw) for raw in events]
+        self._waiting += len(chunk) - sum(map(len, events))
+        if self._waiting > MAX_HELD:
+            self.unread, self._waiting = True, 0
+            out.append(self._splitter.give_up())
+        return b"".join(out) if rewrite else chunk
 
     def end(self) -> bytes:
         """The stream is over: what is left of it, for the client."""
@@ -160,13 +169,13 @@ class StreamMeter:
 
     def is_refusal(self) -> bool:
         """Whether the stream brought an error, and nothing of an answer that a provider could bill."""
-        if "error" not in self.body or PARTIAL in self.body or self._kept_size >= KEPT_FOR_ESTIMATE:
+        if "error" not in self.body or PARTIAL in self.body or self._kept_size >= KEPT_FOR_ESTIMATE or self.unread:
             return False
         return self.fmt.text is not None and not self.text()
 
     def estimate(self) -> Reading | None:
         """Usage counted from what was seen of a stream that brought none; None where nothing can be counted."""
-        if self.fmt.text is None or self._seen == 0:
+        if self.fmt.text is None or self._seen == 0 or self.unread:
             return None
         size = len(self.text().encode())
         if self._kept_size and self._seen > self._kept_size:
@@ -188,6 +197,19 @@ def estimated(fmt: Format, call: Call, body: Json, text_bytes: int, tariff: Tari
     return Reading(
         Extracted(usage, counted.raw if counted else {}, None), price, price.cost(usage, tariff.at) if price else 0
     )
+
+
+_USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:')
+_CANDIDATES = 16
+
+
+def last_members(end: bytes) -> Json | None:
+    """The members of a JSON object from its usage on, of which only the end is at hand.
+
+    What begins within a nested object or a string does not decode: there is too much behind it.
+    """
+    places = [match.start() for match in _USAGE.finditer(end)][-_CANDIDATES:]
+    return next(filter(None, (decode_json(b"{" + end[place:]) for place in places)), None)
 
 
 def decode_json(body: bytes) -> Json | None:

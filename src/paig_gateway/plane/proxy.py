@@ -18,19 +18,19 @@ from typing import Literal, Protocol
 from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.tariffs import Prices
-from paig_gateway.formats.base import BadRequest, Call, ErrorShape, Format
+from paig_gateway.formats.base import ErrorShape, Format
 from paig_gateway.formats.errors import error_body
 from paig_gateway.formats.registry import detect
 from paig_gateway.plane import attribution, intake
 from paig_gateway.plane.attribution import Attribution
-from paig_gateway.plane.bounds import DEAR
 from paig_gateway.plane.candidates import candidates
+from paig_gateway.plane.client import Client
 from paig_gateway.plane.dispatch import Dispatcher, Purse, failure_code, upstream_failure
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome, new_request_id
-from paig_gateway.plane.headers import Headers, error_headers, tiers
+from paig_gateway.plane.headers import error_headers
 from paig_gateway.plane.intake import ClientGone, Directory, Receive, Scope, Send
 from paig_gateway.plane.observer import UNOBSERVED, Observer, present_request
-from paig_gateway.plane.relay import Client, Relay
+from paig_gateway.plane.relay import Relay
 from paig_gateway.plane.upstream import UpstreamError
 from paig_gateway.store.records import Reservation, Settlement
 
@@ -138,12 +138,13 @@ class Proxy:
                 "See the list of API formats in the documentation.",
             )
         said = attribution.read(by_name)
+        intake.check_once(headers)
         body = await intake.read_body(by_name, receive, self.settings.max_body)
         plain = intake.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body)
         fmt, model = found
         if fmt.metered:
             intake.check_form(plain, by_name.get(b"content-type", b""))
-        call = read_call(fmt, model, plain, headers)
+        call = intake.read_call(fmt, model, plain, headers)
         exchange = Exchange(
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
             self.observer.trace(caller, by_name),
@@ -335,20 +336,6 @@ def recorded_by(exchange: Exchange) -> Recording:
     # What is free counts as a request all the same.
     counts = exchange.fmt.metered or any(limit.unit == "requests" for limit in exchange.caller.limits)
     return "hold" if counts else "note"
-
-
-def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) -> Call:
-    """What a request asks, a dearer service tier that only its headers ask for included.
-
-    Raises:
-        GatewayError: `bad-request`.
-    """
-    try:
-        call = fmt.read(model, plain)
-    except BadRequest as error:
-        raise GatewayError("bad-request", str(error)) from None
-    dear = next((tier for tier in tiers(headers) if tier in DEAR), None)
-    return call if dear is None or call.service_tier in DEAR else replace(call, service_tier=dear)
 
 
 def run_limit(key_id: str, said: Attribution) -> tuple[Limit, ...]:

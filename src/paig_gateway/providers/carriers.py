@@ -7,7 +7,6 @@ a body that are not named here go byte for byte, in their order.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -145,7 +144,7 @@ def unframed(frame: Event) -> bytes:
         return b""
     try:
         inner = base64.b64decode(reading.string(raw) or "", validate=True)
-    except binascii.Error:
+    except ValueError:
         return b""
     top = reading.members(inner)
     if _METRICS in top:

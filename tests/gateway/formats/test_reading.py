@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paig_gateway.formats import reading
@@ -90,6 +90,7 @@ def test_any_types_are_accepted(members: dict[str, Any]) -> None:
 
 
 @given(OBJECTS, st.sampled_from(["", "error", "metadata", "chunk"]), st.booleans())
+@example({"bytes": "\x80"}, "chunk", False)
 def test_any_answer_is_read(members: dict[str, Any], name: str, exception: bool) -> None:
     """No event or body, however shaped, breaks what reads it."""
     data = json.dumps(members).replace("Infinity", "1e999").encode()

@@ -43,8 +43,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "paig_gateway.plane",
         *SHARED,
     ),
+    "paig_gateway.sso": SHARED,
     "paig_gateway.admin": (
         "paig_gateway.domain",
+        "paig_gateway.sso",
         "paig_gateway.formats",
         "paig_gateway.providers",
         "paig_gateway.store",

@@ -179,7 +179,7 @@ class AdminClient(ReportCalls):
 
     Args:
         url: The gateway's root address, or its `…/proxy`.
-        token: The admin token, or an admin's own.
+        token: The admin token, or an admin's own; empty for a login by single sign-on.
         timeout: Seconds that each step of a request may take.
         verify: How to verify TLS, as for `httpx2.Client`.
     """
@@ -307,7 +307,8 @@ class AsyncAdminClient(ReportCalls):
 
 
 def _headers(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}", "Accept": "application/json, application/problem+json"}
+    accept = {"Accept": "application/json, application/problem+json"}
+    return {"Authorization": f"Bearer {token}", **accept} if token else accept
 
 
 def _timeout(seconds: float) -> httpx2.Timeout:

@@ -17,6 +17,8 @@ from pydantic import BaseModel
 
 from paig_client.schema import (
     AuditEntry,
+    DeviceStart,
+    DeviceState,
     Health,
     Identity,
     Key,
@@ -332,6 +334,21 @@ class ReportCalls:
             **{"since": since, "until": until, "limit": limit, "cursor": cursor},
         }
         return Call("GET", "audit", _items(AuditEntry), query)
+
+    @endpoint
+    def start_login(self) -> Call[DeviceStart]:
+        """Begin a login by single sign-on; needs no token."""
+        return Call("POST", "sso/device", _one(DeviceStart))
+
+    @endpoint
+    def finish_login(self, handle: str) -> Call[DeviceState]:
+        """Ask how that login stands; its `token` is None while nobody has completed it."""
+        return Call("POST", "sso/device/token", _one(DeviceState), body={"handle": handle})
+
+    @endpoint
+    def logout(self) -> Call[None]:
+        """Revoke the token that this client has."""
+        return Call("POST", "logout", lambda _: None)
 
     @endpoint
     def whoami(self) -> Call[Identity]:

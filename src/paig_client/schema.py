@@ -384,6 +384,30 @@ class NewToken(BaseModel):
     token: str
 
 
+class DeviceStart(BaseModel):
+    """A login by single sign-on that has begun."""
+
+    handle: str
+    """What to ask about it with."""
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str | None
+    expires_in: int
+    """Seconds that the person has."""
+    interval: int
+    """Seconds between two questions."""
+
+
+class DeviceState(BaseModel):
+    """How a login stands; who logged in is null while nobody has."""
+
+    admin: str | None
+    token: str | None
+    expires_at: datetime | None
+    slow_down: bool
+    """Whether to wait five seconds longer between two questions from now on."""
+
+
 class Identity(BaseModel):
     """Who asks, and what they may do."""
 
@@ -394,6 +418,8 @@ class Identity(BaseModel):
     projects: dict[str, list[Permission]]
     """In single projects."""
     expires_at: datetime | None
+    session: bool
+    """Whether a login by single sign-on made their token."""
 
 
 class LimitStatus(BaseModel):

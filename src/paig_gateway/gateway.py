@@ -32,9 +32,13 @@ from paig_gateway.provider_check import check
 from paig_gateway.providers.auth import Authenticator
 from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.repricing import reprice
+from paig_gateway.sso.failures import SsoError
+from paig_gateway.sso.provider import IdentityProvider
+from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.store import bind
 from paig_gateway.store import secrets as home_secrets
 from paig_gateway.store.catalog import Catalog, Kinds, LimitHooks
+from paig_gateway.store.credentials import CredentialError, resolve
 from paig_gateway.store.directory import Directory
 from paig_gateway.store.engine import migrate, open_engine, utc_now
 from paig_gateway.store.ledger import Ledger
@@ -97,6 +101,7 @@ class Gateway:
         redact: Blacks secrets out of what the process logs and exports.
         log: The process's log, where the gateway is all that the process does.
         shared: Where worker processes share their metrics; None where there is one.
+        sso: Who vouches for administrators.
     """
 
     store: Store
@@ -106,6 +111,7 @@ class Gateway:
     redact: Redactor = field(default_factory=Redactor)
     log: Log | None = None
     shared: Path | None = None
+    sso: SsoSpec = field(default_factory=SsoSpec)
     now: Callable[[], datetime] = utc_now
     clock: Callable[[], float] = time.monotonic
     _parts: _Parts | None = None
@@ -115,14 +121,17 @@ class Gateway:
 
         Raises:
             TelemetryError: What telemetry is set to cannot be had.
+            SsoError: The secret of single sign-on cannot be had.
         """
         store, server = self.store, self.server
         secrets_of_telemetry = secrets_of(self.telemetry, self.alerts)
+        sso, client_secret = identity_provider(self.sso, self.now)
         started_at = self.now()
         directory = Directory(store.engine, store.vault, _KINDS)
         self.redact.know(lambda: store.secrets)
         self.redact.know(directory.credentials)
         self.redact.know(lambda: secrets_of_telemetry)
+        self.redact.know(lambda: [client_secret] if client_secret else [])
         await asyncio.to_thread(directory.refresh)
         node_id = f"node_{secrets.token_hex(8)}"
         ledger = Ledger(store.engine, node_id=node_id, home=store.home, clock=self.now)
@@ -183,6 +192,7 @@ class Gateway:
                 node_id=node_id,
                 started_at=started_at,
                 version=__version__,
+                sso=sso,
             )
         )
         refresher = asyncio.create_task(directory.run(), name="directory")
@@ -247,6 +257,21 @@ class _Parts:
     refresher: asyncio.Task[None]
     telemetry: Telemetry
     updater: UpdatePrices | None
+
+
+def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[IdentityProvider | None, str | None]:
+    """Who vouches for administrators, and the client's secret there; nobody where single sign-on is not set up.
+
+    Raises:
+        SsoError: The secret cannot be had.
+    """
+    if spec.issuer is None:
+        return None, None
+    try:
+        secret = resolve(spec.client_secret) if spec.client_secret is not None else None
+    except CredentialError as error:
+        raise SsoError(f"[sso] client_secret: {error}") from None
+    return IdentityProvider(spec, secret, now=now), secret
 
 
 def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:

@@ -19,9 +19,11 @@ from uvicorn.supervisors import Multiprocess
 
 from paig_gateway import config as configuration
 from paig_gateway.config import ConfigError, ServerSpec
-from paig_gateway.gateway import Gateway, Store
+from paig_gateway.gateway import Gateway, Store, identity_provider
+from paig_gateway.sso.failures import SsoError
+from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.store.catalog import CatalogError
-from paig_gateway.store.engine import DatabaseError
+from paig_gateway.store.engine import DatabaseError, utc_now
 from paig_gateway.store.secrets import SecretsError, home_folder
 from paig_gateway.telemetry.logs import Log
 from paig_gateway.telemetry.redaction import Redactor
@@ -57,11 +59,12 @@ def serve(
         wanted = configuration.load(config) if config else configuration.parse("")
         server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
         secrets_of(wanted.telemetry, wanted.alerts)
+        identity_provider(wanted.sso, utc_now)
         store = Store.open()
         plan = configuration.plan(wanted, store.catalog)
         drift = configuration.drift(store.catalog, wanted, plan.changes)
         made = configuration.apply(plan, store.catalog, actor="paig serve") if config else []
-    except (ConfigError, TelemetryError) as error:
+    except (ConfigError, TelemetryError, SsoError) as error:
         print(error, file=sys.stderr)
         return 2
     except (SecretsError, DatabaseError, CatalogError) as error:
@@ -88,7 +91,7 @@ def serve(
     if server.workers == 1:
         # Having shut down in order, uvicorn raises the signal once more; by then there is nothing left to end.
         signal.signal(signal.SIGTERM, lambda *_: None)
-        gateway = _gateway(store, server, wanted.telemetry, wanted.alerts)
+        gateway = _gateway(store, server, wanted.telemetry, wanted.alerts, wanted.sso)
         running = uvicorn.Server(_uvicorn(gateway, server, certificate))
         with contextlib.suppress(KeyboardInterrupt):
             running.run(sockets=[listener])
@@ -96,7 +99,7 @@ def serve(
     store.engine.dispose()
     wanted_by_all = _uvicorn("paig_gateway.server:worker", server, certificate)
     with tempfile.TemporaryDirectory(prefix="paig-metrics-") as shared:
-        settings = {"server": server, "telemetry": wanted.telemetry, "alerts": wanted.alerts}
+        settings = {"server": server, "telemetry": wanted.telemetry, "alerts": wanted.alerts, "sso": wanted.sso}
         plain = {name: spec.model_dump(mode="json") for name, spec in settings.items()}
         os.environ[_SETTINGS] = json.dumps({**plain, "shared": shared})
         Multiprocess(wanted_by_all, sockets=[listener]).run()
@@ -131,15 +134,21 @@ def worker() -> Gateway:
     server = ServerSpec.model_validate(settings["server"])
     telemetry = TelemetrySpec.model_validate(settings["telemetry"])
     alerts = AlertsSpec.model_validate(settings["alerts"])
-    return _gateway(Store.open(), server, telemetry, alerts, Path(settings["shared"]))
+    sso = SsoSpec.model_validate(settings["sso"])
+    return _gateway(Store.open(), server, telemetry, alerts, sso, Path(settings["shared"]))
 
 
 def _gateway(
-    store: Store, server: ServerSpec, telemetry: TelemetrySpec, alerts: AlertsSpec, shared: Path | None = None
+    store: Store,
+    server: ServerSpec,
+    telemetry: TelemetrySpec,
+    alerts: AlertsSpec,
+    sso: SsoSpec,
+    shared: Path | None = None,
 ) -> Gateway:
     """A gateway that is all its process does, so that the process's log is the gateway's."""
     redact = Redactor()
-    return Gateway(store, server, telemetry, alerts, redact, Log(telemetry, redact), shared)
+    return Gateway(store, server, telemetry, alerts, redact, Log(telemetry, redact), shared, sso)
 
 
 @contextlib.asynccontextmanager

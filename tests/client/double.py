@@ -111,6 +111,9 @@ class Double:
             case "GET", ["health"]:
                 about = {"status": "ok", "version": "0.1.0", "database": "sqlite", "node": "n1", "nodes": 1}
                 await _answer(send, 200, {**about, "started_at": NOW})
+            case "GET", ["whoami"]:
+                me = {"name": "token:admin", "permissions": [], "projects": {}, "expires_at": None, "session": False}
+                await _answer(send, 200, me)
             case "GET", ["limits"]:
                 await _answer(send, 200, {"items": self.limits})
             case "GET", ["audit"]:

@@ -16,6 +16,7 @@ from paig_client.addresses import is_loopback
 from paig_client.cli.completion import clients
 from paig_client.cli.options import Json, Profile, Url, secret_input
 from paig_client.cli.output import print_json, print_table, say
+from paig_client.cli.sso import end_session, sign_on
 
 if TYPE_CHECKING:
     from paig_client.credentials import Found
@@ -40,6 +41,7 @@ def login(
     ] = None,
     profile: Profile = None,
     admin: Annotated[bool, typer.Option("--admin", help="Store an admin token, not a key.")] = False,
+    sso: Annotated[bool, typer.Option("--sso", help="Get an admin token by single sign-on, in a browser.")] = False,
     place: Annotated[Place, typer.Option("--store", help="file: unencrypted, readable by you alone.")] = "keyring",
     check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the gateway whether it takes it.")] = True,
 ) -> None:
@@ -49,8 +51,9 @@ def login(
     root = credentials.find_admin_root(url, profile).value
     if root.startswith("http://") and not is_loopback(root):
         say(f"Beware: {root} is not encrypted; whoever is on the way can read the secret.")
-    secret = secret_input("Admin token" if admin else "Gateway key")
-    if check:
+    admin = admin or sso
+    secret = sign_on(root) if sso else secret_input("Admin token" if admin else "Gateway key")
+    if check and not sso:
         _check(root, secret, admin)
     store.put(root, "admin" if admin else "key", secret, place)
     contents = store.read()
@@ -68,7 +71,7 @@ def _check(root: str, secret: str, admin: bool) -> None:
 
     if admin:
         with AdminClient(root, token=secret, verify=verification(root)) as client:
-            client.health()
+            client.whoami()
         return
     try:
         refusal = key_refusal(root, secret)
@@ -79,7 +82,7 @@ def _check(root: str, secret: str, admin: bool) -> None:
 
 
 def logout(profile: Profile = None) -> None:
-    """Forget a profile. Its gateway's secrets go too, if no other profile means it."""
+    """Forget a profile. Its gateway's secrets go too, if no other profile means it, and a login by --sso ends."""
     from paig_client import credentials, store
 
     name = profile or credentials.DEFAULT_PROFILE
@@ -89,6 +92,8 @@ def logout(profile: Profile = None) -> None:
         say(f"There is no profile {name}.")
         raise typer.Exit(1)
     if root not in contents.profiles.values():
+        if (token := store.get(root, "admin")) is not None:
+            end_session(root, token[0])
         store.remove(root)
         contents.secrets.pop(root, None)
     store.write(contents)

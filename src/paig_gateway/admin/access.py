@@ -8,7 +8,7 @@ to their projects; the others need a role in the whole gateway.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -16,12 +16,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from paig_client.schema import Permission
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.roles import EVERYTHING, Identity, held
+from paig_gateway.admin.site import SESSION, Site
 from paig_gateway.store.directory import Bearer, Snapshot
 
 
@@ -96,36 +97,42 @@ OPERATIONS: Mapping[str, Needs] = {
     "create_token": Needs("access:own", in_project=True),
     "revoke_token": Needs("access:own", in_project=True),
     "whoami": Needs(None),
+    "logout": Needs(None),
 }
 """Each operation of the admin API, by its id in the OpenAPI document, and what it needs."""
 
-Authenticate = Callable[[Request], Identity]
-"""Who sent the request; raises ProblemError `missing-token`, `unknown-token` or `expired-token`."""
+Authenticate = Callable[[HTTPConnection], Identity]
+"""Who sent a request, or opens a WebSocket; raises ProblemError `missing-token`, `unknown-token`, `expired-token`, or
+`forbidden` where a browser's session is used by another site's page."""
 
 
 def token_authentication(
-    admin_token: Callable[[], str] | str, snapshot: Callable[[], Snapshot], clock: Callable[[], datetime]
+    admin_token: Callable[[], str] | str,
+    snapshot: Callable[[], Snapshot],
+    clock: Callable[[], datetime],
+    site: Site | None = None,
 ) -> Authenticate:
     """Authentication by the gateway's own admin token, whose bearer is the owner, or by one of an admin's.
 
-    Everything is looked up in memory, in the directory's snapshot: a token that is revoked on any node is unknown here
-    as soon as the directory has noticed, well within a second.
+    A browser brings the token of its session in a cookie. Everything is looked up in memory, in the directory's
+    snapshot: a token that is revoked on any node is unknown here as soon as the directory has noticed, well within a
+    second.
     """
     current = admin_token if callable(admin_token) else lambda: admin_token
     owner = Identity("", "token:admin", EVERYTHING)
+    browsers = site or Site()
 
-    def authenticate(request: Request) -> Identity:
-        given = request.headers.getlist("authorization")
-        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise _unauthorised("missing-token", "Send an admin token as `Authorization: Bearer TOKEN`.", "")
-        digest = _digest(token.strip())
+    def authenticate(connection: HTTPConnection) -> Identity:
+        given = connection.headers.getlist("authorization")
+        session = "" if given else _session(browsers, connection)
+        token = session or _bearer_token(given)
+        digest = _digest(token)
         # Digests are of one length, so the time taken says nothing about the token's.
-        if hmac.compare_digest(digest, _digest(current())):
+        if not session and hmac.compare_digest(digest, _digest(current())):
             return owner
         known = snapshot()
         bearer = known.bearers.get(digest)
-        if bearer is None:
+        if bearer is None or (session and not bearer.session):
             raise _unauthorised(
                 "unknown-token",
                 "The gateway knows no such admin token: take PAIG_ADMIN_TOKEN, the one made at its first start, or one"
@@ -143,6 +150,31 @@ def token_authentication(
     return authenticate
 
 
+def _bearer_token(given: Sequence[str]) -> str:
+    """The token of the header `Authorization`.
+
+    Raises:
+        ProblemError: `missing-token`.
+    """
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _unauthorised("missing-token", "Send an admin token as `Authorization: Bearer TOKEN`.", "")
+    return token.strip()
+
+
+def _session(site: Site, connection: HTTPConnection) -> str:
+    """The token of a browser's session; empty where there is none.
+
+    Raises:
+        ProblemError: `forbidden`; another site's page would have the browser change something, or listen.
+    """
+    token = site.cookie(connection, SESSION)
+    only_reads = connection.scope.get("method") in ("GET", "HEAD")  # a WebSocket has no method
+    if token and not only_reads and not site.is_own(connection):
+        raise ProblemError("forbidden", "A browser's session changes things only from the gateway's own pages.")
+    return token
+
+
 def identity_of(bearer: Bearer, projects: Mapping[str, str]) -> Identity:
     """Who holds a token; grants in projects that are gone count for nothing."""
     everywhere, inside = held(bearer.grants, bearer.scopes)
@@ -154,6 +186,8 @@ def identity_of(bearer: Bearer, projects: Mapping[str, str]) -> Identity:
         names=projects,
         scopes=bearer.scopes,
         expires_at=bearer.expires_at,
+        token_id=bearer.token_id,
+        session=bearer.session,
     )
 
 

@@ -90,7 +90,11 @@ def access_routes(services: AdminServices) -> APIRouter:
     def whoami(asker: Asker) -> WireIdentity:
         inside = {asker.names[id]: sorted(allowed) for id, allowed in asker.projects.items()}
         return WireIdentity(
-            name=asker.name, permissions=sorted(asker.everywhere), projects=inside, expires_at=asker.expires_at
+            name=asker.name,
+            permissions=sorted(asker.everywhere),
+            projects=inside,
+            expires_at=asker.expires_at,
+            session=asker.session,
         )
 
     @router.get(

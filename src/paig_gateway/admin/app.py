@@ -19,6 +19,7 @@ from paig_gateway.admin.docs_page import SECURITY, docs_page
 from paig_gateway.admin.events import event_routes
 from paig_gateway.admin.feed import EventFeed
 from paig_gateway.admin.keys import KEYS, key_routes
+from paig_gateway.admin.login import browser_routes, login_routes, session_routes
 from paig_gateway.admin.objects import LISTED, list_route, object_routes
 from paig_gateway.admin.openapi import PREFIX, RESPONSES, document
 from paig_gateway.admin.probes import probe_routes
@@ -44,7 +45,7 @@ def admin_app(services: AdminServices) -> FastAPI:
     )
     add_handlers(app)
     app.state.authenticate = token_authentication(
-        services.admin_token, lambda: services.directory.snapshot, services.clock
+        services.admin_token, lambda: services.directory.snapshot, services.clock, services.site
     )
     app.state.events = EventFeed(services.engine, services.catalog)
     api = APIRouter(prefix=PREFIX)
@@ -57,11 +58,14 @@ def admin_app(services: AdminServices) -> FastAPI:
     api.include_router(list_route(services, ADMINS))
     api.include_router(object_routes(services, ADMINS))
     api.include_router(access_routes(services))
+    api.include_router(login_routes(services))
+    api.include_router(session_routes(services))
     api.include_router(report_routes(services))
     api.include_router(event_routes(app.state.events))
     api.include_router(configuration_routes(services))
     app.include_router(api)
     app.include_router(probe_routes(services))
+    app.include_router(browser_routes(services))
 
     @cache
     def described() -> dict[str, Any]:

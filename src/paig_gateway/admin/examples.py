@@ -167,10 +167,26 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
     "NewToken": [
         {"id": "tok_8c7b6a5948372615", "name": "ci", "token": "paig_admin_7f3aXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"}
     ],
+    "FinishDeviceSpec": [{"handle": "gAAAAABk…"}],
+    "DeviceStart": [
+        {
+            "handle": "gAAAAABk…", "user_code": "WDJB-MJHT", "verification_uri": "https://login.example.com/device",
+            "verification_uri_complete": "https://login.example.com/device?user_code=WDJB-MJHT", "expires_in": 600,
+            "interval": 5,
+        }
+    ],
+    "DeviceState": [
+        {"admin": None, "token": None, "expires_at": None, "slow_down": False},
+        {
+            "admin": "ada@example.com", "token": "paig_admin_7f3aXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX",
+            "expires_at": "2026-11-24T00:00:00Z", "slow_down": False,
+        },
+    ],
     "Identity": [
         {
             "name": "admin:research-bot/ci", "permissions": [],
             "projects": {"research": ["catalog:read", "keys:write"]}, "expires_at": "2027-01-31T00:00:00Z",
+            "session": False,
         }
     ],
     "LimitStatus": [_LIMIT],

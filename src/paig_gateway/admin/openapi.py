@@ -28,6 +28,7 @@ from paig_client.schema import (
 from paig_gateway.admin.access import OPERATIONS
 from paig_gateway.admin.configuration import ApplySpec
 from paig_gateway.admin.examples import EXAMPLES
+from paig_gateway.admin.login import FinishDeviceSpec
 from paig_gateway.admin.problems import MEDIA_TYPE, PROBLEMS
 from paig_gateway.admin.reports import PruneSpec
 
@@ -90,7 +91,7 @@ def document(app: FastAPI, version: str) -> Json:
 
 def _bodies() -> Json:
     """The schemas of request bodies: every Spec, and what creates and changes make of it."""
-    specs: list[type[Spec]] = [*_SPECS.values(), ApplySpec, PruneSpec]
+    specs: list[type[Spec]] = [*_SPECS.values(), ApplySpec, FinishDeviceSpec, PruneSpec]
     _, made = models_json_schema([(spec, "validation") for spec in specs], ref_template=_REF)
     schemas: Json = made["$defs"]
     for name, spec in _SPECS.items():

@@ -28,6 +28,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "missing-token": (401, "An admin token is needed"),
     "unknown-token": (401, "The admin token is unknown"),
     "expired-token": (401, "The admin token has expired"),
+    "login-refused": (403, "The login is refused"),
     "forbidden": (403, "The admin token is not allowed this"),
     "not-found": (404, "There is no such thing"),
     "method-not-allowed": (405, "The method is not allowed here"),

@@ -51,6 +51,8 @@ class Identity:
         names: Those projects' names, by id.
         scopes: What their token is confined to; None for no such bounds.
         expires_at: When their token ends.
+        token_id: Which token it is; empty for the gateway's own.
+        session: Whether a login made it.
     """
 
     id: str
@@ -60,6 +62,8 @@ class Identity:
     names: Mapping[str, str] = field(default_factory=dict)
     scopes: frozenset[str] | None = None
     expires_at: datetime | None = None
+    token_id: str = ""
+    session: bool = False
 
     def may(self, permission: Permission) -> bool:
         """Whether they may do what needs that permission in the whole gateway."""

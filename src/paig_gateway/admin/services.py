@@ -12,6 +12,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_client.schema import AuditEntry, NewKey, ProviderCheck, Repricing
+from paig_gateway.admin.site import Site
+from paig_gateway.sso.provider import IdentityProvider
 from paig_gateway.store.catalog import Catalog
 from paig_gateway.store.directory import Directory
 from paig_gateway.store.reports import Filter
@@ -116,6 +118,7 @@ class AdminServices:
         node_id: This process among the nodes.
         started_at: When this process started.
         version: paig's version.
+        sso: Who vouches for those who log in by single sign-on; None where nobody does.
     """
 
     engine: Engine
@@ -131,6 +134,12 @@ class AdminServices:
     node_id: str
     started_at: datetime
     version: str
+    sso: IdentityProvider | None = None
+
+    @property
+    def site(self) -> Site:
+        """Where browsers find the gateway."""
+        return Site(self.sso.spec.public_url if self.sso else None)
 
     def changed(self) -> None:
         """Make a change of the catalogue take effect on this node now; the others notice within a second."""

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Spec
 from paig_gateway.config.lines import Path
+from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
 
@@ -99,6 +100,7 @@ class Config:
     server: ServerSpec = field(default_factory=ServerSpec)
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
     alerts: AlertsSpec = field(default_factory=AlertsSpec)
+    sso: SsoSpec = field(default_factory=SsoSpec)
     organisation: OwnerSpec | None = None
     providers: Mapping[str, ProviderSpec] = field(default_factory=dict, repr=False)  # a literal may be a secret
     routes: Mapping[str, RouteSpec] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, Provi
 from paig_gateway.config.lines import Path, line_numbers
 from paig_gateway.config.model import Config, ConfigError, Issue, ServerSpec, bare_or_quoted, line_of, show_path
 from paig_gateway.providers.kinds import KINDS, base_url
+from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.store.catalog import keys, limits, prices, providers, routes
 from paig_gateway.store.catalog.base import CatalogError, Kinds, check_free_name, check_url_name, suggestion
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
@@ -24,7 +25,7 @@ from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 Model = TypeVar("Model", bound=Spec)
 
 TABLES = (
-    *("server", "telemetry", "alerts", "organisation"),
+    *("server", "telemetry", "alerts", "sso", "organisation"),
     *("providers", "routes", "prices", "projects", "users", "keys"),
 )
 
@@ -79,11 +80,13 @@ class _Reader:
         server = self.one("server", ServerSpec)
         telemetry = self.one("telemetry", TelemetrySpec)
         alerts = self.one("alerts", AlertsSpec)
+        sso = self.one("sso", SsoSpec)
         organisation = self.one("organisation", OwnerSpec)
         found = Config(
             server=server or ServerSpec(),
             telemetry=telemetry or TelemetrySpec(),
             alerts=alerts or AlertsSpec(),
+            sso=sso or SsoSpec(),
             organisation=organisation,
             providers=self.many("providers", ProviderSpec, check_url_name),
             routes=self.many("routes", RouteSpec, check_url_name),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -16,10 +17,25 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 
 from paig_client.schema import ProviderSpec
 from paig_gateway.admin.access import OPERATIONS
-from tests.gateway.admin.harness import TOKEN, Gateway
+from paig_gateway.sso.provider import IdentityProvider
+from paig_gateway.sso.settings import SsoSpec
+from paig_gateway.store.engine import utc_now
+from tests.gateway.admin.harness import TOKEN, Gateway, running
+from tests.gateway.sso.liar import running_liar
 
 Json = dict[str, Any]
+OPEN = ("healthz", "readyz", "start_device_login", "finish_device_login")
 CHECKS = [schemathesis.checks.not_a_server_error, response_schema_conformance, content_type_conformance]
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with an identity provider."""
+    spec = {"client_id": "paig", "groups": {"g": "viewer"}}
+    with running_liar() as liar:
+        sso = IdentityProvider(SsoSpec.model_validate({"issuer": liar.issuer, **spec}), None, now=utc_now)
+        with running(tmp_path_factory.mktemp("gateway"), change=lambda services: replace(services, sso=sso)) as gateway:
+            yield gateway
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +101,7 @@ def api(gateway: Gateway) -> Any:
 
 
 # The stream of events never ends; tests of its own look at it.
-@pytest.mark.parametrize("operation", sorted({*OPERATIONS, "healthz", "readyz"} - {"stream_events"}))
+@pytest.mark.parametrize("operation", sorted({*OPERATIONS, *OPEN} - {"stream_events"}))
 def test_nothing_made_from_the_document_breaks_the_gateway(api: Any, operation: str) -> None:
     """Whatever the document allows, and much that it does not, is answered as the document says, never with a 5xx."""
     described = api.find_operation_by_id(operation)

@@ -9,9 +9,10 @@ from sqlmodel import Session, col, delete, select
 
 from paig_client import schema
 from paig_client.schema import NewToken, TokenSpec
-from paig_gateway.store.catalog import admins, shape
+from paig_gateway.store.catalog import admins, logins, shape
 from paig_gateway.store.catalog.base import CatalogError, Edit, check_free_name, milliseconds, moment, new_id
 from paig_gateway.store.catalog.keys import digest
+from paig_gateway.store.catalog.logins import Login
 from paig_gateway.store.catalog.repeats import Repeat, once
 from paig_gateway.store.catalog.transactions import Transactions
 from paig_gateway.store.tables import AdminRow, TokenRow
@@ -64,6 +65,16 @@ class TokenCollection:
 
         with self._catalog.edit(actor) as edit:
             return once(edit, repeat, make)
+
+    def log_in(self, login: Login) -> tuple[Login, NewToken] | None:
+        """A session for somebody who has logged in, with their name here; None if they have no role."""
+        with self._catalog.edit(logins.ACTOR) as edit:
+            row = logins.admit(edit, login)
+            if row is None:
+                return None
+            edit.actor = f"admin:{row.name}"
+            name, spec = logins.session_spec(edit, row, login)
+            return logins.named(login, row), add(edit, row, name, spec, session=True)
 
     def revoke(self, id: str, *, actor: str) -> None:
         """Take a token back.

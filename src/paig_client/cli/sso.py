@@ -1,0 +1,57 @@
+"""`paig login --sso`: a login at the organisation's identity provider, on any device with a browser."""
+
+from __future__ import annotations
+
+import time
+
+from paig_client.cli.output import say, when
+
+SLOWER = 5
+"""Seconds by which to wait longer where the identity provider wants to be asked less often (RFC 8628)."""
+
+
+def sign_on(root: str) -> str:
+    """Have the person log in, and wait until they have; answers their admin token.
+
+    Raises:
+        CredentialError: They took too long.
+        AdminError: The gateway, or the identity provider, refused.
+    """
+    from paig_client.admin import AdminClient, Refused
+    from paig_client.credentials import CredentialError
+    from paig_client.tls import verification
+
+    with AdminClient(root, token="", verify=verification(root)) as admin:
+        begun = admin.start_login()
+        say(f"Open {begun.verification_uri_complete or begun.verification_uri}")
+        say(f"and confirm the code {begun.user_code}. Waiting …")
+        until, interval = time.monotonic() + begun.expires_in, begun.interval
+        while time.monotonic() < until:
+            time.sleep(interval)
+            try:
+                state = admin.finish_login(begun.handle)
+            except Refused as error:
+                if error.problem.code != "unavailable":
+                    raise
+                interval += SLOWER  # the identity provider is away at present; the login still stands
+                continue
+            if state.token is not None:
+                say(f"Logged in as {state.admin}, until {when(state.expires_at)}.")
+                return state.token
+            interval += SLOWER if state.slow_down else 0
+    raise CredentialError("Nobody logged in before the code ended. Run `paig login --sso` again.")
+
+
+def end_session(root: str, token: str) -> None:
+    """Revoke a token that a login by single sign-on made; others stay, for they may be in use elsewhere."""
+    from paig_client.admin import AdminClient, AdminError, NotAuthorised
+    from paig_client.tls import verification
+
+    try:
+        with AdminClient(root, token=token, verify=verification(root)) as admin:
+            if admin.whoami().session:
+                admin.logout()
+    except NotAuthorised:
+        return  # it has ended already
+    except AdminError as error:
+        say(f"Whether the login is revoked is not known ({error}): `paig tokens list` shows sessions.")

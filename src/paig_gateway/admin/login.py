@@ -1,0 +1,222 @@
+"""Logging in by single sign-on: with a browser, which gets a cookie, or with a device code, for the command line.
+
+What a login must remember between its steps travels with whoever logs in, encrypted, so that any node can take the next
+step: in a cookie for browsers, in the handle for the command line.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+from collections.abc import Awaitable
+from datetime import datetime, timedelta
+from typing import Annotated, TypeVar
+
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request, Response
+from starlette.responses import RedirectResponse
+
+from paig_client.schema import DeviceStart, DeviceState, NewToken, Spec
+from paig_gateway.admin.access import Asker, Guarded
+from paig_gateway.admin.bodies import JsonObject, body_of, checked
+from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
+from paig_gateway.admin.services import AdminServices
+from paig_gateway.admin.site import SESSION
+from paig_gateway.sso.failures import ProviderAwayError, SsoError
+from paig_gateway.sso.provider import IdentityProvider, Pending, Person
+from paig_gateway.store.catalog.logins import Login
+from paig_gateway.store.secrets import SecretKeyError
+
+T = TypeVar("T")
+
+LOGIN_COOKIE = "paig_login"
+LOGIN_SECONDS = 600
+"""How long a browser may take to log in."""
+BROWSER = "/admin/sso"
+CALLBACK = f"{BROWSER}/callback"
+
+
+class FinishDeviceSpec(Spec):
+    """A login to ask about."""
+
+    handle: str
+    """As `sso/device` gave it."""
+
+
+def login_routes(services: AdminServices) -> APIRouter:
+    """The endpoints `sso/device`, `sso/device/token` and `logout`."""
+    router = APIRouter(tags=["sso"])
+
+    @router.post(
+        "/sso/device",
+        operation_id="start_device_login",
+        summary="Begin a login by single sign-on",
+        description="Show the person `verification_uri` and `user_code`; then ask `sso/device/token` every `interval`"
+        " seconds. Needs no token.",
+    )
+    async def start_device_login() -> DeviceStart:
+        nonce = secrets.token_urlsafe(16)
+        found = await _asked(_provider(services).start_device(nonce))
+        until = services.clock() + timedelta(seconds=found.expires_in)
+        handle = _note(services, "device", until, device_code=found.device_code, nonce=nonce)
+        return DeviceStart(
+            handle=handle,
+            user_code=found.user_code,
+            verification_uri=found.verification_uri,
+            verification_uri_complete=found.verification_uri_complete,
+            expires_in=found.expires_in,
+            interval=found.interval,
+        )
+
+    @router.post(
+        "/sso/device/token",
+        operation_id="finish_device_login",
+        summary="Ask whether a login by single sign-on is complete",
+        description="Answers an admin token once it is; `token` is null before. Needs no token.",
+        openapi_extra=body_of("FinishDeviceSpec"),
+    )
+    async def finish_device_login(body: JsonObject) -> DeviceState:
+        noted = _noted(services, "device", checked(FinishDeviceSpec, body).handle)
+        if noted is None:
+            raise invalid([FieldProblem("handle", "is of no login that is under way: begin again")])
+        found = await _asked(_provider(services).finish_device(noted["device_code"], noted["nonce"]))
+        if isinstance(found, Pending):
+            return DeviceState(admin=None, token=None, expires_at=None, slow_down=found.slow_down)
+        login, made = await _logged_in(services, found)
+        return DeviceState(admin=login.admin, token=made.token, expires_at=login.expires_at, slow_down=False)
+
+    return router
+
+
+def session_routes(services: AdminServices) -> APIRouter:
+    """The endpoint `logout`."""
+    router = APIRouter(tags=["sso"], route_class=Guarded)
+
+    @router.post(
+        "/logout",
+        operation_id="logout",
+        summary="Revoke the token or session that one asks with",
+        status_code=204,
+        response_description="It is refused from now on.",
+    )
+    def logout(request: Request, asker: Asker) -> Response:
+        if not asker.token_id:
+            raise ProblemError("forbidden", "The gateway's own token cannot be revoked: change PAIG_ADMIN_TOKEN.")
+        services.catalog.tokens.revoke(asker.token_id, actor=asker.name)
+        services.changed()
+        response = Response(status_code=204)
+        services.site.forget_cookie(response, request, SESSION)
+        return response
+
+    return router
+
+
+def browser_routes(services: AdminServices) -> APIRouter:
+    """The pages `/admin/sso/login` and `/admin/sso/callback`: to the identity provider and back."""
+    router = APIRouter(prefix=BROWSER, include_in_schema=False)
+    site = services.site
+
+    @router.get("/login")
+    async def login(request: Request, next: Annotated[str, Query(max_length=2000)] = "/admin/docs") -> Response:
+        if not next.startswith("/") or next[1:2] in ("/", "\\") or any(ord(letter) < 32 for letter in next):
+            raise invalid([FieldProblem("next", "must be a path of this gateway")])
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        callback = site.origin(request) + CALLBACK
+        url = await _asked(_provider(services).authorization_url(callback, state, nonce, verifier))
+        until = services.clock() + timedelta(seconds=LOGIN_SECONDS)
+        note = _note(services, "browser", until, state=state, nonce=nonce, verifier=verifier, next=next)
+        response = RedirectResponse(url, 303)
+        site.set_cookie(response, request, LOGIN_COOKIE, note, LOGIN_SECONDS)
+        return response
+
+    @router.get("/callback")
+    async def callback(
+        request: Request,
+        state: Annotated[str, Query(max_length=1000)] = "",
+        code: Annotated[str, Query(max_length=5000)] = "",
+        error: Annotated[str, Query(max_length=1000)] = "",
+    ) -> Response:
+        noted = _noted(services, "browser", site.cookie(request, LOGIN_COOKIE))
+        if noted is None or not hmac.compare_digest(noted["state"].encode(), state.encode()):
+            raise ProblemError(
+                "login-refused", "This browser has no such login under way, or it took too long: begin again."
+            )
+        if error or not code:
+            raise ProblemError("login-refused", f"The identity provider refused the login: {error or 'no code came'}.")
+        person = await _asked(
+            _provider(services).exchange(code, site.origin(request) + CALLBACK, noted["nonce"], noted["verifier"])
+        )
+        login, made = await _logged_in(services, person)
+        response = RedirectResponse(noted["next"], 303)
+        site.forget_cookie(response, request, LOGIN_COOKIE)
+        seconds = int((login.expires_at - services.clock()).total_seconds())
+        site.set_cookie(response, request, SESSION, made.token, seconds)
+        return response
+
+    return router
+
+
+def _provider(services: AdminServices) -> IdentityProvider:
+    if services.sso is None:
+        raise ProblemError("not-found", "Single sign-on is not set up: `[sso]` of paig.toml does.")
+    return services.sso
+
+
+async def _asked(asking: Awaitable[T]) -> T:
+    """What the identity provider answers.
+
+    Raises:
+        ProblemError: `login-refused`, or `unavailable`.
+    """
+    try:
+        return await asking
+    except ProviderAwayError as error:
+        raise ProblemError("unavailable", str(error), headers={"retry-after": "5"}) from None
+    except SsoError as error:
+        raise ProblemError("login-refused", str(error)) from None
+
+
+async def _logged_in(services: AdminServices, person: Person) -> tuple[Login, NewToken]:
+    """A session for a person whom the provider vouches for.
+
+    Raises:
+        ProblemError: `login-refused` where none of their groups gives a role.
+    """
+    spec = _provider(services).spec
+    login = Login(
+        subject=person.subject,
+        admin=person.name,
+        grants=spec.grants(person.groups),
+        expires_at=services.clock() + timedelta(hours=spec.session_hours),
+    )
+
+    def record() -> tuple[Login, NewToken] | None:
+        made = services.catalog.tokens.log_in(login)
+        services.changed()
+        return made
+
+    made = await anyio.to_thread.run_sync(record)
+    if made is None:
+        named = ", ".join(person.groups[:10]) or "none"
+        raise ProblemError(
+            "login-refused",
+            f"{person.name} has no role here, or was made inactive. The provider told of these groups: {named}.",
+        )
+    return made
+
+
+def _note(services: AdminServices, purpose: str, until: datetime, **values: str) -> str:
+    note = json.dumps({**values, "for": f"{purpose} login", "until": until.timestamp()})
+    return services.catalog.context.vault.encrypt(note.encode()).decode()
+
+
+def _noted(services: AdminServices, purpose: str, text: str) -> dict[str, str] | None:
+    """What a login has remembered, unless it is somebody else's work, for another purpose, or too old."""
+    try:
+        noted = json.loads(services.catalog.context.vault.decrypt(text.encode()))
+    except (SecretKeyError, ValueError):
+        return None
+    if not isinstance(noted, dict) or noted.get("for") != f"{purpose} login":
+        return None
+    return noted if noted["until"] > services.clock().timestamp() else None

@@ -1,0 +1,69 @@
+"""The gateway as browsers see it: its origin, its cookies, and which requests come from its own pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+SESSION = "paig_session"
+"""The cookie that holds a browser's session."""
+
+
+class _Attributes(TypedDict):
+    path: str
+    httponly: bool
+    samesite: Literal["lax"]
+    secure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where browsers find the gateway.
+
+    Attributes:
+        public_url: Its address, where that is not the one that requests name.
+    """
+
+    public_url: str | None = None
+
+    def origin(self, connection: HTTPConnection) -> str:
+        """Scheme and host, without a slash at the end."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        scheme = {"ws": "http", "wss": "https"}.get(connection.url.scheme, connection.url.scheme)
+        return f"{scheme}://{connection.url.netloc}"
+
+    def cookie(self, connection: HTTPConnection, name: str) -> str:
+        """The value of one of our cookies; empty where there is none."""
+        return connection.cookies.get(self._name(connection, name), "")
+
+    def set_cookie(self, response: Response, connection: HTTPConnection, name: str, value: str, seconds: int) -> None:
+        """Have the browser keep a cookie."""
+        response.set_cookie(self._name(connection, name), value, max_age=seconds, **self._attributes(connection))
+
+    def forget_cookie(self, response: Response, connection: HTTPConnection, name: str) -> None:
+        """Have the browser forget a cookie."""
+        response.delete_cookie(self._name(connection, name), **self._attributes(connection))
+
+    def is_own(self, connection: HTTPConnection) -> bool:
+        """Whether one of our own pages has sent a request, as its browser says."""
+        if connection.headers.get("sec-fetch-site") == "same-origin":
+            return True
+        host = connection.headers.get("origin", "").partition("://")[2]
+        public = urlsplit(self.public_url or "").netloc
+        return bool(host) and host in (connection.headers.get("host"), public)
+
+    def _name(self, connection: HTTPConnection, name: str) -> str:
+        """Over HTTPS a name for which browsers take a cookie from this very host alone, not from its neighbours."""
+        return f"__Host-{name}" if self._secure(connection) else name
+
+    def _secure(self, connection: HTTPConnection) -> bool:
+        return self.origin(connection).startswith("https://")
+
+    def _attributes(self, connection: HTTPConnection) -> _Attributes:
+        """What each cookie has: no script reads it, and no other site's form sends it."""
+        return {"path": "/", "httponly": True, "samesite": "lax", "secure": self._secure(connection)}

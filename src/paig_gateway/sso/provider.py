@@ -1,0 +1,349 @@
+"""The identity provider: its addresses, its two ways to log in, and what its tokens say."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote_plus, urlencode, urlsplit
+
+import httpx2
+import jwt
+
+from paig_gateway.sso.failures import ProviderAwayError, SsoError
+from paig_gateway.sso.keys import ALGORITHMS, KeySet
+from paig_gateway.sso.settings import SsoSpec, is_local
+
+log = logging.getLogger(__name__)
+
+Json = Mapping[str, Any]
+
+LEEWAY_SECONDS = 30
+"""How far the provider's clock may be from ours."""
+DISCOVERY_SECONDS = 3600.0
+"""How long the provider's addresses are kept."""
+TIMEOUT_SECONDS = 10.0
+"""How long a step of a login may take, with all that the provider is asked for it."""
+MAX_BYTES = 1_000_000
+"""How much the provider may answer."""
+MAX_STEPS = 64
+"""How many steps may be under way: those who log in need no token, and are not to use up the gateway."""
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+PENDING = ("authorization_pending", "slow_down")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whom the provider vouches for.
+
+    Attributes:
+        subject: Issuer and subject: who it is, for good.
+        name: What to call them; may change, and is no proof of anything.
+        groups: Those that the provider tells of.
+    """
+
+    subject: str
+    name: str
+    groups: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLogin:
+    """A login that a person completes on any device.
+
+    Attributes:
+        device_code: What the login is asked for by; a secret.
+        user_code: What the person types.
+        verification_uri: Where they do so.
+        verification_uri_complete: The same with the code, where the provider has it.
+        expires_in: Seconds that they have.
+        interval: Seconds to wait between two questions.
+    """
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str | None
+    expires_in: int
+    interval: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A login that nobody has completed yet.
+
+    Attributes:
+        slow_down: Whether the provider wants to be asked less often.
+    """
+
+    slow_down: bool
+
+
+class IdentityProvider:
+    """One provider. All methods are for one event loop."""
+
+    def __init__(
+        self,
+        spec: SsoSpec,
+        client_secret: str | None,
+        *,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> None:
+        """Speak to nobody yet.
+
+        Args:
+            spec: With `issuer` and `client_id`.
+            client_secret: None for a public client.
+            now: The present.
+            clock: Seconds that only rise.
+            timeout: Seconds that a step may take.
+        """
+        if spec.issuer is None or spec.client_id is None:
+            raise ValueError("single sign-on is not set up")
+        self.spec = spec
+        self.issuer: str = spec.issuer
+        self._client_id: str = spec.client_id
+        self._secret = client_secret
+        self._now = now
+        self._clock = clock
+        self._timeout = timeout
+        self._steps = 0
+        self._discovered: Json = {}
+        self._discovered_at = 0.0
+        self._keys = KeySet(self._fetch_keys, clock)
+
+    async def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
+        """Where to send a browser, to come back at `redirect_uri` with a code.
+
+        Raises:
+            ProviderAwayError: It does not answer.
+        """
+        challenge = urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        query = {
+            "response_type": "code", "client_id": self._client_id, "redirect_uri": redirect_uri,
+            "scope": " ".join(self.spec.scopes), "state": state, "nonce": nonce,
+            "code_challenge": challenge, "code_challenge_method": "S256",
+        }  # fmt: skip
+        async with self._step():
+            endpoint = await self._endpoint("authorization_endpoint")
+        return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(query)}"
+
+    async def exchange(self, code: str, redirect_uri: str, nonce: str, verifier: str) -> Person:
+        """Who has logged in with a browser.
+
+        Raises:
+            SsoError: Nobody.
+        """
+        form = {
+            "grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier
+        }  # fmt: skip
+        async with self._step():
+            status, answer = await self._post("token_endpoint", form)
+            if status != 200:
+                raise _refusal(status, answer)
+            return await self._person(answer, nonce, needs_nonce=True)
+
+    async def start_device(self, nonce: str) -> DeviceLogin:
+        """Begin a login that is completed elsewhere.
+
+        Raises:
+            SsoError: The provider does not let the gateway.
+        """
+        scope = " ".join(self.spec.scopes)
+        async with self._step():
+            status, answer = await self._post("device_authorization_endpoint", {"scope": scope, "nonce": nonce})
+        if status != 200:
+            raise _refusal(status, answer)
+        try:
+            complete = answer.get("verification_uri_complete")
+            return DeviceLogin(
+                device_code=str(answer["device_code"]),
+                user_code=str(answer["user_code"]),
+                verification_uri=str(answer["verification_uri"]),
+                verification_uri_complete=str(complete) if complete else None,
+                expires_in=int(answer["expires_in"]),
+                interval=max(1, int(answer.get("interval", 5))),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProviderAwayError("The identity provider's answer to the device login is not usable.") from error
+
+    async def finish_device(self, device_code: str, nonce: str) -> Person | Pending:
+        """Who has completed the login, if anybody has.
+
+        Raises:
+            SsoError: It was refused, or has expired.
+        """
+        async with self._step():
+            form = {"grant_type": DEVICE_GRANT, "device_code": device_code}
+            status, answer = await self._post("token_endpoint", form)
+            if status == 200:
+                # Providers need not repeat a nonce here; the device code itself binds the answer to the question.
+                return await self._person(answer, nonce, needs_nonce=False)
+        if answer.get("error") in PENDING:
+            return Pending(slow_down=answer["error"] == "slow_down")
+        raise _refusal(status, answer)
+
+    @asynccontextmanager
+    async def _step(self) -> AsyncIterator[None]:
+        """Bounds what a step of a login may take.
+
+        Raises:
+            ProviderAwayError: It takes too long, or too many are under way.
+        """
+        if self._steps >= MAX_STEPS:
+            raise ProviderAwayError("Too many logins are under way at once: try again.")
+        self._steps += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except TimeoutError:
+            log.warning("The identity provider %s took too long", self.issuer)
+            raise ProviderAwayError("The identity provider takes too long to answer.") from None
+        finally:
+            self._steps -= 1
+
+    async def _person(self, answer: Json, nonce: str, *, needs_nonce: bool) -> Person:
+        token = answer.get("id_token")
+        if not isinstance(token, str):
+            raise SsoError("The identity provider answered without an ID token: let the gateway ask for openid.")
+        claims = await self._claims(token)
+        given = claims.get("nonce")
+        if (needs_nonce or given is not None) and not (
+            isinstance(given, str) and hmac.compare_digest(given.encode(), nonce.encode())
+        ):
+            raise SsoError("The login's token belongs to another login (its nonce differs): begin again.")
+        groups = claims.get(self.spec.groups_claim)
+        if groups is None:
+            groups = (await self._userinfo(answer, claims["sub"])).get(self.spec.groups_claim)
+        if isinstance(groups, str):
+            groups = [groups]
+        names = [claims.get(name) for name in ("preferred_username", "name", "sub")]
+        if claims.get("email_verified") in (True, "true"):
+            names.insert(0, claims.get("email"))
+        return Person(
+            subject=f"{self.issuer} {claims['sub']}",
+            name=next(name for name in names if isinstance(name, str) and name.strip()).strip(),
+            groups=[group for group in groups if isinstance(group, str)] if isinstance(groups, Sequence) else [],
+        )
+
+    async def _claims(self, token: str) -> Json:
+        """What an ID token says, once every part of it has been checked."""
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm, kid = str(header.get("alg")), header.get("kid")
+            if algorithm not in ALGORITHMS:
+                raise SsoError(f"The login's token is signed with {algorithm}, which is not taken.")
+            key = await self._keys.get(kid if isinstance(kid, str) else None, algorithm)
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                audience=self._client_id,
+                issuer=self.issuer,
+                # Times are judged below, by the clock that was handed in.
+                options={
+                    "require": ["iss", "sub", "aud", "exp", "iat"],
+                    "verify_exp": False, "verify_iat": False, "verify_nbf": False,
+                },
+            )  # fmt: skip
+        except jwt.PyJWTError as error:
+            raise SsoError(f"The login's token is not valid: {error}.") from error
+        now = self._now().timestamp()
+        times = {name: claims.get(name, now) for name in ("exp", "iat", "nbf")}
+        if not all(isinstance(at, (int, float)) and not isinstance(at, bool) for at in times.values()):
+            raise SsoError("The login's token is not valid: its times are no numbers.")
+        if times["exp"] <= now - LEEWAY_SECONDS:
+            raise SsoError("The login's token has expired: begin again.")
+        if max(times["iat"], times["nbf"]) > now + LEEWAY_SECONDS:
+            raise SsoError("The login's token is of the future: compare the clocks of provider and gateway.")
+        several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+        if (several or "azp" in claims) and claims.get("azp") != self._client_id:
+            raise SsoError("The login's token was made for another client (azp).")
+        return claims
+
+    async def _userinfo(self, answer: Json, subject: str) -> Json:
+        """What the provider says beside the ID token."""
+        access = answer.get("access_token")
+        if not isinstance(access, str) or "userinfo_endpoint" not in await self._discover():
+            return {}
+        endpoint = await self._endpoint("userinfo_endpoint")
+        status, found = await self._ask("GET", endpoint, headers={"authorization": f"Bearer {access}"})
+        if status != 200 or found.get("sub") != subject:
+            raise SsoError("The identity provider's userinfo is not of the one who logged in.")
+        return found
+
+    async def _discover(self) -> Json:
+        if not self._discovered or self._clock() - self._discovered_at > DISCOVERY_SECONDS:
+            where = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
+            status, found = await self._ask("GET", where)
+            if status != 200:
+                raise ProviderAwayError(f"The identity provider has no configuration at {where} (HTTP {status}).")
+            if found.get("issuer") != self.issuer:
+                raise ProviderAwayError(f"What answers at {where} calls itself {found.get('issuer')!r}: mend `issuer`.")
+            self._discovered, self._discovered_at = found, self._clock()
+        return self._discovered
+
+    async def _endpoint(self, name: str) -> str:
+        found = (await self._discover()).get(name)
+        if not isinstance(found, str):
+            raise ProviderAwayError(f"The identity provider has no {name}: it does not offer this way to log in.")
+        parts = urlsplit(found)
+        if parts.scheme != "https" and not is_local(parts.hostname or ""):
+            raise ProviderAwayError(f"The identity provider's {name} is not encrypted.")
+        return found
+
+    async def _fetch_keys(self) -> Sequence[Json]:
+        status, found = await self._ask("GET", await self._endpoint("jwks_uri"))
+        keys = found.get("keys")
+        if status != 200 or not isinstance(keys, list):
+            raise ProviderAwayError("The identity provider's keys cannot be read.")
+        return [key for key in keys if isinstance(key, dict)]
+
+    async def _post(self, endpoint: str, form: Mapping[str, str]) -> tuple[int, Json]:
+        """Ask as the client that the provider knows."""
+        fields = {**form, "client_id": self._client_id}
+        methods = (await self._discover()).get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        auth = None
+        if self._secret is not None and "client_secret_basic" in methods:
+            del fields["client_id"]
+            auth = (quote_plus(self._client_id), quote_plus(self._secret))  # RFC 6749, 2.3.1
+        elif self._secret is not None:
+            fields["client_secret"] = self._secret
+        return await self._ask("POST", await self._endpoint(endpoint), data=fields, auth=auth)
+
+    async def _ask(self, method: str, url: str, **rest: Any) -> tuple[int, Json]:
+        local = is_local(urlsplit(url).hostname or "")
+        try:
+            async with (
+                httpx2.AsyncClient(timeout=self._timeout, trust_env=not local) as http,
+                http.stream(method, url, **rest) as answer,
+            ):
+                content = bytearray()
+                async for chunk in answer.aiter_bytes():
+                    content += chunk
+                    if len(content) > MAX_BYTES:
+                        raise ProviderAwayError(f"What {urlsplit(url).netloc} answers is too large.")
+                found = httpx2.Response(answer.status_code, content=bytes(content)).json() if content else {}
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+            log.warning("The identity provider failed at %s: %s", url, error)
+            raise ProviderAwayError(
+                f"The identity provider at {urlsplit(url).netloc} does not answer as it should."
+            ) from error
+        return answer.status_code, found if isinstance(found, dict) else {}
+
+
+def _refusal(status: int, answer: Json) -> SsoError:
+    if status >= 500 or status == 429:
+        return ProviderAwayError(f"The identity provider fails at present (HTTP {status}).")
+    says = str(answer.get("error_description") or answer.get("error") or f"HTTP {status}")[:300]
+    return SsoError(f"The identity provider refused the login: {says}.")

@@ -1,0 +1,67 @@
+"""What an operator may set of single sign-on: the table `[sso]` of `paig.toml`."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from paig_client.schema import GrantSpec, Role, SecretReference, Spec
+
+
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as https://login.example.com")
+    if parts.scheme == "http" and not is_local(parts.hostname):
+        raise ValueError("must begin with https://, for it decides who may do what")
+    return value
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this machine itself."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class SsoSpec(Spec):
+    """Single sign-on for administrators; needs a restart to change."""
+
+    issuer: Address | None = None
+    """The identity provider, exactly as its tokens name it. Without it there is no single sign-on."""
+    client_id: str | None = None
+    """What the provider knows the gateway as."""
+    client_secret: SecretReference | None = None
+    """Left out for a public client, which PKCE alone protects."""
+    groups: dict[str, Role | GrantSpec] = Field(default_factory=dict)
+    """What members of a group may do: a role, or a role in a project."""
+    groups_claim: str = "groups"
+    """Where the provider tells of groups."""
+    scopes: list[str] = Field(default=["openid", "profile", "email", "groups"])
+    """What is asked of the provider."""
+    session_hours: int = Field(default=12, ge=1, le=720)
+    """How long a login lasts."""
+    public_url: Address | None = None
+    """The gateway's own address as browsers see it, where that is not the one that their requests name."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.issuer is not None and not self.client_id:
+            raise ValueError("issuer needs client_id beside it")
+        if self.issuer is not None and not self.groups:
+            raise ValueError("issuer needs groups beside it: without them nobody may do anything")
+        if "openid" not in self.scopes:
+            raise ValueError("scopes must hold openid")
+        return self
+
+    def grants(self, groups: list[str]) -> list[GrantSpec]:
+        """What the members of these groups are granted."""
+        found = [self.groups[group] for group in groups if group in self.groups]
+        return [GrantSpec(role=grant) if isinstance(grant, str) else grant for grant in found]

@@ -1,0 +1,87 @@
+"""A real identity provider, started by the tests: oidc-provider, from npm, in a folder under .cache."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+HERE = Path(__file__).parent / "identity_provider"
+CACHE = Path(__file__).parents[3] / ".cache"
+GROUPS = {"ada": ["paig-admins", "staff"], "bob": ["team-research"], "eve": ["staff"]}
+CLIENT_ID, CLIENT_SECRET = "paig", "a secret: of/the tests+"
+
+
+def new_key(kid: str) -> dict[str, Any]:
+    """A private RSA key as JSON."""
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return {**jwt.algorithms.RSAAlgorithm.to_jwk(made, as_dict=True), "kid": kid, "use": "sig", "alg": "RS256"}
+
+
+@pytest.fixture(scope="session")
+def node(pytestconfig: pytest.Config) -> Path:
+    """The folder in which the identity provider is installed."""
+    if shutil.which("node") is None:
+        reason = "SINGLE SIGN-ON IS NOT TESTED AGAINST A REAL IDENTITY PROVIDER: there is no Node.js on this machine"
+        pytestconfig.pluginmanager.getplugin("terminalreporter").write_line(reason, red=True)
+        pytest.skip(reason)
+    lock = (HERE / "package-lock.json").read_bytes()
+    folder = CACHE / f"identity-provider-{sha256(lock).hexdigest()[:16]}"
+    if not (folder / "installed").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name, folder / name)
+        install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        done = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        (folder / "installed").touch()
+    shutil.copy(HERE / "server.mjs", folder / "server.mjs")
+    return folder
+
+
+@contextmanager
+def running_provider(
+    node: Path,
+    keys: Sequence[Mapping[str, Any]],
+    *,
+    port: int = 0,
+    only_userinfo: bool = False,
+) -> Iterator[str]:
+    """An identity provider that knows the gateway; yields its issuer."""
+    client = {
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+        "application_type": "native",  # may come back to any port of this machine
+        "redirect_uris": [f"{at}/admin/sso/callback" for at in ("http://127.0.0.1", "https://gateway.example")],
+        "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"],
+        "scope": "openid profile email groups",
+    }
+    settings = {"clients": [client], "keys": list(keys), "groups": GROUPS, "port": port, "only_userinfo": only_userinfo}
+    with subprocess.Popen(
+        ["node", "server.mjs"],
+        cwd=node,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print(json.dumps(settings), file=process.stdin, flush=True)
+        for line in process.stdout:
+            if line.startswith("http://"):
+                break
+        else:
+            raise AssertionError("the identity provider did not start")
+        yield line.strip()
+        process.stdin.close()
+        process.wait(10)

@@ -179,7 +179,7 @@ class Outcome:
             id=exchange.id,
             finished=now,
             cost=self.cost,
-            certainty=self.certainty,
+            certainty=self.certainty if self.attempts else None,
             usage=extracted.usage if extracted else None,
             raw_usage=_plain(extracted.raw) if extracted else None,
             price=price.identity(reading.context) if reading and price else None,

@@ -337,7 +337,7 @@ class Bookkeeper:
                     return error
             case Release(id=id):
                 if id in sheet.rows:
-                    sheet.settle(Settlement(id, self.clock(), 0, "exact", error=UNUSED_ERROR), None)
+                    sheet.settle(Settlement(id, self.clock(), 0, None, error=UNUSED_ERROR), None)
             case Extend(id=id, extra=extra):
                 limits = (*self.open[id].limits, *found.limits.values()) if id in self.open else ()
                 try:

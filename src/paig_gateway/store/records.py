@@ -52,7 +52,7 @@ class Settlement:
         id: The reservation's id.
         finished: When it ended.
         cost: What it cost, in nanodollars; never more than was held unless the provider charged more.
-        certainty: How the cost is known.
+        certainty: How the cost is known; None for a request that was never sent on.
         usage: The counts, or None where the provider reported none.
         raw_usage: The provider's own usage object.
         price: The price's identity (`openai/gpt-5`), or None where nothing was priced.
@@ -66,7 +66,7 @@ class Settlement:
     id: str
     finished: datetime
     cost: int
-    certainty: Certainty
+    certainty: Certainty | None
     usage: Usage | None = None
     raw_usage: Mapping[str, object] | None = None
     price: str | None = None

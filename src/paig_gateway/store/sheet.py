@@ -404,7 +404,7 @@ def _wait(limit: Limit, at: datetime) -> float:
 def _tokens(usage: Usage | None, certainty: Certainty | None, held: int) -> int:
     """What a limit on tokens is charged; what was held, where nobody knows better."""
     if usage is None:
-        return 0 if certainty == "exact" else held
+        return held if certainty in ("estimated", "ceiling") else 0
     return _count(usage, "input_tokens") + _count(usage, "output_tokens")
 
 

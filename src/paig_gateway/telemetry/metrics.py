@@ -67,7 +67,7 @@ class Metrics:
             if count and (kind := _TOKENS.get(name)):
                 numbers.add("paig_tokens_total", (*served, kind), count)
         if settlement.cost:
-            numbers.add("paig_cost_dollars_total", (*served, settlement.certainty), settlement.cost)
+            numbers.add("paig_cost_dollars_total", (*served, settlement.certainty or "none"), settlement.cost)
             project = self._projects.label(exchange.caller.project) if exchange.caller.project else ""
             numbers.add("paig_project_cost_dollars_total", (project,), settlement.cost)
         last = len(settlement.attempts) - 1

@@ -36,7 +36,7 @@ def _head(row: Request) -> Iterable[Content]:
     yield _line("model", f"{row.model} · {row.format}{' · streamed' if row.stream else ''}")
     yield _line("took", f"{took(row.ms_total)} · first byte {took(row.ms_first_byte)} · gateway {took(row.ms_gateway)}")
     yield _line("cost", f"${row.cost} · reserved ${row.reserved}")
-    known = CERTAINTY.get(row.certainty or "", "not settled yet")
+    known = CERTAINTY.get(row.certainty or "", "not settled yet" if row.state == "open" else "never sent to a provider")
     yield _line("known how", Content.styled(known, "" if row.certainty == "exact" else WARN))
     yield _line("price", row.price)
 

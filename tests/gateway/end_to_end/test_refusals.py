@@ -71,7 +71,10 @@ async def test_free_requests_count_for_a_limit_on_requests(replayed: World) -> N
         return len((await replayed.admin.requests(key="eager")).items) == 3
 
     await until(all_have_rows)
-    assert {row.cost for row in (await replayed.admin.requests(key="eager")).items} == {"0"}
+    rows = (await replayed.admin.requests(key="eager")).items
+    assert {row.cost for row in rows} == {"0"}
+    # Of what was never sent there is no cost that could be known.
+    assert {row.error: row.certainty for row in rows} == {None: "exact", "rate-limited": None}
 
 
 async def test_key_states(replayed: World) -> None:

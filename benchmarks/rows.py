@@ -15,12 +15,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import insert
+
 from paig_gateway.domain.caller import Caller
 from paig_gateway.store import reports
 from paig_gateway.store.bookkeeper import Bookkeeper, Charge
 from paig_gateway.store.charged import charged_requests
-from paig_gateway.store.engine import migrate, open_engine
+from paig_gateway.store.engine import migrate, open_engine, writing
 from paig_gateway.store.records import Reservation, Settlement
+from paig_gateway.store.standing import limit_status
+from paig_gateway.store.tables import KeyRow
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
 DAYS, KEYS, BATCH = 90, 50, 2000
@@ -38,6 +42,12 @@ def finished(number: int, rows: int, draw: random.Random) -> Charge:
     usage: dict[str, int | float] = {"input_tokens": 500, "output_tokens": draw.randrange(1000)}
     cost = draw.randrange(1, 10**7)
     return Charge(request, Settlement(id, at, cost, "exact", usage=usage, price=f"openai/{model}", status=200))
+
+
+def named_key(number: int) -> dict[str, object]:
+    """A key as the catalogue has it."""
+    own = {"id": f"key_{number}", "name": f"key-{number}", "hash": str(number), "hint": "paig_"}
+    return {**own, "state": "active", "version": 1, "created_at": 0, "updated_at": 0}
 
 
 def timed(name: str, work: Callable[[], object]) -> None:
@@ -60,6 +70,8 @@ def main() -> None:
         end = START + timedelta(days=DAYS)
         books = Bookkeeper(engine, "node_bench", lambda: end)
         books.start()
+        with writing(engine) as connection:
+            connection.execute(insert(KeyRow), [named_key(number) for number in range(KEYS)])
         began = time.perf_counter()
         for first in range(0, rows, BATCH):
             books.work([finished(number, rows, draw) for number in range(first, min(first + BATCH, rows))])
@@ -70,6 +82,8 @@ def main() -> None:
         timed("usage by model, all of it", lambda: reports.usage(engine, ["model"], everything))
         timed("usage by day and key, all of it", lambda: reports.usage(engine, ["day", "key"], everything))
         timed("usage by day, 30 days to the minute", lambda: reports.usage(engine, ["day"], month))
+        named = reports.Filter(key="key-7")
+        timed("usage of one key by name, all of it", lambda: reports.usage(engine, ["model"], named))
         timed("requests, first page", lambda: reports.list_requests(engine, everything))
         one = reports.Filter(key="key_7")
         timed("requests of one key, first page", lambda: reports.list_requests(engine, one))
@@ -77,7 +91,7 @@ def main() -> None:
         timed("one request", lambda: reports.get_request(engine, page.items[0].id))
         place = reports.last_finished(engine)
         timed("the tail", lambda: reports.finished_since(engine, *place))
-        timed("limits", lambda: reports.limit_status(engine, end))
+        timed("limits", lambda: limit_status(engine, end))
         day = reports.Filter(since=end - timedelta(days=1))
         timed("a day's rows, one by one, as for reprice", lambda: sum(1 for _ in charged_requests(engine, day)))
         books.stop()

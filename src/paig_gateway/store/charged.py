@@ -37,9 +37,10 @@ def charged_requests(engine: Engine, which: Filter) -> Iterator[Charged]:
     """Finished requests that were priced, read a thousand at a time."""
     names = ("id", "time", "provider", "model", "price", "usage", "cost", "certainty", "attempts")
     query = select(*(REQUESTS.c[name] for name in names)).where(
-        *row_conditions(which), REQUESTS.c.state != "open", REQUESTS.c.price.is_not(None)
+        REQUESTS.c.state != "open", REQUESTS.c.price.is_not(None)
     )
     with engine.connect() as connection:
+        query = query.where(*row_conditions(connection, which))
         for row in connection.execution_options(yield_per=1000).execute(query):
             attempts: Sequence[Mapping[str, Any]] = row.attempts or ()
             sent = str(attempts[-1].get("model") or row.model) if attempts else row.model

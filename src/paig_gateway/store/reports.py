@@ -80,13 +80,12 @@ def list_requests(engine: Engine, which: Filter, *, cursor: str | None = None, l
         BadQuery: The cursor is not one of this ledger's.
     """
     limit = max(1, min(limit, MAX_PAGE))
-    query = select(REQUESTS).where(*row_conditions(which))
+    query = select(REQUESTS).order_by(REQUESTS.c.time.desc(), REQUESTS.c.id.desc()).limit(limit + 1)
     if cursor is not None:
         time, request_id = _read_cursor(cursor)
         query = query.where(tuple_(REQUESTS.c.time, REQUESTS.c.id) < (time, request_id))
-    query = query.order_by(REQUESTS.c.time.desc(), REQUESTS.c.id.desc()).limit(limit + 1)
     with engine.connect() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(query.where(*row_conditions(connection, which))).all()
     more = len(rows) > limit
     rows = rows[:limit]
     return RequestPage(items=[_request(row) for row in rows], next_cursor=_cursor(rows[-1]) if more else None)
@@ -148,7 +147,7 @@ def usage(engine: Engine, by: Sequence[str], which: Filter) -> UsageReport:
     with engine.connect() as connection:
         names = owner_names(connection)
         found: dict[tuple[Any, ...], dict[str, int]] = {}
-        for query in _spans(which, groups):
+        for query in _spans(connection, which, groups):
             for row in connection.execute(query):
                 _add(found.setdefault(tuple(row[: len(groups)]), dict.fromkeys(_SUMS, 0)), row._mapping)
     items = [
@@ -188,7 +187,7 @@ def _column(table: Table, group: str) -> ColumnElement[Any]:
             return table.c[group]
 
 
-def _spans(which: Filter, groups: Sequence[str]) -> Iterable[Select[Any]]:
+def _spans(connection: Connection, which: Filter, groups: Sequence[str]) -> Iterable[Select[Any]]:
     """The span's whole hours from the rollups, its edges from the rows."""
     start = milliseconds(which.since) if which.since else None
     end = milliseconds(which.until) if which.until else None
@@ -196,9 +195,9 @@ def _spans(which: Filter, groups: Sequence[str]) -> Iterable[Select[Any]]:
     last = end // HOUR_MS * HOUR_MS if end is not None else None
     tagged = any(group.startswith("tag:") for group in groups)
     if tagged or (first is not None and last is not None and first > last):
-        yield _from_rows(which, groups, start, end)
+        yield _from_rows(connection, which, groups, start, end)
         return
-    conditions = _conditions(ROLLUPS, which)
+    conditions = _conditions(connection, ROLLUPS, which)
     if first is not None:
         conditions.append(ROLLUPS.c.hour >= first)
     if last is not None:
@@ -207,13 +206,15 @@ def _spans(which: Filter, groups: Sequence[str]) -> Iterable[Select[Any]]:
     sums = [func.sum(ROLLUPS.c[name]).label(name) for name in _SUMS]
     yield select(*keys, *sums).where(*conditions).group_by(*keys).having(func.count() > 0)
     if start != first:
-        yield _from_rows(which, groups, start, first)
+        yield _from_rows(connection, which, groups, start, first)
     if end != last:
-        yield _from_rows(which, groups, last, end)
+        yield _from_rows(connection, which, groups, last, end)
 
 
-def _from_rows(which: Filter, groups: Sequence[str], start: int | None, end: int | None) -> Select[Any]:
-    conditions = [REQUESTS.c.state != "open", *_conditions(REQUESTS, which)]
+def _from_rows(
+    connection: Connection, which: Filter, groups: Sequence[str], start: int | None, end: int | None
+) -> Select[Any]:
+    conditions = [REQUESTS.c.state != "open", *_conditions(connection, REQUESTS, which)]
     if start is not None:
         conditions.append(REQUESTS.c.time >= start)
     if end is not None:
@@ -264,14 +265,16 @@ def _shown(group: str, value: Any, names: Mapping[str, Mapping[str, str]]) -> st
 # Rows
 
 
-def _conditions(table: Table, which: Filter) -> list[ColumnElement[bool]]:
+def _conditions(connection: Connection, table: Table, which: Filter) -> list[ColumnElement[bool]]:
     """Those that rows and rollups share."""
     found = _within(table.c.project_id, which.within)
     for kind, owners in _OWNED.items():
         if (named := getattr(which, kind)) is not None:
-            ids = select(TABLES[owners].c.id).where(TABLES[owners].c.name == named)
+            # Looked up beforehand: only of an id that is known can an index be made use of.
+            owner = TABLES[owners].c
+            ids = set(connection.execute(select(owner.id).where(or_(owner.name == named, owner.id == named))).scalars())
             column = table.c[f"{kind}_id"]
-            found.append(or_(column == named, column.in_(ids)))
+            found.append(column.in_(sorted(ids)) if len(ids) > 1 else column == next(iter(ids), named))
     for name in ("model", "provider", "route"):
         if (value := getattr(which, name)) is not None:
             found.append(table.c[name] == value)
@@ -282,9 +285,9 @@ def _within(project_id: ColumnElement[str], within: frozenset[str] | None) -> li
     return [] if within is None else [project_id.in_(within)]
 
 
-def row_conditions(which: Filter) -> list[ColumnElement[bool]]:
+def row_conditions(connection: Connection, which: Filter) -> list[ColumnElement[bool]]:
     """What a row of the ledger must meet."""
-    found = _conditions(REQUESTS, which)
+    found = _conditions(connection, REQUESTS, which)
     if which.status is not None:
         found.append(REQUESTS.c.status == which.status)
     if which.since is not None:

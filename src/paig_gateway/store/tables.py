@@ -282,6 +282,7 @@ class RollupRow(SQLModel, table=True):
     """Finished requests of one hour, added up; changes in the same transaction as the rows it adds up."""
 
     __tablename__ = "rollups"
+    __table_args__ = (Index("ix_rollups_key", "key_id", "hour"),)
     hour: int = Field(sa_column=Column(BigInteger, primary_key=True))
     """The hour's start in milliseconds: that of the requests' `time`, not of their end."""
     key_id: str = Field(primary_key=True)

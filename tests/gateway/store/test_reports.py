@@ -8,8 +8,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert, select
 
+from paig_gateway.store.engine import writing
 from paig_gateway.store.ledger import Ledger
 from paig_gateway.store.reports import (
     BadQuery,
@@ -21,6 +22,7 @@ from paig_gateway.store.reports import (
     usage,
 )
 from paig_gateway.store.standing import limit_status
+from paig_gateway.store.tables import KeyRow, RequestRow
 from tests.gateway.store.books import NOON, Clock, reservation, settlement, used
 
 pytestmark = pytest.mark.anyio
@@ -104,6 +106,21 @@ async def test_filters(filled: Engine) -> None:
     assert len(list_requests(filled, Filter(status=500), limit=100).items) == 6
     assert list_requests(filled, Filter(key="nobody")).items == []
     assert usage(filled, [], Filter(model="gpt-5")).total.requests == 15
+
+
+async def test_owners_are_found_by_name_or_id(filled: Engine) -> None:
+    """Also those that are there no more, by their id; a name that is another's id means both."""
+    [row] = list_requests(filled, Filter(), limit=1).items
+    with writing(filled) as connection:
+        key_id = connection.execute(select(RequestRow.key_id).limit(1)).scalar_one()
+        own = {"state": "active", "version": 1, "created_at": 0, "updated_at": 0, "hint": ""}
+        keys = [{"id": key_id, "name": row.key, "hash": "1"}, {"id": "key_2", "name": key_id, "hash": "2"}]
+        assert usage(filled, [], Filter(key=key_id)).total.requests == 30  # deleted, for all that is known
+        assert usage(filled, [], Filter(key=row.key)).total.requests == 0
+        connection.execute(insert(KeyRow), [{**own, **key} for key in keys])
+    for named, found in [(key_id, 30), (row.key, 30), ("key_2", 0), ("nobody", 0)]:
+        assert usage(filled, [], Filter(key=named)).total.requests == found
+        assert len(list_requests(filled, Filter(key=named)).items) == found
 
 
 async def test_the_tail_misses_nothing(filled: Engine) -> None:

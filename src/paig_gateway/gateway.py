@@ -21,7 +21,7 @@ from paig_gateway import __version__
 from paig_gateway import config as configuration
 from paig_gateway.admin import AdminServices, admin_app
 from paig_gateway.admin.services import Applied, ConfigurationError
-from paig_gateway.config import ConfigError, ServerSpec
+from paig_gateway.config import ConfigError, LedgerSpec, ServerSpec
 from paig_gateway.domain.pricing import PriceBook
 from paig_gateway.domain.tariffs import Prices
 from paig_gateway.plane.dispatch import Dispatcher
@@ -102,6 +102,7 @@ class Gateway:
         log: The process's log, where the gateway is all that the process does.
         shared: Where worker processes share their metrics; None where there is one.
         sso: Who vouches for administrators.
+        ledger: What the operator set of the ledger.
     """
 
     store: Store
@@ -112,6 +113,7 @@ class Gateway:
     log: Log | None = None
     shared: Path | None = None
     sso: SsoSpec = field(default_factory=SsoSpec)
+    ledger: LedgerSpec = field(default_factory=LedgerSpec)
     now: Callable[[], datetime] = utc_now
     clock: Callable[[], float] = time.monotonic
     _parts: _Parts | None = None
@@ -134,7 +136,7 @@ class Gateway:
         self.redact.know(lambda: [client_secret] if client_secret else [])
         await asyncio.to_thread(directory.refresh)
         node_id = f"node_{secrets.token_hex(8)}"
-        ledger = Ledger(store.engine, node_id=node_id, home=store.home, clock=self.now)
+        ledger = Ledger(store.engine, node_id=node_id, home=store.home, clock=self.now, keep_days=self.ledger.keep_days)
         await ledger.start()
         # The running ledger looks again at new limits, for requests that were on their way before it knew of them.
         hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)

@@ -12,13 +12,15 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Generator
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from paig_client.schema import Spec
 from paig_gateway import config as configuration
-from paig_gateway.config import ConfigError, ServerSpec
+from paig_gateway.config import Config, ConfigError, LedgerSpec, ServerSpec
 from paig_gateway.gateway import Gateway, Store, identity_provider
 from paig_gateway.sso.failures import SsoError
 from paig_gateway.sso.settings import SsoSpec
@@ -91,7 +93,7 @@ def serve(
     if server.workers == 1:
         # Having shut down in order, uvicorn raises the signal once more; by then there is nothing left to end.
         signal.signal(signal.SIGTERM, lambda *_: None)
-        gateway = _gateway(store, server, wanted.telemetry, wanted.alerts, wanted.sso)
+        gateway = _gateway(store, replace(wanted, server=server))
         running = uvicorn.Server(_uvicorn(gateway, server, certificate))
         with contextlib.suppress(KeyboardInterrupt):
             running.run(sockets=[listener])
@@ -99,8 +101,9 @@ def serve(
     store.engine.dispose()
     wanted_by_all = _uvicorn("paig_gateway.server:worker", server, certificate)
     with tempfile.TemporaryDirectory(prefix="paig-metrics-") as shared:
-        settings = {"server": server, "telemetry": wanted.telemetry, "alerts": wanted.alerts, "sso": wanted.sso}
-        plain = {name: spec.model_dump(mode="json") for name, spec in settings.items()}
+        specs: dict[str, Spec] = {"server": server, "ledger": wanted.ledger, "telemetry": wanted.telemetry}
+        specs |= {"alerts": wanted.alerts, "sso": wanted.sso}
+        plain = {name: spec.model_dump(mode="json") for name, spec in specs.items()}
         os.environ[_SETTINGS] = json.dumps({**plain, "shared": shared})
         Multiprocess(wanted_by_all, sockets=[listener]).run()
     return 0
@@ -131,24 +134,23 @@ def worker() -> Gateway:
     """The ASGI app of one of several processes."""
     quiet_uvicorn()
     settings = json.loads(os.environ[_SETTINGS])
-    server = ServerSpec.model_validate(settings["server"])
-    telemetry = TelemetrySpec.model_validate(settings["telemetry"])
-    alerts = AlertsSpec.model_validate(settings["alerts"])
-    sso = SsoSpec.model_validate(settings["sso"])
-    return _gateway(Store.open(), server, telemetry, alerts, sso, Path(settings["shared"]))
+    wanted = Config(
+        server=ServerSpec.model_validate(settings["server"]),
+        ledger=LedgerSpec.model_validate(settings["ledger"]),
+        telemetry=TelemetrySpec.model_validate(settings["telemetry"]),
+        alerts=AlertsSpec.model_validate(settings["alerts"]),
+        sso=SsoSpec.model_validate(settings["sso"]),
+    )
+    return _gateway(Store.open(), wanted, Path(settings["shared"]))
 
 
-def _gateway(
-    store: Store,
-    server: ServerSpec,
-    telemetry: TelemetrySpec,
-    alerts: AlertsSpec,
-    sso: SsoSpec,
-    shared: Path | None = None,
-) -> Gateway:
+def _gateway(store: Store, wanted: Config, shared: Path | None = None) -> Gateway:
     """A gateway that is all its process does, so that the process's log is the gateway's."""
     redact = Redactor()
-    return Gateway(store, server, telemetry, alerts, redact, Log(telemetry, redact), shared, sso)
+    log = Log(wanted.telemetry, redact)
+    return Gateway(
+        store, wanted.server, wanted.telemetry, wanted.alerts, redact, log, shared, wanted.sso, wanted.ledger
+    )
 
 
 @contextlib.asynccontextmanager

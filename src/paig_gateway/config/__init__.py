@@ -5,7 +5,7 @@ from __future__ import annotations
 from paig_gateway.config.apply import Change, Plan, apply, plan
 from paig_gateway.config.drift import drift
 from paig_gateway.config.export import export
-from paig_gateway.config.model import Config, ConfigError, Issue, ServerSpec, Timeouts
+from paig_gateway.config.model import Config, ConfigError, Issue, LedgerSpec, ServerSpec, Timeouts
 from paig_gateway.config.parse import load, parse
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Issue",
+    "LedgerSpec",
     "Plan",
     "ServerSpec",
     "Timeouts",

@@ -61,6 +61,13 @@ class ServerSpec(Spec):
     """What becomes of requests while the ledger cannot record."""
 
 
+class LedgerSpec(Spec):
+    """The ledger; needs a restart to change."""
+
+    keep_days: int | None = Field(default=None, ge=1, le=36_500)
+    """For how many whole days finished requests are kept; for ever without it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Issue:
     """One thing that is wrong with a file."""
@@ -98,6 +105,7 @@ class Config:
     """
 
     server: ServerSpec = field(default_factory=ServerSpec)
+    ledger: LedgerSpec = field(default_factory=LedgerSpec)
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
     alerts: AlertsSpec = field(default_factory=AlertsSpec)
     sso: SsoSpec = field(default_factory=SsoSpec)

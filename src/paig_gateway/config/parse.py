@@ -15,7 +15,16 @@ from pydantic import BaseModel, ValidationError
 
 from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Spec
 from paig_gateway.config.lines import Path, line_numbers
-from paig_gateway.config.model import Config, ConfigError, Issue, ServerSpec, bare_or_quoted, line_of, show_path
+from paig_gateway.config.model import (
+    Config,
+    ConfigError,
+    Issue,
+    LedgerSpec,
+    ServerSpec,
+    bare_or_quoted,
+    line_of,
+    show_path,
+)
 from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.store.catalog import keys, limits, prices, providers, routes
@@ -25,7 +34,7 @@ from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 Model = TypeVar("Model", bound=Spec)
 
 TABLES = (
-    *("server", "telemetry", "alerts", "sso", "organisation"),
+    *("server", "ledger", "telemetry", "alerts", "sso", "organisation"),
     *("providers", "routes", "prices", "projects", "users", "keys"),
 )
 
@@ -78,12 +87,14 @@ class _Reader:
             if name not in TABLES:
                 self.wrong((name,), f"unknown table{suggestion(name, TABLES)}")
         server = self.one("server", ServerSpec)
+        ledger = self.one("ledger", LedgerSpec)
         telemetry = self.one("telemetry", TelemetrySpec)
         alerts = self.one("alerts", AlertsSpec)
         sso = self.one("sso", SsoSpec)
         organisation = self.one("organisation", OwnerSpec)
         found = Config(
             server=server or ServerSpec(),
+            ledger=ledger or LedgerSpec(),
             telemetry=telemetry or TelemetrySpec(),
             alerts=alerts or AlertsSpec(),
             sso=sso or SsoSpec(),

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine
 from paig_gateway.domain.errors import LedgerDown
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.money import format_usd
-from paig_gateway.store import bind, upkeep
+from paig_gateway.store import bind, retention
 from paig_gateway.store.bookkeeper import Bookkeeper, Charge, Command, Correct, Extend, Release, Reserve, Settle
 from paig_gateway.store.checkpoint import Checkpointer
 from paig_gateway.store.engine import utc_now
@@ -49,6 +49,7 @@ class Ledger:
         clock: The present, in UTC.
         max_queue: How much may be queued before new reservations are refused.
         patience: How many seconds a reservation may wait for the database before it is refused.
+        keep_days: For how many days finished requests are kept; None for ever.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Ledger:
         clock: Callable[[], datetime] = utc_now,
         max_queue: int = 10_000,
         patience: float = PATIENCE_SECONDS,
+        keep_days: int | None = None,
     ) -> None:
         self.dropped = 0
         """How many refusals' rows were not written, because there were too many."""
@@ -68,6 +70,8 @@ class Ledger:
         self._clock = clock
         self._max_queue = max_queue
         self._patience = patience
+        self._keep_days = keep_days
+        self._keeper: asyncio.Task[None] | None = None
         self._books = Bookkeeper(engine, node_id, clock)
         self._writer = Writer(self._books, self._deliver)
         self._checkpointer = Checkpointer(engine) if engine.dialect.name == "sqlite" else None
@@ -117,6 +121,11 @@ class Ledger:
             self._checkpointer.start()
         self._writer.start()
         self._watch()
+        if self._keep_days is not None:
+            self._keeper = asyncio.create_task(
+                retention.keep(self._engine, self._ask, self._books.node_id, self._keep_days, self._clock),
+                name="retention",
+            )
 
     async def stop(self, grace: float = 10.0) -> None:
         """Write what is queued, and end; new reservations are refused from now on.
@@ -128,6 +137,9 @@ class Ledger:
         if self._loop is None or self._stopping:
             return
         self._stopping = True
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
         self._writer.end(time.monotonic() + grace)
         await asyncio.to_thread(self._writer.join)
         if self._checkpointer:
@@ -265,20 +277,14 @@ class Ledger:
         bind.drop(connection, row)
 
     async def prune(self, before: datetime) -> int:
-        """Remove finished requests, and budgets of runs, that began before a moment. Totals and limits stay.
+        """Remove finished requests that came before a moment, and budgets of runs that no request is left of.
+
+        Totals and limits stay, and so do for a month the rows of work that a provider may be asked for again.
 
         Returns:
             How many requests went.
         """
-        pruned = 0
-        while (count := await self._prune_some(upkeep.prune_requests, before)) == upkeep.PRUNE_ROWS:
-            pruned += count
-        while await self._prune_some(upkeep.prune_runs, before) == upkeep.PRUNE_ROWS:
-            pass
-        return pruned + count
-
-    async def _prune_some(self, prune: Callable[[Connection, datetime], int], before: datetime) -> int:
-        return cast(int, await self._ask(lambda connection: prune(connection, before)))
+        return await retention.prune(self._engine, self._ask, before, self._clock())
 
     async def _ask(self, command: Command | Task, wait: float = 0.0, *, watched: bool = False) -> object:
         if self._loop is None:

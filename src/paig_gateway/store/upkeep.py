@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, exists, select
+from sqlalchemy import Connection, delete, or_, select, tuple_
 
 from paig_gateway.domain.limits import window_start
 from paig_gateway.store.ledger_sql import TABLES
 from paig_gateway.store.values import milliseconds
 
 REQUESTS, COUNTERS, LIMITS, RUNS = (TABLES[name] for name in ("requests", "counters", "limits", "runs"))
-PRUNE_ROWS = 1000
+PRUNE_ROWS = 250
 """How many rows are removed in one transaction, so that nobody waits long."""
 
 
@@ -23,29 +24,55 @@ def prune_minutes(connection: Connection, now: datetime) -> None:
     connection.execute(delete(COUNTERS).where(*old, COUNTERS.c.limit_id.in_(rates)))
 
 
-def prune_requests(connection: Connection, before: datetime) -> int:
-    """Remove some finished requests that came before a moment; rollups and counters keep what they cost.
+Place = tuple[int, str]
+"""Where a row stands among all by their time: time and id."""
+
+
+def old_requests(
+    connection: Connection, before: datetime, works_before: datetime, after: Place | None
+) -> Sequence[Place]:
+    """Some finished requests that came before a moment, from a place on.
+
+    Args:
+        connection: A connection.
+        before: The moment.
+        works_before: The same for those that named work at a provider: they are what keeps a later look from being
+            charged anew.
+        after: The place.
+    """
+    time, id = REQUESTS.c.time, REQUESTS.c.id
+    works = or_(REQUESTS.c.work_id.is_(None), time < milliseconds(works_before))
+    old = select(time, id).where(time < milliseconds(before), REQUESTS.c.state != "open", works)
+    if after is not None:
+        old = old.where(tuple_(time, id) > after)
+    return [(row.time, row.id) for row in connection.execute(old.order_by(time, id).limit(PRUNE_ROWS))]
+
+
+def remove_requests(connection: Connection, ids: Sequence[str]) -> None:
+    """Remove requests; rollups and counters keep what they cost."""
+    connection.execute(delete(REQUESTS).where(REQUESTS.c.id.in_(ids), REQUESTS.c.state != "open"))
+
+
+def old_runs(connection: Connection, before: datetime, after: str) -> tuple[Sequence[str], Sequence[str]]:
+    """Some budgets of runs that began before a moment, in the order of their ids from one on.
 
     Returns:
-        How many went; fewer than `PRUNE_ROWS` when none are left.
+        All of them, and those whose runs no request is left of.
     """
-    old = select(REQUESTS.c.id).where(REQUESTS.c.time < milliseconds(before), REQUESTS.c.state != "open")
-    ids = list(connection.execute(old.order_by(REQUESTS.c.time).limit(PRUNE_ROWS)).scalars())
-    if ids:
-        connection.execute(delete(REQUESTS).where(REQUESTS.c.id.in_(ids)))
-    return len(ids)
+    id = RUNS.c.id
+    old = select(id).where(RUNS.c.created_at < milliseconds(before), id > after).order_by(id).limit(PRUNE_ROWS)
+    found = connection.execute(old).scalars().all()
+    parts = [run.split(":", 2) for run in found]
+    key_id, name = REQUESTS.c.key_id, REQUESTS.c.run
+    used = select(key_id, name).where(key_id.in_({part[1] for part in parts}), name.in_({part[2] for part in parts}))
+    in_use = {f"run:{row.key_id}:{row.run}" for row in connection.execute(used.distinct())} if found else set()
+    return found, [run for run in found if run not in in_use]
 
 
-def prune_runs(connection: Connection, before: datetime) -> int:
-    """Remove the budgets of runs that began before a moment and hold nothing; a later run of that name begins anew.
-
-    Returns:
-        How many went; fewer than `PRUNE_ROWS` when none are left.
-    """
-    holding = exists().where(COUNTERS.c.limit_id == RUNS.c.id, COUNTERS.c.held != 0)
-    old = select(RUNS.c.id).where(RUNS.c.created_at < milliseconds(before), ~holding)
-    ids = list(connection.execute(old.limit(PRUNE_ROWS)).scalars())
-    if ids:
-        connection.execute(delete(COUNTERS).where(COUNTERS.c.limit_id.in_(ids)))
-        connection.execute(delete(RUNS).where(RUNS.c.id.in_(ids)))
-    return len(ids)
+def remove_runs(connection: Connection, ids: Sequence[str]) -> None:
+    """Remove budgets of runs that hold nothing; a later run of such a name begins anew."""
+    holding = select(COUNTERS.c.limit_id).where(COUNTERS.c.limit_id.in_(ids), COUNTERS.c.held != 0)
+    kept = set(connection.execute(holding).scalars())
+    gone = [run for run in ids if run not in kept]
+    connection.execute(delete(COUNTERS).where(COUNTERS.c.limit_id.in_(gone)))
+    connection.execute(delete(RUNS).where(RUNS.c.id.in_(gone)))

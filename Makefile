@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+# A lock is whole, so pip resolves nothing: a release newer than the lock cannot break an install.
 # A stamp says which lock the environment was last filled from. The demo's lock is a third of the full one,
 # so a first `make demo` starts sooner; where the full one is in place, the demo uses that.
 DEV := $(VENV)/stamp-dev
@@ -60,7 +61,7 @@ $(VENV)/stamp-%: requirements/%.txt pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'paig needs Python 3.11 or newer: put one on the PATH, or say make PYTHON=/path/to/python' >&2; exit 1; }
 	@echo 'Filling $(VENV) from $< (once; about half a minute) …'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement $<
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement $<
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -145,6 +145,8 @@ class ProviderSpec(Spec):
     base_url: str | None = None
     credential: str | None = None
     """`env:NAME`, `keyring:SERVICE/USER`, `file:PATH` or `value:LITERAL`."""
+    credentials: list[str] | None = Field(default=None, min_length=1, max_length=100)
+    """Several of them, in place of `credential`: requests are spread over all."""
     inject_cost: bool = True
     require_price: bool | None = None
     price_provider: str | None = None
@@ -267,13 +269,29 @@ class Stamped(BaseModel):
     updated_at: datetime
 
 
+class ProviderCredential(BaseModel):
+    """A credential as the gateway shows it: its reference, never its value."""
+
+    id: str
+    """What the ledger calls it; another one once another secret is stored in its place."""
+    reference: str
+
+
 class Provider(Stamped):
-    """An upstream account as the gateway shows it: the credential's reference, never its value."""
+    """An upstream account as the gateway shows it: references to its credentials, never their values."""
 
     kind: str
     base_url: str
     credential: str | None
+    """The reference, where it has a single one."""
+    credentials: list[ProviderCredential] = []
+    """All that it has, be it one or several."""
     options: dict[str, Any]
+
+    @property
+    def references(self) -> str:
+        """All its credentials' references, as a person reads them."""
+        return ", ".join(credential.reference for credential in self.credentials) or "none"
 
 
 ProviderOutcome = Literal[
@@ -442,6 +460,8 @@ class Attempt(BaseModel):
 
     provider: str
     model: str
+    credential: str | None = None
+    """The id of the provider's credential that it was made with; null where it has none."""
     status: int | None = None
     error: str | None = None
     cost: str = "0"

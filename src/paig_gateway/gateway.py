@@ -289,7 +289,13 @@ def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: 
 async def _test_provider(directory: Directory, upstream: Upstream, auth: Authenticator, name: str) -> ProviderCheck:
     if (problem := directory.problem(name)) is not None:
         return ProviderCheck(provider=name, ok=False, outcome="credential", message=problem, request="none was sent")
-    return await check(directory.snapshot.providers[name], upstream, auth)
+    found = await check(directory.snapshot.providers[name], upstream, auth)
+    if lacking := directory.lacking(name):
+        outcome = found.outcome if not found.ok else "credential"
+        return found.model_copy(
+            update={"ok": False, "outcome": outcome, "message": " ".join((*lacking, found.message))}
+        )
+    return found
 
 
 async def _upgrade_required(receive: Receive, send: Send) -> None:

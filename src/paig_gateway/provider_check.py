@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from paig_client.schema import ProviderCheck, ProviderOutcome
-from paig_gateway.domain.routing import Provider
+from paig_gateway.domain.routing import Credential, Provider
 from paig_gateway.plane.headers import Headers
 from paig_gateway.plane.upstream import Upstream, UpstreamError, UpstreamResponse, UpstreamTimeout
 from paig_gateway.providers.auth import Authenticator, CredentialError
@@ -79,19 +79,37 @@ _BAD_KEY = re.compile(
 
 
 async def check(provider: Provider, upstream: Upstream, auth: Authenticator) -> ProviderCheck:
-    """Send a provider its free request and explain what comes of it.
+    """Send a provider its free request with each of its credentials and explain what comes of it.
 
     Args:
         provider: The account.
         upstream: The HTTP client of the data plane, with its trust and its proxies.
         auth: Signs requests.
+
+    Returns:
+        What came of the first credential that does not do, else of the first.
     """
+    of_all = [await _check(provider, credential, upstream, auth) for credential in provider.credentials]
+    if len(of_all) == 1:
+        return of_all[0]
+    ids = [credential.id for credential in provider.credentials]
+    wrong = [(id, found) for id, found in zip(ids, of_all, strict=True) if not found.ok]
+    if not wrong:
+        return of_all[0].model_copy(update={"message": f"{of_all[0].message} So it is with each of its {len(ids)}."})
+    which = ", ".join(f"{id}: {found.outcome}" for id, found in wrong)
+    first = wrong[0][1]
+    return first.model_copy(
+        update={"message": f"Of its {len(ids)} credentials {len(wrong)} will not do ({which}). {first.message}"}
+    )
+
+
+async def _check(provider: Provider, credential: Credential, upstream: Upstream, auth: Authenticator) -> ProviderCheck:
     found = ProviderCheck(provider=provider.name, outcome="failed", ok=False, message="", request="")
     began = time.monotonic()
     try:
         async with asyncio.timeout(SECONDS):
             for probe in PROBES.get(provider.kind, _USUAL):
-                found = await _ask(provider, probe, upstream, auth)
+                found = await _ask(provider, credential, probe, upstream, auth)
                 if found.outcome != "not-found":
                     break
     except TimeoutError:
@@ -101,7 +119,9 @@ async def check(provider: Provider, upstream: Upstream, auth: Authenticator) -> 
     return found.model_copy(update={"ms": round((time.monotonic() - began) * 1000, 1)})
 
 
-async def _ask(provider: Provider, probe: Probe, upstream: Upstream, auth: Authenticator) -> ProviderCheck:
+async def _ask(
+    provider: Provider, credential: Credential, probe: Probe, upstream: Upstream, auth: Authenticator
+) -> ProviderCheck:
     kind = KINDS[provider.kind]
     url = kind.path(provider.base_url, probe.path, provider.settings)
     method = "GET" if probe.body is None else "POST"
@@ -116,7 +136,7 @@ async def _ask(provider: Provider, probe: Probe, upstream: Upstream, auth: Authe
     if probe.body is not None:
         headers.append((b"content-type", b"application/json"))
     try:
-        headers += await auth.headers(kind.auth, provider, method, url, headers, probe.body or b"")
+        headers += await auth.headers(kind.auth, provider, credential, method, url, headers, probe.body or b"")
     except CredentialError as error:
         return outcome("credential", f"{str(error)[0].upper()}{str(error)[1:]}.")
     try:
@@ -127,7 +147,7 @@ async def _ask(provider: Provider, probe: Probe, upstream: Upstream, auth: Authe
             await answer.aclose()
     except UpstreamError as error:
         return outcome(*_unreached(error, url))
-    return outcome(*_explained(provider, probe, answer, body), status=answer.status, models=_models(body))
+    return outcome(*_explained(provider, credential, probe, answer, body), status=answer.status, models=_models(body))
 
 
 async def _body(answer: UpstreamResponse) -> bytes:
@@ -170,9 +190,11 @@ def _unreached(error: UpstreamError, url: str) -> tuple[ProviderOutcome, str]:
     return "unreachable", f"Nothing answers at {host} port {port}: {reason}. Is base_url right? {_NETWORK}"
 
 
-def _explained(provider: Provider, probe: Probe, answer: UpstreamResponse, body: bytes) -> tuple[ProviderOutcome, str]:
+def _explained(
+    provider: Provider, credential: Credential, probe: Probe, answer: UpstreamResponse, body: bytes
+) -> tuple[ProviderOutcome, str]:
     """What an answer means."""
-    status, said = answer.status, _said(body, provider.credential)
+    status, said = answer.status, _said(body, credential.secret)
     quoted = f" It says: {said}" if said else ""
     known = KINDS[provider.kind].base_url
     own = f" The usual one is {known}." if known and "{" not in known else ""
@@ -186,12 +208,12 @@ def _explained(provider: Provider, probe: Probe, answer: UpstreamResponse, body:
                 "ok",
                 "It answers. Its list of models is open to everybody: whether it takes the credential is not known.",
             )
-        return "ok", "It answers and takes the credential." if provider.credential else "It answers."
+        return "ok", "It answers and takes the credential." if credential.secret else "It answers."
     if status in probe.met:
         return "ok", "It answers and takes the credential."
     if status == 401:
         refused = "It does not take the credential: is it whole, of this provider, and not revoked?"
-        return "unauthorised", f"{refused if provider.credential else 'It wants a credential, and has none.'}{quoted}"
+        return "unauthorised", f"{refused if credential.secret else 'It wants a credential, and has none.'}{quoted}"
     if status == 403:
         return (
             "forbidden",

@@ -26,7 +26,7 @@ from paig_client.cli.output import print_facts, print_json, print_table, say, wh
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient, Collection
-    from paig_client.schema import MemberSpec, Owner, OwnerSpec, Route
+    from paig_client.schema import MemberSpec, Owner, OwnerSpec, Provider, Route
 
 W = TypeVar("W", bound="Owner")
 
@@ -34,9 +34,13 @@ MEMBER = ("provider", "priority", "weight", "share", "models")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.", autocompletion=names())]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", help="Where it answers; 'none' for the kind's own.")]
-Credential = Annotated[
-    str | None,
-    typer.Option("--credential", metavar="REF", help="env:NAME, keyring:SERVICE/USER, file:PATH; - asks for it."),
+Credentials = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--credential",
+        metavar="REF",
+        help="env:NAME, keyring:SERVICE/USER, file:PATH; - asks for it. Repeat to spread requests over several.",
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -60,7 +64,7 @@ def list_providers(json: Json = False, url: Url = None, profile: Profile = None)
         found = admin.providers.list()
     if json:
         return print_json(found)
-    rows = [[item.name, item.kind, item.base_url, item.credential or "none", _options(item.options)] for item in found]
+    rows = [[item.name, item.kind, item.base_url, item.references, _options(item.options)] for item in found]
     empty = "There are no providers yet: `paig providers create NAME --kind KIND --credential REF` makes one."
     print_table(["name", "kind", "base url", "credential", "settings"], rows, empty=empty, spare=["settings"])
 
@@ -73,7 +77,7 @@ def show_provider(name: Name, json: Json = False, url: Url = None, profile: Prof
     if json:
         return print_json(item)
     facts = {"name": item.name, "id": item.id, "kind": item.kind, "base url": item.base_url}
-    facts |= {"credential": item.credential or "none", "settings": _options(item.options)}
+    facts |= {"credential": _credentials(item), "settings": _options(item.options)}
     print_facts({**facts, "created": when(item.created_at), "changed": when(item.updated_at)})
 
 
@@ -81,7 +85,7 @@ def show_provider(name: Name, json: Json = False, url: Url = None, profile: Prof
 def create_provider(
     name: NewName,
     kind: Annotated[str, typer.Option("--kind", help="openai, anthropic, google-vertex, bedrock, …")],
-    credential: Credential = None,
+    credential: Credentials = None,
     base_url: BaseUrl = None,
     settings: Settings = None,
     json: Json = False,
@@ -102,7 +106,7 @@ def create_provider(
 @providers.command("update")
 def update_provider(
     name: Name,
-    credential: Credential = None,
+    credential: Credentials = None,
     base_url: BaseUrl = None,
     settings: Settings = None,
     json: Json = False,
@@ -252,14 +256,29 @@ def _delete(app: typer.Typer, one: str, of: Callable[[AdminClient], Collection[A
     app.command("delete", help=f"Delete a {one} that nothing names any more; its rows in the ledger stay.")(delete)
 
 
-def _fields(base_url: str | None, credential: str | None, settings: list[str] | None) -> dict[str, Any]:
+def _fields(base_url: str | None, credentials: list[str] | None, settings: list[str] | None) -> dict[str, Any]:
     """A provider's fields that were given; None takes one back to its default."""
     fields = assignments(settings)
     if base_url is not None:
         fields["base_url"] = None if base_url == "none" else base_url
-    if credential is not None:
-        fields["credential"] = None if credential == "none" else reference(credential)
+    if credentials:
+        found = [None] if credentials == ["none"] else [reference(text) for text in credentials]
+        fields |= (
+            {"credential": found[0], "credentials": None}
+            if len(found) == 1
+            else {
+                "credential": None,
+                "credentials": found,
+            }
+        )
     return fields
+
+
+def _credentials(provider: Provider) -> str:
+    """Their references, each with the id that the ledger has where there are several."""
+    if len(provider.credentials) < 2:
+        return provider.references
+    return ", ".join(f"{one.reference} ({one.id})" for one in provider.credentials)
 
 
 def _member(text: str) -> dict[str, Any]:

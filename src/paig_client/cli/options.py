@@ -94,12 +94,14 @@ def checked(spec: type[SpecT], fields: dict[str, Any]) -> SpecT:
 def reference(text: str) -> str:
     """A credential as the gateway takes it: a reference, or `-` for a secret that is asked for or read from stdin.
 
+    One that is stored already may be named as it is shown.
+
     Raises:
         typer.BadParameter: It is neither; a secret on the command line is in the shell's history by now.
     """
     if text == "-":
         return f"value:{secret_input('Credential')}"
-    if not text.startswith(("env:", "keyring:", "file:")):
+    if not re.match(r"(env|keyring|file):|value:<stored(:[0-9a-f]{8})?>$", text):
         raise typer.BadParameter("write env:NAME, keyring:SERVICE/USER or file:PATH; or - to be asked for the secret")
     return text
 

@@ -30,7 +30,16 @@ _REQUEST = {
     "certainty": "exact",
     "price": "openai/gpt-5",
     "attempts": [
-        {"provider": "openai", "model": "gpt-5", "status": 200, "error": None, "cost": "0.002079", "ms": 2011.4}
+        {
+            "provider": "openai",
+            "model": "gpt-5",
+            "credential": "3f9a12cd",
+            "status": 200,
+            "error": None,
+            "cost": "0.002079",
+            "began_ms": 1.4,
+            "ms": 2011.4,
+        }
     ],
     "tags": {"run": "nightly"},
     "run": None,
@@ -78,11 +87,15 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
         {"name": "openai", "kind": "openai", "credential": "env:OPENAI_API_KEY"},
         {"name": "house", "kind": "openai-compatible", "base_url": "http://10.0.0.7:8000/v1", "require_price": False},
     ],
-    "ChangeProvider": [{"credential": "keyring:paig/openai"}],
+    "ChangeProvider": [
+        {"credential": "keyring:paig/openai"},
+        {"credential": None, "credentials": ["env:OPENAI_KEY_1", "env:OPENAI_KEY_2"]},
+    ],
     "Provider": [
         {
             "id": "prov_5f2c81d09a7b6e43", "name": "openai", **_STAMP, "kind": "openai",
             "base_url": "https://api.openai.com/v1", "credential": "env:OPENAI_API_KEY",
+            "credentials": [{"id": "3f9a12cd", "reference": "env:OPENAI_API_KEY"}],
             "options": {"inject_cost": True, "on_disconnect": "drain"},
         }
     ],

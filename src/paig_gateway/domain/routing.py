@@ -12,14 +12,32 @@ OnDisconnect = Literal["drain", "cancel"]
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """What a provider is asked with.
+
+    Attributes:
+        id: What it is called in the ledger, in logs and in metrics: the same on every node and after a restart, another
+            once another secret is stored in its place. It tells nothing of the secret.
+        secret: The secret itself; None where the provider needs none.
+    """
+
+    id: str
+    secret: str | None = field(default=None, repr=False)
+
+
+NO_CREDENTIAL = Credential("none")
+"""Stands in where a provider has none, so that every provider has something to be asked with."""
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
-    """An upstream account, its credential in the clear: never log, never serialise.
+    """An upstream account, its credentials in the clear: never log, never serialise.
 
     Attributes:
         name: Its name, which is also that of its own route.
         kind: The row of the kinds table it goes by.
         base_url: Where it answers, without a trailing slash.
-        credential: The secret itself, or None.
+        credentials: Those that could be had, in the order in which they are written; at least one.
         inject_cost: Whether costs are spliced into its answers.
         require_price: Whether a model without a price is refused.
         price_provider: Whose prices in genai-prices; None for the kind's own.
@@ -32,7 +50,7 @@ class Provider:
     name: str
     kind: str
     base_url: str
-    credential: str | None = field(default=None, repr=False)
+    credentials: tuple[Credential, ...] = (NO_CREDENTIAL,)
     inject_cost: bool = True
     require_price: bool = True
     price_provider: str | None = None

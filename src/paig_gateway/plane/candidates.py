@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import re
 from dataclasses import replace
 from datetime import datetime
 
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.domain.routing import Member, Route
+from paig_gateway.domain.routing import Credential, Member, Route
 from paig_gateway.domain.tariffs import Prices, Tariff
 from paig_gateway.formats.base import Call, Format
 from paig_gateway.plane.bounds import ceiling, worst_case
+from paig_gateway.plane.choice import Choice
 from paig_gateway.plane.exchange import Candidate
 from paig_gateway.plane.intake import Target
 from paig_gateway.providers.kinds import KINDS, Kind
@@ -32,16 +32,16 @@ def price_provider(kind_provider: str | None, path: str, model: str) -> str:
 
 
 def candidates(
-    route: Route, fmt: Format, call: Call, target: Target, at: datetime, prices: Prices, draw: random.Random
+    route: Route, fmt: Format, call: Call, target: Target, at: datetime, prices: Prices, choice: Choice
 ) -> list[Candidate]:
-    """The members that could answer, in the order in which they are to be tried.
+    """The members that could answer, once with each of their credentials, in the order in which they are to be tried.
 
     Raises:
         GatewayError: `no-price`, where every member wants a price and none is known.
     """
     found: list[Candidate] = []
     unpriced = ""
-    for member, kind in _fitting(route.order(draw), fmt):
+    for member, credentials, kind in _fitting(choice.order(route), fmt):
         provider = member.provider
         model = member.model(call.model)
         source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
@@ -58,7 +58,7 @@ def candidates(
         most = ceiling(worst, price, at, tier) if fmt.metered and not fmt.later_look else 0
         for name, known in others:  # one of them may answer in its place
             most = max(most, ceiling(worst_case(call, name, known, kind.hidden_tokens), known, at, tier))
-        found.append(Candidate(member, kind, model, tariff, price, worst, most))
+        found += [Candidate(member, credential, kind, model, tariff, price, worst, most) for credential in credentials]
     if not found and not unpriced:
         raise GatewayError(
             "upstream-unreachable",
@@ -76,7 +76,10 @@ def candidates(
     return found
 
 
-def _fitting(members: list[Member], fmt: Format) -> list[tuple[Member, Kind]]:
+_Asked = tuple[Member, tuple[Credential, ...]]
+
+
+def _fitting(members: list[_Asked], fmt: Format) -> list[tuple[*_Asked, Kind]]:
     """The members whose kind speaks the format; all where none does, so that the provider itself says what is wrong."""
-    known = [(member, kind) for member in members if (kind := KINDS.get(member.provider.kind)) is not None]
-    return [one for one in known if fmt.errors in one[1].speaks or fmt.name in one[1].carriers] or known
+    known = [(*asked, kind) for asked in members if (kind := KINDS.get(asked[0].provider.kind)) is not None]
+    return [one for one in known if fmt.errors in one[2].speaks or fmt.name in one[2].carriers] or known

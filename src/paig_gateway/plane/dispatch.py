@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import quote
 
 from paig_gateway.domain.errors import GatewayError
@@ -23,14 +24,18 @@ from paig_gateway.plane.upstream import Upstream, UpstreamError, UpstreamTimeout
 from paig_gateway.providers.auth import Authenticator, CredentialError
 from paig_gateway.providers.carriers import Parcel
 
-RETRYABLE = frozenset({401, 408, 429})
-"""Statuses after which the next member is tried, where there is one, besides all of 500 and above.
+Reach = Literal["credential", "member"]
+"""What a failure says something about: after one of the credential the provider is tried with its next one, after one
+of the member the next member is."""
 
-A 401 speaks of the gateway's own credential; a client can do nothing about it.
-"""
+OF_CREDENTIAL = frozenset({401, 429})
+"""Statuses that speak of the gateway's own credential; a client can do nothing about it."""
 
-QUOTA = re.compile(rb"quota|rate.?limit|billing|credit|balance|insufficient|exceeded|exhausted", re.IGNORECASE)
+QUOTA = re.compile(rb"quota|rate.?limit|throttl|billing|credit|balance|insufficient|exceeded|exhausted", re.IGNORECASE)
 """Matches in the body of a 402 or 403 that speaks of the account's means rather than of the request."""
+
+REFUSED = re.compile(rb"API_KEY_INVALID|UnrecognizedClient|InvalidSignature|ExpiredToken")
+"""Matches where a provider says by a 400 or a 403 that it does not take the credential."""
 
 
 @dataclass(slots=True)
@@ -104,16 +109,17 @@ class Dispatcher:
             attempt = outcome.begin(candidate, exchange, began)
             failure: GatewayError | None = None
             answer: Answer | None = None
-            failed, asked = True, False
+            reach: Reach | None = "member"
+            asked = False
             try:
                 answer, asked = await self._send_one(exchange, candidate, len(outcome.attempts))
                 attempt["status"] = answer.status
                 if order:
-                    answer, failed = await self._look(exchange, candidate, answer, outcome)
+                    answer, reach = await self._look(exchange, candidate, answer, outcome)
                 else:
-                    failed = False
+                    reach = None
             except CredentialError as error:
-                attempt["error"] = "credential"
+                attempt["error"], reach = "credential", "credential"
                 failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
             except UpstreamError as error:
                 attempt["error"] = failure_code(error)
@@ -127,8 +133,10 @@ class Dispatcher:
                 raise
             finally:
                 attempt["ms"] = round((self._clock() - began) * 1000, 3)
-            if answer is not None and not failed:
+            if answer is not None and reach is None:
                 return answer, asked
+            if reach == "member":
+                pass_over(candidate, order)
             if not await self.goes_on(order, outcome, purse):
                 if answer is None:
                     raise failure or AssertionError("a try without an answer has a reason")
@@ -148,29 +156,34 @@ class Dispatcher:
 
     async def _look(
         self, exchange: Exchange, candidate: Candidate, answer: Answer, outcome: Outcome
-    ) -> tuple[Answer, bool]:
-        """Whether an answer is a failure that another candidate may make good; one that is has been charged."""
-        if answer.status >= 400:
-            if answer.status in (402, 403):
-                answer = Peeked(answer)
-                return answer, QUOTA.search(await beginning(answer)) is not None
-            return answer, answer.status in RETRYABLE or answer.status >= 500
+    ) -> tuple[Answer, Reach | None]:
+        """Whether an answer is a failure that another candidate may make good, and of what; it has been charged."""
+        status = answer.status
+        if status in (400, 402, 403):
+            answer = Peeked(answer)
+            body = await beginning(answer)
+            bound = REFUSED.search(body) or (status != 400 and QUOTA.search(body))
+            return answer, "credential" if bound else None
+        if status >= 400:
+            return answer, (
+                "credential" if status in OF_CREDENTIAL else "member" if status == 408 or status >= 500 else None
+            )
         headers = header_map(answer.headers)
-        framing = framing_of_answer(exchange, answer.status, headers)
+        framing = framing_of_answer(exchange, status, headers)
         if framing is None or headers.get("content-encoding", "identity") != "identity":
-            return answer, False
+            return answer, None
         peeked = Peeked(answer)
         if not await peek(peeked, framing):
-            return peeked, False
+            return peeked, None
         meter = StreamMeter(exchange.fmt, exchange.call, framing, headers, candidate.tariff, splice=False, hide=False)
         for chunk in peeked.held:
             meter.feed(chunk)
         meter.end()
-        outcome.attempts[-1]["error"] = error_type(meter.body.get("error"))
+        outcome.attempts[-1]["error"] = error = error_type(meter.body.get("error"))
         if exchange.fmt.metered:
             outcome.charge_stream(meter, candidate.ceiling)
             outcome.reading = None
-        return peeked, True
+        return peeked, "credential" if QUOTA.search(error.encode()) else "member"
 
     async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[Answer, bool]:
         kind, provider = candidate.kind, candidate.provider
@@ -204,7 +217,9 @@ class Dispatcher:
         if exchange.trace is not None:
             headers += exchange.trace.headers(number)
         headers.append((b"accept-encoding", self._accept_encoding(exchange)))
-        headers += await self._auth.headers(kind.auth, provider, exchange.method, url, headers, body)
+        headers += await self._auth.headers(
+            kind.auth, provider, candidate.credential, exchange.method, url, headers, body
+        )
         payload = body if body or exchange.method in ("POST", "PUT", "PATCH") else None
         answer = await self._upstream.send(exchange.method, url, headers, payload)
         return (answer if carrier is None else Carried(answer, carrier)), asked
@@ -215,6 +230,12 @@ class Dispatcher:
         if exchange.fmt.metered:
             return b"identity"
         return next((value for name, value in exchange.headers if name == b"accept-encoding"), b"identity")
+
+
+def pass_over(candidate: Candidate, order: deque[Candidate]) -> None:
+    """Try that member no more, though other credentials be left: those who follow it in `order` are taken out."""
+    while order and order[0].member is candidate.member:
+        order.popleft()
 
 
 def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, bytes]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.pricing import Price, WorstCase
-from paig_gateway.domain.routing import Member, Provider, Route
+from paig_gateway.domain.routing import Credential, Member, Provider, Route
 from paig_gateway.domain.tariffs import Tariff
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.plane.attribution import Attribution
@@ -62,9 +62,14 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A member of the route that could answer, with what that would cost at most."""
+    """A member of the route that could answer, asked with one of its provider's credentials.
+
+    Attributes:
+        ceiling: What that would cost at most, in nanodollars.
+    """
 
     member: Member
+    credential: Credential
     kind: Kind
     model: str
     tariff: Tariff
@@ -123,6 +128,7 @@ class Outcome:
         attempt: dict[str, object] = {
             "provider": candidate.provider.name,
             "model": candidate.model,
+            "credential": candidate.credential.id if candidate.credential.secret is not None else None,
             "cost": "0",
             "began_ms": round((clock - exchange.started) * 1000, 3),
         }

@@ -7,7 +7,6 @@ in a block that nothing can cancel.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -24,8 +23,9 @@ from paig_gateway.formats.registry import detect
 from paig_gateway.plane import attribution, intake
 from paig_gateway.plane.attribution import Attribution
 from paig_gateway.plane.candidates import candidates
+from paig_gateway.plane.choice import Choice
 from paig_gateway.plane.client import Client
-from paig_gateway.plane.dispatch import Dispatcher, Purse, failure_code, upstream_failure
+from paig_gateway.plane.dispatch import Dispatcher, Purse, failure_code, pass_over, upstream_failure
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome, new_request_id
 from paig_gateway.plane.headers import error_headers
 from paig_gateway.plane.intake import ClientGone, Directory, Receive, Scope, Send
@@ -94,7 +94,7 @@ class Proxy:
     now: Callable[[], datetime]
     clock: Callable[[], float]
     settings: PlaneSettings = PlaneSettings()
-    draw: random.Random = field(default_factory=random.Random)
+    choice: Choice = field(default_factory=Choice)
     observer: Observer = UNOBSERVED
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,7 +167,7 @@ class Proxy:
         fmt = exchange.fmt
         try:
             order = candidates(
-                exchange.route, fmt, exchange.call, exchange.target, exchange.time, self.prices, self.draw
+                exchange.route, fmt, exchange.call, exchange.target, exchange.time, self.prices, self.choice
             )
             budgeted = exchange.attribution.run_budget is not None
             if fmt.unmetered and (budgeted or any(limit.unit == "usd" for limit in exchange.caller.limits)):
@@ -242,6 +242,7 @@ class Proxy:
                             # A body that is not streamed is the client's only once it has come whole.
                             relay.settle()
                             outcome.attempts[-1]["error"] = failure_code(error)
+                            pass_over(candidate, left)
                             if client.started or not await self.dispatcher.goes_on(left, outcome, purse):
                                 raise
                             outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None

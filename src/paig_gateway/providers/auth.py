@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Literal
 
-from paig_gateway.domain.routing import Provider
+from paig_gateway.domain.routing import Credential, Provider
 
 Scheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws"]
 Headers = list[tuple[bytes, bytes]]
@@ -37,20 +37,27 @@ class Authenticator:
     _locks: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
 
     async def headers(
-        self, scheme: Scheme, provider: Provider, method: str, url: str, headers: Headers, body: bytes
+        self,
+        scheme: Scheme,
+        provider: Provider,
+        credential: Credential,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes,
     ) -> Headers:
-        """The headers that authenticate a request, to be added to `headers`.
+        """The headers that authenticate a request with one of the provider's credentials, to be added to `headers`.
 
         Raises:
             CredentialError: The credential is malformed, or no token could be had for it.
         """
-        if provider.credential is None and scheme != "aws":
+        if credential.secret is None and scheme != "aws":
             return []
-        return await _SCHEMES[scheme](self, provider, method, url, headers, body)
+        return await _SCHEMES[scheme](self, provider, credential.secret or "", method, url, headers, body)
 
-    async def google_token(self, provider: Provider) -> str:
+    async def google_token(self, provider: Provider, secret: str) -> str:
         """An OAuth token for a Google credential, renewed in a thread before it ends."""
-        key = (provider.name, provider.credential or "")
+        key = (provider.name, secret)
         token = self._tokens.get(key)
         if token and self.clock() < token[1] - _EARLY:
             return token[0]
@@ -58,40 +65,40 @@ class Authenticator:
             token = self._tokens.get(key)
             if token and self.clock() < token[1] - _EARLY:
                 return token[0]
-            self._tokens[key] = token = await asyncio.to_thread(_fetch_google_token, provider)
+            self._tokens[key] = token = await asyncio.to_thread(_fetch_google_token, provider, secret)
             return token[0]
 
 
-async def _bearer(auth: Authenticator, provider: Provider, *_: object) -> Headers:
-    return [(b"authorization", b"Bearer " + _ascii(provider))]
+async def _bearer(auth: Authenticator, provider: Provider, secret: str, *_: object) -> Headers:
+    return [(b"authorization", b"Bearer " + _ascii(provider, secret))]
 
 
-async def _x_api_key(auth: Authenticator, provider: Provider, *_: object) -> Headers:
-    return [(b"x-api-key", _ascii(provider))]
+async def _x_api_key(auth: Authenticator, provider: Provider, secret: str, *_: object) -> Headers:
+    return [(b"x-api-key", _ascii(provider, secret))]
 
 
-async def _api_key(auth: Authenticator, provider: Provider, *_: object) -> Headers:
-    return [(b"api-key", _ascii(provider))]
+async def _api_key(auth: Authenticator, provider: Provider, secret: str, *_: object) -> Headers:
+    return [(b"api-key", _ascii(provider, secret))]
 
 
-async def _x_goog_api_key(auth: Authenticator, provider: Provider, *_: object) -> Headers:
-    return [(b"x-goog-api-key", _ascii(provider))]
+async def _x_goog_api_key(auth: Authenticator, provider: Provider, secret: str, *_: object) -> Headers:
+    return [(b"x-goog-api-key", _ascii(provider, secret))]
 
 
-async def _google(auth: Authenticator, provider: Provider, *_: object) -> Headers:
+async def _google(auth: Authenticator, provider: Provider, secret: str, *_: object) -> Headers:
     """A JSON credential buys OAuth tokens; anything else is an API key (Vertex express mode)."""
-    if not (provider.credential or "").lstrip().startswith("{"):
-        return await _x_goog_api_key(auth, provider)
-    return [(b"authorization", b"Bearer " + (await auth.google_token(provider)).encode("ascii"))]
+    if not secret.lstrip().startswith("{"):
+        return await _x_goog_api_key(auth, provider, secret)
+    return [(b"authorization", b"Bearer " + (await auth.google_token(provider, secret)).encode("ascii"))]
 
 
 async def _aws(
-    auth: Authenticator, provider: Provider, method: str, url: str, headers: Headers, body: bytes
+    auth: Authenticator, provider: Provider, secret: str, method: str, url: str, headers: Headers, body: bytes
 ) -> Headers:
     """AWS credentials sign (SigV4); any other credential is a Bedrock API key."""
-    keys = _aws_keys(provider.credential)
-    if keys is None and provider.credential:
-        return await _bearer(auth, provider)
+    keys = _aws_keys(secret)
+    if keys is None and secret:
+        return await _bearer(auth, provider, secret)
     return await asyncio.to_thread(_sign, provider, keys, method, url, headers, body)
 
 
@@ -107,14 +114,14 @@ _SCHEMES: Mapping[Scheme, _Apply] = {
 }
 
 
-def _ascii(provider: Provider) -> bytes:
-    credential = (provider.credential or "").strip()
+def _ascii(provider: Provider, secret: str) -> bytes:
+    credential = secret.strip()
     if not credential.isascii() or not credential.isprintable():
         raise CredentialError(f"the credential of provider '{provider.name}' has characters that no header can carry")
     return credential.encode("ascii")
 
 
-def _fetch_google_token(provider: Provider) -> tuple[str, float]:
+def _fetch_google_token(provider: Provider, secret: str) -> tuple[str, float]:
     import google.auth.exceptions
     import httpx2
     from google.auth import identity_pool
@@ -155,7 +162,7 @@ def _fetch_google_token(provider: Provider) -> tuple[str, float]:
                 raise google.auth.exceptions.TransportError(str(error)) from error
 
     try:
-        info = json.loads(provider.credential or "")
+        info = json.loads(secret)
         if token_url := provider.settings.get("token_url"):
             info = {**info, "token_uri": token_url}
         match info.get("type"):
@@ -176,11 +183,9 @@ def _fetch_google_token(provider: Provider) -> tuple[str, float]:
     return credentials.token, ends
 
 
-def _aws_keys(credential: str | None) -> tuple[str, str, str | None] | None:
+def _aws_keys(secret: str) -> tuple[str, str, str | None] | None:
     """`{"access_key_id": …, "secret_access_key": …, "session_token": …}` or `ID:SECRET[:TOKEN]`."""
-    if not credential:
-        return None
-    text = credential.strip()
+    text = secret.strip()
     if text.startswith("{"):
         try:
             found = {str(key).lower().removeprefix("aws_"): value for key, value in json.loads(text).items()}

@@ -15,7 +15,7 @@ Scheme = Literal["env", "keyring", "file", "value"]
 Trouble = Literal["malformed", "missing", "empty", "unreadable", "timeout"]
 
 STORED = "value:<stored>"
-"""How a literal is shown once it is stored, and how a configuration says to keep it."""
+"""How a literal is shown once it is stored, and how a configuration says to keep it; one among several says which."""
 
 _SCHEMES: tuple[str, ...] = get_args(Scheme)
 _FORMS = "env:NAME, keyring:SERVICE/USER, file:PATH or value:LITERAL"

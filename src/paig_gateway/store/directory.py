@@ -10,11 +10,11 @@ import asyncio
 import logging
 import os
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select
@@ -24,13 +24,13 @@ from paig_client.schema import MemberSpec, PriceSpec, ProjectTelemetry, Provider
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.own_prices import OwnPrice, own_price
-from paig_gateway.domain.routing import Member, Provider, Route
+from paig_gateway.domain.routing import NO_CREDENTIAL, Credential, Member, Provider, Route
 from paig_gateway.store.catalog import owners, providers
 from paig_gateway.store.catalog.base import Kinds, moment
 from paig_gateway.store.catalog.limits import ORGANISATION_ID
 from paig_gateway.store.catalog.transactions import DIRECTORY_VERSION
-from paig_gateway.store.credentials import CredentialError, resolve
-from paig_gateway.store.secrets import SecretKeyError, Vault
+from paig_gateway.store.resolver import Resolver
+from paig_gateway.store.secrets import Vault
 from paig_gateway.store.tables import (
     AdminRow,
     KeyRow,
@@ -58,8 +58,6 @@ ALIASES: Mapping[str, str] = {
 """Older spellings of routes; each means the other unless there is a route of its own name."""
 
 POLL_SECONDS = 0.3
-RETRY_SECONDS = 30.0
-"""How often a credential that could not be resolved is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +92,7 @@ class Snapshot:
         callers: By the SHA-256 of the key's secret, in hex.
         routes: By name; every provider is also a route, unless a route has its name.
         problems: By provider's name: why requests to it cannot be sent.
+        lacking: By provider's name: which of its credentials cannot be had, and why, while others can.
         prices: The operator's own.
         providers: By name.
         telemetry: By project's id, where a project has set something of its own.
@@ -110,6 +109,7 @@ class Snapshot:
     telemetry: Mapping[str, ProjectTelemetry] = field(default_factory=dict)
     bearers: Mapping[str, Bearer] = field(default_factory=dict)
     projects: Mapping[str, str] = field(default_factory=dict)
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Directory:
@@ -125,13 +125,9 @@ class Directory:
             environ: Where `env:` credentials are looked up.
         """
         self._engine = engine
-        self._vault = vault
         self._kinds = kinds
-        self._environ = environ
+        self._resolver = Resolver(vault, environ)
         self._lock = threading.Lock()
-        self._resolved: dict[tuple[str, int], str | CredentialError] = {}  # by a provider's id and version
-        self._missing: dict[tuple[str, int], str] = {}  # references to try again
-        self._tried = time.monotonic()
         self.snapshot = Snapshot()
 
     def caller_by_hash(self, digest: str) -> Caller | None:
@@ -156,8 +152,12 @@ class Directory:
         return self.snapshot.prices
 
     def problem(self, provider: str) -> str | None:
-        """Why no request can be sent to the provider of that name (a credential that cannot be had), or None."""
+        """Why no request can be sent to the provider of that name (no credential can be had), or None."""
         return self.snapshot.problems.get(provider)
+
+    def lacking(self, provider: str) -> tuple[str, ...]:
+        """Which of a provider's credentials cannot be had, and why, while others can: requests are sent with those."""
+        return self.snapshot.lacking.get(provider, ())
 
     def telemetry(self, project_id: str) -> ProjectTelemetry | None:
         """What the project of that id has set of telemetry of its own, or None."""
@@ -165,7 +165,7 @@ class Directory:
 
     def credentials(self) -> list[str]:
         """Every provider credential in memory, so that it can be kept out of what is written down."""
-        return [found for found in list(self._resolved.values()) if isinstance(found, str) and found]
+        return self._resolver.secrets()
 
     def refresh(self) -> bool:
         """Load a new snapshot if the catalogue has changed; blocks, so call it in a thread.
@@ -181,7 +181,7 @@ class Directory:
                 # One state of all tables; on SQLite any transaction has that.
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             version = _version(connection)
-            if version == self.snapshot.version and not self._found_meanwhile():
+            if version == self.snapshot.version and not self._resolver.found_meanwhile():
                 return False
             self.snapshot = self._load(connection, version)
         return True
@@ -203,36 +203,38 @@ class Directory:
             await asyncio.sleep(POLL_SECONDS)
 
     def _load(self, connection: Connection, version: int) -> Snapshot:
-        accounts, problems = self._providers(connection)
+        accounts, problems, lacking = self._providers(connection)
         projects = {row.id: row.name for row in _rows(connection, ProjectRow)}
         return Snapshot(
             version, _callers(connection, projects), _routes(connection, accounts), problems, _prices(connection),
-            accounts, _telemetry(connection), _bearers(connection), projects,
+            accounts, _telemetry(connection), _bearers(connection), projects, lacking,
         )  # fmt: skip
 
-    def _providers(self, connection: Connection) -> tuple[dict[str, Provider], dict[str, str]]:
-        resolved: dict[tuple[str, int], str | CredentialError] = {}
+    def _providers(
+        self, connection: Connection
+    ) -> tuple[dict[str, Provider], dict[str, str], dict[str, tuple[str, ...]]]:
+        rows = [ProviderRow.model_validate(found._asdict()) for found in _rows(connection, ProviderRow)]
         accounts: dict[str, Provider] = {}
         problems: dict[str, str] = {}
-        for found in _rows(connection, ProviderRow):
-            row = ProviderRow.model_validate(found._asdict())
+        lacking: dict[str, tuple[str, ...]] = {}
+        for row in rows:
             spec = providers.read(row)
-            known = self._resolved.get((row.id, row.version))
-            credential = self._resolve(row) if known is None else known
-            resolved[row.id, row.version] = credential
-            if isinstance(credential, CredentialError):
-                problems[row.name] = f"The credential of the provider '{row.name}' cannot be had: {credential}."
+            usable, wrong = self._resolver.credentials(row)
+            if wrong and usable:
+                lacking[row.name] = wrong
+            elif wrong:
+                problems[row.name] = " ".join(wrong)
             if spec.kind not in self._kinds.rows:
                 problems[row.name] = f"This gateway does not know the kind '{spec.kind}' of the provider '{row.name}'."
-            accounts[row.name] = self._account(row.name, spec, credential)
-        self._resolved = resolved
-        self._missing = {key: reference for key, reference in self._missing.items() if key in resolved}
-        for name, problem in problems.items():
-            if problem != self.snapshot.problems.get(name):
+            accounts[row.name] = self._account(row.name, spec, usable or (NO_CREDENTIAL,))
+        self._resolver.forget_others(rows)
+        told = {*self.snapshot.problems.values(), *chain.from_iterable(self.snapshot.lacking.values())}
+        for problem in (*problems.values(), *chain.from_iterable(lacking.values())):
+            if problem not in told:
                 log.warning("%s", problem)
-        return accounts, problems
+        return accounts, problems, lacking
 
-    def _account(self, name: str, spec: ProviderSpec, credential: str | CredentialError) -> Provider:
+    def _account(self, name: str, spec: ProviderSpec, credentials: tuple[Credential, ...]) -> Provider:
         kind = self._kinds.rows.get(spec.kind)
         settings = providers.settings(self._kinds, spec)
         url = self._kinds.base_url(spec.kind, spec.base_url, settings) if kind else spec.base_url
@@ -241,7 +243,7 @@ class Directory:
             name=name,
             kind=spec.kind,
             base_url=url or "",
-            credential=credential if isinstance(credential, str) and credential else None,
+            credentials=credentials,
             inject_cost=spec.inject_cost,
             require_price=required if spec.require_price is None else spec.require_price,
             price_provider=spec.price_provider,
@@ -250,34 +252,6 @@ class Directory:
             on_disconnect=spec.on_disconnect,
             settings=settings,
         )
-
-    def _resolve(self, row: ProviderRow) -> str | CredentialError:
-        """The provider's credential, empty where it needs none, or why it cannot be had."""
-        try:
-            if row.secret is not None:
-                return self._vault.decrypt(row.secret).decode()
-            return resolve(row.credential, self._environ) if row.credential is not None else ""
-        except SecretKeyError as error:
-            return CredentialError("unreadable", str(error))
-        except CredentialError as error:
-            # A keyring that did not answer is not asked again: that would hold up the news of a revoked key.
-            if row.credential is not None and error.code != "timeout":
-                self._missing[row.id, row.version] = row.credential
-            return error
-
-    def _found_meanwhile(self) -> bool:
-        """Whether a credential that was not to be had is there now; looked for only every `RETRY_SECONDS`."""
-        if not self._missing or time.monotonic() - self._tried < RETRY_SECONDS:
-            return False
-        self._tried = time.monotonic()
-        missing, self._missing = self._missing, {}
-        for key, reference in missing.items():
-            try:
-                self._resolved[key] = resolve(reference, self._environ)
-            except CredentialError as error:
-                if error.code != "timeout":
-                    self._missing[key] = reference
-        return any(isinstance(self._resolved[key], str) for key in missing)
 
 
 def _version(connection: Connection) -> int:

@@ -132,8 +132,16 @@ class Vault:
             SecretKeyError: One cannot; names the providers.
         """
         with Session(engine) as session:
-            rows = session.execute(select(col(ProviderRow.name), col(ProviderRow.secret)).order_by(ProviderRow.name))
-            misfits = [name for name, secret in rows if secret is not None and not self._reads(secret)]
+            rows = session.execute(
+                select(col(ProviderRow.name), col(ProviderRow.secret), col(ProviderRow.credentials)).order_by(
+                    ProviderRow.name
+                )
+            )
+            misfits = [
+                name
+                for name, secret, several in rows
+                if not all(map(self._reads, [*([secret] if secret is not None else []), *_sealed(several)]))
+            ]
         if misfits:
             raise SecretKeyError(
                 f"The secret key does not fit this database: it cannot read the credentials of {', '.join(misfits)}. "
@@ -146,6 +154,10 @@ class Vault:
         except SecretKeyError:
             return False
         return True
+
+
+def _sealed(credentials: list[dict[str, str]] | None) -> list[bytes]:
+    return [one["secret"].encode() for one in credentials or () if "secret" in one]
 
 
 def keyring_call(work: Callable[[], T]) -> T:

@@ -32,6 +32,8 @@ class ProviderRow(SQLModel, table=True):
     """A reference (`env:NAME`, `keyring:SERVICE/USER`, `file:PATH`), kept as written; None where `secret` is set."""
     secret: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
     """A literal credential, encrypted."""
+    credentials: list[dict[str, str]] | None = Field(default=None, sa_column=_json())
+    """Where there are several, each as `{"reference": …}` or, encrypted, as `{"secret": …}`."""
     options: dict[str, Any] = Field(default_factory=dict, sa_column=_json(nullable=False))
     version: int = 1
     created_at: int = Field(sa_column=_big())

@@ -101,6 +101,8 @@ class Spans:
             if number == last:
                 ended = max(ended, record.answered if record.answered is not None else record.duration)
             attributes = _attempt(record, operation, attempt, number)
+            if number < last and (cost := parse_usd(str(attempt.get("cost", "0")))):
+                attributes["operation.cost"] = cost / 1e9
             if number == last:
                 attributes |= _answer(record)
                 if record.content is not None:
@@ -176,6 +178,8 @@ def _attempt(record: Record, operation: str, attempt: Mapping[str, object], numb
         "paig.provider": provider,
         "paig.attempt": number,
     }
+    if credential := attempt.get("credential"):
+        found["paig.credential"] = str(credential)
     if model := attempt.get("model"):
         found["gen_ai.request.model"] = str(model)
     if record.call.output_tokens is not None:

@@ -59,10 +59,11 @@ class NewProvider(Dialog[tuple[str, ProviderSpec]]):
 
 
 class Credential(Dialog[str]):
-    """Another credential."""
+    """Another credential, in place of all that there are."""
 
     def __init__(self, provider: Provider) -> None:
-        super().__init__(f"credential of {provider.name}", fields(), intro=f"Now: {provider.credential or 'none'}")
+        instead = " (all replaced by the one given here)" if len(provider.credentials) > 1 else ""
+        super().__init__(f"credential of {provider.name}", fields(), intro=f"Now: {provider.references}{instead}")
 
     def answer(self) -> str:
         """The reference."""

@@ -118,7 +118,7 @@ class Providers(Section):
         ]
         facts = {
             "address": provider.base_url,
-            "credential": provider.credential or "none",
+            "credential": provider.references,
             "options": options or "the kind's own",
             "in routes": ", ".join(routes) or "its own only",
             "changed": f"{provider.updated_at:%Y-%m-%d %H:%M} UTC",
@@ -145,7 +145,8 @@ class Providers(Section):
             return
         reference = await self.app.push_screen_wait(Credential(row.provider))
         if reference is not None:
-            change = self.paig.admin.providers.update(row.provider.id, {"credential": reference}, seen=row.provider)
+            fields = {"credential": reference, "credentials": None}
+            change = self.paig.admin.providers.update(row.provider.id, fields, seen=row.provider)
             await self.paig.changing(change, f"{safe(row.provider.name)} has another credential.")
 
     @work(exclusive=True, group="dialog", exit_on_error=False)

@@ -46,7 +46,8 @@ def _attempts(row: Request) -> Iterable[Content]:
     for number, attempt in enumerate(row.attempts, 1):
         result = str(attempt.status or "✕") + (f" {attempt.error}" if attempt.error else "")
         yield _line(
-            f"  {number}. {took(attempt.ms)}", f"{attempt.provider} · {attempt.model} · {result} · ${attempt.cost}"
+            f"  {number}. {took(attempt.ms)}",
+            " · ".join(filter(None, [attempt.provider, attempt.credential, attempt.model, result, f"${attempt.cost}"])),
         )
     if not row.attempts:
         yield _line("  none", "refused before anything was sent")

@@ -61,6 +61,32 @@ def test_a_credential_is_never_taken_from_the_command_line(paig: Paig, url: str)
     assert nothing.code == 2
 
 
+def test_several_credentials(paig: Paig, url: str) -> None:
+    """`--credential` may be repeated, `-` among them; one takes their place again."""
+    options = ["--credential", "env:KEY_1", "--credential", "-", "--credential", "-", "--url", url]
+    made = paig("providers", "create", "several", "--kind", "openai", *options, "--json", stdin="sk-two\nsk-three\n")
+    assert made.code == 0, made.err
+    assert "sk-" not in made.out + made.err
+    item = json.loads(made.out)
+    assert item["credential"] is None
+    first, second, third = item["credentials"]
+    assert first["reference"] == "env:KEY_1"
+    assert (second["reference"], third["reference"]) == (
+        f"value:<stored:{second['id']}>",
+        f"value:<stored:{third['id']}>",
+    )
+    shown = paig("providers", "show", "several", "--url", url).out
+    assert all(f"{one['reference']} ({one['id']})" in shown for one in item["credentials"])
+    update = ["providers", "update", "several", "--url", url, "--json"]
+    kept = json.loads(paig(*update, "--credential", third["reference"]).out)
+    assert (kept["credential"], kept["credentials"][0]["id"]) == ("value:<stored>", third["id"])
+    one = json.loads(paig(*update, "--credential", "env:KEY_2").out)
+    assert (one["credential"], len(one["credentials"])) == ("env:KEY_2", 1)
+    again = json.loads(paig(*update, "--credential", "env:KEY_2", "--credential", "env:KEY_3").out)
+    assert (again["credential"], len(again["credentials"])) == (None, 2)
+    assert json.loads(paig(*update, "--credential", "none").out)["credentials"] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

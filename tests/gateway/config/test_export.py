@@ -99,11 +99,15 @@ limits = st.builds(
 )
 owners = st.builds(OwnerSpec, limits=limits)
 literals = words.filter(lambda word: word.strip() != "").map(lambda word: f"value:{word}")
+references = st.sampled_from(["env:A_KEY", "keyring:a/b", "file:~/x y"]) | literals
+held = st.fixed_dictionaries({"credential": st.none() | references}) | st.fixed_dictionaries(
+    {"credentials": st.lists(references, min_size=1, max_size=3, unique=True)}
+)
 providers = st.builds(
-    ProviderSpec,
+    lambda held, **fields: ProviderSpec(**held, **fields),
+    held=held,
     kind=st.sampled_from(["openai", "bedrock", "google-vertex", "ollama"]),
     base_url=st.none() | st.sampled_from(["https://x.example/v1", "http://localhost:1/", "https://é.example/a%2Fb"]),
-    credential=st.none() | st.sampled_from(["env:A_KEY", "keyring:a/b", "file:~/x y"]) | literals,
     inject_cost=st.booleans(),
     require_price=st.none() | st.booleans(),
     price_provider=st.none() | words,

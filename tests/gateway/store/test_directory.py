@@ -17,8 +17,9 @@ from sqlalchemy.exc import OperationalError
 from paig_client.schema import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
-from paig_gateway.domain.routing import Provider
+from paig_gateway.domain.routing import NO_CREDENTIAL, Credential, Provider
 from paig_gateway.store import directory as module
+from paig_gateway.store import resolver
 from paig_gateway.store.catalog import Catalog, keys
 from paig_gateway.store.directory import Directory
 from paig_gateway.store.secrets import Vault
@@ -46,6 +47,11 @@ def add_providers(catalog: Catalog, *names: str) -> None:
     """Providers called as their kinds are."""
     for name in names:
         catalog.providers.create(name, ProviderSpec(kind=name, credential="env:OPENAI_API_KEY"), actor=ME)
+
+
+def secrets(directory: Directory, provider: str) -> list[str | None]:
+    """What a provider is asked with."""
+    return [credential.secret for credential in directory.providers()[provider].credentials]
 
 
 def caller(directory: Directory, key: str) -> Caller | None:
@@ -113,21 +119,22 @@ def test_provider_is_resolved(catalog: Catalog) -> None:
         kind="google-vertex", credential="value:vertex-secret", project="p-1", inject_cost=False,
         price_provider="google", service_tier="flex", on_disconnect="cancel",
     )  # fmt: skip
-    catalog.providers.create("v", spec, actor=ME)
+    [shown] = catalog.providers.create("v", spec, actor=ME).credentials
     catalog.providers.create("local", ProviderSpec(kind="ollama"), actor=ME)
     directory = load(catalog)
     route = directory.route("v")
     assert route is not None
     [member] = route.members
     assert member.provider == Provider(
-        name="v", kind="google-vertex", base_url="https://aiplatform.googleapis.com", credential="vertex-secret",
-        inject_cost=False, require_price=True, price_provider="google", service_tier="flex", on_disconnect="cancel",
+        name="v", kind="google-vertex", base_url="https://aiplatform.googleapis.com",
+        credentials=(Credential(shown.id, "vertex-secret"),), inject_cost=False, require_price=True,
+        price_provider="google", service_tier="flex", on_disconnect="cancel",
         settings={"project": "p-1", "location": "global"},
     )  # fmt: skip
     assert "vertex-secret" not in repr(directory.snapshot)
     local = directory.route("local")
     assert local is not None
-    assert (local.members[0].provider.credential, local.members[0].provider.require_price) == (None, False)
+    assert (local.members[0].provider.credentials, local.members[0].provider.require_price) == ((NO_CREDENTIAL,), False)
     assert (directory.problem("v"), directory.problem("local")) == (None, None)
 
 
@@ -191,7 +198,63 @@ def test_credential_that_cannot_be_had_stops_nothing_else(catalog: Catalog) -> N
     assert "secret key does not fit" in (directory.problem("sealed") or "")
     gone = directory.route("gone")
     assert gone is not None
-    assert gone.members[0].provider.credential is None
+    assert gone.members[0].provider.credentials == (NO_CREDENTIAL,)
+
+
+def test_each_of_several_credentials_is_had_by_itself(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that can be had are used, in their order; of the others it is told once which and why."""
+    file = tmp_path / "credential"
+    listed = ["env:NOT_SET", "value:sk-two", f"file:{file}", "env:OPENAI_API_KEY"]
+    shown = catalog.providers.create("p", ProviderSpec(kind="openai", credentials=listed), actor=ME).credentials
+    directory = load(catalog)
+    provider = directory.providers()["p"]
+    assert [(one.id, one.secret) for one in provider.credentials] == [
+        (shown[1].id, "sk-two"),
+        (shown[3].id, "sk-openai"),
+    ]
+    assert "sk-" not in repr(provider)
+    assert directory.problem("p") is None
+    unset, absent = directory.lacking("p")
+    assert unset.startswith(f"The credential {shown[0].id} of the provider 'p' cannot be had: the environment variable")
+    assert absent.startswith(f"The credential {shown[2].id} of the provider 'p' cannot be had: there is no file")
+    assert [record.message for record in caplog.records] == [unset, absent]
+    assert sorted(directory.credentials()) == ["sk-openai", "sk-two"]
+    file.write_text("sk-three", "utf-8")
+    monkeypatch.setattr(resolver, "RETRY_SECONDS", 0)
+    assert directory.refresh() is True
+    assert secrets(directory, "p") == ["sk-two", "sk-three", "sk-openai"]
+    assert directory.lacking("p") == (unset,)
+    assert len(caplog.records) == 2
+
+
+def test_where_no_credential_can_be_had_all_reasons_are_told(catalog: Catalog) -> None:
+    """A provider none of whose credentials can be had is not sent anything, and says why of each."""
+    catalog.providers.create("p", ProviderSpec(kind="openai", credentials=["env:NOT_A", "env:NOT_B"]), actor=ME)
+    directory = load(catalog)
+    assert "NOT_A" in (directory.problem("p") or "")
+    assert "NOT_B" in (directory.problem("p") or "")
+    assert (directory.lacking("p"), directory.providers()["p"].credentials) == ((), (NO_CREDENTIAL,))
+
+
+def test_a_credential_is_called_the_same_on_every_node(catalog: Catalog) -> None:
+    """Ids are the same in every process and after changes of anything else; another secret is called otherwise."""
+    listed = ["value:sk-one", "env:OPENAI_API_KEY"]
+    catalog.providers.create("p", ProviderSpec(kind="openai", credentials=listed), actor=ME)
+
+    def ids(directory: Directory) -> list[str]:
+        return [one.id for one in directory.providers()["p"].credentials]
+
+    before = ids(load(catalog))
+    catalog.providers.update("p", {"inject_cost": False}, actor=ME)
+    assert ids(load(catalog)) == before
+    catalog.providers.update("p", {"credentials": ["env:OPENAI_API_KEY", "value:sk-one"]}, actor=ME)
+    assert ids(load(catalog)) == before[::-1]
+    catalog.providers.update("p", {"credentials": ["env:OPENAI_API_KEY", "value:sk-two"]}, actor=ME)
+    reference, literal = ids(load(catalog))
+    assert reference == before[1]
+    assert literal not in before
 
 
 def test_kind_of_a_newer_gateway_stops_nothing_else(catalog: Catalog) -> None:
@@ -234,12 +297,10 @@ def test_credential_that_turns_up_is_found(catalog: Catalog, tmp_path: Path, mon
     assert "there is no file" in (directory.problem("late") or "")
     file.write_text("sk-late\n", "utf-8")
     assert directory.refresh() is False  # not looked for again at every poll
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(resolver, "RETRY_SECONDS", 0)
     assert directory.refresh() is True
     assert directory.problem("late") is None
-    route = directory.route("late")
-    assert route is not None
-    assert route.members[0].provider.credential == "sk-late"
+    assert secrets(directory, "late") == ["sk-late"]
     assert directory.refresh() is False
 
 
@@ -249,9 +310,7 @@ def test_new_credential_is_taken(catalog: Catalog) -> None:
     directory = load(catalog)
     catalog.providers.update("p", {"credential": "value:second"}, actor=ME)
     directory.refresh()
-    route = directory.route("p")
-    assert route is not None
-    assert route.members[0].provider.credential == "second"
+    assert secrets(directory, "p") == ["second"]
 
 
 def test_ten_thousand_keys_load_quickly(catalog: Catalog) -> None:

@@ -115,6 +115,7 @@ async def test_the_spans_of_a_request(environment: None, tmp_path: Path) -> None
                 "gen_ai.provider.name": "openai",
                 "paig.provider": "openai",
                 "paig.attempt": 1,
+                "paig.credential": IsStr(regex="[0-9a-f]{8}"),
                 "gen_ai.request.model": "gpt-5",
                 "gen_ai.request.max_tokens": 50,
                 "server.address": "127.0.0.1",

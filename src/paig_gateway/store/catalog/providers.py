@@ -10,17 +10,16 @@ from sqlmodel import Session, select
 
 from paig_client import schema
 from paig_client.schema import ProviderSpec
+from paig_gateway.store.catalog import held
 from paig_gateway.store.catalog.base import CatalogError, Edit, Kinds, check_url_name, suggestion
 from paig_gateway.store.catalog.references import check_name_unused
 from paig_gateway.store.catalog.shape import Context, Shape
-from paig_gateway.store.credentials import STORED, CredentialError, parse_reference
-from paig_gateway.store.secrets import SecretKeyError, Vault
 from paig_gateway.store.tables import PriceRow, ProviderRow, RouteRow
 
 SETTINGS = ("project", "location", "token_url", "region", "api_version")
 """The fields of a ProviderSpec that only some kinds take."""
 
-_APART = {"kind", "base_url", "credential"}
+_APART = {"kind", "base_url", "credential", "credentials"}
 
 
 def problems(kinds: Kinds, spec: ProviderSpec) -> Iterator[tuple[str, str]]:
@@ -44,11 +43,7 @@ def problems(kinds: Kinds, spec: ProviderSpec) -> Iterator[tuple[str, str]]:
             yield name, "must hold only letters, digits, '.', '_', ':' and '-'"
     if kind is not None and spec.base_url is None and kinds.base_url(spec.kind, None, settings(kinds, spec)) is None:
         yield "base_url", f"is needed: the kind {spec.kind} has none of its own"
-    if spec.credential is not None:
-        try:
-            parse_reference(spec.credential)
-        except CredentialError as error:
-            yield "credential", str(error)
+    yield from held.problems(spec)
 
 
 def settings(kinds: Kinds, spec: ProviderSpec) -> dict[str, str]:
@@ -60,12 +55,9 @@ def settings(kinds: Kinds, spec: ProviderSpec) -> dict[str, str]:
 
 def read(row: ProviderRow) -> ProviderSpec:
     """The Spec that a row stands for; a literal credential is shown as stored."""
-    credential = STORED if row.secret is not None else row.credential
     # A newer gateway on the same database may have written options that this one does not know.
     options = {name: value for name, value in row.options.items() if name in ProviderSpec.model_fields}
-    return ProviderSpec.model_validate(
-        {"kind": row.kind, "base_url": row.base_url, "credential": credential, **options}
-    )
+    return ProviderSpec.model_validate({"kind": row.kind, "base_url": row.base_url, **held.shown(row), **options})
 
 
 def wire(row: ProviderRow, kinds: Kinds) -> schema.Provider:
@@ -82,6 +74,7 @@ def wire(row: ProviderRow, kinds: Kinds) -> schema.Provider:
             "kind": row.kind,
             "base_url": url or "",
             "credential": spec.credential,
+            "credentials": [{"id": one.id, "reference": spec.credential or one.mask} for one in held.held(row)],
             "options": spec.model_dump(mode="json", exclude=_APART, exclude_none=True),
         }
     )
@@ -106,34 +99,16 @@ def _url_problem(url: str) -> str | None:
 def _normal(context: Context, row: ProviderRow | None, spec: ProviderSpec) -> ProviderSpec:
     for name, wrong in problems(context.kinds, spec):
         raise CatalogError("invalid", wrong, field=name)
-    changes: dict[str, object] = {}
+    changes = held.normal(context.vault, row, spec)
     if spec.base_url is not None:
         changes["base_url"] = spec.base_url.rstrip("/")
-    if spec.credential == STORED:
-        if row is None or row.secret is None:
-            raise CatalogError("invalid", "there is no stored credential to keep: give one", field="credential")
-    elif spec.credential is not None and row is not None and row.secret is not None:
-        reference = parse_reference(spec.credential)
-        if reference.is_literal and _decrypted(context.vault, row.secret) == reference.target:
-            changes["credential"] = STORED
     return spec.model_copy(update=changes)
-
-
-def _decrypted(vault: Vault, secret: bytes) -> str | None:
-    try:
-        return vault.decrypt(secret).decode()
-    except SecretKeyError:
-        return None  # unreadable, so whatever is given now is new
 
 
 def _write(edit: Edit, row: ProviderRow, spec: ProviderSpec) -> None:
     row.kind, row.base_url = spec.kind, spec.base_url
     row.options = spec.model_dump(mode="json", exclude=_APART, exclude_defaults=True)
-    if spec.credential != STORED:
-        reference = parse_reference(spec.credential) if spec.credential is not None else None
-        literal = reference is not None and reference.is_literal
-        row.credential = None if literal else spec.credential
-        row.secret = edit.vault.encrypt(reference.target.encode()) if reference and literal else None
+    held.write(edit.vault, row, spec)
     edit.session.add(row)
 
 

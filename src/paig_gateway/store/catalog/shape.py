@@ -14,6 +14,7 @@ from sqlmodel import Session, SQLModel, select
 
 from paig_client.schema import Spec
 from paig_gateway.store.catalog.base import CatalogError, Edit, Kinds, is_id, new_id
+from paig_gateway.store.catalog.held import is_mask
 from paig_gateway.store.secrets import Vault
 from paig_gateway.store.tables import AdminRow, KeyRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
 
@@ -180,9 +181,16 @@ def shown(spec: Spec) -> dict[str, Any]:
     """A Spec as the audit log and plans show it: only what is set, and no secret."""
     values: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
     for name in ("credential", "secret"):
-        if str(values.get(name, "")).startswith("value:") and values[name] != "value:<stored>":
-            values[name] = "value:<new>"
+        if name in values:
+            values[name] = _masked(values[name])
+    if "credentials" in values:
+        values["credentials"] = [_masked(text) for text in values["credentials"]]
     return values
+
+
+def _masked(credential: str) -> str:
+    new = credential.startswith("value:") and not is_mask(credential)
+    return "value:<new>" if new else credential
 
 
 def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,11 @@ def test_provider_is_shown_with_what_applies(catalog: Catalog) -> None:
         (ProviderSpec(kind="google-vertex", token_url="x"), "token_url", "must be an address"),
         (ProviderSpec(kind="openai", credential=SECRET), "credential", "write env:NAME"),
         (ProviderSpec(kind="openai", credential="value:<stored>"), "credential", "no stored credential to keep"),
+        (ProviderSpec(kind="openai", credential="env:A", credentials=["env:B"]), "credentials", "give one credential"),
+        (ProviderSpec(kind="openai", credentials=["env:A", SECRET]), "credentials.1", "write env:NAME"),
+        (ProviderSpec(kind="openai", credentials=["env:A", "env:A"]), "credentials.1", "twice"),
+        (ProviderSpec(kind="openai", credentials=["value:<stored>"]), "credentials.0", "no stored credential to keep"),
+        (ProviderSpec(kind="openai", credentials=["value:<stored:0a1b2c3d>"]), "credentials.0", "no stored credential"),
     ],
 )  # fmt: skip
 def test_bad_provider_names_its_field(plain_catalog: Catalog, spec: ProviderSpec, field: str, says: str) -> None:
@@ -85,6 +90,61 @@ def test_literal_stays_unless_another_is_given(catalog: Catalog) -> None:
     catalog.providers.update("p", {"credential": "value:<stored>"}, actor=ME)
     assert catalog.providers.update("p", {"credential": f"value:{SECRET}"}, actor=ME).version == 2
     assert row(catalog, "p").secret == stored
+
+
+def literals(catalog: Catalog, name: str) -> list[bytes]:
+    """A provider's encrypted credentials, opened."""
+    listed = row(catalog, name).credentials or []
+    return [catalog.context.vault.decrypt(one["secret"].encode()) for one in listed if "secret" in one]
+
+
+def test_several_literals_are_encrypted_each_and_never_shown(catalog: Catalog) -> None:
+    """Each is called by an id of its own; neither the object, the row nor the audit log has one of them."""
+    spec = ProviderSpec(kind="openai", credentials=[f"value:{SECRET}1", "env:KEY", f"value:{SECRET}2"])
+    shown = catalog.providers.create("p", spec, actor=ME)
+    ids = [one.id for one in shown.credentials]
+    assert len(set(ids)) == 3
+    assert shown.credential is None
+    assert [one.reference for one in shown.credentials] == [
+        f"value:<stored:{ids[0]}>",
+        "env:KEY",
+        f"value:<stored:{ids[2]}>",
+    ]
+    assert SECRET not in str(row(catalog, "p").credentials)
+    assert literals(catalog, "p") == [f"{SECRET}1".encode(), f"{SECRET}2".encode()]
+    assert catalog.audit()[0].after == {"kind": "openai", "credentials": ["value:<new>", "env:KEY", "value:<new>"]}
+
+
+def test_one_of_several_literals_is_kept_or_dropped_by_its_id(catalog: Catalog) -> None:
+    """What was shown keeps what is stored, in any order and number; the same secret again changes nothing."""
+    spec = ProviderSpec(kind="openai", credentials=[f"value:{SECRET}1", f"value:{SECRET}2"])
+    first, second = (one.reference for one in catalog.providers.create("p", spec, actor=ME).credentials)
+    assert catalog.providers.update("p", {"credentials": spec.credentials}, actor=ME).version == 1
+    catalog.providers.update("p", {"credentials": [second, "value:new", first]}, actor=ME)
+    assert literals(catalog, "p") == [f"{SECRET}2".encode(), b"new", f"{SECRET}1".encode()]
+    with pytest.raises(CatalogError, match="which of the stored credentials to keep: write") as caught:
+        catalog.providers.update("p", {"credentials": ["value:<stored>"]}, actor=ME)
+    assert caught.value.field == "credentials.0"
+    with pytest.raises(CatalogError, match="is the same secret as another one"):
+        catalog.providers.update("p", {"credentials": [first, f"value:{SECRET}1"]}, actor=ME)
+    catalog.providers.update("p", {"credentials": [second]}, actor=ME)
+    assert literals(catalog, "p") == [f"{SECRET}2".encode()]
+
+
+def test_one_credential_becomes_several_and_back(catalog: Catalog) -> None:
+    """A stored literal survives from one form into the other; null takes a form away."""
+    catalog.providers.create("p", ProviderSpec(kind="openai", credential=f"value:{SECRET}"), actor=ME)
+    id = catalog.providers.get("p").credentials[0].id
+    changes = {"credential": None, "credentials": ["value:<stored>", "env:B"]}
+    assert catalog.providers.update("p", changes, actor=ME).credentials[0].id == id
+    assert (row(catalog, "p").credential, row(catalog, "p").secret) == (None, None)
+    back = {"credential": f"value:<stored:{id}>", "credentials": None}
+    shown = catalog.providers.update("p", back, actor=ME)
+    assert (shown.credential, [one.id for one in shown.credentials]) == ("value:<stored>", [id])
+    assert row(catalog, "p").credentials is None
+    assert catalog.providers.update("p", {"credential": f"value:<stored:{id}>"}, actor=ME).version == 3
+    with pytest.raises(CatalogError, match="give one credential or a list"):
+        catalog.providers.update("p", {"credentials": ["env:B"]}, actor=ME)
 
 
 def test_reference_replaces_a_literal_and_back(catalog: Catalog) -> None:

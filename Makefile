@@ -4,6 +4,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Tests wait for much (processes, timeouts, disks), so a third worker pays even on two cores; JOBS=0 runs them in one.
+JOBS ?= 3
 
 # A lock is whole, so pip resolves nothing: a release newer than the lock cannot break an install.
 # A stamp says which lock the environment was last filled from. The demo's lock is a third of the full one,
@@ -28,7 +30,7 @@ demo: $(DEMO) ## gateway and simulated provider in one process: calls, costs, an
 	@$(BIN)/paig demo $(ARGS)
 
 test: $(DEV) ## the test suite; ARGS go to pytest, as in make test ARGS='-k ledger'
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 oldest: $(OLDEST) ## the tests of pydantic-ai models, with the oldest pydantic-ai that is supported
 	PYTHONPATH=$(dir $(OLDEST)) $(BIN)/python -m pytest tests/client/test_pydantic_ai.py $(ARGS)

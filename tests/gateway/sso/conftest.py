@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -28,16 +29,21 @@ def new_key(kid: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def node(pytestconfig: pytest.Config) -> Path:
+def node() -> Path:
     """The folder in which the identity provider is installed."""
     if shutil.which("node") is None:
-        reason = "SINGLE SIGN-ON IS NOT TESTED AGAINST A REAL IDENTITY PROVIDER: there is no Node.js on this machine"
-        pytestconfig.pluginmanager.getplugin("terminalreporter").write_line(reason, red=True)
-        pytest.skip(reason)
+        pytest.skip("SINGLE SIGN-ON IS NOT TESTED AGAINST A REAL IDENTITY PROVIDER: there is no Node.js here")
     lock = (HERE / "package-lock.json").read_bytes()
     folder = CACHE / f"identity-provider-{sha256(lock).hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)  # the tests run in several processes
+        _install(folder)
+    return folder
+
+
+def _install(folder: Path) -> None:
     if not (folder / "installed").exists():
-        folder.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, folder / name)
         install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
@@ -45,7 +51,6 @@ def node(pytestconfig: pytest.Config) -> Path:
         assert done.returncode == 0, done.stderr
         (folder / "installed").touch()
     shutil.copy(HERE / "server.mjs", folder / "server.mjs")
-    return folder
 
 
 @contextmanager

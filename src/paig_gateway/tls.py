@@ -26,7 +26,7 @@ class Certificate:
     bundle: Path
 
 
-def local_certificate(home: Path, host: str) -> Certificate:
+def local_certificate(home: Path, host: str, name: str = "server") -> Certificate:
     """Make a certificate for `host` and the loopback names, signed by the home folder's own authority.
 
     The authority is made once and kept, so that clients which trust it need not be told anew; the certificate is made
@@ -35,13 +35,14 @@ def local_certificate(home: Path, host: str) -> Certificate:
     Args:
         home: The gateway's home folder.
         host: What the server binds to.
+        name: What to call the certificate's files, where a folder serves several servers.
     """
     folder = home / "tls"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = _authority(folder)
     names = {*_ALWAYS, *([] if _is_wildcard(host) else [host])}
     issued = authority.issue_cert(*sorted(names))
-    paths = Certificate(folder / "server.pem", folder / "server.key", folder / "ca-bundle.pem")
+    paths = Certificate(folder / f"{name}.pem", folder / f"{name}.key", folder / "ca-bundle.pem")
     _write(paths.certificate, b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     _write(paths.key, issued.private_key_pem.bytes())
     _write(paths.bundle, _system_roots() + authority.cert_pem.bytes(), mode=0o644)

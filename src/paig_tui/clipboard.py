@@ -31,7 +31,8 @@ def copy(app: App[object] | App[None], text: str) -> str:
                 return f"✓ copied ({program})"
     app.copy_to_clipboard(text)
     app._clipboard = ""  # Textual keeps a copy for its own paste; a secret must not stay there
-    return "✓ sent to the terminal's clipboard (empty? reveal it, and copy by hand)"
+    whose = "browser" if app.is_web else "terminal"
+    return f"✓ sent to the {whose}'s clipboard (empty? reveal it, and copy by hand)"
 
 
 def _run(command: list[str], text: str) -> bool:

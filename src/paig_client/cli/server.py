@@ -46,15 +46,52 @@ def tui(
     url: Url = None,
     profile: Profile = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Look, and change nothing.")] = False,
+    web: Annotated[bool, typer.Option("--web", help="Serve it to browsers, behind a link that works once.")] = False,
+    host: Annotated[
+        str | None, typer.Option("--host", help="With --web: where to listen. [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="With --web. [default: 8788]")] = None,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="With --web: serve https, with the gateway's certificate authority.")
+    ] = False,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="With --web: the https address of a proxy in front."),
+    ] = None,
 ) -> None:
     """Open the terminal UI."""
     from paig_client.credentials import resolve_admin
 
+    if not web and (tls or (host, port, public_url) != (None, None, None)):
+        raise typer.BadParameter("--host, --port, --tls and --public-url go with --web")
     with _extra("tui"):
         from paig_tui.app import main
     access = resolve_admin(url=url, profile=profile)
-    name = profile or "default"
-    raise typer.Exit(main(url=access.root.value, token=access.secret.value, profile=name, read_only=read_only))
+    root, token, name = access.root.value, access.secret.value, profile or "default"
+    if not web:
+        raise typer.Exit(main(url=root, token=token, profile=name, read_only=read_only))
+    with _extra("tui"):
+        from paig_tui.web import serve as server
+        from paig_tui.web.child import Opening
+    host = host or server.DEFAULT_HOST
+    raise typer.Exit(
+        server.main(
+            Opening(root, token, name, read_only),
+            host=host,
+            port=server.DEFAULT_PORT if port is None else port,
+            public_url=public_url,
+            tls=server.Tls(*_certificate(host)) if tls else None,
+        )
+    )
+
+
+def _certificate(host: str) -> tuple[Path, Path]:
+    from paig_client.store import home
+
+    with _extra("gateway"):
+        from paig_gateway.tls import local_certificate
+    made = local_certificate(home(), host, name="web")
+    return made.certificate, made.key
 
 
 @contextmanager

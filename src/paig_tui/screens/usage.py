@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -223,20 +224,23 @@ class Usage(Section):
         self.app.push_screen(Requests(title, self._only(), since=self.since))
 
     def action_export(self) -> None:
-        """Into a file where paig was started."""
+        """Into a file where paig was started; in a browser, among its downloads."""
         if self.report is None:
             self.notify("Nothing has been fetched yet.", markup=False)
-        elif self.app.is_web:
-            self.notify("A browser has no folder of yours: export with `paig usage --json`.", markup=False)
+            return
+        group = GROUPS[self.group]
+        name = f"paig-usage-by-{group}-{self.state.clock():%Y%m%d-%H%M%S}.csv"
+        written = to_csv(group, self.report)
+        if self.app.is_web:
+            self.app.deliver_text(io.StringIO(written, newline=""), save_filename=name, encoding="utf-8")
+            self.notify(f"{len(self.report.items)} rows to your browser: {name}", title="Exported", markup=False)
+            return
+        try:
+            Path(name).write_text(written, "utf-8", newline="")
+        except OSError as error:
+            self.notify(f"{error}", title="Not written", severity="error", markup=False)
         else:
-            group = GROUPS[self.group]
-            name = f"paig-usage-by-{group}-{self.state.clock():%Y%m%d-%H%M%S}.csv"
-            try:
-                Path(name).write_text(to_csv(group, self.report), "utf-8", newline="")
-            except OSError as error:
-                self.notify(f"{error}", title="Not written", severity="error", markup=False)
-            else:
-                self.notify(f"{len(self.report.items)} rows in {Path(name).resolve()}", title="Exported", markup=False)
+            self.notify(f"{len(self.report.items)} rows in {Path(name).resolve()}", title="Exported", markup=False)
 
 
 def moment(text: str | None) -> datetime:

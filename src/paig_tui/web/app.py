@@ -1,0 +1,294 @@
+"""The ASGI callable: who is asking, from which page, and for what.
+
+Every request must name this server's one address as its `Host`, else a page elsewhere could point a name of its own at
+us (DNS rebinding). What changes anything, and the WebSocket, must come from a page of that same address (`Origin`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from paig_tui.web import terminal
+from paig_tui.web.child import ChildFailed, Opening
+from paig_tui.web.login import Door, LinkRefused, Login
+from paig_tui.web.terminal import Download, Over, Receive, Send
+
+MAX_TERMINALS = 8
+"""Each is a process of some 60 MB."""
+MAX_TOKEN = 256
+"""Bytes of a login's body."""
+TYPES = {
+    **{"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "mjs": "text/javascript"},
+    **{"css": "text/css; charset=utf-8", "svg": "image/svg+xml"},
+}
+PAGES = ("login.html", "terminal.html")
+"""The files that are no one's to ask for by name."""
+HEADERS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "clipboard-read=(), clipboard-write=(self), camera=(), microphone=(), geolocation=()",
+}
+
+
+def policy(origin: str, nonce: str) -> str:
+    """The Content-Security-Policy. xterm.js makes style elements, which the nonce allows, and sets style attributes."""
+    socket = origin.replace("http", "ws", 1)
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'self'; style-src 'self' 'nonce-{nonce}'; style-src-attr 'unsafe-inline'; img-src 'self'",
+            f"connect-src {origin} {socket}",
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "require-trusted-types-for 'script'; trusted-types 'none'",
+        )
+    )
+
+
+class Refused(Exception):
+    """A request that is answered with a status and a sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class WebTerminal:
+    """The server's callable.
+
+    Args:
+        origin: The one address that browsers use, such as `http://127.0.0.1:8788`.
+        opening: For the terminals.
+        door: Who may come in.
+        tell: Shows a line to whoever started the server.
+    """
+
+    def __init__(self, origin: str, opening: Opening, door: Door, tell: Callable[[str], None]) -> None:
+        self.origin, self.opening, self.door, self.tell = origin, opening, door, tell
+        self.host = urlsplit(origin).netloc
+        secure = origin.startswith("https:")
+        # Cookies know no ports: the name keeps two servers of one machine apart.
+        self.cookie = f"{'__Host-' if secure else ''}paig-tui-{urlsplit(origin).port or 443}"
+        self.attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+        self.terminals = 0
+        self._mentioned = 0.0
+        self.downloads: dict[str, Download] = {}
+        self.files = dict(_static())
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        elif scope["type"] == "http":
+            try:
+                await self._http(scope, receive, send)
+            except Refused as refused:
+                await self._answer(send, refused.status, f"{refused}\n".encode())
+
+    async def _http(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        headers = _headers(scope)
+        self._check_host(headers)
+        method, path = scope["method"], scope["path"]
+        if method == "POST":
+            self._check_origin(headers)
+            if path == "/login":
+                await self._enter(headers, _address(scope), receive, send)
+                return
+            if path == "/logout":
+                await self._leave(headers, send)
+                return
+        if method not in ("GET", "POST"):
+            raise Refused(405, "Only GET and POST.")
+        if method == "POST":
+            raise Refused(404, "There is nothing here.")
+        name = path.removeprefix("/static/")
+        if path == "/login":
+            await self._page(send, 200, "login.html")
+        elif path == "/":
+            known = self._login(headers) is not None
+            await self._page(send, 200 if known else 401, "terminal.html" if known else "login.html")
+        elif path.startswith("/download/"):
+            await self._download(headers, path.removeprefix("/download/"), send)
+        elif name != path and name in self.files and name not in PAGES:
+            await self._answer(send, 200, self.files[name], TYPES[name.rpartition(".")[2]])
+        else:
+            raise Refused(404, "There is nothing here.")
+
+    async def _page(self, send: Send, status: int, name: str) -> None:
+        nonce = secrets.token_urlsafe(16)
+        body = self.files[name].replace(b"NONCE", nonce.encode())
+        await self._answer(send, status, body, TYPES["html"], nonce=nonce)
+
+    async def _enter(self, headers: dict[str, str], address: str, receive: Receive, send: Send) -> None:
+        token = await _body(receive)
+        agent = headers.get("user-agent", "a browser that does not say which")[:120]
+        try:
+            given = self.door.enter(token)
+        except LinkRefused as error:
+            line = f"✕ a link was refused to {address}, {agent}: {error}"
+            if error.suspicious:
+                self.tell(f"{line} IF THAT WAS NOT YOU, log every browser out.")
+            else:
+                self._mention(line)
+            raise Refused(403, str(error)) from None
+        self.tell(f"✓ logged in: {address}, {agent}")
+        cookie = (f"{self.cookie}={given.cookie}{self.attributes}",)
+        await self._answer(send, 200, json.dumps({"proof": given.proof}).encode(), "application/json", cookies=cookie)
+
+    async def _leave(self, headers: dict[str, str], send: Send) -> None:
+        login = self._login(headers)
+        if login is not None:
+            self.door.leave(login)
+            self.tell("· a browser logged out")
+        await self._answer(send, 200, b"", cookies=(f"{self.cookie}={self.attributes}; Max-Age=0",))
+
+    async def _download(self, headers: dict[str, str], key: str, send: Send) -> None:
+        if self._login(headers) is None:
+            raise Refused(401, "Log in first.")
+        download = self.downloads.pop(key, None)
+        if download is None:
+            raise Refused(404, "There is no such download, or it was fetched already.")
+        try:
+            chunk = await download.next()
+            disposition = f"attachment; filename*=UTF-8''{quote(download.name, safe='')}"
+            start = {"type": "http.response.start", "status": 200}
+            about = {"content-type": "application/octet-stream", "content-disposition": disposition}
+            await send({**start, "headers": self._headers({**HEADERS, **about})})
+            while chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                chunk = await download.next()
+            await send({"type": "http.response.body", "body": b""})
+        except ChildFailed as error:  # nothing that ends is sent: the browser calls the file incomplete
+            self.tell(f"✕ a download failed: {error}")
+
+    async def _websocket(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await receive()
+        headers = _headers(scope)
+        try:
+            self._check_host(headers)
+            self._check_origin(headers)
+            login = self._login(headers)
+            if login is None or scope["path"] != "/terminal":
+                raise Refused(403, "Log in first.")
+        except Refused as refused:
+            page = headers.get("origin", "no page")[:120]
+            self._mention(f"✕ a terminal was refused to {page} at {_address(scope)}: {refused}")
+            await terminal.close(send, terminal.LOGGED_OUT)  # before it is accepted: status 403
+            return
+        await send({"type": "websocket.accept"})
+        try:
+            await self._terminal(login, receive, send)
+        except Over as over:
+            if over.code is not None:
+                await terminal.close(send, over.code)
+
+    async def _terminal(self, login: Login, receive: Receive, send: Send) -> None:
+        hello = await terminal.hello(receive)
+        if not login.proven(hello.proof):
+            self.tell("✕ a browser had the cookie, but not the proof that goes with it: was the cookie stolen?")
+            raise Over(terminal.LOGGED_OUT)
+        if self.terminals >= MAX_TERMINALS:
+            raise Over(terminal.FULL)
+        logged_out = asyncio.Event()
+        self.terminals += 1
+        try:
+            with self.door.holding(login, logged_out.set):
+                said = await terminal.run(self.opening, hello.size, logged_out, self.downloads, receive, send)
+        finally:
+            self.terminals -= 1
+        if said:
+            self.tell(f"✕ a terminal failed: {said}")
+
+    def _mention(self, line: str) -> None:
+        """Tell of what anybody can bring about, at most once a second."""
+        now = time.monotonic()
+        if now >= self._mentioned + 1:
+            self._mentioned = now
+            self.tell(line)
+
+    def _check_host(self, headers: dict[str, str]) -> None:
+        if headers.get("host") != self.host:
+            raise Refused(421, f"This is {self.origin} and answers to no other address.")
+
+    def _check_origin(self, headers: dict[str, str]) -> None:
+        if headers.get("origin") != self.origin:
+            raise Refused(403, "This did not come from a page of ours.")
+
+    def _login(self, headers: dict[str, str]) -> Login | None:
+        pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
+        return next(
+            (login for name, _, value in pairs if name == self.cookie and (login := self.door.login(value))), None
+        )
+
+    def _headers(self, headers: dict[str, str], cookies: Iterable[str] = ()) -> list[tuple[bytes, bytes]]:
+        pairs = [*headers.items(), *(("set-cookie", cookie) for cookie in cookies)]
+        return [(name.encode(), value.encode("latin-1")) for name, value in pairs]
+
+    async def _answer(
+        self,
+        send: Send,
+        status: int,
+        body: bytes,
+        kind: str = "text/plain; charset=utf-8",
+        *,
+        cookies: Iterable[str] = (),
+        nonce: str = "",
+    ) -> None:
+        about = {"content-type": kind, "content-length": str(len(body))}
+        about["content-security-policy"] = policy(self.origin, nonce or secrets.token_urlsafe(16))
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": self._headers({**HEADERS, **about}, cookies),
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
+
+
+def _static() -> Iterable[tuple[str, bytes]]:
+    """Every file there is to serve: what is not among them cannot be asked for."""
+    folder = files("paig_tui.web") / "static"
+    for place, prefix in ((folder, ""), (folder / "xterm", "xterm/")):
+        for file in place.iterdir():
+            if file.name.rpartition(".")[2] in TYPES:
+                yield prefix + file.name, file.read_bytes()
+
+
+async def _body(receive: Receive) -> str:
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Refused(400, "It broke off.")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_TOKEN:
+            raise Refused(413, "That is no token.")
+    return body.decode("utf-8", "replace")
+
+
+def _headers(scope: dict[str, Any]) -> dict[str, str]:
+    """By name; of one that comes twice, both, which is what no check takes for right."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        joint = "; " if key == "cookie" else ", "
+        found[key] = f"{found[key]}{joint}{text}" if key in found else text
+    return found
+
+
+def _address(scope: dict[str, Any]) -> str:
+    client = scope.get("client")
+    return client[0] if client else "an unknown address"

@@ -1,0 +1,202 @@
+"""One child process that runs the terminal UI, and the packets that Textual's web driver speaks with it.
+
+A packet is a kind (`D` what a terminal shows or types, `M` JSON, `P` a chunk of a download), four bytes of length, and
+so many bytes. What does not fit the pipe waits: a slow browser makes its own child wait, and nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass, field
+
+STARTED = b"__GANGLION__\n"
+"""What the driver writes first."""
+START_BOUND = 20.0
+"""Seconds that a start may take."""
+STUCK = 30.0
+"""Seconds that a child or a browser may take nothing, before it is given up."""
+GRACE = 2.0
+"""Seconds that a child has to end by itself."""
+MAX_PACKET = 16 * 1024 * 1024
+_TAIL = 4000
+
+COMMAND = (sys.executable, "-P", "-m", "paig_tui.web.inside")
+"""No shell, and nothing that a browser said. `-P` keeps modules of the current folder out."""
+PASSED_ON = (
+    *("PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "PYTHONHOME"),
+    *("SYSTEMROOT", "USERPROFILE", "LOCALAPPDATA", "APPDATA", "TEMP", "TMP", "XDG_DATA_HOME"),
+    *("PAIG_HOME", "PAIG_THEME", "NO_COLOR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+"""The whole of the environment that a child gets from ours. Nothing that may hold a secret is in it."""
+TOLD = tuple(
+    name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for name in (proxy, proxy.lower())
+)
+"""Variables that may hold a password: told through the pipe instead, as the token is."""
+
+
+class ChildFailed(Exception):
+    """The child did not start, or broke the protocol."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Whom the terminal UI asks, and how.
+
+    Attributes:
+        url: The gateway's root address.
+        token: The admin token.
+        profile: The name that the header gives the gateway.
+        read_only: Whether nothing may be changed.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    profile: str = "default"
+    read_only: bool = False
+
+
+def environment(ours: Mapping[str, str], size: tuple[int, int]) -> dict[str, str]:
+    """The environment of a child whose terminal has so many columns and rows."""
+    return {
+        **{name: ours[name] for name in PASSED_ON if name in ours},
+        "TEXTUAL_DRIVER": "paig_tui.web.driver:Driver",
+        "TEXTUAL_COLOR_SYSTEM": "truecolor",
+        "TERM": "xterm-256color",
+        "COLORTERM": "truecolor",
+        "COLUMNS": str(size[0]),
+        "ROWS": str(size[1]),
+    }
+
+
+class Child:
+    """A child process; made by `Child.start`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._in, self._out, self._err = process.stdin, process.stdout, process.stderr
+        self._tail = b""
+        self._listening = asyncio.ensure_future(self._listen())
+
+    @classmethod
+    async def start(cls, opening: Opening, size: tuple[int, int]) -> Child:
+        """Start one.
+
+        Raises:
+            ChildFailed: It ended at once, or took too long.
+        """
+        pipe = asyncio.subprocess.PIPE
+        # In a session of its own, so that Ctrl+C in our terminal is ours alone to act upon.
+        child = cls(
+            await asyncio.create_subprocess_exec(
+                *COMMAND,
+                env=environment(os.environ, size),
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                start_new_session=True,
+            )
+        )
+        told = {name: os.environ[name] for name in TOLD if name in os.environ}
+        try:
+            async with asyncio.timeout(START_BOUND):
+                await child._write(b"", json.dumps({**asdict(opening), "environment": told}).encode())
+                await child._out.readuntil(STARTED)
+        except BaseException as error:
+            await child.close()
+            if isinstance(error, (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError)):
+                raise ChildFailed(f"it did not start. {child.last_words}") from error
+            raise
+        return child
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def last_words(self) -> str:
+        """What it said on standard error, at the end of it."""
+        return self._tail.decode("utf-8", "replace").strip()
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended, if it did."""
+        return self._process.returncode
+
+    async def packets(self) -> AsyncIterator[tuple[bytes, bytes]]:
+        """What it writes, kind and content, until it ends.
+
+        Raises:
+            ChildFailed: A packet is too long.
+        """
+        while True:
+            try:
+                head = await self._out.readexactly(5)
+                size = int.from_bytes(head[1:], "big")
+                if size > MAX_PACKET:
+                    raise ChildFailed(f"a packet of {size} bytes")
+                content = await self._out.readexactly(size)
+            except asyncio.IncompleteReadError:
+                return
+            yield head[:1], content
+
+    async def type(self, keys: bytes) -> None:
+        """What a terminal would have typed.
+
+        Raises:
+            ChildFailed: It does not read.
+        """
+        await self._write(b"D", keys)
+
+    async def tell(self, kind: str, **content: object) -> None:
+        """A message to the driver.
+
+        Raises:
+            ChildFailed: It does not read.
+        """
+        await self._write(b"M", json.dumps({"type": kind, **content}).encode())
+
+    async def close(self) -> None:
+        """End it: by closing the pipe, which it ends upon; by force, if it does not."""
+        self._in.close()
+        try:
+            async with asyncio.timeout(GRACE):
+                while await self._out.read(65536):  # it may be waiting to be read
+                    pass
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+        await self._process.wait()
+        await self._listening
+        self._process._transport.close()  # type: ignore[attr-defined]  # the pipes, before the loop is
+
+    def kill(self) -> None:
+        """End it now."""
+        with contextlib.suppress(ProcessLookupError):
+            if os.name == "posix":
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+
+    async def _write(self, kind: bytes, content: bytes) -> None:
+        try:
+            async with asyncio.timeout(STUCK):
+                self._in.write(kind + len(content).to_bytes(4, "big") + content)
+                await self._in.drain()
+        except TimeoutError as error:
+            raise ChildFailed("it reads nothing any more") from error
+        except OSError as error:
+            raise ChildFailed("it is gone") from error
+
+    async def _listen(self) -> None:
+        while part := await self._err.read(4096):
+            self._tail = (self._tail + part)[-_TAIL:]

@@ -1,0 +1,32 @@
+"""Textual's web driver, with what a server that may die or download needs."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from textual import messages
+from textual.drivers.web_driver import WebDriver
+
+
+class Driver(WebDriver):
+    """Whole packets, whichever thread writes; and the end of the app when the server is gone."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        lock = threading.Lock()
+
+        def write(data: bytes) -> int:
+            with lock:  # chunks of a download are written by the thread that reads the keys
+                left = memoryview(data)
+                while left:
+                    left = left[os.write(self.fileno, left) :]
+            return len(data)
+
+        self._write = write  # type: ignore[assignment]
+
+    def run_input_thread(self) -> None:
+        """Read until the server closes the pipe, by will or by dying: then there is nobody to show anything to."""
+        super().run_input_thread()
+        if not self.exit_event.is_set():
+            self._app.post_message(messages.ExitApp())

@@ -1,0 +1,139 @@
+"""Who may come in: a link that works once, then two secrets that are kept in two places.
+
+A cookie alone would not do: cookies are sent to every port of a host, so a server that another user of this machine
+runs on another port could collect it. The proof is kept by the page (`localStorage`), which no other port's page can
+read; and scripts cannot read the cookie. A terminal is opened to whoever has both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+LINK_LIFE = timedelta(minutes=5)
+"""From the printing of a link until it must have been opened."""
+IDLE_LIFE = timedelta(hours=12)
+"""A login without an open terminal ends after it."""
+
+
+class LinkRefused(Exception):
+    """The link lets nobody in; the message says why, and what to do.
+
+    Attributes:
+        suspicious: Whether it was a link that did let somebody in before.
+    """
+
+    def __init__(self, message: str, *, suspicious: bool = False) -> None:
+        super().__init__(f"{message} Ask for a new one: press Enter where `paig tui --web` runs.")
+        self.suspicious = suspicious
+
+
+@dataclass(eq=False)
+class Login:
+    """A browser that came in.
+
+    Attributes:
+        seen: When it last had a terminal open.
+        ends: Called when it is logged out, one for each open terminal.
+    """
+
+    proof: bytes = field(repr=False)
+    seen: datetime
+    ends: set[Callable[[], None]] = field(default_factory=set)
+
+    def proven(self, proof: str) -> bool:
+        """Whether this is the proof that was given with the cookie."""
+        return hmac.compare_digest(self.proof, _digest(proof))
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What a browser is given when it comes in."""
+
+    cookie: str = field(repr=False)
+    proof: str = field(repr=False)
+
+
+class Door:
+    """Links and logins; keeps digests alone.
+
+    Args:
+        clock: The present, in UTC.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._link: tuple[bytes, datetime] | None = None
+        self._past: dict[bytes, bool] = {}  # links that are over: whether they were used
+        self._logins: dict[bytes, Login] = {}
+
+    def link(self) -> str:
+        """The token of a new link; the one before it lets nobody in any more."""
+        token = secrets.token_urlsafe(32)
+        if self._link is not None:
+            self._past[self._link[0]] = False
+        self._link = (_digest(token), self._clock() + LINK_LIFE)
+        return token
+
+    def enter(self, token: str) -> Secrets:
+        """Let in whoever has the link's token.
+
+        Raises:
+            LinkRefused: It is not the newest link, was used, or is too old.
+        """
+        digest = _digest(token)
+        if digest in self._past:
+            if self._past[digest]:
+                raise LinkRefused("This link was used already; a link works once.", suspicious=True)
+            raise LinkRefused("There is a newer link than this.")
+        if self._link is None or not hmac.compare_digest(self._link[0], digest):
+            raise LinkRefused("This link is not known here: it may be of an earlier run, or incomplete.")
+        if self._clock() >= self._link[1]:
+            raise LinkRefused("This link is too old.")
+        self._link = None
+        self._past[digest] = True
+        given = Secrets(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+        self._logins[_digest(given.cookie)] = Login(_digest(given.proof), self._clock())
+        return given
+
+    def login(self, cookie: str | None) -> Login | None:
+        """Whose cookie this is, if it is one and not too old."""
+        found = self._logins.get(_digest(cookie)) if cookie else None
+        if found is None:
+            return None
+        if not found.ends and self._clock() >= found.seen + IDLE_LIFE:
+            self._forget(found)
+            return None
+        found.seen = self._clock()
+        return found
+
+    @contextmanager
+    def holding(self, login: Login, end: Callable[[], None]) -> Iterator[None]:
+        """Keep a login for as long as it has a terminal open; `end` is called if it is logged out meanwhile."""
+        login.ends.add(end)
+        try:
+            yield
+        finally:
+            login.ends.discard(end)
+            login.seen = self._clock()
+
+    def leave(self, login: Login | None = None) -> int:
+        """Log one out, or all; answers how many that were."""
+        leaving = list(self._logins.values()) if login is None else [login]
+        for one in leaving:
+            self._forget(one)
+            for end in tuple(one.ends):
+                end()
+        return len(leaving)
+
+    def _forget(self, login: Login) -> None:
+        self._logins = {digest: other for digest, other in self._logins.items() if other is not login}
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,216 @@
+"""`paig tui --web`: the socket, the link that is printed, the keys of the terminal it was started from."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+
+from paig_client.addresses import is_loopback, root
+from paig_tui.text import safe
+from paig_tui.web.app import WebTerminal
+from paig_tui.web.child import Opening
+from paig_tui.web.login import LINK_LIFE, Door
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8788
+_WILDCARDS = ("0.0.0.0", "::", "")
+
+
+class AddressRefused(Exception):
+    """Browsers must not be sent there; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A certificate and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """What a browser shows of the certificate as SHA-256."""
+        first = self.certificate.read_text("ascii").partition("-----END CERTIFICATE-----")
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[0] + first[1])).hexdigest().upper()
+        return ":".join(digest[place : place + 2] for place in range(0, len(digest), 2))
+
+
+def origin_of(host: str, port: int, *, tls: bool = False, public_url: str | None = None) -> str:
+    """The one address that browsers use.
+
+    Args:
+        host: Where the server listens.
+        port: The port that it has.
+        tls: Whether it serves https by itself.
+        public_url: The address, where something in front of the server has another.
+
+    Raises:
+        AddressRefused: What is shown, keys among it, would cross a network in the clear, or there is no such address.
+    """
+    if public_url is None and host in _WILDCARDS:
+        raise AddressRefused(
+            f"{host} is every address and none that a browser can use: name one with --host, or say with --public-url"
+            " what browsers use."
+        )
+    name = f"[{host}]" if ":" in host else host
+    try:
+        origin = root(public_url or f"{'https' if tls else 'http'}://{name}:{port}")
+    except ValueError as error:
+        raise AddressRefused(str(error).replace("of a gateway", "for browsers")) from error
+    if origin.count("/") > 2:
+        raise AddressRefused(f"--public-url must end with the host: {origin} has a path, and cookies know no paths.")
+    if not origin.startswith("https:") and not is_loopback(origin):
+        raise AddressRefused(
+            f"{origin} would show keys, and give whoever listens on the network all that you may do. From another"
+            f" machine use ssh -L {port}:127.0.0.1:{port} and leave --host away; or serve https with --tls; or put an"
+            " https proxy in front and name it with --public-url."
+        )
+    return origin
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The bound socket; port 0 finds a free one.
+
+    Raises:
+        OSError: It is taken, or not ours to have.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return socket.create_server(address[:2], family=family)
+
+
+class _Server(uvicorn.Server):
+    """A server inside a program whose signals are its own business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@asynccontextmanager
+async def serving(app: WebTerminal, listener: socket.socket, tls: Tls | None = None) -> AsyncIterator[None]:
+    """Serve for as long as the context lasts."""
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="websockets-sansio",
+        ws_max_size=1024 * 1024,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=64,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=str(tls.key) if tls else None,
+    )
+    server = _Server(config)
+    running = asyncio.ensure_future(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            await asyncio.wait((running,), timeout=0.01)
+            if running.done():
+                await running
+                raise RuntimeError("the server ended before it had started")
+        yield
+    finally:
+        server.should_exit = True
+        await running
+        listener.close()
+
+
+def main(
+    opening: Opening,
+    *,
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    public_url: str | None = None,
+    tls: Tls | None = None,
+) -> int:
+    """Serve the terminal UI to browsers until Ctrl+C.
+
+    Args:
+        opening: Whom the terminals ask, and how.
+        host: Where to listen.
+        port: The port; 0 finds a free one.
+        public_url: The address that browsers use, if it is another.
+        tls: Serve https with it.
+
+    Returns:
+        The exit code.
+    """
+    host = "127.0.0.1" if host == "localhost" else host  # as ::1 it may be another user's
+    try:
+        origin_of(host, port or 1, tls=tls is not None, public_url=public_url)
+    except AddressRefused as error:
+        print(f"paig: {error}", file=sys.stderr)
+        return 2
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        print(f"paig: cannot listen at {host} port {port}: {reason}. See --port.", file=sys.stderr)
+        return 1
+    origin = origin_of(host, listener.getsockname()[1], tls=tls is not None, public_url=public_url)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(opening, origin, listener, tls))
+    return 0
+
+
+async def _serve(opening: Opening, origin: str, listener: socket.socket, tls: Tls | None) -> None:
+    door = Door(lambda: datetime.now(UTC))
+    app = WebTerminal(origin, opening, door, _tell)
+    async with serving(app, listener, tls):
+        may = "look, and change nothing" if opening.read_only else "do all that your admin token may"
+        print(f"The terminal UI of {opening.url} for browsers. Whoever opens the link can {may}.")
+        if tls is not None:
+            print(f"The certificate's SHA-256 fingerprint: {tls.fingerprint}")
+        _invite(origin, door)
+        loop = asyncio.get_running_loop()
+        said: asyncio.Queue[str] = asyncio.Queue()
+        if sys.stdin.isatty():
+            _listen_to_keys(lambda line: loop.call_soon_threadsafe(said.put_nowait, line))
+        while True:
+            match (await said.get()).strip().lower():
+                case "":
+                    _invite(origin, door)
+                case "x":
+                    _tell(f"· logged out: {door.leave()} browser(s)")
+                case other:
+                    print(f"Not known: {safe(other)}. Enter is a new link, x logs every browser out, Ctrl+C stops.")
+
+
+def _invite(origin: str, door: Door) -> None:
+    minutes = int(LINK_LIFE.total_seconds() // 60)
+    print(f"\nOpen within {minutes} minutes; it works once:\n\n  {origin}/login#{door.link()}\n")
+    keys = "Enter: a new link · x Enter: log every browser out · " if sys.stdin.isatty() else ""
+    print(f"{keys}Ctrl+C: stop", flush=True)
+
+
+def _tell(line: str) -> None:
+    """What happened, with its time; parts of it come from browsers."""
+    print(f"{datetime.now(UTC):%H:%M:%S} {safe(line)}", flush=True)
+
+
+def _listen_to_keys(act: Callable[[str], object]) -> None:
+    """Read lines in the background; a thread, because no event loop reads a console everywhere."""
+
+    def read() -> None:
+        while line := sys.stdin.readline():
+            act(line)
+
+    threading.Thread(target=read, daemon=True, name="keys").start()

@@ -22,9 +22,12 @@ from paig_gateway import config as configuration
 from paig_gateway.admin import AdminServices, admin_app
 from paig_gateway.admin.services import Applied, ConfigurationError
 from paig_gateway.config import ConfigError, LedgerSpec, ServerSpec
+from paig_gateway.domain.breaker import Rule
 from paig_gateway.domain.pricing import PriceBook
+from paig_gateway.domain.retries import RetryRule
 from paig_gateway.domain.tariffs import Prices
 from paig_gateway.plane.dispatch import Dispatcher
+from paig_gateway.plane.health import Health
 from paig_gateway.plane.intake import Receive, Scope, Send
 from paig_gateway.plane.proxy import PlaneSettings, Proxy
 from paig_gateway.plane.upstream import Timeouts, Upstream
@@ -163,11 +166,14 @@ class Gateway:
         telemetry.start()
         prices = Prices(PriceBook(), directory.own_prices)
         authenticator = Authenticator()
+        health = Health(
+            self.clock, self.now, Rule(**server.breaker.model_dump()), RetryRule(**server.retries.model_dump())
+        )
         proxy = Proxy(
             directory=directory,
             ledger=ledger,
             prices=prices,
-            dispatcher=Dispatcher(upstream, authenticator, directory.problem, self.clock),
+            dispatcher=Dispatcher(upstream, authenticator, directory.problem, health, self.clock),
             now=self.now,
             clock=self.clock,
             settings=PlaneSettings(

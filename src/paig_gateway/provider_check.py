@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 from paig_client.schema import ProviderCheck, ProviderOutcome
 from paig_gateway.domain.routing import Credential, Provider
+from paig_gateway.plane.failures import UpstreamError, UpstreamTimeout
 from paig_gateway.plane.headers import Headers
-from paig_gateway.plane.upstream import Upstream, UpstreamError, UpstreamResponse, UpstreamTimeout
+from paig_gateway.plane.upstream import Upstream, UpstreamResponse
 from paig_gateway.providers.auth import Authenticator, CredentialError
 from paig_gateway.providers.kinds import KINDS
 

@@ -36,6 +36,37 @@ class Timeouts(Spec):
     """For all of it."""
 
 
+Share = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=1, allow_inf_nan=False)]
+
+
+class BreakerSpec(Spec):
+    """When a provider's credential is left alone for its failures."""
+
+    enabled: bool = True
+    """False never leaves one alone."""
+    failures: int = Field(default=5, ge=1, le=10_000)
+    """So many in a row are too many."""
+    share: Share = 0.25
+    """Or so large a share of the tries of half a minute."""
+    tries: int = Field(default=20, ge=1, le=1_000_000)
+    """Of at least so many."""
+    rest: Seconds = 5.0
+    """Seconds that it is left alone at first; doubled each time it was for nothing."""
+    longest: Seconds = 300.0
+    """Seconds at most, also where the provider itself asks for more."""
+
+
+class RetriesSpec(Spec):
+    """How many tries beyond each request's first there may be, for each route in each process."""
+
+    share: Share = 0.25
+    """Of the route's requests."""
+    per_second: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=1e6, allow_inf_nan=False)] = 10.0
+    """Besides."""
+    burst: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=1e6, allow_inf_nan=False)] = 1000.0
+    """At once."""
+
+
 class ServerSpec(Spec):
     """The process itself; needs a restart to change."""
 
@@ -45,6 +76,8 @@ class ServerSpec(Spec):
     max_body_mb: int = Field(default=64, ge=1, le=4096)
     """Larger requests are refused (`body-too-large`)."""
     timeouts: Timeouts = Timeouts()
+    breaker: BreakerSpec = BreakerSpec()
+    retries: RetriesSpec = RetriesSpec()
     tls: bool = False
     """Serve HTTPS with a certificate of the gateway's own local authority."""
     limit_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0

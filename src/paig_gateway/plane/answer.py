@@ -9,14 +9,17 @@ from typing import Protocol
 from paig_gateway.formats.base import Framing
 from paig_gateway.formats.framing import FRAMINGS
 from paig_gateway.formats.opening import opening
+from paig_gateway.plane.failures import UpstreamError
 from paig_gateway.plane.headers import Headers
-from paig_gateway.plane.upstream import UpstreamError
 
 PEEKED = 256 * 1024
 """Bytes that are looked at, at most: what has said nothing by then is taken for an answer."""
 
 PEEK_SECONDS = 1.0
 """How long a stream's preamble is held back for the event that follows it."""
+
+BODY_SECONDS = 2.0
+"""How long a refusal's body is waited for, to see what it means."""
 
 
 class Answer(Protocol):
@@ -138,9 +141,10 @@ async def peek(answer: Peeked, framing: Framing) -> bool:
     return False
 
 
-async def beginning(answer: Peeked, most: int = PEEKED) -> bytes:
-    """The first bytes of a body, all of it if it is short."""
-    size = 0
-    while size < most and (chunk := await answer.read()) is not None:
+async def beginning(answer: Peeked, most: int = PEEKED, patience: float = BODY_SECONDS) -> bytes:
+    """The first bytes of a body, all of it if it is short and comes soon."""
+    time = asyncio.get_running_loop().time
+    size, deadline = 0, time() + patience
+    while size < most and (chunk := await answer.read(max(deadline - time(), 0.0))) is not None:
         size += len(chunk)
     return b"".join(answer.held)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from paig_gateway.formats import eventstream
 from paig_gateway.formats.framing import framing_of
 from paig_gateway.plane.answer import Answer
-from paig_gateway.plane.upstream import UpstreamBroken
+from paig_gateway.plane.failures import UpstreamBroken
 from paig_gateway.providers.carriers import Carrier, error_at_home
 
 _LARGEST_ERROR = 1024 * 1024

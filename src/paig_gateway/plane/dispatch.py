@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import quote
 
 from paig_gateway.domain.errors import GatewayError
@@ -18,24 +16,14 @@ from paig_gateway.formats.splice import splice_member
 from paig_gateway.plane.answer import Answer, Peeked, beginning, peek
 from paig_gateway.plane.carried import Carried
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome
+from paig_gateway.plane.failures import UpstreamError, UpstreamTimeout
 from paig_gateway.plane.headers import Headers, to_upstream
+from paig_gateway.plane.health import Health, Try
 from paig_gateway.plane.meter import StreamMeter
-from paig_gateway.plane.upstream import Upstream, UpstreamError, UpstreamTimeout
+from paig_gateway.plane.upstream import Upstream
+from paig_gateway.plane.verdicts import BODY_TELLS, REACH, Reach
 from paig_gateway.providers.auth import Authenticator, CredentialError
 from paig_gateway.providers.carriers import Parcel
-
-Reach = Literal["credential", "member"]
-"""What a failure says something about: after one of the credential the provider is tried with its next one, after one
-of the member the next member is."""
-
-OF_CREDENTIAL = frozenset({401, 429})
-"""Statuses that speak of the gateway's own credential; a client can do nothing about it."""
-
-QUOTA = re.compile(rb"quota|rate.?limit|throttl|billing|credit|balance|insufficient|exceeded|exhausted", re.IGNORECASE)
-"""Matches in the body of a 402 or 403 that speaks of the account's means rather than of the request."""
-
-REFUSED = re.compile(rb"API_KEY_INVALID|UnrecognizedClient|InvalidSignature|ExpiredToken")
-"""Matches where a provider says by a 400 or a 403 that it does not take the credential."""
 
 
 @dataclass(slots=True)
@@ -70,19 +58,22 @@ class Dispatcher:
         upstream: Upstream,
         auth: Authenticator,
         problem: Callable[[str], str | None],
+        health: Health,
         clock: Callable[[], float],
     ) -> None:
-        """Take what sends and what signs.
+        """Take what sends, what signs and what knows whom to ask.
 
         Args:
             upstream: The HTTP client.
             auth: Signs requests.
             problem: Why nothing can be sent to the provider of a name, or None.
+            health: How the providers are.
             clock: Monotonic seconds.
         """
         self._upstream = upstream
         self._auth = auth
         self._problem = problem
+        self._health = health
         self._clock = clock
 
     async def send(
@@ -103,10 +94,14 @@ class Dispatcher:
         Raises:
             GatewayError: `upstream-unreachable` or `upstream-timeout`, where the last try brought no answer.
         """
+        if not outcome.attempts:
+            self._health.request(exchange.route.name)
+            self._health.lead(order)
         while True:
             candidate = order.popleft()
             began = self._clock()
             attempt = outcome.begin(candidate, exchange, began)
+            tried = outcome.tried = self._health.begin(candidate)
             failure: GatewayError | None = None
             answer: Answer | None = None
             reach: Reach | None = "member"
@@ -114,15 +109,14 @@ class Dispatcher:
             try:
                 answer, asked = await self._send_one(exchange, candidate, len(outcome.attempts))
                 attempt["status"] = answer.status
-                if order:
-                    answer, reach = await self._look(exchange, candidate, answer, outcome)
-                else:
-                    reach = None
+                answer, reach = await self._look(exchange, candidate, answer, outcome, tried, last=not order)
             except CredentialError as error:
+                tried.refused("credential")
                 attempt["error"], reach = "credential", "credential"
                 failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
             except UpstreamError as error:
                 attempt["error"] = failure_code(error)
+                tried.failed(error)
                 failure = upstream_failure(error, candidate)
                 if error.sent and isinstance(error, UpstreamTimeout):
                     # The provider may well go on working, and bill for it.
@@ -132,12 +126,13 @@ class Dispatcher:
                     await answer.aclose()
                 raise
             finally:
+                tried.end()
                 attempt["ms"] = round((self._clock() - began) * 1000, 3)
             if answer is not None and reach is None:
                 return answer, asked
             if reach == "member":
                 pass_over(candidate, order)
-            if not await self.goes_on(order, outcome, purse):
+            if not await self.goes_on(exchange, order, outcome, purse, answered=answer is not None):
                 if answer is None:
                     raise failure or AssertionError("a try without an answer has a reason")
                 outcome.undo()
@@ -145,45 +140,57 @@ class Dispatcher:
             if answer is not None:
                 await answer.aclose()
 
-    async def goes_on(self, order: deque[Candidate], outcome: Outcome, purse: Purse) -> bool:
-        """Whether another candidate may be tried: there is one, and money to pay for it besides what is spent.
+    async def goes_on(
+        self, exchange: Exchange, order: deque[Candidate], outcome: Outcome, purse: Purse, *, answered: bool
+    ) -> bool:
+        """Whether another candidate may be tried, who then comes first.
 
-        Asked once a try has failed, and what it may cost has been charged.
+        There is one who is worth it, money to pay for it besides what is spent, and the route's retries are not used
+        up. Asked once a try has failed, and what it may cost has been charged.
+
+        Args:
+            exchange: The request.
+            order: Who is left.
+            outcome: What has come of it so far.
+            purse: What is held for it.
+            answered: Whether a provider's own answer can be given to the client if nobody else is tried.
         """
         outcome.at_work = False
+        if not self._health.lead(order, answered=answered) or not await purse.covers(outcome.cost + order[0].ceiling):
+            return False
         # Who leaves meanwhile leaves nobody to try.
-        return bool(order) and await purse.covers(outcome.cost + order[0].ceiling) and bool(order)
+        return bool(order) and self._health.retry(exchange.route.name)
 
     async def _look(
-        self, exchange: Exchange, candidate: Candidate, answer: Answer, outcome: Outcome
+        self, exchange: Exchange, candidate: Candidate, answer: Answer, outcome: Outcome, tried: Try, *, last: bool
     ) -> tuple[Answer, Reach | None]:
         """Whether an answer is a failure that another candidate may make good, and of what; it has been charged."""
         status = answer.status
-        if status in (400, 402, 403):
-            answer = Peeked(answer)
-            body = await beginning(answer)
-            bound = REFUSED.search(body) or (status != 400 and QUOTA.search(body))
-            return answer, "credential" if bound else None
         if status >= 400:
-            return answer, (
-                "credential" if status in OF_CREDENTIAL else "member" if status == 408 or status >= 500 else None
-            )
+            body = b""
+            if status in BODY_TELLS:
+                answer = Peeked(answer)
+                body = await beginning(answer)
+            return answer, REACH[tried.answered(status, answer.headers, body)]
         headers = header_map(answer.headers)
-        framing = framing_of_answer(exchange, status, headers)
+        framing = None if last else framing_of_answer(exchange, status, headers)
         if framing is None or headers.get("content-encoding", "identity") != "identity":
+            tried.answered(status, answer.headers)
             return answer, None
         peeked = Peeked(answer)
         if not await peek(peeked, framing):
+            tried.answered(status, answer.headers)
             return peeked, None
         meter = StreamMeter(exchange.fmt, exchange.call, framing, headers, candidate.tariff, splice=False, hide=False)
         for chunk in peeked.held:
             meter.feed(chunk)
         meter.end()
         outcome.attempts[-1]["error"] = error = error_type(meter.body.get("error"))
+        verdict = tried.said(error) if peeked.failure is None else tried.failed(peeked.failure)
         if exchange.fmt.metered:
             outcome.charge_stream(meter, candidate.ceiling)
             outcome.reading = None
-        return peeked, "credential" if QUOTA.search(error.encode()) else "member"
+        return peeked, REACH[verdict] or "member"
 
     async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[Answer, bool]:
         kind, provider = candidate.kind, candidate.provider
@@ -233,9 +240,11 @@ class Dispatcher:
 
 
 def pass_over(candidate: Candidate, order: deque[Candidate]) -> None:
-    """Try that member no more, though other credentials be left: those who follow it in `order` are taken out."""
-    while order and order[0].member is candidate.member:
-        order.popleft()
+    """Try that member no more, though other credentials be left: they are taken out of `order`."""
+    left = [other for other in order if other.member is not candidate.member]
+    if len(left) < len(order):
+        order.clear()
+        order.extend(left)
 
 
 def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, bytes]:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.money import format_usd
@@ -21,6 +22,9 @@ from paig_gateway.plane.meter import Reading, StreamMeter
 from paig_gateway.plane.trace import Trace
 from paig_gateway.providers.kinds import Kind
 from paig_gateway.store.records import Certainty, Settlement
+
+if TYPE_CHECKING:
+    from paig_gateway.plane.health import Try
 
 # Ids must be unique, not secret: asking the system for each one's random bits costs a system call.
 _draw = random.Random(secrets.randbits(128))
@@ -102,6 +106,7 @@ class Outcome:
         first_byte: When the answer's first byte came, on the monotonic clock.
         body: What was read of the answer, as a body that is not streamed has it.
         text: What a streamed answer said, as far as it was kept.
+        tried: Is told what the present try says of its provider.
     """
 
     attempts: list[dict[str, object]] = field(default_factory=list)
@@ -118,6 +123,7 @@ class Outcome:
     body: Json | None = None
     text: Callable[[], str] | None = None
     at_work: bool = False
+    tried: Try | None = None
     _before: tuple[int, Certainty] = (0, "exact")
 
     def begin(self, candidate: Candidate, exchange: Exchange, clock: float) -> dict[str, object]:

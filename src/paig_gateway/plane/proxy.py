@@ -27,11 +27,11 @@ from paig_gateway.plane.choice import Choice
 from paig_gateway.plane.client import Client
 from paig_gateway.plane.dispatch import Dispatcher, Purse, failure_code, pass_over, upstream_failure
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome, new_request_id
+from paig_gateway.plane.failures import UpstreamError
 from paig_gateway.plane.headers import error_headers
 from paig_gateway.plane.intake import ClientGone, Directory, Receive, Scope, Send
 from paig_gateway.plane.observer import UNOBSERVED, Observer, present_request
 from paig_gateway.plane.relay import Relay
-from paig_gateway.plane.upstream import UpstreamError
 from paig_gateway.store.records import Reservation, Settlement
 
 RECORD_SECONDS = 1.0
@@ -243,7 +243,11 @@ class Proxy:
                             relay.settle()
                             outcome.attempts[-1]["error"] = failure_code(error)
                             pass_over(candidate, left)
-                            if client.started or not await self.dispatcher.goes_on(left, outcome, purse):
+                            if outcome.tried is not None:
+                                outcome.tried.failed(error)
+                            if client.started or not await self.dispatcher.goes_on(
+                                exchange, left, outcome, purse, answered=False
+                            ):
                                 raise
                             outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None
                         finally:

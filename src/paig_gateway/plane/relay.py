@@ -14,6 +14,7 @@ from paig_gateway.plane.client import Client
 from paig_gateway.plane.decoding import Decoder, UnknownEncoding, decode, decoder, steps
 from paig_gateway.plane.dispatch import error_type, framing_of_answer, header_map
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome
+from paig_gateway.plane.failures import UpstreamBroken, UpstreamError
 from paig_gateway.plane.headers import Headers, to_client
 from paig_gateway.plane.meter import (
     MAX_HELD,
@@ -24,7 +25,6 @@ from paig_gateway.plane.meter import (
     last_members,
     read_answer,
 )
-from paig_gateway.plane.upstream import UpstreamBroken, UpstreamError
 
 TAIL = 64 * 1024
 """Bytes of the end of a body too long to hold that are looked at for its usage."""
@@ -290,6 +290,8 @@ class Relay:
         error = meter.body.get("error")
         if error is not None and outcome.error is None:
             outcome.error = error_type(error)
+            if outcome.tried is not None:
+                outcome.tried.said(outcome.error)
         if self.exchange.fmt.work_id:
             outcome.work_id = self.exchange.fmt.work_id(meter.body)
         outcome.charge_stream(meter, self.candidate.ceiling)

@@ -1,12 +1,7 @@
-"""The one seam to the upstream HTTP client: bytes go out as given and come in as sent; failures are of three kinds.
+"""The one seam to the upstream HTTP client: bytes go out as given and come in as sent; `failures` are of three kinds.
 
-    send() ──► UpstreamUnreachable   no answer: never connected, or lost before the answer's headers
-           ──► UpstreamTimeout       one of the `Timeouts` ran out
-           ──► UpstreamResponse ──► chunks() ──► the end: the connection returns to the pool
-                                             ──► UpstreamBroken, UpstreamTimeout: the connection is dropped
-
-A request is sent at most once. `UpstreamError.sent` tells whoever would try another provider whether this one can have
-seen it. Nothing is decoded, followed, remembered or added: no content coding, redirect, cookie or user agent.
+A request is sent at most once. Nothing is decoded, followed, remembered or added: no content coding, redirect, cookie
+or user agent.
 
 The client behind the seam is aiohttp; `docs/internals/upstream.md` says why, and which of its habits are undone here.
 """
@@ -14,7 +9,6 @@ The client behind the seam is aiohttp; `docs/internals/upstream.md` says why, an
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable
@@ -24,8 +18,9 @@ from typing import Self
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
+
+from paig_gateway.plane.failures import FAILURES, Unsendable, UpstreamError, UpstreamTimeout, failure
 
 Headers = list[tuple[bytes, bytes]]  # Lower-case names, wire order, duplicates kept.
 
@@ -42,31 +37,6 @@ _URL = re.compile(
 )
 
 
-class UpstreamError(Exception):
-    """A provider was not reached, or its answer did not come through whole.
-
-    Attributes:
-        reason: What happened, in a few words fit for a log; never a secret or a URL.
-        sent: False only when it is certain that no byte of the request reached the provider.
-    """
-
-    def __init__(self, reason: str, *, sent: bool) -> None:
-        super().__init__(reason)
-        self.reason, self.sent = reason, sent
-
-
-class UpstreamUnreachable(UpstreamError):
-    """No answer: name, connection, TLS, or a connection lost before the answer's headers were complete."""
-
-
-class UpstreamTimeout(UpstreamError):
-    """No connection, no answer, no next chunk, or no end in time."""
-
-
-class UpstreamBroken(UpstreamError):
-    """The answer began and broke: a connection lost or a protocol violated in mid-body."""
-
-
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long to wait for a provider, in seconds."""
@@ -75,57 +45,6 @@ class Timeouts:
     first_byte: float = 600.0  # From the request's last byte to the answer's headers; see `send` on big bodies.
     idle: float = 600.0  # For the next chunk of the answer, while someone waits for it.
     total: float | None = None  # From `send()` to the last chunk.
-
-
-# The client's exceptions that mean a failed exchange; whatever else it raises is a bug, ours or its own.
-FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, RuntimeError)
-
-# Those that come before the first byte of a request; ValueError while it is put together.
-_UNSENT = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError, ValueError)
-
-# What to say of each, first match first.
-_REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
-    (aiohttp.ClientConnectorDNSError, "name not resolved"),
-    (aiohttp.ClientConnectorCertificateError, "TLS certificate not accepted"),
-    (aiohttp.ClientConnectorSSLError, "TLS handshake failed"),
-    (aiohttp.ClientProxyConnectionError, "proxy not reached"),
-    (aiohttp.ClientHttpProxyError, "proxy refused the tunnel"),
-    (aiohttp.ClientConnectorError, "no connection"),
-    (aiohttp.ClientPayloadError, "body cut short"),
-    ((aiohttp.ClientResponseError, HttpProcessingError), "answer is not HTTP"),
-    (ValueError, "request cannot be expressed in HTTP"),
-    ((aiohttp.ServerDisconnectedError, RuntimeError), "connection closed"),
-    ((aiohttp.ClientConnectionError, OSError), "connection lost"),
-)
-
-
-def failure(exc: Exception, *, answered: bool) -> UpstreamError:
-    """What one of the client's exceptions means.
-
-    Args:
-        exc: An instance of one of `FAILURES`.
-        answered: Whether the answer's headers had come.
-    """
-    if isinstance(exc, UpstreamError):
-        return exc
-    sent = answered or not isinstance(exc, _UNSENT)
-    if isinstance(exc, TimeoutError):
-        late = "no further data" if answered else "no answer" if sent else "no connection"
-        return UpstreamTimeout(f"{late} in time", sent=sent)
-    reason = next((text for kind, text in _REASONS if isinstance(exc, kind)), type(exc).__name__)
-    if isinstance(exc, OSError) and (detail := _detail(exc)):
-        reason = f"{reason}: {detail}"
-    return UpstreamBroken(reason, sent=True) if answered else UpstreamUnreachable(reason, sent=sent)
-
-
-def _detail(exc: OSError) -> str:
-    """The system's or the TLS library's own word for an error; the client's wording may quote the URL."""
-    if isinstance(cause := getattr(exc, "certificate_error", exc), ssl.SSLCertVerificationError):
-        return str(getattr(cause, "verify_message", ""))
-    if isinstance(exc, ssl.SSLError):
-        return str(getattr(exc, "reason", None) or "").replace("_", " ").lower()
-    resolver = isinstance(exc, aiohttp.ClientConnectorDNSError)  # Its numbers are not the system's.
-    return "" if resolver or exc.errno is None else os.strerror(exc.errno)
 
 
 class UpstreamResponse:
@@ -356,7 +275,7 @@ class Upstream:
             timeouts: Instead of the seam's own.
 
         Raises:
-            UpstreamUnreachable: No answer came; also for a URL or headers that would not go out as they are.
+            UpstreamUnreachable: No answer came; `Unsendable` for a URL or headers that would not go out as they are.
             UpstreamTimeout: Connecting or the answer took too long, or, between two pieces of a streamed or big body,
                 the provider made us wait for longer than both timeouts together.
             Exception: Whatever the body's own iterator raises.
@@ -364,7 +283,7 @@ class Upstream:
         if self._session is None:
             raise RuntimeError("Upstream is not open")
         if (parts := _URL.fullmatch(url)) is None:
-            raise UpstreamUnreachable("URL cannot be sent as it is", sent=False)
+            raise Unsendable("URL cannot be sent as it is", sent=False)
         target = parts["target"] if parts["target"].startswith("/") else f"/{parts['target']}"
         limits = timeouts or self._timeouts
         streamed: _Body | None = None

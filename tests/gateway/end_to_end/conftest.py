@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,16 +16,22 @@ import pytest
 from paig_client.admin import AsyncAdminClient
 from paig_client.schema import KeySpec, LimitsSpec, ProviderSpec
 from paig_gateway.config import ServerSpec
+from paig_gateway.config.model import BreakerSpec
 from paig_gateway.gateway import Gateway, Store
 from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
+from paig_gateway.store.engine import utc_now
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from tests.gateway.end_to_end.replay import Replay, running_replay
 
 UPSTREAM_KEY = "sk-upstream-0123456789"
 ADMIN = "test-admin-token"
+
+
+NO_BREAKER = ServerSpec(breaker=BreakerSpec(enabled=False))
+"""For tests that have a provider fail again and again and look at each try; `test_breaker` looks at what follows."""
 
 
 @dataclass
@@ -52,6 +60,25 @@ def environment() -> Iterator[None]:
         yield
 
 
+class Time:
+    """The gateway's clocks, put forward at will."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def __call__(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic() + self._ahead
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        return utc_now() + timedelta(seconds=self._ahead)
+
+    def later(self, seconds: float) -> None:
+        """So much later."""
+        self._ahead += seconds
+
+
 @asynccontextmanager
 async def running_world(
     home: Path,
@@ -59,6 +86,7 @@ async def running_world(
     server: ServerSpec | None = None,
     telemetry: TelemetrySpec | None = None,
     alerts: AlertsSpec | None = None,
+    time: Time | None = None,
 ) -> AsyncIterator[World]:
     """A gateway with those providers and one key without limits."""
     store = Store.open(home)
@@ -67,6 +95,8 @@ async def running_world(
     key = store.catalog.keys.create("tester", KeySpec(), actor="test").key
     async with AsyncExitStack() as stack:
         gateway = Gateway(store, server or ServerSpec(), telemetry or TelemetrySpec(), alerts or AlertsSpec())
+        if time is not None:
+            gateway.now, gateway.clock = time.now, time
         origin = await stack.enter_async_context(running_gateway(gateway))
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=30))
         admin = await stack.enter_async_context(AsyncAdminClient(origin, token=ADMIN))

@@ -14,7 +14,7 @@ from paig_client.schema import MemberSpec, ProviderSpec, Request, RouteSpec
 from paig_gateway.domain.pricing import PriceBook
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
-from tests.gateway.end_to_end.conftest import World, running_world
+from tests.gateway.end_to_end.conftest import NO_BREAKER, World, running_world
 from tests.gateway.end_to_end.test_refusals import settled
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +42,7 @@ async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> 
             "bedrock": ProviderSpec(kind="bedrock", base_url=f"{base}/bedrock", credential="value:b"),
             "vertex": ProviderSpec(kind="google-vertex", base_url=f"{base}/vertex", credential="value:c", project="p"),
         }
-        async with running_world(tmp_path_factory.mktemp("home"), specs) as running:
+        async with running_world(tmp_path_factory.mktemp("home"), specs, NO_BREAKER) as running:
             members = [
                 MemberSpec(provider="anthropic", priority=10),
                 MemberSpec(provider="bedrock", priority=5, models={CLAUDE: AT_BEDROCK}),

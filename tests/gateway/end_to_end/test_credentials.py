@@ -16,7 +16,7 @@ from paig_gateway.simulator.books import Received
 from paig_gateway.simulator.delivery import Receive, Scope, Send
 from paig_gateway.simulator.faults import Faults
 from paig_gateway.simulator.serve import running_simulator
-from tests.gateway.end_to_end.conftest import World, running_world
+from tests.gateway.end_to_end.conftest import NO_BREAKER, World, running_world
 from tests.gateway.end_to_end.test_refusals import settled
 
 pytestmark = pytest.mark.anyio
@@ -73,7 +73,7 @@ async def module_world(
             "lame": three.model_copy(update={"credentials": [f"value:{KEYS[0]}", "env:PAIG_TEST_NOT_SET"]}),
             "other": ProviderSpec(kind="openai", base_url=f"{base}/openai-other/v1", credential="value:sk-other"),
         }
-        async with running_world(tmp_path_factory.mktemp("home"), specs) as running:
+        async with running_world(tmp_path_factory.mktemp("home"), specs, NO_BREAKER) as running:
             members = [MemberSpec(provider="three", priority=1), MemberSpec(provider="other")]
             await running.admin.routes.create("both", RouteSpec(members=members))
             yield running, account

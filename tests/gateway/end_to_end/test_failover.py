@@ -13,12 +13,11 @@ import httpx2
 import pytest
 
 from paig_client.schema import MemberSpec, ProviderSpec, Request, RouteSpec
-from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import Timeouts
 from paig_gateway.domain.pricing import PriceBook
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
-from tests.gateway.end_to_end.conftest import World, running_world
+from tests.gateway.end_to_end.conftest import NO_BREAKER, World, running_world
 from tests.gateway.end_to_end.replay import running_replay
 from tests.gateway.end_to_end.test_refusals import settled
 
@@ -51,7 +50,7 @@ class Fault:
 
 FAULTS = (
     Fault("refused", 502, "upstream-unreachable", where="http://127.0.0.1:9"),
-    Fault("dns", 502, "upstream-unreachable", where=f"http://{'a' * 70}.invalid"),
+    Fault("dns", 502, "upstream-unreachable", where="http://nowhere.invalid"),
     Fault("tls", 502, "upstream-unreachable", where="https:"),
     Fault("slow", 504, "upstream-timeout", "delay=30", ceiling=True),
     Fault("f408", 408, 408, "status=408"),
@@ -76,7 +75,8 @@ async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> 
             url = f"{where}/openai-{fault.name}/v1"
             specs[fault.name] = ProviderSpec(kind="openai", base_url=url, credential="value:k")
         timeouts = Timeouts(connect=5, first_byte=1, idle=5, total=20)
-        async with running_world(tmp_path_factory.mktemp("home"), specs, ServerSpec(timeouts=timeouts)) as running:
+        server = NO_BREAKER.model_copy(update={"timeouts": timeouts})
+        async with running_world(tmp_path_factory.mktemp("home"), specs, server) as running:
             for fault in FAULTS:
                 bad, good = MemberSpec(provider=fault.name, priority=5), MemberSpec(provider="good")
                 await running.admin.routes.create(f"{fault.name}-failover", RouteSpec(members=[bad, good]))

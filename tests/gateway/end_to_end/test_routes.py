@@ -12,7 +12,7 @@ import pytest
 from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
-from tests.gateway.end_to_end.conftest import World, running_world
+from tests.gateway.end_to_end.conftest import NO_BREAKER, World, running_world
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> 
             "down": ProviderSpec(kind="openai", base_url="http://127.0.0.1:9/v1", credential="value:c"),
             "bedrock": ProviderSpec(kind="bedrock", base_url=f"{base}/bedrock", credential="value:d"),
         }
-        async with running_world(tmp_path_factory.mktemp("home"), specs) as running:
+        async with running_world(tmp_path_factory.mktemp("home"), specs, NO_BREAKER) as running:
             members = [
                 MemberSpec(provider="down", priority=20),
                 MemberSpec(provider="first", priority=10),

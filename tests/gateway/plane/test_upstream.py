@@ -24,18 +24,16 @@ import aiohttp.http_exceptions
 import pytest
 import trustme
 
-from paig_gateway.plane.upstream import (
+from paig_gateway.plane.failures import (
     FAILURES,
-    Headers,
-    Timeouts,
-    Upstream,
+    Unsendable,
     UpstreamBroken,
     UpstreamError,
-    UpstreamResponse,
     UpstreamTimeout,
     UpstreamUnreachable,
     failure,
 )
+from paig_gateway.plane.upstream import Headers, Timeouts, Upstream, UpstreamResponse
 from tests.gateway.plane.wire import END, OK, STREAM, Connection, Script, always, chunk, once, provider
 
 pytestmark = pytest.mark.anyio
@@ -1240,7 +1238,8 @@ def test_every_exception_of_the_client_is_one_of_ours() -> None:
         exc = kind.__new__(kind)
         before, after = failure(exc, answered=False), failure(exc, answered=True)
         late = issubclass(kind, TimeoutError)
-        assert type(before) is (UpstreamTimeout if late else UpstreamUnreachable), kind
+        own_fault = issubclass(kind, ValueError) and not issubclass(kind, aiohttp.ClientConnectorError)
+        assert type(before) is (UpstreamTimeout if late else Unsendable if own_fault else UpstreamUnreachable), kind
         assert type(after) is (UpstreamTimeout if late else UpstreamBroken), kind
         assert before.sent is (kind.__name__ not in unsent), kind
         assert after.sent is True, kind

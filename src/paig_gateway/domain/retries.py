@@ -1,0 +1,60 @@
+"""A budget for retries, so that failover cannot multiply load. No I/O, no clock.
+
+Each request of a route puts a share of a retry into its bucket, a trickle flows in besides, and each retry takes one
+out. The bucket begins full: many requests may be on their way to a provider when it falls silent, and all of them must
+go somewhere else before its breaker can know of it.
+
+The share is that of the breaker: what fails more often than the budget can make good, the breaker takes out. So nobody
+notices a member that fails a fifth of its tries, however long it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRule:
+    """How many retries there may be.
+
+    Attributes:
+        share: Of a route's requests.
+        per_second: Besides.
+        burst: At once, at most.
+    """
+
+    share: float = 0.25
+    per_second: float = 10.0
+    burst: float = 1000.0
+
+
+class RetryBudget:
+    """See the module.
+
+    Attributes:
+        left: Retries that may be made at once, as of the last look.
+        refused: How many were not made.
+    """
+
+    __slots__ = ("_at", "_rule", "left", "refused")
+
+    def __init__(self, rule: RetryRule, now: float) -> None:
+        self._rule = rule
+        self._at = now
+        self.left = rule.burst
+        self.refused = 0
+
+    def request(self) -> None:
+        """A request came."""
+        self.left = min(self.left + self._rule.share, self._rule.burst)
+
+    def take(self, now: float) -> bool:
+        """Whether a retry may be made now; it is then counted."""
+        trickle = max(now - self._at, 0.0) * self._rule.per_second
+        self.left = min(self.left + trickle, self._rule.burst)
+        self._at = now
+        if self.left < 1:
+            self.refused += 1
+            return False
+        self.left -= 1
+        return True

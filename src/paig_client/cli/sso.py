@@ -26,8 +26,8 @@ def sign_on(root: str) -> str:
         say(f"Open {begun.verification_uri_complete or begun.verification_uri}")
         say(f"and confirm the code {begun.user_code}. Waiting …")
         until, interval = time.monotonic() + begun.expires_in, begun.interval
-        while time.monotonic() < until:
-            time.sleep(interval)
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(interval, left))
             try:
                 state = admin.finish_login(begun.handle)
             except Refused as error:

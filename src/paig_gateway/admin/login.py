@@ -33,6 +33,8 @@ T = TypeVar("T")
 LOGIN_COOKIE = "paig_login"
 LOGIN_SECONDS = 600
 """How long a browser may take to log in."""
+MAX_COOKIE = 3800
+"""The longest cookie: browsers drop those that have, with their name, more than 4096 bytes."""
 BROWSER = "/admin/sso"
 CALLBACK = f"{BROWSER}/callback"
 
@@ -126,6 +128,8 @@ def browser_routes(services: AdminServices) -> APIRouter:
         url = await _asked(_provider(services).authorization_url(callback, state, nonce, verifier))
         until = services.clock() + timedelta(seconds=LOGIN_SECONDS)
         note = _note(services, "browser", until, state=state, nonce=nonce, verifier=verifier, next=next)
+        if len(note) > MAX_COOKIE:
+            raise invalid([FieldProblem("next", "is too long")])
         response = RedirectResponse(url, 303)
         site.set_cookie(response, request, LOGIN_COOKIE, note, LOGIN_SECONDS)
         return response
@@ -198,7 +202,7 @@ async def _logged_in(services: AdminServices, person: Person) -> tuple[Login, Ne
 
     made = await anyio.to_thread.run_sync(record)
     if made is None:
-        named = ", ".join(person.groups[:10]) or "none"
+        named = ", ".join(group[:100] for group in person.groups[:10]) or "none"
         raise ProblemError(
             "login-refused",
             f"{person.name} has no role here, or was made inactive. The provider told of these groups: {named}.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, TypedDict
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -33,9 +32,8 @@ class Site:
     def origin(self, connection: HTTPConnection) -> str:
         """Scheme and host, without a slash at the end."""
         if self.public_url is not None:
-            return self.public_url.rstrip("/")
-        scheme = {"ws": "http", "wss": "https"}.get(connection.url.scheme, connection.url.scheme)
-        return f"{scheme}://{connection.url.netloc}"
+            return self.public_url
+        return _named(connection)
 
     def cookie(self, connection: HTTPConnection, name: str) -> str:
         """The value of one of our cookies; empty where there is none."""
@@ -50,12 +48,14 @@ class Site:
         response.delete_cookie(self._name(connection, name), **self._attributes(connection))
 
     def is_own(self, connection: HTTPConnection) -> bool:
-        """Whether one of our own pages has sent a request, as its browser says."""
+        """Whether one of our own pages has sent a request, as its browser says.
+
+        The scheme counts too: anybody on the way may have made a page of the same host's that came unencrypted.
+        """
         if connection.headers.get("sec-fetch-site") == "same-origin":
             return True
-        host = connection.headers.get("origin", "").partition("://")[2]
-        public = urlsplit(self.public_url or "").netloc
-        return bool(host) and host in (connection.headers.get("host"), public)
+        origin = connection.headers.get("origin")
+        return bool(origin) and origin in (_named(connection), self.public_url)
 
     def _name(self, connection: HTTPConnection, name: str) -> str:
         """Over HTTPS a name for which browsers take a cookie from this very host alone, not from its neighbours."""
@@ -67,3 +67,9 @@ class Site:
     def _attributes(self, connection: HTTPConnection) -> _Attributes:
         """What each cookie has: no script reads it, and no other site's form sends it."""
         return {"path": "/", "httponly": True, "samesite": "lax", "secure": self._secure(connection)}
+
+
+def _named(connection: HTTPConnection) -> str:
+    """The origin that a request names itself."""
+    scheme = {"ws": "http", "wss": "https"}.get(connection.url.scheme, connection.url.scheme)
+    return f"{scheme}://{connection.url.netloc}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
+import math
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ import jwt
 
 from paig_gateway.sso.failures import ProviderAwayError, SsoError
 from paig_gateway.sso.keys import ALGORITHMS, KeySet
-from paig_gateway.sso.settings import SsoSpec, is_local
+from paig_gateway.sso.settings import SsoSpec, is_encrypted, is_local
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,10 @@ TIMEOUT_SECONDS = 10.0
 """How long a step of a login may take, with all that the provider is asked for it."""
 MAX_BYTES = 1_000_000
 """How much the provider may answer."""
+MAX_TEXT = 255
+"""How long a subject may be (OpenID Connect Core, 2), and what is shown of the provider's texts."""
+MAX_DEVICE_SECONDS = 86_400
+"""How long a person may have to complete a device login, and the most that is waited between two questions."""
 MAX_STEPS = 64
 """How many steps may be under way: those who log in need no token, and are not to use up the gateway."""
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -121,6 +125,8 @@ class IdentityProvider:
         self._discovered: Json = {}
         self._discovered_at = 0.0
         self._keys = KeySet(self._fetch_keys, clock)
+        # Made once: it reads hundreds of certificates, which takes as long as many a request.
+        self._tls = httpx2.create_ssl_context()
 
     async def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
         """Where to send a browser, to come back at `redirect_uri` with a code.
@@ -171,10 +177,10 @@ class IdentityProvider:
                 user_code=str(answer["user_code"]),
                 verification_uri=str(answer["verification_uri"]),
                 verification_uri_complete=str(complete) if complete else None,
-                expires_in=int(answer["expires_in"]),
-                interval=max(1, int(answer.get("interval", 5))),
+                expires_in=min(int(answer["expires_in"]), MAX_DEVICE_SECONDS),
+                interval=min(max(1, int(answer.get("interval", 5))), MAX_DEVICE_SECONDS),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ProviderAwayError("The identity provider's answer to the device login is not usable.") from error
 
     async def finish_device(self, device_code: str, nonce: str) -> Person | Pending:
@@ -218,9 +224,7 @@ class IdentityProvider:
             raise SsoError("The identity provider answered without an ID token: let the gateway ask for openid.")
         claims = await self._claims(token)
         given = claims.get("nonce")
-        if (needs_nonce or given is not None) and not (
-            isinstance(given, str) and hmac.compare_digest(given.encode(), nonce.encode())
-        ):
+        if (needs_nonce or given is not None) and given != nonce:
             raise SsoError("The login's token belongs to another login (its nonce differs): begin again.")
         groups = claims.get(self.spec.groups_claim)
         if groups is None:
@@ -232,7 +236,7 @@ class IdentityProvider:
             names.insert(0, claims.get("email"))
         return Person(
             subject=f"{self.issuer} {claims['sub']}",
-            name=next(name for name in names if isinstance(name, str) and name.strip()).strip(),
+            name=next(name for name in names if isinstance(name, str) and name.strip()).strip()[:MAX_TEXT],
             groups=[group for group in groups if isinstance(group, str)] if isinstance(groups, Sequence) else [],
         )
 
@@ -260,7 +264,7 @@ class IdentityProvider:
             raise SsoError(f"The login's token is not valid: {error}.") from error
         now = self._now().timestamp()
         times = {name: claims.get(name, now) for name in ("exp", "iat", "nbf")}
-        if not all(isinstance(at, (int, float)) and not isinstance(at, bool) for at in times.values()):
+        if not all(_is_number(at) for at in times.values()):
             raise SsoError("The login's token is not valid: its times are no numbers.")
         if times["exp"] <= now - LEEWAY_SECONDS:
             raise SsoError("The login's token has expired: begin again.")
@@ -269,6 +273,9 @@ class IdentityProvider:
         several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
         if (several or "azp" in claims) and claims.get("azp") != self._client_id:
             raise SsoError("The login's token was made for another client (azp).")
+        subject: str = claims["sub"]
+        if not (subject.strip() and subject.isprintable() and len(subject) <= MAX_TEXT):
+            raise SsoError(f"The login's token is not valid: its sub must be of 1 to {MAX_TEXT} printable characters.")
         return claims
 
     async def _userinfo(self, answer: Json, subject: str) -> Json:
@@ -297,8 +304,8 @@ class IdentityProvider:
         found = (await self._discover()).get(name)
         if not isinstance(found, str):
             raise ProviderAwayError(f"The identity provider has no {name}: it does not offer this way to log in.")
-        parts = urlsplit(found)
-        if parts.scheme != "https" and not is_local(parts.hostname or ""):
+        # A provider that is reached by https has no business with what else listens on this machine.
+        if not is_encrypted(found) and (is_encrypted(self.issuer) or not is_local(found)):
             raise ProviderAwayError(f"The identity provider's {name} is not encrypted.")
         return found
 
@@ -312,9 +319,9 @@ class IdentityProvider:
     async def _post(self, endpoint: str, form: Mapping[str, str]) -> tuple[int, Json]:
         """Ask as the client that the provider knows."""
         fields = {**form, "client_id": self._client_id}
-        methods = (await self._discover()).get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        methods = (await self._discover()).get("token_endpoint_auth_methods_supported")
         auth = None
-        if self._secret is not None and "client_secret_basic" in methods:
+        if self._secret is not None and (not isinstance(methods, list) or "client_secret_basic" in methods):
             del fields["client_id"]
             auth = (quote_plus(self._client_id), quote_plus(self._secret))  # RFC 6749, 2.3.1
         elif self._secret is not None:
@@ -322,19 +329,18 @@ class IdentityProvider:
         return await self._ask("POST", await self._endpoint(endpoint), data=fields, auth=auth)
 
     async def _ask(self, method: str, url: str, **rest: Any) -> tuple[int, Json]:
-        local = is_local(urlsplit(url).hostname or "")
+        # Uncompressed, so that what is read is what is counted.
+        plain = {"accept": "application/json", "accept-encoding": "identity", **rest.pop("headers", {})}
+        client = httpx2.AsyncClient(timeout=self._timeout, trust_env=not is_local(url), verify=self._tls)
         try:
-            async with (
-                httpx2.AsyncClient(timeout=self._timeout, trust_env=not local) as http,
-                http.stream(method, url, **rest) as answer,
-            ):
+            async with client as http, http.stream(method, url, headers=plain, **rest) as answer:
                 content = bytearray()
-                async for chunk in answer.aiter_bytes():
+                async for chunk in answer.aiter_raw():
                     content += chunk
                     if len(content) > MAX_BYTES:
                         raise ProviderAwayError(f"What {urlsplit(url).netloc} answers is too large.")
                 found = httpx2.Response(answer.status_code, content=bytes(content)).json() if content else {}
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError) as error:
             log.warning("The identity provider failed at %s: %s", url, error)
             raise ProviderAwayError(
                 f"The identity provider at {urlsplit(url).netloc} does not answer as it should."
@@ -342,8 +348,12 @@ class IdentityProvider:
         return answer.status_code, found if isinstance(found, dict) else {}
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _refusal(status: int, answer: Json) -> SsoError:
     if status >= 500 or status == 429:
         return ProviderAwayError(f"The identity provider fails at present (HTTP {status}).")
-    says = str(answer.get("error_description") or answer.get("error") or f"HTTP {status}")[:300]
+    says = str(answer.get("error_description") or answer.get("error") or f"HTTP {status}")[:MAX_TEXT]
     return SsoError(f"The identity provider refused the login: {says}.")

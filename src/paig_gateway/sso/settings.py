@@ -11,24 +11,38 @@ from pydantic import AfterValidator, Field, model_validator
 from paig_client.schema import GrantSpec, Role, SecretReference, Spec
 
 
-def _address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an address such as https://login.example.com")
-    if parts.scheme == "http" and not is_local(parts.hostname):
-        raise ValueError("must begin with https://, for it decides who may do what")
-    return value
+def is_encrypted(address: str) -> bool:
+    """Whether what is sent to an address is read there alone."""
+    return urlsplit(address).scheme == "https"
 
 
-def is_local(host: str) -> bool:
-    """Whether a host is this machine itself."""
+def is_local(address: str) -> bool:
+    """Whether an address is of this machine itself."""
+    host = urlsplit(address).hostname or ""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as https://login.example.com")
+    if not is_encrypted(value) and not is_local(value):
+        raise ValueError("must begin with https://, for it decides who may do what")
+    return value
+
+
+def _origin(value: str) -> str:
+    scheme, netloc, *rest = urlsplit(value.rstrip("/"))
+    if any(rest) or "@" in netloc:
+        raise ValueError("must be scheme and host alone, such as https://gateway.example")
+    return f"{scheme}://{netloc.lower().removesuffix(':443' if scheme == 'https' else ':80')}"
+
+
 Address = Annotated[str, AfterValidator(_address)]
+Origin = Annotated[Address, AfterValidator(_origin)]
 
 
 class SsoSpec(Spec):
@@ -48,7 +62,7 @@ class SsoSpec(Spec):
     """What is asked of the provider."""
     session_hours: int = Field(default=12, ge=1, le=720)
     """How long a login lasts."""
-    public_url: Address | None = None
+    public_url: Origin | None = None
     """The gateway's own address as browsers see it, where that is not the one that their requests name."""
 
     @model_validator(mode="after")

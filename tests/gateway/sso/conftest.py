@@ -6,6 +6,7 @@ import fcntl
 import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -31,26 +32,20 @@ def new_key(kid: str) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def node() -> Path:
     """The folder in which the identity provider is installed."""
-    if shutil.which("node") is None:
+    if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("SINGLE SIGN-ON IS NOT TESTED AGAINST A REAL IDENTITY PROVIDER: there is no Node.js here")
-    lock = (HERE / "package-lock.json").read_bytes()
-    folder = CACHE / f"identity-provider-{sha256(lock).hexdigest()[:16]}"
+    made_from = b"".join(file.read_bytes() for file in sorted(HERE.iterdir()))
+    folder = CACHE / f"identity-provider-{sha256(made_from).hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)  # the tests run in several processes
-        _install(folder)
+        if not (folder / "installed").exists():
+            shutil.copytree(HERE, folder, dirs_exist_ok=True)
+            install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
+            done = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+            assert done.returncode == 0, done.stderr
+            (folder / "installed").touch()
     return folder
-
-
-def _install(folder: Path) -> None:
-    if not (folder / "installed").exists():
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder / name)
-        install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
-        (folder / "installed").touch()
-    shutil.copy(HERE / "server.mjs", folder / "server.mjs")
 
 
 @contextmanager
@@ -72,21 +67,18 @@ def running_provider(
     }
     settings = {"clients": [client], "keys": list(keys), "groups": GROUPS, "port": port, "only_userinfo": only_userinfo}
     with subprocess.Popen(
-        ["node", "server.mjs"],
-        cwd=node,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+        ["node", "server.mjs"], cwd=node, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        print(json.dumps(settings), file=process.stdin, flush=True)
-        for line in process.stdout:
-            if line.startswith("http://"):
-                break
-        else:
-            raise AssertionError("the identity provider did not start")
-        yield line.strip()
-        process.stdin.close()
-        process.wait(10)
+        late = threading.Timer(30, process.kill)
+        late.start()
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(json.dumps(settings), file=process.stdin, flush=True)
+            issuer = process.stdout.readline().strip()
+            assert issuer.startswith("http://"), "the identity provider did not start"
+            late.cancel()
+            yield issuer
+        finally:
+            late.cancel()
+            process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,14 @@ class Liar:
     """To the next POSTs, each with its status."""
     userinfo: dict[str, Any] = field(default_factory=dict)
     discovery: dict[str, Any] = field(default_factory=dict)
+    device: dict[str, Any] = field(default_factory=dict)
+    """Of a device login, beside or in place of what is good."""
+    raw: bytes | None = None
+    """To every POST, as it stands."""
+    encoding: str | None = None
+    """How it says that its answers are compressed."""
+    seen: list[dict[str, str]] = field(default_factory=list)
+    """The headers of each POST."""
     looks: int = 0
     """How often its keys were read."""
     drips: bool = False
@@ -65,8 +74,8 @@ class Liar:
 
 
 @contextmanager
-def running_liar() -> Iterator[Liar]:
-    """The identity provider, served."""
+def running_liar(tls: ssl.SSLContext | None = None) -> Iterator[Liar]:
+    """The identity provider, served; with `tls` also to those who take it for their proxy to one by https."""
     liar = Liar()
 
     class Handler(BaseHTTPRequestHandler):
@@ -85,17 +94,33 @@ def running_liar() -> Iterator[Liar]:
                 found = liar.userinfo
             self.reply(200, found)
 
+        def do_CONNECT(self) -> None:
+            """Be a proxy for whatever host, and that host."""
+            assert tls is not None
+            self.send_response(200)
+            self.end_headers()
+            self.connection = tls.wrap_socket(self.connection, server_side=True)
+            self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", buffering=0)
+            self.close_connection = False
+
+        def finish(self) -> None:
+            super().finish()
+            self.connection.close()
+
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
+            liar.seen.append({name.lower(): value for name, value in self.headers.items()})
             if self.path == "/device":
                 about = {"device_code": "d", "user_code": "u", "verification_uri": f"{liar.issuer}/go"}
-                self.reply(200, {**about, "expires_in": 600, "interval": 5})
+                self.reply(200, {**about, "expires_in": 600, "interval": 5, **liar.device})
                 return
             self.reply(*liar.first.pop(0) if liar.first else (200, liar.answer))
 
         def reply(self, status: int, found: dict[str, Any]) -> None:
-            body = json.dumps(found).encode()
+            body = json.dumps(found).encode() if liar.raw is None or self.command != "POST" else liar.raw
             self.send_response(status)
+            if liar.encoding:
+                self.send_header("content-encoding", liar.encoding)
             self.send_header("content-type", "application/json")
             if liar.drips:
                 self.end_headers()

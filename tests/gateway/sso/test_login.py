@@ -128,6 +128,8 @@ def test_another_site_s_page_changes_nothing(gateway: Gateway) -> None:
             {},
             {"origin": "https://evil.example"},
             {"origin": "null"},
+            {"origin": ""},
+            {"origin": gateway.url.replace("http://", "https://")},
             {"sec-fetch-site": "cross-site", "origin": "https://evil.example"},
             {"sec-fetch-site": "same-site", "origin": f"{gateway.url}0"},
         ):
@@ -154,9 +156,21 @@ def test_a_login_is_its_browser_s_own(gateway: Gateway) -> None:
             assert "paig_session" not in client.cookies
 
 
-@pytest.mark.parametrize("path", ["https://evil.example", "//evil.example", "/\\evil.example", "evil", "/a%0d%0aX:"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "evil",
+        "/a%0d%0aX:",
+        "/%09/evil.example",
+        "",
+        f"/{'ä' * 900}",
+    ],
+)
 def test_a_login_leads_to_no_other_site(gateway: Gateway, path: str) -> None:
-    """Where to go after the login must be a path of the gateway."""
+    """Where to go after the login must be a path of the gateway, and no longer than a cookie can hold."""
     with browser() as client:
         assert client.get(f"{gateway.url}/admin/sso/login?next={path}").status_code == 422
 
@@ -242,6 +256,7 @@ def test_over_https_cookies_are_this_host_s_own(issuer: str, tmp_path: Path) -> 
         own = {"origin": "https://gateway.example"}
         assert asked(value.removeprefix("__Host-"), **own) == 401
         assert asked(value, origin="https://evil.example") == 403
+        assert asked(value, origin="http://gateway.example") == 403  # a page that came unencrypted may be anybody's
         assert asked(value, **own) == 201
 
 
@@ -328,6 +343,33 @@ def test_who_is_made_inactive_does_not_log_in(gateway: Gateway) -> None:
     with browser() as client:
         assert come_in(gateway, client, "bob").json()["code"] == "login-refused"
     owner.admins.update("bob@example.com", AdminSpec(active=True, grants=[GrantSpec(role="viewer")]))
+
+
+def test_who_leaves_a_group_loses_its_role(tmp_path: Path) -> None:
+    """At the next login, for older sessions too; who is in none any more, or whose groups are not told, has nothing."""
+    with running_liar() as liar:
+        spec = settings(liar.issuer, groups={"staff": "viewer", "bosses": "admin"})
+        sso = IdentityProvider(spec, None, now=utc_now)
+        with running(tmp_path, change=lambda services: replace(services, sso=sso)) as gateway:
+            liar.now = utc_now()
+
+            def come(groups: list[str] | None) -> AdminClient:
+                liar.say(nonce=None, groups=groups)
+                stranger = gateway.client("")
+                return gateway.client(stranger.finish_login(stranger.start_login().handle).token or "")
+
+            boss = come(["staff", "bosses"])
+            assert "routing:write" in boss.whoami().permissions
+            staff = come(["staff"])
+            assert staff.whoami().permissions == boss.whoami().permissions
+            assert "routing:write" not in staff.whoami().permissions
+            for groups in (None, ["others"]):
+                with pytest.raises(NotAuthorised, match="no role"):
+                    come(groups)
+                assert staff.whoami().permissions == []
+                with pytest.raises(NotAuthorised):
+                    boss.keys.list()
+                assert come(["staff"]).keys.list() == []
 
 
 def test_keys_of_the_provider_are_rotated(node: Path, keys: list[dict[str, Any]], tmp_path: Path) -> None:

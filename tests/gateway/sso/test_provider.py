@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import hmac
 import json
+import math
+import ssl
 import time
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -16,6 +20,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import ValidationError
+from trustme import CA
 
 from paig_gateway.sso.failures import ProviderAwayError, SsoError
 from paig_gateway.sso.keys import KEEP_SECONDS, REFETCH_SECONDS
@@ -95,6 +100,12 @@ async def test_a_good_token_is_taken(liar: Liar, provider: IdentityProvider) -> 
         ({"nonce": None}, "nonce"),
         ({"nonce": 7}, "nonce"),
         ({"sub": None}, "sub"),
+        ({"sub": ""}, "sub"),
+        ({"sub": "  "}, "sub"),
+        ({"sub": "a" * 256}, "sub"),
+        ({"sub": "ada\x00"}, "sub"),
+        ({"exp": math.nan}, "not valid"),
+        ({"iat": -math.inf}, "not valid"),
     ],
 )
 async def test_wrong_claims_are_refused(
@@ -267,6 +278,51 @@ async def test_an_answer_without_measure_is_not_read(liar: Liar, provider: Ident
         await log_in(provider)
 
 
+async def test_a_compressed_answer_is_not_blown_up(liar: Liar, provider: IdentityProvider) -> None:
+    """A small answer cannot become a large one: none is asked to be compressed, and one that is is not taken."""
+    liar.say()
+    await log_in(provider)
+    assert liar.seen[0]["accept-encoding"] == "identity"
+    liar.encoding, liar.raw = "gzip", gzip.compress(b" " * 20 * MAX_BYTES + json.dumps(liar.answer).encode())
+    with pytest.raises(ProviderAwayError, match="as it should"):
+        await log_in(provider)
+
+
+@pytest.mark.parametrize("raw", [b"[" * 100_000, b"{", b"\xff", b"<html>"])
+async def test_an_answer_that_is_no_json_is_told_of(liar: Liar, provider: IdentityProvider, raw: bytes) -> None:
+    """Whatever comes in place of an answer is the provider's failure."""
+    liar.raw = raw
+    with pytest.raises(ProviderAwayError, match="as it should"):
+        await log_in(provider)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b'{"id_token": 7}', b'{"id_token": "a.b"}'])
+async def test_an_answer_without_a_token_is_no_login(liar: Liar, provider: IdentityProvider, raw: bytes) -> None:
+    """An answer that has no ID token, or none that is one, lets nobody in."""
+    liar.raw = raw
+    with pytest.raises(SsoError, match=r"ID token|not valid"):
+        await log_in(provider)
+
+
+@pytest.mark.parametrize("times", [{"expires_in": math.inf}, {"expires_in": "soon"}, {"interval": math.nan}])
+async def test_a_device_login_of_no_time_is_refused(
+    liar: Liar, provider: IdentityProvider, times: dict[str, Any]
+) -> None:
+    """How long a person has, and how often to ask, must be numbers."""
+    liar.device = times
+    with pytest.raises(ProviderAwayError, match="not usable"):
+        await provider.start_device("n")
+
+
+async def test_no_device_login_is_waited_for_without_end(liar: Liar, provider: IdentityProvider) -> None:
+    """However long the provider would have somebody wait, it is a day at most, and a second at least."""
+    liar.device = {"expires_in": 10**30, "interval": 10**30}
+    begun = await provider.start_device("n")
+    assert (begun.expires_in, begun.interval) == (86_400, 86_400)
+    liar.device = {"interval": -1}
+    assert (await provider.start_device("n")).interval == 1
+
+
 @pytest.mark.parametrize("error", ["authorization_pending", "slow_down"])
 async def test_a_login_is_pending(liar: Liar, provider: IdentityProvider, error: str) -> None:
     """Until somebody has logged in; a provider that is asked too often says so."""
@@ -331,6 +387,39 @@ async def test_a_provider_that_is_not_itself_is_not_used(
         await log_in(provider)
 
 
+async def test_how_the_client_proves_itself_may_be_left_out(liar: Liar, provider: IdentityProvider) -> None:
+    """A provider that says nothing usable of it gets the secret as the standard has it: by HTTP's basic scheme."""
+    for methods in (None, 7, "client_secret_post", ["client_secret_basic"]):
+        liar.discovery = {"token_endpoint_auth_methods_supported": methods}
+        liar.say()
+        await log_in(provider)
+        assert liar.seen[-1]["authorization"].startswith("Basic ")
+
+
+async def test_a_provider_by_https_leads_to_nothing_unencrypted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is asked through the organisation's proxy, by its certificates, and cannot name this machine's own ports."""
+    authority, tls = CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("login.example").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with running_liar(tls) as liar:
+        here, liar.issuer = liar.issuer, "https://login.example"
+        monkeypatch.setenv("HTTPS_PROXY", here)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        spec = SsoSpec.model_validate({"issuer": liar.issuer, "client_id": "paig", "groups": {"g": "viewer"}})
+        for elsewhere in (None, f"{here}/token", "http://localhost/token", "http://login.example/token"):
+            liar.discovery = {"token_endpoint": elsewhere} if elsewhere else {}
+            liar.say()
+            provider, asked = IdentityProvider(spec, "secret", now=lambda: NOW), len(liar.seen)
+            if elsewhere is None:
+                assert (await log_in(provider)).subject == "https://login.example ada"
+            else:
+                with pytest.raises(ProviderAwayError, match="not encrypted"):
+                    await log_in(provider)
+                assert len(liar.seen) == asked
+
+
 async def test_the_browser_is_sent_with_a_challenge(liar: Liar, provider: IdentityProvider) -> None:
     """The authorization request has state, nonce and the verifier's SHA-256, never the verifier."""
     url = await provider.authorization_url("http://127.0.0.1/cb", "the-state", "the-nonce", "the-verifier")
@@ -353,6 +442,10 @@ async def test_the_browser_is_sent_with_a_challenge(liar: Liar, provider: Identi
         ({"groups": {"g": {"role": "viewer", "projects": "x"}}}, "projects"),
         ({"client_secret": "value:literal"}, "client_secret"),
         ({"scopes": ["email"]}, "openid"),
+        ({"public_url": "http://gateway.example"}, "https"),
+        ({"public_url": "https://gateway.example/paig"}, "public_url"),
+        ({"public_url": "https://gateway.example?a=b"}, "public_url"),
+        ({"public_url": "https://ada@gateway.example"}, "public_url"),
         ({"session_hours": 0}, "session_hours"),
     ],
 )

@@ -31,6 +31,11 @@ const provider = new Provider(issuer, {
     }),
   }),
 });
+// Asked each second whether a device's login is complete, rather than every five.
+provider.use(async (context, next) => {
+  await next();
+  if (context.oidc?.route === "device_authorization" && context.status === 200) context.body.interval = 1;
+});
 handle = provider.callback();
 console.log(issuer);
 process.stdin.on("end", () => process.exit(0));

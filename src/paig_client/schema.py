@@ -93,11 +93,11 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class ExportSpec(Spec):
-    """Where spans are sent."""
+    """Where spans or metrics are sent."""
 
     to: Literal["otlp-http", "otlp-grpc", "logfire"] = "otlp-http"
     endpoint: str | None = None
-    """The backend's address; `/v1/traces` is added for HTTP. Logfire's own is known by its token."""
+    """The backend's address; `/v1/traces` or `/v1/metrics` is added for HTTP. Logfire's own is known by its token."""
     token: SecretReference | None = None
     """Sent as the bearer token; for Logfire, its write token."""
     headers: dict[str, SecretReference] = Field(default_factory=dict)

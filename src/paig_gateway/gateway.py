@@ -161,6 +161,7 @@ class Gateway:
             self.clock,
             name=node_id,
             version=__version__,
+            scheme="https" if server.tls else "http",
             folder=self.shared,
         )
         telemetry.start()

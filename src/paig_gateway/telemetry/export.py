@@ -1,4 +1,4 @@
-"""Bringing spans to a backend: a bounded queue and a thread for each, so that none ever holds a request up."""
+"""Bringing spans and metrics to a backend: a bounded queue and a thread for each, so that none holds a request up."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import importlib.util
 import logging
 import os
 import queue
+import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import Generic, TypeVar
 
 from paig_client.schema import ExportSpec
 from paig_gateway.store.credentials import CredentialError, resolve
 from paig_gateway.telemetry.numbers import Sample
-from paig_gateway.telemetry.record import Record
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
-
-    from paig_gateway.telemetry.spans import Spans
+from paig_gateway.telemetry.sending import OverGrpc, OverHttp, Sender, Signal, Verdict
 
 MOST_QUEUED = 2048
 """Finished requests that wait for a backend; what comes on top is dropped and counted."""
@@ -30,16 +25,23 @@ BATCH = 256
 """Requests sent at once."""
 PAUSE_SECONDS = 1.0
 """How long a batch is gathered."""
-EXPORT_SECONDS = 10.0
-"""How long a backend may take for a batch, all tries together."""
+PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further try at a batch, unless the backend asks for more; then it is given up."""
+LONGEST_PAUSE = 300.0
+"""The most that a backend may ask for."""
 CLOSE_SECONDS = 5.0
-"""How long the end of the process waits for what is still queued."""
+"""How long the end of the process waits for what is still queued, at all backends together."""
+TELL_SECONDS = 60.0
+"""How often the log says that records are lost, while they are."""
 
 _LIBRARIES = {
-    "otlp-http": "opentelemetry.exporter.otlp.proto.http",
-    "logfire": "opentelemetry.exporter.otlp.proto.http",
-    "otlp-grpc": "opentelemetry.exporter.otlp.proto.grpc",
+    "otlp-http": ("opentelemetry.proto",),
+    "logfire": ("opentelemetry.proto",),
+    "otlp-grpc": ("opentelemetry.proto", "grpc", "google.rpc"),
 }
+
+T = TypeVar("T")
+Encode = Callable[[Sequence[T]], bytes]
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +58,22 @@ class Backend:
         """What must not be told."""
         return list(self.headers.values())
 
-    @property
-    def url(self) -> str:
-        """Where spans go."""
+    def url(self, signal: Signal) -> str:
+        """Where a signal goes."""
         spec = self.spec
-        if spec.to == "logfire" and spec.endpoint is None:
-            region = "eu" if "_eu_" in self.headers["authorization"] else "us"
-            return f"https://logfire-{region}.pydantic.dev/v1/traces"
         endpoint = (spec.endpoint or "").rstrip("/")
-        if spec.to == "otlp-grpc" or endpoint.endswith("/v1/traces"):
+        if spec.to == "logfire" and not endpoint:
+            region = "eu" if "_eu_" in self.headers["authorization"] else "us"
+            endpoint = f"https://logfire-{region}.pydantic.dev"
+        if spec.to == "otlp-grpc" or endpoint.endswith(signal.path):
             return endpoint
-        return f"{endpoint}/v1/traces"
+        return endpoint + signal.path
+
+    def sender(self, signal: Signal) -> Sender:
+        """The way there."""
+        if self.spec.to == "otlp-grpc":
+            return OverGrpc(self.url(signal), self.headers, signal)
+        return OverHttp(self.url(signal), self.headers)
 
 
 def backend(spec: ExportSpec, environ: Mapping[str, str] = os.environ) -> Backend:
@@ -85,14 +92,14 @@ def backend(spec: ExportSpec, environ: Mapping[str, str] = os.environ) -> Backen
 def missing_library(spec: ExportSpec) -> str | None:
     """What to install before anything can be exported so, or None."""
     try:
-        found = importlib.util.find_spec(_LIBRARIES[spec.to]) is not None
+        found = all(importlib.util.find_spec(library) is not None for library in _LIBRARIES[spec.to])
     except ModuleNotFoundError:
         found = False
-    return None if found else 'needs the OpenTelemetry SDK, which is not installed: pip install "paig[telemetry]"'
+    return None if found else 'needs OpenTelemetry\'s protocol, which is not installed: pip install "paig[telemetry]"'
 
 
-class Destination(threading.Thread):
-    """One backend.
+class Destination(threading.Thread, Generic[T]):
+    """One backend, for one signal.
 
     Attributes:
         dropped: Records that found the queue full.
@@ -100,36 +107,54 @@ class Destination(threading.Thread):
         exported: Records that it took.
     """
 
-    def __init__(self, label: str, spec: ExportSpec, spans: Callable[[], Spans]) -> None:
+    def __init__(
+        self,
+        label: str,
+        spec: ExportSpec,
+        signal: Signal,
+        encoder: Callable[[], Encode[T]],
+        *,
+        most_queued: int,
+        batch: int,
+    ) -> None:
         """Export under that name.
 
         Args:
             label: What it is called in metrics and in the log.
             spec: Where to, and how.
-            spans: Makes what makes spans; called in the thread, so that the SDK is imported there.
+            signal: What.
+            encoder: Makes what turns records into an export; called in the thread, so that protobuf is imported there.
+            most_queued: Records that wait at most.
+            batch: Records sent at once.
         """
         super().__init__(name=f"paig-export-{label}", daemon=True)
         self.label = label
         self.spec = spec
         self.dropped = self.failed = self.exported = 0
         self.secrets: list[str] = []
-        self._spans = spans
-        self._queue: queue.Queue[Record | None] = queue.Queue(MOST_QUEUED)
+        self._signal = signal
+        self._encoder = encoder
+        self._batch = batch
+        self._queue: queue.Queue[T | None] = queue.Queue(most_queued)
         self._closing = threading.Event()
-        self._exporter: SpanExporter | None = None
+        self._sender: Sender | None = None
         self._troubled = False
+        self._told = float("-inf")
 
     @property
     def waiting(self) -> int:
         """How many records wait."""
         return self._queue.qsize()
 
-    def put(self, record: Record) -> None:
+    def put(self, record: T) -> None:
         """Take a record, or drop it where too many wait; never blocks."""
         try:
             self._queue.put_nowait(record)
         except queue.Full:
             self.dropped += 1
+            if self._may_tell():
+                what, lost = self._signal.name, self.dropped
+                log.warning("%s for '%s' are dropped, %d so far: it takes them too slowly", what, self.label, lost)
 
     def samples(self) -> list[Sample]:
         """What became of the records."""
@@ -146,48 +171,72 @@ class Destination(threading.Thread):
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)  # wakes it
 
-    def close(self) -> None:
-        """Send what is queued, for `CLOSE_SECONDS` at most, and end; blocks."""
-        self.finish()
-        self.join(CLOSE_SECONDS)
-        if self.is_alive() and self._exporter is not None:
-            self._exporter.shutdown()
-            self.join(1.0)
+    def give_up(self) -> None:
+        """Break off what is on its way, and count what is left as lost."""
+        if self.is_alive() and self._sender is not None:
+            self._sender.close()
         self.failed += self.waiting
 
     def run(self) -> None:
         """Send batches until closed."""
         try:
-            spans, exporter = self._spans(), self._open()
+            encode, sender = self._encoder(), self._open()
         except Exception as error:
             # Whatever is wrong with it, requests go on; what comes is counted as lost.
-            log.error("traces cannot be exported to '%s': %s", self.label, error)
+            log.error("%s cannot be exported to '%s': %s", self._signal.name, self.label, error)
             self._refuse()
             return
-        self._exporter = exporter
+        self._sender = sender
         for batch in self._batches():
-            made = [span for record in batch for span in spans.of(record)]
             try:
-                taken = exporter.export(made).name == "SUCCESS"
-            except Exception as error:  # an exporter's failure is its own
-                log.debug("the exporter to '%s' failed: %s", self.label, error)
-                taken = False
-            if taken:
-                self.exported += len(batch)
-            else:
-                self.failed += len(batch)
-            if taken == self._troubled and not self._closing.is_set():
-                self._troubled = not taken
-                log.warning("traces %s to '%s'", "are delivered again" if taken else "cannot be delivered", self.label)
-        exporter.shutdown()
+                verdict = self._deliver(sender, encode(batch))
+            except Exception:
+                # A record that cannot be encoded must not end the thread.
+                log.exception("%s for '%s' are lost", self._signal.name, self.label)
+                verdict = Verdict(False)
+            lost = min(verdict.rejected, len(batch)) if verdict.taken else len(batch)
+            self.exported += len(batch) - lost
+            self.failed += lost
+        sender.close()
 
-    def _batches(self) -> Iterator[list[Record]]:
+    def _deliver(self, sender: Sender, export: bytes) -> Verdict:
+        """Send an export, again and again where the backend may take it later."""
+        for pause in (*PAUSES, None):
+            verdict = sender.send(export)
+            self._tell(verdict)
+            if verdict.taken or verdict.again is None or pause is None or self._closing.is_set():
+                return verdict
+            # A little apart from each other, so that workers don't all come back at once.
+            self._closing.wait(min(max(verdict.again, pause * random.uniform(0.5, 1.0)), LONGEST_PAUSE))
+        return verdict
+
+    def _tell(self, verdict: Verdict) -> None:
+        """Log when delivery begins to fail, and when it works again."""
+        what, troubled = self._signal.name, not verdict.taken
+        if verdict.rejected and self._may_tell():
+            log.warning("'%s' rejects %d parts of the %s: %s", self.label, verdict.rejected, what, verdict.why)
+        if troubled == self._troubled or self._closing.is_set():
+            return
+        self._troubled = troubled
+        if troubled:
+            log.warning("%s cannot be delivered to '%s': %s", what, self.label, verdict.why)
+        else:
+            log.warning("%s are delivered again to '%s'", what, self.label)
+
+    def _may_tell(self) -> bool:
+        """Whether a loss that goes on may be told of once more."""
+        if (now := time.monotonic()) - self._told < TELL_SECONDS:
+            return False
+        self._told = now
+        return True
+
+    def _batches(self) -> Iterator[list[T]]:
         """What came within a pause, until closed and all is sent."""
         while True:
             batch = [record for record in (self._queue.get(),) if record is not None]
             until = time.monotonic() + PAUSE_SECONDS
             with contextlib.suppress(queue.Empty):
-                while len(batch) < BATCH:
+                while len(batch) < self._batch:
                     left = 0.0 if self._closing.is_set() else until - time.monotonic()
                     record = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
                     if record is not None:
@@ -202,19 +251,20 @@ class Destination(threading.Thread):
             if self._queue.get() is not None:
                 self.failed += 1
 
-    def _open(self) -> SpanExporter:
+    def _open(self) -> Sender:
         if missing := missing_library(self.spec):
             raise CredentialError("missing", missing)
         found = backend(self.spec)
         self.secrets = found.secrets
-        # What its loggers say is said once here, where it begins and where it ends.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-        if self.spec.to == "otlp-grpc":
-            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OverGrpc
+        return found.sender(self._signal)
 
-            plain = urlsplit(found.url).scheme != "https"
-            return OverGrpc(found.url, insecure=plain, headers=dict(found.headers), timeout=EXPORT_SECONDS)
-        from opentelemetry.exporter.otlp.proto.http import Compression
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHttp
 
-        return OverHttp(found.url, headers=found.headers, timeout=EXPORT_SECONDS, compression=Compression.Gzip)
+def close(destinations: Iterable[Destination[T]]) -> None:
+    """Send what is queued everywhere, for `CLOSE_SECONDS` at most, and end; blocks."""
+    ending = list(destinations)
+    for destination in ending:
+        destination.finish()
+    until = time.monotonic() + CLOSE_SECONDS
+    for destination in ending:
+        destination.join(max(0.0, until - time.monotonic()))
+        destination.give_up()

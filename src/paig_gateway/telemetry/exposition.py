@@ -18,10 +18,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from paig_gateway.plane.intake import Receive, Scope, Send
 from paig_gateway.telemetry.families import FAMILIES, Family, Labels
-from paig_gateway.telemetry.numbers import Numbers, Sample
-
-Source = Callable[[], Iterable[Sample]]
-"""Asked for present values at each scrape."""
+from paig_gateway.telemetry.numbers import Numbers, Source
 
 SHARE_SECONDS = 1.0
 """How often a worker writes its numbers for the others."""
@@ -88,10 +85,7 @@ class Exposition:
 
     def present(self) -> Numbers:
         """This process's numbers now; on the event loop."""
-        present = self._numbers.copy()
-        for source in self._sources:
-            present.set(source())
-        return present
+        return self._numbers.present(self._sources)
 
     def registry(self, present: Numbers) -> CollectorRegistry:
         """All workers' numbers, for prometheus_client; reads files, so call it in a thread."""
@@ -135,7 +129,7 @@ class _Collected(Collector):
         self._numbers = numbers
 
     def collect(self) -> Iterator[Metric]:
-        for family in FAMILIES.values():
+        for family in filter(lambda family: family.scraped, FAMILIES.values()):
             if family.kind == "histogram":
                 yield _histogram(family, self._numbers.buckets.get(family.name, {}).items())
             else:

@@ -1,4 +1,8 @@
-"""The table of metrics: every name that `/metrics` can show, its labels, and how workers' values are put together."""
+"""The table of metrics: every name that `/metrics` and OTLP can show, its labels, how workers' values are put together.
+
+Names with dots are those of the semantic conventions for generative AI. They say once more what the gateway's own say,
+for dashboards that know nothing of the gateway, and go out over OTLP alone.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,11 @@ Labels = tuple[str, ...]
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 FIRST_BYTE = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
 OVERHEAD = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.25, 1.0, 5.0)
+# As the conventions advise for each.
+DURATION = tuple(0.01 * 2**step for step in range(14))
+FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+TOKENS = tuple(float(4**step) for step in range(14))
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +27,12 @@ class Family:
     """One metric.
 
     Attributes:
-        name: As it is scraped; a counter's ends in `_total`.
+        name: As it is scraped; a counter's ends in `_total`. One with dots is not scraped.
         labels: The names of its labels, in the order of their values.
         merge: What becomes of the values of several workers.
         unit: What one stored unit is worth in shown units: money is stored as nanodollars and shown as dollars.
-        buckets: Upper bounds of a histogram's buckets, in seconds.
+        buckets: Upper bounds of a histogram's buckets.
+        measure: The unit over OTLP of one whose name does not tell.
     """
 
     name: str
@@ -32,6 +42,21 @@ class Family:
     merge: Literal["sum", "max", "min"] = "sum"
     unit: float = 1.0
     buckets: tuple[float, ...] = ()
+    measure: str = ""
+
+    @property
+    def scraped(self) -> bool:
+        """Whether `/metrics` shows it."""
+        return "." not in self.name
+
+    @property
+    def over_otlp(self) -> tuple[str, str]:
+        """Its name and unit over OTLP: such that Prometheus, which makes a name of both, has the scraped one again."""
+        if not self.scraped:
+            return self.name, self.measure
+        stem = self.name.removesuffix("_total")
+        bare = stem.removesuffix("_seconds")
+        return bare.replace("_", ".", 1), "s" if bare != stem else ""
 
 
 _SERVED: Labels = ("provider", "model")
@@ -93,4 +118,42 @@ _TABLE = (
     Family("paig_workers", "gauge", "Worker processes."),
 )
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in _TABLE}
+_CALL: Labels = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.response.model")
+_CALLED: Labels = (*_CALL, "server.address", "server.port")
+_FAILED: Labels = (*_CALLED, "error.type")
+
+
+def _seconds(name: str, told: str, labels: Labels, buckets: tuple[float, ...] = DURATION) -> Family:
+    return Family(name, "histogram", told, labels, buckets=buckets, measure="s")
+
+
+def _tokens(name: str, told: str, *more: str) -> Family:
+    return Family(name, "histogram", told, (*_CALLED, *more), buckets=TOKENS, measure="{token}")
+
+
+def _usage(name: str, told: str) -> Family:
+    return Family(name, "counter", told, (*_CALLED, "gen_ai.token.modality"), measure="{token}")
+
+
+_CONVENTIONS = (
+    _seconds("gen_ai.client.inference.duration", "Tries at providers, of inference.", _FAILED),
+    _seconds("gen_ai.client.inference.time_to_first_chunk", "From a streamed try to its first chunk.", _CALLED),
+    _usage("gen_ai.client.inference.usage.input_tokens", "Input tokens used, cached ones included."),
+    _usage("gen_ai.client.inference.usage.output_tokens", "Output tokens used, reasoning included."),
+    _usage("gen_ai.client.inference.usage.cache_read.input_tokens", "Input tokens read from a cache."),
+    _usage("gen_ai.client.inference.usage.cache_write.input_tokens", "Input tokens written to a cache."),
+    _usage("gen_ai.client.inference.usage.reasoning.output_tokens", "Output tokens of reasoning."),
+    _tokens("gen_ai.client.inference.operation.input_tokens", "Input tokens of an answer."),
+    _tokens("gen_ai.client.inference.operation.output_tokens", "Output tokens of an answer."),
+    _seconds("gen_ai.client.embeddings.duration", "Tries at providers, of embeddings.", _FAILED),
+    _tokens("gen_ai.client.embeddings.operation.input_tokens", "Input tokens of embeddings."),
+    _seconds("gen_ai.server.request.duration", "From a request to its end.", (*_CALL, "error.type")),
+    _seconds("gen_ai.server.time_to_first_token", "To a streamed answer's first chunk.", _CALL, FIRST_TOKEN),
+    _seconds("gen_ai.server.time_per_output_token", "Of a streamed answer after its first chunk.", _CALL, PER_TOKEN),
+    # As release 1.41 has them.
+    _seconds("gen_ai.client.operation.duration", "Tries at providers.", _FAILED),
+    _seconds("gen_ai.client.operation.time_to_first_chunk", "From a streamed try to its first chunk.", _CALLED),
+    _tokens("gen_ai.client.token.usage", "Tokens of an answer, by type.", "gen_ai.token.type"),
+)
+
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (*_TABLE, *_CONVENTIONS)}

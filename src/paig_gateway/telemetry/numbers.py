@@ -6,7 +6,7 @@ They belong to the event loop's thread; a snapshot of them is plain data, which 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from paig_gateway.telemetry.families import FAMILIES, Labels
@@ -15,6 +15,9 @@ Series = dict[str, dict[Labels, float]]
 Buckets = dict[str, dict[Labels, list[float]]]
 Sample = tuple[str, Labels, float]
 """A metric's name, its labels' values, its value in stored units."""
+
+Source = Callable[[], Iterable[Sample]]
+"""Asked for present values each time that they are shown."""
 
 OTHER = "other"
 
@@ -60,6 +63,13 @@ class Numbers:
         """Put values in, as of gauges."""
         for name, labels, value in samples:
             self.values.setdefault(name, {})[labels] = value
+
+    def present(self, sources: Iterable[Source]) -> Numbers:
+        """The same and the present values of these sources, for another thread to read; on the event loop."""
+        present = self.copy()
+        for source in sources:
+            present.set(source())
+        return present
 
     def merge(self, other: Numbers, *, gauges: bool = True) -> None:
         """Add another worker's numbers; without `gauges`, only what never falls."""

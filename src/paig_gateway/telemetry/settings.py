@@ -29,6 +29,10 @@ class TelemetrySpec(Spec):
     """The bearer token that a scraper must show."""
     export: ExportSpec | None = None
     """Where the spans of all requests go."""
+    export_metrics: ExportSpec | None = None
+    """Where metrics go, besides `/metrics`."""
+    export_metrics_seconds: int = Field(default=60, ge=1, le=3600)
+    """How often they go there."""
     sample: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
     """The share of traces recorded, of those that begin at the gateway."""
     propagate: bool = True

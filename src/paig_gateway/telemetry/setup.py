@@ -18,13 +18,17 @@ from paig_gateway.plane.observer import Observer, Watcher
 from paig_gateway.store.credentials import CredentialError, resolve
 from paig_gateway.store.ledger import Ledger
 from paig_gateway.telemetry.alerts import Alerts
-from paig_gateway.telemetry.export import Destination, backend, missing_library
-from paig_gateway.telemetry.exposition import Exposition, Source
+from paig_gateway.telemetry.export import BATCH, MOST_QUEUED, Destination, backend, missing_library
+from paig_gateway.telemetry.exposition import Exposition
+from paig_gateway.telemetry.genai import GenAi
 from paig_gateway.telemetry.logs import RequestLog
 from paig_gateway.telemetry.metrics import Metrics
-from paig_gateway.telemetry.numbers import Numbers, Sample
+from paig_gateway.telemetry.numbers import Numbers, Sample, Source
 from paig_gateway.telemetry.observers import Observers
+from paig_gateway.telemetry.push import Push
+from paig_gateway.telemetry.record import Record
 from paig_gateway.telemetry.redaction import Redactor
+from paig_gateway.telemetry.sending import TRACES
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_gateway.telemetry.traces import Traces, TraceSettings
 from paig_gateway.telemetry.trouble import Tally
@@ -54,13 +58,15 @@ def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, st
     Raises:
         TelemetryError: Something cannot be had.
     """
-    if spec.export is not None:
-        if missing := missing_library(spec.export):
-            raise TelemetryError(f"[telemetry] export {missing}")
+    for name, export in (("export", spec.export), ("export_metrics", spec.export_metrics)):
+        if export is None:
+            continue
+        if missing := missing_library(export):
+            raise TelemetryError(f"[telemetry] {name} {missing}")
         try:
-            backend(spec.export, environ)
+            backend(export, environ)
         except CredentialError as error:
-            raise TelemetryError(f"[telemetry] export: {error}") from None
+            raise TelemetryError(f"[telemetry] {name}: {error}") from None
     found: dict[str, str] = {}
     for table, name, reference in (
         ("telemetry", "metrics_token", spec.metrics_token),
@@ -98,6 +104,7 @@ class Telemetry:
         *,
         name: str,
         version: str,
+        scheme: str,
         folder: Path | None,
     ) -> None:
         """Put it together.
@@ -114,18 +121,19 @@ class Telemetry:
             clock: Monotonic seconds.
             name: The process's name among the workers.
             version: The gateway's.
+            scheme: How the gateway is reached: `http` or `https`.
             folder: Where workers share their numbers; None where there is one process.
         """
         numbers = Numbers()
         watching: list[Watcher] = []
 
         def spans() -> Spans:
-            from paig_gateway.telemetry.spans import Spans  # late, and with it the OpenTelemetry SDK
+            from paig_gateway.telemetry.spans import Spans  # late, and with it protobuf
 
-            return Spans(version, name, redact)
+            return Spans(version, name, scheme, redact)
 
-        def open_destination(label: str, export: ExportSpec) -> Destination:
-            destination = Destination(label, export, spans)
+        def open_destination(label: str, export: ExportSpec) -> Destination[Record]:
+            destination = Destination(label, export, TRACES, spans, most_queued=MOST_QUEUED, batch=BATCH)
             destination.start()
             return destination
 
@@ -133,12 +141,26 @@ class Telemetry:
         self.traces = Traces(settings, project, open_destination)
         redact.know(self.traces.secrets)
         watching.append(self.traces)
-        self.metrics: Exposition | None = None
-        if spec.metrics:
+        if spec.metrics or spec.export_metrics is not None:
             counted = Metrics(numbers)
             watching.append(counted)
-            sources = (*sources, counted.samples, self.traces.samples)
+            sources = (*sources, counted.samples, self._samples)
+        self.metrics: Exposition | None = None
+        if spec.metrics:
             self.metrics = Exposition(numbers, sources, name=name, folder=folder, token=secrets.metrics_token)
+        self._push: Push | None = None
+        if spec.export_metrics is not None:
+            conventional = Numbers()
+            watching.append(GenAi(conventional))
+
+            def read() -> Numbers:
+                reading = numbers.present(sources)
+                reading.merge(conventional.copy())
+                return reading
+
+            every = spec.export_metrics_seconds
+            self._push = Push(spec.export_metrics, every, read, version=version, instance=name)
+            redact.know(lambda: self._push.destination.secrets if self._push else [])
         if spec.log_requests:
             watching.append(RequestLog())
         self.alerts: Alerts | None = None
@@ -154,6 +176,8 @@ class Telemetry:
         work: list[Callable[[], Coroutine[None, None, None]]] = []
         if self.metrics is not None:
             work.append(self.metrics.share)
+        if self._push is not None:
+            work.append(self._push.run)
         if self.alerts is not None:
             work.append(self.alerts.run)
         self._tasks = [asyncio.create_task(run(), name="telemetry") for run in work]
@@ -165,9 +189,16 @@ class Telemetry:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await asyncio.to_thread(self.traces.close)
+        # Both at once, so that the end of the process takes no longer for two dead backends than for one.
+        await asyncio.gather(asyncio.to_thread(self.traces.close), *([self._push.stop()] if self._push else []))
         if self.metrics is not None:
             await self.metrics.share_once()
+
+    def _samples(self) -> Iterable[Sample]:
+        """What became of what was to be told."""
+        yield from self.traces.samples()
+        if self._push is not None:
+            yield from self._push.destination.samples()
 
 
 def process_samples(ledger: Ledger, version: str) -> Source:

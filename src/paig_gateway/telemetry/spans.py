@@ -1,156 +1,111 @@
-"""From a finished request to its spans, as the semantic conventions for HTTP and generative AI have them.
+"""From finished requests to their spans, as the semantic conventions for HTTP and generative AI have them.
 
-Imported only in a thread that exports, and with it the OpenTelemetry SDK. Usage and cost of a request stand on one span
-alone, that of the try that answered, so that a backend that adds them up over a trace counts them once.
+Imported only in a thread that exports, and with it protobuf. Usage and cost of a request stand on one span alone, that
+of the try that answered, so that a backend that adds them up over a trace counts them once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
 
 from paig_gateway.domain.money import format_usd, parse_usd
-from paig_gateway.telemetry import content
+from paig_gateway.telemetry import content, otlp
+from paig_gateway.telemetry.conventions import PROVIDERS, SCHEMA_URL, USAGE, operation_of
+from paig_gateway.telemetry.otlp import Value
 from paig_gateway.telemetry.record import Record
 
-if TYPE_CHECKING:
-    from opentelemetry.util.types import AttributeValue
+Attributes = dict[str, Value | None]
 
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
-
-OPERATIONS: Mapping[str, str] = {
-    "gemini": "generate_content",
-    "openai-completions": "text_completion",
-    "openai-embeddings": "embeddings",
-    "gemini-embed": "embeddings",
-    "cohere-embed": "embeddings",
-    **dict.fromkeys(
-        ("openai-chat", "openai-responses", "anthropic", "bedrock-converse", "bedrock-invoke", "cohere-chat"), "chat"
-    ),
-}
-"""`gen_ai.operation.name` by API format; another format is an operation of its own name."""
-
-PROVIDERS: Mapping[str, str] = {
-    "google": "gcp.gemini",
-    "google-vertex": "gcp.vertex_ai",
-    "bedrock": "aws.bedrock",
-    "bedrock-mantle": "aws.bedrock",
-    "azure": "azure.ai.openai",
-    "mistral": "mistral_ai",
-    "xai": "x_ai",
-}
-"""`gen_ai.provider.name` by provider kind; another kind goes by its own name."""
-
-_USAGE = {
-    "input_tokens": "gen_ai.usage.input_tokens",
-    "output_tokens": "gen_ai.usage.output_tokens",
-    "cache_read_tokens": "gen_ai.usage.cache_read.input_tokens",
-    "cache_write_tokens": "gen_ai.usage.cache_creation.input_tokens",
-    "output_reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
-    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
-}
-
-Attributes = dict[str, "AttributeValue"]
+_KNOWN_WHERE = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+_FROM_AFAR = SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+_RECORDED = 1
 
 
 class Spans:
     """Makes spans of records."""
 
-    def __init__(self, version: str, node: str, redact: Callable[[str], str]) -> None:
+    def __init__(self, version: str, instance: str, scheme: str, redact: Callable[[str], str]) -> None:
         """Make them in the name of this process.
 
         Args:
             version: The gateway's version.
-            node: The process's name among the nodes.
+            instance: The process's name among all that ever were.
+            scheme: How the gateway is reached: `http` or `https`.
             redact: Blacks out secrets in captured content.
         """
+        self._scheme = scheme
         self._redact = redact
-        own = {"service.name": "paig", "service.version": version, "service.instance.id": node}
-        self._resource = Resource.create(own)
-        self._scope = InstrumentationScope("paig", version, SCHEMA_URL)
+        self._resource = otlp.resource(version, instance)
+        self._scope = otlp.scope(version)
 
-    def of(self, record: Record) -> Iterator[ReadableSpan]:
+    def __call__(self, records: Iterable[Record]) -> bytes:
+        """An export of these requests."""
+        export = ExportTraceServiceRequest()
+        ours = export.resource_spans.add(resource=self._resource, schema_url=SCHEMA_URL)
+        spans = ours.scope_spans.add(scope=self._scope, schema_url=SCHEMA_URL).spans
+        for record in records:
+            self._add(spans, record)
+        return export.SerializeToString()
+
+    def _add(self, spans: RepeatedCompositeFieldContainer[Span], record: Record) -> None:
         """The span of a request, then one of each try."""
         trace, settlement = record.trace, record.settlement
-        server = self._context(record, trace.span_id)
-        parent = None
-        if trace.parent_id is not None:
-            state = TraceState.from_header([trace.state.decode("latin-1")]) if trace.state else TraceState()
-            parent = SpanContext(int(trace.trace_id, 16), int(trace.parent_id, 16), True, TraceFlags(1), state)
-        failed = settlement.status is None or settlement.status >= 500
-        yield self._span(
-            f"{record.method} /proxy/{record.route}",
-            server,
-            parent,
-            SpanKind.SERVER,
-            _server(record),
-            (record.started, record.started + _ns(record.duration)),
-            Status(StatusCode.ERROR, settlement.error) if failed else Status(),
+        trace_id, span_id = bytes.fromhex(trace.trace_id), bytes.fromhex(trace.span_id)
+        state = trace.state.decode("latin-1")
+        server = spans.add(
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_span_id=bytes.fromhex(trace.parent_id) if trace.parent_id else b"",
+            trace_state=state,
+            flags=_RECORDED | _KNOWN_WHERE | (_FROM_AFAR if trace.parent_id else 0),
+            name=f"{record.method} /proxy/{record.route}",
+            kind=Span.SPAN_KIND_SERVER,
+            start_time_unix_nano=record.started,
+            end_time_unix_nano=record.started + _ns(record.duration),
         )
-        operation = OPERATIONS.get(record.format, record.format)
+        otlp.put(server.attributes, _server(record, self._scheme))
+        if settlement.status is None or settlement.status >= 500:
+            server.status.code, server.status.message = Status.STATUS_CODE_ERROR, settlement.error or ""
         last = len(settlement.attempts)
         for number, attempt in enumerate(settlement.attempts, 1):
             began = _seconds(attempt.get("began_ms"))
             ended = began + _seconds(attempt.get("ms"))
-            if number == last:
-                ended = max(ended, record.answered if record.answered is not None else record.duration)
+            operation = operation_of(record.format, str(attempt["model"]))
             attributes = _attempt(record, operation, attempt, number)
             if number < last and (cost := parse_usd(str(attempt.get("cost", "0")))):
                 attributes["operation.cost"] = cost / 1e9
             if number == last:
+                ended = max(ended, record.answered if record.answered is not None else record.duration)
                 attributes |= _answer(record)
                 if record.content is not None:
                     attributes |= content.attributes(record.content, self._redact)
-            wrong = attributes.get("error.type")
-            yield self._span(
-                f"{operation} {attempt['model']}".rstrip(),
-                self._context(record, trace.attempt(number)),
-                server,
-                SpanKind.CLIENT,
-                attributes,
-                (record.started + _ns(began), record.started + _ns(ended)),
-                Status(StatusCode.ERROR, str(wrong)) if wrong else Status(),
+            client = spans.add(
+                trace_id=trace_id,
+                span_id=bytes.fromhex(trace.attempt(number)),
+                parent_span_id=span_id,
+                trace_state=state,
+                flags=_RECORDED | _KNOWN_WHERE,
+                name=f"{operation} {attempt['model']}".rstrip(),
+                kind=Span.SPAN_KIND_CLIENT,
+                start_time_unix_nano=record.started + _ns(began),
+                end_time_unix_nano=record.started + _ns(ended),
             )
-
-    def _span(
-        self,
-        name: str,
-        context: SpanContext,
-        parent: SpanContext | None,
-        kind: SpanKind,
-        attributes: Mapping[str, AttributeValue | None],
-        times: tuple[int, int],
-        status: Status,
-    ) -> ReadableSpan:
-        return ReadableSpan(
-            name=name,
-            context=context,
-            parent=parent,
-            resource=self._resource,
-            attributes={key: value for key, value in attributes.items() if value is not None},
-            kind=kind,
-            status=status,
-            start_time=times[0],
-            end_time=times[1],
-            instrumentation_scope=self._scope,
-        )
-
-    @staticmethod
-    def _context(record: Record, span_id: str) -> SpanContext:
-        return SpanContext(int(record.trace.trace_id, 16), int(span_id, 16), False, TraceFlags(1))
+            otlp.put(client.attributes, attributes)
+            if wrong := attributes.get("error.type"):
+                client.status.code, client.status.message = Status.STATUS_CODE_ERROR, str(wrong)
 
 
-def _server(record: Record) -> dict[str, AttributeValue | None]:
+def _server(record: Record, scheme: str) -> Attributes:
     settlement = record.settlement
     return {
         "http.request.method": record.method,
         "http.route": "/proxy/{route}/{path}",
+        "url.scheme": scheme,
         "url.path": record.path,
         "http.response.status_code": settlement.status,
         "error.type": settlement.error,
@@ -208,12 +163,12 @@ def _answer(record: Record) -> Attributes:
     if model is not None:
         found["gen_ai.response.model"] = model
     if reasons:
-        found["gen_ai.response.finish_reasons"] = tuple(reasons)
+        found["gen_ai.response.finish_reasons"] = reasons
     if record.call.stream and record.first_chunk is not None:
         found["gen_ai.response.time_to_first_chunk"] = round(record.first_chunk, 6)
     for name, count in (settlement.usage or {}).items():
-        if (attribute := _USAGE.get(name)) and (count or name in ("input_tokens", "output_tokens")):
-            found[attribute] = int(count)
+        if count or name in ("input_tokens", "output_tokens"):
+            found |= dict.fromkeys(USAGE.get(name, ()), int(count))
     earlier = sum(parse_usd(str(attempt.get("cost", "0"))) for attempt in settlement.attempts[:-1])
     if settlement.usage is not None or settlement.cost:
         # As pydantic-ai and Logfire name it; the conventions have no cost yet.

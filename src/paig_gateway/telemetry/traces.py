@@ -13,7 +13,7 @@ from paig_gateway.plane.exchange import Exchange, Outcome
 from paig_gateway.plane.trace import Trace
 from paig_gateway.store.records import Reservation, Settlement
 from paig_gateway.telemetry.content import MOST_ASKED
-from paig_gateway.telemetry.export import Destination
+from paig_gateway.telemetry.export import Destination, close
 from paig_gateway.telemetry.numbers import Sample
 from paig_gateway.telemetry.record import Content, Record, record_of
 
@@ -49,7 +49,7 @@ class Traces:
         self,
         settings: TraceSettings,
         project: Callable[[str], ProjectTelemetry | None],
-        open_destination: Callable[[str, ExportSpec], Destination],
+        open_destination: Callable[[str, ExportSpec], Destination[Record]],
     ) -> None:
         """Export as the settings and the projects' own have it.
 
@@ -62,7 +62,7 @@ class Traces:
         self._project = project
         self._open = open_destination
         self._all = open_destination("all", settings.export) if settings.export is not None else None
-        self._own: dict[str, Destination] = {}  # by the project's id
+        self._own: dict[str, Destination[Record]] = {}  # by the project's id
 
     def trace(self, caller: Caller, headers: Mapping[bytes, bytes]) -> Trace | None:
         """The trace that a request belongs to."""
@@ -104,19 +104,18 @@ class Traces:
         """What destinations send as their credentials."""
         return [secret for destination in self.destinations() for secret in destination.secrets]
 
-    def destinations(self) -> list[Destination]:
+    def destinations(self) -> list[Destination[Record]]:
         """Whoever exports now."""
         return [*([self._all] if self._all else []), *self._own.values()]
 
     def close(self) -> None:
         """Send what is queued; blocks for some seconds at most."""
-        for destination in self.destinations():
-            destination.close()
+        close(self.destinations())
 
     def _set_by(self, caller: Caller) -> ProjectTelemetry:
         return (self._project(caller.project_id) or NOTHING) if caller.project_id else NOTHING
 
-    def _of_project(self, caller: Caller, spec: ExportSpec) -> Destination:
+    def _of_project(self, caller: Caller, spec: ExportSpec) -> Destination[Record]:
         project_id = caller.project_id or ""
         found = self._own.get(project_id)
         if found is None or found.spec != spec:
@@ -126,5 +125,5 @@ class Traces:
         return found
 
 
-def _put(destination: Destination, record: Record, without_content: Record) -> None:
+def _put(destination: Destination[Record], record: Record, without_content: Record) -> None:
     destination.put(record if destination.waiting < MOST_CONTENTS else without_content)

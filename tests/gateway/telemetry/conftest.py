@@ -13,11 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from paig_gateway.telemetry import export
 from tests.gateway.end_to_end.conftest import World, environment
 
 __all__ = ["environment"]
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports don't wait for more to come, nor long before they are tried again."""
+    monkeypatch.setattr(export, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(export, "PAUSES", (0.05, 0.1, 0.2))
+
 
 Scraped = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -146,7 +146,7 @@ async def test_no_secret_is_told(tmp_path: Path) -> None:
         async with running_simulator() as base:
             served = await run(tmp_path, config(base, receiver.url), told)
         spans = [span for span in receiver.spans if span.attributes]
-        told += [served.log, *map(str, receiver.requests)]
+        told += [served.log, *map(str, receiver.traces)]
     names = {span.name.split()[0] for span in spans}
     assert {"POST", "chat", "generate_content", "embeddings"} <= names
     statuses = {answer[:3] for answer in told if answer[:3].isdigit()}

@@ -1,0 +1,66 @@
+"""OpenTelemetry's semantic conventions, as data: names that spans and metrics share.
+
+For generative AI these are those of release 0.1.0. What that release renamed goes by the name of 1.41 too, which is
+what pydantic-ai, Logfire and most dashboards speak yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
+"""The last that holds both HTTP's and generative AI's names; release 0.1.0 of the latter has published none."""
+
+OPERATIONS: Mapping[str, str] = {
+    "gemini": "generate_content",
+    "openai-completions": "text_completion",
+    "openai-responses-get": "fetch_response",
+    "openai-embeddings": "embeddings",
+    "gemini-embed": "embeddings",
+    "cohere-embed": "embeddings",
+    **dict.fromkeys(
+        (
+            *("openai-chat", "openai-responses", "openai-responses-compact", "anthropic"),
+            *("bedrock-converse", "bedrock-invoke", "cohere-chat"),
+        ),
+        "chat",
+    ),
+}
+"""`gen_ai.operation.name` by API format; another format is an operation of its own name."""
+
+INFERENCE = frozenset({"chat", "generate_content", "text_completion"})
+"""The operations that the conventions call inference."""
+
+PROVIDERS: Mapping[str, str] = {
+    "google": "gcp.gemini",
+    "google-vertex": "gcp.vertex_ai",
+    "bedrock": "aws.bedrock",
+    "bedrock-mantle": "aws.bedrock",
+    "azure": "azure.ai.openai",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "xai": "x_ai",
+}
+"""`gen_ai.provider.name` by provider kind; another kind goes by its own name."""
+
+MODALITIES = ("text", "image", "audio")
+"""The kinds of tokens that the conventions tell apart."""
+
+USAGE: Mapping[str, tuple[str, ...]] = {
+    "input_tokens": ("gen_ai.usage.input_tokens",),
+    "output_tokens": ("gen_ai.usage.output_tokens",),
+    "cache_read_tokens": ("gen_ai.usage.cache_read.input_tokens",),
+    "cache_write_tokens": ("gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens"),
+    "output_reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens",),
+    **{f"input_{kind}_tokens": (f"gen_ai.usage.{kind}.input_tokens",) for kind in MODALITIES},
+    **{f"output_{kind}_tokens": (f"gen_ai.usage.{kind}.output_tokens",) for kind in MODALITIES},
+    **{f"cache_{kind}_read_tokens": (f"gen_ai.usage.{kind}.cache_read.input_tokens",) for kind in MODALITIES},
+}
+"""Attributes of a span by usage key."""
+
+
+def operation_of(fmt: str, model: str) -> str:
+    """`gen_ai.operation.name` of a request of that format to that model."""
+    if fmt == "bedrock-invoke" and "embed" in model:
+        return "embeddings"
+    return OPERATIONS.get(fmt, fmt)

@@ -1,0 +1,65 @@
+"""What all exports have in common: who speaks, and how a value becomes an attribute.
+
+Imported only in threads that export, and with it protobuf. Messages are filled in place of going through the
+OpenTelemetry SDK, which takes four times as long for a span.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+from urllib.parse import unquote
+
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+Value: TypeAlias = str | bool | int | float | Sequence[str]
+Attributes: TypeAlias = RepeatedCompositeFieldContainer[KeyValue]
+
+
+def put(attributes: Attributes, values: Mapping[str, Value | None]) -> None:
+    """Add what is there; None is left out."""
+    for name, value in values.items():
+        if value is None:
+            continue
+        kept = attributes.add(key=name).value
+        if isinstance(value, str):
+            kept.string_value = value
+        elif isinstance(value, bool):
+            kept.bool_value = value
+        elif isinstance(value, int):
+            kept.int_value = value
+        elif isinstance(value, float):
+            kept.double_value = value
+        else:
+            kept.array_value.SetInParent()
+            for item in value:
+                kept.array_value.values.add(string_value=item)
+
+
+def scope(version: str) -> InstrumentationScope:
+    """Whose spans and metrics these are."""
+    return InstrumentationScope(name="paig", version=version)
+
+
+def resource(version: str, instance: str, environ: Mapping[str, str] = os.environ) -> Resource:
+    """The process: its name and what else `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say of it.
+
+    Args:
+        version: The gateway's version.
+        instance: The process's name among all that ever were.
+        environ: The environment.
+    """
+    said = {}
+    for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+        name, given, value = pair.partition("=")
+        if given and name.strip():
+            said[name.strip()] = unquote(value.strip())
+    if service := environ.get("OTEL_SERVICE_NAME"):
+        said["service.name"] = service
+    own = {"service.name": "paig", "service.version": version, "service.instance.id": instance}
+    found = Resource()
+    put(found.attributes, own | said)
+    return found

@@ -1,0 +1,78 @@
+"""Metrics over OTLP: every so often, a reading of the numbers for a thread to send."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paig_client.schema import ExportSpec
+from paig_gateway.telemetry.export import Destination, close
+from paig_gateway.telemetry.numbers import Numbers
+from paig_gateway.telemetry.sending import METRICS
+
+if TYPE_CHECKING:
+    from paig_gateway.telemetry.points import Points
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the numbers were at one moment.
+
+    Attributes:
+        at: Nanoseconds since the epoch.
+    """
+
+    numbers: Numbers
+    at: int
+
+
+class Push:
+    """Hands readings to a destination.
+
+    A reading holds all that was counted since the process began, so one that is lost loses nothing; where the last one
+    still waits for the backend, the next is dropped.
+
+    Attributes:
+        destination: Where they go.
+    """
+
+    def __init__(
+        self, spec: ExportSpec, every: float, read: Callable[[], Numbers], *, version: str, instance: str
+    ) -> None:
+        """Hand over readings.
+
+        Args:
+            spec: Where to.
+            every: Seconds from one to the next.
+            read: Takes one, on the event loop.
+            version: The gateway's version.
+            instance: The process's name among all that ever were.
+        """
+        self._every = every
+        self._read = read
+        began = time.time_ns()
+
+        def points() -> Points:
+            from paig_gateway.telemetry.points import Points  # late, and with it protobuf
+
+            return Points(version, instance, began)
+
+        self.destination: Destination[Reading] = Destination("metrics", spec, METRICS, points, most_queued=1, batch=1)
+        self.destination.start()
+
+    async def run(self) -> None:
+        """Hand over one reading after another until cancelled."""
+        while True:
+            await asyncio.sleep(self._every)
+            self._push()
+
+    async def stop(self) -> None:
+        """Hand over the last, for some seconds at most."""
+        self._push()
+        await asyncio.to_thread(close, [self.destination])
+
+    def _push(self) -> None:
+        self.destination.put(Reading(self._read(), time.time_ns()))

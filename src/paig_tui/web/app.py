@@ -115,7 +115,7 @@ class WebTerminal:
         if path == "/login":
             await self._page(send, 200, "login.html")
         elif path == "/":
-            known = self._login(headers) is not None
+            known = self._own_visit(headers) and self._login(headers) is not None
             await self._page(send, 200 if known else 401, "terminal.html" if known else "login.html")
         elif path.startswith("/download/"):
             await self._download(headers, path.removeprefix("/download/"), send)
@@ -153,7 +153,7 @@ class WebTerminal:
         await self._answer(send, 200, b"", cookies=(f"{self.cookie}={self.attributes}; Max-Age=0",))
 
     async def _download(self, headers: dict[str, str], key: str, send: Send) -> None:
-        if self._login(headers) is None:
+        if not self._own_visit(headers) or self._login(headers) is None:
             raise Refused(401, "Log in first.")
         download = self.downloads.pop(key, None)
         if download is None:
@@ -223,6 +223,10 @@ class WebTerminal:
     def _check_origin(self, headers: dict[str, str]) -> None:
         if headers.get("origin") != self.origin:
             raise Refused(403, "This did not come from a page of ours.")
+
+    def _own_visit(self, headers: dict[str, str]) -> bool:
+        """Not led here by a page of another port, for which `SameSite` does not hold; not every browser says so."""
+        return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
 
     def _login(self, headers: dict[str, str]) -> Login | None:
         pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))

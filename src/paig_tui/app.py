@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -15,12 +15,15 @@ from urllib.parse import urlsplit
 from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from paig_client.admin import AdminError, AsyncAdminClient
+from paig_client.schema import Permission
 from paig_tui.feed import Feed
 from paig_tui.state import State
+from paig_tui.text import safe
 from paig_tui.themes import ALIASES, DEFAULT, OURS
 from paig_tui.widgets.chrome import SECTIONS
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CHANGES: tuple[Permission, ...] = ("keys:write", "owners:write", "routing:write", "organisation:write")
+"""Permissions of which at least one is needed to change anything here."""
 FLUSH = 0.25
 """Seconds between two drawings."""
 
@@ -76,19 +81,18 @@ class PaigApp(App[None]):
 
     TITLE = "paig"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {name: _screen(name) for name, _ in SECTIONS}
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {name: _screen(name) for name, *_ in SECTIONS}
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 as Textual has it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (136, "-vast")]  # noqa: RUF012 as Textual has it
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(number), f"section('{name}')", f"Go to {name}") for number, (name, _) in enumerate(SECTIONS, 1)),
+        *(Binding(str(number), f"section('{name}')", f"Go to {name}") for number, (name, *_) in enumerate(SECTIONS, 1)),
         Binding("question_mark,f1", "help", "Help: every key"),
-        Binding("colon", "command_palette", "Every command"),
+        Binding("colon,ctrl+p", "command_palette", "Every command"),
         Binding("u", "undo", "Undo the last change"),
         Binding("R", "retry", "Ask the gateway again now"),
         Binding("T", "change_theme", "Choose a theme"),
-        Binding("q", "quit", "Quit"),
-        Binding("ctrl+c", "quit", "Quit", show=False),
+        Binding("q,ctrl+c", "quit", "Quit"),
     ]
 
     def __init__(
@@ -124,9 +128,18 @@ class PaigApp(App[None]):
         return self.admin_client
 
     @property
+    def root(self) -> str:
+        """The gateway's root address."""
+        return self.admin_client.url if self.admin_client else ""
+
+    @property
     def role(self) -> str:
-        """What one may do."""
-        return "read-only" if self.read_only else "admin"
+        """Who one is, and that one may only look."""
+        who = self.state.identity
+        name = "" if who is None else safe(who.name.removeprefix("admin:").removeprefix("token:"))
+        changes = who is None or any(self.state.may(needed) for needed in CHANGES)
+        looks = "" if changes and not self.read_only else "read-only"
+        return " · ".join(filter(None, (name, looks)))
 
     def on_mount(self) -> None:
         """Begin to ask, and to draw."""
@@ -173,6 +186,21 @@ class PaigApp(App[None]):
         from paig_tui.screens.help import Help
 
         self.push_screen(Help())
+
+    async def run_action(
+        self,
+        action: str | tuple[str, str, tuple[object, ...]],
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do something, unless it changes what may not be changed: then say why not."""
+        from paig_tui.screens.section import Section
+
+        target, name, _ = self._parse_action(action, default_namespace or self, namespaces)
+        if isinstance(target, Section) and (refusal := target.refusal(name)) is not None:
+            self.notify(refusal, title="Not done", severity="warning", markup=False)
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
 
     def action_retry(self) -> None:
         """Ask now."""

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
 
-from paig_tui.widgets.chrome import SECTIONS
+from paig_client.schema import Permission
+from paig_tui.text import MUTED, fitted
+from paig_tui.widgets.chrome import KEYS, SECTIONS
 
 if TYPE_CHECKING:
     from paig_tui.app import PaigApp
     from paig_tui.screens.section import Section
 
-NAMES = {"question_mark": "?", "colon": ":", "slash": "/", "escape": "Esc", "left": "←", "right": "→", "enter": "Enter"}
+DIALOGS = {
+    "in a table": "paig_tui.widgets.table:Table",
+    "a request in full": "paig_tui.screens.request:RequestDetail",
+    "requests of one key, model, …": "paig_tui.screens.requests:Requests",
+    "a new key": "paig_tui.screens.key_created:KeyCreated",
+    "dry run": "paig_tui.screens.route_forms:DryRun",
+    "a form": "paig_tui.screens.dialog:Dialog",
+    "help": "paig_tui.screens.help:Help",
+}
+"""Where else there are keys; the palette leaves them out, since they mean something only there."""
 
 
 @dataclass(frozen=True)
@@ -25,52 +37,61 @@ class Command:
     """Something that can be done.
 
     Attributes:
-        section: Where; None everywhere.
+        place: Where; None everywhere.
         key: The key for it, as people read it.
         says: What it does.
         action: Textual's name of it.
-        changes: Whether it changes something at the gateway.
+        needs: The permission to change something at the gateway, or None.
     """
 
-    section: str | None
+    place: str | None
     key: str
     says: str
     action: str
-    changes: bool
+    needs: Permission | None
 
 
 def _key(binding: Binding) -> str:
-    return " ".join(NAMES.get(key, key) for key in binding.key.split(","))
+    return " ".join(KEYS.get(key, key) for key in binding.key.split(","))
 
 
 def commands(app: PaigApp) -> list[Command]:
-    """All of them: everywhere first, then section by section."""
+    """What can be done from the sections: everywhere first, then section by section."""
     from paig_tui.screens.section import Section
 
-    found = [*_commands(None, app.BINDINGS, "app", {"undo"}), *_commands(None, Section.BINDINGS, "screen", set())]
-    for name, _ in SECTIONS:
-        screen = _class(name)
+    found = [*_commands(None, app.BINDINGS, "app", {}), *_commands(None, Section.BINDINGS, "screen", {})]
+    for name, *_ in SECTIONS:
+        screen: type[Section] = _named(f"paig_tui.screens.{name}:SCREEN")
         found += _commands(name, screen.BINDINGS, "screen", screen.CHANGING)
-    return [command for command in found if not (app.read_only and command.changes)]
+    return [c for c in found if c.needs is None or (not app.read_only and app.state.may(c.needs))]
+
+
+def everything(app: PaigApp) -> list[Command]:
+    """That, and what can be done in single dialogs."""
+    found = commands(app)
+    for place, where in DIALOGS.items():
+        found += _commands(place, _named(where).BINDINGS, "screen", {})
+    return found
 
 
 def _commands(
-    section: str | None, bindings: Iterable[BindingType], where: str, changing: Collection[str]
+    place: str | None, bindings: Iterable[BindingType], where: str, needs: Mapping[str, Permission]
 ) -> Iterator[Command]:
     for binding in bindings:
         if isinstance(binding, Binding) and binding.show:
-            action = f"{where}.{binding.action}"
-            yield Command(section, _key(binding), binding.description, action, binding.action in changing)
+            needed = needs.get(binding.action.partition("(")[0])
+            yield Command(place, _key(binding), binding.description, f"{where}.{binding.action}", needed)
 
 
-def _class(name: str) -> type[Section]:
-    return cast("type[Section]", import_module(f"paig_tui.screens.{name}").SCREEN)
+def _named(where: str) -> Any:
+    module, _, name = where.partition(":")
+    return getattr(import_module(module), name)
 
 
 async def run(app: PaigApp, command: Command) -> None:
     """Do it, where it is done."""
-    if command.section is not None and app.current_mode != command.section:
-        await app.switch_mode(command.section)
+    if command.place is not None and app.current_mode != command.place:
+        await app.switch_mode(command.place)
     await app.run_action(command.action)
 
 
@@ -78,19 +99,24 @@ class Commands(Provider):
     """The palette's entries."""
 
     def _all(self) -> Iterator[tuple[Command, str]]:
-        app = cast("PaigApp", self.app)
-        for command in commands(app):
-            where = f"{command.section.capitalize()}: " if command.section else ""
-            yield command, f"{where}{command.says}  ({command.key})"
+        for command in commands(cast("PaigApp", self.app)):
+            place = f"{command.place.capitalize()}: " if command.place else ""
+            yield command, f"{place}{command.says}"
+
+    def _shown(self, command: Command, text: Content) -> Content:
+        return Content.assemble(fitted(Content.styled(command.key, "bold $primary"), 9), text)
 
     async def discover(self) -> Hits:
         """All of them, before anything is typed."""
         for command, text in self._all():
-            yield DiscoveryHit(text, partial(run, cast("PaigApp", self.app), command), text=text)
+            place, _, says = text.rpartition(": ") if command.place else ("", "", text)
+            shown = Content.assemble((f"{place}: " if place else "", MUTED), says)
+            yield DiscoveryHit(self._shown(command, shown), partial(run, cast("PaigApp", self.app), command), text=text)
 
     async def search(self, query: str) -> Hits:
         """Those that fit."""
         matcher = self.matcher(query)
         for command, text in self._all():
-            if (score := matcher.match(text)) > 0:
-                yield Hit(score, matcher.highlight(text), partial(run, cast("PaigApp", self.app), command), text=text)
+            if (score := matcher.match(f"{text} {command.key}")) > 0:
+                shown = self._shown(command, matcher.highlight(text))
+                yield Hit(score, shown, partial(run, cast("PaigApp", self.app), command), text=text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 
 from paig_client.admin import AdminError, AsyncAdminClient, NotAuthorised
@@ -89,6 +90,10 @@ class Feed:
                         self.pending.append(event.request)
                     elif event.name == "change":
                         self.again()
+            except NotAuthorised as error:
+                if error.problem.status == 403:  # the asker brings what may be seen, more slowly
+                    return
+                self._answers.clear()
             except AdminError:
                 last = None  # the asker, woken now, says why; it also mends the gap
                 self._answers.clear()
@@ -108,12 +113,16 @@ class Feed:
         state, admin = self.state, self.admin
         now = state.clock()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        state.health, state.limits, state.today, page = await asyncio.gather(
-            admin.health(), admin.limits(), admin.usage(since=midnight), admin.requests(limit=100)
+        await asyncio.gather(
+            self._put("newest", admin.requests(limit=100)),
+            self._put("health", admin.health()),
+            self._put("limits", admin.limits()),
+            self._put("today", admin.usage(since=midnight)),
         )
-        state.recent.add(row for row in reversed(page.items) if not state.recent.knows(row.id))
+        rows = state.newest.items if state.newest else []
+        state.recent.add(row for row in reversed(rows) if not state.recent.knows(row.id))
         state.recent.forget(now)
-        state.changed()
+        state.changed(fetched=True)
 
     async def fetch_all(self) -> None:
         """Everything."""
@@ -123,15 +132,28 @@ class Feed:
             await self._fetch_hour(now)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         day = timedelta(days=1)
-        state.keys, state.projects, state.users, state.providers, state.routes, state.yesterday = await asyncio.gather(
-            admin.keys.list(),
-            admin.projects.list(),
-            admin.users.list(),
-            admin.providers.list(),
-            admin.routes.list(),
-            admin.usage(since=midnight - day, until=now - day),
+        await asyncio.gather(
+            self._put("identity", admin.whoami()),
+            self._put("keys", admin.keys.list()),
+            self._put("projects", admin.projects.list()),
+            self._put("users", admin.users.list()),
+            self._put("providers", admin.providers.list()),
+            self._put("routes", admin.routes.list()),
+            self._put("yesterday", admin.usage(since=midnight - day, until=now - day)),
         )
         await self.fetch_sums()
+
+    async def _put(self, part: str, answer: Awaitable[object]) -> None:
+        """Put an answer into a part of the state; one that is not allowed to be seen is no loss of the connection."""
+        try:
+            found = await answer
+        except NotAuthorised as error:
+            if error.problem.status != 403:
+                raise
+            self.state.denied[part] = str(error)
+        else:
+            self.state.denied.pop(part, None)
+            setattr(self.state, part, found)
 
     async def _fetch_hour(self, now: datetime) -> None:
         """The last hour's requests, as far back as a few pages go."""
@@ -139,7 +161,12 @@ class Feed:
         rows: list[Request] = []
         cursor: str | None = None
         for _ in range(PAGES):
-            page = await self.admin.requests(since=since, limit=1000, cursor=cursor)
+            try:
+                page = await self.admin.requests(since=since, limit=1000, cursor=cursor)
+            except NotAuthorised as error:
+                if error.problem.status != 403:
+                    raise
+                return
             rows += page.items
             cursor = page.next_cursor
             if cursor is None:

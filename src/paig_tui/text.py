@@ -7,7 +7,7 @@ glyph and a word; its colour only repeats what they say.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
@@ -26,12 +26,27 @@ KEY_STATUS = {
     "expired": ("◌", "expired", WARN),
     "disabled": ("○", "disabled", MUTED),
 }
+WHY = {
+    "limit-exceeded": "limit",
+    "rate-limited": "rate",
+    "key-disabled": "key",
+    "key-expired": "key",
+    "key-blocked": "key",
+    "route-not-found": "route",
+    "model-not-allowed": "model",
+    "no-price": "price",
+    "body-too-large": "size",
+    "upstream-unreachable": "lost",
+    "upstream-timeout": "late",
+    "overloaded": "shed",
+    "client-gone": "gone",
+}
+"""A word for each of the gateway's own errors; any other is an `error`."""
 CERTAINTY = {
     "exact": "exact: the provider's own usage",
     "estimated": "estimated: counted from a partial answer",
     "ceiling": "ceiling: charged at the reservation, for want of usage",
 }
-BLOCKS = " ▁▂▃▄▅▆▇█"
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -48,6 +63,12 @@ def plain(text: object, style: str = "") -> Content:
 def lines(parts: Iterable[Content | str]) -> Content:
     """One below the other."""
     return Content("\n").join(Content(part) if isinstance(part, str) else part for part in parts)
+
+
+def fitted(content: Content, width: int) -> Content:
+    """Content in exactly so many cells, cut with an ellipsis."""
+    cut = content.truncate(width, ellipsis=True)
+    return cut.pad_right(width - cut.cell_length)
 
 
 def status(key_status: str) -> Content:
@@ -70,6 +91,12 @@ def dollars(amount: str | Decimal | float | None) -> str:
     if size < Decimal("0.000001"):
         return f"${value:.9f}".rstrip("0")
     return f"${value:.{places}f}"
+
+
+def pointed(amount: str | Decimal) -> str:
+    """An amount for a column: its point stands where those above and below have theirs."""
+    whole, point, part = dollars(amount).partition(".")
+    return f"{whole}{point or ' '}{part:<6}" if len(whole) < 5 else whole + point + part
 
 
 def amount(value: str, unit: str) -> str:
@@ -122,53 +149,33 @@ def level(share: float) -> str:
     return BAD if share >= 1 else WARN if share >= 0.8 else GOOD
 
 
-def bar(share: float, width: int) -> Content:
-    """A bar, rounded down: only a cap that is reached looks full."""
-    full = min(width, int(share * width))
-    return Content.assemble(("█" * full, level(share)), ("░" * (width - full), MUTED))
-
-
-def gauge(share: float, width: int) -> Content:
-    """A bar of a share that is neither good nor bad."""
-    full = round(share * width)
-    return Content.assemble(("█" * full, "$primary"), ("░" * (width - full), MUTED))
+def bar(share: float, width: int, style: str | None = None) -> Content:
+    """A bar in steps of half a cell, rounded down: only what is full looks full. Without a style, that of a cap."""
+    halves = min(2 * width, int(share * 2 * width))
+    drawn = "━" * (halves // 2) + "╸" * (halves % 2)
+    return Content.assemble((drawn, style or level(share)), ("─" * (width - len(drawn)), MUTED))
 
 
 def cap_cell(share: float | None, width: int = 4) -> Content:
     """A cap in a table: bar and percent, or `no cap`."""
     if share is None:
-        return Content.styled("·" * width + " no cap", MUTED)
+        return Content.styled(f"{'no cap':>{width + 5}}", MUTED)
     return Content.assemble(bar(share, width), " ", (percent(share), level(share)))
 
 
-def columns(values: Sequence[float], width: int, height: int) -> list[str]:
-    """Values as columns of blocks, newest at the right, in `height` lines; the highest value fills them."""
-    if not values or width < 1 or height < 1:
-        return [" " * max(0, width)] * height
-    step = max(1, -(-len(values) // width))
-    stretch = max(1, width // len(values)) if step == 1 else 1
-    sums = [sum(values[max(0, end - step) : end]) for end in range(len(values), 0, -step)][::-1]
-    top = max(sums) or 1.0
-    found = []
-    for line in range(height - 1, -1, -1):
-        cells = [_block(value / top * height * 8 - line * 8, line == 0 and value > 0) for value in sums]
-        found.append("".join(cell * stretch for cell in cells)[-width:].rjust(width))
-    return found
-
-
-def _block(eighths: float, visible: bool) -> str:
-    """One cell; the smallest spending shows at least a line."""
-    return BLOCKS[max(1 if visible else 0, min(8, round(eighths)))]
-
-
 def outcome(request: Request) -> Content:
-    """A request's status, with the attempts before it: `429→200`, and a glyph."""
+    """A request's status: glyph, number, word; `429→200` where attempts came before."""
     codes = [str(attempt.status or "✕") for attempt in request.attempts]
-    final = "open" if request.state == "open" else str(request.status or "✕")
+    final = "open" if request.state == "open" else str(request.status or "–")
     shown = f"{codes[0]}→{final}" if len(codes) > 1 else final
-    failed = request.error is not None or (request.status or 0) >= 400
     if request.state == "open":
         return Content.styled(f"◌ {shown}", MUTED)
-    if failed:
-        return Content.styled(f"{'■' if request.status in (402, 429) else '✕'} {shown}", BAD)
-    return Content.styled(f"{'▲' if len(codes) > 1 else '●'} {shown}", WARN if len(codes) > 1 else GOOD)
+    if failed(request):
+        word = WHY.get(request.error or "", "error")
+        return Content.styled(f"{'■' if word in ('limit', 'rate') else '✕'} {shown} {word}", BAD)
+    return Content.styled(f"▲ {shown}" if len(codes) > 1 else f"● {shown} ok", WARN if len(codes) > 1 else GOOD)
+
+
+def failed(request: Request) -> bool:
+    """Whether the client got an error."""
+    return request.error is not None or (request.status or 0) >= 400

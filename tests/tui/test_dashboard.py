@@ -14,7 +14,7 @@ async def test_a_request_appears_as_it_finishes(world: World) -> None:
     """A request shows up in the live tail with its cost, and the figures count it."""
     async with at(world) as hand:
         assert await ask(world, world.key) == 200
-        text = await hand.sees("● 200", "gpt-5", "tester", "$0.00")
+        text = await hand.sees("● 200 ok", "gpt-5", "tester", "$0.00")
         assert "● following" in text
         await hand.sees("● none")
 
@@ -25,12 +25,12 @@ async def test_pause_filter_and_errors_only(world: World) -> None:
     async with at(world) as hand:
         await ask(world, world.key)
         await ask(world, key, say="[sim:status=500] no")
-        await hand.sees("● 200", "✕ 500")
+        await hand.sees("● 200 ok", "✕ 500")
         await hand.press("x")
         await hand.sees("errors only")
-        assert "● 200" not in hand.text
+        assert "● 200 ok" not in hand.text
         await hand.press("x", "slash", *"tester", "enter")
-        await hand.sees("filter: tester", "● 200")
+        await hand.sees("filter: tester", "● 200 ok")
         assert "✕ 500" not in hand.text
         await hand.press("escape", "p")
         await hand.sees("■ paused")
@@ -44,7 +44,7 @@ async def test_a_request_in_full(world: World) -> None:
     """Enter on a request shows attempts, usage, and how its cost is known."""
     async with at(world, size=(140, 40)) as hand:
         await ask(world, world.key)
-        await hand.sees("● 200")
+        await hand.sees("● 200 ok")
         await hand.press("enter")
         await hand.sees("exact: the provider's own usage", "attempts (1)", "output", "openai · gpt-5 · 200", "req_")
 
@@ -56,7 +56,7 @@ async def test_the_fullest_caps_come_first(world: World) -> None:
         assert await ask(world, key) == 200
         while await ask(world, key) == 200:
             pass
-        await hand.sees("■ 402", "small", "████░░░░  50%")
+        await hand.sees("■ 402", "small", "50%")
 
 
 async def test_the_first_run_is_guided(world: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,6 +14,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Static
+
+from paig_tui.text import MUTED, safe
 
 T = TypeVar("T")
 
@@ -46,6 +48,7 @@ class Dialog(ModalScreen[T | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
     TITLE_SHOWN: ClassVar[str] = ""
     DO: ClassVar[str] = "Save"
+    VARIANT: ClassVar[Literal["primary", "error"]] = "primary"
 
     def __init__(self, title: str, fields: Sequence[Field] = (), *, intro: Content | str = "", do: str = "") -> None:
         super().__init__()
@@ -58,9 +61,10 @@ class Dialog(ModalScreen[T | None]):
         """The frame."""
         with Vertical(id="box") as box:
             box.border_title = Content(self.title_shown)
-            box.border_subtitle = Content("Tab next · Enter save · Esc cancel")
+            enter = f"Enter {self.do.lower()}  " if self.fields else ""
+            box.border_subtitle = Content.styled(f"Tab next  {enter}Esc cancel", MUTED)
             if self.intro:
-                yield Static(self.intro, markup=False)
+                yield Static(self.intro, markup=False, id="intro")
             with VerticalScroll(id="fields", can_focus=False):
                 for field in self.fields:
                     with Horizontal(classes="row short" if field.note else "row"):
@@ -78,7 +82,7 @@ class Dialog(ModalScreen[T | None]):
             yield Static("", id="problem", markup=False)
             with Horizontal(id="buttons"):
                 yield Button("Cancel", id="cancel", compact=True)
-                yield Button(self.do, id="do", variant="primary", compact=True)
+                yield Button(self.do, id="do", variant=self.VARIANT, compact=True)
 
     def more(self) -> Iterable[Widget]:
         """What stands below the fields."""
@@ -86,6 +90,7 @@ class Dialog(ModalScreen[T | None]):
 
     def on_mount(self) -> None:
         """The first field has the focus, or else Cancel."""
+        self.query_one("#problem").display = False
         first = self.query(Input)
         (first.first() if first else self.query_one("#cancel")).focus()
 
@@ -112,7 +117,9 @@ class Dialog(ModalScreen[T | None]):
         try:
             answer = self.answer()
         except ValueError as error:
-            self.query_one("#problem", Static).update(Content(f"✕ {error}"))
+            problem = self.query_one("#problem", Static)
+            problem.update(Content(safe(f"✕ {error}")))
+            problem.display = True
             return
         self.dismiss(answer)
 
@@ -127,8 +134,10 @@ class Confirm(Dialog[bool]):
         type_name: What has to be typed.
     """
 
+    VARIANT = "error"
+
     def __init__(self, title: str, says: str, *, do: str, type_name: str | None = None) -> None:
-        fields = [Field("name", "Type the name", hint=type_name)] if type_name else []
+        fields = [Field("name", "Type its name", hint=type_name)] if type_name else []
         super().__init__(title, fields, intro=says, do=do)
         self.type_name = type_name
         self.add_class("-danger")

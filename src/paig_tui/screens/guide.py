@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from paig_tui.first import line
 from paig_tui.state import State
-from paig_tui.text import ACCENT, GOOD, MUTED, lines
+from paig_tui.text import ACCENT, GOOD, MUTED, lines, plain
 
 
 def steps(state: State) -> list[tuple[str, str, bool]]:
     """The steps with the section where each is done, and whether it is."""
     return [
-        ("Tell paig of a provider: press 4, then n (paste its key, or name an environment variable)", "providers",
-         bool(state.providers)),
+        ("Tell paig of a provider: press 4, then n", "providers", bool(state.providers)),
         ("Make a key for your program: press 2, then n; it is shown once", "keys", bool(state.keys)),
-        ("Send the first request: the key's dialog has the lines to copy (e)", "dashboard",
+        ("Send the first request; it appears below as it finishes", "dashboard",
          bool(state.recent.tail) or bool(state.today and state.today.total.requests)),
     ]  # fmt: skip
 
@@ -24,17 +24,21 @@ def next_section(state: State) -> str | None:
     return next((section for _, section, done in steps(state) if not done), None)
 
 
-def guide(state: State) -> Content | None:
+def guide(state: State, root: str) -> Content | None:
     """What to do next, or None once requests have come, or as long as nothing is known."""
     if state.providers is None or state.keys is None or state.today is None:
         return None
     todo = steps(state)
-    if all(done for _, _, done in todo):
+    if todo[-1][2]:
         return None
     now = next(number for number, (_, _, done) in enumerate(todo) if not done)
     shown: list[Content] = []
     for number, (words, _, done) in enumerate(todo):
         glyph, style = ("✓ done ", GOOD) if done else ("▶ next ", ACCENT) if number == now else ("◌ later", MUTED)
         shown.append(Content.assemble((glyph, style), f"  {number + 1}. ", (words, "bold" if number == now else "")))
-    shown.append(Content.styled("n goes to the next step · ? lists every key", MUTED))
+    if now == len(todo) - 1:
+        shown.append(plain(line(root, state.providers), "$secondary"))
+        shown.append(Content.from_markup("[bold $primary]y[/] copies that line; the key's dialog has its export lines"))
+    else:
+        shown.append(Content.from_markup("[bold $primary]n[/] goes there · [bold $primary]?[/] lists every key"))
     return lines(shown)

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from paig_tui.commands import commands
+from paig_tui.commands import everything
 from paig_tui.text import MUTED, lines
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ class Help(ModalScreen[None]):
     CSS_PATH = "help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f1", "dismiss", "Close"),
-        Binding("up", "scroll(-1)", "Up", show=False),
-        Binding("down", "scroll(1)", "Down", show=False),
-        Binding("pageup", "scroll(-15)", "Page up", show=False),
-        Binding("pagedown", "scroll(15)", "Page down", show=False),
+        Binding("up", "scroll(-1)", "A line up"),
+        Binding("down", "scroll(1)", "A line down"),
+        Binding("pageup", "scroll(-15)", "A page up"),
+        Binding("pagedown", "scroll(15)", "A page down"),
     ]
 
     def compose(self) -> ComposeResult:
@@ -61,17 +61,19 @@ class Help(ModalScreen[None]):
 
     def _fill(self, wanted: str) -> None:
         shown: list[Content] = []
-        section: str | None = "?"
+        place: str | None = "?"
         words = wanted.casefold().split()
-        for command in commands(cast("PaigApp", self.app)):
-            if not all(word in f"{command.section} {command.key} {command.says}".casefold() for word in words):
+        for command in everything(cast("PaigApp", self.app)):
+            if not all(word in f"{command.place} {command.key} {command.says}".casefold() for word in words):
                 continue
-            if command.section != section:
-                section = command.section
-                shown.append(Content.styled((section or "everywhere").capitalize(), "bold $primary"))
-            shown.append(Content.assemble((f"  {command.key:<18}", "bold"), command.says))
+            if command.place != place:
+                place = command.place
+                title = Content.styled((place or "everywhere").capitalize(), "bold $secondary")
+                shown += [Content(""), title] if shown else [title]
+            shown.append(Content.assemble((f"  {command.key:<13}", "bold $primary"), command.says))
         signs = [sign for sign in SIGNS if all(word in " ".join(sign).casefold() for word in words)]
         if signs:
-            shown.append(Content.styled("Signs", "bold $primary"))
-            shown += [Content.assemble((f"  {sign}  ", "bold"), (meaning, MUTED)) for sign, meaning in signs]
+            shown += [Content(""), Content.styled("Signs", "bold $secondary")]
+            for sign, meaning in signs:
+                shown.append(Content.assemble(f"  {sign}", (f"  {meaning}", MUTED)))
         self.query_one("#list", Static).update(lines(shown) if shown else "Nothing fits.")

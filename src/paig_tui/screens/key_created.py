@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import work
@@ -14,9 +15,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Checkbox, Static
 
 from paig_client.addresses import PROXY
-from paig_client.schema import NewKey
+from paig_client.schema import NewKey, Provider
 from paig_tui.clipboard import copy
-from paig_tui.text import plain
+from paig_tui.first import line
+from paig_tui.text import BAD, GOOD, MUTED, WARN, safe
+from paig_tui.widgets.chrome import hints
 
 
 class KeyCreated(ModalScreen[None]):
@@ -25,6 +28,7 @@ class KeyCreated(ModalScreen[None]):
     Args:
         made: The key.
         root: The gateway's address, for the environment's lines.
+        providers: Those that are set up, for a first request.
         word: What was done: `created` or `rotated`.
     """
 
@@ -34,12 +38,14 @@ class KeyCreated(ModalScreen[None]):
         Binding("v", "reveal", "Reveal or mask it"),
         Binding("s", "store", "Store it in the keyring"),
         Binding("e", "env", "Copy the environment's lines"),
-        Binding("space", "stored", "I have stored it", show=False),
+        Binding("l", "line", "Copy a line that sends a first request"),
+        Binding("space", "stored", "I have stored it"),
         Binding("escape,q", "close", "Close"),
     ]
 
-    def __init__(self, made: NewKey, root: str, word: str = "created") -> None:
+    def __init__(self, made: NewKey, root: str, providers: Sequence[Provider], word: str = "created") -> None:
         super().__init__()
+        self.providers = providers
         self.key_name, self.root, self.word = made.name, root, word
         self._secret = made.key
         self._revealed = False
@@ -48,17 +54,12 @@ class KeyCreated(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """What can be done with it."""
         with Vertical(id="box") as box:
-            box.border_title = Content(f"key {self.word}: {plain(self.key_name).plain}")
-            box.border_subtitle = Content("Esc closes, and asks first")
-            yield Static(Content("Shown once. Only a hash is kept."), markup=False)
+            box.border_title = Content(f"key {self.word}: {safe(self.key_name)}")
+            box.border_subtitle = hints(self.BINDINGS, "Esc close, asks first")
+            yield Static(Content.styled("Shown once. Only a hash is kept.", MUTED), markup=False)
             yield Static("", id="secret", markup=False)
-            yield Static(
-                Content.assemble(
-                    *(("c", "bold"), " copy   ", ("v", "bold"), " reveal   "),
-                    *(("s", "bold"), " keyring of this machine   ", ("e", "bold"), " copy env lines"),
-                ),
-                markup=False,
-            )
+            yield Static(hints(self.BINDINGS, "c copy it", "v reveal", "s into this machine's keyring"), markup=False)
+            yield Static(hints(self.BINDINGS, "e copy env lines", "l copy a first request"), markup=False)
             yield Static("", id="said", markup=False)
             yield Checkbox("I have stored it (space)", id="done", compact=True)
 
@@ -73,7 +74,8 @@ class KeyCreated(ModalScreen[None]):
 
     def say(self, text: str) -> None:
         """What was done."""
-        self.query_one("#said", Static).update(Content(text))
+        style = {"✓": GOOD, "✕": BAD, "▲": WARN}.get(text[:1], MUTED)
+        self.query_one("#said", Static).update(Content.styled(safe(text), style))
 
     @property
     def lines(self) -> str:
@@ -90,6 +92,10 @@ class KeyCreated(ModalScreen[None]):
     def action_env(self) -> None:
         """The environment's lines into the clipboard."""
         self.say(copy(self.app, self.lines) + ": two export lines")
+
+    def action_line(self) -> None:
+        """A first request into the clipboard; the key is not in it."""
+        self.say(copy(self.app, line(self.root, self.providers)) + ": a curl line for after the export lines")
 
     def action_reveal(self) -> None:
         """Show it, or mask it."""

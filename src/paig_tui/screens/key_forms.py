@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from paig_client.schema import KeySpec, LimitsSpec, LimitStatus, OwnerSpec
+from paig_client.schema import Key, KeySpec, LimitsSpec, LimitStatus, OwnerSpec
 from paig_tui.screens.dialog import Dialog, Field
-from paig_tui.text import dollars, exact, until
+from paig_tui.text import dollars, exact, safe, until
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
 
@@ -120,6 +120,36 @@ class NewKeyForm(Dialog[New]):
         return New(self.value("name"), spec)
 
 
+class EditKeyForm(Dialog[dict[str, object]]):
+    """What a key belongs to and may do; answers what was changed."""
+
+    def __init__(self, key: Key, now: datetime) -> None:
+        self.key, self.now = key, now
+        self.end = f"{key.expires_at:%Y-%m-%dT%H:%MZ}" if key.expires_at else ""
+        fields = [
+            Field("project", "Project", key.project or "", "none"),
+            Field("user", "User", key.user or "", "none"),
+            Field("models", "Models", ", ".join(key.models or ()), "all; or gpt-5*, claude-*"),
+            Field("routes", "Routes", ", ".join(key.routes or ()), "all; or openai, fast"),
+            Field("expires", "Expires", self.end, "never", "30d, 12h or a date"),
+        ]
+        super().__init__(f"edit {safe(key.name)}", fields)
+
+    def answer(self) -> dict[str, object]:
+        """What was changed."""
+        wanted: dict[str, object] = {
+            "project": self.value("project") or None,
+            "user": self.value("user") or None,
+            "models": names(self.value("models")),
+            "routes": names(self.value("routes")),
+        }
+        found = {name: value for name, value in wanted.items() if value != getattr(self.key, name)}
+        if self.value("expires") != self.end:
+            end = expiry(self.value("expires"), self.now)
+            found["expires_at"] = end.isoformat() if end else None
+        return found
+
+
 class NewOwnerForm(Dialog[NewOwner]):
     """A new project or user."""
 
@@ -162,7 +192,7 @@ class CapsForm(Dialog[dict[str, object]]):
         for field, unit, word in RATES:
             value = getattr(limits, field)
             fields.append(Field(field, word, "" if value is None else str(value), "none", f"{unit} a minute"))
-        super().__init__(f"caps of {name}", fields, intro=note)
+        super().__init__(f"caps of {safe(name)}", fields, intro=note)
 
     def answer(self) -> dict[str, object]:
         """The limits that were changed, each one given."""

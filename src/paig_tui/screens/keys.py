@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
@@ -12,64 +11,13 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
-from paig_client.schema import Key, LimitStatus, NewKey, Owner, Project
+from paig_client.schema import Key, LimitsSpec, NewKey, Owner, OwnerSpec, Permission, Project
 from paig_tui.app import Undo
+from paig_tui.key_rows import COLUMNS, KINDS, ONE, Kind, Row, about, rows
 from paig_tui.screens.section import Section
-from paig_tui.state import used
-from paig_tui.text import MUTED, NOT_YET, cap_cell, plain, safe, status
-from paig_tui.widgets.table import Column, Table
-
-Kind = Literal["keys", "projects", "users"]
-KINDS: tuple[Kind, ...] = ("keys", "projects", "users")
-ONE = {"keys": "key", "projects": "project", "users": "user"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A key, a project or a user, with where its caps stand."""
-
-    thing: Key | Owner
-    caps: Mapping[str, LimitStatus] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.thing.name
-
-    @property
-    def fullest(self) -> float:
-        """The share of its fullest cap."""
-        return max((used(limit) for limit in self.caps.values()), default=-1.0)
-
-
-def _cap(window: str) -> Column[Row]:
-    title = {"daily": "day", "weekly": "week", "monthly": "month", "total": "total"}[window]
-
-    def cell(row: Row) -> Content:
-        return cap_cell(used(row.caps[window]) if window in row.caps else None)
-
-    return Column(title, 11, cell, least=104 if window == "weekly" else 0)
-
-
-def _belongs(row: Row) -> Content:
-    thing = row.thing
-    if not isinstance(thing, Key):
-        return Content("")
-    return plain(" / ".join(name for name in (thing.project, thing.user) if name) or NOT_YET)
-
-
-CAPS = tuple(_cap(window) for window in ("daily", "weekly", "monthly", "total"))
-COLUMNS: Mapping[Kind, Sequence[Column[Row]]] = {
-    "keys": (
-        Column("status", 10, lambda row: status(row.thing.status if isinstance(row.thing, Key) else "active")),
-        Column("name", 0, lambda row: plain(row.name)),
-        Column("key", 13, lambda row: plain(f"{row.thing.hint}…" if isinstance(row.thing, Key) else "", MUTED)),
-        Column("project / user", 22, _belongs, least=120),
-        *CAPS,
-    ),
-    "projects": (Column("name", 0, lambda row: plain(row.name)), *CAPS),
-    "users": (Column("name", 0, lambda row: plain(row.name)), *CAPS),
-}
+from paig_tui.text import MUTED, NOT_YET, safe
+from paig_tui.widgets.chrome import Panel, tabs
+from paig_tui.widgets.table import Table
 
 
 class Keys(Section):
@@ -78,16 +26,21 @@ class Keys(Section):
     NAME = "keys"
     TITLE_SHOWN = "Keys"
     CSS_PATH = "keys.tcss"
-    CHANGING = frozenset({"new", "caps", "switch", "rotate", "delete"})
+    CHANGING: ClassVar[Mapping[str, Permission]] = {
+        **dict.fromkeys(("new", "caps", "edit", "switch", "rotate", "delete"), "keys:write"),
+        "gateway_caps": "organisation:write",
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New key, project or user"),
         Binding("c,enter", "caps", "Edit its caps"),
-        Binding("d", "switch", "Disable or enable the key"),
+        Binding("e", "edit", "Edit the key: project, user, models, routes, end"),
+        Binding("d", "switch", "Disable or enable it; of a project or user, its keys"),
         Binding("r", "rotate", "Rotate the key: a new secret, the same caps"),
         Binding("D,delete", "delete", "Delete it"),
+        Binding("w", "gateway_caps", "Caps of the whole gateway"),
         Binding("o", "order", "Order by name, or fullest cap first"),
         Binding("right", "kind(1)", "Keys, projects, users"),
-        Binding("left", "kind(-1)", "Users, projects, keys", show=False),
+        Binding("left", "kind(-1)", "Users, projects, keys"),
         Binding("l", "requests", "Its requests"),
     ]
 
@@ -97,54 +50,72 @@ class Keys(Section):
         self.fullest_first = False
 
     def body(self) -> Iterable[Widget]:
-        """A table."""
+        """A table, and where there is room what is known of a row."""
         with Vertical(classes="frame", id="frame"):
             yield Table(COLUMNS["keys"], lambda row: row.name, id="objects")
+        yield Panel("about", id="about", classes="data")
 
     @property
     def table(self) -> Table[Row]:
         """The table."""
         return self.query_one("#objects", Table)
 
+    def refusal(self, action: str) -> str | None:
+        """Projects and users need another permission than keys."""
+        needed = self.CHANGING.get(action.partition("(")[0])
+        if needed == "keys:write" and self.kind != "keys" and not self.state.may("owners:write"):
+            return "Your token may not do that: it lacks owners:write."
+        return super().refusal(action)
+
     def stamp(self) -> object:
-        """What it depends on."""
-        return self.state.version, self.kind, self.fullest_first
+        """What it depends on: not on single requests."""
+        return self.state.fetches, self.kind, self.fullest_first
 
     def show(self) -> None:
         """Fill the table."""
-        things: Sequence[Key | Owner] | None = getattr(self.state, self.kind)
         table = self.table
         table.columns = COLUMNS[self.kind]
-        table.empty = "Loading …" if things is None else f"No {self.kind} here. n makes one."
-        caps = self.state.caps()
-        owner = ONE[self.kind]
-        rows = [Row(thing, caps.get((owner, thing.name), {})) for thing in things or () if self._wanted(thing)]
-        rows.sort(key=lambda row: (-row.fullest, row.name.casefold()) if self.fullest_first else row.name.casefold())
-        table.show(rows)
-        self._titles(len(rows), things)
+        table.empty = self.nothing(self.kind, f"No {self.kind} here. n makes one.")
+        every = rows(self.state, self.kind)
+        shown = [row for row in every or () if self._wanted(row)]
+        shown.sort(key=lambda row: (-row.fullest, row.name.casefold()) if self.fullest_first else row.name.casefold())
+        table.show(shown)
+        self._titles(len(shown), every)
+        self._about()
 
-    def _wanted(self, thing: Key | Owner) -> bool:
+    def _wanted(self, row: Row) -> bool:
+        thing = row.thing
         if isinstance(thing, Key):
-            return self.matches(thing.name, thing.status, thing.project, thing.user, thing.hint)
-        return self.matches(thing.name)
+            return self.matches(thing.name, row.status, thing.project, thing.user, thing.hint)
+        return self.matches(thing.name, row.status)
 
-    def _titles(self, shown: int, things: Sequence[Key | Owner] | None) -> None:
+    def _titles(self, shown: int, every: Sequence[Row] | None) -> None:
         frame = self.query_one("#frame", Vertical)
-        parts = []
+        words = []
         for kind in KINDS:
             found = getattr(self.state, kind)
             count = NOT_YET if found is None else f"{len(found):,}"
-            parts.append(f"[{kind} {count}]" if kind == self.kind else f"{kind} {count}")
-        some = f" · {shown:,} shown" if things is not None and shown != len(things) else ""
+            words.append((f"{kind} {count}", kind == self.kind, f"screen.show_kind('{kind}')"))
+        some = f" · {shown:,} shown" if every is not None and shown != len(every) else ""
         order = " · fullest first" if self.fullest_first else ""
-        frame.border_title = Content("  ".join(parts) + some + order + self.filter_note)
-        own = " · d disable · r rotate" if self.kind == "keys" else ""
-        changes = "" if self.paig.read_only else f"n new · c caps{own} · D delete · "
-        frame.border_subtitle = Content(f"{changes}o order · ← → kind")
+        frame.border_title = Content.assemble(tabs(words), (some + order, MUTED), self.filter_note)
+        own = ("r rotate", "e edit") if self.kind == "keys" else ()
+        frame.border_subtitle = self.hints("n new", "c caps", "d off/on", *own, "D delete", "o order", "→ kind")
+
+    @on(Table.Moved, "#objects")
+    def _about(self) -> None:
+        panel = self.query_one("#about", Panel)
+        row = self.table.current
+        panel.title(f"about {safe(row.name)}" if row else "about")
+        panel.update(about(row, self.state.clock()) if row else "")
 
     def action_kind(self, step: int) -> None:
         """Another kind."""
-        self.kind = KINDS[(KINDS.index(self.kind) + step) % len(KINDS)]
+        self.action_show_kind(KINDS[(KINDS.index(self.kind) + step) % len(KINDS)])
+
+    def action_show_kind(self, kind: Kind) -> None:
+        """That kind."""
+        self.kind = kind
         self.table.set_reactive(Table.cursor, 0)
         self.draw(force=True)
 
@@ -161,9 +132,8 @@ class Keys(Section):
             self.app.push_screen(Requests(f"{ONE[self.kind]} {row.name}", {ONE[self.kind]: row.name}))
 
     @on(Table.Chosen, "#objects")
-    def _chosen(self) -> None:
-        if not self.paig.read_only:
-            self.action_caps()
+    async def _chosen(self) -> None:
+        await self.app.run_action("screen.caps")
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_new(self) -> None:
@@ -187,7 +157,7 @@ class Keys(Section):
         from paig_tui.screens.key_created import KeyCreated
 
         if made is not None:
-            self.app.push_screen(KeyCreated(made, self.paig.admin.url, word))
+            self.app.push_screen(KeyCreated(made, self.paig.admin.url, self.state.providers or (), word))
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_caps(self) -> None:
@@ -209,6 +179,37 @@ class Keys(Section):
             self._update(row.thing, {"limits": changes}, seen=True), f"Caps of {safe(name)} changed.", undo
         )
 
+    @work(exclusive=True, group="dialog", exit_on_error=False)
+    async def action_gateway_caps(self) -> None:
+        """Edit the caps that bind everybody; can be undone."""
+        from paig_tui.screens.key_forms import CapsForm
+
+        admin = self.paig.admin
+        limits = (await admin.organisation()).limits
+        standing = self.state.caps().get(("organisation", "organisation"), {})
+        changes = await self.app.push_screen_wait(CapsForm("the whole gateway", limits, standing, self.state.clock()))
+        if changes:
+            wanted = LimitsSpec.model_validate({**limits.model_dump(mode="json"), **changes})
+            undo = Undo("caps of the whole gateway", lambda: admin.set_organisation(OwnerSpec(limits=limits)))
+            change = admin.set_organisation(OwnerSpec(limits=wanted))
+            await self.paig.changing(change, "Caps of the whole gateway changed.", undo)
+
+    @work(exclusive=True, group="dialog", exit_on_error=False)
+    async def action_edit(self) -> None:
+        """Edit what a key belongs to and may do; can be undone."""
+        from paig_tui.screens.key_forms import EditKeyForm
+
+        row = self.table.current
+        if row is None or not isinstance(key := row.thing, Key):
+            return
+        changes = await self.app.push_screen_wait(EditKeyForm(key, self.state.clock()))
+        if not changes:
+            return
+        before = key.model_dump(mode="json")
+        back = {name: before[name] for name in changes}
+        undo = Undo(f"changes of {safe(key.name)}", lambda: self._update(key, back))
+        await self.paig.changing(self._update(key, changes, seen=True), f"{safe(key.name)} is changed.", undo)
+
     async def _update(self, thing: Key | Owner, changes: Mapping[str, object], *, seen: bool = False) -> object:
         admin = self.paig.admin
         if isinstance(thing, Key):
@@ -219,30 +220,62 @@ class Keys(Section):
 
     def _also_binds(self, thing: Key | Owner) -> str:
         """What else may refuse before these caps do."""
-        if not isinstance(thing, Key):
-            return ""
         caps = self.state.caps()
-        owners = [("project", thing.project), ("user", thing.user)]
+        owners = [("project", thing.project), ("user", thing.user)] if isinstance(thing, Key) else []
         found = [
             f"{kind} {safe(name)}'s cap of ${limit.amount} ({limit.window})"
             for kind, name in owners
             if name is not None
             for limit in caps.get((kind, name), {}).values()
         ]
+        found += [f"the gateway's ${one.amount} ({one.window})" for one in caps.get(("organisation",) * 2, {}).values()]
         return "▲ may bind first: " + ", ".join(found) if found else ""
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_switch(self) -> None:
         """Disable or enable; can be undone."""
+        from paig_tui.screens.dialog import Confirm
+
         row = self.table.current
-        if row is None or not isinstance(row.thing, Key):
+        if row is None:
             return
-        keys, name, key_id = self.paig.admin.keys, row.name, row.thing.id
-        disabled = row.thing.status == "disabled"
-        forth, back = (keys.enable, keys.disable) if disabled else (keys.disable, keys.enable)
-        word = "enabled" if disabled else "disabled"
-        undo = Undo(f"{safe(name)} {word}", lambda: back(key_id))
-        await self.paig.changing(forth(key_id), f"{safe(name)} is {word}.", undo)
+        name = safe(row.name)
+        if isinstance(key := row.thing, Key):
+            forth = key.status in ("disabled", "blocked")
+            if key.status == "blocked":
+                ask = Confirm(f"unblock {name}?", "Somebody blocked this key for a reason: see the log.", do="Unblock")
+                if not await self.app.push_screen_wait(ask):
+                    return
+            await self._set([key], enable=forth, what=name)
+            return
+        off = [key for key in row.keys if key.status == "disabled"]
+        on = [key for key in row.keys if key.status not in ("disabled", "blocked")]
+        if not on and off:
+            await self._set(off, enable=True, what=f"{len(off)} keys of {name}")
+        elif on:
+            one = ONE[self.kind]
+            says = f"{len(on)} keys are refused until they are enabled again: " + ", ".join(
+                safe(k.name) for k in on[:8]
+            )
+            ask = Confirm(f"disable every key of {one} {name}?", says + ("…" if len(on) > 8 else "."), do="Disable")
+            if await self.app.push_screen_wait(ask):
+                await self._set(on, enable=False, what=f"{len(on)} keys of {name}")
+        else:
+            self.notify(f"{name} has no keys.", markup=False)
+
+    async def _set(self, keys: Sequence[Key], *, enable: bool, what: str) -> None:
+        """Disable or enable keys, one after the other."""
+        admin = self.paig.admin.keys
+
+        async def switch(enable: bool) -> None:
+            for key in keys:
+                await (admin.enable(key.id) if enable else admin.disable(key.id))
+
+        word = "enabled" if enable else "disabled"
+        verb = "is" if len(keys) == 1 else "are"
+        await self.paig.changing(
+            switch(enable), f"{what} {verb} {word}.", Undo(f"{what} {word}", lambda: switch(not enable))
+        )
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_rotate(self) -> None:

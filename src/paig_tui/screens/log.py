@@ -15,11 +15,11 @@ from textual.widget import Widget
 
 from paig_client.admin import AdminError
 from paig_client.schema import AuditEntry, Request
+from paig_tui.rows import REQUESTS
 from paig_tui.screens.request import described
-from paig_tui.screens.requests import COLUMNS as REQUESTS
 from paig_tui.screens.section import Section
 from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, lines, plain, safe
-from paig_tui.widgets.chrome import Panel
+from paig_tui.widgets.chrome import Panel, tabs
 from paig_tui.widgets.table import Column, Table
 
 Kind = Literal["audit", "requests"]
@@ -65,7 +65,7 @@ class Log(Section):
     CSS_PATH = "log.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right", "kind", "Audit log, or requests"),
-        Binding("left", "kind", "Requests, or audit log", show=False),
+        Binding("left", "kind", "Requests, or audit log"),
         Binding("m", "more", "Earlier ones"),
     ]
 
@@ -132,9 +132,12 @@ class Log(Section):
         table.show(rows)
         frame = self.query_one("#frame", Vertical)
         count = NOT_YET if found is None else f"{len(found)}"
-        words = f"[audit {count}]  requests" if self.kind == "audit" else f"audit  [requests {count}]"
-        frame.border_title = Content(words + self.filter_note)
-        frame.border_subtitle = Content("← → audit, requests · m earlier ones · / filter")
+        words = [
+            (f"{kind} {count}" if kind == self.kind else kind, kind == self.kind, "screen.kind")
+            for kind in ("audit", "requests")
+        ]
+        frame.border_title = Content.assemble(tabs(words), self.filter_note)
+        frame.border_subtitle = self.hints("→ audit, requests", "m earlier ones", "/ filter")
         self._about()
 
     def _wanted(self, row: AuditEntry | Request) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,10 +13,10 @@ from textual.content import Content
 from textual.widget import Widget
 
 from paig_client.admin import NotFound
-from paig_client.schema import Provider
-from paig_tui.screens.dashboard import doing
+from paig_client.schema import Permission, Provider
+from paig_tui.panels import doing
+from paig_tui.recent import ProviderFigures
 from paig_tui.screens.section import Section
-from paig_tui.state import ProviderFigures
 from paig_tui.text import MUTED, NOT_YET, lines, plain, safe, took
 from paig_tui.widgets.chrome import Panel
 from paig_tui.widgets.table import Column, Table
@@ -63,7 +63,9 @@ class Providers(Section):
     NAME = "providers"
     TITLE_SHOWN = "Providers"
     CSS_PATH = "providers.tcss"
-    CHANGING = frozenset({"new", "credential", "delete", "test"})
+    CHANGING: ClassVar[Mapping[str, Permission]] = dict.fromkeys(
+        ("new", "credential", "delete", "test"), "routing:write"
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New provider"),
         Binding("c", "credential", "Change its credential"),
@@ -88,17 +90,15 @@ class Providers(Section):
         providers = self.state.providers
         figures = self.state.provider_figures()
         table = self.table
-        table.empty = "Loading …" if providers is None else "No provider here. n adds one."
+        table.empty = self.nothing("providers", "No provider here. n adds one.")
         rows = [
             Row(found, figures.get(found.name)) for found in providers or () if self.matches(found.name, found.kind)
         ]
         table.show(rows)
         frame = self.query_one("#frame", Vertical)
-        frame.border_title = Content(
-            f"providers {len(providers) if providers is not None else NOT_YET}{self.filter_note}"
-        )
-        changes = "" if self.paig.read_only else "n new · c credential · t test · D delete · "
-        frame.border_subtitle = Content(f"{changes}l requests")
+        count = len(providers) if providers is not None else NOT_YET
+        frame.border_title = Content.assemble(f"providers {count}", self.filter_note)
+        frame.border_subtitle = self.hints("n new", "c credential", "t test", "D delete", "l requests", "/ filter")
         self._about()
 
     @on(Table.Moved, "#rows")

@@ -15,15 +15,11 @@ from textual.screen import ModalScreen
 
 from paig_client.admin import AdminError
 from paig_client.schema import Request
-from paig_tui.screens.dashboard import TAIL
+from paig_tui.rows import REQUESTS
 from paig_tui.text import plain, safe
-from paig_tui.widgets.table import Column, Table
+from paig_tui.widgets.table import Table
 
 PAGE = 200
-COLUMNS: tuple[Column[Request], ...] = (
-    Column("time", 14, lambda row: Content(f"{row.time:%m-%d %H:%M:%S}")),
-    *TAIL[1:],
-)
 
 
 class Requests(ModalScreen[None]):
@@ -59,7 +55,7 @@ class Requests(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """A framed table."""
         with Vertical(classes="frame", id="found"):
-            yield Table(COLUMNS, lambda row: row.id, empty="Loading …", id="rows")
+            yield Table(REQUESTS, lambda row: row.id, empty="Loading …", id="rows")
 
     def on_mount(self) -> None:
         """The first page."""

@@ -16,7 +16,7 @@ from paig_client.schema import MemberSpec, Route, RouteSpec
 from paig_tui.draw import DRAWS, dry_run
 from paig_tui.screens.dialog import Dialog, Field
 from paig_tui.screens.key_forms import checked
-from paig_tui.text import MUTED, gauge, lines, plain, safe
+from paig_tui.text import MUTED, bar, lines, plain, safe
 
 
 def written(members: Sequence[MemberSpec]) -> str:
@@ -108,7 +108,7 @@ class DryRun(ModalScreen[None]):
             for provider, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
                 name = plain(provider).truncate(20, ellipsis=True)
                 name = name.pad_right(20 - name.cell_length)
-                shown.append(Content.assemble("  ", name, f" {count:>3} ", gauge(count / DRAWS, 25)))
+                shown.append(Content.assemble("  ", name, f" {count:>3} ", bar(count / DRAWS, 25, "$primary")))
         if not places:
             shown.append("Every member is off: requests to this route are refused.")
         self.query_one("#text", Static).update(lines(shown))

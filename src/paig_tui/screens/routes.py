@@ -12,13 +12,13 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
 
-from paig_client.schema import MemberSpec, Route, RouteSpec
+from paig_client.schema import MemberSpec, Permission, Route, RouteSpec
 from paig_tui.app import Undo
 from paig_tui.draw import share
-from paig_tui.screens.dashboard import doing
+from paig_tui.panels import doing
+from paig_tui.recent import ProviderFigures
 from paig_tui.screens.section import Section
-from paig_tui.state import ProviderFigures
-from paig_tui.text import GOOD, MUTED, NOT_YET, WARN, gauge, plain, safe
+from paig_tui.text import GOOD, MUTED, NOT_YET, WARN, bar, plain, safe
 from paig_tui.widgets.table import Column, Table
 
 
@@ -43,7 +43,7 @@ def _part(row: Row) -> Content:
 def _share(row: Row) -> Content:
     if row.share is None:
         return Content.styled("—", MUTED)
-    return Content.assemble(gauge(row.share, 6), f" {row.share:>4.0%}")
+    return Content.assemble(bar(row.share, 6, "$primary"), f" {row.share:>4.0%}")
 
 
 def _state(row: Row) -> Content:
@@ -79,7 +79,9 @@ class Routes(Section):
     NAME = "routes"
     TITLE_SHOWN = "Routes"
     CSS_PATH = "routes.tcss"
-    CHANGING = frozenset({"new", "edit", "switch", "weigh(1)", "weigh(-1)", "weigh", "delete"})
+    CHANGING: ClassVar[Mapping[str, Permission]] = dict.fromkeys(
+        ("new", "edit", "switch", "weigh", "delete"), "routing:write"
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New route"),
         Binding("e,enter", "edit", "Edit the route's members"),
@@ -115,11 +117,12 @@ class Routes(Section):
         """Fill both tables."""
         routes = self.state.routes
         table = self.query_one("#routes", Table)
-        table.empty = "Loading …" if routes is None else "None. n adds one."
+        table.empty = self.nothing("routes", "None. n adds one.")
         table.show([route for route in routes or () if self.matches(route.name, *(m.provider for m in route.members))])
-        self.query_one("#left", Vertical).border_title = Content(
-            f"routes {len(routes) if routes is not None else NOT_YET}{self.filter_note}"
-        )
+        count = len(routes) if routes is not None else NOT_YET
+        left = self.query_one("#left", Vertical)
+        left.border_title = Content.assemble(f"routes {count}", self.filter_note)
+        left.border_subtitle = self.hints("n new", "D delete")
         self._members()
 
     @on(Table.Moved, "#routes")
@@ -135,8 +138,7 @@ class Routes(Section):
         self.query_one("#members", Table).show(rows)
         frame = self.query_one("#right", Vertical)
         frame.border_title = Content(f"members of {safe(route.name)}" if route else "members")
-        changes = "" if self.paig.read_only else "e edit · space off/on · + - weight · "
-        frame.border_subtitle = Content(f"{changes}d dry run")
+        frame.border_subtitle = self.hints("e edit", "Space off/on", "+ more", "- less", "d dry run")
 
     def action_other(self) -> None:
         """To the other table."""
@@ -173,9 +175,8 @@ class Routes(Section):
             await self._change(route, wanted[1].members)
 
     @on(Table.Chosen)
-    def _chosen(self) -> None:
-        if not self.paig.read_only:
-            self.action_edit()
+    async def _chosen(self) -> None:
+        await self.app.run_action("screen.edit")
 
     async def _change(self, route: Route, members: list[MemberSpec]) -> None:
         routes = self.paig.admin.routes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -13,9 +13,10 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from paig_client.schema import Permission
 from paig_tui.state import State
-from paig_tui.text import safe
-from paig_tui.widgets.chrome import Footer, Header
+from paig_tui.text import ACCENT, safe
+from paig_tui.widgets.chrome import Footer, Header, hints
 
 if TYPE_CHECKING:
     from paig_tui.app import PaigApp
@@ -28,11 +29,11 @@ class Section(Screen[None]):
 
     NAME: ClassVar[str]
     TITLE_SHOWN: ClassVar[str]
-    CHANGING: ClassVar[frozenset[str]] = frozenset()
-    """Its actions that change something: there are none of them in read-only mode."""
+    CHANGING: ClassVar[Mapping[str, Permission]] = {}
+    """Its actions that change something, and what they need: there are none of them in read-only mode."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter what is shown"),
-        Binding("escape", "clear_filter", "Clear the filter", show=False),
+        Binding("escape", "clear_filter", "Clear the filter"),
     ]
 
     def __init__(self) -> None:
@@ -109,9 +110,33 @@ class Section(Screen[None]):
         return all(word in whole for word in self.filter_text.casefold().split())
 
     @property
-    def filter_note(self) -> str:
+    def filter_note(self) -> Content:
         """The filter, for a panel's title: always shown while it is on."""
-        return f" · filter: {safe(self.filter_text)}" if self.filter_text else ""
+        if not self.filter_text:
+            return Content("")
+        return Content.assemble(" · ", ("filter: ", ACCENT), (safe(self.filter_text), f"bold {ACCENT}"))
+
+    def nothing(self, part: str, empty: str) -> str:
+        """What a table without rows says: whether it is empty, not fetched yet, or not to be seen."""
+        if part in self.state.denied:
+            return f"✕ not allowed: {safe(self.state.denied[part])}"
+        if getattr(self.state, part, None) is None:
+            return "Loading …"
+        return "Nothing fits the filter." if self.filter_text else empty
+
+    def hints(self, *wanted: str) -> Content:
+        """The keys that a frame names below; those that change something only where that is allowed."""
+        mine = [b for b in (*self.BINDINGS, *Section.BINDINGS) if isinstance(b, Binding)]
+        return hints([b for b in mine if self.refusal(b.action) is None], *wanted)
+
+    def refusal(self, action: str) -> str | None:
+        """Why an action is not to be done here, or None."""
+        needed = self.CHANGING.get(action.partition("(")[0])
+        if needed is None:
+            return None
+        if self.paig.read_only:
+            return "This is read-only: paig was started with --read-only."
+        return None if self.state.may(needed) else f"Your token may not do that: it lacks {needed}."
 
     def action_filter(self) -> None:
         """Write a filter."""
@@ -148,7 +173,3 @@ class Section(Screen[None]):
     @on(Input.Submitted, "#filter")
     def _filter_kept(self) -> None:
         self._close_filter()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In read-only mode nothing changes."""
-        return None if action in self.CHANGING and self.paig.read_only else True

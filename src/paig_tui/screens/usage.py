@@ -19,9 +19,10 @@ from textual.widget import Widget
 from paig_client.admin import AdminError
 from paig_client.schema import UsageReport, UsageTotal
 from paig_tui.export import to_csv
+from paig_tui.plot import columns
 from paig_tui.screens.section import Section
-from paig_tui.text import MUTED, NOT_YET, columns, dollars, gauge, lines, plain, safe
-from paig_tui.widgets.chrome import Panel
+from paig_tui.text import MUTED, NOT_YET, bar, dollars, lines, plain, safe
+from paig_tui.widgets.chrome import Panel, tabs
 from paig_tui.widgets.table import Column, Table
 
 GROUPS = ("model", "key", "project", "user", "provider", "route")
@@ -69,7 +70,7 @@ COLUMNS: tuple[Column[Row], ...] = (
     Column("out", 8, lambda row: Content(_count(row.total.output_tokens)), right=True),
     Column("cached", 8, lambda row: Content(_count(row.total.cache_read_tokens)), right=True, least=100),
     Column("cost", 11, lambda row: Content(dollars(row.total.cost)), right=True),
-    Column("share", 13, lambda row: Content.assemble(gauge(row.share, 8), f" {row.share:>4.0%}"), least=78),
+    Column("share", 13, lambda row: Content.assemble(bar(row.share, 8, "$primary"), f" {row.share:>4.0%}"), least=78),
 )
 
 
@@ -81,7 +82,7 @@ class Usage(Section):
     CSS_PATH = "usage.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right", "group(1)", "By model, key, project, user, provider, route"),
-        Binding("left", "group(-1)", "The group before", show=False),
+        Binding("left", "group(-1)", "By the group before"),
         Binding("s", "span", "The last 24 hours, 7 days, 30 days"),
         Binding("enter", "drill", "Its requests"),
         Binding("e", "export", "Export as CSV"),
@@ -159,9 +160,9 @@ class Usage(Section):
             ]
         table.show(rows)
         frame = self.query_one("#frame", Vertical)
-        parts = (f"[{name}]" if place == self.group else name for place, name in enumerate(GROUPS))
-        frame.border_title = Content("by " + "  ".join(parts) + self.filter_note)
-        frame.border_subtitle = Content("← → group · s span · Enter requests · e export CSV")
+        words = [(name, place == self.group, f"screen.show_group({place})") for place, name in enumerate(GROUPS)]
+        frame.border_title = Content.assemble("by ", tabs(words), self.filter_note)
+        frame.border_subtitle = self.hints("→ group", "s span", "Enter requests", "e export CSV", "/ filter")
         self._plot()
 
     def _plot(self) -> None:
@@ -203,7 +204,11 @@ class Usage(Section):
 
     def action_group(self, step: int) -> None:
         """By something else."""
-        self.group = (self.group + step) % len(GROUPS)
+        self.action_show_group((self.group + step) % len(GROUPS))
+
+    def action_show_group(self, place: int) -> None:
+        """By that."""
+        self.group = place
         self._anew()
 
     def action_span(self) -> None:

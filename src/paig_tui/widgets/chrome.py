@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
+from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.style import Style
 from textual.widgets import Static
 
 from paig_tui.state import State
 from paig_tui.text import BAD, GOOD, MUTED, WARN, plain, span
 
 SECTIONS = (
-    ("dashboard", "Dash"),
-    ("keys", "Keys"),
-    ("usage", "Usage"),
-    ("providers", "Prov"),
-    ("routes", "Routes"),
-    ("log", "Log"),
+    ("dashboard", "Dash", "Dashboard"),
+    ("keys", "Keys", "Keys"),
+    ("usage", "Usage", "Usage"),
+    ("providers", "Prov", "Providers"),
+    ("routes", "Routes", "Routes"),
+    ("log", "Log", "Log"),
 )
+"""Name, and title in a narrow and in a wide terminal."""
+WIDE = 110
+KEYS = {"question_mark": "?", "colon": ":", "slash": "/", "escape": "Esc", "left": "←", "right": "→", "enter": "Enter",
+        "up": "↑", "down": "↓", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
+        "space": "Space", "plus": "+", "minus": "-", "tab": "Tab", "delete": "Del", "f1": "F1"}  # fmt: skip
+"""Textual's names of keys, as people write them."""
 
 
 def standing(state: State, now: datetime) -> Content:
@@ -37,54 +46,90 @@ def standing(state: State, now: datetime) -> Content:
 class Header(Static):
     """Which gateway, how the connection stands, what one may do, what time it is."""
 
-    DEFAULT_CSS = "Header { height: 1; padding: 0 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }"
+    DEFAULT_CSS = "Header { height: 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def show(self, state: State, *, profile: str, host: str, role: str) -> None:
         """Draw it anew."""
         now = state.clock()
-        wide = self.size.width or 80
-        clock = f"{now:%H:%M:%S} UTC"
-        left = Content.assemble(("paig", "bold $primary"), "  ", plain(f"{profile} @ {host}"), "  ")
+        clock = Content.assemble((f"{now:%H:%M:%S}", "bold"), (" UTC ", MUTED))
+        left = Content.assemble(
+            (" paig ", PILL), " ", (plain(profile).plain, "bold"), (" @ ", MUTED), plain(host), "  "
+        )
         middle = Content.assemble(standing(state, now), "  ", (role, MUTED))
-        room = wide - 2 - left.cell_length - len(clock) - 1
+        room = (self.size.width or 80) - left.cell_length - clock.cell_length - 1
         middle = middle.truncate(max(0, room), ellipsis=True)
-        gap = " " * max(1, wide - 2 - left.cell_length - middle.cell_length - len(clock))
-        self.update(Content.assemble(left, middle, gap, clock))
+        self.update(Content.assemble(left, middle, " " * (1 + max(0, room - middle.cell_length)), clock))
 
 
 class Footer(Static):
     """The sections and the keys that work everywhere; every word can be clicked."""
 
-    DEFAULT_CSS = "Footer { height: 1; padding: 0 1; background: $panel; text-wrap: nowrap; }"
+    DEFAULT_CSS = """
+    Footer {
+        height: 1; background: $panel; text-wrap: nowrap;
+        link-style: none; link-style-hover: reverse; link-background-hover: $primary 30%;
+    }
+    """
 
     def show(self, current: str, undo: str | None) -> None:
         """Draw it anew."""
+        wide = (self.size.width or 80) >= WIDE
         parts = []
-        for number, (section, title) in enumerate(SECTIONS, 1):
-            look = "bold $primary reverse" if section == current else ""
-            parts.append(_link(f"{number} {title}", f"app.section('{section}')", look))
+        for number, (section, short, title) in enumerate(SECTIONS, 1):
+            word = title if wide else short
+            parts.append(link(str(number), word, f"app.section('{section}')", here=section == current))
         parts += [
-            _link("/ Filter", "screen.filter", ""),
-            _link("? Help", "app.help", ""),
-            _link(": Cmd", "app.command_palette", ""),
+            link("/", "Filter", "screen.filter"),
+            link("?", "Help", "app.help"),
+            link(":", "Cmd", "app.command_palette"),
         ]
         if undo:
-            parts.append(_link("u Undo", "app.undo", "bold"))
-        self.update(Content("  ").join(parts))
+            parts.append(link("u", "Undo", "app.undo"))
+        self.update(Content("" if not wide else " ").join(parts))
 
 
-def _link(words: str, action: str, look: str) -> Content:
+PILL = "bold $background on $primary"
+
+
+def link(key: str, word: str, action: str, *, here: bool = False) -> Content:
     """Our own words as something to click; the key is set off."""
-    key, _, word = words.partition(" ")
-    inside = f"[{look}]{key} {word}[/]" if look else f"[bold]{key}[/] {word}"
+    inside = f"[{PILL}] {key} {word} [/]" if here else f" [bold $primary]{key}[/] {word} "
     return Content.from_markup(f"[@click={action}]{inside}[/]")
+
+
+def hints(bindings: Iterable[BindingType], *wanted: str) -> Content:
+    """What a frame says below of its keys, to be clicked: `c caps` is the binding of `c`, in a word.
+
+    A key without a binding is left out: it is one that is not allowed here.
+    """
+    actions = {key: b.action for b in bindings if isinstance(b, Binding) for key in b.key.split(",")}
+    names = {shown: key for key, shown in KEYS.items()}
+    parts = []
+    for key, _, words in (hint.partition(" ") for hint in wanted):
+        if action := actions.get(names.get(key, key)):
+            shown = Content.assemble((key, "bold $primary"), f" {words}")
+            parts.append(shown.stylize_before(Style.from_meta({"@click": f"screen.{action}"})))
+    return Content("  ").join(parts)
+
+
+def tabs(words: Iterable[tuple[str, bool, str]]) -> Content:
+    """Words with the one that is shown in brackets; a click on another shows that.
+
+    Args:
+        words: Each with whether it is shown, and the action of a click.
+    """
+    parts = []
+    for word, shown, action in words:
+        look = f"[$primary]\\[[/][bold $primary]{word}[/][$primary]][/]" if shown else f" [dim]{word}[/] "
+        parts.append(Content.from_markup(f"[@click={action}]{look}[/]"))
+    return Content(" ").join(parts)
 
 
 class Panel(Static):
     """A frame with a title; its text is never parsed."""
 
     DEFAULT_CSS = """
-    Panel { border: round $foreground 30%; border-title-color: $foreground; padding: 0 1; height: auto; }
+    Panel { border: round $foreground 20%; border-title-color: $foreground 75%; padding: 0 1; height: auto; }
     Panel:ansi { border: round ansi_default; }
     """
 
@@ -92,6 +137,6 @@ class Panel(Static):
         super().__init__("", id=id, classes=classes, markup=False)
         self.border_title = Content(title)
 
-    def title(self, title: str) -> None:
+    def title(self, title: str | Content) -> None:
         """Another title."""
-        self.border_title = Content(title)
+        self.border_title = title if isinstance(title, Content) else Content(title)

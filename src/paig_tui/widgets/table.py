@@ -33,6 +33,7 @@ class Column(Generic[RowT]):
         cell: What it shows of a row.
         right: Whether it is aligned to the right.
         least: The width of the table from which on the column is shown.
+        most: How wide one of width 0 may get.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Column(Generic[RowT]):
     cell: Callable[[RowT], Content]
     right: bool = False
     least: int = 0
+    most: int = 1000
 
 
 class Table(ScrollView, Generic[RowT], can_focus=True):
@@ -49,22 +51,22 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
     DEFAULT_CSS = """
     Table {
         height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; background: transparent;
-        & > .table--header { text-style: bold; color: $foreground; background: transparent; }
-        & > .table--cursor { background: $primary 25%; }
+        & > .table--header { color: $secondary; text-style: bold; background: transparent; }
+        & > .table--cursor { background: $primary 14%; }
         & > .table--empty { text-style: dim italic; }
-        &:focus > .table--cursor { background: $primary 45%; text-style: bold; }
+        &:focus > .table--cursor { background: $primary 28%; }
         &:ansi > .table--cursor { text-style: reverse; }
         &:nocolor > .table--cursor { text-style: reverse; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home,g", "edge(-1)", "First", show=False),
-        Binding("end,G", "edge(1)", "Last", show=False),
-        Binding("enter", "choose", "Open", show=False),
+        Binding("up,k", "move(-1)", "Up"),
+        Binding("down,j", "move(1)", "Down"),
+        Binding("pageup", "page(-1)", "A page up"),
+        Binding("pagedown", "page(1)", "A page down"),
+        Binding("home,g", "edge(-1)", "The first row"),
+        Binding("end,G", "edge(1)", "The last row"),
+        Binding("enter", "choose", "Open the row; so does a second click on it"),
     ]
 
     cursor: reactive[int] = reactive(0)
@@ -106,12 +108,14 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         self.key = key
         self.empty = empty
         self.rows: Sequence[RowT] = ()
+        self._strips: dict[int, tuple[RowT, Strip]] = {}
+        self._drawn_for: object = None
 
     def show(self, rows: Sequence[RowT], *, follow: bool = False) -> None:
         """Show these rows; the cursor stays on its row unless it follows the first."""
         before = self.current_key
         self.rows = rows
-        self.virtual_size = Size(self.size.width, len(rows) + 1)
+        self.virtual_size = Size(self.room, len(rows) + 1)
         if follow:
             self.set_reactive(Table.cursor, 0)
             self.scroll_to(y=0, animate=False)
@@ -184,20 +188,33 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
 
     def on_resize(self) -> None:
         """Columns come and go with the width."""
-        self.virtual_size = Size(self.size.width, len(self.rows) + 1)
+        self.virtual_size = Size(self.room, len(self.rows) + 1)
         self.refresh()
+
+    @property
+    def room(self) -> int:
+        """The width that rows have."""
+        return self.scrollable_content_region.width
 
     def _shown(self) -> list[tuple[Column[RowT], int]]:
         """The columns that there is room for, with their widths."""
-        shown = [column for column in self.columns if self.size.width >= column.least]
-        spare = self.size.width - sum(column.width for column in shown) - len(shown) - 1
-        open_ended = sum(column.width == 0 for column in shown) or 1
-        return [(column, column.width or max(4, spare // open_ended)) for column in shown]
+        shown = [column for column in self.columns if self.room >= column.least]
+        spare = self.room - sum(column.width for column in shown) - len(shown) - 1
+        widths = [column.width for column in shown]
+        elastic = sorted((place for place, size in enumerate(widths) if not size), key=lambda place: shown[place].most)
+        for left, place in zip(range(len(elastic), 0, -1), elastic, strict=True):
+            widths[place] = max(4, min(shown[place].most, spare // left))
+            spare -= widths[place]
+        return list(zip(shown, widths, strict=True))
 
     def render_line(self, y: int) -> Strip:
-        """The headings, or a row."""
-        width = self.size.width
+        """The headings, or a row; a row that was drawn before, and is not under the cursor, is not drawn again."""
+        width = self.room
         base = self.visual_style
+        drawn_for = (width, base, self.columns, self.app.theme)
+        if drawn_for != self._drawn_for or len(self._strips) > 4 * self.size.height + 100:
+            self._drawn_for = drawn_for
+            self._strips.clear()
         if y == 0:
             cells = [(Content(column.title), size, column.right) for column, size in self._shown()]
             return self._line(cells, base + self.get_visual_style("table--header"), width)
@@ -208,7 +225,14 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         if place >= len(self.rows):
             return Strip.blank(width, base.rich_style)
         row = self.rows[place]
-        style = base + self.get_visual_style("table--cursor", partial=True) if place == self.cursor else base
+        if place == self.cursor:
+            return self._row(row, base + self.get_visual_style("table--cursor", partial=True), width)
+        known = self._strips.get(id(row))
+        if known is None or known[0] is not row:
+            known = self._strips[id(row)] = row, self._row(row, base, width)
+        return known[1]
+
+    def _row(self, row: RowT, style: Style, width: int) -> Strip:
         return self._line([(column.cell(row), size, column.right) for column, size in self._shown()], style, width)
 
     def _line(self, cells: list[tuple[Content, int, bool]], style: Style, width: int) -> Strip:

@@ -1,0 +1,95 @@
+"""Values over time as blocks: a column chart with its axes, and a sparkline. No widget, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from textual.content import Content
+
+from paig_tui.text import MUTED, lines
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+FADE = ("$primary", "$primary 85%", "$primary 70%", "$primary 60%")
+"""The columns' colour, from their tops down: it repeats the height, and tells nothing more."""
+AXIS = 6
+"""Lines of a chart from which on it has axes."""
+
+
+def resampled(values: Sequence[float], width: int) -> list[float]:
+    """The values spread over so many columns: each the mean of the time that it covers."""
+    count = len(values)
+    found = []
+    for column in range(width):
+        begins, ends = column * count / width, (column + 1) * count / width
+        total = 0.0
+        place = int(begins)
+        while place < min(ends, count):
+            total += values[place] * (min(ends, place + 1) - max(begins, place))
+            place += 1
+        found.append(total / (ends - begins))
+    return found
+
+
+def columns(values: Sequence[float], width: int, height: int) -> list[str]:
+    """Values as columns of blocks, newest at the right, in `height` lines; the highest value fills them."""
+    if not values or width < 1 or height < 1:
+        return [" " * max(0, width)] * max(0, height)
+    sizes = resampled(values, width)
+    top = max(sizes) or 1.0
+    return [
+        "".join(_block(size / top * height * 8 - line * 8, line == 0 and size > 0) for size in sizes)
+        for line in range(height - 1, -1, -1)
+    ]
+
+
+def _block(eighths: float, visible: bool) -> str:
+    """One cell; the smallest value that is not zero shows at least a line."""
+    return BLOCKS[max(1 if visible else 0, min(8, round(eighths)))]
+
+
+def spark(values: Sequence[float], width: int) -> str:
+    """Values in one line."""
+    return columns(values, width, 1)[0] if width > 0 else ""
+
+
+def chart(
+    values: Sequence[float], width: int, height: int, *, ticks: Sequence[str], unit: Callable[[float], str]
+) -> Content:
+    """A column chart; where there is room, with the peak at its left and the ticks, evenly spread, below it.
+
+    Args:
+        values: Oldest first.
+        width: In cells.
+        height: In lines.
+        ticks: Words for the times, oldest first; the last one is the present.
+        unit: How a value is written.
+    """
+    if height < AXIS:
+        return lines(_faded(columns(values, width, height)))
+    peak, last = max(resampled(values, max(1, width)), default=0.0), height - 2
+    marks = {last: unit(0.0)} | ({0: unit(peak), last // 2: unit(peak / 2)} if peak else {})
+    gutter = max(len(mark) for mark in marks.values()) + 2
+    room = max(1, width - gutter)
+    drawn = []
+    for number, line in enumerate(_faded(columns(values, room, height - 1))):
+        mark = marks.get(number)
+        left = f"{mark or '':>{gutter - 2}} {'┤' if mark else '│'}"
+        drawn.append(Content.assemble((left, MUTED), line))
+    return lines([*drawn, Content.styled(" " * gutter + spread(ticks, room), MUTED)])
+
+
+def _faded(rows: Sequence[str]) -> list[Content]:
+    return [Content.styled(row, FADE[number * len(FADE) // len(rows)]) for number, row in enumerate(rows)]
+
+
+def spread(words: Sequence[str], width: int) -> str:
+    """Words in one line, evenly apart from the left edge to the right one; those without room are left out."""
+    line = [" "] * width
+    last = len(words) - 1
+    for place, word in sorted(enumerate(words), key=lambda found: found[0] not in (0, last)):
+        centre = place * width // last if last else 0
+        begins = max(0, min(width - len(word), centre - len(word) // 2))
+        around = line[max(0, begins - 1) : begins + len(word) + 1]
+        if len(word) <= width and not "".join(around).strip():
+            line[begins : begins + len(word)] = word
+    return "".join(line)

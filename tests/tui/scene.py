@@ -1,0 +1,342 @@
+"""A fixed scene: a gateway's answers at one moment, always the same, for what is compared by its looks.
+
+Every flow is tested at a real gateway; here only the answers are made up, so that a picture depends on nothing but the
+code that draws it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TypeVar, get_args
+
+from pydantic import BaseModel
+
+from paig_client.admin import AsyncAdminClient, Event, GatewayUnreachable
+from paig_client.endpoints import Call, QueryValue
+from paig_client.schema import (
+    Attempt,
+    AuditEntry,
+    Health,
+    Identity,
+    Key,
+    LimitsSpec,
+    LimitStatus,
+    MemberSpec,
+    Owner,
+    Permission,
+    Project,
+    Provider,
+    Request,
+    RequestPage,
+    Route,
+    UsageReport,
+    UsageTotal,
+)
+
+T = TypeVar("T")
+
+NOW = datetime(2026, 11, 12, 12, 4, 31, tzinfo=UTC)
+MADE = datetime(2026, 10, 1, 8, 0, tzinfo=UTC)
+ENDS = {
+    "daily": datetime(2026, 11, 13, tzinfo=UTC),
+    "weekly": datetime(2026, 11, 16, tzinfo=UTC),
+    "monthly": datetime(2026, 12, 1, tzinfo=UTC),
+    "total": None,
+}
+MODELS = (
+    ("openai", "openai-chat", "gpt-5", 0.012),
+    ("anthropic", "anthropic", "claude-sonnet-4-5", 0.021),
+    ("google-vertex", "gemini", "gemini-2.5-pro", 0.008),
+    ("groq", "openai-chat", "llama-3.3-70b-versatile", 0.0006),
+    ("bedrock", "bedrock-converse", "amazon.nova-micro-v1:0", 0.00004),
+)
+# name, status, project, user, then spent of cap by window
+KEYS: tuple[tuple[str, str, str | None, str | None, Mapping[str, tuple[str, str]]], ...] = (
+    ("alice-dev", "active", "research", "alice", {"daily": ("0.42", "1"), "weekly": ("2.1", "5")}),
+    ("batch-2025", "expired", "research", None, {"total": ("19.2", "20")}),
+    ("bob-notebook", "active", "research", "bob", {"daily": ("1.87", "2"), "monthly": ("11.4", "40")}),
+    ("ci-bot", "active", "platform", None, {"daily": ("4.56", "5"), "weekly": ("15.5", "25"), "monthly": ("44", "50")}),
+    ("crawler", "disabled", "platform", None, {"daily": ("0", "3")}),
+    ("eval-batch", "limit-exceeded", "research", None, {"daily": ("25", "25"), "monthly": ("301", "1000")}),
+    ("night-jobs", "active", None, None, {}),
+    ("support-chat", "active", "product", None, {"daily": ("6.2", "40"), "monthly": ("188.5", "900")}),
+    ("vision-poc", "blocked", "product", "alice", {"daily": ("0.11", "0.5"), "monthly": ("1.2", "20")}),
+)
+OWNERS = {
+    "projects": {"platform": {"monthly": ("61", "200")}, "product": {}, "research": {"daily": ("27.3", "40")}},
+    "users": {"alice": {"daily": ("0.53", "5")}, "bob": {"daily": ("1.87", "2"), "total": ("64", "500")}},
+}
+
+
+def _stamped(name: str, kind: str) -> dict[str, object]:
+    return {"id": f"{kind}_{name}", "name": name, "version": 1, "created_at": MADE, "updated_at": MADE}
+
+
+def _limits(caps: Mapping[str, tuple[str, str]]) -> LimitsSpec:
+    return LimitsSpec.model_validate({window: cap for window, (_, cap) in caps.items()})
+
+
+def keys() -> list[Key]:
+    """The keys."""
+    return [
+        Key.model_validate(
+            {
+                **_stamped(name, "key"),
+                **{"hint": f"paig_{0x7F3A + 977 * place:04x}", "status": status, "project": project, "user": user},
+                **{"routes": None, "models": ["gpt-5*"] if name == "ci-bot" else None, "limits": _limits(caps)},
+                "expires_at": NOW - timedelta(days=9) if status == "expired" else None,
+            }
+        )
+        for place, (name, status, project, user, caps) in enumerate(KEYS)
+    ]
+
+
+def owners(kind: str) -> list[dict[str, object]]:
+    """Projects or users."""
+    model = Project if kind == "projects" else Owner
+    return [
+        model.model_validate({**_stamped(name, kind), "limits": _limits(caps)}).model_dump(mode="json")
+        for name, caps in OWNERS[kind].items()
+    ]
+
+
+def limits() -> list[LimitStatus]:
+    """Where every cap stands."""
+    every = [("key", name, caps) for name, _, _, _, caps in KEYS]
+    every += [(kind[:-1], name, caps) for kind, found in OWNERS.items() for name, caps in found.items()]
+    return [
+        LimitStatus.model_validate(
+            {
+                **{"owner_kind": kind, "owner": name, "unit": "usd", "window": window, "amount": cap, "spent": spent},
+                **{"held": "0", "left": str(Decimal(cap) - Decimal(spent)), "resets_at": ENDS[window], "soft": False},
+            }
+        )
+        for kind, name, caps in every
+        for window, (spent, cap) in caps.items()
+    ]
+
+
+def providers() -> list[Provider]:
+    """The upstream accounts."""
+    addresses = {
+        "anthropic": "https://api.anthropic.com",
+        "bedrock": "https://bedrock-runtime.us-east-1.amazonaws.com",
+        "google-vertex": "https://aiplatform.googleapis.com",
+        "groq": "https://api.groq.com/openai/v1",
+        "mistral": "https://api.mistral.ai/v1",
+        "openai": "https://api.openai.com/v1",
+    }
+    return [
+        Provider.model_validate(
+            {
+                **_stamped(name, "provider"),
+                **{"kind": name, "base_url": address, "options": {"region": "us-east-1"} if name == "bedrock" else {}},
+                "credential": f"env:{name.upper().replace('-', '_')}_API_KEY",
+            }
+        )
+        for name, address in addresses.items()
+    ]
+
+
+def routes() -> list[Route]:
+    """The routes."""
+    members = {
+        "cheap": [
+            MemberSpec(provider="groq", models={"fast": "llama-3.3-70b-versatile"}),
+            MemberSpec(provider="bedrock"),
+        ],
+        "fast": [
+            MemberSpec(provider="groq", priority=10, weight=2),
+            MemberSpec(provider="openai", priority=10, weight=1),
+            MemberSpec(provider="anthropic", priority=0, weight=1),
+            MemberSpec(provider="mistral", priority=0, weight=1, active=False),
+        ],
+        "vision": [MemberSpec(provider="google-vertex")],
+    }
+    return [Route.model_validate({**_stamped(name, "route"), "members": found}) for name, found in members.items()]
+
+
+def _request(number: int, time: datetime, chance: random.Random) -> Request:
+    provider, shape, model, dear = chance.choices(MODELS, (6, 5, 3, 4, 2))[0]
+    name, _, project, user, _ = chance.choice([key for key in KEYS if key[1] == "active"])
+    read, wrote = chance.randrange(200, 9000), chance.randrange(20, 1200)
+    cost = f"{Decimal(str(round(dear * (0.3 + chance.random() * 1.9), 6)))}"
+    ms = round(240 + chance.expovariate(1 / 1100), 1)
+    row: dict[str, object] = {
+        **{
+            "id": f"req_{number:020x}",
+            "time": time,
+            "state": "settled",
+            "status": 200,
+            "key": name,
+            "project": project,
+        },
+        **{"user": user, "route": provider, "provider": provider, "model": model, "format": shape},
+        **{"stream": chance.random() < 0.6, "cost": cost, "reserved": f"{Decimal(cost) * 4}", "certainty": "exact"},
+        "usage": {"input_tokens": read, "output_tokens": wrote, "cache_read_tokens": read // 3},
+        "raw_usage": {"prompt_tokens": read, "completion_tokens": wrote},
+        **{"price": f"{provider}/{model}", "tags": {}, "run": None, "error": None, "ms_total": ms},
+        **{"ms_first_byte": round(ms * 0.4, 1), "ms_gateway": 1.3},
+        "attempts": [Attempt(provider=provider, model=model, status=200, cost=cost, ms=ms)],
+    }
+    dice = number % 17
+    if dice == 3:
+        first = Attempt(provider="groq", model="fast", status=429, error="the provider is busy", ms=31)
+        row |= {"attempts": [first, *row["attempts"]], "route": "fast"}  # type: ignore[misc]
+    elif dice == 9:
+        refused = {"status": 402, "error": "limit-exceeded", "key": "eval-batch", "project": "research", "user": None}
+        row |= {**refused, "cost": "0", "certainty": None, "attempts": [], "usage": None, "raw_usage": None}
+        row |= {"provider": None, "ms_total": 3.0, "ms_first_byte": None, "price": None}
+    elif dice == 14:
+        row |= {"certainty": "estimated", "tags": {"customer": "acme", "run": "nightly"}, "run": "nightly-1112"}
+    if number % 41 == 30:
+        broken = [Attempt(provider="bedrock", model=model, status=503, error="upstream-unreachable", ms=2010)]
+        row |= {"status": 502, "error": "upstream-unreachable", "attempts": broken, "provider": "bedrock"}
+        row |= {"cost": "0", "usage": None, "raw_usage": None, "certainty": None, "ms_total": 2013.0}
+    if number % 5 == 0:
+        row["trace_id"] = f"{number * 7919:032x}"
+    return Request.model_validate(row)
+
+
+def requests() -> list[Request]:
+    """The last hour's requests, newest first."""
+    chance = random.Random(1112)
+    found: list[Request] = []
+    time = NOW - timedelta(seconds=2)
+    while time > NOW - timedelta(hours=1):
+        found.append(_request(4000 - len(found), time, chance))
+        wave = 5 + 14 * abs((time.minute % 20) - 8) / 8
+        time -= timedelta(seconds=round(chance.expovariate(1 / wave), 2) + 0.4)
+    return found
+
+
+def _total(group: Mapping[str, str | None], requests: int, cost: float, errors: int = 0) -> UsageTotal:
+    return UsageTotal(
+        group=dict(group),
+        requests=requests,
+        errors=errors,
+        input_tokens=requests * 2310,
+        output_tokens=requests * 407,
+        cache_read_tokens=requests * 771,
+        cache_write_tokens=0,
+        cost=f"{cost:.6f}",
+    )
+
+
+def usage(by: Iterable[str], since: datetime, until: datetime | None) -> UsageReport:
+    """Totals, by whatever is asked for."""
+    (group,) = tuple(by) or ("",)
+    whole = _total({}, 4127, 36.57 if until is None else 32.6, 88)
+    if group in ("hour", "day"):
+        step = timedelta(hours=1) if group == "hour" else timedelta(days=1)
+        count = int((NOW - since) / step) + 1
+        items = []
+        for place in range(count):
+            time = since + place * step
+            size = 1.1 + 1.6 * abs((time.hour if group == "hour" else time.day * 5) % 24 - 11) / 11
+            items.append(_total({group: time.isoformat()}, 170, 3.4 - size))
+        return UsageReport(items=items, total=whole)
+    names: Mapping[str, tuple[str | None, ...]] = {
+        "model": tuple(model for _, _, model, _ in MODELS),
+        "key": tuple(name for name, _, _, _, _ in KEYS[:6]),
+        "project": ("research", "product", "platform", None),
+        "user": (None, "bob", "alice"),
+        "provider": tuple(provider for provider, _, _, _ in MODELS),
+        "route": ("openai", "anthropic", "fast", "google-vertex"),
+        "": (),
+    }
+    shares = (0.44, 0.29, 0.16, 0.07, 0.03, 0.01)
+    items = [
+        _total({group: name}, int(4127 * share), 36.57 * share, int(70 * share))
+        for name, share in zip(names[group], shares, strict=False)
+    ]
+    return UsageReport(items=items, total=whole)
+
+
+def audit() -> list[AuditEntry]:
+    """What was changed."""
+    entries: tuple[tuple[str, str, str, str, dict[str, object] | None, dict[str, object] | None], ...] = (
+        ("admin", "update", "key", "ci-bot", {"limits": {"daily": "3"}}, {"limits": {"daily": "5"}}),
+        ("admin", "create", "key", "vision-poc", None, {"project": "product", "user": "alice"}),
+        ("deploy", "apply", "route", "fast", {"members": 3}, {"members": 4}),
+        ("admin", "disable", "key", "crawler", {"state": "active"}, {"state": "disabled"}),
+        ("admin", "rotate", "key", "support-chat", {"hint": "paig_91ab"}, {"hint": "paig_9249"}),
+        ("deploy", "delete", "key", "old-crawler", {"project": "platform"}, None),
+        ("deploy", "create", "provider", "bedrock", None, {"kind": "bedrock", "credential": "env:BEDROCK_API_KEY"}),
+    )
+    return [
+        AuditEntry(
+            id=f"audit_{900 - place}",
+            time=NOW - timedelta(minutes=7 + 53 * place),
+            actor=actor,
+            action=action,
+            kind=kind,
+            name=name,
+            before=before,
+            after=after,
+        )
+        for place, (actor, action, kind, name, before, after) in enumerate(entries)
+    ]
+
+
+def identity() -> Identity:
+    """Who looks: somebody who may do everything."""
+    every: list[Permission] = [*get_args(Permission)]
+    return Identity(name="token:admin", permissions=every, projects={}, expires_at=None, session=False)
+
+
+def health() -> Health:
+    """The gateway's own state."""
+    return Health(status="ok", version="0.1.0", database="postgresql", node="gw-1", nodes=2, started_at=MADE)
+
+
+class Still(AsyncAdminClient):
+    """The admin API of a gateway at which nothing moves.
+
+    Args:
+        empty: Whether it has just been set up.
+    """
+
+    def __init__(self, *, empty: bool = False) -> None:
+        super().__init__("https://gw.internal:8787", token="none")
+        self.empty = empty
+        self.down = False
+
+    async def send(self, call: Call[T], /) -> T:
+        """The scene's answer, read as a real one is."""
+        if self.down:
+            raise GatewayUnreachable(self.url, "connection refused")
+        return call.read(json.dumps(self._answer(call.path, call.query or {})).encode())
+
+    def _answer(self, path: str, query: Mapping[str, QueryValue]) -> object:
+        if path == "health":
+            return health().model_dump(mode="json")
+        if path == "whoami":
+            return identity().model_dump(mode="json")
+        if path == "usage":
+            since, until, by = query.get("since"), query.get("until"), query.get("by")
+            assert isinstance(since, datetime)
+            found = usage(by or (), since, until if isinstance(until, datetime) else None)  # type: ignore[arg-type]
+            nothing = UsageReport(items=[], total=_total({}, 0, 0))
+            return (nothing if self.empty else found).model_dump(mode="json")
+        if path == "requests":
+            rows = [] if self.empty else requests()
+            return RequestPage(items=rows[: int(str(query.get("limit") or 100))], next_cursor=None).model_dump(
+                mode="json"
+            )
+        lists: Mapping[str, Iterable[BaseModel]] = {
+            **{"keys": keys(), "limits": limits(), "providers": providers(), "routes": routes(), "audit": audit()}
+        }
+        if path in OWNERS:
+            return {"items": [] if self.empty else owners(path)}
+        return {"items": [] if self.empty else [item.model_dump(mode="json") for item in lists[path]]}
+
+    async def events(self, *, last_event_id: str | None = None) -> AsyncGenerator[Event]:
+        """None, ever."""
+        await asyncio.Event().wait()
+        yield Event("", "", None, None, "")

@@ -46,7 +46,9 @@ async def test_a_request_in_full(world: World) -> None:
         await ask(world, world.key)
         await hand.sees("● 200 ok")
         await hand.press("enter")
-        await hand.sees("exact: the provider's own usage", "attempts (1)", "output", "openai · gpt-5 · 200", "req_")
+        await hand.sees(
+            "exact: the provider's own usage", "attempts (1)", "output", "1. openai · ", "gpt-5 · $0.0", "req_"
+        )
 
 
 async def test_the_fullest_caps_come_first(world: World) -> None:

@@ -15,8 +15,8 @@ from textual.widget import Widget
 
 from paig_client.admin import AdminError
 from paig_client.schema import AuditEntry, Request
+from paig_tui.detail import described
 from paig_tui.rows import REQUESTS
-from paig_tui.screens.request import described
 from paig_tui.screens.section import Section
 from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, lines, plain, safe
 from paig_tui.widgets.chrome import Panel, tabs
@@ -155,7 +155,7 @@ class Log(Section):
             panel.update(differences(row))
         elif isinstance(row, Request):
             panel.title(f"request {safe(row.id)}")
-            panel.update(described(row))
+            panel.update(described(row, panel.content_size.width or 60))
         else:
             panel.update("")
 

@@ -31,7 +31,7 @@ COMMAND = (sys.executable, "-P", "-m", "paig_tui.web.inside")
 PASSED_ON = (
     *("PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "PYTHONHOME"),
     *("SYSTEMROOT", "USERPROFILE", "LOCALAPPDATA", "APPDATA", "TEMP", "TMP", "XDG_DATA_HOME"),
-    *("PAIG_HOME", "PAIG_THEME", "NO_COLOR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("PAIG_HOME", "PAIG_THEME", "PAIG_TRACE_URL", "NO_COLOR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
 """The whole of the environment that a child gets from ours. Nothing that may hold a secret is in it."""
 TOLD = tuple(

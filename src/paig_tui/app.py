@@ -167,9 +167,9 @@ class PaigApp(App[None]):
 
         if self.feed is not None and self.feed.take():
             self.state.changed()
-        screen = self.screen_stack[0]
-        if isinstance(screen, Section) and not self._suspended:
-            screen.draw(force=False)
+        stack = self.screen_stack  # empty until the first section is there
+        if stack and isinstance(section := stack[0], Section) and not self._suspended:
+            section.draw(force=False)
 
     @property
     def _suspended(self) -> bool:

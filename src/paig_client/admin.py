@@ -52,6 +52,7 @@ from paig_client.schema import (
     Admin,
     AdminSpec,
     AuditEntry,
+    BreakerChange,
     Key,
     KeySpec,
     NewKey,
@@ -97,10 +98,11 @@ class Event:
 
     Attributes:
         id: Where to go on from, as `last_event_id`.
-        name: `request` for a finished request, `change` for a change of the catalogue, `dropped` before the gateway
-            cuts off a reader that is too slow.
+        name: `request` for a finished request, `change` for a change of the catalogue, `state` for one of a breaker,
+            `dropped` before the gateway cuts off a reader that is too slow.
         request: The ledger's row, for `request`.
         change: The audit log's entry, for `change`.
+        state: What changed, for `state`.
         data: The event's data as it came.
     """
 
@@ -108,6 +110,7 @@ class Event:
     name: str
     request: Request | None
     change: AuditEntry | None
+    state: BreakerChange | None
     data: str
 
 
@@ -142,11 +145,11 @@ class AsyncKeys(KeyCalls, AsyncCollection[KeySpec, Key, NewKey]):
 
 
 class Providers(ProviderCalls, Collection[ProviderSpec, Provider, Provider]):
-    """A collection that also has `test`."""
+    """A collection that also has `test` and `health`."""
 
 
 class AsyncProviders(ProviderCalls, AsyncCollection[ProviderSpec, Provider, Provider]):
-    """A collection that also has `test`, to be awaited."""
+    """A collection that also has `test` and `health`, to be awaited."""
 
 
 class Tokens(TokenCalls):
@@ -383,6 +386,7 @@ def _event(event: httpx2.ServerSentEvent) -> Event:
     try:
         row = Request.model_validate_json(event.data) if event.event == "request" else None
         change = AuditEntry.model_validate_json(event.data) if event.event == "change" else None
+        state = BreakerChange.model_validate_json(event.data) if event.event == "state" else None
     except ValidationError as error:
         raise NotTheAdminApi("an event is not what this version's admin API sends") from error
-    return Event(event.id, event.event, row, change, event.data)
+    return Event(event.id, event.event, row, change, state, event.data)

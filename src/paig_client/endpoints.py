@@ -29,6 +29,7 @@ from paig_client.schema import (
     OwnerSpec,
     Provider,
     ProviderCheck,
+    ProviderHealth,
     ProviderSpec,
     Pruned,
     Repricing,
@@ -198,6 +199,11 @@ class ProviderCalls(CollectionCalls[ProviderSpec, Provider, Provider]):
     def test(self, name: str) -> Call[ProviderCheck]:
         """Have the gateway send the provider a small free request, and explain what comes of it."""
         return Call("POST", _at(self.path, name, "test"), _one(ProviderCheck))
+
+    @endpoint
+    def health(self) -> Call[list[ProviderHealth]]:
+        """How each provider fares: its breakers, and what came of the tries of the last five minutes."""
+        return Call("GET", "health/providers", _items(ProviderHealth))
 
 
 class KeyCalls(CollectionCalls[KeySpec, Key, NewKey]):

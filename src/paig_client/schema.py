@@ -326,6 +326,85 @@ class ProviderCheck(BaseModel):
     ms: float = 0
 
 
+BreakerState = Literal["closed", "cooling", "half-open", "open"]
+"""`open`: it fails, and is left alone. `cooling`: the provider refuses the credential, or told it to wait. `half-open`:
+it has rested, and a few requests try it. `closed`: all is well."""
+
+
+class ToldWait(BaseModel):
+    """A model that a credential is not used for, because its provider said so."""
+
+    model: str
+    until: datetime
+    reason: str
+    """A status, or `used up` where the provider said beforehand that nothing is left."""
+
+
+class NodeBreaker(BaseModel):
+    """What one node knows of a credential."""
+
+    node: str
+    state: BreakerState
+    since: datetime
+    until: datetime | None
+    reason: str | None
+    own: bool
+    """Whether the node found it out itself; else it goes by another's word."""
+
+
+class TryFigures(BaseModel):
+    """What came of the tries of the last five minutes, on all nodes."""
+
+    tries: int
+    ok_share: float | None
+    """The share of those that were answered, of all but those whose own fault it was; null where there were none."""
+    p95_ms: float | None
+    """Within how many milliseconds nineteen of twenty answers began."""
+    throttled: int
+    """Answered with 429."""
+    failures: dict[str, int]
+    """What went wrong, by status or failure."""
+
+
+class CredentialHealth(TryFigures):
+    """How a credential of a provider fares, on all nodes; the state is that of the node that thinks worst of it."""
+
+    credential: str
+    """Its id."""
+    state: BreakerState
+    since: datetime | None
+    """Since when it is in that state; null where nothing was sent with it yet."""
+    until: datetime | None
+    """When it is tried again."""
+    reason: str | None
+    """The status or failure that brought it there."""
+    waits: list[ToldWait]
+    last_error: str | None
+    last_error_at: datetime | None
+    nodes: list[NodeBreaker]
+
+
+class ProviderHealth(TryFigures):
+    """How a provider fares; the state is that of its best credential."""
+
+    provider: str
+    state: BreakerState
+    credentials: list[CredentialHealth]
+
+
+class BreakerChange(BaseModel):
+    """A credential is in another state now, on one node."""
+
+    time: datetime
+    node: str
+    provider: str
+    credential: str
+    before: BreakerState
+    state: BreakerState
+    until: datetime | None
+    reason: str | None
+
+
 class Route(Stamped):
     """A route as the gateway shows it."""
 

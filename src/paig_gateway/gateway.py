@@ -30,6 +30,7 @@ from paig_gateway.plane.dispatch import Dispatcher
 from paig_gateway.plane.health import Health
 from paig_gateway.plane.intake import Receive, Scope, Send
 from paig_gateway.plane.proxy import PlaneSettings, Proxy
+from paig_gateway.plane.sharing import Sharing
 from paig_gateway.plane.upstream import Timeouts, Upstream
 from paig_gateway.provider_check import check
 from paig_gateway.providers.auth import Authenticator
@@ -204,20 +205,26 @@ class Gateway:
                 sso=sso,
             )
         )
-        refresher = asyncio.create_task(directory.run(), name="directory")
+        sharing = Sharing(health, store.engine, node_id, directory.providers)
+        tasks = [
+            asyncio.create_task(directory.run(), name="directory"),
+            asyncio.create_task(sharing.run(), name="sharing"),
+        ]
         updater = UpdatePrices(url=server.prices_url or DEFAULT_UPDATE_URL) if server.refresh_prices else None
         if updater:
             updater.start()
-        self._parts = _Parts(ledger, upstream, proxy, admin, refresher, telemetry, updater)
+        self._parts = _Parts(ledger, upstream, proxy, admin, tasks, sharing, telemetry, updater)
 
     async def stop(self) -> None:
         """Settle what is queued and close everything."""
         parts, self._parts = self._parts, None
         if parts is None:
             return
-        parts.refresher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await parts.refresher
+        for task in parts.tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await parts.sharing.stop()
         if parts.updater:
             parts.updater.stop()
         await parts.upstream.__aexit__(None, None, None)
@@ -263,7 +270,8 @@ class _Parts:
     upstream: Upstream
     proxy: Proxy
     admin: Callable[[Scope, Receive, Send], Awaitable[None]]
-    refresher: asyncio.Task[None]
+    tasks: list[asyncio.Task[None]]
+    sharing: Sharing
     telemetry: Telemetry
     updater: UpdatePrices | None
 

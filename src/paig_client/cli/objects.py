@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from paig_client.cli import caps
+from paig_client.cli import caps, health
 from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, TokensPerMinute, Total, Weekly
 from paig_client.cli.completion import names
 from paig_client.cli.options import (
@@ -135,6 +135,25 @@ def try_provider(name: Name, json: Json = False, url: Url = None, profile: Profi
         say(found.message)
     if not found.ok:
         raise typer.Exit(1)
+
+
+@providers.command("health")
+def show_health(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only this provider.", autocompletion=names())
+    ] = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Show how the providers fare: their breakers on all nodes, and the tries of the last five minutes."""
+    with connected(url, profile) as admin:
+        only = admin.providers.get(name).name if name else None
+        found = [one for one in admin.providers.health() if only in (None, one.provider)]
+    if json:
+        return print_json(found)
+    empty = "There are no providers yet: `paig providers create NAME --kind KIND --credential REF` makes one."
+    print_table(health.COLUMNS, health.rows(found), empty=empty, right=health.FIGURES, spare=["tries", "credential"])
 
 
 @routes.command("list")

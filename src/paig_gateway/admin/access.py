@@ -46,6 +46,7 @@ OPERATIONS: Mapping[str, Needs] = {
     "update_provider": Needs("routing:write"),
     "delete_provider": Needs("routing:write"),
     "test_provider": Needs("routing:write"),
+    "list_provider_health": Needs("catalog:read"),
     "list_routes": Needs("catalog:read", in_project=True),
     "get_route": Needs("catalog:read", in_project=True),
     "create_route": Needs("routing:write"),

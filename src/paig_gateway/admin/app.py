@@ -18,6 +18,7 @@ from paig_gateway.admin.configuration import configuration_routes
 from paig_gateway.admin.docs_page import SECURITY, docs_page
 from paig_gateway.admin.events import event_routes
 from paig_gateway.admin.feed import EventFeed
+from paig_gateway.admin.health import health_routes
 from paig_gateway.admin.keys import KEYS, key_routes
 from paig_gateway.admin.login import browser_routes, login_routes, session_routes
 from paig_gateway.admin.objects import LISTED, list_route, object_routes
@@ -53,6 +54,7 @@ def admin_app(services: AdminServices) -> FastAPI:
         api.include_router(list_route(services, kind))
         api.include_router(object_routes(services, kind))
     api.include_router(provider_routes(services))
+    api.include_router(health_routes(services))
     api.include_router(key_routes(services))
     api.include_router(object_routes(services, KEYS))
     api.include_router(list_route(services, ADMINS))

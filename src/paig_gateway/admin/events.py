@@ -22,8 +22,9 @@ RECHECK_SECONDS = 0.3
 
 _DESCRIPTION = """\
 Server-sent events: `request` (a Request) as each is finished, or corrected by a later look at its work; `change` (an
-AuditEntry), for those who may read the audit log; `dropped` before a reader that is too slow is cut off. Comments keep
-a quiet stream alive."""
+AuditEntry), for those who may read the audit log; `state` (a BreakerChange) as a provider's breaker opens or closes,
+for those who may know of all projects; `dropped` before a reader that is too slow is cut off. Comments keep a quiet
+stream alive."""
 
 
 class EventStream(Response):

@@ -82,6 +82,8 @@ _TOTAL = {
     "cost": "3.338",
 }
 
+_FIGURES = {"tries": 214, "ok_share": 0.967, "p95_ms": 3104.2, "throttled": 1, "failures": {"503": 6, "429": 1}}
+
 EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
     "CreateProvider": [
         {"name": "openai", "kind": "openai", "credential": "env:OPENAI_API_KEY"},
@@ -211,6 +213,24 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
             "provider": "openai", "ok": False, "outcome": "unauthorised",
             "message": "It does not take the credential: is it whole, of this provider, and not revoked?",
             "request": "GET https://api.openai.com/v1/models", "status": 401, "models": None, "ms": 182.4,
+        }
+    ],
+    "ProviderHealth": [
+        {
+            "provider": "openai", "state": "half-open", **_FIGURES,
+            "credentials": [
+                {
+                    "credential": "cred_5f2c81d09a7b", "state": "half-open", "since": "2026-11-23T12:04:31Z",
+                    "until": None, "reason": "503", "waits": [], "last_error": "503",
+                    "last_error_at": "2026-11-23T12:04:25Z", **_FIGURES,
+                    "nodes": [
+                        {
+                            "node": "node_4be1f02a", "state": "half-open", "since": "2026-11-23T12:04:31Z",
+                            "until": None, "reason": "503", "own": True,
+                        }
+                    ],
+                }
+            ],
         }
     ],
     "Health": [

@@ -1,8 +1,8 @@
 """The feed of events: what happens on any node, read once per process for all who listen.
 
 The source is the ledger's tail, where finished requests stand in the order of commits, whatever the node, and the audit
-log, likewise in order. An event's id says how far its reader has come in both, so that any node can go on from there
-and nothing comes twice or not at all.
+log and the breakers' changes, likewise in order. An event's id says how far its reader has come in all of them, so that
+any node can go on from there and nothing comes twice or not at all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_gateway.store import reports
+from paig_client.schema import BreakerChange
+from paig_gateway.store import breakers, reports
 from paig_gateway.store.catalog import Catalog
 
 log = logging.getLogger(__name__)
@@ -41,15 +42,17 @@ class Place:
         finished_at: The place of the last request in the ledger's tail.
         request: Its id.
         change: The id of the last change.
+        state: The number of the last change of a breaker's state.
     """
 
     finished_at: int
     request: str
     change: str
+    state: int = 0
 
     def __str__(self) -> str:
         """As an event's id."""
-        return f"{self.finished_at}.{self.request}~{self.change}"
+        return f"{self.finished_at}.{self.request}~{self.change}~{self.state}"
 
     @classmethod
     def parse(cls, text: str) -> Place:
@@ -58,10 +61,10 @@ class Place:
         Raises:
             ValueError: It is none.
         """
-        match = re.fullmatch(r"([0-9]{1,18})\.([\w-]{0,100})~(\w{0,100})", text, re.ASCII)
+        match = re.fullmatch(r"([0-9]{1,18})\.([\w-]{0,100})~(\w{0,100})(?:~([0-9]{1,18}))?", text, re.ASCII)
         if match is None:
             raise ValueError("is no event's id")
-        return cls(int(match[1]), match[2], match[3])
+        return cls(int(match[1]), match[2], match[3], int(match[4] or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ class Event:
     """Something that happened.
 
     Attributes:
-        name: `request` or `change`.
-        data: A Request or an AuditEntry, as JSON.
+        name: `request`, `change` or `state`.
+        data: A Request, an AuditEntry or a BreakerChange, as JSON.
         place: How far a reader is who has it.
         projects: The ids of the projects that it concerns.
     """
@@ -213,10 +216,11 @@ class EventFeed:
     def _last(self) -> Place:
         """The place of what happened last."""
         changes = self._catalog.audit(limit=1)
-        return Place(*reports.last_finished(self._engine), changes[0].id if changes else "")
+        change = changes[0].id if changes else ""
+        return Place(*reports.last_finished(self._engine), change, breakers.last_change(self._engine))
 
     def _read(self, after: Place, until: Place | None = None) -> list[Event]:
-        """What lies after a place, up to another where one is given; requests come before changes."""
+        """What lies after a place, up to another where one is given: requests, then changes, then states."""
         events: list[Event] = []
         place = after
         for found in reports.finished_since(self._engine, after.finished_at, after.request, limit=PAGE):
@@ -230,4 +234,23 @@ class EventFeed:
                 if until is None or change.id <= until.change:
                     place = replace(place, change=change.id)
                     events.append(Event("change", change.model_dump_json(), place, projects))
+        if len(events) < PAGE:
+            for turn in breakers.changes_since(self._engine, after.state, limit=PAGE):
+                if until is None or turn.id <= until.state:
+                    place = replace(place, state=turn.id)
+                    events.append(Event("state", breaker_change(turn).model_dump_json(), place))
         return events
+
+
+def breaker_change(change: breakers.Change) -> BreakerChange:
+    """A change of a breaker's state as it goes over the wire."""
+    return BreakerChange(
+        time=change.time,
+        node=change.node_id,
+        provider=change.provider,
+        credential=change.credential,
+        before=change.before,
+        state=change.state,
+        until=change.until,
+        reason=change.reason,
+    )

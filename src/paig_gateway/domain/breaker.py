@@ -237,7 +237,7 @@ class Breaker:
     def adopt(self, state: State, since: float, until: float, reason: str, now: float) -> None:
         """Another node has found the provider failing, or the credential refused: believe it, unless we know better."""
         until = min(until, now + self._rule.longest)
-        knows_better = self.state != "closed" or since <= max(self._good_at, self.since)
+        knows_better = self.state != "closed" or since <= max(self._good_at, self._closed_at)
         if self._rule.enabled and state in ("open", "cooling") and until > now and not knows_better:
             self._enter(state, now, reason, until - now, own=False)
 

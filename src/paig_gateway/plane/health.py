@@ -10,6 +10,7 @@ from datetime import datetime
 
 from paig_gateway.domain.breaker import Breaker, Rule
 from paig_gateway.domain.retries import RetryBudget, RetryRule
+from paig_gateway.domain.routing import Credential, Provider
 from paig_gateway.domain.waits import asked, asked_in_body, used_up
 from paig_gateway.plane import verdicts
 from paig_gateway.plane.exchange import Candidate
@@ -46,7 +47,7 @@ class Try:
 
     def __init__(self, health: Health, candidate: Candidate) -> None:
         self._health = health
-        self._breaker = health.circuit(candidate).breaker
+        self._breaker = health.circuit(candidate.provider, candidate.credential).breaker
         self._model = candidate.model
         self._began = health.clock()
         self._number = self._breaker.begin(self._began)
@@ -132,18 +133,17 @@ class Health:
         self._circuits: dict[Name, Circuit] = {}
         self._budgets: dict[str, RetryBudget] = {}
 
-    def circuit(self, candidate: Candidate) -> Circuit:
-        """The circuit of a candidate's credential."""
-        provider = candidate.provider
-        name = provider.name, candidate.credential.id
-        place = provider.base_url, candidate.credential.secret
+    def circuit(self, provider: Provider, credential: Credential) -> Circuit:
+        """The circuit of a provider's credential."""
+        name = provider.name, credential.id
+        place = provider.base_url, credential.secret
         found = self._circuits.get(name)
         if found is None or found.place != place:
             found = self._circuits[name] = Circuit(Breaker(self._rule, self._draw, self.clock()), place)
         return found
 
     def circuits(self) -> Iterator[tuple[Name, Breaker]]:
-        """All that there are."""
+        """All breakers that there are."""
         for name, circuit in list(self._circuits.items()):
             yield name, circuit.breaker
 
@@ -166,7 +166,8 @@ class Health:
         now = self.clock()
         best, best_rank = -1, (3, 0.0)
         for place, candidate in enumerate(order):
-            readiness, until = self.circuit(candidate).breaker.readiness(candidate.model, now)
+            breaker = self.circuit(candidate.provider, candidate.credential).breaker
+            readiness, until = breaker.readiness(candidate.model, now)
             if readiness == "ready":
                 best, best_rank = place, (0, 0.0)
                 break

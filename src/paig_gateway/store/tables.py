@@ -313,3 +313,43 @@ class AlertRow(SQLModel, table=True):
     next_try_at: int = Field(sa_column=_big())
     tries: int = 0
     delivered_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+
+
+class BreakerRow(SQLModel, table=True):
+    """What one node knows of one credential of a provider; goes with the node."""
+
+    __tablename__ = "breakers"
+    node_id: str = Field(primary_key=True)
+    provider: str = Field(primary_key=True)
+    """Its name."""
+    credential: str = Field(primary_key=True)
+    """Its id."""
+    state: str
+    """`closed`, `cooling`, `half-open` or `open`."""
+    own: bool = True
+    """Whether the node found it out; else it goes by another's word."""
+    since: int = Field(sa_column=_big())
+    until: int | None = Field(default=None, sa_column=_big(nullable=True))
+    reason: str | None = None
+    waits: list[Any] = Field(default_factory=list, sa_column=_json(nullable=False))
+    """`[model, since, until, reason, own]` for each model that it was told to wait for."""
+    sums: dict[str, Any] = Field(default_factory=dict, sa_column=_json(nullable=False))
+    """What came of the tries of five minutes."""
+    last_error: str | None = None
+    last_error_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+
+
+class BreakerChangeRow(SQLModel, table=True):
+    """A change of a breaker's state, on one node; the last thousand are kept."""
+
+    __tablename__ = "breaker_changes"
+    id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    """In the order of commits."""
+    time: int = Field(sa_column=_big())
+    node_id: str
+    provider: str
+    credential: str
+    before: str
+    state: str
+    until: int | None = Field(default=None, sa_column=_big(nullable=True))
+    reason: str | None = None

@@ -66,6 +66,7 @@ MATRIX: Mapping[str, tuple[str, str]] = {
     "stream_events": ("oaev", "oaev"),
     "list_audit": ("oaev", "oaev"),
     "get_health": ("oaev", "oaev"),
+    "list_provider_health": ("oaev", ""),
     "apply_config": ("oa", ""),
     "export_config": ("oaev", ""),
     "list_admins": ("oa", ""),

@@ -1,0 +1,122 @@
+"""How providers fare: what all nodes told of their breakers, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from paig_client.schema import BreakerState, CredentialHealth, NodeBreaker, ProviderHealth, ToldWait
+from paig_gateway.admin.access import Guarded
+from paig_gateway.admin.services import AdminServices
+from paig_gateway.domain.tally import Sums
+from paig_gateway.store import breakers
+from paig_gateway.store.breakers import Report
+
+_WORSE: tuple[BreakerState, ...] = ("closed", "half-open", "cooling", "open")
+
+
+class ProviderHealthList(BaseModel):
+    """How each provider fares, by name."""
+
+    items: list[ProviderHealth]
+
+
+def health_routes(services: AdminServices) -> APIRouter:
+    """The endpoint `health/providers`."""
+    router = APIRouter(tags=["providers"], route_class=Guarded)
+
+    @router.get(
+        "/health/providers",
+        operation_id="list_provider_health",
+        summary="How each provider fares",
+        description="The breakers of all nodes, as of a second ago, and what came of the tries of the last five "
+        "minutes, as of five seconds ago.",
+    )
+    def list_provider_health() -> ProviderHealthList:
+        told: dict[tuple[str, str], list[tuple[str, Report]]] = {}
+        for node, report in breakers.read(services.engine):
+            told.setdefault((report.provider, report.credential), []).append((node, report))
+        found = services.directory.providers()
+        return ProviderHealthList(
+            items=[
+                provider_health(
+                    name, {one.id: told.get((name, one.id), []) for one in found[name].credentials}, services.clock()
+                )
+                for name in sorted(found)
+            ]
+        )
+
+    return router
+
+
+def provider_health(provider: str, told: Mapping[str, Sequence[tuple[str, Report]]], now: datetime) -> ProviderHealth:
+    """How a provider fares.
+
+    Args:
+        provider: Its name.
+        told: What each node told of each of its credentials, by the credential's id.
+        now: The present.
+    """
+    credentials = [_credential_health(id, reports, now) for id, reports in told.items()]
+    return ProviderHealth(
+        provider=provider,
+        state=min((one.state for one in credentials), key=_WORSE.index, default="closed"),
+        credentials=credentials,
+        **_figures(report for reports in told.values() for _, report in reports),
+    )
+
+
+def _credential_health(id: str, told: Sequence[tuple[str, Report]], now: datetime) -> CredentialHealth:
+    waits: dict[str, ToldWait] = {}
+    for _, report in told:
+        for wait in report.waits:
+            known = waits.get(wait.model)
+            if wait.until > now and (known is None or known.until < wait.until):
+                waits[wait.model] = ToldWait(model=wait.model, until=wait.until, reason=wait.reason)
+    nodes = [_node(node, report, now) for node, report in told]
+    worst = max(nodes, key=lambda node: _WORSE.index(node.state), default=None)
+    last = max((report for _, report in told if report.last_error_at), key=_error_time, default=None)
+    return CredentialHealth(
+        credential=id,
+        state=worst.state if worst else "closed",
+        since=worst.since if worst else None,
+        until=worst.until if worst else None,
+        reason=worst.reason if worst else None,
+        waits=sorted(waits.values(), key=lambda wait: wait.model),
+        last_error=last.last_error if last else None,
+        last_error_at=last.last_error_at if last else None,
+        nodes=nodes,
+        **_figures(report for _, report in told),
+    )
+
+
+def _node(node: str, report: Report, now: datetime) -> NodeBreaker:
+    """What a node told, as it is by now: a wait may have ended since."""
+    state, until, reason = report.state, report.until, report.reason
+    if state == "cooling" and until is None:
+        waits = [wait for wait in report.waits if wait.until > now]
+        state = "cooling" if waits else "closed"
+        until = max((wait.until for wait in waits), default=None)
+        reason = waits[0].reason if waits else None
+    return NodeBreaker(node=node, state=state, since=report.since, until=until, reason=reason, own=report.own)
+
+
+def _figures(reports: Iterable[Report]) -> Mapping[str, Any]:
+    sums = Sums.of(report.sums for report in reports)
+    p95 = sums.quantile(0.95)
+    return {
+        "tries": sums.tries,
+        "ok_share": sums.ok_share,
+        "p95_ms": None if p95 is None else round(p95 * 1000, 1),
+        "throttled": sums.throttled,
+        "failures": dict(sums.bad),
+    }
+
+
+def _error_time(report: Report) -> datetime:
+    assert report.last_error_at is not None
+    return report.last_error_at

@@ -19,6 +19,8 @@ LEASE_SECONDS = 30.0
 PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 """Seconds until the next try, after each that failed; the last for all further ones."""
 MOST_TRIES = 24
+MOST_LOOKED_AT = 10
+"""Alerts among which one is looked for that no other node has taken."""
 KEPT = timedelta(days=400)
 """How long an alert is remembered, and so not raised again."""
 
@@ -54,32 +56,29 @@ def raise_alerts(engine: Engine, alerts: list[Alert], now: datetime) -> None:
                 connection.execute(_INSERT, {"id": lesser, "payload": "{}", "now": at, "delivered": at})
 
 
-def due(engine: Engine, now: datetime, most: int) -> list[Alert]:
-    """Alerts to be delivered now; nobody else is handed them until `LEASE_SECONDS` are over."""
+def due(engine: Engine, now: datetime) -> Alert | None:
+    """The first alert to be delivered now; nobody else is handed it until `LEASE_SECONDS` are over."""
     waiting = (
         select(col(AlertRow.id), col(AlertRow.payload), col(AlertRow.tries))
         .where(col(AlertRow.delivered_at).is_(None), col(AlertRow.next_try_at) <= milliseconds(now))
         .where(col(AlertRow.tries) < MOST_TRIES)
         .order_by(col(AlertRow.created_at), col(AlertRow.id))
-        .limit(most)
+        .limit(MOST_LOOKED_AT)
     )
     with engine.connect() as connection:
         rows = connection.execute(waiting).all()
-    if not rows:
-        return []
-    taken = []
     lease = milliseconds(now + timedelta(seconds=LEASE_SECONDS))
-    with writing(engine) as connection:
-        for row in rows:
-            mine = (
-                update(AlertRow)
-                .where(col(AlertRow.id) == row.id, col(AlertRow.tries) == row.tries)
-                .where(col(AlertRow.delivered_at).is_(None))
-                .values(tries=row.tries + 1, next_try_at=lease)
-            )
+    for row in rows:  # another node may be quicker with some
+        mine = (
+            update(AlertRow)
+            .where(col(AlertRow.id) == row.id, col(AlertRow.tries) == row.tries)
+            .where(col(AlertRow.delivered_at).is_(None))
+            .values(tries=row.tries + 1, next_try_at=lease)
+        )
+        with writing(engine) as connection:
             if connection.execute(mine).rowcount == 1:
-                taken.append(Alert(row.id, row.payload))
-    return taken
+                return Alert(row.id, row.payload)
+    return None
 
 
 def delivered(engine: Engine, alert: Alert, now: datetime) -> None:
@@ -88,14 +87,25 @@ def delivered(engine: Engine, alert: Alert, now: datetime) -> None:
         connection.execute(update(AlertRow).where(col(AlertRow.id) == alert.id).values(delivered_at=milliseconds(now)))
 
 
-def failed(engine: Engine, alert: Alert, now: datetime) -> None:
-    """Have a delivery that failed tried again later."""
+def failed(engine: Engine, alert: Alert, now: datetime, *, wait: float = 0.0) -> bool:
+    """Have a delivery that failed tried again later.
+
+    Args:
+        engine: The database.
+        alert: What could not be delivered.
+        now: The present.
+        wait: Seconds that whoever is told asks for at least.
+
+    Returns:
+        Whether there will be another try.
+    """
     with writing(engine) as connection:
-        tries = connection.execute(select(col(AlertRow.tries)).where(col(AlertRow.id) == alert.id)).scalar_one()
-        pause = timedelta(seconds=PAUSES[min(tries, len(PAUSES)) - 1])
+        tries: int = connection.execute(select(col(AlertRow.tries)).where(col(AlertRow.id) == alert.id)).scalar_one()
+        pause = timedelta(seconds=max(PAUSES[min(tries, len(PAUSES)) - 1], min(wait, PAUSES[-1])))
         connection.execute(
             update(AlertRow).where(col(AlertRow.id) == alert.id).values(next_try_at=milliseconds(now + pause))
         )
+    return tries < MOST_TRIES
 
 
 def forget(engine: Engine, now: datetime) -> None:

@@ -20,13 +20,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from paig_gateway.store import alerts
 from paig_gateway.store.alerts import Alert
 from paig_gateway.store.standing import Standing, standings
+from paig_gateway.telemetry.numbers import Sample
+from paig_gateway.telemetry.sending import Verdict, retry_after
 from paig_gateway.telemetry.settings import AlertsSpec
 from paig_gateway.telemetry.trouble import LimitName, Tally, Trouble
 
 CHECK_SECONDS = 5.0
 POST_SECONDS = 10.0
 AT_ONCE = 10
-"""Alerts delivered in one look."""
+"""Alerts delivered in one look, at most; after one that fails, none."""
 MOST_REMEMBERED = 10_000
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class Alerts:
         self._now = now
         self._raised: set[str] = set()
         self._troubled = False
+        self._delivered = self._lost = 0
 
     async def run(self) -> None:
         """Look every few seconds until cancelled."""
@@ -69,7 +72,7 @@ class Alerts:
             troubles = self._tally.troubles() if self._spec.providers else []
             refusing = self._tally.take_refusing()
             try:
-                await asyncio.to_thread(self.look, troubles, refusing)
+                await self.look(troubles, refusing)
             except SQLAlchemyError as error:
                 if not away:
                     log.warning("limits cannot be watched, trying on: %s", error)
@@ -78,12 +81,32 @@ class Alerts:
                 away = False
             await asyncio.sleep(CHECK_SECONDS)
 
-    def look(self, troubles: Iterable[Trouble] = (), refusing: Iterable[LimitName] = ()) -> None:
-        """Raise what is new, and deliver what is due; blocks.
+    def samples(self) -> list[Sample]:
+        """What became of the alerts that this process delivered, or was the last to try to."""
+        return [
+            ("paig_telemetry_exported_total", ("alerts",), self._delivered),
+            ("paig_telemetry_dropped_total", ("alerts", "export"), self._lost),
+        ]
+
+    async def look(self, troubles: Iterable[Trouble] = (), refusing: Iterable[LimitName] = ()) -> None:
+        """Raise what is new, and deliver what is due.
 
         Raises:
             SQLAlchemyError: The database is not to be had.
         """
+        await asyncio.to_thread(self._raise, troubles, refusing)
+        for _ in range(AT_ONCE):
+            alert = await asyncio.to_thread(alerts.due, self._engine, self._now())
+            if alert is None:
+                return
+            verdict = await self._deliver(alert)
+            if not verdict.taken:
+                await asyncio.to_thread(self._failed, alert, verdict.again or 0.0)
+                return
+            self._delivered += 1
+            await asyncio.to_thread(alerts.delivered, self._engine, alert, self._now())
+
+    def _raise(self, troubles: Iterable[Trouble], refusing: Iterable[LimitName]) -> None:
         now = self._now()
         found = [*self._of_limits(now, set(refusing)), *(provider_alert(trouble, now) for trouble in troubles)]
         if fresh := [alert for alert in found if alert.id not in self._raised]:
@@ -91,11 +114,11 @@ class Alerts:
             if len(self._raised) > MOST_REMEMBERED:  # the database remembers
                 self._raised.clear()
             self._raised |= {name for alert in fresh for name in (alert.id, *alert.covers)}
-        for alert in alerts.due(self._engine, now, AT_ONCE):
-            if self._deliver(alert):
-                alerts.delivered(self._engine, alert, self._now())
-            else:
-                alerts.failed(self._engine, alert, self._now())
+
+    def _failed(self, alert: Alert, wait: float) -> None:
+        if not alerts.failed(self._engine, alert, self._now(), wait=wait):
+            self._lost += 1
+            log.warning("an alert is given up after %d tries: %s", alerts.MOST_TRIES, alert.payload.get("text"))
 
     def _of_limits(self, now: datetime, refusing: set[LimitName]) -> Iterator[Alert]:
         for standing in standings(self._engine, now):
@@ -108,19 +131,24 @@ class Alerts:
                 lesser = tuple(_id(standing, at) for at in self._spec.thresholds if at < reached)
                 yield replace(limit_alert(standing, reached, full, now), covers=lesser)
 
-    def _deliver(self, alert: Alert) -> bool:
+    async def _deliver(self, alert: Alert) -> Verdict:
+        # It is cancelled at once when the process ends, and no thread is left behind that waits for an answer.
         try:
-            answer = httpx2.post(self._webhook, json=dict(alert.payload), timeout=POST_SECONDS, follow_redirects=False)
-            failure = None if answer.is_success else f"it answered {answer.status_code}"
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            failure = type(error).__name__  # its text may show the URL, which is a secret
-        if (failure is not None) != self._troubled:
-            self._troubled = failure is not None
-            if failure is not None:
-                log.warning("alerts cannot be delivered: %s", failure)
+            client = await asyncio.to_thread(httpx2.AsyncClient, timeout=POST_SECONDS, follow_redirects=False)
+            async with asyncio.timeout(POST_SECONDS), client:
+                answer = await client.post(self._webhook, json=dict(alert.payload))
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
+            verdict = Verdict(False, type(error).__name__)  # its text may show the URL, which is a secret
+        else:
+            wait = retry_after(answer.headers.get("retry-after", ""))
+            verdict = Verdict(answer.is_success, f"it answered {answer.status_code}", wait)
+        if verdict.taken == self._troubled:
+            self._troubled = not verdict.taken
+            if self._troubled:
+                log.warning("alerts cannot be delivered: %s", verdict.why)
             else:
                 log.warning("alerts are delivered again")
-        return failure is None
+        return verdict
 
 
 def limit_alert(standing: Standing, reached: int, full: bool, now: datetime) -> Alert:
@@ -144,7 +172,7 @@ def limit_alert(standing: Standing, reached: int, full: bool, now: datetime) -> 
     return Alert(
         _id(standing, reached),
         {
-            "text": text,
+            "text": _escaped(text),
             "kind": "limit",
             "time": _iso(now),
             "threshold": reached,
@@ -175,7 +203,7 @@ def provider_alert(trouble: Trouble, now: datetime) -> Alert:
     return Alert(
         f"provider:{trouble.provider}:{int(hour.timestamp())}",
         {
-            "text": text,
+            "text": _escaped(text),
             "kind": "provider",
             "time": _iso(now),
             "provider": trouble.provider,
@@ -184,6 +212,11 @@ def provider_alert(trouble: Trouble, now: datetime) -> Alert:
             "silent_until": _iso(hour + timedelta(hours=1)),
         },
     )
+
+
+def _escaped(text: str) -> str:
+    """Text in which a name is nothing but a name: in Slack's, `<!channel>` would call everybody."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _iso(at: datetime) -> str:

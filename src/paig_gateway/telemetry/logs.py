@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
 import logging.handlers
+import os
 import queue
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -21,6 +24,10 @@ from paig_gateway.telemetry.settings import TelemetrySpec
 
 MOST_QUEUED = 10_000
 """Lines that wait to be written; where standard error is stuck, more are dropped and counted."""
+
+CLOSE_SECONDS = 2.0
+"""How long the end of the process waits for lines to be written."""
+STANDARD_ERROR = 2
 
 requests = logging.getLogger("paig_gateway.requests")
 
@@ -65,14 +72,14 @@ class Lines(logging.Formatter):
 class Aside(logging.handlers.QueueHandler):
     """Hands records to a thread, and drops them rather than wait for it."""
 
-    def __init__(self, lines: queue.Queue[logging.LogRecord]) -> None:
+    def __init__(self, lines: queue.Queue[logging.LogRecord | None]) -> None:
         """Hand them over there."""
         super().__init__(lines)
         self.dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Note which request it is about; all else stays as it is, since the thread is of this process."""
-        if request_id := present_request.get():
+        if (request_id := present_request.get()) and not hasattr(record, "request_id"):
             record.request_id = request_id
         return record
 
@@ -84,25 +91,58 @@ class Aside(logging.handlers.QueueHandler):
             self.dropped += 1
 
 
+class Writer(threading.Thread):
+    """Writes records to a file. It holds no lock while it does: one that is stuck keeps nobody from ending."""
+
+    def __init__(self, lines: queue.Queue[logging.LogRecord | None], form: logging.Formatter, file: int) -> None:
+        """Write them.
+
+        Args:
+            lines: Where they come from; None is the last.
+            form: Makes lines of them.
+            file: The file's descriptor.
+        """
+        super().__init__(name="paig-log", daemon=True)
+        self._lines = lines
+        self._form = form
+        self._file = file
+
+    def run(self) -> None:
+        """Write until the last."""
+        while (record := self._lines.get()) is not None:
+            try:
+                text = self._form.format(record)
+            except Exception as error:
+                text = f"a line of {record.name} cannot be written: {type(error).__name__}"
+            line = f"{text}\n".encode(errors="backslashreplace")
+            with contextlib.suppress(OSError):  # nobody reads: there is nowhere to say so
+                while line:
+                    line = line[os.write(self._file, line) :]
+
+    def close(self) -> None:
+        """Write what is queued, for `CLOSE_SECONDS` at most."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=CLOSE_SECONDS)
+            self.join(CLOSE_SECONDS)
+
+
 class Log:
     """The log of a process that is nothing but a gateway."""
 
     def __init__(self, spec: TelemetrySpec, redact: Redactor) -> None:
         """Send everything that this process logs to standard error, as the settings have it."""
-        writes = logging.StreamHandler()
-        writes.setFormatter(Lines(redact, as_json=spec.log == "json"))
-        lines: queue.Queue[logging.LogRecord] = queue.Queue(MOST_QUEUED)
+        lines: queue.Queue[logging.LogRecord | None] = queue.Queue(MOST_QUEUED)
         self._lines = lines
         self._aside = Aside(lines)
-        self._writer = logging.handlers.QueueListener(lines, writes)
+        writer = Writer(lines, Lines(redact, as_json=spec.log == "json"), STANDARD_ERROR)
         root = logging.getLogger()
         root.handlers[:] = [self._aside]
         root.setLevel(logging.WARNING)
         logging.getLogger("paig_gateway").setLevel(spec.log_level.upper())
         requests.setLevel(logging.INFO if spec.log_requests else logging.WARNING)
         logging.captureWarnings(True)
-        self._writer.start()
-        atexit.register(self._writer.stop)
+        writer.start()
+        atexit.register(writer.close)
 
     def samples(self) -> list[Sample]:
         """How many lines wait, and how many were dropped."""

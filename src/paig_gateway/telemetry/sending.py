@@ -103,7 +103,7 @@ class OverHttp:
             return Verdict(False, "the gateway ends")
         if response.is_success:
             return _partly(answer)
-        again = _seconds(response.headers.get("retry-after", "")) if response.status_code in _TRY_AGAIN else None
+        again = retry_after(response.headers.get("retry-after", "")) if response.status_code in _TRY_AGAIN else None
         return Verdict(False, f"it answered {response.status_code}", again)
 
     def close(self) -> None:
@@ -190,12 +190,12 @@ def _pause(error: grpc.RpcError) -> float | None:
     return None
 
 
-def _seconds(retry_after: str) -> float:
+def retry_after(header: str) -> float:
     """The pause that a `Retry-After` header asks for: seconds, or until a date; 0 where it is neither."""
-    if retry_after.strip().isdecimal():
-        return float(retry_after)
+    if header.strip().isdecimal():
+        return float(header)
     try:
-        until = parsedate_to_datetime(retry_after)
+        until = parsedate_to_datetime(header)
     except ValueError:
         return 0.0
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,11 @@ from paig_gateway.telemetry.trouble import Tally
 
 if TYPE_CHECKING:
     from paig_gateway.telemetry.spans import Spans
+
+
+STUMBLED_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
 
 
 class TelemetryError(Exception):
@@ -180,7 +186,7 @@ class Telemetry:
             work.append(self._push.run)
         if self.alerts is not None:
             work.append(self.alerts.run)
-        self._tasks = [asyncio.create_task(run(), name="telemetry") for run in work]
+        self._tasks = [asyncio.create_task(_on_and_on(run), name="telemetry") for run in work]
 
     async def stop(self) -> None:
         """End it, and hand over what is left."""
@@ -199,6 +205,20 @@ class Telemetry:
         yield from self.traces.samples()
         if self._push is not None:
             yield from self._push.destination.samples()
+        if self.alerts is not None:
+            yield from self.alerts.samples()
+
+
+async def _on_and_on(run: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Do what goes on beside requests, and begin again should it fail in a way that nobody thought of."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("telemetry stumbled, and goes on")
+            await asyncio.sleep(STUMBLED_SECONDS)
+        else:
+            return
 
 
 def process_samples(ledger: Ledger, version: str) -> Source:

@@ -67,7 +67,9 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(home: Path, config: str, *options: str, **environment: str) -> AsyncIterator[Served]:
+async def serving(
+    home: Path, config: str, *options: str, stderr: int | None = None, **environment: str
+) -> AsyncIterator[Served]:
     """`paig serve` with that configuration and those secrets, until the context ends; its log is whole then."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
@@ -89,7 +91,7 @@ async def serving(home: Path, config: str, *options: str, **environment: str) ->
             ),
             env={**os.environ, "PAIG_HOME": str(home), **environment},
             stdout=asyncio.subprocess.DEVNULL,
-            stderr=file,
+            stderr=file if stderr is None else stderr,
         )
     served = Served(f"http://127.0.0.1:{port}", process, errors)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +22,17 @@ from inline_snapshot import snapshot
 from paig_client.schema import KeySpec, LimitsSpec, ProviderSpec
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.simulator.serve import running_simulator
+from paig_gateway.store import alerts as store
 from paig_gateway.store.engine import utc_now
 from paig_gateway.telemetry import alerts as module
 from paig_gateway.telemetry.alerts import Alerts
+from paig_gateway.telemetry.sending import Verdict
 from paig_gateway.telemetry.settings import AlertsSpec
 from paig_gateway.telemetry.trouble import Tally, Trouble
 from tests.gateway.admin.harness import Gateway, running
 from tests.gateway.end_to_end.conftest import running_world
 from tests.gateway.store.conftest import url
+from tests.gateway.telemetry.otlp import no_backend
 
 __all__ = ["url"]
 ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -37,9 +41,16 @@ pytestmark = pytest.mark.anyio
 
 @dataclass
 class Webhook:
-    """What a webhook was told; it answers with the next of `statuses`, then with 200."""
+    """What a webhook was told; it answers with the next of `statuses`, then with 200.
+
+    Attributes:
+        wait: The `Retry-After` of what is not 200.
+        asked: How often it was called.
+    """
 
     url: str = ""
+    wait: str = ""
+    asked: int = 0
     told: list[dict[str, Any]] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
 
@@ -57,9 +68,12 @@ def listening(*statuses: int) -> Iterator[Webhook]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             status = webhook.statuses.pop(0) if webhook.statuses else 200
+            webhook.asked += 1
             if status == 200:
                 webhook.told.append(body)
             self.send_response(status)
+            if status != 200 and webhook.wait:
+                self.send_header("retry-after", webhook.wait)
             self.send_header("content-length", "0")
             self.end_headers()
 
@@ -107,7 +121,7 @@ def spend(gateway: Gateway, name: str, usd: str) -> None:
     gateway.finish(name, cost=parse_usd(usd))
 
 
-def test_each_threshold_is_told_once_in_a_window(tmp_path: Path, url: str) -> None:
+async def test_each_threshold_is_told_once_in_a_window(tmp_path: Path, url: str) -> None:
     """At 50, 80 and 100 % one message each, whichever of two nodes looks, and again only for the next window."""
     clock = Clock()
     with running(tmp_path, url=url) as gateway, listening() as webhook:
@@ -116,11 +130,11 @@ def test_each_threshold_is_told_once_in_a_window(tmp_path: Path, url: str) -> No
         for cost in ("4", "1", "2", "1.5", "1.5"):
             spend(gateway, "ci", cost)
             for node in (*nodes, *nodes):
-                node.look()
+                await node.look()
         assert [alert["threshold"] for alert in webhook.told] == [50, 80, 100]
         clock.later(days=1)
         for node in nodes:
-            node.look()
+            await node.look()
     assert len(webhook.told) == 3
     assert webhook.told[1] == snapshot(
         {
@@ -141,49 +155,49 @@ def test_each_threshold_is_told_once_in_a_window(tmp_path: Path, url: str) -> No
     )
 
 
-def test_who_jumps_over_a_threshold_hears_of_the_highest(tmp_path: Path) -> None:
+async def test_who_jumps_over_a_threshold_hears_of_the_highest(tmp_path: Path) -> None:
     """One request that takes 90 % is one message; a limit that is raised begins anew."""
     clock = Clock()
     with running(tmp_path) as gateway, listening() as webhook:
         key(gateway, "ci", total=10)
         node = looking(gateway, webhook, clock)
         spend(gateway, "ci", "9")
-        node.look()
-        node.look()
+        await node.look()
+        await node.look()
         assert [alert["threshold"] for alert in webhook.told] == [80]
         gateway.catalog.keys.update("ci", {"limits": {"total": 18}}, actor="test")
-        node.look()
-        node.look()
+        await node.look()
+        await node.look()
     assert [(alert["threshold"], alert["amount"]) for alert in webhook.told] == [(80, "10"), (50, "18")]
 
 
-def test_after_a_refusal_nothing_lesser_is_told(tmp_path: Path, url: str) -> None:
+async def test_after_a_refusal_nothing_lesser_is_told(tmp_path: Path, url: str) -> None:
     """A limit with no room left, though half of it is unspent, is told of as full, on no node as half spent after."""
     clock = Clock()
     with running(tmp_path, url=url) as gateway, listening() as webhook:
         key(gateway, "ci", daily=10)
         refusing, other = (looking(gateway, webhook, clock) for _ in range(2))
         spend(gateway, "ci", "6")
-        refusing.look(refusing=[("key", "ci", "usd", "daily")])
+        await refusing.look(refusing=[("key", "ci", "usd", "daily")])
         for node in (refusing, other):
-            node.look()
+            await node.look()
     assert [(alert["threshold"], alert["refuses"]) for alert in webhook.told] == [(100, True)]
 
 
-def test_limits_per_minute_are_told_of_only_if_wished(tmp_path: Path) -> None:
+async def test_limits_per_minute_are_told_of_only_if_wished(tmp_path: Path) -> None:
     """Rates fill up all the time; `rates` asks for them."""
     clock = Clock()
     with running(tmp_path) as gateway, listening() as webhook:
         key(gateway, "ci", requests_per_minute=1)
         spend(gateway, "ci", "0.1")
         clock.now = gateway.client().requests().items[0].time
-        looking(gateway, webhook, clock).look()
+        await looking(gateway, webhook, clock).look()
         assert webhook.told == []
-        looking(gateway, webhook, clock, rates=True).look()
+        await looking(gateway, webhook, clock, rates=True).look()
     assert [alert["threshold"] for alert in webhook.told] == [100]
 
 
-def test_a_webhook_that_fails_is_tried_again_with_growing_pauses(
+async def test_a_webhook_that_fails_is_tried_again_with_growing_pauses(
     tmp_path: Path, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing is lost while the webhook is down; the log says so once, without the address."""
@@ -192,17 +206,17 @@ def test_a_webhook_that_fails_is_tried_again_with_growing_pauses(
         key(gateway, "ci", daily=1)
         spend(gateway, "ci", "0.6")
         node = looking(gateway, webhook, clock)
-        node.look()
-        node.look()  # too early: nothing is sent
+        await node.look()
+        await node.look()  # too early: nothing is sent
         assert webhook.statuses == [404]
         clock.later(seconds=6)
-        node.look()
+        await node.look()
         clock.later(seconds=6)
-        node.look()  # the second pause is longer
+        await node.look()  # the second pause is longer
         assert (webhook.statuses, webhook.told) == ([], [])
         clock.later(seconds=10)
-        looking(gateway, webhook, clock).look()  # another node may deliver it
-        node.look()
+        await looking(gateway, webhook, clock).look()  # another node may deliver it
+        await node.look()
     assert len(webhook.told) == 1
     told = [record.getMessage() for record in caplog.records if record.name == module.__name__]
     assert told[0] == "alerts cannot be delivered: it answered 503"
@@ -210,7 +224,7 @@ def test_a_webhook_that_fails_is_tried_again_with_growing_pauses(
     assert "/services/" not in caplog.text
 
 
-def test_an_alert_whose_node_died_is_delivered_by_another(tmp_path: Path) -> None:
+async def test_an_alert_whose_node_died_is_delivered_by_another(tmp_path: Path) -> None:
     """What one node took on and never delivered is due again after the lease."""
     clock = Clock()
     with running(tmp_path) as gateway, listening() as webhook:
@@ -218,18 +232,90 @@ def test_an_alert_whose_node_died_is_delivered_by_another(tmp_path: Path) -> Non
         spend(gateway, "ci", "0.6")
         dying = looking(gateway, webhook, clock)
         dying._deliver = _die  # type: ignore[method-assign]
-        with pytest.raises(SystemExit):
-            dying.look()
+        with pytest.raises(RuntimeError, match="died"):
+            await dying.look()
         other = looking(gateway, webhook, clock)
-        other.look()
+        await other.look()
         assert webhook.told == []
         clock.later(seconds=31)
-        other.look()
+        await other.look()
     assert len(webhook.told) == 1
 
 
-def _die(alert: object) -> bool:
-    raise SystemExit
+async def _die(alert: object) -> Verdict:
+    raise RuntimeError("died")
+
+
+async def test_a_webhook_that_asks_for_time_gets_it(tmp_path: Path) -> None:
+    """`Retry-After` counts where it is longer than the next pause; after a failure no other alert is tried at once."""
+    clock = Clock()
+    with running(tmp_path) as gateway, listening(429) as webhook:
+        webhook.wait = "120"
+        for name in ("a", "b", "c"):
+            key(gateway, name, daily=1)
+            spend(gateway, name, "0.6")
+        node = looking(gateway, webhook, clock)
+        await node.look()
+        assert webhook.asked == 1
+        clock.later(seconds=100)
+        await node.look()
+        assert len(webhook.told) == 2
+        clock.later(seconds=21)
+        await node.look()
+        await node.look()
+    assert sorted(alert["owner"] for alert in webhook.told) == ["a", "b", "c"]
+
+
+async def test_an_alert_is_given_up_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the last try that failed it is lost: the log says what was not told, a metric counts it."""
+    monkeypatch.setattr(store, "MOST_TRIES", 2)
+    clock = Clock()
+    with running(tmp_path) as gateway, listening(500, 500) as webhook:
+        key(gateway, "ci", daily=1)
+        spend(gateway, "ci", "0.6")
+        node = looking(gateway, webhook, clock)
+        for _ in range(4):
+            await node.look()
+            clock.later(hours=2)
+        assert webhook.asked == 2
+        key(gateway, "other", total=1)
+        spend(gateway, "other", "1")
+        await node.look()
+    assert node.samples() == [
+        ("paig_telemetry_exported_total", ("alerts",), 1),
+        ("paig_telemetry_dropped_total", ("alerts", "export"), 1),
+    ]
+    assert "an alert is given up after 2 tries: The key 'ci' has used 50 % of its daily limit" in caplog.text
+
+
+async def test_a_webhook_that_never_answers_holds_nobody_up(
+    environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it hangs requests are answered, and the gateway ends without waiting for it."""
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.05)
+    async with no_backend() as url, running_simulator() as base:
+        monkeypatch.setenv("WEBHOOK", f"{url}/services/secret")
+        good = ProviderSpec(kind="openai", base_url=f"{base}/openai/v1", credential="value:a")
+        async with running_world(tmp_path, {"openai": good}, alerts=AlertsSpec(webhook="env:WEBHOOK")) as world:
+            poor = await world.make_key("poor", total="0.000001")
+            body = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 50}
+            for key, status in ((poor, 402), (world.key, 200)) * 10:
+                headers = {"authorization": f"Bearer {key}"}
+                answer = await world.http.post("/proxy/openai/chat/completions", headers=headers, json=body)
+                assert answer.status_code == status
+                await asyncio.sleep(0.05)
+            began = time.monotonic()
+        assert time.monotonic() - began < 2.0
+
+
+def test_a_name_is_nothing_but_a_name() -> None:
+    """In Slack, `<!channel>` calls everybody and `<http://…|…>` is a link; a key of that name is neither."""
+    trouble = Trouble("<!channel> & co", 6, Counter({"500": 6}))
+    alert = module.provider_alert(trouble, utc_now())
+    assert "The provider '&lt;!channel&gt; &amp; co' is in trouble" in str(alert.payload["text"])
+    assert alert.payload["provider"] == "<!channel> & co"
 
 
 async def test_a_gateway_tells_of_limits_and_providers(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import queue
+import time
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from paig_gateway.simulator.serve import running_simulator
-from paig_gateway.telemetry.logs import Aside, Lines
+from paig_gateway.telemetry.logs import CLOSE_SECONDS, Aside, Lines, Writer
 from paig_gateway.telemetry.redaction import Redactor
 from tests.gateway.telemetry.conftest import serving
 
@@ -59,7 +62,8 @@ async def test_each_request_is_a_line_of_json(tmp_path: Path) -> None:
     """With `log = "json"` and `log_requests` every line is an object with the request's id, and says what it cost."""
     log, (good, wrong, nowhere) = await run(tmp_path, "json", "true")
     lines = [json.loads(line) for line in log.splitlines()]
-    row = next(line for line in lines if line.get("request_id") == good)
+    by_id = {line.get("request_id"): line for line in lines if "code" not in line}
+    row = by_id[good]
     assert row["message"] == "request"
     assert (row["status"], row["key"], row["project"], row["model"]) == (200, "ci", "research", "gpt-5")
     assert float(row["cost"]) > 0
@@ -121,6 +125,44 @@ def test_an_exception_is_written_without_secrets() -> None:
         told = (RuntimeError, error, error.__traceback__)
         written = json.loads(line("failed", as_json=True, exc_info=told))["exception"]
     assert written.splitlines()[-1] == "RuntimeError: [hidden]"
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes have a size of their own here")
+async def test_a_log_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
+    """With a standard error that is full, requests are answered and the process ends when told to."""
+    secrets = {"PAIG_SECRET_KEY": "logs-secret-key", "PAIG_ADMIN_TOKEN": "logs-admin-token", "CI_KEY": KEY}
+    unread, full = os.pipe()
+    fcntl.fcntl(full, fcntl.F_SETPIPE_SZ, 4096)
+    async with running_simulator() as base:
+        config = CONFIG.format(base=base, form="json", requests="true")
+        async with serving(tmp_path, config, stderr=full, **secrets) as served:
+            async with httpx2.AsyncClient(base_url=served.origin, trust_env=False, timeout=30) as http:
+                for _ in range(30):
+                    headers = {"authorization": f"Bearer {KEY}"}
+                    answer = await http.post("/proxy/openai/chat/completions", headers=headers, json=BODY)
+                    assert answer.status_code == 200
+            began = time.monotonic()
+    took = time.monotonic() - began
+    assert served.process.returncode == 0
+    assert took < CLOSE_SECONDS + 3
+    os.close(full)
+    os.set_blocking(unread, False)
+    assert len(os.read(unread, 10_000)) > 3000, "it was full"
+    os.close(unread)
+
+
+def test_a_line_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
+    """A mistake in one line neither ends the log nor is passed over."""
+    lines: queue.Queue[logging.LogRecord | None] = queue.Queue()
+    for args in (("one",), ("one", "too", "many"), ("two",)):
+        lines.put(logging.makeLogRecord({"msg": "it said %s", "args": args, "name": "x", "levelname": "INFO"}))
+    with (tmp_path / "log").open("wb") as file:
+        writer = Writer(lines, Lines(Redactor(), as_json=False), file.fileno())
+        writer.start()
+        writer.close()
+    told = [line.partition(" x: ")[2] for line in (tmp_path / "log").read_text("utf-8").splitlines()]
+    assert told == ["it said one", "", "it said two"]
+    assert "a line of x cannot be written: TypeError" in (tmp_path / "log").read_text("utf-8")
 
 
 def test_a_stuck_log_drops_lines_and_counts_them() -> None:

@@ -11,6 +11,8 @@ from paig_tui.text import MUTED, lines
 BLOCKS = " ▁▂▃▄▅▆▇█"
 FADE = ("$primary", "$primary 85%", "$primary 70%", "$primary 60%")
 """The columns' colour, from their tops down: it repeats the height, and tells nothing more."""
+APART = 4
+"""Cells for a value from which on there is a gap between two."""
 AXIS = 6
 """Lines of a chart from which on it has axes."""
 
@@ -32,14 +34,23 @@ def resampled(values: Sequence[float], width: int) -> list[float]:
 
 def columns(values: Sequence[float], width: int, height: int) -> list[str]:
     """Values as columns of blocks, newest at the right, in `height` lines; the highest value fills them."""
-    if not values or width < 1 or height < 1:
+    return _columns(_sizes(values, width), width, height)
+
+
+def _sizes(values: Sequence[float], width: int) -> Sequence[float]:
+    """What is drawn of the values: where there is room for gaps, each of them."""
+    return values if not values or width // len(values) >= APART else resampled(values, width)
+
+
+def _columns(sizes: Sequence[float], width: int, height: int) -> list[str]:
+    if not sizes or width < 1 or height < 1:
         return [" " * max(0, width)] * max(0, height)
-    sizes = resampled(values, width)
-    top = max(sizes) or 1.0
-    return [
-        "".join(_block(size / top * height * 8 - line * 8, line == 0 and size > 0) for size in sizes)
-        for line in range(height - 1, -1, -1)
-    ]
+    wide, top = width // len(sizes), max(sizes) or 1.0
+    found = []
+    for line in range(height - 1, -1, -1):
+        blocks = (_block(size / top * height * 8 - line * 8, line == 0 and size > 0) for size in sizes)
+        found.append("".join(block * (wide - 1) + " " if wide >= APART else block for block in blocks).ljust(width))
+    return found
 
 
 def _block(eighths: float, visible: bool) -> str:
@@ -48,8 +59,10 @@ def _block(eighths: float, visible: bool) -> str:
 
 
 def spark(values: Sequence[float], width: int) -> str:
-    """Values in one line."""
-    return columns(values, width, 1)[0] if width > 0 else ""
+    """Values in one line, a little lower than that, so that they stand apart from the line above."""
+    sizes = resampled(values, width) if values else []
+    top = max(sizes, default=0.0) or 1.0
+    return "".join(_block(size / top * 7, size > 0) for size in sizes)
 
 
 def chart(
@@ -66,16 +79,16 @@ def chart(
     """
     if height < AXIS:
         return lines(_faded(columns(values, width, height)))
-    peak, last = max(resampled(values, max(1, width)), default=0.0), height - 2
-    marks = {last: unit(0.0)} | ({0: unit(peak), last // 2: unit(peak / 2)} if peak else {})
-    gutter = max(len(mark) for mark in marks.values()) + 2
+    gutter = len(unit(max(values, default=0.0))) + 2
     room = max(1, width - gutter)
+    sizes = _sizes(values, room)
+    peak, last = max(sizes, default=0.0), height - 2
+    marks = {last: unit(0.0)} | ({0: unit(peak), last // 2: unit(peak / 2)} if peak else {})
     drawn = []
-    for number, line in enumerate(_faded(columns(values, room, height - 1))):
-        mark = marks.get(number)
-        left = f"{mark or '':>{gutter - 2}} {'┤' if mark else '│'}"
-        drawn.append(Content.assemble((left, MUTED), line))
-    return lines([*drawn, Content.styled(" " * gutter + spread(ticks, room), MUTED)])
+    for number, line in enumerate(_faded(_columns(sizes, room, height - 1))):
+        mark = marks.get(number, "")[: gutter - 2]
+        drawn.append(Content.assemble((f"{mark:>{gutter - 2}} {'┤' if mark else '│'}", MUTED), line))
+    return lines([*drawn, Content.styled(" " * gutter + spread(ticks, room - room % max(1, len(sizes))), MUTED)])
 
 
 def _faded(rows: Sequence[str]) -> list[Content]:

@@ -136,11 +136,20 @@ def providers() -> list[Provider]:
             {
                 **_stamped(name, "provider"),
                 **{"kind": name, "base_url": address, "options": {"region": "us-east-1"} if name == "bedrock" else {}},
-                "credential": f"env:{name.upper().replace('-', '_')}_API_KEY",
+                "credential": None if name == "groq" else f"env:{variable(name)}",
+                "credentials": [
+                    {"id": f"pcr_{number}", "reference": f"env:{variable(name)}{number or ''}"}
+                    for number in range(2 if name == "groq" else 1)
+                ],
             }
         )
         for name, address in addresses.items()
     ]
+
+
+def variable(provider: str) -> str:
+    """The variable that holds a provider's credential."""
+    return f"{provider.upper().replace('-', '_')}_API_KEY"
 
 
 def routes() -> list[Route]:
@@ -167,6 +176,7 @@ def _request(number: int, time: datetime, chance: random.Random) -> Request:
     read, wrote = chance.randrange(200, 9000), chance.randrange(20, 1200)
     cost = f"{Decimal(str(round(dear * (0.3 + chance.random() * 1.9), 6)))}"
     ms = round(240 + chance.expovariate(1 / 1100), 1)
+    answered = round(ms * (0.2 + chance.random() / 2), 1)
     row: dict[str, object] = {
         **{
             "id": f"req_{number:020x}",
@@ -181,13 +191,14 @@ def _request(number: int, time: datetime, chance: random.Random) -> Request:
         "usage": {"input_tokens": read, "output_tokens": wrote, "cache_read_tokens": read // 3},
         "raw_usage": {"prompt_tokens": read, "completion_tokens": wrote},
         **{"price": f"{provider}/{model}", "tags": {}, "run": None, "error": None, "ms_total": ms},
-        **{"ms_first_byte": round(ms * 0.4, 1), "ms_gateway": 1.3},
-        "attempts": [Attempt(provider=provider, model=model, status=200, cost=cost, ms=ms)],
+        **{"ms_first_byte": round(answered + 31, 1), "ms_gateway": 1.3},
+        "attempts": [Attempt(provider=provider, model=model, status=200, cost=cost, began_ms=1, ms=answered)],
     }
     dice = number % 17
     if dice == 3:
-        first = Attempt(provider="groq", model="fast", status=429, error="the provider is busy", ms=31)
-        row |= {"attempts": [first, *row["attempts"]], "route": "fast"}  # type: ignore[misc]
+        first = Attempt(provider="groq", model="fast", status=429, error="too many requests", began_ms=1, ms=31)
+        second = Attempt(provider=provider, model=model, status=200, cost=cost, began_ms=33, ms=answered)
+        row |= {"attempts": [first, second], "route": "fast"}
     elif dice == 9:
         refused = {"status": 402, "error": "limit-exceeded", "key": "eval-batch", "project": "research", "user": None}
         row |= {**refused, "cost": "0", "certainty": None, "attempts": [], "usage": None, "raw_usage": None}
@@ -228,34 +239,38 @@ def _total(group: Mapping[str, str | None], requests: int, cost: float, errors: 
     )
 
 
+NAMES: Mapping[str, tuple[str | None, ...]] = {
+    "model": tuple(model for _, _, model, _ in MODELS),
+    "key": tuple(name for name, _, _, _, _ in KEYS[:6]),
+    "project": ("research", "product", "platform", None),
+    "user": (None, "bob", "alice"),
+    "provider": tuple(provider for provider, _, _, _ in MODELS),
+    "route": ("openai", "anthropic", "fast", "google-vertex"),
+}
+SHARES = (0.44, 0.29, 0.16, 0.07, 0.03, 0.01)
+
+
 def usage(by: Iterable[str], since: datetime, until: datetime | None) -> UsageReport:
     """Totals, by whatever is asked for."""
-    (group,) = tuple(by) or ("",)
-    whole = _total({}, 4127, 36.57 if until is None else 32.6, 88)
-    if group in ("hour", "day"):
-        step = timedelta(hours=1) if group == "hour" else timedelta(days=1)
+    cost = 36.57 if until is None else 32.6
+    whole = _total({}, 4127, cost, 88)
+    bucket = next((name for name in by if name in ("hour", "day")), None)
+    group = next((name for name in by if name != bucket), None)
+    shares: list[tuple[dict[str, str | None], float]] = [({}, 1.0)]
+    if group is not None:
+        shares = [({group: name}, share) for name, share in zip(NAMES[group], SHARES, strict=False)]
+    if bucket is not None:
+        chance = random.Random(f"{bucket} {group}")
+        step = timedelta(hours=1) if bucket == "hour" else timedelta(days=1)
         count = int((NOW - since) / step) + 1
-        items = []
-        for place in range(count):
-            time = since + place * step
-            size = 1.1 + 1.6 * abs((time.hour if group == "hour" else time.day * 5) % 24 - 11) / 11
-            items.append(_total({group: time.isoformat()}, 170, 3.4 - size))
-        return UsageReport(items=items, total=whole)
-    names: Mapping[str, tuple[str | None, ...]] = {
-        "model": tuple(model for _, _, model, _ in MODELS),
-        "key": tuple(name for name, _, _, _, _ in KEYS[:6]),
-        "project": ("research", "product", "platform", None),
-        "user": (None, "bob", "alice"),
-        "provider": tuple(provider for provider, _, _, _ in MODELS),
-        "route": ("openai", "anthropic", "fast", "google-vertex"),
-        "": (),
-    }
-    shares = (0.44, 0.29, 0.16, 0.07, 0.03, 0.01)
-    items = [
-        _total({group: name}, int(4127 * share), 36.57 * share, int(70 * share))
-        for name, share in zip(names[group], shares, strict=False)
-    ]
-    return UsageReport(items=items, total=whole)
+        sizes = [0.4 + abs(place % 12 - 6) / 4 + chance.random() for place in range(count)]
+        shares = [
+            ({bucket: (since + place * step).isoformat(), **names}, share * size / sum(sizes) * (0.6 + chance.random()))
+            for place, size in enumerate(sizes)
+            for names, share in shares
+        ]
+    items = [_total(names, int(4127 * share), cost * share, int(70 * share)) for names, share in shares]
+    return UsageReport(items=items if group or bucket else [], total=whole)
 
 
 def audit() -> list[AuditEntry]:

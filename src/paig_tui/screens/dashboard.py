@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -64,30 +65,26 @@ class Dashboard(Section):
     def show(self) -> None:
         """Fill everything."""
         state = self.state
-        self._fill("today", lambda width, height: panels.today(state, width))
-        self._fill("rate", lambda width, height: panels.rate(state, width))
-        self._fill("latency", lambda width, height: panels.latency(state))
-        self._fill("errors", lambda width, height: panels.errors(state, width))
+        self._panel("today").paint(lambda width, _: panels.today(state, width))
+        self._panel("rate").paint(lambda width, _: panels.rate(state, width))
+        self._panel("latency").paint(lambda width, _: panels.latency(state))
+        self._panel("errors").paint(lambda width, _: panels.errors(state, width))
         self.set_class(bool(steps := guide(state, self.paig.root)), "-first")
         if steps:
-            self.query_one("#guide", Panel).update(steps)
-        self._spend()
-        self._fill("caps", lambda width, height: panels.caps(state, width, height))
-        self._fill("spending", lambda width, height: panels.spending(state, width, height))
-        self._fill("providers", lambda width, height: panels.providers(state, width, height))
+            self._panel("guide").update(steps)
+        self._panel("spend").paint(self._spend)
+        self._panel("caps").paint(partial(panels.caps, state))
+        self._panel("spending").paint(partial(panels.spending, state))
+        self._panel("providers").paint(partial(panels.providers, state))
         self._tail()
 
-    def _fill(self, name: str, fill: Callable[[int, int], Content]) -> None:
-        """Fill a panel, if it is to be seen."""
-        panel = self.query_one(f"#{name}", Panel)
-        if panel.size.width:
-            panel.update(fill(*panel.content_size))
+    def _panel(self, name: str) -> Panel:
+        return self.query_one(f"#{name}", Panel)
 
-    def _spend(self) -> None:
-        panel = self.query_one("#spend", Panel)
-        title, drawn = panels.spend(self.state, *panel.content_size)
-        panel.title(title)
-        panel.update(drawn)
+    def _spend(self, width: int, height: int) -> Content:
+        title, drawn = panels.spend(self.state, width, height)
+        self._panel("spend").title(title)
+        return drawn
 
     def _tail(self) -> None:
         newest = self.state.recent.tail

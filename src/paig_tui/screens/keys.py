@@ -107,7 +107,7 @@ class Keys(Section):
         panel = self.query_one("#about", Panel)
         row = self.table.current
         panel.title(f"about {safe(row.name)}" if row else "about")
-        panel.update(about(row, self.state.clock()) if row else "")
+        panel.paint(lambda *_: about(row, self.state.clock()) if row else Content(""))
 
     def action_kind(self, step: int) -> None:
         """Another kind."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
 
@@ -43,18 +43,31 @@ AUDIT: tuple[Column[AuditEntry], ...] = (
 
 def differences(entry: AuditEntry) -> Content:
     """What became of each field."""
-    before, after = entry.before or {}, entry.after or {}
+    before, after = dict(_flat(entry.before or {})), dict(_flat(entry.after or {}))
     shown = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old == new or name in ("version", "updated_at", "created_at", "id"):
             continue
-        parts = [(f"{safe(name):<14} ", MUTED)]
+        parts = [(f"{safe(name):<20} ", MUTED)]
         if old is not None:
-            parts += [(safe(json.dumps(old)), BAD), (" → ", MUTED)]
-        parts.append((safe(json.dumps(new)) if new is not None else "gone", GOOD if new is not None else BAD))
+            parts += [(f"- {_written(old)}", BAD), ("  ", "")]
+        parts.append((f"+ {_written(new)}" if new is not None else "gone", GOOD if new is not None else BAD))
         shown.append(Content.assemble(*parts))
     return lines(shown) if shown else Content("No field differs.")
+
+
+def _flat(fields: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, object]]:
+    """Fields within fields as `limits.daily`."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{name}.")
+        else:
+            yield path + name, value
+
+
+def _written(value: object) -> str:
+    return safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 class Log(Section):
@@ -152,12 +165,12 @@ class Log(Section):
         panel.title("about")
         if isinstance(row, AuditEntry):
             panel.title(f"{safe(row.action)} {safe(row.kind)} {safe(row.name)}")
-            panel.update(differences(row))
+            panel.paint(lambda *_: differences(row))
         elif isinstance(row, Request):
             panel.title(f"request {safe(row.id)}")
-            panel.update(described(row, panel.content_size.width or 60))
+            panel.paint(lambda width, _: described(row, width))
         else:
-            panel.update("")
+            panel.paint(lambda *_: Content(""))
 
     @on(Table.Chosen, "#rows")
     def _open(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -30,6 +30,7 @@ class Requests(ModalScreen[None]):
         which: The same as the admin API's filters.
         since: The earliest.
         until: The first that is too late.
+        keep: Which of them are shown, where that cannot be asked for.
     """
 
     CSS_PATH = "requests.tcss"
@@ -45,8 +46,10 @@ class Requests(ModalScreen[None]):
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        keep: Callable[[Request], bool] = lambda _: True,
     ) -> None:
         super().__init__()
+        self.keep = keep
         self.title_shown = title
         self.which: dict[str, Any] = {**which, "since": since, "until": until}
         self.rows: list[Request] = []
@@ -76,7 +79,7 @@ class Requests(ModalScreen[None]):
             table.empty = safe(error)
             table.refresh()
             return
-        self.rows += page.items
+        self.rows += filter(self.keep, page.items)
         self.cursor = page.next_cursor
         table.empty = "No request."
         table.show(self.rows)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,61 +17,18 @@ from textual.content import Content
 from textual.widget import Widget
 
 from paig_client.admin import AdminError
-from paig_client.schema import UsageReport, UsageTotal
+from paig_client.schema import UsageReport
 from paig_tui.export import to_csv
-from paig_tui.plot import columns
+from paig_tui.plot import chart
 from paig_tui.screens.section import Section
-from paig_tui.text import MUTED, NOT_YET, bar, dollars, lines, plain, safe
+from paig_tui.text import MUTED, NOT_YET, dollars, safe
+from paig_tui.usage_rows import COLUMNS, GROUPS, MOST_COURSES, SPANS, Row, courses, rows
 from paig_tui.widgets.chrome import Panel, tabs
-from paig_tui.widgets.table import Column, Table
+from paig_tui.widgets.table import Table
 
-GROUPS = ("model", "key", "project", "user", "provider", "route")
-SPANS = (
-    ("24 hours", timedelta(hours=24), "hour"),
-    ("7 days", timedelta(days=7), "day"),
-    ("30 days", timedelta(days=30), "day"),
-)
 STALE_AFTER = timedelta(seconds=15)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One group, or everything (`name` is None then)."""
-
-    name: str | None
-    total: UsageTotal
-    share: float
-
-    @property
-    def key(self) -> str:
-        """Apart from every name."""
-        return "all" if self.name is None else f"group {self.name}"
-
-    @property
-    def shown(self) -> Content:
-        """Its name."""
-        if self.name is None:
-            return Content.styled("everything", "bold")
-        return plain(self.name) if self.name else Content.styled("(none)", MUTED)
-
-
-def _count(value: int) -> str:
-    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
-        if value >= size:
-            return f"{value / (1000 if unit == 'k' else size):.1f}{unit}"
-    return f"{value:,}"
-
-
-COLUMNS: tuple[Column[Row], ...] = (
-    Column("", 0, lambda row: row.shown),
-    Column("requests", 9, lambda row: Content(_count(row.total.requests)), right=True),
-    Column("errors", 7, lambda row: Content(_count(row.total.errors)), right=True),
-    Column("in", 8, lambda row: Content(_count(row.total.input_tokens)), right=True),
-    Column("out", 8, lambda row: Content(_count(row.total.output_tokens)), right=True),
-    Column("cached", 8, lambda row: Content(_count(row.total.cache_read_tokens)), right=True, least=100),
-    Column("cost", 11, lambda row: Content(dollars(row.total.cost)), right=True),
-    Column("share", 13, lambda row: Content.assemble(bar(row.share, 8, "$primary"), f" {row.share:>4.0%}"), least=78),
-)
+LOOKED_AT = 0.2
+"""Seconds that the cursor stays on a row before its course is asked for, where that is not known."""
 
 
 class Usage(Section):
@@ -91,9 +48,9 @@ class Usage(Section):
     def __init__(self) -> None:
         super().__init__()
         self.group = 0
-        self.span = 0
+        self.span = SPANS[0]
         self.report: UsageReport | None = None
-        self.series: UsageReport | None = None
+        self.courses: dict[str | None, dict[datetime, Decimal]] | None = None
         self.fetched: datetime | None = None
         self.problem = ""
 
@@ -108,57 +65,47 @@ class Usage(Section):
         """The table."""
         return self.query_one("#groups", Table)
 
-    @property
-    def since(self) -> datetime:
-        """Where the span begins: a whole hour or day."""
-        now = self.state.clock()
-        _, length, bucket = SPANS[self.span]
-        floor = {"minute": 0, "second": 0, "microsecond": 0} | ({"hour": 0} if bucket == "day" else {})
-        step = timedelta(days=1) if bucket == "day" else timedelta(hours=1)
-        return now.replace(**floor) - length + step  # type: ignore[arg-type]
-
     def stamp(self) -> object:
         """What was fetched; and whether it is time to fetch again."""
         fetched = self.fetched
-        due = (
-            self.is_current and not self.state.stale and (fetched is None or self.state.clock() - fetched > STALE_AFTER)
-        )
+        due = self.is_current and (fetched is None or self.state.clock() - fetched > STALE_AFTER)
         if due and self.paig.admin_client is not None and self.state.link.standing == "live":
             self.fetched = self.state.clock()
             self.load()
-        return self.group, self.span, id(self.report), id(self.series), self.problem
+        return self.group, self.span, id(self.report), id(self.courses), self.problem
 
     @work(exclusive=True, group="usage", exit_on_error=False)
     async def load(self) -> None:
-        """Totals by group, and the series of what the cursor is on."""
-        admin, since = self.paig.admin, self.since
+        """Totals by group, and what each cost over time; of very many, only what the cursor is on."""
+        admin, span, group = self.paig.admin, self.span, GROUPS[self.group]
+        since = span.since(self.state.clock())
+        row = self.table.current
+        only: dict[str, Any] = {} if row is None or not row.name else {group: row.name}
         try:
-            self.report = await admin.usage(by=[GROUPS[self.group]], since=since)
-            self.series = await admin.usage(by=[SPANS[self.span][2]], since=since, **self._only())
-            self.problem = ""
+            report = await admin.usage(by=[group], since=since)
+            if len(report.items) <= MOST_COURSES:
+                found = courses(await admin.usage(by=[span.bucket, group], since=since), span.bucket, group)
+            else:
+                one = courses(await admin.usage(by=[span.bucket], since=since, **only), span.bucket, None)
+                found = {(row.name if row and only else None): one[None]}
+            self.report, self.courses, self.problem = report, found, ""
         except AdminError as error:
             self.problem = str(error)
         self.fetched = self.state.clock()
         self.draw(force=True)
 
-    def _only(self) -> dict[str, Any]:
-        row = self.table.current
-        return {} if row is None or not row.name else {GROUPS[self.group]: row.name}
-
     def show(self) -> None:
         """Fill plot and table."""
         table, report = self.table, self.report
-        table.empty = safe(self.problem) if self.problem else "Loading …" if report is None else "Nothing was spent."
-        rows: list[Row] = []
+        if self.problem and report is None:
+            table.empty = f"✕ {safe(self.problem)}"
+        else:
+            table.empty = "Loading …" if report is None else "Nothing was spent."
+        shown: list[Row] = []
         if report is not None and report.total.requests:
-            whole = Decimal(report.total.cost)
-            rows = [Row(None, report.total, 1.0)]
-            rows += [
-                Row(name, total, float(Decimal(total.cost) / whole) if whole else 0.0)
-                for total in report.items
-                if self.matches(name := total.group.get(GROUPS[self.group]) or "")
-            ]
-        table.show(rows)
+            every = rows(report, GROUPS[self.group], self.courses, list(self.span.times(self.state.clock())))
+            shown = [row for row in every if row.name is None or self.matches(row.name)]
+        table.show(shown)
         frame = self.query_one("#frame", Vertical)
         words = [(name, place == self.group, f"screen.show_group({place})") for place, name in enumerate(GROUPS)]
         frame.border_title = Content.assemble("by ", tabs(words), self.filter_note)
@@ -167,38 +114,27 @@ class Usage(Section):
 
     def _plot(self) -> None:
         panel = self.query_one("#plot", Panel)
-        length, _, bucket = SPANS[self.span]
         row = self.table.current
         whose = "everything" if row is None or row.name is None else safe(row.name) or "(none)"
-        panel.title(f"spend per {bucket} · last {length} · {whose}")
-        if self.series is None:
-            panel.update(NOT_YET)
-            return
-        step = timedelta(days=1) if bucket == "day" else timedelta(hours=1)
-        found = {moment(item.group[bucket]): float(item.cost) for item in self.series.items}
-        times = []
-        time = self.since
-        while time <= self.state.clock():
-            times.append(time)
-            time += step
-        values = [found.get(time, 0.0) for time in times]
-        width, height = panel.content_size
-        shown = f"{times[0]:%d %b %H:%M}" if bucket == "hour" else f"{times[0]:%d %b}"
-        top = f"peak {dollars(max(values))}"
-        axis = f"{shown} {top:^{max(0, width - len(shown) - 5)}} now"
-        panel.update(lines([*columns(values, width, max(1, height - 1)), Content.styled(axis[:width], MUTED)]))
+        panel.title(f"spend per {self.span.bucket} · last {self.span.words} · {whose}")
+        if row is None or row.course is None:
+            panel.paint(lambda _, __: Content.styled(NOT_YET, MUTED))
+        else:
+            panel.paint(partial(chart, row.course, ticks=self.span.ticks(self.state.clock()), unit=dollars))
 
     @on(Table.Moved, "#groups")
     def _moved(self) -> None:
-        if self.report is not None and self.paig.admin_client is not None:
-            self.set_timer(0.2, self._again)
+        self._plot()
+        row = self.table.current
+        if row is not None and row.course is None and self.paig.admin_client is not None:
+            self.set_timer(LOOKED_AT, self._again)
 
     def _again(self) -> None:
         self.fetched = None
         self.stamp()
 
     def _anew(self) -> None:
-        self.report = self.series = self.fetched = None
+        self.report = self.courses = self.fetched = None
         self.table.set_reactive(Table.cursor, 0)
         self.draw(force=True)
 
@@ -213,7 +149,7 @@ class Usage(Section):
 
     def action_span(self) -> None:
         """Another span."""
-        self.span = (self.span + 1) % len(SPANS)
+        self.span = SPANS[(SPANS.index(self.span) + 1) % len(SPANS)]
         self._anew()
 
     @on(Table.Chosen, "#groups")
@@ -224,9 +160,13 @@ class Usage(Section):
         row = self.table.current
         if row is None:
             return
-        group = GROUPS[self.group]
-        title = "everyone" if not row.name else f"{group} {row.name}"
-        self.app.push_screen(Requests(title, self._only(), since=self.since))
+        group, since = GROUPS[self.group], self.span.since(self.state.clock())
+        if row.name is None:
+            self.app.push_screen(Requests("everyone", {}, since=since))
+        elif row.name:
+            self.app.push_screen(Requests(f"{group} {row.name}", {group: row.name}, since=since))
+        else:  # the admin API has no question for what belongs to none
+            self.app.push_screen(Requests(f"no {group}", {}, since=since, keep=lambda one: not getattr(one, group)))
 
     def action_export(self) -> None:
         """Into a file where paig was started; in a browser, among its downloads."""
@@ -246,12 +186,6 @@ class Usage(Section):
             self.notify(f"{error}", title="Not written", severity="error", markup=False)
         else:
             self.notify(f"{len(self.report.items)} rows in {Path(name).resolve()}", title="Exported", markup=False)
-
-
-def moment(text: str | None) -> datetime:
-    """A bucket's beginning."""
-    time = datetime.fromisoformat(text or "")
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 SCREEN = Usage

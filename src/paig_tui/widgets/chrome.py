@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from textual.binding import Binding, BindingType
@@ -136,6 +136,21 @@ class Panel(Static):
     def __init__(self, title: str, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__("", id=id, classes=classes, markup=False)
         self.border_title = Content(title)
+        self._picture: Callable[[int, int], Content] | None = None
+
+    def paint(self, picture: Callable[[int, int], Content]) -> None:
+        """Show what fits the panel's width and height, now and whenever these change."""
+        self._picture = picture
+        self._repaint()
+
+    def on_resize(self) -> None:
+        """Another width or height."""
+        self._repaint()
+
+    def _repaint(self) -> None:
+        width, height = self.content_size
+        if self._picture is not None and width > 0 and height > 0:
+            self.update(self._picture(width, height))
 
     def title(self, title: str | Content) -> None:
         """Another title."""

@@ -33,6 +33,7 @@ class Column(Generic[RowT]):
         cell: What it shows of a row.
         right: Whether it is aligned to the right.
         least: The width of the table from which on the column is shown.
+        below: The width of the table from which on it is not.
         most: How wide one of width 0 may get.
     """
 
@@ -41,7 +42,8 @@ class Column(Generic[RowT]):
     cell: Callable[[RowT], Content]
     right: bool = False
     least: int = 0
-    most: int = 1000
+    below: int = 10_000
+    most: int = 10_000
 
 
 class Table(ScrollView, Generic[RowT], can_focus=True):
@@ -198,7 +200,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
 
     def _shown(self) -> list[tuple[Column[RowT], int]]:
         """The columns that there is room for, with their widths."""
-        shown = [column for column in self.columns if self.room >= column.least]
+        shown = [column for column in self.columns if column.least <= self.room < column.below]
         spare = self.room - sum(column.width for column in shown) - len(shown) - 1
         widths = [column.width for column in shown]
         elastic = sorted((place for place, size in enumerate(widths) if not size), key=lambda place: shown[place].most)

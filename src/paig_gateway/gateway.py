@@ -50,7 +50,7 @@ from paig_gateway.store.secrets import Vault
 from paig_gateway.telemetry.logs import Log
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
-from paig_gateway.telemetry.setup import Telemetry, process_samples, secrets_of
+from paig_gateway.telemetry.setup import Telemetry, process_samples, provider_samples, secrets_of
 
 MEGABYTE = 1024 * 1024
 
@@ -150,16 +150,23 @@ class Gateway:
             timeouts=Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total),
         )
         await upstream.__aenter__()
+        health = Health(
+            self.clock, self.now, Rule(**server.breaker.model_dump()), RetryRule(**server.retries.model_dump())
+        )
         telemetry = Telemetry(
             self.telemetry,
             self.alerts,
             secrets_of_telemetry,
-            [process_samples(ledger, __version__), *([self.log.samples] if self.log else [])],
+            [
+                process_samples(ledger, __version__),
+                provider_samples(health, directory.providers),
+                *([self.log.samples] if self.log else []),
+            ],
             directory.telemetry,
             self.redact,
             store.engine,
+            directory.providers,
             self.now,
-            self.clock,
             name=node_id,
             version=__version__,
             scheme="https" if server.tls else "http",
@@ -168,9 +175,6 @@ class Gateway:
         telemetry.start()
         prices = Prices(PriceBook(), directory.own_prices)
         authenticator = Authenticator()
-        health = Health(
-            self.clock, self.now, Rule(**server.breaker.model_dump()), RetryRule(**server.retries.model_dump())
-        )
         proxy = Proxy(
             directory=directory,
             ledger=ledger,

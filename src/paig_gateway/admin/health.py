@@ -9,14 +9,12 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from paig_client.schema import BreakerState, CredentialHealth, NodeBreaker, ProviderHealth, ToldWait
+from paig_client.schema import CredentialHealth, NodeBreaker, ProviderHealth, ToldWait
 from paig_gateway.admin.access import Guarded
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.domain.tally import Sums
 from paig_gateway.store import breakers
-from paig_gateway.store.breakers import Report
-
-_WORSE: tuple[BreakerState, ...] = ("closed", "half-open", "cooling", "open")
+from paig_gateway.store.breakers import WORSE, Report
 
 
 class ProviderHealthList(BaseModel):
@@ -64,7 +62,7 @@ def provider_health(provider: str, told: Mapping[str, Sequence[tuple[str, Report
     credentials = [_credential_health(id, reports, now) for id, reports in told.items()]
     return ProviderHealth(
         provider=provider,
-        state=min((one.state for one in credentials), key=_WORSE.index, default="closed"),
+        state=min((one.state for one in credentials), key=WORSE.index, default="closed"),
         credentials=credentials,
         **_figures(report for reports in told.values() for _, report in reports),
     )
@@ -78,7 +76,7 @@ def _credential_health(id: str, told: Sequence[tuple[str, Report]], now: datetim
             if wait.until > now and (known is None or known.until < wait.until):
                 waits[wait.model] = ToldWait(model=wait.model, until=wait.until, reason=wait.reason)
     nodes = [_node(node, report, now) for node, report in told]
-    worst = max(nodes, key=lambda node: _WORSE.index(node.state), default=None)
+    worst = max(nodes, key=lambda node: WORSE.index(node.state), default=None)
     last = max((report for _, report in told if report.last_error_at), key=_error_time, default=None)
     return CredentialHealth(
         credential=id,

@@ -20,6 +20,8 @@ from paig_gateway.store.engine import writing
 from paig_gateway.store.tables import BreakerChangeRow, BreakerRow, NodeRow
 from paig_gateway.store.values import milliseconds, moment
 
+WORSE: tuple[State, ...] = ("closed", "half-open", "cooling", "open")
+"""Each worse than the one before."""
 KEPT_CHANGES = 1000
 _COUNTER = text(
     "INSERT INTO meta (name, value) VALUES ('breaker_changes', :count) "
@@ -122,6 +124,12 @@ def forget(engine: Engine, node_id: str) -> None:
     """Remove a node's rows: it signs off."""
     with writing(engine) as connection:
         connection.execute(delete(BreakerRow).where(col(BreakerRow.node_id) == node_id))
+
+
+def best_state(credentials: Iterable[Iterable[Report]]) -> State:
+    """A provider's state: that of its best credential, of each of which the worst that any node says counts."""
+    worst = (max((WORSE.index(one.state) for one in told), default=0) for told in credentials)
+    return WORSE[min(worst, default=0)]
 
 
 def last_change(engine: Engine) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,13 +17,14 @@ import httpx2
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_gateway.store import alerts
+from paig_gateway.domain.routing import Provider
+from paig_gateway.store import alerts, breakers
 from paig_gateway.store.alerts import Alert
 from paig_gateway.store.standing import Standing, standings
 from paig_gateway.telemetry.numbers import Sample
 from paig_gateway.telemetry.sending import Verdict, retry_after
 from paig_gateway.telemetry.settings import AlertsSpec
-from paig_gateway.telemetry.trouble import LimitName, Tally, Trouble
+from paig_gateway.telemetry.trouble import LimitName, Refusals, Trouble, troubles
 
 CHECK_SECONDS = 5.0
 POST_SECONDS = 10.0
@@ -42,7 +43,8 @@ class Alerts:
         spec: AlertsSpec,
         webhook: str,
         engine: Engine,
-        tally: Tally,
+        refusals: Refusals,
+        providers: Callable[[], Mapping[str, Provider]],
         now: Callable[[], datetime],
     ) -> None:
         """Tell this webhook.
@@ -51,13 +53,15 @@ class Alerts:
             spec: The settings.
             webhook: Its URL, which is a secret.
             engine: The database.
-            tally: What goes wrong on this node.
+            refusals: Which limits refuse on this node.
+            providers: Those that there are, by name.
             now: The present, in UTC.
         """
         self._spec = spec
         self._webhook = webhook
         self._engine = engine
-        self._tally = tally
+        self._refusals = refusals
+        self._providers = providers
         self._now = now
         self._raised: set[str] = set()
         self._troubled = False
@@ -69,10 +73,9 @@ class Alerts:
         with contextlib.suppress(SQLAlchemyError):
             await asyncio.to_thread(alerts.forget, self._engine, self._now())
         while True:
-            troubles = self._tally.troubles() if self._spec.providers else []
-            refusing = self._tally.take_refusing()
+            refusing = self._refusals.take()
             try:
-                await self.look(troubles, refusing)
+                await self.look(refusing)
             except SQLAlchemyError as error:
                 if not away:
                     log.warning("limits cannot be watched, trying on: %s", error)
@@ -88,13 +91,13 @@ class Alerts:
             ("paig_telemetry_dropped_total", ("alerts", "export"), self._lost),
         ]
 
-    async def look(self, troubles: Iterable[Trouble] = (), refusing: Iterable[LimitName] = ()) -> None:
+    async def look(self, refusing: Iterable[LimitName] = ()) -> None:
         """Raise what is new, and deliver what is due.
 
         Raises:
             SQLAlchemyError: The database is not to be had.
         """
-        await asyncio.to_thread(self._raise, troubles, refusing)
+        await asyncio.to_thread(self._raise, refusing)
         for _ in range(AT_ONCE):
             alert = await asyncio.to_thread(alerts.due, self._engine, self._now())
             if alert is None:
@@ -106,9 +109,9 @@ class Alerts:
             self._delivered += 1
             await asyncio.to_thread(alerts.delivered, self._engine, alert, self._now())
 
-    def _raise(self, troubles: Iterable[Trouble], refusing: Iterable[LimitName]) -> None:
+    def _raise(self, refusing: Iterable[LimitName]) -> None:
         now = self._now()
-        found = [*self._of_limits(now, set(refusing)), *(provider_alert(trouble, now) for trouble in troubles)]
+        found = [*self._of_limits(now, set(refusing)), *(provider_alert(trouble, now) for trouble in self._troubles())]
         if fresh := [alert for alert in found if alert.id not in self._raised]:
             alerts.raise_alerts(self._engine, fresh, now)
             if len(self._raised) > MOST_REMEMBERED:  # the database remembers
@@ -130,6 +133,11 @@ class Alerts:
             if reached := max((at for at in self._spec.thresholds if at <= percent), default=None):
                 lesser = tuple(_id(standing, at) for at in self._spec.thresholds if at < reached)
                 yield replace(limit_alert(standing, reached, full, now), covers=lesser)
+
+    def _troubles(self) -> list[Trouble]:
+        if not self._spec.providers:
+            return []
+        return troubles((report for _, report in breakers.read(self._engine)), self._providers())
 
     async def _deliver(self, alert: Alert) -> Verdict:
         # It is cancelled at once when the process ends, and no thread is left behind that waits for an answer.
@@ -198,7 +206,7 @@ def provider_alert(trouble: Trouble, now: datetime) -> Alert:
     how = ", ".join(f"{reason} × {count}" for reason, count in trouble.failures.most_common(3))
     text = (
         f"The provider '{trouble.provider}' is in trouble: {failed} of {trouble.tries} tries failed in the last five "
-        f"minutes ({how})."
+        f"minutes ({how})." + (" It is left alone as far as others can answer." if trouble.state == "open" else "")
     )
     return Alert(
         f"provider:{trouble.provider}:{int(hour.timestamp())}",
@@ -209,6 +217,7 @@ def provider_alert(trouble: Trouble, now: datetime) -> Alert:
             "provider": trouble.provider,
             "tries": trouble.tries,
             "failures": dict(trouble.failures),
+            "state": trouble.state,
             "silent_until": _iso(hour + timedelta(hours=1)),
         },
     )

@@ -102,8 +102,13 @@ _TABLE = (
     Family("paig_ledger_waiting", "gauge", "Reservations that wait for others to release what they hold of a limit."),
     Family("paig_ledger_lag_seconds", "gauge", "For how long the writer has tried its present batch.", merge="max"),
     Family("paig_ledger_dropped_total", "counter", "Rows of refusals not written, because there were too many."),
+    Family("paig_retries_refused_total", "counter", "Tries not made as the retries were used up.", ("route",)),
     Family(
-        "paig_breaker_open", "gauge", "1 while nothing is sent to a provider for its failures.", ("provider",), "max"
+        "paig_breaker_open",
+        "gauge",
+        "1 while only probes are sent to a provider, for it fails or refuses every credential.",
+        ("provider",),
+        "max",
     ),
     Family("paig_telemetry_queue_depth", "gauge", "Records that wait for a telemetry backend.", ("destination",)),
     Family("paig_telemetry_exported_total", "counter", "Records that a telemetry backend has taken.", ("destination",)),

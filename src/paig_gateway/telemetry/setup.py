@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from paig_client.schema import ExportSpec, ProjectTelemetry
+from paig_gateway.domain.routing import Provider
+from paig_gateway.plane.health import Health
 from paig_gateway.plane.observer import Observer, Watcher
 from paig_gateway.store.credentials import CredentialError, resolve
 from paig_gateway.store.ledger import Ledger
@@ -23,8 +25,8 @@ from paig_gateway.telemetry.export import BATCH, MOST_QUEUED, Destination, backe
 from paig_gateway.telemetry.exposition import Exposition
 from paig_gateway.telemetry.genai import GenAi
 from paig_gateway.telemetry.logs import RequestLog
-from paig_gateway.telemetry.metrics import Metrics
-from paig_gateway.telemetry.numbers import Numbers, Sample, Source
+from paig_gateway.telemetry.metrics import MOST_NAMES, Metrics
+from paig_gateway.telemetry.numbers import Names, Numbers, Sample, Source
 from paig_gateway.telemetry.observers import Observers
 from paig_gateway.telemetry.push import Push
 from paig_gateway.telemetry.record import Record
@@ -32,7 +34,7 @@ from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.sending import TRACES
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_gateway.telemetry.traces import Traces, TraceSettings
-from paig_gateway.telemetry.trouble import Tally
+from paig_gateway.telemetry.trouble import Refusals
 
 if TYPE_CHECKING:
     from paig_gateway.telemetry.spans import Spans
@@ -105,8 +107,8 @@ class Telemetry:
         project: Callable[[str], ProjectTelemetry | None],
         redact: Redactor,
         engine: Engine,
+        providers: Callable[[], Mapping[str, Provider]],
         now: Callable[[], datetime],
-        clock: Callable[[], float],
         *,
         name: str,
         version: str,
@@ -123,8 +125,8 @@ class Telemetry:
             project: What a project's id has set of its own.
             redact: Blacks out secrets.
             engine: The database, for alerts.
+            providers: Those that there are, by name, for alerts.
             now: The present, in UTC.
-            clock: Monotonic seconds.
             name: The process's name among the workers.
             version: The gateway's.
             scheme: How the gateway is reached: `http` or `https`.
@@ -171,9 +173,9 @@ class Telemetry:
             watching.append(RequestLog())
         self.alerts: Alerts | None = None
         if secrets.webhook is not None:
-            tally = Tally(clock)
-            watching.append(tally)
-            self.alerts = Alerts(alerts, secrets.webhook, engine, tally, now)
+            refusals = Refusals()
+            watching.append(refusals)
+            self.alerts = Alerts(alerts, secrets.webhook, engine, refusals, providers, now)
         self.observer: Observer = Observers(watching, numbers, self.traces.trace)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -233,6 +235,32 @@ def process_samples(ledger: Ledger, version: str) -> Source:
             ("paig_ledger_waiting", (), ledger.waiting),
             ("paig_ledger_lag_seconds", (), ledger.lag),
             ("paig_ledger_dropped_total", (), ledger.dropped),
+        ]
+
+    return samples
+
+
+def provider_samples(health: Health, providers: Callable[[], Mapping[str, Provider]]) -> Source:
+    """Present values of what a process knows of the providers."""
+    names, routes = Names(MOST_NAMES), Names(MOST_NAMES)
+
+    def samples() -> list[Sample]:
+        now = health.clock()
+        for _, breaker in health.circuits():
+            breaker.look(now)
+        shut = {name for name, breaker in health.circuits() if breaker.state != "closed"}
+        opened: dict[str, float] = {}
+        for name, provider in providers().items():
+            label = names.label(name)
+            alone = all((name, credential.id) in shut for credential in provider.credentials)
+            opened[label] = max(opened.get(label, 0.0), float(alone))
+        refused: dict[str, float] = {}
+        for route, count in health.refused_retries().items():
+            label = routes.label(route)
+            refused[label] = refused.get(label, 0) + count
+        return [
+            *(("paig_breaker_open", (label,), value) for label, value in opened.items()),
+            *(("paig_retries_refused_total", (label,), count) for label, count in refused.items()),
         ]
 
     return samples

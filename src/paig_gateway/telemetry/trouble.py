@@ -1,34 +1,26 @@
-"""Which providers fail: a tally of tries over the last minutes, and which limits refuse."""
+"""Which providers fail, by what all nodes say of them, and which limits refuse."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from paig_gateway.domain.breaker import State
 from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.routing import Provider
+from paig_gateway.domain.tally import Sums
 from paig_gateway.plane.exchange import Exchange, Outcome
+from paig_gateway.store.breakers import Report, best_state
 from paig_gateway.store.records import Reservation, Settlement
 
-WINDOW_SECONDS = 300.0
-SLOT_SECONDS = 10.0
 LEAST_FAILURES = 5
-"""Fewer failed tries in the window are no trouble."""
+"""Fewer failed tries in five minutes are no trouble, unless they opened the breaker."""
 TROUBLE_SHARE = 0.5
 """Trouble begins where so much of the tries fails."""
 
-_FAILED = frozenset({401, 403, 408, 429, 500, 502, 503, 504, 529})
-"""A provider's statuses that are no fault of the client's request: its account, its limits, its health."""
-
 LimitName = tuple[str, str, str, str]
 """A limit by owner's kind, owner, unit and window, as errors name it."""
-
-
-@dataclass(slots=True)
-class _Slot:
-    began: float
-    good: int = 0
-    bad: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +28,22 @@ class Trouble:
     """A provider of which much fails.
 
     Attributes:
-        tries: In the last five minutes.
+        tries: In the last five minutes, on all nodes.
         failures: Of these, by status or failure.
+        state: Its breaker's, that of its best credential.
     """
 
     provider: str
     tries: int
     failures: Counter[str]
+    state: State = "closed"
 
 
-class Tally:
-    """A watcher that remembers what goes wrong, for the alerts."""
+class Refusals:
+    """A watcher that remembers which limits refuse, for the alerts."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """Count by this monotonic clock."""
-        self._clock = clock
-        self._slots: dict[str, deque[_Slot]] = {}
+    def __init__(self) -> None:
+        """Remember nothing yet."""
         self._refusing: set[LimitName] = set()
 
     def refused(self, request_id: str, error: GatewayError) -> None:
@@ -70,38 +62,35 @@ class Tally:
             self._refusing.add((owner_kind, owner, unit, window))
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
-        """Only the end tells."""
+        """Nothing is refused."""
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """Count its tries."""
-        for attempt in settlement.attempts:
-            slots = self._slots.setdefault(str(attempt["provider"]), deque())
-            now = self._clock()
-            if not slots or now - slots[-1].began >= SLOT_SECONDS:
-                slots.append(_Slot(now))
-            status, error = attempt.get("status"), attempt.get("error")
-            if error or status in _FAILED:
-                slots[-1].bad[str(error or status)] += 1
-            else:
-                slots[-1].good += 1
+        """Nothing is refused."""
 
-    def take_refusing(self) -> set[LimitName]:
+    def take(self) -> set[LimitName]:
         """The limits that have refused since the last look."""
         found, self._refusing = self._refusing, set()
         return found
 
-    def troubles(self) -> list[Trouble]:
-        """The providers of which much fails now."""
-        found, oldest = [], self._clock() - WINDOW_SECONDS
-        for provider, slots in list(self._slots.items()):
-            while slots and slots[0].began < oldest:
-                slots.popleft()
-            if not slots:
-                del self._slots[provider]
-                continue
-            failures: Counter[str] = sum((slot.bad for slot in slots), Counter())
-            failed = failures.total()
-            tries = failed + sum(slot.good for slot in slots)
-            if failed >= LEAST_FAILURES and failed >= tries * TROUBLE_SHARE:
-                found.append(Trouble(provider, tries, failures))
-        return found
+
+def troubles(reports: Iterable[Report], providers: Mapping[str, Provider]) -> list[Trouble]:
+    """The providers of which much fails now, or which no credential is left of.
+
+    Args:
+        reports: What all nodes say.
+        providers: Those that there are, by name.
+    """
+    by_provider: dict[str, dict[str, list[Report]]] = {}
+    for report in reports:
+        by_provider.setdefault(report.provider, {}).setdefault(report.credential, []).append(report)
+    found = []
+    for name, told in by_provider.items():
+        if (provider := providers.get(name)) is None:
+            continue
+        sums = Sums.of(report.sums for reports in told.values() for report in reports)
+        failures = Counter(sums.bad)
+        state = best_state(told.get(credential.id, ()) for credential in provider.credentials)
+        much = failures.total() >= LEAST_FAILURES and failures.total() >= sums.tries * TROUBLE_SHARE
+        if failures and (much or state == "open"):
+            found.append(Trouble(name, sums.tries, failures, state))
+    return found

@@ -20,15 +20,19 @@ from dirty_equals import IsStr
 from inline_snapshot import snapshot
 
 from paig_client.schema import KeySpec, LimitsSpec, ProviderSpec
+from paig_gateway.domain.breaker import State
 from paig_gateway.domain.money import parse_usd
+from paig_gateway.domain.routing import Credential, Provider
+from paig_gateway.domain.tally import Sums
 from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.store import alerts as store
+from paig_gateway.store.breakers import Report
 from paig_gateway.store.engine import utc_now
 from paig_gateway.telemetry import alerts as module
 from paig_gateway.telemetry.alerts import Alerts
 from paig_gateway.telemetry.sending import Verdict
 from paig_gateway.telemetry.settings import AlertsSpec
-from paig_gateway.telemetry.trouble import Tally, Trouble
+from paig_gateway.telemetry.trouble import Refusals, Trouble, troubles
 from tests.gateway.admin.harness import Gateway, running
 from tests.gateway.end_to_end.conftest import running_world
 from tests.gateway.store.conftest import url
@@ -107,7 +111,14 @@ class Clock:
 
 def looking(gateway: Gateway, webhook: Webhook, clock: Clock, **spec: Any) -> Alerts:
     """A node's alerts on that database."""
-    return Alerts(AlertsSpec.model_validate(spec), webhook.url, gateway.engine, Tally(lambda: 0.0), clock)
+    return Alerts(
+        AlertsSpec.model_validate(spec),
+        webhook.url,
+        gateway.engine,
+        Refusals(),
+        gateway.services.directory.providers,
+        clock,
+    )
 
 
 def key(gateway: Gateway, name: str, **limits: object) -> None:
@@ -359,12 +370,13 @@ async def test_a_gateway_tells_of_limits_and_providers(
     assert provider == snapshot(
         {
             "text": "The provider 'down' is in trouble: 5 of 5 tries failed in the last five minutes "
-            "(upstream-unreachable × 5).",
+            "(upstream-unreachable × 5). It is left alone as far as others can answer.",
             "kind": "provider",
             "time": IsStr(regex=ISO),
             "provider": "down",
             "tries": 5,
             "failures": {"upstream-unreachable": 5},
+            "state": "open",
             "silent_until": IsStr(regex=ISO),
         }
     )
@@ -373,9 +385,32 @@ async def test_a_gateway_tells_of_limits_and_providers(
 
 def test_the_hour_after_a_provider_is_told_of_again() -> None:
     """A trouble that lasts is told of once an hour."""
-    tally = Tally(lambda: 0.0)
-    assert tally.troubles() == []
     noon = datetime(2026, 11, 23, 12, 5, tzinfo=UTC)
     trouble = Trouble("openai", 6, Counter({"500": 6}))
     ids = [module.provider_alert(trouble, noon + timedelta(minutes=minutes)).id for minutes in (0, 50, 60)]
     assert ids[0] == ids[1] != ids[2]
+
+
+def test_what_makes_a_trouble() -> None:
+    """Half of the tries over all nodes, or no credential left; not a share that retries make good, nor one bad key."""
+    now = utc_now()
+    keys = Credential("a", "x"), Credential("b", "y")
+    providers = {name: Provider(name, "openai", "http://x", keys) for name in ("half", "tenth", "down", "one-key")}
+
+    def told(provider: str, credential: str, state: State, good: int, bad: int) -> Report:
+        return Report(provider, credential, state, now, sums=Sums(good, 0, {"500": bad} if bad else {}))
+
+    found = troubles(
+        [
+            *[told("half", "a", "closed", 2, 3), told("half", "a", "closed", 2, 2)],
+            *[told("tenth", "a", "closed", 900, 100)],
+            *[told("down", "a", "open", 900, 3), told("down", "b", "open", 900, 3), told("down", "b", "closed", 1, 0)],
+            *[told("one-key", "a", "open", 900, 50), told("one-key", "b", "closed", 900, 0)],
+            *[told("gone", "a", "open", 0, 9)],
+        ],
+        providers,
+    )
+    assert [(trouble.provider, trouble.tries, trouble.failures.total(), trouble.state) for trouble in found] == [
+        ("half", 9, 5, "closed"),
+        ("down", 1807, 6, "open"),
+    ]

@@ -47,6 +47,19 @@ async def ask(world: World, route: str, *, key: str | None = None, model: str = 
     return response.status_code
 
 
+async def test_an_open_breaker_shows(world: World) -> None:
+    """A provider that is left alone for its failures is 1, the others are 0, and nothing else is a provider."""
+    scraped = await scrape(world)
+    assert value(scraped, "paig_breaker_open", provider="down") == 0
+    assert [await ask(world, "fast") for _ in range(6)] == [200] * 6
+    scraped = await scrape(world)
+    opened = {
+        provider: value(scraped, "paig_breaker_open", provider=provider) for provider in ("down", "openai", "local")
+    }
+    assert opened == {"down": 1, "openai": 0, "local": 0}
+    assert value(scraped, "paig_attempts_total", provider="down") == 5
+
+
 async def test_a_request_is_counted_with_its_tokens_cost_and_times(world: World) -> None:
     """What `/metrics` says of one request is what the ledger says of it."""
     assert await ask(world, "openai") == 200

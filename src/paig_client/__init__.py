@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from paig_client.admin import AdminClient as AdminClient
     from paig_client.admin import AsyncAdminClient as AsyncAdminClient
     from paig_client.attribution import budget as budget
+    from paig_client.attribution import session as session
     from paig_client.attribution import tags as tags
     from paig_client.credentials import CredentialError as CredentialError
     from paig_client.errors import BadRequest as BadRequest
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "admin": ("AdminClient", "AsyncAdminClient"),
-    "attribution": ("budget", "tags"),
+    "attribution": ("budget", "session", "tags"),
     "credentials": ("CredentialError",),
     "errors": (
         "BadRequest",

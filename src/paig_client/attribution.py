@@ -1,6 +1,6 @@
-"""Saying what a piece of work is, and what it may cost: tags and run budgets.
+"""Saying what a piece of work is, what it may cost, and what belongs together: tags, run budgets, sessions.
 
-Both hold for the code inside the `with`, threads and tasks started there included, and travel as headers on every
+They hold for the code inside the `with`, threads and tasks started there included, and travel as headers on every
 request that the SDK shims and the registered pydantic-ai providers send to the gateway.
 
 ```python
@@ -23,11 +23,13 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 TAGS_HEADER, RUN_HEADER, BUDGET_HEADER = "x-paig-tags", "x-paig-run", "x-paig-run-budget"
+SESSION_HEADER = "x-paig-session"
 MAX_TAGS = 20
 _PLAIN = re.compile(r"[\w.:/@ -]{1,128}")
 
 _tags: ContextVar[Mapping[str, str]] = ContextVar("paig_tags", default={})  # noqa: B039  (never changed in place)
 _run: ContextVar[tuple[str, str] | None] = ContextVar("paig_run", default=None)
+_session: ContextVar[str | None] = ContextVar("paig_session", default=None)
 
 
 class tags:
@@ -97,6 +99,32 @@ class budget:
         _run.reset(self._tokens.pop())
 
 
+class session:
+    """Have the requests made inside go to the same member of a route, so that its prompt cache is of use.
+
+    Args:
+        name: What the conversation is called, to go on with one from elsewhere; made up unless given.
+
+    Raises:
+        ValueError: The name is not of letters, digits, spaces and `. : / @ _ -`, at most 128 of them.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is not None:
+            _check(name, "a session's name")
+        self.name = name or uuid.uuid4().hex
+        self._tokens: list[Token[str | None]] = []
+
+    def __enter__(self) -> str:
+        self._tokens.append(_session.set(self.name))
+        return self.name
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _session.reset(self._tokens.pop())
+
+
 def headers() -> dict[str, str]:
     """The headers that say it, for requests that you send yourself; empty where nothing is to be said."""
     found: dict[str, str] = {}
@@ -104,6 +132,8 @@ def headers() -> dict[str, str]:
         found[TAGS_HEADER] = _Utf8(",".join(f"{name}={value}" for name, value in named.items()))
     if (run := _run.get()) is not None:
         found[RUN_HEADER], found[BUDGET_HEADER] = _Utf8(run[0]), run[1]
+    if (named_session := _session.get()) is not None:
+        found[SESSION_HEADER] = _Utf8(named_session)
     return found
 
 

@@ -21,6 +21,7 @@ OwnerKind = Literal["organisation", "project", "user", "key"]
 Certainty = Literal["exact", "estimated", "ceiling"]
 KeyStatus = Literal["active", "disabled", "blocked", "expired", "limit-exceeded"]
 OnDisconnect = Literal["drain", "cancel"]
+Chooses = Literal["weighted", "latency"]
 Role = Literal["owner", "admin", "editor", "viewer"]
 Permission = Literal[
     "access:own",
@@ -62,6 +63,14 @@ def _is_amount(value: Decimal) -> Decimal:
 
 Usd = Annotated[Decimal, BeforeValidator(_amount), AfterValidator(_is_amount)]
 """US dollars: a decimal string on the wire, a number in a configuration file."""
+
+
+def _plain_seconds(value: object) -> object:
+    return float(value) if isinstance(value, Decimal) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_plain_seconds), Field(gt=0, le=86_400, allow_inf_nan=False)]
+"""A span of time, a day at most."""
 
 
 class Spec(BaseModel):
@@ -138,6 +147,26 @@ class LimitsSpec(Spec):
     """Refuse once spent reaches the cap, and reserve nothing: availability over exactness."""
 
 
+class TryTimeouts(Spec):
+    """How long one try at a provider may take, in seconds. A field left out is as it is elsewhere."""
+
+    connect: Seconds | None = None
+    """Until it has accepted the connection."""
+    first_byte: Seconds | None = None
+    """Until its answer begins."""
+    idle: Seconds | None = None
+    """Between two pieces of its answer."""
+    total: Seconds | None = None
+    """For all of it."""
+
+
+class RouteTimeouts(TryTimeouts):
+    """How long a route's requests may take, in seconds; these come before the providers' own."""
+
+    deadline: Seconds | None = None
+    """For all tries together, from the request to the end of its answer."""
+
+
 class ProviderSpec(Spec):
     """An upstream account."""
 
@@ -160,6 +189,8 @@ class ProviderSpec(Spec):
     service_tier: str | None = None
     """The tier that the upstream account uses where a request names none; decides the worst case's price."""
     on_disconnect: OnDisconnect = "drain"
+    timeouts: TryTimeouts = TryTimeouts()
+    """In place of the server's."""
 
 
 class MemberSpec(Spec):
@@ -179,6 +210,12 @@ class RouteSpec(Spec):
     """A named, ordered, weighted group of providers."""
 
     members: list[MemberSpec] = Field(min_length=1)
+    choice: Chooses = "weighted"
+    """How one of several members of the same priority is chosen: by weight alone, or the fastest of late."""
+    affinity: bool = True
+    """Whether requests of the same conversation go to the same member."""
+    timeouts: RouteTimeouts = RouteTimeouts()
+    """In place of the providers' and the server's."""
 
 
 class PriceSpec(Spec):
@@ -409,6 +446,9 @@ class Route(Stamped):
     """A route as the gateway shows it."""
 
     members: list[MemberSpec]
+    choice: Chooses = "weighted"
+    affinity: bool = True
+    timeouts: RouteTimeouts = RouteTimeouts()
 
 
 class OwnPrice(Stamped):

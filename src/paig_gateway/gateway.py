@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from genai_prices.update_prices import DEFAULT_UPDATE_URL, UpdatePrices
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from paig_client.schema import ProviderCheck
 from paig_gateway import __version__
@@ -23,12 +25,16 @@ from paig_gateway.admin import AdminServices, admin_app
 from paig_gateway.admin.services import Applied, ConfigurationError
 from paig_gateway.config import ConfigError, LedgerSpec, ServerSpec
 from paig_gateway.domain.breaker import Rule
+from paig_gateway.domain.latency import Latencies
 from paig_gateway.domain.pricing import PriceBook
 from paig_gateway.domain.retries import RetryRule
 from paig_gateway.domain.tariffs import Prices
+from paig_gateway.plane.choice import Choice
 from paig_gateway.plane.dispatch import Dispatcher
 from paig_gateway.plane.health import Health
+from paig_gateway.plane.holders import Holder, Holders
 from paig_gateway.plane.intake import Receive, Scope, Send
+from paig_gateway.plane.patience import Patience
 from paig_gateway.plane.proxy import PlaneSettings, Proxy
 from paig_gateway.plane.sharing import Sharing
 from paig_gateway.plane.upstream import Timeouts, Upstream
@@ -45,6 +51,7 @@ from paig_gateway.store.catalog import Catalog, Kinds, LimitHooks
 from paig_gateway.store.credentials import CredentialError, resolve
 from paig_gateway.store.directory import Directory
 from paig_gateway.store.engine import migrate, open_engine, utc_now
+from paig_gateway.store.holders import holder_of
 from paig_gateway.store.ledger import Ledger
 from paig_gateway.store.secrets import Vault
 from paig_gateway.telemetry.logs import Log
@@ -52,7 +59,11 @@ from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_gateway.telemetry.setup import Telemetry, process_samples, provider_samples, secrets_of
 
+log = logging.getLogger(__name__)
+
 MEGABYTE = 1024 * 1024
+RECALL_SECONDS = 1.0
+"""How long the ledger is asked for who holds a stored response."""
 
 _KINDS = Kinds.of(KINDS, base_url)
 
@@ -145,10 +156,8 @@ class Gateway:
         # The running ledger looks again at new limits, for requests that were on their way before it knew of them.
         hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)
         catalog = Catalog(store.engine, store.vault, _KINDS, hooks=hooks, clock=self.now)
-        timeouts = server.timeouts
-        upstream = Upstream(
-            timeouts=Timeouts(timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total),
-        )
+        timeouts = Timeouts(**server.timeouts.model_dump(exclude={"deadline"}))
+        upstream = Upstream(timeouts=timeouts)
         await upstream.__aenter__()
         health = Health(
             self.clock, self.now, Rule(**server.breaker.model_dump()), RetryRule(**server.retries.model_dump())
@@ -179,9 +188,18 @@ class Gateway:
             directory=directory,
             ledger=ledger,
             prices=prices,
-            dispatcher=Dispatcher(upstream, authenticator, directory.problem, health, self.clock),
+            dispatcher=Dispatcher(
+                upstream,
+                authenticator,
+                directory.problem,
+                health,
+                self.clock,
+                Patience(timeouts, server.timeouts.deadline),
+            ),
             now=self.now,
             clock=self.clock,
+            choice=Choice(Latencies(self.clock)),
+            holders=Holders(partial(_recall, store.engine, ledger)),
             settings=PlaneSettings(
                 max_body=server.max_body_mb * MEGABYTE,
                 limit_wait=server.limit_wait,
@@ -303,6 +321,18 @@ def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: 
     except ConfigError as error:
         raise ConfigurationError(error.issues) from error
     return Applied(plan.items(), keys, drift)
+
+
+async def _recall(engine: Engine, ledger: Ledger, stored: str) -> Holder | None:
+    """Who holds what the ledger knows of; nobody is kept waiting for a database that is away."""
+    if not ledger.healthy:
+        return None
+    try:
+        async with asyncio.timeout(RECALL_SECONDS):
+            return await asyncio.to_thread(holder_of, engine, stored)
+    except (SQLAlchemyError, TimeoutError) as error:
+        log.warning("Who holds %s could not be looked up, so each is asked in turn: %s", stored, type(error).__name__)
+        return None
 
 
 async def _test_provider(directory: Directory, upstream: Upstream, auth: Authenticator, name: str) -> ProviderCheck:

@@ -43,6 +43,7 @@ PUBLIC = [
     "mistral",
     "openai",
     "register",
+    "session",
     "tags",
     "unregister",
     "vertex_anthropic",

@@ -330,6 +330,22 @@ async def test_tags_and_budgets_travel_with_every_request(registered: str, doubl
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
+@pytest.mark.anyio
+async def test_a_session_travels_with_its_requests(registered: str, double: Double) -> None:
+    """Inside the `with` each request says what it belongs to, outside none does."""
+    agent = Agent("gateway/openai-chat:gpt-5")
+    async with agent:
+        with paig_client.session("chat 7") as name:
+            await agent.run("Hello")
+            with paig_client.session() as inner:
+                await agent.run("Hello")
+        await agent.run("Hello")
+    assert [seen.headers.get("x-paig-session") for seen in double.seen[-3:]] == [name, inner, None]
+    assert (name, len(inner)) == ("chat 7", 32)
+    with pytest.raises(ValueError, match="a session's name"):
+        paig_client.session("a\nb")
+
+
 def test_tags_outlive_the_event_loop(registered: str, double: Double) -> None:
     """pydantic-ai makes a new HTTP client on a new event loop; it carries tags as the first did."""
     agent = Agent("gateway/openai:gpt-5")

@@ -46,9 +46,12 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Another setting, such as region=eu-west-1; repeat."),
 ]
-Members = Annotated[
-    list[str],
-    typer.Option("--member", metavar="PROVIDER[:PRIORITY[:WEIGHT]]", help="The highest priority first; repeat."),
+_MEMBER = typer.Option("--member", metavar="PROVIDER[:PRIORITY[:WEIGHT]]", help="The highest priority first; repeat.")
+Members = Annotated[list[str], _MEMBER]
+OtherMembers = Annotated[list[str] | None, _MEMBER]
+RouteSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="choice, affinity, or timeouts.deadline and the like; repeat."),
 ]
 
 providers = typer.Typer(no_args_is_help=True, help="Providers: accounts upstream.")
@@ -175,27 +178,51 @@ def show_route(name: Name, json: Json = False, url: Url = None, profile: Profile
         item = admin.routes.get(name)
     if json:
         return print_json(item)
-    print_facts({"name": item.name, "id": item.id, "created": when(item.created_at), "changed": when(item.updated_at)})
+    facts = {"name": item.name, "id": item.id, "settings": _route_options(item) or "the usual"}
+    print_facts({**facts, "created": when(item.created_at), "changed": when(item.updated_at)})
     print()
     print_table(MEMBER, _members(item), empty="", right=["priority", "weight", "share"])
 
 
 @routes.command("create")
-def create_route(name: NewName, member: Members, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def create_route(
+    name: NewName,
+    member: Members,
+    settings: RouteSettings = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
     """Make a route."""
     from paig_client.schema import RouteSpec
 
-    spec = checked(RouteSpec, {"members": [_member(text) for text in member]})
+    given = {field: value for field, value in assignments(settings).items() if value is not None}
+    spec = checked(RouteSpec, {"members": [_member(text) for text in member], **given})
     with connected(url, profile) as admin:
         item = admin.routes.create(name, spec)
     print_json(item) if json else say(f"Made the route {item.name}: send requests to …/proxy/{item.name}.")
 
 
 @routes.command("update")
-def update_route(name: Name, member: Members, json: Json = False, url: Url = None, profile: Profile = None) -> None:
-    """Give a route other members."""
+def update_route(
+    name: Name,
+    member: OtherMembers = None,
+    settings: RouteSettings = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Change settings, 'none' taking one back to its default, or the members; who stays keeps its model names."""
+    changes = assignments(settings)
+    given = [_member(text) for text in member or ()]
+    some(changes | ({"members": given} if given else {}))
     with connected(url, profile) as admin:
-        item = admin.routes.update(name, {"members": [_member(text) for text in member]})
+        seen = None
+        if given:
+            seen = admin.routes.get(name)
+            stays = {old.provider: old.model_dump(exclude={"priority", "weight"}) for old in seen.members}
+            changes["members"] = [{**stays.get(one["provider"], {}), **one} for one in given]
+        item = admin.routes.update(name, changes, seen=seen)
     print_json(item) if json else say(f"Changed the route {item.name}.")
 
 
@@ -330,15 +357,23 @@ def _members(route: Route) -> list[list[str]]:
     ]
 
 
+def _route_options(route: Route) -> str:
+    """What is set otherwise than by default, as `--set` takes it."""
+    found = [f"timeouts.{name}={value:g}" for name, value in route.timeouts if value is not None]
+    found += [f"choice={route.choice}"] if route.choice != "weighted" else []
+    return ", ".join([*found, *([] if route.affinity else ["affinity=false"])])
+
+
 def _options(options: dict[str, Any]) -> str:
     """What is set otherwise than by default, as `--set` takes it."""
     from paig_client.schema import ProviderSpec
 
     usual = {name: field.default for name, field in ProviderSpec.model_fields.items()}
+    found = {name: value for name, value in options.items() if value is not None and value != usual.get(name)}
+    times = {f"timeouts.{name}": f"{value:g}" for name, value in found.pop("timeouts", {}).items()}
     return ", ".join(
         f"{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in options.items()
-        if value is not None and value != usual.get(name)
+        for name, value in {**found, **times}.items()
     )
 
 

@@ -107,7 +107,7 @@ def reference(text: str) -> str:
 
 
 def assignments(texts: list[str] | None) -> dict[str, Any]:
-    """What `FIELD=VALUE` options say; `none` for a value is None.
+    """What `FIELD=VALUE` options say; `none` for a value is None, a dot in a field's name goes into a table.
 
     Raises:
         typer.BadParameter: One has no `=`.
@@ -117,7 +117,10 @@ def assignments(texts: list[str] | None) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals:
             raise typer.BadParameter(f"{text!r} is not written FIELD=VALUE")
-        found[name.strip()] = None if value == "none" else value
+        table, (*outer, field) = found, name.strip().split(".")
+        for part in outer:
+            table = table.setdefault(part, {})
+        table[field] = None if value == "none" else value
     return found
 
 

@@ -63,6 +63,8 @@ def _value(value: object) -> str:
             return "true" if value else "false"
         case int():
             return str(value)
+        case float():
+            return repr(value) if value % 1 else str(int(value))
         case Decimal():
             return f"{value:f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
         case str():

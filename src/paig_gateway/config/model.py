@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Spec
+from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Seconds, Spec
 from paig_gateway.config.lines import Path
 from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
@@ -18,9 +18,6 @@ from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
 def _seconds(value: object) -> object:
     return float(value) if isinstance(value, Decimal) else value
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
 class Timeouts(Spec):
@@ -34,6 +31,8 @@ class Timeouts(Spec):
     """Between two pieces of its answer."""
     total: Seconds = 3600.0
     """For all of it."""
+    deadline: Seconds | None = None
+    """For all tries at all members together, from the request to the end of its answer."""
 
 
 Share = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=1, allow_inf_nan=False)]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Literal
 
 OnDisconnect = Literal["drain", "cancel"]
+Chooses = Literal["weighted", "latency"]
+Chance = Callable[[str], float]
+"""A number above 0, and at most 1, for a name: which of several comes first hangs on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Provider:
         service_tier: The account's default service tier, where it is not the standard one.
         on_disconnect: What becomes of the upstream answer when the client leaves.
         settings: The kind's own settings: `project`, `location`, `token_url`, `region`, `api_version`.
+        timeouts: Seconds that a try may take, by phase, where it is not as the server has it.
     """
 
     name: str
@@ -58,6 +64,7 @@ class Provider:
     service_tier: str | None = None
     on_disconnect: OnDisconnect = "drain"
     settings: Mapping[str, str] = field(default_factory=dict)
+    timeouts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +81,67 @@ class Member:
         return self.models.get(asked, asked)
 
 
+def even(member: Member) -> float:
+    """The pace of members of whom none is known to be faster."""
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A named group of providers; `members` are the active ones."""
+    """A named group of providers; `members` are the active ones.
+
+    Attributes:
+        choice: How one of several members of the same priority is chosen.
+        affinity: Whether the requests of one conversation go to the same member.
+        timeouts: Seconds that a try may take, by phase, where it is not as the provider has it.
+        deadline: Seconds that all tries may take together, where it is not as the server has it.
+    """
 
     name: str
     members: tuple[Member, ...]
+    choice: Chooses = "weighted"
+    affinity: bool = True
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    deadline: float | None = None
 
-    def order(self, draw: random.Random) -> list[Member]:
-        """The members in the order in which they are to be tried: by priority, then by weighted chance."""
+    def order(self, chance: Chance, pace: Callable[[Member], float] = even) -> list[Member]:
+        """The members in the order in which they are to be tried.
+
+        By priority, those of weight 0 after their equals and as written; then by pace, then by weighted chance. With
+        the same chances the order is the same, whatever other members there are: one that goes or comes moves no other.
+
+        Args:
+            chance: By provider's name.
+            pace: Of a member: a smaller one comes first.
+        """
         if len(self.members) == 1:
             return [self.members[0]]
-        # Exponential keys give a weighted order without replacement; weight 0 means only after the others.
         return sorted(
             self.members,
             key=lambda member: (
                 -member.priority,
-                draw.expovariate(member.weight) if member.weight > 0 else float("inf"),
+                member.weight == 0,
+                pace(member),
+                # Exponential keys give a weighted order without replacement.
+                -math.log(chance(member.provider.name)) / member.weight if member.weight else 0.0,
             ),
         )
+
+
+def by_luck(draw: random.Random) -> Chance:
+    """Another chance each time."""
+    return lambda name: 1.0 - draw.random()
+
+
+def by_session(*names: str) -> Chance:
+    """The same chance for the same name each time, on every node: rendezvous hashing.
+
+    Args:
+        names: What is to stay together.
+    """
+    session = blake2b("\0".join(names).encode("utf-8", "surrogateescape"), digest_size=32).digest()
+
+    def chance(name: str) -> float:
+        return (int.from_bytes(blake2b(name.encode(), key=session, digest_size=8).digest()) + 1) / 2**64
+
+    return chance

@@ -50,7 +50,8 @@ def read(model: str | None, body: bytes) -> Call:
     media = Media()
     for message in reading.objects(top.get("messages")):
         media_in(message.get("content"), media)
-    if reading.present(top.get("container")):
+    container = top.get("container")
+    if reading.present(container):
         media.unbounded()
     tools = reading.objects(top.get("tools"))
     kinds = [reading.string(tool.get("type")) for tool in tools]
@@ -69,6 +70,8 @@ def read(model: str | None, body: bytes) -> Call:
         unbounded_tools=bool(at_provider) or reading.present(top.get("mcp_servers")),
         asks_usage=True,
         service_tier="fast" if fast else reading.string(top.get("service_tier")),
+        session=reading.string(reading.members(top.get("metadata")).get("user_id")),
+        stored=reading.string(container) or reading.string(reading.members(container).get("id")),
     )
 
 

@@ -43,6 +43,8 @@ class Call:
         service_tier: The service tier asked for, or None.
         fallbacks: Other models that the provider may answer with instead.
         background: The work goes on after the answer (`background: true`): usage comes through at a later look.
+        session: What the request itself calls the conversation that it belongs to, for the provider's prompt cache.
+        stored: What it goes on from that is stored at the provider: a response, a conversation, a cached content.
     """
 
     model: str
@@ -60,6 +62,8 @@ class Call:
     service_tier: str | None = None
     background: bool = False
     fallbacks: tuple[str, ...] = ()
+    session: str | None = None
+    stored: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ class Format:
         flavor: genai-prices' `api_flavor`.
         home: The genai-prices provider that invented the format, whose extractor reads it anywhere.
         errors: The shape of its error bodies.
-        path: Claims a request by the end of its percent-encoded path (a `model` group, where the path names one).
+        path: Claims a request by the end of its percent-encoded path. Groups: `model`, where the path names one;
+            `stored`, where it names something that one account at the provider has.
         methods: The HTTP methods it claims.
         read: Reads a request: percent-decoded model from the path or None, and the body. Raises BadRequest.
         framing: How its streams are cut; None where it has no streams.
@@ -138,3 +143,9 @@ class Format:
     metered: bool = True
     unmetered: bool = False
     later_look: bool = False
+
+    def stored(self, path: str) -> str | None:
+        """What a path names that one account at the provider has; None where it names no such thing."""
+        if "stored" not in self.path.groupindex or (match := self.path.search(path)) is None:
+            return None
+        return match["stored"] or None

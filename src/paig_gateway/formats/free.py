@@ -53,18 +53,19 @@ COUNT_TOKENS = (
 
 FREE = (
     _free("models", _LOOK, r"(?:^|/)models(?:/.+)?$"),
-    _free("files", _ANY, _VERSIONS + "(?:files|uploads|fileSearchStores)(?:[/:].*)?$"),
+    _free("files", _ANY, _VERSIONS + r"(?:files|uploads|fileSearchStores)(?:[/:](?P<stored>[^/:]*).*)?$"),
     _free("moderations", _POST, r"(?:^|/)moderations/?$"),
-    _free("conversations", _ANY, r"(?:^|/)conversations(?:/[^/]+(?:/items(?:/[^/]+)?)?)?/?$"),
-    _free("other-free", frozenset({"DELETE"}), r"(?:^|/)responses/[^/]+/?$"),
-    _free("other-free", _POST, r"(?:^|/)responses/[^/]+/cancel/?$"),
-    _free("other-free", _LOOK, r"(?:^|/)responses/[^/]+/input_items/?$"),
-    _free("other-free", _LOOK_OR_DELETE, r"(?:^|/)chat/completions(?:/[^/]+(?:/messages)?)?/?$"),
-    _free("other-free", _ANY, _VERSIONS + "(?:vector_stores|skills)(?:/.*)?$"),
-    _free("other-free", _LOOK_OR_DELETE, r"(?:^|/)(?:batches|batch/jobs)(?:/.*)?$"),
-    _free("other-free", _POST, r"(?:^|/)(?:messages/)?batches/[^/]+/cancel/?$"),
-    _free("other-free", _LOOK_OR_DELETE, r"(?:^|/)(?:cachedContents|containers|fine_tuning|videos)(?:/.*)?$"),
-    _free("other-free", _LOOK_OR_DELETE, r"(?:^|/)(?:assistants|threads)(?:/.*)?$"),
+    _free("conversations", _ANY, r"(?:^|/)conversations(?:/(?P<stored>[^/]+)(?:/items(?:/[^/]+)?)?)?/?$"),
+    _free("other-free", frozenset({"DELETE"}), r"(?:^|/)responses/(?P<stored>[^/]+)/?$"),
+    _free("other-free", _POST, r"(?:^|/)responses/(?P<stored>[^/]+)/cancel/?$"),
+    _free("other-free", _LOOK, r"(?:^|/)responses/(?P<stored>[^/]+)/input_items/?$"),
+    _free("other-free", _LOOK_OR_DELETE, r"(?:^|/)chat/completions(?:/(?P<stored>[^/]+)(?:/messages)?)?/?$"),
+    _free("other-free", _ANY, _VERSIONS + r"(?:vector_stores|skills)(?:/(?P<stored>[^/]*).*)?$"),
+    _free("other-free", _LOOK_OR_DELETE, r"(?:^|/)(?:batches|batch/jobs)(?:/(?P<stored>[^/]*).*)?$"),
+    _free("other-free", _POST, r"(?:^|/)(?:messages/)?batches/(?P<stored>[^/]+)/cancel/?$"),
+    _free("other-free", _LOOK_OR_DELETE, r"(?:^|/)(?:cachedContents|containers|videos)(?:/(?P<stored>[^/]*).*)?$"),
+    _free("other-free", _LOOK_OR_DELETE, r"(?:^|/)fine_tuning(?:/(?:jobs|checkpoints)(?:/(?P<stored>[^/]*).*)?|/.*)?$"),
+    _free("other-free", _LOOK_OR_DELETE, r"(?:^|/)(?:assistants|threads)(?:/(?P<stored>[^/]*).*)?$"),
 )
 
 # Calls over WebRTC, work that is done and billed later, what is billed by the hour or by the second.

@@ -65,7 +65,8 @@ def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
     media = media_in(top.get("contents"), Media())
     for instruction in _both(top, "systemInstruction", "system_instruction"):
         media_in(instruction, media)
-    if any(map(reading.present, _both(top, "cachedContent", "cached_content"))):
+    cached = _both(top, "cachedContent", "cached_content")
+    if any(map(reading.present, cached)):
         media.unbounded()
     configs = [reading.members(raw) for raw in _both(top, "generationConfig", "generation_config")]
 
@@ -97,6 +98,7 @@ def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
         unbounded_tools=bool(at_google),
         asks_usage=True,
         service_tier=max(tiers, key="priority".__eq__, default="") or None,
+        stored=next(((reading.string(raw) or "").rpartition("/")[2] for raw in cached), "") or None,
     )
 
 

@@ -87,6 +87,7 @@ def read_chat(model: str | None, body: bytes) -> Call:
         asks_usage=_asks_usage(top),
         service_tier=reading.string(top.get("service_tier")),
         fallbacks=tuple(filter(None, map(reading.string, reading.array(top.get("models"))))),
+        session=reading.string(top.get("prompt_cache_key")),
     )
 
 

@@ -69,7 +69,14 @@ def _read(model: str | None, body: bytes) -> Call:
         asks_usage=True,
         service_tier=reading.string(top.get("service_tier")),
         background=reading.truth(top.get("background")),
+        session=reading.string(top.get("prompt_cache_key")),
+        stored=reading.string(top.get("previous_response_id")) or _conversation(top.get("conversation")),
     )
+
+
+def _conversation(raw: Raw | None) -> str | None:
+    """The conversation's id, which stands there as it is or in an object."""
+    return reading.string(raw) or reading.string(reading.members(raw).get("id"))
 
 
 def _look_again(model: str | None, body: bytes) -> Call:
@@ -146,7 +153,7 @@ COMPACT = Format(
 
 LATER_LOOK = Format(
     name="openai-responses-get",
-    path=re.compile(r"(?:^|/)responses/[^/]+/?$"),
+    path=re.compile(r"(?:^|/)responses/(?P<stored>[^/]+)/?$"),
     methods=frozenset({"GET"}),
     read=_look_again,
     flavor="responses",

@@ -1,4 +1,4 @@
-"""What a client says about a request besides the request: tags, and the run whose budget it draws on."""
+"""What a client says about a request besides the request: tags, the run whose budget it draws on, its session."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ _TAG = re.compile(r"[\w.:/@ -]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Read from `x-paig-tags`, `x-paig-run` and `x-paig-run-budget`.
+    """Read from `x-paig-tags`, `x-paig-run`, `x-paig-run-budget` and `x-paig-session`.
 
     Attributes:
         tags: By name, as `run=nightly,customer=acme` has them.
         run: The run's name, or None.
         run_budget: The run's budget in nanodollars, or None; only the first request of a run fixes it.
+        session: What requests have in common that are to go to the same member of a route, or None.
     """
 
     tags: Mapping[str, str]
     run: str | None
     run_budget: int | None
+    session: str | None = None
 
 
 NONE = Attribution({}, None, None)
@@ -38,8 +40,8 @@ def read(headers: Mapping[bytes, bytes]) -> Attribution:
         GatewayError: `bad-request`, naming the header and what it should look like.
     """
     raw_tags, raw_run = headers.get(b"x-paig-tags"), headers.get(b"x-paig-run")
-    raw_budget = headers.get(b"x-paig-run-budget")
-    if raw_tags is None and raw_run is None and raw_budget is None:
+    raw_budget, raw_session = headers.get(b"x-paig-run-budget"), headers.get(b"x-paig-session")
+    if raw_tags is None and raw_run is None and raw_budget is None and raw_session is None:
         return NONE
     tags: dict[str, str] = {}
     for part in _text(raw_tags).split(",") if raw_tags else ():
@@ -60,7 +62,7 @@ def read(headers: Mapping[bytes, bytes]) -> Attribution:
             budget = parse_usd(_text(raw_budget).strip())
         except ValueError as error:
             raise GatewayError("bad-request", f"The header x-paig-run-budget is wrong: {error}.") from None
-    return Attribution(tags, run, budget)
+    return Attribution(tags, run, budget, _text(raw_session).strip() or None if raw_session else None)
 
 
 def _text(value: bytes) -> str:

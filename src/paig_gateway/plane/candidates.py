@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from paig_gateway.domain.tariffs import Prices, Tariff
 from paig_gateway.formats.base import Call, Format
 from paig_gateway.plane.bounds import ceiling, worst_case
 from paig_gateway.plane.choice import Choice
-from paig_gateway.plane.exchange import Candidate
+from paig_gateway.plane.exchange import Candidate, Session
 from paig_gateway.plane.intake import Target
 from paig_gateway.providers.kinds import KINDS, Kind
 
@@ -32,7 +33,14 @@ def price_provider(kind_provider: str | None, path: str, model: str) -> str:
 
 
 def candidates(
-    route: Route, fmt: Format, call: Call, target: Target, at: datetime, prices: Prices, choice: Choice
+    route: Route,
+    fmt: Format,
+    call: Call,
+    target: Target,
+    at: datetime,
+    prices: Prices,
+    choice: Choice,
+    session: Session | None,
 ) -> list[Candidate]:
     """The members that could answer, once with each of their credentials, in the order in which they are to be tried.
 
@@ -41,7 +49,7 @@ def candidates(
     """
     found: list[Candidate] = []
     unpriced = ""
-    for member, credentials, kind in _fitting(choice.order(route), fmt):
+    for member, credentials, kind in _fitting(choice.order(route, fmt, call, session), fmt):
         provider = member.provider
         model = member.model(call.model)
         source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
@@ -76,7 +84,7 @@ def candidates(
     return found
 
 
-_Asked = tuple[Member, tuple[Credential, ...]]
+_Asked = tuple[Member, Sequence[Credential]]
 
 
 def _fitting(members: list[_Asked], fmt: Format) -> list[tuple[*_Asked, Kind]]:

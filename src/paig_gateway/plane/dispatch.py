@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.errors import ErrorCode, GatewayError
 from paig_gateway.formats.base import BadRequest, Format, Framing
 from paig_gateway.formats.framing import framing_of
 from paig_gateway.formats.splice import splice_member
@@ -19,7 +19,9 @@ from paig_gateway.plane.exchange import Candidate, Exchange, Outcome
 from paig_gateway.plane.failures import UpstreamError, UpstreamTimeout
 from paig_gateway.plane.headers import Headers, to_upstream
 from paig_gateway.plane.health import Health, Try
+from paig_gateway.plane.holders import has_not
 from paig_gateway.plane.meter import StreamMeter
+from paig_gateway.plane.patience import Patience
 from paig_gateway.plane.upstream import Upstream
 from paig_gateway.plane.verdicts import BODY_TELLS, REACH, Reach
 from paig_gateway.providers.auth import Authenticator, CredentialError
@@ -60,6 +62,7 @@ class Dispatcher:
         problem: Callable[[str], str | None],
         health: Health,
         clock: Callable[[], float],
+        patience: Patience,
     ) -> None:
         """Take what sends, what signs and what knows whom to ask.
 
@@ -69,12 +72,14 @@ class Dispatcher:
             problem: Why nothing can be sent to the provider of a name, or None.
             health: How the providers are.
             clock: Monotonic seconds.
+            patience: How long requests may take.
         """
         self._upstream = upstream
         self._auth = auth
         self._problem = problem
         self._health = health
         self._clock = clock
+        self._patience = patience
 
     async def send(
         self, exchange: Exchange, order: deque[Candidate], outcome: Outcome, purse: Purse
@@ -95,6 +100,8 @@ class Dispatcher:
             GatewayError: `upstream-unreachable` or `upstream-timeout`, where the last try brought no answer.
         """
         if not outcome.attempts:
+            if self._patience.is_over(exchange, self._clock()):
+                raise self._patience.ran_out(exchange, 0, None)
             self._health.request(exchange.route.name)
             self._health.lead(order)
         while True:
@@ -115,9 +122,7 @@ class Dispatcher:
                 attempt["error"], reach = "credential", "credential"
                 failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
             except UpstreamError as error:
-                attempt["error"] = failure_code(error)
-                tried.failed(error)
-                failure = upstream_failure(error, candidate)
+                failure = self.failed(exchange, candidate, error, outcome)
                 if error.sent and isinstance(error, UpstreamTimeout):
                     # The provider may well go on working, and bill for it.
                     outcome.charge(candidate.ceiling, "ceiling")
@@ -140,13 +145,29 @@ class Dispatcher:
             if answer is not None:
                 await answer.aclose()
 
+    def failed(self, exchange: Exchange, candidate: Candidate, error: UpstreamError, outcome: Outcome) -> GatewayError:
+        """Note that no answer came, or none to its end; returns what the client is told if it has seen nothing yet."""
+        late = isinstance(error, UpstreamTimeout)
+        code: ErrorCode = "upstream-timeout" if late else "upstream-unreachable"
+        outcome.attempts[-1]["error"] = code
+        over = late and self._patience.is_over(exchange, self._clock())
+        # An answer that was on its way, or a try that had only what others had left of the deadline, says nothing about
+        # the provider.
+        fair = not over or (len(outcome.attempts) == 1 and outcome.first_byte is None)
+        if fair and outcome.tried is not None:
+            outcome.tried.failed(error)
+        if over:
+            return self._patience.ran_out(exchange, len(outcome.attempts), candidate.provider)
+        said = "did not answer in time" if late else "could not be reached"
+        return GatewayError(code, f"The provider '{candidate.provider.name}' {said} ({error.reason}).")
+
     async def goes_on(
         self, exchange: Exchange, order: deque[Candidate], outcome: Outcome, purse: Purse, *, answered: bool
     ) -> bool:
         """Whether another candidate may be tried, who then comes first.
 
-        There is one who is worth it, money to pay for it besides what is spent, and the route's retries are not used
-        up. Asked once a try has failed, and what it may cost has been charged.
+        There is one who is worth it, time left, money to pay for it besides what is spent, and the route's retries are
+        not used up. Asked once a try has failed, and what it may cost has been charged.
 
         Args:
             exchange: The request.
@@ -156,6 +177,8 @@ class Dispatcher:
             answered: Whether a provider's own answer can be given to the client if nobody else is tried.
         """
         outcome.at_work = False
+        if self._patience.is_over(exchange, self._clock()):
+            return False
         if not self._health.lead(order, answered=answered) or not await purse.covers(outcome.cost + order[0].ceiling):
             return False
         # Who leaves meanwhile leaves nobody to try.
@@ -171,7 +194,9 @@ class Dispatcher:
             if status in BODY_TELLS:
                 answer = Peeked(answer)
                 body = await beginning(answer)
-            return answer, REACH[tried.answered(status, answer.headers, body)]
+            reach = REACH[tried.answered(status, answer.headers, body)]
+            # Another account may have what this one has not.
+            return answer, reach or ("credential" if exchange.stored and has_not(status, body) else None)
         headers = header_map(answer.headers)
         framing = None if last else framing_of_answer(exchange, status, headers)
         if framing is None or headers.get("content-encoding", "identity") != "identity":
@@ -228,7 +253,8 @@ class Dispatcher:
             kind.auth, provider, candidate.credential, exchange.method, url, headers, body
         )
         payload = body if body or exchange.method in ("POST", "PUT", "PATCH") else None
-        answer = await self._upstream.send(exchange.method, url, headers, payload)
+        timeouts = self._patience.of_try(exchange, provider, self._clock())
+        answer = await self._upstream.send(exchange.method, url, headers, payload, timeouts=timeouts)
         return (answer if carrier is None else Carried(answer, carrier)), asked
 
     @staticmethod
@@ -273,19 +299,6 @@ def error_type(error: object) -> str:
             if isinstance(value := error.get(name), str) and value:
                 return value[:100]
     return "upstream-error"
-
-
-def failure_code(error: UpstreamError) -> str:
-    """The contract's code of a failed try."""
-    return "upstream-timeout" if isinstance(error, UpstreamTimeout) else "upstream-unreachable"
-
-
-def upstream_failure(error: UpstreamError, candidate: Candidate) -> GatewayError:
-    """What the client is told when no answer came."""
-    name = candidate.provider.name
-    if isinstance(error, UpstreamTimeout):
-        return GatewayError("upstream-timeout", f"The provider '{name}' did not answer in time ({error.reason}).")
-    return GatewayError("upstream-unreachable", f"The provider '{name}' could not be reached ({error.reason}).")
 
 
 def header_map(headers: Headers) -> dict[str, str]:

@@ -35,6 +35,10 @@ def new_request_id(at: datetime) -> str:
     return f"req_{int(at.timestamp() * 1000):011x}{_draw.getrandbits(64):016x}"
 
 
+Session = tuple[str, str]
+"""Requests that belong together: the id of their key, and what they themselves call it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A request that was taken in.
@@ -62,6 +66,17 @@ class Exchange:
     plain: bytes
     attribution: Attribution
     trace: Trace | None = None
+
+    @property
+    def session(self) -> Session | None:
+        """What it belongs to: as its header says, else a field of its own."""
+        named = self.attribution.session or self.call.session
+        return (self.caller.key_id, named) if named else None
+
+    @property
+    def stored(self) -> str | None:
+        """What it goes on from, or asks about, that one account at a provider has."""
+        return self.call.stored or self.fmt.stored(self.target.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Literal, Protocol
@@ -25,17 +25,16 @@ from paig_gateway.plane.attribution import Attribution
 from paig_gateway.plane.candidates import candidates
 from paig_gateway.plane.choice import Choice
 from paig_gateway.plane.client import Client
-from paig_gateway.plane.dispatch import Dispatcher, Purse, failure_code, pass_over, upstream_failure
+from paig_gateway.plane.dispatch import Dispatcher, Purse, pass_over
 from paig_gateway.plane.exchange import Candidate, Exchange, Outcome, new_request_id
 from paig_gateway.plane.failures import UpstreamError
 from paig_gateway.plane.headers import error_headers
+from paig_gateway.plane.holders import Holders
 from paig_gateway.plane.intake import ClientGone, Directory, Receive, Scope, Send
 from paig_gateway.plane.observer import UNOBSERVED, Observer, present_request
+from paig_gateway.plane.once import Once, shielded
 from paig_gateway.plane.relay import Relay
 from paig_gateway.store.records import Reservation, Settlement
-
-RECORD_SECONDS = 1.0
-"""How long the end of an answer waits for its row to be written."""
 
 
 class Ledger(Protocol):
@@ -93,8 +92,9 @@ class Proxy:
     dispatcher: Dispatcher
     now: Callable[[], datetime]
     clock: Callable[[], float]
+    choice: Choice
+    holders: Holders
     settings: PlaneSettings = PlaneSettings()
-    choice: Choice = field(default_factory=Choice)
     observer: Observer = UNOBSERVED
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,8 +167,16 @@ class Proxy:
         fmt = exchange.fmt
         try:
             order = candidates(
-                exchange.route, fmt, exchange.call, exchange.target, exchange.time, self.prices, self.choice
+                exchange.route,
+                fmt,
+                exchange.call,
+                exchange.target,
+                exchange.time,
+                self.prices,
+                self.choice,
+                exchange.session,
             )
+            order = await self.holders.first(exchange, order)
             budgeted = exchange.attribution.run_budget is not None
             if fmt.unmetered and (budgeted or any(limit.unit == "usd" for limit in exchange.caller.limits)):
                 raise GatewayError(
@@ -241,14 +249,16 @@ class Proxy:
                         except UpstreamError as error:
                             # A body that is not streamed is the client's only once it has come whole.
                             relay.settle()
-                            outcome.attempts[-1]["error"] = failure_code(error)
+                            failure = self.dispatcher.failed(exchange, candidate, error, outcome)
                             pass_over(candidate, left)
-                            if outcome.tried is not None:
-                                outcome.tried.failed(error)
                             if client.started or not await self.dispatcher.goes_on(
                                 exchange, left, outcome, purse, answered=False
                             ):
-                                raise
+                                outcome.error = failure.code
+                                if not client.started:
+                                    raise failure from error
+                                # A client that is being streamed to learns of it by a broken connection.
+                                break
                             outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None
                         finally:
                             await shielded(response.aclose())
@@ -256,11 +266,6 @@ class Proxy:
                     watcher.cancel()
         except TimeoutError:
             outcome.error = outcome.error or "client-gone"
-        except UpstreamError as error:
-            outcome.error = failure_code(error)
-            if not client.started and outcome.candidate is not None:
-                raise upstream_failure(error, outcome.candidate) from error
-            # A client that is being streamed to learns of a broken upstream by a broken connection.
         except GatewayError as error:
             outcome.status, outcome.error = error.status, error.code
             answered = True
@@ -289,6 +294,8 @@ class Proxy:
     ) -> None:
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         self.observer.finished(exchange, outcome, settlement)
+        self.choice.learn(exchange, outcome)
+        self.holders.learn(exchange, outcome)
         if recording == "hold":
             await self.ledger.settle(settlement)
         elif recording == "note":
@@ -355,37 +362,3 @@ async def refuse(client: Client, shape: ErrorShape, error: GatewayError, request
     body, native = error_body(shape, error.status, error.code, error.message, error.details)
     headers = [(b"content-type", b"application/json"), *native, *error_headers(error, request_id)]
     await client.answer(error.status, headers, body)
-
-
-class Once:
-    """Work that is done once, whoever asks for it first."""
-
-    def __init__(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        self._work = work
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> asyncio.Task[None]:
-        """Have it done."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._work())
-        return self._task
-
-    async def soon(self) -> None:
-        """Have it done, and wait for it, but not for long: a client is not to wait for a database that is down."""
-        await asyncio.wait({self.start()}, timeout=RECORD_SECONDS)
-
-
-async def shielded(work: Awaitable[None]) -> None:
-    """Run `work` to its end though the task be cancelled, and be cancelled after it."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-            if task.cancelled():
-                break
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError

@@ -9,6 +9,7 @@ The client behind the seam is aiohttp; `docs/internals/upstream.md` says why, an
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable
@@ -42,7 +43,8 @@ class Timeouts:
     """How long to wait for a provider, in seconds."""
 
     connect: float = 10.0  # For a connection: a free place in the pool, name, TCP and TLS.
-    first_byte: float = 600.0  # From the request's last byte to the answer's headers; see `send` on big bodies.
+    first_byte: float = 600.0  # From the request's last byte to the answer's headers, and from these to the body's
+    # first byte; see `send` on big bodies.
     idle: float = 600.0  # For the next chunk of the answer, while someone waits for it.
     total: float | None = None  # From `send()` to the last chunk.
 
@@ -55,13 +57,14 @@ class UpstreamResponse:
         headers: As they were on the wire, names in lower case.
     """
 
-    __slots__ = ("_answer", "_idle", "_timer", "_waiting_since", "headers", "status")
+    __slots__ = ("_answer", "_idle", "_patience", "_timer", "_waiting_since", "headers", "status")
 
-    def __init__(self, answer: aiohttp.ClientResponse, idle: float) -> None:
+    def __init__(self, answer: aiohttp.ClientResponse, idle: float, first: float) -> None:
         self.status = answer.status
         self.headers: Headers = [(name.lower(), value) for name, value in answer.raw_headers]
         self._answer = answer
         self._idle = idle
+        self._patience = min(idle, first)
         self._waiting_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -87,6 +90,7 @@ class UpstreamResponse:
                         yield rest  # The client reports a failure ahead of what arrived before it.
                     raise failure(exc, answered=True) from None
                 self._waiting_since = None
+                self._patience = self._idle
                 if not data:
                     return
                 yield data
@@ -126,10 +130,11 @@ class UpstreamResponse:
         loop = asyncio.get_running_loop()
         now = loop.time()
         since = now if self._waiting_since is None else self._waiting_since
-        if since + self._idle <= now:
-            self._answer.content.set_exception(UpstreamTimeout("no further data in time", sent=True))
+        if since + self._patience <= now:
+            late = "no further data in time" if self._patience == self._idle else "no data in time"
+            self._answer.content.set_exception(UpstreamTimeout(late, sent=True))
         else:
-            self._timer = loop.call_at(since + self._idle, self._watch)
+            self._timer = loop.call_at(since + self._patience, self._watch)
 
     def _on_closed(self, closed: asyncio.Future[None]) -> None:
         """Break a body that nobody ended: the client does not when framing is malformed or the session closes."""
@@ -192,7 +197,12 @@ def _text(value: bytes) -> str:
 
 @lru_cache(maxsize=256)
 def _client_timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=timeouts.total, connect=timeouts.connect, sock_read=timeouts.first_byte)
+    return aiohttp.ClientTimeout(
+        total=timeouts.total,
+        connect=timeouts.connect,
+        sock_read=timeouts.first_byte,
+        ceil_threshold=math.inf,  # Else what is longer than five seconds ends up to a second late.
+    )
 
 
 def _retrieve(closed: asyncio.Future[None]) -> None:
@@ -311,4 +321,4 @@ class Upstream:
         if answer.connection is not None and (protocol := answer.connection.protocol) is not None:
             protocol.read_timeout = None  # It was the first byte's; from here on the response watches itself.
             protocol.start_timeout()
-        return UpstreamResponse(answer, limits.idle)
+        return UpstreamResponse(answer, limits.idle, limits.first_byte)

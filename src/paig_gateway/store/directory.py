@@ -20,12 +20,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, select
 from sqlmodel import SQLModel, col
 
-from paig_client.schema import MemberSpec, PriceSpec, ProjectTelemetry, ProviderSpec, Role
+from paig_client.schema import PriceSpec, ProjectTelemetry, ProviderSpec, Role
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.own_prices import OwnPrice, own_price
 from paig_gateway.domain.routing import NO_CREDENTIAL, Credential, Member, Provider, Route
 from paig_gateway.store.catalog import owners, providers
+from paig_gateway.store.catalog import routes as stored_routes
 from paig_gateway.store.catalog.base import Kinds, moment
 from paig_gateway.store.catalog.limits import ORGANISATION_ID
 from paig_gateway.store.catalog.transactions import DIRECTORY_VERSION
@@ -251,6 +252,7 @@ class Directory:
             service_tier=spec.service_tier,
             on_disconnect=spec.on_disconnect,
             settings=settings,
+            timeouts=spec.timeouts.model_dump(exclude_none=True),
         )
 
 
@@ -349,13 +351,17 @@ def _prices(connection: Connection) -> tuple[OwnPrice, ...]:
 def _routes(connection: Connection, accounts: Mapping[str, Provider]) -> dict[str, Route]:
     routes = {name: Route(name, (Member(account),)) for name, account in accounts.items()}
     for row in _rows(connection, RouteRow):
-        members = [MemberSpec.model_validate(member) for member in row.members]
+        spec = stored_routes.read(RouteRow.model_validate(row._asdict()))
         routes[row.name] = Route(
             row.name,
             tuple(
                 Member(accounts[member.provider], member.priority, member.weight, member.models)
-                for member in members
+                for member in spec.members
                 if member.active
             ),
+            spec.choice,
+            spec.affinity,
+            spec.timeouts.model_dump(exclude_none=True, exclude={"deadline"}),
+            spec.timeouts.deadline,
         )
     return routes

@@ -28,10 +28,12 @@ def test_providers_from_creation_to_deletion(paig: Paig, url: str) -> None:
     assert "region=eu-west-1" in paig("providers", "list", "--url", url).out
     assert "env:AWS_KEY" in paig("providers", "show", "life-bedrock", "--url", url).out
     changes = ["--set", "region=none", "--set", "inject_cost=false", "--credential", "file:key.json"]
+    changes += ["--set", "timeouts.first_byte=20"]
     assert paig("providers", "update", "life-bedrock", *changes, "--url", url).code == 0
     item = json.loads(paig("providers", "show", "life-bedrock", "--json", "--url", url).out)
     assert (item["credential"], item["options"]["inject_cost"]) == ("file:key.json", False)
     assert item["options"].get("region") in (None, "us-east-1")
+    assert "timeouts.first_byte=20" in paig("providers", "show", "life-bedrock", "--url", url).out
     assert paig("providers", "delete", "life-bedrock", "--yes", "--url", url).code == 0
     assert "life-bedrock" not in rows(paig, "providers", url)
 
@@ -129,6 +131,16 @@ def test_routes_from_creation_to_deletion(paig: Paig, url: str) -> None:
     lines = paig("routes", "list", "--url", url).out.splitlines()
     assert [" ".join(line.split()) for line in lines if "100%" in line] == ["life-fast groq 10 3 100%"]
     assert "standby" in paig("routes", "show", "life-fast", "--url", url).out
+    setting = ["--set", "timeouts.deadline=30", "--set", "timeouts.first_byte=2.5", "--set", "choice=latency"]
+    assert paig("routes", "update", "life-fast", *setting, "--set", "affinity=false", "--url", url).code == 0
+    shown = "timeouts.first_byte=2.5, timeouts.deadline=30, choice=latency, affinity=false"
+    assert shown in paig("routes", "show", "life-fast", "--url", url).out
+    paig("routes", "update", "life-fast", "--set", "timeouts.deadline=none", "--set", "affinity=none", "--url", url)
+    item = json.loads(paig("routes", "show", "life-fast", "--json", "--url", url).out)
+    assert (item["timeouts"]["deadline"], item["timeouts"]["first_byte"]) == (None, 2.5)
+    assert (item["choice"], item["affinity"], len(item["members"])) == ("latency", True, 2)
+    assert paig("routes", "update", "life-fast", "--set", "choice=best", "--url", url).code == 1
+    assert paig("routes", "update", "life-fast", "--url", url).code == 2
     assert paig("routes", "update", "life-fast", "--member", "openai", "--url", url).code == 0
     assert len(json.loads(paig("routes", "show", "life-fast", "--json", "--url", url).out)["members"]) == 1
     assert paig("routes", "create", "bad", "--member", "openai:1:2:3", "--url", url).code == 2

@@ -966,6 +966,7 @@ async def dribble(connection: Connection) -> None:
         (stall, Timeouts(first_byte=0.2)),
         (stall, Timeouts(total=0.2)),
         (stall_after_headers, Timeouts(idle=0.2)),
+        (stall_after_headers, Timeouts(first_byte=0.2)),
         (stall_after_headers, Timeouts(total=0.2)),
         (stall_after_chunk, Timeouts(idle=0.2)),
         (dribble, Timeouts(idle=0.1, first_byte=0.1, total=0.3)),
@@ -1020,7 +1021,7 @@ async def test_an_upload_that_stalls_times_out(upstream: Upstream, streamed: boo
 
 
 async def test_each_wait_has_its_own_timeout(upstream: Upstream) -> None:
-    """Time until the headers counts against the first byte alone, time between chunks against idleness alone."""
+    """Time until the body begins counts against the first byte alone, time between chunks against idleness alone."""
 
     async def pause_before(connection: Connection) -> None:
         await connection.request()
@@ -1029,7 +1030,7 @@ async def test_each_wait_has_its_own_timeout(upstream: Upstream) -> None:
 
     async def pause_after(connection: Connection) -> None:
         await connection.request()
-        await connection.send(STREAM)
+        await connection.send(STREAM + chunk(b"a"))
         await asyncio.sleep(0.5)
         await connection.send(chunk(b"b") + END)
 
@@ -1038,7 +1039,7 @@ async def test_each_wait_has_its_own_timeout(upstream: Upstream) -> None:
             return await read(await upstream.send("GET", served.url, [], None, timeouts=timeouts))
 
     waits = fetch(pause_before, Timeouts(idle=0.2)), fetch(pause_after, Timeouts(first_byte=0.2))
-    assert list(await asyncio.gather(*waits)) == [b"a", b"b"]
+    assert list(await asyncio.gather(*waits)) == [b"a", b"ab"]
 
 
 async def test_a_slow_reader_is_not_an_idle_provider(upstream: Upstream) -> None:

@@ -75,7 +75,11 @@ def wire(row: ProviderRow, kinds: Kinds) -> schema.Provider:
             "base_url": url or "",
             "credential": spec.credential,
             "credentials": [{"id": one.id, "reference": spec.credential or one.mask} for one in held.held(row)],
-            "options": spec.model_dump(mode="json", exclude=_APART, exclude_none=True),
+            "options": {
+                name: value
+                for name, value in spec.model_dump(mode="json", exclude=_APART, exclude_none=True).items()
+                if value != {}
+            },
         }
     )
 

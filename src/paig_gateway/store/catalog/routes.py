@@ -33,15 +33,16 @@ def no_provider(name: str, providers: Collection[str]) -> str:
 
 def read(row: RouteRow) -> RouteSpec:
     """The Spec that a row stands for."""
-    return RouteSpec.model_validate({"members": row.members})
+    # A newer gateway on the same database may have written options that this one does not know.
+    options = {name: value for name, value in row.options.items() if name in RouteSpec.model_fields}
+    return RouteSpec.model_validate({"members": row.members, **options})
 
 
 def wire(row: RouteRow) -> schema.Route:
     """The route as the admin API shows it."""
     stamp: dict[str, Any] = row.model_dump(include={"id", "name", "version"})
-    return schema.Route.model_validate(
-        {**stamp, "created_at": row.created_at / 1000, "updated_at": row.updated_at / 1000, "members": row.members}
-    )
+    times = {"created_at": row.created_at / 1000, "updated_at": row.updated_at / 1000}
+    return schema.Route.model_validate({**stamp, **times, **read(row).model_dump()})
 
 
 def _normal(context: Context, row: RouteRow | None, spec: RouteSpec) -> RouteSpec:
@@ -52,6 +53,7 @@ def _write(edit: Edit, row: RouteRow, spec: RouteSpec) -> None:
     for field, wrong in problems(spec, set(edit.session.exec(select(ProviderRow.name)))):
         raise CatalogError("invalid", wrong, field=field)
     row.members = [member.model_dump(mode="json", exclude_defaults=True) for member in spec.members]
+    row.options = spec.model_dump(mode="json", exclude_defaults=True, exclude={"members"})
     edit.session.add(row)
 
 

@@ -1,0 +1,107 @@
+"""How long providers take to begin an answer, and who of several is to be asked first for it."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Place = tuple[str, str, str, bool]
+"""What is measured apart: provider, API format, the model's name there, and whether the answer is a stream."""
+
+LEAST_SHARE = 0.1
+"""What a new measurement counts for at least in the average."""
+MEMORY_SECONDS = 30.0
+"""The older the last measurement, the more a new one counts: this old, two thirds."""
+ALIKE = 1.2
+"""Who takes so many times as long as the fastest counts as equally fast,"""
+ALIKE_SECONDS = 0.01
+"""and so does who takes so many seconds longer."""
+RETRY_SECONDS = 30.0
+"""Who is slow is asked first again after so long,"""
+RETRY_REQUESTS = 20
+"""and after so many requests."""
+MOST_PLACES = 4096
+
+
+@dataclass(slots=True)
+class Pace:
+    """What is known of a place.
+
+    Attributes:
+        seconds: The moving average of its times to the first byte; None before the first is known.
+        measured: When the last one was measured.
+        tried: When it was last asked first although it was not known to be fast.
+        passed: For how many requests it has not been, since.
+    """
+
+    seconds: float | None = None
+    measured: float = 0.0
+    tried: float = -math.inf
+    passed: int = RETRY_REQUESTS
+
+
+class Latencies:
+    """Exponentially weighted moving averages, in this process's memory."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Know nothing yet.
+
+        Args:
+            clock: Monotonic seconds.
+        """
+        self._clock = clock
+        self._places: OrderedDict[Place, Pace] = OrderedDict()
+
+    def measured(self, place: Place, seconds: float) -> None:
+        """Take in how long a place took to begin an answer, or to be given up on."""
+        pace, now = self._pace(place), self._clock()
+        if pace.seconds is None:
+            pace.seconds = seconds
+        else:
+            share = max(LEAST_SHARE, 1.0 - math.exp((pace.measured - now) / MEMORY_SECONDS))
+            pace.seconds += share * (seconds - pace.seconds)
+        pace.measured = now
+
+    def ranks(self, places: Sequence[Place], *, explore: bool = True) -> list[float]:
+        """Who is to be asked first for one request: the smallest rank, those of the same rank by weight.
+
+        The fastest, and who is nearly as fast, have rank 0; who is slower ranks by seconds. Now and then one of these,
+        or one of whom nothing is known, has its turn with rank -1, so that it is seen when it has become fast.
+
+        Args:
+            places: Equals.
+            explore: Whether anybody is to have such a turn.
+        """
+        paces, now = [self._pace(place) for place in places], self._clock()
+        known = [pace.seconds for pace in paces if pace.seconds is not None]
+        if not known:
+            return [0.0] * len(places)
+        enough = max(min(known) * ALIKE, min(known) + ALIKE_SECONDS)
+        ranks = [
+            math.inf if pace.seconds is None else 0.0 if pace.seconds <= enough else pace.seconds for pace in paces
+        ]
+        slow = [number for number, rank in enumerate(ranks) if rank] if explore else []
+        for number in slow:
+            paces[number].passed += 1
+        due = [
+            number
+            for number in slow
+            if paces[number].passed > RETRY_REQUESTS and now - paces[number].tried >= RETRY_SECONDS
+        ]
+        if due:
+            longest = min(due, key=lambda number: paces[number].tried)
+            paces[longest].tried, paces[longest].passed = now, 0
+            ranks[longest] = -1.0
+        return ranks
+
+    def _pace(self, place: Place) -> Pace:
+        pace = self._places.get(place)
+        if pace is None:
+            pace = self._places[place] = Pace()
+            if len(self._places) > MOST_PLACES:
+                self._places.popitem(last=False)
+        else:
+            self._places.move_to_end(place)
+        return pace

@@ -1,0 +1,157 @@
+"""What a provider stores, one account of it has: later requests reach that account, whichever process they come to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
+from paig_gateway.config import ServerSpec
+from paig_gateway.gateway import Gateway
+from paig_gateway.server import running_gateway
+from paig_gateway.simulator.app import Simulator
+from paig_gateway.simulator.delivery import Receive, Scope, Send
+from paig_gateway.simulator.serve import running_simulator
+from tests.gateway.end_to_end.conftest import World, running_world
+from tests.gateway.end_to_end.test_refusals import settled
+
+pytestmark = pytest.mark.anyio
+
+KEYS = ("sk-1", "sk-2", "sk-3")
+
+
+class Accounts:
+    """A provider with an account for each key: what one of them stores the others do not know."""
+
+    def __init__(self) -> None:
+        self.by_key = {key: Simulator() for key in KEYS}
+        self.asked: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = dict(scope.get("headers", [])).get(b"authorization", b"").decode().removeprefix("Bearer ")
+        if scope["type"] == "http":
+            self.asked.append(key)
+        await self.by_key.get(key, self.by_key[KEYS[0]])(scope, receive, send)
+
+
+@pytest.fixture
+async def world(environment: None, tmp_path: Path) -> AsyncIterator[tuple[World, Accounts]]:
+    """A route over a provider with two keys and one with a third."""
+    accounts = Accounts()
+    async with running_simulator(accounts) as base:  # type: ignore[arg-type]
+        specs = {
+            "two": ProviderSpec(
+                kind="openai", base_url=f"{base}/openai/v1", credentials=[f"value:{key}" for key in KEYS[:2]]
+            ),
+            "one": ProviderSpec(kind="openai", base_url=f"{base}/openai/v1", credential=f"value:{KEYS[2]}"),
+        }
+        async with running_world(tmp_path, specs) as running:
+            members = [MemberSpec(provider="two", weight=2), MemberSpec(provider="one")]
+            await running.admin.routes.create("both", RouteSpec(members=members))
+            yield running, accounts
+
+
+def client(world: World, origin: str | None = None) -> openai.AsyncOpenAI:
+    """The SDK, aimed at the route."""
+    http = openai.DefaultAsyncHttpxClient(trust_env=False)
+    return openai.AsyncOpenAI(
+        base_url=f"{origin or world.origin}/proxy/both", api_key=world.key, max_retries=0, http_client=http
+    )
+
+
+async def create(sdk: openai.AsyncOpenAI, **more: Any) -> Any:
+    """One response."""
+    return await sdk.responses.create(model="gpt-4o-mini", input="Hi", max_output_tokens=16, **more)
+
+
+async def test_a_conversation_goes_on_where_it_began(world: tuple[World, Accounts]) -> None:
+    """Each turn goes straight to the account that has the turn before it."""
+    running, accounts = world
+    async with client(running) as sdk:
+        for _ in range(6):
+            first = await create(sdk)
+            home = accounts.asked[-1]
+            accounts.asked.clear()
+            second = await create(sdk, previous_response_id=first.id)
+            await create(sdk, previous_response_id=second.id)
+            assert accounts.asked == [home, home]
+
+
+async def test_work_in_the_background_is_looked_at_where_it_is_done(world: tuple[World, Accounts]) -> None:
+    """Looks, cancelling and deleting reach the account that works; its usage is charged once."""
+    running, accounts = world
+    async with client(running) as sdk:
+        for _ in range(4):
+            started = await create(sdk, background=True)
+            home = accounts.asked[-1]
+            accounts.asked.clear()
+            assert (await sdk.responses.retrieve(started.id)).status == "in_progress"
+            done = await sdk.responses.retrieve(started.id)
+            assert done.status == "completed"
+            await sdk.responses.delete(started.id)
+            assert set(accounts.asked) == {home}
+            with pytest.raises(openai.NotFoundError):
+                await sdk.responses.retrieve(started.id)
+    rows = [row for row in (await running.admin.requests()).items if row.format == "openai-responses"]
+    assert len(rows) == 4
+    for row in rows:
+        assert (await settled(running, row.id)).certainty == "exact"
+
+
+async def test_another_process_finds_it_in_the_ledger(world: tuple[World, Accounts]) -> None:
+    """What another node relayed, or this one before a restart, reaches its account at the first go."""
+    running, accounts = world
+    async with AsyncExitStack() as stack:
+        sdk = await stack.enter_async_context(client(running))
+        other = await stack.enter_async_context(running_gateway(Gateway(running.store, ServerSpec())))
+        elsewhere = await stack.enter_async_context(client(running, other))
+        for _ in range(6):
+            first = await create(sdk)
+            home = accounts.asked[-1]
+            accounts.asked.clear()
+            await create(elsewhere, previous_response_id=first.id)
+            assert accounts.asked == [home]
+
+
+async def test_what_nobody_knows_is_asked_for_in_turn(world: tuple[World, Accounts]) -> None:
+    """The client gets the account's answer that has it, else the last one's refusal; then it is known."""
+    running, accounts = world
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        body = {"model": "gpt-4o-mini", "input": "Hi", "max_output_tokens": 16}
+        base = (await running.admin.providers.get("one")).base_url
+        headers = {"authorization": f"Bearer {KEYS[2]}"}
+        stored = (await http.post(f"{base}/responses", headers=headers, json=body)).json()["id"]
+    accounts.asked.clear()
+    async with client(running) as sdk:
+        await create(sdk, previous_response_id=stored)
+        assert accounts.asked[-1] == KEYS[2]
+        rows = (await running.admin.requests(limit=1)).items
+        assert {attempt.status for attempt in rows[0].attempts[:-1]} <= {400}
+        accounts.asked.clear()
+        await create(sdk, previous_response_id=stored)
+        assert accounts.asked == [KEYS[2]]
+        accounts.asked.clear()
+        with pytest.raises(openai.BadRequestError, match="not found"):
+            await create(sdk, previous_response_id="resp_of_nobody")
+        assert sorted(accounts.asked) == sorted(KEYS)
+        row = (await running.admin.requests(limit=1)).items[0]
+        assert ([attempt.status for attempt in row.attempts], row.cost) == ([400] * 3, "0")
+
+
+async def test_what_the_holder_fails_at_nobody_else_is_asked(world: tuple[World, Accounts]) -> None:
+    """The client sees the holder's own trouble, not that others do not know what it means."""
+    running, accounts = world
+    async with client(running) as sdk:
+        first = await create(sdk)
+        accounts.asked.clear()
+        with pytest.raises(openai.InternalServerError):
+            await sdk.responses.create(
+                model="gpt-4o-mini", input="[sim:status=500] Hi", max_output_tokens=16, previous_response_id=first.id
+            )
+        assert len(accounts.asked) == 1

@@ -17,6 +17,8 @@ from paig_tui.state import State
 
 EVERY = 5.0
 """Seconds between two looks at sums and limits, if they are quick."""
+SOON = 0.1
+"""Seconds from being woken to asking, so that many changes at once are one reason to."""
 WHOLE = 60.0
 """Seconds between two looks at everything."""
 PAUSES = (1, 2, 4, 8, 15)
@@ -76,6 +78,7 @@ class Feed:
             await asyncio.wait_for(self._wake.wait(), seconds)
         except TimeoutError:
             return
+        await asyncio.sleep(SOON)
 
     async def listen(self) -> None:
         """Listen for ever; what comes is put down in `pending` until the next drawing."""
@@ -90,6 +93,8 @@ class Feed:
                         self.pending.append(event.request)
                     elif event.name == "change":
                         self.again()
+                    elif event.name == "state":
+                        self.again(whole=False)
             except NotAuthorised as error:
                 if error.problem.status == 403:  # the asker brings what may be seen, more slowly
                     return
@@ -117,6 +122,7 @@ class Feed:
             self._put("newest", admin.requests(limit=100)),
             self._put("health", admin.health()),
             self._put("limits", admin.limits()),
+            self._put("health_of", admin.providers.health()),
             self._put("today", admin.usage(since=midnight)),
         )
         rows = state.newest.items if state.newest else []

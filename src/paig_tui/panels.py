@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from textual.content import Content
 
+from paig_tui.fares import fares
 from paig_tui.plot import AXIS, chart, spark
-from paig_tui.recent import ProviderFigures
 from paig_tui.state import State, used
 from paig_tui.text import (
     ACCENT,
@@ -130,26 +130,26 @@ def spending(state: State, width: int, height: int) -> Content:
 
 
 def providers(state: State, width: int, height: int) -> Content:
-    """How the providers do, the busy ones first."""
+    """How the providers fare: those in trouble first, then the busy ones."""
     if state.providers is None:
         return unknown()
-    figures = state.provider_figures()
-    room = max(6, width - 22)
+    found = fares(state)
+    room = max(6, width - 24)
+
+    def order(name: str) -> tuple[bool, bool, str]:
+        one = found.get(name)
+        return one is None or one.style == GOOD or not one.tries, one is None or not one.tries, name
+
     shown = []
-    for provider in sorted(state.providers, key=lambda found: (found.name not in figures, found.name))[:height]:
-        found = figures.get(provider.name)
-        label = fitted(plain(provider.name), room)
-        if found is None or found.good is None:
-            shown.append(Content.assemble(("◌ idle  ", MUTED), label))
+    for name in sorted((provider.name for provider in state.providers), key=order)[:height]:
+        one = found.get(name)
+        label = fitted(plain(name), room)
+        if one is None or not one.tries:
+            shown.append(Content.assemble(("◌ idle    ", MUTED), label))
             continue
-        style, word = doing(found)
-        shown.append(
-            Content.assemble((f"{word:<7}", style), " ", label, f" {found.good:>4.0%}", f" {took(found.p95):>7}")
-        )
+        numbers = f" {one.good or 0:>4.0%} {took(one.p95):>7}"
+        if one.style == BAD and one.note:  # what is left alone has no figures that matter
+            until = one.note.partition(" · ")[0]
+            label, numbers = fitted(Content.assemble(plain(name), "  ", (until, one.style)), width - 10), ""
+        shown.append(Content.assemble((f"{one.word:<9} ", one.style), label, numbers))
     return lines(shown)
-
-
-def doing(figures: ProviderFigures) -> tuple[str, str]:
-    """How a provider does, as colour and words."""
-    good = figures.good or 0.0
-    return (GOOD, "● up") if good >= 0.95 else (WARN, "▲ some") if good > 0 else (BAD, "✕ fails")

@@ -20,6 +20,7 @@ from paig_client.schema import (
     Owner,
     Permission,
     Provider,
+    ProviderHealth,
     RequestPage,
     Route,
     UsageReport,
@@ -63,6 +64,8 @@ class State:
     providers: list[Provider] | None = None
     routes: list[Route] | None = None
     limits: list[LimitStatus] | None = None
+    health_of: list[ProviderHealth] | None = None
+    """How each provider fares."""
     newest: RequestPage | None = None
     """The last requests, as they were asked for; `recent` has them in order, with those that came since."""
     today: UsageReport | None = None

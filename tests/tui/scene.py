@@ -31,6 +31,7 @@ from paig_client.schema import (
     Permission,
     Project,
     Provider,
+    ProviderHealth,
     Request,
     RequestPage,
     Route,
@@ -138,13 +139,49 @@ def providers() -> list[Provider]:
                 **{"kind": name, "base_url": address, "options": {"region": "us-east-1"} if name == "bedrock" else {}},
                 "credential": None if name == "groq" else f"env:{variable(name)}",
                 "credentials": [
-                    {"id": f"pcr_{number}", "reference": f"env:{variable(name)}{number or ''}"}
+                    {"id": f"cred_{name}_{number}", "reference": f"env:{variable(name)}{number or ''}"}
                     for number in range(2 if name == "groq" else 1)
                 ],
             }
         )
         for name, address in addresses.items()
     ]
+
+
+def provider_health() -> list[ProviderHealth]:
+    """How the providers fare: one is left alone, one was told to wait."""
+    figures = {
+        **{
+            "anthropic": (0.998, 3100.0, 0, 812),
+            "bedrock": (0.31, 2400.0, 0, 96),
+            "google-vertex": (1.0, 1730.0, 0, 240),
+        },
+        **{"groq": (0.991, 402.0, 12, 1204), "mistral": (None, None, 0, 0), "openai": (0.947, 2210.0, 3, 1530)},
+    }
+    found = []
+    for provider in providers():
+        name = provider.name
+        share, p95, throttled, tries = figures[name]
+        sums = {"ok_share": share, "p95_ms": p95, "throttled": throttled, "tries": tries, "failures": {}}
+        credentials = []
+        for one in provider.credentials:
+            told: dict[str, object] = {"state": "closed", "since": MADE, "until": None, "reason": None, "waits": []}
+            if name == "bedrock":
+                told |= {"state": "open", "until": NOW + timedelta(seconds=40), "reason": "503"}
+            if one.id == "cred_groq_1":
+                wait = {"model": "llama-3.3-70b-versatile", "until": NOW + timedelta(seconds=17), "reason": "429"}
+                told |= {"state": "cooling", "until": wait["until"], "reason": "429", "waits": [wait]}
+            node = {"node": "gw-1", "own": True, **{key: told[key] for key in ("state", "since", "until", "reason")}}
+            error = {
+                "last_error": told["reason"],
+                "last_error_at": NOW - timedelta(seconds=4) if told["reason"] else None,
+            }
+            credentials.append({"credential": one.id, **told, **error, **sums, "nodes": [node]})
+        state = "open" if name == "bedrock" else "closed"
+        found.append(
+            ProviderHealth.model_validate({"provider": name, "state": state, **sums, "credentials": credentials})
+        )
+    return found
 
 
 def variable(provider: str) -> str:
@@ -345,7 +382,8 @@ class Still(AsyncAdminClient):
                 mode="json"
             )
         lists: Mapping[str, Iterable[BaseModel]] = {
-            **{"keys": keys(), "limits": limits(), "providers": providers(), "routes": routes(), "audit": audit()}
+            **{"keys": keys(), "limits": limits(), "providers": providers(), "routes": routes(), "audit": audit()},
+            "health/providers": provider_health(),
         }
         if path in OWNERS:
             return {"items": [] if self.empty else owners(path)}
@@ -354,4 +392,4 @@ class Still(AsyncAdminClient):
     async def events(self, *, last_event_id: str | None = None) -> AsyncGenerator[Event]:
         """None, ever."""
         await asyncio.Event().wait()
-        yield Event("", "", None, None, "")
+        yield Event("", "", None, None, None, "")

@@ -60,7 +60,7 @@ class Dashboard(Section):
 
     def stamp(self) -> object:
         """Ages change with the seconds."""
-        return self.state.version, self.paused, self.errors_only, int(self.state.clock().timestamp()) // 5
+        return self.state.version, self.paused, self.errors_only, int(self.state.clock().timestamp())
 
     def show(self) -> None:
         """Fill everything."""

@@ -14,46 +14,54 @@ from textual.widget import Widget
 
 from paig_client.admin import NotFound
 from paig_client.schema import Permission, Provider
-from paig_tui.panels import doing
-from paig_tui.recent import ProviderFigures
+from paig_tui.fares import Fare, credentials, fares, moving
 from paig_tui.screens.section import Section
-from paig_tui.text import MUTED, NOT_YET, lines, plain, safe, took
+from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, lines, plain, safe, took
 from paig_tui.widgets.chrome import Panel
 from paig_tui.widgets.table import Column, Table
 
 
 @dataclass(frozen=True)
 class Row:
-    """A provider, and how it did in the last five minutes."""
+    """A provider, and how it fares."""
 
     provider: Provider
-    figures: ProviderFigures | None
+    fare: Fare
 
 
-def _state(row: Row) -> Content:
-    if row.figures is None:
-        return Content.styled("◌ idle", MUTED)
-    style, word = doing(row.figures)
-    return Content.styled(word, style)
+IDLE = Fare("◌ idle", MUTED, None, None, 0, 0)
 
 
-def _figure(row: Row, name: str) -> Content:
-    figures = row.figures
-    if figures is None or getattr(figures, name) is None:
-        return Content.styled("—", MUTED)
-    value = getattr(figures, name)
-    return Content(f"{value:.1%}" if name == "good" else took(value) if name == "p95" else f"{value:,}")
+def _figure(text: str | None) -> Content:
+    return Content.styled("—", MUTED) if text is None else Content(text)
+
+
+def _good(row: Row) -> Content:
+    return _figure(None if row.fare.good is None else f"{row.fare.good:.1%}")
+
+
+def _throttled(row: Row) -> Content:
+    return Content.styled(f"{row.fare.throttled:,}", WARN if row.fare.throttled else MUTED)
+
+
+def _keys(row: Row) -> Content:
+    """How many of its credentials are used."""
+    count, ready = len(row.provider.credentials), row.fare.ready
+    if ready is None or ready >= count:
+        return Content(str(count))
+    return Content.styled(f"{ready}/{count}", BAD if not ready else WARN)
 
 
 COLUMNS: tuple[Column[Row], ...] = (
-    Column("state", 8, _state),
-    Column("provider", 0, lambda row: plain(row.provider.name)),
-    Column("kind", 16, lambda row: plain(row.provider.kind)),
-    Column("5m ok", 7, lambda row: _figure(row, "good"), right=True),
-    Column("p95", 7, lambda row: _figure(row, "p95"), right=True),
-    Column("429s", 5, lambda row: _figure(row, "throttled"), right=True),
-    Column("tries", 6, lambda row: _figure(row, "attempts"), right=True),
-    Column("address", 34, lambda row: plain(row.provider.base_url), least=116),
+    Column("state", 9, lambda row: Content.styled(row.fare.word, row.fare.style)),
+    Column("provider", 0, lambda row: plain(row.provider.name), most=28),
+    Column("5m ok", 6, _good, right=True),
+    Column("p95", 6, lambda row: _figure(None if row.fare.p95 is None else took(row.fare.p95)), right=True),
+    Column("429s", 5, _throttled, right=True),
+    Column("tries", 6, lambda row: Content(f"{row.fare.tries:,}"), right=True, least=100),
+    Column("keys", 4, _keys, right=True),
+    Column("note", 0, lambda row: plain(row.fare.note, MUTED if row.fare.style == GOOD else row.fare.style)),
+    Column("kind", 16, lambda row: plain(row.provider.kind, MUTED), least=116),
 )
 
 
@@ -85,16 +93,21 @@ class Providers(Section):
         """The table."""
         return self.query_one("#rows", Table)
 
+    def stamp(self) -> object:
+        """Countdowns change with the seconds."""
+        return self.state.fetches, int(self.state.clock().timestamp()) if moving(self.state) else 0
+
+    def _wanted(self, provider: Provider, found: Mapping[str, Fare]) -> bool:
+        one = found.get(provider.name, IDLE)
+        return self.matches(provider.name, provider.kind, one.word, one.note)
+
     def show(self) -> None:
         """Fill the table."""
         providers = self.state.providers
-        figures = self.state.provider_figures()
+        found = fares(self.state)
         table = self.table
         table.empty = self.nothing("providers", "No provider here. n adds one.")
-        rows = [
-            Row(found, figures.get(found.name)) for found in providers or () if self.matches(found.name, found.kind)
-        ]
-        table.show(rows)
+        table.show([Row(one, found.get(one.name, IDLE)) for one in providers or () if self._wanted(one, found)])
         frame = self.query_one("#frame", Vertical)
         count = len(providers) if providers is not None else NOT_YET
         frame.border_title = Content.assemble(f"providers {count}", self.filter_note)
@@ -106,7 +119,8 @@ class Providers(Section):
         panel = self.query_one("#about", Panel)
         row = self.table.current
         if row is None:
-            panel.update("")
+            panel.title("about")
+            panel.paint(lambda *_: Content(""))
             return
         provider = row.provider
         panel.title(f"about {safe(provider.name)}")
@@ -118,12 +132,16 @@ class Providers(Section):
         ]
         facts = {
             "address": provider.base_url,
-            "credential": provider.references,
+            "kind": provider.kind,
             "options": options or "the kind's own",
             "in routes": ", ".join(routes) or "its own only",
             "changed": f"{provider.updated_at:%Y-%m-%d %H:%M} UTC",
         }
-        panel.update(lines(Content.assemble((f"{name:<12}", MUTED), plain(value)) for name, value in facts.items()))
+        health = next((one for one in self.state.health_of or () if one.provider == provider.name), None)
+        shown = [Content.assemble((f"{name:<11}", MUTED), plain(value)) for name, value in facts.items()]
+        panel.paint(
+            lambda width, _: lines([*credentials(provider, health, self.state.clock(), width), Content(""), *shown])
+        )
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_new(self) -> None:

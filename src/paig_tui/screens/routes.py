@@ -15,8 +15,7 @@ from textual.widget import Widget
 from paig_client.schema import MemberSpec, Permission, Route, RouteSpec
 from paig_tui.app import Undo
 from paig_tui.draw import share
-from paig_tui.panels import doing
-from paig_tui.recent import ProviderFigures
+from paig_tui.fares import Fare, fares
 from paig_tui.screens.section import Section
 from paig_tui.text import GOOD, MUTED, NOT_YET, WARN, bar, plain, safe
 from paig_tui.widgets.table import Column, Table
@@ -29,7 +28,7 @@ class Row:
     place: int
     member: MemberSpec
     share: float | None
-    figures: ProviderFigures | None
+    fare: Fare | None
 
 
 def _part(row: Row) -> Content:
@@ -47,10 +46,9 @@ def _share(row: Row) -> Content:
 
 
 def _state(row: Row) -> Content:
-    if row.figures is None:
+    if row.fare is None:
         return Content.styled("◌ idle", MUTED)
-    style, word = doing(row.figures)
-    return Content.styled(word, style)
+    return Content.styled(row.fare.word, row.fare.style)
 
 
 ROUTES: tuple[Column[Route], ...] = (
@@ -62,8 +60,9 @@ MEMBERS: tuple[Column[Row], ...] = (
     Column("provider", 0, lambda row: plain(row.member.provider)),
     Column("pri", 4, lambda row: Content(str(row.member.priority)), right=True),
     Column("weight", 6, lambda row: Content(str(row.member.weight)), right=True),
-    Column("share", 11, _share),
-    Column("5m", 7, _state, least=60),
+    Column("share", 11, _share, least=60),
+    Column("share", 5, lambda row: Content("—" if row.share is None else f"{row.share:.0%}"), right=True, below=60),
+    Column("state", 9, _state),
     Column("renames", 24, lambda row: plain(renames(row.member.models)), least=84),
 )
 
@@ -113,6 +112,10 @@ class Routes(Section):
         found: Row | None = self.query_one("#members", Table).current
         return found
 
+    def stamp(self) -> object:
+        """What it depends on."""
+        return self.state.fetches
+
     def show(self) -> None:
         """Fill both tables."""
         routes = self.state.routes
@@ -128,10 +131,10 @@ class Routes(Section):
     @on(Table.Moved, "#routes")
     def _members(self) -> None:
         route = self.route
-        figures = self.state.provider_figures()
+        found = fares(self.state)
         members = route.members if route else []
         rows = [
-            Row(place, member, share(member, members), figures.get(member.provider))
+            Row(place, member, share(member, members), found.get(member.provider))
             for place, member in enumerate(members)
         ]
         rows.sort(key=lambda row: (not row.member.active, -row.member.priority, -row.member.weight, row.place))

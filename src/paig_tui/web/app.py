@@ -63,6 +63,10 @@ class Refused(Exception):
         self.status = status
 
 
+class BrokenOff(Exception):
+    """A request whose sender left before its end: there is nobody to answer."""
+
+
 class WebTerminal:
     """The server's callable.
 
@@ -94,6 +98,8 @@ class WebTerminal:
                 await self._http(scope, receive, send)
             except Refused as refused:
                 await self._answer(send, refused.status, f"{refused}\n".encode())
+            except BrokenOff:
+                pass
 
     async def _http(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         headers = _headers(scope)
@@ -187,13 +193,15 @@ class WebTerminal:
             return
         await send({"type": "websocket.accept"})
         try:
-            await self._terminal(login, receive, send)
+            await self._terminal(login, headers, receive, send)
         except Over as over:
             if over.code is not None:
                 await terminal.close(send, over.code)
 
-    async def _terminal(self, login: Login, receive: Receive, send: Send) -> None:
+    async def _terminal(self, login: Login, headers: dict[str, str], receive: Receive, send: Send) -> None:
         hello = await terminal.hello(receive)
+        if self._login(headers) is not login:  # it was logged out while we waited
+            raise Over(terminal.LOGGED_OUT)
         if not login.proven(hello.proof):
             self.tell("✕ a browser had the cookie, but not the proof that goes with it: was the cookie stolen?")
             raise Over(terminal.LOGGED_OUT)
@@ -275,7 +283,7 @@ async def _body(receive: Receive) -> str:
     while more:
         message = await receive()
         if message["type"] != "http.request":
-            raise Refused(400, "It broke off.")
+            raise BrokenOff
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MAX_TOKEN:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
+import os
+import signal
 import socket
 import ssl
 import sys
@@ -89,6 +92,12 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server(address[:2], family=family)
 
 
+def _of_interest(record: logging.LogRecord) -> bool:
+    """Not what uvicorn takes for our error: an answer to nonsense that it answered itself, a download broken off."""
+    failure = record.exc_info[1] if record.exc_info else None
+    return type(failure).__name__ != "LocalProtocolError" and "without completing" not in record.getMessage()
+
+
 class _Server(uvicorn.Server):
     """A server inside a program whose signals are its own business."""
 
@@ -100,6 +109,7 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def serving(app: WebTerminal, listener: socket.socket, tls: Tls | None = None) -> AsyncIterator[None]:
     """Serve for as long as the context lasts."""
+    logging.getLogger("uvicorn.error").addFilter(_of_interest)
     config = uvicorn.Config(
         app,
         http="h11",
@@ -108,7 +118,7 @@ async def serving(app: WebTerminal, listener: socket.socket, tls: Tls | None = N
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        log_level="error",  # below it, what any stranger's nonsense brings about
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -166,7 +176,7 @@ def main(
         print(f"paig: cannot listen at {host} port {port}: {reason}. See --port.", file=sys.stderr)
         return 1
     origin = origin_of(host, listener.getsockname()[1], tls=tls is not None, public_url=public_url)
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(_serve(opening, origin, listener, tls))
     return 0
 
@@ -174,6 +184,9 @@ def main(
 async def _serve(opening: Opening, origin: str, listener: socket.socket, tls: Tls | None) -> None:
     door = Door(lambda: datetime.now(UTC))
     app = WebTerminal(origin, opening, door, _tell)
+    if (task := asyncio.current_task()) is not None and os.name == "posix":
+        for number in (signal.SIGTERM, signal.SIGHUP):  # as at Ctrl+C: terminals end in good order
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with serving(app, listener, tls):
         may = "look, and change nothing" if opening.read_only else "do all that your admin token may"
         print(f"The terminal UI of {opening.url} for browsers. Whoever opens the link can {may}.")
@@ -208,9 +221,12 @@ def _tell(line: str) -> None:
 
 def _listen_to_keys(act: Callable[[str], object]) -> None:
     """Read lines in the background; a thread, because no event loop reads a console everywhere."""
+    if hasattr(signal, "SIGTTIN"):
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # started with `&` there are no keys, and no reason to stop
 
     def read() -> None:
-        while line := sys.stdin.readline():
-            act(line)
+        with contextlib.suppress(OSError):
+            while line := sys.stdin.readline():
+                act(line)
 
     threading.Thread(target=read, daemon=True, name="keys").start()

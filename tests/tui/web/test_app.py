@@ -133,6 +133,16 @@ async def test_a_stolen_cookie_opens_nothing(entrance: Site) -> None:
         assert "was the cookie stolen?" in entrance.told.pop()
 
 
+async def test_a_log_out_counts_at_once(entrance: Site) -> None:
+    """A WebSocket that was open before the log-out, and has the right proof, starts nothing after it."""
+    await entrance.enter()
+    async with entrance.socket() as socket:
+        entrance.door.leave()
+        await socket.send(json.dumps({"proof": entrance.proof, "size": [80, 24]}))
+        assert await Terminal(socket).closed() == 4001
+    assert len(entrance.told) == 1
+
+
 async def test_what_is_no_hello_ends_it(entrance: Site) -> None:
     """A first message that is wrong in any way closes the WebSocket before there is a process."""
     await entrance.enter()
@@ -184,6 +194,23 @@ async def test_a_body_that_is_no_token_is_refused(entrance: Site) -> None:
     """Only so much of a login's body is read."""
     answer = await entrance.post("/login", content=b"x" * 10_000)
     assert (answer.status_code, answer.text) == (413, "That is no token.\n")
+
+
+async def test_nonsense_is_refused_quietly(entrance: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """What is no HTTP, or breaks off, gets no further and writes nothing where the server runs; it goes on serving."""
+    head = f"Host: {entrance.app.host}\r\nOrigin: {entrance.origin}\r\n"
+    for nonsense in (
+        *("\x16\x03\x01", f"GET /\x00 HTTP/1.1\r\n{head}\r\n", f"GET / HTTP/1.1\r\n{head}Host: evil.example\r\n\r\n"),
+        *(f"{verb} /login HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n" for verb in ("PUT", "POST")),
+        f"POST /login HTTP/1.1\r\n{head}Content-Length: 100\r\n\r\nshort",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(port_of(entrance)))
+        writer.write(nonsense.encode())
+        writer.write_eof()
+        assert (await reader.readline())[:10] in (b"HTTP/1.1 4", b"")
+        writer.close()
+    assert (await entrance.http.get("/login")).status_code == 200
+    assert (caplog.records, entrance.told) == ([], [])
 
 
 async def test_logging_out_ends_cookie(entrance: Site) -> None:

@@ -108,6 +108,14 @@ async def test_a_day_in_a_browser(world: World, site: Site, browser: Chromium, t
     site.door.leave()
     await page.sees("You are not logged in.")
 
+    # A cookie without its proof, as where the page's storage was emptied: one try, and the way in is told.
+    await page.go(f"{site.origin}/login#{site.door.link()}")
+    await page.sees("● live")
+    await page.run("localStorage.clear()")
+    await page.go(f"{site.origin}/")
+    await page.sees("You are not logged in.")
+    assert len([line for line in site.told if "was the cookie stolen?" in line]) == 1
+
 
 async def test_a_server_that_comes_back(world: World, browser: Chromium) -> None:
     """A page says that the connection is lost, tries again, and goes on by itself."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -143,6 +144,17 @@ async def test_command_in_a_terminal(world: World, tmp_path: Path) -> None:
                 process.kill()
                 process.wait()
                 await gone(child)
+
+
+def test_command_stops_in_good_order(world: World, tmp_path: Path) -> None:
+    """Told to end, by the system or because its terminal was closed, it ends as at Ctrl+C and frees the port."""
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        with command(world, tmp_path) as (process, keys):
+            port = int(reads(keys, LINK.pattern)[1].rpartition(":")[2])
+            process.send_signal(told)
+            assert process.wait(timeout=10) == 0
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port)).close()
 
 
 @pytest.mark.anyio

@@ -70,7 +70,7 @@ function connect() {
   };
   socket.onclose = ({ code }) => {
     bar();
-    if (code === LOGGED_OUT) location.reload();
+    if (code === LOGGED_OUT) location.replace("/login");
     else if (code in ENDS) veil(ENDS[code], true);
     else lost();
   };
@@ -79,7 +79,7 @@ function connect() {
 // The connection is gone, or there never was one. Without a login the server has a page that says what to do.
 async function lost() {
   try {
-    if ((await fetch("/")).status === 401) return location.reload();
+    if ((await fetch("/")).status === 401) return location.replace("/login");
   } catch {
     // it does not answer: try again below
   }
@@ -179,7 +179,7 @@ find("logout").onclick = async () => {
   clearTimeout(retry);
   localStorage.removeItem("paig-proof");
   await fetch("/logout", { method: "POST" });
-  location.replace("/");
+  location.replace("/login");
 };
 
 await document.fonts.ready;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -10,6 +9,7 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.plane import trace
 from paig_gateway.plane.exchange import Exchange, Outcome
+from paig_gateway.plane.headers import Headers
 from paig_gateway.plane.trace import Trace
 from paig_gateway.store.records import Reservation, Settlement
 
@@ -36,14 +36,14 @@ class Watcher(Protocol):
 class Observer(Watcher, Protocol):
     """What the plane needs: besides a watcher, somebody who decides about traces."""
 
-    def trace(self, caller: Caller, headers: Mapping[bytes, bytes]) -> Trace | None:
+    def trace(self, caller: Caller, headers: Headers) -> Trace | None:
         """The trace that a request with those headers (lower-case names) belongs to, or None."""
 
 
 class Unobserved:
     """Nobody listens."""
 
-    def trace(self, caller: Caller, headers: Mapping[bytes, bytes]) -> Trace | None:
+    def trace(self, caller: Caller, headers: Headers) -> Trace | None:
         """Pass the client's on."""
         return trace.read(headers)
 

@@ -147,7 +147,7 @@ class Proxy:
         call = intake.read_call(fmt, model, plain, headers)
         exchange = Exchange(
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
-            self.observer.trace(caller, by_name),
+            self.observer.trace(caller, headers),
         )  # fmt: skip
         barred = next((name for name in (call.model, *call.fallbacks) if name and not caller.may_use_model(name)), None)
         if fmt.unmetered and not call.model and caller.models is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paig_gateway.plane.headers import Headers
 
-_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_TRACEPARENT = re.compile(
+    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?",
+)
+_SAMPLED, _RANDOM = 1, 2
 MAX_STATE = 512
 
 # Ids must be unique, not secret: see `exchange`.
@@ -25,7 +27,7 @@ class Trace:
         trace_id: 32 hex digits.
         span_id: 16 hex digits: the gateway's span of the request.
         parent_id: The client's span, or None where the trace begins here.
-        flags: Two hex digits; the lowest bit says that the trace is recorded.
+        flags: Two hex digits; the lowest bit says that the trace is recorded, the next that its id is random.
         state: The client's `tracestate`.
         spans: Whether the gateway makes spans; if not, the client's own is the parent of whatever the provider does.
         onward: Whether the provider is told.
@@ -52,21 +54,25 @@ class Trace:
         return [*found, (b"tracestate", self.state)] if self.state else found
 
 
-def read(headers: Mapping[bytes, bytes], *, onward: bool = True, spans: bool = False) -> Trace | None:
+def read(headers: Headers, *, onward: bool = True, spans: bool = False) -> Trace | None:
     """The trace that a client's headers speak of; None where they speak of none, or not as the standard has it."""
-    value = headers.get(b"traceparent")
-    if value is None or (match := _TRACEPARENT.fullmatch(value)) is None:
+    said = [header for header in headers if header[0].startswith(b"trace")]
+    parents = [value for name, value in said if name == b"traceparent"]
+    if len(parents) != 1 or (match := _TRACEPARENT.fullmatch(parents[0])) is None:
         return None
-    trace_id, parent_id, flags = (part.decode() for part in match.groups())
-    state = headers.get(b"tracestate", b"")
-    sampled = int(flags, 16) & 1
+    version, *parts, more = match.groups()
+    if more and version == b"00":  # only a later version may append to it
+        return None
+    trace_id, parent_id, flags = (part.decode() for part in parts)
+    state = b",".join(value for name, value in said if name == b"tracestate")
+    known = int(flags, 16) & (_SAMPLED | _RANDOM)
     return Trace(
         trace_id,
         f"{_draw.getrandbits(64) or 1:016x}",
         parent_id,
-        f"{sampled:02x}",
+        f"{known:02x}",
         state if len(state) <= MAX_STATE else b"",
-        spans and sampled == 1,
+        spans and known & _SAMPLED == _SAMPLED,
         onward,
     )
 

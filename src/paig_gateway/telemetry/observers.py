@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.plane.exchange import Exchange, Outcome
+from paig_gateway.plane.headers import Headers
 from paig_gateway.plane.observer import Watcher
 from paig_gateway.plane.trace import Trace
 from paig_gateway.store.records import Reservation, Settlement
@@ -23,7 +24,7 @@ class Observers:
         self,
         observers: Iterable[Watcher],
         numbers: Numbers,
-        trace: Callable[[Caller, Mapping[bytes, bytes]], Trace | None],
+        trace: Callable[[Caller, Headers], Trace | None],
     ) -> None:
         """Tell these; count their failures there.
 
@@ -36,7 +37,7 @@ class Observers:
         self._numbers = numbers
         self._trace = trace
 
-    def trace(self, caller: Caller, headers: Mapping[bytes, bytes]) -> Trace | None:
+    def trace(self, caller: Caller, headers: Headers) -> Trace | None:
         """The trace that a request belongs to."""
         return self._trace(caller, headers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from paig_client.schema import ExportSpec, ProjectTelemetry
@@ -10,6 +10,7 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.plane import trace
 from paig_gateway.plane.exchange import Exchange, Outcome
+from paig_gateway.plane.headers import Headers
 from paig_gateway.plane.trace import Trace
 from paig_gateway.store.records import Reservation, Settlement
 from paig_gateway.telemetry.content import MOST_ASKED
@@ -64,7 +65,7 @@ class Traces:
         self._all = open_destination("all", settings.export) if settings.export is not None else None
         self._own: dict[str, Destination[Record]] = {}  # by the project's id
 
-    def trace(self, caller: Caller, headers: Mapping[bytes, bytes]) -> Trace | None:
+    def trace(self, caller: Caller, headers: Headers) -> Trace | None:
         """The trace that a request belongs to."""
         settings = self._settings
         spans = self._all is not None or self._set_by(caller).export is not None

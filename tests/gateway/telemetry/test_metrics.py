@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 
+import anyio
 import httpx2
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
@@ -147,6 +149,17 @@ async def test_every_family_is_there_and_openmetrics_is_spoken(world: World) -> 
     assert chosen.headers["content-type"].startswith("application/openmetrics-text")
     assert {family.name for family in openmetrics_families(chosen.text)} == described
     assert (await world.http.post("/metrics")).status_code == 405
+
+
+async def test_prometheus_itself_finds_nothing_to_mend(world: World) -> None:
+    """`promtool check metrics` passes the page of a gateway that has done something."""
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus), so Prometheus itself has no say")
+    for route in ("openai", "fast", "down"):
+        await ask(world, route)
+    page = (await world.http.get("/metrics")).text
+    checked = await anyio.run_process([promtool, "check", "metrics"], input=page.encode(), check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
 async def test_a_token_guards_the_metrics(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,7 +228,7 @@ async def test_one_trace_from_the_agent_to_the_provider(environment: None, tmp_p
     assert above.name == "chat gpt-5"
     assert int.from_bytes(server.trace_id) == above.context.trace_id
     received = simulator.requests[-1]
-    assert received.header("traceparent") == f"00-{attempt.trace_id.hex()}-{attempt.span_id.hex()}-01"
+    assert received.header("traceparent") == f"00-{attempt.trace_id.hex()}-{attempt.span_id.hex()}-03"
 
 
 @pytest.mark.parametrize(
@@ -259,6 +259,66 @@ async def test_what_the_provider_is_told_without_traces(
     last = simulator.requests[-1]
     assert (last.header("traceparent"), last.header("tracestate")) == received
     assert row.trace_id == (TRACE if sent.get("traceparent") == CLIENTS else None)
+
+
+def header(value: str) -> dict[str, str]:
+    """A request's `traceparent`."""
+    return {"traceparent": value}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(header(f"00-{TRACE}-{PARENT}-01-more"), id="version 00 with more"),
+        pytest.param(header(f"ff-{TRACE}-{PARENT}-01"), id="no version"),
+        pytest.param(header(f"00-{TRACE.upper()}-{PARENT}-01"), id="upper case"),
+        pytest.param(header(f"00-{'0' * 32}-{PARENT}-01"), id="no trace"),
+        pytest.param(header(f"00-{TRACE}-{'0' * 16}-01"), id="no parent"),
+        pytest.param(header(f"00-{TRACE}-{PARENT}"), id="no flags"),
+        pytest.param(header(""), id="empty"),
+        pytest.param([*header(CLIENTS).items(), *header(CLIENTS).items()], id="twice"),
+    ],
+)
+async def test_what_is_no_traceparent_begins_no_trace(environment: None, tmp_path: Path, sent: Any) -> None:
+    """The trace begins at the gateway then, and the state of a trace that nobody named goes nowhere."""
+    simulator = Simulator()
+    with over_http() as receiver:
+        async with traced(tmp_path, simulator, **to(receiver)) as world:
+            pairs = [*(sent.items() if isinstance(sent, dict) else sent), ("tracestate", "a=1")]
+            body = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 50}
+            headers = [("authorization", f"Bearer {world.key}"), *pairs]
+            answer = await world.http.post("/proxy/openai/chat/completions", headers=headers, json=body)
+            assert answer.status_code == 200
+            server, attempt = await receiver.wait(2)
+    assert server.parent_span_id == b""
+    assert server.trace_id.hex() != TRACE
+    last = simulator.requests[-1]
+    assert last.header("traceparent") == f"00-{server.trace_id.hex()}-{attempt.span_id.hex()}-01"
+    assert last.header("tracestate") is None
+
+
+@pytest.mark.parametrize("version", ["00", "cc"])
+async def test_a_traces_state_goes_on_with_it(environment: None, tmp_path: Path, version: str) -> None:
+    """`tracestate`, in however many lines, goes to the provider and onto the spans; so does the flag of a random id."""
+    simulator = Simulator()
+    more = "" if version == "00" else "-what-is-yet-to-come"
+    with over_http() as receiver:
+        async with traced(tmp_path, simulator, **to(receiver)) as world:
+            body = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 50}
+            headers = [
+                ("authorization", f"Bearer {world.key}"),
+                ("traceparent", f"{version}-{TRACE}-{PARENT}-03{more}"),
+                ("tracestate", "a=1"),
+                ("tracestate", "b=2,c=3"),
+            ]
+            await world.http.post("/proxy/openai/chat/completions", headers=headers, json=body)
+            spans = await receiver.wait(2)
+    last = simulator.requests[-1]
+    assert last.header("traceparent") == f"00-{TRACE}-{spans[1].span_id.hex()}-03"
+    assert last.header("tracestate") == "a=1,b=2,c=3"
+    assert {span.trace_state for span in spans} == {"a=1,b=2,c=3"}
+    assert spans[0].flags == 0x301, "recorded; its parent is known to be somewhere else"
+    assert spans[1].flags == 0x101
 
 
 async def test_a_client_may_decide_that_nothing_is_recorded(environment: None, tmp_path: Path) -> None:

@@ -138,6 +138,6 @@ def test_every_variable_of_the_environment_is_documented() -> None:
 def test_every_exit_code_is_documented() -> None:
     """The page of the command line has a row for each, and so has `paig --help`."""
     page = (ROOT / "docs" / "client" / "command-line.md").read_text("utf-8")
-    codes = (cli.OK, cli.FAILED, cli.USAGE, cli.UNREACHABLE, cli.NOT_AUTHORISED)
+    codes = (cli.OK, cli.FAILED, cli.USAGE, cli.UNREACHABLE, cli.NOT_AUTHORISED, cli.INTERRUPTED)
     assert [code for code in codes if f"| {code} |" not in page] == []
     assert [code for code in codes if f"{code} " not in HELP] == []

@@ -47,6 +47,7 @@ from paig_client.refusals import (
     NotFound,
     NotTheAdminApi,
     Refused,
+    in_words,
 )
 from paig_client.schema import (
     Admin,
@@ -347,8 +348,8 @@ def _failures(url: str) -> Iterator[None]:
     try:
         yield
     except (httpx2.TransportError, httpx2.DecodingError) as error:
-        reason = f"{error}" or "it took too long" if isinstance(error, httpx2.TimeoutException) else f"{error}"
-        raise GatewayUnreachable(url, reason or type(error).__name__) from error
+        silent = "it took too long" if isinstance(error, httpx2.TimeoutException) else type(error).__name__
+        raise GatewayUnreachable(url, in_words(error) or silent) from error
 
 
 def _read(call: Call[T], answer: httpx2.Response) -> T:
@@ -363,11 +364,14 @@ def _read(call: Call[T], answer: httpx2.Response) -> T:
         ) from error
 
 
-def _refusal(answer: httpx2.Response) -> Refused:
+def _refusal(answer: httpx2.Response) -> AdminError:
     try:
         problem = Problem.model_validate_json(answer.content)
     except ValidationError:
         title = f"HTTP {answer.status_code} {answer.reason_phrase}"
+        if answer.status_code < 500:  # what stands in front of a gateway that is away answers so, too
+            at = answer.request.url.netloc.decode("ascii")
+            return NotTheAdminApi(f"What answers at {at} is no paig gateway: it says {title}")
         problem = Problem(
             type="about:blank", title=title, status=answer.status_code, detail=answer.text[:200], code="http"
         )

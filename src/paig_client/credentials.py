@@ -25,6 +25,10 @@ class CredentialError(Exception):
     """There is no credential, or it cannot be read; the message says where one was looked for and what to do."""
 
 
+class AddressError(CredentialError):
+    """What was given as the gateway's address cannot be one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A value and where it came from."""
@@ -161,7 +165,7 @@ def _root(url: str, source: str) -> Found:
     try:
         return Found(root(url), source)
     except ValueError as error:
-        raise CredentialError(f"{error} ({source})") from error
+        raise AddressError(f"{error} ({source})") from error
 
 
 def _stored(root: str, kind: store.Kind) -> Found | None:

@@ -6,6 +6,7 @@ import httpx2
 
 from paig_client.addresses import PROXY, is_loopback
 from paig_client.errors import PaigError, RouteNotFound, from_response
+from paig_client.refusals import in_words
 from paig_client.tls import verification
 
 
@@ -44,4 +45,4 @@ def _get(root: str, path: str, headers: dict[str, str]) -> httpx2.Response:
         with httpx2.Client(timeout=5, mounts=mounts, verify=verification(root)) as http:
             return http.get(root + path, headers=headers)
     except httpx2.TransportError as error:
-        raise Unreachable(f"no gateway answers at {root}: {error}") from error
+        raise Unreachable(f"no gateway answers at {root}: {in_words(error)}") from error

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from paig_client.schema import Problem
+
+
+def in_words(error: Exception) -> str:
+    """What a failed connection says, without the system's number for it."""
+    return re.sub(r"\[Errno -?\d+\] ", "", f"{error}")
 
 
 class AdminError(Exception):

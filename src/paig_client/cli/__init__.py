@@ -2,48 +2,81 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
-OK, FAILED, USAGE, UNREACHABLE, NOT_AUTHORISED = 0, 1, 2, 3, 4
-"""Exit codes: done; refused or failed; wrongly called; no gateway answers; no token, or one that may not do this."""
+OK, FAILED, USAGE, UNREACHABLE, NOT_AUTHORISED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+"""Exit codes: done; refused or failed; wrongly called; no gateway answers; no token, or one that may not do this;
+stopped with Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; a failure is one line on standard error, never a traceback."""
+    code: str | int | None
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has enough
+        code = OK
+        _print_no_more()
+    except Exception as error:
+        if (failure := _failure(error)) is None:
+            raise
+        code, message = failure
+        if isinstance(error, OSError):
+            _print_no_more()
+        _complain(message)
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> str | int | None:
+    """The exit code of what was called for."""
     from paig_client.cli.app import app
 
     try:
         app(args=arguments, prog_name="paig")
-    except BrokenPipeError:  # the reader of our output has enough
-        sys.stderr.close()
-        sys.exit(OK)
-    except Exception as error:
-        if (failure := _failure(error)) is None:
-            raise
-        _exit(*failure)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # to Typer that is a failure
+            raise ended.__context__ from None
+        return ended.code
+    return OK
+
+
+def _print_no_more() -> None:
+    """Have what is still to be written to standard output go nowhere, or Python complains at its end."""
+    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _failure(error: Exception) -> tuple[int, str] | None:
     """The exit code and the line for a failure that is expected; what they are told by is imported only then."""
-    from paig_client.admin import AdminError, GatewayUnreachable, NotAuthorised
-    from paig_client.credentials import CredentialError
+    from paig_client.admin import AdminError, GatewayUnreachable, NotAuthorised, NotTheAdminApi
+    from paig_client.credentials import AddressError, CredentialError
     from paig_client.keychain import KeyringTrouble
     from paig_client.store import StoreTrouble
 
     match error:
         case GatewayUnreachable():
             return UNREACHABLE, f"{error}. Is it running? `paig serve` starts one; --url says where it is."
+        case NotTheAdminApi():
+            return UNREACHABLE, f"{error}. --url says where the gateway is; `paig status` where that comes from."
+        case AddressError():
+            return USAGE, str(error)
         case CredentialError() | NotAuthorised():
             return NOT_AUTHORISED, str(error)
         case AdminError() | KeyringTrouble() | StoreTrouble():
             return FAILED, str(error)
+        case OSError():
+            return FAILED, f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
         case _:
             return None
 
 
-def _exit(code: int, message: str) -> None:
+def _complain(message: str) -> None:
     from paig_client.cli.output import plain
 
     print(f"paig: {plain(message)}", file=sys.stderr)
-    sys.exit(code)

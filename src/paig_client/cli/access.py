@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paig_client.cli.commands import Commands
+from paig_client.cli.completion import names
 from paig_client.cli.options import (
     Json,
     Profile,
@@ -21,15 +23,15 @@ from paig_client.cli.options import (
     some,
     utc_now,
 )
-from paig_client.cli.output import print_facts, print_json, print_table, say, when
+from paig_client.cli.output import narrow, print_facts, print_json, print_table, say, when
 
 if TYPE_CHECKING:
-    from paig_client.schema import Admin, GrantSpec, Token
+    from paig_client.schema import Admin, AuditEntry, GrantSpec, Token
 
-admins = typer.Typer(no_args_is_help=True, help="Admins: who may administer the gateway, or projects of it.")
-tokens = typer.Typer(no_args_is_help=True, help="Admin tokens: what admins and their programs hold.")
+admins = Commands(no_args_is_help=True, help="Admins: who may administer the gateway, or projects of it.")
+tokens = Commands(no_args_is_help=True, help="Admin tokens: what admins and their programs hold.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The admin's name or id.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The admin's name or id.", autocompletion=names())]
 Roles = Annotated[
     list[str] | None,
     typer.Option("--role", metavar="ROLE[@PROJECT]", help="owner, admin, editor or viewer; repeat."),
@@ -96,7 +98,10 @@ def update_admin(
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Change an admin; the roles given take the place of all that they had."""
+    """Change an admin.
+
+    The roles given take the place of all that they had.
+    """
     changes: dict[str, Any] = {}
     if role is not None:
         changes["grants"] = grants(role)
@@ -109,12 +114,12 @@ def update_admin(
 
 
 @admins.command("delete")
-def delete_admin(name: Name, yes: Yes = False, url: Url = None, profile: Profile = None) -> None:
+def delete_admin(name: Name, yes: Yes = False, json: Json = False, url: Url = None, profile: Profile = None) -> None:
     """Delete an admin and all their tokens."""
     confirm(f"Delete the admin {name} and all their tokens?", yes)
     with connected(url, profile) as admin:
         admin.admins.delete(name)
-    say(f"Deleted {name}.")
+    print_json({"deleted": name}) if json else say(f"Deleted the admin {name}.")
 
 
 @tokens.command("create")
@@ -165,8 +170,9 @@ def list_tokens(json: Json = False, url: Url = None, profile: Profile = None) ->
 
 @tokens.command("revoke")
 def revoke_token(
-    token: Annotated[str, typer.Argument(metavar="ID", help="The token's id, as the list shows it.")],
+    token: Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.", autocompletion=names())],
     yes: Yes = False,
+    json: Json = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
@@ -174,7 +180,7 @@ def revoke_token(
     confirm(f"Revoke {token}?", yes)
     with connected(url, profile) as admin:
         admin.tokens.revoke(token)
-    say(f"Revoked {token}.")
+    print_json({"revoked": token}) if json else say(f"Revoked the token {token}.")
 
 
 def audit(
@@ -192,8 +198,10 @@ def audit(
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="7d (ago), 2026-11-23, …", show_default=False)
     ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", show_default=False)] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=PAGE, help="How many at most.")] = 50,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Not from then on.", show_default=False)
+    ] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=1, max=PAGE, help="How many at most.")] = 50,
     json: Json = False,
     url: Url = None,
     profile: Profile = None,
@@ -207,15 +215,17 @@ def audit(
         )
     if json:
         return print_json(found)
+    short = narrow()
     rows = [
-        (when(item.time), item.actor, item.action, item.kind, item.name, _difference(item.before, item.after))
+        [*(when(item.time, short=short), item.actor, item.action, item.kind, item.name), _changes(item)]
         for item in found
     ]
-    print_table(["time", "who", "did", "to", "name", "what"], rows, empty="Nothing was changed.")
+    print_table(["time", "who", "did", "to", "name", "what"], rows, empty="Nothing was changed.", cut="what")
 
 
-def _difference(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
+def _changes(entry: AuditEntry) -> str:
     """The fields that differ: `limits: {"daily": "1"} → {"daily": "2"}`."""
+    before, after = entry.before, entry.after
     old, new = before or {}, after or {}
     parts = []
     for field in {**old, **new}:

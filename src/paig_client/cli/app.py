@@ -6,14 +6,29 @@ from typing import Annotated
 
 import typer
 
-from paig_client.cli import access, configuration, drafts, keys, ledger, objects, prices, reports, server, session
+from paig_client.cli import (
+    access,
+    configuration,
+    drafts,
+    keys,
+    ledger,
+    objects,
+    organisation,
+    prices,
+    reports,
+    routes,
+    server,
+    session,
+)
+from paig_client.cli.commands import Commands
 
 HELP = """An AI gateway whose spending caps hold.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrongly called, 3 no gateway answers, 4 no token or not allowed.
+Exit codes: 0 done, 1 refused or failed, 2 wrongly called, 3 no gateway answers, 4 no token or not allowed,
+130 stopped with Ctrl-C.
 """
 
-app = typer.Typer(
+app = Commands(
     help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -44,11 +59,12 @@ app.command(rich_help_panel=GATEWAY)(server.demo)
 app.command(rich_help_panel=GATEWAY)(drafts.init)
 app.add_typer(drafts.app, name="import", rich_help_panel=GATEWAY)
 app.command(rich_help_panel=LEDGER)(server.tui)
+app.add_typer(organisation.app, name="organisation", rich_help_panel=ADMIN)
 app.add_typer(keys.app, name="keys", rich_help_panel=ADMIN)
 app.add_typer(objects.projects, name="projects", rich_help_panel=ADMIN)
 app.add_typer(objects.users, name="users", rich_help_panel=ADMIN)
 app.add_typer(objects.providers, name="providers", rich_help_panel=ADMIN)
-app.add_typer(objects.routes, name="routes", rich_help_panel=ADMIN)
+app.add_typer(routes.app, name="routes", rich_help_panel=ADMIN)
 app.add_typer(prices.app, name="prices", rich_help_panel=ADMIN)
 app.add_typer(access.admins, name="admins", rich_help_panel=ADMIN)
 app.add_typer(access.tokens, name="tokens", rich_help_panel=ADMIN)

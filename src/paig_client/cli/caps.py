@@ -61,6 +61,15 @@ Monthly = Annotated[str | None, _cap("--monthly", "Cap on a calendar month.")]
 Total = Annotated[str | None, _cap("--total", "Cap for good.")]
 RequestsPerMinute = Annotated[str | None, _cap("--requests-per-minute", "Rate of requests.", "N")]
 TokensPerMinute = Annotated[str | None, _cap("--tokens-per-minute", "Rate of tokens.", "N")]
+Soft = Annotated[
+    bool | None,
+    typer.Option(
+        "--soft/--hard",
+        help="Soft caps reserve nothing, and refuse once they are spent.",
+        show_default=False,
+        rich_help_panel="Limits",
+    ),
+]
 
 
 def limits(
@@ -70,13 +79,15 @@ def limits(
     total: str | None,
     requests_per_minute: str | None,
     tokens_per_minute: str | None,
+    soft: bool | None,
 ) -> dict[str, str | int | None]:
     """The limits that were given, as the admin API takes them: None lifts a limit."""
     caps = {"daily": daily, "weekly": weekly, "monthly": monthly, "total": total}
     rates = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute}
     given: dict[str, str | int | None] = {name: value for name, value in caps.items() if value}
     given |= {name: value if value == "none" else int(value) for name, value in rates.items() if value}
-    return {name: None if value == "none" else value for name, value in given.items()}
+    found = {name: None if value == "none" else value for name, value in given.items()}
+    return found if soft is None else {**found, "soft": soft}
 
 
 def of_owner(limits: Iterable[LimitStatus], kind: str, name: str) -> list[LimitStatus]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import typer
 
-KINDS = ("keys", "projects", "users", "providers", "routes")
+KINDS = ("keys", "projects", "users", "providers", "routes", "prices", "admins", "tokens")
 GROUPS = ("day", "hour", "key", "project", "user", "model", "provider", "route")
 PATIENCE = 1.5
 """Seconds that a shell may be kept waiting."""
@@ -18,7 +18,7 @@ Completer = Callable[[typer.Context, str], list[str]]
 
 
 def names(kind: str | None = None) -> Completer:
-    """Names of this kind; without one, of the kind that the command's group is called after."""
+    """Names of this kind; without one, of the kind that the command's group is called after. Tokens are known by id."""
 
     def complete(context: typer.Context, incomplete: str) -> list[str]:
         chosen = kind or (context.parent.info_name if context.parent else None) or ""
@@ -62,6 +62,6 @@ def _of_gateway(kind: str, context: typer.Context) -> list[str]:
         access = resolve_admin(url=context.params.get("url"), profile=context.params.get("profile"))
         root = access.root.value
         with AdminClient(root, token=access.secret.value, timeout=PATIENCE, verify=verification(root)) as admin:
-            return [item.name for item in getattr(admin, kind).list()]
+            return [item.id if kind == "tokens" else item.name for item in getattr(admin, kind).list()]
     except (AdminError, CredentialError):
         return []

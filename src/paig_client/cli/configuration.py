@@ -27,7 +27,10 @@ def apply(
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Bring the gateway to what a file says, in one transaction. References are looked up where the gateway runs."""
+    """Bring the gateway to what a file says.
+
+    Shows what changes, and does it in one transaction. References are looked up where the gateway runs.
+    """
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -51,7 +54,10 @@ def apply(
 
 
 def export(url: Url = None, profile: Profile = None) -> None:
-    """Print a file that, applied to this gateway, changes nothing; secrets stand as references."""
+    """Print a file that would change nothing here.
+
+    Secrets stand in it as references.
+    """
     with connected(url, profile) as admin:
         print(admin.export(), end="")
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paig_client.cli.commands import Commands
 from paig_client.cli.options import Json
 from paig_client.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from paig_client.drafts import Draft
 
-app = typer.Typer(no_args_is_help=True, help="Make a paig.toml from another gateway's configuration.")
+app = Commands(no_args_is_help=True, help="Make a paig.toml from another gateway's configuration.")
 
 HEAD = """\
 What can stand here: docs/settings.md. References are looked up where the gateway runs.
@@ -29,7 +30,10 @@ def init(
     ] = Path("paig.toml"),
     json: Json = False,
 ) -> None:
-    """Write a first paig.toml from the provider keys in the environment. Their names are used, never their values."""
+    """Write a first paig.toml from keys in the environment.
+
+    Their names are used, never their values.
+    """
     from paig_client.drafts import to_toml
     from paig_client.drafts.environment import KEYS, from_environment
 
@@ -59,7 +63,10 @@ def init(
 def import_litellm(
     file: Annotated[Path, typer.Argument(metavar="FILE", allow_dash=True, help="A config.yaml; - for standard input.")],
 ) -> None:
-    """Print a paig.toml made from LiteLLM's config.yaml. What has no counterpart is said, and added as comments."""
+    """Print a paig.toml made from LiteLLM's config.yaml.
+
+    What has no counterpart is said, and added as comments.
+    """
     from paig_client.drafts import to_toml
     from paig_client.drafts.litellm import from_litellm
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paig_client.cli import caps
-from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, TokensPerMinute, Total, Weekly
+from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, Soft, TokensPerMinute, Total, Weekly
+from paig_client.cli.commands import Commands
 from paig_client.cli.completion import names
 from paig_client.cli.options import (
     Json,
@@ -27,7 +28,7 @@ from paig_client.cli.output import plain, print_facts, print_json, print_table, 
 if TYPE_CHECKING:
     from paig_client.schema import Key, LimitStatus, NewKey
 
-app = typer.Typer(no_args_is_help=True, help="Keys: what clients hold, and their caps.")
+app = Commands(no_args_is_help=True, help="Keys: what clients hold, and their caps.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name or id.", autocompletion=names())]
 Project = Annotated[
@@ -40,10 +41,13 @@ User = Annotated[
 ]
 Routes = Annotated[
     list[str] | None,
-    typer.Option("--route", help="A route it may use; repeat. Default: all.", autocompletion=names("routes")),
+    typer.Option(
+        "--route", metavar="ROUTE", help="A route it may use; repeat. Default: all.", autocompletion=names("routes")
+    ),
 ]
 Models = Annotated[
-    list[str] | None, typer.Option("--model", help="A model it may use, * for any; repeat. Default: all.")
+    list[str] | None,
+    typer.Option("--model", metavar="MODEL", help="A model it may use, * for any; repeat. Default: all."),
 ]
 Expires = Annotated[str | None, typer.Option("--expires", metavar="TIME", help="How long it lasts, such as 30d.")]
 
@@ -59,6 +63,7 @@ def create(
     total: Total = None,
     requests_per_minute: RequestsPerMinute = None,
     tokens_per_minute: TokensPerMinute = None,
+    soft: Soft = None,
     expires: Expires = None,
     route: Routes = None,
     model: Models = None,
@@ -69,7 +74,7 @@ def create(
     """Make a key and print it, once: only its hash is stored."""
     from paig_client.schema import KeySpec
 
-    given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute)
+    given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute, soft)
     fields: dict[str, object] = {"project": project, "user": user, "routes": route, "models": model}
     if expires is not None:
         fields["expires_at"] = utc_now() + duration(expires)
@@ -130,6 +135,7 @@ def update(
     total: Total = None,
     requests_per_minute: RequestsPerMinute = None,
     tokens_per_minute: TokensPerMinute = None,
+    soft: Soft = None,
     expires: Expires = None,
     route: Routes = None,
     model: Models = None,
@@ -137,7 +143,10 @@ def update(
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Change what is given; 'none' takes a value away. What is spent stays."""
+    """Change what is given; 'none' takes a value away.
+
+    What is spent stays.
+    """
     changes: dict[str, object] = {
         label: None if value == "none" else value
         for label, value in (("project", project), ("user", user))
@@ -148,7 +157,7 @@ def update(
     }
     if expires is not None:
         changes["expires_at"] = None if expires == "none" else (utc_now() + duration(expires)).isoformat()
-    if given := caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute):
+    if given := caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute, soft):
         changes["limits"] = given
     some(changes)
     with connected(url, profile) as admin:
@@ -158,7 +167,10 @@ def update(
 
 @app.command("rotate")
 def rotate(name: Name, json: Json = False, yes: Yes = False, url: Url = None, profile: Profile = None) -> None:
-    """Give a key a new secret and print it, once; the old one stops working at once."""
+    """Give a key a new secret and print it, once.
+
+    The old one stops working at once.
+    """
     confirm(f"The present secret of {name} stops working. Go on?", yes)
     with connected(url, profile) as admin:
         _show_once(admin.keys.rotate(name), json)
@@ -181,12 +193,12 @@ def enable(name: Name, json: Json = False, url: Url = None, profile: Profile = N
 
 
 @app.command("delete")
-def delete(name: Name, yes: Yes = False, url: Url = None, profile: Profile = None) -> None:
+def delete(name: Name, yes: Yes = False, json: Json = False, url: Url = None, profile: Profile = None) -> None:
     """Delete a key for good; its rows in the ledger stay."""
     confirm(f"Delete the key {name} for good?", yes)
     with connected(url, profile) as admin:
         admin.keys.delete(name)
-    say(f"Deleted the key {name}.")
+    print_json({"deleted": name}) if json else say(f"Deleted the key {name}.")
 
 
 def _show_once(made: NewKey, as_json: bool) -> None:

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paig_client.cli import reports
+from paig_client.cli.commands import Commands
 from paig_client.cli.options import Json, Profile, Url, Yes, confirm, connected, duration, moment, utc_now
 from paig_client.cli.output import print_json, print_table, say, usd
 
 if TYPE_CHECKING:
     from paig_client.schema import RepricedTotal
 
-app = typer.Typer(invoke_without_command=True)
+app = Commands(invoke_without_command=True)
 app.callback()(reports.usage)
 
 Since = Annotated[
     str | None, typer.Option("--since", metavar="TIME", help="7d (ago), 2026-11-23, …", show_default=False)
 ]
-Until = Annotated[str | None, typer.Option("--until", metavar="TIME", show_default=False)]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Not from then on.", show_default=False)]
 
 
 @app.command()
@@ -31,7 +32,10 @@ def reprice(
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Show what requests would cost at the prices known now; changes nothing."""
+    """Show what requests would cost at today's prices.
+
+    Changes nothing.
+    """
     now = utc_now()
     begin, end = (moment(text, now) if text else None for text in (since, until))
     with connected(url, profile) as admin:
@@ -67,7 +71,10 @@ def prune(
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Remove old requests from the ledger for good; totals, limits and what is spent of them stay."""
+    """Remove old requests from the ledger for good.
+
+    Totals, limits and what is spent of them stay.
+    """
     before = utc_now() - duration(older_than)
     confirm(f"Remove every request from before {before:%Y-%m-%d %H:%M} UTC for good?", yes)
     with connected(url, profile) as admin:

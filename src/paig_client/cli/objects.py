@@ -1,4 +1,4 @@
-"""`paig providers`, `paig routes`, `paig projects` and `paig users`."""
+"""`paig providers`, `paig projects` and `paig users`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from paig_client.cli import caps, health
-from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, TokensPerMinute, Total, Weekly
+from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, Soft, TokensPerMinute, Total, Weekly
+from paig_client.cli.commands import Commands
 from paig_client.cli.completion import names
 from paig_client.cli.options import (
     Json,
@@ -26,11 +27,10 @@ from paig_client.cli.output import print_facts, print_json, print_table, say, wh
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient, Collection
-    from paig_client.schema import MemberSpec, Owner, OwnerSpec, Provider, Route
+    from paig_client.schema import Owner, OwnerSpec, Provider
 
 W = TypeVar("W", bound="Owner")
 
-MEMBER = ("provider", "priority", "weight", "share", "models")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.", autocompletion=names())]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", help="Where it answers; 'none' for the kind's own.")]
@@ -46,18 +46,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Another setting, such as region=eu-west-1; repeat."),
 ]
-_MEMBER = typer.Option("--member", metavar="PROVIDER[:PRIORITY[:WEIGHT]]", help="The highest priority first; repeat.")
-Members = Annotated[list[str], _MEMBER]
-OtherMembers = Annotated[list[str] | None, _MEMBER]
-RouteSettings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="choice, affinity, or timeouts.deadline and the like; repeat."),
-]
 
-providers = typer.Typer(no_args_is_help=True, help="Providers: accounts upstream.")
-routes = typer.Typer(no_args_is_help=True, help="Routes: groups of providers, in order and by weight.")
-projects = typer.Typer(no_args_is_help=True, help="Projects that keys belong to, and their caps.")
-users = typer.Typer(no_args_is_help=True, help="Users that keys belong to, and their caps.")
+providers = Commands(no_args_is_help=True, help="Providers: accounts upstream.")
+projects = Commands(no_args_is_help=True, help="Projects that keys belong to, and their caps.")
+users = Commands(no_args_is_help=True, help="Users that keys belong to, and their caps.")
 
 
 @providers.command("list")
@@ -95,7 +87,10 @@ def create_provider(
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Add a provider. References are looked up where the gateway runs."""
+    """Add a provider.
+
+    References are looked up where the gateway runs.
+    """
     from paig_client.schema import ProviderSpec
 
     fields = _fields(base_url, credential, settings)
@@ -126,7 +121,10 @@ def update_provider(
 
 @providers.command("test")
 def try_provider(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
-    """Have the gateway send a provider a small free request, and say what comes of it."""
+    """Try a provider out, and say what is wrong.
+
+    The gateway sends it a small free request.
+    """
     with connected(url, profile) as admin:
         found = admin.providers.test(name)
     if json:
@@ -143,13 +141,16 @@ def try_provider(name: Name, json: Json = False, url: Url = None, profile: Profi
 @providers.command("health")
 def show_health(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Only this provider.", autocompletion=names())
+        str | None, typer.Argument(metavar="NAME", help="Only this provider.", autocompletion=names())
     ] = None,
     json: Json = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Show how the providers fare: their breakers on all nodes, and the tries of the last five minutes."""
+    """Show how the providers fare.
+
+    Their breakers on all nodes, and the tries of the last five minutes.
+    """
     with connected(url, profile) as admin:
         only = admin.providers.get(name).name if name else None
         found = [one for one in admin.providers.health() if only in (None, one.provider)]
@@ -159,74 +160,7 @@ def show_health(
     print_table(health.COLUMNS, health.rows(found), empty=empty, right=health.FIGURES, spare=["tries", "credential"])
 
 
-@routes.command("list")
-def list_routes(json: Json = False, url: Url = None, profile: Profile = None) -> None:
-    """List the routes; every provider is also a route of its own name."""
-    with connected(url, profile) as admin:
-        found = admin.routes.list()
-    if json:
-        return print_json(found)
-    rows = [[item.name if number == 0 else "", *cells] for item in found for number, cells in enumerate(_members(item))]
-    empty = "There are no routes but the providers' own: `paig routes create NAME --member PROVIDER …` makes one."
-    print_table(["route", *MEMBER], rows, empty=empty, right=["priority", "weight", "share"], spare=["models"])
-
-
-@routes.command("show")
-def show_route(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
-    """Show one route and its members."""
-    with connected(url, profile) as admin:
-        item = admin.routes.get(name)
-    if json:
-        return print_json(item)
-    facts = {"name": item.name, "id": item.id, "settings": _route_options(item) or "the usual"}
-    print_facts({**facts, "created": when(item.created_at), "changed": when(item.updated_at)})
-    print()
-    print_table(MEMBER, _members(item), empty="", right=["priority", "weight", "share"])
-
-
-@routes.command("create")
-def create_route(
-    name: NewName,
-    member: Members,
-    settings: RouteSettings = None,
-    json: Json = False,
-    url: Url = None,
-    profile: Profile = None,
-) -> None:
-    """Make a route."""
-    from paig_client.schema import RouteSpec
-
-    given = {field: value for field, value in assignments(settings).items() if value is not None}
-    spec = checked(RouteSpec, {"members": [_member(text) for text in member], **given})
-    with connected(url, profile) as admin:
-        item = admin.routes.create(name, spec)
-    print_json(item) if json else say(f"Made the route {item.name}: send requests to …/proxy/{item.name}.")
-
-
-@routes.command("update")
-def update_route(
-    name: Name,
-    member: OtherMembers = None,
-    settings: RouteSettings = None,
-    json: Json = False,
-    url: Url = None,
-    profile: Profile = None,
-) -> None:
-    """Change settings, 'none' taking one back to its default, or the members; who stays keeps its model names."""
-    changes = assignments(settings)
-    given = [_member(text) for text in member or ()]
-    some(changes | ({"members": given} if given else {}))
-    with connected(url, profile) as admin:
-        seen = None
-        if given:
-            seen = admin.routes.get(name)
-            stays = {old.provider: old.model_dump(exclude={"priority", "weight"}) for old in seen.members}
-            changes["members"] = [{**stays.get(one["provider"], {}), **one} for one in given]
-        item = admin.routes.update(name, changes, seen=seen)
-    print_json(item) if json else say(f"Changed the route {item.name}.")
-
-
-def _owners(app: typer.Typer, one: str, of: Callable[[AdminClient], Collection[OwnerSpec, W, W]]) -> None:
+def _owners(app: Commands, one: str, of: Callable[[AdminClient], Collection[OwnerSpec, W, W]]) -> None:
     """The commands that projects and users have alike."""
 
     def list_owners(json: Json = False, url: Url = None, profile: Profile = None) -> None:
@@ -255,13 +189,14 @@ def _owners(app: typer.Typer, one: str, of: Callable[[AdminClient], Collection[O
         total: Total = None,
         requests_per_minute: RequestsPerMinute = None,
         tokens_per_minute: TokensPerMinute = None,
+        soft: Soft = None,
         json: Json = False,
         url: Url = None,
         profile: Profile = None,
     ) -> None:
         from paig_client.schema import OwnerSpec
 
-        given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute)
+        given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute, soft)
         with connected(url, profile) as admin:
             item = of(admin).create(name, checked(OwnerSpec, {"limits": given} if given else {}))
         print_json(item) if json else say(f"Made the {one} {item.name}.")
@@ -274,11 +209,12 @@ def _owners(app: typer.Typer, one: str, of: Callable[[AdminClient], Collection[O
         total: Total = None,
         requests_per_minute: RequestsPerMinute = None,
         tokens_per_minute: TokensPerMinute = None,
+        soft: Soft = None,
         json: Json = False,
         url: Url = None,
         profile: Profile = None,
     ) -> None:
-        given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute)
+        given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute, soft)
         some(given)
         with connected(url, profile) as admin:
             item = of(admin).update(name, {"limits": given})
@@ -287,19 +223,19 @@ def _owners(app: typer.Typer, one: str, of: Callable[[AdminClient], Collection[O
     app.command("list", help=f"List the {one}s, and how much of each cap is spent.")(list_owners)
     app.command("show", help=f"Show one {one}, and where its limits stand.")(show)
     app.command("create", help=f"Make a {one}.")(create)
-    app.command("update", help="Change limits; 'none' lifts one. What is spent stays.")(update)
+    app.command("update", help="Change limits; 'none' lifts one.\n\nWhat is spent stays.")(update)
 
 
-def _delete(app: typer.Typer, one: str, of: Callable[[AdminClient], Collection[Any, Any, Any]]) -> None:
+def deletes(app: Commands, one: str, of: Callable[[AdminClient], Collection[Any, Any, Any]]) -> None:
     """The command that all kinds have alike."""
 
-    def delete(name: Name, yes: Yes = False, url: Url = None, profile: Profile = None) -> None:
+    def delete(name: Name, yes: Yes = False, json: Json = False, url: Url = None, profile: Profile = None) -> None:
         confirm(f"Delete the {one} {name} for good?", yes)
         with connected(url, profile) as admin:
             of(admin).delete(name)
-        say(f"Deleted the {one} {name}.")
+        print_json({"deleted": name}) if json else say(f"Deleted the {one} {name}.")
 
-    app.command("delete", help=f"Delete a {one} that nothing names any more; its rows in the ledger stay.")(delete)
+    app.command("delete", help=f"Delete a {one} that nothing names any more.\n\nIts rows in the ledger stay.")(delete)
 
 
 def _fields(base_url: str | None, credentials: list[str] | None, settings: list[str] | None) -> dict[str, Any]:
@@ -327,43 +263,6 @@ def _credentials(provider: Provider) -> str:
     return ", ".join(f"{one.reference} ({one.id})" for one in provider.credentials)
 
 
-def _member(text: str) -> dict[str, Any]:
-    """A route's member from `PROVIDER[:PRIORITY[:WEIGHT]]`."""
-    parts = text.split(":")
-    if len(parts) > 3:
-        raise typer.BadParameter(f"{text!r} is not written PROVIDER[:PRIORITY[:WEIGHT]]")
-    return dict(zip(("provider", "priority", "weight"), parts, strict=False))
-
-
-def _members(route: Route) -> list[list[str]]:
-    """A row for each member: those of the highest priority share the requests by weight, the others stand by."""
-    active = [member for member in route.members if member.active]
-    top = max((member.priority for member in active), default=0)
-    first = sum(member.weight for member in active if member.priority == top)
-
-    def share(member: MemberSpec) -> str:
-        if not member.active:
-            return "out"
-        if member.priority < top or (first and not member.weight):
-            return "standby"
-        return f"{member.weight * 100 // first}%" if first else "any"
-
-    return [
-        [
-            *(member.provider, str(member.priority), str(member.weight), share(member)),
-            ", ".join(f"{client} → {own}" for client, own in member.models.items()),
-        ]
-        for member in sorted(route.members, key=lambda member: -member.priority)
-    ]
-
-
-def _route_options(route: Route) -> str:
-    """What is set otherwise than by default, as `--set` takes it."""
-    found = [f"timeouts.{name}={value:g}" for name, value in route.timeouts if value is not None]
-    found += [f"choice={route.choice}"] if route.choice != "weighted" else []
-    return ", ".join([*found, *([] if route.affinity else ["affinity=false"])])
-
-
 def _options(options: dict[str, Any]) -> str:
     """What is set otherwise than by default, as `--set` takes it."""
     from paig_client.schema import ProviderSpec
@@ -379,7 +278,6 @@ def _options(options: dict[str, Any]) -> str:
 
 _owners(projects, "project", lambda admin: admin.projects)
 _owners(users, "user", lambda admin: admin.users)
-_delete(providers, "provider", lambda admin: admin.providers)
-_delete(routes, "route", lambda admin: admin.routes)
-_delete(projects, "project", lambda admin: admin.projects)
-_delete(users, "user", lambda admin: admin.users)
+deletes(providers, "provider", lambda admin: admin.providers)
+deletes(projects, "project", lambda admin: admin.projects)
+deletes(users, "user", lambda admin: admin.users)

@@ -87,8 +87,10 @@ def checked(spec: type[SpecT], fields: dict[str, Any]) -> SpecT:
         return spec.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise typer.BadParameter(f"{where}: {first['msg']}") from None
+        where, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"there is no such setting; those there are: {', '.join(sorted(spec.model_fields))}"
+        raise typer.BadParameter(f"{where}: {message}") from None
 
 
 def reference(text: str) -> str:

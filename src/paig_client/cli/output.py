@@ -19,6 +19,8 @@ PIPE_COLUMNS = 200
 """Width of tables that nobody looks at: a pipe or a file has none of its own."""
 NARROW = 110
 """Columns below which bars are short."""
+MIN_CUT = 8
+"""Columns below which a text is folded rather than cut."""
 
 
 def plain(text: str) -> str:
@@ -43,6 +45,7 @@ def print_table(
     empty: str,
     right: Iterable[str] = (),
     spare: Iterable[str] = (),
+    cut: str = "",
 ) -> None:
     """Print a table, or `empty` if it has no rows. Columns without a word in any row are left out.
 
@@ -52,6 +55,7 @@ def print_table(
         empty: What to say where there are no rows.
         right: The columns that are set flush right.
         spare: The columns that a narrow terminal does without, the first to go first.
+        cut: The column that has to do with what a narrow terminal leaves it.
     """
     from rich.cells import cell_len
     from rich.table import Table
@@ -65,6 +69,11 @@ def print_table(
     for name in spare:
         if sum(max(longest[number], cell_len(columns[number])) + 2 for number in shown) - 2 > width():
             shown = [number for number in shown if columns[number] != name]
+    if cut and narrow():
+        last = columns.index(cut)
+        room = width() - sum(max(longest[number], cell_len(columns[number])) + 2 for number in shown if number != last)
+        for row in cells:
+            row[last] = _cut(row[last], room) if room >= MIN_CUT else row[last]
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for number in shown:
         flush = columns[number] in right
@@ -76,6 +85,14 @@ def print_table(
         terminal.print(table)
     for line in captured.get().splitlines():
         print(line.rstrip())
+
+
+def _cut(text: str, room: int) -> str:
+    from rich.text import Text
+
+    found = Text(text)
+    found.truncate(room, overflow="ellipsis")
+    return found.plain
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
@@ -126,9 +143,9 @@ def usd(amount: str) -> str:
     return f"${value:,.{places}f}"
 
 
-def when(time: datetime | None) -> str:
-    """A time in the reader's own zone, to the second."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
+def when(time: datetime | None, *, short: bool = False) -> str:
+    """A time in the reader's own zone, to the second; a short one without year and seconds."""
+    return time.astimezone().strftime("%m-%d %H:%M" if short else "%Y-%m-%d %H:%M:%S") if time else ""
 
 
 def ahead(time: datetime | None) -> str:

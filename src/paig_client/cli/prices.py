@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from paig_client.cli.commands import Commands
+from paig_client.cli.completion import names
 from paig_client.cli.options import Json, Profile, Url, Yes, assignments, checked, confirm, connected, some
-from paig_client.cli.output import print_json, print_table, say
+from paig_client.cli.output import print_facts, print_json, print_table, say, usd
 
-app = typer.Typer(no_args_is_help=True, help="Prices of your own, in place of the price book's.")
+app = Commands(no_args_is_help=True, help="Prices of your own, in place of the price book's.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.", autocompletion=names())]
 Rates = Annotated[
     list[str] | None,
     typer.Option("--rate", metavar="UNIT=USD", help="input_mtok=0.5 is 50 cents for a million input tokens; repeat."),
@@ -45,10 +47,17 @@ def list_prices(json: Json = False, url: Url = None, profile: Profile = None) ->
 
 
 @app.command("show")
-def show(name: Name, url: Url = None, profile: Profile = None) -> None:
-    """Show one price, as JSON."""
+def show(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """Show one price."""
     with connected(url, profile) as admin:
-        print_json(admin.prices.get(name))
+        item = admin.prices.get(name)
+    if json:
+        return print_json(item)
+    spec, name = item.spec, item.name
+    facts = {"name": name, "id": item.id, "model": spec.model or name, "provider": spec.provider or "any"}
+    facts |= {"since": spec.since.isoformat() if spec.since else "ever"}
+    facts |= {"reads": f"{spec.context_window or ''}", "writes": f"{spec.max_output or ''}"}
+    print_facts({**facts, **{unit: usd(f"{rate:f}") for unit, rate in spec.rates.items()}})
 
 
 @app.command("create")
@@ -87,7 +96,10 @@ def update(
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Change what is given; 'none' takes a value back. What was charged stays."""
+    """Change what is given; 'none' takes a value back.
+
+    What was charged stays.
+    """
     changes = _fields(rate, model, provider, since, context_window, max_output)
     some(changes)
     with connected(url, profile) as admin:
@@ -96,12 +108,15 @@ def update(
 
 
 @app.command("delete")
-def delete(name: Name, yes: Yes = False, url: Url = None, profile: Profile = None) -> None:
-    """Delete a price: from now on the price book's counts. What was charged stays."""
+def delete(name: Name, yes: Yes = False, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """Delete a price: the price book's counts again.
+
+    What was charged stays.
+    """
     confirm(f"Delete the price {name}?", yes)
     with connected(url, profile) as admin:
         admin.prices.delete(name)
-    say(f"Deleted the price {name}.")
+    print_json({"deleted": name}) if json else say(f"Deleted the price {name}.")
 
 
 def _fields(rates: list[str] | None, *others: str | None) -> dict[str, Any]:

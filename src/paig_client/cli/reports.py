@@ -173,7 +173,9 @@ def _counts(item: UsageTotal) -> list[int]:
 
 
 def tail(
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=1000, help="Begin with the last N requests.")] = 10,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=0, max=1000, help="Begin with the last N requests.")
+    ] = 10,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on as requests come in.")] = True,
     errors: Annotated[bool, typer.Option("--errors", help="Only requests that failed.")] = False,
     key: Key = None,
@@ -259,6 +261,8 @@ def _follow(admin: AdminClient, show: Callable[[Request], None], first: Callable
                     if event.request is not None:
                         show(event.request)
         except GatewayUnreachable as error:
+            if on_open is not None:  # it was never there
+                raise
             say(f"{error}; trying again")
         _await(admin)
 

@@ -14,8 +14,10 @@ from paig_client.cli.output import say
 
 
 def serve(
-    host: Annotated[str | None, typer.Option("--host", help="Where to listen. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="[default: 8787]")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Where to listen. Default: 127.0.0.1.")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Default: 8787.")] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Serve https, with a local certificate authority.")] = False,
     config: Annotated[
         Path | None,
@@ -23,7 +25,7 @@ def serve(
             "--config", metavar="FILE", exists=True, dir_okay=False, help="Bring the gateway to this paig.toml first."
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes. [default: 1]")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Processes. Default: 1.")] = None,
 ) -> None:
     """Run the gateway."""
     with _extra("gateway"):
@@ -36,7 +38,10 @@ def demo(
         bool, typer.Option("--live", help="Use the real provider whose key is in the environment.")
     ] = False,
 ) -> None:
-    """Run gateway and a simulated provider in one process: calls, costs, and a cap that holds."""
+    """See it at work, with a simulated provider.
+
+    Gateway and provider run in one process: calls, costs, and a cap that holds.
+    """
     with _extra("gateway,pydantic-ai,openai,anthropic"):
         from paig_gateway.demo import main
     raise typer.Exit(main(live=live))
@@ -48,9 +53,11 @@ def tui(
     read_only: Annotated[bool, typer.Option("--read-only", help="Look, and change nothing.")] = False,
     web: Annotated[bool, typer.Option("--web", help="Serve it to browsers, behind a link that works once.")] = False,
     host: Annotated[
-        str | None, typer.Option("--host", help="With --web: where to listen. [default: 127.0.0.1]")
+        str | None, typer.Option("--host", metavar="HOST", help="With --web: where to listen. Default: 127.0.0.1.")
     ] = None,
-    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="With --web. [default: 8788]")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", min=0, max=65535, help="With --web. Default: 8788.")
+    ] = None,
     tls: Annotated[
         bool, typer.Option("--tls", help="With --web: serve https, with the gateway's certificate authority.")
     ] = False,

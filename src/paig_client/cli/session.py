@@ -36,16 +36,17 @@ Client = Annotated[
 
 
 def login(
-    url: Annotated[
-        str | None, typer.Argument(metavar="[URL]", help="The gateway's address.", show_default=False)
-    ] = None,
+    url: Annotated[str | None, typer.Argument(metavar="URL", help="The gateway's address.", show_default=False)] = None,
     profile: Profile = None,
     admin: Annotated[bool, typer.Option("--admin", help="Store an admin token, not a key.")] = False,
     sso: Annotated[bool, typer.Option("--sso", help="Get an admin token by single sign-on, in a browser.")] = False,
     place: Annotated[Place, typer.Option("--store", help="file: unencrypted, readable by you alone.")] = "keyring",
     check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the gateway whether it takes it.")] = True,
 ) -> None:
-    """Store a key for a gateway. It is asked for, or read from standard input."""
+    """Store a key for a gateway.
+
+    It is asked for, or read from standard input.
+    """
     from paig_client import credentials, store
 
     root = credentials.find_admin_root(url, profile).value
@@ -82,7 +83,10 @@ def _check(root: str, secret: str, admin: bool) -> None:
 
 
 def logout(profile: Profile = None) -> None:
-    """Forget a profile. Its gateway's secrets go too, if no other profile means it, and a login by --sso ends."""
+    """Forget a profile, and the secrets stored for it.
+
+    Those of its gateway go if no other profile means it; a login by --sso ends.
+    """
     from paig_client import credentials, store
 
     name = profile or credentials.DEFAULT_PROFILE
@@ -101,7 +105,10 @@ def logout(profile: Profile = None) -> None:
 
 
 def status(json: Json = False, url: Url = None, profile: Profile = None) -> None:
-    """Say which gateway is used, and whether it answers. Also where each value comes from."""
+    """Say which gateway is used, and whether it answers.
+
+    Also where each value comes from.
+    """
     from paig_client import credentials
     from paig_client.probe import Unreachable, alive, key_refusal
 
@@ -167,7 +174,10 @@ def env(
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Print what to put in the environment, key included: `eval "$(paig env)"`. In JSON, null is to be unset."""
+    """Print what to put in the environment, key included.
+
+    As in `eval "$(paig env)"`. In JSON, null is to be unset.
+    """
     changes = _variables(client, url, profile)
     if json:
         return print_json(changes)
@@ -176,12 +186,15 @@ def env(
 
 
 def run(
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="What to run, after --.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="What to run, after --.")],
     client: Client = None,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
-    """Run a command with the gateway in its environment. Its exit code is ours."""
+    """Run a command with the gateway in its environment.
+
+    Its exit code is ours.
+    """
     changes = _variables(client, url, profile)
     environment = {name: value for name, value in os.environ.items() if name not in changes}
     environment |= {name: value for name, value in changes.items() if value is not None}

@@ -33,7 +33,8 @@ SIGNS: Mapping[Action, str] = {"create": "+", "change": "~", "delete": "-"}
 CONFIGURATION = "configuration"
 """The kind of the audit entry that says that a file was applied; the entries of its changes stand before it."""
 BY_HAND = ("create", "update", "delete")
-"""What a file could have said; turning a key off or giving it a new secret is none of its business."""
+KINDS = ("organisation", "provider", "route", "price", "project", "user", "key")
+"""What a file could have said; turning a key off or giving it a new secret is none of its business, nor are admins."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def changed_by_hand(session: Session) -> list[AuditRow] | None:
     last = session.exec(applied).one()
     if last is None:
         return None
-    later = select(AuditRow).where(col(AuditRow.id) > last, col(AuditRow.action).in_(BY_HAND))
-    return list(session.exec(later.order_by(col(AuditRow.id))))
+    later = select(AuditRow).where(col(AuditRow.id) > last).order_by(col(AuditRow.id))
+    return list(session.exec(later.where(col(AuditRow.action).in_(BY_HAND), col(AuditRow.kind).in_(KINDS))))
 
 
 def _mark(plan: Plan, catalog: Catalog, actor: str) -> None:

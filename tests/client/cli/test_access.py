@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from paig_client.cli import output
 from tests.client.cli.conftest import Paig
 
 
@@ -53,7 +54,7 @@ def test_a_token_works_until_it_is_revoked(paig: Paig, url: str, ada: str, monke
         assert paig("projects", "list", "--url", url).code == 4
 
 
-def test_the_audit_log_says_who_did_what(paig: Paig, url: str, ada: str) -> None:
+def test_the_audit_log_says_who_did_what(paig: Paig, url: str, ada: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Changes are shown newest first with what differs, by filter."""
     paig("projects", "update", "research", "--daily", "2", "--url", url)
     paig("projects", "update", "research", "--daily", "3", "--url", url)
@@ -62,3 +63,6 @@ def test_the_audit_log_says_who_did_what(paig: Paig, url: str, ada: str) -> None
     entries = json.loads(paig("audit", "--kind", "admin", "--name", ada, "--since", "1h", "--json", "--url", url).out)
     assert {entry["actor"] for entry in entries} == {"token:admin"}
     assert "Nothing was changed" in paig("audit", "--actor", "admin:nobody", "--url", url).err
+    monkeypatch.setattr(output, "width", lambda: 80)
+    narrow = paig("audit", "-n", "5", "--url", url).out.splitlines()
+    assert len(narrow) == 6  # a line each

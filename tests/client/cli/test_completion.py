@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +43,8 @@ def administrator(gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch)
     return gateway
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# The double has no others; the next test asks a real gateway.
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"prices", "admins", "tokens"}))
 def test_names_come_from_the_gateway(offered: Offered, administrator: str, paig: Paig, kind: str) -> None:
     """Each group offers the names of its own kind, as far as they begin so."""
     create = {"providers": ["--kind", "openai"], "routes": ["--member", "openai"]}.get(kind, [])
@@ -46,6 +52,56 @@ def test_names_come_from_the_gateway(offered: Offered, administrator: str, paig:
         assert paig(kind, "create", name, *create).code == 0
     assert offered(kind, "show", "f") == ["first"]
     assert offered(kind, "delete", "") == ["first", "second"]
+
+
+def test_names_of_prices_and_admins_and_ids_of_tokens(offered: Offered, url: str, paig: Paig) -> None:
+    """So do these; a token is known by its id, for each admin may call theirs the same."""
+    at = ("--url", url)
+    assert paig("prices", "create", "tab-model", "--rate", "input_mtok=1", *at).code == 0
+    assert paig("admins", "create", "tabby", "--role", "viewer", *at).code == 0
+    made = json.loads(paig("tokens", "create", "laptop", "--admin", "tabby", "--json", *at).out)
+    assert offered("prices", "show", *at, "tab") == ["tab-model"]
+    assert offered("admins", "update", *at, "tab") == ["tabby"]
+    assert offered("tokens", "revoke", *at, made["id"][:8]) == [made["id"]]
+
+
+@pytest.mark.parametrize(
+    ("shell", "file", "asked"),
+    [
+        ("bash", ".bash_completions/paig.sh", {"COMP_WORDS": "paig keys rot", "COMP_CWORD": "2"}),
+        ("zsh", ".zfunc/_paig", {"_TYPER_COMPLETE_ARGS": "paig keys rot"}),
+        (
+            "fish",
+            ".config/fish/completions/paig.fish",
+            {"_TYPER_COMPLETE_ARGS": "paig keys rot", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+        ),
+    ],
+)
+def test_completion_is_installed(
+    paig: Paig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, file: str, asked: dict[str, str]
+) -> None:
+    """`--install-completion` leaves a script where the shell looks, and what that asks is answered."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    assert paig("--install-completion", shell).code == 0
+    script = (tmp_path / file).read_text()
+    assert f"_PAIG_COMPLETE=complete_{shell}" in script
+    for name, value in {**asked, "_PAIG_COMPLETE": f"complete_{shell}"}.items():
+        assert name in script
+        monkeypatch.setenv(name, value)
+    assert "rotate" in paig().out
+
+
+def test_bash_completes(tmp_path: Path) -> None:
+    """A real bash that has read the script offers what begins so."""
+    line = """
+        eval "$(paig --show-completion bash)"
+        COMP_WORDS=(paig keys ro); COMP_CWORD=2; _paig_completion paig; echo "${COMPREPLY[@]}"
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    variables = {**os.environ, "PATH": path, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    ran = subprocess.run(["bash", "-c", line], env=variables, capture_output=True, text=True, timeout=20, check=False)
+    assert (ran.stdout, ran.stderr) == ("rotate\n", "")
 
 
 def test_options_that_take_names_offer_them(offered: Offered, administrator: str, paig: Paig) -> None:

@@ -29,6 +29,16 @@ def test_a_column_without_a_word_is_left_out(capsys: pytest.CaptureFixture[str])
     ]
 
 
+@pytest.mark.parametrize(("width", "note"), [(200, "about it"), (26, "a long note…"), (20, "about it")])
+def test_one_column_takes_what_is_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: None, width: int, note: str
+) -> None:
+    """On a narrow terminal a text is cut to a line, unless hardly a word would be left of it."""
+    monkeypatch.setattr(output, "width", lambda: width)
+    output.print_table(COLUMNS, ROWS, empty="none", cut="note")
+    assert capsys.readouterr().out.splitlines()[1].endswith(note)
+
+
 @pytest.mark.parametrize(
     ("width", "heading"), [(80, "name    used  note"), (30, "name    note"), (20, "name"), (5, "name")]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from tests.client import calls
 from tests.client.cli.conftest import Paig
@@ -18,7 +19,9 @@ def test_a_price_from_creation_to_deletion(paig: Paig, url: str) -> None:
     assert "input_mtok=0.5, output_mtok=1.5" in table
     assert "2026-12-01" in table
     assert paig("prices", "update", "my-own", "--rate", "output_mtok=2", "--since", "none", "--url", url).code == 0
-    shown = json.loads(paig("prices", "show", "my-own", "--url", url).out)["spec"]
+    facts = paig("prices", "show", "my-own", "--url", url).out
+    assert re.search(r"^output_mtok +\$2\.00$", facts, re.M)
+    shown = json.loads(paig("prices", "show", "my-own", "--json", "--url", url).out)["spec"]
     assert (shown["output_mtok"], shown["since"], shown["context_window"]) == ("2", None, 4096)
     assert paig("prices", "delete", "my-own", "--yes", "--url", url).code == 0
     assert json.loads(paig("prices", "list", "--json", "--url", url).out) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.schema import KeySpec, LimitsSpec, OwnerSpec, ProviderSpec
+from paig_client.schema import AdminSpec, GrantSpec, KeySpec, LimitsSpec, OwnerSpec, ProviderSpec, TokenSpec
 from paig_gateway.config import apply, drift, export, parse, plan
 from paig_gateway.store.catalog import Catalog
 from tests.gateway.catalogs import ME, open_catalog, sqlite_url
@@ -105,6 +105,13 @@ def test_a_keys_state_and_secret_are_no_drift(catalog: Catalog) -> None:
     """A file cannot say them."""
     catalog.keys.rotate("ci", actor=ME)
     catalog.keys.set_state("ci", "disabled", actor=ME)
+    assert drifted(catalog) == []
+
+
+def test_admins_and_their_tokens_are_no_drift(catalog: Catalog) -> None:
+    """No file can name them, and who logs in by single sign-on changes no configuration."""
+    ada = catalog.admins.create("ada", AdminSpec(grants=[GrantSpec(role="viewer")]), actor=ME)
+    catalog.tokens.create("laptop", ada.id, TokenSpec(), actor=ME)
     assert drifted(catalog) == []
 
 

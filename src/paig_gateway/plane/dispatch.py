@@ -137,7 +137,9 @@ class Dispatcher:
                 return answer, asked
             if reach == "member":
                 pass_over(candidate, order)
-            if not await self.goes_on(exchange, order, outcome, purse, answered=answer is not None):
+            # That something is not stored here is no answer while another may have it.
+            answered = answer is not None and exchange.stored is None
+            if not await self.goes_on(exchange, order, outcome, purse, answered=answered):
                 if answer is None:
                     raise failure or AssertionError("a try without an answer has a reason")
                 outcome.undo()
@@ -179,10 +181,14 @@ class Dispatcher:
         outcome.at_work = False
         if self._patience.is_over(exchange, self._clock()):
             return False
-        if not self._health.lead(order, answered=answered) or not await purse.covers(outcome.cost + order[0].ceiling):
-            return False
-        # Who leaves meanwhile leaves nobody to try.
-        return bool(order) and self._health.retry(exchange.route.name)
+        while self._health.lead(order, answered=answered):
+            chosen = order[0]
+            if not await purse.covers(outcome.cost + chosen.ceiling):
+                return False
+            # Who leaves meanwhile leaves nobody to try; and somebody else may have taken a probe's place.
+            if not order or (self._health.lead(order, answered=answered) and order[0] is chosen):
+                return bool(order) and self._health.retry(exchange.route.name)
+        return False
 
     async def _look(
         self, exchange: Exchange, candidate: Candidate, answer: Answer, outcome: Outcome, tried: Try, *, last: bool

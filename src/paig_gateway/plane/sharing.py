@@ -53,6 +53,7 @@ class Sharing:
         self._node_id = node_id
         self._providers = providers
         self._told: dict[Name, _Told] = {}
+        self._states: dict[Name, State] = {}  # the last that was told, and that was logged
         self._logged: dict[Name, State] = {}
         self._looks = 0
 
@@ -81,6 +82,7 @@ class Sharing:
         gone = [name for name in self._told if not self._is_known(name)]
         heard = await asyncio.to_thread(self._exchange, [told.report for told in fresh.values()], changes, gone)
         self._told |= fresh
+        self._states |= {name: told.report.state for name, told in fresh.items()}
         # Rows that are not there were removed, here or by somebody who took this node for dead.
         mine = {(report.provider, report.credential) for node, report in heard if node == self._node_id}
         self._told = {name: told for name, told in self._told.items() if name in mine}
@@ -118,7 +120,7 @@ class Sharing:
                 # Moments are not worked out anew, or they would seem to move.
                 told = replace(told, sums=report.sums)
                 report = replace(told, last_error=report.last_error, last_error_at=report.last_error_at)
-            elif (before := known.report.state if known is not None else "closed") != state:
+            elif (before := self._states.get(name, "closed")) != state:
                 changes.append(self._change(report, before, now))
             fresh[name] = _Told(report, marks)
         return fresh, changes
@@ -142,13 +144,14 @@ class Sharing:
         """Believe other nodes, where nothing better is known here."""
         clock, now = self._health.clock(), self._health.now()
         for report in heard:
-            breaker = self._breaker(report.provider, report.credential)
-            if breaker is None:
+            rests = report.own and report.until is not None and report.until > now
+            waits = [wait for wait in report.waits if wait.own and wait.until > now]
+            if not (rests or waits) or (breaker := self._breaker(report.provider, report.credential)) is None:
                 continue
-            if report.own and report.until is not None and report.state in ("open", "cooling"):
+            if rests and report.until is not None:
                 since, until = _seconds(report.since, now, clock), _seconds(report.until, now, clock)
                 breaker.adopt(report.state, since, until, report.reason or "", clock)
-            for wait in (wait for wait in report.waits if wait.own):
+            for wait in waits:
                 since, until = _seconds(wait.since, now, clock), _seconds(wait.until, now, clock)
                 breaker.adopt_wait(wait.model, since, until, wait.reason, clock)
 

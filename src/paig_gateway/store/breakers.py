@@ -11,19 +11,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, text
+from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import text as sql
 from sqlmodel import col
 
 from paig_gateway.domain.breaker import State
 from paig_gateway.domain.tally import Sums
 from paig_gateway.store.engine import writing
 from paig_gateway.store.tables import BreakerChangeRow, BreakerRow, NodeRow
-from paig_gateway.store.values import milliseconds, moment
+from paig_gateway.store.values import milliseconds, moment, text
 
 WORSE: tuple[State, ...] = ("closed", "half-open", "cooling", "open")
 """Each worse than the one before."""
+LONGEST_MODEL = 200
+"""Characters of a model's name that are kept: clients choose it."""
 KEPT_CHANGES = 1000
-_COUNTER = text(
+_COUNTER = sql(
     "INSERT INTO meta (name, value) VALUES ('breaker_changes', :count) "
     "ON CONFLICT (name) DO UPDATE SET value = meta.value + :count RETURNING value"
 )
@@ -182,10 +185,7 @@ def _row(node_id: str, report: Report) -> dict[str, Any]:
         "since": milliseconds(report.since),
         "until": _milliseconds(report.until),
         "reason": report.reason,
-        "waits": [
-            [wait.model, milliseconds(wait.since), milliseconds(wait.until), wait.reason, wait.own]
-            for wait in report.waits
-        ],
+        "waits": [_wait(wait) for wait in report.waits],
         "sums": {
             "good": sums.good,
             "throttled": sums.throttled,
@@ -195,6 +195,11 @@ def _row(node_id: str, report: Report) -> dict[str, Any]:
         "last_error": report.last_error,
         "last_error_at": _milliseconds(report.last_error_at),
     }
+
+
+def _wait(wait: ToldWait) -> list[object]:
+    model = text(wait.model[:LONGEST_MODEL])
+    return [model, milliseconds(wait.since), milliseconds(wait.until), wait.reason, wait.own]
 
 
 def _report(row: Mapping[str, Any]) -> Report:

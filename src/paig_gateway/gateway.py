@@ -228,24 +228,21 @@ class Gateway:
             )
         )
         sharing = Sharing(health, store.engine, node_id, directory.providers)
-        tasks = [
-            asyncio.create_task(directory.run(), name="directory"),
-            asyncio.create_task(sharing.run(), name="sharing"),
-        ]
+        sharing.start()
+        refresher = asyncio.create_task(directory.run(), name="directory")
         updater = UpdatePrices(url=server.prices_url or DEFAULT_UPDATE_URL) if server.refresh_prices else None
         if updater:
             updater.start()
-        self._parts = _Parts(ledger, upstream, proxy, admin, tasks, sharing, telemetry, updater)
+        self._parts = _Parts(ledger, upstream, proxy, admin, refresher, sharing, telemetry, updater)
 
     async def stop(self) -> None:
         """Settle what is queued and close everything."""
         parts, self._parts = self._parts, None
         if parts is None:
             return
-        for task in parts.tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        parts.refresher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await parts.refresher
         await parts.sharing.stop()
         if parts.updater:
             parts.updater.stop()
@@ -292,7 +289,7 @@ class _Parts:
     upstream: Upstream
     proxy: Proxy
     admin: Callable[[Scope, Receive, Send], Awaitable[None]]
-    tasks: list[asyncio.Task[None]]
+    refresher: asyncio.Task[None]
     sharing: Sharing
     telemetry: Telemetry
     updater: UpdatePrices | None

@@ -9,6 +9,7 @@ broken does not take the providers from the others.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -56,11 +57,28 @@ class Sharing:
         self._states: dict[Name, State] = {}  # the last that was told, and that was logged
         self._logged: dict[Name, State] = {}
         self._looks = 0
+        self._ending = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Share until cancelled. While the database is away each node goes by what it knows itself."""
+    def start(self) -> None:
+        """Begin to share, once a second until stopped."""
+        self._task = asyncio.create_task(self._run(), name="sharing")
+
+    async def stop(self) -> None:
+        """End, and sign off; a database that is away is left to those that find this node dead."""
+        self._ending.set()
+        if self._task is not None:
+            # It is not cancelled: a thread of it would go on, and write what is taken back here.
+            await self._task
+        try:
+            await asyncio.to_thread(breakers.forget, self._engine, self._node_id)
+        except SQLAlchemyError as error:
+            log.warning("What this node said of the providers could not be taken back: %s", error)
+
+    async def _run(self) -> None:
+        """While the database is away each node goes by what it knows itself."""
         away = False
-        while True:
+        while not self._ending.is_set():
             try:
                 await self.share()
             except Exception as error:  # whatever it is, the next look may succeed
@@ -69,7 +87,8 @@ class Sharing:
                 away = True
             else:
                 away = False
-            await asyncio.sleep(SHARE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), SHARE_SECONDS)
 
     async def share(self) -> None:
         """Once: tell what changed, and hear what others know.
@@ -87,13 +106,6 @@ class Sharing:
         mine = {(report.provider, report.credential) for node, report in heard if node == self._node_id}
         self._told = {name: told for name, told in self._told.items() if name in mine}
         self._take_over([report for node, report in heard if node != self._node_id])
-
-    async def stop(self) -> None:
-        """Sign off; a database that is away is left to those that find this node dead."""
-        try:
-            await asyncio.to_thread(breakers.forget, self._engine, self._node_id)
-        except SQLAlchemyError as error:
-            log.warning("What this node said of the providers could not be taken back: %s", error)
 
     def _exchange(self, told: list[Report], changes: list[Change], gone: list[Name]) -> list[tuple[str, Report]]:
         if told or gone:

@@ -23,6 +23,10 @@ from tests.gateway.end_to_end.test_refusals import settled
 pytestmark = pytest.mark.anyio
 
 FAIL = "[sim@openai-bad:status=500] "
+RESTING = 40
+RESTED = 75
+"""Seconds after which a breaker that rests for a minute, a fifth more or less, surely rests still, or surely has."""
+THROTTLED = "[sim@openai-bad:status=429] [sim@openai-bad:retry_after=120] "
 
 
 @asynccontextmanager
@@ -34,7 +38,8 @@ async def two_members(home: Path, server: ServerSpec | None = None) -> AsyncIter
             name: ProviderSpec(kind="openai", base_url=f"{base}/openai-{name}/v1", credential="value:k")
             for name in ("bad", "good")
         }
-        async with running_world(home, specs, server, time=time) as world:
+        calm = BreakerSpec(rest=60)  # however slow the machine is, a test is over before that
+        async with running_world(home, specs, server or ServerSpec(breaker=calm), time=time) as world:
             members = [MemberSpec(provider="bad", priority=5), MemberSpec(provider="good")]
             await world.admin.routes.create("both", RouteSpec(members=members))
             yield world, time
@@ -61,14 +66,14 @@ async def test_open_half_open_closed(environment: None, tmp_path: Path) -> None:
             assert await tried(world, FAIL) == [("bad", 500), ("good", 200)]
         for _ in range(3):
             assert await tried(world, FAIL) == [("good", 200)]
-        time.later(4 * 0.8 - 0.5)
+        time.later(RESTING)
         assert await tried(world) == [("good", 200)]
-        time.later(6)  # its five seconds, and the fifth more that chance may add
+        time.later(RESTED - RESTING)
         assert await tried(world, FAIL) == [("bad", 500), ("good", 200)]
         assert await tried(world) == [("good", 200)]
-        time.later(6)  # the second rest is twice as long
+        time.later(2 * RESTING)  # the second rest is twice as long
         assert await tried(world) == [("good", 200)]
-        time.later(6)
+        time.later(2 * (RESTED - RESTING))
         assert await tried(world) == [("bad", 200)]
         assert await tried(world) == [("bad", 200)]
         for _ in range(4):  # closed: a single failure is nothing again
@@ -108,30 +113,29 @@ async def test_a_refused_credential_is_left_alone(environment: None, tmp_path: P
     async with two_members(tmp_path) as (world, time):
         assert await tried(world, "[sim@openai-bad:status=401] ") == [("bad", 401), ("good", 200)]
         assert await tried(world) == [("good", 200)]
-        time.later(6.1)
+        time.later(RESTED)
         assert await tried(world) == [("bad", 200)]
 
 
 async def test_retry_after_is_heeded(environment: None, tmp_path: Path) -> None:
     """A member that says when is left alone until then, for that model alone."""
     async with two_members(tmp_path) as (world, time):
-        throttled = "[sim@openai-bad:status=429] [sim@openai-bad:retry_after=20] "
-        assert await tried(world, throttled) == [("bad", 429), ("good", 200)]
-        time.later(19)
+        assert await tried(world, THROTTLED) == [("bad", 429), ("good", 200)]
+        time.later(60)
         assert await tried(world) == [("good", 200)]
         assert await tried(world, model="gpt-5") == [("bad", 200)]
-        time.later(1.1)
+        time.later(61)
         assert await tried(world) == [("bad", 200)]
 
 
 async def test_who_was_told_to_wait_is_not_asked_after_an_answer(environment: None, tmp_path: Path) -> None:
     """With every member out, the first still gets to say so itself; its 429 and `Retry-After` pass unchanged."""
     async with two_members(tmp_path) as (world, time):
-        both = "[sim:status=429] [sim:retry_after=20] "
+        both = "[sim:status=429] [sim:retry_after=120] "
         assert await tried(world, both) == [("bad", 429), ("good", 429)]
         time.later(1)
         response = await ask(world, both)
-        assert (response.status_code, response.headers["retry-after"]) == (429, "20")
+        assert (response.status_code, response.headers["retry-after"]) == (429, "120")
         assert "x-paig-error" not in response.headers
         row = await settled(world, response.headers["x-paig-request-id"])
         assert [attempt.provider for attempt in row.attempts] == ["bad"]
@@ -165,12 +169,12 @@ async def test_what_is_used_up_is_not_asked_for(
 ) -> None:
     """A good answer that says that it was the last for a while is the last for that while."""
     world, replay, time = limited
-    until = (remaining.replace("remaining", "reset"), (time.now() + timedelta(seconds=30)).isoformat())
-    replay.headers += [(remaining, "0"), (reset, "30s") if reset else until]
+    until = (remaining.replace("remaining", "reset"), (time.now() + timedelta(seconds=120)).isoformat())
+    replay.headers += [(remaining, "0"), (reset, "2m0s") if reset else until]
     assert await tried(world) == [("bad", 200)]
-    time.later(28)
+    time.later(60)
     assert await tried(world) == [("good", 200)]
-    time.later(3)
+    time.later(61)
     assert await tried(world) == [("bad", 200)]
 
 
@@ -181,16 +185,16 @@ async def test_a_wait_told_in_any_way(limited: tuple[World, Replay, Time], how: 
     replay.status = 429
     match how:
         case "date":
-            replay.headers += [("retry-after", format_datetime(time.now() + timedelta(seconds=30), usegmt=False))]
+            replay.headers += [("retry-after", format_datetime(time.now() + timedelta(seconds=120), usegmt=False))]
         case "milliseconds":
-            replay.headers += [("retry-after-ms", "30000")]
+            replay.headers += [("retry-after-ms", "120000")]
         case _:
-            replay.pieces = [b'{"error":{"code":429,"message":"Quota exceeded","details":[{"retryDelay":"30s"}]}}']
+            replay.pieces = [b'{"error":{"code":429,"message":"Quota exceeded","details":[{"retryDelay":"120s"}]}}']
     assert await tried(world) == [("bad", 429), ("good", 200)]
     replay.status = 200
-    time.later(28)
+    time.later(60)
     assert await tried(world) == [("good", 200)]
-    time.later(3)
+    time.later(61)
     assert await tried(world) == [("bad", 200)]
 
 

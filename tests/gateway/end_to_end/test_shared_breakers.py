@@ -13,12 +13,14 @@ import pytest
 from dirty_equals import IsFloat, IsPartialDict
 
 from paig_client.schema import BreakerChange, BreakerState, CredentialHealth
+from paig_gateway.config import ServerSpec
+from paig_gateway.config.model import BreakerSpec
 from paig_gateway.gateway import Gateway, Store
 from paig_gateway.plane import sharing
 from paig_gateway.server import running_gateway
 from tests.gateway.databases import Postgres
 from tests.gateway.end_to_end.conftest import Time, World
-from tests.gateway.end_to_end.test_breaker import FAIL, ask, tried, two_members
+from tests.gateway.end_to_end.test_breaker import FAIL, RESTED, RESTING, THROTTLED, ask, tried, two_members
 from tests.gateway.end_to_end.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +43,8 @@ def database(request: pytest.FixtureRequest, environment: None, monkeypatch: pyt
 @asynccontextmanager
 async def another_node(world: World, home: Path, time: Time) -> AsyncIterator[World]:
     """A second gateway on the same database."""
-    gateway = Gateway(Store.open(home), now=time.now, clock=time)
+    server = ServerSpec(breaker=BreakerSpec(rest=60))
+    gateway = Gateway(Store.open(home), server, now=time.now, clock=time)
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(running_gateway(gateway))
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=30))
@@ -94,19 +97,18 @@ async def test_people_see_and_hear_of_it(environment: None, tmp_path: Path) -> N
                 p95_ms=IsFloat(gt=0), ok_share=IsFloat(approx=1 / 6),
             )  # fmt: skip
             assert found.until is not None
-            assert 3.9 < (found.until - time.now()).total_seconds() <= 6
+            assert RESTING < (found.until - time.now()).total_seconds() < RESTED
             assert [(node.state, node.own) for node in found.nodes] == [("open", True)]
-            time.later(6)
+            time.later(RESTED)
             await becomes(world, "half-open")
             await tried(world)
             await tried(world)
             await becomes(world, "closed")
-            throttled = "[sim@openai-bad:status=429] [sim@openai-bad:retry_after=30] "
-            await ask(world, throttled)
+            await ask(world, THROTTLED)
             found = await becomes(world, "cooling")
             assert [(wait.model, wait.reason) for wait in found.waits] == [("gpt-4o-mini", "429")]
             assert (found.reason, found.throttled) == ("429", 1)
-            time.later(31)
+            time.later(121)
             found = await becomes(world, "closed")
             assert (found.waits, found.until) == ([], None)
             good = await shown(world, "good")
@@ -131,7 +133,7 @@ async def test_one_nodes_finding_spares_the_others(database: None, tmp_path: Pat
         found = await becomes(world, "open", nodes=2)
         assert sorted(node.own for node in found.nodes) == [False, True]
         assert await tried(other) == [("good", 200)]
-        time.later(6)
+        time.later(RESTED)
         assert await tried(other) == [("bad", 200)]
         assert await tried(other) == [("bad", 200)]
         assert await tried(other, FAIL) == [("bad", 500), ("good", 200)]
@@ -140,10 +142,10 @@ async def test_one_nodes_finding_spares_the_others(database: None, tmp_path: Pat
 async def test_a_wait_told_to_one_node_is_told_to_all(database: None, tmp_path: Path) -> None:
     """`Retry-After` counts for the credential, whichever node hears it."""
     async with two_members(tmp_path) as (world, time), another_node(world, tmp_path, time) as other:
-        await ask(world, "[sim@openai-bad:status=429] [sim@openai-bad:retry_after=30] ")
+        await ask(world, THROTTLED)
         await becomes(world, "cooling", nodes=2)
         assert await tried(other) == [("good", 200)]
-        time.later(31)
+        time.later(121)
         assert await tried(other) == [("bad", 200)]
 
 

@@ -52,12 +52,14 @@ lock: ## compile requirements/ anew (needs uv); ARGS=--upgrade takes newer versi
 	$(COMPILE) --all-extras --group dev --output-file requirements/dev.txt
 	$(COMPILE) --extra gateway --extra pydantic-ai --extra openai --extra anthropic --group build \
 		--constraint requirements/dev.txt --output-file requirements/demo.txt
+	$(COMPILE_ONLY) requirements/oldest.in --no-deps --output-file requirements/oldest.txt
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) site build dist .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 UV ?= uv
-COMPILE = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
+COMPILE_ONLY = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
+COMPILE = $(COMPILE_ONLY) pyproject.toml
 
 $(VENV)/stamp-%: requirements/%.txt pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'paig needs Python 3.11 or newer: put one on the PATH, or say make PYTHON=/path/to/python' >&2; exit 1; }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paig_client.cli.options import Json, Profile, Url, Yes, confirm, connected
+from paig_client.cli.options import Json, Profile, Url, Yes, confirm, connected, text_of
 from paig_client.cli.output import plain, print_json, say, when
 
 if TYPE_CHECKING:
@@ -31,10 +30,7 @@ def apply(
 
     Shows what changes, and does it in one transaction. References are looked up where the gateway runs.
     """
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{file} cannot be read: {error}") from None
+    text = text_of(file)
     with connected(url, profile) as admin, _located("paig.toml" if str(file) == "-" else str(file)):
         plan = shown = admin.apply(text, dry_run=True, prune=prune)
         if not json:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paig_client.cli.commands import Commands
-from paig_client.cli.options import Json
+from paig_client.cli.options import Json, extra, text_of
 from paig_client.cli.output import print_json, say
 
 if TYPE_CHECKING:
@@ -70,16 +69,11 @@ def import_litellm(
     from paig_client.drafts import to_toml
     from paig_client.drafts.litellm import from_litellm
 
-    try:
+    with extra("gateway"):
         import yaml  # type: ignore[import-untyped]
-    except ImportError:
-        say("paig: reading YAML needs PyYAML, which is not installed: pip install pyyaml")
-        raise typer.Exit(1) from None
+    text = text_of(file)
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
         draft = from_litellm(yaml.safe_load(text))
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{file} cannot be read: {error}") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         say(f"paig: {file}:{line}: is no YAML: {error.problem}")
@@ -88,6 +82,8 @@ def import_litellm(
         say(f"paig: {file}: {error}")
         raise typer.Exit(1) from None
     print(to_toml(draft, f"From LiteLLM's {file.name}.\n{HEAD.format(file='paig.toml')}"), end="")
+    if draft.notes:
+        say("Not carried over, or otherwise than it was:")
     _say_notes(draft)
     found = [(len(draft.providers), "provider"), (len(draft.routes), "route"), (len(draft.prices), "price")]
     say("Made " + ", ".join(f"{count} {what}{'s' if count != 1 else ''}" for count, what in found) + ".")

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from paig_client.cli.completion import profiles
+from paig_client.cli.output import say
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
@@ -136,6 +138,19 @@ def some(changes: dict[str, Any]) -> None:
         raise typer.BadParameter("nothing to change was given")
 
 
+def text_of(file: Path) -> str:
+    """What stands in a file, or in standard input for `-`.
+
+    Raises:
+        typer.BadParameter: It cannot be read.
+    """
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise typer.BadParameter(f"{file} cannot be read: {why}") from None
+
+
 def utc_now() -> datetime:
     """The present."""
     return datetime.now(UTC)
@@ -171,3 +186,19 @@ def confirm(question: str, yes: bool) -> None:
         raise typer.BadParameter("there is no terminal to ask at; add --yes")
     if not typer.confirm(question, default=False):
         raise typer.Exit(1)
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Say which extra to install where a library is missing.
+
+    Raises:
+        typer.Exit: One is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "paig").startswith("paig"):
+            raise
+        say(f'paig: this needs {error.name}, which is not installed: pip install "paig[{name}]"')
+        raise typer.Exit(1) from None

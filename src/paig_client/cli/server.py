@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from paig_client.cli.options import Profile, Url
-from paig_client.cli.output import say
+from paig_client.cli.options import Profile, Url, extra
 
 
 def serve(
@@ -28,7 +25,7 @@ def serve(
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Processes. Default: 1.")] = None,
 ) -> None:
     """Run the gateway."""
-    with _extra("gateway"):
+    with extra("gateway"):
         from paig_gateway.server import serve
     raise typer.Exit(serve(host=host, port=port, tls=tls, config=config, workers=workers))
 
@@ -42,7 +39,7 @@ def demo(
 
     Gateway and provider run in one process: calls, costs, and a cap that holds.
     """
-    with _extra("gateway,pydantic-ai,openai,anthropic"):
+    with extra("gateway,pydantic-ai,openai,anthropic"):
         from paig_gateway.demo import main
     raise typer.Exit(main(live=live))
 
@@ -71,13 +68,13 @@ def tui(
 
     if not web and (tls or (host, port, public_url) != (None, None, None)):
         raise typer.BadParameter("--host, --port, --tls and --public-url go with --web")
-    with _extra("tui"):
+    with extra("tui"):
         from paig_tui.app import main
     access = resolve_admin(url=url, profile=profile)
     root, token, name = access.root.value, access.secret.value, profile or "default"
     if not web:
         raise typer.Exit(main(url=root, token=token, profile=name, read_only=read_only))
-    with _extra("tui"):
+    with extra("tui"):
         from paig_tui.web import serve as server
         from paig_tui.web.child import Opening
     host = host or server.DEFAULT_HOST
@@ -95,19 +92,7 @@ def tui(
 def _certificate(host: str) -> tuple[Path, Path]:
     from paig_client.store import home
 
-    with _extra("gateway"):
+    with extra("gateway"):
         from paig_gateway.tls import local_certificate
     made = local_certificate(home(), host, name="web")
     return made.certificate, made.key
-
-
-@contextmanager
-def _extra(name: str) -> Iterator[None]:
-    """Say which extra to install where a library is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "paig").startswith("paig"):
-            raise
-        say(f'paig: this needs {error.name}, which is not installed: pip install "paig[{name}]"')
-        raise typer.Exit(1) from None

@@ -22,6 +22,7 @@ MODES = {
     "nothing": "metrics = false",
     "metrics": "metrics = true",
     "metrics, a line for each request": 'log = "json"\nlog_requests = true',
+    "metrics, over OTLP too": 'export_metrics = {{ endpoint = "http://127.0.0.1:{sink}" }}\nexport_metrics_seconds = 5',
     "metrics, 1 trace in 10": 'export = {{ endpoint = "http://127.0.0.1:{sink}" }}\nsample = 0.1',
     "metrics, all traces": 'export = {{ endpoint = "http://127.0.0.1:{sink}" }}',
 }
@@ -73,7 +74,9 @@ def main() -> None:
             port, home = free_port(), Path(stack.enter_context(tempfile.TemporaryDirectory()))
             config = CONFIG.format(upstream=upstream, inject="true")
             (home / "paig.toml").write_text(f"[telemetry]\n{telemetry.format(sink=sink)}\n{config}")
-            command = "import os, sys; sys.stderr = open(os.devnull, 'w'); from paig_client.cli import main; main()"
+            command = (
+                "import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 2); from paig_client.cli import main; main()"
+            )
             serve = ("-c", command, "serve", "--config", str(home / "paig.toml"), "--port", str(port))
             secrets = {"PAIG_SECRET_KEY": "bench", "PAIG_ADMIN_TOKEN": "bench", "BENCH_KEY": KEY}
             gateways[name] = Measured(

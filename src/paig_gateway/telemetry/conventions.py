@@ -7,6 +7,8 @@ what pydantic-ai, Logfire and most dashboards speak yet.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 """The last that holds both HTTP's and generative AI's names; release 0.1.0 of the latter has published none."""
@@ -64,3 +66,10 @@ def operation_of(fmt: str, model: str) -> str:
     if fmt == "bedrock-invoke" and "embed" in model:
         return "embeddings"
     return OPERATIONS.get(fmt, fmt)
+
+
+@lru_cache(1000)
+def address_of(url: str) -> tuple[str, int]:
+    """`server.address` and `server.port` of a base URL; of none, nothing."""
+    found = urlsplit(url)
+    return (found.hostname, found.port or (443 if found.scheme == "https" else 80)) if found.hostname else ("", 0)

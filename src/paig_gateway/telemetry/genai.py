@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
-from urllib.parse import urlsplit
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.plane.exchange import Exchange, Outcome
 from paig_gateway.store.records import Reservation, Settlement
-from paig_gateway.telemetry.conventions import INFERENCE, MODALITIES, PROVIDERS, operation_of
+from paig_gateway.telemetry.conventions import INFERENCE, MODALITIES, PROVIDERS, address_of, operation_of
 from paig_gateway.telemetry.metrics import MOST_MODELS, MOST_NAMES
 from paig_gateway.telemetry.numbers import Names, Numbers
 
@@ -125,16 +123,10 @@ class GenAi:
             numbers.observe("gen_ai.server.time_per_output_token", call, (total - first) / 1000 / (tokens - 1))
 
     def _where(self, url: str) -> tuple[str, str]:
-        host, port = _address(url)
+        host, port = address_of(url)
         shown = self._addresses.label(host) if host else ""
-        return shown, port if shown == host else ""
+        return shown, str(port) if host and shown == host else ""
 
 
 def _kind(operation: str) -> str | None:
     return "inference" if operation in INFERENCE else operation if operation == "embeddings" else None
-
-
-@lru_cache(MOST_NAMES)
-def _address(url: str) -> tuple[str, str]:
-    found = urlsplit(url)
-    return (found.hostname, str(found.port or (443 if found.scheme == "https" else 80))) if found.hostname else ("", "")

@@ -7,7 +7,6 @@ of the try that answered, so that a backend that adds them up over a trace count
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import urlsplit
 
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -15,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
 
 from paig_gateway.domain.money import format_usd, parse_usd
 from paig_gateway.telemetry import content, otlp
-from paig_gateway.telemetry.conventions import PROVIDERS, SCHEMA_URL, USAGE, operation_of
+from paig_gateway.telemetry.conventions import PROVIDERS, SCHEMA_URL, USAGE, address_of, operation_of
 from paig_gateway.telemetry.otlp import Value
 from paig_gateway.telemetry.record import Record
 
@@ -109,6 +108,7 @@ def _server(record: Record, scheme: str) -> Attributes:
         "url.path": record.path,
         "http.response.status_code": settlement.status,
         "error.type": settlement.error,
+        "gen_ai.request.model": record.call.model or None,
         "paig.request_id": record.request_id,
         "paig.route": record.route,
         "paig.format": record.format,
@@ -120,7 +120,7 @@ def _server(record: Record, scheme: str) -> Attributes:
         "paig.cost": format_usd(settlement.cost),
         "paig.certainty": settlement.certainty,
         "paig.attempts": len(settlement.attempts),
-        "paig.gateway_seconds": (settlement.ms_gateway or 0.0) / 1000,
+        "paig.gateway_seconds": round((settlement.ms_gateway or 0.0) / 1000, 6),
     }
 
 
@@ -143,10 +143,9 @@ def _attempt(record: Record, operation: str, attempt: Mapping[str, object], numb
         found["gen_ai.request.choice.count"] = record.call.answers
     if record.call.stream:
         found["gen_ai.request.stream"] = True
-    url = urlsplit(base_url)
-    if url.hostname:
-        found["server.address"] = url.hostname
-        found["server.port"] = url.port or (443 if url.scheme == "https" else 80)
+    address, port = address_of(base_url)
+    if address:
+        found["server.address"], found["server.port"] = address, port
     if isinstance(status, int):
         found["http.response.status_code"] = status
     if error := attempt.get("error") or (str(status) if isinstance(status, int) and status >= 400 else None):

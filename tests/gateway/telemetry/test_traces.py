@@ -93,6 +93,7 @@ async def test_the_spans_of_a_request(environment: None, tmp_path: Path) -> None
                 "url.scheme": "http",
                 "url.path": "/proxy/openai/chat/completions",
                 "http.response.status_code": 200,
+                "gen_ai.request.model": "gpt-5",
                 "paig.request_id": answer.headers["x-paig-request-id"],
                 "paig.route": "openai",
                 "paig.format": "openai-chat",

@@ -8,12 +8,13 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from fastapi import FastAPI
 from genai_prices.update_prices import DEFAULT_UPDATE_URL, UpdatePrices
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -235,6 +236,11 @@ class Gateway:
             updater.start()
         self._parts = _Parts(ledger, upstream, proxy, admin, refresher, sharing, telemetry, updater)
 
+    def ending(self) -> None:
+        """End the streams of events, which would go on until their readers leave: the server begins to shut down."""
+        if self._parts is not None:
+            self._parts.admin.state.events.close()
+
     async def stop(self) -> None:
         """Settle what is queued and close everything."""
         parts, self._parts = self._parts, None
@@ -288,7 +294,7 @@ class _Parts:
     ledger: Ledger
     upstream: Upstream
     proxy: Proxy
-    admin: Callable[[Scope, Receive, Send], Awaitable[None]]
+    admin: FastAPI
     refresher: asyncio.Task[None]
     sharing: Sharing
     telemetry: Telemetry

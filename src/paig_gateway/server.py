@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import multiprocess
 
 from paig_client.schema import Spec
 from paig_gateway import config as configuration
@@ -94,7 +94,7 @@ def serve(
         # Having shut down in order, uvicorn raises the signal once more; by then there is nothing left to end.
         signal.signal(signal.SIGTERM, lambda *_: None)
         gateway = _gateway(store, replace(wanted, server=server))
-        running = uvicorn.Server(_uvicorn(gateway, server, certificate))
+        running = _Server(_uvicorn(gateway, server, certificate))
         with contextlib.suppress(KeyboardInterrupt):
             running.run(sockets=[listener])
         return 0 if running.started else 1
@@ -105,7 +105,8 @@ def serve(
         specs |= {"alerts": wanted.alerts, "sso": wanted.sso}
         plain = {name: spec.model_dump(mode="json") for name, spec in specs.items()}
         os.environ[_SETTINGS] = json.dumps({**plain, "shared": shared})
-        Multiprocess(wanted_by_all, sockets=[listener]).run()
+        multiprocess.Process = _Worker  # type: ignore[misc]  # uvicorn asks for none, and makes its own
+        multiprocess.Multiprocess(wanted_by_all, sockets=[listener]).run()
     return 0
 
 
@@ -176,7 +177,28 @@ async def running_gateway(gateway: Gateway, *, host: str = "127.0.0.1", port: in
         listener.close()
 
 
-class _EmbeddedServer(uvicorn.Server):
+class _Server(uvicorn.Server):
+    """A server that waits for requests to end, but not for those who read events."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let what runs end, then the gateway."""
+        if isinstance(gateway := self.config.loaded_app, Gateway):
+            gateway.ending()
+        await super().shutdown(sockets)
+
+
+class _Worker(multiprocess.Process):
+    """One of several processes with such a server."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """Its server."""
+        if self._server is None:
+            self._server = _Server(config=self.config)
+        return self._server
+
+
+class _EmbeddedServer(_Server):
     """A server inside a program whose signals are its own business."""
 
     @contextlib.contextmanager

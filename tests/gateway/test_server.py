@@ -35,6 +35,26 @@ def test_a_free_port_is_found_and_said(tmp_path: Path, workers: str) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_readers_of_events_do_not_hold_it_up(tmp_path: Path, workers: str) -> None:
+    """Told to end, it ends at once although somebody follows the events; their stream ends with it."""
+    arguments, environment = command(tmp_path, "--port", "0", "--workers", workers)
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        origin = process.stdout.readline().split()[3]
+        headers = {"authorization": "Bearer t"}
+        with (
+            httpx2.Client(base_url=origin, trust_env=False, timeout=60, headers=headers) as http,
+            http.stream("GET", "/admin/v1/events") as answer,
+        ):
+            read = answer.iter_lines()
+            assert "here come the events" in next(read)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=15)  # half of what requests are given to end
+            assert [line for line in read if line and not line.startswith(":")] == []
+    assert process.returncode == 0
+
+
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     """It says so, and what to do, and ends with 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

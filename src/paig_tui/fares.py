@@ -49,7 +49,7 @@ class Fare:
 
 def fares(state: State) -> dict[str, Fare]:
     """All of them by name: as the gateway says, over all nodes; else by what requests of the last minutes tell."""
-    now = state.clock()
+    now = state.as_of
     if state.health_of is not None:
         return {one.provider: fare(one, now) for one in state.health_of}
     found = {}

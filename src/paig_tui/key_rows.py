@@ -69,7 +69,7 @@ def rows(state: State, kind: Kind) -> list[Row] | None:
     things: Sequence[Key | Owner] | None = getattr(state, kind)
     if things is None:
         return None
-    caps, exhausted, now, owner = state.caps(), state.exhausted(), state.clock(), ONE[kind]
+    caps, exhausted, now, owner = state.caps(), state.exhausted(), state.as_of, ONE[kind]
     members: dict[str, list[Key]] = {}
     if kind != "keys":
         for key in state.keys or ():
@@ -96,12 +96,13 @@ def _standing(keys: Sequence[Key], exhausted: bool) -> KeyStatus:
 def _used(state: State, keys: Sequence[Key], now: datetime) -> str:
     """How long ago one of these keys was used, as far as the last hour's requests tell."""
     since = state.recent.since
-    if since is None:
+    if since is None or not keys:
         return NOT_YET
     times = [time for key in keys if (time := state.recent.used.get(key.name)) is not None]
     if times:
         return span((now - max(times)).total_seconds())
-    return f">{span((now - since).total_seconds())}"
+    young = all(key.created_at > since for key in keys)
+    return "never" if young else f">{span((now - since).total_seconds())}"
 
 
 def _cap(window: str) -> Column[Row]:

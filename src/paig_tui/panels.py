@@ -63,9 +63,7 @@ def rate(state: State, width: int) -> Content:
     if state.recent.since is None:
         return unknown()
     shown = Content.styled(f"{state.figures().per_minute:,}", "bold")
-    return with_spark(
-        shown, [minute.requests for minute in state.recent.per_minute(state.clock())], width, "$secondary"
-    )
+    return with_spark(shown, [minute.requests for minute in state.recent.per_minute(state.as_of)], width, "$secondary")
 
 
 def latency(state: State) -> Content:
@@ -83,12 +81,12 @@ def errors(state: State, width: int) -> Content:
         return unknown()
     style, word = (BAD, "✕ high") if share > 0.05 else (WARN, "▲ some") if share else (GOOD, "● none")
     shown = Content.assemble((f"{share:.1%}", "bold"), " ", (word, style))
-    return with_spark(shown, [minute.errors for minute in state.recent.per_minute(state.clock())], width, BAD)
+    return with_spark(shown, [minute.errors for minute in state.recent.per_minute(state.as_of)], width, BAD)
 
 
 def spend(state: State, width: int, height: int) -> tuple[str, Content]:
     """What was spent in each minute of the last hour, and the title of that."""
-    minutes = state.recent.per_minute(state.clock()) if state.recent.since else []
+    minutes = state.recent.per_minute(state.as_of) if state.recent.since else []
     if not minutes:
         return "spend $/min · 60m", unknown()
     values = [minute.cost / 1e9 for minute in minutes]

@@ -105,6 +105,11 @@ class State:
         }
 
     @property
+    def as_of(self) -> datetime:
+        """The moment that what is shown is of: the present, or when the gateway was last heard."""
+        return self.link.at if self.stale and self.link.at is not None else self.clock()
+
+    @property
     def stale(self) -> bool:
         """Whether what is shown is no longer kept up to date."""
         return self.link.standing in ("lost", "refused")
@@ -116,11 +121,11 @@ class State:
 
     def figures(self) -> Figures:
         """The dashboard's numbers."""
-        return self.recent.figures(self.clock())
+        return self.recent.figures(self.as_of)
 
     def provider_figures(self) -> dict[str, ProviderFigures]:
         """By provider, the attempts made at it."""
-        return self.recent.provider_figures(self.clock())
+        return self.recent.provider_figures(self.as_of)
 
     def caps(self) -> dict[tuple[str, str], dict[str, LimitStatus]]:
         """By owner (kind and name): the caps in dollars by window."""

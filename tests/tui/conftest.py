@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import textual._wait
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from paig_client.admin import AsyncAdminClient
 from paig_gateway.simulator.serve import running_simulator
 from paig_tui.app import PaigApp
+from paig_tui.widgets.table import Table
 from tests.gateway.end_to_end.conftest import ADMIN, World, environment, running_world, simulated_providers
 
 __all__ = ["environment"]
@@ -22,9 +24,25 @@ PATIENCE = 20.0
 """Seconds until something that must happen is taken not to."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_idling() -> Iterator[None]:
+    """Textual's pilot waits until the process is idle, which one with a gateway in it never is; `Hand` waits itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(textual._wait, "SLEEP_IDLE", textual._wait.SLEEP_GRANULARITY)
+        yield
+
+
+@pytest.fixture(scope="module")
+async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A gateway in front of simulated providers, for all tests of a module: each makes keys of its own."""
+    home = tmp_path_factory.mktemp("home")
+    async with running_simulator() as base, running_world(home, simulated_providers(base)) as running:
+        yield running
+
+
 @pytest.fixture
-async def world(environment: None, tmp_path: Path) -> AsyncIterator[World]:
-    """A gateway in front of simulated providers."""
+async def fresh(environment: None, tmp_path: Path) -> AsyncIterator[World]:
+    """A gateway that nobody has used yet."""
     async with running_simulator() as base, running_world(tmp_path / "home", simulated_providers(base)) as running:
         yield running
 
@@ -63,16 +81,26 @@ class Hand:
                 await self.pilot.pause(0.05)
 
     async def press(self, *keys: str) -> None:
-        """Press keys."""
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
+        """Press keys, one after the other: each has done what it does, but for what it asks the gateway."""
+        for key in keys:
+            await self.pilot.press(key)
+
+    async def point(self, name: str) -> None:
+        """Put the cursor on the row of that name, once it is there."""
+
+        def there() -> bool:
+            table = next((table for table in self.app.screen.query(Table) if table.has_focus), None)
+            if table is not None:
+                table.point_at(name)
+            return table is not None and table.current_key == name
+
+        await self.until(there, f"row {name}")
 
     async def fill(self, **fields: str) -> None:
         """Fill in the fields of a dialog."""
         for name, value in fields.items():
             await self.until(lambda name=name: bool(self.app.screen.query(f"#field-{name}")), f"field {name}")
             self.app.screen.query_one(f"#field-{name}", Input).value = value
-        await self.pilot.pause()
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Usage, providers, routes, log, palette, and a lost connection, at a real gateway."""
+"""Usage, providers, routes and the log at a real gateway."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.admin import AsyncAdminClient
-from paig_client.schema import MemberSpec, RouteSpec
-from paig_gateway.simulator.serve import running_simulator
-from paig_tui.app import PaigApp
+from paig_client.schema import KeySpec, MemberSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_tui.draw import dry_run, share
-from tests.gateway.end_to_end.conftest import ADMIN, World, running_world, simulated_providers
-from tests.tui.conftest import Hand, ask, at
+from paig_tui.widgets.table import Table
+from tests.gateway.end_to_end.conftest import World
+from tests.tui.conftest import ask, at
 
 pytestmark = pytest.mark.anyio
 
@@ -27,37 +25,103 @@ def exported(folder: Path) -> list[dict[str, str]]:
 
 
 async def test_usage_down_to_requests_and_out_as_csv(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fresh: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Spend by model, the requests behind a row, and the CSV file add up to what was asked."""
+    """Spend by model, its course, the requests behind a row, and the CSV file add up to what was asked."""
     monkeypatch.chdir(tmp_path)
-    await ask(world, world.key)
-    await ask(world, world.key, model="gpt-4o-mini")
-    async with at(world) as hand:
+    await ask(fresh, fresh.key)
+    await ask(fresh, fresh.key, model="gpt-4o-mini")
+    async with at(fresh) as hand:
         await hand.press("3")
-        await hand.sees("everything", "gpt-5", "gpt-4o-mini", "spend per hour")
+        await hand.sees("everything", "gpt-5", "gpt-4o-mini", "spend per hour", "trend", "█")
         await hand.press("e")
         await hand.sees("Exported")
         assert {(row["model"], row["requests"]) for row in exported(tmp_path)} == {("gpt-5", "1"), ("gpt-4o-mini", "1")}
-        await hand.press("down", "enter")
-        await hand.sees("requests of model gpt-5 · 1", "● 200")
+        await hand.press("down")
+        await hand.sees("spend per hour · last 24 hours · gpt-5")
+        await hand.press("enter")
+        await hand.sees("requests of model gpt-5 · 1", "● 200 ok")
+        await hand.press("enter")
+        await hand.sees("attempts (1)")
+        await hand.press("escape", "escape", "s")
+        await hand.sees("spend per day · last 7 days", "everything")
+
+
+@pytest.fixture(scope="module")
+async def plotted(world: World) -> World:
+    """A request of a project and a user, and one of none."""
+    await world.admin.projects.create("plotted", ProjectSpec())
+    await world.admin.users.create("pat", ProjectSpec())
+    key = await world.admin.keys.create("plotter", KeySpec(project="plotted", user="pat"))
+    assert (await ask(world, key.key), await ask(world, world.key)) == (200, 200)
+    return world
+
+
+GROUPS = {"key": "plotter", "project": "plotted", "user": "pat", "provider": "openai", "route": "openai"}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+async def test_usage_is_plotted_by_each_group(plotted: World, group: str) -> None:
+    """Each group has its rows with their courses; the requests behind one are those alone, of none too."""
+    mine, count = GROUPS[group], 2 if group in ("provider", "route") else 1
+    async with at(plotted) as hand:
+        await hand.press("3", *["right"] * (1 + list(GROUPS).index(group)))
+        await hand.sees(f"[{group}]", "everything", mine)
+        await hand.point(f"group {mine}")
+        await hand.sees(f"spend per hour · last 24 hours · {mine}")
+        await hand.press("enter")
+        await hand.sees(f"requests of {group} {mine} · {count}")
+        if group in ("project", "user"):
+            await hand.press("escape")
+            await hand.point("group ")
+            await hand.press("enter")
+            text = await hand.sees(f"requests of no {group} · 1")
+            assert "tester" in text
+            assert "plotter" not in text
 
 
 async def test_a_provider_is_added_and_tested(world: World) -> None:
-    """A provider comes in by the form; its test says that it answers."""
+    """A provider comes in by the form; its test says that it answers; it goes after its name was typed."""
     async with at(world) as hand:
         await hand.press("4", "n")
         base = (await world.admin.providers.get("openai")).base_url
         await hand.fill(kind="openai", name="second", secret="sk-of-the-second", base_url=base)
         await hand.press("enter")
-        await hand.sees("providers 8", "second")
+        await hand.point("second")
         assert "sk-of-the-second" not in hand.text
-        await hand.press("end", "t")
+        await hand.press("t")
         await hand.sees("● answers: second")
+        await hand.press("c")
+        await hand.sees("credential of second", "Now: ")
+        await hand.fill(reference="env:PATH")
+        await hand.press("enter")
+        await hand.sees("env:PATH")
+        await hand.press("D")
+        await hand.fill(name="second")
+        await hand.press("enter")
+        await hand.sees("second is deleted")
+
+
+async def test_a_broken_provider_counts_down(fresh: World) -> None:
+    """A breaker that opened is shown with its countdown, its reason and the credentials that are left."""
+    base = (await fresh.admin.providers.get("openai")).base_url
+    spec = ProviderSpec(kind="openai", base_url=base, credential="value:k", price_provider="openai")
+    await fresh.admin.providers.create("shaky", spec)
+    headers = {"authorization": f"Bearer {fresh.key}"}
+    said = [{"role": "user", "content": "[sim:status=500] hi"}]
+    body = {"model": "gpt-5", "messages": said, "max_completion_tokens": 20}
+    async with at(fresh, size=(140, 40)) as hand:
+        for _ in range(5):
+            answer = await fresh.http.post("/proxy/shaky/chat/completions", headers=headers, json=body)
+            assert answer.status_code == 500
+        await hand.sees("✕ breaker shaky  half-open in ")
+        await hand.press("4")
+        await hand.point("shaky")
+        await hand.sees("0/1 half-open in ", "500", "last error", "0.0%")
 
 
 async def test_routes_are_weighed_and_taken_back(world: World) -> None:
-    """A member's weight changes by a key, and goes back by another."""
+    """A member's weight changes by a key, and goes back by another; a dry run shows what comes of it."""
     members = [MemberSpec(provider="groq", priority=10, weight=2), MemberSpec(provider="openai", priority=10)]
     await world.admin.routes.create("fast", RouteSpec(members=members))
     async with at(world) as hand:
@@ -67,64 +131,63 @@ async def test_routes_are_weighed_and_taken_back(world: World) -> None:
         await hand.sees("75%")
         await hand.press("u")
         await hand.sees("67%")
+        await hand.press("space")
+        await hand.sees("○ off")
+        await hand.press("u")
+        await hand.sees("67%")
         await hand.press("d")
         await hand.sees("dry run of fast: 100 draws", "tried first", "if 1 failed")
 
 
-async def test_the_log_shows_what_changed(world: World) -> None:
-    """The audit log names who did what, and what became of each field."""
-    await world.make_key("alice-dev", daily="1")
+async def test_a_route_is_made_edited_and_deleted(world: World) -> None:
+    """Members are written as a line; what is wrong with it is said; edits are taken back."""
     async with at(world) as hand:
+        await hand.press("5", "n")
+        await hand.fill(name="made", members="groq ten")
+        await hand.press("enter")
+        await hand.sees("is not written `provider priority/weight`")
+        await hand.fill(members="groq 10/2, openai 0/1")
+        await hand.press("enter")
+        await hand.point("made")
+        await hand.sees("● first", "◌ standby")
+        await hand.press("e")
+        await hand.fill(members="groq 10/2, openai 10/2")
+        await hand.press("enter")
+        await hand.sees("50%")
+        await hand.press("u")
+        await hand.sees("◌ standby")
+        await hand.press("D")
+        await hand.fill(name="made")
+        await hand.press("enter")
+        await hand.sees("Route made is deleted")
+
+
+async def test_the_log_shows_what_changed(fresh: World) -> None:
+    """The audit log names who did what, and what became of each field; the requests are there too."""
+    await fresh.make_key("alice-dev", daily="1")
+    await fresh.admin.keys.update("alice-dev", {"limits": {"daily": "2"}})
+    async with at(fresh) as hand:
         await hand.press("6")
-        await hand.sees("+ create", "alice-dev", "limits")
-        await ask(world, world.key)
+        await hand.sees("+ create", "~ update", "alice-dev", "limits.daily", "- 1", "+ 2")
+        await ask(fresh, fresh.key)
         await hand.press("right")
-        await hand.sees("[requests 1]", "● 200")
+        await hand.sees("[requests 1]", "● 200 ok", "known how")
+        await hand.press("enter")
+        await hand.sees("attempts (1)")
 
 
-async def test_palette_and_help_know_every_action(world: World) -> None:
-    """Help finds an action by a word; the palette runs one of another section."""
-    async with at(world) as hand:
-        await hand.press("question_mark", *"csv")
-        text = await hand.sees("Export as CSV")
-        assert "Rotate" not in text
-        await hand.press("escape", "colon", *"keys: new")
-        await hand.sees("Keys: New key, project or user")
-        await hand.press("enter", "enter")
-        await hand.sees("new key", "Cap per day")
-
-
-async def test_a_lost_connection_leaves_what_was_known(environment: None, tmp_path: Path) -> None:
-    """When the gateway goes, its figures stay, dated; nothing becomes zero."""
-    async with running_simulator() as base:
-        async with running_world(tmp_path / "home", simulated_providers(base)) as world:
-            await ask(world, world.key)
-            app = PaigApp(AsyncAdminClient(world.origin, token=ADMIN))
-            context = app.run_test(size=(120, 30), notifications=True)
-            pilot = await context.__aenter__()
-            hand = Hand(app, pilot)
-            await hand.sees("● live", "● 200", "$0.000")
-        try:
-            text = await hand.sees("✕ lost · as of", "ago · retry in", "● 200")
-            assert "$0.000" in text
-            assert app.screen.has_class("-stale")
-        finally:
-            await context.__aexit__(None, None, None)
-        assert app.failures == []
-
-
-async def test_a_wrong_token_is_said(world: World) -> None:
-    """A token that the gateway refuses is no lost connection, and shows no figures."""
-    app = PaigApp(AsyncAdminClient(world.origin, token="wrong"))
-    async with app.run_test(size=(100, 30)) as pilot:
-        text = await Hand(app, pilot).sees("✕ token refused")
-        assert "$0" not in text
-
-
-async def test_a_small_terminal_is_told(world: World) -> None:
-    """Below 80×24 the app says so instead of showing half of itself."""
-    async with at(world, size=(60, 20), live=False) as hand:
-        await hand.sees("This terminal is 60×20", "80×24")
+async def test_the_log_goes_back_page_by_page(fresh: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`m` brings earlier entries behind those that are there, none twice."""
+    monkeypatch.setattr("paig_tui.screens.log.PAGE", 3)
+    for number in range(7):
+        await fresh.make_key(f"k{number}")
+    async with at(fresh) as hand:
+        await hand.press("6")
+        await hand.sees("[audit 3]", "k6")
+        await hand.press("m")
+        await hand.sees("[audit 6]", "k1")
+        names = [entry.name for entry in hand.app.screen.query_one("#rows", Table).rows]
+        assert names == [f"k{number}" for number in range(6, 0, -1)]
 
 
 def test_dry_run_follows_priority_and_weight() -> None:

@@ -123,9 +123,12 @@ class Dispatcher:
                 failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
             except UpstreamError as error:
                 failure = self.failed(exchange, candidate, error, outcome)
-                if error.sent and isinstance(error, UpstreamTimeout):
+                if (error.sent and isinstance(error, UpstreamTimeout)) or answer is not None:
                     # The provider may well go on working, and bill for it.
                     outcome.charge(candidate.ceiling, "ceiling")
+                if answer is not None:
+                    await answer.aclose()
+                    answer = None
             except asyncio.CancelledError:
                 if answer is not None:
                     await answer.aclose()
@@ -143,6 +146,7 @@ class Dispatcher:
                 if answer is None:
                     raise failure or AssertionError("a try without an answer has a reason")
                 outcome.undo()
+                outcome.tried = None  # it has said what there is to say
                 return answer, asked
             if answer is not None:
                 await answer.aclose()
@@ -193,7 +197,11 @@ class Dispatcher:
     async def _look(
         self, exchange: Exchange, candidate: Candidate, answer: Answer, outcome: Outcome, tried: Try, *, last: bool
     ) -> tuple[Answer, Reach | None]:
-        """Whether an answer is a failure that another candidate may make good, and of what; it has been charged."""
+        """Whether an answer is a failure that another candidate may make good, and of what; it has been charged.
+
+        Raises:
+            UpstreamError: It is a stream that broke off, or was given up, before its first byte.
+        """
         status = answer.status
         if status >= 400:
             body = b""
@@ -212,16 +220,22 @@ class Dispatcher:
         if not await peek(peeked, framing):
             tried.answered(status, answer.headers)
             return peeked, None
+        if peeked.failure is not None and not peeked.held:
+            raise peeked.failure
         meter = StreamMeter(exchange.fmt, exchange.call, framing, headers, candidate.tariff, splice=False, hide=False)
         for chunk in peeked.held:
             meter.feed(chunk)
         meter.end()
-        outcome.attempts[-1]["error"] = error = error_type(meter.body.get("error"))
-        verdict = tried.said(error) if peeked.failure is None else tried.failed(peeked.failure)
+        of: Reach = "member"
+        if peeked.failure is not None:
+            self.failed(exchange, candidate, peeked.failure, outcome)
+        else:
+            outcome.attempts[-1]["error"] = error = error_type(meter.body.get("error"))
+            of = REACH[tried.said(error)] or of
         if exchange.fmt.metered:
             outcome.charge_stream(meter, candidate.ceiling)
             outcome.reading = None
-        return peeked, REACH[verdict] or "member"
+        return peeked, of
 
     async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[Answer, bool]:
         kind, provider = candidate.kind, candidate.provider

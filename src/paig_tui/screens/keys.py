@@ -107,7 +107,7 @@ class Keys(Section):
         panel = self.query_one("#about", Panel)
         row = self.table.current
         panel.title(f"about {safe(row.name)}" if row else "about")
-        panel.paint(lambda *_: about(row, self.state.clock()) if row else Content(""))
+        panel.paint(lambda *_: about(row, self.state.as_of) if row else Content(""))
 
     def action_kind(self, step: int) -> None:
         """Another kind."""
@@ -251,15 +251,13 @@ class Keys(Section):
         off = [key for key in row.keys if key.status == "disabled"]
         on = [key for key in row.keys if key.status not in ("disabled", "blocked")]
         if not on and off:
-            await self._set(off, enable=True, what=f"{len(off)} keys of {name}")
+            await self._set(off, enable=True, what=f"{keys(len(off))} of {name}")
         elif on:
-            one = ONE[self.kind]
-            says = f"{len(on)} keys are refused until they are enabled again: " + ", ".join(
-                safe(k.name) for k in on[:8]
-            )
-            ask = Confirm(f"disable every key of {one} {name}?", says + ("…" if len(on) > 8 else "."), do="Disable")
+            some = ", ".join(safe(key.name) for key in on[:8]) + (" …" if len(on) > 8 else "")
+            says = f"Until they are enabled again, requests of {keys(len(on))} are refused: {some}"
+            ask = Confirm(f"disable every key of {ONE[self.kind]} {name}?", says, do="Disable")
             if await self.app.push_screen_wait(ask):
-                await self._set(on, enable=False, what=f"{len(on)} keys of {name}")
+                await self._set(on, enable=False, what=f"{keys(len(on))} of {name}")
         else:
             self.notify(f"{name} has no keys.", markup=False)
 
@@ -272,10 +270,8 @@ class Keys(Section):
                 await (admin.enable(key.id) if enable else admin.disable(key.id))
 
         word = "enabled" if enable else "disabled"
-        verb = "is" if len(keys) == 1 else "are"
-        await self.paig.changing(
-            switch(enable), f"{what} {verb} {word}.", Undo(f"{what} {word}", lambda: switch(not enable))
-        )
+        undo = Undo(f"{what} {word}", lambda: switch(not enable))
+        await self.paig.changing(switch(enable), f"{what} {'is' if len(keys) == 1 else 'are'} {word}.", undo)
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_rotate(self) -> None:
@@ -311,6 +307,11 @@ class Keys(Section):
             delete = admin.projects.delete if self.kind == "projects" else admin.users.delete
             done = delete(row.thing.id)
         await self.paig.changing(done, f"{safe(row.name)} is deleted.")
+
+
+def keys(count: int) -> str:
+    """So many keys."""
+    return f"{count:,} key{'s' if count != 1 else ''}"
 
 
 SCREEN = Keys

@@ -95,7 +95,7 @@ class Providers(Section):
 
     def stamp(self) -> object:
         """Countdowns change with the seconds."""
-        return self.state.fetches, int(self.state.clock().timestamp()) if moving(self.state) else 0
+        return self.state.fetches, int(self.state.as_of.timestamp()) if moving(self.state) else 0
 
     def _wanted(self, provider: Provider, found: Mapping[str, Fare]) -> bool:
         one = found.get(provider.name, IDLE)
@@ -140,7 +140,7 @@ class Providers(Section):
         health = next((one for one in self.state.health_of or () if one.provider == provider.name), None)
         shown = [Content.assemble((f"{name:<11}", MUTED), plain(value)) for name, value in facts.items()]
         panel.paint(
-            lambda width, _: lines([*credentials(provider, health, self.state.clock(), width), Content(""), *shown])
+            lambda width, _: lines([*credentials(provider, health, self.state.as_of, width), Content(""), *shown])
         )
 
     @work(exclusive=True, group="dialog", exit_on_error=False)

@@ -78,7 +78,7 @@ class Usage(Section):
     async def load(self) -> None:
         """Totals by group, and what each cost over time; of very many, only what the cursor is on."""
         admin, span, group = self.paig.admin, self.span, GROUPS[self.group]
-        since = span.since(self.state.clock())
+        since = span.since(self.state.as_of)
         row = self.table.current
         only: dict[str, Any] = {} if row is None or not row.name else {group: row.name}
         try:
@@ -103,7 +103,7 @@ class Usage(Section):
             table.empty = "Loading …" if report is None else "Nothing was spent."
         shown: list[Row] = []
         if report is not None and report.total.requests:
-            every = rows(report, GROUPS[self.group], self.courses, list(self.span.times(self.state.clock())))
+            every = rows(report, GROUPS[self.group], self.courses, list(self.span.times(self.state.as_of)))
             shown = [row for row in every if row.name is None or self.matches(row.name)]
         table.show(shown)
         frame = self.query_one("#frame", Vertical)
@@ -120,7 +120,7 @@ class Usage(Section):
         if row is None or row.course is None:
             panel.paint(lambda _, __: Content.styled(NOT_YET, MUTED))
         else:
-            panel.paint(partial(chart, row.course, ticks=self.span.ticks(self.state.clock()), unit=dollars))
+            panel.paint(partial(chart, row.course, ticks=self.span.ticks(self.state.as_of), unit=dollars))
 
     @on(Table.Moved, "#groups")
     def _moved(self) -> None:
@@ -160,7 +160,7 @@ class Usage(Section):
         row = self.table.current
         if row is None:
             return
-        group, since = GROUPS[self.group], self.span.since(self.state.clock())
+        group, since = GROUPS[self.group], self.span.since(self.state.as_of)
         if row.name is None:
             self.app.push_screen(Requests("everyone", {}, since=since))
         elif row.name:

@@ -18,6 +18,7 @@ from paig_gateway.config.model import BreakerSpec, Timeouts
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import World, running_world
+from tests.gateway.end_to_end.replay import running_replay
 from tests.gateway.end_to_end.test_refusals import settled
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +68,7 @@ async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> 
             await route("provider", "hasty", "good")
             await route("deadline", "slow", "good", deadline=0.5)
             await route("both", "slow", "slow", "good", deadline=0.5, first_byte=0.3)
+            await route("at-once", "good", deadline=0.001)
             await route("idle", "slow", idle=0.3)
             await route("total", "slow", total=0.5)
             await route("connect", "nowhere", "good", connect=0.3)
@@ -120,6 +122,20 @@ async def test_the_deadline_ends_it_all(world: World, stream: bool) -> None:
     assert [(attempt.provider, attempt.error) for attempt in row.attempts] == [("slow", "upstream-timeout")]
     assert (row.status, row.error, row.certainty) == (504, "upstream-timeout", "ceiling")
     assert Decimal(row.cost) == Decimal(row.reserved) > 0
+
+
+async def test_a_deadline_that_is_over_before_anybody_was_asked(world: World) -> None:
+    """Nothing is sent, nothing is charged, and nothing stays held."""
+    key = await world.make_key("late", total=1)
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": STORY}]}
+    headers = {"authorization": f"Bearer {key}"}
+    response = await world.http.post("/proxy/at-once/chat/completions", headers=headers, json=body)
+    assert (response.status_code, response.headers["x-paig-error"]) == (504, "upstream-timeout")
+    assert "may take ran out. Ask" in response.json()["error"]["message"]
+    row = await settled(world, response.headers["x-paig-request-id"])
+    assert (row.attempts, row.cost, row.certainty, row.error) == ([], "0", None, "upstream-timeout")
+    limit = next(limit for limit in await world.admin.limits() if limit.owner == "late")
+    assert (limit.spent, limit.held) == ("0", "0")
 
 
 async def test_the_deadline_is_for_all_tries_together(world: World) -> None:
@@ -194,3 +210,35 @@ async def test_streams_cut_by_a_deadline_are_not_their_providers_fault(environme
             assert await who_answers() == "slow"
             await many(SLOW)
             assert await who_answers() == "good"
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["before another", "alone"])
+async def test_a_stream_that_never_begins_is_given_up(environment: None, tmp_path: Path, alone: bool) -> None:
+    """Headers alone are no answer: the next member is asked, and the try is charged, for it may be at work."""
+    async with running_replay() as replay, running_simulator(Simulator()) as base:
+        replay.headers, replay.pieces = [("content-type", "text/event-stream")], [b"data: {}\n\n"]
+        replay.gate = asyncio.Event()
+        specs = {
+            "mute": ProviderSpec(kind="openai", base_url=f"{replay.base}/v1", credential="value:k"),
+            "good": ProviderSpec(kind="openai", base_url=f"{base}/openai/v1", credential="value:k"),
+        }
+        async with running_world(tmp_path, specs) as running:
+            members = [MemberSpec(provider="mute", priority=1)] + ([] if alone else [MemberSpec(provider="good")])
+            spec = RouteSpec(members=members, timeouts=RouteTimeouts(first_byte=0.3))
+            await running.admin.routes.create("route", spec)
+            if alone:
+                with pytest.raises(httpx2.RemoteProtocolError):
+                    await ask(running, "route", STORY, stream=True)
+                id = (await running.admin.requests(limit=1)).items[0].id
+            else:
+                response, took = await ask(running, "route", STORY, stream=True)
+                assert "[DONE]" in response.text
+                assert 0.3 <= took < 3
+                id = response.headers["x-paig-request-id"]
+            row = await settled(running, id)
+        replay.gate.set()
+    first = row.attempts[0]
+    assert (first.status, first.error) == (200, "upstream-timeout")
+    assert (row.certainty, Decimal(first.cost) > 0) == ("ceiling", True)
+    assert sum(Decimal(attempt.cost) for attempt in row.attempts) == Decimal(row.cost) <= Decimal(row.reserved)
+    assert [attempt.provider for attempt in row.attempts[1:]] == ([] if alone else ["good"])

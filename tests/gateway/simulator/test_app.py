@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -258,6 +259,18 @@ async def test_taken_port() -> None:
                 pass
     with socket.create_server(("127.0.0.1", port)):
         pass  # given back
+
+
+async def test_answers_are_not_held_back() -> None:
+    """On a connection that is used again an answer takes no longer than it must: its parts are not sent 40 ms apart."""
+    body = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}]}
+    took = []
+    async with running_simulator() as url, httpx2.AsyncClient(headers={"authorization": "Bearer k"}) as client:
+        for _ in range(21):
+            began = time.perf_counter()
+            await client.post(f"{url}/openai/v1/chat/completions", json=body)
+            took.append(time.perf_counter() - began)
+    assert sorted(took)[10] < 0.035
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pydantic_ai.capabilities import Instrumentation
 from pydantic_ai.models.instrumented import InstrumentationSettings
 
 import paig_client
-from paig_client.schema import ExportSpec, MemberSpec, ProviderSpec, RouteSpec
+from paig_client.schema import ExportSpec, MemberSpec, ProviderSpec, RouteSpec, RouteTimeouts
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.telemetry.settings import TelemetrySpec
@@ -175,6 +176,43 @@ async def test_each_try_is_a_span(environment: None, tmp_path: Path) -> None:
     assert attributes(server)["paig.attempts"] == 2
     assert [span.status.code for span in last] == [Status.STATUS_CODE_ERROR] * 2
     assert attributes(last[0])["http.response.status_code"] == 502
+
+
+async def test_each_try_says_with_what_and_for_how_much(environment: None, tmp_path: Path) -> None:
+    """Row and trace have the same of every try: provider, model there, credential, status or error, times and cost."""
+    slow = "[sim@openai:delay=20] Hi"
+    with over_http() as receiver:
+        async with traced(tmp_path, Simulator(), **to(receiver)) as world:
+            base = (await world.admin.providers.get("openai")).base_url.replace("/openai/", "/openai-2/")
+            spec = ProviderSpec(kind="openai", base_url=base, credentials=["value:two-1", "value:two-2"])
+            ids = {one.id for one in (await world.admin.providers.create("two", spec)).credentials}
+            members = [
+                MemberSpec(provider="openai", priority=1),
+                MemberSpec(provider="two", models={"gpt-5": "gpt-5-mini"}),
+            ]
+            route = RouteSpec(members=members, timeouts=RouteTimeouts(first_byte=0.3))
+            await world.admin.routes.create("pair", route)
+            answer = await ask(world, "pair", slow)
+            assert answer.status_code == 200
+            row = await world.admin.request(answer.headers["x-paig-request-id"])
+            server, *spans = await receiver.wait(3)
+    assert [
+        (attempt.provider, attempt.model, attempt.status, attempt.error, attempt.cost == "0")
+        for attempt in row.attempts
+    ] == [("openai", "gpt-5", None, "upstream-timeout", False), ("two", "gpt-5-mini", 200, None, False)]
+    assert row.attempts[1].credential in ids
+    assert sum(Decimal(attempt.cost) for attempt in row.attempts) == Decimal(row.cost)
+    assert attributes(server)["paig.cost"] == row.cost
+    for attempt, span in zip(row.attempts, spans, strict=True):
+        found = attributes(span)
+        assert (found["paig.provider"], found["gen_ai.request.model"]) == (attempt.provider, attempt.model)
+        assert found["paig.credential"] == attempt.credential
+        assert found.get("http.response.status_code") == attempt.status
+        assert found.get("error.type") == attempt.error
+        assert found["operation.cost"] == pytest.approx(float(attempt.cost))
+        assert (span.start_time_unix_nano - server.start_time_unix_nano) / 1e6 == pytest.approx(attempt.began_ms, abs=1)
+    took = (spans[0].end_time_unix_nano - spans[0].start_time_unix_nano) / 1e6
+    assert took == pytest.approx(row.attempts[0].ms, abs=1)
 
 
 async def test_a_refusal_is_a_span_without_tries(environment: None, tmp_path: Path) -> None:

@@ -145,6 +145,13 @@ class Dispatcher:
             if not await self.goes_on(exchange, order, outcome, purse, answered=answered):
                 if answer is None:
                     raise failure or AssertionError("a try without an answer has a reason")
+                if misses(exchange, answer, outcome):
+                    await answer.aclose()
+                    raise GatewayError(
+                        "upstream-unreachable",
+                        f"'{exchange.stored}' is unknown to '{candidate.provider.name}', and who may have it did not "
+                        "answer: try again.",
+                    )
                 outcome.undo()
                 outcome.tried = None  # it has said what there is to say
                 return answer, asked
@@ -291,6 +298,13 @@ def pass_over(candidate: Candidate, order: deque[Candidate]) -> None:
     if len(left) < len(order):
         order.clear()
         order.extend(left)
+
+
+def misses(exchange: Exchange, answer: Answer, outcome: Outcome) -> bool:
+    """Whether an answer says that something is not stored there while another, who may have it, did not say."""
+    unknown = (400, 403, 404)
+    said_no = exchange.stored is not None and answer.status in unknown
+    return said_no and any(attempt.get("status") not in unknown for attempt in outcome.attempts[:-1])
 
 
 def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, bytes]:

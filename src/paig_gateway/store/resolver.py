@@ -36,7 +36,8 @@ class Resolver:
         for one in all_of_it:
             place = row.id, row.version, one.id
             if place not in self._found:
-                self._found[place] = self._resolve(place, one)
+                # Another thread may be reading it.
+                self._found = {**self._found, place: self._resolve(place, one)}
             secret = self._found[place]
             if isinstance(secret, str):
                 usable.append(Credential(one.id, secret))
@@ -53,7 +54,7 @@ class Resolver:
 
     def secrets(self) -> list[str]:
         """Every secret in memory."""
-        return [found for found in list(self._found.values()) if isinstance(found, str)]
+        return [found for found in self._found.values() if isinstance(found, str)]
 
     def found_meanwhile(self) -> bool:
         """Whether a credential that was not to be had is there now; looked for only every `RETRY_SECONDS`."""

@@ -32,11 +32,15 @@ class Accounts:
     def __init__(self) -> None:
         self.by_key = {key: Simulator() for key in KEYS}
         self.asked: list[str] = []
+        self.down: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = dict(scope.get("headers", [])).get(b"authorization", b"").decode().removeprefix("Bearer ")
         if scope["type"] == "http":
             self.asked.append(key)
+        if key in self.down:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            return await send({"type": "http.response.body", "body": b"{}"})
         await self.by_key.get(key, self.by_key[KEYS[0]])(scope, receive, send)
 
 
@@ -142,6 +146,21 @@ async def test_what_nobody_knows_is_asked_for_in_turn(world: tuple[World, Accoun
         assert sorted(accounts.asked) == sorted(KEYS)
         row = (await running.admin.requests(limit=1)).items[0]
         assert ([attempt.status for attempt in row.attempts], row.cost) == ([400] * 3, "0")
+
+
+async def test_nobody_says_that_there_is_none_while_the_one_who_has_it_is_away(world: tuple[World, Accounts]) -> None:
+    """That others do not know it is no answer: the client sees trouble, which may be over at the next try."""
+    running, accounts = world
+    accounts.down = {KEYS[2]}
+    members = [MemberSpec(provider="one", priority=1), MemberSpec(provider="two")]
+    await running.admin.routes.update("both", {"members": [member.model_dump() for member in members]})
+    async with client(running) as sdk:
+        for number in range(3):
+            with pytest.raises(openai.InternalServerError, match="try again") as caught:
+                await create(sdk, previous_response_id=f"resp_of_the_third_{number}")
+            assert caught.value.response.headers["x-paig-error"] == "upstream-unreachable"
+    assert accounts.asked[::3] == [KEYS[2]] * 3
+    assert (await running.admin.usage()).total.cost == "0"
 
 
 async def test_what_the_holder_fails_at_nobody_else_is_asked(world: tuple[World, Accounts]) -> None:

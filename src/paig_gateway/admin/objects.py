@@ -18,6 +18,7 @@ from paig_client.schema import (
     PriceSpec,
     Project,
     ProjectSpec,
+    ProjectTelemetry,
     Provider,
     ProviderSpec,
     Route,
@@ -143,7 +144,7 @@ class Projects:
 
     def create(self, name: str, spec: ProjectSpec, *, actor: str, repeat: Repeat[Project] | None = None) -> Project:
         """Make a project."""
-        self._check(spec.telemetry is not None)
+        self._check(spec.telemetry != ProjectTelemetry())
         return self._projects.create(name, spec, actor=actor, repeat=repeat)
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Project:
@@ -155,9 +156,9 @@ class Projects:
         """Remove a project."""
         self._projects.delete(reference, actor=actor, version=version)
 
-    def _check(self, exporting: bool) -> None:
+    def _check(self, telling: bool) -> None:
         """Refuse a place that spans and the values of references are sent to, from those who set none for providers."""
-        if exporting and not self._asker.may("routing:write"):
+        if telling and not self._asker.may("routing:write"):
             raise ProblemError("forbidden", "telemetry: where a project's spans are sent needs routing:write.")
 
 

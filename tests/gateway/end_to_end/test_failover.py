@@ -85,12 +85,14 @@ async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> 
             yield running, simulator
 
 
-async def ask(world: World, route: str, fault: Fault, key: str | None = None, **more: Any) -> httpx2.Response:
+async def ask(
+    world: World, route: str, fault: Fault, key: str | None = None, prompt: str = "", **more: Any
+) -> httpx2.Response:
     """One chat completion that fails at the faulty provider alone."""
     directive = f"[sim@openai-{fault.name}:{fault.directive}] " if fault.directive else ""
     body = {
         "model": MODEL,
-        "messages": [{"role": "user", "content": f"{directive}Tell me a story"}],
+        "messages": [{"role": "user", "content": f"{prompt}{directive}Tell me a story"}],
         "max_completion_tokens": 50,
         "stream": fault.stream,
     }
@@ -159,17 +161,52 @@ async def test_beside_another(world: tuple[World, Simulator], fault: Fault) -> N
         check_costs(row, fault)
 
 
-async def test_broken_in_the_middle(world: tuple[World, Simulator]) -> None:
+@pytest.mark.parametrize("where", ["", "-failover", "-weighted"])
+async def test_broken_in_the_middle(world: tuple[World, Simulator], where: str) -> None:
     """Once a byte has reached the client nobody else is tried: the stream breaks, and what came is charged."""
     running, _ = world
     fault = Fault("f500", 0, "upstream-unreachable", "disconnect=4")
+
+    async def until_it_breaks() -> None:
+        while True:  # beside another, it is tried first as often as not
+            assert whole(await ask(running, f"f500{where}", fault))
+
     with pytest.raises(httpx2.RemoteProtocolError):
-        await ask(running, "f500-failover", fault)
-    row = (await running.admin.requests(route="f500-failover", limit=1)).items[0]
+        await until_it_breaks()
+    row = (await running.admin.requests(route=f"f500{where}", limit=1)).items[0]
     row = await settled(running, row.id)
     assert tries(row) == [("f500", "upstream-unreachable")]
     assert (row.certainty, row.cost) == ("estimated", row.attempts[0].cost)
     assert 0 < Decimal(row.cost) < Decimal(row.reserved)
+
+
+@pytest.mark.parametrize("where", ["", "-failover", "-weighted"])
+async def test_an_error_in_the_middle(world: tuple[World, Simulator], where: str) -> None:
+    """An error event after the first content is the client's: nobody else is tried, and what came is charged."""
+    running, _ = world
+    fault = Fault("f500", 200, "server_error", "error_event")
+    for _ in range(50):
+        response = await ask(running, f"f500{where}", fault)
+        assert response.status_code == 200
+        if not whole(response):
+            break
+    row = await settled(running, response.headers["x-paig-request-id"])
+    assert [(attempt.provider, attempt.status) for attempt in row.attempts] == [("f500", 200)]
+    assert (row.error, row.certainty) == ("server_error", "estimated")
+    assert 0 < Decimal(row.cost) < Decimal(row.reserved)
+
+
+@pytest.mark.parametrize("where", ["", "-failover", "-weighted"])
+async def test_when_all_are_throttled_the_last_says_until_when(world: tuple[World, Simulator], where: str) -> None:
+    """The 429 that the client gets is the last provider's own, with its own `Retry-After`; it costs nothing."""
+    running, _ = world
+    everywhere = "[sim:status=429] [sim:retry_after=7] "
+    response = await ask(running, f"f429{where}", Fault("none", 0, ""), prompt=everywhere)
+    assert (response.status_code, response.headers["retry-after"]) == (429, "7")
+    assert "x-paig-error" not in response.headers
+    row = await settled(running, response.headers["x-paig-request-id"])
+    assert [attempt.status for attempt in row.attempts] == [429] * (2 if where else 1)
+    assert row.cost == "0"
 
 
 async def test_a_cap_holds_over_all_tries(world: tuple[World, Simulator]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,6 +18,7 @@ from paig_gateway.config.model import BreakerSpec, RetriesSpec
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import Time, World, running_world
+from tests.gateway.end_to_end.processes import every_row
 from tests.gateway.end_to_end.replay import Replay, running_replay
 from tests.gateway.end_to_end.test_refusals import settled
 
@@ -79,6 +81,21 @@ async def test_open_half_open_closed(environment: None, tmp_path: Path) -> None:
         for _ in range(4):  # closed: a single failure is nothing again
             assert await tried(world, FAIL) == [("bad", 500), ("good", 200)]
         assert await tried(world) == [("bad", 200)]
+
+
+async def test_a_member_that_dies_under_load(environment: None, tmp_path: Path) -> None:
+    """Of twenty requests at once all are answered; the dead member gets those alone that were on their way there."""
+    async with two_members(tmp_path) as (world, _):
+        room = asyncio.Semaphore(20)
+
+        async def ask_in_turn(prompt: str) -> int:
+            async with room:
+                return (await ask(world, prompt)).status_code
+
+        assert set(await asyncio.gather(*(ask_in_turn("") for _ in range(40)))) == {200}
+        assert set(await asyncio.gather(*(ask_in_turn(FAIL) for _ in range(100)))) == {200}
+        failed = sum(len(row.attempts) - 1 for row in await every_row(world.admin))
+        assert 5 <= failed <= 5 + 20
 
 
 async def test_clients_faults_open_nothing(environment: None, tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import httpx2
 import pytest
 import typer.main
 from pydantic import BaseModel
 
-from paig_client import cli, schema
+from paig_client import admin, cli, schema
 from paig_client.cli.app import HELP, app
 from paig_gateway import config
 from paig_gateway.admin.problems import PROBLEMS
@@ -107,6 +108,31 @@ def test_every_problem_of_the_admin_api_is_documented() -> None:
     rows = [line for line in (ROOT / "docs" / "admin-api.md").read_text("utf-8").splitlines() if line.startswith("| `")]
     named = {code: int(row.split("|")[2]) for row in rows for code in re.findall(r"`([\w-]+)`", row.split("|")[1])}
     assert {code: status for code, (status, _) in PROBLEMS.items()}.items() <= named.items()
+
+
+async def test_every_operation_of_the_admin_api_is_documented(world: World) -> None:
+    """The admin API's page has a row for each: method, path, what it needs, and what it does."""
+    page = (ROOT / "docs" / "admin-api.md").read_text("utf-8").partition("## Every operation")[2]
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        document = (await http.get(f"{world.origin}/admin/openapi.json")).json()
+    rows = []
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            needs = "no token" if "security" not in operation else "any token"
+            if permission := operation.get("x-permission"):
+                needs = f"`{permission}`" + (", a project's is enough" if operation["x-in-project"] else "")
+            where = path.removeprefix("/admin/v1/").replace("name_or_id", "name")
+            rows.append(f"| `{method.upper()} {where}` | {needs} | {operation['summary']} |")
+    written = [line for line in page.splitlines() if line.startswith("| `")]
+    assert written == rows, "the rows should be:\n" + "\n".join(rows)
+
+
+def test_every_method_of_the_admin_client_is_documented() -> None:
+    """Its page names each, those of its collections included."""
+    page = (ROOT / "docs" / "client" / "admin.md").read_text("utf-8")
+    kinds = (admin.AdminClient, admin.Keys, admin.Providers, admin.Tokens)
+    names = {name for kind in kinds for name in dir(kind) if not name.startswith("_")} - {"send", "close"}
+    assert {name for name in names if f"`{name}(" not in page and f".{name}(" not in page} == set()
 
 
 def specs(annotation: object) -> set[type[BaseModel]]:

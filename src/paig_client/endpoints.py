@@ -385,6 +385,11 @@ class ReportCalls:
         return Call("PUT", "organisation", _one(OwnerSpec), body=spec.model_dump(mode="json", exclude_unset=True))
 
     @endpoint
+    def update_organisation(self, changes: Mapping[str, Any]) -> Call[OwnerSpec]:
+        """Change limits of the whole gateway; None lifts one, and what is not named stays."""
+        return Call("PATCH", "organisation", _one(OwnerSpec), body=dict(changes))
+
+    @endpoint
     def export(self) -> Call[str]:
         """The gateway's configuration as TOML text, secrets as references."""
         return Call("GET", "export", bytes.decode)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from paig_client.cli import caps
 from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, Soft, TokensPerMinute, Total, Weekly
 from paig_client.cli.commands import Commands
-from paig_client.cli.options import Json, Profile, Url, checked, connected, some
+from paig_client.cli.options import Json, Profile, Url, connected, some
 from paig_client.cli.output import print_json, say
 
 app = Commands(no_args_is_help=True, help="The caps on everything together.")
@@ -40,11 +40,8 @@ def update(
 
     What is spent stays.
     """
-    from paig_client.schema import OwnerSpec
-
     given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute, soft)
     some(given)
     with connected(url, profile) as admin:
-        limits = admin.organisation().limits.model_dump(mode="json") | given
-        item = admin.set_organisation(checked(OwnerSpec, {"limits": limits}))
+        item = admin.update_organisation({"limits": given})
     print_json(item) if json else say("Changed the organisation's limits.")

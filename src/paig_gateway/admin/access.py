@@ -77,6 +77,7 @@ OPERATIONS: Mapping[str, Needs] = {
     "enable_key": Needs("keys:write", in_project=True),
     "get_organisation": Needs("catalog:read"),
     "put_organisation": Needs("organisation:write"),
+    "update_organisation": Needs("organisation:write"),
     "list_limits": Needs("ledger:read", in_project=True),
     "list_requests": Needs("ledger:read", in_project=True),
     "get_request": Needs("ledger:read", in_project=True),

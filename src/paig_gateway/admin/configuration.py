@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from paig_client.schema import AuditEntry, NewKey, OwnerSpec, Spec
 from paig_gateway.admin.access import Asker, Guarded
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
+from paig_gateway.admin.examples import EXAMPLES
 from paig_gateway.admin.problems import FieldProblem, invalid
 from paig_gateway.admin.services import AdminServices, ConfigurationError
 
@@ -82,6 +83,7 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         summary="Export the configuration",
         description="A `paig.toml` that, applied to the same gateway, changes nothing. Secrets stand as references.",
         response_class=TomlResponse,
+        responses={200: {"content": {TomlResponse.media_type: {"example": EXAMPLES["ApplySpec"][0]["config"]}}}},
     )
     def export() -> Response:
         return TomlResponse(services.export_config())
@@ -104,6 +106,20 @@ def configuration_routes(services: AdminServices) -> APIRouter:
     )
     def put_organisation(asker: Asker, body: JsonObject) -> OwnerSpec:
         limits = services.catalog.organisation.put(checked(OwnerSpec, body).limits, actor=asker.name)
+        services.changed()
+        return OwnerSpec(limits=limits)
+
+    @router.patch(
+        "/organisation",
+        operation_id="update_organisation",
+        summary="Change the limits of the whole gateway",
+        description="The body's fields take the place of those there are, inside `limits` too; null lifts a limit"
+        " (RFC 7396). What is not named stays.",
+        response_model=OwnerSpec,
+        openapi_extra=body_of("ChangeOwner"),
+    )
+    def update_organisation(asker: Asker, body: JsonObject) -> OwnerSpec:
+        limits = services.catalog.organisation.update(body, actor=asker.name)
         services.changed()
         return OwnerSpec(limits=limits)
 

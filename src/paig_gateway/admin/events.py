@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from paig_gateway.admin.access import Guarded
+from paig_gateway.admin.examples import EVENTS
 from paig_gateway.admin.feed import Event, EventFeed, Place
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.roles import Identity
@@ -97,7 +98,7 @@ def event_routes(feed: EventFeed) -> APIRouter:
         description=_DESCRIPTION,
         status_code=200,
         response_class=EventStream,
-        responses={200: {"content": {EventStream.media_type: {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {EventStream.media_type: {"schema": {"type": "string"}, "example": EVENTS}}}},
     )
     async def stream_events(
         request: Request,

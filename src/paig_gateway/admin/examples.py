@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,6 +85,16 @@ _TOTAL = {
 
 _FIGURES = {"tries": 214, "ok_share": 0.967, "p95_ms": 3104.2, "throttled": 1, "failures": {"503": 6, "429": 1}}
 
+EVENTS = f"""\
+: here come the events
+
+event: request
+id: 1795435469.req_0193a1b2c3d4e5f6~aud_0193a1b2c3d40000f00dcafe~0
+data: {json.dumps(_REQUEST)}
+
+"""
+"""The beginning of a stream of events."""
+
 EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
     "CreateProvider": [
         {"name": "openai", "kind": "openai", "credential": "env:OPENAI_API_KEY"},
@@ -105,6 +116,16 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
         {
             "name": "fast",
             "members": [{"provider": "groq", "priority": 10, "weight": 3}, {"provider": "openai", "priority": 5}],
+        }
+    ],
+    "Route": [
+        {
+            "id": "route_7a6b5c4d3e2f1098", "name": "fast", **_STAMP, "choice": "weighted", "affinity": True,
+            "members": [
+                {"provider": "groq", "priority": 10, "weight": 3, "active": True, "models": {}},
+                {"provider": "openai", "priority": 5, "weight": 1, "active": True, "models": {}},
+            ],
+            "timeouts": {"deadline": 60},
         }
     ],
     "ChangeRoute": [{"members": [{"provider": "openai"}]}],
@@ -132,6 +153,7 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
             "requests": 1204, "cost": "3.338", "repriced": "2.67", "difference": "-0.668", "left": 3,
         }
     ],
+    "Pruned": [{"requests": 48210}],
     "PruneSpec": [{"before": "2026-08-01T00:00:00Z"}],
     "CreateProject": [{"name": "research", "limits": {"daily": "10", "monthly": "100"}}],
     "ChangeProject": [{"limits": {"daily": None}, "telemetry": {"content": True}}],

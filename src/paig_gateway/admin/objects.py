@@ -264,11 +264,12 @@ def tagged(response: Response, item: T) -> T:
 def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     """The endpoints of one kind of object, but for its list."""
     router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
+    one = f"{'an' if kind.one[0] in 'aeio' else 'a'} {kind.one}"
 
     @router.post(
         "",
         operation_id=f"create_{kind.one}",
-        summary=f"Make a {kind.one}",
+        summary=f"Make {one}",
         status_code=201,
         response_model=kind.made,
         response_description="It is made.",
@@ -292,7 +293,7 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     @router.get(
         "/{name_or_id}",
         operation_id=f"get_{kind.one}",
-        summary=f"Show a {kind.one}",
+        summary=f"Show {one}",
         response_model=kind.model,
         responses=TAGGED,
     )
@@ -302,7 +303,7 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     @router.patch(
         "/{name_or_id}",
         operation_id=f"update_{kind.one}",
-        summary=f"Change a {kind.one}",
+        summary=f"Change {one}",
         description="The body's fields take the place of the object's, inside `limits` too; null takes a field back to "
         "its default (RFC 7396). What is not named stays.",
         response_model=kind.model,
@@ -324,7 +325,7 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     @router.delete(
         "/{name_or_id}",
         operation_id=f"delete_{kind.one}",
-        summary=f"Delete a {kind.one}",
+        summary=f"Delete {one}",
         description="Refused while something else names it. What it did stays in the ledger.",
         status_code=204,
         response_description="It is gone.",

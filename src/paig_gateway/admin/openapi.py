@@ -78,6 +78,10 @@ def document(app: FastAPI, version: str) -> Json:
     schemas = {**components.get("schemas", {}), **_bodies(), "Problem": _problem()}
     for name, examples in EXAMPLES.items():
         schemas[name] = {**schemas[name], "examples": examples}
+    for schema in schemas.values():
+        if (item := _listed(schema)) in EXAMPLES:
+            more = {"next_cursor": None} if "next_cursor" in schema["properties"] else {}
+            schema.setdefault("examples", [{"items": EXAMPLES[item][:1], **more}])
     components["schemas"] = dict(sorted(schemas.items()))
     for operations in found["paths"].values():
         for operation in operations.values():
@@ -87,6 +91,14 @@ def document(app: FastAPI, version: str) -> Json:
                 operation["x-permission"] = needs.permission
                 operation["x-in-project"] = needs.in_project
     return found
+
+
+def _listed(schema: Json) -> str:
+    """The name of the schema that a list is of; empty for what is no list and nothing else."""
+    properties = schema.get("properties", {})
+    if set(properties) not in ({"items"}, {"items", "next_cursor"}):
+        return ""
+    return str(properties["items"]["items"]["$ref"]).rpartition("/")[2]
 
 
 def _bodies() -> Json:

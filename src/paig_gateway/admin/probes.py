@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from fastapi import APIRouter
 from sqlalchemy import Engine, text
@@ -23,6 +24,7 @@ PROBE_SECONDS = 3.0
 _WRITE = text(
     "INSERT INTO meta (name, value) VALUES ('readiness', 1) ON CONFLICT (name) DO UPDATE SET value = meta.value + 1"
 )
+_WELL: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": {"status": "ok"}}}}}
 _READ = text("SELECT value FROM meta WHERE name = 'readiness'")
 
 
@@ -31,7 +33,13 @@ def probe_routes(services: AdminServices) -> APIRouter:
     router = APIRouter(tags=["probes"])
     database = DatabaseProbe(services.engine)
 
-    @router.get("/healthz", operation_id="healthz", summary="Whether the process lives", response_model=None)
+    @router.get(
+        "/healthz",
+        operation_id="healthz",
+        summary="Whether the process lives",
+        response_model=None,
+        responses=_WELL,
+    )
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -40,6 +48,7 @@ def probe_routes(services: AdminServices) -> APIRouter:
         operation_id="readyz",
         summary="Whether the gateway can serve and record: 503 if it cannot",
         response_model=None,
+        responses=_WELL,
     )
     async def readyz() -> Response:
         if not services.ledger.healthy:

@@ -38,7 +38,8 @@ def _in_utc(at: datetime) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-Text = Annotated[str | None, Query(max_length=300)]
+ByModel = Annotated[str | None, Query(max_length=300, description="By the model's name.")]
+ByName = Annotated[str | None, Query(max_length=300, description="By name.")]
 Named = Annotated[str | None, Query(max_length=300, description="By name or id.")]
 Since = Annotated[
     datetime | None, Query(description="The earliest time."), AfterValidator(lambda at: at and _in_utc(at))
@@ -82,9 +83,9 @@ def report_routes(services: AdminServices) -> APIRouter:
         key: Named = None,
         project: Named = None,
         user: Named = None,
-        model: Text = None,
-        provider: Text = None,
-        route: Text = None,
+        model: ByModel = None,
+        provider: ByName = None,
+        route: ByName = None,
         status: Annotated[int | None, Query(ge=100, le=599, description="The status that the client was sent.")] = None,
         since: Since = None,
         until: Until = None,
@@ -124,9 +125,9 @@ def report_routes(services: AdminServices) -> APIRouter:
         key: Named = None,
         project: Named = None,
         user: Named = None,
-        model: Text = None,
-        provider: Text = None,
-        route: Text = None,
+        model: ByModel = None,
+        provider: ByName = None,
+        route: ByName = None,
         since: Since = None,
         until: Until = None,
     ) -> UsageReport:
@@ -149,9 +150,9 @@ def report_routes(services: AdminServices) -> APIRouter:
         key: Named = None,
         project: Named = None,
         user: Named = None,
-        model: Text = None,
-        provider: Text = None,
-        route: Text = None,
+        model: ByModel = None,
+        provider: ByName = None,
+        route: ByName = None,
         since: Since = None,
         until: Until = None,
     ) -> Repricing:
@@ -185,9 +186,9 @@ def report_routes(services: AdminServices) -> APIRouter:
         actor: Annotated[
             str | None, Query(max_length=300, description="`admin:NAME` also means each of their tokens.")
         ] = None,
-        action: Text = None,
-        kind: Text = None,
-        name: Text = None,
+        action: Annotated[str | None, Query(max_length=300, description="`create`, `update`, `delete`, …")] = None,
+        kind: Annotated[str | None, Query(max_length=300, description="`key`, `project`, `provider`, …")] = None,
+        name: Annotated[str | None, Query(max_length=300, description="The object's name.")] = None,
         project: Annotated[
             str | None, Query(max_length=300, description="Changes of this project and of its keys, by name or id.")
         ] = None,

@@ -57,6 +57,7 @@ MATRIX: Mapping[str, tuple[str, str]] = {
     "enable_key": ("oae", "oae"),
     "get_organisation": ("oaev", ""),
     "put_organisation": ("oa", ""),
+    "update_organisation": ("oa", ""),
     "list_limits": ("oaev", "oaev"),
     "list_requests": ("oaev", "oaev"),
     "get_request": ("oaev", "oaev"),

@@ -72,4 +72,10 @@ def test_limits_of_the_organisation(gateway: Gateway, admin: AdminClient) -> Non
     assert admin.set_organisation(spec).limits == spec.limits
     assert admin.organisation().limits == spec.limits
     assert {limit.owner_kind for limit in gateway.caller("ci").limits} == {"organisation", "project"}
+    changed = admin.update_organisation({"limits": {"weekly": "7", "soft": True}}).limits
+    assert changed == spec.limits.model_copy(update={"weekly": Decimal(7), "soft": True})
+    assert admin.update_organisation({"limits": {"weekly": None}}).limits.weekly is None
+    with pytest.raises(Invalid, match=r"limits\.daly"):
+        admin.update_organisation({"limits": {"daly": "1"}})
+    assert admin.audit(kind="organisation")[0].action == "update"
     assert admin.set_organisation(OwnerSpec()).limits == LimitsSpec()

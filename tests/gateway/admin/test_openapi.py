@@ -68,15 +68,28 @@ def test_document_has_every_operation(document: Json) -> None:
     assert guarded == set(OPERATIONS)
 
 
-def test_examples_fit_their_schemas(document: Json) -> None:
-    """Every body that is sent or answered has an example, and each example is valid for its schema."""
+def contents(operation: Json) -> Iterator[tuple[str, Json]]:
+    """Every body that an operation takes or answers, by the status or as `body`."""
+    described = {"body": operation.get("requestBody", {}), **operation["responses"]}
+    for what, body in described.items():
+        for content in body.get("content", {}).values():
+            yield what, content
+
+
+def test_every_body_and_parameter_is_explained(document: Json) -> None:
+    """What each operation takes and answers has an example, and each parameter says what it is."""
     schemas = document["components"]["schemas"]
-    bodies = {
-        operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-        for _, _, operation in operations(document)
-        if "requestBody" in operation
-    }
-    assert {name for name in bodies if not schemas[name].get("examples")} == set()
+    for _, _, operation in operations(document):
+        for what, content in contents(operation):
+            name = content["schema"].get("$ref", "").rpartition("/")[2]
+            assert "example" in content or schemas[name].get("examples"), (operation["operationId"], what)
+        for parameter in operation.get("parameters", ()):
+            assert parameter.get("description"), (operation["operationId"], parameter["name"])
+
+
+def test_examples_fit_their_schemas(document: Json) -> None:
+    """Each example is valid for its schema."""
+    schemas = document["components"]["schemas"]
     for name, schema in schemas.items():
         root = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
         for example in schema.get("examples", ()):

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlmodel import Session, select
 
 from paig_client import schema
-from paig_client.schema import KeySpec, LimitsSpec, NewKey
+from paig_client.schema import KeySpec, LimitsSpec, NewKey, OwnerSpec
 from paig_gateway.store.catalog import keys, limits, owners, shape
 from paig_gateway.store.catalog.base import Edit
 from paig_gateway.store.catalog.repeats import Repeat, once
@@ -206,6 +206,21 @@ class Organisation:
         """
         with self._catalog.edit(actor) as edit:
             write_organisation(edit, spec)
+            return read_organisation(edit.session)
+
+    def update(self, changes: Mapping[str, Any], *, actor: str) -> LimitsSpec:
+        """Merge changes into the limits, as `Collection.update` does.
+
+        Args:
+            changes: Fields of an OwnerSpec.
+            actor: Who asks.
+
+        Raises:
+            CatalogError: `invalid`.
+        """
+        with self._catalog.edit(actor) as edit:
+            before = OwnerSpec(limits=read_organisation(edit.session))
+            write_organisation(edit, shape.merged(before, changes).limits)
             return read_organisation(edit.session)
 
 

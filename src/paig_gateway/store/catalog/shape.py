@@ -126,14 +126,21 @@ def update(edit: Edit, shape: Shape[R, S], row: R, changes: Mapping[str, Any]) -
     Raises:
         CatalogError: `invalid`.
     """
-    merged = _merge(shape.read(edit.session, row).model_dump(mode="json"), changes)
+    put(edit, shape, row, merged(shape.read(edit.session, row), changes))
+
+
+def merged(spec: S, changes: Mapping[str, Any]) -> S:
+    """A Spec with changes, as RFC 7396 has it.
+
+    Raises:
+        CatalogError: `invalid`.
+    """
     try:
-        spec = shape.spec.model_validate(merged)
+        return type(spec).model_validate(_merge(spec.model_dump(mode="json"), changes))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         message = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
         raise CatalogError("invalid", message, field=".".join(map(str, first["loc"]))) from None
-    put(edit, shape, row, spec)
 
 
 def delete(edit: Edit, shape: Shape[R, S], row: R) -> None:

@@ -55,14 +55,17 @@ class Try:
 
     def answered(self, status: int, headers: Headers, body: bytes = b"") -> Verdict:
         """An answer came, of which the body was looked at where the status alone does not tell."""
-        if (verdict := verdicts.of_status(status, body)) != "good":
+        if status >= 400:
+            # Words that say something of the account must be the provider's own, not the name that a client asked for.
+            said = body.replace(self._model.encode("utf-8", "replace"), b"") if body and self._model else body
+            verdict = verdicts.of_status(status, said, dict(headers).get(b"x-amzn-errortype", b""))
             return self._speak(verdict, str(status), asked(headers, self._health.now()) or asked_in_body(body))
         now = self._health.clock()
         self._spoken = True
         self._breaker.good(self._number, self._model, now, now - self._began)
         if (seconds := used_up(headers, self._health.now())) is not None:
             self._breaker.wait(self._model, now, "used up", seconds)
-        return verdict
+        return "good"
 
     def said(self, error: str) -> Verdict:
         """A stream reported an error, at its beginning or later."""

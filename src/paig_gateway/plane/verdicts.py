@@ -29,8 +29,14 @@ BODY_TELLS = frozenset({400, 402, 403, 429})
 _MEANS = re.compile(rb"quota|rate.?limit|throttl|billing|credit|balance|insufficient|exceeded|exhausted", re.IGNORECASE)
 """Matches in the body of a 402 or 403 that speaks of the account's means rather than of the request."""
 
-_REFUSED = re.compile(rb"API_KEY_INVALID|UnrecognizedClient|InvalidSignature|ExpiredToken")
-"""Matches where a provider says by a 400 or a 403 that it does not take the credential."""
+_REFUSED = re.compile(
+    rb'"reason"\s*:\s*"API_KEY_INVALID"|"__type"\s*:\s*"[\w.#]*(?:UnrecognizedClient|InvalidSignature|ExpiredToken)'
+)
+"""Matches where a provider says by a 400 or a 403 that it does not take the credential: as Google and AWS do, in a
+field that no quotation of the request can look like."""
+
+_REFUSED_TYPE = re.compile(rb"UnrecognizedClient|InvalidSignature|ExpiredToken")
+"""Matches AWS's `x-amzn-errortype` where it says so there."""
 
 _NO_MEANS = re.compile(rb"insufficient_quota|billing_(?:hard_limit|not_active)|credit balance", re.IGNORECASE)
 """Matches in the body of a 429 that no waiting will mend."""
@@ -52,17 +58,23 @@ _SAID: tuple[tuple[re.Pattern[str], Verdict], ...] = (
 _NAME = re.compile(r"[\w.:-]{1,60}", re.ASCII)
 
 
-def of_status(status: int, body: bytes = b"") -> Verdict:
-    """What an answer's status means, and, of those of `BODY_TELLS`, its body."""
+def of_status(status: int, body: bytes = b"", error_type: bytes = b"") -> Verdict:
+    """What an answer's status means, and, of those of `BODY_TELLS`, its body.
+
+    Args:
+        status: The status.
+        body: What was read of its body, without what it quotes of the request.
+        error_type: AWS's `x-amzn-errortype`.
+    """
     if status < 400:
         return "good"
     match status:
         case 401:
             return "refused"  # the gateway's own credential; a client can do nothing about it
-        case 400:
-            return "refused" if _REFUSED.search(body) else "neither"
+        case 400 | 402 | 403 if _REFUSED.search(body) or _REFUSED_TYPE.match(error_type):
+            return "refused"
         case 402 | 403:
-            return "refused" if _MEANS.search(body) or _REFUSED.search(body) else "neither"
+            return "refused" if _MEANS.search(body) else "neither"
         case 429:
             return "refused" if _NO_MEANS.search(body) else "throttled"
         case _:

@@ -106,6 +106,19 @@ async def test_clients_faults_open_nothing(environment: None, tmp_path: Path) ->
         assert await tried(world) == [("bad", 200)]
 
 
+async def test_no_client_can_talk_a_credential_down(limited: tuple[World, Replay, Time]) -> None:
+    """A refusal that quotes what the client asked for says nothing of the account, whatever words were asked for."""
+    world, replay, _ = limited
+    model = "insufficient-quota-API_KEY_INVALID"
+    replay.status = 403
+    replay.pieces = [b'{"error":{"message":"You have no access to the model ' + model.encode() + b'"}}']
+    await world.admin.providers.update("bad", {"require_price": False})
+    await world.admin.providers.update("good", {"require_price": False})
+    assert await tried(world, model=model) == [("bad", 403)]
+    replay.status, replay.pieces = 200, [b'{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}']
+    assert await tried(world) == [("bad", 200)]
+
+
 async def test_a_single_member_is_always_asked(environment: None, tmp_path: Path) -> None:
     """Where there is nobody else, a provider's own answer is better than none: its breaker refuses nobody."""
     async with two_members(tmp_path) as (world, _):

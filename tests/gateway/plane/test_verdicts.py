@@ -16,6 +16,8 @@ from paig_gateway.plane.verdicts import REACH, Verdict, named, of_error, of_stat
         (302, b"", "good"),
         (400, b'{"error":{"message":"messages: field required"}}', "neither"),
         (400, b'{"error":{"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}', "refused"),
+        (400, rb'{"error":{"message":"no such model: \"reason\": \"API_KEY_INVALID\""}}', "neither"),
+        (403, b'{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"expired"}', "refused"),
         (401, b"", "refused"),
         (402, b'{"error":{"message":"Insufficient Balance"}}', "refused"),
         (403, b'{"error":{"message":"Your quota is exhausted"}}', "refused"),
@@ -39,6 +41,13 @@ from paig_gateway.plane.verdicts import REACH, Verdict, named, of_error, of_stat
 def test_a_status_and_where_need_be_its_body(status: int, body: bytes, verdict: Verdict) -> None:
     """The provider's trouble, the credential's, its rate's, or the request's own fault."""
     assert of_status(status, body) == verdict
+
+
+def test_aws_says_it_in_a_header() -> None:
+    """What Bedrock's body only describes, its error type names."""
+    body = b'{"message":"The security token included in the request is invalid."}'
+    assert of_status(403, body, b"UnrecognizedClientException:http://internal.amazon.com/coral/") == "refused"
+    assert of_status(403, body, b"AccessDeniedException") == "neither"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ PEEKED = 256 * 1024
 """Bytes that are looked at, at most: what has said nothing by then is taken for an answer."""
 
 PEEK_SECONDS = 1.0
-"""How long a stream's preamble is held back for the event that follows it."""
+"""How long a stream's preamble, however many events that is, is held back for the event that follows it."""
 
 BODY_SECONDS = 2.0
 """How long a refusal's body is waited for, to see what it means."""
@@ -125,9 +125,11 @@ async def peek(answer: Peeked, framing: Framing) -> bool:
         Whether the stream fails before it has said anything: with an error event, or by breaking off.
     """
     make, parse = FRAMINGS[framing]
-    splitter, size, seen = make(), 0, False
+    time = asyncio.get_running_loop().time
+    splitter, size, until = make(), 0, None
     while size < PEEKED:
-        chunk = await answer.read(PEEK_SECONDS if seen else None)
+        # However often a provider says that it still lives: the client is to hear of it.
+        chunk = await answer.read(None if until is None else max(until - time(), 0.0))
         if chunk is None:
             return answer.failure is not None
         size += len(chunk)
@@ -135,7 +137,7 @@ async def peek(answer: Peeked, framing: Framing) -> bool:
             for raw in splitter.feed(chunk):
                 if (found := opening(parse(raw))) != "preamble":
                     return found == "error"
-                seen = True
+                until = until or time() + PEEK_SECONDS
         except ValueError:
             return False  # not for us to judge: the client gets the bytes as they are
     return False

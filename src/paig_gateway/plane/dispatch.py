@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -46,7 +45,10 @@ class Purse:
             return True
         try:
             await self.extend(total - self.held)
-        except GatewayError:
+        except (
+            GatewayError,
+            LookupError,
+        ):  # no room; or nothing is held any more, this node having been taken for dead
             return False
         self.held = total
         return True
@@ -98,65 +100,69 @@ class Dispatcher:
 
         Raises:
             GatewayError: `upstream-unreachable` or `upstream-timeout`, where the last try brought no answer.
+            TimeoutError: The client has left, so there is nobody to try.
         """
         if not outcome.attempts:
             if self._patience.is_over(exchange, self._clock()):
                 raise self._patience.ran_out(exchange, 0, None)
             self._health.request(exchange.route.name)
             self._health.lead(order)
-        while True:
-            candidate = order.popleft()
-            began = self._clock()
-            attempt = outcome.begin(candidate, exchange, began)
-            tried = outcome.tried = self._health.begin(candidate)
-            failure: GatewayError | None = None
-            answer: Answer | None = None
-            reach: Reach | None = "member"
-            asked = False
-            try:
-                answer, asked = await self._send_one(exchange, candidate, len(outcome.attempts))
-                attempt["status"] = answer.status
-                answer, reach = await self._look(exchange, candidate, answer, outcome, tried, last=not order)
-            except CredentialError as error:
-                tried.refused("credential")
-                attempt["error"], reach = "credential", "credential"
-                failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
-            except UpstreamError as error:
-                failure = self.failed(exchange, candidate, error, outcome)
-                if (error.sent and isinstance(error, UpstreamTimeout)) or answer is not None:
-                    # The provider may well go on working, and bill for it.
-                    outcome.charge(candidate.ceiling, "ceiling")
+        answer: Answer | None = None
+        try:
+            while order:
+                candidate = order.popleft()
+                began = self._clock()
+                attempt = outcome.begin(candidate, exchange, began)
+                tried = outcome.tried = self._health.begin(candidate)
+                failure: GatewayError | None = None
+                reach: Reach | None = "member"
+                asked = False
+                try:
+                    answer, asked = await self._send_one(exchange, candidate, len(outcome.attempts))
+                    attempt["status"] = answer.status
+                    answer, reach = await self._look(exchange, candidate, answer, outcome, tried, last=not order)
+                except CredentialError as error:
+                    tried.refused("credential")
+                    attempt["error"], reach = "credential", "credential"
+                    failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
+                except UpstreamError as error:
+                    failure = self.failed(exchange, candidate, error, outcome)
+                    if (error.sent and isinstance(error, UpstreamTimeout)) or answer is not None:
+                        # The provider may well go on working, and bill for it.
+                        outcome.charge(candidate.ceiling, "ceiling")
+                    if answer is not None:
+                        await answer.aclose()
+                        answer = None
+                finally:
+                    tried.end()
+                    attempt["ms"] = round((self._clock() - began) * 1000, 3)
+                if answer is not None and reach is None:
+                    return answer, asked
+                if reach == "member":
+                    pass_over(candidate, order)
+                # That something is not stored here is no answer while another may have it.
+                answered = answer is not None and exchange.stored is None
+                seeks = answer is not None and says_unknown(exchange, answer)
+                if not await self.goes_on(exchange, order, outcome, purse, answered=answered, seeks=seeks):
+                    if answer is None:
+                        raise failure or AssertionError("a try without an answer has a reason")
+                    if misses(exchange, answer, outcome):
+                        raise GatewayError(
+                            "upstream-unreachable",
+                            f"'{exchange.stored}' is unknown to '{candidate.provider.name}', and who may have it did "
+                            "not answer: try again.",
+                        )
+                    outcome.undo()
+                    outcome.tried = None  # it has said what there is to say
+                    return answer, asked
                 if answer is not None:
                     await answer.aclose()
                     answer = None
-            except asyncio.CancelledError:
-                if answer is not None:
-                    await answer.aclose()
-                raise
-            finally:
-                tried.end()
-                attempt["ms"] = round((self._clock() - began) * 1000, 3)
-            if answer is not None and reach is None:
-                return answer, asked
-            if reach == "member":
-                pass_over(candidate, order)
-            # That something is not stored here is no answer while another may have it.
-            answered = answer is not None and exchange.stored is None
-            if not await self.goes_on(exchange, order, outcome, purse, answered=answered):
-                if answer is None:
-                    raise failure or AssertionError("a try without an answer has a reason")
-                if misses(exchange, answer, outcome):
-                    await answer.aclose()
-                    raise GatewayError(
-                        "upstream-unreachable",
-                        f"'{exchange.stored}' is unknown to '{candidate.provider.name}', and who may have it did not "
-                        "answer: try again.",
-                    )
-                outcome.undo()
-                outcome.tried = None  # it has said what there is to say
-                return answer, asked
+            raise TimeoutError("the client left while the next try was made ready")
+        except BaseException:
             if answer is not None:
                 await answer.aclose()
+            raise
 
     def failed(self, exchange: Exchange, candidate: Candidate, error: UpstreamError, outcome: Outcome) -> GatewayError:
         """Note that no answer came, or none to its end; returns what the client is told if it has seen nothing yet."""
@@ -175,7 +181,14 @@ class Dispatcher:
         return GatewayError(code, f"The provider '{candidate.provider.name}' {said} ({error.reason}).")
 
     async def goes_on(
-        self, exchange: Exchange, order: deque[Candidate], outcome: Outcome, purse: Purse, *, answered: bool
+        self,
+        exchange: Exchange,
+        order: deque[Candidate],
+        outcome: Outcome,
+        purse: Purse,
+        *,
+        answered: bool = False,
+        seeks: bool = False,
     ) -> bool:
         """Whether another candidate may be tried, who then comes first.
 
@@ -188,6 +201,7 @@ class Dispatcher:
             outcome: What has come of it so far.
             purse: What is held for it.
             answered: Whether a provider's own answer can be given to the client if nobody else is tried.
+            seeks: Whether it is looked for who has something. That is no retry: nobody failed, and each is asked once.
         """
         outcome.at_work = False
         if self._patience.is_over(exchange, self._clock()):
@@ -195,10 +209,13 @@ class Dispatcher:
         while self._health.lead(order, answered=answered):
             chosen = order[0]
             if not await purse.covers(outcome.cost + chosen.ceiling):
-                return False
+                # One that costs less may have room.
+                if order:
+                    pass_over(order.popleft(), order)
+                continue
             # Who leaves meanwhile leaves nobody to try; and somebody else may have taken a probe's place.
             if not order or (self._health.lead(order, answered=answered) and order[0] is chosen):
-                return bool(order) and self._health.retry(exchange.route.name)
+                return bool(order) and (seeks or self._health.retry(exchange.route.name))
         return False
 
     async def _look(
@@ -300,11 +317,18 @@ def pass_over(candidate: Candidate, order: deque[Candidate]) -> None:
         order.extend(left)
 
 
+_UNKNOWN = (400, 403, 404)
+
+
+def says_unknown(exchange: Exchange, answer: Answer) -> bool:
+    """Whether an answer says that what the request goes on from, or asks about, is not stored there."""
+    return exchange.stored is not None and answer.status in _UNKNOWN
+
+
 def misses(exchange: Exchange, answer: Answer, outcome: Outcome) -> bool:
     """Whether an answer says that something is not stored there while another, who may have it, did not say."""
-    unknown = (400, 403, 404)
-    said_no = exchange.stored is not None and answer.status in unknown
-    return said_no and any(attempt.get("status") not in unknown for attempt in outcome.attempts[:-1])
+    asked = outcome.attempts[:-1]
+    return says_unknown(exchange, answer) and any(attempt.get("status") not in _UNKNOWN for attempt in asked)
 
 
 def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, bytes]:

@@ -251,9 +251,7 @@ class Proxy:
                             relay.settle()
                             failure = self.dispatcher.failed(exchange, candidate, error, outcome)
                             pass_over(candidate, left)
-                            if client.started or not await self.dispatcher.goes_on(
-                                exchange, left, outcome, purse, answered=False
-                            ):
+                            if client.started or not await self.dispatcher.goes_on(exchange, left, outcome, purse):
                                 outcome.error = failure.code
                                 if not client.started:
                                     raise failure from error

@@ -6,6 +6,7 @@ from sqlalchemy import Engine, select
 from sqlmodel import col
 
 from paig_gateway.store.tables import RequestRow
+from paig_gateway.store.values import text
 
 
 def holder_of(engine: Engine, work_id: str) -> tuple[str, str | None] | None:
@@ -16,7 +17,7 @@ def holder_of(engine: Engine, work_id: str) -> tuple[str, str | None] | None:
     """
     query = (
         select(col(RequestRow.provider), col(RequestRow.attempts))
-        .where(col(RequestRow.work_id) == work_id, col(RequestRow.provider).is_not(None))
+        .where(col(RequestRow.work_id) == text(work_id), col(RequestRow.provider).is_not(None))
         .order_by(col(RequestRow.time))
         .limit(1)
     )

@@ -13,6 +13,7 @@ import pytest
 
 from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
 from paig_gateway.config import ServerSpec
+from paig_gateway.config.model import RetriesSpec
 from paig_gateway.gateway import Gateway
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.app import Simulator
@@ -174,3 +175,25 @@ async def test_what_the_holder_fails_at_nobody_else_is_asked(world: tuple[World,
                 model="gpt-4o-mini", input="[sim:status=500] Hi", max_output_tokens=16, previous_response_id=first.id
             )
         assert len(accounts.asked) == 1
+
+
+async def test_to_look_for_it_takes_no_retries(environment: None, tmp_path: Path) -> None:
+    """However often somebody asks for what nobody has, the route's retries are there for those who need them."""
+    accounts = Accounts()
+    async with running_simulator(accounts) as base:  # type: ignore[arg-type]
+        specs = {
+            name: ProviderSpec(kind="openai", base_url=f"{base}/openai-{name}/v1", credential=f"value:{key}")
+            for name, key in zip(("bad", "good"), KEYS, strict=False)
+        }
+        server = ServerSpec(retries=RetriesSpec(share=0.001, per_second=0, burst=1))
+        async with running_world(tmp_path, specs, server) as running, client(running) as sdk:
+            members = [MemberSpec(provider="bad", priority=1), MemberSpec(provider="good")]
+            await running.admin.routes.create("both", RouteSpec(members=members))
+            for number in range(3):
+                with pytest.raises(openai.BadRequestError, match="not found"):
+                    await create(sdk, previous_response_id=f"resp_of_nobody_{number}")
+            assert accounts.asked == [*KEYS[:2]] * 3
+            failing = {"model": "gpt-4o-mini", "max_output_tokens": 16, "input": "[sim@openai-bad:status=500] Hi"}
+            assert (await sdk.responses.create(**failing)).status == "completed"
+            with pytest.raises(openai.InternalServerError):  # that one was the only one
+                await sdk.responses.create(**failing)

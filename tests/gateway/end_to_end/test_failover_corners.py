@@ -1,0 +1,102 @@
+"""Failover where there is little: room under a cap, and nothing in a stream yet but signs of life."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
+from paig_gateway.config.model import Timeouts
+from paig_gateway.simulator.app import Simulator
+from paig_gateway.simulator.serve import running_simulator
+from tests.gateway.end_to_end.conftest import NO_BREAKER, running_world
+from tests.gateway.end_to_end.test_failover import pytestmark as pytestmark
+from tests.gateway.end_to_end.test_failover import tries, whole
+from tests.gateway.end_to_end.test_refusals import settled
+
+ALIVE = 3.0
+"""Seconds for which the provider says no more than that it lives."""
+
+
+async def _lively(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A provider that sends a comment five times a second, then its answer."""
+    await reader.readuntil(b"\r\n\r\n")
+    try:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        for _ in range(int(ALIVE * 5)):
+            writer.write(b": PROCESSING\n\n")
+            await writer.drain()
+            await asyncio.sleep(0.2)
+        writer.write(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\ndata: [DONE]\n\n')
+        await writer.drain()
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def lively_provider() -> AsyncIterator[str]:
+    """Its address."""
+    server = await asyncio.start_server(_lively, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_signs_of_life_reach_the_client(environment: None, tmp_path: Path) -> None:
+    """A stream is held back for its first content no longer than a second, however often the provider says it lives."""
+    async with lively_provider() as base:
+        specs = {
+            name: ProviderSpec(kind="openai", base_url=f"{base}/{name}/v1", credential="value:k")
+            for name in ("first", "second")
+        }
+        async with running_world(tmp_path, specs) as world:
+            members = [MemberSpec(provider="first", priority=5), MemberSpec(provider="second")]
+            await world.admin.routes.create("both", RouteSpec(members=members))
+            body = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+            headers = {"authorization": f"Bearer {world.key}"}
+            began, came = time.monotonic(), []
+            async with world.http.stream("POST", "/proxy/both/chat/completions", headers=headers, json=body) as answer:
+                async for chunk in answer.aiter_raw():
+                    came.append((time.monotonic() - began, chunk))
+            assert came[0][0] < ALIVE - 1
+            assert came[0][1].startswith(b": PROCESSING")
+            assert b"[DONE]" in came[-1][1]
+
+
+async def test_who_costs_less_may_have_room(environment: None, tmp_path: Path) -> None:
+    """Where a cap has no room for the next member besides what was charged, it may have for the one after it."""
+    async with running_simulator(Simulator()) as base:
+        specs = {
+            name: ProviderSpec(kind="openai", base_url=f"{base}/openai-{name}/v1", credential="value:k")
+            for name in ("slow", "dear", "cheap")
+        }
+        server = NO_BREAKER.model_copy(update={"timeouts": Timeouts(connect=5, first_byte=0.5, idle=5, total=20)})
+        async with running_world(tmp_path, specs, server) as world:
+            members = [
+                MemberSpec(provider="slow", priority=9),
+                MemberSpec(provider="dear", priority=5, models={"gpt-4o-mini": "gpt-4o"}),
+                MemberSpec(provider="cheap", models={"gpt-4o-mini": "gpt-4.1-nano"}),
+            ]
+            await world.admin.routes.create("three", RouteSpec(members=members))
+            body = {
+                "model": "gpt-4o-mini",
+                "messages": [{"role": "user", "content": "[sim@openai-slow:delay=5] Hi"}],
+                "max_completion_tokens": 50,
+            }
+
+            async def ask(key: str) -> tuple[bool, list[tuple[str, int | str | None]], Decimal]:
+                headers = {"authorization": f"Bearer {key}"}
+                answer = await world.http.post("/proxy/three/chat/completions", headers=headers, json=body)
+                row = await settled(world, answer.headers["x-paig-request-id"])
+                return whole(answer), tries(row), Decimal(row.reserved)
+
+            good, tried, reserved = await ask(await world.make_key("wide", total=1))
+            assert (good, tried) == (True, [("slow", "upstream-timeout"), ("dear", 200)])
+            # One nanodollar too little for what was charged and the dear one.
+            narrow = await world.make_key("narrow", total=str(reserved - Decimal("0.000000001")))
+            good, tried, reserved_now = await ask(narrow)
+            assert (good, tried) == (True, [("slow", "upstream-timeout"), ("cheap", 200)])
+            assert reserved_now < reserved

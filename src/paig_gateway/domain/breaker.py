@@ -9,7 +9,8 @@
 
 *Open* is a provider that fails; *cooling* one that answers, but refuses this very credential (401, no means left). Both
 rest for a while that doubles each time it was for nothing, then take a few requests as probes (*half-open*), and close
-once as many have gone well. Whoever is asked all the same, because nobody else is there, is proven in the same way.
+once as many have gone well. Whoever is asked all the same, because nobody else is there, is proven in the same way. A
+half-open circuit that nobody asks for long is closed too: what was is forgotten.
 
 A provider may besides tell a credential to wait (429, `Retry-After`): such a wait holds for one model, ends by itself
 and is no failure. What is the client's own fault counts for nothing.
@@ -28,7 +29,7 @@ from typing import Literal
 from paig_gateway.domain.tally import Tally
 
 State = Literal["closed", "cooling", "half-open", "open"]
-Sign = Literal["answered", "failed", "tripped", "refused", "rested", "proven"]
+Sign = Literal["answered", "failed", "tripped", "refused", "rested", "proven", "forgotten"]
 
 NEXT: Mapping[State, Mapping[Sign, State]] = {
     "closed": {"answered": "closed", "failed": "closed", "tripped": "open", "refused": "cooling"},
@@ -36,7 +37,10 @@ NEXT: Mapping[State, Mapping[Sign, State]] = {
         **{"answered": "cooling", "failed": "cooling", "refused": "cooling"},
         **{"rested": "half-open", "proven": "closed"},
     },
-    "half-open": {"answered": "half-open", "failed": "open", "refused": "cooling", "proven": "closed"},
+    "half-open": {
+        **{"answered": "half-open", "failed": "open", "refused": "cooling"},
+        **{"proven": "closed", "forgotten": "closed"},
+    },
     "open": {
         **{"answered": "open", "failed": "open", "refused": "cooling"},
         **{"rested": "half-open", "proven": "closed"},
@@ -108,13 +112,14 @@ class Breaker:
         reason: What it was for.
         own: Whether this node found it out; else it goes by another's word.
         waits: By model.
+        good_at: When the provider last answered well.
         tally: What came of the tries of the last minutes.
     """
 
     __slots__ = (
-        *("_admit_at", "_after", "_begun", "_closed_at", "_draw", "_ended", "_good_at", "_level"),
-        *("_passed", "_probing", "_rest", "_row", "_row_after", "_row_ended", "_rule"),
-        *("own", "reason", "since", "state", "tally", "until", "waits"),
+        *("_admit_at", "_after", "_begun", "_closed_at", "_draw", "_ended", "_level"),
+        *("_opened_at", "_passed", "_probing", "_rest", "_row", "_row_after", "_row_ended", "_rule"),
+        *("good_at", "own", "reason", "since", "state", "tally", "until", "waits"),
     )
 
     def __init__(self, rule: Rule, draw: random.Random, now: float) -> None:
@@ -132,7 +137,7 @@ class Breaker:
         self._row = self._row_after = self._row_ended = 0
         self._passed = self._probing = 0
         self._admit_at = 0.0
-        self._good_at = self._closed_at = float("-inf")
+        self.good_at = self._closed_at = self._opened_at = float("-inf")
         self._rest, self._level = 0.0, 0
 
     # Whether to send
@@ -156,6 +161,8 @@ class Breaker:
         """The state now, for people to see: where it is closed but told to wait for some model, that is cooling."""
         if self.state in ("open", "cooling") and self.until <= now:
             self._turn("rested", now)
+        if self.state == "half-open" and now - max(self.since, self._admit_at) >= self._rule.longest:
+            self._turn("forgotten", now)
         if self.state == "closed" and any(wait.until > now for wait in self.waits.values()):
             return "cooling"
         return self.state
@@ -181,7 +188,7 @@ class Breaker:
         """
         self._end(number)
         self.tally.good(now, seconds)
-        self._good_at = now
+        self.good_at = now
         if number >= self._row_after:
             self._row = 0
         if self.waits and (wait := self.waits.get(model)) is not None and number >= wait.after:
@@ -237,15 +244,20 @@ class Breaker:
     def adopt(self, state: State, since: float, until: float, reason: str, now: float) -> None:
         """Another node has found the provider failing, or the credential refused: believe it, unless we know better."""
         until = min(until, now + self._rule.longest)
-        knows_better = self.state != "closed" or since <= max(self._good_at, self._closed_at)
+        knows_better = self.state != "closed" or since <= max(self.good_at, self._closed_at)
         if self._rule.enabled and state in ("open", "cooling") and until > now and not knows_better:
             self._enter(state, now, reason, until - now, own=False)
+
+    def relieve(self, good_at: float, now: float) -> None:
+        """Another node, whose breaker is closed, is answered well: nobody needs to try that anew where nobody asks."""
+        if self.state == "half-open" and now >= self._admit_at and good_at > self._opened_at:
+            self._turn("proven", now)
 
     def adopt_wait(self, model: str, since: float, until: float, reason: str, now: float) -> None:
         """Another node was told to wait: wait too, unless a good answer came since."""
         until = min(until, now + self._rule.longest)
         known = self.waits.get(model)
-        if until > now and self._good_at < since and (known is None or known.until < until):
+        if until > now and self.good_at < since and (known is None or known.until < until):
             self._wait(model, Wait(until, reason, until - now, 0, self._begun, own=False), now)
 
     # The machine
@@ -300,7 +312,7 @@ class Breaker:
     def _enter(self, state: State, now: float, reason: str, seconds: float, *, own: bool) -> None:
         """Rest for so long."""
         self.state, self.since, self.until, self.reason, self.own = state, now, now + seconds, reason, own
-        self._rest = seconds
+        self._rest, self._opened_at = seconds, now
         self._begin_state()
 
     def _begin_state(self) -> None:

@@ -150,6 +150,11 @@ class Health:
         for name, circuit in list(self._circuits.items()):
             yield name, circuit.breaker
 
+    def resting(self, provider: str, credential: str) -> Breaker | None:
+        """The breaker of a credential, if it is not closed."""
+        found = self._circuits.get((provider, credential))
+        return None if found is None or found.breaker.state == "closed" else found.breaker
+
     def forget(self, name: Name) -> None:
         """Its provider is no more."""
         self._circuits.pop(name, None)

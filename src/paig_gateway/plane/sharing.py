@@ -130,7 +130,7 @@ class Sharing:
                 if not figures or (told.sums, told.last_error) == (report.sums, report.last_error):
                     continue
                 # Moments are not worked out anew, or they would seem to move.
-                told = replace(told, sums=report.sums)
+                told = replace(told, sums=report.sums, good_at=report.good_at)
                 report = replace(told, last_error=report.last_error, last_error_at=report.last_error_at)
             elif (before := self._states.get(name, "closed")) != state:
                 changes.append(self._change(report, before, now))
@@ -156,6 +156,10 @@ class Sharing:
         """Believe other nodes, where nothing better is known here."""
         clock, now = self._health.clock(), self._health.now()
         for report in heard:
+            if report.state == "closed" and report.good_at is not None:
+                if (resting := self._health.resting(report.provider, report.credential)) is not None:
+                    resting.relieve(_seconds(report.good_at, now, clock), clock)
+                continue
             rests = report.own and report.until is not None and report.until > now
             waits = [wait for wait in report.waits if wait.own and wait.until > now]
             if not (rests or waits) or (breaker := self._breaker(report.provider, report.credential)) is None:
@@ -206,6 +210,7 @@ def _report(name: Name, state: State, breaker: Breaker, now: datetime, clock: fl
         sums=tally.sums(clock),
         last_error=tally.last_error or None,
         last_error_at=moment(tally.last_error_at) if tally.last_error else None,
+        good_at=moment(breaker.good_at) if breaker.good_at > 0 else None,
     )
 
 

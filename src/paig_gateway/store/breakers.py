@@ -53,6 +53,7 @@ class Report:
         until: When its rest ends; None where it does not rest, or waits for some models alone.
         waits: What it was told of single models.
         sums: What came of the tries of five minutes.
+        good_at: When the provider last answered it well.
     """
 
     provider: str
@@ -66,6 +67,7 @@ class Report:
     sums: Sums = field(default_factory=Sums)
     last_error: str | None = None
     last_error_at: datetime | None = None
+    good_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,7 @@ def _row(node_id: str, report: Report) -> dict[str, Any]:
             "throttled": sums.throttled,
             "bad": dict(sums.bad),
             "times": {str(step): count for step, count in sums.times.items()},
+            "good_at": _milliseconds(report.good_at),
         },
         "last_error": report.last_error,
         "last_error_at": _milliseconds(report.last_error_at),
@@ -221,6 +224,7 @@ def _report(row: Mapping[str, Any]) -> Report:
         ),
         last_error=row["last_error"],
         last_error_at=_moment(row["last_error_at"]),
+        good_at=_moment(sums.get("good_at")),
     )
 
 

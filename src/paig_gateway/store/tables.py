@@ -334,7 +334,7 @@ class BreakerRow(SQLModel, table=True):
     waits: list[Any] = Field(default_factory=list, sa_column=_json(nullable=False))
     """`[model, since, until, reason, own]` for each model that it was told to wait for."""
     sums: dict[str, Any] = Field(default_factory=dict, sa_column=_json(nullable=False))
-    """What came of the tries of five minutes."""
+    """What came of the tries of five minutes, and when the last good one was."""
     last_error: str | None = None
     last_error_at: int | None = Field(default=None, sa_column=_big(nullable=True))
 

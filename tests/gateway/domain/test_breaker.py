@@ -277,6 +277,58 @@ def test_another_nodes_finding_is_believed_unless_we_know_better() -> None:
     assert (busy.state, busy.ready()) == ("closed", "waiting")
 
 
+def test_what_nobody_asks_for_is_forgotten() -> None:
+    """A half-open circuit is closed after the longest rest without a request, whatever became of the last one."""
+    for probing in (False, True):
+        circuit = Circuit()
+        circuit.fail(5)
+        rest = circuit.rests
+        circuit.rest()
+        assert circuit.breaker.look(circuit.now) == "half-open"
+        if probing:
+            circuit.now += 10
+            circuit.breaker.begin(circuit.now)
+        circuit.now += RULE.longest - 1
+        assert circuit.breaker.look(circuit.now) == "half-open"
+        circuit.now += 1 + (rest if probing else 0)
+        assert circuit.breaker.look(circuit.now) == "closed"
+
+
+def test_another_nodes_good_answers_relieve_one_that_nobody_asks() -> None:
+    """An answer from before the failures proves nothing, nor does one while the circuit rests or tries by itself."""
+    circuit = Circuit()
+    before = circuit.now
+    circuit.now += 1
+    circuit.fail(5)
+    circuit.breaker.relieve(circuit.now + 1, circuit.now + 2)
+    assert circuit.state == "open"
+    circuit.rest()
+    assert circuit.ready() == "ready"
+    circuit.breaker.relieve(before, circuit.now)
+    assert circuit.state == "half-open"
+    circuit.breaker.relieve(circuit.now - 1, circuit.now)
+    assert (circuit.state, circuit.ready()) == ("closed", "ready")
+    trying = Circuit()
+    trying.fail(5)
+    trying.rest()
+    assert trying.ready() == "ready"
+    trying.breaker.begin(trying.now)
+    trying.breaker.relieve(trying.now, trying.now)
+    assert trying.state == "half-open"
+
+
+def test_switched_off_it_only_counts() -> None:
+    """Whatever happens, everything is sent; and people still see what came of it."""
+    circuit = Circuit(Rule(enabled=False))
+    breaker = circuit.breaker
+    circuit.fail(50)
+    breaker.refused(breaker.begin(circuit.now), circuit.now, "401")
+    breaker.throttled(breaker.begin(circuit.now), MODEL, circuit.now, "429", 20)
+    breaker.adopt("open", circuit.now, circuit.now + 5, "500", circuit.now)
+    breaker.adopt_wait(MODEL, circuit.now, circuit.now + 5, "429", circuit.now)
+    assert (circuit.state, circuit.ready(), breaker.tally.sums(circuit.now).tries) == ("closed", "ready", 52)
+
+
 def test_the_tally_tells_of_five_minutes() -> None:
     """Counts, reasons and times; what is older is forgotten."""
     circuit = Circuit()
@@ -358,6 +410,13 @@ class AnyLife(RuleBasedStateMachine):
         now = self.circuit.now
         self.circuit.breaker.adopt(state, now - ago, now + ahead, "another", now)
         self.circuit.breaker.adopt_wait(MODEL, now - ago, now + ahead, "another", now)
+        if state == "closed":
+            self.circuit.breaker.relieve(now - ago, now)
+
+    @rule()
+    def look(self) -> None:
+        """Somebody looks."""
+        assert self.circuit.breaker.look(self.circuit.now) in get_args(State)
 
     @invariant()
     def never_longer_than_the_longest(self) -> None:

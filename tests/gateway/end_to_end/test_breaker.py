@@ -147,10 +147,11 @@ async def test_a_refused_credential_is_left_alone(environment: None, tmp_path: P
         assert await tried(world) == [("bad", 200)]
 
 
-async def test_retry_after_is_heeded(environment: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_heeded(environment: None, tmp_path: Path, status: int) -> None:
     """A member that says when is left alone until then, for that model alone."""
     async with two_members(tmp_path) as (world, time):
-        assert await tried(world, THROTTLED) == [("bad", 429), ("good", 200)]
+        assert await tried(world, THROTTLED.replace("429", str(status))) == [("bad", status), ("good", 200)]
         time.later(60)
         assert await tried(world) == [("good", 200)]
         assert await tried(world, model="gpt-5") == [("bad", 200)]

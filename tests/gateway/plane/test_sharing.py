@@ -139,6 +139,25 @@ async def test_models_names_are_clients_words(node: Node) -> None:
     assert len(report.waits[0].model) == breakers.LONGEST_MODEL
 
 
+async def test_a_node_that_nobody_asks_hears_that_all_is_well(engine: Engine) -> None:
+    """One that went by another's word does not stay half-open until somebody comes by."""
+    one, two = (Node(engine, name) for name in ("one", "two"))
+    one.fail()
+    await one.sharing.share()
+    await two.sharing.share()
+    for node in (one, two):
+        node.time += 10
+        await node.sharing.share()
+    assert two.told() == ["half-open", "half-open"]
+    breaker = one.health.circuit(one.providers["openai"], KEY).breaker
+    for _ in range(2):
+        breaker.good(breaker.begin(one.time), "gpt-5", one.time, 0.5)
+    await one.sharing.share()
+    for _ in range(2):
+        await two.sharing.share()
+    assert two.told() == ["closed", "closed"]
+
+
 async def test_a_chain_of_hearsay_ends(engine: Engine) -> None:
     """What a node goes by on another's word it does not pass on as its own."""
     one, two, three = (Node(engine, name) for name in ("one", "two", "three"))

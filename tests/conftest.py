@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -13,6 +14,12 @@ settings.load_profile("paig")
 
 # No test may touch the keyring of whoever runs it.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what was imported, which stays."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -211,6 +211,16 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
         closed.exception()
 
 
+@lru_cache(maxsize=4)
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    """Whom to trust: the system's authorities, which take a while to load, and those of a file."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
+
+
 class Upstream:
     """A pool of connections to providers; open it with `async with`.
 
@@ -235,10 +245,7 @@ class Upstream:
         self._timeouts = timeouts
         self._proxy = proxy
         self._limit = max_connections_per_host
-        self._tls = ssl.create_default_context()
-        self._tls.set_alpn_protocols(["http/1.1"])
-        if ca_file is not None:
-            self._tls.load_verify_locations(ca_file)
+        self._tls = _trust(ca_file)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

@@ -98,8 +98,10 @@ async def running_world(
         if time is not None:
             gateway.now, gateway.clock = time.now, time
         origin = await stack.enter_async_context(running_gateway(gateway))
-        http = await stack.enter_async_context(httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=30))
-        admin = await stack.enter_async_context(AsyncAdminClient(origin, token=ADMIN))
+        http = await stack.enter_async_context(
+            httpx2.AsyncClient(base_url=origin, trust_env=False, verify=False, timeout=30)
+        )
+        admin = await stack.enter_async_context(AsyncAdminClient(origin, token=ADMIN, verify=False))
         yield World(store, origin, key, http, admin)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -50,13 +49,13 @@ def lost(scraped: Scraped, reason: str, destination: str = "all") -> float:
     return value(scraped, "paig_telemetry_dropped_total", destination=destination, reason=reason)
 
 
-async def settled(world: World, **wanted: float) -> Scraped:
+async def settled(world: World, destination: str = "all", **wanted: float) -> Scraped:
     """The metrics, once as many records were exported and lost as wanted."""
     async with asyncio.timeout(30):
         while True:
             scraped = await scrape(world)
-            found = {reason: lost(scraped, reason) for reason in ("queue", "export")}
-            found["exported"] = value(scraped, "paig_telemetry_exported_total", destination="all")
+            found = {reason: lost(scraped, reason, destination) for reason in ("queue", "export")}
+            found["exported"] = value(scraped, "paig_telemetry_exported_total", destination=destination)
             if all(found[name] == count for name, count in wanted.items()):
                 return scraped
             await asyncio.sleep(0.02)
@@ -66,7 +65,7 @@ async def test_a_backend_that_never_answers_holds_nobody_up(
     environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests are answered while their spans and the metrics wait; the gateway's end waits for neither."""
-    monkeypatch.setattr(export, "CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr(export, "CLOSE_SECONDS", 1.0)
     async with no_backend() as url:
         to = {"endpoint": url}
         async with traced(tmp_path, Simulator(), export=to, export_metrics=to) as world:
@@ -80,7 +79,7 @@ async def test_a_backend_that_never_answers_holds_nobody_up(
             assert value(scraped, "paig_telemetry_dropped_total") == 0, "they still wait, or are on their way"
             ended = time.monotonic()
         # Six threads hang; their ends are waited for together, not one after another.
-        assert time.monotonic() - ended < 2.0
+        assert time.monotonic() - ended < 4.0
     assert took < sending.SEND_SECONDS / 2
 
 
@@ -112,67 +111,88 @@ async def until_on_the_way(world: World) -> None:
 UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-@pytest.mark.parametrize(
-    ("answer", "pause", "why"),
-    [
-        pytest.param(Answer(503), 0.0, "503", id="503"),
-        pytest.param(Answer(503, {"retry-after": "1"}), 1.0, "503", id="503 with seconds"),
-        pytest.param(Answer(429, {"retry-after": "DATE"}), 0.0, "429", id="429 with a date"),
-        pytest.param(Answer(429, {"retry-after": "soon"}), 0.0, "429", id="429 with nonsense"),
-        pytest.param(Answer(code=UNAVAILABLE), 0.0, "UNAVAILABLE", id="gRPC unavailable"),
-        pytest.param(Answer(code=EXHAUSTED, pause=0.6), 0.6, "RESOURCE_EXHAUSTED", id="gRPC exhausted, with a pause"),
-    ],
-)
-async def test_what_is_put_off_is_sent_again(
-    environment: None, tmp_path: Path, told: list[str], answer: Answer, pause: float, why: str
-) -> None:
+DUE = 2
+PUT_OFF = {
+    "503": (Answer(503), 0.0, "503"),
+    "503 with seconds": (Answer(503, {"retry-after": "1"}), 1.0, "503"),
+    "429 with a date": (Answer(429, {"retry-after": "DATE"}), 0.0, "429"),
+    "429 with nonsense": (Answer(429, {"retry-after": "soon"}), 0.0, "429"),
+    "gRPC unavailable": (Answer(code=UNAVAILABLE), 0.0, "UNAVAILABLE"),
+    "gRPC exhausted, with a pause": (Answer(code=EXHAUSTED, pause=0.6), 0.6, "RESOURCE_EXHAUSTED"),
+}
+
+
+async def test_what_is_put_off_is_sent_again(environment: None, tmp_path: Path, told: list[str]) -> None:
     """A backend that cannot take it now is asked again, not sooner than it says; nothing is lost, nothing doubled."""
-    due = 0
-    if answer.headers.get("retry-after") == "DATE":
-        due = int(time.time()) + 2
-        answer = Answer(429, {"retry-after": formatdate(due, usegmt=True)})
-    ways: dict[str, Any] = {"otlp-http": over_http, "otlp-grpc": over_grpc}
-    to = "otlp-http" if answer.code is grpc.StatusCode.OK else "otlp-grpc"
-    receiving: AbstractContextManager[Receiver] = ways[to](answer)
-    with receiving as receiver:
-        async with traced(tmp_path, Simulator(), export={"endpoint": receiver.url, "to": to}) as world:
-            assert (await ask(world)).status_code == 200
+    due = int(time.time()) + DUE
+
+    async def deliver(world: World, name: str) -> None:
+        answer, pause, why = PUT_OFF[name]
+        dated = answer.headers.get("retry-after") == "DATE"
+        if dated:
+            answer = Answer(429, {"retry-after": formatdate(due, usegmt=True)})
+        with receiving(answer) as receiver:
+            key = await key_of(world, name, {"export": {"endpoint": receiver.url, "to": spoken(answer)}})
+            assert (await ask(world, key=key)).status_code == 200
             await until(lambda: receiver.refused == 1)
             refused = time.monotonic()
             await receiver.wait(2)
             assert time.monotonic() - refused >= pause - 0.1
-            assert time.time() >= due - 0.1
-            scraped = await settled(world, exported=1, export=0, queue=0)
-    assert lost(scraped, "export") == 0
-    assert len(receiver.spans) == 2
-    assert told == [f"traces cannot be delivered to 'all': it answered {why}", "traces are delivered again to 'all'"]
+            assert time.time() >= (due - 0.1 if dated else 0)
+            await settled(world, f"project {name}", exported=1, export=0, queue=0)
+            assert len(receiver.spans) == 2
+            lines = [line for line in told if f"'project {name}'" in line]
+            assert lines == [
+                f"traces cannot be delivered to 'project {name}': it answered {why}",
+                f"traces are delivered again to 'project {name}'",
+            ]
+
+    async with traced(tmp_path, Simulator()) as world, asyncio.TaskGroup() as group:
+        for name in PUT_OFF:
+            group.create_task(deliver(world, name))
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(Answer(400), id="400"),
-        pytest.param(Answer(401), id="401"),
-        pytest.param(Answer(308, {"location": "http://127.0.0.1:9/"}), id="a redirect, which is not followed"),
-        pytest.param(Answer(code=grpc.StatusCode.INVALID_ARGUMENT), id="gRPC invalid"),
-        pytest.param(Answer(code=EXHAUSTED), id="gRPC exhausted, and no word of a pause"),
-    ],
-)
+REFUSED = {
+    "400": Answer(400),
+    "401": Answer(401),
+    "a redirect, which is not followed": Answer(308, {"location": "http://127.0.0.1:9/"}),
+    "gRPC invalid": Answer(code=grpc.StatusCode.INVALID_ARGUMENT),
+    "gRPC exhausted, and no word of a pause": Answer(code=EXHAUSTED),
+}
+
+
 async def test_what_is_refused_is_lost_counted_and_told_once(
-    environment: None, tmp_path: Path, told: list[str], answer: Answer
+    environment: None, tmp_path: Path, told: list[str]
 ) -> None:
     """A backend that will not have it is not asked again; the log has one line of it, and one when it works again."""
-    over = over_http if answer.code is grpc.StatusCode.OK else over_grpc
-    to = "otlp-http" if over is over_http else "otlp-grpc"
-    with over(answer, answer) as receiver:
-        async with traced(tmp_path, Simulator(), export={"endpoint": receiver.url, "to": to}) as world:
+
+    async def deliver(world: World, name: str, answer: Answer) -> None:
+        with receiving(answer, answer) as receiver:
+            key = await key_of(world, name, {"export": {"endpoint": receiver.url, "to": spoken(answer)}})
             for number in range(2):
-                assert (await ask(world)).status_code == 200
-                await settled(world, export=number + 1)
-            assert (await ask(world)).status_code == 200
-            await settled(world, export=2, exported=1)
-    said = answer.status if over is over_http else answer.code.name
-    assert told == [f"traces cannot be delivered to 'all': it answered {said}", "traces are delivered again to 'all'"]
+                assert (await ask(world, key=key)).status_code == 200
+                await settled(world, f"project {name}", export=number + 1)
+            assert (await ask(world, key=key)).status_code == 200
+            await settled(world, f"project {name}", export=2, exported=1)
+        said = answer.status if spoken(answer) == "otlp-http" else answer.code.name
+        assert [line for line in told if f"'project {name}'" in line] == [
+            f"traces cannot be delivered to 'project {name}': it answered {said}",
+            f"traces are delivered again to 'project {name}'",
+        ]
+
+    async with traced(tmp_path, Simulator()) as world, asyncio.TaskGroup() as group:
+        for name, answer in REFUSED.items():
+            group.create_task(deliver(world, name, answer))
+
+
+def spoken(answer: Answer) -> str:
+    """What a backend speaks that answers so."""
+    return "otlp-http" if answer.code is grpc.StatusCode.OK else "otlp-grpc"
+
+
+def receiving(*answers: Answer) -> AbstractContextManager[Receiver]:
+    """A backend that answers the first exports so."""
+    return over_http(*answers) if spoken(answers[0]) == "otlp-http" else over_grpc(*answers)
 
 
 async def test_nobody_there(environment: None, tmp_path: Path, told: list[str]) -> None:
@@ -207,7 +227,7 @@ async def test_metrics_that_a_backend_does_not_take_are_dropped(monkeypatch: pyt
         pushing.cancel()
         began = time.monotonic()
         await push.stop()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 5.0
     assert push.destination.exported == 0
 
 
@@ -232,7 +252,7 @@ async def test_an_answer_without_end_is_left(monkeypatch: pytest.MonkeyPatch) ->
         sender = sending.OverHttp(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/traces", {})
         began = time.monotonic()
         verdict = await asyncio.to_thread(sender.send, b"")
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 5.0
         sender.close()
         await gone.wait()
     assert verdict.taken

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from inline_snapshot import snapshot
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 
 from paig_gateway.simulator.app import Simulator
-from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.telemetry.families import FAMILIES, Family
-from tests.gateway.telemetry.conftest import scrape, serving, value
+from tests.gateway.telemetry.conftest import scrape, value
 from tests.gateway.telemetry.otlp import Receiver, attributes, over_grpc, over_http, until
 from tests.gateway.telemetry.test_traces import ask, traced
 
@@ -239,64 +237,6 @@ async def test_tries_embeddings_and_parts_of_tokens(environment: None, tmp_path:
             "gen_ai.client.token.usage": 3,
         }
     )
-
-
-WORKERS = """
-[telemetry]
-export_metrics = {{ endpoint = "{receiver}" }}
-export_metrics_seconds = 1
-
-[providers.openai]
-kind = "openai"
-base_url = "{base}/openai/v1"
-credential = "value:upstream"
-
-[keys.many]
-secret = "env:MANY_KEY"
-"""
-
-
-async def test_each_worker_is_an_instance_of_its_own(tmp_path: Path) -> None:
-    """Two workers push under two `service.instance.id`, each with its own beginning; together they are the whole."""
-    key = "paig_many_key_0123456789"
-    secrets = {"PAIG_SECRET_KEY": "many", "PAIG_ADMIN_TOKEN": "many", "MANY_KEY": key}
-    body = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 50}
-    with over_http() as receiver:
-        async with (
-            running_simulator() as base,
-            serving(tmp_path, WORKERS.format(base=base, receiver=receiver.url), "--workers", "2", **secrets) as served,
-        ):
-            await until(lambda: len(by_instance(receiver)) == 2)
-            for _ in range(12):  # on connections of their own, so that both workers may get some
-                async with httpx2.AsyncClient(base_url=served.origin, trust_env=False, timeout=30) as http:
-                    headers = {"authorization": f"Bearer {key}"}
-                    answer = await http.post("/proxy/openai/chat/completions", headers=headers, json=body)
-                    assert answer.status_code == 200
-    instances = by_instance(receiver)
-    assert len(instances) == 2
-    assert sum(counts[-1] for counts, _ in instances.values()) == 12
-    for counts, began in instances.values():
-        assert counts == sorted(counts)
-        assert len(began) <= 1
-
-
-def by_instance(receiver: Receiver) -> dict[str, tuple[list[int], set[int]]]:
-    """By `service.instance.id`: the requests counted in each push, and when the counting began."""
-    found: dict[str, tuple[list[int], set[int]]] = {}
-    for export in list(receiver.metrics):
-        for resource in export.resource_metrics:
-            named = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
-            counts, began = found.setdefault(named["service.instance.id"], ([], set()))
-            points = [
-                point
-                for scope in resource.scope_metrics
-                for metric in scope.metrics
-                if metric.name == "paig.requests"
-                for point in metric.sum.data_points
-            ]
-            counts.append(sum(point.as_int for point in points))
-            began |= {point.start_time_unix_nano for point in points}
-    return found
 
 
 async def test_the_environment_names_the_service(

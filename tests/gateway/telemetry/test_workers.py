@@ -1,0 +1,105 @@
+"""Several worker processes of one node: scraped they are one, pushed each speaks for itself."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from paig_gateway.simulator.serve import running_simulator
+from tests.gateway.telemetry.conftest import serving
+from tests.gateway.telemetry.otlp import Receiver, over_http, until
+
+pytestmark = pytest.mark.anyio
+
+CONFIG = """
+[telemetry]
+export_metrics = {{ endpoint = "{receiver}" }}
+export_metrics_seconds = 1
+
+[providers.openai]
+kind = "openai"
+base_url = "{base}/openai/v1"
+credential = "value:upstream"
+
+[keys.many]
+secret = "env:MANY_KEY"
+"""
+KEY = "paig_many_key_0123456789"
+BODY = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 50}
+REQUESTS = 24
+
+
+async def test_the_numbers_of_several_workers(tmp_path: Path) -> None:
+    """`/metrics` adds all up, whichever is asked, and no counter falls; over OTLP each is an instance of its own."""
+    secrets = {"PAIG_SECRET_KEY": "many", "PAIG_ADMIN_TOKEN": "many", "MANY_KEY": KEY}
+    with over_http() as receiver:
+        async with running_simulator() as base:
+            config = CONFIG.format(base=base, receiver=receiver.url)
+            async with (
+                serving(tmp_path, config, "--workers", "2", **secrets) as served,
+                # Each request on a connection of its own, so that both workers get some.
+                httpx2.AsyncClient(
+                    base_url=served.origin, headers={"connection": "close"}, trust_env=False, verify=False, timeout=30
+                ) as http,
+            ):
+                await scraped_as_one(http)
+                await until(lambda: sum(counts[-1] for counts, _ in by_instance(receiver).values()) == REQUESTS)
+    instances = by_instance(receiver)
+    assert len(instances) == 2
+    assert sum(counts[-1] for counts, _ in instances.values()) == REQUESTS
+    for counts, began in instances.values():
+        assert counts == sorted(counts)
+        assert len(began) <= 1
+    assert served.log == "", "a gateway in good health says nothing"
+
+
+async def scraped_as_one(http: httpx2.AsyncClient) -> None:
+    """Send the requests, and scrape after each."""
+
+    async def scraped(name: str) -> float:
+        try:
+            response = await http.get("/metrics")
+        except httpx2.TransportError:  # it is still beginning
+            return 0
+        families = text_string_to_metric_families(response.text if response.status_code == 200 else "")
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+    counts = [0.0]
+    async with asyncio.timeout(60):
+        workers = 0.0
+        while workers < 2:
+            await asyncio.sleep(0.1)
+            workers = await scraped("paig_workers")
+        for _ in range(REQUESTS):
+            headers = {"authorization": f"Bearer {KEY}"}
+            answer = await http.post("/proxy/openai/chat/completions", json=BODY, headers=headers)
+            assert answer.status_code == 200
+            counts.append(await scraped("paig_requests_total"))
+        while counts[-1] < REQUESTS:
+            await asyncio.sleep(0.1)
+            counts.append(await scraped("paig_requests_total"))
+    assert counts == sorted(counts)
+    assert counts[-1] == REQUESTS
+
+
+def by_instance(receiver: Receiver) -> dict[str, tuple[list[int], set[int]]]:
+    """By `service.instance.id`: the requests counted in each push, and when the counting began."""
+    found: dict[str, tuple[list[int], set[int]]] = {}
+    for export in list(receiver.metrics):
+        for resource in export.resource_metrics:
+            named = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
+            counts, began = found.setdefault(named["service.instance.id"], ([], set()))
+            points = [
+                point
+                for scope in resource.scope_metrics
+                for metric in scope.metrics
+                if metric.name == "paig.requests"
+                for point in metric.sum.data_points
+            ]
+            counts.append(sum(point.as_int for point in points))
+            began |= {point.start_time_unix_nano for point in points}
+    return found

@@ -36,8 +36,13 @@ def _figures(figures: TryFigures) -> list[str]:
     if not figures.tries:
         return ["–", "–", "0", "0"]
     share = "–" if figures.ok_share is None else f"{figures.ok_share:.1%}"
-    p95 = "–" if figures.p95_ms is None else f"{figures.p95_ms / 1000:.1f}s"
-    return [share, p95, str(figures.throttled), str(figures.tries)]
+    return [share, _time(figures.p95_ms), str(figures.throttled), str(figures.tries)]
+
+
+def _time(ms: float | None) -> str:
+    if ms is None:
+        return "–"
+    return f"{ms:.0f}ms" if ms < 1000 else f"{ms / 1000:.1f}s"
 
 
 def _note(health: CredentialHealth) -> str:

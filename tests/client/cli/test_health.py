@@ -32,7 +32,9 @@ def test_a_row_says_how_and_why() -> None:
     soon = datetime.now(UTC) + timedelta(days=2, hours=4, minutes=30)
     wait = ToldWait(model="gpt-5", until=soon, reason="429")
     found = [
-        ProviderHealth(provider="anthropic", state="closed", credentials=[credential("a", "closed")], **FIGURES),
+        ProviderHealth(
+            provider="anthropic", state="closed", credentials=[credential("a", "closed", p95_ms=23.4)], **FIGURES
+        ),
         ProviderHealth(
             provider="bedrock",
             state="open",
@@ -51,7 +53,7 @@ def test_a_row_says_how_and_why() -> None:
     ]
     figures = ["98.5%", "3.1s", "1", "200"]
     assert list(rows(found)) == [
-        ["anthropic", "", "● closed", *figures, ""],
+        ["anthropic", "", "● closed", "98.5%", "23ms", "1", "200", ""],
         ["bedrock", "", "✕ open", *figures, "503, in 2d 4h, 1 of 2 nodes"],
         ["openai", "", "● closed", *figures, ""],
         ["", "c", "● closed", *figures, ""],

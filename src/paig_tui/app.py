@@ -16,6 +16,7 @@ from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -198,7 +199,7 @@ class PaigApp(App[None]):
 
         target, name, _ = self._parse_action(action, default_namespace or self, namespaces)
         if isinstance(target, Section) and (refusal := target.refusal(name)) is not None:
-            self.notify(refusal, title="Not done", severity="warning", markup=False)
+            self.notify(refusal, title="Not done", severity="warning")
             return True
         return await super().run_action(action, default_namespace, namespaces)
 
@@ -206,6 +207,19 @@ class PaigApp(App[None]):
         """Ask now."""
         if self.feed is not None:
             self.feed.again()
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Say something; whatever is in it is text."""
+        shown = "\n".join(map(safe, message.splitlines()))
+        super().notify(shown, title=safe(title), severity=severity, timeout=timeout, markup=False)
 
     async def changing(self, work: Awaitable[T], said: str, undo: Undo | None = None) -> T | None:
         """Do something at the gateway and say so; what it refuses is shown, and None comes back.
@@ -218,12 +232,12 @@ class PaigApp(App[None]):
         try:
             done = await work
         except AdminError as error:
-            self.notify(str(error), title="Not done", severity="error", markup=False, timeout=10)
+            self.notify(str(error), title="Not done", severity="error", timeout=10)
             return None
         if undo is not None:
             self._undo.append(undo)
         hint = " · u takes it back" if undo else ""
-        self.notify(said + hint, markup=False)
+        self.notify(said + hint)
         self.action_retry()
         return done
 
@@ -236,7 +250,7 @@ class PaigApp(App[None]):
     async def action_undo(self) -> None:
         """Take the last change back."""
         if not self._undo:
-            self.notify("There is nothing to undo.", markup=False)
+            self.notify("There is nothing to undo.")
             return
         last = self._undo.pop()
         await self.changing(last.back(), f"Taken back: {last.label}")
@@ -248,7 +262,7 @@ class PaigApp(App[None]):
             known = isinstance(error, AdminError)
             title = "Not done" if known else "A defect of paig; details at the end"
             said = str(error) if known else f"{type(error).__name__}: {error}"
-            self.notify(said, title=title, severity="error", markup=False, timeout=15)
+            self.notify(said, title=title, severity="error", timeout=15)
 
     async def on_unmount(self) -> None:
         """Let go of the connection."""

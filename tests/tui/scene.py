@@ -368,6 +368,8 @@ class Still(AsyncAdminClient):
     def _answer(self, path: str, query: Mapping[str, QueryValue]) -> object:
         if path == "health":
             return health().model_dump(mode="json")
+        if path == "organisation":
+            return {"limits": {"monthly": "2000"}}
         if path == "whoami":
             return identity().model_dump(mode="json")
         if path == "usage":

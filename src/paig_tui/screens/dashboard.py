@@ -135,7 +135,7 @@ class Dashboard(Section):
         from paig_tui.clipboard import copy
         from paig_tui.first import line
 
-        self.notify(copy(self.app, line(self.paig.root, self.state.providers or ())), markup=False)
+        self.notify(copy(self.app, line(self.paig.root, self.state.providers or ())))
 
     @on(Table.Chosen, "#tail")
     def action_open(self) -> None:

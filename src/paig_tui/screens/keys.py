@@ -259,7 +259,7 @@ class Keys(Section):
             if await self.app.push_screen_wait(ask):
                 await self._set(on, enable=False, what=f"{keys(len(on))} of {name}")
         else:
-            self.notify(f"{name} has no keys.", markup=False)
+            self.notify(f"{name} has no keys.")
 
     async def _set(self, keys: Sequence[Key], *, enable: bool, what: str) -> None:
         """Disable or enable keys, one after the other."""

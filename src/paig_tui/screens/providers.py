@@ -174,15 +174,15 @@ class Providers(Section):
         if row is None:
             return
         name = row.provider.name
-        self.notify(f"Testing {safe(name)} …", markup=False)
+        self.notify(f"Testing {safe(name)} …")
         try:
             check = await self.paig.admin.providers.test(name)
         except NotFound:
-            self.notify("This gateway has no test of providers.", severity="warning", markup=False)
+            self.notify("This gateway has no test of providers.", severity="warning")
             return
         title = f"{'● answers' if check.ok else '✕ fails'}: {safe(name)}"
         severity: Literal["information", "error"] = "information" if check.ok else "error"
-        self.notify(safe(check.message), title=title, severity=severity, markup=False, timeout=12)
+        self.notify(safe(check.message), title=title, severity=severity, timeout=12)
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_delete(self) -> None:

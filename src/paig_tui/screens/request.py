@@ -57,7 +57,7 @@ class RequestDetail(ModalScreen[None]):
     def action_copy_trace(self) -> None:
         """The trace's link, or else its id, into the clipboard."""
         if self.row.trace_id is None:
-            self.notify("No trace was recorded of this request.", markup=False)
+            self.notify("No trace was recorded of this request.")
         else:
             self._copy(self.link or self.row.trace_id)
 
@@ -66,13 +66,11 @@ class RequestDetail(ModalScreen[None]):
         if self.link is not None:
             self.app.open_url(self.link)
         elif self.row.trace_id is None:
-            self.notify("No trace was recorded of this request.", markup=False)
+            self.notify("No trace was recorded of this request.")
         else:
-            self.notify(
-                f"Say where traces are to be seen: {TRACE_URL}=https://…/{{trace_id}}", title="No link", markup=False
-            )
+            self.notify(f"Say where traces are to be seen: {TRACE_URL}=https://…/{{trace_id}}", title="No link")
 
     def _copy(self, text: str) -> None:
         from paig_tui.clipboard import copy
 
-        self.notify(copy(self.app, text), markup=False)
+        self.notify(copy(self.app, text))

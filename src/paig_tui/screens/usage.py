@@ -171,21 +171,21 @@ class Usage(Section):
     def action_export(self) -> None:
         """Into a file where paig was started; in a browser, among its downloads."""
         if self.report is None:
-            self.notify("Nothing has been fetched yet.", markup=False)
+            self.notify("Nothing has been fetched yet.")
             return
         group = GROUPS[self.group]
         name = f"paig-usage-by-{group}-{self.state.clock():%Y%m%d-%H%M%S}.csv"
         written = to_csv(group, self.report)
         if self.app.is_web:
             self.app.deliver_text(io.StringIO(written, newline=""), save_filename=name, encoding="utf-8")
-            self.notify(f"{len(self.report.items)} rows to your browser: {name}", title="Exported", markup=False)
+            self.notify(f"{len(self.report.items)} rows to your browser: {name}", title="Exported")
             return
         try:
             Path(name).write_text(written, "utf-8", newline="")
         except OSError as error:
-            self.notify(f"{error}", title="Not written", severity="error", markup=False)
+            self.notify(f"{error}", title="Not written", severity="error")
         else:
-            self.notify(f"{len(self.report.items)} rows in {Path(name).resolve()}", title="Exported", markup=False)
+            self.notify(f"{len(self.report.items)} rows in {Path(name).resolve()}", title="Exported")
 
 
 SCREEN = Usage

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 
-from paig_gateway.formats import folding, reading
+from paig_gateway.formats import folding, form, reading
 from paig_gateway.formats.base import BadRequest, Call, Event, Format
 from paig_gateway.formats.text import GENERATED_IMAGE, OPENAI_IMAGE, Media, bound
 
-_FIELD = re.compile(rb'content-disposition:[^\r\n]*?;\s*name="?([^";\r\n]*)"?', re.IGNORECASE)
 _IMAGE_FIELDS = re.compile(r"(?:image|mask)(?:\[\d*\])?$")
 
 
 def _read(model: str | None, body: bytes) -> Call:
-    return _read_form(model, body) if body.lstrip(b"\r\n").startswith(b"--") else _read_json(model, body)
+    return _read_form(model, body) if form.is_form(body) else _read_json(model, body)
 
 
 def _read_json(model: str | None, body: bytes) -> Call:
@@ -28,11 +27,8 @@ def _read_json(model: str | None, body: bytes) -> Call:
 
 def _read_form(model: str | None, body: bytes) -> Call:
     fields: dict[str, list[bytes]] = {}
-    boundary = body.lstrip(b"\r\n").partition(b"\r\n")[0]
-    for part in body.split(boundary):
-        head, _, content = part.partition(b"\r\n\r\n")
-        if named := _FIELD.search(head):
-            fields.setdefault(named[1].decode("utf-8", "replace"), []).append(content.removesuffix(b"\r\n"))
+    for name, start, end in form.fields(body):
+        fields.setdefault(name, []).append(body[start:end])
     media = Media()
     for name, contents in fields.items():
         if _IMAGE_FIELDS.match(name):

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from paig_gateway.domain.errors import ErrorCode, GatewayError
 from paig_gateway.formats.base import BadRequest, Format, Framing
+from paig_gateway.formats.form import is_form, splice_field
 from paig_gateway.formats.framing import framing_of
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.plane.answer import Answer, Peeked, beginning, peek
@@ -337,6 +338,8 @@ def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, byte
     if match is not None and match.groupdict().get("model"):
         start, end = match.span("model")
         return path[:start] + quote(model, safe="") + path[end:], plain
+    if is_form(plain):
+        return path, splice_field(plain, "model", model.encode())
     return path, splice_member(plain, ("model",), json.dumps(model).encode())
 
 

@@ -14,6 +14,7 @@ from paig_gateway.config.model import Timeouts
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import NO_BREAKER, running_world
+from tests.gateway.end_to_end.replay import running_replay
 from tests.gateway.end_to_end.test_failover import pytestmark as pytestmark
 from tests.gateway.end_to_end.test_failover import tries, whole
 from tests.gateway.end_to_end.test_refusals import settled
@@ -100,3 +101,28 @@ async def test_who_costs_less_may_have_room(environment: None, tmp_path: Path) -
             good, tried, reserved_now = await ask(narrow)
             assert (good, tried) == (True, [("slow", "upstream-timeout"), ("cheap", 200)])
             assert reserved_now < reserved
+
+
+async def test_a_model_named_in_a_form_has_its_name_at_the_member(environment: None, tmp_path: Path) -> None:
+    """An edit of an image is asked of the member by the name that it is priced by; no other byte changes."""
+    async with running_replay() as replay:
+        replay.headers = [("content-type", "application/json")]
+        replay.pieces = [b'{"data":[],"usage":{"input_tokens":1000,"output_tokens":1000,"total_tokens":2000}}']
+        spec = ProviderSpec(kind="openai", base_url=f"{replay.base}/v1", credential="value:k")
+        async with running_world(tmp_path, {"only": spec}) as world:
+            members = [MemberSpec(provider="only", models={"gpt-image-1": "gpt-image-1-mini"})]
+            await world.admin.routes.create("mapped", RouteSpec(members=members))
+            sent = []
+            for route in ("only", "mapped"):
+                form = (
+                    b'--abc\r\nContent-Disposition: form-data; name="model"\r\n\r\ngpt-image-1\r\n--abc\r\n'
+                    b'Content-Disposition: form-data; name="image"; filename="a.png"\r\n\r\ngpt-image-1\r\n--abc--\r\n'
+                )
+                headers = {
+                    "authorization": f"Bearer {world.key}",
+                    "content-type": "multipart/form-data; boundary=abc",
+                }
+                answer = await world.http.post(f"/proxy/{route}/images/edits", headers=headers, content=form)
+                assert answer.status_code == 200, answer.text
+                sent.append(replay.asked[-1].body)
+            assert sent == [form, form.replace(b'"model"\r\n\r\ngpt-image-1', b'"model"\r\n\r\ngpt-image-1-mini')]

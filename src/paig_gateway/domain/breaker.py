@@ -326,8 +326,8 @@ class Breaker:
         if len(self.waits) >= MOST_WAITS and model not in self.waits:
             # What is over is kept for a while, to know how often in a row it had to be guessed.
             self.waits = {name: kept for name, kept in self.waits.items() if kept.until > now}
-            if len(self.waits) >= MOST_WAITS:
-                return
+            if len(self.waits) >= MOST_WAITS:  # the last word counts, or made-up models would keep out the real ones
+                del self.waits[min(self.waits, key=lambda name: self.waits[name].until)]
         self.waits[model] = wait
 
     def _rest_seconds(self, level: int) -> float:

@@ -74,6 +74,8 @@ class Latencies:
             places: Equals.
             explore: Whether anybody is to have such a turn.
         """
+        if not any(place in self._places for place in places):
+            return [0.0] * len(places)  # and nothing is kept of models that nobody has answered for
         paces, now = [self._pace(place) for place in places], self._clock()
         known = [pace.seconds for pace in paces if pace.seconds is not None]
         if not known:

@@ -251,6 +251,9 @@ def test_models_cannot_be_made_up_to_fill_the_memory() -> None:
     for number in range(10 * MOST_WAITS):
         circuit.breaker.wait(f"model-{number}", circuit.now, "429", 20)
     assert len(circuit.breaker.waits) == MOST_WAITS
+    circuit.breaker.wait(MODEL, circuit.now, "429", 20)
+    assert circuit.ready() == "waiting"  # though all of them are still running
+    assert len(circuit.breaker.waits) == MOST_WAITS
     circuit.now += 21
     circuit.breaker.wait("late", circuit.now, "429", 20)
     assert set(circuit.breaker.waits) == {"late"}

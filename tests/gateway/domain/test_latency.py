@@ -134,3 +134,12 @@ def test_places_are_measured_apart_and_are_not_too_many(latencies: Latencies) ->
         latencies.measured(("p", "openai-chat", f"model-{number}", True), 0.1)
     assert len(latencies._places) == MOST_PLACES
     assert latencies.ranks([A, B]) == [0.0, 0.0]
+
+
+def test_models_that_nobody_answers_for_leave_nothing(latencies: Latencies) -> None:
+    """A client that asks for ever new models does not push out what was measured of the real ones."""
+    know(latencies, a=1.0, b=0.1)
+    for number in range(2 * MOST_PLACES):
+        made_up = f"model-{number}"
+        latencies.ranks([("a", "openai-chat", made_up, True), ("b", "openai-chat", made_up, True)])
+    assert latencies.ranks([A, B], explore=False) == [1.0, 0.0]

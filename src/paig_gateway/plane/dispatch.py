@@ -109,6 +109,7 @@ class Dispatcher:
             self._health.request(exchange.route.name)
             self._health.lead(order)
         answer: Answer | None = None
+        unsaid = bool(outcome.attempts)  # whether somebody did not say if what is asked for is stored there
         try:
             while order:
                 candidate = order.popleft()
@@ -143,11 +144,11 @@ class Dispatcher:
                     pass_over(candidate, order)
                 # That something is not stored here is no answer while another may have it.
                 answered = answer is not None and exchange.stored is None
-                seeks = answer is not None and says_unknown(exchange, answer)
+                seeks = reach == "elsewhere"
                 if not await self.goes_on(exchange, order, outcome, purse, answered=answered, seeks=seeks):
                     if answer is None:
                         raise failure or AssertionError("a try without an answer has a reason")
-                    if misses(exchange, answer, outcome):
+                    if seeks and (unsaid or order):
                         raise GatewayError(
                             "upstream-unreachable",
                             f"'{exchange.stored}' is unknown to '{candidate.provider.name}', and who may have it did "
@@ -156,6 +157,7 @@ class Dispatcher:
                     outcome.undo()
                     outcome.tried = None  # it has said what there is to say
                     return answer, asked
+                unsaid = unsaid or not seeks
                 if answer is not None:
                     await answer.aclose()
                     answer = None
@@ -235,7 +237,7 @@ class Dispatcher:
                 body = await beginning(answer)
             reach = REACH[tried.answered(status, answer.headers, body)]
             # Another account may have what this one has not.
-            return answer, reach or ("credential" if exchange.stored and has_not(status, body) else None)
+            return answer, reach or ("elsewhere" if exchange.stored and has_not(status, body) else None)
         headers = header_map(answer.headers)
         framing = None if last else framing_of_answer(exchange, status, headers)
         if framing is None or headers.get("content-encoding", "identity") != "identity":
@@ -316,20 +318,6 @@ def pass_over(candidate: Candidate, order: deque[Candidate]) -> None:
     if len(left) < len(order):
         order.clear()
         order.extend(left)
-
-
-_UNKNOWN = (400, 403, 404)
-
-
-def says_unknown(exchange: Exchange, answer: Answer) -> bool:
-    """Whether an answer says that what the request goes on from, or asks about, is not stored there."""
-    return exchange.stored is not None and answer.status in _UNKNOWN
-
-
-def misses(exchange: Exchange, answer: Answer, outcome: Outcome) -> bool:
-    """Whether an answer says that something is not stored there while another, who may have it, did not say."""
-    asked = outcome.attempts[:-1]
-    return says_unknown(exchange, answer) and any(attempt.get("status") not in _UNKNOWN for attempt in asked)
 
 
 def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, bytes]:

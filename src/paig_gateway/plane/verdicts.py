@@ -10,9 +10,9 @@ Verdict = Literal["good", "failed", "refused", "throttled", "neither"]
 """`failed`: the provider has trouble. `refused`: it does not take this credential. `throttled`: it takes no more at
 present. `neither`: the fault is the request's, whoever is asked."""
 
-Reach = Literal["credential", "member"]
+Reach = Literal["credential", "elsewhere", "member"]
 """What a failure says something about: after one of the credential the provider is tried with its next one, after one
-of the member the next member is."""
+of the member the next member is. `elsewhere`: that account has not what the request goes on from; another may."""
 
 REACH: Mapping[Verdict, Reach | None] = {
     "good": None,

@@ -33,15 +33,16 @@ class Accounts:
     def __init__(self) -> None:
         self.by_key = {key: Simulator() for key in KEYS}
         self.asked: list[str] = []
-        self.down: set[str] = set()
+        self.down: dict[str, tuple[int, bytes]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = dict(scope.get("headers", [])).get(b"authorization", b"").decode().removeprefix("Bearer ")
         if scope["type"] == "http":
             self.asked.append(key)
         if key in self.down:
-            await send({"type": "http.response.start", "status": 500, "headers": []})
-            return await send({"type": "http.response.body", "body": b"{}"})
+            status, body = self.down[key]
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            return await send({"type": "http.response.body", "body": body})
         await self.by_key.get(key, self.by_key[KEYS[0]])(scope, receive, send)
 
 
@@ -152,7 +153,7 @@ async def test_what_nobody_knows_is_asked_for_in_turn(world: tuple[World, Accoun
 async def test_nobody_says_that_there_is_none_while_the_one_who_has_it_is_away(world: tuple[World, Accounts]) -> None:
     """That others do not know it is no answer: the client sees trouble, which may be over at the next try."""
     running, accounts = world
-    accounts.down = {KEYS[2]}
+    accounts.down = {KEYS[2]: (500, b"{}")}
     members = [MemberSpec(provider="one", priority=1), MemberSpec(provider="two")]
     await running.admin.routes.update("both", {"members": [member.model_dump() for member in members]})
     async with client(running) as sdk:
@@ -162,6 +163,21 @@ async def test_nobody_says_that_there_is_none_while_the_one_who_has_it_is_away(w
             assert caught.value.response.headers["x-paig-error"] == "upstream-unreachable"
     assert accounts.asked[::3] == [KEYS[2]] * 3
     assert (await running.admin.usage()).total.cost == "0"
+
+
+async def test_nobody_says_that_there_is_none_while_the_one_who_has_it_has_no_means(
+    world: tuple[World, Accounts],
+) -> None:
+    """Nor is it one where the account that may have it answers for lack of quota, whatever its status."""
+    running, accounts = world
+    accounts.down = {KEYS[2]: (403, b'{"error":{"message":"You exceeded your current quota"}}')}
+    members = [MemberSpec(provider="one", priority=1), MemberSpec(provider="two")]
+    await running.admin.routes.update("both", {"members": [member.model_dump() for member in members]})
+    async with client(running) as sdk:
+        with pytest.raises(openai.InternalServerError, match="try again"):
+            await sdk.responses.retrieve("resp_of_the_third")
+    assert accounts.asked[0] == KEYS[2]
+    assert sorted(accounts.asked[1:]) == sorted(KEYS[:2])
 
 
 async def test_what_the_holder_fails_at_nobody_else_is_asked(world: tuple[World, Accounts]) -> None:

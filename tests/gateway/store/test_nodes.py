@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from paig_gateway.store import nodes
 from paig_gateway.store.bookkeeper import Bookkeeper, Charge, Reserve, Settle, Sweep
 from paig_gateway.store.ledger import Ledger
 from paig_gateway.store.nodes import NodeInUseError, Process
@@ -229,7 +230,13 @@ asyncio.run(main())
 """
 
 
-async def test_a_killed_process_is_noticed_by_its_neighbours(engine: Engine) -> None:
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes beat, and look for others, five times as often."""
+    monkeypatch.setattr(nodes, "BEAT_SECONDS", nodes.BEAT_SECONDS / 5)
+
+
+async def test_a_killed_process_is_noticed_by_its_neighbours(engine: Engine, brisk: None) -> None:
     """A running node settles the requests of one that was killed on the same machine within a few seconds."""
     url = engine.url.render_as_string(hide_password=False)
     child = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-c", CHILD, url], stdout=subprocess.PIPE)
@@ -237,7 +244,7 @@ async def test_a_killed_process_is_noticed_by_its_neighbours(engine: Engine) -> 
     assert child.stdout.readline() == b"held\n"
     ledger = Ledger(engine, node_id="neighbour", clock=Clock())
     await ledger.start()
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(nodes.BEAT_SECONDS * 1.25)
     assert row(engine, "req_child")["state"] == "open"
     os.kill(child.pid, signal.SIGKILL)
     await until(lambda: row(engine, "req_child")["state"] == "swept")

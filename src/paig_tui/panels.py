@@ -90,7 +90,7 @@ def spend(state: State, width: int, height: int) -> tuple[str, Content]:
     if not minutes:
         return "spend $/min · 60m", unknown()
     values = [minute.cost / 1e9 for minute in minutes]
-    peak = f" · peak {dollars(max(values))}" if any(values) and height < AXIS else ""
+    peak = f" · peak {dollars(max(values))}" if any(values) and height < AXIS and width > 34 else ""
     ticks = TICKS if len(values) >= 60 else (f"-{len(values) - 1}m", "now")
     return f"spend $/min · {len(values)}m{peak}", chart(values, width, height, ticks=ticks, unit=dollars)
 
@@ -147,7 +147,7 @@ def providers(state: State, width: int, height: int) -> Content:
             continue
         numbers = f" {one.good or 0:>4.0%} {took(one.p95):>7}"
         if one.style == BAD and one.note:  # what is left alone has no figures that matter
-            until = one.note.partition(" · ")[0]
+            until = one.note.partition(" · ")[0].replace(" in ", " ")
             label, numbers = fitted(Content.assemble(plain(name), "  ", (until, one.style)), width - 10), ""
         shown.append(Content.assemble((f"{one.word:<9} ", one.style), label, numbers))
     return lines(shown)

@@ -37,11 +37,11 @@ OURS = (
     Theme(
         name="paig-colour-blind",
         primary="#56B4E9",
-        secondary="#0072B2",
+        secondary="#8CC7E8",
         accent="#CC79A7",
         success="#56B4E9",
         warning="#F0E442",
-        error="#E69F00",
+        error="#F0722D",
         background="#101214",
         surface="#171A1D",
         panel="#20252A",

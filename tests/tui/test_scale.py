@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import paig_tui.app
+import paig_tui.feed
 from paig_client.schema import Key, LimitStatus, Request
 from paig_tui.app import PaigApp
 from paig_tui.recent import TAIL, Window
@@ -71,9 +72,10 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 @pytest.fixture
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The app is drawn when the test says so, and not four times a second."""
+    """The app is drawn when the test says so, not four times a second, and asks the gateway only once."""
     assert paig_tui.app.FLUSH == 0.25
     monkeypatch.setattr(paig_tui.app, "FLUSH", 3600)
+    monkeypatch.setattr(paig_tui.feed, "EVERY", 3600)
 
 
 async def test_ten_thousand_keys_cost_as_much_as_are_in_sight(work: Counter[str]) -> None:

@@ -93,8 +93,9 @@ PILL = "bold $background on $primary"
 
 def link(key: str, word: str, action: str, *, here: bool = False) -> Content:
     """Our own words as something to click; the key is set off."""
-    inside = f"[{PILL}] {key} {word} [/]" if here else f" [bold $primary]{key}[/] {word} "
-    return Content.from_markup(f"[@click={action}]{inside}[/]")
+    if here:
+        return Content.styled(f" {key} {word} ", PILL)
+    return Content.from_markup(f"[@click={action}] [bold $primary]{key}[/] {word} [/]")
 
 
 def hints(bindings: Iterable[BindingType], *wanted: str) -> Content:

@@ -57,8 +57,10 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         & > .table--cursor { background: $primary 14%; }
         & > .table--empty { text-style: dim italic; }
         &:focus > .table--cursor { background: $primary 28%; }
-        &:ansi > .table--cursor { text-style: reverse; }
-        &:nocolor > .table--cursor { text-style: reverse; }
+        &:ansi > .table--cursor, &:nocolor > .table--cursor { background: transparent; text-style: underline; }
+        &:ansi:focus > .table--cursor, &:nocolor:focus > .table--cursor {
+            background: transparent; text-style: reverse;
+        }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -228,11 +230,19 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
             return Strip.blank(width, base.rich_style)
         row = self.rows[place]
         if place == self.cursor:
-            return self._row(row, base + self.get_visual_style("table--cursor", partial=True), width)
+            return self._cursor(row, base, width)
         known = self._strips.get(id(row))
         if known is None or known[0] is not row:
             known = self._strips[id(row)] = row, self._row(row, base, width)
         return known[1]
+
+    def _cursor(self, row: RowT, base: Style, width: int) -> Strip:
+        """The row under the cursor; reversed, where there are no colours of ours, and then all of it alike."""
+        style = base + self.get_visual_style("table--cursor", partial=True)
+        if not self.get_component_styles("table--cursor").text_style.reverse:
+            return self._row(row, style, width)
+        cells = [(Content(column.cell(row).plain), size, column.right) for column, size in self._shown()]
+        return self._line(cells, style + Style(reverse=True), width)  # Textual leaves it out of the visual style
 
     def _row(self, row: RowT, style: Style, width: int) -> Strip:
         return self._line([(column.cell(row), size, column.right) for column, size in self._shown()], style, width)

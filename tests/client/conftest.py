@@ -74,10 +74,21 @@ def real_key(real: Real) -> str:
     return real.make_key("unlimited")
 
 
-@pytest.fixture
-def quiet_sockets() -> Iterator[None]:
-    """pydantic-ai closes the clients of agents that are entered; those of others are collected here, unreported."""
-    yield
+def _collect() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+@pytest.fixture(scope="session")
+def imported() -> None:
+    """What has been imported by now stays, and need not be looked at by every collection: it is most of the heap."""
+    _collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def quiet_sockets(imported: None) -> Iterator[None]:
+    """pydantic-ai closes the clients of agents that are entered; those of others are collected here, unreported."""
+    yield
+    _collect()

@@ -60,9 +60,13 @@ def test_names_of_prices_and_admins_and_ids_of_tokens(offered: Offered, url: str
     assert paig("prices", "create", "tab-model", "--rate", "input_mtok=1", *at).code == 0
     assert paig("admins", "create", "tabby", "--role", "viewer", *at).code == 0
     made = json.loads(paig("tokens", "create", "laptop", "--admin", "tabby", "--json", *at).out)
-    assert offered("prices", "show", *at, "tab") == ["tab-model"]
-    assert offered("admins", "update", *at, "tab") == ["tabby"]
-    assert offered("tokens", "revoke", *at, made["id"][:8]) == [made["id"]]
+    try:
+        assert offered("prices", "show", *at, "tab") == ["tab-model"]
+        assert offered("admins", "update", *at, "tab") == ["tabby"]
+        assert offered("tokens", "revoke", *at, made["id"][:8]) == [made["id"]]
+    finally:
+        paig("prices", "delete", "tab-model", "--yes", *at)
+        paig("admins", "delete", "tabby", "--yes", *at)
 
 
 @pytest.mark.parametrize(

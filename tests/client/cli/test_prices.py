@@ -24,7 +24,7 @@ def test_a_price_from_creation_to_deletion(paig: Paig, url: str) -> None:
     shown = json.loads(paig("prices", "show", "my-own", "--json", "--url", url).out)["spec"]
     assert (shown["output_mtok"], shown["since"], shown["context_window"]) == ("2", None, 4096)
     assert paig("prices", "delete", "my-own", "--yes", "--url", url).code == 0
-    assert json.loads(paig("prices", "list", "--json", "--url", url).out) == []
+    assert "my-own" not in paig("prices", "list", "--json", "--url", url).out
 
 
 def test_what_cannot_be_a_price(paig: Paig, url: str) -> None:

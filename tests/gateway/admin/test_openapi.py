@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import jsonschema_rs
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import one_of
@@ -113,9 +114,17 @@ def api(gateway: Gateway) -> Any:
     return schemathesis.openapi.from_url(f"{gateway.url}/admin/openapi.json")
 
 
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    """A client that keeps its connection."""
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
 # The stream of events never ends; tests of its own look at it.
 @pytest.mark.parametrize("operation", sorted({*OPERATIONS, *OPEN} - {"stream_events"}))
-def test_nothing_made_from_the_document_breaks_the_gateway(api: Any, operation: str) -> None:
+def test_nothing_made_from_the_document_breaks_the_gateway(api: Any, session: requests.Session, operation: str) -> None:
     """Whatever the document allows, and much that it does not, is answered as the document says, never with a 5xx."""
     described = api.find_operation_by_id(operation)
     asked = described.as_strategy()
@@ -125,7 +134,7 @@ def test_nothing_made_from_the_document_breaks_the_gateway(api: Any, operation: 
     @settings(max_examples=40, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(case=asked)
     def check(case: Any) -> None:
-        answer = case.call(headers={"authorization": f"Bearer {TOKEN}"})
+        answer = case.call(headers={"authorization": f"Bearer {TOKEN}"}, session=session, timeout=20)
         case.validate_response(answer, checks=CHECKS)
 
     check()

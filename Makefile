@@ -21,10 +21,10 @@ export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test oldest check docs bench lock clean
+.PHONY: help demo test oldest check docs screenshot bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(DEMO) ## gateway and simulated provider in one process: calls, costs, and a cap that holds
 	@$(BIN)/paig demo $(ARGS)
@@ -44,6 +44,9 @@ check: $(DEV) ## lint, format, types, import direction, repository hygiene
 
 docs: $(DEV) ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
+
+screenshot: $(DEV) ## take docs/images/tui.svg anew: the terminal UI at a real gateway
+	$(BIN)/python scripts/screenshot.py
 
 bench: $(DEV) ## the benchmarks; ARGS go to benchmarks/run.py
 	$(BIN)/python benchmarks/run.py $(ARGS)

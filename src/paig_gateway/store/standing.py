@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 from sqlalchemy import Engine, and_, or_, select
 
 from paig_client.schema import LimitStatus, OwnerKind
-from paig_gateway.domain.limits import Unit, Window, window_end, window_start
+from paig_gateway.domain.limits import WINDOWS, Unit, Window, window_end, window_start
 from paig_gateway.domain.money import format_usd
 from paig_gateway.store.ledger_sql import TABLES
 from paig_gateway.store.reports import owner_names
@@ -42,32 +42,60 @@ class Standing:
         return format_usd(amount) if self.unit == "usd" else str(amount)
 
 
-def standings(engine: Engine, now: datetime, within: frozenset[str] | None = None) -> list[Standing]:
-    """Every limit, or those of some projects (by id) and their keys, and where each stands in `now`'s window."""
-    limits_of = select(LIMITS).order_by(LIMITS.c.owner_kind, LIMITS.c.owner_id, LIMITS.c.id)
+def standings(
+    engine: Engine,
+    now: datetime,
+    within: frozenset[str] | None = None,
+    *,
+    percent: int = 0,
+    owners: Collection[tuple[str, str]] = (),
+) -> list[Standing]:
+    """Where limits stand in `now`'s window.
+
+    Args:
+        engine: The database.
+        now: The present.
+        within: Only limits of these projects (by id) and of their keys; None for all.
+        percent: Only limits of which so much is spent; one that lacks a trifle of it may be among them.
+        owners: Whose limits (by kind and name) are among them all the same.
+    """
+    begun = or_(*(and_(LIMITS.c.window == w, COUNTERS.c.window_start == window_start(w, now)) for w in WINDOWS))
+    counted = LIMITS.outerjoin(COUNTERS, and_(COUNTERS.c.limit_id == LIMITS.c.id, begun))
+    wanted = (
+        select(LIMITS, COUNTERS.c.spent, COUNTERS.c.held)
+        .select_from(counted)
+        .order_by(LIMITS.c.owner_kind, LIMITS.c.owner_id, LIMITS.c.id)
+    )
     if within is not None:
         keys = TABLES["keys"]
         of_project = and_(LIMITS.c.owner_kind == "project", LIMITS.c.owner_id.in_(within))
         owned = select(keys.c.id).where(keys.c.project_id.in_(within))
-        limits_of = limits_of.where(or_(of_project, and_(LIMITS.c.owner_kind == "key", LIMITS.c.owner_id.in_(owned))))
+        wanted = wanted.where(or_(of_project, and_(LIMITS.c.owner_kind == "key", LIMITS.c.owner_id.in_(owned))))
     with engine.connect() as connection:
         names = owner_names(connection)
-        limits = connection.execute(limits_of).all()
-        starts = {row.id: window_start(cast(Window, row.window), now) for row in limits}
-        recent = COUNTERS.c.window_start.in_({*starts.values()})
-        counters = {(row.limit_id, row.window_start): row for row in connection.execute(select(COUNTERS).where(recent))}
-    found = []
-    for row in limits:
-        counter = counters.get((row.id, starts[row.id]))
-        spent, held = (counter.spent, counter.held) if counter else (0, 0)
-        owner = names.get(row.owner_kind, {}).get(row.owner_id, row.owner_kind)
-        found.append(
-            Standing(
-                row.id, row.owner_kind, owner, row.unit, row.window, row.amount, spent, held, starts[row.id],
-                window_end(cast(Window, row.window), now), row.soft,
-            )
-        )  # fmt: skip
-    return found
+        if percent:
+            # Divided first: amounts are large, and the product must not be larger than the database counts.
+            enough = COUNTERS.c.spent >= LIMITS.c.amount // 100 * percent
+            named = [id for kind, found in names.items() for id, name in found.items() if (kind, name) in owners]
+            nameless = {kind for kind, _ in owners} - names.keys()  # the organisation
+            wanted = wanted.where(or_(enough, LIMITS.c.owner_id.in_(named), LIMITS.c.owner_kind.in_(nameless)))
+        rows = connection.execute(wanted).all()
+    return [
+        Standing(
+            limit_id=row.id,
+            owner_kind=row.owner_kind,
+            owner=names.get(row.owner_kind, {}).get(row.owner_id, row.owner_kind),
+            unit=row.unit,
+            window=row.window,
+            amount=row.amount,
+            spent=row.spent or 0,
+            held=row.held or 0,
+            window_start=window_start(row.window, now),
+            resets_at=window_end(row.window, now),
+            soft=row.soft,
+        )
+        for row in rows
+    ]
 
 
 def limit_status(engine: Engine, now: datetime, within: frozenset[str] | None = None) -> list[LimitStatus]:

@@ -124,7 +124,8 @@ class Alerts:
             log.warning("an alert is given up after %d tries: %s", alerts.MOST_TRIES, alert.payload.get("text"))
 
     def _of_limits(self, now: datetime, refusing: set[LimitName]) -> Iterator[Alert]:
-        for standing in standings(self._engine, now):
+        owners = {(kind, name) for kind, name, _, _ in refusing}
+        for standing in standings(self._engine, now, percent=min(self._spec.thresholds), owners=owners):
             if standing.amount <= 0 or (standing.unit != "usd" and not self._spec.rates):
                 continue
             full = (standing.owner_kind, standing.owner, standing.unit, standing.window) in refusing

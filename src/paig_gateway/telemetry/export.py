@@ -103,6 +103,7 @@ class Destination(threading.Thread, Generic[T]):
 
     Attributes:
         dropped: Records that found the queue full.
+        bared: Records that went without their content, since many waited.
         failed: Records that the backend did not take.
         exported: Records that it took.
     """
@@ -130,7 +131,7 @@ class Destination(threading.Thread, Generic[T]):
         super().__init__(name=f"paig-export-{label}", daemon=True)
         self.label = label
         self.spec = spec
-        self.dropped = self.failed = self.exported = 0
+        self.dropped = self.failed = self.exported = self.bared = 0
         self.secrets: list[str] = []
         self._signal = signal
         self._encoder = encoder
@@ -163,6 +164,7 @@ class Destination(threading.Thread, Generic[T]):
             ("paig_telemetry_exported_total", (self.label,), self.exported),
             ("paig_telemetry_dropped_total", (self.label, "queue"), self.dropped),
             ("paig_telemetry_dropped_total", (self.label, "export"), self.failed),
+            *([("paig_telemetry_dropped_total", (self.label, "content"), self.bared)] if self.bared else []),
         ]
 
     def finish(self) -> None:

@@ -115,7 +115,7 @@ _TABLE = (
     Family(
         "paig_telemetry_dropped_total",
         "counter",
-        "Records that no telemetry backend got: its queue was full (queue), or it failed (export).",
+        "Records that no backend got, its queue being full (queue) or itself failing (export), or not whole (content).",
         ("destination", "reason"),
     ),
     Family("paig_telemetry_errors_total", "counter", "Requests that telemetry failed to record; see the log."),

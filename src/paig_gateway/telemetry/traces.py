@@ -127,4 +127,7 @@ class Traces:
 
 
 def _put(destination: Destination[Record], record: Record, without_content: Record) -> None:
-    destination.put(record if destination.waiting < MOST_CONTENTS else without_content)
+    if record.content is not None and destination.waiting >= MOST_CONTENTS:
+        destination.bared += 1
+        record = without_content
+    destination.put(record)

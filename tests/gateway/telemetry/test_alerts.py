@@ -195,6 +195,23 @@ async def test_after_a_refusal_nothing_lesser_is_told(tmp_path: Path, url: str) 
     assert [(alert["threshold"], alert["refuses"]) for alert in webhook.told] == [(100, True)]
 
 
+async def test_the_organisations_limit_is_told_of_too(tmp_path: Path, url: str) -> None:
+    """A limit above all projects, which has no name, is told of when it is spent and when it refuses."""
+    clock = Clock()
+    with running(tmp_path, url=url) as gateway, listening() as webhook:
+        gateway.catalog.organisation.update({"limits": {"monthly": 10}}, actor="test")
+        key(gateway, "ci", daily=100)
+        node = looking(gateway, webhook, clock)
+        spend(gateway, "ci", "5")
+        await node.look()
+        await node.look(refusing=[("organisation", "organisation", "usd", "monthly")])
+    assert [(alert["threshold"], alert["owner_kind"], alert["refuses"]) for alert in webhook.told] == [
+        (50, "organisation", False),
+        (100, "organisation", True),
+    ]
+    assert webhook.texts[1].startswith("The organisation has no room left in its monthly limit: $5 of $10.")
+
+
 async def test_limits_per_minute_are_told_of_only_if_wished(tmp_path: Path) -> None:
     """Rates fill up all the time; `rates` asks for them."""
     clock = Clock()

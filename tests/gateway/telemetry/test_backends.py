@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from paig_client.schema import ExportSpec
 from paig_gateway.simulator.app import Simulator
-from paig_gateway.telemetry import export, sending, setup
+from paig_gateway.telemetry import export, sending, setup, traces
 from paig_gateway.telemetry.numbers import Numbers
 from paig_gateway.telemetry.push import Push
 from tests.gateway.end_to_end.conftest import World
@@ -98,6 +98,26 @@ async def test_a_full_queue_drops_what_is_new(
         scraped = await settled(world, queue=5)
         assert value(scraped, "paig_telemetry_queue_depth", destination="all") == 3
     assert told == ["traces for 'all' are dropped, 1 so far: it takes them too slowly"]
+
+
+async def test_many_that_wait_go_without_their_content(
+    environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked and answered takes room, so not all that wait keep it; who does not is counted."""
+    monkeypatch.setattr(export, "CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr(traces, "MOST_CONTENTS", 2)
+    monkeypatch.setattr(setup, "BATCH", 1)
+    async with no_backend() as url, traced(tmp_path, Simulator(), export={"endpoint": url}, content=True) as world:
+        assert (await ask(world)).status_code == 200
+        await until_on_the_way(world)
+        for _ in range(5):
+            assert (await ask(world)).status_code == 200
+        async with asyncio.timeout(30):
+            scraped = await scrape(world)
+            while value(scraped, "paig_telemetry_queue_depth", destination="all") < 5:
+                scraped = await scrape(world)
+        assert lost(scraped, "content") == 3
+        assert lost(scraped, "queue") == 0
 
 
 async def until_on_the_way(world: World) -> None:
@@ -222,8 +242,7 @@ async def test_metrics_that_a_backend_does_not_take_are_dropped(monkeypatch: pyt
     async with no_backend() as url:
         push = Push(ExportSpec(endpoint=url), 0.02, Numbers, version="1", instance="node")
         pushing = asyncio.create_task(push.run())
-        await until(lambda: push.destination.dropped >= 3)
-        assert push.destination.waiting == 1
+        await until(lambda: push.destination.dropped >= 3 and push.destination.waiting == 1)
         pushing.cancel()
         began = time.monotonic()
         await push.stop()

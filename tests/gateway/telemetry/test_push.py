@@ -9,7 +9,9 @@ import pytest
 from inline_snapshot import snapshot
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 
+from paig_client.schema import ProviderSpec
 from paig_gateway.simulator.app import Simulator
+from paig_gateway.telemetry import genai
 from paig_gateway.telemetry.families import FAMILIES, Family
 from tests.gateway.telemetry.conftest import scrape, value
 from tests.gateway.telemetry.otlp import Receiver, attributes, over_grpc, over_http, until
@@ -237,6 +239,25 @@ async def test_tries_embeddings_and_parts_of_tokens(environment: None, tmp_path:
             "gen_ai.client.token.usage": 3,
         }
     )
+
+
+async def test_nobody_can_make_up_series(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of models, asked for and answering, there are so many at most; what comes later is `other`."""
+    monkeypatch.setattr(genai, "MOST_MODELS", 3)
+    with over_http() as receiver:
+        async with traced(tmp_path, Simulator(), **to(receiver)) as world:
+            base = (await world.admin.providers.get("openai")).base_url or ""
+            local = ProviderSpec(
+                kind="openai-compatible", base_url=base.replace("openai", "compatible"), credential="value:c"
+            )
+            await world.admin.providers.create("local", local)
+            for number in range(6):
+                assert (await ask(world, "local", model=f"made-up-{number}")).status_code == 200
+    points = receiver.latest["gen_ai.client.operation.duration"].histogram.data_points
+    asked = {attributes(point).get("gen_ai.request.model") for point in points}
+    assert asked == {"made-up-0", "made-up-1", "made-up-2", "other"}
+    assert sum(point.count for point in points) == 6
+    assert len({attributes(point).get("gen_ai.response.model") for point in points}) <= 5
 
 
 async def test_the_environment_names_the_service(

@@ -44,8 +44,10 @@ async def test_a_key_is_made_and_shown_once(world: World) -> None:
         await hand.press("v")
         assert secret not in hand.text
         await hand.press("escape")
-        await hand.sees("cannot be shown again")
-        await hand.press("space", "escape")
+        await hand.sees("cannot be shown again", "[ ] Space I have stored it")
+        await hand.press("space")
+        await hand.sees("[x] Space I have stored it")
+        await hand.press("escape")
         await hand.sees("ci-bot", "● active")
         assert dialog._secret == ""
         assert secret not in hand.text

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Checkbox, Static
+from textual.widgets import Static
 
 from paig_client.addresses import PROXY
 from paig_client.schema import NewKey, Provider
@@ -49,6 +49,7 @@ class KeyCreated(ModalScreen[None]):
         self.key_name, self.root, self.word = made.name, root, word
         self._secret = made.key
         self._revealed = False
+        self._stored = False
         self._asked = False
 
     def compose(self) -> ComposeResult:
@@ -61,7 +62,7 @@ class KeyCreated(ModalScreen[None]):
             yield Static(hints(self.BINDINGS, "c copy it", "v reveal", "s into this machine's keyring"), markup=False)
             yield Static(hints(self.BINDINGS, "e copy env lines", "l copy a first request"), markup=False)
             yield Static("", id="said", markup=False)
-            yield Checkbox("I have stored it (space)", id="done", compact=True)
+            yield Static("", id="done", markup=False)
 
     def on_mount(self) -> None:
         """Masked."""
@@ -71,6 +72,8 @@ class KeyCreated(ModalScreen[None]):
     def _draw(self) -> None:
         masked = self._secret[:5] + "•" * 24
         self.query_one("#secret", Static).update(Content(self._secret if self._revealed else masked))
+        ticked = Content("[x] " if self._stored else "[ ] ")  # a sign: a colour alone would not do
+        self.query_one("#done", Static).update(Content.assemble(ticked, hints(self.BINDINGS, "Space I have stored it")))
 
     def say(self, text: str) -> None:
         """What was done."""
@@ -121,11 +124,12 @@ class KeyCreated(ModalScreen[None]):
 
     def action_stored(self) -> None:
         """Tick the box."""
-        self.query_one("#done", Checkbox).toggle()
+        self._stored = not self._stored
+        self._draw()
 
     def action_close(self) -> None:
         """Close; unless it is said to be stored, ask once."""
-        if not self.query_one("#done", Checkbox).value and not self._asked:
+        if not self._stored and not self._asked:
             self._asked = True
             self.say("▲ It cannot be shown again. Press Esc once more if you have it.")
             return

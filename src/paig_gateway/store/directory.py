@@ -191,8 +191,13 @@ class Directory:
         """Keep the directory fresh until cancelled. While the database is away the last snapshot serves."""
         away = False
         while True:
+            look = asyncio.ensure_future(asyncio.to_thread(self.refresh))
             try:
-                await asyncio.to_thread(self.refresh)
+                await asyncio.shield(look)
+            except asyncio.CancelledError:
+                # The thread goes on: who cancels this may close the engine next, so it gives its connection back first.
+                await asyncio.wait({look})
+                raise
             except Exception as error:  # whatever it is, the next look may succeed; readiness is the ledger's to judge
                 if not away:
                     log.warning("The directory cannot be refreshed, keys and limits stay as they were: %s", error)

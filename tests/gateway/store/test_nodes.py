@@ -76,11 +76,11 @@ def test_a_dead_nodes_requests_are_charged_at_their_ceiling(engine: Engine) -> N
 
 
 def test_a_live_nodes_requests_are_never_touched(engine: Engine) -> None:
-    """Fifteen seconds old is not dead yet, and a beat makes it young again."""
+    """Fourteen seconds old is not dead yet, and a beat makes it young again."""
     clock = Clock()
     live, other = node(engine, "live", clock), node(engine, "other", clock)
     request = hold(live)
-    clock.now += timedelta(seconds=15)
+    clock.now += timedelta(seconds=14)
     assert other.silent() == []
     live.beat()
     clock.now += timedelta(seconds=14)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from paig_client.schema import KeySpec, MemberSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_gateway.config.model import BreakerSpec, ServerSpec
+from paig_gateway.simulator.serve import running_simulator
 from paig_tui.draw import dry_run, share
 from paig_tui.widgets.table import Table
-from tests.gateway.end_to_end.conftest import World
+from tests.gateway.end_to_end.conftest import World, running_world, simulated_providers
 from tests.tui.conftest import ask, at
 
 pytestmark = pytest.mark.anyio
@@ -102,22 +104,27 @@ async def test_a_provider_is_added_and_tested(world: World) -> None:
         await hand.sees("second is deleted")
 
 
-async def test_a_broken_provider_counts_down(fresh: World) -> None:
+async def test_a_broken_provider_counts_down(environment: None, tmp_path: Path) -> None:
     """A breaker that opened is shown with its countdown, its reason and the credentials that are left."""
-    base = (await fresh.admin.providers.get("openai")).base_url
-    spec = ProviderSpec(kind="openai", base_url=base, credential="value:k", price_provider="openai")
-    await fresh.admin.providers.create("shaky", spec)
-    headers = {"authorization": f"Bearer {fresh.key}"}
+    server = ServerSpec(breaker=BreakerSpec(rest=40))  # on a busy machine five seconds are over before they are seen
     said = [{"role": "user", "content": "[sim:status=500] hi"}]
     body = {"model": "gpt-5", "messages": said, "max_completion_tokens": 20}
-    async with at(fresh, size=(140, 40)) as hand:
+    async with (
+        running_simulator() as base,
+        running_world(tmp_path / "home", simulated_providers(base), server) as world,
+        at(world, size=(140, 40)) as hand,
+    ):
+        openai = (await world.admin.providers.get("openai")).base_url
+        spec = ProviderSpec(kind="openai", base_url=openai, credential="value:k", price_provider="openai")
+        await world.admin.providers.create("shaky", spec)
+        headers = {"authorization": f"Bearer {world.key}"}
         for _ in range(5):
-            answer = await fresh.http.post("/proxy/shaky/chat/completions", headers=headers, json=body)
+            answer = await world.http.post("/proxy/shaky/chat/completions", headers=headers, json=body)
             assert answer.status_code == 500
-        await hand.sees("✕ breaker shaky  half-open in ")
+        await hand.sees("✕ breaker shaky  half-open ")
         await hand.press("4")
         await hand.point("shaky")
-        await hand.sees("0/1 half-open in ", "500", "last error", "0.0%")
+        await hand.sees("0/1 half-open ", "500", "last error", "0.0%")
 
 
 async def test_routes_are_weighed_and_taken_back(world: World) -> None:

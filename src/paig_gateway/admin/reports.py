@@ -35,7 +35,10 @@ from paig_gateway.store.tables import NodeRow
 
 
 def _in_utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time between the years 1 and 9999 in UTC") from None
 
 
 ByModel = Annotated[str | None, Query(max_length=300, description="By the model's name.")]

@@ -178,3 +178,12 @@ def test_health_counts_the_nodes(gateway: Gateway, admin: AdminClient) -> None:
     with running(gateway.folder, url=gateway.database) as other:
         assert admin.health().nodes == 2
         assert other.client().health().node != health.node
+
+
+@pytest.mark.parametrize("path", ["requests", "usage", "usage/reprice", "audit"])
+def test_a_time_that_utc_does_not_have_is_refused(gateway: Gateway, path: str) -> None:
+    """A time whose zone takes it out of the calendar is the asker's mistake, and is said to be."""
+    with gateway.http() as http:
+        answer = http.get(f"/{path}", params={"since": "0001-01-01T00:01:01+00:06"})
+    assert answer.status_code == 422
+    assert "between the years 1 and 9999" in answer.text

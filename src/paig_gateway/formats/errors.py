@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from paig_gateway.formats.base import ErrorShape
+from paig_gateway.formats.base import ErrorShape, Format
 
 Details = Mapping[str, object]
 Headers = list[tuple[bytes, bytes]]
@@ -121,3 +121,15 @@ _SHAPES: Mapping[ErrorShape, _Shape] = {
     "google": _google,
     "bedrock": _bedrock,
 }
+
+
+def error_shape(found: tuple[Format, str | None] | None, route: str, path: str) -> ErrorShape:
+    """The native shape of errors: the format's, else what the route's name or path suggests."""
+    if found is not None:
+        return found[0].errors
+    text = f"{route}{path}"
+    if "anthropic" in route or path.endswith("/messages"):
+        return "anthropic"
+    if "bedrock" in route or path.startswith("/model/"):
+        return "bedrock"
+    return "google" if "google" in text or "gemini" in route else "openai"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.routing import Route
-from paig_gateway.formats.base import BadRequest, Call, ErrorShape, Format
+from paig_gateway.formats.base import BadRequest, Call, Format
 from paig_gateway.plane.bounds import DEAR
 from paig_gateway.plane.decoding import UnknownEncoding, decode
 from paig_gateway.plane.headers import Headers, client_key, tiers
@@ -181,18 +181,6 @@ def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) ->
         raise GatewayError("bad-request", str(error)) from None
     dear = next((tier for tier in tiers(headers) if tier in DEAR), None)
     return call if dear is None or call.service_tier in DEAR else replace(call, service_tier=dear)
-
-
-def error_shape(found: tuple[Format, str | None] | None, route: str, path: str) -> ErrorShape:
-    """The native shape of errors: the format's, else what the route's name or path suggests."""
-    if found is not None:
-        return found[0].errors
-    text = f"{route}{path}"
-    if "anthropic" in route or path.endswith("/messages"):
-        return "anthropic"
-    if "bedrock" in route or path.startswith("/model/"):
-        return "bedrock"
-    return "google" if "google" in text or "gemini" in route else "openai"
 
 
 class ClientGone(Exception):

@@ -18,7 +18,7 @@ from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.tariffs import Prices
 from paig_gateway.formats.base import ErrorShape, Format
-from paig_gateway.formats.errors import error_body
+from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.formats.registry import detect
 from paig_gateway.plane import attribution, intake
 from paig_gateway.plane.attribution import Attribution
@@ -105,7 +105,7 @@ class Proxy:
         client = Client(send)
         target = intake.target(scope)
         found = detect(scope["method"], target.path)
-        shape = intake.error_shape(found, target.route, target.path)
+        shape = error_shape(found, target.route, target.path)
         try:
             exchange = await self._take_in(scope, receive, request_id, now, started, target, found)
             await self._serve(exchange, receive, client)

@@ -7,7 +7,7 @@ from typing import Any
 
 import uvicorn
 
-from paig_gateway.plane.upstream import Upstream
+from paig_gateway.proxy.upstream import Upstream
 
 
 class Bare:

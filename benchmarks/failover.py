@@ -28,7 +28,7 @@ from typing import Any
 import uvloop
 from run import HERE, KEY, free_port, process
 
-from paig_gateway.domain.pricing import PriceBook
+from paig_gateway.pricing.price import PriceBook
 
 MODEL = "gpt-4o-mini"
 CONFIG = """

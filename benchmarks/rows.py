@@ -17,14 +17,14 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
+from paig_gateway.database.engine import migrate, open_engine, writing
+from paig_gateway.database.tables import KeyRow
 from paig_gateway.domain.caller import Caller
-from paig_gateway.store import reports
-from paig_gateway.store.bookkeeper import Bookkeeper, Charge
-from paig_gateway.store.charged import charged_requests
-from paig_gateway.store.engine import migrate, open_engine, writing
-from paig_gateway.store.records import Reservation, Settlement
-from paig_gateway.store.standing import limit_status
-from paig_gateway.store.tables import KeyRow
+from paig_gateway.ledger import reports
+from paig_gateway.ledger.balances import limit_balances
+from paig_gateway.ledger.batch import BatchExecutor, Charge
+from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.ledger.reports import charged_requests
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
 DAYS, KEYS, BATCH = 90, 50, 2000
@@ -68,7 +68,7 @@ def main() -> None:
         engine = open_engine(f"sqlite:///{Path(folder) / 'paig.db'}")
         migrate(engine)
         end = START + timedelta(days=DAYS)
-        books = Bookkeeper(engine, "node_bench", lambda: end)
+        books = BatchExecutor(engine, "node_bench", lambda: end)
         books.start()
         with writing(engine) as connection:
             connection.execute(insert(KeyRow), [named_key(number) for number in range(KEYS)])
@@ -91,7 +91,7 @@ def main() -> None:
         timed("one request", lambda: reports.get_request(engine, page.items[0].id))
         place = reports.last_finished(engine)
         timed("the tail", lambda: reports.finished_since(engine, *place))
-        timed("limits", lambda: limit_status(engine, end))
+        timed("limits", lambda: limit_balances(engine, end))
         day = reports.Filter(since=end - timedelta(days=1))
         timed("a day's rows, one by one, as for reprice", lambda: sum(1 for _ in charged_requests(engine, day)))
         books.stop()

@@ -12,11 +12,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-MAX_LINES = 400  # of a file under src/
+MAX_LINES = 800  # of a file under src/
 # Longer files, each with the reason why it is better whole.
 LONG_FILES: dict[str, str] = {
-    "src/paig_client/schema.py": "every wire model of the admin API in one place, to be looked up",
-    "src/paig_gateway/store/sheet.py": "every transition of money in one place, to be read as one",
+    "src/paig_gateway/ledger/transitions.py": "every transition of money in one place, to be read as one",
 }
 
 # The patterns are spelt so that they do not match this file.

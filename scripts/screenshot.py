@@ -21,9 +21,9 @@ from pathlib import Path
 import httpx2
 
 from paig_client.admin import AsyncAdminClient
-from paig_client.schema import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_gateway.app import Gateway, Store
 from paig_gateway.config import ServerSpec
-from paig_gateway.gateway import Gateway, Store
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec

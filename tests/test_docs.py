@@ -16,7 +16,8 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
-from paig_client import admin, cli, schema
+from paig_client import admin, cli
+from paig_client.api import specs
 from paig_client.cli.app import HELP, app
 from paig_gateway import config
 from paig_gateway.admin.problems import PROBLEMS
@@ -135,19 +136,19 @@ def test_every_method_of_the_admin_client_is_documented() -> None:
     assert {name for name in names if f"`{name}(" not in page and f".{name}(" not in page} == set()
 
 
-def specs(annotation: object) -> set[type[BaseModel]]:
+def models_in(annotation: object) -> set[type[BaseModel]]:
     """Every model in a type, and in the fields of those models."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         fields = (field.annotation for field in annotation.model_fields.values())
-        return {annotation}.union(*map(specs, fields))
-    return set().union(*map(specs, get_args(annotation)))
+        return {annotation}.union(*map(models_in, fields))
+    return set().union(*map(models_in, get_args(annotation)))
 
 
 def test_every_setting_is_documented() -> None:
     """The page of settings names each field of whatever can stand in a configuration file, each table and each kind."""
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
-    found = set().union(*map(specs, get_type_hints(Config).values()))
-    assert {ServerSpec, schema.ProviderSpec, schema.LimitsSpec, schema.PriceSpec} <= found
+    found = set().union(*map(models_in, get_type_hints(Config).values()))
+    assert {ServerSpec, specs.ProviderSpec, specs.LimitsSpec, specs.PriceSpec} <= found
     names = {name for spec in found for name in spec.model_fields} | set(KINDS)
     assert {name for name in names if f"`{name}`" not in page} == set()
     assert {table for table in TABLES if f"[{table}" not in page} == set()

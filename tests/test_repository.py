@@ -41,18 +41,18 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 
 
 ALLOWED = {
-    "paig_client/__init__.py": "from paig_client.schema import Key\n",
-    "paig_client/schema.py": "import pydantic\n\nclass Key: ...\n",
+    "paig_client/__init__.py": "from paig_client.api.specs import Key\n",
+    "paig_client/api/specs.py": "import pydantic\n\nclass Key: ...\n",
     "paig_client/cli/__init__.py": "def serve():\n    from paig_gateway import server\n",
     "paig_gateway/__init__.py": "",
     "paig_gateway/domain/money.py": "from decimal import Decimal\nfrom urllib.parse import quote\n",
     "paig_gateway/formats/__init__.py": "from . import sse\n",
     "paig_gateway/formats/sse.py": "from paig_gateway.domain import money\nfrom ..domain.money import quote\n",
-    "paig_gateway/store/ledger.py": "import asyncio\nfrom paig_gateway.domain.money import Decimal\n",
-    "paig_gateway/admin/app.py": "from paig_client.schema import Key\nimport paig_gateway.store.ledger\n",
-    "paig_gateway/server.py": "from paig_gateway.admin.app import Key\nfrom paig_gateway.plane import proxy\n",
-    "paig_gateway/plane/proxy.py": "from paig_gateway.store import ledger\nfrom paig_gateway.formats import sse\n",
-    "paig_tui/app.py": "from paig_client import schema\n",
+    "paig_gateway/ledger/ledger.py": "import asyncio\nfrom paig_gateway.domain.money import Decimal\n",
+    "paig_gateway/admin/app.py": "from paig_client.api.specs import Key\nimport paig_gateway.ledger.ledger\n",
+    "paig_gateway/server.py": "from paig_gateway.admin.app import Key\nfrom paig_gateway.proxy import proxy\n",
+    "paig_gateway/proxy/proxy.py": "from paig_gateway.ledger import ledger\nfrom paig_gateway.formats import sse\n",
+    "paig_tui/app.py": "from paig_client.api import specs\n",
 }
 
 
@@ -67,22 +67,26 @@ def test_imports_in_the_right_direction_pass(tmp_path: Path) -> None:
         ("paig_gateway/domain/limits.py", "import asyncio\n", "does no I/O, so it may not import asyncio"),
         ("paig_gateway/domain/limits.py", "from urllib import request\n", "may not import urllib.request"),
         ("paig_gateway/formats/chat.py", "def f():\n    import sqlalchemy.orm\n", "may not import sqlalchemy.orm"),
-        ("paig_gateway/domain/limits.py", "from ..store import ledger\n", "may not import paig_gateway.store.ledger"),
-        ("paig_gateway/formats/chat.py", "from paig_gateway.store import ledger\n", "paig_gateway.formats may not"),
-        ("paig_gateway/store/rows.py", "from paig_gateway.formats import sse\n", "paig_gateway.store may not"),
-        ("paig_gateway/store/rows.py", "import paig_gateway.plane.proxy\n", "paig_gateway.store may not"),
-        ("paig_gateway/plane/relay.py", "from paig_gateway import server\n", "may not import paig_gateway.server"),
-        ("paig_gateway/plane/relay.py", "from paig_gateway.admin import app\n", "paig_gateway.plane may not"),
-        ("paig_gateway/simulator/app.py", "from paig_gateway.store import ledger\n", "paig_gateway.simulator may not"),
-        ("paig_gateway/config.py", "from paig_client.admin import Client\n", "may not import paig_client.admin"),
-        ("paig_gateway/config.py", "import paig_tui.app\n", "paig_gateway may not import paig_tui.app"),
+        ("paig_gateway/domain/limits.py", "from ..ledger import ledger\n", "may not import paig_gateway.ledger.ledger"),
+        ("paig_gateway/formats/chat.py", "from paig_gateway.ledger import ledger\n", "paig_gateway.formats may not"),
+        ("paig_gateway/ledger/rows.py", "from paig_gateway.proxy import proxy\n", "paig_gateway.ledger may not"),
+        ("paig_gateway/ledger/rows.py", "import paig_gateway.proxy.proxy\n", "paig_gateway.ledger may not"),
+        ("paig_gateway/proxy/response.py", "from paig_gateway import server\n", "may not import paig_gateway.server"),
+        ("paig_gateway/proxy/response.py", "from paig_gateway.admin import app\n", "paig_gateway.proxy may not"),
+        (
+            "paig_gateway/simulator/app.py",
+            "from paig_gateway.ledger import ledger\n",
+            "paig_gateway.simulator may not",
+        ),
+        ("paig_gateway/config/model.py", "from paig_client.admin import Client\n", "may not import paig_client.admin"),
+        ("paig_gateway/config/model.py", "import paig_tui.app\n", "paig_gateway.config may not import paig_tui.app"),
         ("paig_client/sdks.py", "def f():\n    import paig_gateway\n", "paig_client may not import paig_gateway"),
         ("paig_client/cli/demo.py", "from paig_gateway import server\n", "only inside a function"),
         ("paig_tui/keys.py", "from paig_gateway.domain import money\n", "paig_tui may not import paig_gateway"),
         (
             "paig_gateway/domain/limits.py",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from paig_gateway.store import ledger\n",
-            "paig_gateway.domain may not import paig_gateway.store.ledger",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from paig_gateway.ledger import ledger\n",
+            "paig_gateway.domain may not import paig_gateway.ledger.ledger",
         ),
     ],
 )
@@ -96,24 +100,21 @@ def test_import_against_the_direction_is_an_offence(tmp_path: Path, name: str, t
 
 
 def test_circle_of_imports_is_an_offence(tmp_path: Path) -> None:
-    """Modules that import one another at module level are reported; a late or type-only import breaks the circle."""
+    """Modules that import one another are reported, for types only too; a late import makes no circle."""
     ring = {
-        "paig_gateway/store/a.py": "from paig_gateway.store import b\n",
-        "paig_gateway/store/b.py": "from paig_gateway.store.c import C\n",
-        "paig_gateway/store/c.py": "from . import a\n",
+        "paig_gateway/ledger/a.py": "from paig_gateway.ledger import b\n",
+        "paig_gateway/ledger/b.py": "from paig_gateway.ledger.c import C\n",
+        "paig_gateway/ledger/c.py": "from . import a\n",
     }
     [problem] = check_imports.check(tree(tmp_path / "ring" / "src", ring))
     assert problem.startswith("circle of imports: ")
-    assert all(f"paig_gateway.store.{name}" in problem for name in "abc")
+    assert all(f"paig_gateway.ledger.{name}" in problem for name in "abc")
 
-    for number, broken in enumerate(
-        [
-            "def f():\n    from . import a\n",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import a\n",
-        ]
-    ):
-        src = tree(tmp_path / str(number) / "src", {**ring, "paig_gateway/store/c.py": broken})
-        assert check_imports.check(src) == []
+    late = {"paig_gateway/ledger/c.py": "def f():\n    from . import a\n"}
+    assert check_imports.check(tree(tmp_path / "late" / "src", {**ring, **late})) == []
+    typing = {"paig_gateway/ledger/c.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import a\n"}
+    [problem] = check_imports.check(tree(tmp_path / "typing" / "src", {**ring, **typing}))
+    assert problem.startswith("circle of imports: ")
 
 
 def test_import_check_fails_as_a_command(tmp_path: Path) -> None:

@@ -21,6 +21,21 @@ import httpx2
 from pydantic import ValidationError
 
 from paig_client.addresses import ADMIN, DEFAULT_ROOT, is_loopback, root
+from paig_client.api.resources import (
+    Admin,
+    AuditEntry,
+    BreakerChange,
+    Key,
+    NewKey,
+    Owner,
+    OwnPrice,
+    Problem,
+    Project,
+    Provider,
+    Request,
+    Route,
+)
+from paig_client.api.specs import AdminSpec, KeySpec, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec
 from paig_client.endpoints import (
     AsyncSide,
     Call,
@@ -48,26 +63,6 @@ from paig_client.refusals import (
     NotTheAdminApi,
     Refused,
     in_words,
-)
-from paig_client.schema import (
-    Admin,
-    AdminSpec,
-    AuditEntry,
-    BreakerChange,
-    Key,
-    KeySpec,
-    NewKey,
-    Owner,
-    OwnerSpec,
-    OwnPrice,
-    PriceSpec,
-    Problem,
-    Project,
-    Provider,
-    ProviderSpec,
-    Request,
-    Route,
-    RouteSpec,
 )
 
 __all__ = [

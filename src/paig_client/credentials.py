@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from paig_client import store
+from paig_client import profiles
 from paig_client.addresses import DEFAULT_ROOT, PROXY, is_loopback, root
 from paig_client.keychain import KeyringTrouble
 
@@ -119,7 +119,7 @@ def resolve_admin(*, url: str | None = None, profile: str | None = None) -> Acce
         raise CredentialError(
             f"There is no admin token for the gateway at {where.value}. Set {ADMIN_VARIABLE}, or run"
             f" `paig login {where.value} --admin`. A gateway that runs on this machine keeps its token in"
-            f" {store.home() / 'admin.token'}."
+            f" {profiles.home() / 'admin.token'}."
         )
     return Access(where, secret)
 
@@ -134,8 +134,8 @@ def find_admin_root(url: str | None = None, profile: str | None = None) -> Found
         return _root(url, "argument")
     name = profile or os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE
     try:
-        known = store.read().profiles
-    except store.StoreTrouble as error:
+        known = profiles.read().profiles
+    except profiles.StoreTrouble as error:
         raise CredentialError(str(error)) from error
     if name in known:
         return Found(known[name], f"profile {name}")
@@ -154,7 +154,9 @@ def find_admin_token(root: str) -> Found | None:
         return found
     if found := _stored(root, "admin"):
         return found
-    return _found(store.local_admin_token) if is_loopback(root) else None  # this machine's own token goes nowhere else
+    return (
+        _found(profiles.local_admin_token) if is_loopback(root) else None
+    )  # this machine's own token goes nowhere else
 
 
 def _environment(names: tuple[str, ...]) -> Found | None:
@@ -168,13 +170,13 @@ def _root(url: str, source: str) -> Found:
         raise AddressError(f"{error} ({source})") from error
 
 
-def _stored(root: str, kind: store.Kind) -> Found | None:
-    return _found(lambda: store.get(root, kind))
+def _stored(root: str, kind: profiles.Kind) -> Found | None:
+    return _found(lambda: profiles.get(root, kind))
 
 
 def _found(look: Callable[[], tuple[str, str] | None]) -> Found | None:
     try:
         found = look()
-    except (store.StoreTrouble, KeyringTrouble) as error:
+    except (profiles.StoreTrouble, KeyringTrouble) as error:
         raise CredentialError(str(error)) from error
     return Found(*found) if found else None

@@ -15,36 +15,32 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from paig_client.schema import (
+from paig_client.api.resources import (
     AuditEntry,
     DeviceStart,
     DeviceState,
     Health,
     Identity,
     Key,
-    KeySpec,
     LimitStatus,
     NewKey,
     NewToken,
-    OwnerSpec,
     Provider,
     ProviderCheck,
     ProviderHealth,
-    ProviderSpec,
     Pruned,
     Repricing,
     Request,
     RequestPage,
-    Spec,
-    Stamped,
+    Resource,
     Token,
-    TokenSpec,
     UsageReport,
 )
+from paig_client.api.specs import KeySpec, OwnerSpec, ProviderSpec, Spec, TokenSpec
 
 P = ParamSpec("P")
 T = TypeVar("T")
-ModelT = TypeVar("ModelT", bound=Stamped)
+ModelT = TypeVar("ModelT", bound=Resource)
 WireT = TypeVar("WireT", bound=BaseModel)
 SpecT = TypeVar("SpecT", bound=Spec)
 MadeT = TypeVar("MadeT", bound=BaseModel)
@@ -145,7 +141,7 @@ def _items(model: type[WireT]) -> Reader[list[WireT]]:
     return lambda content: [model.model_validate(item) for item in json.loads(content)["items"]]
 
 
-def _unless_changed(seen: Stamped | None) -> dict[str, str] | None:
+def _unless_changed(seen: Resource | None) -> dict[str, str] | None:
     return {"If-Match": f'"{seen.id}.{seen.version}"'} if seen is not None else None
 
 

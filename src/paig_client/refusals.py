@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from paig_client.schema import Problem
+from paig_client.api.resources import Problem
 
 
 def in_words(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from paig_client import store
+from paig_client import profiles
 from paig_client.addresses import is_loopback
 
 
@@ -14,7 +14,7 @@ def bundle(root: str) -> Path | None:
 
     `paig serve --tls` on this machine leaves them in the home folder, the system's among them.
     """
-    file = store.home() / "tls" / "ca-bundle.pem"
+    file = profiles.home() / "tls" / "ca-bundle.pem"
     return file if root.startswith("https://") and is_loopback(root) and file.is_file() else None
 
 

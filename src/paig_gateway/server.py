@@ -18,20 +18,20 @@ from pathlib import Path
 import uvicorn
 from uvicorn.supervisors import multiprocess
 
-from paig_client.schema import Spec
+from paig_client.api.specs import Spec
 from paig_gateway import config as configuration
+from paig_gateway.app import Gateway, Store, identity_provider
+from paig_gateway.catalog import CatalogError
 from paig_gateway.config import Config, ConfigError, LedgerSpec, ServerSpec
-from paig_gateway.gateway import Gateway, Store, identity_provider
-from paig_gateway.sso.failures import SsoError
-from paig_gateway.sso.settings import SsoSpec
-from paig_gateway.store.catalog import CatalogError
-from paig_gateway.store.engine import DatabaseError, utc_now
-from paig_gateway.store.secrets import SecretsError, home_folder
+from paig_gateway.database.engine import DatabaseError, utc_now
+from paig_gateway.secrets.home import home_folder
+from paig_gateway.secrets.local_ca import Certificate, local_certificate
+from paig_gateway.secrets.vault import SecretsError
+from paig_gateway.sso.settings import SsoError, SsoSpec
 from paig_gateway.telemetry.logs import Log
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_gateway.telemetry.setup import TelemetryError, secrets_of
-from paig_gateway.tls import Certificate, local_certificate
 
 _SETTINGS = "PAIG_SERVER_SETTINGS"
 """Hands the process's settings, as JSON, from `paig serve` to its worker processes. Secrets are references in them."""

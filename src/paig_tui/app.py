@@ -21,9 +21,9 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from paig_client.admin import AdminError, AsyncAdminClient
-from paig_client.schema import Permission
-from paig_tui.feed import Feed
-from paig_tui.state import State
+from paig_client.api.specs import Permission
+from paig_tui.data.poller import Feed
+from paig_tui.data.state import State
 from paig_tui.text import safe
 from paig_tui.themes import ALIASES, DEFAULT, OURS
 from paig_tui.widgets.chrome import SECTIONS
@@ -43,7 +43,7 @@ def _screen(name: str) -> Callable[[], Screen[Any]]:
     """A section's screen, imported when it is first shown."""
 
     def make() -> Screen[Any]:
-        module = import_module(f"paig_tui.screens.{name}")
+        module = import_module(f"paig_tui.screens.{name}.screen")
         made: Screen[Any] = module.SCREEN()
         return made
 

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
-from paig_client.schema import Permission
+from paig_client.api.specs import Permission
 from paig_tui.text import MUTED, fitted
 from paig_tui.widgets.chrome import KEYS, SECTIONS
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 DIALOGS = {
     "in a table": "paig_tui.widgets.table:Table",
-    "a request in full": "paig_tui.screens.request:RequestDetail",
-    "requests of one key, model, …": "paig_tui.screens.requests:Requests",
-    "a new key": "paig_tui.screens.key_created:KeyCreated",
-    "dry run": "paig_tui.screens.route_forms:DryRun",
+    "a request in full": "paig_tui.screens.requests.detail:RequestDetail",
+    "requests of one key, model, …": "paig_tui.screens.requests.list:Requests",
+    "a new key": "paig_tui.screens.keys.created:KeyCreated",
+    "dry run": "paig_tui.screens.routes.forms:DryRun",
     "a form": "paig_tui.screens.dialog:Dialog",
     "help": "paig_tui.screens.help:Help",
 }
@@ -61,7 +61,7 @@ def commands(app: PaigApp) -> list[Command]:
 
     found = [*_commands(None, app.BINDINGS, "app", {}), *_commands(None, Section.BINDINGS, "screen", {})]
     for name, *_ in SECTIONS:
-        screen: type[Section] = _named(f"paig_tui.screens.{name}:SCREEN")
+        screen: type[Section] = _named(f"paig_tui.screens.{name}.screen:SCREEN")
         found += _commands(name, screen.BINDINGS, "screen", screen.CHANGING)
     return [c for c in found if c.needs is None or (not app.read_only and app.state.may(c.needs))]
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from textual.content import Content
 
-from paig_client.schema import Request
+from paig_client.api.resources import Request
 
 GOOD, WARN, BAD, ACCENT, MUTED = "$success", "$warning", "$error", "$accent", "dim"
 NOT_YET = "–"

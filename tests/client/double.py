@@ -19,8 +19,8 @@ import uvicorn
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.formats.errors import error_body, error_shape
-from paig_gateway.plane.headers import client_key, error_headers
 from paig_gateway.providers.kinds import KINDS
+from paig_gateway.proxy.headers import client_key, error_headers
 from paig_gateway.simulator import Simulator
 from paig_gateway.simulator.faults import Faults
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paig_client import store
+from paig_client import profiles
 from paig_client.credentials import CredentialError, resolve, resolve_admin
 from tests.client import keyrings
 
@@ -14,18 +14,18 @@ GW = "https://gw.example"
 
 
 @pytest.fixture
-def profiles(monkeypatch: pytest.MonkeyPatch) -> keyrings.Memory:
+def stored_profiles(monkeypatch: pytest.MonkeyPatch) -> keyrings.Memory:
     """A default profile whose key is in the file, and `prod` whose key is in the keyring."""
     keyrings.use(monkeypatch, memory := keyrings.Memory())
-    store.put(GW, "key", "file-key", "file")
-    store.put("https://prod.example", "key", "keyring-key", "keyring")
-    contents = store.read()
+    profiles.put(GW, "key", "file-key", "file")
+    profiles.put("https://prod.example", "key", "keyring-key", "keyring")
+    contents = profiles.read()
     contents.profiles = {"default": GW, "prod": "https://prod.example"}
-    store.write(contents)
+    profiles.write(contents)
     return memory
 
 
-@pytest.mark.usefixtures("profiles")
+@pytest.mark.usefixtures("stored_profiles")
 def test_arguments_go_before_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is given in the call is used, whatever else there is."""
     monkeypatch.setenv("PAIG_API_KEY", "env-key")
@@ -35,7 +35,7 @@ def test_arguments_go_before_everything(monkeypatch: pytest.MonkeyPatch) -> None
     assert (found.root.source, found.secret.source) == ("argument", "argument")
 
 
-@pytest.mark.usefixtures("profiles")
+@pytest.mark.usefixtures("stored_profiles")
 def test_the_environment_goes_before_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """pydantic-ai's own variables first, the short ones as fallbacks; empty ones are none."""
     monkeypatch.setenv("PAIG_API_KEY", "short")
@@ -52,10 +52,10 @@ def test_the_environment_goes_before_profiles(monkeypatch: pytest.MonkeyPatch) -
     assert resolve().secret.value == "file-key"
 
 
-@pytest.mark.usefixtures("profiles")
+@pytest.mark.usefixtures("stored_profiles")
 def test_profiles_say_which_gateway_and_its_store_which_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default profile; one that the environment names; one named in the call, which goes before all of it."""
-    assert (resolve().root.value, resolve().secret.source) == (GW, f"file {store.path()}")
+    assert (resolve().root.value, resolve().secret.source) == (GW, f"file {profiles.path()}")
     monkeypatch.setenv("PAIG_PROFILE", "prod")
     assert (resolve().root.source, resolve().secret.source) == ("profile prod", "keyring")
     monkeypatch.setenv("PAIG_API_KEY", "env-key")
@@ -65,7 +65,7 @@ def test_profiles_say_which_gateway_and_its_store_which_key(monkeypatch: pytest.
         resolve(profile="staging")
 
 
-@pytest.mark.usefixtures("profiles")
+@pytest.mark.usefixtures("stored_profiles")
 def test_a_stored_key_goes_to_its_own_gateway_alone() -> None:
     """Another address does not get it, by argument or otherwise."""
     with pytest.raises(CredentialError, match=r"no key for the gateway at http://other.example"):
@@ -80,7 +80,7 @@ def test_no_key_says_where_one_may_come_from() -> None:
 
 
 def test_trouble_with_the_keyring_is_said_not_swallowed(
-    profiles: keyrings.Memory, monkeypatch: pytest.MonkeyPatch
+    stored_profiles: keyrings.Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key that is stored but cannot be had is not the same as no key."""
     keyrings.use(monkeypatch, keyrings.Locked())
@@ -111,7 +111,7 @@ def test_the_admin_token_of_this_machine_stays_on_it(clean_environment: Path, mo
     assert resolve_admin(url="http://localhost:9000").secret.value == "local-token"
     with pytest.raises(CredentialError, match="PAIG_ADMIN_TOKEN"):
         resolve_admin(url=GW)
-    store.put(GW, "admin", "stored-token", "file")
+    profiles.put(GW, "admin", "stored-token", "file")
     assert resolve_admin(url=GW).secret.value == "stored-token"
     monkeypatch.setenv("PAIG_ADMIN_TOKEN", "env-token")
     assert resolve_admin(url=GW).secret.value == "env-token"

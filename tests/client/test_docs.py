@@ -10,11 +10,11 @@ import pytest
 import typer.main
 
 import paig_client
+from paig_client.api.resources import ProviderOutcome
 from paig_client.cli.app import app
 from paig_client.environment import CLIENTS
 from paig_client.errors import TYPES
 from paig_client.providers import KINDS
-from paig_client.schema import ProviderOutcome
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {page.stem: page.read_text("utf-8") for page in (DOCS / "client").glob("*.md")}

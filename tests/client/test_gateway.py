@@ -14,7 +14,7 @@ from pydantic_ai import Agent, Embedder
 
 import paig_client
 from paig_client import LimitExceeded, from_exception, sdks
-from paig_client.schema import Request
+from paig_client.api.resources import Request
 from tests.client import calls
 from tests.client.real import COMPATIBLE, Real
 

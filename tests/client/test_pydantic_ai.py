@@ -19,7 +19,7 @@ from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.providers import gateway as pydantic_gateway
 
 import paig_client
-from paig_client import PaigGateway, keychain, providers, store
+from paig_client import PaigGateway, keychain, profiles, providers
 from tests.client import keyrings
 from tests.client.double import KEY, Double, Seen, limit_refusal, serving
 
@@ -303,7 +303,7 @@ async def test_a_hanging_keyring_does_not_hold_up_the_event_loop(gateway: str, m
     monkeypatch.setattr(keyrings.Hanging, "release", threading.Event())
     monkeypatch.setattr(keyrings.Hanging, "asked", 0)
     keyrings.use(monkeypatch, keyrings.Hanging())
-    store.write(store.Contents(secrets={gateway: {"key": store.Stored(place="keyring")}}))
+    profiles.write(profiles.Contents(secrets={gateway: {"key": profiles.Stored(place="keyring")}}))
     agent = Agent("gateway/openai:gpt-5", capabilities=[PaigGateway(base_url=gateway)])
     monkeypatch.setattr(keychain, "BOUND", 20.0)
     running = asyncio.create_task(agent.run("Hello"))
@@ -377,8 +377,8 @@ async def test_a_client_of_ones_own_is_used_and_tags_only_the_gateway(gateway: s
 
 async def test_keys_come_from_what_login_stored(gateway: str, double: Double) -> None:
     """Without a word in the environment, the default profile gives address and key."""
-    store.write(store.Contents(profiles={"default": gateway}))
-    store.put(gateway, "key", KEY, "file")
+    profiles.write(profiles.Contents(profiles={"default": gateway}))
+    profiles.put(gateway, "key", KEY, "file")
     with paig_client.register():
         async with Agent("gateway/openai:gpt-5") as agent:
             assert (await agent.run("Hello")).output

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from paig_gateway.catalog import Catalog, Kinds, LimitHooks
+from paig_gateway.catalog.transactions import utc_now
+from paig_gateway.database.engine import migrate, open_engine
 from paig_gateway.providers.kinds import KINDS, base_url
-from paig_gateway.store.catalog import Catalog, Kinds, LimitHooks
-from paig_gateway.store.catalog.transactions import utc_now
-from paig_gateway.store.engine import migrate, open_engine
-from paig_gateway.store.secrets import Vault
+from paig_gateway.secrets.vault import Vault
 
 KINDS_OF_PROVIDERS = Kinds.of(KINDS, base_url)
 VAULT = Vault("a key for tests")

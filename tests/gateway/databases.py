@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 from sqlmodel import SQLModel
 
-from paig_gateway.store.engine import migrate, open_engine
+from paig_gateway.database.engine import migrate, open_engine
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it settles for a temporary folder where there is no XDG_RUNTIME_DIR, and says so

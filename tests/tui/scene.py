@@ -17,18 +17,14 @@ from typing import TypeVar, get_args
 from pydantic import BaseModel
 
 from paig_client.admin import AsyncAdminClient, Event, GatewayUnreachable
-from paig_client.endpoints import Call, QueryValue
-from paig_client.schema import (
+from paig_client.api.resources import (
     Attempt,
     AuditEntry,
     Health,
     Identity,
     Key,
-    LimitsSpec,
     LimitStatus,
-    MemberSpec,
     Owner,
-    Permission,
     Project,
     Provider,
     ProviderHealth,
@@ -38,6 +34,8 @@ from paig_client.schema import (
     UsageReport,
     UsageTotal,
 )
+from paig_client.api.specs import LimitsSpec, MemberSpec, Permission
+from paig_client.endpoints import Call, QueryValue
 
 T = TypeVar("T")
 

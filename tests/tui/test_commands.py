@@ -70,14 +70,14 @@ async def test_every_action_is_in_the_palette() -> None:
             if where == "screen":
                 owner = Section
                 if command.place:
-                    owner = importlib.import_module(f"paig_tui.screens.{command.place}").SCREEN
+                    owner = importlib.import_module(f"paig_tui.screens.{command.place}.screen").SCREEN
             assert hasattr(owner, f"action_{action.partition('(')[0]}"), command
 
 
 def test_no_key_means_two_things() -> None:
     """Within a section, with what holds everywhere, each key has one meaning."""
     for name, *_ in SECTIONS:
-        section = importlib.import_module(f"paig_tui.screens.{name}").SCREEN
+        section = importlib.import_module(f"paig_tui.screens.{name}.screen").SCREEN
         bindings = [*PaigApp.BINDINGS, *Section.BINDINGS, *section.BINDINGS]
         keys = Counter(key for one in bindings if isinstance(one, Binding) for key in one.key.split(","))
         assert [key for key, count in keys.items() if count > 1] == [], name

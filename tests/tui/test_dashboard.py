@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from paig_client.schema import MemberSpec, RouteSpec
+from paig_client.api.specs import MemberSpec, RouteSpec
 from paig_tui.clipboard import copy
-from paig_tui.first import VARIABLE, line
+from paig_tui.screens.dashboard.first_request import VARIABLE, line
 from tests.gateway.end_to_end.conftest import World
 from tests.tui.conftest import ask, at
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.schema import KeySpec, LimitsSpec, ProjectSpec
-from paig_tui.screens.key_created import KeyCreated
-from paig_tui.screens.key_forms import expiry
+from paig_client.api.specs import KeySpec, LimitsSpec, ProjectSpec
+from paig_tui.screens.keys.created import KeyCreated
+from paig_tui.screens.keys.forms import expiry
 from tests.gateway.end_to_end.conftest import World
 from tests.tui.conftest import Hand, ask, at
 

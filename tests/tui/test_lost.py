@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from paig_client.admin import AsyncAdminClient
+from paig_gateway.app import Gateway, Store
 from paig_gateway.config import ServerSpec
-from paig_gateway.gateway import Gateway, Store
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec

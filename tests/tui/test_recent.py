@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paig_client.schema import Attempt, Request
-from paig_tui.recent import TAIL, WINDOW, Recent, quantile
+from paig_client.api.resources import Attempt, Request
+from paig_tui.data.recent import TAIL, WINDOW, Recent, quantile
 from paig_tui.text import failed
 from tests.tui.scene import NOW, requests
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paig_client.admin import AsyncAdminClient
-from paig_client.schema import AdminSpec, GrantSpec, KeySpec, ProjectSpec, TokenSpec
+from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, ProjectSpec, TokenSpec
 from paig_tui.app import PaigApp
 from tests.gateway.end_to_end.conftest import World
 from tests.tui.conftest import Hand, ask, at

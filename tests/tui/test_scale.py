@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import paig_tui.app
-import paig_tui.feed
-from paig_client.schema import Key, LimitStatus, Request
+import paig_tui.data.poller
+from paig_client.api.resources import Key, LimitStatus, Request
 from paig_tui.app import PaigApp
-from paig_tui.recent import TAIL, Window
-from paig_tui.screens.dashboard import Dashboard
-from paig_tui.screens.keys import Keys
+from paig_tui.data.recent import TAIL, Window
+from paig_tui.screens.dashboard.screen import Dashboard
+from paig_tui.screens.keys.screen import Keys
 from paig_tui.widgets.table import Table
 from tests.tui.conftest import Hand
 from tests.tui.scene import NOW, Still, keys, limits, requests
@@ -75,7 +75,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """The app is drawn when the test says so, not four times a second, and asks the gateway only once."""
     assert paig_tui.app.FLUSH == 0.25
     monkeypatch.setattr(paig_tui.app, "FLUSH", 3600)
-    monkeypatch.setattr(paig_tui.feed, "EVERY", 3600)
+    monkeypatch.setattr(paig_tui.data.poller, "EVERY", 3600)
 
 
 async def test_ten_thousand_keys_cost_as_much_as_are_in_sight(work: Counter[str]) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.schema import KeySpec, MemberSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import KeySpec, MemberSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config.model import BreakerSpec, ServerSpec
 from paig_gateway.simulator.serve import running_simulator
-from paig_tui.draw import dry_run, share
+from paig_tui.screens.routes.dry_run import dry_run, share
 from paig_tui.widgets.table import Table
 from tests.gateway.end_to_end.conftest import World, running_world, simulated_providers
 from tests.tui.conftest import ask, at
@@ -185,7 +185,7 @@ async def test_the_log_shows_what_changed(fresh: World) -> None:
 
 async def test_the_log_goes_back_page_by_page(fresh: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """`m` brings earlier entries behind those that are there, none twice."""
-    monkeypatch.setattr("paig_tui.screens.log.PAGE", 3)
+    monkeypatch.setattr("paig_tui.screens.log.screen.PAGE", 3)
     for number in range(7):
         await fresh.make_key(f"k{number}")
     async with at(fresh) as hand:

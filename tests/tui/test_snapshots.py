@@ -18,10 +18,10 @@ import pytest
 from textual.screen import Screen
 from textual.widgets import Input
 
-import paig_tui.feed
-from paig_client.schema import NewKey
+import paig_tui.data.poller
+from paig_client.api.resources import NewKey
 from paig_tui.app import PaigApp
-from paig_tui.screens.key_created import KeyCreated
+from paig_tui.screens.keys.created import KeyCreated
 from paig_tui.widgets.table import Table
 from scripts.screenshot import tidy
 from tests.tui.conftest import Hand
@@ -148,7 +148,7 @@ async def test_sections_look_as_accepted(look: str, album: Album, monkeypatch: p
     size, environment = LOOKS[look]
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(paig_tui.feed, "PAUSES", (15,))  # so that no second try says another time
+    monkeypatch.setattr(paig_tui.data.poller, "PAUSES", (15,))  # so that no second try says another time
     admin, now = Still(empty=look == "empty"), [NOW]
     app = PaigApp(admin, profile="prod", clock=lambda: now[0])
     async with app.run_test(size=size) as pilot:

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_client.schema import BreakerState, KeyStatus
+from paig_client.api.resources import BreakerState, KeyStatus
 from paig_gateway.domain.errors import CODES
-from paig_tui.detail import trace_link
-from paig_tui.export import to_csv
-from paig_tui.fares import STATES
-from paig_tui.plot import chart, columns, resampled, spark, spread
+from paig_tui.screens.providers.health import STATES
+from paig_tui.screens.requests.text import trace_link
+from paig_tui.screens.usage.csv import to_csv
+from paig_tui.screens.usage.rows import SPANS
 from paig_tui.text import KEY_STATUS, WHY, bar, dollars, exact, fitted, percent, plain, pointed, safe, span, took, until
-from paig_tui.usage_rows import SPANS
+from paig_tui.widgets.plot import chart, columns, resampled, spark, spread
 from tests.tui.scene import NOW, requests, usage
 
 amounts = st.decimals(min_value=0, max_value=10**9, places=9)

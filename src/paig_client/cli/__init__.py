@@ -57,7 +57,7 @@ def _failure(error: Exception) -> tuple[int, str] | None:
     from paig_client.admin import AdminError, GatewayUnreachable, NotAuthorised, NotTheAdminApi
     from paig_client.credentials import AddressError, CredentialError
     from paig_client.keychain import KeyringTrouble
-    from paig_client.store import StoreTrouble
+    from paig_client.profiles import StoreTrouble
 
     match error:
         case GatewayUnreachable():

@@ -26,7 +26,8 @@ from paig_client.cli.options import (
 from paig_client.cli.output import narrow, print_facts, print_json, print_table, say, when
 
 if TYPE_CHECKING:
-    from paig_client.schema import Admin, AuditEntry, GrantSpec, Token
+    from paig_client.api.resources import Admin, AuditEntry, Token
+    from paig_client.api.specs import GrantSpec
 
 admins = Commands(no_args_is_help=True, help="Admins: who may administer the gateway, or projects of it.")
 tokens = Commands(no_args_is_help=True, help="Admin tokens: what admins and their programs hold.")
@@ -60,7 +61,7 @@ def create_admin(
     profile: Profile = None,
 ) -> None:
     """Make an admin; `paig tokens create` gives them a token."""
-    from paig_client.schema import AdminSpec
+    from paig_client.api.specs import AdminSpec
 
     spec = checked(AdminSpec, {"grants": grants(role)})
     with connected(url, profile) as admin:
@@ -140,7 +141,7 @@ def create_token(
     profile: Profile = None,
 ) -> None:
     """Make an admin token; it is printed once."""
-    from paig_client.schema import TokenSpec
+    from paig_client.api.specs import TokenSpec
 
     fields: dict[str, Any] = {"admin": admin, "scopes": scope or None}
     if expires is not None:

@@ -9,7 +9,7 @@ import typer
 from paig_client.cli import (
     access,
     configuration,
-    drafts,
+    init,
     keys,
     ledger,
     objects,
@@ -56,8 +56,8 @@ def top(
 GATEWAY, ADMIN, LEDGER, USE = "Run a gateway", "Administer it", "Look at the ledger", "Use a gateway"
 app.command(rich_help_panel=GATEWAY)(server.serve)
 app.command(rich_help_panel=GATEWAY)(server.demo)
-app.command(rich_help_panel=GATEWAY)(drafts.init)
-app.add_typer(drafts.app, name="import", rich_help_panel=GATEWAY)
+app.command(rich_help_panel=GATEWAY)(init.init)
+app.add_typer(init.app, name="import", rich_help_panel=GATEWAY)
 app.command(rich_help_panel=LEDGER)(server.tui)
 app.add_typer(organisation.app, name="organisation", rich_help_panel=ADMIN)
 app.add_typer(keys.app, name="keys", rich_help_panel=ADMIN)

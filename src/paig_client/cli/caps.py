@@ -11,7 +11,7 @@ import typer
 from paig_client.cli.output import ahead, bar, narrow, print_table, usd
 
 if TYPE_CHECKING:
-    from paig_client.schema import LimitStatus
+    from paig_client.api.resources import LimitStatus
 
 WINDOWS = ("daily", "weekly", "monthly", "total")
 
@@ -24,7 +24,7 @@ def dollars(text: str) -> str:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    from paig_client.schema import Usd
+    from paig_client.api.specs import Usd
 
     if text.lower() == "none":
         return "none"

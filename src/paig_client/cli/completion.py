@@ -39,13 +39,13 @@ def clients(incomplete: str) -> list[str]:
     return _beginning(incomplete, CLIENTS)
 
 
-def profiles(incomplete: str) -> list[str]:
+def profile_names(incomplete: str) -> list[str]:
     """The profiles that were stored."""
-    from paig_client import store
+    from paig_client import profiles
 
     try:
-        return _beginning(incomplete, store.read().profiles)
-    except store.StoreTrouble:
+        return _beginning(incomplete, profiles.read().profiles)
+    except profiles.StoreTrouble:
         return []
 
 

@@ -14,7 +14,7 @@ from paig_client.cli.output import plain, print_json, say, when
 
 if TYPE_CHECKING:
     from paig_client.admin import Change, Plan
-    from paig_client.schema import AuditEntry
+    from paig_client.api.resources import AuditEntry
 
 
 def apply(

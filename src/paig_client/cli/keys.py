@@ -26,7 +26,7 @@ from paig_client.cli.options import (
 from paig_client.cli.output import plain, print_facts, print_json, print_table, say, when
 
 if TYPE_CHECKING:
-    from paig_client.schema import Key, LimitStatus, NewKey
+    from paig_client.api.resources import Key, LimitStatus, NewKey
 
 app = Commands(no_args_is_help=True, help="Keys: what clients hold, and their caps.")
 
@@ -72,7 +72,7 @@ def create(
     profile: Profile = None,
 ) -> None:
     """Make a key and print it, once: only its hash is stored."""
-    from paig_client.schema import KeySpec
+    from paig_client.api.specs import KeySpec
 
     given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute, soft)
     fields: dict[str, object] = {"project": project, "user": user, "routes": route, "models": model}

@@ -12,7 +12,7 @@ from paig_client.cli.options import Json, Profile, Url, Yes, confirm, connected,
 from paig_client.cli.output import print_json, print_table, say, usd
 
 if TYPE_CHECKING:
-    from paig_client.schema import RepricedTotal
+    from paig_client.api.resources import RepricedTotal
 
 app = Commands(invoke_without_command=True)
 app.callback()(reports.usage)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from paig_client.cli.output import ahead
+
+if TYPE_CHECKING:
+    from paig_client.api.resources import BreakerState, CredentialHealth, ProviderHealth, TryFigures
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from paig_client.cli import caps, health
+from paig_client.cli import caps
 from paig_client.cli.caps import Daily, Monthly, RequestsPerMinute, Soft, TokensPerMinute, Total, Weekly
 from paig_client.cli.commands import Commands
 from paig_client.cli.completion import names
@@ -27,7 +35,8 @@ from paig_client.cli.output import print_facts, print_json, print_table, say, wh
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient, Collection
-    from paig_client.schema import Owner, OwnerSpec, Provider
+    from paig_client.api.resources import Owner, Provider
+    from paig_client.api.specs import OwnerSpec
 
 W = TypeVar("W", bound="Owner")
 
@@ -91,7 +100,7 @@ def create_provider(
 
     References are looked up where the gateway runs.
     """
-    from paig_client.schema import ProviderSpec
+    from paig_client.api.specs import ProviderSpec
 
     fields = _fields(base_url, credential, settings)
     given = {field: value for field, value in fields.items() if value is not None}
@@ -157,7 +166,7 @@ def show_health(
     if json:
         return print_json(found)
     empty = "There are no providers yet: `paig providers create NAME --kind KIND --credential REF` makes one."
-    print_table(health.COLUMNS, health.rows(found), empty=empty, right=health.FIGURES, spare=["tries", "credential"])
+    print_table(HEALTH_COLUMNS, health_rows(found), empty=empty, right=HEALTH_FIGURES, spare=["tries", "credential"])
 
 
 def _owners(app: Commands, one: str, of: Callable[[AdminClient], Collection[OwnerSpec, W, W]]) -> None:
@@ -194,7 +203,7 @@ def _owners(app: Commands, one: str, of: Callable[[AdminClient], Collection[Owne
         url: Url = None,
         profile: Profile = None,
     ) -> None:
-        from paig_client.schema import OwnerSpec
+        from paig_client.api.specs import OwnerSpec
 
         given = caps.limits(daily, weekly, monthly, total, requests_per_minute, tokens_per_minute, soft)
         with connected(url, profile) as admin:
@@ -265,7 +274,7 @@ def _credentials(provider: Provider) -> str:
 
 def _options(options: dict[str, Any]) -> str:
     """What is set otherwise than by default, as `--set` takes it."""
-    from paig_client.schema import ProviderSpec
+    from paig_client.api.specs import ProviderSpec
 
     usual = {name: field.default for name, field in ProviderSpec.model_fields.items()}
     found = {name: value for name, value in options.items() if value is not None and value != usual.get(name)}
@@ -281,3 +290,49 @@ _owners(users, "user", lambda admin: admin.users)
 deletes(providers, "provider", lambda admin: admin.providers)
 deletes(projects, "project", lambda admin: admin.projects)
 deletes(users, "user", lambda admin: admin.users)
+
+
+HEALTH_COLUMNS = ("provider", "credential", "state", "5m ok", "p95", "429s", "tries", "note")
+HEALTH_FIGURES = ("5m ok", "p95", "429s", "tries")
+_MARKS: dict[BreakerState, str] = {"closed": "●", "half-open": "◐", "cooling": "■", "open": "✕"}
+
+
+def health_rows(found: Iterable[ProviderHealth]) -> Iterator[list[str]]:
+    """A row for each provider, and below it, where it has several, one for each of its credentials."""
+    for provider in found:
+        name, state = provider.provider, provider.state
+        if len(provider.credentials) == 1:
+            [only] = provider.credentials
+            yield [name, "", _state(state), *_figures(only), _note(only)]
+            continue
+        yield [name, "", _state(state), *_figures(provider), ""]
+        for one in provider.credentials:
+            yield ["", one.credential, _state(one.state), *_figures(one), _note(one)]
+
+
+def _state(state: BreakerState) -> str:
+    return f"{_MARKS[state]} {state}"
+
+
+def _figures(figures: TryFigures) -> list[str]:
+    if not figures.tries:
+        return ["–", "–", "0", "0"]
+    share = "–" if figures.ok_share is None else f"{figures.ok_share:.1%}"
+    return [share, _time(figures.p95_ms), str(figures.throttled), str(figures.tries)]
+
+
+def _time(ms: float | None) -> str:
+    if ms is None:
+        return "–"
+    return f"{ms:.0f}ms" if ms < 1000 else f"{ms / 1000:.1f}s"
+
+
+def _note(health: CredentialHealth) -> str:
+    """Why it is so, until when, and on how many nodes where not on all."""
+    if health.waits:
+        return ", ".join(f"{wait.model}: {wait.reason}, {ahead(wait.until)}" for wait in health.waits)
+    if health.state == "closed":
+        return ""
+    so = sum(node.state == health.state for node in health.nodes)
+    where = f"{so} of {len(health.nodes)} nodes" if so < len(health.nodes) else ""
+    return ", ".join(part for part in (health.reason, ahead(health.until), where) if part)

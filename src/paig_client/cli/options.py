@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from paig_client.cli.completion import profiles
+from paig_client.cli.completion import profile_names
 from paig_client.cli.output import say
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
-    from paig_client.schema import Spec
+    from paig_client.api.specs import Spec
 
 SpecT = TypeVar("SpecT", bound="Spec")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="The gateway's address.", show_default=False)]
 Profile = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", help="A profile of `paig login`.", autocompletion=profiles)
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="A profile of `paig login`.", autocompletion=profile_names),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 

@@ -74,7 +74,7 @@ def create(
     profile: Profile = None,
 ) -> None:
     """Set a model's price."""
-    from paig_client.schema import PriceSpec
+    from paig_client.api.specs import PriceSpec
 
     fields = _fields(rate, model, provider, since, context_window, max_output)
     spec = checked(PriceSpec, fields)

@@ -19,7 +19,7 @@ from paig_client.cli.output import narrow, plain, print_json, print_table, say, 
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
-    from paig_client.schema import Request, RequestPage, UsageReport, UsageTotal
+    from paig_client.api.resources import Request, RequestPage, UsageReport, UsageTotal
 
 Group = Literal["day", "hour", "key", "project", "user", "model", "provider", "route"]
 PAUSE = 1.0

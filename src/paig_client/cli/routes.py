@@ -12,7 +12,8 @@ from paig_client.cli.options import Json, Profile, Url, assignments, checked, co
 from paig_client.cli.output import print_facts, print_json, print_table, say, when
 
 if TYPE_CHECKING:
-    from paig_client.schema import MemberSpec, Route
+    from paig_client.api.resources import Route
+    from paig_client.api.specs import MemberSpec
 
 MEMBER = ("provider", "priority", "weight", "share", "models")
 _MEMBER = typer.Option(
@@ -63,7 +64,7 @@ def create_route(
     profile: Profile = None,
 ) -> None:
     """Make a route."""
-    from paig_client.schema import RouteSpec
+    from paig_client.api.specs import RouteSpec
 
     given = {field: value for field, value in assignments(settings).items() if value is not None}
     spec = checked(RouteSpec, {"members": [_member(text) for text in member], **given})

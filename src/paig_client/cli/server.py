@@ -90,9 +90,9 @@ def tui(
 
 
 def _certificate(host: str) -> tuple[Path, Path]:
-    from paig_client.store import home
+    from paig_client.profiles import home
 
     with extra("gateway"):
-        from paig_gateway.tls import local_certificate
+        from paig_gateway.secrets.local_ca import local_certificate
     made = local_certificate(home(), host, name="web")
     return made.certificate, made.key

@@ -19,8 +19,8 @@ from paig_client.cli.output import print_json, print_table, say
 from paig_client.cli.sso import end_session, sign_on
 
 if TYPE_CHECKING:
+    from paig_client.api.resources import Health
     from paig_client.credentials import Found
-    from paig_client.schema import Health
 
 Place = Literal["keyring", "file"]
 Shell = Literal["sh", "fish", "powershell", "cmd", "dotenv"]
@@ -47,7 +47,7 @@ def login(
 
     It is asked for, or read from standard input.
     """
-    from paig_client import credentials, store
+    from paig_client import credentials, profiles
 
     root = credentials.find_admin_root(url, profile).value
     if root.startswith("http://") and not is_loopback(root):
@@ -56,18 +56,18 @@ def login(
     secret = sign_on(root) if sso else secret_input("Admin token" if admin else "Gateway key")
     if check and not sso:
         _check(root, secret, admin)
-    store.put(root, "admin" if admin else "key", secret, place)
-    contents = store.read()
+    profiles.put(root, "admin" if admin else "key", secret, place)
+    contents = profiles.read()
     contents.profiles[profile or credentials.DEFAULT_PROFILE] = root
-    store.write(contents)
-    where = "the keyring" if place == "keyring" else f"{store.path()}, unencrypted"
+    profiles.write(contents)
+    where = "the keyring" if place == "keyring" else f"{profiles.path()}, unencrypted"
     say(f"Stored the {'admin token' if admin else 'key'} for {root} in {where}.")
 
 
 def _check(root: str, secret: str, admin: bool) -> None:
     from paig_client.admin import AdminClient, GatewayUnreachable
+    from paig_client.cli.probe import Unreachable, key_refusal
     from paig_client.credentials import CredentialError
-    from paig_client.probe import Unreachable, key_refusal
     from paig_client.tls import verification
 
     if admin:
@@ -87,20 +87,20 @@ def logout(profile: Profile = None) -> None:
 
     Those of its gateway go if no other profile means it; a login by --sso ends.
     """
-    from paig_client import credentials, store
+    from paig_client import credentials, profiles
 
     name = profile or credentials.DEFAULT_PROFILE
-    contents = store.read()
+    contents = profiles.read()
     root = contents.profiles.pop(name, None)
     if root is None:
         say(f"There is no profile {name}.")
         raise typer.Exit(1)
     if root not in contents.profiles.values():
-        if (token := store.get(root, "admin")) is not None:
+        if (token := profiles.get(root, "admin")) is not None:
             end_session(root, token[0])
-        store.remove(root)
+        profiles.remove(root)
         contents.secrets.pop(root, None)
-    store.write(contents)
+    profiles.write(contents)
     say(f"Forgot the profile {name} and what was stored for {root}.")
 
 
@@ -110,7 +110,7 @@ def status(json: Json = False, url: Url = None, profile: Profile = None) -> None
     Also where each value comes from.
     """
     from paig_client import credentials
-    from paig_client.probe import Unreachable, alive, key_refusal
+    from paig_client.cli.probe import Unreachable, alive, key_refusal
 
     where = credentials.find_root(url, profile)
     key, key_trouble = _look(lambda: credentials.find_key(where.value, None, profile))

@@ -19,11 +19,11 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from paig_client.schema import Permission
+from paig_client.api.specs import Permission
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.roles import EVERYTHING, Identity, held
 from paig_gateway.admin.site import SESSION, Site
-from paig_gateway.store.directory import Bearer, Snapshot
+from paig_gateway.catalog.snapshot import Snapshot, TokenGrant
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _session(site: Site, connection: HTTPConnection) -> str:
     return token
 
 
-def identity_of(bearer: Bearer, projects: Mapping[str, str]) -> Identity:
+def identity_of(bearer: TokenGrant, projects: Mapping[str, str]) -> Identity:
     """Who holds a token; grants in projects that are gone count for nothing."""
     everywhere, inside = held(bearer.grants, bearer.scopes)
     return Identity(
@@ -230,7 +230,7 @@ async def _identity(request: Request) -> Identity:
     return identity
 
 
-Asker = Annotated[Identity, Depends(_identity)]
+Principal = Annotated[Identity, Depends(_identity)]
 """A handler's parameter: who asks."""
 
 

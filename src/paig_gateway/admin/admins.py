@@ -9,15 +9,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel
 
-from paig_client.schema import Admin, AdminSpec, GrantSpec, NewToken, Token, TokenSpec
-from paig_client.schema import Identity as WireIdentity
-from paig_gateway.admin.access import Asker, Guarded
+from paig_client.api.resources import Admin, NewToken, Token
+from paig_client.api.resources import Identity as WireIdentity
+from paig_client.api.specs import AdminSpec, GrantSpec, TokenSpec
+from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked, named
 from paig_gateway.admin.objects import LOCATION, IdempotencyKey, Kind, Page, absent
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.roles import Identity, held
 from paig_gateway.admin.services import AdminServices
-from paig_gateway.store.catalog.repeats import Repeat
+from paig_gateway.catalog.idempotency import Repeat
 
 TokenId = Annotated[str, Path(description="The token's id.")]
 
@@ -87,7 +88,7 @@ def access_routes(services: AdminServices) -> APIRouter:
         return token, admin_id
 
     @router.get("/whoami", operation_id="whoami", summary="Show who you are and what you may do")
-    def whoami(asker: Asker) -> WireIdentity:
+    def whoami(asker: Principal) -> WireIdentity:
         inside = {asker.names[id]: sorted(allowed) for id, allowed in asker.projects.items()}
         return WireIdentity(
             name=asker.name,
@@ -103,11 +104,11 @@ def access_routes(services: AdminServices) -> APIRouter:
         summary="List admin tokens",
         description="One's own; all of them, for those who have `access:read`.",
     )
-    def list_tokens(asker: Asker) -> TokenList:
+    def list_tokens(asker: Principal) -> TokenList:
         return TokenList(items=list(tokens.list(None if asker.may("access:read") else asker.id)))
 
     @router.get("/tokens/{token_id}", operation_id="get_token", summary="Show an admin token")
-    def get_token(asker: Asker, token_id: TokenId) -> Token:
+    def get_token(asker: Principal, token_id: TokenId) -> Token:
         return visible(asker, token_id)[0]
 
     @router.post(
@@ -122,7 +123,7 @@ def access_routes(services: AdminServices) -> APIRouter:
         openapi_extra=body_of("CreateToken"),
     )
     def create_token(
-        request: Request, response: Response, asker: Asker, body: JsonObject, idempotency_key: IdempotencyKey = None
+        request: Request, response: Response, asker: Principal, body: JsonObject, idempotency_key: IdempotencyKey = None
     ) -> NewToken:
         name, spec = named(TokenSpec, body)
         owner = _owner(services, asker, spec)
@@ -143,7 +144,7 @@ def access_routes(services: AdminServices) -> APIRouter:
         status_code=204,
         response_description="It is gone.",
     )
-    def revoke_token(asker: Asker, token_id: TokenId) -> None:
+    def revoke_token(asker: Principal, token_id: TokenId) -> None:
         _, admin_id = visible(asker, token_id)
         if admin_id != asker.id:
             if not asker.may("access:write"):

@@ -16,16 +16,15 @@ from paig_gateway.admin.access import token_authentication
 from paig_gateway.admin.admins import ADMINS, access_routes
 from paig_gateway.admin.configuration import configuration_routes
 from paig_gateway.admin.docs_page import SECURITY, docs_page
+from paig_gateway.admin.event_feed import EventFeed
 from paig_gateway.admin.events import event_routes
-from paig_gateway.admin.feed import EventFeed
-from paig_gateway.admin.health import health_routes
+from paig_gateway.admin.health import health_routes, provider_routes
 from paig_gateway.admin.keys import KEYS, key_routes
 from paig_gateway.admin.login import browser_routes, login_routes, session_routes
 from paig_gateway.admin.objects import LISTED, list_route, object_routes
 from paig_gateway.admin.openapi import PREFIX, RESPONSES, document
 from paig_gateway.admin.probes import probe_routes
 from paig_gateway.admin.problems import add_handlers
-from paig_gateway.admin.providers import provider_routes
 from paig_gateway.admin.reports import report_routes
 from paig_gateway.admin.services import AdminServices
 

@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from paig_client.schema import AuditEntry, NewKey, OwnerSpec, Spec
-from paig_gateway.admin.access import Asker, Guarded
+from paig_client.api.resources import AuditEntry, NewKey
+from paig_client.api.specs import OwnerSpec, Spec
+from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.examples import EXAMPLES
 from paig_gateway.admin.problems import FieldProblem, invalid
@@ -64,7 +65,7 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         response_model=Plan,
         openapi_extra=body_of("ApplySpec"),
     )
-    def apply(asker: Asker, body: JsonObject) -> Plan:
+    def apply(asker: Principal, body: JsonObject) -> Plan:
         spec = checked(ApplySpec, body)
         try:
             applied = services.apply_config(spec.config, dry_run=spec.dry_run, prune=spec.prune, actor=asker.name)
@@ -104,7 +105,7 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         response_model=OwnerSpec,
         openapi_extra=body_of("OwnerSpec"),
     )
-    def put_organisation(asker: Asker, body: JsonObject) -> OwnerSpec:
+    def put_organisation(asker: Principal, body: JsonObject) -> OwnerSpec:
         limits = services.catalog.organisation.put(checked(OwnerSpec, body).limits, actor=asker.name)
         services.changed()
         return OwnerSpec(limits=limits)
@@ -118,7 +119,7 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         response_model=OwnerSpec,
         openapi_extra=body_of("ChangeOwner"),
     )
-    def update_organisation(asker: Asker, body: JsonObject) -> OwnerSpec:
+    def update_organisation(asker: Principal, body: JsonObject) -> OwnerSpec:
         limits = services.catalog.organisation.update(body, actor=asker.name)
         services.changed()
         return OwnerSpec(limits=limits)

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from paig_gateway.admin.access import Guarded
+from paig_gateway.admin.event_feed import Event, EventFeed, Place
 from paig_gateway.admin.examples import EVENTS
-from paig_gateway.admin.feed import Event, EventFeed, Place
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.roles import Identity
 

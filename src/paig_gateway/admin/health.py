@@ -6,15 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import anyio.to_thread
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from paig_client.schema import CredentialHealth, NodeBreaker, ProviderHealth, ToldWait
+from paig_client.api.resources import CredentialHealth, NodeBreaker, ProviderCheck, ProviderHealth, ToldWait
 from paig_gateway.admin.access import Guarded
+from paig_gateway.admin.objects import Reference
 from paig_gateway.admin.services import AdminServices
-from paig_gateway.domain.tally import Sums
-from paig_gateway.store import breakers
-from paig_gateway.store.breakers import WORSE, Report
+from paig_gateway.cluster import health_rows
+from paig_gateway.cluster.health_rows import WORSE, Report
+from paig_gateway.routing.outcomes import Sums
 
 
 class ProviderHealthList(BaseModel):
@@ -36,7 +38,7 @@ def health_routes(services: AdminServices) -> APIRouter:
     )
     def list_provider_health() -> ProviderHealthList:
         told: dict[tuple[str, str], list[tuple[str, Report]]] = {}
-        for node, report in breakers.read(services.engine):
+        for node, report in health_rows.read(services.engine):
             told.setdefault((report.provider, report.credential), []).append((node, report))
         found = services.directory.providers()
         return ProviderHealthList(
@@ -118,3 +120,22 @@ def _figures(reports: Iterable[Report]) -> Mapping[str, Any]:
 def _error_time(report: Report) -> datetime:
     assert report.last_error_at is not None
     return report.last_error_at
+
+
+def provider_routes(services: AdminServices) -> APIRouter:
+    """The endpoint `providers/{name}/test`."""
+    router = APIRouter(prefix="/providers", tags=["providers"], route_class=Guarded)
+
+    @router.post(
+        "/{reference}/test",
+        operation_id="test_provider",
+        summary="Try a provider out",
+        description="Sends it one small free request from the gateway, and explains what comes of it.",
+        response_model=ProviderCheck,
+    )
+    async def test(reference: Reference) -> ProviderCheck:
+        provider = await anyio.to_thread.run_sync(services.catalog.providers.get, reference)
+        await anyio.to_thread.run_sync(services.changed)  # it may have been made on another node a moment ago
+        return await services.test_provider(provider.name)
+
+    return router

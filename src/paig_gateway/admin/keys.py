@@ -8,15 +8,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from paig_client.schema import Key, KeySpec, KeyStatus, NewKey
-from paig_gateway.admin.access import Asker, Guarded
+from paig_client.api.resources import Key, KeyStatus, NewKey
+from paig_client.api.specs import KeySpec
+from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.objects import TAGGED, Cursor, Kind, Limit, Page, Reference, absent, page, tagged
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.roles import Identity
 from paig_gateway.admin.services import AdminServices
-from paig_gateway.store.catalog.keys import State
-from paig_gateway.store.catalog.repeats import Repeat
-from paig_gateway.store.standing import limit_status
+from paig_gateway.catalog.idempotency import Repeat
+from paig_gateway.catalog.keys import State
+from paig_gateway.ledger.balances import limit_balances
 
 Owner = tuple[str, str]
 """An owner's kind and name."""
@@ -106,7 +107,7 @@ class Keys:
 
     def _spent(self) -> set[Owner]:
         """The owners of caps on money that are used up for the present window."""
-        limits = limit_status(self._services.engine, self._services.clock())
+        limits = limit_balances(self._services.engine, self._services.clock())
         return {
             (limit.owner_kind, limit.owner)
             for limit in limits
@@ -127,7 +128,7 @@ def key_routes(services: AdminServices) -> APIRouter:
 
     @router.get("", operation_id="list_keys", summary="List keys", response_model=KeyPage)
     def list_keys(
-        asker: Asker,
+        asker: Principal,
         project: Annotated[str | None, Query(description="Only those of this project.")] = None,
         user: Annotated[str | None, Query(description="Only those of this user.")] = None,
         status: Annotated[KeyStatus | None, Query(description="Only those in this state.")] = None,
@@ -149,7 +150,7 @@ def key_routes(services: AdminServices) -> APIRouter:
         description="The old one stops working at once. Id, limits and what is spent of them stay.",
         response_model=NewKey,
     )
-    def rotate(asker: Asker, name_or_id: Reference) -> NewKey:
+    def rotate(asker: Principal, name_or_id: Reference) -> NewKey:
         made = Keys(services, asker).rotate(name_or_id, actor=asker.name)
         services.changed()
         return made
@@ -161,7 +162,7 @@ def key_routes(services: AdminServices) -> APIRouter:
         response_model=Key,
         responses=TAGGED,
     )
-    def disable(response: Response, asker: Asker, name_or_id: Reference) -> Key:
+    def disable(response: Response, asker: Principal, name_or_id: Reference) -> Key:
         key = Keys(services, asker).set_state(name_or_id, "disabled", actor=asker.name)
         services.changed()
         return tagged(response, key)
@@ -173,7 +174,7 @@ def key_routes(services: AdminServices) -> APIRouter:
         response_model=Key,
         responses=TAGGED,
     )
-    def enable(response: Response, asker: Asker, name_or_id: Reference) -> Key:
+    def enable(response: Response, asker: Principal, name_or_id: Reference) -> Key:
         key = Keys(services, asker).set_state(name_or_id, "active", actor=asker.name)
         services.changed()
         return tagged(response, key)

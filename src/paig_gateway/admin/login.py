@@ -17,16 +17,17 @@ import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
-from paig_client.schema import DeviceStart, DeviceState, NewToken, Spec
-from paig_gateway.admin.access import Asker, Guarded
+from paig_client.api.resources import DeviceStart, DeviceState, NewToken
+from paig_client.api.specs import Spec
+from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.site import SESSION
-from paig_gateway.sso.failures import ProviderAwayError, SsoError
+from paig_gateway.catalog.logins import Login
+from paig_gateway.secrets.vault import SecretKeyError
 from paig_gateway.sso.provider import IdentityProvider, Pending, Person
-from paig_gateway.store.catalog.logins import Login
-from paig_gateway.store.secrets import SecretKeyError
+from paig_gateway.sso.settings import ProviderAwayError, SsoError
 
 T = TypeVar("T")
 
@@ -102,7 +103,7 @@ def session_routes(services: AdminServices) -> APIRouter:
         status_code=204,
         response_description="It is refused from now on.",
     )
-    def logout(request: Request, asker: Asker) -> Response:
+    def logout(request: Request, asker: Principal) -> Response:
         if not asker.token_id:
             raise ProblemError("forbidden", "The gateway's own token cannot be revoked: change PAIG_ADMIN_TOKEN.")
         services.catalog.tokens.revoke(asker.token_id, actor=asker.name)

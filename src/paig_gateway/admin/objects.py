@@ -10,36 +10,22 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel
 
-from paig_client.schema import (
-    NewKey,
-    Owner,
-    OwnerSpec,
-    OwnPrice,
-    PriceSpec,
-    Project,
-    ProjectSpec,
-    ProjectTelemetry,
-    Provider,
-    ProviderSpec,
-    Route,
-    RouteSpec,
-    Spec,
-    Stamped,
-)
-from paig_gateway.admin.access import Asker, Guarded
+from paig_client.api.resources import NewKey, Owner, OwnPrice, Project, Provider, Resource, Route
+from paig_client.api.specs import OwnerSpec, PriceSpec, ProjectSpec, ProjectTelemetry, ProviderSpec, RouteSpec, Spec
+from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, named
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.roles import Identity
 from paig_gateway.admin.services import AdminServices
-from paig_gateway.store.catalog import CatalogError
-from paig_gateway.store.catalog.repeats import Repeat
+from paig_gateway.catalog import CatalogError
+from paig_gateway.catalog.idempotency import Repeat
 
 S = TypeVar("S", bound=Spec)
 S_contra = TypeVar("S_contra", bound=Spec, contravariant=True)
-W = TypeVar("W", bound=Stamped)
-W_co = TypeVar("W_co", bound=Stamped, covariant=True)
-M = TypeVar("M", bound=Stamped | NewKey)
-M_co = TypeVar("M_co", bound=Stamped | NewKey, covariant=True)
+W = TypeVar("W", bound=Resource)
+W_co = TypeVar("W_co", bound=Resource, covariant=True)
+M = TypeVar("M", bound=Resource | NewKey)
+M_co = TypeVar("M_co", bound=Resource | NewKey, covariant=True)
 T = TypeVar("T")
 P = TypeVar("P", bound="Page[Any]")
 
@@ -207,7 +193,7 @@ IdempotencyKey = Annotated[
 ]  # fmt: skip
 
 
-def page(model: type[P], items: Iterable[Stamped], limit: int | None, cursor: str | None) -> P:
+def page(model: type[P], items: Iterable[Resource], limit: int | None, cursor: str | None) -> P:
     """Those of the objects that follow `cursor`, the name of the last one already seen; all of them without a limit."""
     found = sorted((item for item in items if cursor is None or item.name > cursor), key=lambda item: item.name)
     more = limit is not None and len(found) > limit
@@ -215,13 +201,13 @@ def page(model: type[P], items: Iterable[Stamped], limit: int | None, cursor: st
     return model(items=found, next_cursor=found[-1].name if more else None)
 
 
-def etag(item: Stamped) -> str:
+def etag(item: Resource) -> str:
     """The tag of an object as it is now: another object of the same name has another one."""
     return f'"{item.id}.{item.version}"'
 
 
 def conditional(
-    match: str | None, get: Callable[[str], Stamped], reference: str, change: Callable[[str, int | None], T]
+    match: str | None, get: Callable[[str], Resource], reference: str, change: Callable[[str, int | None], T]
 ) -> T:
     """Make a change, where `If-Match` is given only on the version that it names.
 
@@ -256,7 +242,7 @@ def conditional(
 
 def tagged(response: Response, item: T) -> T:
     """The same object, with its tag in the answer's `ETag` where it has one."""
-    if isinstance(item, Stamped):
+    if isinstance(item, Resource):
         response.headers["etag"] = etag(item)
     return item
 
@@ -277,7 +263,7 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
         openapi_extra=body_of(f"Create{kind.model.__name__}"),
     )
     def create(
-        request: Request, response: Response, asker: Asker, body: JsonObject, idempotency_key: IdempotencyKey = None
+        request: Request, response: Response, asker: Principal, body: JsonObject, idempotency_key: IdempotencyKey = None
     ) -> M:
         name, spec = named(kind.spec, body)
         objects = kind.objects(services, asker)
@@ -297,7 +283,7 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
         response_model=kind.model,
         responses=TAGGED,
     )
-    def get(response: Response, asker: Asker, name_or_id: Reference) -> W:
+    def get(response: Response, asker: Principal, name_or_id: Reference) -> W:
         return tagged(response, kind.objects(services, asker).get(name_or_id))
 
     @router.patch(
@@ -311,7 +297,7 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
         openapi_extra=body_of(f"Change{kind.model.__name__}"),
     )
     def update(
-        response: Response, asker: Asker, name_or_id: Reference, body: JsonObject, if_match: IfMatch = None
+        response: Response, asker: Principal, name_or_id: Reference, body: JsonObject, if_match: IfMatch = None
     ) -> W:
         objects = kind.objects(services, asker)
 
@@ -330,7 +316,7 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
         status_code=204,
         response_description="It is gone.",
     )
-    def delete(asker: Asker, name_or_id: Reference, if_match: IfMatch = None) -> None:
+    def delete(asker: Principal, name_or_id: Reference, if_match: IfMatch = None) -> None:
         objects = kind.objects(services, asker)
 
         def remove(reference: str, version: int | None) -> None:
@@ -347,7 +333,7 @@ def list_route(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
 
     @router.get("", operation_id=f"list_{kind.many}", summary=f"List {kind.many}", response_model=kind.page)
-    def list_all(asker: Asker, limit: Limit = None, cursor: Cursor = None) -> Page[W]:
+    def list_all(asker: Principal, limit: Limit = None, cursor: Cursor = None) -> Page[W]:
         return page(kind.page, kind.objects(services, asker).list(), limit, cursor)
 
     return router

@@ -13,12 +13,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from paig_client.schema import (
+from paig_client.api.resources import Problem
+from paig_client.api.specs import (
     AdminSpec,
     KeySpec,
     OwnerSpec,
     PriceSpec,
-    Problem,
     ProjectSpec,
     ProviderSpec,
     RouteSpec,

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.services import AdminServices
-from paig_gateway.store.engine import writing
+from paig_gateway.database.engine import writing
 
 log = logging.getLogger(__name__)
 

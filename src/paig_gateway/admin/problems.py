@@ -18,8 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from paig_client.schema import Problem
-from paig_gateway.store.catalog import CatalogError
+from paig_client.api.resources import Problem
+from paig_gateway.catalog import CatalogError
 
 log = logging.getLogger(__name__)
 

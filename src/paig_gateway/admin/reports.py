@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlmodel import col
 from starlette.concurrency import run_in_threadpool
 
-from paig_client.schema import (
+from paig_client.api.resources import (
     AuditEntry,
     Health,
     LimitStatus,
@@ -19,19 +19,19 @@ from paig_client.schema import (
     Repricing,
     Request,
     RequestPage,
-    Spec,
     UsageReport,
 )
-from paig_gateway.admin.access import Asker, Guarded
+from paig_client.api.specs import Spec
+from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.objects import Cursor
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.services import AdminServices
-from paig_gateway.store import nodes, reports
-from paig_gateway.store.catalog import AuditFilter
-from paig_gateway.store.reports import BadQuery, Filter
-from paig_gateway.store.standing import limit_status
-from paig_gateway.store.tables import NodeRow
+from paig_gateway.catalog import AuditFilter
+from paig_gateway.database.tables import NodeRow
+from paig_gateway.ledger import nodes, reports
+from paig_gateway.ledger.balances import limit_balances
+from paig_gateway.ledger.reports import BadQuery, Filter
 
 
 def _in_utc(at: datetime) -> datetime:
@@ -82,7 +82,7 @@ def report_routes(services: AdminServices) -> APIRouter:
 
     @router.get("/requests", operation_id="list_requests", summary="List requests, newest first", tags=["ledger"])
     def list_requests(
-        asker: Asker,
+        asker: Principal,
         key: Named = None,
         project: Named = None,
         user: Named = None,
@@ -107,7 +107,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         summary="Show a request, by the `x-paig-request-id` that the client got",
         tags=["ledger"],
     )
-    def get_request(asker: Asker, request_id: Annotated[str, Path(description="The request's id.")]) -> Request:
+    def get_request(asker: Principal, request_id: Annotated[str, Path(description="The request's id.")]) -> Request:
         found = reports.get_request(engine, request_id, asker.within("ledger:read"))
         if found is None:
             raise ProblemError("not-found", f"The ledger has no request '{request_id}'.")
@@ -121,7 +121,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         tags=["ledger"],
     )
     def get_usage(
-        asker: Asker,
+        asker: Principal,
         by: Annotated[
             list[str], Query(max_length=8, description=f"Any of {', '.join(reports.GROUPS)}, or `tag:NAME`.")
         ] = [],  # noqa: B006
@@ -149,7 +149,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         tags=["ledger"],
     )
     def get_repricing(
-        asker: Asker,
+        asker: Principal,
         key: Named = None,
         project: Named = None,
         user: Named = None,
@@ -171,7 +171,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         tags=["ledger"],
         openapi_extra=body_of("PruneSpec"),
     )
-    async def prune_usage(asker: Asker, body: JsonObject) -> Pruned:
+    async def prune_usage(asker: Principal, body: JsonObject) -> Pruned:
         before = checked(PruneSpec, body).before
         if before > services.clock() - timedelta(hours=1):
             raise invalid([FieldProblem("before", "must be an hour ago at least")])
@@ -180,12 +180,12 @@ def report_routes(services: AdminServices) -> APIRouter:
         return Pruned(requests=count)
 
     @router.get("/limits", operation_id="list_limits", summary="List limits, and where each stands", tags=["ledger"])
-    def list_limits(asker: Asker) -> LimitList:
-        return LimitList(items=limit_status(engine, services.clock(), asker.within("ledger:read")))
+    def list_limits(asker: Principal) -> LimitList:
+        return LimitList(items=limit_balances(engine, services.clock(), asker.within("ledger:read")))
 
     @router.get("/audit", operation_id="list_audit", summary="List changes, newest first", tags=["audit"])
     def list_audit(
-        asker: Asker,
+        asker: Principal,
         actor: Annotated[
             str | None, Query(max_length=300, description="`admin:NAME` also means each of their tokens.")
         ] = None,

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_client.schema import AuditEntry, NewKey, ProviderCheck, Repricing
+from paig_client.api.resources import AuditEntry, NewKey, ProviderCheck, Repricing
 from paig_gateway.admin.site import Site
+from paig_gateway.catalog import Catalog
+from paig_gateway.catalog.snapshot import Directory
+from paig_gateway.ledger.reports import Filter
 from paig_gateway.sso.provider import IdentityProvider
-from paig_gateway.store.catalog import Catalog
-from paig_gateway.store.directory import Directory
-from paig_gateway.store.reports import Filter
 
 log = logging.getLogger(__name__)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from paig_gateway.config.apply import Change, Plan, apply, plan
-from paig_gateway.config.drift import drift
 from paig_gateway.config.export import export
 from paig_gateway.config.model import Config, ConfigError, Issue, LedgerSpec, ServerSpec, Timeouts
 from paig_gateway.config.parse import load, parse
+from paig_gateway.config.plan import Change, Plan, apply, drift, plan
 
 __all__ = [
     "Change",

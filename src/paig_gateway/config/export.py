@@ -8,12 +8,12 @@ from decimal import Decimal
 
 from sqlmodel import Session, select
 
-from paig_client.schema import Spec
+from paig_client.api.specs import Spec
+from paig_gateway.catalog import Catalog, keys, owners, prices, providers, routes
+from paig_gateway.catalog.collection import key_specs, read_organisation
+from paig_gateway.catalog.objects import ObjectType, R, S
 from paig_gateway.config.model import bare_or_quoted, quoted
-from paig_gateway.store.catalog import Catalog, keys, owners, prices, providers, routes
-from paig_gateway.store.catalog.collection import key_specs, read_organisation
-from paig_gateway.store.catalog.shape import R, S, Shape
-from paig_gateway.store.tables import KeyRow
+from paig_gateway.database.tables import KeyRow
 
 
 def export(catalog: Catalog) -> str:
@@ -39,7 +39,7 @@ def _document(session: Session) -> Iterator[str]:
     yield from _tables(keys.SHAPE.kind + "s", ((row.name, spec) for row, spec in key_specs(session, rows)))
 
 
-def _specs(session: Session, kind: Shape[R, S]) -> Iterator[tuple[str, Spec]]:
+def _specs(session: Session, kind: ObjectType[R, S]) -> Iterator[tuple[str, Spec]]:
     for row in session.exec(select(kind.row).order_by(kind.row.name)).all():
         yield row.name, kind.read(session, row)
 

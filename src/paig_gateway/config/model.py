@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Seconds, Spec
+from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Seconds, Spec
 from paig_gateway.config.lines import Path
 from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec

@@ -13,7 +13,9 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from paig_client.schema import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Spec
+from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Spec
+from paig_gateway.catalog import keys, limits, prices, providers, routes
+from paig_gateway.catalog.base import CatalogError, Kinds, check_free_name, check_url_name, suggestion
 from paig_gateway.config.lines import Path, line_numbers
 from paig_gateway.config.model import (
     Config,
@@ -27,8 +29,6 @@ from paig_gateway.config.model import (
 )
 from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.sso.settings import SsoSpec
-from paig_gateway.store.catalog import keys, limits, prices, providers, routes
-from paig_gateway.store.catalog.base import CatalogError, Kinds, check_free_name, check_url_name, suggestion
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
 Model = TypeVar("Model", bound=Spec)

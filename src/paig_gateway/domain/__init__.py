@@ -1,1 +1,7 @@
-"""What the gateway knows without any I/O: money, usage, prices, limits, callers, routes, errors."""
+"""Words that every part of the gateway shares: money, limits, callers, routes, errors.
+
+Plain data and functions, without I/O and without time of their own. Everything else imports this; it imports only the
+enums of `paig_client.api`.
+"""
+
+from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Literal
 
-from paig_gateway.domain.routing import Credential, Provider
+from paig_gateway.domain.route import Credential, Provider
 
 Scheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws"]
 Headers = list[tuple[bytes, bytes]]

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from paig_gateway.formats.base import ErrorShape
+from paig_gateway.providers.adapters import ANTHROPIC, BEDROCK, VERTEX, Adapter
 from paig_gateway.providers.auth import Scheme
-from paig_gateway.providers.carriers import ANTHROPIC, BEDROCK, VERTEX, Carrier
 from paig_gateway.providers.paths import PathRule, azure, bedrock, compatible, fixed, versioned, vertex
 
 _OPENAI_LIKE = fixed("/openai/v1", "/v1")
@@ -44,7 +44,7 @@ class Kind:
     auth: Scheme = "bearer"
     path: PathRule = _OPENAI_LIKE
     speaks: frozenset[ErrorShape] = _OPENAI
-    carriers: Mapping[str, Carrier] = field(default_factory=dict)
+    carriers: Mapping[str, Adapter] = field(default_factory=dict)
     path_decides: bool = False
     price_provider: str | None = None
     require_price: bool = True

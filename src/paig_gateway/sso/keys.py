@@ -8,7 +8,7 @@ from typing import Any
 
 import jwt
 
-from paig_gateway.sso.failures import SsoError
+from paig_gateway.sso.settings import SsoError
 
 ALGORITHMS: Mapping[str, str] = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),

@@ -18,9 +18,8 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 import httpx2
 import jwt
 
-from paig_gateway.sso.failures import ProviderAwayError, SsoError
 from paig_gateway.sso.keys import ALGORITHMS, KeySet
-from paig_gateway.sso.settings import SsoSpec, is_encrypted, is_local
+from paig_gateway.sso.settings import ProviderAwayError, SsoError, SsoSpec, is_encrypted, is_local
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from paig_client.schema import GrantSpec, Role, SecretReference, Spec
+from paig_client.api.specs import GrantSpec, Role, SecretReference, Spec
 
 
 def is_encrypted(address: str) -> bool:
@@ -79,3 +79,11 @@ class SsoSpec(Spec):
         """What the members of these groups are granted."""
         found = [self.groups[group] for group in groups if group in self.groups]
         return [GrantSpec(role=grant) if isinstance(grant, str) else grant for grant in found]
+
+
+class SsoError(Exception):
+    """Somebody is not logged in; the message says why, without a token or a secret."""
+
+
+class ProviderAwayError(SsoError):
+    """The identity provider does not answer, or not as it should."""

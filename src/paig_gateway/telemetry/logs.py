@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.money import format_usd
-from paig_gateway.plane.exchange import Exchange, Outcome
-from paig_gateway.plane.observer import present_request
-from paig_gateway.store.records import Reservation, Settlement
-from paig_gateway.telemetry.numbers import Sample
+from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.proxy.exchange import Exchange, Outcome
+from paig_gateway.proxy.observer import present_request
+from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import TelemetrySpec
 

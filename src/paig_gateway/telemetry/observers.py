@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.plane.exchange import Exchange, Outcome
-from paig_gateway.plane.headers import Headers
-from paig_gateway.plane.observer import Watcher
-from paig_gateway.plane.trace import Trace
-from paig_gateway.store.records import Reservation, Settlement
-from paig_gateway.telemetry.numbers import Numbers
+from paig_gateway.domain.http import Headers
+from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.proxy.exchange import Exchange, Outcome
+from paig_gateway.proxy.observer import Watcher
+from paig_gateway.proxy.trace_context import Trace
+from paig_gateway.telemetry.metrics.registry import Numbers
 
 log = logging.getLogger(__name__)
 

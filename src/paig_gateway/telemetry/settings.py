@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from paig_client.schema import ExportSpec, Pattern, SecretReference, Spec
+from paig_client.api.specs import ExportSpec, Pattern, SecretReference, Spec
 
 
 def _share(value: object) -> object:

@@ -14,30 +14,30 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from paig_client.schema import ExportSpec, ProjectTelemetry
-from paig_gateway.domain.routing import Provider
-from paig_gateway.plane.health import Health
-from paig_gateway.plane.observer import Observer, Watcher
-from paig_gateway.store.credentials import CredentialError, resolve
-from paig_gateway.store.ledger import Ledger
-from paig_gateway.telemetry.alerts import Alerts
-from paig_gateway.telemetry.export import BATCH, MOST_QUEUED, Destination, backend, missing_library
-from paig_gateway.telemetry.exposition import Exposition
-from paig_gateway.telemetry.genai import GenAi
+from paig_client.api.specs import ExportSpec, ProjectTelemetry
+from paig_gateway.alerts.alerts import Alerts
+from paig_gateway.alerts.conditions import Refusals
+from paig_gateway.domain.route import Provider
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.proxy.observer import Observer, Watcher
+from paig_gateway.routing.health import Health
+from paig_gateway.secrets.references import CredentialError, resolve
 from paig_gateway.telemetry.logs import RequestLog
-from paig_gateway.telemetry.metrics import MOST_NAMES, Metrics
-from paig_gateway.telemetry.numbers import Names, Numbers, Sample, Source
+from paig_gateway.telemetry.metrics.genai import GenAi
+from paig_gateway.telemetry.metrics.prometheus import Exposition
+from paig_gateway.telemetry.metrics.registry import Names, Numbers, Sample, Source
+from paig_gateway.telemetry.metrics.requests import MOST_NAMES, Metrics
 from paig_gateway.telemetry.observers import Observers
-from paig_gateway.telemetry.push import Push
-from paig_gateway.telemetry.record import Record
+from paig_gateway.telemetry.otlp.exporter import BATCH, MOST_QUEUED, Destination, backend, missing_library
+from paig_gateway.telemetry.otlp.metrics_push import Push
+from paig_gateway.telemetry.otlp.transport import TRACES
 from paig_gateway.telemetry.redaction import Redactor
-from paig_gateway.telemetry.sending import TRACES
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
-from paig_gateway.telemetry.traces import Traces, TraceSettings
-from paig_gateway.telemetry.trouble import Refusals
+from paig_gateway.telemetry.traces.record import Record
+from paig_gateway.telemetry.traces.recorder import Traces, TraceSettings
 
 if TYPE_CHECKING:
-    from paig_gateway.telemetry.spans import Spans
+    from paig_gateway.telemetry.traces.spans import Spans
 
 
 STUMBLED_SECONDS = 5.0
@@ -136,7 +136,7 @@ class Telemetry:
         watching: list[Watcher] = []
 
         def spans() -> Spans:
-            from paig_gateway.telemetry.spans import Spans  # late, and with it protobuf
+            from paig_gateway.telemetry.traces.spans import Spans  # late, and with it protobuf
 
             return Spans(version, name, scheme, redact)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
 from textual import on
@@ -44,7 +45,7 @@ class Field:
 class Dialog(ModalScreen[T | None]):
     """A frame, a title, fields, buttons. Answers None when it is cancelled."""
 
-    CSS_PATH = "dialog.tcss"
+    CSS_PATH = Path(__file__).with_name("dialog.tcss")  # forms in other folders inherit it
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
     TITLE_SHOWN: ClassVar[str] = ""
     DO: ClassVar[str] = "Save"

@@ -13,8 +13,8 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from paig_client.schema import Permission
-from paig_tui.state import State
+from paig_client.api.specs import Permission
+from paig_tui.data.state import State
 from paig_tui.text import ACCENT, safe
 from paig_tui.widgets.chrome import Footer, Header, hints
 

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.style import Style
 from textual.widgets import Static
 
-from paig_tui.state import State
+from paig_tui.data.state import State
 from paig_tui.text import BAD, GOOD, MUTED, WARN, plain, span
 
 SECTIONS = (

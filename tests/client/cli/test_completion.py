@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from paig_client import store
+from paig_client import profiles
 from paig_client.cli.completion import GROUPS, KINDS
 from tests.client.cli.conftest import Paig
 from tests.client.double import TOKEN, Double
@@ -39,7 +39,7 @@ def offered(paig: Paig, monkeypatch: pytest.MonkeyPatch) -> Offered:
 def administrator(gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch) -> str:
     """A profile and a token for the double, which has an object of each kind."""
     monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
-    store.write(store.Contents(profiles={"default": gateway, "prod": gateway}))
+    profiles.write(profiles.Contents(profiles={"default": gateway, "prod": gateway}))
     return gateway
 
 
@@ -123,6 +123,6 @@ def test_nothing_is_offered_where_no_gateway_answers(offered: Offered, monkeypat
     assert offered("keys", "show", "") == []
     monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
     assert offered("keys", "show", "--url", "http://127.0.0.1:9", "") == []
-    store.path().parent.mkdir(parents=True)
-    store.path().write_text("damaged")
+    profiles.path().parent.mkdir(parents=True)
+    profiles.path().write_text("damaged")
     assert offered("keys", "list", "--profile", "") == []

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from paig_client.api.resources import UsageReport
 from paig_client.cli import reports
-from paig_client.schema import UsageReport
 from tests.client import calls
 from tests.client.cli.conftest import Paig
 from tests.client.double import TOKEN, Double, request_row

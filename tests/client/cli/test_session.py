@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from paig_client import store
+from paig_client import profiles
 from paig_client.environment import CLIENTS
 from tests.client import keyrings
 from tests.client.cli.conftest import Paig
@@ -33,8 +33,8 @@ def test_login_stores_the_key_in_the_keyring(paig: Paig, gateway: str, memory: k
     assert "in the keyring" in ran.err
     assert KEY not in ran.err
     assert memory.secrets == {(f"paig:{gateway}", "key"): KEY}
-    assert KEY not in store.path().read_text()
-    assert store.read().profiles == {"default": gateway}
+    assert KEY not in profiles.path().read_text()
+    assert profiles.read().profiles == {"default": gateway}
 
 
 def test_login_refuses_plaintext_unless_told(paig: Paig, gateway: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,11 +43,11 @@ def test_login_refuses_plaintext_unless_told(paig: Paig, gateway: str, monkeypat
     refused = paig("login", gateway, stdin=KEY)
     assert refused.code == 1
     assert "--store file" in refused.err
-    assert not store.path().exists()
+    assert not profiles.path().exists()
     ran = paig("login", gateway, "--store", "file", stdin=KEY)
     assert ran.code == 0
     assert "unencrypted" in ran.err
-    assert store.get(gateway, "key") == (KEY, f"file {store.path()}")
+    assert profiles.get(gateway, "key") == (KEY, f"file {profiles.path()}")
 
 
 def test_login_checks_the_key(paig: Paig, gateway: str, memory: keyrings.Memory) -> None:
@@ -90,7 +90,7 @@ def test_logout_forgets(paig: Paig, gateway: str, memory: keyrings.Memory) -> No
     assert memory.secrets
     assert paig("logout").code == 0
     assert memory.secrets == {}
-    assert store.read() == store.Contents()
+    assert profiles.read() == profiles.Contents()
     assert paig("logout").code == 1
 
 

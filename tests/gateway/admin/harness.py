@@ -20,18 +20,18 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from paig_client.admin import AdminClient
-from paig_client.schema import ProviderCheck
+from paig_client.api.resources import ProviderCheck
 from paig_gateway import config
 from paig_gateway.admin import AdminServices, Applied, ConfigurationError, admin_app
+from paig_gateway.admin.reprice import reprice
+from paig_gateway.catalog import Catalog, LimitHooks
+from paig_gateway.catalog.snapshot import Directory
+from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.domain.caller import Caller
-from paig_gateway.domain.pricing import PriceBook
-from paig_gateway.domain.tariffs import Prices
-from paig_gateway.repricing import reprice
-from paig_gateway.store.catalog import Catalog, LimitHooks
-from paig_gateway.store.directory import Directory
-from paig_gateway.store.engine import migrate, open_engine, utc_now
-from paig_gateway.store.ledger import Ledger
-from paig_gateway.store.records import Certainty, Reservation, Settlement
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.records import Certainty, Reservation, Settlement
+from paig_gateway.pricing.overrides import PriceSources
+from paig_gateway.pricing.price import PriceBook
 from tests.gateway.catalogs import KINDS_OF_PROVIDERS, VAULT, sqlite_url
 
 TOKEN = "the admin token of the tests"
@@ -159,7 +159,7 @@ def running(
         made = [] if dry_run else config.apply(plan, catalog, actor=actor)
         return Applied(plan.items(), made)
 
-    prices = Prices(PriceBook(), directory.own_prices)
+    prices = PriceSources(PriceBook(), directory.own_prices)
 
     async def answers(name: str) -> ProviderCheck:
         return ProviderCheck(provider=name, ok=True, outcome="ok", message="It answers.", request="GET http://x/models")

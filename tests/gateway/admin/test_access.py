@@ -13,8 +13,8 @@ import httpx2
 import pytest
 
 from paig_client.admin import AdminClient, Conflict, NotAuthorised, NotFound
-from paig_client.schema import AdminSpec, GrantSpec, KeySpec, LimitsSpec, OwnerSpec, ProviderSpec, Role, TokenSpec
-from paig_gateway.store.engine import utc_now
+from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, LimitsSpec, OwnerSpec, ProviderSpec, Role, TokenSpec
+from paig_gateway.database.engine import utc_now
 from tests.gateway.admin.harness import Gateway, running
 
 ROLES: Mapping[str, Role] = {"o": "owner", "a": "admin", "e": "editor", "v": "viewer"}

@@ -11,7 +11,8 @@ import httpx2
 import pytest
 
 from paig_client.admin import AdminClient, Event
-from paig_client.schema import KeySpec, OwnerSpec, Request
+from paig_client.api.resources import Request
+from paig_client.api.specs import KeySpec, OwnerSpec
 from tests.gateway.admin.harness import TOKEN, Gateway, running
 
 _numbers = count(1)

@@ -16,11 +16,11 @@ from hypothesis.strategies import one_of
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
-from paig_client.schema import ProviderSpec
+from paig_client.api.specs import ProviderSpec
 from paig_gateway.admin.access import OPERATIONS
+from paig_gateway.database.engine import utc_now
 from paig_gateway.sso.provider import IdentityProvider
 from paig_gateway.sso.settings import SsoSpec
-from paig_gateway.store.engine import utc_now
 from tests.gateway.admin.harness import TOKEN, Gateway, running
 from tests.gateway.sso.liar import running_liar
 

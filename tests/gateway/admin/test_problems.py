@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from paig_gateway.admin.problems import PROBLEMS
-from paig_gateway.store.engine import open_engine
+from paig_gateway.database.engine import open_engine
 from tests.gateway.admin.harness import TOKEN, Gateway, running
 
 JSON = {"content-type": "application/json"}

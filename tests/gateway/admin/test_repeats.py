@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from paig_gateway.store.engine import utc_now
+from paig_gateway.database.engine import utc_now
 from tests.gateway.admin.harness import Gateway, running
 from tests.gateway.catalogs import sqlite_url
 from tests.gateway.databases import Postgres

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from paig_client.admin import AdminClient, NotFound
-from paig_client.schema import KeySpec, LimitsSpec, OwnerSpec
-from paig_gateway.store.engine import utc_now
+from paig_client.api.specs import KeySpec, LimitsSpec, OwnerSpec
+from paig_gateway.database.engine import utc_now
 from tests.gateway.admin.harness import Gateway, running
 
 

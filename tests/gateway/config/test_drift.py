@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.schema import AdminSpec, GrantSpec, KeySpec, LimitsSpec, OwnerSpec, ProviderSpec, TokenSpec
+from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, LimitsSpec, OwnerSpec, ProviderSpec, TokenSpec
+from paig_gateway.catalog import Catalog
 from paig_gateway.config import apply, drift, export, parse, plan
-from paig_gateway.store.catalog import Catalog
 from tests.gateway.catalogs import ME, open_catalog, sqlite_url
 
 FILE = """

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paig_client.schema import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
+from paig_gateway.catalog import Catalog, CatalogError
+from paig_gateway.catalog.base import check_free_name
 from paig_gateway.config import Config, Plan, apply, export, parse, plan
-from paig_gateway.store.catalog import Catalog, CatalogError
-from paig_gateway.store.catalog.base import check_free_name
 from tests.gateway.catalogs import ME, open_catalog, sqlite_url
 from tests.gateway.config.test_parse import EXAMPLE
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.schema import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config import Config, ConfigError, ServerSpec, Timeouts, load, parse
 
 EXAMPLE = """\

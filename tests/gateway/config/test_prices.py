@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from paig_gateway.catalog import Catalog, CatalogError
 from paig_gateway.config import ConfigError, apply, export, parse, plan
-from paig_gateway.store.catalog import Catalog, CatalogError
 from tests.gateway.catalogs import ME, open_catalog, sqlite_url
 
 PRICED = """\

@@ -14,15 +14,15 @@ import httpx2
 import pytest
 
 from paig_client.admin import AsyncAdminClient
-from paig_client.schema import KeySpec, LimitsSpec, ProviderSpec
+from paig_client.api.specs import KeySpec, LimitsSpec, ProviderSpec
+from paig_gateway.app import Gateway, Store
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import BreakerSpec
-from paig_gateway.gateway import Gateway, Store
+from paig_gateway.database.engine import utc_now
 from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
-from paig_gateway.store.engine import utc_now
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from tests.gateway.end_to_end.replay import Replay, running_replay
 

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paig_gateway.store.bookkeeper import Bookkeeper, Command, Settle, Worked
-from paig_gateway.store.ledger import Ledger
-from paig_gateway.store.ledger_postgres import PostgresConnection
-from paig_gateway.store.ledger_sqlite import SqliteConnection
-from paig_gateway.store.records import Reservation, Settlement
+from paig_gateway.ledger.batch import BatchExecutor, Command, Settle, Worked
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.postgres import PostgresConnection
+from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.ledger.sqlite import SqliteConnection
 
 
 def die() -> None:
@@ -63,15 +63,15 @@ def in_settle() -> None:
 
 def after_settle() -> None:
     """The settlement is committed, and nobody has heard of it."""
-    work = Bookkeeper.work
+    work = BatchExecutor.work
 
-    def mortal(self: Bookkeeper, commands: Sequence[Command], blocked: Any = ()) -> Worked:
+    def mortal(self: BatchExecutor, commands: Sequence[Command], blocked: Any = ()) -> Worked:
         worked = work(self, commands, blocked)
         if any(isinstance(command, Settle) for command in commands):
             die()
         return worked
 
-    Bookkeeper.work = mortal  # type: ignore[method-assign]
+    BatchExecutor.work = mortal  # type: ignore[method-assign]
 
 
 STEPS: dict[str, Callable[[], None]] = {

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 
 from paig_client.admin import AsyncAdminClient
-from paig_client.schema import Request
+from paig_client.api.resources import Request
 from tests.gateway.end_to_end.conftest import ADMIN
 
 ROOT = Path(__file__).parents[3]

@@ -10,8 +10,9 @@ from decimal import Decimal
 import anthropic
 import pytest
 
-from paig_client.schema import MemberSpec, ProviderSpec, Request, RouteSpec
-from paig_gateway.domain.pricing import PriceBook
+from paig_client.api.resources import Request
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
+from paig_gateway.pricing.price import PriceBook
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import NO_BREAKER, World, running_world

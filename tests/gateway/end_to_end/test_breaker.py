@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import BreakerSpec, RetriesSpec
 from paig_gateway.simulator.app import Simulator

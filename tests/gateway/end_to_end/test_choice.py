@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
 from paig_gateway import config
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import BreakerSpec

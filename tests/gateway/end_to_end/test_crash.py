@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.schema import LimitStatus, Request
+from paig_client.api.resources import LimitStatus, Request
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.databases import Postgres

@@ -10,7 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from paig_client.schema import MemberSpec, ProviderSpec, Request, RouteSpec
+from paig_client.api.resources import Request
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.books import Received
 from paig_gateway.simulator.delivery import Receive, Scope, Send

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec, RouteTimeouts, TryTimeouts
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec, RouteTimeouts, TryTimeouts
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import BreakerSpec, Timeouts
 from paig_gateway.simulator.app import Simulator

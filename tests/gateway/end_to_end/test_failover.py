@@ -12,9 +12,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from paig_client.schema import MemberSpec, ProviderSpec, Request, RouteSpec
+from paig_client.api.resources import Request
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
 from paig_gateway.config.model import Timeouts
-from paig_gateway.domain.pricing import PriceBook
+from paig_gateway.pricing.price import PriceBook
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import NO_BREAKER, World, running_world

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
 from paig_gateway.config.model import Timeouts
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator

@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec, RouteTimeouts
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec, RouteTimeouts
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import BreakerSpec
-from paig_gateway.domain.pricing import PriceBook
+from paig_gateway.pricing.price import PriceBook
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.books import Received
 from paig_gateway.simulator.faults import Faults

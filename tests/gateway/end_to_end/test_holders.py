@@ -11,10 +11,10 @@ import httpx2
 import openai
 import pytest
 
-from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
+from paig_gateway.app import Gateway
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import RetriesSpec
-from paig_gateway.gateway import Gateway
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.delivery import Receive, Scope, Send

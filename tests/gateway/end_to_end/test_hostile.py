@@ -9,7 +9,8 @@ import httpx2
 import pytest
 import zstandard
 
-from paig_client.schema import KeySpec, Request
+from paig_client.api.resources import Request
+from paig_client.api.specs import KeySpec
 from tests.gateway.end_to_end.conftest import World
 from tests.gateway.end_to_end.replay import Replay
 
@@ -154,7 +155,7 @@ def test_a_bomb_is_noticed_while_it_is_small(encoding: str, bomb: bytes) -> None
     """A few bytes that stand for a hundred million are refused, and never written out."""
     import tracemalloc
 
-    from paig_gateway.plane.decoding import decode
+    from paig_gateway.proxy.content_encoding import decode
 
     tracemalloc.start()
     try:

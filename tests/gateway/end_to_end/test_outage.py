@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from paig_client.schema import Request
+from paig_client.api.resources import Request
 from paig_gateway.config import ServerSpec
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator

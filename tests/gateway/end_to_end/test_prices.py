@@ -14,7 +14,7 @@ import pytest
 from genai_prices.data_snapshot import set_custom_snapshot
 
 from paig_client.admin import Invalid
-from paig_client.schema import PriceSpec
+from paig_client.api.specs import PriceSpec
 from paig_gateway.config import ServerSpec
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator

@@ -14,9 +14,10 @@ import pytest
 import trustme
 
 from paig_client.admin import NotFound
-from paig_client.schema import ProviderCheck, ProviderSpec
-from paig_gateway import provider_check
-from paig_gateway.provider_check import PROBES
+from paig_client.api.resources import ProviderCheck
+from paig_client.api.specs import ProviderSpec
+from paig_gateway.admin import provider_check
+from paig_gateway.admin.provider_check import PROBES
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator

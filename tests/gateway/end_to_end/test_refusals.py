@@ -10,7 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from paig_client.schema import KeySpec, Request
+from paig_client.api.resources import Request
+from paig_client.api.specs import KeySpec
 from tests.gateway.end_to_end.conftest import World
 from tests.gateway.end_to_end.replay import Replay
 from tests.gateway.end_to_end.waiting import until
@@ -118,7 +119,7 @@ async def test_a_model_without_a_price(simulated: World) -> None:
 
 async def test_an_upstream_that_refuses_the_connection(replayed: World, replay: Replay) -> None:
     """Nothing listens there: 502, and the row costs nothing."""
-    from paig_client.schema import ProviderSpec
+    from paig_client.api.specs import ProviderSpec
 
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

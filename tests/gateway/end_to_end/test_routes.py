@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import NO_BREAKER, World, running_world

@@ -12,11 +12,11 @@ import httpx2
 import pytest
 from dirty_equals import IsFloat, IsPartialDict
 
-from paig_client.schema import BreakerChange, BreakerState, CredentialHealth
+from paig_client.api.resources import BreakerChange, BreakerState, CredentialHealth
+from paig_gateway.app import Gateway, Store
+from paig_gateway.cluster import health_sync
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import BreakerSpec
-from paig_gateway.gateway import Gateway, Store
-from paig_gateway.plane import sharing
 from paig_gateway.server import running_gateway
 from tests.gateway.databases import Postgres
 from tests.gateway.end_to_end.conftest import Time, World
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes speak to each other ten times as often as usual."""
-    monkeypatch.setattr(sharing, "SHARE_SECONDS", 0.1)
+    monkeypatch.setattr(health_sync, "SHARE_SECONDS", 0.1)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import httpx2
 import pytest
 
-from paig_client.schema import Request
+from paig_client.api.resources import Request
 from paig_gateway.formats.eventstream import encode
 from tests.gateway.end_to_end.conftest import World
 from tests.gateway.end_to_end.replay import Replay

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from paig_client.schema import ProviderSpec
+from paig_client.api.specs import ProviderSpec
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import running_world

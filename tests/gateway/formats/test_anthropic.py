@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from paig_gateway.domain.usage import extract
 from paig_gateway.formats.anthropic import MESSAGES
 from paig_gateway.formats.folding import provisional
 from paig_gateway.formats.openai_chat import SEARCHES
+from paig_gateway.pricing.usage import extract
 from tests.gateway.formats.asking import asked, event, fold, sse
 
 START = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from paig_gateway.domain.usage import extract
 from paig_gateway.formats import bedrock_invoke
 from paig_gateway.formats.base import Json
 from paig_gateway.formats.folding import provisional
+from paig_gateway.pricing.usage import extract
 from tests.gateway.formats.asking import asked, event, fold, frame
 
 USAGE = {"inputTokens": 5, "outputTokens": 2, "cacheReadInputTokens": 3, "totalTokens": 10}

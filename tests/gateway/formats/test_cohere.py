@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from paig_gateway.domain.usage import extract
 from paig_gateway.formats import cohere
+from paig_gateway.pricing.usage import extract
 from tests.gateway.formats.asking import asked, event, fold, sse
 
 

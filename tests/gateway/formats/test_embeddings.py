@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from paig_gateway.domain.usage import extract
 from paig_gateway.formats import embeddings
 from paig_gateway.formats.text import OPENAI_IMAGE
+from paig_gateway.pricing.usage import extract
 from tests.gateway.formats.asking import asked
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from paig_gateway.domain.usage import extract
 from paig_gateway.formats.base import Json
 from paig_gateway.formats.folding import provisional
 from paig_gateway.formats.gemini import EMBED, GENERATE, STREAM
+from paig_gateway.pricing.usage import extract
 from tests.gateway.formats.asking import asked, event, fold, sse
 
 PATH = "/v1beta/models/gemini-2.5-flash"

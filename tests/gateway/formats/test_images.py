@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from paig_gateway.domain.usage import extract
 from paig_gateway.formats import images
 from paig_gateway.formats.base import BadRequest
 from paig_gateway.formats.text import GENERATED_IMAGE, OPENAI_IMAGE
+from paig_gateway.pricing.usage import extract
 from tests.gateway.formats.asking import asked, fold, sse
 
 FORM = (

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paig_gateway.domain.usage import Extracted, extract
 from paig_gateway.formats.base import Event, Format
 from paig_gateway.formats.folding import provisional
 from paig_gateway.formats.framing import FRAMINGS, framing_of
 from paig_gateway.formats.registry import detect
 from paig_gateway.formats.splice import splice_cost, splice_event
+from paig_gateway.pricing.usage import Extracted, extract
 from tests.gateway.formats.cutting import fed
 from tests.recordings import Recording, recordings, unspliced
 

@@ -19,14 +19,14 @@ from sqlmodel import select
 from starlette.requests import HTTPConnection
 
 from paig_client.admin import AdminClient, NotAuthorised
+from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, OwnerSpec, TokenSpec
 from paig_client.cli.sso import sign_on
-from paig_client.schema import AdminSpec, GrantSpec, KeySpec, OwnerSpec, TokenSpec
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.roles import Identity
+from paig_gateway.database.engine import utc_now
+from paig_gateway.database.tables import AdminRow
 from paig_gateway.sso.provider import IdentityProvider
 from paig_gateway.sso.settings import SsoSpec
-from paig_gateway.store.engine import utc_now
-from paig_gateway.store.tables import AdminRow
 from tests.gateway.admin.harness import Gateway, running
 from tests.gateway.sso.browser import browser, walk
 from tests.gateway.sso.conftest import CLIENT_ID, CLIENT_SECRET, new_key, running_provider

@@ -22,10 +22,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import ValidationError
 from trustme import CA
 
-from paig_gateway.sso.failures import ProviderAwayError, SsoError
 from paig_gateway.sso.keys import KEEP_SECONDS, REFETCH_SECONDS
 from paig_gateway.sso.provider import MAX_BYTES, IdentityProvider, Pending, Person
-from paig_gateway.sso.settings import SsoSpec
+from paig_gateway.sso.settings import ProviderAwayError, SsoError, SsoSpec
 from tests.gateway.sso.conftest import new_key
 from tests.gateway.sso.liar import KEY, NOW, Liar, public, running_liar
 

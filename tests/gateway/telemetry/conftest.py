@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from paig_gateway.telemetry import export
+from paig_gateway.telemetry.otlp import exporter
 from tests.gateway.end_to_end.conftest import World, environment
 
 __all__ = ["environment"]
@@ -25,8 +25,8 @@ __all__ = ["environment"]
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports don't wait for more to come, nor long before they are tried again."""
-    monkeypatch.setattr(export, "PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(export, "PAUSES", (0.05, 0.1, 0.2))
+    monkeypatch.setattr(exporter, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(exporter, "PAUSES", (0.05, 0.1, 0.2))
 
 
 Scraped = dict[tuple[str, frozenset[tuple[str, str]]], float]

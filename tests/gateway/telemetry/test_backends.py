@@ -15,11 +15,13 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from paig_client.schema import ExportSpec
+from paig_client.api.specs import ExportSpec
 from paig_gateway.simulator.app import Simulator
-from paig_gateway.telemetry import export, sending, setup, traces
-from paig_gateway.telemetry.numbers import Numbers
-from paig_gateway.telemetry.push import Push
+from paig_gateway.telemetry import setup
+from paig_gateway.telemetry.metrics.registry import Numbers
+from paig_gateway.telemetry.otlp import exporter, transport
+from paig_gateway.telemetry.otlp.metrics_push import Push
+from paig_gateway.telemetry.traces import recorder
 from tests.gateway.end_to_end.conftest import World
 from tests.gateway.telemetry.conftest import Scraped, scrape, value
 from tests.gateway.telemetry.otlp import Answer, Receiver, no_backend, over_grpc, over_http, until
@@ -39,9 +41,9 @@ def told(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
             lines.append(record.getMessage())
 
     handler = Keep()
-    logging.getLogger(export.__name__).addHandler(handler)
+    logging.getLogger(exporter.__name__).addHandler(handler)
     yield lines
-    logging.getLogger(export.__name__).removeHandler(handler)
+    logging.getLogger(exporter.__name__).removeHandler(handler)
 
 
 def lost(scraped: Scraped, reason: str, destination: str = "all") -> float:
@@ -65,7 +67,7 @@ async def test_a_backend_that_never_answers_holds_nobody_up(
     environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests are answered while their spans and the metrics wait; the gateway's end waits for neither."""
-    monkeypatch.setattr(export, "CLOSE_SECONDS", 1.0)
+    monkeypatch.setattr(exporter, "CLOSE_SECONDS", 1.0)
     async with no_backend() as url:
         to = {"endpoint": url}
         async with traced(tmp_path, Simulator(), export=to, export_metrics=to) as world:
@@ -80,14 +82,14 @@ async def test_a_backend_that_never_answers_holds_nobody_up(
             ended = time.monotonic()
         # Six threads hang; their ends are waited for together, not one after another.
         assert time.monotonic() - ended < 4.0
-    assert took < sending.SEND_SECONDS / 2
+    assert took < transport.SEND_SECONDS / 2
 
 
 async def test_a_full_queue_drops_what_is_new(
     environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> None:
     """More requests than may wait for a backend that hangs are answered all the same, and counted; told of once."""
-    monkeypatch.setattr(export, "CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr(exporter, "CLOSE_SECONDS", 0.3)
     monkeypatch.setattr(setup, "MOST_QUEUED", 3)
     monkeypatch.setattr(setup, "BATCH", 1)
     async with no_backend() as url, traced(tmp_path, Simulator(), export={"endpoint": url}) as world:
@@ -104,8 +106,8 @@ async def test_many_that_wait_go_without_their_content(
     environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was asked and answered takes room, so not all that wait keep it; who does not is counted."""
-    monkeypatch.setattr(export, "CLOSE_SECONDS", 0.3)
-    monkeypatch.setattr(traces, "MOST_CONTENTS", 2)
+    monkeypatch.setattr(exporter, "CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr(recorder, "MOST_CONTENTS", 2)
     monkeypatch.setattr(setup, "BATCH", 1)
     async with no_backend() as url, traced(tmp_path, Simulator(), export={"endpoint": url}, content=True) as world:
         assert (await ask(world)).status_code == 200
@@ -238,7 +240,7 @@ async def test_what_a_backend_rejects_of_an_export_is_told(environment: None, tm
 
 async def test_metrics_that_a_backend_does_not_take_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """While one reading is on its way and one waits, further ones are dropped: the next that arrives has it all."""
-    monkeypatch.setattr(export, "CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr(exporter, "CLOSE_SECONDS", 0.3)
     async with no_backend() as url:
         push = Push(ExportSpec(endpoint=url), 0.02, Numbers, version="1", instance="node")
         pushing = asyncio.create_task(push.run())
@@ -252,7 +254,7 @@ async def test_metrics_that_a_backend_does_not_take_are_dropped(monkeypatch: pyt
 
 async def test_an_answer_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that never stops answering does not keep the thread."""
-    monkeypatch.setattr(sending, "SEND_SECONDS", 0.3)
+    monkeypatch.setattr(transport, "SEND_SECONDS", 0.3)
     gone = asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -268,7 +270,7 @@ async def test_an_answer_without_end_is_left(monkeypatch: pytest.MonkeyPatch) ->
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     async with server:
-        sender = sending.OverHttp(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/traces", {})
+        sender = transport.OverHttp(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/traces", {})
         began = time.monotonic()
         verdict = await asyncio.to_thread(sender.send, b"")
         assert time.monotonic() - began < 5.0

@@ -12,8 +12,8 @@ from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes, url_attributes
 
 from paig_gateway.simulator.serve import running_simulator
-from paig_gateway.telemetry.conventions import OPERATIONS, PROVIDERS, USAGE
-from paig_gateway.telemetry.families import FAMILIES
+from paig_gateway.telemetry.metrics.families import FAMILIES
+from paig_gateway.telemetry.otlp.conventions import OPERATIONS, PROVIDERS, USAGE
 from paig_gateway.telemetry.settings import TelemetrySpec
 from tests.gateway.end_to_end.conftest import running_world, simulated_providers
 from tests.gateway.telemetry.otlp import attributes, over_http

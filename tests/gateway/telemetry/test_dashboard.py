@@ -12,7 +12,7 @@ import promql_parser
 import pytest
 import yaml
 
-from paig_gateway.telemetry.families import FAMILIES
+from paig_gateway.telemetry.metrics.families import FAMILIES
 
 DOCS = Path(__file__).parents[3] / "docs"
 FOLDER = DOCS / "telemetry"

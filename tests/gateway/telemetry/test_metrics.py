@@ -13,9 +13,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from paig_client.schema import MemberSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
 from paig_gateway.simulator.serve import running_simulator
-from paig_gateway.telemetry.families import FAMILIES
+from paig_gateway.telemetry.metrics.families import FAMILIES
 from paig_gateway.telemetry.settings import TelemetrySpec
 from tests.gateway.end_to_end.conftest import World, running_world
 from tests.gateway.telemetry.conftest import scrape, value

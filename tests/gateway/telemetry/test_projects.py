@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from paig_client.schema import ExportSpec, KeySpec, ProjectSpec, ProjectTelemetry
+from paig_client.api.specs import ExportSpec, KeySpec, ProjectSpec, ProjectTelemetry
 from paig_gateway import config
 from paig_gateway.simulator.app import Simulator
 from tests.gateway.catalogs import ME, open_catalog, sqlite_url
@@ -86,7 +86,7 @@ async def test_a_backend_whose_token_is_missing_loses_spans_and_no_request(
         export = {"endpoint": "http://127.0.0.1:9", "token": "env:NO_SUCH_TOKEN"}
         key = await key_of(world, "research", {"export": export})
         assert [(await ask(world, key=key)).status_code for _ in range(3)] == [200] * 3
-    told = [record.getMessage() for record in caplog.records if record.name == "paig_gateway.telemetry.export"]
+    told = [record.getMessage() for record in caplog.records if record.name == "paig_gateway.telemetry.otlp.exporter"]
     assert len(told) == 1
     assert told[0].startswith("traces cannot be exported to 'project research': the environment variable NO_SUCH_TOKEN")
 

@@ -9,10 +9,10 @@ import pytest
 from inline_snapshot import snapshot
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 
-from paig_client.schema import ProviderSpec
+from paig_client.api.specs import ProviderSpec
 from paig_gateway.simulator.app import Simulator
-from paig_gateway.telemetry import genai
-from paig_gateway.telemetry.families import FAMILIES, Family
+from paig_gateway.telemetry.metrics import genai
+from paig_gateway.telemetry.metrics.families import FAMILIES, Family
 from tests.gateway.telemetry.conftest import scrape, value
 from tests.gateway.telemetry.otlp import Receiver, attributes, over_grpc, over_http, until
 from tests.gateway.telemetry.test_traces import ask, traced

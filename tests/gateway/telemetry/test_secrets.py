@@ -16,10 +16,10 @@ import pytest
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.client.cli.conftest import Paig, paig
+from tests.gateway.alerts.test_alerts import listening
 from tests.gateway.end_to_end.conftest import SIMULATED
 from tests.gateway.telemetry.conftest import serving
 from tests.gateway.telemetry.otlp import over_http, until
-from tests.gateway.telemetry.test_alerts import listening
 
 __all__ = ["paig"]
 pytestmark = pytest.mark.anyio

@@ -23,7 +23,7 @@ from pydantic_ai.capabilities import Instrumentation
 from pydantic_ai.models.instrumented import InstrumentationSettings
 
 import paig_client
-from paig_client.schema import ExportSpec, MemberSpec, ProviderSpec, RouteSpec, RouteTimeouts
+from paig_client.api.specs import ExportSpec, MemberSpec, ProviderSpec, RouteSpec, RouteTimeouts
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.telemetry.settings import TelemetrySpec

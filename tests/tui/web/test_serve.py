@@ -21,7 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from paig_client.cli.app import app
-from paig_gateway.tls import local_certificate
+from paig_gateway.secrets.local_ca import local_certificate
 from paig_tui.web.serve import AddressRefused, Tls, origin_of
 from tests.gateway.end_to_end.conftest import ADMIN, World
 from tests.tui.web.conftest import Visitor, children, gone, readable, site_at

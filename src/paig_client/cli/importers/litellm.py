@@ -1,0 +1,315 @@
+"""A configuration from LiteLLM's `config.yaml`: its deployments become providers, its model names routes.
+
+What has no counterpart is noted, never dropped in silence; a secret that stands in the file is noted, never copied.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from paig_client.cli.importers.draft import Draft, Table
+from paig_client.cli.importers.environment import ADDRESSES, KEYS
+
+Object = Mapping[str, object]
+
+KINDS: Mapping[str, str] = {
+    **{kind: kind for kind in KEYS},
+    **{"gemini": "google", "vertex_ai": "google-vertex", "vertex_ai_beta": "google-vertex"},
+    **{"text-completion-openai": "openai", "azure_text": "azure", "cohere_chat": "cohere", "voyage": "voyageai"},
+    **{"together_ai": "together", "fireworks_ai": "fireworks", "ollama": "ollama", "ollama_chat": "ollama"},
+    **{"vllm": "vllm", "hosted_vllm": "vllm", "openai_like": "openai-compatible", "custom_openai": "openai-compatible"},
+    **{"litellm_proxy": "openai-compatible", "lm_studio": "openai-compatible", "azure_ai": "openai-compatible"},
+}
+"""By LiteLLM's name of a provider: ours."""
+
+SETTINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "bedrock": {"region": ("aws_region_name", "region_name")},
+    "google-vertex": {"project": ("vertex_project",), "location": ("vertex_location",)},
+    "azure": {"api_version": ("api_version",)},
+}
+"""By kind: our settings, and where LiteLLM has them."""
+
+PRICES: Mapping[str, str] = {
+    "input_cost_per_token": "input_mtok",
+    "output_cost_per_token": "output_mtok",
+    "cache_read_input_token_cost": "cache_read_mtok",
+    "cache_creation_input_token_cost": "cache_write_mtok",
+}
+"""By LiteLLM's name of a price for a token: ours for a million."""
+
+WINDOWS: Mapping[str, str] = {
+    **{"1d": "daily", "24h": "daily", "daily": "daily", "7d": "weekly", "1w": "weekly", "weekly": "weekly"},
+    **{"30d": "monthly", "31d": "monthly", "1mo": "monthly", "monthly": "monthly"},
+}
+"""By LiteLLM's `budget_duration`: our window."""
+
+UNDERSTOOD = frozenset(
+    {"model", "api_base", "base_url", "api_key", "custom_llm_provider", "weight", "order", *PRICES}
+    | {"api_version", "region_name", "aws_region_name", "vertex_project", "vertex_location", "vertex_credentials"}
+)
+"""What is taken from `litellm_params`."""
+
+NOWHERE = "https://write-the-address-here.invalid"
+
+TOP, STEP = 100, 10
+"""The priority of a model's own deployments; by how much each fallback stands below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One entry of `model_list`.
+
+    Attributes:
+        name: What clients call the model.
+        model: What the provider calls it.
+        provider: The provider's name in the draft.
+        weight: Its share among its equals.
+        order: Lower ones are tried first.
+    """
+
+    name: str
+    model: str
+    provider: str
+    weight: int
+    order: int
+
+
+def from_litellm(config: object) -> Draft:
+    """The draft of a configuration.
+
+    Args:
+        config: What the YAML file holds.
+
+    Raises:
+        ValueError: It is no configuration of LiteLLM's.
+    """
+    listed = config.get("model_list") if isinstance(config, Mapping) else None
+    if not isinstance(config, Mapping) or not isinstance(listed, list):
+        raise ValueError("there is no model_list in it: is it LiteLLM's config.yaml?")
+    draft = Draft()
+    deployments = [found for number, entry in enumerate(listed) if (found := _deployment(draft, number, entry))]
+    settings = _object(config.get("litellm_settings"))
+    router = _object(config.get("router_settings"))
+    _routes(draft, deployments, _fallbacks(settings, router, draft))
+    _budget(draft, settings)
+    _leave(draft, config)
+    _leave(draft, settings, "litellm_settings", {"max_budget", "budget_duration", "fallbacks", "default_fallbacks"})
+    _leave(draft, router, "router_settings", {"fallbacks", "default_fallbacks"})
+    _leave(draft, _object(config.get("general_settings")), "general_settings")
+    _leave(draft, _object(config.get("environment_variables")), "environment_variables")
+    return draft
+
+
+def _deployment(draft: Draft, number: int, entry: object) -> Deployment | None:
+    """A deployment, its provider and its price put into the draft; None where we have nothing like it."""
+    found, where = _object(entry), f"model_list[{number}]"
+    parameters = _object(found.get("litellm_params"))
+    name, spoken = _text(found.get("model_name")), _text(parameters.get("model"))
+    if not name or not spoken:
+        draft.note(f"{where} has no model_name, or no model in its litellm_params.")
+        return None
+    address = _text(parameters.get("api_base")) or _text(parameters.get("base_url"))
+    service, model = _service(spoken, _text(parameters.get("custom_llm_provider")), address)
+    kind = KINDS.get(service)
+    if kind is None and address:
+        kind = "openai-compatible"
+        draft.note(f"{where} ({name}): {service} is taken for any OpenAI-compatible server at its api_base.")
+    if kind == "openai" and address and "api.openai.com" not in address:
+        kind = "openai-compatible"  # what LiteLLM's users write for any such server
+    if kind is None or (kind in ("azure", "openai-compatible", "snowflake") and not address):
+        why = "is no provider that is known here" if kind is None else "needs an api_base"
+        draft.note(f"{where} ({name}): {service} {why}; {spoken} is left out.")
+        return None
+    _leave(draft, found, where, {"model_name", "litellm_params"})
+    _leave(draft, parameters, f"{where}.litellm_params", UNDERSTOOD)
+    provider = _provider(draft, where, kind, address, parameters)
+    _price(draft, model, provider, parameters)
+    weight = _number(parameters.get("weight"))
+    order = _number(parameters.get("order"))
+    # Shares may be fractions there; ours are whole.
+    whole = int(weight * (1 if weight == int(weight) else 100)) if weight is not None and weight >= 0 else 1
+    if weight is not None and weight != int(weight):
+        draft.note(f"{where} ({name}): its weight {weight} is {whole} here, as hundredths; see that its peers agree.")
+    return Deployment(name, model, provider, whole, int(order or 0))
+
+
+def _service(spoken: str, given: str | None, address: str | None) -> tuple[str, str]:
+    """LiteLLM's provider and the provider's own name of the model, from `provider/model`."""
+    first, slash, rest = spoken.partition("/")
+    if given:
+        return given, rest if slash and first == given else spoken
+    if slash and (first in KINDS or (address is None and first.replace("_", "").isalnum())):
+        # bedrock/converse/MODEL, bedrock/us-west-2/MODEL
+        return first, re.sub(r"^(converse|invoke|[a-z]{2}-[a-z]+-\d)/", "", rest) if first == "bedrock" else rest
+    if address:
+        return "openai_like", spoken
+    known = (("claude", "anthropic"), ("gemini", "vertex_ai"), ("command", "cohere"), ("mistral", "mistral"))
+    return next((service for start, service in known if spoken.startswith(start)), "openai"), spoken
+
+
+def _provider(draft: Draft, where: str, kind: str, address: str | None, parameters: Object) -> str:
+    """The name of the provider in the draft that is this account; made if there is none."""
+    fields: Table = {"kind": kind}
+    if address:
+        fields["base_url"] = _address(draft, where, address)
+    if (credential := _credential(draft, where, kind, address, parameters)) is not None:
+        fields["credential"] = credential
+    for setting, names in SETTINGS.get(kind, {}).items():
+        value = next((found for name in names if (found := _text(parameters.get(name)))), None)
+        if value and value.startswith("os.environ/"):
+            draft.note(f"{where}: {setting} is {value} there; write it out here.")
+        elif value:
+            fields[setting] = value
+    for name, known in draft.providers.items():
+        if known == fields:
+            return name
+    name = draft.name_for(kind, draft.providers)
+    draft.providers[name] = fields
+    return name
+
+
+def _address(draft: Draft, where: str, address: str) -> str:
+    """The address; one that cannot be copied becomes one that leads nowhere, so that no request goes elsewhere."""
+    if address.startswith("os.environ/"):
+        draft.note(f"{where}: its api_base is {address} there; write it out here, as base_url.")
+        return NOWHERE
+    if "@" in address or "?" in address:
+        draft.note(f"{where}: its api_base holds more than an address; write that out here, as base_url.")
+        return NOWHERE
+    return address.rstrip("/")
+
+
+def _credential(draft: Draft, where: str, kind: str, address: str | None, parameters: Object) -> str | None:
+    """A reference to the credential, never the credential; the usual variable only for the provider's own address."""
+    if kind == "google-vertex":
+        given = _text(parameters.get("vertex_credentials"))
+        if given and not given.startswith(("os.environ/", "{")):
+            return f"file:{given}"
+        draft.note(f'{where}: name the file of the service account, as credential = "file:PATH".')
+        return None
+    given = _text(parameters.get("api_key"))
+    usual = next(iter(KEYS.get(kind, ())), None) if address is None or kind in ADDRESSES else None
+    if given and given.startswith("os.environ/"):
+        return f"env:{given.removeprefix('os.environ/')}"
+    if kind == "bedrock":
+        if any(name.startswith("aws_") and name != "aws_region_name" for name in parameters):
+            draft.note(
+                f"{where}: put its AWS credentials into one variable, as ID:SECRET or a Bedrock API key, and name that"
+                " as credential; without one the gateway signs with those of its own machine."
+            )
+        return None
+    if given:
+        instead = f"put it into the variable {usual}" if usual else "name one as credential, if it needs one"
+        draft.note(f"{where}: its api_key stands in the file and is not copied: {instead}.")
+    return f"env:{usual}" if usual else None
+
+
+def _price(draft: Draft, model: str, provider: str, parameters: Object) -> None:
+    rates = {
+        ours: amount * 1_000_000
+        for theirs, ours in PRICES.items()
+        if (amount := _number(parameters.get(theirs))) is not None
+    }
+    if rates:
+        name = draft.name_for(f"{provider}-{model}", draft.prices)
+        draft.prices[name] = {"model": model, "provider": provider, **rates}
+
+
+def _routes(draft: Draft, deployments: Iterable[Deployment], fallbacks: Mapping[str, list[str]]) -> None:
+    """A route for each name of a model: its own deployments first, then those of its fallbacks."""
+    groups: dict[str, list[Deployment]] = {}
+    for deployment in deployments:
+        if "*" in deployment.name:
+            at = f"…/proxy/{deployment.provider}"
+            draft.note(f"The model {deployment.name} needs no route: send requests for any model to {at}.")
+        else:
+            groups.setdefault(deployment.name, []).append(deployment)
+    for name, group in groups.items():
+        later = [other for other in fallbacks.get(name, fallbacks.get("*", [])) if other != name]
+        for other in later:
+            if other not in groups:
+                draft.note(f"The fallback {other} of {name} is no model of the list.")
+        steps = [group, *(groups.get(other, []) for other in later)]
+        members = [
+            {
+                "provider": deployment.provider,
+                "priority": TOP - STEP * step - deployment.order,
+                **({"weight": deployment.weight} if deployment.weight != 1 else {}),
+                **({"models": {name: deployment.model}} if deployment.model != name else {}),
+            }
+            for step, found in enumerate(steps)
+            for deployment in found
+        ]
+        route = draft.name_for(name, draft.routes)
+        draft.routes[route] = {"members": members}
+        if route != name:
+            draft.note(f"The route of the model {name} is called {route}.")
+    for name in fallbacks:
+        if name != "*" and name not in groups:
+            draft.note(f"The fallbacks of {name} are left out: it is no model of the list.")
+
+
+def _fallbacks(settings: Object, router: Object, draft: Draft) -> dict[str, list[str]]:
+    """By a model's name the names of those that stand in for it; `*` for all others."""
+    found: dict[str, list[str]] = {}
+    for source in (settings, router):
+        for entry in _list(source.get("fallbacks")):
+            for name, others in _object(entry).items():
+                found[str(name)] = [str(other) for other in _list(others) if isinstance(other, str)]
+                if len(found[str(name)]) != len(_list(others)):
+                    draft.note(f"Fallbacks of {name} that change more than the model are left out.")
+        if defaults := _list(source.get("default_fallbacks")):
+            found["*"] = [str(other) for other in defaults]
+    return found
+
+
+def _budget(draft: Draft, settings: Object) -> None:
+    budget, duration = _number(settings.get("max_budget")), _text(settings.get("budget_duration"))
+    if budget is None:
+        return
+    window = WINDOWS.get(duration) if duration else "total"
+    if window is None:
+        draft.note(f"litellm_settings.max_budget is for {duration}: windows here are daily, weekly, monthly and total.")
+    else:
+        draft.organisation = {"limits": {window: budget}}
+
+
+_HINTS: Mapping[str, str] = {
+    "general_settings.master_key": "the admin token is PAIG_ADMIN_TOKEN, or made at the first start",
+    "general_settings.database_url": "the database is PAIG_DATABASE_URL; keys and spending in it stay there",
+    "router_settings.model_group_alias": "give the route another name, or the member a model map",
+    "router_settings.routing_strategy": "members of one priority share requests by weight",
+}
+
+
+def _leave(draft: Draft, found: Object, where: str = "", known: Iterable[str] = ()) -> None:
+    """Note each field that is not taken over; never its value."""
+    sections = {"model_list", "litellm_settings", "router_settings", "general_settings", "environment_variables"}
+    for name in found:
+        path = f"{where}.{name}" if where else str(name)
+        if name not in known and not (not where and name in sections):
+            draft.note(f"{path}{f': {_HINTS[path]}' if path in _HINTS else ''}")
+
+
+def _object(value: object) -> Object:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) and value != "" else None
+
+
+def _number(value: object) -> Decimal | None:
+    """A number, also one that YAML takes for text, such as 1e-6."""
+    try:
+        number = Decimal(str(value)) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
+    except InvalidOperation:
+        return None
+    return number if number is not None and number.is_finite() else None

@@ -1,0 +1,105 @@
+"""`paig init` and `paig import`: a first `paig.toml`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from paig_client.cli.commands import Commands
+from paig_client.cli.options import Json, extra, text_of
+from paig_client.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from paig_client.cli.importers import Draft
+
+app = Commands(no_args_is_help=True, help="Make a paig.toml from another gateway's configuration.")
+
+HEAD = """\
+What can stand here: docs/settings.md. References are looked up where the gateway runs.
+Bring a gateway to it with `paig apply {file}`, or start one with `paig serve --config {file}`.
+Caps make it safe to hand out keys, such as: [organisation] limits = {{ daily = 20 }}"""
+
+
+def init(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", allow_dash=True, help="Where to write; - for standard output.")
+    ] = Path("paig.toml"),
+    json: Json = False,
+) -> None:
+    """Write a first paig.toml from keys in the environment.
+
+    Their names are used, never their values.
+    """
+    from paig_client.cli.importers import to_toml
+    from paig_client.cli.importers.environment import KEYS, from_environment
+
+    draft = from_environment(os.environ)
+    if not draft.providers:
+        say("No provider's key is in the environment. These are looked for:")
+        say(", ".join(names[0] for names in KEYS.values()))
+        _say_notes(draft)
+        raise typer.Exit(1)
+    name = "paig.toml" if str(file) == "-" else str(file)
+    text = to_toml(draft, HEAD.format(file=name))
+    if str(file) == "-":
+        print(text, end="")
+    else:
+        _write(file, text)
+    if json:
+        print_json({"file": None if str(file) == "-" else name, "providers": draft.providers, "notes": draft.notes})
+        return
+    for provider, fields in draft.providers.items():
+        say(f"+ provider {provider}  ({fields.get('credential') or 'the AWS credentials of the machine'})")
+    _say_notes(draft)
+    if str(file) != "-":
+        say(f"Wrote {name}. Next: paig serve --config {name}, then paig providers test {next(iter(draft.providers))}")
+
+
+@app.command("litellm")
+def import_litellm(
+    file: Annotated[Path, typer.Argument(metavar="FILE", allow_dash=True, help="A config.yaml; - for standard input.")],
+) -> None:
+    """Print a paig.toml made from LiteLLM's config.yaml.
+
+    What has no counterpart is said, and added as comments.
+    """
+    from paig_client.cli.importers import to_toml
+    from paig_client.cli.importers.litellm import from_litellm
+
+    with extra("gateway"):
+        import yaml  # type: ignore[import-untyped]
+    text = text_of(file)
+    try:
+        draft = from_litellm(yaml.safe_load(text))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        say(f"paig: {file}:{line}: is no YAML: {error.problem}")
+        raise typer.Exit(1) from None
+    except (yaml.YAMLError, ValueError) as error:
+        say(f"paig: {file}: {error}")
+        raise typer.Exit(1) from None
+    print(to_toml(draft, f"From LiteLLM's {file.name}.\n{HEAD.format(file='paig.toml')}"), end="")
+    if draft.notes:
+        say("Not carried over, or otherwise than it was:")
+    _say_notes(draft)
+    found = [(len(draft.providers), "provider"), (len(draft.routes), "route"), (len(draft.prices), "price")]
+    say("Made " + ", ".join(f"{count} {what}{'s' if count != 1 else ''}" for count, what in found) + ".")
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file that is not there yet."""
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise typer.BadParameter(f"{file} is there already, and is not overwritten; name another, or -") from None
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _say_notes(draft: Draft) -> None:
+    for note in draft.notes:
+        say(f"! {note}")

@@ -1,0 +1,234 @@
+"""Alerts: a webhook is told when a limit runs out and when a provider fails.
+
+Limits are read every few seconds, off the request path. Whatever node sees something first writes it down, so that
+each is told once; delivery is tried again, by any node, until the webhook has taken it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from paig_gateway.alerts import rows
+from paig_gateway.alerts.conditions import LimitName, Refusals, Trouble, troubles
+from paig_gateway.alerts.rows import Alert
+from paig_gateway.cluster import health_rows
+from paig_gateway.domain.route import Provider
+from paig_gateway.ledger.balances import LimitBalance, standings
+from paig_gateway.telemetry.metrics.registry import Sample
+from paig_gateway.telemetry.otlp.transport import ExportResult, retry_after
+from paig_gateway.telemetry.settings import AlertsSpec
+
+CHECK_SECONDS = 5.0
+POST_SECONDS = 10.0
+AT_ONCE = 10
+"""Alerts delivered in one look, at most; after one that fails, none."""
+MOST_REMEMBERED = 10_000
+
+log = logging.getLogger(__name__)
+
+
+class Alerts:
+    """Looks, raises, delivers."""
+
+    def __init__(
+        self,
+        spec: AlertsSpec,
+        webhook: str,
+        engine: Engine,
+        refusals: Refusals,
+        providers: Callable[[], Mapping[str, Provider]],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Tell this webhook.
+
+        Args:
+            spec: The settings.
+            webhook: Its URL, which is a secret.
+            engine: The database.
+            refusals: Which limits refuse on this node.
+            providers: Those that there are, by name.
+            now: The present, in UTC.
+        """
+        self._spec = spec
+        self._webhook = webhook
+        self._engine = engine
+        self._refusals = refusals
+        self._providers = providers
+        self._now = now
+        self._raised: set[str] = set()
+        self._troubled = False
+        self._delivered = self._lost = 0
+
+    async def run(self) -> None:
+        """Look every few seconds until cancelled."""
+        away = False
+        with contextlib.suppress(SQLAlchemyError):
+            await asyncio.to_thread(rows.forget, self._engine, self._now())
+        while True:
+            refusing = self._refusals.take()
+            try:
+                await self.look(refusing)
+            except SQLAlchemyError as error:
+                if not away:
+                    log.warning("limits cannot be watched, trying on: %s", error)
+                away = True
+            else:
+                away = False
+            await asyncio.sleep(CHECK_SECONDS)
+
+    def samples(self) -> list[Sample]:
+        """What became of the alerts that this process delivered, or was the last to try to."""
+        return [
+            ("paig_telemetry_exported_total", ("alerts",), self._delivered),
+            ("paig_telemetry_dropped_total", ("alerts", "export"), self._lost),
+        ]
+
+    async def look(self, refusing: Iterable[LimitName] = ()) -> None:
+        """Raise what is new, and deliver what is due.
+
+        Raises:
+            SQLAlchemyError: The database is not to be had.
+        """
+        await asyncio.to_thread(self._raise, refusing)
+        for _ in range(AT_ONCE):
+            alert = await asyncio.to_thread(rows.due, self._engine, self._now())
+            if alert is None:
+                return
+            verdict = await self._deliver(alert)
+            if not verdict.taken:
+                await asyncio.to_thread(self._failed, alert, verdict.again or 0.0)
+                return
+            self._delivered += 1
+            await asyncio.to_thread(rows.delivered, self._engine, alert, self._now())
+
+    def _raise(self, refusing: Iterable[LimitName]) -> None:
+        now = self._now()
+        found = [*self._of_limits(now, set(refusing)), *(provider_alert(trouble, now) for trouble in self._troubles())]
+        if fresh := [alert for alert in found if alert.id not in self._raised]:
+            rows.raise_alerts(self._engine, fresh, now)
+            if len(self._raised) > MOST_REMEMBERED:  # the database remembers
+                self._raised.clear()
+            self._raised |= {name for alert in fresh for name in (alert.id, *alert.covers)}
+
+    def _failed(self, alert: Alert, wait: float) -> None:
+        if not rows.failed(self._engine, alert, self._now(), wait=wait):
+            self._lost += 1
+            log.warning("an alert is given up after %d tries: %s", rows.MOST_TRIES, alert.payload.get("text"))
+
+    def _of_limits(self, now: datetime, refusing: set[LimitName]) -> Iterator[Alert]:
+        owners = {(kind, name) for kind, name, _, _ in refusing}
+        for standing in standings(self._engine, now, percent=min(self._spec.thresholds), owners=owners):
+            if standing.amount <= 0 or (standing.unit != "usd" and not self._spec.rates):
+                continue
+            full = (standing.owner_kind, standing.owner, standing.unit, standing.window) in refusing
+            percent = max(100 if full else 0, standing.spent * 100 // standing.amount)
+            # The highest that is reached; who goes from nothing to 90 % at once hears of one, not of two.
+            if reached := max((at for at in self._spec.thresholds if at <= percent), default=None):
+                lesser = tuple(_id(standing, at) for at in self._spec.thresholds if at < reached)
+                yield replace(limit_alert(standing, reached, full, now), covers=lesser)
+
+    def _troubles(self) -> list[Trouble]:
+        if not self._spec.providers:
+            return []
+        return troubles((report for _, report in health_rows.read(self._engine)), self._providers())
+
+    async def _deliver(self, alert: Alert) -> ExportResult:
+        # It is cancelled at once when the process ends, and no thread is left behind that waits for an answer.
+        try:
+            client = await asyncio.to_thread(httpx2.AsyncClient, timeout=POST_SECONDS, follow_redirects=False)
+            async with asyncio.timeout(POST_SECONDS), client:
+                answer = await client.post(self._webhook, json=dict(alert.payload))
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
+            verdict = ExportResult(False, type(error).__name__)  # its text may show the URL, which is a secret
+        else:
+            wait = retry_after(answer.headers.get("retry-after", ""))
+            verdict = ExportResult(answer.is_success, f"it answered {answer.status_code}", wait)
+        if verdict.taken == self._troubled:
+            self._troubled = not verdict.taken
+            if self._troubled:
+                log.warning("alerts cannot be delivered: %s", verdict.why)
+            else:
+                log.warning("alerts are delivered again")
+        return verdict
+
+
+def limit_alert(standing: LimitBalance, reached: int, full: bool, now: datetime) -> Alert:
+    """A limit that is used up to a threshold."""
+    owner = (
+        "The organisation" if standing.owner_kind == "organisation" else f"The {standing.owner_kind} '{standing.owner}'"
+    )
+    window = "per-minute" if standing.window == "minute" else standing.window
+    spent, amount = standing.show(standing.spent), standing.show(standing.amount)
+    of = f"${spent} of ${amount}" if standing.unit == "usd" else f"{spent} of {amount} {standing.unit}"
+    resets = f"It resets at {_iso(standing.resets_at)}." if standing.resets_at else "It does not reset."
+    what = (
+        "has used up"
+        if standing.spent >= standing.amount
+        else "has no room left in"
+        if full
+        else f"has used {reached} % of"
+    )
+    refuses = " Requests are refused." if full else ""
+    text = f"{owner} {what} its {window} limit: {of}.{refuses} {resets}"
+    return Alert(
+        _id(standing, reached),
+        {
+            "text": _escaped(text),
+            "kind": "limit",
+            "time": _iso(now),
+            "threshold": reached,
+            "owner_kind": standing.owner_kind,
+            "owner": standing.owner,
+            "unit": standing.unit,
+            "window": standing.window,
+            "amount": amount,
+            "spent": spent,
+            "resets_at": _iso(standing.resets_at) if standing.resets_at else None,
+            "refuses": full,
+        },
+    )
+
+
+def _id(standing: LimitBalance, reached: int) -> str:
+    return f"{standing.limit_id}:{standing.window_start}:{standing.amount}:{reached}"
+
+
+def provider_alert(trouble: Trouble, now: datetime) -> Alert:
+    """A provider that fails; the same alert all hour long."""
+    failed, hour = trouble.failures.total(), now.replace(minute=0, second=0, microsecond=0)
+    how = ", ".join(f"{reason} × {count}" for reason, count in trouble.failures.most_common(3))
+    text = (
+        f"The provider '{trouble.provider}' is in trouble: {failed} of {trouble.tries} tries failed in the last five "
+        f"minutes ({how})." + (" It is left alone as far as others can answer." if trouble.state == "open" else "")
+    )
+    return Alert(
+        f"provider:{trouble.provider}:{int(hour.timestamp())}",
+        {
+            "text": _escaped(text),
+            "kind": "provider",
+            "time": _iso(now),
+            "provider": trouble.provider,
+            "tries": trouble.tries,
+            "failures": dict(trouble.failures),
+            "state": trouble.state,
+            "silent_until": _iso(hour + timedelta(hours=1)),
+        },
+    )
+
+
+def _escaped(text: str) -> str:
+    """Text in which a name is nothing but a name: in Slack's, `<!channel>` would call everybody."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

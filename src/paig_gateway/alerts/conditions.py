@@ -1,0 +1,96 @@
+"""Which providers fail, by what all nodes say of them, and which limits refuse."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from paig_gateway.cluster.health_rows import Report, best_state
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.route import Provider
+from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.proxy.exchange import Exchange, Outcome
+from paig_gateway.routing.breaker import State
+from paig_gateway.routing.outcomes import Sums
+
+LEAST_FAILURES = 5
+"""Fewer failed tries in five minutes are no trouble, unless they opened the breaker."""
+TROUBLE_SHARE = 0.5
+"""Trouble begins where so much of the tries fails."""
+
+LimitName = tuple[str, str, str, str]
+"""A limit by owner's kind, owner, unit and window, as errors name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A provider of which much fails.
+
+    Attributes:
+        tries: In the last five minutes, on all nodes.
+        failures: Of these, by status or failure.
+        state: Its breaker's, that of its best credential.
+    """
+
+    provider: str
+    tries: int
+    failures: Counter[str]
+    state: State = "closed"
+
+
+class Refusals:
+    """A watcher that remembers which limits refuse, for the alerts."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._refusing: set[LimitName] = set()
+
+    def refused(self, request_id: str, error: GatewayError) -> None:
+        """Remember a limit that is used up, whatever becomes of the requests in flight."""
+        if error.code not in ("limit-exceeded", "rate-limited"):
+            return
+        said = error.details
+        try:
+            spent, needed, amount = (float(said[name] or 0) for name in ("spent", "needed", "amount"))
+        except (KeyError, TypeError, ValueError):
+            return
+        if spent + needed > amount:
+            owner_kind, owner, unit, window = (
+                str(said.get(name)) for name in ("owner_kind", "owner", "unit", "window")
+            )
+            self._refusing.add((owner_kind, owner, unit, window))
+
+    def started(self, exchange: Exchange, reservation: Reservation) -> None:
+        """Nothing is refused."""
+
+    def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
+        """Nothing is refused."""
+
+    def take(self) -> set[LimitName]:
+        """The limits that have refused since the last look."""
+        found, self._refusing = self._refusing, set()
+        return found
+
+
+def troubles(reports: Iterable[Report], providers: Mapping[str, Provider]) -> list[Trouble]:
+    """The providers of which much fails now, or which no credential is left of.
+
+    Args:
+        reports: What all nodes say.
+        providers: Those that there are, by name.
+    """
+    by_provider: dict[str, dict[str, list[Report]]] = {}
+    for report in reports:
+        by_provider.setdefault(report.provider, {}).setdefault(report.credential, []).append(report)
+    found = []
+    for name, told in by_provider.items():
+        if (provider := providers.get(name)) is None:
+            continue
+        sums = Sums.of(report.sums for reports in told.values() for report in reports)
+        failures = Counter(sums.bad)
+        state = best_state(told.get(credential.id, ()) for credential in provider.credentials)
+        much = failures.total() >= LEAST_FAILURES and failures.total() >= sums.tries * TROUBLE_SHARE
+        if failures and (much or state == "open"):
+            found.append(Trouble(name, sums.tries, failures, state))
+    return found

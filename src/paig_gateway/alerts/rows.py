@@ -1,0 +1,114 @@
+"""Alerts that were raised: once each, whichever node sees it first, and delivered by whichever node gets to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, delete, select, text, update
+from sqlmodel import col
+
+from paig_gateway.database.columns import milliseconds
+from paig_gateway.database.engine import writing
+from paig_gateway.database.tables import AlertRow
+
+LEASE_SECONDS = 30.0
+"""How long a node that has taken an alert on may be busy with it before another tries."""
+PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+"""Seconds until the next try, after each that failed; the last for all further ones."""
+MOST_TRIES = 24
+MOST_LOOKED_AT = 10
+"""Alerts among which one is looked for that no other node has taken."""
+KEPT = timedelta(days=400)
+"""How long an alert is remembered, and so not raised again."""
+
+_INSERT = text(
+    "INSERT INTO alerts (id, payload, created_at, next_try_at, tries, delivered_at) "
+    "VALUES (:id, :payload, :now, :now, 0, :delivered) ON CONFLICT (id) DO NOTHING"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What is to be told.
+
+    Attributes:
+        id: The same for the same trouble, on every node.
+        payload: What the webhook gets.
+        covers: The ids of lesser alerts that need not be told once this one is.
+    """
+
+    id: str
+    payload: Mapping[str, object]
+    covers: tuple[str, ...] = ()
+
+
+def raise_alerts(engine: Engine, alerts: list[Alert], now: datetime) -> None:
+    """Remember alerts; one that was raised before, here or by another node, stays as it is."""
+    at = milliseconds(now)
+    with writing(engine) as connection:
+        for alert in alerts:
+            payload = json.dumps(dict(alert.payload))
+            connection.execute(_INSERT, {"id": alert.id, "payload": payload, "now": at, "delivered": None})
+            for lesser in alert.covers:
+                connection.execute(_INSERT, {"id": lesser, "payload": "{}", "now": at, "delivered": at})
+
+
+def due(engine: Engine, now: datetime) -> Alert | None:
+    """The first alert to be delivered now; nobody else is handed it until `LEASE_SECONDS` are over."""
+    waiting = (
+        select(col(AlertRow.id), col(AlertRow.payload), col(AlertRow.tries))
+        .where(col(AlertRow.delivered_at).is_(None), col(AlertRow.next_try_at) <= milliseconds(now))
+        .where(col(AlertRow.tries) < MOST_TRIES)
+        .order_by(col(AlertRow.created_at), col(AlertRow.id))
+        .limit(MOST_LOOKED_AT)
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(waiting).all()
+    lease = milliseconds(now + timedelta(seconds=LEASE_SECONDS))
+    for row in rows:  # another node may be quicker with some
+        mine = (
+            update(AlertRow)
+            .where(col(AlertRow.id) == row.id, col(AlertRow.tries) == row.tries)
+            .where(col(AlertRow.delivered_at).is_(None))
+            .values(tries=row.tries + 1, next_try_at=lease)
+        )
+        with writing(engine) as connection:
+            if connection.execute(mine).rowcount == 1:
+                return Alert(row.id, row.payload)
+    return None
+
+
+def delivered(engine: Engine, alert: Alert, now: datetime) -> None:
+    """Note that an alert has arrived."""
+    with writing(engine) as connection:
+        connection.execute(update(AlertRow).where(col(AlertRow.id) == alert.id).values(delivered_at=milliseconds(now)))
+
+
+def failed(engine: Engine, alert: Alert, now: datetime, *, wait: float = 0.0) -> bool:
+    """Have a delivery that failed tried again later.
+
+    Args:
+        engine: The database.
+        alert: What could not be delivered.
+        now: The present.
+        wait: Seconds that whoever is told asks for at least.
+
+    Returns:
+        Whether there will be another try.
+    """
+    with writing(engine) as connection:
+        tries: int = connection.execute(select(col(AlertRow.tries)).where(col(AlertRow.id) == alert.id)).scalar_one()
+        pause = timedelta(seconds=max(PAUSES[min(tries, len(PAUSES)) - 1], min(wait, PAUSES[-1])))
+        connection.execute(
+            update(AlertRow).where(col(AlertRow.id) == alert.id).values(next_try_at=milliseconds(now + pause))
+        )
+    return tries < MOST_TRIES
+
+
+def forget(engine: Engine, now: datetime) -> None:
+    """Remove what is older than anyone asks for."""
+    with writing(engine) as connection:
+        connection.execute(delete(AlertRow).where(col(AlertRow.created_at) < milliseconds(now - KEPT)))

@@ -1,0 +1,360 @@
+"""One gateway node: everything it is made of, put together, as one ASGI callable."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from fastapi import FastAPI
+from genai_prices.update_prices import DEFAULT_UPDATE_URL, UpdatePrices
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from paig_client.api.resources import ProviderCheck
+from paig_gateway import __version__
+from paig_gateway import config as configuration
+from paig_gateway.admin import AdminServices, admin_app
+from paig_gateway.admin.provider_check import check
+from paig_gateway.admin.reprice import reprice
+from paig_gateway.admin.services import Applied, ConfigurationError
+from paig_gateway.catalog import Catalog, Kinds, LimitHooks
+from paig_gateway.catalog.snapshot import Directory
+from paig_gateway.cluster.health_sync import Sharing
+from paig_gateway.config import ConfigError, LedgerSpec, ServerSpec
+from paig_gateway.database.engine import migrate, open_engine, utc_now
+from paig_gateway.ledger import new_limits
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.reports import holder_of
+from paig_gateway.pricing.overrides import PriceSources
+from paig_gateway.pricing.price import PriceBook
+from paig_gateway.providers.auth import Authenticator
+from paig_gateway.providers.kinds import KINDS, base_url
+from paig_gateway.proxy.failover import Dispatcher
+from paig_gateway.proxy.proxy import Proxy, ProxySettings
+from paig_gateway.proxy.request import Receive, Scope, Send
+from paig_gateway.proxy.upstream import Timeouts, Upstream
+from paig_gateway.routing.affinity import Affinity, Holder
+from paig_gateway.routing.breaker import Rule
+from paig_gateway.routing.candidates import MemberOrder
+from paig_gateway.routing.deadlines import Deadlines
+from paig_gateway.routing.health import Health
+from paig_gateway.routing.latency import Latencies
+from paig_gateway.routing.retry_budget import RetryRule
+from paig_gateway.secrets import home as home_secrets
+from paig_gateway.secrets.references import CredentialError, resolve
+from paig_gateway.secrets.vault import Vault
+from paig_gateway.sso.provider import IdentityProvider
+from paig_gateway.sso.settings import SsoError, SsoSpec
+from paig_gateway.telemetry.logs import Log
+from paig_gateway.telemetry.redaction import Redactor
+from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
+from paig_gateway.telemetry.setup import Telemetry, process_samples, provider_samples, secrets_of
+
+log = logging.getLogger(__name__)
+
+MEGABYTE = 1024 * 1024
+RECALL_SECONDS = 1.0
+"""How long the ledger is asked for who holds a stored response."""
+
+_KINDS = Kinds.of(KINDS, base_url)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The opened and migrated database, and what reads and writes the catalogue in it."""
+
+    home: Path
+    engine: Engine
+    vault: Vault
+    catalog: Catalog
+    admin_token: str = field(repr=False)
+    secret_key: str = field(repr=False)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What the store itself must keep to itself."""
+        password = self.engine.url.password
+        return [self.admin_token, self.secret_key, *([str(password)] if password else [])]
+
+    @staticmethod
+    def open(home: Path | None = None) -> Store:
+        """Open the store of the home folder, making its secrets at the first start.
+
+        Raises:
+            SecretsError: A secret cannot be had, or does not fit the database.
+            DatabaseError: The database cannot be used.
+        """
+        home = home or home_secrets.home_folder()
+        engine = open_engine(home_secrets.database_url(home))
+        migrate(engine)
+        secret_key = home_secrets.secret_key(home)
+        vault = Vault(secret_key)
+        vault.verify(engine)
+        hooks = LimitHooks(
+            created=lambda connection, row: new_limits.bind(connection, row, utc_now()), removed=new_limits.drop
+        )
+        catalog = Catalog(engine, vault, _KINDS, hooks=hooks)
+        return Store(home, engine, vault, catalog, home_secrets.admin_token(home), secret_key)
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A gateway node.
+
+    Attributes:
+        store: Its database.
+        server: What the operator set of the process.
+        telemetry: What it tells of its work.
+        alerts: What it tells a webhook.
+        redact: Blacks secrets out of what the process logs and exports.
+        log: The process's log, where the gateway is all that the process does.
+        shared: Where worker processes share their metrics; None where there is one.
+        sso: Who vouches for administrators.
+        ledger: What the operator set of the ledger.
+    """
+
+    store: Store
+    server: ServerSpec = field(default_factory=ServerSpec)
+    telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
+    alerts: AlertsSpec = field(default_factory=AlertsSpec)
+    redact: Redactor = field(default_factory=Redactor)
+    log: Log | None = None
+    shared: Path | None = None
+    sso: SsoSpec = field(default_factory=SsoSpec)
+    ledger: LedgerSpec = field(default_factory=LedgerSpec)
+    now: Callable[[], datetime] = utc_now
+    clock: Callable[[], float] = time.monotonic
+    _parts: _Parts | None = None
+
+    async def start(self) -> None:
+        """Open the upstream client, start the ledger's writer and load the directory.
+
+        Raises:
+            TelemetryError: What telemetry is set to cannot be had.
+            SsoError: The secret of single sign-on cannot be had.
+        """
+        store, server = self.store, self.server
+        secrets_of_telemetry = secrets_of(self.telemetry, self.alerts)
+        sso, client_secret = identity_provider(self.sso, self.now)
+        started_at = self.now()
+        directory = Directory(store.engine, store.vault, _KINDS)
+        self.redact.know(lambda: store.secrets)
+        self.redact.know(directory.credentials)
+        self.redact.know(lambda: secrets_of_telemetry)
+        self.redact.know(lambda: [client_secret] if client_secret else [])
+        await asyncio.to_thread(directory.refresh)
+        node_id = f"node_{secrets.token_hex(8)}"
+        ledger = Ledger(store.engine, node_id=node_id, home=store.home, clock=self.now, keep_days=self.ledger.keep_days)
+        await ledger.start()
+        # The running ledger looks again at new limits, for requests that were on their way before it knew of them.
+        hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)
+        catalog = Catalog(store.engine, store.vault, _KINDS, hooks=hooks, clock=self.now)
+        timeouts = Timeouts(**server.timeouts.model_dump(exclude={"deadline"}))
+        upstream = Upstream(timeouts=timeouts)
+        await upstream.__aenter__()
+        health = Health(
+            self.clock, self.now, Rule(**server.breaker.model_dump()), RetryRule(**server.retries.model_dump())
+        )
+        telemetry = Telemetry(
+            self.telemetry,
+            self.alerts,
+            secrets_of_telemetry,
+            [
+                process_samples(ledger, __version__),
+                provider_samples(health, directory.providers),
+                *([self.log.samples] if self.log else []),
+            ],
+            directory.telemetry,
+            self.redact,
+            store.engine,
+            directory.providers,
+            self.now,
+            name=node_id,
+            version=__version__,
+            scheme="https" if server.tls else "http",
+            folder=self.shared,
+        )
+        telemetry.start()
+        prices = PriceSources(PriceBook(), directory.own_prices)
+        authenticator = Authenticator()
+        proxy = Proxy(
+            directory=directory,
+            ledger=ledger,
+            prices=prices,
+            dispatcher=Dispatcher(
+                upstream,
+                authenticator,
+                directory.problem,
+                health,
+                self.clock,
+                Deadlines(timeouts, server.timeouts.deadline),
+            ),
+            now=self.now,
+            clock=self.clock,
+            choice=MemberOrder(Latencies(self.clock)),
+            holders=Affinity(partial(_recall, store.engine, ledger)),
+            settings=ProxySettings(
+                max_body=server.max_body_mb * MEGABYTE,
+                limit_wait=server.limit_wait,
+                drain_seconds=server.drain_seconds,
+                max_drained=server.drain_mb * MEGABYTE,
+                on_ledger_down=server.on_ledger_down,
+            ),
+            observer=telemetry.observer,
+        )
+        admin = admin_app(
+            AdminServices(
+                engine=store.engine,
+                catalog=catalog,
+                ledger=ledger,
+                directory=directory,
+                admin_token=store.admin_token,
+                apply_config=partial(_apply, catalog),
+                export_config=lambda: configuration.export(catalog),
+                reprice=lambda which: reprice(store.engine, prices, directory.providers(), which),
+                test_provider=partial(_test_provider, directory, upstream, authenticator),
+                clock=self.now,
+                node_id=node_id,
+                started_at=started_at,
+                version=__version__,
+                sso=sso,
+            )
+        )
+        sharing = Sharing(health, store.engine, node_id, directory.providers)
+        sharing.start()
+        refresher = asyncio.create_task(directory.run(), name="directory")
+        updater = UpdatePrices(url=server.prices_url or DEFAULT_UPDATE_URL) if server.refresh_prices else None
+        if updater:
+            updater.start()
+        self._parts = _Parts(ledger, upstream, proxy, admin, refresher, sharing, telemetry, updater)
+
+    def ending(self) -> None:
+        """End the streams of events, which would go on until their readers leave: the server begins to shut down."""
+        if self._parts is not None:
+            self._parts.admin.state.events.close()
+
+    async def stop(self) -> None:
+        """Settle what is queued and close everything."""
+        parts, self._parts = self._parts, None
+        if parts is None:
+            return
+        parts.refresher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await parts.refresher
+        await parts.sharing.stop()
+        if parts.updater:
+            parts.updater.stop()
+        await parts.upstream.__aexit__(None, None, None)
+        await parts.ledger.stop()
+        await parts.telemetry.stop()
+        self.store.engine.dispose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection: the data plane under `/proxy/`, the admin app elsewhere."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        parts = self._parts
+        if parts is None:
+            raise RuntimeError("the gateway has not been started")
+        path: str = scope["path"]
+        if path == "/metrics" and kind == "http" and parts.telemetry.metrics is not None:
+            await parts.telemetry.metrics(scope, receive, send)
+        elif not path.startswith("/proxy/"):
+            await parts.admin(scope, receive, send)
+        elif kind == "http":
+            await parts.proxy(scope, receive, send)
+        else:
+            await _upgrade_required(receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    ledger: Ledger
+    upstream: Upstream
+    proxy: Proxy
+    admin: FastAPI
+    refresher: asyncio.Task[None]
+    sharing: Sharing
+    telemetry: Telemetry
+    updater: UpdatePrices | None
+
+
+def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[IdentityProvider | None, str | None]:
+    """Who vouches for administrators, and the client's secret there; nobody where single sign-on is not set up.
+
+    Raises:
+        SsoError: The secret cannot be had.
+    """
+    if spec.issuer is None:
+        return None, None
+    try:
+        secret = resolve(spec.client_secret) if spec.client_secret is not None else None
+    except CredentialError as error:
+        raise SsoError(f"[sso] client_secret: {error}") from None
+    return IdentityProvider(spec, secret, now=now), secret
+
+
+def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:
+    try:
+        plan = configuration.plan(configuration.parse(config), catalog, prune=prune)
+        drift = configuration.drift(catalog, plan.config, plan.changes)
+        keys = [] if dry_run else configuration.apply(plan, catalog, actor=actor)
+    except ConfigError as error:
+        raise ConfigurationError(error.issues) from error
+    return Applied(plan.items(), keys, drift)
+
+
+async def _recall(engine: Engine, ledger: Ledger, stored: str) -> Holder | None:
+    """Who holds what the ledger knows of; nobody is kept waiting for a database that is away."""
+    if not ledger.healthy:
+        return None
+    try:
+        async with asyncio.timeout(RECALL_SECONDS):
+            return await asyncio.to_thread(holder_of, engine, stored)
+    except (SQLAlchemyError, TimeoutError) as error:
+        log.warning("Who holds %s could not be looked up, so each is asked in turn: %s", stored, type(error).__name__)
+        return None
+
+
+async def _test_provider(directory: Directory, upstream: Upstream, auth: Authenticator, name: str) -> ProviderCheck:
+    if (problem := directory.problem(name)) is not None:
+        return ProviderCheck(provider=name, ok=False, outcome="credential", message=problem, request="none was sent")
+    found = await check(directory.snapshot.providers[name], upstream, auth)
+    if lacking := directory.lacking(name):
+        outcome = found.outcome if not found.ok else "credential"
+        return found.model_copy(
+            update={"ok": False, "outcome": outcome, "message": " ".join((*lacking, found.message))}
+        )
+    return found
+
+
+async def _upgrade_required(receive: Receive, send: Send) -> None:
+    """WebSockets are not metered yet, so none is relayed; 426 makes clients fall back to HTTP."""
+    await receive()
+    body = json.dumps({"error": {"message": "WebSockets are not relayed: use HTTP.", "code": "upgrade-required"}})
+    headers = [(b"content-type", b"application/json"), (b"x-paig-error", b"bad-request")]
+    await send({"type": "websocket.http.response.start", "status": 426, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body.encode()})

@@ -1,0 +1,86 @@
+"""The audit log, read: by any filter, newest first, or on from an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, col, or_, select
+
+from paig_client.api.resources import AuditEntry
+from paig_gateway.catalog.base import milliseconds, moment
+from paig_gateway.database.tables import AuditRow, ProjectRow
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which changes are meant; None means any.
+
+    Attributes:
+        actor: Who made them; `admin:ada` also means each of her tokens, `admin:ada/ci`.
+        action: `create`, `update`, `delete` and so on.
+        kind: The kind of object.
+        name: The object's name.
+        project: A project's name or id: changes of it and of what belongs to it.
+        since: The earliest time.
+        until: The first moment that is too late.
+        within: The ids of the only projects that whoever asks may know of.
+    """
+
+    actor: str | None = None
+    action: str | None = None
+    kind: str | None = None
+    name: str | None = None
+    project: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    within: frozenset[str] | None = None
+
+
+EVERY_CHANGE = AuditFilter()
+
+
+def newest(session: Session, which: AuditFilter, *, limit: int, before: str | None) -> list[AuditEntry]:
+    """The changes made, newest first; `before` is the id of the last entry already seen."""
+    query = select(AuditRow).where(*_conditions(session, which)).order_by(col(AuditRow.id).desc()).limit(limit)
+    if before is not None:
+        query = query.where(col(AuditRow.id) < before)
+    return [_entry(row) for row in session.exec(query)]
+
+
+def since(session: Session, entry: str, *, limit: int) -> list[tuple[AuditEntry, frozenset[str]]]:
+    """The changes after one, in order, each with the ids of the projects that it concerns."""
+    query = select(AuditRow).where(col(AuditRow.id) > entry).order_by(col(AuditRow.id)).limit(limit)
+    return [
+        (_entry(row), frozenset(id for id in (row.project_id, row.old_project_id) if id)) for row in session.exec(query)
+    ]
+
+
+def _conditions(session: Session, which: AuditFilter) -> list[ColumnElement[bool]]:
+    found = [
+        col(getattr(AuditRow, name)) == value for name in ("action", "kind", "name") if (value := getattr(which, name))
+    ]
+    if which.actor is not None:
+        actor = col(AuditRow.actor)
+        found.append(or_(actor == which.actor, actor.startswith(f"{which.actor}/", autoescape=True)))
+    if which.project is not None:
+        named = session.exec(select(ProjectRow.id).where(ProjectRow.name == which.project)).all()
+        found.append(_of({which.project, *named}))
+    if which.within is not None:
+        found.append(_of(which.within))
+    if which.since is not None:
+        found.append(col(AuditRow.time) >= milliseconds(which.since))
+    if which.until is not None:
+        found.append(col(AuditRow.time) < milliseconds(which.until))
+    return found
+
+
+def _of(projects: Iterable[str]) -> ColumnElement[bool]:
+    ids = list(projects)
+    return or_(col(AuditRow.project_id).in_(ids), col(AuditRow.old_project_id).in_(ids))
+
+
+def _entry(row: AuditRow) -> AuditEntry:
+    return AuditEntry.model_validate({**row.model_dump(), "time": moment(row.time)})

@@ -1,0 +1,112 @@
+"""Limits of any owner: from what a person writes to rows and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import cast
+
+from sqlmodel import Session, col, select
+
+from paig_client.api.specs import LimitsSpec
+from paig_gateway.catalog.base import CatalogError, Edit, new_id
+from paig_gateway.database.tables import LimitRow
+from paig_gateway.domain.limits import OwnerKind, Unit, Window
+from paig_gateway.domain.money import MAX_NANODOLLARS, format_usd, nanodollars
+
+ORGANISATION_ID = ""
+"""The owner id of the whole gateway's limits."""
+
+FIELDS: dict[str, tuple[Unit, Window]] = {
+    "daily": ("usd", "daily"),
+    "weekly": ("usd", "weekly"),
+    "monthly": ("usd", "monthly"),
+    "total": ("usd", "total"),
+    "requests_per_minute": ("requests", "minute"),
+    "tokens_per_minute": ("tokens", "minute"),
+}
+"""Each cap of a LimitsSpec: what it counts, over which time."""
+
+_FIELD_OF = {counted: name for name, counted in FIELDS.items()}
+
+
+def amounts(spec: LimitsSpec) -> dict[tuple[Unit, Window], int]:
+    """The caps as the ledger counts them: nanodollars, requests, tokens.
+
+    Raises:
+        CatalogError: One is too large.
+    """
+    found: dict[tuple[Unit, Window], int] = {}
+    for name, (unit, window) in FIELDS.items():
+        value = cast("Decimal | int | None", getattr(spec, name))
+        if value is None:
+            continue
+        amount = nanodollars(Decimal(value)) if unit == "usd" else int(value)
+        if amount > MAX_NANODOLLARS:
+            raise CatalogError("invalid", f"must be at most {MAX_NANODOLLARS}", field=f"limits.{name}")
+        found[unit, window] = amount
+    return found
+
+
+def spec_of(rows: Iterable[LimitRow]) -> LimitsSpec:
+    """The limits of one owner as a person would write them."""
+    caps: dict[tuple[Unit, Window], int] = {}
+    soft = False
+    for row in rows:
+        caps[cast(Unit, row.unit), cast(Window, row.window)] = row.amount
+        soft = soft or row.soft
+    return _spec(caps, soft)
+
+
+def normal(spec: LimitsSpec) -> LimitsSpec:
+    """The same limits in the one form in which they are read back: `2.50` is 2.5, and without a cap nothing is soft.
+
+    Raises:
+        CatalogError: One is too large.
+    """
+    caps = amounts(spec)
+    return _spec(caps, spec.soft and bool(caps))
+
+
+def _spec(caps: Mapping[tuple[Unit, Window], int], soft: bool) -> LimitsSpec:
+    values: dict[str, object] = {
+        _FIELD_OF[unit, window]: Decimal(format_usd(amount)) if unit == "usd" else amount
+        for (unit, window), amount in caps.items()
+    }
+    return LimitsSpec.model_validate({**values, "soft": soft})
+
+
+def rows_of(session: Session, owner_kind: OwnerKind, owner_id: str) -> list[LimitRow]:
+    """The rows of one owner's limits."""
+    query = select(LimitRow).where(col(LimitRow.owner_kind) == owner_kind, col(LimitRow.owner_id) == owner_id)
+    return list(session.exec(query))
+
+
+def write(edit: Edit, owner_kind: OwnerKind, owner_id: str, spec: LimitsSpec) -> None:
+    """Make an owner's limits those of `spec`. A cap that stays keeps its id, and with it what is spent of it."""
+    wanted = amounts(spec)
+    session = edit.session
+    removed = []
+    for row in rows_of(session, owner_kind, owner_id):
+        amount = wanted.pop((cast(Unit, row.unit), cast(Window, row.window)), None)
+        if amount is None:
+            removed.append(row)
+        else:
+            row.amount, row.soft = amount, spec.soft
+            session.add(row)
+    created = [
+        LimitRow(
+            id=new_id("lim"), owner_kind=owner_kind, owner_id=owner_id, unit=unit, window=window, amount=amount,
+            soft=spec.soft,
+        )
+        for (unit, window), amount in wanted.items()
+    ]  # fmt: skip
+    session.add_all(created)
+    for row in removed:
+        session.delete(row)
+    session.flush()
+    connection = session.connection()
+    for row in removed:
+        edit.hooks.removed(connection, row)
+    for row in created:
+        edit.hooks.created(connection, row)

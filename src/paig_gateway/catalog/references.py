@@ -1,0 +1,56 @@
+"""Who names whom: keys name routes and owners, and what is named cannot be deleted."""
+
+from __future__ import annotations
+
+from sqlmodel import Session, col, select
+
+from paig_gateway.catalog.base import CatalogError
+from paig_gateway.database.tables import AdminRow, KeyRow, ProviderRow, RouteRow
+
+_SHOWN = 5
+
+
+def check_name_unused(session: Session, kind: str, name: str) -> None:
+    """Refuse to delete the last provider or route of a name that a key is confined to.
+
+    Raises:
+        CatalogError: `in-use`.
+    """
+    keys = session.exec(select(KeyRow.name, col(KeyRow.routes)).order_by(KeyRow.name))
+    _refuse(kind, name, [key for key, routes in keys if routes and name in routes])
+
+
+def check_owner_unused(session: Session, kind: str, id: str, name: str) -> None:
+    """Refuse to delete a project or a user that has keys.
+
+    Raises:
+        CatalogError: `in-use`.
+    """
+    column = col(KeyRow.project_id if kind == "project" else KeyRow.user_id)
+    _refuse(kind, name, list(session.exec(select(KeyRow.name).where(column == id).order_by(KeyRow.name))))
+
+
+def check_no_grants(session: Session, project_id: str, name: str) -> None:
+    """Refuse to delete a project that admins have roles in.
+
+    Raises:
+        CatalogError: `in-use`.
+    """
+    admins = session.exec(select(AdminRow.name, col(AdminRow.grants)).order_by(AdminRow.name))
+    named = [admin for admin, grants in admins if any(grant["project_id"] == project_id for grant in grants)]
+    _refuse("project", name, named, "admins")
+
+
+def route_names(session: Session) -> set[str]:
+    """Every name under which something can be reached: routes, and providers as routes of their own."""
+    return {*session.exec(select(RouteRow.name)), *session.exec(select(ProviderRow.name))}
+
+
+def _refuse(kind: str, name: str, users: list[str], what: str = "keys") -> None:
+    if not users:
+        return
+    more = f" and {len(users) - _SHOWN} more" if len(users) > _SHOWN else ""
+    listed = ", ".join(f"'{user}'" for user in users[:_SHOWN])
+    raise CatalogError(
+        "in-use", f"The {kind} '{name}' is named by the {what} {listed}{more}: change or delete them first."
+    )

@@ -1,0 +1,372 @@
+"""The directory: everything that the data plane asks of the catalogue, in memory.
+
+A snapshot is immutable and replaced as a whole. Every change to the catalogue raises `directory_version`; each node
+looks at that number several times a second and loads a new snapshot when it has risen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, select
+from sqlmodel import SQLModel, col
+
+from paig_client.api.specs import PriceSpec, ProjectTelemetry, ProviderSpec, Role
+from paig_gateway.catalog import owners, providers
+from paig_gateway.catalog import routes as stored_routes
+from paig_gateway.catalog.base import Kinds, moment
+from paig_gateway.catalog.limits import ORGANISATION_ID
+from paig_gateway.catalog.resolver import Resolver
+from paig_gateway.catalog.transactions import DIRECTORY_VERSION
+from paig_gateway.database.tables import (
+    AdminRow,
+    KeyRow,
+    LimitRow,
+    MetaRow,
+    PriceRow,
+    ProjectRow,
+    ProviderRow,
+    RouteRow,
+    TokenRow,
+    UserRow,
+)
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.limits import Limit
+from paig_gateway.domain.route import NO_CREDENTIAL, Credential, Member, Provider, Route
+from paig_gateway.pricing.overrides import OwnPrice, own_price
+from paig_gateway.secrets.vault import Vault
+
+log = logging.getLogger(__name__)
+
+ALIASES: Mapping[str, str] = {
+    "openai-chat": "openai",
+    "openai-responses": "openai",
+    "chat": "openai",
+    "responses": "openai",
+    "gemini": "google-vertex",
+    "google-cloud": "google-vertex",
+    "converse": "bedrock",
+}
+"""Older spellings of routes; each means the other unless there is a route of its own name."""
+
+POLL_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGrant:
+    """Who holds a token of the admin API.
+
+    Attributes:
+        token: The token's name.
+        admin_id: Whose it is.
+        admin: Their name.
+        grants: Their roles, each with the id of the project that it holds in, None for everywhere.
+        scopes: The permissions that the token is confined to; None for no such bounds.
+        expires_at: When it ends.
+        session: Whether a login made it.
+    """
+
+    token_id: str
+    token: str
+    admin_id: str
+    admin: str
+    grants: tuple[tuple[Role, str | None], ...]
+    scopes: frozenset[str] | None
+    expires_at: datetime | None
+    session: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The catalogue at one version.
+
+    Attributes:
+        callers: By the SHA-256 of the key's secret, in hex.
+        routes: By name; every provider is also a route, unless a route has its name.
+        problems: By provider's name: why requests to it cannot be sent.
+        lacking: By provider's name: which of its credentials cannot be had, and why, while others can.
+        prices: The operator's own.
+        providers: By name.
+        telemetry: By project's id, where a project has set something of its own.
+        bearers: By the SHA-256 of an admin token, in hex; those of inactive admins are left out.
+        projects: Names by id.
+    """
+
+    version: int = -1
+    callers: Mapping[str, Caller] = field(default_factory=dict)
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+    prices: tuple[OwnPrice, ...] = ()
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    telemetry: Mapping[str, ProjectTelemetry] = field(default_factory=dict)
+    bearers: Mapping[str, TokenGrant] = field(default_factory=dict)
+    projects: Mapping[str, str] = field(default_factory=dict)
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Directory:
+    """Who may do what, and where it goes. Lookups are dictionary lookups; only `refresh` touches the database."""
+
+    def __init__(self, engine: Engine, vault: Vault, kinds: Kinds, *, environ: Mapping[str, str] = os.environ) -> None:
+        """Open the directory, empty until `refresh` is called.
+
+        Args:
+            engine: The migrated database.
+            vault: Reads literal credentials.
+            kinds: The provider kinds, for base URLs and defaults.
+            environ: Where `env:` credentials are looked up.
+        """
+        self._engine = engine
+        self._kinds = kinds
+        self._resolver = Resolver(vault, environ)
+        self._lock = threading.Lock()
+        self.snapshot = Snapshot()
+
+    def caller_by_hash(self, digest: str) -> Caller | None:
+        """The key whose secret has that SHA-256 (hex), whatever its state; None if there is none."""
+        return self.snapshot.callers.get(digest)
+
+    def route(self, name: str) -> Route | None:
+        """The route of that name, the provider of that name, or what an older spelling means; None if there is none."""
+        routes = self.snapshot.routes
+        return routes.get(name) or routes.get(ALIASES.get(name, ""))
+
+    def routes_of(self, caller: Caller) -> list[str]:
+        """Names of the routes that the caller may use, sorted."""
+        return sorted(name for name in self.snapshot.routes if caller.may_use_route(name))
+
+    def providers(self) -> Mapping[str, Provider]:
+        """The configured providers, by name."""
+        return self.snapshot.providers
+
+    def own_prices(self) -> tuple[OwnPrice, ...]:
+        """The prices that the operator set; another tuple after each change of the catalogue."""
+        return self.snapshot.prices
+
+    def problem(self, provider: str) -> str | None:
+        """Why no request can be sent to the provider of that name (no credential can be had), or None."""
+        return self.snapshot.problems.get(provider)
+
+    def lacking(self, provider: str) -> tuple[str, ...]:
+        """Which of a provider's credentials cannot be had, and why, while others can: requests are sent with those."""
+        return self.snapshot.lacking.get(provider, ())
+
+    def telemetry(self, project_id: str) -> ProjectTelemetry | None:
+        """What the project of that id has set of telemetry of its own, or None."""
+        return self.snapshot.telemetry.get(project_id)
+
+    def credentials(self) -> list[str]:
+        """Every provider credential in memory, so that it can be kept out of what is written down."""
+        return self._resolver.secrets()
+
+    def refresh(self) -> bool:
+        """Load a new snapshot if the catalogue has changed; blocks, so call it in a thread.
+
+        Returns:
+            Whether there is a new one.
+
+        Raises:
+            SQLAlchemyError: The database cannot be read; the snapshot stays as it is.
+        """
+        with self._lock, self._engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                # One state of all tables; on SQLite any transaction has that.
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            version = _version(connection)
+            if version == self.snapshot.version and not self._resolver.found_meanwhile():
+                return False
+            self.snapshot = self._load(connection, version)
+        return True
+
+    async def run(self) -> None:
+        """Keep the directory fresh until cancelled. While the database is away the last snapshot serves."""
+        away = False
+        while True:
+            look = asyncio.ensure_future(asyncio.to_thread(self.refresh))
+            try:
+                await asyncio.shield(look)
+            except asyncio.CancelledError:
+                # The thread goes on: who cancels this may close the engine next, so it gives its connection back first.
+                await asyncio.wait({look})
+                raise
+            except Exception as error:  # whatever it is, the next look may succeed; readiness is the ledger's to judge
+                if not away:
+                    log.warning("The directory cannot be refreshed, keys and limits stay as they were: %s", error)
+                away = True
+            else:
+                if away:
+                    log.info("The directory is refreshed again.")
+                away = False
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _load(self, connection: Connection, version: int) -> Snapshot:
+        accounts, problems, lacking = self._providers(connection)
+        projects = {row.id: row.name for row in _rows(connection, ProjectRow)}
+        return Snapshot(
+            version, _callers(connection, projects), _routes(connection, accounts), problems, _prices(connection),
+            accounts, _telemetry(connection), _bearers(connection), projects, lacking,
+        )  # fmt: skip
+
+    def _providers(
+        self, connection: Connection
+    ) -> tuple[dict[str, Provider], dict[str, str], dict[str, tuple[str, ...]]]:
+        rows = [ProviderRow.model_validate(found._asdict()) for found in _rows(connection, ProviderRow)]
+        accounts: dict[str, Provider] = {}
+        problems: dict[str, str] = {}
+        lacking: dict[str, tuple[str, ...]] = {}
+        for row in rows:
+            spec = providers.read(row)
+            usable, wrong = self._resolver.credentials(row)
+            if wrong and usable:
+                lacking[row.name] = wrong
+            elif wrong:
+                problems[row.name] = " ".join(wrong)
+            if spec.kind not in self._kinds.rows:
+                problems[row.name] = f"This gateway does not know the kind '{spec.kind}' of the provider '{row.name}'."
+            accounts[row.name] = self._account(row.name, spec, usable or (NO_CREDENTIAL,))
+        self._resolver.forget_others(rows)
+        told = {*self.snapshot.problems.values(), *chain.from_iterable(self.snapshot.lacking.values())}
+        for problem in (*problems.values(), *chain.from_iterable(lacking.values())):
+            if problem not in told:
+                log.warning("%s", problem)
+        return accounts, problems, lacking
+
+    def _account(self, name: str, spec: ProviderSpec, credentials: tuple[Credential, ...]) -> Provider:
+        kind = self._kinds.rows.get(spec.kind)
+        settings = providers.settings(self._kinds, spec)
+        url = self._kinds.base_url(spec.kind, spec.base_url, settings) if kind else spec.base_url
+        required = kind.require_price if kind else True
+        return Provider(
+            name=name,
+            kind=spec.kind,
+            base_url=url or "",
+            credentials=credentials,
+            inject_cost=spec.inject_cost,
+            require_price=required if spec.require_price is None else spec.require_price,
+            price_provider=spec.price_provider,
+            price_factor=Decimal(1) if spec.price_factor is None else spec.price_factor,
+            service_tier=spec.service_tier,
+            on_disconnect=spec.on_disconnect,
+            settings=settings,
+            timeouts=spec.timeouts.model_dump(exclude_none=True),
+        )
+
+
+def _version(connection: Connection) -> int:
+    return connection.execute(select(col(MetaRow.value)).where(col(MetaRow.name) == DIRECTORY_VERSION)).scalar() or 0
+
+
+def _rows(connection: Connection, table: type[SQLModel]) -> list[Row[Any]]:
+    """All rows, as plain tuples: a tenth of the work of making objects of them."""
+    return list(connection.execute(select(table)))
+
+
+Caps = Mapping[tuple[str, str], tuple[Limit, ...]]
+"""Limits by owner's kind and id."""
+
+
+def _bearers(connection: Connection) -> dict[str, TokenGrant]:
+    admins = {row.id: row for row in _rows(connection, AdminRow) if row.active}
+    return {
+        row.hash: TokenGrant(
+            token_id=row.id,
+            token=row.name,
+            admin_id=row.admin_id,
+            admin=admins[row.admin_id].name,
+            grants=tuple((grant["role"], grant["project_id"]) for grant in admins[row.admin_id].grants),
+            scopes=None if row.scopes is None else frozenset(row.scopes),
+            expires_at=None if row.expires_at is None else moment(row.expires_at),
+            session=row.session,
+        )
+        for row in _rows(connection, TokenRow)
+        if row.admin_id in admins
+    }
+
+
+def _callers(connection: Connection, projects: Mapping[str, str]) -> dict[str, Caller]:
+    users = {row.id: row.name for row in _rows(connection, UserRow)}
+    keys = _rows(connection, KeyRow)
+    owners = {"project": projects, "user": users, "key": {row.id: row.name for row in keys}}
+    limits = _limits(connection, owners)
+    organisation = limits.get(("organisation", ORGANISATION_ID), ())
+    return {
+        row.hash: Caller(
+            key_id=row.id,
+            key=row.name,
+            project_id=row.project_id,
+            project=projects.get(row.project_id),
+            user_id=row.user_id,
+            user=users.get(row.user_id),
+            state=row.state,
+            expires_at=None if row.expires_at is None else moment(row.expires_at),
+            routes=None if row.routes is None else frozenset(row.routes),
+            models=None if row.models is None else tuple(row.models),
+            limits=(
+                *limits.get(("key", row.id), ()),
+                *limits.get(("user", row.user_id), ()),
+                *limits.get(("project", row.project_id), ()),
+                *organisation,
+            ),
+        )
+        for row in keys
+    }
+
+
+def _telemetry(connection: Connection) -> dict[str, ProjectTelemetry]:
+    return {row.id: owners.telemetry(row.telemetry) for row in _rows(connection, ProjectRow) if row.telemetry}
+
+
+def _limits(connection: Connection, owners: Mapping[str, Mapping[str, str]]) -> Caps:
+    found: dict[tuple[str, str], tuple[Limit, ...]] = {}
+    for row in _rows(connection, LimitRow):
+        owner = owners.get(row.owner_kind, {}).get(row.owner_id, row.owner_kind)
+        limit = Limit(row.id, row.owner_kind, owner, row.unit, row.window, row.amount, row.soft)
+        place = row.owner_kind, row.owner_id
+        found[place] = (*found.get(place, ()), limit)
+    return found
+
+
+def _prices(connection: Connection) -> tuple[OwnPrice, ...]:
+    found = []
+    for row in _rows(connection, PriceRow):
+        spec = PriceSpec.model_validate(row.spec)
+        found.append(
+            own_price(
+                row.name,
+                rates=spec.rates,
+                model=spec.model,
+                provider=spec.provider,
+                since=spec.since,
+                context_window=spec.context_window,
+                max_output=spec.max_output,
+            )
+        )
+    return tuple(found)
+
+
+def _routes(connection: Connection, accounts: Mapping[str, Provider]) -> dict[str, Route]:
+    routes = {name: Route(name, (Member(account),)) for name, account in accounts.items()}
+    for row in _rows(connection, RouteRow):
+        spec = stored_routes.read(RouteRow.model_validate(row._asdict()))
+        routes[row.name] = Route(
+            row.name,
+            tuple(
+                Member(accounts[member.provider], member.priority, member.weight, member.models)
+                for member in spec.members
+                if member.active
+            ),
+            spec.choice,
+            spec.affinity,
+            spec.timeouts.model_dump(exclude_none=True, exclude={"deadline"}),
+            spec.timeouts.deadline,
+        )
+    return routes

@@ -1,0 +1,95 @@
+"""The catalogue's transactions.
+
+Every change is one transaction that holds the change itself, its audit entry and the rise of `directory_version` by
+which running nodes notice it. The rise comes first: as a write it takes the lock under which all edits, on all nodes,
+come one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
+
+from paig_gateway.catalog.base import CatalogError, Edit, Kinds, LimitHooks, milliseconds
+from paig_gateway.catalog.objects import Context
+from paig_gateway.database.tables import MetaRow
+from paig_gateway.secrets.vault import Vault
+
+DIRECTORY_VERSION = "directory_version"
+"""The `meta` row that rises with every change that a running node must see."""
+
+_RAISE_VERSION = text(
+    f"INSERT INTO meta (name, value) VALUES ('{DIRECTORY_VERSION}', 1)"
+    " ON CONFLICT (name) DO UPDATE SET value = meta.value + 1 RETURNING value"
+)
+
+
+def utc_now() -> datetime:
+    """The present."""
+    return datetime.now(UTC)
+
+
+class Transactions:
+    """The catalogue of one database, open for reading and for changes."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        vault: Vault,
+        kinds: Kinds,
+        *,
+        hooks: LimitHooks | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Open the catalogue.
+
+        Args:
+            engine: The migrated database.
+            vault: Encrypts literal credentials.
+            kinds: The provider kinds to validate against.
+            hooks: What the ledger does when a limit is made or removed.
+            clock: The present.
+        """
+        self.engine = engine
+        self.context = Context(kinds, vault)
+        self._hooks = hooks or LimitHooks()
+        self._clock = clock
+
+    @contextmanager
+    def edit(self, actor: str) -> Iterator[Edit]:
+        """Open one transaction for any number of changes; committed if the block ends well and changed anything.
+
+        Raises:
+            CatalogError: `conflict` where the database itself refuses a duplicate.
+        """
+        now = milliseconds(self._clock())
+        with Session(self.engine, expire_on_commit=False) as session:
+            version = session.connection().execute(_RAISE_VERSION).scalar_one()
+            edit = Edit(session, self.context.vault, self.context.kinds, self._hooks, version, actor, now)
+            try:
+                yield edit
+                if edit.changes:
+                    session.commit()
+            except IntegrityError as error:
+                raise CatalogError("conflict", "Something of that name or value was made at the same time.") from error
+
+    @contextmanager
+    def view(self) -> Iterator[Session]:
+        """A session for reading."""
+        with Session(self.engine) as session:
+            yield session
+
+    def now(self) -> int:
+        """The present in milliseconds since the epoch."""
+        return milliseconds(self._clock())
+
+    def version(self) -> int:
+        """The directory's version: it rises with every change."""
+        with self.view() as session:
+            row = session.get(MetaRow, DIRECTORY_VERSION)
+            return row.value if row else 0

@@ -1,0 +1,236 @@
+"""What nodes tell each other of their breakers: each writes its own rows, and all read all.
+
+A row holds as long as its node is among the nodes. Changes of state are kept apart, in the order of commits, for those
+who follow them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import text as sql
+from sqlmodel import col
+
+from paig_gateway.database.columns import milliseconds, moment, text
+from paig_gateway.database.engine import writing
+from paig_gateway.database.tables import BreakerChangeRow, BreakerRow, NodeRow
+from paig_gateway.routing.breaker import State
+from paig_gateway.routing.outcomes import Sums
+
+WORSE: tuple[State, ...] = ("closed", "half-open", "cooling", "open")
+"""Each worse than the one before."""
+LONGEST_MODEL = 200
+"""Characters of a model's name that are kept: clients choose it."""
+KEPT_CHANGES = 1000
+_COUNTER = sql(
+    "INSERT INTO meta (name, value) VALUES ('breaker_changes', :count) "
+    "ON CONFLICT (name) DO UPDATE SET value = meta.value + :count RETURNING value"
+)
+"""Held until the commit, so that numbers come in the order of commits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldWait:
+    """A model that a credential is not used for; `own` where the node itself was told."""
+
+    model: str
+    since: datetime
+    until: datetime
+    reason: str
+    own: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a node knows of a credential.
+
+    Attributes:
+        own: Whether it found the state out itself; else it goes by another's word.
+        until: When its rest ends; None where it does not rest, or waits for some models alone.
+        waits: What it was told of single models.
+        sums: What came of the tries of five minutes.
+        good_at: When the provider last answered it well.
+    """
+
+    provider: str
+    credential: str
+    state: State
+    since: datetime
+    own: bool = True
+    until: datetime | None = None
+    reason: str | None = None
+    waits: tuple[ToldWait, ...] = ()
+    sums: Sums = field(default_factory=Sums)
+    last_error: str | None = None
+    last_error_at: datetime | None = None
+    good_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A breaker's state is another now.
+
+    Attributes:
+        id: Its number among all changes; 0 before it is written.
+    """
+
+    time: datetime
+    node_id: str
+    provider: str
+    credential: str
+    before: State
+    state: State
+    until: datetime | None = None
+    reason: str | None = None
+    id: int = 0
+
+
+def publish(
+    engine: Engine,
+    node_id: str,
+    reports: Iterable[Report],
+    changes: Sequence[Change] = (),
+    gone: Iterable[tuple[str, str]] = (),
+) -> None:
+    """Write what a node knows, in one transaction.
+
+    Args:
+        engine: The database.
+        node_id: The node's.
+        reports: Rows that are new or not as they were.
+        changes: What changed meanwhile.
+        gone: Provider and credential of rows to be removed.
+    """
+    table = BreakerRow
+    with writing(engine) as connection:
+        for provider, credential in [*gone, *((report.provider, report.credential) for report in reports)]:
+            mine = col(table.node_id) == node_id, col(table.provider) == provider, col(table.credential) == credential
+            connection.execute(delete(table).where(*mine))
+        if rows := [_row(node_id, report) for report in reports]:
+            connection.execute(insert(table), rows)
+        # The rows of nodes that are no more, of whom somebody has to be rid.
+        connection.execute(delete(table).where(col(table.node_id).not_in(select(col(NodeRow.id)))))
+        if changes:
+            _write_changes(connection, changes)
+
+
+def read(engine: Engine) -> list[tuple[str, Report]]:
+    """What every node knows, each with its id; those that are no more are left out."""
+    rows = select(BreakerRow).where(col(BreakerRow.node_id).in_(select(col(NodeRow.id))))
+    with engine.connect() as connection:
+        return [(row.node_id, _report(row._asdict())) for row in connection.execute(rows)]
+
+
+def forget(engine: Engine, node_id: str) -> None:
+    """Remove a node's rows: it signs off."""
+    with writing(engine) as connection:
+        connection.execute(delete(BreakerRow).where(col(BreakerRow.node_id) == node_id))
+
+
+def best_state(credentials: Iterable[Iterable[Report]]) -> State:
+    """A provider's state: that of its best credential, of each of which the worst that any node says counts."""
+    worst = (max((WORSE.index(one.state) for one in told), default=0) for told in credentials)
+    return WORSE[min(worst, default=0)]
+
+
+def last_change(engine: Engine) -> int:
+    """The number of the last change; 0 where there was none."""
+    with engine.connect() as connection:
+        return connection.execute(select(func.max(col(BreakerChangeRow.id)))).scalar() or 0
+
+
+def changes_since(engine: Engine, number: int, *, limit: int) -> list[Change]:
+    """The changes after one, in order."""
+    later = select(BreakerChangeRow).where(col(BreakerChangeRow.id) > number).order_by(col(BreakerChangeRow.id))
+    with engine.connect() as connection:
+        return [
+            Change(
+                moment(row.time), row.node_id, row.provider, row.credential, row.before, row.state,
+                None if row.until is None else moment(row.until), row.reason, row.id,
+            )
+            for row in connection.execute(later.limit(limit))
+        ]  # fmt: skip
+
+
+def _write_changes(connection: Connection, changes: Sequence[Change]) -> None:
+    last: int = connection.execute(_COUNTER, {"count": len(changes)}).scalar_one()
+    rows = [
+        {
+            "id": last - len(changes) + 1 + number,
+            "time": milliseconds(change.time),
+            "node_id": change.node_id,
+            "provider": change.provider,
+            "credential": change.credential,
+            "before": change.before,
+            "state": change.state,
+            "until": _milliseconds(change.until),
+            "reason": change.reason,
+        }
+        for number, change in enumerate(changes)
+    ]
+    connection.execute(insert(BreakerChangeRow), rows)
+    connection.execute(delete(BreakerChangeRow).where(col(BreakerChangeRow.id) <= last - KEPT_CHANGES))
+
+
+def _row(node_id: str, report: Report) -> dict[str, Any]:
+    sums = report.sums
+    return {
+        "node_id": node_id,
+        "provider": report.provider,
+        "credential": report.credential,
+        "state": report.state,
+        "own": report.own,
+        "since": milliseconds(report.since),
+        "until": _milliseconds(report.until),
+        "reason": report.reason,
+        "waits": [_wait(wait) for wait in report.waits],
+        "sums": {
+            "good": sums.good,
+            "throttled": sums.throttled,
+            "bad": dict(sums.bad),
+            "times": {str(step): count for step, count in sums.times.items()},
+            "good_at": _milliseconds(report.good_at),
+        },
+        "last_error": report.last_error,
+        "last_error_at": _milliseconds(report.last_error_at),
+    }
+
+
+def _wait(wait: ToldWait) -> list[object]:
+    model = text(wait.model[:LONGEST_MODEL])
+    return [model, milliseconds(wait.since), milliseconds(wait.until), wait.reason, wait.own]
+
+
+def _report(row: Mapping[str, Any]) -> Report:
+    sums = row["sums"]
+    return Report(
+        provider=row["provider"],
+        credential=row["credential"],
+        state=row["state"],
+        since=moment(row["since"]),
+        own=row["own"],
+        until=_moment(row["until"]),
+        reason=row["reason"],
+        waits=tuple(
+            ToldWait(model, moment(since), moment(until), reason, own)
+            for model, since, until, reason, own in row["waits"]
+        ),
+        sums=Sums(
+            sums["good"], sums["throttled"], sums["bad"], {int(step): count for step, count in sums["times"].items()}
+        ),
+        last_error=row["last_error"],
+        last_error_at=_moment(row["last_error_at"]),
+        good_at=_moment(sums.get("good_at")),
+    )
+
+
+def _milliseconds(at: datetime | None) -> int | None:
+    return None if at is None else milliseconds(at)
+
+
+def _moment(at: int | None) -> datetime | None:
+    return None if at is None else moment(at)

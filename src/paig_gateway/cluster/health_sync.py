@@ -1,0 +1,219 @@
+"""What this process knows of the providers, told to all nodes; and what they know, taken over.
+
+Each node decides for itself, by its own tries. Once a second it writes down which of its breakers changed, and reads
+what the others wrote: where another has found a provider failing, a node that has not heard from it since believes so
+too, until the rest is over. Its own good answers count for more than another's bad ones, so a node whose network is
+broken does not take the providers from the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from paig_gateway.cluster import health_rows
+from paig_gateway.cluster.health_rows import Change, Report, ToldWait
+from paig_gateway.domain.route import Provider
+from paig_gateway.routing.breaker import Breaker, State
+from paig_gateway.routing.health import Health, Name
+
+SHARE_SECONDS = 1.0
+FIGURES_EVERY = 5
+"""After so many looks also what came of the tries is written, where that changed."""
+
+log = logging.getLogger(__name__)
+
+
+class Sharing:
+    """Tells and listens."""
+
+    def __init__(
+        self,
+        health: Health,
+        engine: Engine,
+        node_id: str,
+        providers: Callable[[], Mapping[str, Provider]],
+    ) -> None:
+        """Share what a process knows.
+
+        Args:
+            health: What it knows.
+            engine: The database.
+            node_id: Who it is among the nodes.
+            providers: Those that there are, by name.
+        """
+        self._health = health
+        self._engine = engine
+        self._node_id = node_id
+        self._providers = providers
+        self._told: dict[Name, _Told] = {}
+        self._states: dict[Name, State] = {}  # the last that was told, and that was logged
+        self._logged: dict[Name, State] = {}
+        self._looks = 0
+        self._ending = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to share, once a second until stopped."""
+        self._task = asyncio.create_task(self._run(), name="sharing")
+
+    async def stop(self) -> None:
+        """End, and sign off; a database that is away is left to those that find this node dead."""
+        self._ending.set()
+        if self._task is not None:
+            # It is not cancelled: a thread of it would go on, and write what is taken back here.
+            await self._task
+        try:
+            await asyncio.to_thread(health_rows.forget, self._engine, self._node_id)
+        except SQLAlchemyError as error:
+            log.warning("What this node said of the providers could not be taken back: %s", error)
+
+    async def _run(self) -> None:
+        """While the database is away each node goes by what it knows itself."""
+        away = False
+        while not self._ending.is_set():
+            try:
+                await self.share()
+            except Exception as error:  # whatever it is, the next look may succeed
+                if not away:
+                    log.warning("How providers fare cannot be shared with the other nodes, trying on: %s", error)
+                away = True
+            else:
+                away = False
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), SHARE_SECONDS)
+
+    async def share(self) -> None:
+        """Once: tell what changed, and hear what others know.
+
+        Raises:
+            SQLAlchemyError: The database is not to be had.
+        """
+        self._looks += 1
+        fresh, changes = self._look(figures=self._looks % FIGURES_EVERY == 0)
+        gone = [name for name in self._told if not self._is_known(name)]
+        heard = await asyncio.to_thread(self._exchange, [told.report for told in fresh.values()], changes, gone)
+        self._told |= fresh
+        self._states |= {name: told.report.state for name, told in fresh.items()}
+        # Rows that are not there were removed, here or by somebody who took this node for dead.
+        mine = {(report.provider, report.credential) for node, report in heard if node == self._node_id}
+        self._told = {name: told for name, told in self._told.items() if name in mine}
+        self._take_over([report for node, report in heard if node != self._node_id])
+
+    def _exchange(self, told: list[Report], changes: list[Change], gone: list[Name]) -> list[tuple[str, Report]]:
+        if told or gone:
+            health_rows.publish(self._engine, self._node_id, told, changes, gone)
+        return health_rows.read(self._engine)
+
+    def _look(self, *, figures: bool) -> tuple[dict[Name, _Told], list[Change]]:
+        """What is to be told, and which states are others than were told last."""
+        clock, now = self._health.clock(), self._health.now()
+        fresh: dict[Name, _Told] = {}
+        changes: list[Change] = []
+        for name, breaker in self._health.circuits():
+            if not self._is_known(name):
+                self._health.forget(name)
+                continue
+            state = breaker.look(clock)
+            marks = state, breaker.since, breaker.until, breaker.reason, tuple(breaker.waits.items())
+            report = _report(name, state, breaker, now, clock)
+            known = self._told.get(name)
+            if known is not None and known.marks == marks:
+                told = known.report
+                if not figures or (told.sums, told.last_error) == (report.sums, report.last_error):
+                    continue
+                # Moments are not worked out anew, or they would seem to move.
+                told = replace(told, sums=report.sums, good_at=report.good_at)
+                report = replace(told, last_error=report.last_error, last_error_at=report.last_error_at)
+            elif (before := self._states.get(name, "closed")) != state:
+                changes.append(self._change(report, before, now))
+            fresh[name] = _Told(report, marks)
+        return fresh, changes
+
+    def _change(self, report: Report, before: State, now: datetime) -> Change:
+        """A change of state, told to the log besides; once, however often the database has to be asked to take it."""
+        name = report.provider, report.credential
+        waits = report.waits if report.until is None and report.state == "cooling" else ()
+        reason = report.reason or next((wait.reason for wait in waits), None)
+        until = report.until or max((wait.until for wait in waits), default=None)
+        if self._logged.get(name, "closed") != report.state:
+            self._logged[name] = report.state
+            log.log(
+                logging.WARNING if "open" in (before, report.state) else logging.INFO,
+                "the provider %s (credential %s) is %s%s",
+                *(*name, report.state, f": {reason}" if reason else ""),
+            )
+        return Change(now, self._node_id, *name, before, report.state, until, reason)
+
+    def _take_over(self, heard: list[Report]) -> None:
+        """Believe other nodes, where nothing better is known here."""
+        clock, now = self._health.clock(), self._health.now()
+        for report in heard:
+            if report.state == "closed" and report.good_at is not None:
+                if (resting := self._health.resting(report.provider, report.credential)) is not None:
+                    resting.relieve(_seconds(report.good_at, now, clock), clock)
+                continue
+            rests = report.own and report.until is not None and report.until > now
+            waits = [wait for wait in report.waits if wait.own and wait.until > now]
+            if not (rests or waits) or (breaker := self._breaker(report.provider, report.credential)) is None:
+                continue
+            if rests and report.until is not None:
+                since, until = _seconds(report.since, now, clock), _seconds(report.until, now, clock)
+                breaker.adopt(report.state, since, until, report.reason or "", clock)
+            for wait in waits:
+                since, until = _seconds(wait.since, now, clock), _seconds(wait.until, now, clock)
+                breaker.adopt_wait(wait.model, since, until, wait.reason, clock)
+
+    def _breaker(self, provider: str, credential: str) -> Breaker | None:
+        found = self._providers().get(provider)
+        known = next((one for one in found.credentials if one.id == credential), None) if found else None
+        return self._health.circuit(found, known).breaker if found and known else None
+
+    def _is_known(self, name: Name) -> bool:
+        found = self._providers().get(name[0])
+        return found is not None and any(credential.id == name[1] for credential in found.credentials)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What was told of a credential, and the marks in the breaker's own time by which it is known again."""
+
+    report: Report
+    marks: object
+
+
+def _report(name: Name, state: State, breaker: Breaker, now: datetime, clock: float) -> Report:
+    def moment(at: float) -> datetime:
+        return now + timedelta(seconds=at - clock)
+
+    tally = breaker.tally
+    return Report(
+        provider=name[0],
+        credential=name[1],
+        state=state,
+        since=moment(breaker.since),
+        own=breaker.own,
+        until=moment(breaker.until) if breaker.until else None,
+        reason=breaker.reason or None,
+        waits=tuple(
+            ToldWait(model, moment(wait.until - wait.seconds), moment(wait.until), wait.reason, wait.own)
+            for model, wait in breaker.waits.items()
+            if wait.until > clock
+        ),
+        sums=tally.sums(clock),
+        last_error=tally.last_error or None,
+        last_error_at=moment(tally.last_error_at) if tally.last_error else None,
+        good_at=moment(breaker.good_at) if breaker.good_at > 0 else None,
+    )
+
+
+def _seconds(at: datetime, now: datetime, clock: float) -> float:
+    """A moment on this process's own clock."""
+    return clock + (at - now).total_seconds()

@@ -1,0 +1,5 @@
+"""Types of HTTP that every part shares."""
+
+from __future__ import annotations
+
+Headers = list[tuple[bytes, bytes]]

@@ -1,0 +1,9 @@
+"""Money: every request, what was held for it, and what it cost.
+
+Reservations and settlements are queued; one writer applies them in batches, one transaction each. `transitions` decides
+and does no I/O; `sqlite` and `postgres` read and write. Amounts are whole nanodollars.
+It must never be true that a request was sent without a durable hold, that a hold is lost, that spent + held exceeds a
+hard limit, or that rows, counters and rollups disagree.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,354 @@
+"""The ledger: the only writer of money. Callers wait on futures; one thread commits for all of them at once.
+
+A reservation is durable when `reserve` returns. Whatever becomes of its caller before, nothing stays held. A settlement
+that was handed over is not lost while the process lives: it stays queued until the database takes it. If the process
+dies, whichever node looks next charges its open requests at their ceiling.
+
+`writer` has the thread, `bookkeeper` a transaction's course, `sheet` the rules, `ledger_sqlite` and `ledger_postgres`
+the statements. docs/internals/ledger.md tells more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from sqlalchemy import Connection, Engine
+
+from paig_gateway.database.engine import utc_now
+from paig_gateway.database.tables import LimitRow
+from paig_gateway.domain.errors import LedgerDown
+from paig_gateway.domain.limits import Limit
+from paig_gateway.domain.money import format_usd
+from paig_gateway.ledger import new_limits, retention
+from paig_gateway.ledger.batch import BatchExecutor, Charge, Command, Correct, Extend, Release, Reserve, Settle
+from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.ledger.spool import Spool, Unrecorded, read
+from paig_gateway.ledger.sqlite import Checkpointer
+from paig_gateway.ledger.transitions import Corrected
+from paig_gateway.ledger.writer import Answers, Pending, Task, Writer, overloaded
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 2.0
+WATCH_SECONDS = 0.25
+
+
+class Ledger:
+    """See the module. Its methods belong to the event loop that started it.
+
+    Args:
+        engine: A migrated database.
+        node_id: This process's name among the nodes; one that no other process ever has.
+        home: The folder for the journal of requests that `charge_late` cannot write at once; None keeps none.
+        clock: The present, in UTC.
+        max_queue: How much may be queued before new reservations are refused.
+        patience: How many seconds a reservation may wait for the database before it is refused.
+        keep_days: For how many days finished requests are kept; None for ever.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        node_id: str,
+        home: Path | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        max_queue: int = 10_000,
+        patience: float = PATIENCE_SECONDS,
+        keep_days: int | None = None,
+    ) -> None:
+        self.dropped = 0
+        """How many refusals' rows were not written, because there were too many."""
+        self._engine = engine
+        self._journal = Spool(home, node_id) if home else None
+        self._clock = clock
+        self._max_queue = max_queue
+        self._patience = patience
+        self._keep_days = keep_days
+        self._keeper: asyncio.Task[None] | None = None
+        self._books = BatchExecutor(engine, node_id, clock)
+        self._writer = Writer(self._books, self._deliver)
+        self._checkpointer = Checkpointer(engine) if engine.dialect.name == "sqlite" else None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._callers: dict[Pending, None] = {}
+        self._stopping = False
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the database takes what it is given; false within moments of its going down."""
+        return self._writer.healthy and not self._is_stuck()
+
+    @property
+    def last_error(self) -> str | None:
+        """What the database said when it last did not take something, or None if it has done so since."""
+        return self._writer.last_error
+
+    @property
+    def waiting(self) -> int:
+        """How many reservations wait for room."""
+        return self._writer.line_length
+
+    @property
+    def queued(self) -> int:
+        """How many changes wait for the writer."""
+        return self._writer.queue.qsize()
+
+    @property
+    def lag(self) -> float:
+        """For how many seconds the writer has tried its present batch; 0 between batches."""
+        since = self._writer.stuck_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    async def start(self) -> None:
+        """Register the node, charge what dead nodes left open, and begin to write.
+
+        Raises:
+            NodeInUseError: Another live process goes by this node's id.
+            sqlalchemy.exc.DBAPIError: The database is not to be had.
+        """
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._books.start)
+        if self._journal:
+            await asyncio.to_thread(self._recover, self._journal)
+        if self._checkpointer:
+            self._checkpointer.start()
+        self._writer.start()
+        self._watch()
+        if self._keep_days is not None:
+            self._keeper = asyncio.create_task(
+                retention.keep(self._engine, self._ask, self._books.node_id, self._keep_days, self._clock),
+                name="retention",
+            )
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Write what is queued, and end; new reservations are refused from now on.
+
+        Args:
+            grace: For how many seconds to go on trying where the database is down. Requests that are not settled by
+                then are charged at their ceiling by whichever node looks next.
+        """
+        if self._loop is None or self._stopping:
+            return
+        self._stopping = True
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
+        self._writer.end(time.monotonic() + grace)
+        await asyncio.to_thread(self._writer.join)
+        if self._checkpointer:
+            await asyncio.to_thread(self._checkpointer.stop)
+        if self._watchdog:
+            self._watchdog.cancel()
+        while not self._writer.queue.empty():  # what came while the thread was ending
+            if (ask := self._writer.queue.get()) is not None:
+                self._answer([(ask, overloaded("The gateway has shut down."))])
+
+    async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None:
+        """Hold a request's worst case against every limit that binds it; durable on return.
+
+        Args:
+            reservation: The request.
+            wait: For how many seconds to wait, after the last release, where requests in flight hold what it needs; 30
+                at most in all. It is refused at once where what is spent alone rules it out.
+
+        Raises:
+            LedgerDown: The database is down or too slow.
+            GatewayError: `limit-exceeded` or `rate-limited`; `overloaded` where too much is queued.
+        """
+        if self._stopping:
+            raise overloaded("The gateway is shutting down: try again.")
+        if self._writer.queue.qsize() >= self._max_queue:
+            raise overloaded("Too many requests are waiting for the ledger: try again.")
+        await self._ask(Reserve(reservation, patient=wait > 0), wait, watched=True)
+
+    async def extend(self, request_id: str, extra: int) -> None:
+        """Raise a request's hold, as for a further attempt of a failover; it never waits for room.
+
+        Args:
+            request_id: A request that is reserved and not settled.
+            extra: Nanodollars.
+
+        Raises:
+            GatewayError: As `reserve`; the hold is then as it was.
+            LookupError: The request is not open.
+        """
+        await self._ask(Extend(request_id, extra), watched=True)
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Put a request's cost in place of its hold, in the windows of the request's own time. Durable on return.
+
+        Settling twice is nothing. It is done even if the caller is cancelled meanwhile, and however long the database
+        is down.
+
+        Raises:
+            LookupError: The ledger knows no such request.
+        """
+        await self._ask(Settle(settlement))
+
+    async def charge(self, reservation: Reservation, settlement: Settlement) -> None:
+        """Write a finished request that held nothing; it counts, whether or not its limits have room.
+
+        Work that the ledger has an exact row of already (by `work_id`) is written as a row that cost nothing.
+        """
+        await self._ask(Charge(reservation, settlement))
+
+    def charge_late(self, reservation: Reservation, settlement: Settlement) -> None:
+        """`charge` for requests that were let pass while the database is down: written when it is back.
+
+        Nobody waits for it; `reserve` refuses when too much is queued, so what is queued here is bounded too.
+        """
+        if self._loop is None:
+            raise RuntimeError("the ledger is not started")
+        future: asyncio.Future[object] = self._loop.create_future()
+        future.add_done_callback(lambda done: self._charged_late(settlement, done))
+        if self._journal:
+            self._journal.add(Unrecorded(reservation, settlement))
+        self._put(Pending(Charge(reservation, settlement), future, time.monotonic()))
+
+    def _charged_late(self, settlement: Settlement, done: asyncio.Future[object]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            cost = format_usd(settlement.cost)
+            kept = f"kept in {self._journal.path} for the next start" if self._journal else "lost"
+            log.error("request %s ($%s) could not be recorded: it is %s", settlement.id, cost, kept)
+        elif self._journal:
+            self._journal.recorded(settlement.id)
+
+    def _recover(self, journal: Spool) -> None:
+        """Record what dead nodes let pass while the database was down."""
+        for path in journal.left_behind(self._books.alive()):
+            commands = [Charge(entry.reservation, entry.settlement) for entry in read(path)]
+            for command in commands:
+                command.tried = True  # it may have been written just before its process died
+                self._books.work([command])
+            path.unlink(missing_ok=True)
+            log.warning("recorded %d requests that were let pass while the database was down", len(commands))
+
+    def note(self, reservation: Reservation, settlement: Settlement) -> None:
+        """Write the row of a request that was refused, when there is time; it moves no limit.
+
+        Dropped, and counted in `dropped`, where too much is queued.
+        """
+        if self._stopping or self._writer.queue.qsize() >= self._max_queue // 2:
+            self.dropped += 1
+            return
+        self._put(Pending(Charge(reservation, settlement, counted=False), None, time.monotonic()))
+
+    async def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> Corrected:
+        """Give background work its true cost when its usage first comes through.
+
+        Counters and rollups move by the difference, in the windows of the original request.
+
+        Args:
+            work_id: The provider's name of the work.
+            key_id: The key that it was asked for with, or None for any.
+            settlement: Cost, certainty, usage and price; its `provider`, if given, must be that of the work.
+
+        Returns:
+            `unknown` where the ledger has no row of it, `already` where its row is exact.
+        """
+        return cast(Corrected, await self._ask(Correct(work_id, key_id, settlement)))
+
+    async def bind_limit(self, limit: Limit, owner_id: str) -> None:
+        """Let a new limit begin with what its owner has spent in the present window, and holds now.
+
+        Where the limit is made in a transaction, `limit_created` does so inside it.
+        """
+        row = _row(limit, owner_id)
+        await self._ask(lambda connection: self.limit_created(connection, row))
+
+    async def drop_limit(self, limit: Limit) -> None:
+        """Remove a deleted limit's counters."""
+        await self._ask(lambda connection: new_limits.drop(connection, _row(limit, "")))
+
+    def limit_created(self, connection: Connection, row: LimitRow) -> None:
+        """What is to be done in the transaction that makes a limit; from any thread."""
+        new_limits.bind(connection, row, self._clock())
+        self._writer.bind_later(row)
+
+    def limit_removed(self, connection: Connection, row: LimitRow) -> None:
+        """What is to be done in the transaction that removes a limit; from any thread."""
+        new_limits.drop(connection, row)
+
+    async def prune(self, before: datetime) -> int:
+        """Remove finished requests that came before a moment, and budgets of runs that no request is left of.
+
+        Totals and limits stay, and so do for a month the rows of work that a provider may be asked for again.
+
+        Returns:
+            How many requests went.
+        """
+        return await retention.prune(self._engine, self._ask, before, self._clock())
+
+    async def _ask(self, command: Command | Task, wait: float = 0.0, *, watched: bool = False) -> object:
+        if self._loop is None:
+            raise RuntimeError("the ledger is not started")
+        future: asyncio.Future[object] = self._loop.create_future()
+        ask = Pending(command, future, time.monotonic(), wait)
+        if not watched:
+            self._put(ask)
+            return await future
+        self._callers[ask] = None
+        try:
+            self._put(ask)
+            return await future
+        finally:
+            del self._callers[ask]
+
+    def _put(self, ask: Pending) -> None:
+        if not self._writer.is_alive():
+            raise RuntimeError("the ledger is not running")
+        self._writer.queue.put(ask)
+
+    def _deliver(self, answers: Answers) -> None:
+        """Wake the callers; on the writer's thread."""
+        if self._loop is None or not any(ask.future for ask, _ in answers):
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._answer, answers)
+        except RuntimeError:  # the loop is closed: nobody is left to write for
+            self._writer.end(0.0)
+
+    def _answer(self, answers: Answers) -> None:
+        for ask, answer in answers:
+            if ask.future is None:
+                continue
+            if not ask.future.done():
+                if isinstance(answer, Exception):
+                    ask.future.set_exception(answer)
+                else:
+                    ask.future.set_result(answer)
+            elif isinstance(ask.command, Reserve) and answer is None and self._writer.is_alive():
+                self._put(Pending(Release(ask.command.reservation.id), None, ask.since))  # its caller has gone
+
+    def _is_stuck(self) -> bool:
+        since = self._writer.stuck_since
+        return since is not None and time.monotonic() - since > self._patience
+
+    def _watch(self) -> None:
+        """Refuse those whom the database has kept waiting too long, whatever the writer's thread is stuck in."""
+        now, stuck = time.monotonic(), self._is_stuck()
+        for ask in self._callers:
+            late = stuck if ask.in_line else now - ask.since > self._patience
+            if late and ask.future is not None and not ask.future.done():
+                ask.future.set_exception(LedgerDown("The gateway's database is not answering: try again."))
+        if self._loop is not None and self._writer.is_alive():
+            self._watchdog = self._loop.call_later(WATCH_SECONDS, self._watch)
+
+
+def _row(limit: Limit, owner_id: str) -> LimitRow:
+    return LimitRow(
+        id=limit.id,
+        owner_kind=limit.owner_kind,
+        owner_id=owner_id,
+        unit=limit.unit,
+        window=limit.window,
+        amount=limit.amount,
+        soft=limit.soft,
+    )

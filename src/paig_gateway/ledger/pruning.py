@@ -1,0 +1,78 @@
+"""Forgetting: rates of minutes long past, and requests older than anyone wants to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, or_, select, tuple_
+
+from paig_gateway.database.columns import milliseconds
+from paig_gateway.domain.limits import window_start
+from paig_gateway.ledger.statements import TABLES
+
+REQUESTS, COUNTERS, LIMITS, RUNS = (TABLES[name] for name in ("requests", "counters", "limits", "runs"))
+PRUNE_ROWS = 250
+"""How many rows are removed in one transaction, so that nobody waits long."""
+
+
+def prune_minutes(connection: Connection, now: datetime) -> None:
+    """Remove the counters of rates whose minute ended more than an hour ago and that nothing holds any more."""
+    rates = select(LIMITS.c.id).where(LIMITS.c.window == "minute")
+    before = window_start("minute", now - timedelta(hours=1))
+    old = (COUNTERS.c.window_start > 0, COUNTERS.c.window_start < before, COUNTERS.c.held == 0)
+    connection.execute(delete(COUNTERS).where(*old, COUNTERS.c.limit_id.in_(rates)))
+
+
+Place = tuple[int, str]
+"""Where a row stands among all by their time: time and id."""
+
+
+def old_requests(
+    connection: Connection, before: datetime, works_before: datetime, after: Place | None
+) -> Sequence[Place]:
+    """Some finished requests that came before a moment, from a place on.
+
+    Args:
+        connection: A connection.
+        before: The moment.
+        works_before: The same for those that named work at a provider: they are what keeps a later look from being
+            charged anew.
+        after: The place.
+    """
+    time, id = REQUESTS.c.time, REQUESTS.c.id
+    works = or_(REQUESTS.c.work_id.is_(None), time < milliseconds(works_before))
+    old = select(time, id).where(time < milliseconds(before), REQUESTS.c.state != "open", works)
+    if after is not None:
+        old = old.where(tuple_(time, id) > after)
+    return [(row.time, row.id) for row in connection.execute(old.order_by(time, id).limit(PRUNE_ROWS))]
+
+
+def remove_requests(connection: Connection, ids: Sequence[str]) -> None:
+    """Remove requests; rollups and counters keep what they cost."""
+    connection.execute(delete(REQUESTS).where(REQUESTS.c.id.in_(ids), REQUESTS.c.state != "open"))
+
+
+def old_runs(connection: Connection, before: datetime, after: str) -> tuple[Sequence[str], Sequence[str]]:
+    """Some budgets of runs that began before a moment, in the order of their ids from one on.
+
+    Returns:
+        All of them, and those whose runs no request is left of.
+    """
+    id = RUNS.c.id
+    old = select(id).where(RUNS.c.created_at < milliseconds(before), id > after).order_by(id).limit(PRUNE_ROWS)
+    found = connection.execute(old).scalars().all()
+    parts = [run.split(":", 2) for run in found]
+    key_id, name = REQUESTS.c.key_id, REQUESTS.c.run
+    used = select(key_id, name).where(key_id.in_({part[1] for part in parts}), name.in_({part[2] for part in parts}))
+    in_use = {f"run:{row.key_id}:{row.run}" for row in connection.execute(used.distinct())} if found else set()
+    return found, [run for run in found if run not in in_use]
+
+
+def remove_runs(connection: Connection, ids: Sequence[str]) -> None:
+    """Remove budgets of runs that hold nothing; a later run of such a name begins anew."""
+    holding = select(COUNTERS.c.limit_id).where(COUNTERS.c.limit_id.in_(ids), COUNTERS.c.held != 0)
+    kept = set(connection.execute(holding).scalars())
+    gone = [run for run in ids if run not in kept]
+    connection.execute(delete(COUNTERS).where(COUNTERS.c.limit_id.in_(gone)))
+    connection.execute(delete(RUNS).where(RUNS.c.id.in_(gone)))

@@ -1,0 +1,81 @@
+"""What the ledger takes: a reservation before a request is dispatched, a settlement after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.limits import Limit
+from paig_gateway.pricing.usage import Usage
+
+Certainty = Literal["exact", "estimated", "ceiling"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A request that is about to be dispatched.
+
+    Attributes:
+        id: The request's id, `x-paig-request-id`; sorts by time.
+        time: When it came; its windows and its prices are those of this moment.
+        caller: Who asks.
+        limits: Every limit that binds it: the caller's, and the run's where it has a budget.
+        ceiling: The most it could cost, in nanodollars.
+        tokens: The most tokens it could use, input and output together.
+        trace_id: The trace that it belongs to, 32 hex digits, or None.
+    """
+
+    id: str
+    time: datetime
+    caller: Caller
+    limits: tuple[Limit, ...]
+    route: str
+    model: str
+    format: str
+    stream: bool
+    ceiling: int
+    tokens: int
+    provider: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    run: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a request ended.
+
+    Attributes:
+        id: The reservation's id.
+        finished: When it ended.
+        cost: What it cost, in nanodollars; never more than was held unless the provider charged more.
+        certainty: How the cost is known; None for a request that was never sent on.
+        usage: The counts, or None where the provider reported none.
+        raw_usage: The provider's own usage object.
+        price: The price's identity (`openai/gpt-5`), or None where nothing was priced.
+        status: The HTTP status that the client was sent; None if it was sent none.
+        error: The gateway's error code or the provider's error type, or None.
+        attempts: Each try, as the wire model `Attempt` has it.
+        work_id: The provider's name of the work, by which a later look at it is known.
+        ms_gateway: Milliseconds that the gateway itself took of `ms_total`.
+    """
+
+    id: str
+    finished: datetime
+    cost: int
+    certainty: Certainty | None
+    usage: Usage | None = None
+    raw_usage: Mapping[str, object] | None = None
+    price: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    status: int | None = None
+    error: str | None = None
+    attempts: Sequence[Mapping[str, object]] = ()
+    work_id: str | None = None
+    ms_total: float | None = None
+    ms_first_byte: float | None = None
+    ms_gateway: float | None = None

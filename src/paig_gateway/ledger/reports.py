@@ -1,0 +1,387 @@
+"""What the ledger can be asked: rows, totals, where limits stand. All of it blocks: call it in a thread.
+
+Totals come from the hourly rollups, which change in the same transactions as the rows they add up. Where a span begins
+or ends within an hour, that hour's part is added up from the rows themselves, so any span is exact.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, get_args
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, case, func, or_, select, tuple_
+from sqlmodel import col
+
+from paig_client.api.resources import Attempt, Request, RequestPage, UsageReport, UsageTotal
+from paig_gateway.database.columns import milliseconds, moment, text
+from paig_gateway.database.tables import RequestRow
+from paig_gateway.domain.money import format_usd
+from paig_gateway.ledger.statements import TABLES
+from paig_gateway.ledger.transitions import HOUR_MS
+
+REQUESTS, ROLLUPS = (TABLES[name] for name in ("requests", "rollups"))
+
+GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route"]
+GROUPS: tuple[GroupBy, ...] = get_args(GroupBy)
+MAX_PAGE = 1000
+
+_OWNED = {"key": "keys", "project": "projects", "user": "users"}
+_DAY_MS = 24 * HOUR_MS
+_SUMS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
+
+
+class BadQuery(ValueError):
+    """A query that cannot be answered; the message says what to mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which requests are meant. Keys, projects and users by name or id; None means any.
+
+    Attributes:
+        since: The earliest time of a request.
+        until: The first moment that is too late.
+        status: The HTTP status that the client was sent.
+        within: The ids of the only projects that whoever asks may know of.
+    """
+
+    key: str | None = None
+    project: str | None = None
+    user: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    route: str | None = None
+    status: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    within: frozenset[str] | None = None
+
+
+def get_request(engine: Engine, request_id: str, within: frozenset[str] | None = None) -> Request | None:
+    """One row of the ledger, if it is one of those projects' (by id; None for any)."""
+    conditions = [REQUESTS.c.id == request_id, *_within(REQUESTS.c.project_id, within)]
+    with engine.connect() as connection:
+        row = connection.execute(select(REQUESTS).where(*conditions)).one_or_none()
+    return _request(row) if row is not None else None
+
+
+def list_requests(engine: Engine, which: Filter, *, cursor: str | None = None, limit: int = 100) -> RequestPage:
+    """Rows of the ledger, newest first.
+
+    Args:
+        engine: The database.
+        which: Which of them.
+        cursor: Where a page before ended.
+        limit: How many at most.
+
+    Raises:
+        BadQuery: The cursor is not one of this ledger's.
+    """
+    limit = max(1, min(limit, MAX_PAGE))
+    query = select(REQUESTS).order_by(REQUESTS.c.time.desc(), REQUESTS.c.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        time, request_id = _read_cursor(cursor)
+        query = query.where(tuple_(REQUESTS.c.time, REQUESTS.c.id) < (time, request_id))
+    with engine.connect() as connection:
+        rows = connection.execute(query.where(*row_conditions(connection, which))).all()
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return RequestPage(items=[_request(row) for row in rows], next_cursor=_cursor(rows[-1]) if more else None)
+
+
+class Finished(NamedTuple):
+    """A finished request, its place in the ledger's tail, and the id of its project, empty for none."""
+
+    finished_at: int
+    request: Request
+    project_id: str
+
+
+def finished_since(engine: Engine, finished_at: int, request_id: str, *, limit: int = 200) -> list[Finished]:
+    """The ledger's tail: rows that were finished after a place in it, in order.
+
+    `finished_at` is stamped in the order of commits whatever the node, so a reader that remembers the last place it saw
+    misses nothing.
+
+    Args:
+        engine: The database.
+        finished_at: The place, as a row's `finished_at` has it.
+        request_id: The id of the row at that place.
+        limit: How many at most.
+    """
+    after = tuple_(REQUESTS.c.finished_at, REQUESTS.c.id) > (finished_at, request_id)
+    query = select(REQUESTS).where(after).order_by(REQUESTS.c.finished_at, REQUESTS.c.id).limit(limit)
+    with engine.connect() as connection:
+        return [Finished(row.finished_at, _request(row), row.project_id) for row in connection.execute(query)]
+
+
+def last_finished(engine: Engine) -> tuple[int, str]:
+    """The tail's end: the place of the row finished last, `(0, "")` where there is none."""
+    query = select(REQUESTS.c.finished_at, REQUESTS.c.id).where(REQUESTS.c.finished_at.is_not(None))
+    query = query.order_by(REQUESTS.c.finished_at.desc(), REQUESTS.c.id.desc()).limit(1)
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    return (row[0], row[1]) if row else (0, "")
+
+
+# Totals
+
+
+def usage(engine: Engine, by: Sequence[str], which: Filter) -> UsageReport:
+    """Totals by group, the dearest first, or in order of time where grouped by time.
+
+    Args:
+        engine: The database.
+        by: Any of `GROUPS`, or `tag:NAME`; none for one total. Tags are read from the rows, and so reach as far back as
+            those are kept.
+        which: Which requests; `status` is not kept in totals.
+
+    Raises:
+        BadQuery: There is no such group.
+    """
+    groups = _groups(by)
+    if which.status is not None:
+        raise BadQuery("Totals are not kept by status: list the requests instead.")
+    with engine.connect() as connection:
+        names = owner_names(connection)
+        found: dict[tuple[Any, ...], dict[str, int]] = {}
+        for query in _spans(connection, which, groups):
+            for row in connection.execute(query):
+                _add(found.setdefault(tuple(row[: len(groups)]), dict.fromkeys(_SUMS, 0)), row._mapping)
+    items = [
+        _total({name: _shown(name, value, names) for name, value in zip(by, place, strict=True)}, sums)
+        for place, sums in found.items()
+    ]
+    timed = [name for name in by if name in ("day", "hour")]
+    items.sort(key=lambda item: (*[item.group[name] or "" for name in timed], -float(item.cost), str(item.group)))
+    everything = dict.fromkeys(_SUMS, 0)
+    for sums in found.values():
+        _add(everything, sums)
+    return UsageReport(items=items, total=_total({}, everything))
+
+
+def _groups(by: Sequence[str]) -> list[str]:
+    unknown = [name for name in by if name not in GROUPS and not name.startswith("tag:")]
+    if unknown:
+        raise BadQuery(f"There is no group '{unknown[0]}': use {', '.join(GROUPS)} or tag:NAME.")
+    if len(set(by)) != len(by):
+        raise BadQuery("A group is named twice.")
+    return list(by)
+
+
+def _column(table: Table, group: str) -> ColumnElement[Any]:
+    if group.startswith("tag:"):
+        return func.coalesce(table.c.tags[group[4:]].as_string(), "")
+    match group:
+        case "hour" | "day":
+            time = table.c.hour if "hour" in table.c else table.c.time
+            step = HOUR_MS if group == "hour" else _DAY_MS
+            return time - time % step
+        case "key" | "project" | "user":
+            return table.c[f"{group}_id"]
+        case "provider":
+            return func.coalesce(table.c.provider, "")
+        case _:
+            return table.c[group]
+
+
+def _spans(connection: Connection, which: Filter, groups: Sequence[str]) -> Iterable[Select[Any]]:
+    """The span's whole hours from the rollups, its edges from the rows."""
+    start = milliseconds(which.since) if which.since else None
+    end = milliseconds(which.until) if which.until else None
+    first = -(-start // HOUR_MS) * HOUR_MS if start is not None else None
+    last = end // HOUR_MS * HOUR_MS if end is not None else None
+    tagged = any(group.startswith("tag:") for group in groups)
+    if tagged or (first is not None and last is not None and first > last):
+        yield _from_rows(connection, which, groups, start, end)
+        return
+    conditions = _conditions(connection, ROLLUPS, which)
+    if first is not None:
+        conditions.append(ROLLUPS.c.hour >= first)
+    if last is not None:
+        conditions.append(ROLLUPS.c.hour < last)
+    keys = [_column(ROLLUPS, group) for group in groups]
+    sums = [func.sum(ROLLUPS.c[name]).label(name) for name in _SUMS]
+    yield select(*keys, *sums).where(*conditions).group_by(*keys).having(func.count() > 0)
+    if start != first:
+        yield _from_rows(connection, which, groups, start, first)
+    if end != last:
+        yield _from_rows(connection, which, groups, last, end)
+
+
+def _from_rows(
+    connection: Connection, which: Filter, groups: Sequence[str], start: int | None, end: int | None
+) -> Select[Any]:
+    conditions = [REQUESTS.c.state != "open", *_conditions(connection, REQUESTS, which)]
+    if start is not None:
+        conditions.append(REQUESTS.c.time >= start)
+    if end is not None:
+        conditions.append(REQUESTS.c.time < end)
+    keys = [_column(REQUESTS, group).label(f"group_{number}") for number, group in enumerate(groups)]
+    failed = case((or_(REQUESTS.c.status >= 400, REQUESTS.c.error.is_not(None)), 1), else_=0)
+    tokens = [
+        func.coalesce(func.sum(REQUESTS.c.usage[name].as_integer()), 0).label(name)
+        for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    ]
+    sums = [
+        func.count().label("requests"),
+        func.sum(failed).label("errors"),
+        *tokens,
+        func.sum(REQUESTS.c.cost).label("cost"),
+    ]
+    return select(*keys, *sums).where(*conditions).group_by(*keys).having(func.count() > 0)
+
+
+def _add(into: dict[str, int], sums: Mapping[Any, Any]) -> None:
+    for name in _SUMS:
+        into[name] += int(sums[name] or 0)
+
+
+def _total(group: Mapping[str, str | None], sums: Mapping[str, int]) -> UsageTotal:
+    counts = {name: sums[name] for name in _SUMS if name != "cost"}
+    return UsageTotal(group=dict(group), cost=format_usd(sums["cost"]), **counts)
+
+
+def owner_names(connection: Connection) -> dict[str, dict[str, str]]:
+    """Names of keys, projects and users, by id: rollups know ids alone."""
+    return {
+        kind: {row.id: row.name for row in connection.execute(select(TABLES[table].c.id, TABLES[table].c.name))}
+        for kind, table in _OWNED.items()
+    }
+
+
+def _shown(group: str, value: Any, names: Mapping[str, Mapping[str, str]]) -> str | None:
+    if group in names:
+        return names[group].get(value, value) or None
+    if group == "day":
+        return moment(value).strftime("%Y-%m-%d")
+    if group == "hour":
+        return moment(value).strftime("%Y-%m-%dT%H:00:00Z")
+    return str(value) if value else None
+
+
+# Rows
+
+
+def _conditions(connection: Connection, table: Table, which: Filter) -> list[ColumnElement[bool]]:
+    """Those that rows and rollups share."""
+    found = _within(table.c.project_id, which.within)
+    for kind, owners in _OWNED.items():
+        if (named := getattr(which, kind)) is not None:
+            # Looked up beforehand: only of an id that is known can an index be made use of.
+            owner = TABLES[owners].c
+            ids = set(connection.execute(select(owner.id).where(or_(owner.name == named, owner.id == named))).scalars())
+            column = table.c[f"{kind}_id"]
+            found.append(column.in_(sorted(ids)) if len(ids) > 1 else column == next(iter(ids), named))
+    for name in ("model", "provider", "route"):
+        if (value := getattr(which, name)) is not None:
+            found.append(table.c[name] == value)
+    return found
+
+
+def _within(project_id: ColumnElement[str], within: frozenset[str] | None) -> list[ColumnElement[bool]]:
+    return [] if within is None else [project_id.in_(within)]
+
+
+def row_conditions(connection: Connection, which: Filter) -> list[ColumnElement[bool]]:
+    """What a row of the ledger must meet."""
+    found = _conditions(connection, REQUESTS, which)
+    if which.status is not None:
+        found.append(REQUESTS.c.status == which.status)
+    if which.since is not None:
+        found.append(REQUESTS.c.time >= milliseconds(which.since))
+    if which.until is not None:
+        found.append(REQUESTS.c.time < milliseconds(which.until))
+    return found
+
+
+def _cursor(row: Row[Any]) -> str:
+    return base64.urlsafe_b64encode(f"{row.time}.{row.id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        time, _, request_id = text.partition(".")
+        return int(time), request_id
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise BadQuery("The cursor is not one that this ledger gave: begin again without it.") from None
+
+
+_PLAIN = {
+    *("id", "status", "key", "project", "user", "route", "provider", "model", "format", "stream", "usage"),
+    *("raw_usage", "certainty", "price", "run", "trace_id", "error", "ms_total", "ms_first_byte", "ms_gateway"),
+}
+
+
+def _request(row: Row[Any]) -> Request:
+    return Request(
+        **{name: getattr(row, name) for name in _PLAIN},
+        state="open" if row.state == "open" else "settled",
+        time=moment(row.time).astimezone(UTC),
+        cost=format_usd(row.cost or 0),
+        reserved=format_usd(row.reserved),
+        attempts=[Attempt.model_validate(attempt) for attempt in row.attempts or ()],
+        tags=row.tags or {},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """A finished request that was priced.
+
+    Attributes:
+        sent_model: The model's name as it was sent to the provider.
+        price: The identity of the price that it was charged at.
+        cost: Nanodollars.
+    """
+
+    time: datetime
+    provider: str
+    model: str
+    sent_model: str
+    price: str
+    usage: dict[str, int | float] | None
+    cost: int
+    certainty: str
+
+
+def charged_requests(engine: Engine, which: Filter) -> Iterator[Charged]:
+    """Finished requests that were priced, read a thousand at a time."""
+    names = ("id", "time", "provider", "model", "price", "usage", "cost", "certainty", "attempts")
+    query = select(*(REQUESTS.c[name] for name in names)).where(
+        REQUESTS.c.state != "open", REQUESTS.c.price.is_not(None)
+    )
+    with engine.connect() as connection:
+        query = query.where(*row_conditions(connection, which))
+        for row in connection.execution_options(yield_per=1000).execute(query):
+            attempts: Sequence[Mapping[str, Any]] = row.attempts or ()
+            sent = str(attempts[-1].get("model") or row.model) if attempts else row.model
+            yield Charged(
+                moment(row.time), row.provider or "", row.model, sent, row.price, row.usage, row.cost, row.certainty
+            )
+
+
+def holder_of(engine: Engine, work_id: str) -> tuple[str, str | None] | None:
+    """The provider, and the id of the credential that it was asked with; None where the ledger has no such answer.
+
+    Raises:
+        SQLAlchemyError: The database cannot be read.
+    """
+    query = (
+        select(col(RequestRow.provider), col(RequestRow.attempts))
+        .where(col(RequestRow.work_id) == text(work_id), col(RequestRow.provider).is_not(None))
+        .order_by(col(RequestRow.time))
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        found = connection.execute(query).first()
+    if found is None:
+        return None
+    provider, attempts = found
+    credential = attempts[-1].get("credential") if attempts else None
+    return provider, credential if isinstance(credential, str) else None

@@ -1,0 +1,86 @@
+"""Removing old requests a little at a time, so that the ledger's writer is never kept for long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from paig_gateway.ledger import nodes, pruning
+from paig_gateway.ledger.writer import Task
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 3600.0
+"""How often it is looked whether there is something to remove."""
+PAUSE_SECONDS = 0.1
+"""Between two transactions in the background."""
+WORKS_KEPT = timedelta(days=31)
+"""How long rows are kept that name work at a provider: OpenAI keeps responses for thirty days."""
+
+Pending = Callable[[Task], Awaitable[object]]
+"""Has the ledger's writer do something."""
+
+
+async def prune(engine: Engine, ask: Pending, before: datetime, now: datetime, pause: float = 0.0) -> int:
+    """Remove finished requests that came before a moment, and budgets of runs that no request is left of.
+
+    Args:
+        engine: The ledger's database, to be read.
+        ask: The ledger's writer.
+        before: The moment.
+        now: The present.
+        pause: Seconds between two transactions.
+
+    Returns:
+        How many requests went.
+    """
+    pruned, place = 0, None
+    works_before = min(before, now - WORKS_KEPT)
+    while found := await asyncio.to_thread(_read_requests, engine, before, works_before, place):
+        await ask(partial(pruning.remove_requests, ids=[id for _, id in found]))
+        pruned, place = pruned + len(found), found[-1]
+        await asyncio.sleep(pause)
+    last = ""
+    while (runs := await asyncio.to_thread(_read_runs, engine, before, last))[0]:
+        await ask(partial(pruning.remove_runs, ids=runs[1]))
+        last = runs[0][-1]
+        await asyncio.sleep(pause)
+    return pruned
+
+
+async def keep(engine: Engine, ask: Pending, node_id: str, days: int, clock: Callable[[], datetime]) -> None:
+    """Remove what is older than so many whole days (UTC), for as long as the task lives; on one node of all."""
+    while True:
+        try:
+            if await asyncio.to_thread(_is_first, engine, node_id):
+                now = clock()
+                before = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
+                if count := await prune(engine, ask, before, now, PAUSE_SECONDS):
+                    log.info("removed %d requests from before %s", count, before.date())
+        except SQLAlchemyError as error:
+            log.warning("old requests could not be removed, trying again later: %s", type(error).__name__)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _is_first(engine: Engine, node_id: str) -> bool:
+    with engine.connect() as connection:
+        return min(nodes.known(connection), default=node_id) == node_id
+
+
+def _read_requests(
+    engine: Engine, before: datetime, works_before: datetime, after: pruning.Place | None
+) -> list[pruning.Place]:
+    with engine.connect() as connection:
+        return list(pruning.old_requests(connection, before, works_before, after))
+
+
+def _read_runs(engine: Engine, before: datetime, after: str) -> tuple[list[str], list[str]]:
+    with engine.connect() as connection:
+        found, idle = pruning.old_runs(connection, before, after)
+    return list(found), list(idle)

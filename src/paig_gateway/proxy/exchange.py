@@ -1,0 +1,233 @@
+"""What is known of one request while it is on its way: what came in, and what has come of it so far."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.http import Headers
+from paig_gateway.domain.money import format_usd
+from paig_gateway.domain.route import Credential, Member, Provider, Route
+from paig_gateway.formats.base import Call, Format, Json
+from paig_gateway.ledger.records import Certainty, Settlement
+from paig_gateway.pricing.overrides import PriceLookup
+from paig_gateway.pricing.price import Price, WorstCase
+from paig_gateway.providers.kinds import Kind
+from paig_gateway.proxy.meter import Reading, StreamMeter
+from paig_gateway.proxy.request import Attribution, Target
+from paig_gateway.proxy.trace_context import Trace
+
+if TYPE_CHECKING:
+    from paig_gateway.routing.health import Try
+
+# Ids must be unique, not secret: asking the system for each one's random bits costs a system call.
+_draw = random.Random(secrets.randbits(128))
+
+
+def new_request_id(at: datetime) -> str:
+    """An id that sorts by time."""
+    return f"req_{int(at.timestamp() * 1000):011x}{_draw.getrandbits(64):016x}"
+
+
+Session = tuple[str, str]
+"""Requests that belong together: the id of their key, and what they themselves call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request that was taken in.
+
+    Attributes:
+        id: `x-paig-request-id`.
+        time: When it came.
+        started: The same on the monotonic clock, in seconds.
+        body: The body as it came.
+        plain: The body without its content encoding.
+        trace: The trace that it belongs to, or None.
+    """
+
+    id: str
+    time: datetime
+    started: float
+    caller: Caller
+    route: Route
+    target: Target
+    fmt: Format
+    call: Call
+    method: str
+    headers: Headers
+    body: bytes
+    plain: bytes
+    attribution: Attribution
+    trace: Trace | None = None
+
+    @property
+    def session(self) -> Session | None:
+        """What it belongs to: as its header says, else a field of its own."""
+        named = self.attribution.session or self.call.session
+        return (self.caller.key_id, named) if named else None
+
+    @property
+    def stored(self) -> str | None:
+        """What it goes on from, or asks about, that one account at a provider has."""
+        return self.call.stored or self.fmt.stored(self.target.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A member of the route that could answer, asked with one of its provider's credentials.
+
+    Attributes:
+        ceiling: What that would cost at most, in nanodollars.
+    """
+
+    member: Member
+    credential: Credential
+    kind: Kind
+    model: str
+    tariff: PriceLookup
+    price: Price | None
+    worst: WorstCase
+    ceiling: int
+
+    @property
+    def provider(self) -> Provider:
+        """The member's provider."""
+        return self.member.provider
+
+
+_ORDER: tuple[Certainty, ...] = ("exact", "estimated", "ceiling")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What has come of a request.
+
+    Attributes:
+        attempts: Each try, as the wire model `Attempt` has it.
+        candidate: Who was tried last.
+        at_work: Whether that one may be at work on the request, and bill for it.
+        reading: The usage and cost of the answer.
+        certainty: How the cost is known, over all tries.
+        status: The status the client was sent.
+        error: The gateway's code, or the provider's error type.
+        dispatched: When the first try was sent, on the monotonic clock.
+        first_byte: When the answer's first byte came, on the monotonic clock.
+        body: What was read of the answer, as a body that is not streamed has it.
+        text: What a streamed answer said, as far as it was kept.
+        tried: Is told what the present try says of its provider.
+    """
+
+    attempts: list[dict[str, object]] = field(default_factory=list)
+    candidate: Candidate | None = None
+    reading: Reading | None = None
+    cost: int = 0
+    certainty: Certainty = "exact"
+    status: int | None = None
+    error: str | None = None
+    work_id: str | None = None
+    dispatched: float | None = None
+    first_byte: float | None = None
+    answered: float | None = None
+    body: Json | None = None
+    text: Callable[[], str] | None = None
+    at_work: bool = False
+    tried: Try | None = None
+    _before: tuple[int, Certainty] = (0, "exact")
+
+    def begin(self, candidate: Candidate, exchange: Exchange, clock: float) -> dict[str, object]:
+        """A try begins, at that moment of the monotonic clock; what is charged from now on is for it."""
+        self.candidate, self.at_work, self._before = candidate, True, (self.cost, self.certainty)
+        if self.dispatched is None:
+            self.dispatched = clock
+        attempt: dict[str, object] = {
+            "provider": candidate.provider.name,
+            "model": candidate.model,
+            "credential": candidate.credential.id if candidate.credential.secret is not None else None,
+            "cost": "0",
+            "began_ms": round((clock - exchange.started) * 1000, 3),
+        }
+        self.attempts.append(attempt)
+        return attempt
+
+    def charge(self, cost: int, certainty: Certainty) -> None:
+        """Add to the cost, of the present try and of all; the least certain part names the whole."""
+        self.cost += cost
+        self.certainty = max(self.certainty, certainty, key=_ORDER.index)
+        if self.attempts:
+            self.attempts[-1]["cost"] = format_usd(self.cost - self._before[0])
+
+    def undo(self) -> None:
+        """Take back what the present try was charged: its answer is the client's after all, and charged as such."""
+        self.cost, self.certainty = self._before
+        self.at_work = True
+        self.attempts[-1]["cost"] = "0"
+
+    def charge_stream(self, meter: StreamMeter, ceiling: int) -> None:
+        """Charge a stream, however it ended: by its usage, else by estimate, else at its ceiling.
+
+        A stream that brought nothing but an error costs nothing, as a refusal does.
+        """
+        reading = meter.reading()
+        if reading.extracted is not None:
+            self.reading = reading
+            self.charge(reading.cost, "exact")
+            return
+        if meter.fmt.later_look or meter.is_refusal():
+            return
+        # Work in the background goes on though its stream was cut.
+        estimate = None if meter.call.background else meter.estimate()
+        if estimate is None:
+            self.charge(ceiling, "ceiling")
+            return
+        self.reading = estimate
+        self.charge(min(estimate.cost, ceiling), "estimated")
+
+    def settlement(self, exchange: Exchange, now: datetime, clock: float) -> Settlement:
+        """The row that this outcome leaves.
+
+        Args:
+            exchange: The request.
+            now: The present.
+            clock: The same on the monotonic clock.
+        """
+        reading = self.reading
+        extracted = reading.extracted if reading else None
+        price = reading.price if reading else None
+        total = clock - exchange.started
+        upstream = (self.answered or clock) - self.dispatched if self.dispatched is not None else 0.0
+        return Settlement(
+            id=exchange.id,
+            finished=now,
+            cost=self.cost,
+            certainty=self.certainty if self.attempts else None,
+            usage=extracted.usage if extracted else None,
+            raw_usage=_plain(extracted.raw) if extracted else None,
+            price=price.identity(reading.context) if reading and price else None,
+            provider=self.candidate.provider.name if self.candidate else None,
+            status=self.status,
+            error=self.error,
+            attempts=self.attempts,
+            work_id=self.work_id,
+            ms_total=round(total * 1000, 3),
+            ms_first_byte=round((self.first_byte - exchange.started) * 1000, 3) if self.first_byte else None,
+            ms_gateway=round((total - upstream) * 1000, 3),
+        )
+
+
+DEEPEST_USAGE = 20
+"""Levels of a provider's usage object that are kept: what is deeper is no usage, and nobody could read it back."""
+
+
+def _plain(raw: Mapping[str, object]) -> Mapping[str, object] | None:
+    return raw if raw and _is_within(raw, DEEPEST_USAGE) else None
+
+
+def _is_within(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_within(part, levels - 1) for part in inner)

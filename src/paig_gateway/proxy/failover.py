@@ -1,0 +1,361 @@
+"""Sending a request on: trying one candidate after the other until one answers."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from paig_gateway.domain.errors import ErrorCode, GatewayError
+from paig_gateway.domain.http import Headers
+from paig_gateway.formats.base import BadRequest, Format, Framing
+from paig_gateway.formats.form import is_form, splice_field
+from paig_gateway.formats.framing import framing_of
+from paig_gateway.formats.splice import splice_member
+from paig_gateway.providers.adapters import OutboundRequest
+from paig_gateway.providers.auth import Authenticator, CredentialError
+from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome
+from paig_gateway.proxy.headers import to_upstream
+from paig_gateway.proxy.meter import StreamMeter
+from paig_gateway.proxy.peek import Answer, Carried, PeekableResponse, beginning, peek
+from paig_gateway.proxy.upstream import Upstream
+from paig_gateway.proxy.upstream_errors import UpstreamError, UpstreamTimeout
+from paig_gateway.routing.affinity import has_not
+from paig_gateway.routing.deadlines import Deadlines
+from paig_gateway.routing.health import Health, Try
+from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach
+
+
+@dataclass(slots=True)
+class Hold:
+    """What the ledger holds for a request.
+
+    Attributes:
+        held: Nanodollars.
+        extend: Has the ledger hold so much more, or raises; None where nothing needs to be held.
+    """
+
+    held: int = 0
+    extend: Callable[[int], Awaitable[None]] | None = None
+
+    async def covers(self, total: int) -> bool:
+        """Whether so much is held, more being asked for if need be."""
+        if self.extend is None or total <= self.held:
+            return True
+        try:
+            await self.extend(total - self.held)
+        except (
+            GatewayError,
+            LookupError,
+        ):  # no room; or nothing is held any more, this node having been taken for dead
+            return False
+        self.held = total
+        return True
+
+
+class Dispatcher:
+    """Tries candidates in turn until one answers."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        auth: Authenticator,
+        problem: Callable[[str], str | None],
+        health: Health,
+        clock: Callable[[], float],
+        patience: Deadlines,
+    ) -> None:
+        """Take what sends, what signs and what knows whom to ask.
+
+        Args:
+            upstream: The HTTP client.
+            auth: Signs requests.
+            problem: Why nothing can be sent to the provider of a name, or None.
+            health: How the providers are.
+            clock: Monotonic seconds.
+            patience: How long requests may take.
+        """
+        self._upstream = upstream
+        self._auth = auth
+        self._problem = problem
+        self._health = health
+        self._clock = clock
+        self._patience = patience
+
+    async def send(
+        self, exchange: Exchange, order: deque[Candidate], outcome: Outcome, purse: Hold
+    ) -> tuple[Answer, bool]:
+        """Send the request to the first candidate that takes it.
+
+        Args:
+            exchange: The request.
+            order: Whom to try; those who were tried are taken out. It is cleared when the client leaves.
+            outcome: Is told of each try, and charged for those that may be billed.
+            purse: What is held for the request: nobody is tried whom it cannot cover.
+
+        Returns:
+            The answer, and whether the gateway asked for stream usage that the client had not asked for. The last
+            candidate's answer is returned whatever it is.
+
+        Raises:
+            GatewayError: `upstream-unreachable` or `upstream-timeout`, where the last try brought no answer.
+            TimeoutError: The client has left, so there is nobody to try.
+        """
+        if not outcome.attempts:
+            if self._patience.is_over(exchange, self._clock()):
+                raise self._patience.ran_out(exchange, 0, None)
+            self._health.request(exchange.route.name)
+            self._health.lead(order)
+        answer: Answer | None = None
+        unsaid = bool(outcome.attempts)  # whether somebody did not say if what is asked for is stored there
+        try:
+            while order:
+                candidate = order.popleft()
+                began = self._clock()
+                attempt = outcome.begin(candidate, exchange, began)
+                tried = outcome.tried = self._health.begin(candidate)
+                failure: GatewayError | None = None
+                reach: Reach | None = "member"
+                asked = False
+                try:
+                    answer, asked = await self._send_one(exchange, candidate, len(outcome.attempts))
+                    attempt["status"] = answer.status
+                    answer, reach = await self._look(exchange, candidate, answer, outcome, tried, last=not order)
+                except CredentialError as error:
+                    tried.refused("credential")
+                    attempt["error"], reach = "credential", "credential"
+                    failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
+                except UpstreamError as error:
+                    failure = self.failed(exchange, candidate, error, outcome)
+                    if (error.sent and isinstance(error, UpstreamTimeout)) or answer is not None:
+                        # The provider may well go on working, and bill for it.
+                        outcome.charge(candidate.ceiling, "ceiling")
+                    if answer is not None:
+                        await answer.aclose()
+                        answer = None
+                finally:
+                    tried.end()
+                    attempt["ms"] = round((self._clock() - began) * 1000, 3)
+                if answer is not None and reach is None:
+                    return answer, asked
+                if reach == "member":
+                    pass_over(candidate, order)
+                # That something is not stored here is no answer while another may have it.
+                answered = answer is not None and exchange.stored is None
+                seeks = reach == "elsewhere"
+                if not await self.goes_on(exchange, order, outcome, purse, answered=answered, seeks=seeks):
+                    if answer is None:
+                        raise failure or AssertionError("a try without an answer has a reason")
+                    if seeks and (unsaid or order):
+                        raise GatewayError(
+                            "upstream-unreachable",
+                            f"'{exchange.stored}' is unknown to '{candidate.provider.name}', and who may have it did "
+                            "not answer: try again.",
+                        )
+                    outcome.undo()
+                    outcome.tried = None  # it has said what there is to say
+                    return answer, asked
+                unsaid = unsaid or not seeks
+                if answer is not None:
+                    await answer.aclose()
+                    answer = None
+            raise TimeoutError("the client left while the next try was made ready")
+        except BaseException:
+            if answer is not None:
+                await answer.aclose()
+            raise
+
+    def failed(self, exchange: Exchange, candidate: Candidate, error: UpstreamError, outcome: Outcome) -> GatewayError:
+        """Note that no answer came, or none to its end; returns what the client is told if it has seen nothing yet."""
+        late = isinstance(error, UpstreamTimeout)
+        code: ErrorCode = "upstream-timeout" if late else "upstream-unreachable"
+        outcome.attempts[-1]["error"] = code
+        over = late and self._patience.is_over(exchange, self._clock())
+        # An answer that was on its way, or a try that had only what others had left of the deadline, says nothing about
+        # the provider.
+        fair = not over or (len(outcome.attempts) == 1 and outcome.first_byte is None)
+        if fair and outcome.tried is not None:
+            outcome.tried.failed(error)
+        if over:
+            return self._patience.ran_out(exchange, len(outcome.attempts), candidate.provider)
+        said = "did not answer in time" if late else "could not be reached"
+        return GatewayError(code, f"The provider '{candidate.provider.name}' {said} ({error.reason}).")
+
+    async def goes_on(
+        self,
+        exchange: Exchange,
+        order: deque[Candidate],
+        outcome: Outcome,
+        purse: Hold,
+        *,
+        answered: bool = False,
+        seeks: bool = False,
+    ) -> bool:
+        """Whether another candidate may be tried, who then comes first.
+
+        There is one who is worth it, time left, money to pay for it besides what is spent, and the route's retries are
+        not used up. Asked once a try has failed, and what it may cost has been charged.
+
+        Args:
+            exchange: The request.
+            order: Who is left.
+            outcome: What has come of it so far.
+            purse: What is held for it.
+            answered: Whether a provider's own answer can be given to the client if nobody else is tried.
+            seeks: Whether it is looked for who has something. That is no retry: nobody failed, and each is asked once.
+        """
+        outcome.at_work = False
+        if self._patience.is_over(exchange, self._clock()):
+            return False
+        while self._health.lead(order, answered=answered):
+            chosen = order[0]
+            if not await purse.covers(outcome.cost + chosen.ceiling):
+                # One that costs less may have room.
+                if order:
+                    pass_over(order.popleft(), order)
+                continue
+            # Who leaves meanwhile leaves nobody to try; and somebody else may have taken a probe's place.
+            if not order or (self._health.lead(order, answered=answered) and order[0] is chosen):
+                return bool(order) and (seeks or self._health.retry(exchange.route.name))
+        return False
+
+    async def _look(
+        self, exchange: Exchange, candidate: Candidate, answer: Answer, outcome: Outcome, tried: Try, *, last: bool
+    ) -> tuple[Answer, Reach | None]:
+        """Whether an answer is a failure that another candidate may make good, and of what; it has been charged.
+
+        Raises:
+            UpstreamError: It is a stream that broke off, or was given up, before its first byte.
+        """
+        status = answer.status
+        if status >= 400:
+            body = b""
+            if status in BODY_TELLS:
+                answer = PeekableResponse(answer)
+                body = await beginning(answer)
+            reach = REACH[tried.answered(status, answer.headers, body)]
+            # Another account may have what this one has not.
+            return answer, reach or ("elsewhere" if exchange.stored and has_not(status, body) else None)
+        headers = header_map(answer.headers)
+        framing = None if last else framing_of_answer(exchange, status, headers)
+        if framing is None or headers.get("content-encoding", "identity") != "identity":
+            tried.answered(status, answer.headers)
+            return answer, None
+        peeked = PeekableResponse(answer)
+        if not await peek(peeked, framing):
+            tried.answered(status, answer.headers)
+            return peeked, None
+        if peeked.failure is not None and not peeked.held:
+            raise peeked.failure
+        meter = StreamMeter(exchange.fmt, exchange.call, framing, headers, candidate.tariff, splice=False, hide=False)
+        for chunk in peeked.held:
+            meter.feed(chunk)
+        meter.end()
+        of: Reach = "member"
+        if peeked.failure is not None:
+            self.failed(exchange, candidate, peeked.failure, outcome)
+        else:
+            outcome.attempts[-1]["error"] = error = error_type(meter.body.get("error"))
+            of = REACH[tried.said(error)] or of
+        if exchange.fmt.metered:
+            outcome.charge_stream(meter, candidate.ceiling)
+            outcome.reading = None
+        return peeked, of
+
+    async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[Answer, bool]:
+        kind, provider = candidate.kind, candidate.provider
+        if problem := self._problem(provider.name):
+            raise CredentialError(problem)
+        fmt, call = exchange.fmt, exchange.call
+        path, body, asked = exchange.target.path, exchange.body, False
+        query, headers = exchange.target.query, to_upstream(exchange.headers)
+        carrier = kind.carriers.get(fmt.name)
+        if carrier is not None and carrier.native(path):
+            carrier = None
+        if carrier is not None:
+            try:
+                parcel = carrier.pack(
+                    OutboundRequest(path, query, headers, exchange.plain), candidate.model, call.stream
+                )
+            except BadRequest as error:
+                raise GatewayError("bad-request", str(error)) from None
+            path, query, headers, body = parcel.path, parcel.query, parcel.headers, parcel.body
+        elif candidate.model != call.model:
+            path, body = renamed(fmt, path, exchange.plain, candidate.model)
+        if fmt.asks is not None and kind.asks_usage and call.stream and not call.asks_usage:
+            body, asked = fmt.asks(exchange.plain if body is exchange.body else body), True
+        url = kind.path(provider.base_url, path, provider.settings)
+        if kind.name == "azure" and b"api-version=" not in query and "/deployments/" in url:
+            version = provider.settings.get("api_version", "2024-10-21").encode()
+            query = query + b"&api-version=" + version if query else b"api-version=" + version
+        if query:
+            url = f"{url}?{query.decode('latin-1')}"
+        if body is not exchange.body:
+            # What was changed was changed in the plain body.
+            headers = [header for header in headers if header[0] != b"content-encoding"]
+        if exchange.trace is not None:
+            headers += exchange.trace.headers(number)
+        headers.append((b"accept-encoding", self._accept_encoding(exchange)))
+        headers += await self._auth.headers(
+            kind.auth, provider, candidate.credential, exchange.method, url, headers, body
+        )
+        payload = body if body or exchange.method in ("POST", "PUT", "PATCH") else None
+        timeouts = self._patience.of_try(exchange, provider, self._clock())
+        answer = await self._upstream.send(exchange.method, url, headers, payload, timeouts=timeouts)
+        return (answer if carrier is None else Carried(answer, carrier)), asked
+
+    @staticmethod
+    def _accept_encoding(exchange: Exchange) -> bytes:
+        """The meter reads what it can; only an answer that nobody meters may come compressed as the client likes."""
+        if exchange.fmt.metered:
+            return b"identity"
+        return next((value for name, value in exchange.headers if name == b"accept-encoding"), b"identity")
+
+
+def pass_over(candidate: Candidate, order: deque[Candidate]) -> None:
+    """Try that member no more, though other credentials be left: they are taken out of `order`."""
+    left = [other for other in order if other.member is not candidate.member]
+    if len(left) < len(order):
+        order.clear()
+        order.extend(left)
+
+
+def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, bytes]:
+    """The request's path and body with another model's name in them, wherever it stands; no other byte changes."""
+    match = fmt.path.search(path)
+    if match is not None and match.groupdict().get("model"):
+        start, end = match.span("model")
+        return path[:start] + quote(model, safe="") + path[end:], plain
+    if is_form(plain):
+        return path, splice_field(plain, "model", model.encode())
+    return path, splice_member(plain, ("model",), json.dumps(model).encode())
+
+
+def framing_of_answer(exchange: Exchange, status: int, headers: Mapping[str, str]) -> Framing | None:
+    """How an answer is cut into events; None where it is no stream."""
+    fmt = exchange.fmt
+    if fmt.fold is None or status >= 400:
+        return None
+    framing = framing_of(headers.get("content-type", ""))
+    # A Gemini stream that is not server-sent events is one JSON array.
+    return framing or ("json" if fmt.name == "gemini" and exchange.call.stream else None)
+
+
+def error_type(error: object) -> str:
+    """What a provider calls an error that it reports in a stream."""
+    if isinstance(error, dict):
+        for name in ("type", "code", "status", "message"):
+            if isinstance(value := error.get(name), str) and value:
+                return value[:100]
+    return "upstream-error"
+
+
+def header_map(headers: Headers) -> dict[str, str]:
+    """Headers by name, as the formats read them; the values of one that comes several times are joined by commas."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found

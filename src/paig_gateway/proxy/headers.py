@@ -1,0 +1,161 @@
+"""Which headers pass, in each direction, and where a client's key may stand.
+
+Towards the provider the rule is a list of what is meant to go, so that no credential, cookie or account choice of a
+client's ever reaches an upstream. Towards the client it is a list of what must not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote_plus
+
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.http import Headers
+
+_TO_UPSTREAM = frozenset(
+    {
+        b"accept",
+        b"accept-language",
+        b"content-type",
+        b"content-encoding",
+        b"user-agent",
+        b"idempotency-key",
+        b"x-client-request-id",
+        b"x-session-id",
+        b"session_id",
+        b"conversation_id",
+        b"originator",
+        b"http-referer",
+        b"x-title",
+        b"x-goog-api-client",
+        b"x-server-timeout",
+        b"x-gemini-service-tier",
+        b"x-fireworks-genie",
+        b"x-ds-anonymous",
+    }
+)
+_TO_UPSTREAM_PREFIXES = (
+    b"anthropic-",
+    b"openai-",
+    b"x-stainless-",
+    b"x-goog-upload-",
+    b"x-vertex-ai-",
+    b"x-amzn-bedrock-",
+    b"amz-sdk-",
+    b"groq-",
+)
+# These choose whose account pays, or speak of the client's own login.
+_NEVER_TO_UPSTREAM = frozenset(
+    {b"openai-organization", b"openai-project", b"anthropic-organization-id", b"anthropic-workspace-id"}
+)
+
+_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# Statements about the upstream's own connection, host or cookies, which would be false of the gateway.
+_NEVER_TO_CLIENT = _HOP | {
+    b"alt-svc",
+    b"content-length",
+    b"date",
+    b"set-cookie",
+    b"strict-transport-security",
+    b"logfire-ai-gateway-cost",
+    b"pydantic-ai-gateway-price-estimate",
+}
+
+
+def to_upstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The client's headers that are meant for the provider."""
+    return [
+        (name, value)
+        for name, value in headers
+        if (name in _TO_UPSTREAM or name.startswith(_TO_UPSTREAM_PREFIXES)) and name not in _NEVER_TO_UPSTREAM
+    ]
+
+
+# In these a request may name a dearer service than the standard one, whatever its body says.
+_TIERS = frozenset(
+    {
+        b"x-vertex-ai-llm-shared-request-type",
+        b"x-gemini-service-tier",
+        b"x-amzn-bedrock-service-tier",
+        b"x-amzn-bedrock-performanceconfig-latency",
+    }
+)
+
+
+def tiers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """The service tiers that a request's headers ask for, in lower case."""
+    return [value.decode("latin-1").strip().lower() for name, value in headers if name in _TIERS]
+
+
+def to_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The provider's headers that are true of the gateway's answer too."""
+    return [
+        (name, value) for name, value in headers if name not in _NEVER_TO_CLIENT and not name.startswith(b"x-paig-")
+    ]
+
+
+# Under these a client's own login may stand in a query.
+_QUERY_CREDENTIALS = frozenset({"access_token", "api_key", "api-key", "apikey", "x-api-key", "subscription-key"})
+
+_SIGV4_KEY = re.compile(rb"Credential=([^/,\s]+)/")
+
+
+def client_key(headers: Mapping[bytes, bytes], query: bytes) -> tuple[str, bytes]:
+    """Find the gateway key that a client sent, and what is left of its query without it.
+
+    Args:
+        headers: The request's headers, by lower-case name.
+        query: The raw query string; Google's clients may carry the key there.
+
+    Raises:
+        GatewayError: `missing-key`.
+    """
+    key = b""
+    authorization = headers.get(b"authorization", b"")
+    if authorization[:7].lower() == b"bearer ":
+        key = authorization[7:].strip()
+    elif match := _SIGV4_KEY.search(authorization):
+        key = match.group(1)
+    for name in (b"x-api-key", b"api-key", b"x-goog-api-key"):
+        key = key or headers.get(name, b"").strip()
+    if query:
+        kept = []
+        for part in query.split(b"&"):
+            name, _, value = part.partition(b"=")
+            named = unquote_plus(name.decode("latin-1")).lower()
+            if named == "key":
+                key = key or unquote_plus(value.decode("latin-1")).encode("utf-8")
+            elif named not in _QUERY_CREDENTIALS and not named.startswith("x-amz-"):
+                kept.append(part)
+        query = b"&".join(kept)
+    if not key:
+        raise GatewayError(
+            "missing-key",
+            "No gateway key came with the request. Send it as 'Authorization: Bearer paig_…' "
+            "(or x-api-key, api-key, x-goog-api-key); an administrator makes one with 'paig keys create'.",
+        )
+    return key.decode("latin-1"), query
+
+
+def error_headers(error: GatewayError, request_id: str) -> Headers:
+    """The headers that mark an answer as the gateway's own error."""
+    added = [(b"x-paig-error", error.code.encode()), (b"x-paig-request-id", request_id.encode())]
+    if error.details:
+        added.append((b"x-paig-error-details", json.dumps(dict(error.details)).encode("ascii")))
+    if error.retry_after is not None:
+        added.append((b"retry-after", str(error.retry_after).encode()))
+    return added

@@ -1,0 +1,224 @@
+"""The meter: watches an answer go by and knows, when it is over, what was used and what it cost.
+
+It parses only events that can carry usage. Where the cost is spliced into a stream, or an event hidden that the client
+did not ask for, it hands back other bytes than it was fed; else the very same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from paig_gateway.domain.money import format_usd
+from paig_gateway.formats.base import Call, Event, Format, Framing, Json
+from paig_gateway.formats.folding import PARTIAL, provisional
+from paig_gateway.formats.framing import FRAMINGS, Splitter
+from paig_gateway.formats.splice import splice_event
+from paig_gateway.pricing.overrides import PriceLookup
+from paig_gateway.pricing.price import Context, Price
+from paig_gateway.pricing.usage import Extracted, Usage, extract
+
+MAX_HELD = 32 * 1024 * 1024
+"""Bytes of one event, or of a body, that are held at most: a longer one is the client's unread."""
+
+KEPT_FOR_ESTIMATE = 256 * 1024
+"""Bytes of a stream that are kept in case it ends without usage and must be estimated."""
+
+BYTES_PER_TOKEN = 4
+"""The customary size of a token, for estimates only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer used and cost.
+
+    Attributes:
+        extracted: The usage, or None where the answer carried none.
+        price: The price it was charged at, or None where there is none.
+        cost: Nanodollars.
+        context: What besides usage decided the cost: the service tier and the like.
+    """
+
+    extracted: Extracted | None
+    price: Price | None
+    cost: int
+    context: Context | None = None
+
+
+def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], tariff: PriceLookup) -> Reading:
+    """Read usage and cost from an answer in the shape of a non-streaming body."""
+    if fmt.normalise is not None:
+        body = fmt.normalise(body, tariff.model, headers)
+    extracted = extract(body, provider=tariff.source, flavor=fmt.flavor, home=fmt.home)
+    if extracted is None:
+        return Reading(None, None, 0)
+    price = tariff.price(extracted.model)
+    if price is None:
+        return Reading(extracted, None, 0)
+    context = fmt.context(body, headers) if fmt.context else None
+    return Reading(extracted, price, price.cost(extracted.usage, tariff.at, context), context)
+
+
+@dataclass(slots=True)
+class StreamMeter:
+    """Meters one streamed answer.
+
+    Attributes:
+        fmt: The API format.
+        call: What was asked.
+        headers: The answer's headers, by lower-case name.
+        tariff: What turns usage into money.
+        splice: Whether the cost goes into the stream.
+        hide: Whether events that are there only because the gateway asked are kept from the client.
+        body: The folded answer so far.
+        unread: Part of the stream was not read, so that nobody can tell what it said.
+    """
+
+    fmt: Format
+    call: Call
+    framing: Framing
+    headers: Mapping[str, str]
+    tariff: PriceLookup
+    splice: bool
+    hide: bool
+    body: dict[str, object] = field(default_factory=dict)
+    unread: bool = False
+    _splitter: Splitter = field(init=False)
+    _parse: Callable[[bytes], Event] = field(init=False)
+    _kept: list[bytes] = field(default_factory=list)
+    _kept_size: int = 0
+    _seen: int = 0
+    _waiting: int = 0
+    _reading: Reading | None = None
+    _corrupt: bool = False
+
+    def __post_init__(self) -> None:
+        make, self._parse = FRAMINGS[self.framing]
+        self._splitter = make()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a chunk of the stream; return what goes on to the client for it (perhaps nothing yet)."""
+        if self._corrupt:
+            self._seen += len(chunk)
+            return chunk
+        rewrite = self.splice or self.hide
+        try:
+            events = self._splitter.feed(chunk)
+        except ValueError:
+            # What cannot be read can still be relayed: the bytes belong to the client and the provider.
+            self._corrupt = True
+            return self._splitter.rest() if rewrite else chunk
+        out = [self._watch(raw) for raw in events]
+        self._waiting += len(chunk) - sum(map(len, events))
+        if self._waiting > MAX_HELD:
+            self.unread, self._waiting = True, 0
+            out.append(self._splitter.give_up())
+        return b"".join(out) if rewrite else chunk
+
+    def end(self) -> bytes:
+        """The stream is over: what is left of it, for the client."""
+        rest = b"" if self._corrupt else self._splitter.rest()
+        if not rest:
+            return b""
+        out = self._watch(rest)
+        return out if self.splice or self.hide else b""
+
+    def _watch(self, raw: bytes) -> bytes:
+        self._seen += len(raw)
+        marker = self.fmt.usage_marker
+        if marker is None or self.fmt.fold is None or not marker.search(raw):
+            if self._kept_size < KEPT_FOR_ESTIMATE:
+                self._kept.append(raw)
+                self._kept_size += len(raw)
+            return raw
+        try:
+            event = self._parse(raw)
+            self.fmt.fold(self.body, event)
+        except ValueError:
+            return raw
+        self._reading = None
+        if self.hide and self.fmt.is_asked_only is not None and self.fmt.is_asked_only(event):
+            return b""
+        if self.splice and self.framing == "sse" and "usage" in self.body:
+            reading = self.reading()
+            if reading.price is not None:
+                return splice_event(raw, self.fmt.usage_paths, format_usd(reading.cost))
+        return raw
+
+    def reading(self) -> Reading:
+        """Usage and cost of what was seen; `extracted` is None where the stream brought no final usage."""
+        if self._reading is None:
+            self._reading = read_answer(self.fmt, self.body, self.headers, self.tariff)
+        return self._reading
+
+    def text(self) -> str:
+        """What was said in that part of the stream that is kept."""
+        read = self.fmt.text
+        if read is None:
+            return ""
+        said: list[str] = []
+        for raw in self._kept:
+            with contextlib.suppress(ValueError):
+                said.append(read(self._parse(raw)))
+        return "".join(said)
+
+    def is_refusal(self) -> bool:
+        """Whether the stream brought an error, and nothing of an answer that a provider could bill."""
+        if "error" not in self.body or PARTIAL in self.body or self._kept_size >= KEPT_FOR_ESTIMATE or self.unread:
+            return False
+        return self.fmt.text is not None and not self.text()
+
+    def estimate(self) -> Reading | None:
+        """Usage counted from what was seen of a stream that brought none; None where nothing can be counted."""
+        if self.fmt.text is None or self._seen == 0 or self.unread:
+            return None
+        size = len(self.text().encode())
+        if self._kept_size and self._seen > self._kept_size:
+            size = size * self._seen // self._kept_size
+        return estimated(self.fmt, self.call, self.body, size, self.tariff)
+
+
+def estimated(fmt: Format, call: Call, body: Json, text_bytes: int, tariff: PriceLookup) -> Reading:
+    """An answer whose usage was not reported: what was asked and what was seen, at the customary size of a token."""
+    known = provisional(body)
+    if fmt.normalise is not None:
+        known = fmt.normalise(known, tariff.model, {})
+    counted = extract(known, provider=tariff.source, flavor=fmt.flavor, home=fmt.home)
+    asked = -(-call.input_tokens // BYTES_PER_TOKEN)
+    usage: Usage = counted.usage if counted else {"input_tokens": asked, "output_tokens": 0}
+    usage["output_tokens"] = max(usage["output_tokens"], -(-text_bytes // BYTES_PER_TOKEN))
+    model = body.get("model")
+    price = tariff.price(model if isinstance(model, str) else None)
+    return Reading(
+        Extracted(usage, counted.raw if counted else {}, None), price, price.cost(usage, tariff.at) if price else 0
+    )
+
+
+_USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:')
+_CANDIDATES = 16
+
+
+def last_members(end: bytes) -> Json | None:
+    """The members of a JSON object from its usage on, of which only the end is at hand.
+
+    What begins within a nested object or a string does not decode: there is too much behind it.
+    """
+    places = [match.start() for match in _USAGE.finditer(end)][-_CANDIDATES:]
+    return next(filter(None, (decode_json(b"{" + end[place:]) for place in places)), None)
+
+
+def decode_json(body: bytes) -> Json | None:
+    """A JSON object, or None where the bytes are something else."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        try:  # NaN, and halves of surrogate pairs: not JSON, but what lenient servers send
+            value = json.loads(body.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,359 @@
+"""The data plane: `ANY /proxy/{route}/{path}`, one ASGI callable, no framework.
+
+A request is taken in, its worst case reserved, sent on, relayed while a meter watches, and settled with its true cost
+in a block that nothing can cancel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Literal, Protocol
+
+from paig_gateway.domain.errors import GatewayError, LedgerDown
+from paig_gateway.domain.limits import Limit
+from paig_gateway.formats.base import ErrorShape, Format
+from paig_gateway.formats.errors import error_body, error_shape
+from paig_gateway.formats.registry import detect
+from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.pricing.overrides import PriceSources
+from paig_gateway.proxy import request
+from paig_gateway.proxy.asgi import Client, RunOnce, run_shielded
+from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome, new_request_id
+from paig_gateway.proxy.failover import Dispatcher, Hold, pass_over
+from paig_gateway.proxy.headers import error_headers
+from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
+from paig_gateway.proxy.request import Attribution, ClientGone, Directory, Receive, Scope, Send
+from paig_gateway.proxy.response import Relay
+from paig_gateway.proxy.upstream_errors import UpstreamError
+from paig_gateway.routing.affinity import Affinity
+from paig_gateway.routing.candidates import MemberOrder, candidates
+
+
+class Ledger(Protocol):
+    """Where money is held and charged; see `store.ledger`."""
+
+    @property
+    def healthy(self) -> bool: ...
+
+    async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None: ...
+
+    async def extend(self, request_id: str, extra: int) -> None: ...
+
+    async def settle(self, settlement: Settlement) -> None: ...
+
+    async def charge(self, reservation: Reservation, settlement: Settlement) -> None: ...
+
+    def charge_late(self, reservation: Reservation, settlement: Settlement) -> None: ...
+
+    async def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> str: ...
+
+    def note(self, reservation: Reservation, settlement: Settlement) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """What an operator may set of the data plane.
+
+    Attributes:
+        max_body: Bytes of a request body taken at most.
+        limit_wait: Seconds that a request waits for others to release what they hold of a cap.
+        drain_seconds: How long an answer is drained into the meter after its client has left.
+        max_drained: Bytes of it that are drained at most.
+        on_ledger_down: What becomes of requests while the ledger cannot record: refused, or let pass and recorded late.
+    """
+
+    max_body: int = 64 * 1024 * 1024
+    limit_wait: float = 5.0
+    drain_seconds: float = 300.0
+    max_drained: int = 64 * 1024 * 1024
+    on_ledger_down: Literal["refuse", "allow"] = "refuse"
+
+
+Recording = Literal["hold", "note", "look", "late"]
+"""How a request gets into the ledger: held and settled; noted afterwards, as it costs nothing; charged when its usage
+first comes through, as it looks at work begun before; charged late, as the ledger was down."""
+
+
+@dataclass(slots=True)
+class Proxy:
+    """The data plane's ASGI callable."""
+
+    directory: Directory
+    ledger: Ledger
+    prices: PriceSources
+    dispatcher: Dispatcher
+    now: Callable[[], datetime]
+    clock: Callable[[], float]
+    choice: MemberOrder
+    holders: Affinity
+    settings: ProxySettings = ProxySettings()
+    observer: Observer = UNOBSERVED
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started, now = self.clock(), self.now()
+        request_id = new_request_id(now)
+        present_request.set(request_id)
+        client = Client(send)
+        target = request.target(scope)
+        found = detect(scope["method"], target.path)
+        shape = error_shape(found, target.route, target.path)
+        try:
+            exchange = await self._take_in(scope, receive, request_id, now, started, target, found)
+            await self._serve(exchange, receive, client)
+        except ClientGone:
+            return
+        except GatewayError as error:
+            self.observer.refused(request_id, error)
+            if not client.started:
+                await refuse(client, shape, error, request_id)
+
+    async def _take_in(
+        self,
+        scope: Scope,
+        receive: Receive,
+        request_id: str,
+        now: datetime,
+        started: float,
+        target: request.Target,
+        found: tuple[Format, str | None] | None,
+    ) -> Exchange:
+        headers = [(name.lower(), value) for name, value in scope["headers"]]
+        by_name = dict(headers)
+        caller, query = request.authenticate(self.directory, by_name, target.query, now)
+        route = request.find_route(self.directory, target.route, caller)
+        target = request.Target(target.route, target.path, query)
+        if found is None:
+            raise GatewayError(
+                "no-price",
+                f"The gateway does not know what {scope['method']} {target.path} costs, so it passes no such request. "
+                "See the list of API formats in the documentation.",
+            )
+        said = request.read(by_name)
+        request.check_once(headers)
+        body = await request.read_body(by_name, receive, self.settings.max_body)
+        plain = request.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body)
+        fmt, model = found
+        if fmt.metered:
+            request.check_form(plain, by_name.get(b"content-type", b""))
+        call = request.read_call(fmt, model, plain, headers)
+        exchange = Exchange(
+            request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
+            self.observer.trace(caller, headers),
+        )  # fmt: skip
+        barred = next((name for name in (call.model, *call.fallbacks) if name and not caller.may_use_model(name)), None)
+        if fmt.unmetered and not call.model and caller.models is not None:
+            barred = "(none that the gateway can read)"
+        if barred:
+            error = GatewayError(
+                "model-not-allowed",
+                f"The key '{caller.key}' may not use the model '{barred}'. It may use: "
+                f"{', '.join(caller.models or ())}.",
+                details={"model": barred},
+            )
+            self._note_refusal(exchange, error)
+            raise error
+        return exchange
+
+    async def _serve(self, exchange: Exchange, receive: Receive, client: Client) -> None:
+        fmt = exchange.fmt
+        try:
+            order = candidates(
+                exchange.route,
+                fmt,
+                exchange.call,
+                exchange.target,
+                exchange.time,
+                self.prices,
+                self.choice,
+                exchange.session,
+            )
+            order = await self.holders.first(exchange, order)
+            budgeted = exchange.attribution.run_budget is not None
+            if fmt.unmetered and (budgeted or any(limit.unit == "usd" for limit in exchange.caller.limits)):
+                raise GatewayError(
+                    "no-price",
+                    f"What {exchange.method} {exchange.target.path} costs is settled between client and provider, out "
+                    f"of the gateway's sight, so it may not be sent under a spending limit or a run's budget, as by "
+                    f"the key '{exchange.caller.key}'.",
+                )
+            reservation = self._reservation(exchange, order)
+            recording = recorded_by(exchange)
+            if recording == "hold" and not await self._hold(reservation):
+                # Whether the ledger wrote the reservation before it went down, nobody knows: it has another id.
+                exchange = replace(exchange, id=new_request_id(exchange.time))
+                reservation, recording = replace(reservation, id=exchange.id), "late"
+        except GatewayError as error:
+            self._note_refusal(exchange, error)
+            raise
+        self.observer.started(exchange, reservation)
+        outcome = Outcome()
+        purse = Hold(reservation.ceiling, partial(self.ledger.extend, exchange.id)) if recording == "hold" else Hold()
+        record = RunOnce(lambda: self._settle(exchange, reservation, outcome, recording))
+        try:
+            await self._exchange(exchange, order, outcome, receive, client, record, purse)
+        finally:
+            await run_shielded(record.start())
+
+    async def _hold(self, reservation: Reservation) -> bool:
+        """Reserve; False where the ledger is down and the request may pass all the same."""
+        allow = self.settings.on_ledger_down == "allow"
+        if allow and not self.ledger.healthy:
+            return False
+        try:
+            await self.ledger.reserve(reservation, wait=self.settings.limit_wait)
+        except LedgerDown:
+            if not allow:
+                raise
+            return False
+        return True
+
+    async def _exchange(
+        self,
+        exchange: Exchange,
+        order: list[Candidate],
+        outcome: Outcome,
+        receive: Receive,
+        client: Client,
+        record: RunOnce,
+        purse: Hold,
+    ) -> None:
+        """Dispatch and relay; however it ends, the outcome says what it cost."""
+        relay: Relay | None = None
+        answered = False
+        left = deque(order)
+        try:
+            async with asyncio.timeout(None) as patience:
+                watcher = asyncio.ensure_future(self._watch(receive, client, outcome, left, patience))
+                try:
+                    while True:
+                        relay = None
+                        response, asked = await self.dispatcher.send(exchange, left, outcome, purse)
+                        candidate = outcome.candidate
+                        assert candidate is not None
+                        relay = Relay(
+                            exchange, candidate, outcome, client, response, asked, self.clock, record.soon,
+                            self.settings.max_drained,
+                        )  # fmt: skip
+                        try:
+                            await relay.run()
+                            break
+                        except UpstreamError as error:
+                            # A body that is not streamed is the client's only once it has come whole.
+                            relay.settle()
+                            failure = self.dispatcher.failed(exchange, candidate, error, outcome)
+                            pass_over(candidate, left)
+                            if client.started or not await self.dispatcher.goes_on(exchange, left, outcome, purse):
+                                outcome.error = failure.code
+                                if not client.started:
+                                    raise failure from error
+                                # A client that is being streamed to learns of it by a broken connection.
+                                break
+                            outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None
+                        finally:
+                            await run_shielded(response.aclose())
+                finally:
+                    watcher.cancel()
+        except TimeoutError:
+            outcome.error = outcome.error or "client-gone"
+        except GatewayError as error:
+            outcome.status, outcome.error = error.status, error.code
+            answered = True
+            raise
+        finally:
+            if relay is not None:
+                relay.settle()
+            elif not answered and outcome.at_work and outcome.candidate is not None:
+                # Cut off while a provider may be at work on it.
+                outcome.charge(outcome.candidate.ceiling, "ceiling")
+
+    async def _watch(
+        self, receive: Receive, client: Client, outcome: Outcome, left: deque[Candidate], patience: asyncio.Timeout
+    ) -> None:
+        """Notice that the client left, and bound how long its answer is still drained."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        client.gone = True
+        left.clear()  # an answer is to be paid for, but no other one to be asked for
+        candidate = outcome.candidate
+        drains = candidate is None or candidate.provider.on_disconnect == "drain"
+        patience.reschedule(asyncio.get_running_loop().time() + (self.settings.drain_seconds if drains else 0.0))
+
+    async def _settle(
+        self, exchange: Exchange, reservation: Reservation, outcome: Outcome, recording: Recording
+    ) -> None:
+        settlement = outcome.settlement(exchange, self.now(), self.clock())
+        self.observer.finished(exchange, outcome, settlement)
+        self.choice.learn(exchange, outcome)
+        self.holders.learn(exchange, outcome)
+        if recording == "hold":
+            await self.ledger.settle(settlement)
+        elif recording == "note":
+            self.ledger.note(reservation, settlement)
+        elif recording == "late":
+            self.ledger.charge_late(reservation, settlement)
+        elif (
+            # Work is charged when its usage first comes through, and never at a later look.
+            outcome.work_id
+            and outcome.reading is not None
+            and await self.ledger.correct(outcome.work_id, None, settlement) == "unknown"
+        ):
+            await self.ledger.charge(reservation, settlement)
+
+    def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:
+        caller, said = exchange.caller, exchange.attribution
+        limits = caller.limits
+        if said.run is not None:
+            limits += run_limit(caller.key_id, said)
+        return Reservation(
+            id=exchange.id,
+            time=exchange.time,
+            caller=caller,
+            limits=limits,
+            route=exchange.route.name,
+            provider=order[0].provider.name if order else None,
+            model=exchange.call.model,
+            format=exchange.fmt.name,
+            stream=exchange.call.stream,
+            ceiling=max((candidate.ceiling for candidate in order), default=0),
+            tokens=max(
+                (c.worst.input_tokens + c.worst.output_tokens for c in order if exchange.fmt.metered), default=0
+            ),
+            tags=said.tags,
+            run=said.run,
+            trace_id=exchange.trace.trace_id if exchange.trace else None,
+        )
+
+    def _note_refusal(self, exchange: Exchange, error: GatewayError) -> None:
+        outcome = Outcome(status=error.status, error=error.code)
+        settlement = outcome.settlement(exchange, self.now(), self.clock())
+        self.observer.finished(exchange, outcome, settlement)
+        self.ledger.note(self._reservation(exchange, []), settlement)
+
+
+def recorded_by(exchange: Exchange) -> Recording:
+    """How a request gets into the ledger while that is up."""
+    if exchange.fmt.later_look:
+        return "look"
+    # What is free counts as a request all the same.
+    counts = exchange.fmt.metered or any(limit.unit == "requests" for limit in exchange.caller.limits)
+    return "hold" if counts else "note"
+
+
+def run_limit(key_id: str, said: Attribution) -> tuple[Limit, ...]:
+    """The budget of the run that a request belongs to; the ledger holds the first request's amount."""
+    if said.run_budget is None or said.run is None:
+        return ()
+    return (Limit(f"run:{key_id}:{said.run}", "run", said.run, "usd", "total", said.run_budget),)
+
+
+async def refuse(client: Client, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
+    """Answer with the gateway's own error, in the shape that the provider's SDK knows."""
+    body, native = error_body(shape, error.status, error.code, error.message, error.details)
+    headers = [(b"content-type", b"application/json"), *native, *error_headers(error, request_id)]
+    await client.answer(error.status, headers, body)

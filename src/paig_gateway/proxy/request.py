@@ -1,0 +1,258 @@
+"""Taking a request in: whose it is, where it is to go, what it asks. Everything here may still be refused for free."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from email.message import Message
+from typing import Any, Protocol
+
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.http import Headers
+from paig_gateway.domain.money import parse_usd
+from paig_gateway.domain.route import Route
+from paig_gateway.formats.base import BadRequest, Call, Format
+from paig_gateway.pricing.worst_case import DEAR
+from paig_gateway.proxy.content_encoding import UnknownEncoding, decode
+from paig_gateway.proxy.headers import client_key, tiers
+
+AsgiMessage = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[AsgiMessage]]
+Send = Callable[[AsgiMessage], Awaitable[None]]
+
+
+class Directory(Protocol):
+    """Who and what there is, in memory; see `store.directory`."""
+
+    def caller_by_hash(self, digest: str) -> Caller | None: ...
+
+    def route(self, name: str) -> Route | None: ...
+
+    def routes_of(self, caller: Caller) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request is aimed: `/proxy/{route}{path}?{query}`, percent-encoded as it came."""
+
+    route: str
+    path: str
+    query: bytes
+
+
+def target(scope: Scope) -> Target:
+    """Split the raw path after `/proxy/`."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    route, _, path = raw.decode("latin-1").removeprefix("/proxy/").partition("/")
+    return Target(route, "/" + path, scope["query_string"])
+
+
+def authenticate(
+    directory: Directory, headers: Mapping[bytes, bytes], query: bytes, now: datetime
+) -> tuple[Caller, bytes]:
+    """Find who is asking.
+
+    Returns:
+        The caller, and the query without a key that stood in it.
+
+    Raises:
+        GatewayError: `missing-key`, `unknown-key`, `key-disabled`, `key-blocked`, `key-expired`.
+    """
+    secret, query = client_key(headers, query)
+    caller = directory.caller_by_hash(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
+    if caller is None:
+        raise GatewayError(
+            "unknown-key",
+            "The gateway knows no such key. Check that the whole key was copied ('paig keys list' shows how each "
+            "begins), or make one with 'paig keys create'.",
+        )
+    if caller.state == "disabled":
+        raise GatewayError("key-disabled", f"The key '{caller.key}' is disabled; an administrator can enable it again.")
+    if caller.state == "blocked":
+        raise GatewayError("key-blocked", f"The key '{caller.key}' is blocked; ask an administrator why.")
+    if caller.expires_at is not None and caller.expires_at <= now:
+        raise GatewayError(
+            "key-expired",
+            f"The key '{caller.key}' expired at {caller.expires_at:%Y-%m-%dT%H:%M:%SZ}; ask for a new one.",
+        )
+    return caller, query
+
+
+def find_route(directory: Directory, name: str, caller: Caller) -> Route:
+    """The route of that name, if the caller may use it.
+
+    Raises:
+        GatewayError: `route-not-found`, naming those that the caller may use.
+    """
+    route = directory.route(name)
+    if route is None or not (caller.may_use_route(route.name) or caller.may_use_route(name)):
+        usable = directory.routes_of(caller)
+        listed = ", ".join(usable) if usable else "none yet: add a provider first"
+        raise GatewayError(
+            "route-not-found",
+            f"There is no route '{name}' for the key '{caller.key}'. Routes it may use: {listed}.",
+            details={"routes": ", ".join(usable)},
+        )
+    return route
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    """The whole request body.
+
+    Raises:
+        GatewayError: `body-too-large`.
+        ClientGone: The client left before it had sent everything.
+    """
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        if chunk:
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def readable(body: bytes, encoding: bytes, limit: int) -> bytes:
+    """The body as it reads without its content encoding.
+
+    Raises:
+        GatewayError: `bad-request`, where the encoding is unknown or the body is not in it.
+    """
+    if not encoding:
+        return body
+    try:
+        return decode(encoding.decode("latin-1"), body, limit)
+    except UnknownEncoding as error:
+        raise GatewayError(
+            "bad-request", f"The gateway cannot read content-encoding '{error}': send it plain."
+        ) from None
+    except ValueError as error:
+        raise GatewayError("bad-request", f"The body is not what its content-encoding says: {error}.") from None
+
+
+def check_once(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """See that a request says once what its body is: of two content types, a provider could read the other one.
+
+    Raises:
+        GatewayError: `bad-request`.
+    """
+    said = [name for name, _ in headers if name in (b"content-type", b"content-encoding")]
+    if len(said) > 1 and len(set(said)) < len(said):
+        repeated = next(name.decode() for name in said if said.count(name) > 1)
+        raise GatewayError("bad-request", f"The header {repeated} came more than once; send it once.")
+
+
+def check_form(plain: bytes, content_type: bytes) -> None:
+    """See that a form begins with the boundary that its content type names: the formats read it by its first line.
+
+    Raises:
+        GatewayError: `bad-request`. Before that boundary there may stand what only one of two readers takes for fields.
+    """
+    if not content_type.lower().lstrip().startswith(b"multipart/"):
+        return
+    said = Message()
+    said["content-type"] = content_type.decode("latin-1")
+    boundary = said.get_boundary("").encode("latin-1")
+    if not boundary or plain.lstrip(b"\r\n").partition(b"\r\n")[0] != b"--" + boundary:
+        raise GatewayError("bad-request", "The form must begin with the boundary that its content-type names.")
+
+
+def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) -> Call:
+    """What a request asks, a dearer service tier that only its headers ask for included.
+
+    Raises:
+        GatewayError: `bad-request`.
+    """
+    try:
+        call = fmt.read(model, plain)
+    except BadRequest as error:
+        raise GatewayError("bad-request", str(error)) from None
+    dear = next((tier for tier in tiers(headers) if tier in DEAR), None)
+    return call if dear is None or call.service_tier in DEAR else replace(call, service_tier=dear)
+
+
+class ClientGone(Exception):
+    """The client left before there was anything to answer."""
+
+
+def _too_large(limit: int) -> GatewayError:
+    return GatewayError(
+        "body-too-large",
+        f"The request body is larger than the gateway takes ({limit // (1024 * 1024)} MB); "
+        "send less, or have max_body_mb raised in paig.toml.",
+    )
+
+
+MAX_TAGS = 20
+_TAG = re.compile(r"[\w.:/@ -]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Read from `x-paig-tags`, `x-paig-run`, `x-paig-run-budget` and `x-paig-session`.
+
+    Attributes:
+        tags: By name, as `run=nightly,customer=acme` has them.
+        run: The run's name, or None.
+        run_budget: The run's budget in nanodollars, or None; only the first request of a run fixes it.
+        session: What requests have in common that are to go to the same member of a route, or None.
+    """
+
+    tags: Mapping[str, str]
+    run: str | None
+    run_budget: int | None
+    session: str | None = None
+
+
+NONE = Attribution({}, None, None)
+
+
+def read(headers: Mapping[bytes, bytes]) -> Attribution:
+    """Read the attribution headers.
+
+    Raises:
+        GatewayError: `bad-request`, naming the header and what it should look like.
+    """
+    raw_tags, raw_run = headers.get(b"x-paig-tags"), headers.get(b"x-paig-run")
+    raw_budget, raw_session = headers.get(b"x-paig-run-budget"), headers.get(b"x-paig-session")
+    if raw_tags is None and raw_run is None and raw_budget is None and raw_session is None:
+        return NONE
+    tags: dict[str, str] = {}
+    for part in _text(raw_tags).split(",") if raw_tags else ():
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not _TAG.fullmatch(name) or not _TAG.fullmatch(value):
+            raise GatewayError("bad-request", "The header x-paig-tags must look like 'run=nightly,customer=acme'.")
+        tags[name] = value
+    if len(tags) > MAX_TAGS:
+        raise GatewayError("bad-request", f"The header x-paig-tags has more than {MAX_TAGS} tags.")
+    run = _text(raw_run).strip() if raw_run else None
+    if run is not None and not _TAG.fullmatch(run):
+        raise GatewayError("bad-request", "The header x-paig-run must be a name of at most 128 plain characters.")
+    budget: int | None = None
+    if raw_budget is not None:
+        if run is None:
+            raise GatewayError("bad-request", "The header x-paig-run-budget needs x-paig-run beside it.")
+        try:
+            budget = parse_usd(_text(raw_budget).strip())
+        except ValueError as error:
+            raise GatewayError("bad-request", f"The header x-paig-run-budget is wrong: {error}.") from None
+    return Attribution(tags, run, budget, _text(raw_session).strip() or None if raw_session else None)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

@@ -1,0 +1,80 @@
+"""Who holds what providers store: a response, a conversation, a cached content is there for one account alone.
+
+A response's id says nothing of the account, and the gateway changes no byte of an answer. So who answered is remembered
+here, in this process; what another process relayed, or this one before it was started, the ledger knows by the answer's
+id. What neither knows is asked for from one candidate to the next until one has it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from paig_gateway.domain.route import Route
+from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome
+
+Holder = tuple[str, str | None]
+"""A provider's name, and the id of its credential where that is known."""
+
+MOST = 20_000
+LONGEST = 256
+"""Characters of an id that is remembered."""
+
+_ELSEWHERE = re.compile(rb"not.?found|no such|does(?:n't| not) exist|PERMISSION_DENIED", re.IGNORECASE)
+"""Matches in the body of a 400 or 403 that says that something is not there."""
+
+
+def has_not(status: int, body: bytes) -> bool:
+    """Whether an answer to a request for what is stored says that it is not stored there."""
+    return status == 404 or (status in (400, 403) and _ELSEWHERE.search(body) is not None)
+
+
+def has_several(route: Route) -> bool:
+    """Whether there is more than one account that a route's requests may go to."""
+    return len(route.members) > 1 or any(len(member.provider.credentials) > 1 for member in route.members)
+
+
+async def unknown(stored: str) -> Holder | None:
+    """What nobody knows."""
+    return None
+
+
+@dataclass(slots=True)
+class Affinity:
+    """Remembers who answered.
+
+    Attributes:
+        recall: Looks in the ledger for who gave the answer of an id.
+    """
+
+    recall: Callable[[str], Awaitable[Holder | None]] = unknown
+    _known: OrderedDict[str, Holder] = field(default_factory=OrderedDict)
+
+    async def first(self, exchange: Exchange, order: list[Candidate]) -> list[Candidate]:
+        """Of those who could answer, only who holds what the request goes on from; all where that is not known.
+
+        Nobody else could make good what the holder fails at: to them it is unknown, and to say so would mislead.
+        """
+        stored = exchange.stored
+        if stored is None or len(order) < 2 or len(stored) > LONGEST:
+            return order
+        holder = self._known.get(stored) or await self.recall(stored)
+        if holder is None:
+            return order
+        provider, credential = holder
+        of_provider = [one for one in order if one.provider.name == provider]
+        return [one for one in of_provider if one.credential.id == credential] or of_provider or order
+
+    def learn(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Remember who answered, by the answer's id and by what the request went on from."""
+        candidate = outcome.candidate
+        if candidate is None or outcome.status is None or outcome.status >= 400 or not has_several(exchange.route):
+            return
+        for stored in (outcome.work_id, exchange.stored):
+            if stored and len(stored) <= LONGEST:
+                self._known[stored] = candidate.provider.name, candidate.credential.id
+                self._known.move_to_end(stored)
+        while len(self._known) > MOST:
+            self._known.popitem(last=False)

@@ -1,0 +1,336 @@
+"""A circuit breaker for one credential at one provider: whether to send requests there at present. No I/O, no clock.
+
+           tripped              rested
+    closed ───────► open ────────────────► half-open ─── proven ──► closed
+       │             ▲  └─── refused ──┐    │  │
+       │             └───── failed ────│────┘  │ refused
+       └──── refused ───────► cooling ◄┴───────┘
+                                 └─── rested ──► half-open
+
+*Open* is a provider that fails; *cooling* one that answers, but refuses this very credential (401, no means left). Both
+rest for a while that doubles each time it was for nothing, then take a few requests as probes (*half-open*), and close
+once as many have gone well. Whoever is asked all the same, because nobody else is there, is proven in the same way. A
+half-open circuit that nobody asks for long is closed too: what was is forgotten.
+
+A provider may besides tell a credential to wait (429, `Retry-After`): such a wait holds for one model, ends by itself
+and is no failure. What is the client's own fault counts for nothing.
+
+Every try gets a number when it begins. A try that began before the present state did says nothing about it; and what is
+still on its way counts as going well until it does not, or a burst of quick failures would hide all slow successes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from paig_gateway.routing.outcomes import Outcomes
+
+State = Literal["closed", "cooling", "half-open", "open"]
+Sign = Literal["answered", "failed", "tripped", "refused", "rested", "proven", "forgotten"]
+
+NEXT: Mapping[State, Mapping[Sign, State]] = {
+    "closed": {"answered": "closed", "failed": "closed", "tripped": "open", "refused": "cooling"},
+    "cooling": {
+        **{"answered": "cooling", "failed": "cooling", "refused": "cooling"},
+        **{"rested": "half-open", "proven": "closed"},
+    },
+    "half-open": {
+        **{"answered": "half-open", "failed": "open", "refused": "cooling"},
+        **{"proven": "closed", "forgotten": "closed"},
+    },
+    "open": {
+        **{"answered": "open", "failed": "open", "refused": "cooling"},
+        **{"rested": "half-open", "proven": "closed"},
+    },
+}
+"""What becomes of each state by each sign that can come in it; any other sign is a defect."""
+
+PROBES = 2
+"""How many tries a half-open circuit takes at once, and how many must go well before it closes."""
+MOST_WAITS = 50
+"""Models of which one credential remembers that it was told to wait."""
+JITTER = 0.2
+"""By how much of itself a rest is longer or shorter, so that nodes do not probe all at once."""
+_MOST_DOUBLINGS = 20
+
+Readiness = Literal["ready", "failing", "waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a circuit opens, and for how long.
+
+    Attributes:
+        enabled: Whether it ever does; if not, it only counts.
+        failures: So many in a row open it.
+        share: So large a share of the tries of half a minute opens it too; also the least share that a row of failures
+            must be of what was begun since its first.
+        tries: Of at least so many.
+        rest: Seconds that it is first left alone.
+        longest: Seconds that it is left alone at most, whoever asks for it.
+    """
+
+    enabled: bool = True
+    failures: int = 5
+    share: float = 0.25
+    tries: int = 20
+    rest: float = 5.0
+    longest: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A credential is not to be used for a model.
+
+    Attributes:
+        until: When it may be again.
+        reason: Why not.
+        seconds: How long it was from the beginning.
+        level: How often in a row it had to be guessed.
+        after: The number of the first try that begins after it.
+        own: Whether this node was told; else it goes by another's word.
+    """
+
+    until: float
+    reason: str
+    seconds: float
+    level: int
+    after: int
+    own: bool = True
+
+
+class Breaker:
+    """See the module.
+
+    Attributes:
+        state: As it was last looked at; `readiness` lets a rest end.
+        since: When it began.
+        until: When its rest ends; 0 where it does not rest.
+        reason: What it was for.
+        own: Whether this node found it out; else it goes by another's word.
+        waits: By model.
+        good_at: When the provider last answered well.
+        tally: What came of the tries of the last minutes.
+    """
+
+    __slots__ = (
+        *("_admit_at", "_after", "_begun", "_closed_at", "_draw", "_ended", "_level"),
+        *("_opened_at", "_passed", "_probing", "_rest", "_row", "_row_after", "_row_ended", "_rule"),
+        *("good_at", "own", "reason", "since", "state", "tally", "until", "waits"),
+    )
+
+    def __init__(self, rule: Rule, draw: random.Random, now: float) -> None:
+        self._rule = rule
+        self._draw = draw
+        self.state: State = "closed"
+        self.since = now
+        self.until = 0.0
+        self.reason = ""
+        self.own = True
+        self.waits: dict[str, Wait] = {}
+        self.tally = Outcomes()
+        self._begun = self._ended = 0
+        self._after = 0  # the number of the first try of the present state
+        self._row = self._row_after = self._row_ended = 0
+        self._passed = self._probing = 0
+        self._admit_at = 0.0
+        self.good_at = self._closed_at = self._opened_at = float("-inf")
+        self._rest, self._level = 0.0, 0
+
+    # Whether to send
+
+    def readiness(self, model: str, now: float) -> tuple[Readiness, float]:
+        """Whether a request for a model may be sent now, and if not, when."""
+        if self.state != "closed":
+            if self.until <= now and self.state != "half-open":
+                self._turn("rested", now)
+            if self.state == "half-open":
+                # A probe that is long in coming does not keep the place for ever.
+                if self._probing >= PROBES and now < self._admit_at:
+                    return "failing", self._admit_at
+            else:
+                return ("failing" if self.state == "open" else "waiting"), self.until
+        if self.waits and (wait := self.waits.get(model)) is not None and wait.until > now:
+            return "waiting", wait.until
+        return "ready", now
+
+    def look(self, now: float) -> State:
+        """The state now, for people to see: where it is closed but told to wait for some model, that is cooling."""
+        if self.state in ("open", "cooling") and self.until <= now:
+            self._turn("rested", now)
+        if self.state == "half-open" and now - max(self.since, self._admit_at) >= self._rule.longest:
+            self._turn("forgotten", now)
+        if self.state == "closed" and any(wait.until > now for wait in self.waits.values()):
+            return "cooling"
+        return self.state
+
+    def begin(self, now: float) -> int:
+        """A try is sent; its number. Each is to be ended by exactly one of the methods that follow."""
+        self._begun += 1
+        if self.state == "half-open":
+            self._probing += 1
+            self._admit_at = now + self._rest
+        return self._begun - 1
+
+    # What came of it
+
+    def good(self, number: int, model: str, now: float, seconds: float) -> None:
+        """The provider answers.
+
+        Args:
+            number: The try's.
+            model: Which was asked.
+            now: The present.
+            seconds: How long it took to the beginning of its answer.
+        """
+        self._end(number)
+        self.tally.good(now, seconds)
+        self.good_at = now
+        if number >= self._row_after:
+            self._row = 0
+        if self.waits and (wait := self.waits.get(model)) is not None and number >= wait.after:
+            del self.waits[model]
+        if self.state != "closed" and number >= self._after:
+            self._passed += 1
+            self._turn("proven" if self._passed >= PROBES else "answered", now)
+
+    def failed(self, number: int, now: float, reason: str) -> None:
+        """The provider fails: it cannot be reached, takes too long, or says that it has trouble."""
+        self._end(number)
+        self._fail(number, now, reason)
+
+    def broke(self, number: int, now: float, reason: str) -> None:
+        """An answer that was good at first broke off."""
+        self._fail(number, now, reason)
+
+    def refused(self, number: int, now: float, reason: str) -> None:
+        """The provider does not take the credential, or its account has no means left."""
+        self._end(number)
+        self.tally.bad(now, reason, fails=False)
+        if self._rule.enabled and number >= self._after:
+            self._turn("refused", now, reason)
+
+    def throttled(self, number: int, model: str, now: float, reason: str, seconds: float | None) -> None:
+        """The provider takes no more requests of this credential for a model, for so long as it says, if it does."""
+        self._end(number)
+        self.tally.throttled(now, reason)
+        self.wait(model, now, reason, seconds)
+
+    def neither(self, number: int, now: float, reason: str = "") -> None:
+        """The try says nothing about the provider: the fault was the request's, or its client left."""
+        self._end(number)
+        if reason:
+            self.tally.bad(now, reason, fails=False)
+
+    def wait(self, model: str, now: float, reason: str, seconds: float | None) -> None:
+        """The credential is not to be used for a model for a while; where nobody says how long, it is guessed."""
+        known = self.waits.get(model)
+        level = 0
+        if seconds is None:
+            if known is not None and known.until > now:
+                return
+            if known is not None and now - known.until < 2 * known.seconds:
+                level = known.level + 1
+            seconds = self._rest_seconds(level)
+        seconds = min(seconds, self._rule.longest)
+        if seconds > 0:
+            self._wait(model, Wait(now + seconds, reason, seconds, level, self._begun), now)
+
+    # What others found
+
+    def adopt(self, state: State, since: float, until: float, reason: str, now: float) -> None:
+        """Another node has found the provider failing, or the credential refused: believe it, unless we know better."""
+        until = min(until, now + self._rule.longest)
+        knows_better = self.state != "closed" or since <= max(self.good_at, self._closed_at)
+        if self._rule.enabled and state in ("open", "cooling") and until > now and not knows_better:
+            self._enter(state, now, reason, until - now, own=False)
+
+    def relieve(self, good_at: float, now: float) -> None:
+        """Another node, whose breaker is closed, is answered well: nobody needs to try that anew where nobody asks."""
+        if self.state == "half-open" and now >= self._admit_at and good_at > self._opened_at:
+            self._turn("proven", now)
+
+    def adopt_wait(self, model: str, since: float, until: float, reason: str, now: float) -> None:
+        """Another node was told to wait: wait too, unless a good answer came since."""
+        until = min(until, now + self._rule.longest)
+        known = self.waits.get(model)
+        if until > now and self.good_at < since and (known is None or known.until < until):
+            self._wait(model, Wait(until, reason, until - now, 0, self._begun, own=False), now)
+
+    # The machine
+
+    def _end(self, number: int) -> None:
+        self._ended += 1
+        if self._row and number >= self._row_after:
+            self._row_ended += 1
+        if self._probing and number >= self._after:
+            self._probing -= 1
+
+    def _fail(self, number: int, now: float, reason: str) -> None:
+        self.tally.bad(now, reason, fails=True)
+        if not self._rule.enabled or number < self._after:
+            return
+        if self._row == 0:
+            self._row_after, self._row_ended = self._begun, 0
+        self._row += 1
+        trips = self.state == "closed" and self._is_too_much(now)
+        self._turn("tripped" if trips else "failed", now, reason)
+
+    def _is_too_much(self, now: float) -> bool:
+        """Whether there are too many failures, in a row or in all."""
+        rule = self._rule
+        pending = self._begun - self._row_after - self._row_ended
+        if self._row >= rule.failures and self._row >= rule.share * (self._row + pending):
+            return True
+        good, failed = self.tally.recently(now)
+        pending = self._begun - self._ended
+        return good + failed >= rule.tries and failed >= rule.share * (good + failed + pending)
+
+    def _turn(self, sign: Sign, now: float, reason: str = "") -> None:
+        """Follow the table."""
+        state = NEXT[self.state][sign]
+        if sign == "failed":
+            self._passed = 0
+        if state == self.state:
+            return
+        if state in ("open", "cooling"):
+            # One that opens again soon after it closed has not got well.
+            relapsed = self.state != "closed" or now - self._closed_at < 2 * self._rest
+            self._level = self._level + 1 if relapsed and self._rest else 0
+            self._enter(state, now, reason, self._rest_seconds(self._level), own=True)
+            return
+        if state == "closed":
+            self._closed_at = now
+            self.tally.forget_recent()
+        self.state, self.since, self.until, self.own = state, now, 0.0, True
+        self.reason = self.reason if state == "half-open" else ""
+        self._begin_state()
+
+    def _enter(self, state: State, now: float, reason: str, seconds: float, *, own: bool) -> None:
+        """Rest for so long."""
+        self.state, self.since, self.until, self.reason, self.own = state, now, now + seconds, reason, own
+        self._rest, self._opened_at = seconds, now
+        self._begin_state()
+
+    def _begin_state(self) -> None:
+        self._after = self._begun
+        self._passed = self._probing = self._row = 0
+        self._admit_at = 0.0
+
+    def _wait(self, model: str, wait: Wait, now: float) -> None:
+        if not self._rule.enabled:
+            return
+        if len(self.waits) >= MOST_WAITS and model not in self.waits:
+            # What is over is kept for a while, to know how often in a row it had to be guessed.
+            self.waits = {name: kept for name, kept in self.waits.items() if kept.until > now}
+            if len(self.waits) >= MOST_WAITS:  # the last word counts, or made-up models would keep out the real ones
+                del self.waits[min(self.waits, key=lambda name: self.waits[name].until)]
+        self.waits[model] = wait
+
+    def _rest_seconds(self, level: int) -> float:
+        rule = self._rule
+        seconds = rule.rest * (1 << min(level, _MOST_DOUBLINGS))
+        return min(seconds * self._draw.uniform(1 - JITTER, 1 + JITTER), rule.longest)

@@ -1,0 +1,163 @@
+"""Who could answer a request, and at what worst case."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import groupby
+
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.route import Chance, Credential, Member, Provider, Route, by_luck, by_session, even
+from paig_gateway.formats.base import Call, Format
+from paig_gateway.pricing.overrides import PriceLookup, PriceSources
+from paig_gateway.pricing.worst_case import ceiling, worst_case
+from paig_gateway.providers.kinds import KINDS, Kind
+from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome, Session
+from paig_gateway.proxy.request import Target
+from paig_gateway.routing.latency import Latencies
+
+_SUBPROVIDER = re.compile(r"/([a-z0-9-]+)/v\d")
+
+
+def price_provider(kind_provider: str | None, path: str, model: str) -> str:
+    """The genai-prices provider whose prices count; empty where there is none.
+
+    Hugging Face routes to other providers, named in the path (`/nebius/v1/…`) or after the model (`…:nebius`).
+    """
+    if kind_provider is None or "{sub}" not in kind_provider:
+        return kind_provider or ""
+    match = _SUBPROVIDER.match(path)
+    sub = match.group(1) if match else model.rpartition(":")[2] if ":" in model else ""
+    return kind_provider.format(sub=sub) if sub else ""
+
+
+def candidates(
+    route: Route,
+    fmt: Format,
+    call: Call,
+    target: Target,
+    at: datetime,
+    prices: PriceSources,
+    choice: MemberOrder,
+    session: Session | None,
+) -> list[Candidate]:
+    """The members that could answer, once with each of their credentials, in the order in which they are to be tried.
+
+    Raises:
+        GatewayError: `no-price`, where every member wants a price and none is known.
+    """
+    found: list[Candidate] = []
+    unpriced = ""
+    for member, credentials, kind in _fitting(choice.order(route, fmt, call, session), fmt):
+        provider = member.provider
+        model = member.model(call.model)
+        source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
+        tariff = PriceLookup(prices, provider.name, source, model, at, provider.price_factor, kind.path_decides)
+        price = tariff.price() if model else None
+        others = [(name, replace(tariff, model=name).price()) for name in call.fallbacks]
+        unknown = any(known is None for known in (price, *(known for _, known in others)))
+        unknown = unknown and fmt.metered and not fmt.later_look
+        if provider.require_price and (unknown or fmt.name in kind.bills):
+            unpriced = provider.name
+            continue
+        worst = worst_case(call, model, price, kind.hidden_tokens)
+        tier = call.service_tier or provider.service_tier
+        most = ceiling(worst, price, at, tier) if fmt.metered and not fmt.later_look else 0
+        for name, known in others:  # one of them may answer in its place
+            most = max(most, ceiling(worst_case(call, name, known, kind.hidden_tokens), known, at, tier))
+        found += [Candidate(member, credential, kind, model, tariff, price, worst, most) for credential in credentials]
+    if not found and not unpriced:
+        raise GatewayError(
+            "upstream-unreachable",
+            f"The route '{route.name}' has no member that can be asked: an administrator must add or activate one.",
+        )
+    if not found:
+        what = f"the model '{call.model}'" if call.model else f"'{fmt.name}'"
+        raise GatewayError(
+            "no-price",
+            f"No price is known for {what} at provider '{unpriced}', and it requires one. "
+            'Check the model\'s name, set its price in paig.toml ([prices."…"]), or let the provider pass '
+            "unpriced models with require_price = false.",
+            details={"model": call.model, "provider": unpriced},
+        )
+    return found
+
+
+_Asked = tuple[Member, Sequence[Credential]]
+
+
+def _fitting(members: list[_Asked], fmt: Format) -> list[tuple[*_Asked, Kind]]:
+    """The members whose kind speaks the format; all where none does, so that the provider itself says what is wrong."""
+    known = [(*asked, kind) for asked in members if (kind := KINDS.get(asked[0].provider.kind)) is not None]
+    return [one for one in known if fmt.errors in one[2].speaks or fmt.name in one[2].carriers] or known
+
+
+@dataclass(slots=True)
+class MemberOrder:
+    """Orders what could be tried. It belongs to one event loop, so that nothing in it is locked.
+
+    Attributes:
+        latencies: How fast members were of late.
+        draw: Where chance comes from.
+    """
+
+    latencies: Latencies
+    draw: random.Random = field(default_factory=random.Random)
+    _turns: dict[str, int] = field(default_factory=dict)
+
+    def order(
+        self, route: Route, fmt: Format, call: Call, session: Session | None
+    ) -> list[tuple[Member, Sequence[Credential]]]:
+        """The members in the order in which they are to be tried, each with its credentials in theirs.
+
+        Args:
+            route: Whose members.
+            fmt: The request's format.
+            call: The request.
+            session: What is to stay with the same member, and there with the same credential; None where nothing is.
+        """
+        chance = by_session(*session) if session is not None and route.affinity else None
+        if chance is not None or route.choice == "weighted":
+            members = route.order(chance or by_luck(self.draw))
+        else:
+            members = route.order(by_luck(self.draw), self._pace(route, fmt, call))
+        return [(member, self._credentials(member.provider, chance)) for member in members]
+
+    def learn(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Take in how long each member that was tried took to the first byte of its answer, or to be given up on."""
+        if exchange.route.choice != "latency":
+            return
+        for attempt in outcome.attempts:
+            place = (str(attempt["provider"]), exchange.fmt.name, str(attempt["model"]), exchange.call.stream)
+            if attempt.get("status") is None and attempt.get("error") == "upstream-timeout":
+                self.latencies.measured(place, float(str(attempt["ms"])) / 1000)
+            elif attempt is outcome.attempts[-1] and outcome.first_byte is not None and (outcome.status or 500) < 400:
+                began = exchange.started + float(str(attempt["began_ms"])) / 1000
+                self.latencies.measured(place, outcome.first_byte - began)
+
+    def _pace(self, route: Route, fmt: Format, call: Call) -> Callable[[Member], float]:
+        """Ranks by latency, among equals alone; who stands by is not tried out."""
+        if len(route.members) == 1:
+            return even
+        ranks: dict[int, float] = {}
+        weighty = sorted((member for member in route.members if member.weight), key=lambda member: -member.priority)
+        for number, (_, found) in enumerate(groupby(weighty, key=lambda member: member.priority)):
+            equals = list(found)
+            places = [(one.provider.name, fmt.name, one.model(call.model), call.stream) for one in equals]
+            if len(equals) > 1:
+                found_ranks = self.latencies.ranks(places, explore=number == 0)
+                ranks.update(zip(map(id, equals), found_ranks, strict=True))
+        return lambda member: ranks.get(id(member), 0.0)
+
+    def _credentials(self, provider: Provider, chance: Chance | None) -> Sequence[Credential]:
+        """In turn, so that each is the first one as often as any other; of a session, always in the same order."""
+        credentials = provider.credentials
+        if len(credentials) == 1:
+            return credentials
+        if chance is not None:
+            return sorted(credentials, key=lambda credential: chance(f"{provider.name}\0{credential.id}"))
+        turn = self._turns[provider.name] = (self._turns.get(provider.name, -1) + 1) % len(credentials)
+        return credentials[turn:] + credentials[:turn]

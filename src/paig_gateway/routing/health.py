@@ -1,0 +1,212 @@
+"""How the providers are: a breaker for each credential, a budget of retries for each route; all in memory."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from paig_gateway.domain.http import Headers
+from paig_gateway.domain.route import Credential, Provider
+from paig_gateway.proxy.exchange import Candidate
+from paig_gateway.proxy.upstream_errors import Unsendable, UpstreamError, UpstreamTimeout
+from paig_gateway.routing import verdicts
+from paig_gateway.routing.breaker import Breaker, Rule
+from paig_gateway.routing.retry_budget import RetryBudget, RetryRule
+from paig_gateway.routing.verdicts import Verdict, asked, asked_in_body, used_up
+
+Name = tuple[str, str]
+"""A credential: its provider's name, and its own id."""
+
+
+@dataclass(slots=True)
+class Circuit:
+    """A breaker, and what it stands for: another secret or another address begins anew.
+
+    Attributes:
+        place: The provider's address and the secret: never log, never serialise.
+    """
+
+    breaker: Breaker
+    place: tuple[str, str | None]
+
+    def __repr__(self) -> str:
+        return f"Circuit({self.breaker.state})"
+
+
+class Try:
+    """One try at one candidate; says once what came of it.
+
+    A try that nobody spoke of says nothing about the provider.
+    """
+
+    __slots__ = ("_began", "_breaker", "_health", "_model", "_number", "_spoken")
+
+    def __init__(self, health: Health, candidate: Candidate) -> None:
+        self._health = health
+        self._breaker = health.circuit(candidate.provider, candidate.credential).breaker
+        self._model = candidate.model
+        self._began = health.clock()
+        self._number = self._breaker.begin(self._began)
+        self._spoken = False
+
+    def answered(self, status: int, headers: Headers, body: bytes = b"") -> Verdict:
+        """An answer came, of which the body was looked at where the status alone does not tell."""
+        if status >= 400:
+            # Words that say something of the account must be the provider's own, not the name that a client asked for.
+            said = body.replace(self._model.encode("utf-8", "replace"), b"") if body and self._model else body
+            verdict = verdicts.of_status(status, said, dict(headers).get(b"x-amzn-errortype", b""))
+            return self._speak(verdict, str(status), asked(headers, self._health.now()) or asked_in_body(body))
+        now = self._health.clock()
+        self._spoken = True
+        self._breaker.good(self._number, self._model, now, now - self._began)
+        if (seconds := used_up(headers, self._health.now())) is not None:
+            self._breaker.wait(self._model, now, "used up", seconds)
+        return "good"
+
+    def said(self, error: str) -> Verdict:
+        """A stream reported an error, at its beginning or later."""
+        return self._speak(verdicts.of_error(error), verdicts.named(error), None)
+
+    def failed(self, error: UpstreamError) -> Verdict:
+        """No answer came, or it broke off."""
+        if isinstance(error, Unsendable):
+            return self._speak("neither", "", None)
+        timeout = isinstance(error, UpstreamTimeout)
+        return self._speak("failed", "upstream-timeout" if timeout else "upstream-unreachable", None)
+
+    def refused(self, reason: str) -> None:
+        """The credential is of no use."""
+        self._speak("refused", reason, None)
+
+    def end(self) -> None:
+        """Whatever it was, it is over."""
+        if not self._spoken:
+            self._speak("neither", "", None)
+
+    def _speak(self, verdict: Verdict, reason: str, seconds: float | None) -> Verdict:
+        breaker, number, now = self._breaker, self._number, self._health.clock()
+        if self._spoken:
+            if verdict == "failed":
+                breaker.broke(number, now, reason)
+            return verdict
+        self._spoken = True
+        match verdict:
+            case "failed":
+                breaker.failed(number, now, reason)
+                if seconds is not None:
+                    breaker.wait(self._model, now, reason, seconds)
+            case "refused":
+                breaker.refused(number, now, reason)
+            case "throttled":
+                breaker.throttled(number, self._model, now, reason, seconds)
+            case _:
+                breaker.neither(number, now, reason if reason == "403" else "")
+        return verdict
+
+
+class Health:
+    """What this process knows of all providers."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        rule: Rule,
+        retries: RetryRule,
+        draw: random.Random | None = None,
+    ) -> None:
+        """Know nothing yet.
+
+        Args:
+            clock: Monotonic seconds.
+            now: The present, in UTC.
+            rule: When breakers open.
+            retries: How many retries there may be.
+            draw: Chance.
+        """
+        self.clock = clock
+        self.now = now
+        self._rule = rule
+        self._retries = retries
+        self._draw = draw or random.Random()
+        self._circuits: dict[Name, Circuit] = {}
+        self._budgets: dict[str, RetryBudget] = {}
+
+    def circuit(self, provider: Provider, credential: Credential) -> Circuit:
+        """The circuit of a provider's credential."""
+        name = provider.name, credential.id
+        place = provider.base_url, credential.secret
+        found = self._circuits.get(name)
+        if found is None or found.place != place:
+            found = self._circuits[name] = Circuit(Breaker(self._rule, self._draw, self.clock()), place)
+        return found
+
+    def circuits(self) -> Iterator[tuple[Name, Breaker]]:
+        """All breakers that there are."""
+        for name, circuit in list(self._circuits.items()):
+            yield name, circuit.breaker
+
+    def resting(self, provider: str, credential: str) -> Breaker | None:
+        """The breaker of a credential, if it is not closed."""
+        found = self._circuits.get((provider, credential))
+        return None if found is None or found.breaker.state == "closed" else found.breaker
+
+    def forget(self, name: Name) -> None:
+        """Its provider is no more."""
+        self._circuits.pop(name, None)
+
+    def lead(self, order: deque[Candidate], *, answered: bool = False) -> bool:
+        """Bring to the front whom to try next: the first that is ready; else one that fails, the soonest due first.
+
+        Who was told to wait comes last of all, and is not asked where somebody has answered already: that answer is
+        better than a refusal that is known beforehand. But with nobody else it is asked, for the provider's own word is
+        better than any of the gateway's.
+
+        Returns:
+            Whether there is anybody to try.
+        """
+        if len(order) <= 1 and not answered:
+            return bool(order)
+        now = self.clock()
+        best, best_rank = -1, (3, 0.0)
+        for place, candidate in enumerate(order):
+            breaker = self.circuit(candidate.provider, candidate.credential).breaker
+            readiness, until = breaker.readiness(candidate.model, now)
+            if readiness == "ready":
+                best, best_rank = place, (0, 0.0)
+                break
+            rank = (1 if readiness == "failing" else 2, until)
+            if rank < best_rank:
+                best, best_rank = place, rank
+        if best < 0 or (answered and best_rank[0] == 2):
+            return False
+        if best:
+            candidate = order[best]
+            del order[best]
+            order.appendleft(candidate)
+        return True
+
+    def begin(self, candidate: Candidate) -> Try:
+        """A try begins."""
+        return Try(self, candidate)
+
+    def request(self, route: str) -> None:
+        """A request came for a route."""
+        self._budget(route).request()
+
+    def retry(self, route: str) -> bool:
+        """Whether a request of a route may be tried again; it is then counted."""
+        return self._budget(route).take(self.clock())
+
+    def refused_retries(self) -> dict[str, int]:
+        """How many retries were not made, by route."""
+        return {route: budget.refused for route, budget in self._budgets.items()}
+
+    def _budget(self, route: str) -> RetryBudget:
+        found = self._budgets.get(route)
+        if found is None:
+            found = self._budgets[route] = RetryBudget(self._retries, self.clock())
+        return found

@@ -1,0 +1,153 @@
+"""What came of the tries at a provider in the last five minutes: counts, reasons, times. No I/O, no clock."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+SLOT_SECONDS = 10.0
+SLOTS = 30
+"""Five minutes."""
+RECENT_SLOTS = 3
+"""Of these, the last half a minute: what a breaker judges by."""
+MOST_REASONS = 20
+"""In a slot; what comes later is `other`."""
+_RATIO = math.log(1.2)
+"""Times are kept to a fifth of themselves."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    number: int
+    good: int = 0
+    failed: int = 0
+    throttled: int = 0
+    bad: dict[str, int] = field(default_factory=dict)
+    times: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The tries of five minutes, added up.
+
+    Attributes:
+        good: Those that the provider answered.
+        throttled: Those that it would have answered at another time.
+        bad: All others but the clients' own faults, and those throttled, by reason.
+        times: How many good ones took how long: by the steps of `seconds_of`.
+    """
+
+    good: int = 0
+    throttled: int = 0
+    bad: Mapping[str, int] = field(default_factory=dict)
+    times: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def tries(self) -> int:
+        """All of them."""
+        return self.good + sum(self.bad.values())
+
+    @property
+    def ok_share(self) -> float | None:
+        """The share of the good ones; None where there are none at all."""
+        return self.good / self.tries if self.tries else None
+
+    def quantile(self, share: float) -> float | None:
+        """The seconds within which that share of the good ones was answered; None where there are none."""
+        wanted = math.ceil(sum(self.times.values()) * share)
+        seen = 0
+        for step in sorted(self.times):
+            seen += self.times[step]
+            if seen >= wanted:
+                return seconds_of(step)
+        return None
+
+    @staticmethod
+    def of(many: Iterable[Sums]) -> Sums:
+        """Several as one."""
+        bad: Counter[str] = Counter()
+        times: Counter[int] = Counter()
+        good = throttled = 0
+        for sums in many:
+            good, throttled = good + sums.good, throttled + sums.throttled
+            bad.update(sums.bad)
+            times.update(sums.times)
+        return Sums(good, throttled, dict(bad), dict(times))
+
+
+def step_of(seconds: float) -> int:
+    """The step that a time falls into."""
+    return math.ceil(math.log(max(seconds, 0.001)) / _RATIO)
+
+
+def seconds_of(step: int) -> float:
+    """The longest time of a step."""
+    return math.exp(step * _RATIO)
+
+
+class Outcomes:
+    """Counts by slots of ten seconds.
+
+    Attributes:
+        last_error: What went wrong last.
+        last_error_at: When.
+    """
+
+    __slots__ = ("_forgotten", "_slots", "last_error", "last_error_at")
+
+    def __init__(self) -> None:
+        self._slots: deque[_Slot] = deque(maxlen=SLOTS)
+        self._forgotten = -1
+        self.last_error = ""
+        self.last_error_at = 0.0
+
+    def good(self, now: float, seconds: float) -> None:
+        """A try was answered, after so long."""
+        slot = self._slot(now)
+        slot.good += 1
+        step = step_of(seconds)
+        slot.times[step] = slot.times.get(step, 0) + 1
+
+    def bad(self, now: float, reason: str, *, fails: bool) -> None:
+        """A try went wrong; whether it `fails` by the measure of a breaker."""
+        slot = self._slot(now)
+        slot.failed += fails
+        counted = reason if reason in slot.bad or len(slot.bad) < MOST_REASONS else "other"
+        slot.bad[counted] = slot.bad.get(counted, 0) + 1
+        self.last_error, self.last_error_at = reason, now
+
+    def throttled(self, now: float, reason: str) -> None:
+        """A try came too soon."""
+        self.bad(now, reason, fails=False)
+        self._slots[-1].throttled += 1
+
+    def recently(self, now: float) -> tuple[int, int]:
+        """The good ones and the failures of half a minute, unless they were forgotten."""
+        oldest = max(int(now / SLOT_SECONDS) - RECENT_SLOTS, self._forgotten)
+        good = failed = 0
+        for slot in reversed(self._slots):
+            if slot.number <= oldest:
+                break
+            good += slot.good
+            failed += slot.failed
+        return good, failed
+
+    def forget_recent(self) -> None:
+        """Judge from now on by what is still to come."""
+        if self._slots:
+            self._forgotten = self._slots[-1].number
+
+    def sums(self, now: float) -> Sums:
+        """The last five minutes."""
+        oldest = int(now / SLOT_SECONDS) - SLOTS
+        return Sums.of(
+            Sums(slot.good, slot.throttled, slot.bad, slot.times) for slot in self._slots if slot.number > oldest
+        )
+
+    def _slot(self, now: float) -> _Slot:
+        number = int(now / SLOT_SECONDS)
+        if not self._slots or self._slots[-1].number < number:
+            self._slots.append(_Slot(number))
+        return self._slots[-1]

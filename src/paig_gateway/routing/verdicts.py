@@ -1,0 +1,176 @@
+"""What a try says about the provider that was asked: a table of statuses and errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+Verdict = Literal["good", "failed", "refused", "throttled", "neither"]
+"""`failed`: the provider has trouble. `refused`: it does not take this credential. `throttled`: it takes no more at
+present. `neither`: the fault is the request's, whoever is asked."""
+
+Reach = Literal["credential", "elsewhere", "member"]
+"""What a failure says something about: after one of the credential the provider is tried with its next one, after one
+of the member the next member is. `elsewhere`: that account has not what the request goes on from; another may."""
+
+REACH: Mapping[Verdict, Reach | None] = {
+    "good": None,
+    "failed": "member",
+    "refused": "credential",
+    "throttled": "credential",
+    "neither": None,
+}
+"""What another candidate may make good, by verdict; None where no other can."""
+
+BODY_TELLS = frozenset({400, 402, 403, 429})
+"""Statuses whose meaning stands in the body."""
+
+_MEANS = re.compile(rb"quota|rate.?limit|throttl|billing|credit|balance|insufficient|exceeded|exhausted", re.IGNORECASE)
+"""Matches in the body of a 402 or 403 that speaks of the account's means rather than of the request."""
+
+_REFUSED = re.compile(
+    rb'"reason"\s*:\s*"API_KEY_INVALID"|"__type"\s*:\s*"[\w.#]*(?:UnrecognizedClient|InvalidSignature|ExpiredToken)'
+)
+"""Matches where a provider says by a 400 or a 403 that it does not take the credential: as Google and AWS do, in a
+field that no quotation of the request can look like."""
+
+_REFUSED_TYPE = re.compile(rb"UnrecognizedClient|InvalidSignature|ExpiredToken")
+"""Matches AWS's `x-amzn-errortype` where it says so there."""
+
+_NO_MEANS = re.compile(rb"insufficient_quota|billing_(?:hard_limit|not_active)|credit balance", re.IGNORECASE)
+"""Matches in the body of a 429 that no waiting will mend."""
+
+_SAID: tuple[tuple[re.Pattern[str], Verdict], ...] = (
+    (re.compile(r"authenticat|unauthori[sz]ed|api.?key|insufficient.?quota|billing", re.IGNORECASE), "refused"),
+    (re.compile(r"throttl|rate.?limit|too.?many|quota|exhausted", re.IGNORECASE), "throttled"),
+    (
+        re.compile(
+            r"invalid|not.?found|too.?(?:large|long)|context.?length|content|policy|permission|unsupported|validation"
+            r"|moderation|safety",
+            re.IGNORECASE,
+        ),
+        "neither",
+    ),
+)
+"""What errors in a stream are called; any other is a failure."""
+
+_NAME = re.compile(r"[\w.:-]{1,60}", re.ASCII)
+
+
+def of_status(status: int, body: bytes = b"", error_type: bytes = b"") -> Verdict:
+    """What an answer's status means, and, of those of `BODY_TELLS`, its body.
+
+    Args:
+        status: The status.
+        body: What was read of its body, without what it quotes of the request.
+        error_type: AWS's `x-amzn-errortype`.
+    """
+    if status < 400:
+        return "good"
+    match status:
+        case 401:
+            return "refused"  # the gateway's own credential; a client can do nothing about it
+        case 400 | 402 | 403 if _REFUSED.search(body) or _REFUSED_TYPE.match(error_type):
+            return "refused"
+        case 402 | 403:
+            return "refused" if _MEANS.search(body) else "neither"
+        case 429:
+            return "refused" if _NO_MEANS.search(body) else "throttled"
+        case _:
+            return "failed" if status == 408 or status >= 500 else "neither"
+
+
+def of_error(name: str) -> Verdict:
+    """What an error means that a provider reports in a stream."""
+    return next((verdict for pattern, verdict in _SAID if pattern.search(name)), "failed")
+
+
+def named(error: str) -> str:
+    """An error's name, fit for people who are not to see what it quotes."""
+    return error if _NAME.fullmatch(error) else "stream-error"
+
+
+Headers = Iterable[tuple[bytes, bytes]]
+"""Names in lower case."""
+
+_EPOCH = 1_000_000_000
+"""A bare number of seconds above this is a moment, not a length of time."""
+_PARTS = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|[smhd]))")
+_LENGTH = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|[smhd])){1,5}")
+_NUMBER = re.compile(r"\d{1,13}(?:\.\d{1,9})?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_RETRY_INFO = re.compile(rb'"retryDelay"\s*:\s*"(\d{1,9}(?:\.\d{1,9})?)s"')
+
+
+def asked(headers: Headers, now: datetime) -> float | None:
+    """The seconds that a refusal asks to wait; None where it does not say, or says none.
+
+    Args:
+        headers: The answer's.
+        now: The present.
+    """
+    given = dict(headers)
+    if (milliseconds := _number(given.get(b"retry-after-ms"))) is not None:
+        return milliseconds / 1000 or None
+    if (value := given.get(b"retry-after")) is not None and (seconds := _retry_after(value, now)) is not None:
+        return seconds or None
+    return used_up(given.items(), now) or None
+
+
+def asked_in_body(body: bytes) -> float | None:
+    """The seconds that a refusal's body asks to wait, as Google's do."""
+    found = _RETRY_INFO.search(body)
+    return float(found[1]) or None if found else None
+
+
+def used_up(headers: Headers, now: datetime) -> float | None:
+    """The seconds until there is something left of a rate that an answer says is used up; None where none is.
+
+    Where several are, the last of them to come back.
+    """
+    names = [name for name, value in headers if value == b"0" and b"ratelimit" in name and b"remaining" in name]
+    if not names:
+        return None
+    given = dict(headers)
+    waits = [_until(given.get(name.replace(b"remaining", b"reset")), now) for name in names]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _retry_after(value: bytes, now: datetime) -> float | None:
+    if (seconds := _number(value)) is not None:
+        return seconds
+    try:
+        at = parsedate_to_datetime(value.decode("ascii"))
+    except (ValueError, IndexError, OverflowError):  # whatever its parser makes of a hostile date
+        return None
+    return _left(at, now)
+
+
+def _until(value: bytes | None, now: datetime) -> float | None:
+    """A reset as seconds from now: a length of time, a moment in RFC 3339, or one in seconds or milliseconds."""
+    if value is None or len(value) > 40:
+        return None
+    text = value.decode("latin-1").strip()
+    if (number := _number(value)) is not None:
+        if number > _EPOCH * 1000:
+            number /= 1000
+        return number if number < _EPOCH else max(number - now.timestamp(), 0.0)
+    if _LENGTH.fullmatch(text):
+        return sum(float(count) * _SECONDS[unit] for count, unit in _PARTS.findall(text))
+    try:
+        return _left(datetime.fromisoformat(text), now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _left(at: datetime, now: datetime) -> float:
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return max((at - now).total_seconds(), 0.0)
+
+
+def _number(value: bytes | None) -> float | None:
+    text = (value or b"").decode("latin-1").strip()
+    return float(text) if _NUMBER.fullmatch(text) else None

@@ -1,1 +1,0 @@
-"""What is kept: the catalogue of providers, routes, keys and limits, and the ledger of every request."""

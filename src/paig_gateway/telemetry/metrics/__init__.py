@@ -1,0 +1,3 @@
+"""Metrics: one registry, read by Prometheus and pushed over OTLP."""
+
+from __future__ import annotations

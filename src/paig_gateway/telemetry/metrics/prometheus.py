@@ -1,0 +1,156 @@
+"""`GET /metrics`: the numbers of all workers, in the format that the scraper asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from paig_gateway.proxy.request import Receive, Scope, Send
+from paig_gateway.telemetry.metrics.families import FAMILIES, Family, Labels
+from paig_gateway.telemetry.metrics.registry import Numbers, Source
+
+SHARE_SECONDS = 1.0
+"""How often a worker writes its numbers for the others."""
+SILENT_SECONDS = 10.0
+"""After so long without a word a worker is taken for dead: what it counted stays, what it held does not."""
+
+log = logging.getLogger(__name__)
+
+
+class Exposition:
+    """The numbers of this process, and of the other workers where there are any.
+
+    Each worker writes its numbers into a folder that all share, every second and before each scrape that it answers.
+    Whichever worker is asked adds them all up, and so a counter never falls from one scrape to the next.
+    """
+
+    def __init__(
+        self,
+        numbers: Numbers,
+        sources: Iterable[Source],
+        *,
+        name: str,
+        folder: Path | None = None,
+        token: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Show these numbers.
+
+        Args:
+            numbers: What this process has counted.
+            sources: Where present values come from.
+            name: This process's name among the workers.
+            folder: Where workers share their numbers; None where there is one process.
+            token: The bearer token that a scraper must show, or None.
+            clock: Seconds since the epoch, for the age of the workers' files.
+        """
+        self._numbers = numbers
+        self._sources = tuple(sources)
+        self._name = name
+        self._folder = folder
+        self._token = token
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a scrape."""
+        headers = dict(scope["headers"])
+        status, kind, body = 200, "text/plain; charset=utf-8", b""
+        if scope["method"] not in ("GET", "HEAD"):
+            status, body = 405, b"Only GET is answered here.\n"
+        elif self._token and not hmac.compare_digest(
+            headers.get(b"authorization", b""), f"Bearer {self._token}".encode()
+        ):
+            status, body = 401, b"Send 'Authorization: Bearer TOKEN', the metrics_token of paig.toml.\n"
+        else:
+            encode, kind = choose_encoder(headers.get(b"accept", b"").decode("latin-1"))
+            present = self.present()
+            # Many models make a long page: it is written aside, so that no request waits for it.
+            body = await asyncio.to_thread(lambda: encode(self.registry(present)))
+        answer = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        if status == 401:
+            answer.append((b"www-authenticate", b"Bearer"))
+        await send({"type": "http.response.start", "status": status, "headers": answer})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def present(self) -> Numbers:
+        """This process's numbers now; on the event loop."""
+        return self._numbers.present(self._sources)
+
+    def registry(self, present: Numbers) -> CollectorRegistry:
+        """All workers' numbers, for prometheus_client; reads files, so call it in a thread."""
+        if self._folder is not None:
+            self._write(self._folder, present)
+            for path in self._folder.glob("*.json"):
+                if path.stem == self._name:
+                    continue
+                try:
+                    alive = self._clock() - path.stat().st_mtime < SILENT_SECONDS
+                    present.merge(Numbers.from_plain(json.loads(path.read_bytes())), gauges=alive)
+                except (OSError, ValueError, KeyError) as error:
+                    log.warning("a worker's metrics in %s cannot be read: %s", path, error)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected(present))
+        return registry
+
+    async def share(self) -> None:
+        """Write this process's numbers for the other workers until cancelled; at once over where there are none."""
+        while self._folder is not None:
+            await self.share_once()
+            await asyncio.sleep(SHARE_SECONDS)
+
+    async def share_once(self) -> None:
+        """Write this process's numbers for the other workers, where there are any."""
+        if self._folder is not None:
+            await asyncio.to_thread(self._write, self._folder, self.present())
+
+    def _write(self, folder: Path, present: Numbers) -> None:
+        try:
+            handle, unfinished = tempfile.mkstemp(dir=folder)
+            with os.fdopen(handle, "w") as file:
+                json.dump(present.plain(), file)
+            os.replace(unfinished, folder / f"{self._name}.json")
+        except OSError as error:
+            log.warning("the metrics cannot be shared with the other workers: %s", error)
+
+
+class _Collected(Collector):
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+
+    def collect(self) -> Iterator[Metric]:
+        for family in filter(lambda family: family.scraped, FAMILIES.values()):
+            if family.kind == "histogram":
+                yield _histogram(family, self._numbers.buckets.get(family.name, {}).items())
+            else:
+                yield _plain(family, self._numbers.values.get(family.name, {}).items())
+
+
+def _plain(family: Family, series: Iterable[tuple[Labels, float]]) -> Metric:
+    make = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    metric = make(family.name, family.help, labels=family.labels)
+    for labels, value in series:
+        metric.add_metric(labels, value * family.unit if family.unit != 1 else value)
+    return metric
+
+
+def _histogram(family: Family, series: Iterable[tuple[Labels, list[float]]]) -> Metric:
+    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    bounds = [*(repr(bound) for bound in family.buckets), "+Inf"]
+    for labels, counts in series:
+        total, rising = 0.0, []
+        for bound, count in zip(bounds, counts[:-1], strict=True):
+            total += count
+            rising.append((bound, total))
+        metric.add_metric(labels, rising, counts[-1])
+    return metric

@@ -1,0 +1,3 @@
+"""The OTLP protocol: encoding, exporting, pushing metrics."""
+
+from __future__ import annotations

@@ -1,0 +1,276 @@
+"""Bringing spans and metrics to a backend: a bounded queue and a thread for each, so that none holds a request up."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from paig_client.api.specs import ExportSpec
+from paig_gateway.secrets.references import CredentialError, resolve
+from paig_gateway.telemetry.metrics.registry import Sample
+from paig_gateway.telemetry.otlp.transport import ExportResult, OverGrpc, OverHttp, Sender, Signal
+
+MOST_QUEUED = 2048
+"""Finished requests that wait for a backend; what comes on top is dropped and counted."""
+BATCH = 256
+"""Requests sent at once."""
+PAUSE_SECONDS = 1.0
+"""How long a batch is gathered."""
+PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further try at a batch, unless the backend asks for more; then it is given up."""
+LONGEST_PAUSE = 300.0
+"""The most that a backend may ask for."""
+CLOSE_SECONDS = 5.0
+"""How long the end of the process waits for what is still queued, at all backends together."""
+TELL_SECONDS = 60.0
+"""How often the log says that records are lost, while they are."""
+
+_LIBRARIES = {
+    "otlp-http": ("opentelemetry.proto",),
+    "logfire": ("opentelemetry.proto",),
+    "otlp-grpc": ("opentelemetry.proto", "grpc", "google.rpc"),
+}
+
+T = TypeVar("T")
+Encode = Callable[[Sequence[T]], bytes]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An export whose secrets are looked up."""
+
+    spec: ExportSpec
+    headers: dict[str, str] = field(repr=False)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not be told."""
+        return list(self.headers.values())
+
+    def url(self, signal: Signal) -> str:
+        """Where a signal goes."""
+        spec = self.spec
+        endpoint = (spec.endpoint or "").rstrip("/")
+        if spec.to == "logfire" and not endpoint:
+            region = "eu" if "_eu_" in self.headers["authorization"] else "us"
+            endpoint = f"https://logfire-{region}.pydantic.dev"
+        if spec.to == "otlp-grpc" or endpoint.endswith(signal.path):
+            return endpoint
+        return endpoint + signal.path
+
+    def sender(self, signal: Signal) -> Sender:
+        """The way there."""
+        if self.spec.to == "otlp-grpc":
+            return OverGrpc(self.url(signal), self.headers, signal)
+        return OverHttp(self.url(signal), self.headers)
+
+
+def backend(spec: ExportSpec, environ: Mapping[str, str] = os.environ) -> Backend:
+    """Look up what an export refers to.
+
+    Raises:
+        CredentialError: A secret cannot be had.
+    """
+    headers = {name.lower(): resolve(reference, environ) for name, reference in spec.headers.items()}
+    if spec.token is not None:
+        token = resolve(spec.token, environ)
+        headers["authorization"] = token if spec.to == "logfire" else f"Bearer {token}"
+    return Backend(spec, headers)
+
+
+def missing_library(spec: ExportSpec) -> str | None:
+    """What to install before anything can be exported so, or None."""
+    try:
+        found = all(importlib.util.find_spec(library) is not None for library in _LIBRARIES[spec.to])
+    except ModuleNotFoundError:
+        found = False
+    return None if found else 'needs OpenTelemetry\'s protocol, which is not installed: pip install "paig[telemetry]"'
+
+
+class Destination(threading.Thread, Generic[T]):
+    """One backend, for one signal.
+
+    Attributes:
+        dropped: Records that found the queue full.
+        bared: Records that went without their content, since many waited.
+        failed: Records that the backend did not take.
+        exported: Records that it took.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        spec: ExportSpec,
+        signal: Signal,
+        encoder: Callable[[], Encode[T]],
+        *,
+        most_queued: int,
+        batch: int,
+    ) -> None:
+        """Export under that name.
+
+        Args:
+            label: What it is called in metrics and in the log.
+            spec: Where to, and how.
+            signal: What.
+            encoder: Makes what turns records into an export; called in the thread, so that protobuf is imported there.
+            most_queued: Records that wait at most.
+            batch: Records sent at once.
+        """
+        super().__init__(name=f"paig-export-{label}", daemon=True)
+        self.label = label
+        self.spec = spec
+        self.dropped = self.failed = self.exported = self.content_stripped = 0
+        self.secrets: list[str] = []
+        self._signal = signal
+        self._encoder = encoder
+        self._batch = batch
+        self._queue: queue.Queue[T | None] = queue.Queue(most_queued)
+        self._closing = threading.Event()
+        self._sender: Sender | None = None
+        self._troubled = False
+        self._told = float("-inf")
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait."""
+        return self._queue.qsize()
+
+    def put(self, record: T) -> None:
+        """Take a record, or drop it where too many wait; never blocks."""
+        try:
+            self._queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+            if self._may_tell():
+                what, lost = self._signal.name, self.dropped
+                log.warning("%s for '%s' are dropped, %d so far: it takes them too slowly", what, self.label, lost)
+
+    def samples(self) -> list[Sample]:
+        """What became of the records."""
+        return [
+            ("paig_telemetry_queue_depth", (self.label,), self.waiting),
+            ("paig_telemetry_exported_total", (self.label,), self.exported),
+            ("paig_telemetry_dropped_total", (self.label, "queue"), self.dropped),
+            ("paig_telemetry_dropped_total", (self.label, "export"), self.failed),
+            *(
+                [("paig_telemetry_dropped_total", (self.label, "content"), self.content_stripped)]
+                if self.content_stripped
+                else []
+            ),
+        ]
+
+    def finish(self) -> None:
+        """Let the thread end once it has sent what is queued."""
+        self._closing.set()
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)  # wakes it
+
+    def give_up(self) -> None:
+        """Break off what is on its way, and count what is left as lost."""
+        if self.is_alive() and self._sender is not None:
+            self._sender.close()
+        self.failed += self.waiting
+
+    def run(self) -> None:
+        """Send batches until closed."""
+        try:
+            encode, sender = self._encoder(), self._open()
+        except Exception as error:
+            # Whatever is wrong with it, requests go on; what comes is counted as lost.
+            log.error("%s cannot be exported to '%s': %s", self._signal.name, self.label, error)
+            self._refuse()
+            return
+        self._sender = sender
+        for batch in self._batches():
+            try:
+                verdict = self._deliver(sender, encode(batch))
+            except Exception:
+                # A record that cannot be encoded must not end the thread.
+                log.exception("%s for '%s' are lost", self._signal.name, self.label)
+                verdict = ExportResult(False)
+            lost = min(verdict.rejected, len(batch)) if verdict.taken else len(batch)
+            self.exported += len(batch) - lost
+            self.failed += lost
+        sender.close()
+
+    def _deliver(self, sender: Sender, export: bytes) -> ExportResult:
+        """Send an export, again and again where the backend may take it later."""
+        for pause in (*PAUSES, None):
+            verdict = sender.send(export)
+            self._tell(verdict)
+            if verdict.taken or verdict.again is None or pause is None or self._closing.is_set():
+                return verdict
+            # A little apart from each other, so that workers don't all come back at once.
+            self._closing.wait(min(max(verdict.again, pause * random.uniform(0.5, 1.0)), LONGEST_PAUSE))
+        return verdict
+
+    def _tell(self, verdict: ExportResult) -> None:
+        """Log when delivery begins to fail, and when it works again."""
+        what, troubled = self._signal.name, not verdict.taken
+        if verdict.rejected and self._may_tell():
+            log.warning("'%s' rejects %d parts of the %s: %s", self.label, verdict.rejected, what, verdict.why)
+        if troubled == self._troubled or self._closing.is_set():
+            return
+        self._troubled = troubled
+        if troubled:
+            log.warning("%s cannot be delivered to '%s': %s", what, self.label, verdict.why)
+        else:
+            log.warning("%s are delivered again to '%s'", what, self.label)
+
+    def _may_tell(self) -> bool:
+        """Whether a loss that goes on may be told of once more."""
+        if (now := time.monotonic()) - self._told < TELL_SECONDS:
+            return False
+        self._told = now
+        return True
+
+    def _batches(self) -> Iterator[list[T]]:
+        """What came within a pause, until closed and all is sent."""
+        while True:
+            batch = [record for record in (self._queue.get(),) if record is not None]
+            until = time.monotonic() + PAUSE_SECONDS
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < self._batch:
+                    left = 0.0 if self._closing.is_set() else until - time.monotonic()
+                    record = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
+                    if record is not None:
+                        batch.append(record)
+            if batch:
+                yield batch
+            if self._closing.is_set() and self._queue.empty():
+                return
+
+    def _refuse(self) -> None:
+        while not self._closing.is_set():
+            if self._queue.get() is not None:
+                self.failed += 1
+
+    def _open(self) -> Sender:
+        if missing := missing_library(self.spec):
+            raise CredentialError("missing", missing)
+        found = backend(self.spec)
+        self.secrets = found.secrets
+        return found.sender(self._signal)
+
+
+def close(destinations: Iterable[Destination[T]]) -> None:
+    """Send what is queued everywhere, for `CLOSE_SECONDS` at most, and end; blocks."""
+    ending = list(destinations)
+    for destination in ending:
+        destination.finish()
+    until = time.monotonic() + CLOSE_SECONDS
+    for destination in ending:
+        destination.join(max(0.0, until - time.monotonic()))
+        destination.give_up()

@@ -1,0 +1,3 @@
+"""What the screens know: the state of the gateway, and the poller that keeps it fresh."""
+
+from __future__ import annotations

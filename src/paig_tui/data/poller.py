@@ -1,0 +1,182 @@
+"""What keeps the state up to date: a loop that asks, and one that listens.
+
+The listener brings finished requests at once and says when the catalogue changed; the asker brings the sums, and mends
+what the listener may have missed. Both go on after a loss, with growing pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from datetime import datetime, timedelta
+
+from paig_client.admin import AdminError, AsyncAdminClient, NotAuthorised
+from paig_client.api.resources import Request
+from paig_tui.data.state import State
+
+EVERY = 5.0
+"""Seconds between two looks at sums and limits, if they are quick."""
+SOON = 0.1
+"""Seconds from being woken to asking, so that many changes at once are one reason to."""
+WHOLE = 60.0
+"""Seconds between two looks at everything."""
+PAUSES = (1, 2, 4, 8, 15)
+"""Seconds to the next try after a loss."""
+PAGES = 3
+"""Pages of a thousand requests that the first look takes at the last hour."""
+
+
+class Feed:
+    """Fetches into a state.
+
+    Args:
+        admin: Whom to ask.
+        state: What to fill.
+    """
+
+    def __init__(self, admin: AsyncAdminClient, state: State) -> None:
+        self.admin = admin
+        self.state = state
+        self.pending: list[Request] = []
+        self._whole_due = True
+        self._wake = asyncio.Event()
+        self._answers = asyncio.Event()
+
+    def again(self, *, whole: bool = True) -> None:
+        """Look now."""
+        self._whole_due = self._whole_due or whole
+        self._wake.set()
+
+    async def ask(self) -> None:
+        """Ask for ever."""
+        losses = 0
+        last_whole = 0.0
+        while True:
+            began = time.monotonic()
+            self._wake.clear()
+            whole, self._whole_due = self._whole_due or began - last_whole > WHOLE, False
+            try:
+                await (self.fetch_all() if whole else self.fetch_sums())
+            except AdminError as error:
+                pause = float(PAUSES[min(losses, len(PAUSES) - 1)])
+                losses += 1
+                self._whole_due = True
+                self._answers.clear()
+                retry = self.state.clock() + timedelta(seconds=pause)
+                self.state.lost(str(error), retry, refused=isinstance(error, NotAuthorised))
+            else:
+                losses = 0
+                last_whole = began if whole else last_whole
+                self.state.heard()
+                self._answers.set()
+                pause = max(EVERY, 10 * (time.monotonic() - began))
+            await self._sleep(pause)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+        await asyncio.sleep(SOON)
+
+    async def listen(self) -> None:
+        """Listen for ever; what comes is put down in `pending` until the next drawing."""
+        last: str | None = None
+        while True:
+            await self._answers.wait()
+            try:
+                async for event in self.admin.events(last_event_id=last):
+                    last = event.id or last
+                    self.state.heard()
+                    if event.request is not None:
+                        self.pending.append(event.request)
+                    elif event.name == "change":
+                        self.again()
+                    elif event.name == "state":
+                        self.again(whole=False)
+            except NotAuthorised as error:
+                if error.problem.status == 403:  # the asker brings what may be seen, more slowly
+                    return
+                self._answers.clear()
+            except AdminError:
+                last = None  # the asker, woken now, says why; it also mends the gap
+                self._answers.clear()
+            self.again(whole=False)
+            await asyncio.sleep(0.2)
+
+    def take(self) -> bool:
+        """Put what came into the state; whether there was something."""
+        pending, self.pending = self.pending, []
+        if not pending:
+            return False
+        self.state.recent.add(pending)
+        return True
+
+    async def fetch_sums(self) -> None:
+        """What changes with every request."""
+        state, admin = self.state, self.admin
+        now = state.clock()
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        await asyncio.gather(
+            self._put("newest", admin.requests(limit=100)),
+            self._put("health", admin.health()),
+            self._put("limits", admin.limits()),
+            self._put("health_of", admin.providers.health()),
+            self._put("today", admin.usage(since=midnight)),
+        )
+        rows = state.newest.items if state.newest else []
+        state.recent.add(row for row in reversed(rows) if not state.recent.knows(row.id))
+        state.recent.forget(now)
+        state.changed(fetched=True)
+
+    async def fetch_all(self) -> None:
+        """Everything."""
+        state, admin = self.state, self.admin
+        now = state.clock()
+        if state.recent.since is None or state.stale:
+            await self._fetch_hour(now)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        day = timedelta(days=1)
+        await asyncio.gather(
+            self._put("identity", admin.whoami()),
+            self._put("keys", admin.keys.list()),
+            self._put("projects", admin.projects.list()),
+            self._put("users", admin.users.list()),
+            self._put("providers", admin.providers.list()),
+            self._put("routes", admin.routes.list()),
+            self._put("yesterday", admin.usage(since=midnight - day, until=now - day)),
+        )
+        await self.fetch_sums()
+
+    async def _put(self, part: str, answer: Awaitable[object]) -> None:
+        """Put an answer into a part of the state; one that is not allowed to be seen is no loss of the connection."""
+        try:
+            found = await answer
+        except NotAuthorised as error:
+            if error.problem.status != 403:
+                raise
+            self.state.denied[part] = str(error)
+        else:
+            self.state.denied.pop(part, None)
+            setattr(self.state, part, found)
+
+    async def _fetch_hour(self, now: datetime) -> None:
+        """The last hour's requests, as far back as a few pages go."""
+        since = now - timedelta(hours=1)
+        rows: list[Request] = []
+        cursor: str | None = None
+        for _ in range(PAGES):
+            try:
+                page = await self.admin.requests(since=since, limit=1000, cursor=cursor)
+            except NotAuthorised as error:
+                if error.problem.status != 403:
+                    raise
+                return
+            rows += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        recent = self.state.recent
+        recent.since = min(recent.since or since, since) if cursor is None else rows[-1].time
+        recent.add(row for row in reversed(rows) if not recent.knows(row.id))

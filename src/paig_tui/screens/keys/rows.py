@@ -1,0 +1,185 @@
+"""Keys, projects and users as rows of a table, and what is said of the one under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from textual.content import Content
+
+from paig_client.api.resources import Key, KeyStatus, LimitStatus, Owner
+from paig_tui.data.state import State, judged, used
+from paig_tui.text import (
+    MUTED,
+    NOT_YET,
+    WARN,
+    amount,
+    bar,
+    cap_cell,
+    dollars,
+    fitted,
+    level,
+    lines,
+    percent,
+    plain,
+    span,
+    status,
+    until,
+)  # fmt: skip
+from paig_tui.widgets.table import Column
+
+Kind = Literal["keys", "projects", "users"]
+KINDS: tuple[Kind, ...] = ("keys", "projects", "users")
+ONE = {"keys": "key", "projects": "project", "users": "user"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A key, a project or a user.
+
+    Attributes:
+        thing: It.
+        status: Its status by the limits as they stand.
+        caps: Its caps in US dollars, by window.
+        used: How long ago it was used, as words.
+        keys: A project's or user's keys.
+    """
+
+    thing: Key | Owner
+    status: KeyStatus
+    caps: Mapping[str, LimitStatus] = field(default_factory=dict)
+    used: str = NOT_YET
+    keys: Sequence[Key] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.thing.name
+
+    @property
+    def fullest(self) -> float:
+        """The share of its fullest cap."""
+        return max((used(limit) for limit in self.caps.values()), default=-1.0)
+
+
+def rows(state: State, kind: Kind) -> list[Row] | None:
+    """All of a kind, or None while they are not known."""
+    things: Sequence[Key | Owner] | None = getattr(state, kind)
+    if things is None:
+        return None
+    caps, exhausted, now, owner = state.caps(), state.exhausted(), state.as_of, ONE[kind]
+    members: dict[str, list[Key]] = {}
+    if kind != "keys":
+        for key in state.keys or ():
+            members.setdefault(getattr(key, owner) or "", []).append(key)
+    found = []
+    for thing in things:
+        own = caps.get((owner, thing.name), {})
+        if isinstance(thing, Key):
+            found.append(Row(thing, judged(thing, exhausted), own, _used(state, [thing], now)))
+        else:
+            of = members.get(thing.name, ())
+            standing = _standing(of, (owner, thing.name) in exhausted)
+            found.append(Row(thing, standing, own, _used(state, of, now), of))
+    return found
+
+
+def _standing(keys: Sequence[Key], exhausted: bool) -> KeyStatus:
+    """A project's or user's: that of its cap, or disabled where all its keys are."""
+    if exhausted:
+        return "limit-exceeded"
+    return "disabled" if keys and all(key.status == "disabled" for key in keys) else "active"
+
+
+def _used(state: State, keys: Sequence[Key], now: datetime) -> str:
+    """How long ago one of these keys was used, as far as the last hour's requests tell."""
+    since = state.recent.since
+    if since is None or not keys:
+        return NOT_YET
+    times = [time for key in keys if (time := state.recent.used.get(key.name)) is not None]
+    if times:
+        return span((now - max(times)).total_seconds())
+    young = all(key.created_at > since for key in keys)
+    return "never" if young else f">{span((now - since).total_seconds())}"
+
+
+def _cap(window: str) -> Column[Row]:
+    title = {"daily": "day", "weekly": "week", "monthly": "month", "total": "total"}[window]
+
+    def cell(row: Row) -> Content:
+        return cap_cell(used(row.caps[window]) if window in row.caps else None)
+
+    return Column(title, 10, cell, least=100 if window == "weekly" else 0)
+
+
+def _belongs(row: Row) -> Content:
+    thing = row.thing
+    if not isinstance(thing, Key):
+        return Content("")
+    found = " / ".join(name for name in (thing.project, thing.user) if name)
+    return plain(found) if found else Content.styled(NOT_YET, MUTED)
+
+
+def _count(row: Row) -> Content:
+    active = sum(key.status in ("active", "limit-exceeded") for key in row.keys)
+    return Content.assemble(f"{active:,}", (f"/{len(row.keys):,}", MUTED))
+
+
+STATUS: Column[Row] = Column("status", 10, lambda row: status(row.status))
+NAME: Column[Row] = Column("name", 0, lambda row: plain(row.name))
+USED: Column[Row] = Column("used", 5, lambda row: Content.styled(row.used, MUTED), right=True)
+CAPS = tuple(_cap(window) for window in ("daily", "weekly", "monthly", "total"))
+_OWNER = (STATUS, NAME, Column("keys", 9, _count, right=True), USED, *CAPS)
+COLUMNS: Mapping[Kind, Sequence[Column[Row]]] = {
+    "keys": (
+        STATUS,
+        NAME,
+        Column("key", 10, lambda row: plain(f"{row.thing.hint}…" if isinstance(row.thing, Key) else "", MUTED)),
+        USED,
+        Column("project / user", 20, _belongs, least=120),
+        *CAPS,
+    ),
+    "projects": _OWNER,
+    "users": _OWNER,
+}
+
+
+def about(row: Row, now: datetime) -> Content:
+    """The row in full: its caps in numbers, and what else there is to know."""
+    shown = [_limit(limit, now) for limit in row.caps.values()]
+    thing = row.thing
+    if not shown:
+        shown.append(Content.styled("no cap of its own", MUTED))
+    facts: dict[str, str] = {}
+    limits = thing.limits
+    rates = [
+        f"{count:,} {word}"
+        for count, word in (
+            (limits.requests_per_minute, "requests/min"),
+            (limits.tokens_per_minute, "tokens/min"),
+        )
+        if count is not None
+    ]
+    if rates:
+        facts["rates"] = ", ".join(rates)
+    if isinstance(thing, Key):
+        facts["models"] = ", ".join(thing.models) if thing.models else "all"
+        facts["routes"] = ", ".join(thing.routes) if thing.routes else "all"
+        facts["expires"] = f"{thing.expires_at:%Y-%m-%d %H:%M} UTC" if thing.expires_at else "never"
+    else:
+        facts["keys"] = ", ".join(key.name for key in row.keys) or "none"
+    facts["made"] = f"{thing.created_at:%Y-%m-%d %H:%M} UTC"
+    return lines([*shown, *(Content.assemble((f"{name:<9}", MUTED), plain(value)) for name, value in facts.items())])
+
+
+def _limit(limit: LimitStatus, now: datetime) -> Content:
+    share = used(limit)
+    held = f", {amount(limit.held, limit.unit)} held" if float(limit.held) else ""
+    resets = f" · resets in {until(limit.resets_at, now)}" if limit.resets_at else ""
+    return Content.assemble(
+        (f"{limit.window:<9}", MUTED), bar(share, 16), " ", (percent(share), level(share)), "  ",
+        fitted(Content(f"{dollars(limit.spent)} of {dollars(limit.amount)}{held}"), 30),
+        (f"{dollars(limit.left)} left{resets}", MUTED), (" · soft" if limit.soft else "", WARN),
+    )  # fmt: skip

@@ -1,0 +1,3 @@
+"""The section Log: audit entries and requests."""
+
+from __future__ import annotations

@@ -1,0 +1,202 @@
+"""Who changed what, and every request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal
+
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+
+from paig_client.admin import AdminError
+from paig_client.api.resources import AuditEntry, Request
+from paig_tui.screens.requests.rows import REQUESTS
+from paig_tui.screens.requests.text import described
+from paig_tui.screens.section import Section
+from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, lines, plain, safe
+from paig_tui.widgets.chrome import Panel, tabs
+from paig_tui.widgets.table import Column, Table
+
+Kind = Literal["audit", "requests"]
+PAGE = 200
+AGAIN = timedelta(seconds=5)
+
+
+def _action(entry: AuditEntry) -> Content:
+    glyph, style = {"create": ("+", GOOD), "delete": ("✕", BAD)}.get(entry.action, ("~", WARN))
+    return Content.styled(f"{glyph} {safe(entry.action)}", style)
+
+
+AUDIT: tuple[Column[AuditEntry], ...] = (
+    Column("time", 14, lambda entry: Content(f"{entry.time:%m-%d %H:%M:%S}")),
+    Column("who", 16, lambda entry: plain(entry.actor)),
+    Column("did", 10, _action),
+    Column("what", 13, lambda entry: plain(entry.kind)),
+    Column("name", 0, lambda entry: plain(entry.name)),
+)
+
+
+def differences(entry: AuditEntry) -> Content:
+    """What became of each field."""
+    before, after = dict(_flat(entry.before or {})), dict(_flat(entry.after or {}))
+    shown = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old == new or name in ("version", "updated_at", "created_at", "id"):
+            continue
+        parts = [(f"{safe(name):<20} ", MUTED)]
+        if old is not None:
+            parts += [(f"- {_written(old)}", BAD), ("  ", "")]
+        parts.append((f"+ {_written(new)}" if new is not None else "gone", GOOD if new is not None else BAD))
+        shown.append(Content.assemble(*parts))
+    return lines(shown) if shown else Content("No field differs.")
+
+
+def _flat(fields: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, object]]:
+    """Fields within fields as `limits.daily`."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{name}.")
+        else:
+            yield path + name, value
+
+
+def _written(value: object) -> str:
+    return safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+class Log(Section):
+    """The section."""
+
+    NAME = "log"
+    TITLE_SHOWN = "Log"
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right", "kind", "Audit log, or requests"),
+        Binding("left", "kind", "Requests, or audit log"),
+        Binding("m", "more", "Earlier ones"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kind: Kind = "audit"
+        self.audit: list[AuditEntry] | None = None
+        self.requests: list[Request] | None = None
+        self.cursor: str | None = None
+        self.fetched: datetime | None = None
+        self.problem = ""
+
+    def body(self) -> Iterable[Widget]:
+        """A table over a panel."""
+        with Vertical(classes="frame", id="frame"):
+            yield Table(AUDIT, lambda row: row.id, id="rows")
+        yield Panel("about", id="about", classes="data")
+
+    @property
+    def table(self) -> Table[Any]:
+        """The table."""
+        return self.query_one("#rows", Table)
+
+    def stamp(self) -> object:
+        """What was fetched; and whether it is time to fetch again."""
+        old = self.fetched is None or self.state.clock() - self.fetched > AGAIN
+        if old and self.is_current and self.state.link.standing == "live" and self.paig.admin_client is not None:
+            self.fetched = self.state.clock()
+            self.load()
+        return self.kind, id(self.audit), id(self.requests), self.problem
+
+    @work(exclusive=True, group="log", exit_on_error=False)
+    async def load(self, more: bool = False) -> None:
+        """The newest; or the page after the last."""
+        admin = self.paig.admin
+        try:
+            if self.kind == "audit":
+                last = self.audit[-1].id if more and self.audit else None
+                page = await admin.audit(limit=PAGE, cursor=last)
+                self.audit = _joined(page, self.audit or [], more)
+            else:
+                found = await admin.requests(limit=PAGE, cursor=self.cursor if more else None)
+                if more or self.cursor is None:
+                    self.cursor = found.next_cursor
+                self.requests = _joined(found.items, self.requests or [], more)
+            self.problem = ""
+        except AdminError as error:
+            self.problem = str(error)
+        self.fetched = self.state.clock()
+        self.draw(force=True)
+
+    def show(self) -> None:
+        """Fill the table."""
+        table = self.table
+        found: Sequence[AuditEntry] | Sequence[Request] | None
+        if self.kind == "audit":
+            table.columns = AUDIT
+            found = self.audit
+        else:
+            table.columns = REQUESTS
+            found = self.requests
+        rows = [row for row in found or () if self._wanted(row)]
+        table.empty = safe(self.problem) if self.problem else "Loading …" if found is None else "Nothing here."
+        table.show(rows)
+        frame = self.query_one("#frame", Vertical)
+        count = NOT_YET if found is None else f"{len(found)}"
+        words = [
+            (f"{kind} {count}" if kind == self.kind else kind, kind == self.kind, "screen.kind")
+            for kind in ("audit", "requests")
+        ]
+        frame.border_title = Content.assemble(tabs(words), self.filter_note)
+        frame.border_subtitle = self.hints("→ audit, requests", "m earlier ones", "/ filter")
+        self._about()
+
+    def _wanted(self, row: AuditEntry | Request) -> bool:
+        if isinstance(row, AuditEntry):
+            return self.matches(row.actor, row.action, row.kind, row.name)
+        return self.matches(row.key, row.model, row.status, row.provider, row.id)
+
+    @on(Table.Moved, "#rows")
+    def _about(self) -> None:
+        panel = self.query_one("#about", Panel)
+        row = self.table.current
+        panel.title("about")
+        if isinstance(row, AuditEntry):
+            panel.title(f"{safe(row.action)} {safe(row.kind)} {safe(row.name)}")
+            panel.paint(lambda *_: differences(row))
+        elif isinstance(row, Request):
+            panel.title(f"request {safe(row.id)}")
+            panel.paint(lambda width, _: described(row, width))
+        else:
+            panel.paint(lambda *_: Content(""))
+
+    @on(Table.Chosen, "#rows")
+    def _open(self) -> None:
+        from paig_tui.screens.requests.detail import RequestDetail
+
+        if isinstance(row := self.table.current, Request):
+            self.app.push_screen(RequestDetail(row))
+
+    def action_kind(self) -> None:
+        """The other one."""
+        self.kind = "requests" if self.kind == "audit" else "audit"
+        self.table.rows = ()
+        self.fetched = None
+        self.draw(force=True)
+
+    def action_more(self) -> None:
+        """Earlier ones."""
+        self.load(more=True)
+
+
+def _joined(page: list[Any], known: list[Any], more: bool) -> list[Any]:
+    """New rows before the known ones, or earlier ones behind them; none twice."""
+    first = known if more else page
+    second = page if more else known
+    ids = {row.id for row in first}
+    return [*first, *(row for row in second if row.id not in ids)]
+
+
+SCREEN = Log

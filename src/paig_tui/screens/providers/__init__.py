@@ -1,0 +1,3 @@
+"""The section Providers: accounts, their health and their forms."""
+
+from __future__ import annotations

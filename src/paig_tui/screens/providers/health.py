@@ -1,0 +1,128 @@
+"""How providers fare: a word for each state of a breaker, what follows from it, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from textual.content import Content
+
+from paig_client.api.resources import BreakerState, CredentialHealth, Provider, ProviderHealth
+from paig_tui.data.state import State
+from paig_tui.text import BAD, GOOD, MUTED, WARN, fitted, plain, safe, took, until
+
+STATES: dict[BreakerState, tuple[str, str]] = {
+    "closed": ("● up", GOOD),
+    "half-open": ("◐ trying", WARN),
+    "cooling": ("■ cooling", WARN),
+    "open": ("✕ breaker", BAD),
+}
+WELL = 0.95
+"""The share of answered tries from which on all is well."""
+
+
+@dataclass(frozen=True)
+class ProviderStatus:
+    """How a provider, or one of its credentials, fares.
+
+    Attributes:
+        word: Glyph and word.
+        style: The colour that repeats them.
+        good: The share of tries of the last five minutes that were answered.
+        p95: Milliseconds until an answer began; of 20, 19 took no longer.
+        throttled: How often it was too busy (429).
+        tries: How many there were.
+        ready: How many of its credentials are used, if that is known.
+        note: Why it is so, and until when.
+    """
+
+    word: str
+    style: str
+    good: float | None
+    p95: float | None
+    throttled: int
+    tries: int
+    ready: int | None = None
+    note: str = ""
+
+
+def fares(state: State) -> dict[str, ProviderStatus]:
+    """All of them by name: as the gateway says, over all nodes; else by what requests of the last minutes tell."""
+    now = state.as_of
+    if state.health_of is not None:
+        return {one.provider: fare(one, now) for one in state.health_of}
+    found = {}
+    for name, seen in state.provider_figures().items():
+        word, style = _plainly(seen.good, seen.attempts)
+        found[name] = ProviderStatus(word, style, seen.good, seen.p95, seen.throttled, seen.attempts)
+    return found
+
+
+def fare(health: ProviderHealth, now: datetime) -> ProviderStatus:
+    """That of a provider."""
+    ready = sum(one.state in ("closed", "half-open") for one in health.credentials)
+    notes = [note(one, now) for one in health.credentials]
+    words = next(filter(None, notes), "")
+    some = f"{len(notes) - ready} of {len(notes)}: " if words and 0 < ready < len(notes) else ""
+    return _fare(health, ready, some + words)
+
+
+def credential(health: CredentialHealth, now: datetime) -> ProviderStatus:
+    """That of a credential."""
+    return _fare(health, None, note(health, now))
+
+
+def _fare(health: ProviderHealth | CredentialHealth, ready: int | None, words: str) -> ProviderStatus:
+    word, style = _plainly(health.ok_share, health.tries) if health.state == "closed" else STATES[health.state]
+    return ProviderStatus(word, style, health.ok_share, health.p95_ms, health.throttled, health.tries, ready, words)
+
+
+def _plainly(good: float | None, tries: int) -> tuple[str, str]:
+    """A provider whose breaker is closed."""
+    if not tries or good is None:
+        return "◌ idle", MUTED
+    return ("● up", GOOD) if good >= WELL else ("▲ some", WARN) if good > 0 else ("✕ fails", BAD)
+
+
+def note(health: CredentialHealth, now: datetime) -> str:
+    """Why a credential is in its state, and what becomes of that."""
+    why = f" · {safe(health.reason)}" if health.reason else ""
+    left = (
+        f"in {until(health.until, now)}" if health.until is not None and health.until > now else "with the next request"
+    )
+    if health.state == "open":
+        return f"half-open {left}{why}"
+    if health.state == "half-open":
+        return f"a few requests try it{why}"
+    if health.waits:
+        first = health.waits[0]
+        more = f" (+{len(health.waits) - 1})" if len(health.waits) > 1 else ""
+        return f"{safe(first.model)} waits {until(first.until, now)}{more} · {safe(first.reason)}"
+    return f"again {left}{why}" if health.state == "cooling" else ""
+
+
+def moving(state: State) -> bool:
+    """Whether there is a countdown to be shown."""
+    return any(one.until or one.waits for found in state.health_of or () for one in found.credentials)
+
+
+def credentials(provider: Provider, health: ProviderHealth | None, now: datetime, width: int) -> Iterator[Content]:
+    """A line for each of a provider's credentials: its state, where it is kept, how it fares."""
+    known = {one.credential: one for one in health.credentials} if health else {}
+    for one in provider.credentials:
+        found = known.get(one.id)
+        if found is None:
+            yield Content.assemble((f"{'◌ idle':<10} ", MUTED), plain(one.reference))
+            continue
+        so = credential(found, now)
+        good = "–" if so.good is None else f"{so.good:.1%}"
+        figures = f"{good:>7} {took(so.p95):>7} {so.tries:>7,} tries"
+        where = fitted(plain(one.reference), max(12, min(48, width - 42)))
+        yield Content.assemble((f"{so.word:<10} ", so.style), where, " ", (figures, MUTED))
+        error = f"last error {safe(found.last_error)} at {found.last_error_at:%H:%M:%S}" if found.last_error_at else ""
+        nodes = [node for node in found.nodes if node.state == found.state]
+        where_so = f"on {len(nodes)} of {len(found.nodes)} nodes" if len(nodes) < len(found.nodes) else ""
+        more = " · ".join(filter(None, (so.note, where_so, error)))
+        if more:
+            yield Content.assemble(" " * 11, (more, so.style if so.note else MUTED))

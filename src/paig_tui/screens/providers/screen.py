@@ -1,0 +1,212 @@
+"""Upstream accounts: how they do, what they are, whether they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+
+from paig_client.admin import NotFound
+from paig_client.api.resources import Provider
+from paig_client.api.specs import Permission
+from paig_tui.screens.providers.health import ProviderStatus, credentials, fares, moving
+from paig_tui.screens.section import Section
+from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, lines, plain, safe, took
+from paig_tui.widgets.chrome import Panel
+from paig_tui.widgets.table import Column, Table
+
+
+@dataclass(frozen=True)
+class Row:
+    """A provider, and how it fares."""
+
+    provider: Provider
+    fare: ProviderStatus
+
+
+IDLE = ProviderStatus("◌ idle", MUTED, None, None, 0, 0)
+
+
+def _figure(text: str | None) -> Content:
+    return Content.styled("—", MUTED) if text is None else Content(text)
+
+
+def _good(row: Row) -> Content:
+    return _figure(None if row.fare.good is None else f"{row.fare.good:.1%}")
+
+
+def _throttled(row: Row) -> Content:
+    return Content.styled(f"{row.fare.throttled:,}", WARN if row.fare.throttled else MUTED)
+
+
+def _keys(row: Row) -> Content:
+    """How many of its credentials are used."""
+    count, ready = len(row.provider.credentials), row.fare.ready
+    if ready is None or ready >= count:
+        return Content(str(count))
+    return Content.styled(f"{ready}/{count}", BAD if not ready else WARN)
+
+
+COLUMNS: tuple[Column[Row], ...] = (
+    Column("state", 9, lambda row: Content.styled(row.fare.word, row.fare.style)),
+    Column("provider", 0, lambda row: plain(row.provider.name), most=28),
+    Column("5m ok", 6, _good, right=True),
+    Column("p95", 6, lambda row: _figure(None if row.fare.p95 is None else took(row.fare.p95)), right=True),
+    Column("429s", 5, _throttled, right=True),
+    Column("tries", 6, lambda row: Content(f"{row.fare.tries:,}"), right=True, least=100),
+    Column("keys", 4, _keys, right=True),
+    Column("note", 0, lambda row: plain(row.fare.note, MUTED if row.fare.style == GOOD else row.fare.style)),
+    Column("kind", 16, lambda row: plain(row.provider.kind, MUTED), least=116),
+)
+
+
+class Providers(Section):
+    """The section."""
+
+    NAME = "providers"
+    TITLE_SHOWN = "Providers"
+    CSS_PATH = "screen.tcss"
+    CHANGING: ClassVar[Mapping[str, Permission]] = dict.fromkeys(
+        ("new", "credential", "delete", "test"), "routing:write"
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "new", "New provider"),
+        Binding("c", "credential", "Change its credential"),
+        Binding("t", "test", "Test whether it answers"),
+        Binding("D,delete", "delete", "Delete it"),
+        Binding("l", "requests", "Its requests"),
+    ]
+
+    def body(self) -> Iterable[Widget]:
+        """A table over a panel."""
+        with Vertical(classes="frame", id="frame"):
+            yield Table(COLUMNS, lambda row: row.provider.name, id="rows")
+        yield Panel("about", id="about", classes="data")
+
+    @property
+    def table(self) -> Table[Row]:
+        """The table."""
+        return self.query_one("#rows", Table)
+
+    def stamp(self) -> object:
+        """Countdowns change with the seconds."""
+        return self.state.fetches, int(self.state.as_of.timestamp()) if moving(self.state) else 0
+
+    def _wanted(self, provider: Provider, found: Mapping[str, ProviderStatus]) -> bool:
+        one = found.get(provider.name, IDLE)
+        return self.matches(provider.name, provider.kind, one.word, one.note)
+
+    def show(self) -> None:
+        """Fill the table."""
+        providers = self.state.providers
+        found = fares(self.state)
+        table = self.table
+        table.empty = self.nothing("providers", "No provider here. n adds one.")
+        table.show([Row(one, found.get(one.name, IDLE)) for one in providers or () if self._wanted(one, found)])
+        frame = self.query_one("#frame", Vertical)
+        count = len(providers) if providers is not None else NOT_YET
+        frame.border_title = Content.assemble(f"providers {count}", self.filter_note)
+        frame.border_subtitle = self.hints("n new", "c credential", "t test", "D delete", "l requests", "/ filter")
+        self._about()
+
+    @on(Table.Moved, "#rows")
+    def _about(self) -> None:
+        panel = self.query_one("#about", Panel)
+        row = self.table.current
+        if row is None:
+            panel.title("about")
+            panel.paint(lambda *_: Content(""))
+            return
+        provider = row.provider
+        panel.title(f"about {safe(provider.name)}")
+        options = ", ".join(f"{name} = {value}" for name, value in provider.options.items() if value is not None)
+        routes = [
+            route.name
+            for route in self.state.routes or ()
+            if any(member.provider == provider.name for member in route.members)
+        ]
+        facts = {
+            "address": provider.base_url,
+            "kind": provider.kind,
+            "options": options or "the kind's own",
+            "in routes": ", ".join(routes) or "its own only",
+            "changed": f"{provider.updated_at:%Y-%m-%d %H:%M} UTC",
+        }
+        health = next((one for one in self.state.health_of or () if one.provider == provider.name), None)
+        shown = [Content.assemble((f"{name:<11}", MUTED), plain(value)) for name, value in facts.items()]
+        panel.paint(
+            lambda width, _: lines([*credentials(provider, health, self.state.as_of, width), Content(""), *shown])
+        )
+
+    @work(exclusive=True, group="dialog", exit_on_error=False)
+    async def action_new(self) -> None:
+        """Add one."""
+        from paig_tui.screens.providers.forms import NewProvider
+
+        wanted = await self.app.push_screen_wait(NewProvider())
+        if wanted is not None:
+            name, spec = wanted
+            await self.paig.changing(self.paig.admin.providers.create(name, spec), f"{safe(name)} is there.")
+
+    @work(exclusive=True, group="dialog", exit_on_error=False)
+    async def action_credential(self) -> None:
+        """Another credential."""
+        from paig_tui.screens.providers.forms import Credential
+
+        row = self.table.current
+        if row is None:
+            return
+        reference = await self.app.push_screen_wait(Credential(row.provider))
+        if reference is not None:
+            fields = {"credential": reference, "credentials": None}
+            change = self.paig.admin.providers.update(row.provider.id, fields, seen=row.provider)
+            await self.paig.changing(change, f"{safe(row.provider.name)} has another credential.")
+
+    @work(exclusive=True, group="dialog", exit_on_error=False)
+    async def action_test(self) -> None:
+        """Ask the gateway to try it."""
+        row = self.table.current
+        if row is None:
+            return
+        name = row.provider.name
+        self.notify(f"Testing {safe(name)} …")
+        try:
+            check = await self.paig.admin.providers.test(name)
+        except NotFound:
+            self.notify("This gateway has no test of providers.", severity="warning")
+            return
+        title = f"{'● answers' if check.ok else '✕ fails'}: {safe(name)}"
+        severity: Literal["information", "error"] = "information" if check.ok else "error"
+        self.notify(safe(check.message), title=title, severity=severity, timeout=12)
+
+    @work(exclusive=True, group="dialog", exit_on_error=False)
+    async def action_delete(self) -> None:
+        """Delete it, after its name was typed."""
+        from paig_tui.screens.dialog import Confirm
+
+        row = self.table.current
+        if row is None:
+            return
+        name = row.provider.name
+        ask = Confirm(
+            f"delete provider {safe(name)}?", "Its credential is forgotten.", do="Delete", type_name=safe(name)
+        )
+        if await self.app.push_screen_wait(ask):
+            await self.paig.changing(self.paig.admin.providers.delete(row.provider.id), f"{safe(name)} is deleted.")
+
+    @on(Table.Chosen, "#rows")
+    def action_requests(self) -> None:
+        """Its requests."""
+        from paig_tui.screens.requests.list import Requests
+
+        if (row := self.table.current) is not None:
+            self.app.push_screen(Requests(f"provider {row.provider.name}", {"provider": row.provider.name}))
+
+
+SCREEN = Providers

@@ -1,0 +1,103 @@
+"""Rows of the ledger that fit a question: those of one key, one model, one hour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from paig_client.admin import AdminError
+from paig_client.api.resources import Request
+from paig_tui.screens.requests.rows import REQUESTS
+from paig_tui.text import plain, safe
+from paig_tui.widgets.table import Table
+
+PAGE = 200
+
+
+class Requests(ModalScreen[None]):
+    """A page of them, more on demand.
+
+    Args:
+        title: What they have in common.
+        which: The same as the admin API's filters.
+        since: The earliest.
+        until: The first that is too late.
+        keep: Which of them are shown, where that cannot be asked for.
+    """
+
+    CSS_PATH = "list.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss", "Close"),
+        Binding("m", "more", "Earlier ones"),
+    ]
+
+    def __init__(
+        self,
+        title: str,
+        which: Mapping[str, str],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        keep: Callable[[Request], bool] = lambda _: True,
+    ) -> None:
+        super().__init__()
+        self.keep = keep
+        self.title_shown = title
+        self.which: dict[str, Any] = {**which, "since": since, "until": until}
+        self.rows: list[Request] = []
+        self.cursor: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """A framed table."""
+        with Vertical(classes="frame", id="found"):
+            yield Table(REQUESTS, lambda row: row.id, empty="Loading …", id="rows")
+
+    def on_mount(self) -> None:
+        """The first page."""
+        self._title()
+        self.query_one(Table).focus()
+        self.load()
+
+    @work(exclusive=True, exit_on_error=False)
+    async def load(self) -> None:
+        """One page more."""
+        from paig_tui.app import PaigApp
+
+        assert isinstance(self.app, PaigApp)
+        table = self.query_one(Table)
+        try:
+            page = await self.app.admin.requests(**self.which, limit=PAGE, cursor=self.cursor)
+        except AdminError as error:
+            table.empty = safe(error)
+            table.refresh()
+            return
+        self.rows += filter(self.keep, page.items)
+        self.cursor = page.next_cursor
+        table.empty = "No request."
+        table.show(self.rows)
+        self._title()
+
+    def _title(self) -> None:
+        more = "+" if self.cursor else ""
+        frame = self.query_one("#found", Vertical)
+        frame.border_title = Content.assemble("requests of ", plain(self.title_shown), f" · {len(self.rows)}{more}")
+        frame.border_subtitle = Content(("m earlier ones · " if self.cursor else "") + "Enter details · Esc back")
+
+    def action_more(self) -> None:
+        """Earlier ones."""
+        if self.cursor is not None:
+            self.load()
+
+    @on(Table.Chosen)
+    def _open(self, event: Table.Chosen) -> None:
+        from paig_tui.screens.requests.detail import RequestDetail
+
+        self.app.push_screen(RequestDetail(event.row))

@@ -1,0 +1,22 @@
+"""Totals as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from paig_client.api.resources import UsageReport
+
+FIGURES = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
+
+
+def to_csv(group: str, report: UsageReport) -> str:
+    """A line for each group; costs are US dollars. A name that a spreadsheet would run as a formula is quoted."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([group, *FIGURES])
+    for item in report.items:
+        name = item.group.get(group) or ""
+        writer.writerow([f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name,
+                         *(getattr(item, figure) for figure in FIGURES)])  # fmt: skip
+    return out.getvalue()

@@ -1,0 +1,191 @@
+"""What was spent, by whom and on what: plotted over time, down to the requests, out as CSV."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+
+from paig_client.admin import AdminError
+from paig_client.api.resources import UsageReport
+from paig_tui.screens.section import Section
+from paig_tui.screens.usage.csv import to_csv
+from paig_tui.screens.usage.rows import COLUMNS, GROUPS, MOST_COURSES, SPANS, Row, courses, rows
+from paig_tui.text import MUTED, NOT_YET, dollars, safe
+from paig_tui.widgets.chrome import Panel, tabs
+from paig_tui.widgets.plot import chart
+from paig_tui.widgets.table import Table
+
+STALE_AFTER = timedelta(seconds=15)
+LOOKED_AT = 0.2
+"""Seconds that the cursor stays on a row before its course is asked for, where that is not known."""
+
+
+class Usage(Section):
+    """The section."""
+
+    NAME = "usage"
+    TITLE_SHOWN = "Usage"
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right", "group(1)", "By model, key, project, user, provider, route"),
+        Binding("left", "group(-1)", "By the group before"),
+        Binding("s", "span", "The last 24 hours, 7 days, 30 days"),
+        Binding("enter", "drill", "Its requests"),
+        Binding("e", "export", "Export as CSV"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.group = 0
+        self.span = SPANS[0]
+        self.report: UsageReport | None = None
+        self.courses: dict[str | None, dict[datetime, Decimal]] | None = None
+        self.fetched: datetime | None = None
+        self.problem = ""
+
+    def body(self) -> Iterable[Widget]:
+        """A plot over a table."""
+        yield Panel("spend", id="plot", classes="data")
+        with Vertical(classes="frame", id="frame"):
+            yield Table(COLUMNS, lambda row: row.key, id="groups")
+
+    @property
+    def table(self) -> Table[Row]:
+        """The table."""
+        return self.query_one("#groups", Table)
+
+    def stamp(self) -> object:
+        """What was fetched; and whether it is time to fetch again."""
+        fetched = self.fetched
+        due = self.is_current and (fetched is None or self.state.clock() - fetched > STALE_AFTER)
+        if due and self.paig.admin_client is not None and self.state.link.standing == "live":
+            self.fetched = self.state.clock()
+            self.load()
+        return self.group, self.span, id(self.report), id(self.courses), self.problem
+
+    @work(exclusive=True, group="usage", exit_on_error=False)
+    async def load(self) -> None:
+        """Totals by group, and what each cost over time; of very many, only what the cursor is on."""
+        admin, span, group = self.paig.admin, self.span, GROUPS[self.group]
+        since = span.since(self.state.as_of)
+        row = self.table.current
+        only: dict[str, Any] = {} if row is None or not row.name else {group: row.name}
+        try:
+            report = await admin.usage(by=[group], since=since)
+            if len(report.items) <= MOST_COURSES:
+                found = courses(await admin.usage(by=[span.bucket, group], since=since), span.bucket, group)
+            else:
+                one = courses(await admin.usage(by=[span.bucket], since=since, **only), span.bucket, None)
+                found = {(row.name if row and only else None): one[None]}
+            self.report, self.courses, self.problem = report, found, ""
+        except AdminError as error:
+            self.problem = str(error)
+        self.fetched = self.state.clock()
+        self.draw(force=True)
+
+    def show(self) -> None:
+        """Fill plot and table."""
+        table, report = self.table, self.report
+        if self.problem and report is None:
+            table.empty = f"✕ {safe(self.problem)}"
+        else:
+            table.empty = "Loading …" if report is None else "Nothing was spent."
+        shown: list[Row] = []
+        if report is not None and report.total.requests:
+            every = rows(report, GROUPS[self.group], self.courses, list(self.span.times(self.state.as_of)))
+            shown = [row for row in every if row.name is None or self.matches(row.name)]
+        table.show(shown)
+        frame = self.query_one("#frame", Vertical)
+        words = [(name, place == self.group, f"screen.show_group({place})") for place, name in enumerate(GROUPS)]
+        frame.border_title = Content.assemble("by ", tabs(words), self.filter_note)
+        frame.border_subtitle = self.hints("→ group", "s span", "Enter requests", "e export CSV", "/ filter")
+        self._plot()
+
+    def _plot(self) -> None:
+        panel = self.query_one("#plot", Panel)
+        row = self.table.current
+        whose = "everything" if row is None or row.name is None else safe(row.name) or "(none)"
+        panel.title(f"spend per {self.span.bucket} · last {self.span.words} · {whose}")
+        if row is None or row.course is None:
+            panel.paint(lambda _, __: Content.styled(NOT_YET, MUTED))
+        else:
+            panel.paint(partial(chart, row.course, ticks=self.span.ticks(self.state.as_of), unit=dollars))
+
+    @on(Table.Moved, "#groups")
+    def _moved(self) -> None:
+        self._plot()
+        row = self.table.current
+        if row is not None and row.course is None and self.paig.admin_client is not None:
+            self.set_timer(LOOKED_AT, self._again)
+
+    def _again(self) -> None:
+        self.fetched = None
+        self.stamp()
+
+    def _anew(self) -> None:
+        self.report = self.courses = self.fetched = None
+        self.table.set_reactive(Table.cursor, 0)
+        self.draw(force=True)
+
+    def action_group(self, step: int) -> None:
+        """By something else."""
+        self.action_show_group((self.group + step) % len(GROUPS))
+
+    def action_show_group(self, place: int) -> None:
+        """By that."""
+        self.group = place
+        self._anew()
+
+    def action_span(self) -> None:
+        """Another span."""
+        self.span = SPANS[(SPANS.index(self.span) + 1) % len(SPANS)]
+        self._anew()
+
+    @on(Table.Chosen, "#groups")
+    def action_drill(self) -> None:
+        """The requests of the row."""
+        from paig_tui.screens.requests.list import Requests
+
+        row = self.table.current
+        if row is None:
+            return
+        group, since = GROUPS[self.group], self.span.since(self.state.as_of)
+        if row.name is None:
+            self.app.push_screen(Requests("everyone", {}, since=since))
+        elif row.name:
+            self.app.push_screen(Requests(f"{group} {row.name}", {group: row.name}, since=since))
+        else:  # the admin API has no question for what belongs to none
+            self.app.push_screen(Requests(f"no {group}", {}, since=since, keep=lambda one: not getattr(one, group)))
+
+    def action_export(self) -> None:
+        """Into a file where paig was started; in a browser, among its downloads."""
+        if self.report is None:
+            self.notify("Nothing has been fetched yet.")
+            return
+        group = GROUPS[self.group]
+        name = f"paig-usage-by-{group}-{self.state.clock():%Y%m%d-%H%M%S}.csv"
+        written = to_csv(group, self.report)
+        if self.app.is_web:
+            self.app.deliver_text(io.StringIO(written, newline=""), save_filename=name, encoding="utf-8")
+            self.notify(f"{len(self.report.items)} rows to your browser: {name}", title="Exported")
+            return
+        try:
+            Path(name).write_text(written, "utf-8", newline="")
+        except OSError as error:
+            self.notify(f"{error}", title="Not written", severity="error")
+        else:
+            self.notify(f"{len(self.report.items)} rows in {Path(name).resolve()}", title="Exported")
+
+
+SCREEN = Usage

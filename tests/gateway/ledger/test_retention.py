@@ -1,0 +1,116 @@
+"""Old requests go a little at a time, on one node; what is still needed stays. On both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from paig_gateway.app import Gateway, Store
+from paig_gateway.config import LedgerSpec
+from paig_gateway.domain.limits import Limit
+from paig_gateway.ledger import pruning, retention
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.reports import Filter, list_requests, usage
+from tests.gateway.end_to_end.waiting import until
+from tests.gateway.ledger.books import NOON, Clock, Totals, counters, limit, reservation, row, rows, settlement
+
+pytestmark = pytest.mark.anyio
+
+OLD = NOON - timedelta(days=10)
+
+
+def budget(name: str) -> Limit:
+    """A run's."""
+    return limit(f"run:key_ci:{name}", 10_000, owner_kind="run", owner=name, window="total")
+
+
+async def charged(ledger: Ledger, *limits: Limit, **of: object) -> str:
+    """A finished request; its id."""
+    request = reservation(*limits, **{name: value for name, value in of.items() if name != "work_id"})  # type: ignore[arg-type]
+    await ledger.reserve(request)
+    await ledger.settle(settlement(request, 7, work_id=of.get("work_id")))
+    return request.id
+
+
+async def test_a_run_that_goes_on_keeps_its_budget(engine: Engine) -> None:
+    """However long ago it began; that of a run that nothing is left of goes."""
+    clock = Clock(OLD)
+    ledger = Ledger(engine, node_id="node_a", clock=clock)
+    await ledger.start()
+    await charged(ledger, budget("a:b"), run="a:b", time=OLD)
+    await charged(ledger, budget("gone"), run="gone", time=OLD)
+    clock.now = NOON
+    await charged(ledger, budget("a:b"), run="a:b", time=NOON)
+    assert await ledger.prune(NOON - timedelta(days=1)) == 2
+    assert counters(engine) == {("run:key_ci:a:b", 0): Totals(14, 0)}
+    await ledger.stop()
+
+
+async def test_work_that_may_be_looked_at_again_stays_a_month(engine: Engine) -> None:
+    """Its row is what keeps a later look from being charged anew."""
+    clock = Clock(OLD)
+    ledger = Ledger(engine, node_id="node_a", clock=clock)
+    await ledger.start()
+    work = await charged(ledger, time=OLD, work_id="resp_1")
+    await charged(ledger, time=OLD)
+    clock.now = NOON
+    assert await ledger.prune(NOON - timedelta(days=1)) == 1
+    look = reservation(time=NOON)
+    assert await ledger.correct("resp_1", None, settlement(look, 7)) == "already"
+    assert row(engine, work)["cost"] == 7
+    clock.now = OLD + timedelta(days=32)
+    assert await ledger.prune(clock.now - timedelta(days=1)) == 1
+    await ledger.stop()
+
+
+async def test_days_are_kept_whole_and_by_the_first_node(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine days are kept from midnight on; another node than the first leaves it all to that one."""
+    monkeypatch.setattr(retention, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(pruning, "PRUNE_ROWS", 2)
+    clock = Clock(OLD)
+    nodes = [Ledger(engine, node_id=name, clock=clock) for name in ("node_a", "node_b")]
+    for node in nodes:
+        await node.start()
+    midnight = (NOON - timedelta(days=9)).replace(hour=0)
+    early, late = midnight - timedelta(milliseconds=1), midnight
+    for at in (OLD, OLD, early, early, early, late, NOON):
+        await charged(nodes[0], time=at)
+    clock.now = NOON
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(retention.keep(engine, nodes[1]._ask, "node_b", 9, clock), 0.5)
+    assert len(rows(engine)) == 7
+    keeper = asyncio.create_task(retention.keep(engine, nodes[0]._ask, "node_a", 9, clock))
+
+    async def only_the_kept_are_left() -> bool:
+        return len(rows(engine)) == 2
+
+    await until(only_the_kept_are_left)
+    assert usage(engine, [], Filter()).total.requests == 7
+    keeper.cancel()
+    for node in nodes:
+        await node.stop()
+
+
+async def test_the_setting_reaches_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway with `keep_days` forgets by itself; without it never."""
+    for name in ("PAIG_SECRET_KEY", "PAIG_ADMIN_TOKEN"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.delenv("PAIG_DATABASE_URL", raising=False)
+    store = Store.open(tmp_path)
+    ledger = Ledger(store.engine, node_id="node_first", clock=Clock(OLD))
+    await ledger.start()
+    await charged(ledger, time=OLD)
+    await ledger.stop()
+    gateway = Gateway(store, ledger=LedgerSpec(keep_days=9), now=Clock(NOON))
+    await gateway.start()
+
+    async def nothing_is_left() -> bool:
+        return not list_requests(store.engine, Filter()).items
+
+    await until(nothing_is_left)
+    assert usage(store.engine, [], Filter()).total.requests == 1
+    await gateway.stop()

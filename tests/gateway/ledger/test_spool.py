@@ -1,0 +1,120 @@
+"""Requests let pass while the database is down: charged when it is back, once, though the process die in between."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.postgres import PostgresConnection
+from paig_gateway.ledger.spool import Spool, Unrecorded
+from paig_gateway.ledger.sqlite import SqliteConnection
+from tests.gateway.ledger.books import Clock, Totals, limit, reservation, row, settlement, totals, until
+
+pytestmark = pytest.mark.anyio
+
+CAP = limit("cap", 1000)
+
+
+class Down:
+    """Whether the database is."""
+
+    value = False
+
+
+@pytest.fixture
+def down(monkeypatch: pytest.MonkeyPatch) -> Down:
+    """Takes the database away, and gives it back."""
+    down = Down()
+    for connection in (SqliteConnection, PostgresConnection):
+
+        def read(self: Any, wanted: Any, real: Any = connection.read) -> Any:
+            if down.value:
+                raise sqlite3.OperationalError("disk I/O error")
+            return real(self, wanted)
+
+        monkeypatch.setattr(connection, "read", read)
+    return down
+
+
+def files(home: Path) -> list[Path]:
+    """The journals in a home folder."""
+    return sorted(home.glob("unrecorded-*"))
+
+
+async def test_written_when_the_database_is_back(engine: Engine, tmp_path: Path, down: Down) -> None:
+    """It is in a file that only its owner reads until then; caps count it, though they had no room for it."""
+    ledger = Ledger(engine, node_id="node_a", home=tmp_path, clock=Clock())
+    await ledger.start()
+    down.value = True
+    requests = [reservation(CAP) for _ in range(3)]
+    for request in requests:
+        ledger.charge_late(request, settlement(request, 600))
+    [journal] = files(tmp_path)
+    assert stat.S_IMODE(journal.stat().st_mode) == 0o600
+    assert len(journal.read_bytes().splitlines()) == 3
+    down.value = False
+    await until(lambda: not files(tmp_path))
+    assert totals(engine, CAP) == Totals(spent=1800, held=0)
+    assert [row(engine, request.id)["cost"] for request in requests] == [600, 600, 600]
+    await ledger.stop()
+
+
+async def test_the_next_start_records_what_a_dead_process_left(
+    engine: Engine, tmp_path: Path, down: Down, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever its node's name; a line that its death cut off is reported, and no line is charged twice."""
+    ledger = Ledger(engine, node_id="node_a", home=tmp_path, clock=Clock())
+    await ledger.start()
+    down.value = True
+    requests = [reservation(CAP) for _ in range(2)]
+    for request in requests:
+        ledger.charge_late(request, settlement(request, 600))
+    await ledger.stop(grace=0)
+    await asyncio.sleep(0)
+    assert "kept in" in caplog.text
+    [journal] = files(tmp_path)
+    lines = journal.read_bytes()
+    down.value = False
+    for written in (lines, lines + lines[:50]):
+        journal.write_bytes(written)
+        again = Ledger(engine, node_id="node_b", home=tmp_path, clock=Clock())
+        await again.start()
+        assert files(tmp_path) == []
+        assert totals(engine, CAP) == Totals(spent=1200, held=0)
+        await again.stop()
+    assert "line 3 of" in caplog.text
+
+
+async def test_a_living_node_keeps_its_own(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that starts leaves alone what another, which runs, is still to record."""
+    first, second = (Ledger(engine, node_id=name, home=tmp_path, clock=Clock()) for name in ("node_a", "node_b"))
+    await first.start()
+    request = reservation(CAP)
+    Spool(tmp_path, "node_a").add(Unrecorded(request, settlement(request, 600)))
+    await second.start()
+    assert len(files(tmp_path)) == 1
+    assert totals(engine, CAP) == Totals(spent=0, held=0)
+    await first.stop()
+    await second.stop()
+
+
+async def test_a_disk_that_takes_no_journal(
+    engine: Engine, tmp_path: Path, down: Down, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The request is still charged from memory, and the log tells of the danger."""
+    ledger = Ledger(engine, node_id="node_a", home=tmp_path / "missing", clock=Clock())
+    await ledger.start()
+    down.value = True
+    request = reservation(CAP)
+    ledger.charge_late(request, settlement(request, 600))
+    assert "is in memory alone" in caplog.text
+    down.value = False
+    await until(lambda: totals(engine, CAP) == Totals(spent=600, held=0))
+    await ledger.stop()

@@ -1,0 +1,330 @@
+"""Home folder, secret key, admin token and vault."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import keyring
+import keyring.backend
+import keyring.backends.fail
+import keyring.backends.null
+import pytest
+from sqlalchemy.engine import make_url
+
+from paig_client.api.specs import ProviderSpec
+from paig_gateway.database.engine import open_engine
+from paig_gateway.secrets import vault
+from paig_gateway.secrets.home import admin_token, database_url, home_folder, secret_key
+from paig_gateway.secrets.keyring import KeyringTimeoutError, keyring_call
+from paig_gateway.secrets.vault import SecretKeyError, SecretsError, Vault
+from tests.gateway.catalogs import ME, open_catalog, sqlite_url
+
+posix = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+
+
+class MemoryKeyring(keyring.backend.KeyringBackend):
+    """A desktop's keyring, in memory."""
+
+    priority = 5  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.kept.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.kept[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.kept[service, username]
+
+
+class HangingKeyring(MemoryKeyring):
+    """A keyring that waits for somebody to unlock it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = threading.Event()
+
+    def get_password(self, service: str, username: str) -> str | None:
+        self.released.wait(30)
+        return None
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.released.wait(30)
+
+
+class ForgetfulKeyring(MemoryKeyring):
+    """A keyring that takes everything and keeps nothing, as a container's may."""
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        return None
+
+
+class PlainTextKeyring(MemoryKeyring):
+    """A keyring in a plain file; its home is the third parties' namespace."""
+
+
+PlainTextKeyring.__module__ = "keyrings.alt.file"
+
+
+@pytest.fixture(autouse=True)
+def no_keyring() -> Iterator[None]:
+    """Keep the machine's own keyring out of the tests."""
+    before = keyring.get_keyring()
+    keyring.set_keyring(keyring.backends.fail.Keyring())  # type: ignore[no-untyped-call]
+    yield
+    keyring.set_keyring(before)
+
+
+def mode(path: Path) -> int:
+    """The permission bits of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@posix
+def test_home_is_made_private(tmp_path: Path) -> None:
+    """PAIG_HOME names the folder, and it is made for its owner alone."""
+    home = home_folder({"PAIG_HOME": str(tmp_path / "deep" / "paig")})
+    assert home == tmp_path / "deep" / "paig"
+    assert mode(home) == 0o700
+    assert home_folder({"PAIG_HOME": str(home)}) == home
+
+
+def test_home_is_the_platforms_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without PAIG_HOME, or with an empty one, the platform's user-data folder is taken."""
+    monkeypatch.setattr(vault, "user_data_path", lambda name, appauthor: tmp_path / name)
+    assert home_folder({}) == home_folder({"PAIG_HOME": ""}) == tmp_path / "paig"
+
+
+def test_home_that_cannot_be_made_says_what_to_set(tmp_path: Path) -> None:
+    """A file in the way is an error that names PAIG_HOME."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SecretsError, match="set PAIG_HOME"):
+        home_folder({"PAIG_HOME": str(tmp_path / "file" / "home")})
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", "what?", "100%", "#1", "søk"])
+def test_default_database_is_in_home_whatever_its_name(tmp_path: Path, name: str) -> None:
+    """The default URL leads to paig.db in the home folder, characters that URLs reserve included."""
+    assert make_url(database_url(tmp_path / name, {})).database == str(tmp_path / name / "paig.db")
+
+
+def test_database_can_be_chosen(tmp_path: Path) -> None:
+    """PAIG_DATABASE_URL is taken as it is; empty means unset."""
+    chosen = "postgresql+psycopg://ada:secret@db/paig"
+    assert database_url(tmp_path, {"PAIG_DATABASE_URL": chosen}) == chosen
+    assert database_url(tmp_path, {"PAIG_DATABASE_URL": ""}).startswith("sqlite:///")
+
+
+@posix
+def test_secrets_are_made_once_in_private_files(tmp_path: Path) -> None:
+    """Without a keyring both secrets are made at the first call, kept in 0600 files, and found again."""
+    key, token = secret_key(tmp_path, {}), admin_token(tmp_path, {})
+    assert len({key, token}) == 2
+    assert min(len(key), len(token)) >= 43
+    assert (tmp_path / "secret.key").read_text("utf-8") == f"{key}\n"
+    assert (tmp_path / "admin.token").read_text("utf-8") == f"{token}\n"
+    assert mode(tmp_path / "secret.key") == mode(tmp_path / "admin.token") == 0o600
+    assert (secret_key(tmp_path, {}), admin_token(tmp_path, {})) == (key, token)
+
+
+def test_environment_comes_first_and_leaves_no_file(tmp_path: Path) -> None:
+    """PAIG_SECRET_KEY and PAIG_ADMIN_TOKEN are used as they are, and nothing is written."""
+    environ = {"PAIG_SECRET_KEY": "k", "PAIG_ADMIN_TOKEN": "t"}
+    assert (secret_key(tmp_path, environ), admin_token(tmp_path, environ)) == ("k", "t")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_empty_variable_means_unset(tmp_path: Path) -> None:
+    """An empty PAIG_ADMIN_TOKEN never becomes an empty token."""
+    assert len(admin_token(tmp_path, {"PAIG_ADMIN_TOKEN": ""})) >= 43
+
+
+@posix
+@pytest.mark.parametrize("bits", [0o640, 0o604, 0o620])
+def test_secret_file_that_others_can_read_is_refused(tmp_path: Path, bits: int) -> None:
+    """A secret that others may have seen or changed is not used; the error says which command repairs it."""
+    secret_key(tmp_path, {})
+    (tmp_path / "secret.key").chmod(bits)
+    with pytest.raises(SecretsError, match="chmod 600"):
+        secret_key(tmp_path, {})
+
+
+def test_empty_secret_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that stays empty (its writer died) is reported, not replaced."""
+    monkeypatch.setattr(vault, "_EMPTY_FILE_SECONDS", 0.05)
+    (tmp_path / "secret.key").touch(mode=0o600)
+    with pytest.raises(SecretsError, match="is empty: delete it"):
+        secret_key(tmp_path, {})
+
+
+def test_reader_waits_for_a_writer_that_is_just_writing(tmp_path: Path) -> None:
+    """Between another process's create and its write, the file is empty for a moment: we wait."""
+    path = tmp_path / "secret.key"
+    path.touch(mode=0o600)
+    timer = threading.Timer(0.1, lambda: path.write_text("made elsewhere\n", "utf-8"))
+    timer.start()
+    assert secret_key(tmp_path, {}) == "made elsewhere"
+    timer.join()
+
+
+def test_processes_that_start_together_agree(tmp_path: Path) -> None:
+    """Four processes that ask for the secret at the same moment all get the same one."""
+    code = (
+        "import sys; from pathlib import Path; from paig_gateway.secrets.vault import secret_key\n"
+        "print('ready', flush=True); sys.stdin.readline(); print(secret_key(Path(sys.argv[1]), {}))"
+    )
+    environ = {**os.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environ, text=True) for _ in range(4)]
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    answers = {process.communicate(timeout=60)[0].strip() for process in running}
+    assert answers == {(tmp_path / "secret.key").read_text("utf-8").strip()}
+
+
+def test_keyring_keeps_the_secret_and_the_file_only_says_so(tmp_path: Path) -> None:
+    """With an OS keyring the secret lies there; the file holds the reference, and a second start follows it."""
+    ring = MemoryKeyring()
+    keyring.set_keyring(ring)
+    key = secret_key(tmp_path, {})
+    reference = (tmp_path / "secret.key").read_text("utf-8").strip()
+    assert [f"keyring:{service}/{user}" for service, user in ring.kept] == [reference]
+    assert list(ring.kept.values()) == [key]
+    assert secret_key(tmp_path, {}) == key
+    other = tmp_path / "other"
+    other.mkdir()
+    assert secret_key(other, {}) != key
+
+
+def test_loser_of_a_race_takes_the_winners_and_cleans_up(tmp_path: Path) -> None:
+    """Who finds the file made meanwhile uses that one, and leaves nothing of its own in the keyring."""
+
+    class Rival(MemoryKeyring):
+        """A keyring that takes just long enough for another process to make the file."""
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            super().set_password(service, username, password)
+            (tmp_path / "secret.key").touch(mode=0o600)
+            (tmp_path / "secret.key").write_text("the rival's\n", "utf-8")
+
+    ring = Rival()
+    keyring.set_keyring(ring)
+    assert secret_key(tmp_path, {}) == "the rival's"
+    assert ring.kept == {}
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        keyring.backends.null.Keyring(),  # type: ignore[no-untyped-call]
+        keyring.backends.fail.Keyring(),  # type: ignore[no-untyped-call]
+        ForgetfulKeyring(),
+        PlainTextKeyring(),
+    ],
+    ids=["null", "fail", "forgetful", "plain text"],
+)
+def test_keyring_that_will_not_do_is_passed_over(tmp_path: Path, ring: keyring.backend.KeyringBackend) -> None:
+    """A keyring that keeps nothing or keeps it in plain text is not used: the file holds the secret itself."""
+    keyring.set_keyring(ring)
+    assert secret_key(tmp_path, {}) == (tmp_path / "secret.key").read_text("utf-8").strip()
+    assert not getattr(ring, "kept", None)
+
+
+def test_chain_of_keyrings_is_looked_through(tmp_path: Path) -> None:
+    """Of several keyrings the first that will do is used, and the plain-text one never."""
+
+    class Chain(MemoryKeyring):
+        """What keyring makes of several."""
+
+        backends = (PlainTextKeyring(), MemoryKeyring())
+
+    keyring.set_keyring(Chain())
+    key = secret_key(tmp_path, {})
+    assert [list(backend.kept.values()) for backend in Chain.backends] == [[], [key]]
+
+
+def test_keyring_that_hangs_does_not_hold_up_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked keyring that waits for a prompt is given up on, and the file takes its place."""
+    monkeypatch.setattr(vault, "KEYRING_SECONDS", 0.1)
+    ring = HangingKeyring()
+    keyring.set_keyring(ring)
+    began = time.monotonic()
+    assert secret_key(tmp_path, {}) == (tmp_path / "secret.key").read_text("utf-8").strip()
+    assert time.monotonic() - began < 2
+    ring.released.set()
+
+
+def test_secret_that_left_the_keyring_is_never_made_anew(tmp_path: Path) -> None:
+    """Where the file says that the keyring has it and it has not, the start fails and says what to do."""
+    ring = MemoryKeyring()
+    keyring.set_keyring(ring)
+    secret_key(tmp_path, {})
+    ring.kept.clear()
+    with pytest.raises(SecretsError, match="restore the entry, or set PAIG_SECRET_KEY"):
+        secret_key(tmp_path, {})
+    keyring.set_keyring(keyring.backends.fail.Keyring())  # type: ignore[no-untyped-call]
+    with pytest.raises(SecretsError, match="no OS keyring answers here"):
+        secret_key(tmp_path, {})
+
+
+def test_keyring_call_bounds_and_passes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound raises; an answer and an exception come through, None included."""
+    assert keyring_call(lambda: None) is None
+    with pytest.raises(ZeroDivisionError):
+        keyring_call(lambda: 1 // 0)
+    stop = threading.Event()
+    monkeypatch.setattr(vault, "KEYRING_SECONDS", 0.05)
+    with pytest.raises(KeyringTimeoutError, match="unlock it"):
+        keyring_call(lambda: stop.wait(30))
+    stop.set()
+
+
+@pytest.mark.parametrize("key", ["k", "a passphrase of some length, with ünïcode", "x" * 5000])
+def test_vault_takes_keys_of_any_length(key: str) -> None:
+    """What one vault encrypts, another of the same key decrypts; the ciphertext shows nothing and never repeats."""
+    sealed = Vault(key).encrypt(b"sk-secret")
+    assert Vault(key).decrypt(sealed) == b"sk-secret"
+    assert b"sk-secret" not in sealed
+    assert Vault(key).encrypt(b"sk-secret") != sealed
+
+
+def test_vault_of_another_key_says_so() -> None:
+    """A wrong key and a damaged token are one clear error that names PAIG_SECRET_KEY."""
+    sealed = Vault("right").encrypt(b"sk-secret")
+    for key, token in (("wrong", sealed), ("right", sealed[:-4] + b"AAAA"), ("right", b"")):
+        with pytest.raises(SecretKeyError, match="PAIG_SECRET_KEY"):
+            Vault(key).decrypt(token)
+
+
+def test_empty_key_is_refused() -> None:
+    """A vault without a key would be none."""
+    with pytest.raises(SecretsError, match="PAIG_SECRET_KEY"):
+        Vault("")
+
+
+def test_verify_names_the_providers_that_it_cannot_read(tmp_path: Path) -> None:
+    """A key that does not fit the database is found at start, before a request runs into it."""
+    with open_catalog(sqlite_url(tmp_path)) as catalog:
+        Vault("any").verify(catalog.engine)  # nothing encrypted yet: every key fits
+        for name in ("one", "two"):
+            catalog.providers.create(name, ProviderSpec(kind="openai", credential="value:sk"), actor=ME)
+        catalog.providers.create("env", ProviderSpec(kind="openai", credential="env:KEY"), actor=ME)
+        catalog.context.vault.verify(catalog.engine)
+        with pytest.raises(SecretKeyError, match="credentials of one, two"):
+            Vault("any").verify(open_engine(sqlite_url(tmp_path)))

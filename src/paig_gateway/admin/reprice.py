@@ -12,8 +12,8 @@ from paig_client.api.resources import RepricedTotal, Repricing
 from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.reports import Charged, Filter, charged_requests
-from paig_gateway.pricing.overrides import OWN, PriceSources
-from paig_gateway.pricing.price import Context, Price
+from paig_gateway.pricing.overrides import PriceSources
+from paig_gateway.pricing.price import OWN, Context, Price
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.routing.candidates import price_provider
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from paig_gateway.domain.limits import Limit
 
+WhenTight = Literal["refuse", "fit", "lower"]
 KeyState = Literal["active", "disabled", "blocked"]
 
 
@@ -24,6 +25,8 @@ class Caller:
         routes: Names of the routes it may use; None means all.
         models: Patterns (`gpt-5*`) of the models it may ask for; None means all.
         limits: Every limit that binds it: its own, its user's, its project's, the organisation's.
+        when_tight: What becomes of a request whose worst case does not fit what is left of a limit: `refuse`, `fit` (an
+            output maximum is filled in), `lower` (one that the request states is lowered, too).
         expires_at: When it stops working, or None.
     """
 
@@ -38,6 +41,7 @@ class Caller:
     routes: frozenset[str] | None = None
     models: tuple[str, ...] | None = None
     limits: tuple[Limit, ...] = field(default=())
+    when_tight: WhenTight = "fit"
 
     def may_use_model(self, model: str) -> bool:
         """Whether `model`, as the client named it, is among the key's models."""

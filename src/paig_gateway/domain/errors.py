@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
-from paig_gateway.domain.limits import Limit
+from paig_gateway.domain.limits import Balance, Limit
 from paig_gateway.domain.money import format_usd
 
 ErrorCode = Literal[
@@ -19,6 +20,7 @@ ErrorCode = Literal[
     "model-not-allowed",
     "no-price",
     "limit-exceeded",
+    "limit-too-small",
     "rate-limited",
     "bad-request",
     "body-too-large",
@@ -37,6 +39,7 @@ STATUS: Mapping[ErrorCode, int] = {
     "model-not-allowed": 403,
     "no-price": 400,
     "limit-exceeded": 402,
+    "limit-too-small": 400,
     "rate-limited": 429,
     "bad-request": 400,
     "body-too-large": 413,
@@ -58,6 +61,8 @@ class GatewayError(Exception):
         message: For the person who reads it: what happened and what to do next. Never a secret.
         details: Machine-readable facts, as strings and integers (money as decimal strings of dollars).
         retry_after: Whole seconds for the `Retry-After` header, or None.
+        retryable: Whether the same request may succeed later without anybody changing anything. Where it is False, the
+            answer says `x-should-retry: false`, which OpenAI's and Anthropic's SDKs heed.
     """
 
     def __init__(
@@ -67,12 +72,14 @@ class GatewayError(Exception):
         *,
         details: Mapping[str, Detail] | None = None,
         retry_after: int | None = None,
+        retryable: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.code: ErrorCode = code
         self.message = message
         self.details: Mapping[str, Detail] = details or {}
         self.retry_after = retry_after
+        self.retryable = STATUS[code] in (429, 502, 503, 504) if retryable is None else retryable
 
     @property
     def status(self) -> int:
@@ -87,45 +94,128 @@ class LedgerDown(GatewayError):
         super().__init__("overloaded", message, retry_after=1)
 
 
-def limit_error(
-    limit: Limit, *, spent: int, held: int, needed: int, resets_at: datetime | None, now: datetime
-) -> GatewayError:
-    """The refusal of a request that a limit has no room for.
+LONGEST_RETRY = 120
+"""Seconds until a window ends, above which a refused program is not told to try again by itself."""
 
-    Args:
-        limit: The limit that refused.
-        spent: What its window has already been charged, in the limit's unit.
-        held: What requests in flight hold of it.
-        needed: What this request needed.
-        resets_at: When the window ends, or None for `total`.
-        now: The present.
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What makes a request smaller: its output maximum.
+
+    Attributes:
+        field: The member of the request that states it.
+        now: The largest value that fits what is left; None where none does.
+        ever: The largest value that fits a limit of which nothing is used; None where none does.
     """
-    show = format_usd if limit.unit == "usd" else str
-    amount = f"${show(limit.amount)}" if limit.unit == "usd" else f"{limit.amount} {limit.unit}"
-    resets = resets_at.strftime("%Y-%m-%dT%H:%M:%SZ") if resets_at else None
-    owner = "the organisation" if limit.owner_kind == "organisation" else f"{limit.owner_kind} '{limit.owner}'"
-    window = "per-minute" if limit.window == "minute" else limit.window
+
+    field: str
+    now: int | None
+    ever: int | None
+
+
+class LimitRefused(GatewayError):
+    """A limit has no room for a request.
+
+    Attributes:
+        limit: The limit that refused.
+        balances: Every hard limit on money or tokens that binds the request, as it stands.
+        waits: Whether it lacks room only for what requests in flight hold.
+    """
+
+    def __init__(
+        self,
+        limit: Limit,
+        *,
+        spent: int,
+        held: int,
+        needed: int,
+        resets_at: datetime | None,
+        now: datetime,
+        balances: tuple[Balance, ...] = (),
+        advice: Advice | None = None,
+    ) -> None:
+        """Word the refusal.
+
+        Args:
+            limit: The limit that refused.
+            spent: What its window has been charged, in the limit's unit.
+            held: What requests in flight hold of it.
+            needed: What this request needed.
+            resets_at: When the window ends, or None for `total`.
+            now: The present.
+            balances: See the class.
+            advice: What makes the request smaller, where that is known.
+        """
+        self.limit, self.balances = limit, balances
+        self._facts = (spent, held, needed, resets_at, now)
+        never = needed > limit.amount and not limit.soft
+        waits = not never and not limit.soft and spent + needed <= limit.amount and limit.unit != "requests"
+        self.waits = waits
+        seconds = max(1, int((resets_at - now).total_seconds()) + 1) if resets_at else None
+        soon = seconds is not None and seconds <= LONGEST_RETRY
+        show = format_usd if limit.unit == "usd" else str
+        resets = resets_at.strftime("%Y-%m-%dT%H:%M:%SZ") if resets_at else None
+        details: dict[str, Detail] = {
+            "owner_kind": limit.owner_kind,
+            "owner": limit.owner,
+            "unit": limit.unit,
+            "window": limit.window,
+            "amount": show(limit.amount),
+            "spent": show(spent),
+            "held": show(held),
+            "needed": show(needed),
+            "resets_at": resets,
+        }
+        if advice is not None:
+            details |= {"field": advice.field, "lower_to": advice.ever if never else advice.now}
+        super().__init__(
+            "limit-too-small" if never else "rate-limited" if limit.is_rate else "limit-exceeded",
+            _never_fits(limit, show(needed), advice) if never else _no_room(limit, details, waits, advice),
+            details=details,
+            retry_after=None if never else seconds if soon else IN_FLIGHT_RETRY if waits else None,
+            retryable=not never and (soon or waits),
+        )
+
+    def advised(self, advice: Advice | None) -> LimitRefused:
+        """The same refusal, saying what makes the request smaller."""
+        spent, held, needed, resets_at, now = self._facts
+        return LimitRefused(
+            self.limit, spent=spent, held=held, needed=needed, resets_at=resets_at, now=now, balances=self.balances,
+            advice=advice,
+        )  # fmt: skip
+
+
+IN_FLIGHT_RETRY = 5
+"""Seconds after which requests in flight may have released what they hold."""
+
+
+def _never_fits(limit: Limit, needed: str, advice: Advice | None) -> str:
+    dollars = "$" if limit.unit == "usd" else ""
+    unit = "" if limit.unit == "usd" else f" {limit.unit}"
     message = (
-        f"The {window} limit of {amount} on {owner} has no room for this request: "
-        f"spent {show(spent)}, held by requests in flight {show(held)}, needed at worst {show(needed)}. "
+        f"This request can never fit the {_described(limit)}: at worst it needs {dollars}{needed}{unit}, "
+        "more than the whole limit. "
     )
+    if advice is not None and advice.ever is not None:
+        return message + f"Set {advice.field} to {advice.ever} or less, or ask an administrator to raise the limit."
+    return message + "Send a smaller request, or ask an administrator to raise the limit."
+
+
+def _no_room(limit: Limit, details: Mapping[str, Detail], waits: bool, advice: Advice | None) -> str:
+    message = (
+        f"The {_described(limit)} has no room for this request: spent {details['spent']}, held by requests in flight "
+        f"{details['held']}, needed at worst {details['needed']}. "
+    )
+    resets = details["resets_at"]
     message += f"It resets at {resets}." if resets else "It does not reset; ask an administrator to raise it."
-    if not limit.is_rate and spent + needed <= limit.amount:
-        message += " Requests in flight hold the rest: try again shortly."
-    elif not limit.is_rate and spent < limit.amount:
-        message += " A smaller output maximum (max_tokens) needs less."
-    details: dict[str, Detail] = {
-        "owner_kind": limit.owner_kind,
-        "owner": limit.owner,
-        "unit": limit.unit,
-        "window": limit.window,
-        "amount": show(limit.amount),
-        "spent": show(spent),
-        "held": show(held),
-        "needed": show(needed),
-        "resets_at": resets,
-    }
-    if not limit.is_rate:
-        return GatewayError("limit-exceeded", message, details=details)
-    wait = max(1, int((resets_at - now).total_seconds()) + 1) if resets_at else 60
-    return GatewayError("rate-limited", message, details=details, retry_after=wait)
+    if waits:
+        return message + " Requests in flight hold the rest: try again shortly."
+    if advice is not None and advice.now is not None:
+        return message + f" With {advice.field} at {advice.now} or less, it fits now."
+    return message
+
+
+def _described(limit: Limit) -> str:
+    amount = f"${format_usd(limit.amount)}" if limit.unit == "usd" else f"{limit.amount} {limit.unit}"
+    owner = "the organisation" if limit.owner_kind == "organisation" else f"{limit.owner_kind} '{limit.owner}'"
+    return f"{'per-minute' if limit.window == 'minute' else limit.window} limit of {amount} on {owner}"

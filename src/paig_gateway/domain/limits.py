@@ -45,6 +45,26 @@ class Limit:
         return self.unit != "usd"
 
 
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A limit's counter in its present window, in the limit's unit.
+
+    Attributes:
+        limit: The limit.
+        spent: What was charged.
+        held: What requests in flight hold.
+    """
+
+    limit: Limit
+    spent: int
+    held: int
+
+    @property
+    def left(self) -> int:
+        """What neither is spent nor held; below 0 where a cap was overrun or lowered."""
+        return self.limit.amount - self.spent - self.held
+
+
 def window_start(window: Window, at: datetime) -> int:
     """The start of the window that `at` falls in, in seconds since the epoch; 0 for `total`."""
     match window:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Event, Format, Json
+from paig_gateway.formats import folding, models_named, reading
+from paig_gateway.formats.base import Call, Event, Format, Json, ModelCall
 from paig_gateway.formats.folding import dig, each, joined, mapping, whole
 from paig_gateway.formats.openai_chat import SEARCHES
 from paig_gateway.formats.reading import Members, Raw
-from paig_gateway.formats.text import ANTHROPIC_IMAGE, Media, bound
+from paig_gateway.formats.text import Media, bound
 
 # Blocks that are text through and through.
 _TEXT_BLOCKS = frozenset(
@@ -29,7 +29,7 @@ def media_in(content: Raw | None, media: Media) -> Media:
     for block in reading.objects(content):
         kind = reading.string(block.get("type"))
         if kind == "image":
-            media.image(block.get("source"), ANTHROPIC_IMAGE)
+            media.image(block.get("source"))
         elif kind == "tool_result":
             media_in(block.get("content"), media)
         elif kind == "document":
@@ -37,6 +37,8 @@ def media_in(content: Raw | None, media: Media) -> Media:
             form = reading.string(source.get("type"))
             if form == "content":
                 media_in(source.get("content"), media)
+            elif form == "base64":
+                media.document(source.get("data"))
             elif form != "text":
                 media.unbounded()
         elif kind not in _TEXT_BLOCKS:
@@ -57,16 +59,24 @@ def read(model: str | None, body: bytes) -> Call:
     kinds = [reading.string(tool.get("type")) for tool in tools]
     built_in = [kind for kind in kinds if kind not in (None, "custom")]
     at_provider = [kind for kind in built_in if not _CLIENT_TOOL.match(kind or "")]
+    substitutes = models_named.instead(top)
     fast = reading.string(top.get("speed")) == "fast"
+    fast = fast or (bool(substitutes) and reading.mentions(body, "fast"))
     return Call(
         model=reading.model_of(top, model),
         stream=reading.truth(top.get("stream")),
         input_tokens=bound(body, media, tools=len(tools), built_in=len(built_in)),
-        output_tokens=_most_output(top),
+        output_tokens=_most_output(top, substitutes),
         media_in=media.found,
-        media_tokens=media.tokens,
-        cache_write=b'"cache_control"' in body,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
+        cache_write=reading.mentions(body, "cache_control"),
         searches=_searches(tools) if at_provider else 0,
+        server_tools=frozenset(filter(None, at_provider)),
+        modifiers=_modifiers(top),
+        thinking=reading.integer(reading.members(top.get("thinking")).get("budget_tokens")),
+        fallbacks=tuple(call.model for call in substitutes),
+        also=tuple(models_named.besides(top)),
         unbounded_tools=bool(at_provider) or reading.present(top.get("mcp_servers")),
         asks_usage=True,
         service_tier="fast" if fast else reading.string(top.get("service_tier")),
@@ -75,9 +85,17 @@ def read(model: str | None, body: bytes) -> Call:
     )
 
 
-def _most_output(top: Members) -> int | None:
+def _modifiers(top: Members) -> dict[str, str]:
+    """What changes the price, as the request words it."""
+    named = ((name, reading.string(top.get(name))) for name in ("inference_geo", "speed", "service_tier"))
+    return {name: value for name, value in named if value}
+
+
+def _most_output(top: Members, substitutes: list[ModelCall]) -> int | None:
     """`max_tokens`, which thinking counts into, unless interleaved thinking has a larger budget of its own."""
+    own = [call.output_tokens for call in substitutes if call.output_tokens]
     most = reading.largest(top.get("max_tokens"))
+    most = most if most is None else max(most, *own, 0)
     budget = reading.integer(reading.members(top.get("thinking")).get("budget_tokens")) or 0
     return most if most is None or budget <= most else most + budget
 

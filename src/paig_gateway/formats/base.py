@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from paig_gateway.formats.media import MediaItem
 
 Json = Mapping[str, object]
 Framing = Literal["sse", "eventstream", "json"]
@@ -24,6 +26,21 @@ class BadRequest(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelCall:
+    """A model that a request may set to work besides its own.
+
+    Attributes:
+        model: Its name.
+        times: How often at most.
+        output_tokens: What each call may write at most; None where the request does not say.
+    """
+
+    model: str
+    times: int = 1
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """What the gateway reads from a request: just what it takes to bound its cost and to relay the answer.
 
@@ -33,15 +50,23 @@ class Call:
         input_tokens: Upper bound of input tokens, from the text alone (a token is at least one byte of it).
         output_tokens: The request's own maximum over all answers it asks for, or None where it sets none.
         answers: How many answers it asks for (`n`, `candidateCount`, `best_of`).
-        media_in: The request carries images, audio, video or documents.
-        media_tokens: Upper bound of the input tokens of that media, or None where no bound is known (links, files).
+        media_in: The request carries images, audio, video or documents, or may make the provider read some.
+        media: The images, sounds and documents whose tokens have a bound of their own.
+        unbounded_input: The request brings in what only the context window bounds: links, stored files, video.
         media_out: The answer may be audio, image or video.
         cache_write: The request may write to a prompt cache that costs more than plain input.
         searches: Upper bound of server-side tool calls billed apiece.
         unbounded_tools: Server-side tools that may grow input without a bound other than the context window.
+        server_tools: Tools and features that run at the provider, as the request names them.
+        units: What else the request alone makes billable, by genai-prices' unit: `rerank_searches`, `document_pages`.
+        modifiers: The request's own words that change a price: `service_tier`, `speed`, `inference_geo`.
+        predicted: Tokens of a predicted answer at most: rejected ones are billed as output.
+        repeats: How many times over the provider may do the work: agents side by side, modes that try several times.
+        thinking: The budget for thinking that the request states, or None.
         asks_usage: The client itself asked for usage in the stream.
         service_tier: The service tier asked for, or None.
         fallbacks: Other models that the provider may answer with instead.
+        also: Models that the provider may call besides: advisors, agents.
         background: The work goes on after the answer (`background: true`): usage comes through at a later look.
         session: What the request itself calls the conversation that it belongs to, for the provider's prompt cache.
         stored: What it goes on from that is stored at the provider: a response, a conversation, a cached content.
@@ -53,15 +78,23 @@ class Call:
     output_tokens: int | None = None
     answers: int = 1
     media_in: bool = False
-    media_tokens: int | None = 0
+    media: tuple[MediaItem, ...] = ()
+    unbounded_input: bool = False
     media_out: bool = False
     cache_write: bool = False
     searches: int = 0
     unbounded_tools: bool = False
+    server_tools: frozenset[str] = frozenset()
+    units: Mapping[str, int] = field(default_factory=dict)
+    modifiers: Mapping[str, str] = field(default_factory=dict)
+    predicted: int = 0
+    repeats: int = 1
+    thinking: int | None = None
     asks_usage: bool = False
     service_tier: str | None = None
     background: bool = False
     fallbacks: tuple[str, ...] = ()
+    also: tuple[ModelCall, ...] = ()
     session: str | None = None
     stored: str | None = None
 

@@ -11,7 +11,7 @@ from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Event, Format, Json
 from paig_gateway.formats.folding import dig, each, joined
 from paig_gateway.formats.reading import Members, Raw
-from paig_gateway.formats.text import BEDROCK_IMAGE, Media, bound
+from paig_gateway.formats.text import Media, bound
 
 # Blocks that are text through and through.
 _TEXT_BLOCKS = frozenset(
@@ -28,11 +28,13 @@ def media_in(content: Raw | None, media: Media) -> Media:
     for block in reading.objects(content):
         for kind, raw in block.items():
             if kind == "image":
-                media.image(raw, BEDROCK_IMAGE)
+                media.image(raw)
             elif kind == "toolResult":
                 media_in(reading.members(raw).get("content"), media)
             elif kind == "guardContent":
                 media_in(b"[" + bytes(raw) + b"]", media)
+            elif kind == "document" and reading.string(reading.members(raw).get("format")) == "pdf":
+                media.document(raw)
             elif kind not in _TEXT_BLOCKS and not (kind == "document" and _is_text(reading.members(raw))):
                 media.unbounded()
     return media
@@ -67,9 +69,12 @@ def read(model: str | None, body: bytes, *, stream: bool) -> Call:
         input_tokens=bound(body, media, tools=len(tools)),
         output_tokens=most_output(inference, extra, reading.members(extra.get("inferenceConfig"))),
         media_in=media.found,
-        media_tokens=media.tokens,
-        cache_write=b'"cachePoint"' in body,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
+        cache_write=reading.mentions(body, "cachePoint"),
         unbounded_tools=at_provider,
+        server_tools=frozenset({"guardrail"} if reading.present(top.get("guardrailConfig")) else ()),
+        thinking=reading.integer(reading.members(extra.get("thinking")).get("budget_tokens")),
         asks_usage=True,
         service_tier=reading.string(reading.members(top.get("serviceTier")).get("type")),
     )

@@ -15,7 +15,7 @@ from paig_gateway.formats import anthropic, bedrock_converse, folding, openai_ch
 from paig_gateway.formats.base import Call, Event, Format, Json
 from paig_gateway.formats.folding import dig, each, joined, mapping, whole
 from paig_gateway.formats.reading import Members
-from paig_gateway.formats.text import BEDROCK_IMAGE, EMBEDDED_ITEM, Media, bound
+from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
 
 _METRICS = "amazon-bedrock-invocationMetrics"
 _COUNTS = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
@@ -51,7 +51,8 @@ def _read_chat(model: str | None, body: bytes, top: Members, stream: bool) -> Ca
         output_tokens=bedrock_converse.most_output(top),
         answers=reading.answers(top.get("n")),
         media_in=media.found,
-        media_tokens=media.tokens,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
         asks_usage=True,
     )
 
@@ -61,7 +62,7 @@ def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> 
     media = Media()
     for image in (*reading.array(top.get("images")), top.get("inputImage")):
         if image is not None:
-            media.image(image, BEDROCK_IMAGE)
+            media.image(image)
     if any(b'"%b"' % name in body for name in (b"video", b"audio", b"mediaSource", b"s3Location", b"image")):
         media.unbounded()
     named = reading.model_of(top, model)
@@ -74,7 +75,8 @@ def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> 
         output_tokens=0 if "embed" in named.lower() else bedrock_converse.most_output(*maxima) or sampled,
         answers=reading.answers(top.get("num_generations")),
         media_in=media.found,
-        media_tokens=media.tokens,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
         asks_usage=True,
     )
 

@@ -20,7 +20,8 @@ def _read_chat(model: str | None, body: bytes) -> Call:
         input_tokens=bound(body, media, tools=len(reading.array(top.get("tools")))),
         output_tokens=reading.largest(top.get("max_tokens")),
         media_in=media.found,
-        media_tokens=media.tokens,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
         asks_usage=True,
     )
 

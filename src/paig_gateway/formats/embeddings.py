@@ -10,7 +10,7 @@ from paig_gateway.formats import reading
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.formats.folding import mapping
 from paig_gateway.formats.reading import Members
-from paig_gateway.formats.text import EMBEDDED_ITEM, OPENAI_IMAGE, Media, bound
+from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
 
 _MEDIA_PART = re.compile(rb'"(?:image_base64|image_url|video_base64|video_url|image)"\s*:')
 
@@ -21,7 +21,7 @@ def _read(model: str | None, body: bytes) -> Call:
     if _MEDIA_PART.search(body):
         media.unbounded()
     for image in reading.array(top.get("images")):  # Cohere's
-        media.image(image, OPENAI_IMAGE)
+        media.image(image)
     items = _items(top)
     return Call(
         model=reading.model_of(top, model),
@@ -29,7 +29,8 @@ def _read(model: str | None, body: bytes) -> Call:
         output_tokens=0,
         answers=items,
         media_in=media.found,
-        media_tokens=media.tokens,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
         asks_usage=True,
     )
 
@@ -45,7 +46,20 @@ def _read_rerank(model: str | None, body: bytes) -> Call:
     call = _read(model, body)
     top = reading.request(body)
     query = reading.size(top.get("query")) * call.answers
-    return replace(call, input_tokens=call.input_tokens + query)
+    return replace(call, input_tokens=call.input_tokens + query, units={"rerank_searches": _searches(top, body)})
+
+
+SEARCH_DOCUMENTS = 100
+"""Documents that one unit of a rerank covers; Cohere counts a document longer than 500 tokens as several."""
+
+SEARCH_BYTES = 500
+
+
+def _searches(top: Members, body: bytes) -> int:
+    """How many units a rerank is billed at most: a token has at least one byte, so bytes bound the pieces."""
+    documents = sum(len(reading.array(top.get(name))) for name in ("documents", "sources"))
+    pieces = documents + len(body) // SEARCH_BYTES
+    return -(-max(1, pieces) // SEARCH_DOCUMENTS)
 
 
 def total_only(body: Json, model: str, headers: Mapping[str, str]) -> Json:
@@ -84,15 +98,38 @@ RERANK = Format(
 )
 
 
+OCR_PAGES = 1_000
+"""Pages that Mistral reads in one request at most."""
+
+
+def _pages(top: Members) -> int:
+    """How many pages are read at most: those that the request lists, one for an image, else as many as can be."""
+    document = reading.members(top.get("document"))
+    if "image_url" in document and "document_url" not in document:
+        return 1
+    media = Media()
+    media.document(document.get("document_url"))
+    found = media.items[0].pages if media.items else None
+    most = OCR_PAGES if found is None else found
+    if (listed := reading.string(top.get("pages"))) is not None:
+        ranges = re.findall(r"(\d{1,6})(?:\s*-\s*(\d{1,6}))?", listed)
+        return min(most, sum(max(1, int(last or first) - int(first) + 1) for first, last in ranges) or most)
+    return min(most, len(reading.array(top.get("pages"))) or most)
+
+
 def _read_ocr(model: str | None, body: bytes) -> Call:
-    """Documents are billed by the page, and how many pages one has is not to be seen: the bound is the model's."""
+    """Documents are billed by the page."""
     top = reading.request(body)
+    pages = _pages(top)
+    annotated = any(reading.present(top.get(f"{name}_annotation_format")) for name in ("bbox", "document"))
     return Call(
         model=reading.model_of(top, model),
         input_tokens=len(body),
         output_tokens=0,
         media_in=True,
-        media_tokens=None,
+        unbounded_input=True,
+        server_tools=frozenset({"annotations"} if annotated else ()),
+        units={"input_document_pages": pages} | ({"input_annotated_document_pages": pages} if annotated else {}),
         asks_usage=True,
     )
 

@@ -11,7 +11,7 @@ from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Event, Format, Json
 from paig_gateway.formats.folding import dig, each, joined, mapping, whole
 from paig_gateway.formats.reading import Members, Raw
-from paig_gateway.formats.text import EMBEDDED_ITEM, GEMINI_IMAGE, Media, bound
+from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
 
 # Tools that the client runs; whatever else there is runs at Google and feeds its results back into the input.
 _CLIENT_TOOLS = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
@@ -45,7 +45,11 @@ def _media_in_parts(parts: Raw | None, media: Media) -> None:
         for blob in filter(None, (*inline, *stored)):
             kinds = [(reading.string(raw) or "").lower() for raw in _both(blob, "mimeType", "mime_type")] or [""]
             if all(kind.startswith("image/") for kind in kinds):
-                media.image(blob.get("data"), GEMINI_IMAGE)
+                media.image(blob.get("data"))
+            elif blob not in stored and all(kind.startswith("audio/") for kind in kinds):
+                media.audio(blob.get("data"))
+            elif blob not in stored and all(kind == "application/pdf" for kind in kinds):
+                media.document(blob.get("data"))
             elif blob in stored or not all(map(_TEXT_TYPE.match, kinds)):
                 media.unbounded()
         for raw in _both(part, "functionResponse", "function_response"):
@@ -92,14 +96,24 @@ def _read(model: str | None, body: bytes, *, stream: bool) -> Call:
         output_tokens=None if most is None else most * answers,
         answers=answers,
         media_in=media.found,
-        media_tokens=media.tokens,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
         media_out=not configs or not all(map(_only_text, configs)),
         searches=int(any(_SEARCH_TOOL.search(name) for name in at_google)),
         unbounded_tools=bool(at_google),
+        server_tools=frozenset(at_google),
+        modifiers={"service_tier": tier} if (tier := max(tiers, key="priority".__eq__, default="")) else {},
+        thinking=_budget(settings("thinkingConfig", "thinking_config")),
         asks_usage=True,
         service_tier=max(tiers, key="priority".__eq__, default="") or None,
         stored=next(((reading.string(raw) or "").rpartition("/")[2] for raw in cached), "") or None,
     )
+
+
+def _budget(configs: list[Raw]) -> int | None:
+    """The largest budget for thinking that the request states."""
+    stated = [raw for config in configs for raw in _both(reading.members(config), "thinkingBudget", "thinking_budget")]
+    return reading.largest(*stated)
 
 
 _MARKER = re.compile(rb'"(?:usageMetadata"\s*:\s*\{|finishReason"|blockReason"|error"\s*:\s*\{)')
@@ -194,7 +208,8 @@ def _read_embed(model: str | None, body: bytes) -> Call:
         output_tokens=0,
         answers=items,
         media_in=media.found,
-        media_tokens=media.tokens,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
         asks_usage=True,
     )
 

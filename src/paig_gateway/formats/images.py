@@ -6,7 +6,7 @@ import re
 
 from paig_gateway.formats import folding, form, reading
 from paig_gateway.formats.base import BadRequest, Call, Event, Format
-from paig_gateway.formats.text import GENERATED_IMAGE, OPENAI_IMAGE, Media, bound
+from paig_gateway.formats.text import GENERATED_IMAGE, Media, bound
 
 _IMAGE_FIELDS = re.compile(r"(?:image|mask)(?:\[\d*\])?$")
 
@@ -20,7 +20,7 @@ def _read_json(model: str | None, body: bytes) -> Call:
     media = Media()
     for image in (*reading.array(top.get("images")), top.get("image"), top.get("mask")):
         if image is not None:
-            media.image(image, OPENAI_IMAGE)
+            media.image(image)
     n = reading.answers(top.get("n"))
     return _call(reading.model_of(top, model), body, media, n, stream=reading.truth(top.get("stream")))
 
@@ -33,7 +33,7 @@ def _read_form(model: str | None, body: bytes) -> Call:
     for name, contents in fields.items():
         if _IMAGE_FIELDS.match(name):
             for content in contents:
-                media.image(content, OPENAI_IMAGE)
+                media.image_bytes(content)
     one = {name: contents[0].decode("utf-8", "replace").strip() for name, contents in fields.items()}
     if len(fields.get("model", [])) > 1 or len(fields.get("n", [])) > 1:
         raise BadRequest('The form names "model" or "n" more than once.')
@@ -52,7 +52,8 @@ def _call(model: str, body: bytes, media: Media, n: int, *, stream: bool) -> Cal
         output_tokens=GENERATED_IMAGE * n,
         answers=n,
         media_in=media.found,
-        media_tokens=media.tokens,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
         media_out=True,
         asks_usage=True,
     )

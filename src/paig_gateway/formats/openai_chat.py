@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from paig_gateway.formats import folding, reading
+import msgspec
+
+from paig_gateway.formats import folding, models_named, reading
 from paig_gateway.formats.base import Call, Event, Format, Json
 from paig_gateway.formats.folding import dig, each, joined
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.splice import splice_member
-from paig_gateway.formats.text import OPENAI_IMAGE, Media, bound
+from paig_gateway.formats.text import Media, bound
 
 SEARCHES = 20
 """Server-side tool calls assumed at most where a request sets no bound of its own."""
@@ -39,16 +41,53 @@ def media_in(messages: Raw | None) -> Media:
         for part in reading.objects(message.get("content")):
             kind = reading.string(part.get("type"))
             if kind == "image_url":
-                media.image(part.get("image_url"), OPENAI_IMAGE)
+                image = part.get("image_url")
+                media.image(image, reading.string(reading.members(image).get("detail")))
+            elif kind == "input_audio":
+                media.audio(part.get("input_audio"))
+            elif kind == "file":
+                media.document(part.get("file"))
             elif kind not in _TEXT_PARTS:
                 media.unbounded()
     return media
 
 
-def _server_tools(top: Members, tools: list[Members], model: str) -> bool:
-    kinds = {reading.string(tool.get("type")) for tool in tools}
-    asked = any(reading.present(top.get(name)) and not _is_off(top[name]) for name in _SERVER_TOOLS)
-    return bool(kinds - {"function", "custom", None}) or asked or _SEARCHING.search(model) is not None
+def _server_tools(top: Members, tools: list[Members], model: str) -> frozenset[str]:
+    """What runs at the provider, by the names that the request uses; a model that searches unasked, by its own."""
+    kinds = {reading.string(tool.get("type")) or "function" for tool in tools} - {"function", "custom"}
+    asked = {name for name in _SERVER_TOOLS if reading.present(top.get(name)) and not _is_off(top[name])}
+    return frozenset(kinds | asked | ({model} if _SEARCHING.search(model) else set()))
+
+
+AGENTS = 16
+"""Agents that a multi-agent model lets work side by side at most: Grok's at high effort."""
+
+PRO = 16
+"""How often a mode that tries several times is assumed to do the work; no provider documents a number."""
+
+SUBAGENTS = 3
+"""Subagents of OpenAI's multi-agent mode at a time, where the request does not say."""
+
+
+def repeats(top: Members, model: str) -> int:
+    """How many times over the work may be done: agents side by side, modes that try several times."""
+    agents = reading.members(top.get("multi_agent"))
+    count = 1
+    if agents and reading.truth(agents.get("enabled", msgspec.Raw(b"true"))):
+        stated = reading.integer(agents.get("max_concurrent_subagents"))
+        count = 1 + (SUBAGENTS if stated is None else stated)
+    elif "multi_agent" in top and not agents and not _is_off(top["multi_agent"]):
+        count = AGENTS
+    if "multi-agent" in model.lower():
+        count = max(count, AGENTS)
+    mode = reading.string(reading.members(top.get("reasoning")).get("mode"))
+    return count * (PRO if mode not in (None, "", "standard") else 1)
+
+
+def modifiers(top: Members) -> dict[str, str]:
+    """What changes the price, as the request words it."""
+    named = ((name, reading.string(top.get(name))) for name in ("service_tier", "speed", "inference_geo"))
+    return {name: value for name, value in named if value}
 
 
 def _is_off(raw: Raw) -> bool:
@@ -79,14 +118,21 @@ def read_chat(model: str | None, body: bytes) -> Call:
         output_tokens=None if most is None else most * n,
         answers=n,
         media_in=media.found,
-        media_tokens=media.tokens,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
         media_out=_speaks(top.get("modalities")) or reading.present(top.get("audio")),
         cache_write=True,
         searches=SEARCHES if server_tools else 0,
-        unbounded_tools=server_tools,
+        unbounded_tools=bool(server_tools),
         asks_usage=_asks_usage(top),
         service_tier=reading.string(top.get("service_tier")),
-        fallbacks=tuple(filter(None, map(reading.string, reading.array(top.get("models"))))),
+        predicted=reading.size(top.get("prediction")),
+        repeats=repeats(top, named),
+        server_tools=server_tools,
+        modifiers=modifiers(top),
+        thinking=reading.integer(reading.members(top.get("reasoning")).get("max_tokens")),
+        fallbacks=tuple(call.model for call in models_named.instead(top)),
+        also=tuple(models_named.besides(top)),
         session=reading.string(top.get("prompt_cache_key")),
     )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from paig_gateway.formats import folding, reading
+from paig_gateway.formats import folding, models_named, reading
 from paig_gateway.formats.base import Call, Event, Format, Json
 from paig_gateway.formats.folding import dig, each, joined
-from paig_gateway.formats.openai_chat import SEARCHES, context
+from paig_gateway.formats.openai_chat import SEARCHES, context, modifiers, repeats
 from paig_gateway.formats.reading import Raw
-from paig_gateway.formats.text import OPENAI_IMAGE, Media, bound
+from paig_gateway.formats.text import Media, bound
 
 # Tools that the client runs; whatever else there is runs at the provider and feeds its results back into the input.
 _CLIENT_TOOLS = frozenset({"function", "custom", "local_shell", "apply_patch", "namespace"})
@@ -37,11 +37,15 @@ def _media_in(items: Raw | None, media: Media) -> Media:
         elif kind in ("function_call_output", "custom_tool_call_output"):
             _media_in(item.get("output"), media)
         elif kind == "input_image":
-            media.image(item.get("image_url"), OPENAI_IMAGE)
+            media.image(item.get("image_url"), reading.string(item.get("detail")))
         elif kind == "image_generation_call":
-            media.image(item.get("result"), OPENAI_IMAGE)
+            media.image(item.get("result"))
         elif kind == "computer_call_output":
-            media.image(reading.members(item.get("output")).get("image_url"), OPENAI_IMAGE)
+            media.image(reading.members(item.get("output")).get("image_url"))
+        elif kind == "input_audio":
+            media.audio(item.get("input_audio"))
+        elif kind == "input_file" and not reading.present(item.get("file_id")):
+            media.document(item.get("file_data"))
         elif kind not in _TEXT:  # files, audio, references to stored items, what is yet unknown
             media.unbounded()
     return media
@@ -55,17 +59,25 @@ def _read(model: str | None, body: bytes) -> Call:
     kinds = [reading.string(tool.get("type")) for tool in reading.objects(top.get("tools"))]
     server_tools = {kind for kind in kinds if kind not in _CLIENT_TOOLS | _COMPUTER_TOOLS}
     searches = reading.integer(top.get("max_tool_calls"))
+    named = reading.model_of(top, model)
     return Call(
-        model=reading.model_of(top, model),
+        model=named,
         stream=reading.truth(top.get("stream")),
         input_tokens=bound(body, media, tools=len(kinds), built_in=sum(kind in _COMPUTER_TOOLS for kind in kinds)),
         output_tokens=reading.largest(top.get("max_output_tokens")),
         media_in=media.found,
-        media_tokens=media.tokens,
+        media=tuple(media.items),
+        unbounded_input=media.unknown,
         media_out="image_generation" in server_tools,
         cache_write=True,
         searches=(SEARCHES if searches is None else searches) if server_tools else 0,
         unbounded_tools=bool(server_tools),
+        server_tools=frozenset(kind or "" for kind in server_tools),
+        modifiers=modifiers(top),
+        predicted=reading.size(top.get("prediction")),
+        repeats=repeats(top, named),
+        fallbacks=tuple(call.model for call in models_named.instead(top)),
+        also=tuple(models_named.besides(top)),
         asks_usage=True,
         service_tier=reading.string(top.get("service_tier")),
         background=reading.truth(top.get("background")),

@@ -8,6 +8,7 @@ read as JSON parsers read them: the last one counts.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -190,3 +191,15 @@ def _opens(raw: Raw | None, bracket: bytes) -> bool:
     if start in b" \t\r\n\xef":  # only whole bodies are read with white space before them
         start = bytes(raw).lstrip()[:1]
     return start == bracket
+
+
+@lru_cache(maxsize=64)
+def _name(name: str) -> re.Pattern[bytes]:
+    # Any letter of a name may be written as an escape.
+    letters = [rb"(?:%b|\\u(?i:%04x))" % (re.escape(letter.encode()), ord(letter)) for letter in name]
+    return re.compile(rb'"%b"' % b"".join(letters))
+
+
+def mentions(body: bytes, name: str) -> bool:
+    """Whether `name` stands anywhere in a JSON document as a string, however its letters are escaped."""
+    return b'"%b"' % name.encode() in body or (b"\\u00" in body and _name(name).search(body) is not None)

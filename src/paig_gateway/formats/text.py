@@ -5,16 +5,17 @@ the body, less the media in it, bounds the tokens of all its text: messages, nam
 around a message (three to eight tokens) is less than what JSON puts around it (`{"role":"user","content":""}`: 28
 bytes), so messages need no allowance of their own. What providers add unseen has one: `HIDDEN`, `TOOLS`, `TOOL`.
 
-Media. Base64 is not text: its bytes are left out, and each item has a bound of its own where the provider's documented
-sizes give one (images). Where none is known (documents, audio, video, stored files, a conversation kept at the
-provider), the bound is the model's context window: `Media.tokens` is None.
+Media. Base64 is not text: its bytes are left out, and each image, sound and PDF document is bounded by what its own
+bytes say of its size (`media`), by the rules of the model that reads it. Where nothing is known (links to sounds and
+documents, video, stored files, a conversation kept at the provider), the bound is the model's context window.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from paig_gateway.formats.reading import Raw, size
+from paig_gateway.formats.media import HEAD, MediaItem, audio, image, payload, pdf
+from paig_gateway.formats.reading import Raw, members, size
 
 HIDDEN = 64
 """Tokens that a chat template may add beyond what JSON puts around a request. A provider that adds a system prompt of
@@ -29,20 +30,11 @@ TOOL = 64
 BUILT_IN = 4_096
 """Tokens of the definition of a tool that the provider describes itself (computer use, text editor, shell)."""
 
+LARGEST_PDF = 8 * 1024 * 1024
+"""Bytes of a document that is looked into; larger ones are bounded by the context window."""
+
 EMBEDDED_ITEM = 32
 """Tokens that an embedding model puts around each text, such as Voyage's prompts for queries and documents."""
-
-OPENAI_IMAGE = 50_000
-"""Tokens of an image: gpt-4o-mini's eight tiles are the most (48,169); other servers of this format stay below."""
-
-ANTHROPIC_IMAGE = 5_000
-"""Tokens of an image: 4,784 at the highest resolution."""
-
-GEMINI_IMAGE = 5_000
-"""Tokens of an image: sixteen tiles of 258 are the most (4,128)."""
-
-BEDROCK_IMAGE = 20_000
-"""Tokens of an image over all model families: Qwen3-VL's 16,384 are the most."""
 
 GENERATED_IMAGE = 20_000
 """Output tokens of a generated image: 6,240 at gpt-image-1's highest quality and size; newer ones are larger."""
@@ -53,26 +45,68 @@ class Media:
     """The media in a request.
 
     Attributes:
-        found: There is some, or may be.
-        tokens: Upper bound of its tokens; None where none is known.
+        items: Images, sounds and documents whose tokens have a bound of their own.
+        unknown: There is something whose tokens only the context window bounds.
         skipped: Bytes of the body that are media, not text.
     """
 
-    found: bool = False
-    tokens: int | None = 0
+    items: list[MediaItem] = field(default_factory=list)
+    unknown: bool = False
     skipped: int = 0
 
-    def image(self, raw: Raw | None, tokens: int) -> None:
-        """Count an image, inline or by link, of at most `tokens`."""
-        self.found = True
+    @property
+    def found(self) -> bool:
+        """Whether there is some, or may be."""
+        return self.unknown or bool(self.items)
+
+    def image(self, raw: Raw | None, detail: str | None = None) -> None:
+        """Count an image: base64 or a link, as a string, or in an object under the names that APIs give it."""
         self.skipped += size(raw)
-        if self.tokens is not None:
-            self.tokens += tokens
+        found = payload(_content(raw))
+        self.items.append(image(found[0], found[1], detail) if found else MediaItem("image", detail=detail))
+
+    def image_bytes(self, content: bytes) -> None:
+        """Count an image that stands in the body as it is."""
+        self.skipped += len(content)
+        self.items.append(image(content[:HEAD], len(content)))
+
+    def audio(self, raw: Raw | None) -> None:
+        """Count a sound in base64; a link or anything else is bounded by the context window alone."""
+        found = payload(_content(raw))
+        if found is None:
+            self.unbounded()
+            return
+        self.skipped += size(raw)
+        self.items.append(audio(*found))
+
+    def document(self, raw: Raw | None) -> None:
+        """Count a document in base64: a PDF by its pages and its text, others by the context window."""
+        found = payload(_content(raw), most=LARGEST_PDF)
+        item = pdf(found[0]) if found and found[0][:1024].find(b"%PDF-") >= 0 and found[1] <= LARGEST_PDF else None
+        if item is None or item.pages is None:
+            self.unbounded()
+            return
+        self.skipped += size(raw)
+        self.items.append(item)
 
     def unbounded(self) -> None:
         """Count something whose tokens only the context window bounds."""
-        self.found = True
-        self.tokens = None
+        self.unknown = True
+
+
+# Where an object keeps the base64 or the link of what it is.
+_CONTENTS = ("url", "data", "bytes", "file_data", "image_url", "b64_json", "result")
+
+
+def _content(raw: Raw | None) -> bytes:
+    """The string that holds the media: the value itself, or a member of it, at most three levels down."""
+    text = b"" if raw is None else bytes(raw)
+    for _ in range(3):
+        if not text.startswith(b"{"):
+            break
+        inside = members(text)
+        text = bytes(next((inside[name] for name in (*_CONTENTS, "source") if name in inside), b""))
+    return text if text.startswith(b'"') else b""
 
 
 def bound(body: bytes, media: Media, *, hidden: int = HIDDEN, tools: int = 0, built_in: int = 0) -> int:

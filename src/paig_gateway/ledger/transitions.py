@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Literal
 
 from paig_gateway.database.columns import json_text, milliseconds, moment, text
-from paig_gateway.domain.errors import GatewayError, limit_error
-from paig_gateway.domain.limits import Limit, Unit, Window, window_end, window_start
+from paig_gateway.domain.errors import GatewayError, LimitRefused
+from paig_gateway.domain.limits import Balance, Limit, Unit, Window, window_end, window_start
 from paig_gateway.ledger.records import Certainty, Reservation, Settlement
 from paig_gateway.pricing.usage import Usage
 
@@ -95,6 +95,7 @@ class Refusal:
     Attributes:
         limit: The limit that is reported.
         waits: Ids of the limits that lack room only for what requests in flight hold; empty where waiting is no use.
+        balances: Every hard limit on money or tokens that binds the request, as it stands.
     """
 
     limit: Limit
@@ -103,16 +104,18 @@ class Refusal:
     needed: int
     time: datetime
     waits: frozenset[str]
+    balances: tuple[Balance, ...] = ()
 
     def error(self, now: datetime) -> GatewayError:
         """What the client is told."""
-        return limit_error(
+        return LimitRefused(
             self.limit,
             spent=self.spent,
             held=self.held,
             needed=self.needed,
             resets_at=window_end(self.limit.window, self.time),
             now=now,
+            balances=self.balances,
         )
 
 
@@ -191,7 +194,9 @@ class LedgerBatch:
         if behind:
             limit = next(limit for limit in limits if limit.id in behind)
             counter = self.counters[counter_key(limit, reservation.time)]
-            return Refusal(limit, counter.spent, counter.held, reservation.ceiling, reservation.time, behind)
+            needed = reservation.tokens if limit.unit == "tokens" else reservation.ceiling
+            balances = self._balances(limits, reservation.time)
+            return Refusal(limit, counter.spent, counter.held, needed, reservation.time, behind, balances)
         holds: list[Hold] = []
         for limit in limits:
             key = counter_key(limit, reservation.time)
@@ -297,7 +302,7 @@ class LedgerBatch:
             return
         self._finish(row, Settlement(id, moment(self.now), row.reserved, "ceiling", error=SWEPT_ERROR), swept=True)
 
-    def _room(self, limits: Iterable[Limit], at: datetime, ceiling: int, tokens: int) -> Refusal | None:
+    def _room(self, limits: Collection[Limit], at: datetime, ceiling: int, tokens: int) -> Refusal | None:
         """Whether every limit has room; the refusal that is reported is the one that keeps the request out longest."""
         short: list[tuple[Limit, Counter, int]] = []
         for limit in limits:
@@ -305,7 +310,10 @@ class LedgerBatch:
             if counter is None:
                 continue  # an extension of a request whose limit is gone
             needed = 1 if limit.unit == "requests" else ceiling if limit.unit == "usd" else tokens
-            full = counter.spent >= limit.amount if limit.soft else counter.spent + counter.held + needed > limit.amount
+            if limit.soft:
+                full = counter.spent >= limit.amount and needed > 0  # what costs nothing may pass
+            else:
+                full = counter.spent + counter.held + needed > limit.amount
             if full:
                 short.append((limit, counter, needed))
         if not short:
@@ -313,7 +321,16 @@ class LedgerBatch:
         waits = [limit.id for limit, counter, needed in short if _has_room_later(limit, counter, needed)]
         limit, counter, needed = max(short, key=lambda s: (not _has_room_later(*s), _wait(s[0], at)))
         patient = frozenset(waits) if len(waits) == len(short) else frozenset[str]()
-        return Refusal(limit, counter.spent, counter.held, needed, at, patient)
+        return Refusal(limit, counter.spent, counter.held, needed, at, patient, self._balances(limits, at))
+
+    def _balances(self, limits: Iterable[Limit], at: datetime) -> tuple[Balance, ...]:
+        """The hard limits on money and tokens, as they stand."""
+        found = [(limit, self.counters.get(counter_key(limit, at))) for limit in limits]
+        return tuple(
+            Balance(limit, counter.spent, counter.held)
+            for limit, counter in found
+            if counter is not None and not limit.soft and limit.unit != "requests"
+        )
 
     def _insert(self, reservation: Reservation, holds: list[Hold], reserved: int) -> Row:
         r, caller = reservation, reservation.caller
@@ -393,7 +410,7 @@ class LedgerBatch:
 
 def _has_room_later(limit: Limit, counter: Counter, needed: int) -> bool:
     """Whether the limit lacks room only for what requests in flight hold, so that waiting may help."""
-    return limit.unit == "usd" and not limit.soft and counter.spent + needed <= limit.amount
+    return limit.unit != "requests" and not limit.soft and counter.spent + needed <= limit.amount
 
 
 def _wait(limit: Limit, at: datetime) -> float:

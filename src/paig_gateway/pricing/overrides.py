@@ -14,10 +14,7 @@ from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
 from genai_prices.types import Provider as PriceProvider
 
 from paig_gateway.pricing.formula import UNITS
-from paig_gateway.pricing.price import Price, PriceBook
-
-OWN = "own"
-"""What stands for the price book's provider in the identity of such a price: `own/my-model`."""
+from paig_gateway.pricing.price import OWN, Price, PriceBook
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,45 +13,20 @@ from decimal import Decimal
 
 from genai_prices import Usage as GenaiUsage
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
-from genai_prices.types import ModelInfo, Provider, TieredPrices
-from genai_prices.units import UnitDef
+from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-from paig_gateway.domain.money import nanodollars, nanodollars_ceiling
-from paig_gateway.pricing.formula import UNITS, Formula, Shape, compile_formula, shape
+from paig_gateway.domain.money import nanodollars
+from paig_gateway.pricing.formula import Formula, Shape, compile_formula, shape
 from paig_gateway.pricing.usage import Usage
+
+OWN = "own"
+"""What stands for the price book's provider in the identity of a price that the operator set: `own/my-model`."""
 
 Context = Mapping[str, str]
 """What besides usage decides a price: `service_tier`, `processing`, `speed`."""
 
-DEFAULT_CONTEXT_WINDOW = 1_048_576
-"""Tokens; stands in where the price book knows no context window, as no priced model reads more at once."""
-
-
 MAX_FORMULAS = 512
 """How many compiled formulas a price keeps."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorstCase:
-    """The most that a request could use.
-
-    Attributes:
-        input_tokens: Upper bound of input tokens, all kinds together.
-        output_tokens: Upper bound of output tokens over all answers asked for.
-        cache_write: Whether the request may write to a prompt cache that costs more than plain input.
-        media_in: Whether input may be audio, image or video, which may cost more than text.
-        media_out: Whether output may be audio, image or video.
-        searches: Upper bound of server-side tool calls that are billed apiece.
-        seconds: Upper bound of audio seconds, for models billed by time.
-    """
-
-    input_tokens: int
-    output_tokens: int
-    cache_write: bool = False
-    media_in: bool = False
-    media_out: bool = False
-    searches: int = 0
-    seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,35 +99,19 @@ class Price:
             return price.total_price
         raise AssertionError("totals alone cannot contradict themselves")
 
-    def ceiling(self, worst: WorstCase, at: datetime, context: Context | None = None) -> int:
-        """The most that a request could cost, in nanodollars: every token at the dearest rate that could apply.
+    def model_prices(self, at: datetime, context: Context | None = None) -> ModelPrice:
+        """The rates of a moment, in US dollars, without the provider's discount."""
+        return self._model.get_prices(at, context or None)
 
-        Usage keys partition tokens, so each token is charged at exactly one rate; the dearest of the rates that the
-        request can reach, times the bound of the tokens, is a bound of the sum.
-        """
-        prices = self._model.get_prices(at, context or None)
-        total = Decimal(0)
-        rates: dict[str, Decimal] = {}
-        for key, value in vars(prices).items():
-            unit = UNITS.get(key)
-            if unit is None or value is None:
-                continue
-            rate = _dearest(value, worst.input_tokens) / unit.per
-            if unit.usage_key == "requests":
-                total += rate
-            elif unit.dimensions.get("family") == "tool_calls":
-                total += rate * worst.searches
-            elif unit.dimensions.get("family") == "durations":
-                rates["seconds"] = max(rate, rates.get("seconds", rate))
-            elif unit.dimensions.get("family") == "tokens" and _reachable(unit, worst):
-                direction = unit.dimensions["direction"]
-                rates[direction] = max(rate, rates.get(direction, rate))
-            elif unit.usage_key == "input_characters":
-                rates["input"] = max(rate, rates.get("input", rate))
-        total += rates.get("input", Decimal(0)) * worst.input_tokens
-        total += rates.get("output", Decimal(0)) * worst.output_tokens
-        total += rates.get("seconds", Decimal(0)) * worst.seconds
-        return nanodollars_ceiling(total * self.factor)
+    @property
+    def is_own(self) -> bool:
+        """Whether the operator set it."""
+        return self.provider_id == OWN
+
+    def highest_tier(self, prices: ModelPrice) -> int:
+        """Input tokens above which the last of its tiers begins; 0 where it has none."""
+        tiered = [value for value in vars(prices).values() if isinstance(value, TieredPrices)]
+        return max((tier.start for value in tiered for tier in value.tiers), default=0)
 
 
 class PriceBook:
@@ -197,17 +156,3 @@ def _without_cache(usage: Usage) -> Usage:
 
 def _totals(usage: Usage) -> Usage:
     return {key: usage.get(key, 0) for key in ("input_tokens", "output_tokens")}
-
-
-def _dearest(value: Decimal | TieredPrices, input_tokens: int) -> Decimal:
-    if not isinstance(value, TieredPrices):
-        return value
-    return max([value.base, *(tier.price for tier in value.tiers if input_tokens > tier.start)])
-
-
-def _reachable(unit: UnitDef, worst: WorstCase) -> bool:
-    kind = unit.dimensions
-    media = worst.media_in if kind["direction"] == "input" else worst.media_out
-    if kind.get("modality", "text") != "text" and not media:
-        return False
-    return kind.get("token_type") != "cache_write" or worst.cache_write

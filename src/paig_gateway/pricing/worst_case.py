@@ -1,64 +1,78 @@
-"""How many tokens a model writes at most in one answer, where its provider says so.
+"""The worst case of a request: the most that it could use, and the most that this could cost.
 
-genai-prices knows context windows but not output maxima. The longest prefix that fits the model's bare name counts; a
-model that none fits is bounded by its context window. Sources: the providers' model pages.
+What is held before a request is sent must never be less than what it costs. So each number here is an upper bound, and
+what has no bound is said (`Unbounded`), never taken as 0. docs/bounds.md lists the bound of each format, and what
+cannot be bounded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 
-from paig_gateway.formats.base import Call
-from paig_gateway.pricing.price import DEFAULT_CONTEXT_WINDOW, Price, WorstCase
+from genai_prices.types import ModelPrice, TieredPrices
+from genai_prices.units import UnitDef
 
-_MAXIMUM = {
-    "gpt-3.5": 4_096,
-    "gpt-4": 8_192,
-    "gpt-4-turbo": 4_096,
-    "gpt-4o": 16_384,
-    "gpt-4.1": 32_768,
-    "gpt-5": 128_000,
-    "gpt-5-chat": 16_384,
-    "gpt-5-pro": 272_000,
-    "gpt-oss": 131_072,
-    "o1": 100_000,
-    "o3": 100_000,
-    "o4": 100_000,
-    "chatgpt-4o": 16_384,
-    "gemini-1.5": 8_192,
-    "gemini-2.0": 8_192,
-    "gemini-2.5": 65_536,
-    "gemini-3": 65_536,
-    "claude-3-haiku": 4_096,
-    "claude-3-5": 8_192,
-    "claude-3-7": 128_000,
-    "claude-opus-4": 128_000,
-    "claude-sonnet-4": 128_000,
-    "claude-haiku-4": 64_000,
-    "nova-": 65_535,
-    "deepseek-chat": 8_192,
-    "deepseek-reasoner": 65_536,
-    "llama-3.1-8b-instant": 131_072,
-    "llama-3.3-70b-versatile": 32_768,
-}
+from paig_gateway.domain.money import NANO, nanodollars_ceiling
+from paig_gateway.formats.base import Call, ModelCall
+from paig_gateway.pricing.formula import UNITS
+from paig_gateway.pricing.media_tokens import audio_seconds, media_tokens
+from paig_gateway.pricing.model_limits import ModelLimits, model_limits, rounded_up
+from paig_gateway.pricing.price import Price
+
+DEFAULT_CONTEXT_WINDOW = 1_050_000
+"""Tokens; stands in where no context window is known, and where a price has a tier above the one that is known."""
+
+DEAR = ("priority", "fast", "auto", "optimized", "ultrafast")
+"""Service tiers that may cost more than the standard one."""
+
+_DEAR_CONTEXTS = ({"service_tier": "priority"}, {"service_tier": "fast"}, {"speed": "fast"})
+
+SHORTEST_AUDIO = 10
+"""Seconds that are billed at least for a sound: Groq's minimum."""
 
 
-def output_maximum(model: str) -> int | None:
-    """The most tokens that one answer of `model` can have, or None where unknown.
+class Unbounded(Exception):
+    """A request to a model could cost more than any bound that is known.
 
-    Args:
-        model: As a client names it; account prefixes (`us.anthropic.`, `openai/`) are looked through.
+    Attributes:
+        unit: What has no bound, as genai-prices names it.
     """
-    bare = model.lower().rsplit("/", 1)[-1]
-    for vendor in ("anthropic.", "amazon.", "openai.", "meta.", "deepseek."):
-        if vendor in bare:
-            bare = bare.split(vendor, 1)[1]
-    fitting = [prefix for prefix in _MAXIMUM if bare.startswith(prefix)]
-    return _MAXIMUM[max(fitting, key=len)] if fitting else None
+
+    def __init__(self, unit: str) -> None:
+        super().__init__(unit)
+        self.unit = unit
 
 
-def worst_case(call: Call, model: str, price: Price | None, hidden: int = 0) -> WorstCase:
-    """The most tokens that `call` could use at `model`.
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """The most that a request could use.
+
+    Attributes:
+        input_tokens: Upper bound of input tokens, all kinds together.
+        output_tokens: Upper bound of output tokens over all answers asked for.
+        media_tokens: How many of the input tokens may be audio, image or video, which may cost more than text.
+        cache_write: Whether the request may write to a prompt cache that costs more than plain input.
+        media_out: Whether output may be audio, image or video.
+        searches: Upper bound of server-side tool calls that are billed apiece.
+        seconds: Upper bound of seconds of audio in the input; None where there is none.
+        units: Upper bounds of further units, by genai-prices' name.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    media_tokens: int = 0
+    cache_write: bool = False
+    media_out: bool = False
+    searches: int = 0
+    seconds: int | None = None
+    units: Mapping[str, int] = field(default_factory=dict)
+
+
+def worst_case(call: Call, model: str, price: Price | None, at: datetime, hidden: int = 0) -> WorstCase:
+    """The most that `call` could use at `model`.
 
     Input is bounded by the text of the request and the known sizes of its media, never above the model's context
     window, which alone bounds links, stored files and tools that run at the provider. Output is bounded by the
@@ -67,26 +81,47 @@ def worst_case(call: Call, model: str, price: Price | None, hidden: int = 0) -> 
     Args:
         call: What the request asks.
         model: The model's name at the provider.
-        price: Its price, which knows the context window; None where there is none.
+        price: Its price, which may know a context window; None where there is none.
+        at: The time of the request.
         hidden: Tokens that the provider may add to a prompt unseen.
     """
-    window = (price.context_window if price else None) or DEFAULT_CONTEXT_WINDOW
-    stated = None if call.media_tokens is None or call.unbounded_tools else call.input_tokens + call.media_tokens
-    most = (price.max_output if price else None) or output_maximum(model) or window
+    limits = model_limits(model, price.provider_id if price else "")
+    window = context_window(price, limits, at)
+    most = (price.max_output if price else None) or limits.most or window
+    sizes = [media_tokens(item, model) for item in call.media]
+    media = sum(size for size in sizes if size is not None)
+    unbounded = call.unbounded_input or call.unbounded_tools or None in sizes
+    # Each text of a batch has a context window of its own.
+    whole = window * call.answers
+    stated = call.input_tokens + media + hidden
     asked = call.output_tokens
+    sounds = [audio_seconds(item) for item in call.media if item.kind == "audio"]
     return WorstCase(
-        # Each text of a batch has a context window of its own.
-        input_tokens=window * call.answers if stated is None else min(stated + hidden, window * call.answers),
-        output_tokens=most * call.answers if asked is None else min(asked, max(most, window) * call.answers),
+        input_tokens=whole if unbounded else min(stated, whole),
+        output_tokens=(most * call.answers if asked is None else min(asked, max(most, window) * call.answers))
+        + call.predicted,
+        media_tokens=whole if unbounded and call.media_in else min(media, whole),
         cache_write=call.cache_write,
-        media_in=call.media_in,
         media_out=call.media_out,
         searches=call.searches,
+        seconds=int(sum(max(SHORTEST_AUDIO, seconds) for seconds in sounds)) + 1 if sounds else None,
+        units=call.units,
     )
 
 
-DEAR = ("priority", "fast", "auto", "optimized")
-"""Service tiers that may cost more than the standard one."""
+def context_window(price: Price | None, limits: ModelLimits, at: datetime) -> int:
+    """The most tokens that a model reads.
+
+    What an operator says of a price counts as it is. Other numbers may be rounded, or be the window of the standard
+    rates: where a price has a tier that begins there or above, the real window is larger.
+    """
+    if price is None:
+        return limits.window or DEFAULT_CONTEXT_WINDOW
+    if price.is_own and price.context_window:
+        return price.context_window
+    known = max(limits.window or 0, rounded_up(price.context_window or 0)) or DEFAULT_CONTEXT_WINDOW
+    highest = price.highest_tier(price.model_prices(at))
+    return known if known > highest * 1.06 else max(known, DEFAULT_CONTEXT_WINDOW)
 
 
 def ceiling(worst: WorstCase, price: Price | None, at: datetime, tier: str | None) -> int:
@@ -98,11 +133,138 @@ def ceiling(worst: WorstCase, price: Price | None, at: datetime, tier: str | Non
         at: The time of the request.
         tier: The service tier asked for, else the account's own, else None for the standard one. The standard rates
             are always among those compared, since a provider may fall back to them.
+
+    Raises:
+        Unbounded: The price has a unit of which no bound is known.
     """
     if price is None:
         return 0
-    standard = price.ceiling(worst, at)
-    if tier not in DEAR:
-        return standard
-    dear = ({"service_tier": "priority"}, {"service_tier": "fast"}, {"speed": "fast"})
-    return max([standard, *(price.ceiling(worst, at, context) for context in dear)])
+    contexts: list[Mapping[str, str] | None] = [None, *(_DEAR_CONTEXTS if tier in DEAR else ())]
+    most = max(_dollars(worst, price.model_prices(at, context)) for context in contexts)
+    return nanodollars_ceiling(most * price.factor)
+
+
+def _dollars(worst: WorstCase, prices: ModelPrice) -> Decimal:
+    """Every token at the dearest rate that could apply.
+
+    Usage keys partition tokens, so each token is charged at exactly one rate: the dearest of the rates that the request
+    can reach, times the bound of the tokens, is a bound of the sum.
+    """
+    total = Decimal(0)
+    text: dict[str, Decimal] = {}
+    media: dict[str, Decimal] = {}
+    for key, value in vars(prices).items():
+        unit = UNITS.get(key)
+        if unit is None or value is None:
+            continue
+        rate = _dearest(value, worst.input_tokens) / unit.per
+        family = unit.dimensions.get("family")
+        if family == "tokens":
+            direction = unit.dimensions["direction"]
+            if unit.dimensions.get("token_type") == "cache_write" and not worst.cache_write:
+                continue
+            media[direction] = max(rate, media.get(direction, rate))
+            if unit.dimensions.get("modality", "text") == "text":
+                text[direction] = max(rate, text.get(direction, rate))
+        elif rate:
+            total += rate * _count(unit, worst)
+    plain, rich = text.get("input", Decimal(0)), media.get("input", Decimal(0))
+    total += plain * (worst.input_tokens - worst.media_tokens) + rich * worst.media_tokens
+    return total + (media if worst.media_out else text).get("output", Decimal(0)) * worst.output_tokens
+
+
+def _count(unit: UnitDef, worst: WorstCase) -> int:
+    """How much of a unit that is no token a request could use.
+
+    Raises:
+        Unbounded: Nobody can say.
+    """
+    if unit.usage_key in worst.units:
+        return worst.units[unit.usage_key]
+    match unit.dimensions.get("family"):
+        case "requests":
+            return 1
+        case "messages":
+            return worst.input_tokens // SHORTEST_MESSAGE + 1
+        case "tool_calls":
+            return worst.searches
+        case "characters":
+            # A character is at least one byte, and a bound of bytes is what the tokens' bound is made of.
+            return worst.input_tokens
+        case "durations" if unit.dimensions.get("direction") != "output" and worst.seconds is not None:
+            return worst.seconds
+        case "document_pages" if unit.dimensions.get("page_type") == "annotated":
+            return 0  # a request that wants annotations says how many pages it has
+        case "pixels" if not worst.media_tokens:
+            return 0
+    raise Unbounded(unit.usage_key)
+
+
+SHORTEST_MESSAGE = 20
+"""Bytes that JSON puts around a message at least."""
+
+
+def _dearest(value: Decimal | TieredPrices, input_tokens: int) -> Decimal:
+    if not isinstance(value, TieredPrices):
+        return value
+    return max([value.base, *(tier.price for tier in value.tiers if input_tokens > tier.start)])
+
+
+@dataclass(frozen=True, slots=True)
+class CostBound:
+    """What is held for a request.
+
+    Attributes:
+        worst: What the model that it asks for could use.
+        money: Nanodollars, over all models that may work on it.
+        tokens: Tokens, over all models that may work on it.
+    """
+
+    worst: WorstCase
+    money: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class BoundFormula:
+    """Bounds the cost of a request at one member of a route.
+
+    Attributes:
+        model: The model's name at the provider.
+        price: Its price, or None.
+        instead: The models that the provider may answer with instead, with their prices.
+        besides: The models that the provider may call besides, with their prices.
+        at: The time of the request.
+        tier: The service tier asked for, else the account's own.
+        hidden: Tokens that the provider may add to a prompt unseen.
+        factor: What the price may be multiplied by: regions, residency of data.
+    """
+
+    model: str
+    price: Price | None
+    at: datetime
+    tier: str | None = None
+    hidden: int = 0
+    factor: Decimal = Decimal(1)
+    instead: tuple[tuple[str, Price | None], ...] = ()
+    besides: tuple[tuple[ModelCall, Price | None], ...] = ()
+
+    def hold(self, call: Call) -> CostBound:
+        """What is held for `call`: the dearest of the models that may answer, and all that may work besides.
+
+        Raises:
+            Unbounded: See `ceiling`.
+        """
+        worst = worst_case(call, self.model, self.price, self.at, self.hidden)
+        money, tokens = ceiling(worst, self.price, self.at, self.tier), worst.input_tokens + worst.output_tokens
+        for name, price in self.instead:
+            other = worst_case(call, name, price, self.at, self.hidden)
+            money = max(money, ceiling(other, price, self.at, self.tier))
+            tokens = max(tokens, other.input_tokens + other.output_tokens)
+        for extra, price in self.besides:
+            own = replace(call, output_tokens=extra.output_tokens, predicted=0, units={}, searches=0)
+            other = worst_case(own, extra.model, price, self.at, self.hidden)
+            money += ceiling(other, price, self.at, self.tier) * extra.times
+            tokens += (other.input_tokens + other.output_tokens) * extra.times
+        most = nanodollars_ceiling(Decimal(money) / NANO * self.factor) if self.factor != 1 else money
+        return CostBound(worst, most * call.repeats, tokens * call.repeats)

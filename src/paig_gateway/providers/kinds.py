@@ -33,6 +33,9 @@ class Kind:
         price_provider: Whose prices in genai-prices; None where there are none.
         require_price: Whether a model without a price is refused unless told otherwise.
         asks_usage: Whether its OpenAI-shaped streams give usage only when asked (`stream_options.include_usage`).
+        maximum: By format: the member of a request in which it heeds the output maximum, levels separated by dots,
+            where it is not the usual one (`USUAL_MAXIMUM`); empty where no member bounds all output that it bills.
+        reasoning_maximum: The same for models that think before they answer.
         hidden_tokens: Tokens of a system prompt of its own that it may add to a request unseen, and bills.
         bills: Names of formats that are free elsewhere but not here; they cannot be metered yet.
         settings: Names of the settings it takes besides the common ones.
@@ -49,14 +52,43 @@ class Kind:
     price_provider: str | None = None
     require_price: bool = True
     asks_usage: bool = True
+    maximum: Mapping[str, str] = field(default_factory=dict)
+    reasoning_maximum: Mapping[str, str] = field(default_factory=dict)
     hidden_tokens: int = 0
     bills: frozenset[str] = frozenset()
     settings: tuple[str, ...] = ()
     defaults: Mapping[str, str] | None = None
 
+    def maximum_field(self, format_name: str, *, reasoning: bool) -> str | None:
+        """The member of a request that bounds all output that is billed; None where there is none.
+
+        Args:
+            format_name: The API format.
+            reasoning: Whether the model may think before it answers.
+        """
+        special = self.reasoning_maximum.get(format_name) if reasoning else None
+        return special or self.maximum.get(format_name, USUAL_MAXIMUM.get(format_name, "")) or None
+
+
+USUAL_MAXIMUM: Mapping[str, str] = {
+    "openai-chat": "max_tokens",
+    "openai-completions": "max_tokens",
+    "openai-responses": "max_output_tokens",
+    "anthropic": "max_tokens",
+    "gemini": "generationConfig.maxOutputTokens",
+    "bedrock-converse": "inferenceConfig.maxTokens",
+    "bedrock-invoke": "the model family's own",
+    "cohere-chat": "max_tokens",
+}
+"""Where each format states the output maximum."""
+
+# OpenAI's newer name: its reasoning models refuse the older one.
+_COMPLETION: Mapping[str, str] = {"openai-chat": "max_completion_tokens"}
+# Citations and searches are billed as output beyond the maximum.
+_UNBOUNDED: Mapping[str, str] = {"openai-chat": ""}
 
 _ROWS = (
-    Kind("openai", "https://api.openai.com/v1", price_provider="openai"),
+    Kind("openai", "https://api.openai.com/v1", price_provider="openai", maximum=_COMPLETION),
     Kind(
         "anthropic",
         "https://api.anthropic.com",
@@ -85,7 +117,7 @@ _ROWS = (
         speaks=frozenset({"openai", "google"}),
         price_provider="google",
     ),
-    Kind("groq", "https://api.groq.com/openai/v1", price_provider="groq", asks_usage=False),
+    Kind("groq", "https://api.groq.com/openai/v1", price_provider="groq", asks_usage=False, maximum=_COMPLETION),
     Kind(
         "bedrock",
         "https://bedrock-runtime.{region}.amazonaws.com",
@@ -108,7 +140,17 @@ _ROWS = (
         settings=("region",),
         defaults={"region": "us-east-1"},
     ),
-    Kind("azure", None, auth="api-key", path=azure, speaks=_BOTH, price_provider="azure", settings=("api_version",)),
+    Kind(
+        "azure",
+        None,
+        auth="api-key",
+        path=azure,
+        speaks=_BOTH,
+        price_provider="azure",
+        # Mistral's models at Azure take the older name alone.
+        reasoning_maximum=_COMPLETION,
+        settings=("api_version",),
+    ),
     Kind(
         "mistral",
         "https://api.mistral.ai",
@@ -133,9 +175,16 @@ _ROWS = (
         # Grok showed 687 prompt tokens for three words.
         hidden_tokens=1024,
     ),
-    Kind("xai", "https://api.x.ai/v1", speaks=_BOTH, price_provider="x-ai", hidden_tokens=1024),
+    Kind(
+        "xai",
+        "https://api.x.ai/v1",
+        speaks=_BOTH,
+        price_provider="x-ai",
+        maximum=_COMPLETION,
+        hidden_tokens=1024,
+    ),
     Kind("deepseek", "https://api.deepseek.com", speaks=_BOTH, price_provider="deepseek"),
-    Kind("cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras"),
+    Kind("cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras", maximum=_COMPLETION),
     Kind(
         "cohere", "https://api.cohere.com", path=versioned("/v2", "/v1", "/compatibility/v1"), price_provider="cohere"
     ),
@@ -157,7 +206,7 @@ _ROWS = (
         speaks=_BOTH,
         price_provider="fireworks",
     ),
-    Kind("perplexity", "https://api.perplexity.ai", price_provider="perplexity"),
+    Kind("perplexity", "https://api.perplexity.ai", price_provider="perplexity", maximum=_UNBOUNDED),
     Kind("moonshot", "https://api.moonshot.ai/v1", speaks=_BOTH, price_provider="moonshotai"),
     Kind("novita", "https://api.novita.ai/v3/openai", path=fixed("/v3/openai", "/v1"), price_provider="novita"),
     Kind("heroku", "https://us.inference.heroku.com/v1"),

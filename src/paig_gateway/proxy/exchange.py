@@ -16,7 +16,8 @@ from paig_gateway.domain.route import Credential, Member, Provider, Route
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.ledger.records import Certainty, Settlement
 from paig_gateway.pricing.overrides import PriceLookup
-from paig_gateway.pricing.price import Price, WorstCase
+from paig_gateway.pricing.price import Price
+from paig_gateway.pricing.worst_case import BoundFormula, WorstCase
 from paig_gateway.providers.kinds import Kind
 from paig_gateway.proxy.meter import Reading, StreamMeter
 from paig_gateway.proxy.request import Attribution, Target
@@ -49,6 +50,7 @@ class Exchange:
         body: The body as it came.
         plain: The body without its content encoding.
         trace: The trace that it belongs to, or None.
+        maximum: The output maximum that the gateway sets for each answer (`when_tight`), or None.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Exchange:
     plain: bytes
     attribution: Attribution
     trace: Trace | None = None
+    maximum: int | None = None
 
     @property
     def session(self) -> Session | None:
@@ -84,6 +87,8 @@ class Candidate:
 
     Attributes:
         ceiling: What that would cost at most, in nanodollars.
+        tokens: What it would use at most, input and output together.
+        bound: What the two are made of, for another output maximum.
     """
 
     member: Member
@@ -94,6 +99,8 @@ class Candidate:
     price: Price | None
     worst: WorstCase
     ceiling: int
+    tokens: int
+    bound: BoundFormula
 
     @property
     def provider(self) -> Provider:

@@ -18,6 +18,7 @@ from paig_gateway.providers.adapters import OutboundRequest
 from paig_gateway.providers.auth import Authenticator, CredentialError
 from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
+from paig_gateway.proxy.hold import with_maximum
 from paig_gateway.proxy.meter import StreamMeter
 from paig_gateway.proxy.peek import Answer, Carried, PeekableResponse, beginning, peek
 from paig_gateway.proxy.upstream import Upstream
@@ -120,7 +121,10 @@ class Dispatcher:
                 reach: Reach | None = "member"
                 asked = False
                 try:
-                    answer, asked = await self._send_one(exchange, candidate, len(outcome.attempts))
+                    sent, fitted = with_maximum(exchange, candidate)
+                    if fitted is not None:
+                        attempt["fitted"] = fitted
+                    answer, asked = await self._send_one(sent, candidate, len(outcome.attempts))
                     attempt["status"] = answer.status
                     answer, reach = await self._look(exchange, candidate, answer, outcome, tried, last=not order)
                 except CredentialError as error:

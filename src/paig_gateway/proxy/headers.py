@@ -156,6 +156,8 @@ def error_headers(error: GatewayError, request_id: str) -> Headers:
     added = [(b"x-paig-error", error.code.encode()), (b"x-paig-request-id", request_id.encode())]
     if error.details:
         added.append((b"x-paig-error-details", json.dumps(dict(error.details)).encode("ascii")))
+    if not error.retryable:
+        added.append((b"x-should-retry", b"false"))
     if error.retry_after is not None:
         added.append((b"retry-after", str(error.retry_after).encode()))
     return added

@@ -26,6 +26,7 @@ from paig_gateway.proxy.asgi import Client, RunOnce, run_shielded
 from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome, new_request_id
 from paig_gateway.proxy.failover import Dispatcher, Hold, pass_over
 from paig_gateway.proxy.headers import error_headers
+from paig_gateway.proxy.hold import Held, hold
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
 from paig_gateway.proxy.request import Attribution, ClientGone, Directory, Receive, Scope, Send
 from paig_gateway.proxy.response import Relay
@@ -172,10 +173,10 @@ class Proxy:
                 self.prices,
                 self.choice,
                 exchange.session,
+                capped=is_capped(exchange),
             )
             order = await self.holders.first(exchange, order)
-            budgeted = exchange.attribution.run_budget is not None
-            if fmt.unmetered and (budgeted or any(limit.unit == "usd" for limit in exchange.caller.limits)):
+            if fmt.unmetered and is_capped(exchange, soft=True):
                 raise GatewayError(
                     "no-price",
                     f"What {exchange.method} {exchange.target.path} costs is settled between client and provider, out "
@@ -184,7 +185,12 @@ class Proxy:
                 )
             reservation = self._reservation(exchange, order)
             recording = recorded_by(exchange)
-            if recording == "hold" and not await self._hold(reservation):
+            held: Held | None = Held(exchange, order, reservation)
+            if recording == "hold":
+                held = await self._hold(exchange, order, reservation)
+            if held is not None:
+                exchange, order, reservation = held.exchange, held.order, held.reservation
+            else:
                 # Whether the ledger wrote the reservation before it went down, nobody knows: it has another id.
                 exchange = replace(exchange, id=new_request_id(exchange.time))
                 reservation, recording = replace(reservation, id=exchange.id), "late"
@@ -200,18 +206,17 @@ class Proxy:
         finally:
             await run_shielded(record.start())
 
-    async def _hold(self, reservation: Reservation) -> bool:
-        """Reserve; False where the ledger is down and the request may pass all the same."""
+    async def _hold(self, exchange: Exchange, order: list[Candidate], reservation: Reservation) -> Held | None:
+        """Reserve; None where the ledger is down and the request may pass all the same."""
         allow = self.settings.on_ledger_down == "allow"
         if allow and not self.ledger.healthy:
-            return False
+            return None
         try:
-            await self.ledger.reserve(reservation, wait=self.settings.limit_wait)
+            return await hold(self.ledger, Held(exchange, order, reservation), self.settings.limit_wait)
         except LedgerDown:
             if not allow:
                 raise
-            return False
-        return True
+            return None
 
     async def _exchange(
         self,
@@ -321,9 +326,7 @@ class Proxy:
             format=exchange.fmt.name,
             stream=exchange.call.stream,
             ceiling=max((candidate.ceiling for candidate in order), default=0),
-            tokens=max(
-                (c.worst.input_tokens + c.worst.output_tokens for c in order if exchange.fmt.metered), default=0
-            ),
+            tokens=max((candidate.tokens for candidate in order), default=0),
             tags=said.tags,
             run=said.run,
             trace_id=exchange.trace.trace_id if exchange.trace else None,
@@ -334,6 +337,12 @@ class Proxy:
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         self.observer.finished(exchange, outcome, settlement)
         self.ledger.note(self._reservation(exchange, []), settlement)
+
+
+def is_capped(exchange: Exchange, *, soft: bool = False) -> bool:
+    """Whether a limit on money binds the request: a hard one, or with `soft` any."""
+    budgeted = exchange.attribution.run_budget is not None
+    return budgeted or any(limit.unit == "usd" and (soft or not limit.soft) for limit in exchange.caller.limits)
 
 
 def recorded_by(exchange: Exchange) -> Recording:

@@ -72,7 +72,10 @@ class Relay:
             await self._body(pieces)
 
     def _client_headers(self) -> Headers:
-        return [*to_client(self.response.headers), (b"x-paig-request-id", self.exchange.id.encode())]
+        added = [(b"x-paig-request-id", self.exchange.id.encode())]
+        if self.outcome.attempts and (fitted := self.outcome.attempts[-1].get("fitted")):
+            added.append((b"x-paig-fitted", str(fitted).encode()))
+        return [*to_client(self.response.headers), *added]
 
     async def _start_as_it_is(self) -> None:
         """Begin an answer whose body will not be changed."""

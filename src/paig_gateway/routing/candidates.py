@@ -13,7 +13,7 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import Chance, Credential, Member, Provider, Route, by_luck, by_session, even
 from paig_gateway.formats.base import Call, Format
 from paig_gateway.pricing.overrides import PriceLookup, PriceSources
-from paig_gateway.pricing.worst_case import ceiling, worst_case
+from paig_gateway.pricing.worst_case import BoundFormula, CostBound, Unbounded, worst_case
 from paig_gateway.providers.kinds import KINDS, Kind
 from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome, Session
 from paig_gateway.proxy.request import Target
@@ -43,14 +43,19 @@ def candidates(
     prices: PriceSources,
     choice: MemberOrder,
     session: Session | None,
+    *,
+    capped: bool,
 ) -> list[Candidate]:
     """The members that could answer, once with each of their credentials, in the order in which they are to be tried.
 
+    Args:
+        capped: Whether a hard limit on money binds the request, so that what has no bound may not be sent.
+
     Raises:
-        GatewayError: `no-price`, where every member wants a price and none is known.
+        GatewayError: `no-price`, where every member wants a price and none is known, or none has a bound.
     """
     found: list[Candidate] = []
-    unpriced = ""
+    unpriced = unbounded = ""
     for member, credentials, kind in _fitting(choice.order(route, fmt, call, session), fmt):
         provider = member.provider
         model = member.model(call.model)
@@ -58,17 +63,35 @@ def candidates(
         tariff = PriceLookup(prices, provider.name, source, model, at, provider.price_factor, kind.path_decides)
         price = tariff.price() if model else None
         others = [(name, replace(tariff, model=name).price()) for name in call.fallbacks]
-        unknown = any(known is None for known in (price, *(known for _, known in others)))
+        besides = [(extra, replace(tariff, model=extra.model).price()) for extra in call.also]
+        unknown = any(known is None for known in (price, *(one[1] for one in (*others, *besides))))
         unknown = unknown and fmt.metered and not fmt.later_look
         if provider.require_price and (unknown or fmt.name in kind.bills):
             unpriced = provider.name
             continue
-        worst = worst_case(call, model, price, kind.hidden_tokens)
-        tier = call.service_tier or provider.service_tier
-        most = ceiling(worst, price, at, tier) if fmt.metered and not fmt.later_look else 0
-        for name, known in others:  # one of them may answer in its place
-            most = max(most, ceiling(worst_case(call, name, known, kind.hidden_tokens), known, at, tier))
-        found += [Candidate(member, credential, kind, model, tariff, price, worst, most) for credential in credentials]
+        bound = BoundFormula(
+            model, price, at, call.service_tier or provider.service_tier, kind.hidden_tokens,
+            instead=tuple(others), besides=tuple(besides),
+        )  # fmt: skip
+        hold = CostBound(worst_case(call, model, price, at, kind.hidden_tokens), 0, 0)
+        if fmt.metered and not fmt.later_look:
+            try:
+                hold = bound.hold(call)
+            except Unbounded as error:
+                if capped:
+                    unbounded = error.unit
+                    continue
+        found += [
+            Candidate(member, credential, kind, model, tariff, price, hold.worst, hold.money, hold.tokens, bound)
+            for credential in credentials
+        ]
+    if not found and unbounded:
+        raise GatewayError(
+            "no-price",
+            f"Nothing bounds how many {unbounded.replace('_', ' ')} a request to '{call.model}' may be billed for, so "
+            "it cannot be sent under a spending limit. Use a key without one, or ask an administrator for one.",
+            details={"model": call.model, "unit": unbounded},
+        )
     if not found and not unpriced:
         raise GatewayError(
             "upstream-unreachable",

@@ -79,8 +79,8 @@ def test_both_spellings_at_once(small_first: bool) -> None:
 def test_media_of_two_types_is_the_dearer() -> None:
     """What says that it is an image and a film is bounded as a film."""
     blob = {"mimeType": "image/png", "mime_type": "video/mp4", "data": "AAAA"}
-    assert ask(contents=[{"parts": [{"inlineData": blob}]}]).media_tokens is None
-    assert ask(contents=[{"parts": [{"inlineData": {}, "inline_data": blob}]}]).media_tokens is None
+    assert ask(contents=[{"parts": [{"inlineData": blob}]}]).unbounded_input
+    assert ask(contents=[{"parts": [{"inlineData": {}, "inline_data": blob}]}]).unbounded_input
 
 
 def test_the_path_says_what_streams() -> None:

@@ -23,7 +23,7 @@ def test_what_is_asked() -> None:
     """Streaming, the output's maximum, tier and background are read."""
     call = ask(stream=True, max_output_tokens=10, service_tier="priority", background=True)
     assert (call.stream, call.output_tokens, call.service_tier, call.background) == (True, 10, "priority", True)
-    assert (call.media_in, call.media_tokens, call.cache_write, call.asks_usage) == (False, 0, True, True)
+    assert (call.media_in, call.media, call.cache_write, call.asks_usage) == (False, (), True, True)
     call = ask(stream=None, max_output_tokens="10", service_tier=None)
     assert (call.stream, call.output_tokens, call.service_tier, call.background) == (False, None, None, False)
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_gateway.formats.text import ANTHROPIC_IMAGE, BEDROCK_IMAGE, GEMINI_IMAGE, OPENAI_IMAGE
 from tests.gateway.formats.asking import asked
 
 BLOB = base64.b64encode(random.Random(7).randbytes(60_000)).decode()
@@ -52,58 +51,61 @@ OUTPUT = {"type": "function_call_output", "call_id": "c", "output": [{"type": "i
 
 
 @pytest.mark.parametrize(
-    ("request_", "tokens"),
+    ("request_", "kind"),
     [
-        (chat({"type": "image_url", "image_url": {"url": "data:image/png;base64," + BLOB}}), OPENAI_IMAGE),
-        (chat({"type": "image_url", "image_url": BLOB}), OPENAI_IMAGE),
-        (responses({"type": "input_image", "image_url": "data:image/png;base64," + BLOB}), OPENAI_IMAGE),
-        ((RESPONSES, {"model": "m", "input": [OUTPUT]}), OPENAI_IMAGE),
-        ((RESPONSES, {"model": "m", "input": [{"type": "image_generation_call", "result": BLOB}]}), OPENAI_IMAGE),
-        (messages(CLAUDE), ANTHROPIC_IMAGE),
-        (messages({"type": "tool_result", "tool_use_id": "t", "content": [CLAUDE]}), ANTHROPIC_IMAGE),
-        (messages({"type": "document", "source": {"type": "content", "content": [CLAUDE]}}), ANTHROPIC_IMAGE),
-        ((INVOKE, {"anthropic_version": "b", "messages": [{"role": "user", "content": [CLAUDE]}]}), ANTHROPIC_IMAGE),
-        (gemini({"inlineData": {"mimeType": "image/png", "data": BLOB}}), GEMINI_IMAGE),
-        (gemini({"inline_data": {"mime_type": "image/png", "data": BLOB}}), GEMINI_IMAGE),
+        (chat({"type": "image_url", "image_url": {"url": "data:image/png;base64," + BLOB}}), "image"),
+        (chat({"type": "image_url", "image_url": BLOB}), "image"),
+        (responses({"type": "input_image", "image_url": "data:image/png;base64," + BLOB}), "image"),
+        ((RESPONSES, {"model": "m", "input": [OUTPUT]}), "image"),
+        ((RESPONSES, {"model": "m", "input": [{"type": "image_generation_call", "result": BLOB}]}), "image"),
+        (messages(CLAUDE), "image"),
+        (messages({"type": "tool_result", "tool_use_id": "t", "content": [CLAUDE]}), "image"),
+        (messages({"type": "document", "source": {"type": "content", "content": [CLAUDE]}}), "image"),
+        ((INVOKE, {"anthropic_version": "b", "messages": [{"role": "user", "content": [CLAUDE]}]}), "image"),
+        (gemini({"inlineData": {"mimeType": "image/png", "data": BLOB}}), "image"),
+        (gemini({"inline_data": {"mime_type": "image/png", "data": BLOB}}), "image"),
         (
             gemini({"functionResponse": {"parts": [{"inlineData": {"mimeType": "image/png", "data": BLOB}}]}}),
-            GEMINI_IMAGE,
+            "image",
         ),
-        (converse({"image": {"format": "png", "source": {"bytes": BLOB}}}), BEDROCK_IMAGE),
-        (converse({"toolResult": {"content": [{"image": {"source": {"bytes": BLOB}}}]}}), BEDROCK_IMAGE),
-        (converse({"guardContent": {"image": {"source": {"bytes": BLOB}}}}), BEDROCK_IMAGE),
-        ((INVOKE, {"prompt": "What is it?", "images": [BLOB]}), BEDROCK_IMAGE),
+        (converse({"image": {"format": "png", "source": {"bytes": BLOB}}}), "image"),
+        (converse({"toolResult": {"content": [{"image": {"source": {"bytes": BLOB}}}]}}), "image"),
+        (converse({"guardContent": {"image": {"source": {"bytes": BLOB}}}}), "image"),
+        ((INVOKE, {"prompt": "What is it?", "images": [BLOB]}), "image"),
+        (chat({"type": "input_audio", "input_audio": {"data": BLOB, "format": "wav"}}), "audio"),
+        (responses({"type": "input_audio", "input_audio": {"data": BLOB, "format": "mp3"}}), "audio"),
+        (gemini({"inlineData": {"mimeType": "audio/wav", "data": BLOB}}), "audio"),
     ],
 )
-def test_images_inline(request_: tuple[str, object], tokens: int) -> None:
+def test_images_inline(request_: tuple[str, object], kind: str) -> None:
     """The base64 of an image is not text, and the image has a bound of its own."""
     call = asked(*request_)
     assert call.media_in
-    assert call.media_tokens == tokens
+    assert [item.kind for item in call.media] == [kind]
     assert call.input_tokens < 4_000
 
 
 @pytest.mark.parametrize(
-    ("request_", "tokens"),
+    ("request_", "kind"),
     [
-        (chat({"type": "image_url", "image_url": {"url": LINK}}), OPENAI_IMAGE),
-        (responses({"type": "input_image", "image_url": LINK}), OPENAI_IMAGE),
-        (responses({"type": "input_image", "file_id": "file-1"}), OPENAI_IMAGE),
-        (messages({"type": "image", "source": {"type": "url", "url": LINK}}), ANTHROPIC_IMAGE),
-        (gemini({"fileData": {"mimeType": "image/png", "fileUri": "gs://b/o"}}), GEMINI_IMAGE),
-        (converse({"image": {"source": {"s3Location": {"uri": "s3://b/o"}}}}), BEDROCK_IMAGE),
+        (chat({"type": "image_url", "image_url": {"url": LINK}}), "image"),
+        (responses({"type": "input_image", "image_url": LINK}), "image"),
+        (responses({"type": "input_image", "file_id": "file-1"}), "image"),
+        (messages({"type": "image", "source": {"type": "url", "url": LINK}}), "image"),
+        (gemini({"fileData": {"mimeType": "image/png", "fileUri": "gs://b/o"}}), "image"),
+        (converse({"image": {"source": {"s3Location": {"uri": "s3://b/o"}}}}), "image"),
     ],
 )
-def test_images_by_link(request_: tuple[str, object], tokens: int) -> None:
+def test_images_by_link(request_: tuple[str, object], kind: str) -> None:
     """An image by link or id is an image."""
     call = asked(*request_)
-    assert (call.media_in, call.media_tokens) == (True, tokens)
+    assert (call.media_in, [item.kind for item in call.media]) == (True, [kind])
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        chat({"type": "input_audio", "input_audio": {"data": BLOB, "format": "wav"}}),
+        chat({"type": "input_audio", "input_audio": {"data": LINK, "format": "wav"}}),
         chat({"type": "file", "file": {"file_id": "file-1"}}),
         chat({"type": "video_url", "video_url": {"url": LINK}}),
         chat({"type": "of_next_year"}),
@@ -121,7 +123,6 @@ def test_images_by_link(request_: tuple[str, object], tokens: int) -> None:
         messages({"type": "web_fetch_tool_result", "content": {}}),
         (MESSAGES, {"model": "m", "messages": [], "container": "container_1"}),
         gemini({"inlineData": {"mimeType": "application/pdf", "data": BLOB}}),
-        gemini({"inlineData": {"mimeType": "audio/wav", "data": BLOB}}),
         gemini({"fileData": {"mimeType": "video/mp4", "fileUri": "https://youtu.be/x"}}),
         gemini({"fileData": {"fileUri": "files/x"}}),
         (GEMINI, {"contents": [], "cachedContent": "cachedContents/1"}),
@@ -138,7 +139,7 @@ def test_images_by_link(request_: tuple[str, object], tokens: int) -> None:
 def test_only_the_context_window_bounds(request_: tuple[str, object]) -> None:
     """Documents, sound, film and whatever is kept at the provider have no bound of their own."""
     call = asked(*request_)
-    assert (call.media_in, call.media_tokens) == (True, None)
+    assert (call.media_in, call.unbounded_input) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_what_looks_like_media_but_is_text(request_: tuple[str, object]) -> None
     """Base64 that reaches the prompt as text counts as text, byte for byte."""
     path, body = request_
     call = asked(path, body)
-    assert (call.media_in, call.media_tokens) == (False, 0)
+    assert (call.media_in, call.media, call.unbounded_input) == (False, (), False)
     if BLOB in json.dumps(body):
         assert call.input_tokens >= len(BLOB)
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 
 from paig_gateway.pricing.overrides import OwnPrice, PriceLookup, PriceSources, own_price, rate_problems
-from paig_gateway.pricing.price import PriceBook, WorstCase
+from paig_gateway.pricing.price import PriceBook
+from paig_gateway.pricing.worst_case import WorstCase, ceiling
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 USAGE = {"input_tokens": 1000, "output_tokens": 500, "cache_read_tokens": 400}
@@ -95,7 +96,8 @@ def test_discount_on_the_book() -> None:
     assert reduced is not None
     assert own is not None
     assert reduced.cost(USAGE, NOW) * 5 == full.cost(USAGE, NOW) * 4
-    assert reduced.ceiling(WorstCase(1000, 1000), NOW) * 5 == full.ceiling(WorstCase(1000, 1000), NOW) * 4
+    worst = WorstCase(1000, 1000)
+    assert ceiling(worst, reduced, NOW, None) * 5 == ceiling(worst, full, NOW, None) * 4
     assert own.cost(USAGE, NOW) == 3_000_000
     assert PriceLookup(prices, "p", "openai", "gpt-5", NOW, Decimal("0.8")).price() is reduced
 

@@ -1,0 +1,226 @@
+"""Images, sounds and documents in a request: what their first bytes say of their size. No pixel is decoded.
+
+Base64 is decoded only as far as the answer needs: the head of an image or a sound, and the whole of a PDF document.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["image", "audio", "pdf"]
+
+HEAD = 512 * 1024
+"""Bytes of an image that are looked at: what stands before a JPEG's dimensions (profiles, previews) is shorter."""
+
+MAX_INFLATED = 8 * 1024 * 1024
+"""Bytes of text that are looked for in a PDF document; more than that fills every context window."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaItem:
+    """One image, sound or document of a request.
+
+    Attributes:
+        kind: What it is.
+        size: Its bytes, without base64; 0 where it is a link.
+        width: Pixels; None where they are not known.
+        height: Pixels; None where they are not known.
+        detail: The resolution that the request asks for (`low`, `high`, …), or None.
+        seconds: How long a sound is; None where only its size is known.
+        dense: Whether a sound of this container may have fewer bytes than tokens of any steady bit rate.
+        pages: Pages of a document; None where they cannot be counted.
+        text: Upper bound of the bytes of a document's text; None where it is not known.
+    """
+
+    kind: Kind
+    size: int = 0
+    width: int | None = None
+    height: int | None = None
+    detail: str | None = None
+    seconds: float | None = None
+    dense: bool = False
+    pages: int | None = None
+    text: int | None = None
+
+
+def image(data: bytes, size: int, detail: str | None = None) -> MediaItem:
+    """An image, of whose `size` bytes `data` are the first ones."""
+    found = dimensions(data)
+    width, height = found if found and found[0] > 0 and found[1] > 0 else (None, None)
+    return MediaItem("image", size, width, height, detail)
+
+
+def audio(data: bytes, size: int) -> MediaItem:
+    """A sound, of whose `size` bytes `data` are the first ones."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        return MediaItem("audio", size, seconds=_wave_seconds(data, size))
+    # Silence needs almost no bytes in containers whose bit rate may vary.
+    return MediaItem("audio", size, dense=data[:4] in (b"fLaC", b"OggS", b"\x1aE\xdf\xa3") or data[4:8] == b"ftyp")
+
+
+def dimensions(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a PNG, JPEG, GIF or WebP image; None where its head does not say."""
+    for magic, look in _IMAGES:
+        if data.startswith(magic):
+            try:
+                return look(data)
+            except (struct.error, IndexError):
+                return None
+    return None
+
+
+def _png(data: bytes) -> tuple[int, int] | None:
+    if data[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
+
+
+def _gif(data: bytes) -> tuple[int, int] | None:
+    width, height = struct.unpack("<HH", data[6:10])
+    return width, height
+
+
+def _webp(data: bytes) -> tuple[int, int] | None:
+    match data[8:16]:
+        case b"WEBPVP8 ":
+            width, height = struct.unpack("<HH", data[26:30])
+            return width & 0x3FFF, height & 0x3FFF
+        case b"WEBPVP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"WEBPVP8X":
+            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    return None
+
+
+def _jpeg(data: bytes) -> tuple[int, int] | None:
+    place = 2
+    while data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # padding
+            place += 1
+        elif marker in _FRAMES:
+            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+            return width, height
+        elif marker == 0xDA:
+            return None
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return None
+
+
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+"""JPEG's markers of a frame's head."""
+
+_IMAGES: tuple[tuple[bytes, Callable[[bytes], tuple[int, int] | None]], ...] = (
+    (b"\x89PNG\r\n\x1a\n", _png),
+    (b"\xff\xd8", _jpeg),
+    (b"GIF8", _gif),
+    (b"RIFF", _webp),
+)
+
+
+def _wave_seconds(data: bytes, size: int) -> float | None:
+    """How long an uncompressed WAV file is, whatever its head says of its length."""
+    place = data.find(b"fmt ", 12)
+    if place < 0 or len(data) < place + 24:
+        return None
+    encoding, channels, rate, _, _, bits = struct.unpack("<HHIIHH", data[place + 8 : place + 24])
+    if encoding not in (1, 3, 6, 7, 0xFFFE):  # PCM, floats, A-law, µ-law, and PCM with an extended head
+        return None
+    per_second = rate * channels * (bits // 8)
+    return size / per_second if per_second else None
+
+
+_STREAM = re.compile(rb">>\s*stream\r?\n")
+LONGEST_DICTIONARY = 4096
+"""Bytes before a stream in which its dictionary stands."""
+
+_PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
+# Streams without text: images, fonts, colour profiles, cross references.
+_TEXTLESS = re.compile(rb"/Subtype\s*/Image|/Length1\b|/FontFile|/Type\s*/XRef|/N\s+[134]\b[^>]*/Alternate|/Type1C\b")
+_PLAIN_FILTERS = re.compile(rb"/Filter\s*(?:\[\s*)?/FlateDecode\s*\]?(?:\s*/|\s*>>)")
+
+
+def pdf(data: bytes) -> MediaItem:
+    """A PDF document: how many pages it has, and how many bytes its text can be.
+
+    Text is written in content streams, so their inflated size bounds it. Where a stream cannot be read (encryption,
+    unusual filters, a broken file), nothing is known.
+    """
+    unknown = MediaItem("pdf", len(data))
+    if b"/Encrypt" in data:
+        return unknown
+    pages, text = len(_PAGE.findall(data)), 0
+    for dictionary, body in _streams(data):
+        if _TEXTLESS.search(dictionary):
+            continue
+        inflated = _inflate(dictionary, body, MAX_INFLATED - text)
+        if inflated is None:
+            return unknown
+        pages += len(_PAGE.findall(inflated)) if b"/ObjStm" in dictionary else 0
+        text += len(inflated)
+    return MediaItem("pdf", len(data), pages=pages, text=text) if pages else unknown
+
+
+def _streams(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Each stream's dictionary and bytes."""
+    for match in _STREAM.finditer(data):
+        before = data[max(0, match.start() - LONGEST_DICTIONARY) : match.start() + 2]
+        end = data.find(b"endstream", match.end())
+        yield before.rpartition(b" obj")[2], data[match.end() : end if end >= 0 else len(data)]
+
+
+def _inflate(dictionary: bytes, body: bytes, most: int) -> bytes | None:
+    """A stream's bytes; None where they cannot be had, or are more than `most`."""
+    if b"/Filter" not in dictionary:
+        return body if len(body) <= most else None
+    if not _PLAIN_FILTERS.search(dictionary) or most <= 0:
+        return None
+    inflater = zlib.decompressobj()
+    try:
+        found = inflater.decompress(body, most)
+    except zlib.error:
+        return None
+    return None if inflater.unconsumed_tail else found
+
+
+_DATA_URL = re.compile(rb'\s*"data:([^;,"]*)[^,"]{0,100};base64,')
+
+
+def media_type(raw: bytes) -> bytes | None:
+    """The media type of a JSON string that is a data URL with base64; None where it is none."""
+    match = _DATA_URL.match(raw[:300])
+    return match[1].replace(b"\\/", b"/").lower() if match else None
+
+
+def payload(raw: bytes, most: int | None = HEAD) -> tuple[bytes, int] | None:
+    """The bytes of base64 in a JSON string, which may be a data URL.
+
+    Args:
+        raw: The string as JSON has it, with its quotes.
+        most: How many bytes of it are wanted; None for all.
+
+    Returns:
+        The first bytes, and how many there are at most in all. None for a link, and for what is not base64.
+    """
+    match = _DATA_URL.match(raw[:300])
+    start = match.end() if match else raw.find(b'"') + 1
+    if match is None and b":" in raw[start : start + 12]:
+        return None
+    end = len(raw) - 1
+    size = max(0, end - start) * 3 // 4
+    head = raw[start : end if most is None else min(end, start + most * 4 // 3)].replace(b"\\/", b"/")
+    head = head.replace(b"-", b"+").replace(b"_", b"/").replace(b"\\n", b"").rstrip(b"=")
+    try:
+        return base64.b64decode(head[: len(head) // 4 * 4]), size
+    except (binascii.Error, ValueError):
+        return None

@@ -1,0 +1,192 @@
+"""Holds a request's worst case, and makes the request smaller where that does not fit (`when_tight`).
+
+The order: the whole worst case; then, in the modes `fit` and `lower`, a smaller output maximum; then waiting for what
+requests in flight hold; then refusal. Nothing is held twice: a reservation that was refused left nothing behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from paig_gateway.domain.caller import WhenTight
+from paig_gateway.domain.errors import Advice, LimitRefused
+from paig_gateway.domain.limits import Balance
+from paig_gateway.formats.maximum import set_maximum
+from paig_gateway.ledger.records import Reservation
+from paig_gateway.pricing.fit import FLOOR, SHARE, Need, Room, largest, least_output
+from paig_gateway.pricing.model_limits import ModelLimits, model_limits
+from paig_gateway.proxy.exchange import Candidate, Exchange
+
+TRIES = 4
+"""How often a smaller request is sized again, because other requests took the room meanwhile."""
+
+
+class Reserves(Protocol):
+    """What holds money: the ledger."""
+
+    async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A request with what is held for it."""
+
+    exchange: Exchange
+    order: list[Candidate]
+    reservation: Reservation
+
+
+async def hold(ledger: Reserves, full: Held, wait: float) -> Held:
+    """Reserve a request, made smaller where its key's `when_tight` allows that.
+
+    Args:
+        ledger: Where to reserve.
+        full: The request at its worst case.
+        wait: For how many seconds to wait for what requests in flight hold.
+
+    Returns:
+        What was reserved: the same, or a smaller request.
+
+    Raises:
+        LimitRefused: There is no room.
+        LedgerDown: The ledger cannot record.
+    """
+    fitting = Fitting.of(full)
+    try:
+        await ledger.reserve(full.reservation)
+        return full
+    except LimitRefused as error:
+        refused = error
+    for _ in range(TRIES if fitting is not None and fitting.may_change else 0):
+        assert fitting is not None
+        if (smaller := fitting.fitted(refused.balances)) is None:
+            break
+        try:
+            await ledger.reserve(smaller.reservation)
+            return smaller
+        except LimitRefused as error:
+            refused = error
+    least = (fitting.least() if fitting is not None and fitting.may_change else None) or full
+    if least is full and (wait <= 0 or not refused.waits):
+        raise refused.advised(fitting.advice(refused.balances) if fitting is not None else None)
+    try:
+        await ledger.reserve(least.reservation, wait=wait)
+        return least
+    except LimitRefused as error:
+        raise error.advised(fitting.advice(error.balances) if fitting is not None else None) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """Sizes a request's output maximum.
+
+    Attributes:
+        full: The request at its worst case.
+        order: The members at which the maximum can be set.
+        field: The member of the request that states it, for messages.
+        may_change: Whether the request may be changed at all: else it is only said what would help.
+        floor: The smallest maximum that it is given.
+        most: The largest that may be set.
+    """
+
+    full: Held
+    order: list[Candidate]
+    field: str
+    may_change: bool
+    floor: int
+    most: int
+
+    @classmethod
+    def of(cls, full: Held) -> Fitting | None:
+        """What can be done for a request; None where no member of it is known to bound its output."""
+        exchange = full.exchange
+        call, name = exchange.call, exchange.fmt.name
+        order = [candidate for candidate in full.order if _field(candidate, name)]
+        if not order or call.repeats > 1 or not exchange.fmt.metered:
+            return None
+        sample = set_maximum(exchange.plain, name, _field(order[0], name) or "", FLOOR)
+        if sample is None:
+            return None
+        stated = call.output_tokens is not None
+        mode = tightness(exchange)
+        known = [_limits(candidate) for candidate in order]
+        floor = max(least_output(call.thinking, limits.reasoning) for limits in known)
+        most = min(
+            limits.output or limits.most or candidate.worst.output_tokens // call.answers
+            for candidate, limits in zip(order, known, strict=True)
+        )
+        if call.output_tokens is not None:
+            most = call.output_tokens // call.answers
+        return cls(full, order, sample[1], mode == "lower" or (mode == "fit" and not stated), floor, most)
+
+    def fitted(self, balances: tuple[Balance, ...]) -> Held | None:
+        """The request with the largest maximum that the rule allows; None where the smallest does not fit."""
+        room = _room(balances)
+        if self.floor > self.most or not room.holds(self._need(self.floor)):
+            return None
+        return self._held(largest(self._need, room, self.floor, self.most, SHARE) or self.floor)
+
+    def least(self) -> Held | None:
+        """The request with the smallest maximum; None where the request states a smaller one itself."""
+        return self._held(self.floor) if self.floor <= self.most else None
+
+    def advice(self, balances: tuple[Balance, ...]) -> Advice:
+        """What would help whoever sent the request."""
+        whole = tuple(replace(balance, spent=0, held=0) for balance in balances)
+        now, ever = (largest(self._need, _room(found), 1, self.most) for found in (balances, whole))
+        return Advice(self.field, now, ever)
+
+    def _need(self, maximum: int) -> Need:
+        call = self.full.exchange.call
+        smaller = replace(call, output_tokens=maximum * call.answers)
+        holds = [candidate.bound.hold(smaller) for candidate in self.order]
+        return Need(max(found.money for found in holds), max(found.tokens for found in holds))
+
+    def _held(self, maximum: int) -> Held:
+        exchange = self.full.exchange
+        call = replace(exchange.call, output_tokens=maximum * exchange.call.answers)
+        order: list[Candidate] = []
+        for candidate in self.order:
+            found = candidate.bound.hold(call)
+            order.append(replace(candidate, worst=found.worst, ceiling=found.money, tokens=found.tokens))
+        reservation = replace(
+            self.full.reservation,
+            ceiling=max(candidate.ceiling for candidate in order),
+            tokens=max(candidate.tokens for candidate in order),
+        )
+        return Held(replace(exchange, call=call, maximum=maximum), order, reservation)
+
+
+def tightness(exchange: Exchange) -> WhenTight:
+    """What becomes of the request where it does not fit: its header's word, else its key's."""
+    off = dict(exchange.headers).get(b"x-paig-fit", b"").strip().lower() == b"off"
+    return "refuse" if off else exchange.caller.when_tight
+
+
+def with_maximum(exchange: Exchange, candidate: Candidate) -> tuple[Exchange, str | None]:
+    """The request as one member gets it, with the output maximum that the gateway sets, and where that stands."""
+    if exchange.maximum is None:
+        return exchange, None
+    field = _field(candidate, exchange.fmt.name)
+    changed = set_maximum(exchange.plain, exchange.fmt.name, field or "", exchange.maximum)
+    if changed is None:
+        raise AssertionError("a request was fitted that has no place for an output maximum")
+    body, places = changed
+    headers = [header for header in exchange.headers if header[0] != b"content-encoding"]
+    fitted = ",".join(f"{place}={exchange.maximum}" for place in places.split(","))
+    return replace(exchange, body=body, plain=body, headers=headers), fitted
+
+
+def _field(candidate: Candidate, format_name: str) -> str | None:
+    return candidate.kind.maximum_field(format_name, reasoning=_limits(candidate).reasoning)
+
+
+def _limits(candidate: Candidate) -> ModelLimits:
+    return model_limits(candidate.model, candidate.price.provider_id if candidate.price else "")
+
+
+def _room(balances: tuple[Balance, ...]) -> Room:
+    money = [balance.left for balance in balances if balance.limit.unit == "usd"]
+    tokens = [balance.left for balance in balances if balance.limit.unit == "tokens"]
+    return Room(min(money, default=None), min(tokens, default=None))

@@ -74,7 +74,7 @@ def main() -> None:
             connection.execute(insert(KeyRow), [named_key(number) for number in range(KEYS)])
         began = time.perf_counter()
         for first in range(0, rows, BATCH):
-            books.work([finished(number, rows, draw) for number in range(first, min(first + BATCH, rows))])
+            books.execute([finished(number, rows, draw) for number in range(first, min(first + BATCH, rows))])
         taken = time.perf_counter() - began
         print(f"{rows:,} rows written in {taken:.0f} s ({rows / taken:,.0f} a second)")
         everything = reports.Filter()

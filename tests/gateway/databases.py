@@ -48,8 +48,9 @@ class Postgres:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            names = ", ".join(table for table in SQLModel.metadata.tables)
+            names = ", ".join(table for table in SQLModel.metadata.tables if table != "meta")
             connection.execute(f"TRUNCATE {names}".encode())
+            connection.execute("DELETE FROM meta WHERE name <> 'ledger_schema'")
         return self._url(SHARED)
 
     def new_database(self, name: str | None = None) -> str:

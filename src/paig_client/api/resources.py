@@ -23,7 +23,8 @@ from paig_client.api.specs import (
     RouteTimeouts,
 )
 
-Certainty = Literal["exact", "estimated", "ceiling"]
+Certainty = Literal["exact", "estimated", "ceiling", "unknown"]
+CostSource = Literal["list", "provider"]
 KeyStatus = Literal["active", "disabled", "blocked", "expired", "limit-exceeded"]
 
 
@@ -341,13 +342,23 @@ class Request(BaseModel):
     cost: str
     reserved: str
     certainty: Certainty | None
+    certainty_reason: str | None = None
+    """Why the cost is not exact: `unpriced: code_interpreter`."""
+    cost_source: CostSource | None = None
+    """Whose word the cost is: the price list's, or the provider's own charge."""
+    list_price: str | None = None
+    """What the price list says, where the cost is the provider's own charge."""
     price: str | None
     attempts: list[Attempt]
     tags: dict[str, str]
     run: str | None
+    session: str | None = None
+    """What the client calls the session that it belongs to."""
     trace_id: str | None = None
     """The OpenTelemetry trace that it belongs to, 32 hex digits."""
     error: str | None
+    refusal: dict[str, Any] | None = None
+    """A refused request's details, as its error had them."""
     ms_total: float | None
     ms_first_byte: float | None
     ms_gateway: float | None

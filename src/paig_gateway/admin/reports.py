@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AfterValidator, BaseModel
 from sqlalchemy import func, select
 from sqlmodel import col
@@ -77,7 +77,12 @@ class AuditPage(BaseModel):
 
 def report_routes(services: AdminServices) -> APIRouter:
     """The endpoints that only read."""
-    router = APIRouter(route_class=Guarded)
+
+    async def recorded() -> None:
+        """Let a client that has read its answer find its row: what this process settles is written first."""
+        await services.ledger.flush()
+
+    router = APIRouter(route_class=Guarded, dependencies=[Depends(recorded)])
     engine = services.engine
 
     @router.get("/requests", operation_id="list_requests", summary="List requests, newest first", tags=["ledger"])

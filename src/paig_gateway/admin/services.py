@@ -28,6 +28,9 @@ class LedgerState(Protocol):
     def healthy(self) -> bool:
         """Whether it can reserve at present."""
 
+    async def flush(self) -> bool:
+        """Wait, for a moment at most, until what this process handed to the ledger is recorded; whether it is."""
+
     async def prune(self, before: datetime) -> int:
         """Remove finished requests that began before a moment; how many there were."""
 

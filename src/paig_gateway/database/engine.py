@@ -1,8 +1,9 @@
 """The database: opened with the settings that the ledger's promises rest on, and brought to the present schema.
 
 SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned survives a power cut. No connection checkpoints
-by itself (`wal_autocheckpoint=0`), because a checkpoint inside a commit holds requests up for milliseconds;
-`checkpoint.Checkpointer` does it aside. PostgreSQL needs no tuning, only bounds on how long a dead network may stall.
+by itself (`wal_autocheckpoint=0`), because a checkpoint inside a commit delays requests by milliseconds; the ledger's
+`Checkpointer` does it on a thread of its own. PostgreSQL needs no tuning, only bounds on how long a dead network may
+stall.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 BUSY_SECONDS = 5.0
 """How long an ordinary SQLite connection waits for another's write."""
+CONNECTIONS = 5
+"""How many connections a process opens to PostgreSQL at most, besides the one of the ledger's writer."""
 MIGRATION_LOCK = 0x70616967  # "paig": the PostgreSQL advisory lock that a migration holds
-MIGRATION_SECONDS = 60.0
+MIGRATION_SECONDS = 60
 """How long a starting process waits for another's migration."""
 
 
@@ -40,11 +43,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
     """Open a database; a SQLite file is made where there is none, readable by its owner alone.
 
     Args:
         url: `sqlite:///path/to/file.db` or `postgresql+psycopg://user@host/name`.
+        connections: How many connections to PostgreSQL may be open, besides the one of the ledger's writer.
 
     Returns:
         An engine; nothing is migrated yet.
@@ -63,7 +67,7 @@ def open_engine(url: str) -> Engine:
         case "sqlite":
             return _open_sqlite(parsed)
         case "postgresql" | "postgres":
-            return _open_postgresql(parsed.set(drivername="postgresql+psycopg"))
+            return _open_postgresql(parsed.set(drivername="postgresql+psycopg"), connections)
         case other:
             raise DatabaseError(
                 f"{other} is not a database that paig runs on: use sqlite:///… or postgresql+psycopg://…"
@@ -118,7 +122,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _open_postgresql(url: URL) -> Engine:
+def _open_postgresql(url: URL, connections: int) -> Engine:
     defaults: Mapping[str, Any] = {
         "application_name": "paig",
         "connect_timeout": 3,
@@ -127,8 +131,11 @@ def _open_postgresql(url: URL) -> Engine:
         "keepalives_count": 3,
         "tcp_user_timeout": 5000,
     }
-    given = {name: value for name, value in defaults.items() if name not in url.query}
-    return create_engine(url, connect_args=given, pool_pre_ping=True, hide_parameters=True)
+    given: dict[str, Any] = {name: value for name, value in defaults.items() if name not in url.query}
+    given["prepare_threshold"] = None  # a pooler in transaction mode does not keep prepared statements
+    return create_engine(
+        url, connect_args=given, pool_pre_ping=True, pool_size=connections, max_overflow=0, hide_parameters=True
+    )
 
 
 @contextmanager
@@ -147,38 +154,97 @@ def migrate(engine: Engine) -> None:
 
     Raises:
         NewerSchemaError: The database is that of a newer paig.
-        DatabaseError: The database cannot be reached, or another process kept it locked for a minute.
+        DatabaseError: The database cannot be used, or another process kept it locked for a minute; the message is one
+            line.
     """
+    from paig_gateway.database import upgrade  # Alembic is slow to import, and needed only here
+
     deadline = time.monotonic() + MIGRATION_SECONDS
     while True:
         try:
-            with writing(engine) as connection:
-                _upgrade(connection)
+            if engine.dialect.name == "postgresql":
+                _check_postgresql(engine)
+            with engine.connect() as connection:
+                current = upgrade.is_current(connection)
+            if not current:
+                with writing(engine) as connection:
+                    if connection.dialect.name == "postgresql":
+                        connection.execute(text(f"SET LOCAL lock_timeout = '{MIGRATION_SECONDS}s'"))
+                        connection.execute(text("SET LOCAL statement_timeout = 0"))
+                        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+                    upgrade.to_head(connection)
             return
-        except OperationalError as error:
-            if "database is locked" not in str(error.orig) or time.monotonic() > deadline:
-                raise DatabaseError(f"The database cannot be used: {str(error.orig).strip()}") from error
+        except upgrade.UnknownRevisionError as error:
+            raise NewerSchemaError(str(error)) from None
+        except DBAPIError as error:
+            message = str(error.orig)
+            if "database is locked" in message and time.monotonic() <= deadline:
+                continue
+            raise DatabaseError(_explain(engine, message)) from error
 
 
-def _upgrade(connection: Connection) -> None:
-    # Alembic is slow to import and needed nowhere else.
-    from alembic import command
-    from alembic.config import Config
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
+def _check_postgresql(engine: Engine) -> None:
+    """Refuse a server or a database that the ledger cannot rely on.
 
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    script = ScriptDirectory.from_config(config)
-    head = script.get_current_head()
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
-        raise NewerSchemaError(
-            f"The database was last used by a newer paig: its schema is '{current}', this version knows up to "
-            f"'{head}'. Upgrade paig, or give it another database with PAIG_DATABASE_URL."
+    Raises:
+        DatabaseError: It cannot.
+    """
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT current_setting('server_encoding'), current_setting('transaction_read_only'), "
+                "pg_is_in_recovery(), current_database()"
+            )
+        ).one()
+    encoding, read_only, replica, name = found
+    if isinstance(encoding, bytes):  # what psycopg makes of text where the client's encoding is SQL_ASCII
+        encoding, name = encoding.decode(), name.decode()
+    if encoding != "UTF8":
+        raise DatabaseError(
+            f"The database '{name}' has the encoding {encoding}, which cannot store every model's name: create a "
+            f"database with ENCODING 'UTF8' TEMPLATE template0, and name it in PAIG_DATABASE_URL."
         )
-    if current != head:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    if replica:
+        raise DatabaseError("The database server is a read-only replica: name the primary in PAIG_DATABASE_URL.")
+    if read_only not in ("off", b"off"):
+        raise DatabaseError(
+            f"The database '{name}' is read-only: set default_transaction_read_only = off for it, or name another one "
+            f"in PAIG_DATABASE_URL."
+        )
+
+
+def _explain(engine: Engine, message: str) -> str:
+    """A driver's error as one line that says what to do."""
+    said = " ".join(message.split())
+    lower = said.lower()
+    where = engine.url.render_as_string(hide_password=True)
+    if "malformed" in lower or "not a database" in lower:
+        return (
+            f"The database file {engine.url.database} is damaged ({said}): restore a backup, or move the file away to "
+            f"start with an empty database."
+        )
+    if "lock timeout" in lower:
+        return (
+            f"Another session holds the migration lock of {where} for more than {MIGRATION_SECONDS} seconds"
+            f"{_lock_holder(engine)}: wait for the other gateway's migration, or end that session."
+        )
+    if "permission denied" in lower or "must be owner" in lower:
+        return (
+            f"The database role may not create or change paig's tables ({said}): as an administrator run GRANT CREATE, "
+            f"USAGE ON SCHEMA public TO the role, or make the role the database's owner."
+        )
+    return f"Cannot use the database {where}: {said}"
+
+
+def _lock_holder(engine: Engine) -> str:
+    """Which session holds the migration lock, as far as this role may see it."""
+    query = text(
+        "SELECT a.pid, a.application_name, a.state FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) "
+        "WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = :key"
+    )
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(query, {"key": MIGRATION_LOCK}).first()
+    except DBAPIError:
+        return ""
+    return f" (process {found.pid}, '{found.application_name}', {found.state})" if found else ""

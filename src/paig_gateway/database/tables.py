@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 
 def _big(*, nullable: bool = False) -> Any:
     return Column(BigInteger, nullable=nullable)
+
+
+def _index_where(name: str, column: str, condition: str) -> Index:
+    return Index(name, column, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
 def _json(*, nullable: bool = True) -> Any:
@@ -210,20 +214,23 @@ class NodeRow(SQLModel, table=True):
 
 
 class RequestRow(SQLModel, table=True):
-    """One request and what it cost. `open` from reservation to settlement, `settled` after."""
+    """A finished request and what it cost."""
 
     __tablename__ = "requests"
     __table_args__ = (
-        Index("ix_requests_open", "state", "node_id"),
         Index("ix_requests_time", "time", "id"),
         Index("ix_requests_finished", "finished_at", "id"),
         Index("ix_requests_key", "key_id", "time"),
-        Index("ix_requests_work", "work_id"),
+        _index_where("ix_requests_work", "work_id", "work_id IS NOT NULL"),
+        _index_where("ix_requests_unsure", "state", "state IN ('swept', 'pending')"),
     )
     id: str = Field(primary_key=True)
     """Also `x-paig-request-id`; sorts by time."""
-    node_id: str
+    node: str
+    """The id of the node that served it."""
     state: str
+    """`settled`; `swept`, charged at its ceiling because its node died; `pending`, charged by guess until its work's
+    usage is known."""
     time: int = Field(sa_column=_big())
     finished_at: int | None = Field(default=None, sa_column=_big(nullable=True))
     key_id: str
@@ -239,25 +246,52 @@ class RequestRow(SQLModel, table=True):
     stream: bool = False
     tags: dict[str, str] | None = Field(default=None, sa_column=_json())
     run: str | None = None
+    session: str | None = None
+    """What the client calls the session that the request belongs to."""
     trace_id: str | None = None
     """The trace that the request belongs to, 32 hex digits."""
     holds: list[Any] | None = Field(default=None, sa_column=_json())
-    """`[limit id, window start, amount held]` for each limit that binds the request."""
+    """`[limit id, window start, amount held, unit]` for each limit that a correction would move."""
     reserved: int = Field(default=0, sa_column=_big())
     cost: int | None = Field(default=None, sa_column=_big(nullable=True))
     certainty: str | None = None
-    """`exact`, `estimated` or `ceiling`."""
+    """`exact`, `estimated`, `ceiling` or `unknown`."""
+    certainty_reason: str | None = None
+    """Why the cost is not exact."""
+    cost_source: str | None = None
+    """`list` or `provider`: whose word the cost is."""
+    list_price: int | None = Field(default=None, sa_column=_big(nullable=True))
+    """What the price list says, where the cost is the provider's own charge."""
     usage: dict[str, Any] | None = Field(default=None, sa_column=_json())
     raw_usage: dict[str, Any] | None = Field(default=None, sa_column=_json())
     price: str | None = None
     """The price's identity: genai-prices provider and model."""
     status: int | None = None
     error: str | None = None
+    refusal: dict[str, Any] | None = Field(default=None, sa_column=_json())
+    """A refused request's details, as its error had them."""
     attempts: list[Any] | None = Field(default=None, sa_column=_json())
     work_id: str | None = None
     ms_total: float | None = None
     ms_first_byte: float | None = None
     ms_gateway: float | None = None
+
+
+class HoldRow(SQLModel, table=True):
+    """A request in flight and what it holds of its limits; its settlement deletes it and inserts a `RequestRow`."""
+
+    __tablename__ = "holds"
+    id: str = Field(primary_key=True)
+    node_id: str
+    time: int = Field(sa_column=_big())
+    key_id: str
+    project_id: str = ""
+    user_id: str = ""
+    reserved: int = Field(sa_column=_big())
+    limits: list[Any] = Field(sa_column=_json(nullable=False))
+    """`[limit id, window start, amount held, unit]` for each limit that binds it."""
+    request: dict[str, Any] = Field(sa_column=_json(nullable=False))
+    """Everything else that its finished row will say of the request."""
 
 
 class CounterRow(SQLModel, table=True):
@@ -281,12 +315,12 @@ class RunRow(SQLModel, table=True):
 
 
 class RollupRow(SQLModel, table=True):
-    """Finished requests of one hour, added up; changes in the same transaction as the rows it adds up."""
+    """Sums of the finished requests of a quarter of an hour; changes in the same transaction as their rows."""
 
     __tablename__ = "rollups"
-    __table_args__ = (Index("ix_rollups_key", "key_id", "hour"),)
-    hour: int = Field(sa_column=Column(BigInteger, primary_key=True))
-    """The hour's start in milliseconds: that of the requests' `time`, not of their end."""
+    __table_args__ = (Index("ix_rollups_key", "key_id", "start"),)
+    start: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    """The start of the quarter of an hour in milliseconds, by the requests' `time`, not their end."""
     key_id: str = Field(primary_key=True)
     project_id: str = Field(primary_key=True)
     user_id: str = Field(primary_key=True)

@@ -1,9 +1,9 @@
-"""One node's hand in the ledger: works batches of commands, one transaction each. No threads, no waiting."""
+"""Executes batches of ledger commands for one node, one transaction each. No threads, no waiting."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -16,12 +16,24 @@ from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.ledger.sqlite import SqliteConnection
 from paig_gateway.ledger.statements import LedgerConnection, ReadSet, RowsRead
-from paig_gateway.ledger.transitions import Corrected, CounterKey, LedgerBatch, Refusal, binding, counter_key, run_id
+from paig_gateway.ledger.transitions import (
+    Corrected,
+    CounterKey,
+    LedgerBatch,
+    Refusal,
+    binding,
+    counter_key,
+    run_id,
+)
 
 UNUSED_ERROR = "not-dispatched"
-"""The `error` of a request whose caller had gone, or been told no, before its reservation was known to be written."""
+"""The `error` of a request whose caller had left, or was refused, before its reservation was known to be written."""
+SET_ASIDE_ERROR = "not-recorded"
+"""The `error` of a request whose settlement the database refused; it is charged at its ceiling."""
+MAX_COST = 10**17
+"""The largest cost that is charged where a cost cannot be believed: $100,000,000."""
 SWEEP_ROWS = 500
-"""How many rows are swept in one transaction."""
+"""How many holds are swept in one transaction."""
 _READS = 8
 """How often a transaction may find that it needs more than it locked, and begin again."""
 _KNOWN_RUNS = 10_000
@@ -39,9 +51,9 @@ class Reserve(Command):
     """Hold a request's worst case.
 
     Attributes:
-        patient: It waits where only what others hold is in the way, and lets those who wait already go first.
+        patient: It waits where only what others hold is in the way, and lets those that wait already go first.
         refusal: Why it still waits.
-        fresh: It is to be looked at even if one before it waits for the same limit.
+        fresh: It is looked at even if one before it waits for the same limit.
     """
 
     reservation: Reservation
@@ -60,14 +72,24 @@ class Extend(Command):
 
 @dataclass(slots=True, eq=False)
 class Settle(Command):
-    """Put a request's cost in place of its hold."""
+    """Put a request's cost in place of its hold.
+
+    Attributes:
+        reservation: The request, where this process may not remember it: read back from a spool.
+    """
 
     settlement: Settlement
+    reservation: Reservation | None = None
+
+    @property
+    def request_id(self) -> str:
+        """The request's id."""
+        return self.settlement.id
 
 
 @dataclass(slots=True, eq=False)
 class Release(Command):
-    """Let go of a hold that was never used, if there is one."""
+    """Release a hold that was never used, if there is one."""
 
     id: str
 
@@ -92,22 +114,41 @@ class Correct(Command):
 
 @dataclass(slots=True, eq=False)
 class Sweep(Command):
-    """Charge a dead node's row at its ceiling."""
+    """Charge a dead node's hold at its ceiling."""
 
     id: str
     node_id: str
+
+
+@dataclass(slots=True, eq=False)
+class SetAside(Command):
+    """Charge a request at its ceiling, because the database refuses its settlement.
+
+    Attributes:
+        reservation: The request, where it held nothing.
+        cost: What to charge where it held nothing, in nanodollars.
+    """
+
+    request_id: str
+    reservation: Reservation | None
+    cost: int
+
+
+@dataclass(slots=True, eq=False)
+class Flush(Command):
+    """Nothing; done once everything queued before it is durable."""
 
 
 Result = None | Refusal | Corrected | Exception
 
 
 @dataclass(frozen=True, slots=True)
-class Worked:
-    """What came of a batch.
+class BatchResult:
+    """The outcome of a batch.
 
     Attributes:
-        results: One per command: None where it is done, a refusal, what a correction came to, or why it cannot be done.
-        released: Ids of limits on which holds were let go since the last batch, here or by another node.
+        results: One per command: None where it is done, a refusal, a correction's outcome, or why it cannot be done.
+        released: Ids of limits on which holds were released since the last batch, here or by another node.
     """
 
     results: list[Result]
@@ -115,7 +156,7 @@ class Worked:
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class OpenRequest:
     """A request in flight, as this process remembers it."""
 
     reservation: Reservation
@@ -128,7 +169,7 @@ class BatchExecutor:
 
     Attributes:
         open: This process's requests in flight, by id.
-        watched: Counters that someone waits for, as they were last seen: spent, held.
+        watched: Counters that a reservation waits for, as they were last seen: spent, held.
     """
 
     def __init__(
@@ -138,7 +179,7 @@ class BatchExecutor:
         self.node_id = node_id
         self.clock = clock
         self.process = process or nodes.Process.present()
-        self.open: dict[str, Open] = {}
+        self.open: dict[str, OpenRequest] = {}
         self.watched: dict[CounterKey, tuple[int, int]] = {}
         self._runs: dict[str, int] = {}
         self._connection: LedgerConnection | None = None
@@ -147,7 +188,7 @@ class BatchExecutor:
         """Register this node and charge what dead nodes, and an earlier life of this one, left open.
 
         Raises:
-            NodeInUseError: Another live process goes by this id.
+            NodeInUseError: Another live process has this id.
         """
         with writing(self.engine) as connection:
             now = nodes.now_ms(connection, self.clock)
@@ -158,19 +199,21 @@ class BatchExecutor:
             self.bury(silent.node_id)
 
     def stop(self) -> None:
-        """Sign off, unless requests are still open: then the row stays, for others to find."""
-        with writing(self.engine) as connection:
-            nodes.forget(connection, self.node_id)
-        self.close()
+        """Sign off, unless requests are still open: then the node's row stays, so that others find them."""
+        try:
+            with writing(self.engine) as connection:
+                nodes.forget(connection, self.node_id)
+        finally:
+            self.close()
 
     def close(self) -> None:
-        """Give up the connection; the next batch opens another."""
+        """Close the connection; the next batch opens another."""
         if self._connection:
             connection, self._connection = self._connection, None
             connection.close()
 
     def beat(self) -> None:
-        """Say that this node lives."""
+        """Record that this node lives."""
         with writing(self.engine) as connection:
             nodes.beat(connection, self.node_id, self.process, nodes.now_ms(connection, self.clock))
 
@@ -187,7 +230,7 @@ class BatchExecutor:
             return nodes.known(connection) - dead
 
     def sweep(self, node_id: str) -> int:
-        """Charge all open rows of a dead node at their ceiling.
+        """Charge all holds of a dead node at their ceiling.
 
         Returns:
             How many there were.
@@ -195,10 +238,10 @@ class BatchExecutor:
         swept = 0
         while True:
             with self.engine.connect() as connection:
-                ids = nodes.open_rows(connection, node_id, SWEEP_ROWS)
+                ids = nodes.open_ids(connection, node_id, SWEEP_ROWS)
             if not ids:
                 return swept
-            self.work([Sweep(id, node_id) for id in ids])
+            self.execute([Sweep(id, node_id) for id in ids])
             swept += len(ids)
 
     def bury(self, node_id: str) -> int:
@@ -209,53 +252,57 @@ class BatchExecutor:
         return swept
 
     def audit(self) -> int:
-        """Let go of rows that are open in this node's name and that it knows nothing of.
+        """Release holds in this node's name that it knows nothing of.
 
-        They come of a commit whose outcome this process never learned; their callers were told no.
+        They come from a commit whose outcome this process never learned; their callers were refused.
 
         Returns:
             How many there were.
         """
         with self.engine.connect() as connection:
-            ids = [id for id in nodes.open_rows(connection, self.node_id) if id not in self.open]
+            ids = [id for id in nodes.open_ids(connection, self.node_id) if id not in self.open]
         if ids:
-            self.work([Release(id) for id in ids])
+            self.execute([Release(id) for id in ids])
         return len(ids)
 
-    def work(self, commands: Sequence[Command], blocked: Collection[str] = ()) -> Worked:
-        """Do a batch in one transaction, in order.
+    def execute(self, commands: Sequence[Command], blocked: Collection[str] = ()) -> BatchResult:
+        """Execute a batch in one transaction, in order.
 
         Args:
             commands: What to do.
             blocked: Ids of limits that reservations not among the commands are waiting for.
 
         Returns:
-            What came of each, once it is durable.
+            The outcome of each, once it is durable.
 
         Raises:
-            Exception: The driver's error; nothing was done, or, where it struck in the commit, perhaps all of it.
+            Exception: The driver's error; nothing was done, or, where it happened in the commit, perhaps all of it.
         """
+        if all(isinstance(command, Flush) for command in commands):
+            return BatchResult([None] * len(commands), set())
         if self._connection is None:
             postgres = self.engine.dialect.name == "postgresql"
             self._connection = PostgresConnection(self.engine) if postgres else SqliteConnection(self.engine)
         connection = self._connection
         try:
             found = self._read(connection, commands)
-            sheet = LedgerBatch(self.node_id, milliseconds(self.clock()), found.rows, found.counters, found.runs)
+            batch = LedgerBatch(
+                self.node_id, milliseconds(self.clock()), found.holds, found.rows, found.counters, found.runs
+            )
             waited_for = set(blocked)
-            results = [self._do(command, sheet, found, waited_for) for command in commands]
-            connection.write(sheet)
+            results = [self._do(command, batch, found, waited_for) for command in commands]
+            connection.write(batch)
         except BaseException:
             for command in commands:
                 command.tried = True
             self.close()
             raise
-        self._remember(commands, results, sheet)
-        return Worked(results, self._released(sheet, results))
+        self._remember(commands, results, batch)
+        return BatchResult(results, self._released(batch, results))
 
     def _read(self, connection: LedgerConnection, commands: Sequence[Command]) -> RowsRead:
         """Begin a transaction that has read, and locked, all that the commands need."""
-        wanted = self._wanted(commands)
+        wanted = self._read_set(commands)
         for _ in range(_READS):
             found = connection.read(wanted)
             if found is None:
@@ -267,8 +314,8 @@ class BatchExecutor:
                 self.beat()
         raise RuntimeError("what a batch needs kept changing while it was read")
 
-    def _wanted(self, commands: Sequence[Command]) -> ReadSet:
-        """What can be told beforehand; for the rest see `_needs_more`."""
+    def _read_set(self, commands: Sequence[Command]) -> ReadSet:
+        """What is known to be needed; for the rest see `_needs_more`."""
         wanted = ReadSet()
         for command in commands:
             match command:
@@ -276,7 +323,12 @@ class BatchExecutor:
                     wanted.node_id = self.node_id
                     self._want_limits(wanted, r, self._runs)
                     if command.tried:
-                        wanted.ids.add(r.id)
+                        wanted.holds.add(r.id)
+                        wanted.rows.add(r.id)
+                case Settle(settlement=s):
+                    self._want_hold(wanted, s.id)
+                    if s.work_id is not None and s.certainty != "exact":
+                        wanted.works.add(text(s.work_id))
                 case Charge(reservation=r, settlement=s, counted=counted):
                     wanted.node_id = self.node_id
                     if counted:
@@ -284,35 +336,38 @@ class BatchExecutor:
                     if s.work_id is not None:
                         wanted.works.add(text(s.work_id))
                     if command.tried:
-                        wanted.ids.add(s.id)
-                case Settle(settlement=s):
-                    self._want_row(wanted, s.id)
-                    if s.work_id is not None and s.certainty != "exact":
-                        wanted.works.add(text(s.work_id))
-                case Extend(id=id) | Release(id=id) | Sweep(id=id):
-                    self._want_row(wanted, id)
+                        wanted.rows.add(s.id)
+                case Extend(id=id) | Release(id=id) | Sweep(id=id) | SetAside(request_id=id):
+                    self._want_hold(wanted, id)
                 case Correct(work_id=work_id):
                     wanted.works.add(text(work_id))
         return wanted
 
     def _needs_more(self, commands: Sequence[Command], found: RowsRead, wanted: ReadSet) -> bool:
-        """Whether what was read names counters or limits that were not; they are added to `wanted`."""
-        before = _size(wanted)
+        """Whether what was read names rows, counters or limits that were not read; they are added to `wanted`."""
+        before = wanted.size
         known = wanted.keys | wanted.create
+        for hold in found.holds.values():
+            wanted.keys.update(key for held in hold.limits if (key := held[:2]) not in known)
         for row in found.rows.values():
-            wanted.keys.update(key for hold in row.holds if (key := hold[:2]) not in known)
+            wanted.keys.update(key for held in row.holds if (key := held[:2]) not in known)
         for command in commands:
             match command:
+                case Settle() | SetAside() if (id := command.request_id) not in found.holds:
+                    wanted.rows.add(id)
+                    reservation = self._reservation(command)
+                    if id not in found.rows and reservation is not None:
+                        wanted.node_id = self.node_id
+                        self._want_limits(wanted, reservation, found.runs)
+                case Release(id=id) if id not in found.holds:
+                    wanted.rows.add(id)
                 case Reserve(reservation=r) | Charge(reservation=r, counted=True) if r.run is not None:
                     self._want_limits(wanted, r, found.runs)
-                case Settle(settlement=s) if s.id not in found.rows and s.id in self.open:
-                    wanted.node_id = self.node_id
-                    self._want_limits(wanted, self.open[s.id].reservation, found.runs)
-                case Extend(id=id) if id in found.rows and id in self.open:
+                case Extend(id=id) if id in found.holds and id in self.open:
                     bound = {limit.id for limit in self.open[id].limits}
-                    holds = found.rows[id].holds
-                    wanted.limits.update(hold[0] for hold in holds if hold[3] == "usd" and hold[0] not in bound)
-        return _size(wanted) != before
+                    limits = found.holds[id].limits
+                    wanted.limits.update(held[0] for held in limits if held[3] == "usd" and held[0] not in bound)
+        return wanted.size != before
 
     def _want_limits(self, wanted: ReadSet, reservation: Reservation, runs: dict[str, int]) -> None:
         run = run_id(reservation)
@@ -320,70 +375,85 @@ class BatchExecutor:
             wanted.runs.add(run)
         wanted.create.update(counter_key(limit, reservation.time) for limit in binding(reservation, runs))
 
-    def _want_row(self, wanted: ReadSet, id: str) -> None:
-        wanted.ids.add(id)
+    def _want_hold(self, wanted: ReadSet, id: str) -> None:
+        wanted.holds.add(id)
         if (mine := self.open.get(id)) is not None:
             wanted.keys |= mine.keys
 
-    def _do(self, command: Command, sheet: LedgerBatch, found: RowsRead, waited_for: set[str]) -> Result:
+    def _reservation(self, command: Settle | SetAside) -> Reservation | None:
+        mine = self.open.get(command.request_id)
+        return mine.reservation if mine is not None else command.reservation
+
+    def _do(self, command: Command, batch: LedgerBatch, found: RowsRead, waited_for: set[str]) -> Result:
         match command:
             case Reserve():
-                return self._reserve(command, sheet, waited_for)
+                return self._reserve(command, batch, waited_for)
             case Settle(settlement=s):
-                mine = self.open.get(s.id)
                 try:
-                    sheet.settle(s, mine.reservation if mine else None)
+                    batch.settle(s, self._reservation(command))
                 except LookupError as error:
                     return error
             case Release(id=id):
-                if id in sheet.rows:
-                    sheet.settle(Settlement(id, self.clock(), 0, None, error=UNUSED_ERROR), None)
+                if id in batch.holds or id in batch.rows:
+                    batch.settle(Settlement(id, self.clock(), 0, None, error=UNUSED_ERROR), None)
             case Extend(id=id, extra=extra):
                 limits = (*self.open[id].limits, *found.limits.values()) if id in self.open else ()
                 try:
-                    return sheet.extend(id, limits, extra)
+                    return batch.extend(id, limits, extra)
                 except LookupError as error:
                     return error
             case Charge(reservation=r, settlement=s, counted=counted):
-                sheet.charge(r, s, counted=counted)
+                batch.charge(r, s, counted=counted)
             case Correct(work_id=work_id, key_id=key_id, settlement=s):
-                return sheet.correct(work_id, key_id, s)
+                return batch.correct(work_id, key_id, s)
             case Sweep(id=id, node_id=node_id):
-                sheet.sweep(id, node_id)
+                batch.sweep(id, node_id)
+            case SetAside():
+                self._set_aside(command, batch)
         return None
 
-    def _reserve(self, command: Reserve, sheet: LedgerBatch, waited_for: set[str]) -> Result:
+    def _set_aside(self, command: SetAside, batch: LedgerBatch) -> None:
+        id, reservation = command.request_id, self._reservation(command)
+        hold = batch.holds.get(id)
+        cost = hold.reserved if hold is not None else max(0, min(command.cost, MAX_COST))
+        end = Settlement(
+            id, self.clock(), cost, "ceiling", error=SET_ASIDE_ERROR, certainty_reason="settlement refused by database"
+        )
+        if hold is not None or id in batch.rows or reservation is not None:
+            batch.settle(end, _plain(reservation) if reservation is not None else None)
+
+    def _reserve(self, command: Reserve, batch: LedgerBatch, waited_for: set[str]) -> Result:
         r = command.reservation
-        if (row := sheet.rows.get(r.id)) is not None:
-            mine = row.state == "open" and row.node_id == self.node_id and r.id not in self.open
+        if (hold := batch.holds.get(r.id)) is not None or r.id in batch.rows:
+            mine = hold is not None and hold.node_id == self.node_id and r.id not in self.open
             return None if command.tried and mine else ValueError(f"request {r.id} has been reserved before")
         if not command.fresh and command.refusal is not None and command.refusal.waits & waited_for:
             refusal: Refusal | None = command.refusal  # it would only be told to wait again
         else:
-            refusal = sheet.reserve(r, waited_for if command.patient else ())
+            refusal = batch.reserve(r, waited_for if command.patient else ())
         if refusal is not None and command.patient:
             waited_for |= refusal.waits
         return refusal
 
-    def _remember(self, commands: Sequence[Command], results: Sequence[Result], sheet: LedgerBatch) -> None:
+    def _remember(self, commands: Sequence[Command], results: Sequence[Result], batch: LedgerBatch) -> None:
         if len(self._runs) > _KNOWN_RUNS:
             self._runs.clear()
-        self._runs.update(sheet.runs)
+        self._runs.update(batch.runs)
         for command, result in zip(commands, results, strict=True):
             match command:
                 case Reserve(reservation=r) if result is None:
-                    limits = binding(r, sheet.runs)
+                    limits = binding(r, batch.runs)
                     keys = frozenset(counter_key(limit, r.time) for limit in limits)
-                    self.open[r.id] = Open(r, limits, keys)
-                case Settle(settlement=s) if result is None:
-                    self.open.pop(s.id, None)
+                    self.open[r.id] = OpenRequest(r, limits, keys)
+                case Settle() | SetAside() if result is None:
+                    self.open.pop(command.request_id, None)
                 case Release(id=id):
                     self.open.pop(id, None)
 
-    def _released(self, sheet: LedgerBatch, results: Sequence[Result]) -> set[str]:
+    def _released(self, batch: LedgerBatch, results: Sequence[Result]) -> set[str]:
         waited_for = {id for result in results if isinstance(result, Refusal) for id in result.waits}
         released = set()
-        for key, counter in sheet.counters.items():
+        for key, counter in batch.counters.items():
             seen = self.watched.get(key)
             elsewhere = seen is not None and (counter.spent_before > seen[0] or counter.held_before < seen[1])
             if elsewhere or counter.held < counter.held_before:
@@ -393,5 +463,7 @@ class BatchExecutor:
         return released
 
 
-def _size(wanted: ReadSet) -> int:
-    return len(wanted.keys) + len(wanted.create) + len(wanted.limits)
+def _plain(reservation: Reservation) -> Reservation:
+    """A request without what a database may refuse: only what its charge needs."""
+    ascii = reservation.model.encode("ascii", "replace").decode()
+    return replace(reservation, model=ascii, tags={}, run=None, session=None, trace_id=None)

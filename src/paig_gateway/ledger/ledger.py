@@ -1,11 +1,12 @@
 """The ledger: the only writer of money. Callers wait on futures; one thread commits for all of them at once.
 
-A reservation is durable when `reserve` returns. Whatever becomes of its caller before, nothing stays held. A settlement
-that was handed over is not lost while the process lives: it stays queued until the database takes it. If the process
-dies, whichever node looks next charges its open requests at their ceiling.
+A reservation is durable when `reserve` returns. If its caller leaves before that, its hold is released. A settlement
+that was handed over is never lost: it stays queued until the database takes it, and while the database is down it is in
+a file, too. If the process dies, the next node that looks charges its open requests at their ceiling, and a settlement
+found in the file replaces the ceiling.
 
-`writer` has the thread, `bookkeeper` a transaction's course, `sheet` the rules, `ledger_sqlite` and `ledger_postgres`
-the statements. docs/internals/ledger.md tells more.
+`writer` has the thread, `batch` executes a transaction, `transitions` has the rules, `sqlite` and `postgres` the
+statements. docs/internals/ledger.md describes them.
 """
 
 from __future__ import annotations
@@ -22,14 +23,25 @@ from sqlalchemy import Connection, Engine
 
 from paig_gateway.database.engine import utc_now
 from paig_gateway.database.tables import LimitRow
-from paig_gateway.domain.errors import LedgerDown
+from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.domain.limits import Limit
-from paig_gateway.domain.money import format_usd
 from paig_gateway.ledger import new_limits, retention
-from paig_gateway.ledger.batch import BatchExecutor, Charge, Command, Correct, Extend, Release, Reserve, Settle
+from paig_gateway.ledger.batch import (
+    BatchExecutor,
+    Charge,
+    Command,
+    Correct,
+    Extend,
+    Flush,
+    Release,
+    Reserve,
+    SetAside,
+    Settle,
+)
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.ledger.spool import Spool, Unrecorded, read
 from paig_gateway.ledger.sqlite import Checkpointer
+from paig_gateway.ledger.statements import is_rows_fault
 from paig_gateway.ledger.transitions import Corrected
 from paig_gateway.ledger.writer import Answers, Pending, Task, Writer, overloaded
 
@@ -37,6 +49,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
 WATCH_SECONDS = 0.25
+FLUSH_SECONDS = 1.0
 
 
 class Ledger:
@@ -44,10 +57,10 @@ class Ledger:
 
     Args:
         engine: A migrated database.
-        node_id: This process's name among the nodes; one that no other process ever has.
-        home: The folder for the journal of requests that `charge_late` cannot write at once; None keeps none.
+        node_id: This process's name among the nodes; no other process ever has the same.
+        home: The folder for the file of requests that cannot be recorded at once; None keeps none.
         clock: The present, in UTC.
-        max_queue: How much may be queued before new reservations are refused.
+        max_queue: How many commands may be queued before new reservations are refused.
         patience: How many seconds a reservation may wait for the database before it is refused.
         keep_days: For how many days finished requests are kept; None for ever.
     """
@@ -65,19 +78,22 @@ class Ledger:
     ) -> None:
         self.dropped = 0
         """How many refusals' rows were not written, because there were too many."""
+        self.set_aside = 0
+        """How many requests were charged at their ceiling because the database refused their settlement."""
         self._engine = engine
-        self._journal = Spool(home, node_id) if home else None
+        self._spool = Spool(home, node_id) if home else None
         self._clock = clock
         self._max_queue = max_queue
         self._patience = patience
         self._keep_days = keep_days
         self._keeper: asyncio.Task[None] | None = None
-        self._books = BatchExecutor(engine, node_id, clock)
-        self._writer = Writer(self._books, self._deliver)
+        self._executor = BatchExecutor(engine, node_id, clock)
+        self._writer = Writer(self._executor, self._deliver)
         self._checkpointer = Checkpointer(engine) if engine.dialect.name == "sqlite" else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._callers: dict[Pending, None] = {}
+        self._unrecorded: dict[Pending, Unrecorded | None] = {}
         self._stopping = False
 
     @property
@@ -87,7 +103,7 @@ class Ledger:
 
     @property
     def last_error(self) -> str | None:
-        """What the database said when it last did not take something, or None if it has done so since."""
+        """The database's last error, or None if it has taken something since."""
         return self._writer.last_error
 
     @property
@@ -110,20 +126,21 @@ class Ledger:
         """Register the node, charge what dead nodes left open, and begin to write.
 
         Raises:
-            NodeInUseError: Another live process goes by this node's id.
-            sqlalchemy.exc.DBAPIError: The database is not to be had.
+            NodeInUseError: Another live process has this node's id.
+            SchemaChangedError: The database has another schema than this version.
+            sqlalchemy.exc.DBAPIError: The database is unavailable.
         """
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._books.start)
-        if self._journal:
-            await asyncio.to_thread(self._recover, self._journal)
+        await asyncio.to_thread(self._executor.start)
+        if self._spool:
+            await asyncio.to_thread(self._recover, self._spool)
         if self._checkpointer:
             self._checkpointer.start()
         self._writer.start()
         self._watch()
         if self._keep_days is not None:
             self._keeper = asyncio.create_task(
-                retention.keep(self._engine, self._ask, self._books.node_id, self._keep_days, self._clock),
+                retention.keep(self._engine, self._ask, self._executor.node_id, self._keep_days, self._clock),
                 name="retention",
             )
 
@@ -132,7 +149,7 @@ class Ledger:
 
         Args:
             grace: For how many seconds to go on trying where the database is down. Requests that are not settled by
-                then are charged at their ceiling by whichever node looks next.
+                then stay in the spool, and the next node that looks charges them at their ceiling.
         """
         if self._loop is None or self._stopping:
             return
@@ -147,8 +164,8 @@ class Ledger:
         if self._watchdog:
             self._watchdog.cancel()
         while not self._writer.queue.empty():  # what came while the thread was ending
-            if (ask := self._writer.queue.get()) is not None:
-                self._answer([(ask, overloaded("The gateway has shut down."))])
+            if (pending := self._writer.queue.get()) is not None:
+                self._answer([(pending, overloaded("The gateway has shut down."))])
 
     async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None:
         """Hold a request's worst case against every limit that binds it; durable on return.
@@ -184,13 +201,17 @@ class Ledger:
     async def settle(self, settlement: Settlement) -> None:
         """Put a request's cost in place of its hold, in the windows of the request's own time. Durable on return.
 
-        Settling twice is nothing. It is done even if the caller is cancelled meanwhile, and however long the database
+        Settling twice does nothing. It is done even if the caller is cancelled meanwhile, and however long the database
         is down.
 
         Raises:
             LookupError: The ledger knows no such request.
         """
         await self._ask(Settle(settlement))
+
+    def settle_soon(self, settlement: Settlement) -> None:
+        """`settle` without waiting: the hold is durable already, so a crash before the write charges the ceiling."""
+        self._put(Pending(Settle(settlement), None, time.monotonic()))
 
     async def charge(self, reservation: Reservation, settlement: Settlement) -> None:
         """Write a finished request that held nothing; it counts, whether or not its limits have room.
@@ -200,35 +221,13 @@ class Ledger:
         await self._ask(Charge(reservation, settlement))
 
     def charge_late(self, reservation: Reservation, settlement: Settlement) -> None:
-        """`charge` for requests that were let pass while the database is down: written when it is back.
+        """`charge` for requests that were let pass while the database is down: written when it is available again.
 
-        Nobody waits for it; `reserve` refuses when too much is queued, so what is queued here is bounded too.
+        It does not wait. `reserve` refuses when too much is queued, so what is queued here is bounded too.
         """
-        if self._loop is None:
-            raise RuntimeError("the ledger is not started")
-        future: asyncio.Future[object] = self._loop.create_future()
-        future.add_done_callback(lambda done: self._charged_late(settlement, done))
-        if self._journal:
-            self._journal.add(Unrecorded(reservation, settlement))
-        self._put(Pending(Charge(reservation, settlement), future, time.monotonic()))
-
-    def _charged_late(self, settlement: Settlement, done: asyncio.Future[object]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            cost = format_usd(settlement.cost)
-            kept = f"kept in {self._journal.path} for the next start" if self._journal else "lost"
-            log.error("request %s ($%s) could not be recorded: it is %s", settlement.id, cost, kept)
-        elif self._journal:
-            self._journal.recorded(settlement.id)
-
-    def _recover(self, journal: Spool) -> None:
-        """Record what dead nodes let pass while the database was down."""
-        for path in journal.left_behind(self._books.alive()):
-            commands = [Charge(entry.reservation, entry.settlement) for entry in read(path)]
-            for command in commands:
-                command.tried = True  # it may have been written just before its process died
-                self._books.work([command])
-            path.unlink(missing_ok=True)
-            log.warning("recorded %d requests that were let pass while the database was down", len(commands))
+        if self._spool:  # at once: this is called while the database is known to be down
+            self._spool.add(Unrecorded(reservation, settlement))
+        self._put(Pending(Charge(reservation, settlement), None, time.monotonic()))
 
     def note(self, reservation: Reservation, settlement: Settlement) -> None:
         """Write the row of a request that was refused, when there is time; it moves no limit.
@@ -240,6 +239,21 @@ class Ledger:
             return
         self._put(Pending(Charge(reservation, settlement, counted=False), None, time.monotonic()))
 
+    async def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
+        """Wait until everything handed over before is recorded, so that a reader sees it.
+
+        Returns:
+            Whether it is; false where the database did not take it in time.
+        """
+        if self._stopping or not self._unrecorded:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ask(Flush())
+        except (TimeoutError, LedgerDown):
+            return False
+        return True
+
     async def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> Corrected:
         """Give background work its true cost when its usage first comes through.
 
@@ -247,7 +261,7 @@ class Ledger:
 
         Args:
             work_id: The provider's name of the work.
-            key_id: The key that it was asked for with, or None for any.
+            key_id: The key that asked for it, or None for any.
             settlement: Cost, certainty, usage and price; its `provider`, if given, must be that of the work.
 
         Returns:
@@ -256,7 +270,7 @@ class Ledger:
         return cast(Corrected, await self._ask(Correct(work_id, key_id, settlement)))
 
     async def bind_limit(self, limit: Limit, owner_id: str) -> None:
-        """Let a new limit begin with what its owner has spent in the present window, and holds now.
+        """Make a new limit begin with what its owner has spent in the present window, and holds now.
 
         Where the limit is made in a transaction, `limit_created` does so inside it.
         """
@@ -268,76 +282,135 @@ class Ledger:
         await self._ask(lambda connection: new_limits.drop(connection, _row(limit, "")))
 
     def limit_created(self, connection: Connection, row: LimitRow) -> None:
-        """What is to be done in the transaction that makes a limit; from any thread."""
+        """To be called in the transaction that makes a limit; from any thread."""
         new_limits.bind(connection, row, self._clock())
-        self._writer.bind_later(row)
+        self._writer.rebind_later(row)
 
     def limit_removed(self, connection: Connection, row: LimitRow) -> None:
-        """What is to be done in the transaction that removes a limit; from any thread."""
+        """To be called in the transaction that removes a limit; from any thread."""
         new_limits.drop(connection, row)
 
     async def prune(self, before: datetime) -> int:
-        """Remove finished requests that came before a moment, and budgets of runs that no request is left of.
+        """Remove finished requests that came before a moment, and budgets of runs without requests.
 
         Totals and limits stay, and so do for a month the rows of work that a provider may be asked for again.
 
         Returns:
-            How many requests went.
+            How many requests were removed.
         """
         return await retention.prune(self._engine, self._ask, before, self._clock())
+
+    def _recover(self, spool: Spool) -> None:
+        """Record what dead nodes left in their spools."""
+        for path in spool.left_behind(self._executor.alive()):
+            entries = list(read(path))
+            for entry in entries:
+                try:
+                    self._executor.execute([Settle(entry.settlement, entry.reservation)])
+                except Exception as error:
+                    if not is_rows_fault(error):
+                        raise
+                    self._executor.execute([SetAside(entry.settlement.id, entry.reservation, entry.settlement.cost)])
+                    self._refuse(entry, error)
+            path.unlink(missing_ok=True)
+            log.warning("recorded %d requests that a stopped gateway could not record", len(entries))
+
+    def _refuse(self, entry: Unrecorded, error: Exception) -> None:
+        """Keep a settlement that the database refuses, and report it."""
+        self.set_aside += 1
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        kept = "not kept"
+        if self._spool:
+            self._spool.set_aside(Unrecorded(entry.reservation, entry.settlement, reason))
+            kept = f"kept in {self._spool.set_aside_path}"
+        log.error("request %s is charged at its ceiling; its settlement is %s: %s", entry.settlement.id, kept, reason)
 
     async def _ask(self, command: Command | Task, wait: float = 0.0, *, watched: bool = False) -> object:
         if self._loop is None:
             raise RuntimeError("the ledger is not started")
         future: asyncio.Future[object] = self._loop.create_future()
-        ask = Pending(command, future, time.monotonic(), wait)
+        pending = Pending(command, future, time.monotonic(), wait)
         if not watched:
-            self._put(ask)
+            self._put(pending)
             return await future
-        self._callers[ask] = None
+        self._callers[pending] = None
         try:
-            self._put(ask)
+            self._put(pending)
             return await future
         finally:
-            del self._callers[ask]
+            del self._callers[pending]
 
-    def _put(self, ask: Pending) -> None:
+    def _put(self, pending: Pending) -> None:
         if not self._writer.is_alive():
             raise RuntimeError("the ledger is not running")
-        self._writer.queue.put(ask)
+        match pending.command:
+            case Settle(settlement=s):
+                mine = self._executor.open.get(s.id)
+                self._unrecorded[pending] = Unrecorded(mine.reservation if mine else None, s)
+            case Charge(reservation=r, settlement=s, counted=counted):
+                self._unrecorded[pending] = Unrecorded(r, s) if counted else None
+        self._writer.queue.put(pending)
 
     def _deliver(self, answers: Answers) -> None:
         """Wake the callers; on the writer's thread."""
-        if self._loop is None or not any(ask.future for ask, _ in answers):
+        if self._loop is None:
             return
         try:
             self._loop.call_soon_threadsafe(self._answer, answers)
-        except RuntimeError:  # the loop is closed: nobody is left to write for
+        except RuntimeError:  # the loop is closed, so nothing can be handed over any more
             self._writer.end(0.0)
 
     def _answer(self, answers: Answers) -> None:
-        for ask, answer in answers:
-            if ask.future is None:
+        for pending, answer in answers:
+            if pending in self._unrecorded:
+                self._was_recorded(pending, answer)
+            future = pending.future
+            if future is None:
                 continue
-            if not ask.future.done():
+            if not future.done():
                 if isinstance(answer, Exception):
-                    ask.future.set_exception(answer)
+                    future.set_exception(answer)
                 else:
-                    ask.future.set_result(answer)
-            elif isinstance(ask.command, Reserve) and answer is None and self._writer.is_alive():
-                self._put(Pending(Release(ask.command.reservation.id), None, ask.since))  # its caller has gone
+                    future.set_result(answer)
+            elif isinstance(pending.command, Reserve) and answer is None and self._writer.is_alive():
+                self._put(Pending(Release(pending.command.reservation.id), None, pending.since))  # its caller has left
+
+    def _was_recorded(self, pending: Pending, answer: object) -> None:
+        """Take a settlement off the list of what is not recorded yet."""
+        entry = self._unrecorded[pending]
+        if entry is None:
+            del self._unrecorded[pending]
+        elif isinstance(answer, GatewayError):  # the ledger ends, and the database is still down
+            self._keep(entry)
+            kept = f"is kept in {self._spool.path} for the next start" if self._spool else "is lost"
+            log.error("request %s could not be recorded: its settlement %s", entry.settlement.id, kept)
+        else:
+            del self._unrecorded[pending]
+            if pending.refused is not None:
+                self._refuse(entry, pending.refused)
+            elif isinstance(answer, Exception) and pending.future is None:
+                log.error("request %s could not be recorded: %s", entry.settlement.id, answer)
+            if self._spool:
+                self._spool.recorded(entry.settlement.id)
+
+    def _keep(self, entry: Unrecorded | None) -> None:
+        if self._spool and entry is not None and entry.settlement.id not in self._spool:
+            self._spool.add(entry)
 
     def _is_stuck(self) -> bool:
         since = self._writer.stuck_since
         return since is not None and time.monotonic() - since > self._patience
 
     def _watch(self) -> None:
-        """Refuse those whom the database has kept waiting too long, whatever the writer's thread is stuck in."""
+        """Refuse callers that the database has kept waiting too long, and spool what it does not take."""
         now, stuck = time.monotonic(), self._is_stuck()
-        for ask in self._callers:
-            late = stuck if ask.in_line else now - ask.since > self._patience
-            if late and ask.future is not None and not ask.future.done():
-                ask.future.set_exception(LedgerDown("The gateway's database is not answering: try again."))
+        for pending in self._callers:
+            late = stuck if pending.in_line else now - pending.since > self._patience
+            if late and pending.future is not None and not pending.future.done():
+                pending.future.set_exception(LedgerDown("The gateway's database is not answering: try again."))
+        if not self.healthy:
+            for entry in self._unrecorded.values():
+                self._keep(entry)
         if self._loop is not None and self._writer.is_alive():
             self._watchdog = self._loop.call_later(WATCH_SECONDS, self._watch)
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, select, text, update
+from sqlalchemy import Connection, delete, exists, insert, select, text, update
 
 from paig_gateway.database.columns import milliseconds
 from paig_gateway.ledger.statements import TABLES
 
-NODES, REQUESTS = TABLES["nodes"], TABLES["requests"]
+NODES, HOLDS = TABLES["nodes"], TABLES["holds"]
 BEAT_SECONDS = 2.0
 DEAD_SECONDS = 15.0
 
@@ -131,9 +131,9 @@ def known(connection: Connection) -> set[str]:
     return set(connection.execute(select(NODES.c.id)).scalars())
 
 
-def open_rows(connection: Connection, node_id: str, limit: int | None = None) -> list[str]:
-    """Ids of a node's open requests, at most so many."""
-    return list(connection.execute(select(REQUESTS.c.id).where(_is_open(node_id)).limit(limit)).scalars())
+def open_ids(connection: Connection, node_id: str, limit: int | None = None) -> list[str]:
+    """Ids of a node's open requests, at most `limit` of them."""
+    return list(connection.execute(select(HOLDS.c.id).where(HOLDS.c.node_id == node_id).limit(limit)).scalars())
 
 
 def forget(connection: Connection, node_id: str) -> None:
@@ -143,8 +143,4 @@ def forget(connection: Connection, node_id: str) -> None:
     """
     row = NODES.c.id == node_id
     connection.execute(select(NODES.c.id).where(row).with_for_update())
-    connection.execute(delete(NODES).where(row, ~exists().where(_is_open(node_id))))
-
-
-def _is_open(node_id: str) -> ColumnElement[bool]:
-    return and_(REQUESTS.c.state == "open", REQUESTS.c.node_id == node_id)
+    connection.execute(delete(NODES).where(row, ~exists().where(HOLDS.c.node_id == node_id)))

@@ -1,8 +1,12 @@
-"""The ledger's transactions on PostgreSQL: rows and counters locked in order of ids, two pipelined round trips."""
+"""The ledger's transactions on PostgreSQL: rows and counters locked in order of ids, two pipelined round trips.
+
+They work behind a pooler in transaction mode, too: settings are set within the transaction, and statements are prepared
+only where the connection leads straight to the server.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -18,32 +22,39 @@ from paig_gateway.ledger.statements import (
     READ,
     ROLLUP,
     ROLLUP_KEY,
+    SCHEMA,
     TABLES,
     ReadSet,
     RowsRead,
+    check_schema,
     counter_changes,
+    hold,
     limit,
     quoted,
     rollup_changes,
     row,
 )
-from paig_gateway.ledger.transitions import CORRECTED, RESERVED, SETTLED, Counter, LedgerBatch, Value
+from paig_gateway.ledger.transitions import CORRECTED, FINISHED, HELD, SETTLED, Counter, LedgerBatch, Value
 
-REQUESTS, COUNTERS_TABLE, ROLLUPS, RUNS_TABLE = (TABLES[name] for name in ("requests", "counters", "rollups", "runs"))
+HOLDS_TABLE, REQUESTS, COUNTERS_TABLE, ROLLUPS, RUNS_TABLE = (
+    TABLES[name] for name in ("holds", "requests", "counters", "rollups", "runs")
+)
 _TYPES = ((JSON, "json"), (BigInteger, "bigint"), (Integer, "bigint"), (Float, "float8"), (Boolean, "boolean"))
 _encode = msgspec.json.Encoder().encode
 
-SETTINGS = (
-    "SET synchronous_commit = on",  # what a reservation promises; a server may have it off
-    "SET lock_timeout = '2s'",  # a node that stalls inside a transaction may hold others up for so long …
-    "SET idle_in_transaction_session_timeout = '4s'",  # … and then loses it
+SETTINGS: Mapping[str, str] = {
+    "synchronous_commit": "on",  # a reservation must be durable, whatever the server's default
+    "statement_timeout": "10s",
+    "lock_timeout": "2s",  # a node that stalls inside a transaction holds others up for at most this long …
+    "idle_in_transaction_session_timeout": "4s",  # … and then loses the transaction
     # Plans for a table that is empty now and has a million rows in an hour: by index, whatever the statistics say.
-    "SET enable_seqscan = off",
-    "SET enable_hashjoin = off",
-    "SET enable_mergejoin = off",
-    "SET plan_cache_mode = force_generic_plan",
-    "SET jit = off",
-)
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+"""Set within each transaction, so that nothing is left behind on a connection that a pooler gives to others."""
 
 
 def _type(column: Column[Any]) -> str:
@@ -56,23 +67,42 @@ def _recordset(table: Table, columns: Iterable[str]) -> str:
     return f"json_to_recordset(%s::json) AS d({typed})"
 
 
-def _update(columns: Sequence[str], *, finished: bool) -> str:
+_STAMP = f"(SELECT value FROM meta WHERE name = '{CLOCK}')"
+
+
+def _insert(table: Table, columns: Sequence[str], *, stamped: bool = False) -> str:
+    into, values = (', "finished_at"', f", {_STAMP}") if stamped else ("", "")
+    return (
+        f"INSERT INTO {table.name} ({quoted(columns)}{into}) "
+        f"SELECT {quoted(columns)}{values} FROM {_recordset(table, columns)}"
+    )
+
+
+def _update(columns: Sequence[str]) -> str:
     changes = ", ".join(f'"{name}" = d."{name}"' for name in columns)
-    if finished:
-        changes += f", finished_at = (SELECT value FROM meta WHERE name = '{CLOCK}')"
-    return f"UPDATE requests AS r SET {changes} FROM {_recordset(REQUESTS, ('id', *columns))} WHERE r.id = d.id"
+    recordset = _recordset(REQUESTS, ("id", *columns))
+    return f"UPDATE requests AS r SET {changes}, finished_at = {_STAMP} FROM {recordset} WHERE r.id = d.id"
+
+
+def _read(columns: Iterable[str], documents: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"::text' if name in documents else f'"{name}"' for name in columns)
 
 
 _COUNTER = ("limit_id", "window_start", "spent", "held")
 _COUNTER_KEY = _COUNTER[:2]
 _RUN = ("id", "amount", "created_at")
-_READ = ", ".join(f'"{name}"::text' if name in ("holds", "usage") else f'"{name}"' for name in READ)
+_EXTENDED = ("limits", "reserved")
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+SET = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in SETTINGS.items())
+SHARE = "LOCK TABLE holds IN ROW EXCLUSIVE MODE"  # a migration takes it exclusively before it changes the number
+SCHEMA_QUERY = f"SELECT value FROM meta WHERE name = '{SCHEMA}'"
+HOLDS = f"SELECT {_read(HELD, ('limits', 'request'))} FROM holds WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE"
 NODE = "SELECT 1 FROM nodes WHERE id = %s FOR KEY SHARE"
 WORK_LOCKS = (
     "SELECT pg_advisory_xact_lock(hashtextextended(w.id, 0)) FROM (SELECT unnest(%s::text[]) AS id ORDER BY 1) AS w"
 )
+_READ = _read(READ, ("holds", "usage"))
 ROWS = f"SELECT {_READ} FROM requests WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE"
 WORKS = f"SELECT {_READ} FROM requests WHERE work_id = ANY(%s::text[]) ORDER BY id FOR UPDATE"
 COUNTERS = (
@@ -86,33 +116,33 @@ MAKE_COUNTERS = (
 RUNS = "SELECT id, amount FROM runs WHERE id = ANY(%s::text[])"
 LIMITS = f"SELECT {LIMIT_COLUMNS} FROM limits WHERE id = ANY(%s::text[])"
 
-OPEN = f"INSERT INTO requests ({quoted(RESERVED)}) SELECT {quoted(RESERVED)} FROM {_recordset(REQUESTS, RESERVED)}"
+OPEN = _insert(HOLDS_TABLE, HELD)
+CLOSE = "DELETE FROM holds WHERE id = ANY(%s::text[])"
+EXTEND = (
+    f"UPDATE holds AS h SET limits = d.limits, reserved = d.reserved "
+    f"FROM {_recordset(HOLDS_TABLE, ('id', *_EXTENDED))} WHERE h.id = d.id"
+)
 COUNT = (
     "UPDATE counters AS c SET spent = c.spent + d.spent, held = c.held + d.held "
     f"FROM {_recordset(COUNTERS_TABLE, _COUNTER)} WHERE c.limit_id = d.limit_id AND c.window_start = d.window_start"
 )
 ROLL = (
-    f"INSERT INTO rollups ({quoted(ROLLUP)}) SELECT {quoted(ROLLUP)} FROM {_recordset(ROLLUPS, ROLLUP)} "
+    f"{_insert(ROLLUPS, ROLLUP)} "
     f"ORDER BY {quoted(ROLLUP_KEY)} ON CONFLICT ({quoted(ROLLUP_KEY)}) DO UPDATE SET {ADD_METRICS}"
 )
 STAMP = (
     f"INSERT INTO meta (name, value) VALUES ('{CLOCK}', %s) "
     "ON CONFLICT (name) DO UPDATE SET value = greatest(meta.value + 1, excluded.value)"
 )
-SETTLE = _update(SETTLED, finished=True)
-CORRECT = _update(CORRECTED, finished=True)
-REHOLD = _update(("holds", "reserved"), finished=False)
-BUDGET = (
-    f"INSERT INTO runs ({quoted(_RUN)}) SELECT {quoted(_RUN)} FROM {_recordset(RUNS_TABLE, _RUN)} "
-    "ON CONFLICT DO NOTHING"
-)
-
-_JSON_COLUMNS = frozenset(column.name for column in REQUESTS.columns if isinstance(column.type, JSON))
+FINISH = _insert(REQUESTS, FINISHED, stamped=True)
+SETTLE = _update(SETTLED)
+CORRECT = _update(CORRECTED)
+BUDGET = f"{_insert(RUNS_TABLE, _RUN)} ON CONFLICT DO NOTHING"
 
 
-def _document(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
+def _document(table: Table, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
     """Rows as the JSON parameter of a statement; values that are JSON already go in as they are."""
-    nested = [name in _JSON_COLUMNS for name in columns]
+    nested = [isinstance(table.c[name].type, JSON) for name in columns]
     return _encode(
         [
             {
@@ -131,25 +161,34 @@ class PostgresConnection:
         pooled = engine.raw_connection()
         self._raw = cast("psycopg.Connection[TupleRow]", pooled.driver_connection)
         pooled.detach()
-        self._raw.rollback()
-        self._raw.autocommit = True  # BEGIN and COMMIT are ours to say
-        for setting in SETTINGS:
-            self._raw.execute(setting)
+        try:
+            self._raw.rollback()
+            self._raw.autocommit = True  # BEGIN and COMMIT are ours to say
+            self._prepare = not _is_pooled(self._raw)
+        except BaseException:
+            self._raw.close()
+            raise
 
     def read(self, wanted: ReadSet) -> RowsRead | None:
         """Begin, lock, read; counters that must exist and do not are made apart, so that others need not wait."""
         keys = wanted.keys | wanted.create
         with self._raw.pipeline():
             self._say(BEGIN)
+            self._say(SET)
+            self._say(SHARE)
+            schema = self._say(SCHEMA_QUERY)
+            holds = self._say(HOLDS, list(wanted.holds)) if wanted.holds else None
             node = self._say(NODE, wanted.node_id) if wanted.node_id is not None else None
             if wanted.works:
                 self._say(WORK_LOCKS, list(wanted.works))
-            rows = self._say(ROWS, list(wanted.ids)) if wanted.ids else None
+            rows = self._say(ROWS, list(wanted.rows)) if wanted.rows else None
             works = self._say(WORKS, list(wanted.works)) if wanted.works else None
-            counters = self._say(COUNTERS, _document(_COUNTER_KEY, keys)) if keys else None
+            counters = self._say(COUNTERS, _document(COUNTERS_TABLE, _COUNTER_KEY, keys)) if keys else None
             runs = self._say(RUNS, list(wanted.runs)) if wanted.runs else None
             limits = self._say(LIMITS, list(wanted.limits)) if wanted.limits else None
+        check_schema(schema.fetchone())
         found = RowsRead(
+            {found.id: found for found in map(hold, holds.fetchall())} if holds else {},
             {found.id: found for cursor in (rows, works) if cursor for found in map(row, cursor.fetchall())},
             {(id, start): Counter(spent, held) for id, start, spent, held in counters.fetchall()} if counters else {},
             dict(runs.fetchall()) if runs else {},
@@ -159,33 +198,37 @@ class PostgresConnection:
         missing = wanted.create - found.counters.keys()
         if missing:
             self.rollback()
-            self._say(MAKE_COUNTERS, _document(_COUNTER_KEY, sorted(missing)))
+            self._say(MAKE_COUNTERS, _document(COUNTERS_TABLE, _COUNTER_KEY, sorted(missing)))
             return None
         return found
 
-    def write(self, sheet: LedgerBatch) -> None:
+    def write(self, batch: LedgerBatch) -> None:
         """Write the changes, and commit."""
         with self._raw.pipeline():
-            if sheet.opened:
-                self._say(OPEN, _document(RESERVED, sheet.opened))
-            if counters := counter_changes(sheet):
-                self._say(COUNT, _document(_COUNTER, counters))
-            if rollups := rollup_changes(sheet):
-                self._say(ROLL, _document(ROLLUP, rollups))
-            if sheet.settled or sheet.corrected:
-                self._say(STAMP, sheet.now)
-            if sheet.settled:
-                self._say(SETTLE, _document(("id", *SETTLED), _with_id(sheet.settled)))
-            if sheet.corrected:
-                self._say(CORRECT, _document(("id", *CORRECTED), _with_id(sheet.corrected)))
-            if sheet.reheld:
-                self._say(REHOLD, _document(("id", "holds", "reserved"), _with_id(sheet.reheld)))
-            if sheet.budgets:
-                self._say(BUDGET, _document(_RUN, [(*budget, sheet.now) for budget in sheet.budgets]))
+            if batch.opened:
+                self._say(OPEN, _document(HOLDS_TABLE, HELD, batch.opened))
+            if batch.closed:
+                self._say(CLOSE, batch.closed)
+            if batch.extended:
+                self._say(EXTEND, _document(HOLDS_TABLE, ("id", *_EXTENDED), _with_id(batch.extended)))
+            if counters := counter_changes(batch):
+                self._say(COUNT, _document(COUNTERS_TABLE, _COUNTER, counters))
+            if rollups := rollup_changes(batch):
+                self._say(ROLL, _document(ROLLUPS, ROLLUP, rollups))
+            if batch.finishes:
+                self._say(STAMP, batch.now)
+            if inserted := batch.inserted:
+                self._say(FINISH, _document(REQUESTS, FINISHED, inserted))
+            if updated := batch.updated:
+                self._say(SETTLE, _document(REQUESTS, ("id", *SETTLED), _with_id(updated)))
+            if batch.corrected:
+                self._say(CORRECT, _document(REQUESTS, ("id", *CORRECTED), _with_id(batch.corrected)))
+            if batch.budgets:
+                self._say(BUDGET, _document(RUNS_TABLE, _RUN, [(*budget, batch.now) for budget in batch.budgets]))
             self._say("COMMIT")
 
     def rollback(self) -> None:
-        """Drop every lock."""
+        """Release every lock."""
         self._raw.execute("ROLLBACK")
 
     def close(self) -> None:
@@ -193,8 +236,17 @@ class PostgresConnection:
         self._raw.close()
 
     def _say(self, sql: str, *values: object) -> psycopg.Cursor[TupleRow]:
-        return self._raw.execute(sql.encode(), values, prepare=True)
+        return self._raw.execute(sql.encode(), values, prepare=self._prepare)
 
 
-def _with_id(changes: dict[str, tuple[Value, ...]]) -> list[tuple[Value, ...]]:
+def _is_pooled(connection: psycopg.Connection[TupleRow]) -> bool:
+    """Whether a pooler such as pgbouncer stands before the server.
+
+    Then the process that answers is not the one that the connection was told of when it was opened.
+    """
+    found = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    return found is None or found[0] != connection.info.backend_pid
+
+
+def _with_id(changes: Mapping[str, tuple[Value, ...]]) -> list[tuple[Value, ...]]:
     return [(id, *values) for id, values in sorted(changes.items())]

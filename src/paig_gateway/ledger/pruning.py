@@ -1,4 +1,4 @@
-"""Forgetting: rates of minutes long past, and requests older than anyone wants to keep."""
+"""Removes counters of rates whose minute is over, and requests that are older than they are kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paig_gateway.ledger.statements import TABLES
 
 REQUESTS, COUNTERS, LIMITS, RUNS = (TABLES[name] for name in ("requests", "counters", "limits", "runs"))
 PRUNE_ROWS = 250
-"""How many rows are removed in one transaction, so that nobody waits long."""
+"""How many rows are removed in one transaction, so that no request waits long."""
 
 
 def prune_minutes(connection: Connection, now: datetime) -> None:
@@ -42,7 +42,7 @@ def old_requests(
     """
     time, id = REQUESTS.c.time, REQUESTS.c.id
     works = or_(REQUESTS.c.work_id.is_(None), time < milliseconds(works_before))
-    old = select(time, id).where(time < milliseconds(before), REQUESTS.c.state != "open", works)
+    old = select(time, id).where(time < milliseconds(before), works)
     if after is not None:
         old = old.where(tuple_(time, id) > after)
     return [(row.time, row.id) for row in connection.execute(old.order_by(time, id).limit(PRUNE_ROWS))]
@@ -50,7 +50,7 @@ def old_requests(
 
 def remove_requests(connection: Connection, ids: Sequence[str]) -> None:
     """Remove requests; rollups and counters keep what they cost."""
-    connection.execute(delete(REQUESTS).where(REQUESTS.c.id.in_(ids), REQUESTS.c.state != "open"))
+    connection.execute(delete(REQUESTS).where(REQUESTS.c.id.in_(ids)))
 
 
 def old_runs(connection: Connection, before: datetime, after: str) -> tuple[Sequence[str], Sequence[str]]:

@@ -11,7 +11,9 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
 from paig_gateway.pricing.usage import Usage
 
-Certainty = Literal["exact", "estimated", "ceiling"]
+Certainty = Literal["exact", "estimated", "ceiling", "unknown"]
+CostSource = Literal["list", "provider"]
+"""Whose word a cost is: our price list's, or the provider's own charge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Reservation:
         limits: Every limit that binds it: the caller's, and the run's where it has a budget.
         ceiling: The most it could cost, in nanodollars.
         tokens: The most tokens it could use, input and output together.
+        session: What the client calls the session that it belongs to, or None.
         trace_id: The trace that it belongs to, 32 hex digits, or None.
     """
 
@@ -41,6 +44,7 @@ class Reservation:
     provider: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     run: str | None = None
+    session: str | None = None
     trace_id: str | None = None
 
 
@@ -53,11 +57,15 @@ class Settlement:
         finished: When it ended.
         cost: What it cost, in nanodollars; never more than was held unless the provider charged more.
         certainty: How the cost is known; None for a request that was never sent on.
+        certainty_reason: Why the cost is not exact, or None.
+        cost_source: Whose word the cost is; None where nothing was priced.
+        list_price: What the price list says, in nanodollars, where the cost is the provider's own charge.
         usage: The counts, or None where the provider reported none.
         raw_usage: The provider's own usage object.
         price: The price's identity (`openai/gpt-5`), or None where nothing was priced.
         status: The HTTP status that the client was sent; None if it was sent none.
         error: The gateway's error code or the provider's error type, or None.
+        refusal: The details of the gateway's own error, where it refused the request.
         attempts: Each try, as the wire model `Attempt` has it.
         work_id: The provider's name of the work, by which a later look at it is known.
         ms_gateway: Milliseconds that the gateway itself took of `ms_total`.
@@ -74,8 +82,12 @@ class Settlement:
     model: str | None = None
     status: int | None = None
     error: str | None = None
+    refusal: Mapping[str, object] | None = None
     attempts: Sequence[Mapping[str, object]] = ()
     work_id: str | None = None
     ms_total: float | None = None
     ms_first_byte: float | None = None
     ms_gateway: float | None = None
+    certainty_reason: str | None = None
+    cost_source: CostSource | None = None
+    list_price: int | None = None

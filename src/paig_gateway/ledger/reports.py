@@ -1,7 +1,8 @@
-"""What the ledger can be asked: rows, totals, where limits stand. All of it blocks: call it in a thread.
+"""The ledger's reports: requests and totals. They block: call them in a thread.
 
-Totals come from the hourly rollups, which change in the same transactions as the rows they add up. Where a span begins
-or ends within an hour, that hour's part is added up from the rows themselves, so any span is exact.
+Totals come from the rollups of a quarter of an hour, which change in the same transactions as their rows. Where a span
+begins or ends within a quarter, that part is summed from the rows themselves, so any span is exact as far back as rows
+are kept.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from paig_gateway.database.columns import milliseconds, moment, text
 from paig_gateway.database.tables import RequestRow
 from paig_gateway.domain.money import format_usd
 from paig_gateway.ledger.statements import TABLES
-from paig_gateway.ledger.transitions import HOUR_MS
+from paig_gateway.ledger.transitions import STEP_MS
 
-REQUESTS, ROLLUPS = (TABLES[name] for name in ("requests", "rollups"))
+HOLDS, REQUESTS, ROLLUPS = (TABLES[name] for name in ("holds", "requests", "rollups"))
 
 GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route"]
 GROUPS: tuple[GroupBy, ...] = get_args(GroupBy)
 MAX_PAGE = 1000
 
 _OWNED = {"key": "keys", "project": "projects", "user": "users"}
-_DAY_MS = 24 * HOUR_MS
+_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 _SUMS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
 
 
@@ -62,35 +63,48 @@ class Filter:
 
 
 def get_request(engine: Engine, request_id: str, within: frozenset[str] | None = None) -> Request | None:
-    """One row of the ledger, if it is one of those projects' (by id; None for any)."""
-    conditions = [REQUESTS.c.id == request_id, *_within(REQUESTS.c.project_id, within)]
+    """One request, finished or in flight, if it belongs to one of those projects (by id; None for any)."""
     with engine.connect() as connection:
-        row = connection.execute(select(REQUESTS).where(*conditions)).one_or_none()
-    return _request(row) if row is not None else None
+        # Holds first: a request that is settled in between is found among the finished ones.
+        for table, read in ((HOLDS, _open_request), (REQUESTS, _request), (HOLDS, _open_request)):
+            conditions = [table.c.id == request_id, *_within(table.c.project_id, within)]
+            if (row := connection.execute(select(table).where(*conditions)).one_or_none()) is not None:
+                return read(row)
+    return None
 
 
 def list_requests(engine: Engine, which: Filter, *, cursor: str | None = None, limit: int = 100) -> RequestPage:
-    """Rows of the ledger, newest first.
+    """Requests, finished and in flight, newest first.
 
     Args:
         engine: The database.
         which: Which of them.
-        cursor: Where a page before ended.
+        cursor: The `next_cursor` of the page before.
         limit: How many at most.
 
     Raises:
         BadQuery: The cursor is not one of this ledger's.
     """
     limit = max(1, min(limit, MAX_PAGE))
-    query = select(REQUESTS).order_by(REQUESTS.c.time.desc(), REQUESTS.c.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        time, request_id = _read_cursor(cursor)
-        query = query.where(tuple_(REQUESTS.c.time, REQUESTS.c.id) < (time, request_id))
+    before = _read_cursor(cursor) if cursor is not None else None
     with engine.connect() as connection:
-        rows = connection.execute(query.where(*row_conditions(connection, which))).all()
+        # Holds first: a request that is settled in between is then found twice, and shown as finished.
+        opened = [] if which.status is not None else _page(connection, HOLDS, which, before, limit + 1)
+        finished = _page(connection, REQUESTS, which, before, limit + 1)
+    found = {row.id: (row, _open_request) for row in opened} | {row.id: (row, _request) for row in finished}
+    rows = sorted(found.values(), key=lambda pair: (pair[0].time, pair[0].id), reverse=True)
     more = len(rows) > limit
     rows = rows[:limit]
-    return RequestPage(items=[_request(row) for row in rows], next_cursor=_cursor(rows[-1]) if more else None)
+    return RequestPage(items=[read(row) for row, read in rows], next_cursor=_cursor(rows[-1][0]) if more else None)
+
+
+def _page(
+    connection: Connection, table: Table, which: Filter, before: tuple[int, str] | None, limit: int
+) -> Sequence[Row[Any]]:
+    query = select(table).order_by(table.c.time.desc(), table.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(tuple_(table.c.time, table.c.id) < before)
+    return connection.execute(query.where(*row_conditions(connection, which, table))).all()
 
 
 class Finished(NamedTuple):
@@ -121,8 +135,11 @@ def finished_since(engine: Engine, finished_at: int, request_id: str, *, limit: 
 
 def last_finished(engine: Engine) -> tuple[int, str]:
     """The tail's end: the place of the row finished last, `(0, "")` where there is none."""
-    query = select(REQUESTS.c.finished_at, REQUESTS.c.id).where(REQUESTS.c.finished_at.is_not(None))
-    query = query.order_by(REQUESTS.c.finished_at.desc(), REQUESTS.c.id.desc()).limit(1)
+    query = (
+        select(REQUESTS.c.finished_at, REQUESTS.c.id)
+        .order_by(REQUESTS.c.finished_at.desc(), REQUESTS.c.id.desc())
+        .limit(1)
+    )
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     return (row[0], row[1]) if row else (0, "")
@@ -178,8 +195,8 @@ def _column(table: Table, group: str) -> ColumnElement[Any]:
         return func.coalesce(table.c.tags[group[4:]].as_string(), "")
     match group:
         case "hour" | "day":
-            time = table.c.hour if "hour" in table.c else table.c.time
-            step = HOUR_MS if group == "hour" else _DAY_MS
+            time = table.c.start if "start" in table.c else table.c.time
+            step = _HOUR_MS if group == "hour" else _DAY_MS
             return time - time % step
         case "key" | "project" | "user":
             return table.c[f"{group}_id"]
@@ -190,20 +207,20 @@ def _column(table: Table, group: str) -> ColumnElement[Any]:
 
 
 def _spans(connection: Connection, which: Filter, groups: Sequence[str]) -> Iterable[Select[Any]]:
-    """The span's whole hours from the rollups, its edges from the rows."""
+    """The span's whole steps from the rollups, its edges from the rows."""
     start = milliseconds(which.since) if which.since else None
     end = milliseconds(which.until) if which.until else None
-    first = -(-start // HOUR_MS) * HOUR_MS if start is not None else None
-    last = end // HOUR_MS * HOUR_MS if end is not None else None
+    first = -(-start // STEP_MS) * STEP_MS if start is not None else None
+    last = end // STEP_MS * STEP_MS if end is not None else None
     tagged = any(group.startswith("tag:") for group in groups)
     if tagged or (first is not None and last is not None and first > last):
         yield _from_rows(connection, which, groups, start, end)
         return
     conditions = _conditions(connection, ROLLUPS, which)
     if first is not None:
-        conditions.append(ROLLUPS.c.hour >= first)
+        conditions.append(ROLLUPS.c.start >= first)
     if last is not None:
-        conditions.append(ROLLUPS.c.hour < last)
+        conditions.append(ROLLUPS.c.start < last)
     keys = [_column(ROLLUPS, group) for group in groups]
     sums = [func.sum(ROLLUPS.c[name]).label(name) for name in _SUMS]
     yield select(*keys, *sums).where(*conditions).group_by(*keys).having(func.count() > 0)
@@ -216,7 +233,7 @@ def _spans(connection: Connection, which: Filter, groups: Sequence[str]) -> Iter
 def _from_rows(
     connection: Connection, which: Filter, groups: Sequence[str], start: int | None, end: int | None
 ) -> Select[Any]:
-    conditions = [REQUESTS.c.state != "open", *_conditions(connection, REQUESTS, which)]
+    conditions = _conditions(connection, REQUESTS, which)
     if start is not None:
         conditions.append(REQUESTS.c.time >= start)
     if end is not None:
@@ -279,7 +296,8 @@ def _conditions(connection: Connection, table: Table, which: Filter) -> list[Col
             found.append(column.in_(sorted(ids)) if len(ids) > 1 else column == next(iter(ids), named))
     for name in ("model", "provider", "route"):
         if (value := getattr(which, name)) is not None:
-            found.append(table.c[name] == value)
+            column = HOLDS.c.request[name].as_string() if table is HOLDS else table.c[name]
+            found.append(column == value)
     return found
 
 
@@ -287,15 +305,15 @@ def _within(project_id: ColumnElement[str], within: frozenset[str] | None) -> li
     return [] if within is None else [project_id.in_(within)]
 
 
-def row_conditions(connection: Connection, which: Filter) -> list[ColumnElement[bool]]:
-    """What a row of the ledger must meet."""
-    found = _conditions(connection, REQUESTS, which)
+def row_conditions(connection: Connection, which: Filter, table: Table = REQUESTS) -> list[ColumnElement[bool]]:
+    """What a request must meet, in the table of finished ones or of holds."""
+    found = _conditions(connection, table, which)
     if which.status is not None:
-        found.append(REQUESTS.c.status == which.status)
+        found.append(table.c.status == which.status)
     if which.since is not None:
-        found.append(REQUESTS.c.time >= milliseconds(which.since))
+        found.append(table.c.time >= milliseconds(which.since))
     if which.until is not None:
-        found.append(REQUESTS.c.time < milliseconds(which.until))
+        found.append(table.c.time < milliseconds(which.until))
     return found
 
 
@@ -314,19 +332,33 @@ def _read_cursor(cursor: str) -> tuple[int, str]:
 
 _PLAIN = {
     *("id", "status", "key", "project", "user", "route", "provider", "model", "format", "stream", "usage"),
-    *("raw_usage", "certainty", "price", "run", "trace_id", "error", "ms_total", "ms_first_byte", "ms_gateway"),
+    *("raw_usage", "certainty", "certainty_reason", "cost_source", "price", "run", "session", "trace_id", "error"),
+    *("refusal", "ms_total", "ms_first_byte", "ms_gateway"),
 }
 
 
 def _request(row: Row[Any]) -> Request:
     return Request(
         **{name: getattr(row, name) for name in _PLAIN},
-        state="open" if row.state == "open" else "settled",
+        state="settled",
         time=moment(row.time).astimezone(UTC),
         cost=format_usd(row.cost or 0),
         reserved=format_usd(row.reserved),
         attempts=[Attempt.model_validate(attempt) for attempt in row.attempts or ()],
         tags=row.tags or {},
+        list_price=format_usd(row.list_price) if row.list_price is not None else None,
+    )
+
+
+def _open_request(row: Row[Any]) -> Request:
+    """A request in flight."""
+    return Request(
+        **{
+            **dict.fromkeys(_PLAIN),
+            **{"stream": False, "tags": {}, "attempts": [], "id": row.id, "state": "open", "cost": "0"},
+            **row.request,
+            **{"time": moment(row.time).astimezone(UTC), "reserved": format_usd(row.reserved)},
+        }
     )
 
 
@@ -353,9 +385,7 @@ class Charged:
 def charged_requests(engine: Engine, which: Filter) -> Iterator[Charged]:
     """Finished requests that were priced, read a thousand at a time."""
     names = ("id", "time", "provider", "model", "price", "usage", "cost", "certainty", "attempts")
-    query = select(*(REQUESTS.c[name] for name in names)).where(
-        REQUESTS.c.state != "open", REQUESTS.c.price.is_not(None)
-    )
+    query = select(*(REQUESTS.c[name] for name in names)).where(REQUESTS.c.price.is_not(None))
     with engine.connect() as connection:
         query = query.where(*row_conditions(connection, which))
         for row in connection.execution_options(yield_per=1000).execute(query):

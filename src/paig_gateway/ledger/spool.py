@@ -1,7 +1,10 @@
-"""The journal: requests that were let pass while the database was down, in a file until the database has them.
+"""The spool: requests that the database has not taken yet, in a file until it has.
 
-So they survive the death of the process too: the next gateway of the same home folder charges what it finds. The file
-is there only while something is unrecorded.
+They survive the death of the process this way: the next gateway that starts with the same home folder records what it
+finds. The file exists only while something is unrecorded.
+
+A request that the database refuses whatever is tried, because of its own values, is kept in a second file for good:
+`set-aside-NODE.jsonl`, with the reason, for an administrator to look at.
 """
 
 from __future__ import annotations
@@ -20,18 +23,24 @@ from paig_gateway.ledger.records import Reservation, Settlement
 log = logging.getLogger(__name__)
 
 PREFIX, SUFFIX = "unrecorded-", ".jsonl"
+SET_ASIDE = "set-aside-"
 
 
 @dataclass(frozen=True, slots=True)
 class Unrecorded:
-    """One line of a journal."""
+    """One line of a spool.
 
-    reservation: Reservation
+    Attributes:
+        reason: Why the database refused it, where it is set aside.
+    """
+
+    reservation: Reservation | None
     settlement: Settlement
+    reason: str | None = None
 
 
 class Spool:
-    """One node's journal; for use by one thread.
+    """One node's spool; for use by one thread.
 
     Args:
         folder: The gateway's home.
@@ -40,38 +49,54 @@ class Spool:
 
     def __init__(self, folder: Path, node_id: str) -> None:
         self.path = folder / f"{PREFIX}{node_id}{SUFFIX}"
+        self.set_aside_path = folder / f"{SET_ASIDE}{node_id}{SUFFIX}"
         self._folder = folder
         self._unrecorded: set[str] = set()
 
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._unrecorded
+
     def add(self, entry: Unrecorded) -> None:
-        """Write a line; where the disk does not take it, the request is in memory alone, and the log says so."""
+        """Write a line; if the disk refuses it, the request is in memory only, and the log says so."""
         self._unrecorded.add(entry.settlement.id)
-        try:
-            with open(self.path, "ab", opener=partial(os.open, mode=0o600)) as file:
-                file.write(msgspec.json.encode(entry) + b"\n")
-        except OSError as error:
-            log.error("%s cannot be written, an unrecorded request is in memory alone: %s", self.path, error)
+        self._append(self.path, entry)
 
     def recorded(self, request_id: str) -> None:
-        """The database has it; the last of them removes the file."""
-        self._unrecorded.discard(request_id)
-        if not self._unrecorded:
-            self.path.unlink(missing_ok=True)
+        """The database has the request; the last one removes the file."""
+        if request_id in self._unrecorded:
+            self._unrecorded.discard(request_id)
+            if not self._unrecorded:
+                self.path.unlink(missing_ok=True)
+
+    def set_aside(self, entry: Unrecorded) -> None:
+        """Keep a request that the database will never take as it is."""
+        self._append(self.set_aside_path, entry)
 
     def left_behind(self, alive: Container[str]) -> list[Path]:
-        """The journals of dead nodes, to be recorded and then removed.
+        """The spools of dead nodes, to be recorded and then removed.
 
         Args:
-            alive: Ids of the nodes that run, and so look after their own.
+            alive: Ids of the nodes that run, and so record their own.
         """
         found = sorted(self._folder.glob(f"{PREFIX}*{SUFFIX}"))
         return [path for path in found if path.name.removeprefix(PREFIX).removesuffix(SUFFIX) not in alive]
 
+    def _append(self, path: Path, entry: Unrecorded) -> None:
+        try:
+            with open(path, "ab", opener=partial(os.open, mode=0o600)) as file:
+                file.write(msgspec.json.encode(entry, enc_hook=_plain) + b"\n")
+        except OSError as error:
+            log.error("cannot write %s; an unrecorded request is in memory only: %s", path, error)
+
+
+def _plain(value: object) -> object:
+    return dict(value) if hasattr(value, "keys") else str(value)  # type: ignore[call-overload]
+
 
 def read(path: Path) -> Iterator[Unrecorded]:
-    """The lines of a journal."""
+    """The lines of a spool."""
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             yield msgspec.json.decode(line, type=Unrecorded)
         except msgspec.DecodeError as error:  # cut off by the death of its process
-            log.error("line %d of %s cannot be read: %s", number, path, error)
+            log.error("cannot read line %d of %s: %s", number, path, error)

@@ -1,4 +1,4 @@
-"""The ledger's transactions on SQLite, where `BEGIN IMMEDIATE` is the only lock there is."""
+"""The ledger's transactions on SQLite, where `BEGIN IMMEDIATE` is the only lock, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ from paig_gateway.ledger.statements import (
     READ,
     ROLLUP,
     ROLLUP_KEY,
+    SCHEMA,
     ReadSet,
     RowsRead,
+    check_schema,
     counter_changes,
+    hold,
     limit,
     quoted,
     rollup_changes,
     row,
 )
-from paig_gateway.ledger.transitions import CORRECTED, RESERVED, SETTLED, Counter, LedgerBatch
+from paig_gateway.ledger.transitions import CORRECTED, FINISHED, HELD, SETTLED, Counter, LedgerBatch
 
 _encode = msgspec.json.Encoder().encode
 
 
-def _places(count: int) -> str:
-    return ", ".join("?" * count)
+def _insert(table: str, columns: Iterable[str]) -> str:
+    names = list(columns)
+    return f"INSERT INTO {table} ({quoted(names)}) VALUES ({', '.join('?' * len(names))})"
 
 
 def _update(columns: Iterable[str]) -> str:
@@ -42,7 +46,9 @@ def _update(columns: Iterable[str]) -> str:
     return f"UPDATE requests SET {changes} WHERE id = ?"
 
 
+SCHEMA_QUERY = f"SELECT value FROM meta WHERE name = '{SCHEMA}'"
 NODE = "SELECT 1 FROM nodes WHERE id = ?"
+HOLDS = f"SELECT {quoted(HELD)} FROM holds WHERE id IN (SELECT value FROM json_each(?))"
 ROWS = f"SELECT {quoted(READ)} FROM requests WHERE id IN (SELECT value FROM json_each(?))"
 WORKS = f"SELECT {quoted(READ)} FROM requests WHERE work_id IN (SELECT value FROM json_each(?))"
 COUNTERS = (
@@ -52,22 +58,21 @@ COUNTERS = (
 RUNS = "SELECT id, amount FROM runs WHERE id IN (SELECT value FROM json_each(?))"
 LIMITS = f"SELECT {LIMIT_COLUMNS} FROM limits WHERE id IN (SELECT value FROM json_each(?))"
 
-OPEN = f"INSERT INTO requests ({quoted(RESERVED)}) VALUES ({_places(len(RESERVED))})"
+OPEN = _insert("holds", HELD)
+CLOSE = "DELETE FROM holds WHERE id IN (SELECT value FROM json_each(?))"
+EXTEND = "UPDATE holds SET limits = ?, reserved = ? WHERE id = ?"
 COUNT = (
     "INSERT INTO counters (limit_id, window_start, spent, held) VALUES (?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET spent = spent + excluded.spent, held = held + excluded.held"
 )
-ROLL = (
-    f"INSERT INTO rollups ({quoted(ROLLUP)}) VALUES ({_places(len(ROLLUP))}) "
-    f"ON CONFLICT ({quoted(ROLLUP_KEY)}) DO UPDATE SET {ADD_METRICS}"
-)
+ROLL = f"{_insert('rollups', ROLLUP)} ON CONFLICT ({quoted(ROLLUP_KEY)}) DO UPDATE SET {ADD_METRICS}"
 STAMP = (
     f"INSERT INTO meta (name, value) VALUES ('{CLOCK}', ?) "
     "ON CONFLICT (name) DO UPDATE SET value = max(value + 1, excluded.value) RETURNING value"
 )
+FINISH = _insert("requests", (*FINISHED, "finished_at"))
 SETTLE = _update((*SETTLED, "finished_at"))
 CORRECT = _update((*CORRECTED, "finished_at"))
-REHOLD = _update(("holds", "reserved"))
 BUDGET = "INSERT INTO runs (id, amount, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
@@ -83,10 +88,10 @@ class SqliteConnection:
     def read(self, wanted: ReadSet) -> RowsRead | None:
         """Take the write lock, and read."""
         self._raw.execute("BEGIN IMMEDIATE")
+        check_schema(self._raw.execute(SCHEMA_QUERY).fetchone())
         registered = wanted.node_id is None or bool(self._all(NODE, wanted.node_id))
-        rows = {}
-        if wanted.ids:
-            rows = {found.id: found for found in map(row, self._in(ROWS, wanted.ids))}
+        holds = {found.id: found for found in map(hold, self._in(HOLDS, wanted.holds))} if wanted.holds else {}
+        rows = {found.id: found for found in map(row, self._in(ROWS, wanted.rows))} if wanted.rows else {}
         if wanted.works:
             rows |= {found.id: found for found in map(row, self._in(WORKS, wanted.works))}
         counters = {}
@@ -97,29 +102,32 @@ class SqliteConnection:
                 counters[key] = Counter(0, 0, is_new=True)
         runs = dict(self._in(RUNS, wanted.runs)) if wanted.runs else {}
         limits = {found.id: found for found in map(limit, self._in(LIMITS, wanted.limits))} if wanted.limits else {}
-        return RowsRead(rows, counters, runs, limits, registered)
+        return RowsRead(holds, rows, counters, runs, limits, registered)
 
-    def write(self, sheet: LedgerBatch) -> None:
+    def write(self, batch: LedgerBatch) -> None:
         """Write the changes, and commit."""
         many = self._raw.executemany
-        if sheet.opened:
-            many(OPEN, sheet.opened)
-        if counters := counter_changes(sheet):
+        if batch.opened:
+            many(OPEN, batch.opened)
+        if batch.closed:
+            self._raw.execute(CLOSE, (_encode(batch.closed).decode(),))
+        if batch.extended:
+            many(EXTEND, [(*values, id) for id, values in batch.extended.items()])
+        if counters := counter_changes(batch):
             many(COUNT, counters)
-        if rollups := rollup_changes(sheet):
+        if rollups := rollup_changes(batch):
             many(ROLL, rollups)
-        if sheet.settled or sheet.corrected:
-            stamp = self._all(STAMP, sheet.now)[0][0]
-            many(SETTLE, [(*values, stamp, id) for id, values in sheet.settled.items()])
-            many(CORRECT, [(*values, stamp, id) for id, values in sheet.corrected.items()])
-        if sheet.reheld:
-            many(REHOLD, [(*values, id) for id, values in sheet.reheld.items()])
-        if sheet.budgets:
-            many(BUDGET, [(*budget, sheet.now) for budget in sheet.budgets])
+        if batch.finishes:
+            stamp = self._all(STAMP, batch.now)[0][0]
+            many(FINISH, [(*values, stamp) for values in batch.inserted])
+            many(SETTLE, [(*values, stamp, id) for id, values in batch.updated.items()])
+            many(CORRECT, [(*values, stamp, id) for id, values in batch.corrected.items()])
+        if batch.budgets:
+            many(BUDGET, [(*budget, batch.now) for budget in batch.budgets])
         self._raw.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Drop the write lock."""
+        """Release the write lock."""
         if self._raw.in_transaction:
             self._raw.execute("ROLLBACK")
 
@@ -134,25 +142,29 @@ class SqliteConnection:
         return self._all(sql, _encode(list(values)).decode())
 
 
-EVERY_SECONDS = 1.0
+EVERY_SECONDS = 0.1
 MIN_BYTES = 4 * 2**20
 """A shorter log is not worth a checkpoint."""
-MAX_BYTES = 128 * 2**20
-"""A longer log is cut: while writers never pause, a passive checkpoint copies all of it and still cannot begin anew."""
+MAX_BYTES = 32 * 2**20
+"""A longer log is cut: while writers never pause, a passive checkpoint copies all of it but cannot start it over."""
 
 log = logging.getLogger(__name__)
 
 
 class Checkpointer(threading.Thread):
-    """Copies the write-ahead log into the database file, while it is long enough, until stopped."""
+    """Copies the write-ahead log into the database file, on a thread of its own, so that no request waits for it.
+
+    The log stays under 64 MB unless a reader holds an old snapshot for long.
+    """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(name="paig-checkpoint", daemon=True)
         self._file = str(engine.url.database)
         self._stopping = threading.Event()
+        self._copied = 0
 
     def run(self) -> None:
-        """Check the log's length every second."""
+        """Look at the log's length ten times a second."""
         connection = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False, timeout=0.5)
         try:
             while not self._stopping.wait(EVERY_SECONDS):
@@ -168,12 +180,15 @@ class Checkpointer(threading.Thread):
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         try:
             length = os.stat(f"{self._file}-wal").st_size
-            if length < MIN_BYTES:
+            if length < self._copied:
+                self._copied = 0
+            if length - self._copied < MIN_BYTES:
                 return
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._copied = length
             if length > MAX_BYTES:  # little is left to copy, so writers wait for moments only
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except FileNotFoundError:
             return
-        except sqlite3.Error as error:  # a full disk, for one; the ledger itself will report what matters
+        except sqlite3.Error as error:  # a full disk, for one; the ledger itself reports what matters
             log.warning("checkpoint of %s failed: %s", self._file, error)

@@ -1,13 +1,15 @@
-"""What the ledger says to its database: one transaction, in as few statements as it can be, per dialect.
+"""What the ledger says to its database: one transaction, in as few statements as possible, per dialect.
 
 A transaction has two halves. `read` begins it, locks what the batch is about and returns it for a `LedgerBatch`;
-`write` writes the changes of that batch and commits. Locks are taken in one order everywhere (node, work, rows,
+`write` writes the batch's changes and commits. Locks are taken in one order everywhere (holds, node, work, rows,
 counters, runs, rollups, the ledger's clock), so that nodes never wait for each other in a circle.
 
 Both dialects talk to the driver directly, under SQLAlchemy's pool: on the request path the compiler's overhead is the
-larger part of a batch. To PostgreSQL a batch goes as one JSON document per kind of change, which costs this process a
-seventh of what arrays (`unnest`) do, in two pipelined round trips. Column lists come from `transitions`, types from
-`tables`.
+larger part of a batch. To PostgreSQL a batch goes as one JSON document per kind of change, in two pipelined round
+trips. Column lists come from `transitions`, types from `tables`.
+
+Every transaction reads the schema number that the database's last ledger migration wrote. A node of an older schema
+finds another number than its own, and records nothing more.
 """
 
 from __future__ import annotations
@@ -21,25 +23,42 @@ import msgspec
 import psycopg
 from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from paig_gateway.database.tables import RequestRow
 from paig_gateway.domain.limits import Limit, OwnerKind, Unit, Window
-from paig_gateway.ledger.transitions import METRICS, Counter, CounterKey, LedgerBatch, Row, Value
+from paig_gateway.ledger.transitions import (
+    METRICS,
+    Counter,
+    CounterKey,
+    HeldRequest,
+    Hold,
+    LedgerBatch,
+    Row,
+    Value,
+)
 
+SCHEMA = "ledger_schema"
+"""The row of `meta` that numbers the ledger's schema. A migration that changes the ledger's tables raises it."""
+SCHEMA_NUMBER = 2
+"""The schema that this version writes."""
 CLOCK = "ledger_clock"
 """The row of `meta` that stamps `finished_at`: never twice the same, in the order of commits, whatever the node."""
 BUSY_MS = 1000
 """How long the writer waits for another process's write on SQLite before it reports the database as down."""
 
 READ = (
-    *("id", "node_id", "state", "time", "key_id", "project_id", "user_id", "route", "provider", "model", "holds"),
+    *("id", "state", "time", "key_id", "project_id", "user_id", "route", "provider", "model", "holds"),
     *("reserved", "cost", "certainty", "usage", "status", "error", "work_id"),
 )
-"""The columns that a transaction reads, in the order of `Row`'s fields."""
+"""The columns of a finished row that a transaction reads, in the order of `Row`'s fields."""
 
-_holds = msgspec.json.Decoder(list[tuple[str, int, int, Unit]])
+_limits = msgspec.json.Decoder(list[tuple[str, int, int, Unit]])
 _usage = msgspec.json.Decoder(dict[str, int | float])
+_request = msgspec.json.Decoder(HeldRequest)
+
+
+class SchemaChangedError(Exception):
+    """The ledger's schema is not this version's; the message says what to do."""
 
 
 @dataclass
@@ -47,9 +66,10 @@ class ReadSet:
     """What a batch is about.
 
     Attributes:
-        node_id: This node, where the batch inserts rows: only a registered node may.
-        ids: Rows by id.
-        works: Rows by the work they were charged for.
+        node_id: This node, where the batch inserts holds or rows: only a registered node may.
+        holds: Holds by id.
+        rows: Finished rows by id.
+        works: Finished rows by the work they were charged for.
         keys: Counters to move if they exist.
         create: Counters that must exist.
         runs: Runs whose budget is asked for.
@@ -57,18 +77,25 @@ class ReadSet:
     """
 
     node_id: str | None = None
-    ids: set[str] = field(default_factory=set)
+    holds: set[str] = field(default_factory=set)
+    rows: set[str] = field(default_factory=set)
     works: set[str] = field(default_factory=set)
     keys: set[CounterKey] = field(default_factory=set)
     create: set[CounterKey] = field(default_factory=set)
     runs: set[str] = field(default_factory=set)
     limits: set[str] = field(default_factory=set)
 
+    @property
+    def size(self) -> int:
+        """How much is to be read, to tell whether a set has grown."""
+        return len(self.rows) + len(self.keys) + len(self.create) + len(self.limits)
+
 
 @dataclass
 class RowsRead:
-    """What there is of what a batch wanted; see `LedgerBatch` for the first three."""
+    """What there is of a `ReadSet`; see `LedgerBatch` for the first four."""
 
+    holds: dict[str, Hold]
     rows: dict[str, Row]
     counters: dict[CounterKey, Counter]
     runs: dict[str, int]
@@ -80,24 +107,47 @@ class LedgerConnection(Protocol):
     """A connection of the ledger's own; after an error it is to be closed."""
 
     def read(self, wanted: ReadSet) -> RowsRead | None:
-        """Begin, lock and read. None: a counter had to be made first, outside the transaction; read again."""
+        """Begin, lock and read. None: a counter had to be made first, outside the transaction; read again.
 
-    def write(self, sheet: LedgerBatch) -> None:
-        """Write what the sheet collected, and commit."""
+        Raises:
+            SchemaChangedError: The database has another schema than this version.
+        """
+
+    def write(self, batch: LedgerBatch) -> None:
+        """Write what the batch collected, and commit."""
 
     def rollback(self) -> None:
-        """End the transaction without a trace."""
+        """Undo the transaction."""
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether an error is about the database's state, so that the same batch may well succeed later."""
+def is_rows_fault(error: BaseException) -> bool:
+    """Whether an error is about the values of one command, so that others can go on without it.
+
+    Any other error of a database or its driver is about the database's state, and the same batch may succeed later.
+    """
     if isinstance(error, DBAPIError):
         error = error.orig or error
-    psycopgs = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-    return isinstance(error, (sqlite3.OperationalError, *psycopgs, PoolTimeout))
+    if isinstance(error, (sqlite3.Error, psycopg.Error)):
+        values = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError)
+        return isinstance(error, (*values, psycopg.DataError, psycopg.IntegrityError))
+    return not isinstance(error, (SchemaChangedError, OSError)) and not type(error).__module__.startswith("sqlalchemy.")
+
+
+def check_schema(found: Sequence[Any] | None) -> None:
+    """Compare the number in the database with this version's.
+
+    Raises:
+        SchemaChangedError: They differ.
+    """
+    number = found[0] if found else None
+    if number != SCHEMA_NUMBER:
+        raise SchemaChangedError(
+            f"The ledger's schema is number {number} and this version writes number {SCHEMA_NUMBER}: another version "
+            f"of paig has migrated the database. Upgrade this gateway, or stop it."
+        )
 
 
 def quoted(names: Iterable[str], prefix: str = "") -> str:
@@ -105,11 +155,20 @@ def quoted(names: Iterable[str], prefix: str = "") -> str:
     return ", ".join(f'{prefix}"{name}"' for name in names)
 
 
+def hold(values: Sequence[Any]) -> Hold:
+    """A hold from its columns `HELD`, whose JSON comes as text."""
+    found = Hold(*values)
+    found.limits = _limits.decode(cast(str, found.limits))
+    found.request = _request.decode(cast(str, found.request))
+    return found
+
+
 def row(values: Sequence[Any]) -> Row:
-    """A row from its columns `READ`, whose JSON comes as text."""
+    """A finished row from its columns `READ`, whose JSON comes as text."""
     found = Row(*values)
-    found.holds = _holds.decode(cast(str, found.holds)) if found.holds else []
+    found.holds = _limits.decode(cast(str, found.holds)) if found.holds else []
     found.usage = None if found.usage is None else _usage.decode(cast(str, found.usage))
+    found.cost = found.cost or 0
     return found
 
 
@@ -119,21 +178,21 @@ def limit(values: Sequence[Any]) -> Limit:
     return Limit(id, cast(OwnerKind, owner_kind), owner_id, cast(Unit, unit), cast(Window, window), amount, bool(soft))
 
 
-def counter_changes(sheet: LedgerBatch) -> list[tuple[Value, ...]]:
+def counter_changes(batch: LedgerBatch) -> list[tuple[Value, ...]]:
     """What to add to each counter: limit id, window start, spent, held.
 
-    A new one is written even at nothing: a settlement leaves alone what is not there.
+    A new one is written even at nothing: a settlement leaves alone a counter that is not there.
     """
     return [
         (*key, counter.spent - counter.spent_before, counter.held - counter.held_before)
-        for key, counter in sorted(sheet.counters.items())
+        for key, counter in sorted(batch.counters.items())
         if counter.is_new or counter.spent != counter.spent_before or counter.held != counter.held_before
     ]
 
 
-def rollup_changes(sheet: LedgerBatch) -> list[tuple[Value, ...]]:
+def rollup_changes(batch: LedgerBatch) -> list[tuple[Value, ...]]:
     """What to add to each rollup, as `ROLLUP` has the columns."""
-    return [(*key, *sums) for key, sums in sorted(sheet.rollups.items()) if any(sums)]
+    return [(*key, *sums) for key, sums in sorted(batch.rollups.items()) if any(sums)]
 
 
 TABLES: Mapping[str, Table] = RequestRow.metadata.tables

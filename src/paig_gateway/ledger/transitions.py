@@ -1,9 +1,11 @@
-"""The rules of the ledger: what each kind of command does to rows, counters and rollups. No I/O.
+"""The rules of the ledger: what each command does to holds, rows, counters and rollups. Pure, without I/O.
 
-A `LedgerBatch` holds what one transaction has read; its methods decide, one command after the other, and collect
-what is to be written. A row is `open` while its request is in flight, and ends `settled`. Two states are in between,
-where a row is charged but the truth may still come: `swept`, at its ceiling, when its node died, until it settles after
-all; `pending`, by guess, for background work, until its usage comes through.
+A `LedgerBatch` starts with what one transaction has read. Its methods decide, one command after the other, and collect
+what the transaction is going to write.
+
+A request in flight is a hold. Its settlement deletes the hold and inserts one finished row. A finished row is in one of
+three states: `settled` is final; `swept` was charged at its ceiling because its node died, and is corrected if the
+settlement arrives after all; `pending` is background work charged by guess, until its usage is known.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
+import msgspec
+
 from paig_gateway.database.columns import json_text, milliseconds, moment, text
 from paig_gateway.domain.errors import GatewayError, LimitRefused
 from paig_gateway.domain.limits import Balance, Limit, Unit, Window, window_end, window_start
@@ -23,39 +27,97 @@ from paig_gateway.pricing.usage import Usage
 CounterKey = tuple[str, int]
 """A limit's id and the start of a window, in seconds since the epoch."""
 RollupKey = tuple[int, str, str, str, str, str, str]
-"""Hour in milliseconds, key, project, user, route, provider, model."""
-Hold = tuple[str, int, int, Unit]
-"""Limit id, window start, amount held, unit: one for each limit in dollars or tokens that binds a row."""
+"""Start of the step in milliseconds, key, project, user, route, provider, model."""
+LimitHold = tuple[str, int, int, Unit]
+"""Limit id, window start, amount held, unit: one for each limit in dollars or tokens that binds a request."""
 Value = str | int | float | bool | None
-State = Literal["open", "settled", "swept", "pending"]
+State = Literal["settled", "swept", "pending"]
 Corrected = Literal["unknown", "corrected", "already"]
 
-HOUR_MS = 3_600_000
+STEP_MS = 900_000
+"""The length of a rollup's step: a quarter of an hour, so that days of any time zone can be summed."""
 MAX_COUNT = 10**12
-"""More of anything than this in one answer are a provider's nonsense; adding them up must not overflow."""
+"""The largest count that is recorded. A larger one is a provider's error, and sums must not overflow."""
 COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 METRICS = ("requests", "errors", *COUNTS, "cost")
-"""What a rollup adds up."""
+"""The sums of a rollup."""
 
-RESERVED = (
-    *("id", "node_id", "state", "time", "key_id", "key", "project_id", "project", "user_id", "user", "route"),
-    *("provider", "model", "format", "stream", "tags", "run", "trace_id", "holds", "reserved"),
+HELD = ("id", "node_id", "time", "key_id", "project_id", "user_id", "reserved", "limits", "request")
+"""The columns of `holds`."""
+IDENTITY = (
+    *("id", "node", "time", "key_id", "key", "project_id", "project", "user_id", "user", "route", "format", "stream"),
+    *("tags", "run", "session", "trace_id", "reserved"),
 )
-"""The columns that a reservation writes."""
-CORRECTED = ("state", "provider", "model", "cost", "certainty", "usage", "raw_usage", "price")
-"""The columns that a correction writes."""
-SETTLED = (*CORRECTED, "status", "error", "attempts", "work_id", "ms_total", "ms_first_byte", "ms_gateway")
-"""The columns that a settlement writes, besides `finished_at`, which the transaction stamps."""
+"""The columns of a finished row that never change."""
+CORRECTED = (
+    *("state", "holds", "provider", "model", "cost", "certainty", "certainty_reason", "cost_source", "list_price"),
+    *("usage", "raw_usage", "price"),
+)
+"""The columns that a correction writes, besides `finished_at`, which the transaction stamps."""
+SETTLED = (
+    *(*CORRECTED, "status", "error", "refusal", "attempts", "work_id"),
+    *("ms_total", "ms_first_byte", "ms_gateway"),
+)
+"""The columns that a settlement writes, besides `finished_at`."""
+FINISHED = (*IDENTITY, *SETTLED)
+"""The columns of a finished row, besides `finished_at`."""
 
 SWEPT_ERROR = "node-lost"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class HeldRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a hold keeps of its request, as one JSON document, until the finished row is written."""
+
+    key: str
+    route: str
+    model: str
+    format: str
+    project: str | None = None
+    user: str | None = None
+    provider: str | None = None
+    stream: bool = False
+    tags: dict[str, str] | None = None
+    run: str | None = None
+    session: str | None = None
+    trace_id: str | None = None
+
+    @classmethod
+    def of(cls, r: Reservation) -> HeldRequest:
+        """What is kept of a reservation; text that a database refuses is replaced."""
+        caller = r.caller
+        tags = {text(name): text(value) for name, value in r.tags.items()} if r.tags else None
+        return cls(
+            caller.key, r.route, text(r.model), r.format, caller.project, caller.user, text(r.provider), r.stream, tags,
+            text(r.run), text(r.session), r.trace_id,
+        )  # fmt: skip
+
+    def document(self) -> str:
+        """Its JSON."""
+        return _encode(self).decode()
+
+
+@dataclass(slots=True)
+class Hold:
+    """A row of `holds`; the fields are its columns, in the order of `HELD`."""
+
+    id: str
+    node_id: str
+    time: int
+    key_id: str
+    project_id: str
+    user_id: str
+    reserved: int
+    limits: list[LimitHold]
+    request: HeldRequest
 
 
 @dataclass(slots=True)
 class Row:
-    """A row as far as money is concerned; the fields are the columns that a transaction reads."""
+    """A finished row as far as money is concerned; the fields are the columns that a transaction reads."""
 
     id: str
-    node_id: str
     state: State
     time: int
     key_id: str
@@ -64,9 +126,9 @@ class Row:
     route: str
     provider: str | None
     model: str
-    holds: list[Hold]
+    holds: list[LimitHold]
     reserved: int
-    cost: int | None
+    cost: int
     certainty: Certainty | None
     usage: Usage | None
     status: int | None
@@ -90,7 +152,7 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a reservation did not go through.
+    """Why a reservation was refused.
 
     Attributes:
         limit: The limit that is reported.
@@ -130,12 +192,12 @@ def _start(window: Window, minute: int) -> int:
 
 
 def run_id(reservation: Reservation) -> str | None:
-    """The id of the run's budget and of its counter, or None where the request is of no run."""
+    """The id of the run's budget and of its counter, or None where the request belongs to no run."""
     return None if reservation.run is None else f"run:{reservation.caller.key_id}:{reservation.run}"
 
 
 def binding(reservation: Reservation, runs: Mapping[str, int]) -> tuple[Limit, ...]:
-    """The limits that bind a request, its run's budget being the one that the run's first request fixed.
+    """The limits that bind a request; its run's budget is the one that the run's first request fixed.
 
     Args:
         reservation: The request, with the budget it states, if it states one.
@@ -148,47 +210,73 @@ def binding(reservation: Reservation, runs: Mapping[str, int]) -> tuple[Limit, .
     return (*others, Limit(run, "run", reservation.run or "", "usd", "total", runs[run]))
 
 
+@dataclass(slots=True)
+class _Finished:
+    """A row to insert, in place of its hold, or to update."""
+
+    row: Row
+    settlement: Settlement
+    hold: Hold | None
+
+
 @dataclass
 class LedgerBatch:
     """What one transaction read, and what it is going to write.
 
     Attributes:
-        node_id: Who writes.
+        node_id: The node that writes.
         now: The moment of the transaction, in milliseconds since the epoch.
-        rows: The rows read, by id; locked.
-        counters: The counters read; locked. One that a settlement names and that is missing belonged to a limit that is
-            gone, and is left alone.
+        holds: The holds read, by id; locked.
+        rows: The finished rows read, by id; locked.
+        counters: The counters read; locked. A settlement leaves alone a counter that is missing: its limit is deleted.
         runs: Budgets of the runs concerned.
-        opened: Rows to insert, as `RESERVED` has the columns.
-        settled: Rows to update, as `SETTLED` has the columns.
+        opened: Holds to insert, as `HELD` has the columns.
+        closed: Ids of holds to delete.
+        extended: Holds whose amount is raised: `limits`, `reserved`.
         corrected: Rows to update, as `CORRECTED` has the columns.
-        reheld: Rows whose hold is raised: `holds`, `reserved`.
         budgets: Runs to insert: id, amount.
         rollups: What to add to each rollup, as `METRICS` has them.
     """
 
     node_id: str
     now: int
+    holds: dict[str, Hold]
     rows: dict[str, Row]
     counters: dict[CounterKey, Counter]
     runs: dict[str, int]
     opened: list[tuple[Value, ...]] = field(default_factory=list)
-    settled: dict[str, tuple[Value, ...]] = field(default_factory=dict)
+    closed: list[str] = field(default_factory=list)
+    extended: dict[str, tuple[Value, ...]] = field(default_factory=dict)
     corrected: dict[str, tuple[Value, ...]] = field(default_factory=dict)
-    reheld: dict[str, tuple[Value, ...]] = field(default_factory=dict)
     budgets: list[tuple[str, int]] = field(default_factory=list)
     rollups: dict[RollupKey, list[int]] = field(default_factory=dict)
+    _finished: dict[str, _Finished] = field(default_factory=dict)
+
+    @property
+    def inserted(self) -> list[tuple[Value, ...]]:
+        """Finished rows to insert, as `FINISHED` has the columns."""
+        return [_new_values(f.row, f.settlement, f.hold) for f in self._finished.values() if f.hold is not None]
+
+    @property
+    def updated(self) -> dict[str, tuple[Value, ...]]:
+        """Finished rows to update, as `SETTLED` has the columns."""
+        return {id: _values(f.row, f.settlement) for id, f in self._finished.items() if f.hold is None}
+
+    @property
+    def finishes(self) -> bool:
+        """Whether any row is inserted or updated."""
+        return bool(self._finished or self.corrected)
 
     def reserve(self, reservation: Reservation, waited_for: Collection[str] = ()) -> Refusal | None:
         """Hold the worst case of a request against every limit that binds it, or refuse and change nothing.
 
         Args:
             reservation: The request.
-            waited_for: Ids of limits that others already wait for; behind them this one has to wait, too.
+            waited_for: Ids of limits that others already wait for; this request waits behind them.
         """
         limits = binding(reservation, self.runs)
         refusal = self._room(limits, reservation.time, reservation.ceiling, reservation.tokens)
-        behind = frozenset(limit.id for limit in limits if limit.id in waited_for)
+        behind = frozenset(limit.id for limit in limits if limit.id in waited_for) if waited_for else frozenset[str]()
         if refusal is not None:
             return replace(refusal, waits=refusal.waits | behind) if refusal.waits and behind else refusal
         if behind:
@@ -197,7 +285,7 @@ class LedgerBatch:
             needed = reservation.tokens if limit.unit == "tokens" else reservation.ceiling
             balances = self._balances(limits, reservation.time)
             return Refusal(limit, counter.spent, counter.held, needed, reservation.time, behind, balances)
-        holds: list[Hold] = []
+        held: list[LimitHold] = []
         for limit in limits:
             key = counter_key(limit, reservation.time)
             counter = self.counters[key]
@@ -206,25 +294,36 @@ class LedgerBatch:
                 continue
             amount = 0 if limit.soft else reservation.ceiling if limit.unit == "usd" else reservation.tokens
             counter.held += amount
-            holds.append((*key, amount, limit.unit))
+            held.append((*key, amount, limit.unit))
             if limit.owner_kind == "run" and limit.id not in self.runs:
                 self.runs[limit.id] = limit.amount
                 self.budgets.append((limit.id, limit.amount))
-        self._insert(reservation, holds, reservation.ceiling)
+        r, caller, request = reservation, reservation.caller, HeldRequest.of(reservation)
+        hold = Hold(
+            r.id, self.node_id, milliseconds(r.time), caller.key_id, caller.project_id or "", caller.user_id or "",
+            r.ceiling, held, request,
+        )  # fmt: skip
+        self.holds[r.id] = hold
+        self.opened.append(
+            (
+                hold.id, hold.node_id, hold.time, hold.key_id, hold.project_id, hold.user_id, hold.reserved,
+                _encode(held).decode(), request.document(),
+            )
+        )  # fmt: skip
         return None
 
     def extend(self, id: str, limits: Iterable[Limit], extra: int) -> Refusal | None:
         """Hold more for a request in flight, or refuse and change nothing.
 
         Raises:
-            LookupError: The row is not open.
+            LookupError: The request is not in flight.
         """
-        row = self.rows.get(id)
-        if row is None or row.state != "open":
+        hold = self.holds.get(id)
+        if hold is None:
             raise LookupError(f"request {id} is not open")
-        dollars = {hold[0]: hold for hold in row.holds if hold[3] == "usd"}
+        dollars = {held[0]: held for held in hold.limits if held[3] == "usd"}
         bound = [limit for limit in limits if limit.id in dollars and not limit.soft]
-        refusal = self._room(bound, moment(row.time), extra, 0)
+        refusal = self._room(bound, moment(hold.time), extra, 0)
         if refusal:
             return refusal
         for limit in bound:
@@ -232,51 +331,55 @@ class LedgerBatch:
             if counter := self.counters.get((lid, start)):
                 counter.held += extra
                 dollars[lid] = (lid, start, amount + extra, unit)
-        row.holds = [dollars.get(hold[0], hold) for hold in row.holds]
-        row.reserved += extra
-        self.reheld[id] = (json_text(row.holds), row.reserved)
+        hold.limits = [dollars.get(held[0], held) for held in hold.limits]
+        hold.reserved += extra
+        self.extended[id] = (_encode(hold.limits).decode(), hold.reserved)
         return None
 
     def settle(self, settlement: Settlement, reservation: Reservation | None) -> None:
-        """Put what a request cost in place of what it held; a second time is nothing.
+        """Put what a request cost in place of what it held. A second time does nothing.
 
         Args:
             settlement: How it ended.
-            reservation: The request as this process remembers it, should the database have lost the row.
+            reservation: The request as this process remembers it, in case the database has lost its hold.
 
         Raises:
-            LookupError: The ledger has no such row, and nobody remembers it.
+            LookupError: The ledger has no such request, and this process does not remember it.
         """
+        hold = self._close(settlement.id)
         row = self.rows.get(settlement.id)
-        if row is None:
+        if hold is not None:
+            row = _row_of(hold, None)
+        elif row is None:
             if reservation is None:
                 raise LookupError(f"the ledger has no request {settlement.id}")
-            row = self._insert_charged(reservation)
-        elif row.state not in ("open", "swept"):
+            hold = self._hold_nothing(reservation)
+            row = _row_of(hold, None)
+        elif row.state != "swept":
             return
         if settlement.work_id is not None and settlement.certainty != "exact":
             # The work's usage may have come through in a later look before this first row was settled.
             seen = self._of_work(settlement.work_id, row.key_id, settlement.provider)
             if any(other.certainty == "exact" and other.id != row.id for other in seen):
-                settlement = replace(settlement, cost=0, certainty="exact", usage=None, raw_usage=None)
-        self._finish(row, settlement)
+                settlement = _free(settlement)
+        self._finish(row, settlement, hold)
 
     def charge(self, reservation: Reservation, settlement: Settlement, *, counted: bool = True) -> None:
         """Write a finished row that held nothing, whether or not its limits have room.
 
         Args:
             reservation: The request.
-            settlement: How it ended. Work that the ledger has already charged is written as a row that cost nothing.
-            counted: Whether limits take notice; a refusal's row moves none.
+            settlement: How it ended. Work that the ledger has already charged is written as a row that costs nothing.
+            counted: Whether limits count it; a refusal's row moves none.
         """
         if settlement.id in self.rows:
             return
         if settlement.work_id is not None:
             known = self.correct(settlement.work_id, reservation.caller.key_id, settlement)
             if known != "unknown":
-                settlement = replace(settlement, cost=0, certainty="exact", usage=None, raw_usage=None)
-        row = self._insert_charged(reservation) if counted else self._insert(reservation, [], 0)
-        self._finish(row, settlement)
+                settlement = _free(settlement)
+        hold = self._hold_nothing(reservation, counted=counted)
+        self._finish(_row_of(hold, None), settlement, hold)
 
     def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> Corrected:
         """Give work that was charged by guess its true cost, once.
@@ -292,15 +395,26 @@ class LedgerBatch:
         row = min(rows, key=lambda row: (row.time, row.id))
         truth = replace(settlement, id=row.id, status=row.status, error=row.error, work_id=work_id)
         self._move(row, truth)
-        self.corrected[row.id] = _values(row, truth)[: len(CORRECTED)]
+        if (mine := self._finished.get(row.id)) is not None:  # its row is written by this very batch
+            first = mine.settlement
+            mine.settlement = replace(
+                truth, refusal=first.refusal, attempts=first.attempts, ms_total=first.ms_total,
+                ms_first_byte=first.ms_first_byte, ms_gateway=first.ms_gateway,
+            )  # fmt: skip
+        else:
+            self.corrected[row.id] = _values(row, truth)[: len(CORRECTED)]
         return "corrected"
 
     def sweep(self, id: str, node_id: str) -> None:
-        """Charge the row of a dead node at its ceiling."""
-        row = self.rows.get(id)
-        if row is None or row.state != "open" or row.node_id != node_id:
+        """Charge the hold of a dead node at its ceiling."""
+        hold = self.holds.get(id)
+        if hold is None or hold.node_id != node_id:
             return
-        self._finish(row, Settlement(id, moment(self.now), row.reserved, "ceiling", error=SWEPT_ERROR), swept=True)
+        self._close(id)
+        end = Settlement(
+            id, moment(self.now), hold.reserved, "ceiling", error=SWEPT_ERROR, certainty_reason="node-lost"
+        )
+        self._finish(_row_of(hold, "swept"), end, hold)
 
     def _room(self, limits: Collection[Limit], at: datetime, ceiling: int, tokens: int) -> Refusal | None:
         """Whether every limit has room; the refusal that is reported is the one that keeps the request out longest."""
@@ -308,7 +422,7 @@ class LedgerBatch:
         for limit in limits:
             counter = self.counters.get(counter_key(limit, at))
             if counter is None:
-                continue  # an extension of a request whose limit is gone
+                continue  # an extension of a request whose limit is deleted
             needed = 1 if limit.unit == "requests" else ceiling if limit.unit == "usd" else tokens
             if limit.soft:
                 full = counter.spent >= limit.amount and needed > 0  # what costs nothing may pass
@@ -332,56 +446,55 @@ class LedgerBatch:
             if counter is not None and not limit.soft and limit.unit != "requests"
         )
 
-    def _insert(self, reservation: Reservation, holds: list[Hold], reserved: int) -> Row:
-        r, caller = reservation, reservation.caller
-        row = Row(
-            r.id, self.node_id, "open", milliseconds(r.time), caller.key_id, caller.project_id or "",
-            caller.user_id or "", r.route, text(r.provider), text(r.model), holds, reserved,
-            None, None, None, None, None, None,
-        )  # fmt: skip
-        self.rows[r.id] = row
-        self.opened.append(
-            (
-                row.id, row.node_id, row.state, row.time, row.key_id, caller.key, row.project_id, caller.project,
-                row.user_id, caller.user, row.route, row.provider, row.model, r.format, r.stream,
-                json_text(r.tags) if r.tags else None, text(r.run), r.trace_id,
-                json_text(holds) if holds else None, reserved,
-            )
-        )  # fmt: skip
-        return row
+    def _close(self, id: str) -> Hold | None:
+        """Take a hold out of the table."""
+        hold = self.holds.pop(id, None)
+        if hold is not None:
+            self.closed.append(id)
+            self.extended.pop(id, None)
+        return hold
 
-    def _insert_charged(self, reservation: Reservation) -> Row:
-        holds: list[Hold] = []
-        for limit in binding(reservation, self.runs):
-            key = counter_key(limit, reservation.time)
+    def _hold_nothing(self, reservation: Reservation, *, counted: bool = True) -> Hold:
+        """What a request would have held, at nothing, where its row is written without a reservation."""
+        r, caller = reservation, reservation.caller
+        held: list[LimitHold] = []
+        for limit in binding(reservation, self.runs) if counted else ():
+            key = counter_key(limit, r.time)
             if limit.unit == "requests":
                 self.counters[key].spent += 1
             else:
-                holds.append((*key, 0, limit.unit))
-        return self._insert(reservation, holds, 0)
+                held.append((*key, 0, limit.unit))
+        return Hold(
+            r.id, self.node_id, milliseconds(r.time), caller.key_id, caller.project_id or "", caller.user_id or "", 0,
+            held, HeldRequest.of(r),
+        )  # fmt: skip
 
-    def _finish(self, row: Row, settlement: Settlement, *, swept: bool = False) -> None:
-        self._move(row, settlement, swept=swept)
-        self.settled[row.id] = _values(row, settlement)
+    def _finish(self, row: Row, settlement: Settlement, hold: Hold | None) -> None:
+        """Write a row: inserted where it comes from a hold, else updated."""
+        self._move(row, settlement, hold)
+        self.rows[row.id] = row
+        mine = self._finished.get(row.id)
+        self._finished[row.id] = _Finished(row, settlement, hold if mine is None else mine.hold)
 
-    def _move(self, row: Row, settlement: Settlement, *, swept: bool = False) -> None:
-        """Move counters and rollups from what the row says now to what it will say, and let it say so."""
-        was_open = row.state == "open"
+    def _move(self, row: Row, settlement: Settlement, hold: Hold | None = None) -> None:
+        """Move counters and rollups from what the row says now to what it will say, and make it say so."""
         for lid, start, held, unit in row.holds:
             counter = self.counters.get((lid, start))
             if counter is None:
                 continue
             if unit == "usd":
-                before, after = row.cost or 0, settlement.cost
+                before, after = row.cost, settlement.cost
             else:
-                before = _tokens(row.usage, row.certainty, held)
+                before = 0 if hold is not None else _tokens(row.usage, row.certainty, held)
                 after = _tokens(settlement.usage, settlement.certainty, held)
-            counter.spent += after if was_open else after - before
-            counter.held -= held if was_open else 0
-        if not was_open:
+            counter.spent += after - before
+            if hold is not None:
+                counter.held -= held
+        if hold is None:
             self._roll(row, -1)
         guessed = settlement.work_id is not None and settlement.certainty != "exact"
-        row.state = "swept" if swept else "pending" if guessed else "settled"
+        if hold is None or row.state != "swept":  # a sweep names the state itself
+            row.state = "pending" if guessed else "settled"
         row.cost, row.certainty = settlement.cost, settlement.certainty
         row.usage, row.status, row.error = settlement.usage, settlement.status, settlement.error
         row.work_id = text(settlement.work_id)
@@ -390,10 +503,12 @@ class LedgerBatch:
 
     def _roll(self, row: Row, sign: int) -> None:
         key = (
-            row.time // HOUR_MS * HOUR_MS, row.key_id, row.project_id, row.user_id, row.route, row.provider or "",
+            row.time // STEP_MS * STEP_MS, row.key_id, row.project_id, row.user_id, row.route, row.provider or "",
             row.model,
         )  # fmt: skip
-        sums = self.rollups.setdefault(key, [0] * len(METRICS))
+        sums = self.rollups.get(key)
+        if sums is None:
+            sums = self.rollups[key] = [0] * len(METRICS)
         for place, value in enumerate(_metrics(row)):
             sums[place] += sign * value
 
@@ -408,6 +523,22 @@ class LedgerBatch:
         ]
 
 
+def _row_of(hold: Hold, state: Literal["swept"] | None) -> Row:
+    """The row that a hold becomes; its state is decided by its settlement unless a sweep decides it."""
+    request = hold.request
+    return Row(
+        hold.id, state or "settled", hold.time, hold.key_id, hold.project_id, hold.user_id, request.route,
+        request.provider, request.model, hold.limits, hold.reserved, 0, None, None, None, None, None,
+    )  # fmt: skip
+
+
+def _free(settlement: Settlement) -> Settlement:
+    """A row of work that another row has been charged for."""
+    return replace(
+        settlement, cost=0, certainty="exact", certainty_reason=None, list_price=None, usage=None, raw_usage=None
+    )
+
+
 def _has_room_later(limit: Limit, counter: Counter, needed: int) -> bool:
     """Whether the limit lacks room only for what requests in flight hold, so that waiting may help."""
     return limit.unit != "requests" and not limit.soft and counter.spent + needed <= limit.amount
@@ -419,9 +550,9 @@ def _wait(limit: Limit, at: datetime) -> float:
 
 
 def _tokens(usage: Usage | None, certainty: Certainty | None, held: int) -> int:
-    """What a limit on tokens is charged; what was held, where nobody knows better."""
+    """What a limit on tokens is charged: what was held, where the usage is not known."""
     if usage is None:
-        return held if certainty in ("estimated", "ceiling") else 0
+        return held if certainty not in ("exact", None) else 0
     return _count(usage, "input_tokens") + _count(usage, "output_tokens")
 
 
@@ -439,14 +570,26 @@ def _count(usage: Usage, name: str) -> int:
 def _metrics(row: Row) -> Sequence[int]:
     failed = row.error is not None or (row.status is not None and row.status >= 400)
     counts = [_count(row.usage, name) for name in COUNTS] if row.usage else (0, 0, 0, 0)
-    return (1, int(failed), *counts, row.cost or 0)
+    return (1, int(failed), *counts, row.cost)
 
 
 def _values(row: Row, s: Settlement) -> tuple[Value, ...]:
     """A settlement, after it has moved the row, as `SETTLED` has the columns."""
     usage = None if s.usage is None else {name: _tally(s.usage, name) for name in s.usage}
+    final = row.state == "settled"  # then nothing will move its limits again
     return (
-        row.state, row.provider, row.model, s.cost, s.certainty, json_text(usage),
-        json_text(s.raw_usage), text(s.price), s.status, text(s.error), json_text(s.attempts or None), text(s.work_id),
-        s.ms_total, s.ms_first_byte, s.ms_gateway,
+        row.state, None if final or not row.holds else _encode(row.holds).decode(), row.provider, row.model, s.cost,
+        s.certainty, text(s.certainty_reason), s.cost_source, s.list_price, json_text(usage), json_text(s.raw_usage),
+        text(s.price), s.status, text(s.error), json_text(s.refusal or None), json_text(s.attempts or None),
+        text(s.work_id), s.ms_total, s.ms_first_byte, s.ms_gateway,
+    )  # fmt: skip
+
+
+def _new_values(row: Row, s: Settlement, hold: Hold) -> tuple[Value, ...]:
+    """A row that takes its hold's place, as `FINISHED` has the columns."""
+    request = hold.request
+    return (
+        row.id, hold.node_id, row.time, row.key_id, request.key, row.project_id, request.project, row.user_id,
+        request.user, request.route, request.format, request.stream, json_text(request.tags), request.run,
+        request.session, request.trace_id, row.reserved, *_values(row, s),
     )  # fmt: skip

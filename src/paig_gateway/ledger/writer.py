@@ -1,8 +1,10 @@
-"""The ledger's writer: one thread that takes what callers queued, and works it in batches.
+"""The ledger's writer: one thread that takes what callers queued, and executes it in batches.
 
-It never gives up on what it took: a batch that the database did not take stays where it is and is tried again. Those
-who wait for room stand in one line, in the order they came; who waits for one limit does not hold up those bound by
-others.
+It never gives up what it took: a batch that the database did not take stays in the backlog and is tried again. A single
+command that the database refuses for its own values is set aside, so that it does not block the others.
+
+Reservations that wait for room form one line, in the order they came; one that waits for a limit does not hold up
+those that other limits bind.
 """
 
 from __future__ import annotations
@@ -24,16 +26,26 @@ from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import LimitRow
 from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.ledger import new_limits, nodes, pruning
-from paig_gateway.ledger.batch import BatchExecutor, Command, Extend, Release, Reserve, Worked
-from paig_gateway.ledger.statements import is_transient
+from paig_gateway.ledger.batch import (
+    BatchExecutor,
+    BatchResult,
+    Charge,
+    Command,
+    Extend,
+    Release,
+    Reserve,
+    SetAside,
+    Settle,
+)
+from paig_gateway.ledger.statements import is_rows_fault
 from paig_gateway.ledger.transitions import Refusal
 
 BATCH = 500
-"""At most so much is done in one transaction."""
+"""At most this many commands are executed in one transaction."""
 MAX_WAIT_SECONDS = 30.0
 """How long a reservation may wait for room in all."""
 POLL_SECONDS = 0.2
-"""How often those who wait for room look whether another node let go of some."""
+"""How often reservations that wait for room look whether another node released some."""
 AUDIT_SECONDS = 10.0
 PRUNE_SECONDS = 300.0
 REBIND_SECONDS = 3.0
@@ -49,14 +61,15 @@ Task = Callable[[Connection], object]
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A command on its way, and who waits for it.
+    """A queued command and the caller that waits for it.
 
     Attributes:
         command: What to do.
-        future: Who waits; None for nobody.
-        since: When it was asked, on the monotonic clock.
+        future: The caller's; None where no caller waits.
+        since: When it was queued, on the monotonic clock.
         wait: How long it may wait for room after the last release, in seconds.
         in_line: Whether it waits for room.
+        refused: Why the database refused it for its own values; it is then charged at its ceiling instead.
     """
 
     command: Command | Task
@@ -64,10 +77,11 @@ class Pending:
     since: float
     wait: float = 0.0
     in_line: bool = False
+    refused: Exception | None = None
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether its caller is gone, or was told that the database is too slow."""
+        """Whether its caller has left, or was told that the database is too slow."""
         return self.future is not None and self.future.done()
 
 
@@ -75,7 +89,7 @@ Answers = Sequence[tuple[Pending, object]]
 
 
 def overloaded(message: str) -> GatewayError:
-    """A refusal that is nobody's fault and soon over."""
+    """A refusal that is over soon."""
     return GatewayError("overloaded", message, retry_after=1)
 
 
@@ -84,20 +98,20 @@ class Writer(threading.Thread):
 
     Attributes:
         queue: What is to be done; None ends the thread once all of it is.
-        healthy: Whether the database took what it was given last.
+        healthy: Whether the database took the last batch.
         last_error: Why not, or None.
-        stuck_since: Since when the batch at hand has been tried, on the monotonic clock; None between batches.
+        stuck_since: Since when the present batch has been tried, on the monotonic clock; None between batches.
         give_up_at: When to end although something is still to be done, on the monotonic clock.
     """
 
-    def __init__(self, books: BatchExecutor, deliver: Callable[[Answers], None]) -> None:
+    def __init__(self, executor: BatchExecutor, deliver: Callable[[Answers], None]) -> None:
         super().__init__(name="paig-ledger", daemon=True)
         self.queue: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
         self.healthy = True
         self.last_error: str | None = None
         self.stuck_since: float | None = None
         self.give_up_at = math.inf
-        self._books = books
+        self._executor = executor
         self._deliver = deliver
         self._ending = threading.Event()
         self._failures = 0
@@ -115,14 +129,14 @@ class Writer(threading.Thread):
         return len(self._line)
 
     def end(self, give_up_at: float) -> None:
-        """Let the thread end once all is done, or at that moment of the monotonic clock."""
+        """End the thread once all is done, or at that moment of the monotonic clock."""
         self.give_up_at = give_up_at
         self._ending.set()
         self.queue.put(None)
 
-    def bind_later(self, row: LimitRow) -> None:
-        """Bind a new limit once more when every node has heard of it; from any thread."""
-        self._rebinds.append((time.monotonic() + REBIND_SECONDS, row, self._books.clock()))
+    def rebind_later(self, row: LimitRow) -> None:
+        """Bind a new limit once more when every node knows of it; from any thread."""
+        self._rebinds.append((time.monotonic() + REBIND_SECONDS, row, self._executor.clock()))
 
     def run(self) -> None:
         """Work until ended."""
@@ -136,8 +150,8 @@ class Writer(threading.Thread):
                 self._turn()
                 self._succeeded()
             except Exception as error:
-                if not is_transient(error):
-                    log.exception("the ledger's writer met an error it does not know")
+                if is_rows_fault(error):
+                    log.exception("unexpected error in the ledger's writer; trying again")
                 self._failed(error)
         self._sign_off()
 
@@ -147,10 +161,10 @@ class Writer(threading.Thread):
         timeout = 0.0 if self._backlog or self._ending.is_set() else max(0.0, due - time.monotonic())
         try:
             while len(self._backlog) < BATCH:
-                ask = self.queue.get(timeout=timeout) if timeout else self.queue.get_nowait()
+                pending = self.queue.get(timeout=timeout) if timeout else self.queue.get_nowait()
                 timeout = 0.0
-                if ask is not None:
-                    self._backlog[ask] = None
+                if pending is not None:
+                    self._backlog[pending] = None
         except queue.Empty:
             pass
 
@@ -158,125 +172,144 @@ class Writer(threading.Thread):
         now = time.monotonic()
         self.stuck_since = self.stuck_since or now
         self._drop_abandoned()
-        tasks = [ask for ask in self._backlog if not isinstance(ask.command, Command)]
-        done, extensions, reservations = [], [], []
-        for ask in self._backlog:
-            match ask.command:
+        tasks, done, extensions, reservations = [], [], [], []
+        for pending in self._backlog:
+            match pending.command:
                 case Reserve():
-                    reservations.append(ask)
+                    reservations.append(pending)
                 case Extend():
-                    extensions.append(ask)
+                    extensions.append(pending)
                 case Command():
-                    done.append(ask)
-        # What lets go of money comes first, then those who wait for it, then whoever has just come.
+                    done.append(pending)
+                case _:
+                    tasks.append(pending)
+        # What releases money comes first, then reservations that wait for it, then new ones.
         line = list(self._line) if done or now >= self._look_at else []
-        for ask in line:
-            command = ask.command
-            if isinstance(command, Reserve) and command.refusal and now >= self._expires(ask, command.refusal):
-                command.fresh = True  # it is about to be refused, and shall hear the present figures
+        for pending in line:
+            command = pending.command
+            if isinstance(command, Reserve) and command.refusal and now >= self._expires(pending, command.refusal):
+                command.fresh = True  # it is about to be refused, and its error shall have the present figures
         batch = [*done, *extensions, *line, *reservations]
         if batch:
-            self._work(batch, () if line else self._waited_for())
+            self._execute(batch, () if line or not self._line else self._waited_for())
         if line:
             self._look_at = now + POLL_SECONDS
-        for ask in tasks:
-            self._perform(ask)
+        for pending in tasks:
+            self._perform(pending)
         self._upkeep(now)
 
-    def _work(self, asks: list[Pending], blocked: Iterable[str]) -> None:
-        commands = [ask.command for ask in asks if isinstance(ask.command, Command)]
+    def _execute(self, batch: list[Pending], blocked: Iterable[str]) -> None:
+        commands = [pending.command for pending in batch if isinstance(pending.command, Command)]
         try:
-            worked = self._books.work(commands, set(blocked))
+            done = self._executor.execute(commands, set(blocked))
         except Exception as error:
-            if is_transient(error):
+            if not is_rows_fault(error):
                 raise
-            if len(asks) > 1:  # find the one that cannot be done; the rest can
-                for ask in asks:
-                    self._work([ask], blocked if ask in self._line else self._waited_for())
+            if len(batch) > 1:  # find the one that cannot be done; the rest can
+                for pending in batch:
+                    self._execute([pending], blocked if pending in self._line else self._waited_for())
                 return
-            log.exception("the ledger cannot do %s", type(asks[0].command).__name__)
-            refused = isinstance(asks[0].command, (Reserve, Extend))
-            worked = Worked([overloaded("The ledger cannot record this request.") if refused else error], set())
-        self._finish(asks, worked)
+            done = self._refused(batch[0], error)
+        self._finish(batch, done)
 
-    def _finish(self, asks: list[Pending], worked: Worked) -> None:
+    def _refused(self, pending: Pending, error: Exception) -> BatchResult:
+        """Answer for a command that cannot be done: a settlement is charged at its ceiling."""
+        command = pending.command
+        log.error("the ledger cannot do %s: %s", type(command).__name__, _short(error), exc_info=not _is_known(error))
+        match command:
+            case Reserve() | Extend():
+                return BatchResult([overloaded("The ledger cannot record this request.")], set())
+            case Settle(settlement=s) | Charge(settlement=s, counted=True):
+                pending.refused = error
+                pending.command = SetAside(s.id, command.reservation, s.cost)
+                try:
+                    self._executor.execute([pending.command])
+                except Exception as second:
+                    if not is_rows_fault(second):
+                        raise  # the database is down, and the ceiling is charged when it is back
+                    log.error("request %s cannot even be charged at its ceiling: %s", s.id, _short(second))
+        return BatchResult([error], set())
+
+    def _finish(self, batch: list[Pending], done: BatchResult) -> None:
         now = time.monotonic()
-        self._released.update(dict.fromkeys(worked.released, now))
+        if done.released:
+            self._released.update(dict.fromkeys(done.released, now))
         answers: list[tuple[Pending, object]] = []
-        for ask, result in zip(asks, worked.results, strict=True):
-            self._backlog.pop(ask, None)
+        for pending, result in zip(batch, done.results, strict=True):
+            self._backlog.pop(pending, None)
             if isinstance(result, Refusal):
-                command = ask.command
-                if isinstance(command, Reserve) and result.waits and now < self._expires(ask, result):
+                command = pending.command
+                if isinstance(command, Reserve) and result.waits and now < self._expires(pending, result):
                     if not self._line:
                         self._look_at = now + POLL_SECONDS
                     command.refusal, command.fresh = result, False
-                    ask.in_line = True
-                    self._line[ask] = None
+                    pending.in_line = True
+                    self._line[pending] = None
                     continue
-                answer: object = result.error(self._books.clock())
+                answer: object = result.error(self._executor.clock())
             else:
                 answer = result
-            self._line.pop(ask, None)
-            answers.append((ask, answer))
+            if pending.in_line:
+                self._line.pop(pending, None)
+            answers.append((pending, answer))
         if not self._line:
             self._released.clear()
-            self._books.watched.clear()
-        elif worked.released:
+            self._executor.watched.clear()
+        elif done.released:
             self._look_at = now
         self._deliver(answers)
 
-    def _expires(self, ask: Pending, refusal: Refusal) -> float:
-        """When a reservation has waited long enough: so long after the last release on a limit that it waits for."""
+    def _expires(self, pending: Pending, refusal: Refusal) -> float:
+        """When a reservation has waited long enough: `wait` seconds after the last release on a limit it waits for."""
         released = max(self._released.get(id, 0.0) for id in refusal.waits) if refusal.waits else 0.0
-        return min(ask.since + MAX_WAIT_SECONDS, max(ask.since, released) + ask.wait)
+        return min(pending.since + MAX_WAIT_SECONDS, max(pending.since, released) + pending.wait)
 
     def _waited_for(self) -> set[str]:
-        refusals = [ask.command.refusal for ask in self._line if isinstance(ask.command, Reserve)]
+        refusals = [pending.command.refusal for pending in self._line if isinstance(pending.command, Reserve)]
         return {id for refusal in refusals if refusal for id in refusal.waits}
 
     def _drop_abandoned(self) -> None:
-        """Forget reservations whose callers are gone, and let go of what may have been written for them."""
-        for ask in [ask for ask in (*self._backlog, *self._line) if ask.is_abandoned]:
-            command = ask.command
+        """Forget reservations whose callers have left, and release what may have been written for them."""
+        for pending in [pending for pending in (*self._backlog, *self._line) if pending.is_abandoned]:
+            command = pending.command
             if isinstance(command, (Reserve, Extend)):
-                self._backlog.pop(ask, None)
-                self._line.pop(ask, None)
+                self._backlog.pop(pending, None)
+                self._line.pop(pending, None)
                 if isinstance(command, Reserve) and command.tried:
-                    self._backlog[Pending(Release(command.reservation.id), None, ask.since)] = None
+                    self._backlog[Pending(Release(command.reservation.id), None, pending.since)] = None
 
-    def _perform(self, ask: Pending) -> None:
-        task = ask.command
+    def _perform(self, pending: Pending) -> None:
+        task = pending.command
         if isinstance(task, Command):
             return
         try:
-            with writing(self._books.engine) as connection:
+            with writing(self._executor.engine) as connection:
                 answer = task(connection)
         except Exception as error:
-            if is_transient(error):
+            if not is_rows_fault(error):
                 raise
             answer = error
-        self._backlog.pop(ask, None)
-        self._deliver([(ask, answer)])
+        self._backlog.pop(pending, None)
+        self._deliver([(pending, answer)])
 
     def _upkeep(self, now: float) -> None:
         if now >= self._beat_at:
-            self._books.beat()
+            self._executor.beat()
             self._bury_dead()
             self._beat_at = now + nodes.BEAT_SECONDS
         if now >= self._audit_at:
-            if lost := self._books.audit():
-                log.warning("let go of %d reservations whose commit had an unknown outcome", lost)
+            if lost := self._executor.audit():
+                log.warning("released %d reservations whose commit had an unknown outcome", lost)
             self._audit_at = now + AUDIT_SECONDS
         if now >= self._prune_at:
-            with writing(self._books.engine) as connection:
-                pruning.prune_minutes(connection, self._books.clock())
+            with writing(self._executor.engine) as connection:
+                pruning.prune_minutes(connection, self._executor.clock())
             self._prune_at = now + PRUNE_SECONDS
         if self._rebinds and now >= self._rebinds[0][0]:
             due = [rebind for rebind in self._rebinds if now >= rebind[0]]
             since = min(made for _, _, made in due) - timedelta(seconds=REBIND_SECONDS)
-            with writing(self._books.engine) as connection:
-                new_limits.rebind(connection, [row for _, row, _ in due], since, self._books.clock())
+            with writing(self._executor.engine) as connection:
+                new_limits.rebind(connection, [row for _, row, _ in due], since, self._executor.clock())
             del self._rebinds[: len(due)]
 
     def _bury_dead(self) -> None:
@@ -284,40 +317,50 @@ class Writer(threading.Thread):
 
         After a laptop's sleep every node's beat is old, until each has had a moment to wake.
         """
-        silent = self._books.silent()
+        silent = self._executor.silent()
         for beat in silent:
             if beat.is_gone or beat in self._suspects:
-                swept = self._books.bury(beat.node_id)
+                swept = self._executor.bury(beat.node_id)
                 log.warning("node %s is dead; charged its %d open requests at their ceiling", beat.node_id, swept)
         self._suspects = set(silent)
 
     def _succeeded(self) -> None:
         if not self.healthy:
-            log.warning("the ledger's database is back")
+            log.warning("the ledger's database is available again")
         if self._failures:
             self._audit_at = 0.0
         self._failures = 0
         self.healthy, self.last_error, self.stuck_since = True, None, None
 
     def _failed(self, error: Exception) -> None:
-        self.last_error = str(error).strip() or type(error).__name__
-        if self._failures and self.healthy:  # once may be a deadlock or a cut connection, over with the next try
+        self.last_error = _short(error)
+        if self._failures and self.healthy:  # one failure may be a deadlock or a cut connection
             self.healthy = False
-            log.error("the ledger's database is not to be had, trying on: %s", self.last_error)
+            log.error("the ledger's database is unavailable; retrying: %s", self.last_error)
         time.sleep(PAUSES[min(self._failures, len(PAUSES) - 1)])
         self._failures += 1
 
     def _dismiss(self) -> None:
-        """Refuse those who wait for room: the gateway shuts down."""
-        self._deliver([(ask, overloaded("The gateway is shutting down: try again.")) for ask in self._line])
+        """Refuse reservations that wait for room: the gateway shuts down."""
+        self._deliver([(pending, overloaded("The gateway is shutting down: try again.")) for pending in self._line])
         self._line.clear()
 
     def _sign_off(self) -> None:
-        left = [ask for ask in self._backlog if ask.future is not None]
+        left = list(self._backlog)
         if left:
-            log.error("%d changes could not be written; open requests will be charged at their ceiling", len(left))
-            self._deliver([(ask, LedgerDown(f"The database is down: {self.last_error}")) for ask in left])
+            log.error("%d changes could not be written: the database is unavailable: %s", len(left), self.last_error)
+            self._deliver([(pending, LedgerDown(f"The database is down: {self.last_error}")) for pending in left])
         try:
-            self._books.stop()
+            self._executor.stop()
         except Exception as error:
-            log.warning("the node could not sign off: %s", error)
+            log.warning("the node could not sign off: %s", _short(error))
+
+
+def _short(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _is_known(error: Exception) -> bool:
+    """Whether an error comes from a driver, so that its message says enough."""
+    return type(error).__module__.partition(".")[0] in ("sqlite3", "psycopg")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paig_gateway.ledger.batch import BatchExecutor, Command, Settle, Worked
+from paig_gateway.ledger.batch import BatchExecutor, BatchResult, Command, Settle
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.records import Reservation, Settlement
@@ -41,18 +41,18 @@ def before_settle() -> None:
 
 
 def in_settle() -> None:
-    """Everything of the settlement is written, but for the commit."""
+    """The settlement is written, except for the commit."""
     sqlite, say = SqliteConnection.write, PostgresConnection._say
     settling = False
 
-    def write(self: SqliteConnection, sheet: Any) -> None:
-        if sheet.settled:
+    def write(self: SqliteConnection, batch: Any) -> None:
+        if batch.closed:
             self._raw.set_trace_callback(lambda statement: die() if statement == "COMMIT" else None)
-        sqlite(self, sheet)
+        sqlite(self, batch)
 
     def mortal(self: PostgresConnection, sql: str, *values: object) -> Any:
         nonlocal settling
-        settling = settling or sql.lstrip().upper().startswith("UPDATE REQUESTS")
+        settling = settling or sql.startswith("DELETE FROM holds")
         if sql == "COMMIT" and settling:
             die()
         return say(self, sql, *values)
@@ -62,16 +62,16 @@ def in_settle() -> None:
 
 
 def after_settle() -> None:
-    """The settlement is committed, and nobody has heard of it."""
-    work = BatchExecutor.work
+    """The settlement is committed, and its caller has not heard of it."""
+    execute = BatchExecutor.execute
 
-    def mortal(self: BatchExecutor, commands: Sequence[Command], blocked: Any = ()) -> Worked:
-        worked = work(self, commands, blocked)
+    def mortal(self: BatchExecutor, commands: Sequence[Command], blocked: Any = ()) -> BatchResult:
+        result = execute(self, commands, blocked)
         if any(isinstance(command, Settle) for command in commands):
             die()
-        return worked
+        return result
 
-    BatchExecutor.work = mortal  # type: ignore[method-assign]
+    BatchExecutor.execute = mortal  # type: ignore[method-assign]
 
 
 STEPS: dict[str, Callable[[], None]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -110,16 +111,25 @@ async def until(condition: Callable[[], object], seconds: float = 10) -> None:
 
 
 def row(engine: Engine, id: str) -> Mapping[str, Any]:
-    """A row of the ledger as it is stored."""
-    with engine.connect() as connection:
-        found = connection.execute(text("SELECT * FROM requests WHERE id = :id"), {"id": id}).mappings().one()
-        return dict(found)
+    """A request as it is stored: its finished row, or its hold in the same shape, with the state `open`."""
+    [found] = [found for found in rows(engine) if found["id"] == id]
+    return found
 
 
 def rows(engine: Engine) -> list[Mapping[str, Any]]:
-    """All rows of the ledger."""
+    """All requests, as `row` shows them."""
     with engine.connect() as connection:
-        return [dict(found) for found in connection.execute(text("SELECT * FROM requests ORDER BY id")).mappings()]
+        finished = [dict(found) for found in connection.execute(text("SELECT * FROM requests")).mappings()]
+        holds = [dict(found) for found in connection.execute(text("SELECT * FROM holds")).mappings()]
+    shown = [
+        {**document(hold["request"]), **hold, "holds": hold["limits"], "state": "open", "cost": None} for hold in holds
+    ]
+    return sorted(finished + shown, key=lambda found: str(found["id"]))
+
+
+def document(value: Any) -> Any:
+    """A stored JSON document, which SQLite gives as text."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 ROLLUP_SUMS = "sum(requests), sum(errors), sum(input_tokens), sum(output_tokens), sum(cost)"

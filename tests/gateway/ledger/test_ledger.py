@@ -215,7 +215,7 @@ async def test_a_row_that_the_database_lost_is_charged_all_the_same(ledger: Ledg
     request = reservation(cap, pace)
     await ledger.reserve(request)
     with engine.begin() as connection:
-        for table in ("requests", "counters"):
+        for table in ("holds", "counters"):
             connection.execute(text(f"DELETE FROM {table}"))
     await ledger.settle(settlement(request, 400))
     assert (totals(engine, cap).spent, totals(engine, pace).spent) == (400, 1)

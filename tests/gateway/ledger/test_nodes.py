@@ -47,7 +47,7 @@ def node(engine: Engine, id: str, clock: Clock, process: Process = ELSEWHERE) ->
 def hold(books: BatchExecutor, ceiling: int = 1000, **more: int) -> Reservation:
     """A request that a node has reserved."""
     request = reservation(CAP, ceiling=ceiling, time=books.clock(), **more)
-    assert books.work([Reserve(request)]).results == [None]
+    assert books.execute([Reserve(request)]).results == [None]
     return request
 
 
@@ -63,7 +63,7 @@ def test_a_dead_nodes_requests_are_charged_at_their_ceiling(engine: Engine) -> N
     dead = node(engine, "dead", clock)
     pace = limit("pace", 1000, unit="tokens", window="minute")
     request = reservation(CAP, pace, ceiling=700, tokens=60)
-    dead.work([Reserve(request)])
+    dead.execute([Reserve(request)])
     dead.close()
     clock.now += timedelta(seconds=15.001)
     node(engine, "heir", clock).close()
@@ -99,9 +99,9 @@ def test_a_sleeper_that_wakes_puts_the_truth_in_place_of_the_ceiling(engine: Eng
     for beat in other.silent():
         other.bury(beat.node_id)
     assert totals(engine, CAP) == Totals(spent=1500, held=0)
-    sleeper.work([Settle(settlement(request, 300, usage=used(7, 2)))])
+    sleeper.execute([Settle(settlement(request, 300, usage=used(7, 2)))])
     assert totals(engine, CAP) == Totals(spent=800, held=0)
-    sleeper.work([Settle(settlement(request, 900)), Settle(settlement(unused, 0))])
+    sleeper.execute([Settle(settlement(request, 900)), Settle(settlement(unused, 0))])
     assert totals(engine, CAP) == Totals(spent=300, held=0)
     assert rollup_sums(engine) == (2, 0, 7, 2, 300)
     assert row(engine, request.id)["certainty"] == "exact"
@@ -118,7 +118,7 @@ def test_no_open_request_ever_lacks_a_node(engine: Engine) -> None:
     for command in (Reserve(reservation(CAP)), Charge(reservation(CAP), settlement("req_x"))):
         with engine.begin() as connection:
             connection.execute(text("DELETE FROM nodes"))
-        sleeper.work([command])
+        sleeper.execute([command])
         assert node_ids(engine) == {"sleeper"}
     sleeper.close()
 
@@ -127,8 +127,8 @@ def test_a_row_is_swept_only_for_the_node_that_died(engine: Engine) -> None:
     """A sweep names the node; a row of another, or one that is settled, is left alone."""
     live = node(engine, "live", Clock())
     open_one, done = hold(live), hold(live)
-    live.work([Settle(settlement(done, 5))])
-    live.work([Sweep(open_one.id, "dead"), Sweep(done.id, "live"), Sweep("req_nowhere", "live")])
+    live.execute([Settle(settlement(done, 5))])
+    live.execute([Sweep(open_one.id, "dead"), Sweep(done.id, "live"), Sweep("req_nowhere", "live")])
     assert (row(engine, open_one.id)["state"], row(engine, done.id)["cost"]) == ("open", 5)
     live.close()
 
@@ -161,7 +161,7 @@ def test_many_open_requests_are_swept_in_parts(engine: Engine, monkeypatch: pyte
     monkeypatch.setattr("paig_gateway.ledger.batch.SWEEP_ROWS", 40)
     clock = Clock()
     dead, heir = node(engine, "dead", clock), node(engine, "heir", clock)
-    dead.work([Reserve(reservation(limit("big", 10**9), ceiling=3)) for _ in range(100)])
+    dead.execute([Reserve(reservation(limit("big", 10**9), ceiling=3)) for _ in range(100)])
     dead.close()
     assert heir.bury("dead") == 100
     assert rollup_sums(engine) == (100, 100, 0, 0, 300)

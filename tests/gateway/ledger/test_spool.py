@@ -56,9 +56,9 @@ async def test_written_when_the_database_is_back(engine: Engine, tmp_path: Path,
     requests = [reservation(CAP) for _ in range(3)]
     for request in requests:
         ledger.charge_late(request, settlement(request, 600))
-    [journal] = files(tmp_path)
-    assert stat.S_IMODE(journal.stat().st_mode) == 0o600
-    assert len(journal.read_bytes().splitlines()) == 3
+    [spool] = files(tmp_path)
+    assert stat.S_IMODE(spool.stat().st_mode) == 0o600
+    assert len(spool.read_bytes().splitlines()) == 3
     down.value = False
     await until(lambda: not files(tmp_path))
     assert totals(engine, CAP) == Totals(spent=1800, held=0)
@@ -79,11 +79,11 @@ async def test_the_next_start_records_what_a_dead_process_left(
     await ledger.stop(grace=0)
     await asyncio.sleep(0)
     assert "kept in" in caplog.text
-    [journal] = files(tmp_path)
-    lines = journal.read_bytes()
+    [spool] = files(tmp_path)
+    lines = spool.read_bytes()
     down.value = False
     for written in (lines, lines + lines[:50]):
-        journal.write_bytes(written)
+        spool.write_bytes(written)
         again = Ledger(engine, node_id="node_b", home=tmp_path, clock=Clock())
         await again.start()
         assert files(tmp_path) == []
@@ -114,7 +114,7 @@ async def test_a_disk_that_takes_no_journal(
     down.value = True
     request = reservation(CAP)
     ledger.charge_late(request, settlement(request, 600))
-    assert "is in memory alone" in caplog.text
+    assert "in memory only" in caplog.text
     down.value = False
     await until(lambda: totals(engine, CAP) == Totals(spent=600, held=0))
     await ledger.stop()

@@ -1,0 +1,48 @@
+"""Brings a database's schema to this version's, by the migrations in `migrations/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+
+class UnknownRevisionError(Exception):
+    """The database's schema is none that this version knows; the message says what to do."""
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the schema is this version's, so that nothing has to be locked or changed."""
+    return _revision(connection) == _scripts(Config()).get_current_head()
+
+
+def to_head(connection: Connection) -> None:
+    """Apply the migrations that are missing, in the connection's transaction.
+
+    Raises:
+        UnknownRevisionError: A newer paig has migrated the database.
+    """
+    config = Config()
+    scripts = _scripts(config)
+    head, current = scripts.get_current_head(), _revision(connection)
+    if current is not None and current not in {known.revision for known in scripts.walk_revisions()}:
+        raise UnknownRevisionError(
+            f"The database was last used by a newer paig: its schema is '{current}', this version knows up to "
+            f"'{head}'. Upgrade paig, or give it another database with PAIG_DATABASE_URL."
+        )
+    if current != head:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _scripts(config: Config) -> ScriptDirectory:
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return ScriptDirectory.from_config(config)
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

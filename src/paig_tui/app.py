@@ -234,12 +234,16 @@ class PaigApp(App[None]):
         except AdminError as error:
             self.notify(str(error), title="Not done", severity="error", timeout=10)
             return None
+        self.changed(said, undo)
+        return done
+
+    def changed(self, said: str, undo: Undo | None = None) -> None:
+        """Say that something was changed, keep how to take it back, and ask the gateway again."""
         if undo is not None:
             self._undo.append(undo)
         hint = " · u takes it back" if undo else ""
         self.notify(said + hint)
         self.action_retry()
-        return done
 
     @property
     def undo_label(self) -> str | None:

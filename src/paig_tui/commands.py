@@ -25,7 +25,7 @@ DIALOGS = {
     "a request in full": "paig_tui.screens.requests.detail:RequestDetail",
     "requests of one key, model, …": "paig_tui.screens.requests.list:Requests",
     "a new key": "paig_tui.screens.keys.created:KeyCreated",
-    "dry run": "paig_tui.screens.routes.forms:DryRun",
+    "dry run": "paig_tui.screens.routes.dry_run:DryRun",
     "a form": "paig_tui.screens.dialog:Dialog",
     "help": "paig_tui.screens.help:Help",
 }

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import textual._wait
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from paig_client.admin import AsyncAdminClient
 from paig_gateway.simulator.serve import running_simulator
 from paig_tui.app import PaigApp
+from paig_tui.screens.dialog import FieldRow
 from paig_tui.widgets.table import Table
 from tests.gateway.end_to_end.conftest import ADMIN, World, environment, running_world, simulated_providers
 
@@ -80,6 +80,14 @@ class Hand:
                     raise AssertionError(f"never came: {what}\n{self.text}")
                 await self.pilot.pause(0.05)
 
+    async def settled(self) -> str:
+        """What is on the screen once all that waits was drawn: two looks in a row see the same."""
+        before, now = None, self.text
+        while before != now:
+            await self.pilot.pause()
+            before, now = now, self.text
+        return now
+
     async def press(self, *keys: str) -> None:
         """Press keys, one after the other: each has done what it does, but for what it asks the gateway."""
         for key in keys:
@@ -97,10 +105,16 @@ class Hand:
         await self.until(there, f"row {name}")
 
     async def fill(self, **fields: str) -> None:
-        """Fill in the fields of a dialog."""
+        """Fill in the fields of a dialog; limits and timeouts are named without `limits.`."""
         for name, value in fields.items():
-            await self.until(lambda name=name: bool(self.app.screen.query(f"#field-{name}")), f"field {name}")
-            self.app.screen.query_one(f"#field-{name}", Input).value = value
+            await self.until(lambda name=name: self._row(name) is not None, f"field {name}")
+            row = self._row(name)
+            assert row is not None
+            row.input.value = value
+
+    def _row(self, name: str) -> FieldRow | None:
+        rows = self.app.screen.query(FieldRow)
+        return next((row for row in rows if row.field.name in (name, f"limits.{name}", f"timeouts.{name}")), None)
 
 
 @asynccontextmanager

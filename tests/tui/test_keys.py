@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from paig_client.api.specs import KeySpec, LimitsSpec, ProjectSpec
+from paig_tui.screens.forms import expiry
 from paig_tui.screens.keys.created import KeyCreated
-from paig_tui.screens.keys.forms import expiry
 from tests.gateway.end_to_end.conftest import World
 from tests.tui.conftest import Hand, ask, at
 
@@ -61,21 +61,47 @@ async def test_a_wrong_amount_is_explained(world: World) -> None:
         await hand.press("2", "n")
         await hand.fill(name="wrong", daily="much")
         await hand.press("enter")
-        await hand.sees("✕ daily: an amount of US dollars")
-        await hand.fill(daily="", expires="soon")
+        text = await hand.sees("✕ write an amount, such as 5 or 0.05")
+        rows = text.splitlines()
+        assert "✕" in rows[next(place for place, row in enumerate(rows) if "much" in row) + 1]
+        await hand.fill(daily="", expires_at="soon")
         await hand.press("enter")
-        await hand.sees("✕ expires: write 30d")
+        await hand.sees("soon", "✕ write 30d", "wrong")
         await hand.press("escape")
         assert "wrong" not in await names(world)
 
 
-async def test_what_the_gateway_refuses_is_said(world: World) -> None:
-    """A name that is taken is not taken twice, and the reason is shown."""
+async def test_what_the_gateway_refuses_is_said_in_the_form(world: World) -> None:
+    """A refusal leaves the form open, with the error in it and all that was typed; a corrected one is taken."""
     async with at(world) as hand:
         await hand.press("2", "n")
-        await hand.fill(name="tester")
+        await hand.fill(name="tester", daily="3", project="nowhere")
         await hand.press("enter")
-        await hand.sees("Not done", "tester")
+        text = await hand.sees("✕", "nowhere", "tester")
+        assert "new key" in text
+        await hand.fill(project="")
+        await hand.press("enter")
+        text = await hand.sees("✕", "already")
+        await hand.fill(name="tester-2")
+        await hand.press("enter")
+        await created(hand)
+        assert (await world.admin.keys.get("tester-2")).limits.daily == 3
+
+
+async def test_choices_are_picked_by_keys(world: World) -> None:
+    """What is there to choose is listed below a field, fits what was typed, and is taken with Enter."""
+    for name in ("alpha", "beta", "gamma"):
+        await world.admin.projects.create(name, ProjectSpec())
+    async with at(world) as hand:
+        await hand.press("2")
+        await hand.sees("projects 3")
+        await hand.press("n", "tab")
+        await hand.sees("alpha", "beta", "gamma")
+        await hand.press(*"am")
+        await hand.until(lambda: "gamma" in hand.text and "beta" not in hand.text)
+        await hand.press("down", "enter")
+        await hand.until(lambda: "new key" in hand.text and hand._row("project").input.value == "gamma")  # type: ignore[union-attr]
+        await hand.press("escape")
 
 
 async def test_caps_are_edited_and_the_change_taken_back(world: World) -> None:
@@ -120,9 +146,9 @@ async def test_a_key_is_edited_and_the_change_taken_back(world: World) -> None:
         await hand.press("2")
         await hand.point("edited")
         await hand.press("e")
-        await hand.fill(project="edits", models="gpt-5*, claude-*", expires="2030-01-31")
+        await hand.fill(project="edits", models="gpt-5*, claude-*", expires_at="2030-01-31")
         await hand.press("enter")
-        await hand.sees("edited is changed")
+        await hand.sees("edited changed")
         key = await world.admin.keys.get("edited")
         assert (key.project, key.models, key.routes) == ("edits", ["gpt-5*", "claude-*"], None)
         assert key.expires_at == datetime(2030, 1, 31, tzinfo=UTC)
@@ -176,7 +202,7 @@ async def test_delete_wants_the_name_typed(world: World) -> None:
         await hand.press("D")
         await hand.fill(name="doome")
         await hand.press("enter")
-        await hand.sees("to go on, or press Esc")
+        await hand.sees("to confirm, or press Esc")
         assert "doomed" in await names(world)
         await hand.fill(name="doomed")
         await hand.press("enter")

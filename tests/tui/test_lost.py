@@ -81,15 +81,15 @@ async def test_every_section_is_dated_and_without_zeros() -> None:
             await hand.press(key)
             await hand.until(lambda: not any(word in hand.text for word in ("Loading", "–\n")), "all of it")
             await hand.sees("● live")
-            known[key] = hand.text
+            known[key] = await hand.settled()
         admin.down = True
         now[0] += timedelta(hours=2)
         await hand.press("R")
         await hand.sees("✕ lost · as of 12:04:31, 2h ago · retry in 1s")
         for key in "123456":
             await hand.press(key)
-            text = await hand.sees("✕ lost · as of 12:04:31, 2h ago")
-            assert text.splitlines()[1:] == known[key].splitlines()[1:]
+            await hand.sees("✕ lost · as of 12:04:31, 2h ago")
+            assert (await hand.settled()).splitlines()[1:] == known[key].splitlines()[1:]
             assert app.screen.has_class("-stale")
             table = app.screen.query("Table").first()
             assert table.visual_style.dim

@@ -87,7 +87,7 @@ async def test_a_provider_is_added_and_tested(world: World) -> None:
     async with at(world) as hand:
         await hand.press("4", "n")
         base = (await world.admin.providers.get("openai")).base_url
-        await hand.fill(kind="openai", name="second", secret="sk-of-the-second", base_url=base)
+        await hand.fill(kind="openai", name="second", key="sk-of-the-second", base_url=base)
         await hand.press("enter")
         await hand.point("second")
         assert "sk-of-the-second" not in hand.text
@@ -95,7 +95,7 @@ async def test_a_provider_is_added_and_tested(world: World) -> None:
         await hand.sees("● answers: second")
         await hand.press("c")
         await hand.sees("credential of second", "Now: ")
-        await hand.fill(reference="env:PATH")
+        await hand.fill(credential="env:PATH")
         await hand.press("enter")
         await hand.sees("env:PATH")
         await hand.press("D")
@@ -147,26 +147,72 @@ async def test_routes_are_weighed_and_taken_back(world: World) -> None:
 
 
 async def test_a_route_is_made_edited_and_deleted(world: World) -> None:
-    """Members are written as a line; what is wrong with it is said; edits are taken back."""
+    """A route is made of picked members; a wrong one is marked; its members are added, edited, removed, taken back."""
     async with at(world) as hand:
         await hand.press("5", "n")
-        await hand.fill(name="made", members="groq ten")
+        await hand.fill(name="made", members="groq, nobody")
         await hand.press("enter")
-        await hand.sees("is not written `provider priority/weight`")
-        await hand.fill(members="groq 10/2, openai 0/1")
+        text = await hand.sees("✕", "nobody", "new route")
+        rows = text.splitlines()
+        assert "✕" in rows[next(place for place, row in enumerate(rows) if "groq, nobody" in row) + 1]
+        await hand.fill(members="groq")
         await hand.press("enter")
         await hand.point("made")
+        await hand.sees("● first", "100%")
+        await hand.press("enter", "n")
+        await hand.fill(provider="openai", priority="-5", models="fast=gpt-5, slow=gpt-4.1")
+        await hand.press("enter")
         await hand.sees("● first", "◌ standby")
-        await hand.press("e")
-        await hand.fill(members="groq 10/2, openai 10/2")
+        route = await world.admin.routes.get("made")
+        assert [(m.provider, m.priority, m.models) for m in route.members] == [
+            ("groq", 0, {}), ("openai", -5, {"fast": "gpt-5", "slow": "gpt-4.1"}),
+        ]  # fmt: skip
+        await hand.press("down", "e")
+        await hand.fill(priority="0", weight="1")
         await hand.press("enter")
         await hand.sees("50%")
         await hand.press("u")
         await hand.sees("◌ standby")
+        await hand.press("end", "D")
+        await hand.until(lambda: "standby" not in hand.text, "the member is removed")
+        await hand.press("u")
+        await hand.sees("◌ standby")
+        await hand.press("tab", "e")
+        await hand.fill(choice="latency", deadline="2m")
+        await hand.press("enter")
+        await hand.sees("Route made changed")
+        route = await world.admin.routes.get("made")
+        assert (route.choice, route.timeouts.deadline) == ("latency", 120)
         await hand.press("D")
         await hand.fill(name="made")
         await hand.press("enter")
         await hand.sees("Route made is deleted")
+
+
+async def test_everything_of_a_provider_is_edited(world: World) -> None:
+    """Address, prices and timeouts are changed in one form, marked where the gateway refuses them, and taken back."""
+    base = (await world.admin.providers.get("openai")).base_url
+    await world.admin.providers.create("edited", ProviderSpec(kind="openai", base_url=base, credential="value:k"))
+    async with at(world) as hand:
+        await hand.press("4")
+        await hand.point("edited")
+        await hand.press("e")
+        await hand.fill(price_factor="0.8", idle="30s", on_disconnect="never")
+        await hand.press("enter")
+        await hand.sees("edit edited", "✕")
+        await hand.fill(on_disconnect="cancel")
+        await hand.press("enter")
+        await hand.sees("edited changed")
+        options = (await world.admin.providers.get("edited")).options
+        assert (float(options["price_factor"]), options["on_disconnect"], options["timeouts"]["idle"]) == (
+            0.8,
+            "cancel",
+            30,
+        )
+        await hand.press("u")
+        await hand.sees("Taken back")
+        options = (await world.admin.providers.get("edited")).options
+        assert (options["price_factor"], options["on_disconnect"]) == (None, "drain")
 
 
 async def test_the_log_shows_what_changed(fresh: World) -> None:

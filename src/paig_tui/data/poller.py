@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
 from paig_client.admin import AdminError, AsyncAdminClient, NotAuthorised
@@ -118,12 +118,14 @@ class Feed:
         state, admin = self.state, self.admin
         now = state.clock()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        await asyncio.gather(
-            self._put("newest", admin.requests(limit=100)),
-            self._put("health", admin.health()),
-            self._put("limits", admin.limits()),
-            self._put("health_of", admin.providers.health()),
-            self._put("today", admin.usage(since=midnight)),
+        await self._fetch(
+            {
+                "newest": lambda: admin.requests(limit=100),
+                "health": admin.health,
+                "limits": admin.limits,
+                "health_of": admin.providers.health,
+                "today": lambda: admin.usage(since=midnight),
+            }
         )
         rows = state.newest.items if state.newest else []
         state.recent.add(row for row in reversed(rows) if not state.recent.knows(row.id))
@@ -138,21 +140,37 @@ class Feed:
             await self._fetch_hour(now)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         day = timedelta(days=1)
-        await asyncio.gather(
-            self._put("identity", admin.whoami()),
-            self._put("keys", admin.keys.list()),
-            self._put("projects", admin.projects.list()),
-            self._put("users", admin.users.list()),
-            self._put("providers", admin.providers.list()),
-            self._put("routes", admin.routes.list()),
-            self._put("yesterday", admin.usage(since=midnight - day, until=now - day)),
+        await self._fetch(
+            {
+                "identity": admin.whoami,
+                "keys": admin.keys.list,
+                "projects": admin.projects.list,
+                "users": admin.users.list,
+                "providers": admin.providers.list,
+                "routes": admin.routes.list,
+                "yesterday": lambda: admin.usage(since=midnight - day, until=now - day),
+            }
         )
         await self.fetch_sums()
 
-    async def _put(self, part: str, answer: Awaitable[object]) -> None:
-        """Put an answer into a part of the state; one that is not allowed to be seen is no loss of the connection."""
+    async def _fetch(self, parts: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
+        """Ask for several parts at once; return when all were answered.
+
+        A part is given as what asks for it: a task that is cancelled before it starts never awaits a coroutine that it
+        was given.
+
+        Raises:
+            AdminError: One of them failed.
+        """
+        ends = await asyncio.gather(*(self._put(part, ask) for part, ask in parts.items()), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
+
+    async def _put(self, part: str, ask: Callable[[], Awaitable[object]]) -> None:
+        """Put an answer into a part of the state. A part that the token may not see is no lost connection."""
         try:
-            found = await answer
+            found = await ask()
         except NotAuthorised as error:
             if error.problem.status != 403:
                 raise

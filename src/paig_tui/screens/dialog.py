@@ -1,24 +1,41 @@
-"""Dialogs: a frame with fields and two buttons; where there is nothing to fill in, Cancel is the default."""
+"""Dialogs: a frame with fields and two buttons; where there is nothing to fill in, Cancel is the default.
+
+A dialog stays open until its work succeeded: what is wrong is shown at its field, and what was typed is kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
-from textual import on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Button, Input, Label, Static
+from textual.widgets import Button, Input, Label, OptionList, Static
+from textual.widgets.option_list import Option
 
-from paig_tui.text import MUTED, safe
+from paig_client.admin import AdminError, Refused
+from paig_tui.text import MUTED, plain, safe
 
 T = TypeVar("T")
+
+
+class FieldError(ValueError):
+    """A field is wrong.
+
+    Attributes:
+        name: The field.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -26,12 +43,15 @@ class Field:
     """One line to fill in.
 
     Attributes:
-        name: What `values` calls it.
-        label: Before it.
+        name: What `Dialog.value` calls it.
+        label: Shown before it.
         value: What stands there at first.
         hint: What stands there while it is empty.
-        note: Behind it.
+        note: Shown behind it.
         secret: Whether it is masked.
+        choices: What can be picked from a list below it.
+        many: Whether it takes several of them, with commas.
+        short: Whether a few cells are enough for it.
     """
 
     name: str
@@ -40,14 +60,133 @@ class Field:
     hint: str = ""
     note: str = ""
     secret: bool = False
+    choices: Sequence[str] = ()
+    many: bool = False
+    short: bool = False
+
+    @property
+    def id(self) -> str:
+        """Its name as the id of a widget: a dot is not allowed there."""
+        return self.name.replace(".", "-")
 
 
-class Dialog(ModalScreen[T | None]):
+class FieldRow(Vertical):
+    """A field: label, input and note, below them what can be picked and what is wrong."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(classes="field")
+        self.field = field
+
+    def compose(self) -> ComposeResult:
+        """The line, the list of choices and the line for an error; the last two are hidden at first."""
+        field = self.field
+        with Horizontal(classes="row short" if field.short else "row"):
+            yield Label(Content(field.label), markup=False)
+            yield Input(
+                field.value, placeholder=field.hint, password=field.secret, id=f"field-{field.id}", compact=True
+            )
+            if field.note:
+                yield Label(Content(safe(field.note)), markup=False, classes="note")
+        if field.choices:
+            choices = OptionList(classes="choices", compact=True, markup=False)
+            choices.can_focus = False
+            choices.display = False
+            yield choices
+        wrong = Static("", classes="wrong", markup=False)
+        wrong.display = False
+        yield wrong
+
+    @property
+    def input(self) -> Input:
+        """Where it is typed."""
+        return self.query_one(Input)
+
+    @property
+    def choices(self) -> OptionList | None:
+        """The list to pick from, if there is one."""
+        found = self.query(OptionList)
+        return found.first() if found else None
+
+    @property
+    def _typed(self) -> str:
+        """What the choices are compared with: of several names the last."""
+        text = self.input.value
+        return (text.rpartition(",")[2] if self.field.many else text).strip()
+
+    def offer(self) -> None:
+        """Show the choices that fit what is typed: all of them where it is empty or one of them."""
+        choices = self.choices
+        if choices is None:
+            return
+        typed = self._typed.casefold()
+        names = self.field.choices
+        fits = (
+            names
+            if typed in ("", *(name.casefold() for name in names))
+            else [n for n in names if typed in n.casefold()]
+        )
+        choices.set_options([Option(plain(name), id=str(place)) for place, name in enumerate(names) if name in fits])
+        choices.highlighted = None
+        choices.display = bool(fits)
+        if fits:
+            self.call_after_refresh(self.scroll_visible, animate=False)
+
+    def close(self) -> None:
+        """Hide the choices."""
+        if (choices := self.choices) is not None:
+            choices.highlighted = None
+            choices.display = False
+
+    def move(self, step: int) -> bool:
+        """Highlight the next choice, or the one before; False if none is shown."""
+        choices = self.choices
+        if choices is None or not choices.display:
+            return False
+        if choices.highlighted is None:
+            choices.highlighted = 0 if step > 0 else choices.option_count - 1
+        elif choices.highlighted + step < 0:
+            choices.highlighted = None
+        else:
+            choices.highlighted = min(choices.highlighted + step, choices.option_count - 1)
+        return True
+
+    def pick(self, option: Option | None = None) -> bool:
+        """Take a choice, the highlighted one if none is given; False if there is none."""
+        choices = self.choices
+        if option is None and choices is not None and choices.display and choices.highlighted is not None:
+            option = choices.get_option_at_index(choices.highlighted)
+        if option is None or option.id is None:
+            return False
+        before = self.input.value.rpartition(",")[0] if self.field.many else ""
+        name = self.field.choices[int(option.id)]
+        self.input.value = f"{before}, {name}" if before else name
+        self.input.cursor_position = len(self.input.value)
+        self.call_after_refresh(self.close)
+        return True
+
+    def wrong(self, message: str) -> None:
+        """Show what is wrong with it; an empty message is nothing."""
+        shown = self.query_one(".wrong", Static)
+        shown.update(Content(safe(f"✕ {message}")) if message else "")
+        shown.display = bool(message)
+        self.input.set_class(bool(message), "-invalid")
+
+    @on(OptionList.OptionSelected)
+    def _picked(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.pick(event.option)
+        self.input.focus()
+
+
+class Dialog(ModalScreen[T | None], Generic[T]):
     """A frame, a title, fields, buttons. Answers None when it is cancelled."""
 
     CSS_PATH = Path(__file__).with_name("dialog.tcss")  # forms in other folders inherit it
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
-    TITLE_SHOWN: ClassVar[str] = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel"),
+        Binding("down", "choose(1)", "Next choice, or next field"),
+        Binding("up", "choose(-1)", "Choice before, or field before"),
+    ]
     DO: ClassVar[str] = "Save"
     VARIANT: ClassVar[Literal["primary", "error"]] = "primary"
 
@@ -62,28 +201,25 @@ class Dialog(ModalScreen[T | None]):
         """The frame."""
         with Vertical(id="box") as box:
             box.border_title = Content(self.title_shown)
-            enter = f"Enter {self.do.lower()}  " if self.fields else ""
-            box.border_subtitle = Content.styled(f"Tab next  {enter}Esc cancel", MUTED)
+            box.border_subtitle = Content.styled("  ".join(self._keys()), MUTED)
             if self.intro:
                 yield Static(self.intro, markup=False, id="intro")
             with VerticalScroll(id="fields", can_focus=False):
                 for field in self.fields:
-                    with Horizontal(classes="row short" if field.note else "row"):
-                        yield Label(Content(field.label), markup=False)
-                        yield Input(
-                            field.value,
-                            placeholder=field.hint,
-                            password=field.secret,
-                            id=f"field-{field.name}",
-                            compact=True,
-                        )
-                        if field.note:
-                            yield Label(Content(field.note), markup=False, classes="note")
+                    yield FieldRow(field)
             yield from self.more()
             yield Static("", id="problem", markup=False)
             with Horizontal(id="buttons"):
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button(self.do, id="do", variant=self.VARIANT, compact=True)
+
+    def _keys(self) -> Iterable[str]:
+        yield "Tab next"
+        if any(field.choices for field in self.fields):
+            yield "↓ choose"
+        if self.fields:
+            yield f"Enter {self.do.lower()}"
+        yield "Esc cancel"
 
     def more(self) -> Iterable[Widget]:
         """What stands below the fields."""
@@ -95,34 +231,111 @@ class Dialog(ModalScreen[T | None]):
         first = self.query(Input)
         (first.first() if first else self.query_one("#cancel")).focus()
 
+    def row(self, name: str) -> FieldRow | None:
+        """The row of a field, or of the field that it is a part of: `members` for `members.0.provider`."""
+        rows = {row.field.name: row for row in self.query(FieldRow)}
+        while name and name not in rows:
+            name = name.rpartition(".")[0]
+        return rows.get(name)
+
     def value(self, name: str) -> str:
         """What a field says."""
-        return self.query_one(f"#field-{name}", Input).value.strip()
+        row = self.row(name)
+        assert row is not None, name
+        return row.input.value.strip()
 
-    def answer(self) -> T:
-        """What the dialog answers.
+    async def answer(self) -> T:
+        """Do what the dialog is for, and return what it answers.
 
         Raises:
-            ValueError: A field is wrong; the message is shown, and the dialog stays.
+            FieldError: A field is wrong; it is marked, and the dialog stays.
+            ValueError: What was typed is wrong; the message is shown, and the dialog stays.
+            AdminError: The gateway refused; the same.
         """
         raise NotImplementedError
 
     @on(Button.Pressed, "#cancel")
     def action_cancel(self) -> None:
-        """Nothing was wanted."""
+        """Close it, and do nothing."""
         self.dismiss(None)
 
-    @on(Button.Pressed, "#do")
+    def action_choose(self, step: int) -> None:
+        """Highlight another choice; where there is none, go to another field."""
+        row = self._focused
+        if row is None or not row.move(step):
+            (self.focus_next if step > 0 else self.focus_previous)()
+
+    @property
+    def _focused(self) -> FieldRow | None:
+        return next((row for row in self.query(FieldRow) if row.input.has_focus), None)
+
+    @on(events.DescendantFocus)
+    def _offer(self) -> None:
+        for row in self.query(FieldRow):
+            if row.input.has_focus:
+                row.offer()
+            else:
+                row.close()
+
+    @on(Input.Changed)
+    def _typed(self) -> None:
+        if (row := self._focused) is not None:
+            row.wrong("")
+            row.offer()
+
     @on(Input.Submitted)
-    def _done(self) -> None:
+    def _entered(self) -> None:
+        row = self._focused
+        if row is None or not row.pick():
+            self._do()
+
+    @on(Button.Pressed, "#do")
+    def _pressed(self) -> None:
+        self._do()
+
+    @work(group="dialog-answer", exit_on_error=False)
+    async def _do(self) -> None:
+        button = self.query_one("#do", Button)
+        if button.disabled:
+            return  # it is being done
+        for row in self.query(FieldRow):
+            row.wrong("")
+            row.close()
+        self._problem("")
+        button.disabled = True
         try:
-            answer = self.answer()
-        except ValueError as error:
-            problem = self.query_one("#problem", Static)
-            problem.update(Content(safe(f"✕ {error}")))
-            problem.display = True
-            return
-        self.dismiss(answer)
+            answer = await self.answer()
+        except FieldError as error:
+            self._refused([(error.name, str(error))], "")
+        except Refused as error:
+            self._refused(error.fields, str(error))
+        except (ValueError, AdminError) as error:
+            self._problem(str(error))
+        else:
+            self.dismiss(answer)
+        finally:
+            button.disabled = False
+
+    def _refused(self, fields: Iterable[tuple[str, str]], whole: str) -> None:
+        """Show at each field what is wrong with it; what has no field here is shown below all."""
+        elsewhere = []
+        first: FieldRow | None = None
+        for name, message in fields:
+            row = self.row(name)
+            if row is None:
+                elsewhere.append(f"{name}: {message}")
+            else:
+                row.wrong(message)
+                first = first or row
+        if first is not None:
+            first.input.focus()
+            first.scroll_visible(animate=False)
+        self._problem("; ".join(elsewhere) or ("" if first is not None else whole))
+
+    def _problem(self, message: str) -> None:
+        problem = self.query_one("#problem", Static)
+        problem.update(Content(safe(f"✕ {message}")) if message else "")
+        problem.display = bool(message)
 
 
 class Confirm(Dialog[bool]):
@@ -143,8 +356,8 @@ class Confirm(Dialog[bool]):
         self.type_name = type_name
         self.add_class("-danger")
 
-    def answer(self) -> bool:
+    async def answer(self) -> bool:
         """Yes, if the name was typed."""
         if self.type_name is not None and self.value("name") != self.type_name.strip():
-            raise ValueError(f"Type {self.type_name!r} to go on, or press Esc.")
+            raise FieldError("name", f"type {self.type_name!r} to confirm, or press Esc")
         return True

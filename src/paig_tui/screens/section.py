@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -20,6 +20,7 @@ from paig_tui.widgets.chrome import Footer, Header, hints
 
 if TYPE_CHECKING:
     from paig_tui.app import PaigApp
+    from paig_tui.screens.forms import Question
 
 SMALLEST = (80, 24)
 
@@ -137,6 +138,39 @@ class Section(Screen[None]):
         if self.paig.read_only:
             return "This is read-only: paig was started with --read-only."
         return None if self.state.may(needed) else f"Your token may not do that: it lacks {needed}."
+
+    async def edit(
+        self,
+        title: str,
+        asked: Sequence[Question],
+        before: Mapping[str, object],
+        update: Callable[[Mapping[str, object], bool], Awaitable[object]],
+        what: str,
+        **options: Any,
+    ) -> None:
+        """Ask for changes of something and make them; they can be undone.
+
+        Args:
+            title: The form's.
+            asked: What may be changed.
+            before: Its values as they are.
+            update: Makes changes; with True only if nobody else changed it meanwhile.
+            what: What is changed, for people.
+            **options: For the form.
+        """
+        from paig_tui.app import Undo
+        from paig_tui.screens.forms import Form, picked
+
+        async def save(_: str, changes: dict[str, object]) -> dict[str, object]:
+            if changes:
+                await update(changes, True)
+            return changes
+
+        form: Form[dict[str, object]] = Form(title, asked, self.state, save, before=before, **options)
+        changes = await self.app.push_screen_wait(form)
+        if changes:
+            back = picked(before, changes)
+            self.paig.changed(f"{what} changed.", Undo(title, lambda: update(back, False)))
 
     def action_filter(self) -> None:
         """Write a filter."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, NoReturn
@@ -133,16 +133,13 @@ async def run(
     code: int | None = FAILED
     trouble = ""
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_from_browser(child, receive))
-            group.create_task(_to_browser(child, send, mine, downloads))
-            group.create_task(_until(logged_out))
-    except* (Over, ChildFailed) as ends:
-        end = ends.exceptions[0]
-        if isinstance(end, Over):
-            code = end.code
-        else:
-            trouble = str(end)
+        await _until_one_ends(
+            _from_browser(child, receive), _to_browser(child, send, mine, downloads), _until(logged_out)
+        )
+    except Over as end:
+        code = end.code
+    except ChildFailed as error:
+        trouble = str(error)
     finally:
         for key, download in mine.items():
             downloads.pop(key, None)
@@ -153,6 +150,24 @@ async def run(
         if child.returncode and not trouble and code != LOGGED_OUT:
             trouble = f"it ended with {child.returncode}."
     return f"{trouble} {child.last_words}".strip() if trouble else ""
+
+
+async def _until_one_ends(*parts: Coroutine[Any, Any, NoReturn]) -> None:
+    """Run the parts side by side until one raises, which is raised here; the others are cancelled.
+
+    Not a task group: one that ends by an error leaves its task's count of cancellations at one (until Python 3.13), and
+    Python before 3.11.4 then takes a timeout in that task for a cancellation.
+    """
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for task, end in zip(tasks, ends, strict=True):
+        if task in done and isinstance(end, BaseException):
+            raise end
 
 
 async def close(send: Send, code: int) -> None:

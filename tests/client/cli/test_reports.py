@@ -6,12 +6,11 @@ import csv
 import io
 import json
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from paig_client.api.resources import UsageReport
+from paig_client.api.resources import Request, UsageReport
 from paig_client.cli import reports
 from tests.client import calls
 from tests.client.cli.conftest import Paig
@@ -198,27 +197,27 @@ def test_tail_does_not_wait_for_a_gateway_that_was_never_there(paig: Paig, monke
 def test_tail_sees_a_real_request_arrive(paig: Paig, url: str, real: Real, spent: str) -> None:
     """What finishes while it follows is shown."""
     key = real.make_key("tailed")
-
-    def later() -> None:
-        time.sleep(0.5)
-        calls.groq(api_key=key, base_url=real.root)
-        until = time.monotonic() + 10
-        while not seen and time.monotonic() < until:
-            time.sleep(0.05)
-        raise_in_tail.set()
-
+    listening = threading.Event()
     seen: list[str] = []
-    raise_in_tail = threading.Event()
-    original = reports._line
+    original_last, original_line = reports._last, reports._line
 
-    def line(row: object) -> str:
-        text = original(row)  # type: ignore[arg-type]
+    def last(*arguments: object) -> list[Request]:
+        listening.set()  # what came before is shown once the gateway listens
+        return original_last(*arguments)  # type: ignore[arg-type]
+
+    def line(row: Request) -> str:
+        text = original_line(row)
         if "tailed" in text:
             seen.append(text)
             raise KeyboardInterrupt
         return text
 
+    def later() -> None:
+        assert listening.wait(30)
+        calls.groq(api_key=key, base_url=real.root)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reports, "_last", last)
         patch.setattr(reports, "_line", line)
         thread = threading.Thread(target=later)
         thread.start()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from datetime import datetime
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
@@ -11,14 +13,23 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
-from paig_client.api.resources import Key, NewKey, Owner, Project
-from paig_client.api.specs import LimitsSpec, OwnerSpec, Permission
+from paig_client.api.resources import Key, LimitStatus, NewKey, Owner, Project
+from paig_client.api.specs import KeySpec, LimitsSpec, OwnerSpec, Permission, ProjectSpec, Spec
 from paig_tui.app import Undo
 from paig_tui.screens.keys.rows import COLUMNS, KINDS, ONE, Kind, Row, about, rows
 from paig_tui.screens.section import Section
-from paig_tui.text import MUTED, NOT_YET, safe
+from paig_tui.text import MUTED, NOT_YET, dollars, safe, until
 from paig_tui.widgets.chrome import Panel, tabs
 from paig_tui.widgets.table import Table
+
+SPECS: Mapping[Kind, type[Spec]] = {"keys": KeySpec, "projects": ProjectSpec, "users": OwnerSpec}
+WINDOWS = ("daily", "weekly", "monthly", "total")
+
+
+def spent(limit: LimitStatus, now: datetime) -> str:
+    """Where a cap stands, in words."""
+    resets = f", resets in {until(limit.resets_at, now)}" if limit.resets_at else ""
+    return f"{dollars(limit.spent)} spent, {dollars(limit.left)} left{resets}"
 
 
 class Keys(Section):
@@ -34,7 +45,7 @@ class Keys(Section):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New key, project or user"),
         Binding("c,enter", "caps", "Edit its caps"),
-        Binding("e", "edit", "Edit the key: project, user, models, routes, end"),
+        Binding("e", "edit", "Edit all but the caps: project, user, models, routes, …"),
         Binding("d", "switch", "Disable or enable it; of a project or user, its keys"),
         Binding("r", "rotate", "Rotate the key: a new secret, the same caps"),
         Binding("D,delete", "delete", "Delete it"),
@@ -139,85 +150,107 @@ class Keys(Section):
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_new(self) -> None:
         """Make one; a key is then shown once."""
-        from paig_tui.screens.keys.forms import NewKeyForm, NewOwnerForm
+        from paig_tui.screens.forms import Form, checked, questions
 
         admin = self.paig.admin
         if self.kind == "keys":
-            wanted = await self.app.push_screen_wait(NewKeyForm(self.state.clock()))
-            if wanted is None:
-                return
-            made = await self.paig.changing(admin.keys.create(wanted.name, wanted.spec), "Created.")
-            self._show_secret(made, "created")
-            return
-        owner = await self.app.push_screen_wait(NewOwnerForm(ONE[self.kind]))
-        if owner is not None:
-            make = admin.projects.create if self.kind == "projects" else admin.users.create
-            await self.paig.changing(make(owner.name, owner.spec), f"Created {safe(owner.name)}.")
 
-    def _show_secret(self, made: NewKey | None, word: str) -> None:
+            async def create_key(name: str, values: dict[str, object]) -> NewKey:
+                return await admin.keys.create(name, checked(KeySpec, values))
+
+            hint = "what will use it, such as ci-bot"
+            key = await self.app.push_screen_wait(
+                Form("new key", questions(KeySpec), self.state, create_key, name=hint)
+            )
+            if key is not None:
+                self.paig.changed(f"Created {safe(key.name)}.")
+                self._show_secret(key, "created")
+            return
+
+        async def create_owner(name: str, values: dict[str, object]) -> Owner:
+            if self.kind == "projects":
+                return await admin.projects.create(name, checked(ProjectSpec, values))
+            return await admin.users.create(name, checked(OwnerSpec, values))
+
+        asked = questions(SPECS[self.kind])
+        owner = await self.app.push_screen_wait(
+            Form(f"new {ONE[self.kind]}", asked, self.state, create_owner, name="such as research")
+        )
+        if owner is not None:
+            self.paig.changed(f"Created {safe(owner.name)}.")
+
+    def _show_secret(self, made: NewKey, word: str) -> None:
         from paig_tui.screens.keys.created import KeyCreated
 
-        if made is not None:
-            self.app.push_screen(KeyCreated(made, self.paig.admin.url, self.state.providers or (), word))
+        self.app.push_screen(KeyCreated(made, self.paig.admin.url, self.state.providers or (), word))
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_caps(self) -> None:
         """Edit the caps; can be undone."""
-        from paig_tui.screens.keys.forms import CapsForm
-
-        row = self.table.current
-        if row is None:
-            return
-        form = CapsForm(row.name, row.thing.limits, row.caps, self.state.clock(), self._also_binds(row.thing))
-        changes = await self.app.push_screen_wait(form)
-        if not changes:
-            return
-        before = row.thing.limits.model_dump(mode="json")
-        back = {name: before[name] for name in changes}
-        name = row.name
-        undo = Undo(f"caps of {safe(name)}", lambda: self._update(row.thing, {"limits": back}))
-        await self.paig.changing(
-            self._update(row.thing, {"limits": changes}, seen=True), f"Caps of {safe(name)} changed.", undo
-        )
+        if (row := self.table.current) is not None:
+            thing, name = row.thing, safe(row.name)
+            await self._edit_caps(
+                f"caps of {name}", thing.model_dump(mode="json"), row.caps, self._updater(thing), f"Caps of {name}",
+                intro=self._also_binds(thing),
+            )  # fmt: skip
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_gateway_caps(self) -> None:
         """Edit the caps that bind everybody; can be undone."""
-        from paig_tui.screens.keys.forms import CapsForm
-
         admin = self.paig.admin
-        limits = (await admin.organisation()).limits
-        standing = self.state.caps().get(("organisation", "organisation"), {})
-        changes = await self.app.push_screen_wait(CapsForm("the whole gateway", limits, standing, self.state.clock()))
-        if changes:
-            wanted = LimitsSpec.model_validate({**limits.model_dump(mode="json"), **changes})
-            undo = Undo("caps of the whole gateway", lambda: admin.set_organisation(OwnerSpec(limits=limits)))
-            change = admin.set_organisation(OwnerSpec(limits=wanted))
-            await self.paig.changing(change, "Caps of the whole gateway changed.", undo)
+        before = (await admin.organisation()).model_dump(mode="json")
+        limits = before["limits"]
+
+        async def update(changes: Mapping[str, Any], _: bool) -> None:
+            limits.update(changes["limits"])
+            await admin.set_organisation(OwnerSpec(limits=LimitsSpec.model_validate(limits)))
+
+        caps = self.state.caps().get(("organisation", "organisation"), {})
+        whole = "the whole gateway"
+        await self._edit_caps(f"caps of {whole}", deepcopy(before), caps, update, f"Caps of {whole}")
+
+    async def _edit_caps(
+        self,
+        title: str,
+        before: Mapping[str, object],
+        caps: Mapping[str, LimitStatus],
+        update: Callable[[Mapping[str, object], bool], Awaitable[object]],
+        what: str,
+        intro: str = "",
+    ) -> None:
+        from paig_tui.screens.forms import questions
+
+        notes = {
+            f"limits.{window}": spent(caps[window], self.state.clock()) if window in caps else "no cap"
+            for window in WINDOWS
+        }
+        await self.edit(title, questions(OwnerSpec), before, update, what, notes=notes, intro=intro)
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_edit(self) -> None:
-        """Edit what a key belongs to and may do; can be undone."""
-        from paig_tui.screens.keys.forms import EditKeyForm
+        """Edit what it belongs to and may do; can be undone."""
+        from paig_tui.screens.forms import questions
 
-        row = self.table.current
-        if row is None or not isinstance(key := row.thing, Key):
-            return
-        changes = await self.app.push_screen_wait(EditKeyForm(key, self.state.clock()))
-        if not changes:
-            return
-        before = key.model_dump(mode="json")
-        back = {name: before[name] for name in changes}
-        undo = Undo(f"changes of {safe(key.name)}", lambda: self._update(key, back))
-        await self.paig.changing(self._update(key, changes, seen=True), f"{safe(key.name)} is changed.", undo)
+        if (row := self.table.current) is not None:
+            thing, name = row.thing, safe(row.name)
+            asked = questions(SPECS[self.kind], without=("limits", "secret"))
+            if not asked:
+                self.notify("A user has nothing but caps: press c.")
+                return
+            await self.edit(f"edit {name}", asked, thing.model_dump(mode="json"), self._updater(thing), name)
 
-    async def _update(self, thing: Key | Owner, changes: Mapping[str, object], *, seen: bool = False) -> object:
+    def _updater(self, thing: Key | Owner) -> Callable[[Mapping[str, object], bool], Awaitable[object]]:
+        """What changes it: with True only if nobody else changed it meanwhile."""
         admin = self.paig.admin
-        if isinstance(thing, Key):
-            return await admin.keys.update(thing.id, changes, seen=thing if seen else None)
-        if isinstance(thing, Project):
-            return await admin.projects.update(thing.id, changes, seen=thing if seen else None)
-        return await admin.users.update(thing.id, changes, seen=thing if seen else None)
+
+        async def update(changes: Mapping[str, object], first: bool) -> object:
+            if isinstance(thing, Key):
+                return await admin.keys.update(thing.id, changes, seen=thing if first else None)
+            if isinstance(thing, Project):
+                return await admin.projects.update(thing.id, changes, seen=thing if first else None)
+            return await admin.users.update(thing.id, changes, seen=thing if first else None)
+
+        return update
 
     def _also_binds(self, thing: Key | Owner) -> str:
         """What else may refuse before these caps do."""
@@ -287,7 +320,8 @@ class Keys(Section):
             made = await self.paig.changing(
                 self.paig.admin.keys.rotate(row.thing.id), f"{safe(row.name)} has a new secret."
             )
-            self._show_secret(made, "rotated")
+            if made is not None:
+                self._show_secret(made, "rotated")
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_delete(self) -> None:

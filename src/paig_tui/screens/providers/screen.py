@@ -14,7 +14,9 @@ from textual.widget import Widget
 
 from paig_client.admin import NotFound
 from paig_client.api.resources import Provider
-from paig_client.api.specs import Permission
+from paig_client.api.specs import Permission, ProviderSpec
+from paig_tui.screens.dialog import FieldError
+from paig_tui.screens.forms import Question, Words
 from paig_tui.screens.providers.health import ProviderStatus, credentials, fares, moving
 from paig_tui.screens.section import Section
 from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, lines, plain, safe, took
@@ -66,6 +68,21 @@ COLUMNS: tuple[Column[Row], ...] = (
 )
 
 
+FIRST = ("kind", "base_url", "credential")
+"""What a new provider is asked for first."""
+KEY = Question("key", "secret", (), Words("… or its key", "paste it; kept encrypted"))
+
+
+def _with_key(values: Mapping[str, object]) -> dict[str, object]:
+    """The values with a pasted key as the credential."""
+    given = dict(values)
+    if (key := given.pop("key", None)) is not None:
+        if given.get("credential") is not None:
+            raise FieldError("key", "give a reference or the key itself, not both")
+        given["credential"] = f"value:{key}"
+    return given
+
+
 class Providers(Section):
     """The section."""
 
@@ -73,11 +90,12 @@ class Providers(Section):
     TITLE_SHOWN = "Providers"
     CSS_PATH = "screen.tcss"
     CHANGING: ClassVar[Mapping[str, Permission]] = dict.fromkeys(
-        ("new", "credential", "delete", "test"), "routing:write"
+        ("new", "edit", "credential", "delete", "test"), "routing:write"
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New provider"),
-        Binding("c", "credential", "Change its credential"),
+        Binding("e", "edit", "Edit it: address, prices, timeouts, …"),
+        Binding("c", "credential", "Replace its credentials"),
         Binding("t", "test", "Test whether it answers"),
         Binding("D,delete", "delete", "Delete it"),
         Binding("l", "requests", "Its requests"),
@@ -112,7 +130,9 @@ class Providers(Section):
         frame = self.query_one("#frame", Vertical)
         count = len(providers) if providers is not None else NOT_YET
         frame.border_title = Content.assemble(f"providers {count}", self.filter_note)
-        frame.border_subtitle = self.hints("n new", "c credential", "t test", "D delete", "l requests", "/ filter")
+        frame.border_subtitle = self.hints(
+            "n new", "e edit", "c credential", "t test", "D delete", "l requests", "/ filter"
+        )
         self._about()
 
     @on(Table.Moved, "#rows")
@@ -147,26 +167,60 @@ class Providers(Section):
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_new(self) -> None:
         """Add one."""
-        from paig_tui.screens.providers.forms import NewProvider
+        from paig_tui.screens.forms import Form, checked, questions
 
-        wanted = await self.app.push_screen_wait(NewProvider())
-        if wanted is not None:
-            name, spec = wanted
-            await self.paig.changing(self.paig.admin.providers.create(name, spec), f"{safe(name)} is there.")
+        admin = self.paig.admin
+
+        async def create(name: str, values: dict[str, object]) -> Provider:
+            return await admin.providers.create(name, checked(ProviderSpec, _with_key(values)))
+
+        asked = [*questions(ProviderSpec, only=FIRST, of="provider"), KEY]
+        asked += questions(ProviderSpec, without=FIRST, of="provider")
+        form = Form("new provider", asked, self.state, create, name="the kind", name_from="kind", do="Add")
+        made = await self.app.push_screen_wait(form)
+        if made is not None:
+            self.paig.changed(f"Added {safe(made.name)}.")
+
+    @work(exclusive=True, group="dialog", exit_on_error=False)
+    async def action_edit(self) -> None:
+        """Edit everything but the credentials; can be undone."""
+        from paig_tui.screens.forms import questions
+
+        if (row := self.table.current) is not None:
+            provider, name = row.provider, safe(row.provider.name)
+            asked = questions(ProviderSpec, without=("kind", "credential", "credentials"), of="provider")
+            before = {"base_url": provider.base_url, **provider.options}
+
+            async def update(changes: Mapping[str, object], first: bool) -> object:
+                seen = provider if first else None
+                return await self.paig.admin.providers.update(provider.id, changes, seen=seen)
+
+            await self.edit(f"edit {name}", asked, before, update, name)
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_credential(self) -> None:
-        """Another credential."""
-        from paig_tui.screens.providers.forms import Credential
+        """Replace its credentials."""
+        from paig_tui.screens.forms import Form, questions
 
         row = self.table.current
         if row is None:
             return
-        reference = await self.app.push_screen_wait(Credential(row.provider))
-        if reference is not None:
-            fields = {"credential": reference, "credentials": None}
-            change = self.paig.admin.providers.update(row.provider.id, fields, seen=row.provider)
-            await self.paig.changing(change, f"{safe(row.provider.name)} has another credential.")
+        provider = row.provider
+
+        async def replace(_: str, values: dict[str, object]) -> Provider:
+            given = _with_key(values)
+            if not given:
+                raise FieldError("credential", "give a reference, or the key itself")
+            change = {"credential": None, "credentials": None, **given}
+            return await self.paig.admin.providers.update(provider.id, change, seen=provider)
+
+        asked = [*questions(ProviderSpec, only=("credential",), of="provider"), KEY]
+        asked += questions(ProviderSpec, only=("credentials",), of="provider")
+        instead = " They are all replaced by what is given here." if len(provider.credentials) > 1 else ""
+        intro = f"Now: {safe(provider.references)}.{instead}"
+        title = f"credential of {safe(provider.name)}"
+        if await self.app.push_screen_wait(Form(title, asked, self.state, replace, intro=intro, do="Save")) is not None:
+            self.paig.changed(f"{safe(provider.name)} has another credential.")
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_test(self) -> None:

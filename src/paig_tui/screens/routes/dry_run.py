@@ -6,8 +6,18 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
+from typing import ClassVar
 
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from paig_client.api.resources import Route
 from paig_client.api.specs import MemberSpec
+from paig_tui.text import bar, lines, plain, safe
 
 DRAWS = 100
 
@@ -47,3 +57,43 @@ def share(member: MemberSpec, members: Sequence[MemberSpec]) -> float | None:
         return None
     weights = sum(other.weight for other in active if other.priority == top)
     return member.weight / weights if weights else None
+
+
+class DryRun(ModalScreen[None]):
+    """A hundred draws; again with `d`."""
+
+    CSS_PATH = "dry_run.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "dismiss", "Close"),
+        Binding("d", "again", "Draw again"),
+    ]
+
+    def __init__(self, route: Route, seed: int | None = None) -> None:
+        super().__init__()
+        self.route = route
+        self.seed = seed
+
+    def compose(self) -> ComposeResult:
+        """A box."""
+        with VerticalScroll(id="box") as box:
+            box.border_title = Content(f"dry run of {safe(self.route.name)}: {DRAWS} draws")
+            box.border_subtitle = Content("d again · Esc close")
+            yield Static("", markup=False, id="text")
+
+    def on_mount(self) -> None:
+        """Draw."""
+        self.action_again()
+
+    def action_again(self) -> None:
+        """Draw again."""
+        places = dry_run(self.route.members, seed=self.seed)
+        shown: list[Content | str] = ["Nothing is sent; the order is drawn as the gateway draws it.", ""]
+        for number, counts in enumerate(places, 1):
+            shown.append(Content.styled("tried first" if number == 1 else f"if {number - 1} failed", "bold"))
+            for provider, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+                name = plain(provider).truncate(20, ellipsis=True)
+                name = name.pad_right(20 - name.cell_length)
+                shown.append(Content.assemble("  ", name, f" {count:>3} ", bar(count / DRAWS, 25, "$primary")))
+        if not places:
+            shown.append("Every member is off: requests to this route are refused.")
+        self.query_one("#text", Static).update(lines(shown))

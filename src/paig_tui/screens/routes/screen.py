@@ -83,13 +83,14 @@ class Routes(Section):
         ("new", "edit", "switch", "weigh", "delete"), "routing:write"
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "new", "New route"),
-        Binding("e,enter", "edit", "Edit the route's members"),
+        Binding("n", "new", "New route; among members, a new member"),
+        Binding("e", "edit", "Edit the route, or the member under the cursor"),
+        Binding("enter", "members", "Go to the route's members; there, edit one"),
         Binding("space", "switch", "Switch the member off or on"),
         Binding("plus", "weigh(1)", "More weight for the member"),
         Binding("minus", "weigh(-1)", "Less weight for the member"),
-        Binding("d", "dry_run", "Dry run: whom 100 requests go to"),
-        Binding("D,delete", "delete", "Delete the route"),
+        Binding("d", "dry_run", "Dry run: where 100 requests would go"),
+        Binding("D,delete", "delete", "Delete the route, or the member under the cursor"),
         Binding("right,left,tab", "other", "Routes or members"),
     ]
 
@@ -126,7 +127,7 @@ class Routes(Section):
         count = len(routes) if routes is not None else NOT_YET
         left = self.query_one("#left", Vertical)
         left.border_title = Content.assemble(f"routes {count}", self.filter_note)
-        left.border_subtitle = self.hints("n new", "D delete")
+        left.border_subtitle = self.hints("n new", "e edit", "D delete")
         self._members()
 
     @on(Table.Moved, "#routes")
@@ -142,7 +143,7 @@ class Routes(Section):
         self.query_one("#members", Table).show(rows)
         frame = self.query_one("#right", Vertical)
         frame.border_title = Content(f"members of {safe(route.name)}" if route else "members")
-        frame.border_subtitle = self.hints("e edit", "Space off/on", "+ more", "- less", "d dry run")
+        frame.border_subtitle = self.hints("n add", "e edit", "Space off/on", "+ more", "- less", "d dry run")
 
     def action_other(self) -> None:
         """To the other table."""
@@ -151,43 +152,92 @@ class Routes(Section):
 
     def action_dry_run(self) -> None:
         """Draw a hundred times."""
-        from paig_tui.screens.routes.forms import DryRun
+        from paig_tui.screens.routes.dry_run import DryRun
 
         if (route := self.route) is not None:
             self.app.push_screen(DryRun(route))
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_new(self) -> None:
-        """Make one."""
-        from paig_tui.screens.routes.forms import RouteForm
+        """Make a route; among the members, add one."""
+        from paig_tui.screens.forms import Form, checked, questions
 
-        wanted = await self.app.push_screen_wait(RouteForm(None, [found.name for found in self.state.providers or ()]))
-        if wanted is not None:
-            name, spec = wanted
-            await self.paig.changing(self.paig.admin.routes.create(name, spec), f"Route {safe(name)} is there.")
+        if self._at_members and (route := self.route) is not None:
+            return await self._add_member(route)
+        routes = self.paig.admin.routes
+
+        async def create(name: str, values: dict[str, object]) -> Route:
+            names = values.get("members")
+            members = [{"provider": member} for member in names] if isinstance(names, list) else []
+            return await routes.create(name, checked(RouteSpec, {**values, "members": members}))
+
+        made = await self.app.push_screen_wait(
+            Form("new route", questions(RouteSpec), self.state, create, name="such as fast")
+        )
+        if made is not None:
+            self.paig.changed(f"Created route {safe(made.name)}.")
+
+    async def _add_member(self, route: Route) -> None:
+        from paig_tui.screens.forms import Form, checked, questions
+
+        async def add(_: str, values: dict[str, object]) -> list[MemberSpec]:
+            members = [*route.members, checked(MemberSpec, values)]
+            await self.paig.admin.routes.update(route.id, {"members": _json(members)}, seen=route)
+            return members
+
+        title = f"new member of {safe(route.name)}"
+        form = Form(title, questions(MemberSpec, of="member"), self.state, add, do="Add")
+        if await self.app.push_screen_wait(form) is not None:
+            self.paig.changed(f"Route {safe(route.name)} changed.", self._undo(route))
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_edit(self) -> None:
-        """Edit the members; can be undone."""
-        from paig_tui.screens.routes.forms import RouteForm
+        """Edit the route, or the member under the cursor; can be undone."""
+        from paig_tui.screens.forms import questions
 
-        route = self.route
-        if route is None:
+        if (route := self.route) is None:
             return
-        wanted = await self.app.push_screen_wait(RouteForm(route, [found.name for found in self.state.providers or ()]))
-        if wanted is not None:
-            await self._change(route, wanted[1].members)
+        name, routes = safe(route.name), self.paig.admin.routes
+        row = self.row if self._at_members else None
+        if row is None:
 
-    @on(Table.Chosen)
+            async def update(changes: Mapping[str, object], first: bool) -> object:
+                return await routes.update(route.id, changes, seen=route if first else None)
+
+            before = route.model_dump(mode="json")
+            await self.edit(f"edit {name}", questions(RouteSpec, without=("members",)), before, update, f"Route {name}")
+            return
+
+        async def update_member(changes: Mapping[str, object], first: bool) -> object:
+            member = MemberSpec.model_validate({**row.member.model_dump(), **changes})
+            members = _json(self._with(row, **member.model_dump()))
+            return await routes.update(route.id, {"members": members}, seen=route if first else None)
+
+        before = row.member.model_dump(mode="json")
+        title = f"member {safe(row.member.provider)} of {name}"
+        await self.edit(title, questions(MemberSpec, of="member"), before, update_member, f"Route {name}")
+
+    @property
+    def _at_members(self) -> bool:
+        return self.query_one("#members", Table).has_focus
+
+    @on(Table.Chosen, "#members")
     async def _chosen(self) -> None:
         await self.app.run_action("screen.edit")
 
+    @on(Table.Chosen, "#routes")
+    def action_members(self) -> None:
+        """To the members of the route."""
+        self.query_one("#members", Table).focus()
+
     async def _change(self, route: Route, members: list[MemberSpec]) -> None:
-        routes = self.paig.admin.routes
-        before = RouteSpec(members=route.members)
-        undo = Undo(f"members of {safe(route.name)}", lambda: routes.update(route.id, before))
-        change = routes.update(route.id, RouteSpec(members=members), seen=route)
-        await self.paig.changing(change, f"Route {safe(route.name)} changed.", undo)
+        change = self.paig.admin.routes.update(route.id, {"members": _json(members)}, seen=route)
+        await self.paig.changing(change, f"Route {safe(route.name)} changed.", self._undo(route))
+
+    def _undo(self, route: Route) -> Undo:
+        """Puts the members back as they are in this route."""
+        routes, before = self.paig.admin.routes, {"members": _json(route.members)}
+        return Undo(f"members of {safe(route.name)}", lambda: routes.update(route.id, before))
 
     def _with(self, row: Row, **changes: object) -> list[MemberSpec]:
         """The members, with one changed."""
@@ -210,16 +260,28 @@ class Routes(Section):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_delete(self) -> None:
-        """Delete it, after its name was typed."""
+        """Delete the route, after its name was typed; of its members the one under the cursor, which can be undone."""
         from paig_tui.screens.dialog import Confirm
 
         route = self.route
         if route is None:
             return
+        if self._at_members:
+            if (row := self.row) is None:
+                return
+            if len(route.members) == 1:
+                self.notify("A route needs a member. Press Tab, then D to delete the route.", severity="warning")
+                return
+            await self._change(route, [member for place, member in enumerate(route.members) if place != row.place])
+            return
         name = safe(route.name)
         ask = Confirm(f"delete route {name}?", "Requests to it are refused from then on.", do="Delete", type_name=name)
         if await self.app.push_screen_wait(ask):
             await self.paig.changing(self.paig.admin.routes.delete(route.id), f"Route {name} is deleted.")
+
+
+def _json(members: Iterable[MemberSpec]) -> list[dict[str, object]]:
+    return [member.model_dump(mode="json") for member in members]
 
 
 SCREEN = Routes

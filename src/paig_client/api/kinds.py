@@ -1,0 +1,35 @@
+"""The provider kinds that the gateway knows; its own table says what each of them means."""
+
+from __future__ import annotations
+
+PROVIDER_KINDS: tuple[str, ...] = (
+    "anthropic",
+    "azure",
+    "bedrock",
+    "bedrock-mantle",
+    "cerebras",
+    "cohere",
+    "crusoe",
+    "deepseek",
+    "fireworks",
+    "google",
+    "google-vertex",
+    "groq",
+    "heroku",
+    "huggingface",
+    "mistral",
+    "moonshot",
+    "novita",
+    "ollama",
+    "openai",
+    "openai-compatible",
+    "openrouter",
+    "ovhcloud",
+    "perplexity",
+    "snowflake",
+    "together",
+    "vllm",
+    "voyageai",
+    "xai",
+    "zai",
+)

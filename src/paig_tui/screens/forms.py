@@ -1,0 +1,397 @@
+"""Forms of keys, projects, users, providers, routes and their members, derived from the specs of `paig_client`.
+
+A spec's fields become questions by their types; `WORDS` has what a type does not say. A new field of a spec is in its
+form without a line here.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from textual.content import Content
+
+from paig_client.api.kinds import PROVIDER_KINDS
+from paig_client.api.specs import Spec
+from paig_tui.data.state import State
+from paig_tui.screens.dialog import Dialog, Field, FieldError
+from paig_tui.text import exact
+
+T = TypeVar("T")
+SpecT = TypeVar("SpecT", bound=Spec)
+Kind = Literal["text", "secret", "names", "pairs", "amount", "count", "seconds", "time", "day", "flag"]
+
+NONE = ("", "none", "–")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a form says of a field, in place of what its type says.
+
+    Attributes:
+        label: Before it.
+        hint: What stands there while it is empty.
+        note: Behind it.
+        choices: What can be picked.
+        kind: How it is written.
+    """
+
+    label: str = ""
+    hint: str = ""
+    note: str = ""
+    choices: Callable[[State], Iterable[str]] | None = None
+    kind: Kind | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A field of a spec, as a form asks for it.
+
+    Attributes:
+        path: Its place in the spec: `limits.daily`.
+        kind: How it is written.
+        options: The only values that it may have, if there are few.
+        words: What the form says of it.
+    """
+
+    path: str
+    kind: Kind
+    options: tuple[str, ...]
+    words: Words
+
+
+def _models(state: State) -> list[str]:
+    asked = {row.model for row in state.recent.tail}
+    return sorted({*asked, *(model for key in state.keys or () for model in key.models or ())} - {""})
+
+
+def _of(part: str) -> Callable[[State], list[str]]:
+    def names(state: State) -> list[str]:
+        return sorted(thing.name for thing in getattr(state, part) or ())
+
+    return names
+
+
+WORDS: Mapping[str, Words] = {
+    "project": Words(choices=_of("projects")),
+    "user": Words(choices=_of("users")),
+    "routes": Words(hint="all; or openai, fast", choices=_of("routes")),
+    "models": Words(hint="all; or gpt-5*, claude-*", choices=_models),
+    "expires_at": Words("Expires", "never", "30d, 12h or a date"),
+    "secret": Words("Key value", "made here; or env:NAME, file:PATH"),
+    "limits.daily": Words("$ per day"),
+    "limits.weekly": Words("$ per week", note="Monday to Sunday"),
+    "limits.monthly": Words("$ per month"),
+    "limits.total": Words("$ in total"),
+    "limits.requests_per_minute": Words("Requests/min"),
+    "limits.tokens_per_minute": Words("Tokens/min"),
+    "limits.soft": Words("Soft caps", note="yes: reserve nothing, refuse once spent"),
+    "provider": Words(choices=_of("providers")),
+    "members": Words("Members", "groq, openai", "equal shares at first", _of("providers"), "names"),
+    "base_url": Words("Address", "the kind's own"),
+    "price_provider": Words("Prices of", "the kind's own"),
+    "price_factor": Words("Price factor", "1", "0.8 is a discount of a fifth"),
+    "require_price": Words(hint="the kind's own"),
+    "priority": Words(note="the highest is tried first"),
+    "weight": Words(note="share among members of one priority"),
+    "member.models": Words("Renames", "none", "model=name at the provider, …"),
+    "provider.kind": Words(hint="openai, anthropic, google, …", choices=lambda _: PROVIDER_KINDS),
+    "provider.project": Words("Google project", "of the service account"),
+    "provider.location": Words(hint="global"),
+    "provider.token_url": Words("Token address", "Google's own"),
+    "provider.api_version": Words("API version", "none"),
+    "provider.inject_cost": Words("Tell the cost", note="in the answer's usage"),
+    "provider.on_disconnect": Words("Client gone", note="drain: read to the end; cancel: stop"),
+    "provider.service_tier": Words("Service tier", "what the account uses by default"),
+    "credential": Words("Credential", "env:NAME, keyring:SERVICE/USER, file:PATH"),
+    "credentials": Words("Credentials", "several in place of one"),
+    "key": Words("… or its key", "paste it; kept encrypted", kind="secret"),
+    "timeouts.deadline": Words("Deadline (s)", note="for all tries together"),
+    "timeouts.total": Words("One try (s)"),
+    "telemetry.export.to": Words("Export to"),
+    "telemetry.export.endpoint": Words("… address"),
+    "telemetry.export.token": Words("… token", "none; or env:NAME"),
+    "telemetry.export.headers": Words("… headers", "none; or name=env:NAME, …"),
+    "telemetry.content": Words("Record content", note="what was asked and answered"),
+    "telemetry.redact": Words("Black out", "none; or patterns"),
+}
+"""By path, or by the last part of one."""
+
+
+def questions(
+    spec: type[BaseModel], *, only: Sequence[str] = (), without: Sequence[str] = (), of: str = ""
+) -> list[Question]:
+    """What a form asks for a spec.
+
+    Args:
+        spec: The spec.
+        only: Paths, or beginnings of paths, that are asked for; all of them if it is empty.
+        without: Those that are not.
+        of: What comes before a path where `WORDS` has it for this form alone.
+    """
+    found = []
+    for question in _walk(spec, "", of):
+        if only and not _under(question.path, only):
+            continue
+        if not _under(question.path, without):
+            found.append(question)
+    return found
+
+
+def _under(path: str, places: Sequence[str]) -> bool:
+    return any(path == place or path.startswith(f"{place}.") for place in places)
+
+
+def _walk(spec: type[BaseModel], prefix: str, of: str) -> Iterable[Question]:
+    for name, field in spec.model_fields.items():
+        path = f"{prefix}{name}"
+        plain, options = _plain(field.annotation)
+        if isinstance(plain, type) and issubclass(plain, BaseModel):
+            yield from _walk(plain, f"{path}.", of)
+            continue
+        words = WORDS.get(f"{of}.{path}") or WORDS.get(path) or WORDS.get(name) or Words()
+        kind = words.kind or _kind(plain)
+        if kind is not None:
+            unit = " (s)" if kind == "seconds" else ""
+            label = words.label or name.replace("_", " ").capitalize() + unit
+            yield Question(path, kind, options, replace(words, label=label))
+
+
+def _plain(annotation: Any) -> tuple[Any, tuple[str, ...]]:
+    """A type without `Annotated` and `| None`, and the values of a `Literal`."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, types.UnionType):
+        rest = [one for one in get_args(annotation) if one is not type(None)]
+        return _plain(rest[0]) if len(rest) == 1 else (None, ())
+    if get_origin(annotation) is Literal:
+        return str, tuple(map(str, get_args(annotation)))
+    return annotation, ("yes", "no") if annotation is bool else ()
+
+
+def _kind(plain: Any) -> Kind | None:
+    if get_origin(plain) is list and _plain(get_args(plain)[0])[0] is str:
+        return "names"
+    if get_origin(plain) is dict and _plain(get_args(plain)[1])[0] is str:
+        return "pairs"
+    kinds: dict[Any, Kind] = {
+        str: "text", bool: "flag", int: "count", float: "seconds", Decimal: "amount", datetime: "time", date: "day",
+    }  # fmt: skip
+    return kinds.get(plain)
+
+
+def read(kind: Kind, text: str, now: datetime) -> object:
+    """What a text means, as JSON; None where it is empty.
+
+    Raises:
+        ValueError: It is not written so.
+    """
+    if text.casefold() in NONE:
+        return None
+    match kind:
+        case "names":
+            return [name.strip() for name in text.split(",") if name.strip()]
+        case "pairs":
+            parts = [part.partition("=") for part in text.split(",") if part.strip()]
+            if any(not (name.strip() and sign and value.strip()) for name, sign, value in parts):
+                raise ValueError("write name=value, name=value")
+            return {name.strip(): value.strip() for name, _, value in parts}
+        case "amount":
+            return _number(text, "an amount, such as 5 or 0.05")
+        case "count":
+            number = _number(text, "a whole number")
+            if not number.lstrip("-").isdigit():
+                raise ValueError("write a whole number")
+            return int(number)
+        case "seconds":
+            return float(_number(text, "")) if text[-1:].isdigit() else _span(text).total_seconds()
+        case "time":
+            return expiry(text, now)
+        case "flag":
+            if text.casefold() not in ("yes", "no"):
+                raise ValueError("write yes or no")
+            return text.casefold() == "yes"
+        case _:
+            return text
+
+
+def write(kind: Kind, value: object) -> str:
+    """A value as a person edits it."""
+    if value is None:
+        return ""
+    match kind:
+        case "names" if isinstance(value, list):
+            return ", ".join(map(str, value))
+        case "pairs" if isinstance(value, dict):
+            return ", ".join(f"{name}={one}" for name, one in value.items())
+        case "amount":
+            return exact(str(value))
+        case "seconds":
+            return f"{value:g}" if isinstance(value, int | float) else str(value)
+        case "time":
+            return f"{datetime.fromisoformat(str(value)):%Y-%m-%dT%H:%MZ}"
+        case "flag":
+            return "yes" if value else "no"
+        case _:
+            return str(value)
+
+
+def _number(text: str, what: str) -> str:
+    try:
+        number = Decimal(text.removeprefix("$").replace(",", ""))
+    except InvalidOperation:
+        raise ValueError(f"write {what or 'seconds, or a time such as 30s or 5m'}") from None
+    return f"{number:f}"
+
+
+def _span(text: str) -> timedelta:
+    number, unit = text[:-1].strip(), text[-1:]
+    if not number.replace(".", "", 1).isdigit() or unit not in SECONDS:
+        raise ValueError("write seconds, or a time such as 30s, 5m or 2h")
+    return timedelta(seconds=float(number) * SECONDS[unit])
+
+
+def expiry(text: str, now: datetime) -> str | None:
+    """When a key ends, as JSON: `30d`, `12h`, a date, or never.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if text.casefold() == "never":
+        return None
+    if text[:-1].isdigit() and text[-1] in SECONDS:
+        return (now + _span(text)).isoformat()
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("write 30d, 12h, 2026-12-31, or never") from None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
+
+
+def at(values: Mapping[str, object], path: str) -> object:
+    """The value at a path; None if there is none."""
+    found: object = values
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def nested(values: Mapping[str, object]) -> dict[str, object]:
+    """Values by path as a document: `{"limits.daily": 1}` is `{"limits": {"daily": 1}}`."""
+    whole: dict[str, object] = {}
+    for path, value in values.items():
+        *parents, name = path.split(".")
+        place = whole
+        for parent in parents:
+            inner = place.setdefault(parent, {})
+            assert isinstance(inner, dict)
+            place = inner
+        place[name] = value
+    return whole
+
+
+def picked(values: Mapping[str, object], like: Mapping[str, object]) -> dict[str, object]:
+    """Of the values those that the other document has: what takes a change back."""
+    found: dict[str, object] = {}
+    for name, value in like.items():
+        before = values.get(name)
+        found[name] = picked(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else before
+    return found
+
+
+def checked(spec: type[SpecT], values: Mapping[str, object]) -> SpecT:
+    """A spec of these values.
+
+    Raises:
+        FieldError: They make none; names the first that is wrong.
+    """
+    try:
+        return spec.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
+        raise FieldError(where, first["msg"].removeprefix("Value error, ")) from None
+
+
+Save = Callable[[str, dict[str, object]], Awaitable[T | None]]
+"""Sends what was filled in: the name (empty where none was asked for), and the values or changes."""
+
+
+class Form(Dialog[T]):
+    """Asks for a spec's fields, and sends them.
+
+    Args:
+        title: What is made or changed.
+        asked: What is asked.
+        state: Where choices come from.
+        save: Sends them; what it returns is the dialog's answer.
+        before: The values as they are, for a change; of these only what was changed is sent. None for something new.
+        name: What stands where the name is empty; None asks for no name.
+        name_from: The field whose value is the name where none was given.
+        notes: What is said behind fields, by path.
+        intro: What is said above them.
+        do: The button.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        asked: Sequence[Question],
+        state: State,
+        save: Save[T],
+        *,
+        before: Mapping[str, object] | None = None,
+        name: str | None = None,
+        name_from: str = "",
+        notes: Mapping[str, str] | None = None,
+        intro: Content | str = "",
+        do: str = "",
+    ) -> None:
+        self.asked = {question.path: question for question in asked}
+        self.save = save
+        self.before = before
+        self.named, self.name_from = name is not None, name_from
+        self.now = state.clock()
+        fields = [_field(question, state, before or {}, (notes or {}).get(question.path)) for question in asked]
+        if name is not None:
+            fields.insert(0, Field("name", "Name", hint=name))
+        super().__init__(title, fields, intro=intro, do=do or ("Create" if before is None else "Save"))
+
+    async def answer(self) -> T:
+        """Read the fields and send them."""
+        values: dict[str, object] = {}
+        for field in self.fields:
+            question = self.asked.get(field.name)
+            text = self.value(field.name)
+            if question is None or text == (field.value.strip() if self.before is not None else ""):
+                continue
+            try:
+                values[field.name] = read(question.kind, text, self.now)
+            except ValueError as error:
+                raise FieldError(field.name, str(error)) from None
+        name = self.value("name") or (self.value(self.name_from) if self.name_from else "") if self.named else ""
+        if self.named and not name:
+            raise FieldError("name", "give it a name")
+        return await self.save(name, nested(values))  # type: ignore[return-value]  # None closes it, as Esc does
+
+
+def _field(question: Question, state: State, before: Mapping[str, object], note: str | None) -> Field:
+    words = question.words
+    choices = question.options or tuple(words.choices(state) if words.choices else ())
+    return Field(
+        question.path,
+        words.label,
+        write(question.kind, at(before, question.path)),
+        words.hint or (" or ".join(question.options) if question.options else "none"),
+        words.note if note is None else note,
+        secret=question.kind == "secret",
+        choices=choices,
+        many=question.kind == "names",
+        short=question.kind in ("amount", "count", "seconds", "flag") or bool(note or words.note),
+    )

@@ -27,6 +27,7 @@ DIALOGS = {
     "a new key": "paig_tui.screens.keys.created:KeyCreated",
     "dry run": "paig_tui.screens.routes.dry_run:DryRun",
     "a form": "paig_tui.screens.dialog:Dialog",
+    "a field": "paig_tui.screens.dialog:FieldRow",
     "help": "paig_tui.screens.help:Help",
 }
 """Where else there are keys; the palette leaves them out, since they mean something only there."""

@@ -93,6 +93,12 @@ def dollars(amount: str | Decimal | float | None) -> str:
     return f"${value:.{places}f}"
 
 
+def rounded(amount: str | Decimal) -> str:
+    """An amount for a narrow place: no cents from $100 on, and none where there are none."""
+    value = Decimal(amount)
+    return f"${value:,.0f}" if abs(value) >= 100 else dollars(value).removesuffix(".00").removesuffix("00")
+
+
 def pointed(amount: str | Decimal) -> str:
     """An amount for a column: its point stands where those above and below have theirs."""
     whole, point, part = dollars(amount).partition(".")

@@ -99,7 +99,7 @@ async def test_help_is_searched_and_the_palette_runs(world: World) -> None:
         await hand.press("escape", "colon", *"keys: new")
         await hand.sees("Keys: New key, project or user")
         await hand.press("enter", "enter")
-        await hand.sees("new key", "Cap per day")
+        await hand.sees("new key", "$ per day")
 
 
 async def test_a_theme_is_chosen(world: World) -> None:

@@ -308,8 +308,8 @@ async def test_a_key_goes_into_the_keyring_only_where_there_is_one(
 def test_an_end_is_a_span_or_a_date() -> None:
     """`30d`, `12h`, a date, a time, or never."""
     now = datetime(2026, 11, 12, 12, tzinfo=UTC)
-    assert expiry("12h", now) == datetime(2026, 11, 13, tzinfo=UTC)
-    assert expiry("2026-12-31", now) == datetime(2026, 12, 31, tzinfo=UTC)
+    assert expiry("12h", now) == "2026-11-13T00:00:00+00:00"
+    assert expiry("2026-12-31", now) == "2026-12-31T00:00:00+00:00"
     assert expiry("never", now) is None
     with pytest.raises(ValueError, match="write 30d"):
         expiry("tomorrow", now)

@@ -34,13 +34,14 @@ WRITE = os.environ.get("SNAPSHOTS") == "write"
 STILL = 8
 """Looks in a row, some 0.05 s apart, at which a picture that stays the same is what there is to see."""
 DIFFERENT = Path(__file__).parents[2] / ".cache" / "snapshots"
-SMALL, LARGE = (80, 24), (140, 40)
+SMALL, LARGE, HUGE = (80, 24), (120, 40), (200, 50)
 SECTIONS = ("dashboard", "keys", "usage", "providers", "routes", "log")
 
 # Look, size, and what the environment says.
 LOOKS: Mapping[str, tuple[tuple[int, int], Mapping[str, str]]] = {
     "80x24": (SMALL, {}),
-    "140x40": (LARGE, {}),
+    "120x40": (LARGE, {}),
+    "200x50": (HUGE, {}),
     "light": (SMALL, {"PAIG_THEME": "light"}),
     "colour-blind": (SMALL, {"PAIG_THEME": "colour-blind"}),
     "ansi": (SMALL, {"PAIG_THEME": "ansi"}),

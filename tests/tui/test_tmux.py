@@ -116,7 +116,7 @@ async def test_a_key_is_made_capped_used_and_refused(fresh: World, tmp_path: Pat
         await terminal.press("2")
         await terminal.sees("keys 1", "tester")
         await terminal.press("n")
-        await terminal.sees("new key", "Cap per day")
+        await terminal.sees("new key", "$ per day")
         await terminal.fill("Name", "ci-bot")
         await terminal.press("Enter")
         text = await terminal.sees("key created: ci-bot", "••••")

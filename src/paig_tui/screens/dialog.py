@@ -73,9 +73,16 @@ class Field:
 class FieldRow(Vertical):
     """A field: label, input and note, below them what can be picked and what is wrong."""
 
+    # Here and not in the dialog: on the way there the container would take these keys, to scroll.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "choose(1)", "Highlight the next choice, or go to the next field"),
+        Binding("up", "choose(-1)", "Highlight the choice before, or go to the field before"),
+    ]
+
     def __init__(self, field: Field) -> None:
         super().__init__(classes="field")
         self.field = field
+        self._picked_value: str | None = None  # no list is shown below what was just picked from it
 
     def compose(self) -> ComposeResult:
         """The line, the list of choices and the line for an error; the last two are hidden at first."""
@@ -116,8 +123,9 @@ class FieldRow(Vertical):
     def offer(self) -> None:
         """Show the choices that fit what is typed: all of them where it is empty or one of them."""
         choices = self.choices
-        if choices is None:
+        if choices is None or self.input.value == self._picked_value:
             return
+        self._picked_value = None
         typed = self._typed.casefold()
         names = self.field.choices
         fits = (
@@ -136,6 +144,11 @@ class FieldRow(Vertical):
         if (choices := self.choices) is not None:
             choices.highlighted = None
             choices.display = False
+
+    def action_choose(self, step: int) -> None:
+        """Highlight another choice; where there is none, go to another field."""
+        if not self.move(step):
+            (self.screen.focus_next if step > 0 else self.screen.focus_previous)()
 
     def move(self, step: int) -> bool:
         """Highlight the next choice, or the one before; False if none is shown."""
@@ -159,9 +172,10 @@ class FieldRow(Vertical):
             return False
         before = self.input.value.rpartition(",")[0] if self.field.many else ""
         name = self.field.choices[int(option.id)]
-        self.input.value = f"{before}, {name}" if before else name
+        self._picked_value = f"{before}, {name}" if before else name
+        self.input.value = self._picked_value
         self.input.cursor_position = len(self.input.value)
-        self.call_after_refresh(self.close)
+        self.close()
         return True
 
     def wrong(self, message: str) -> None:
@@ -184,8 +198,6 @@ class Dialog(ModalScreen[T | None], Generic[T]):
     CSS_PATH = Path(__file__).with_name("dialog.tcss")  # forms in other folders inherit it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel"),
-        Binding("down", "choose(1)", "Next choice, or next field"),
-        Binding("up", "choose(-1)", "Choice before, or field before"),
     ]
     DO: ClassVar[str] = "Save"
     VARIANT: ClassVar[Literal["primary", "error"]] = "primary"
@@ -258,12 +270,6 @@ class Dialog(ModalScreen[T | None], Generic[T]):
     def action_cancel(self) -> None:
         """Close it, and do nothing."""
         self.dismiss(None)
-
-    def action_choose(self, step: int) -> None:
-        """Highlight another choice; where there is none, go to another field."""
-        row = self._focused
-        if row is None or not row.move(step):
-            (self.focus_next if step > 0 else self.focus_previous)()
 
     @property
     def _focused(self) -> FieldRow | None:

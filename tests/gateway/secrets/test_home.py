@@ -326,5 +326,7 @@ def test_verify_names_the_providers_that_it_cannot_read(tmp_path: Path) -> None:
             catalog.providers.create(name, ProviderSpec(kind="openai", credential="value:sk"), actor=ME)
         catalog.providers.create("env", ProviderSpec(kind="openai", credential="env:KEY"), actor=ME)
         catalog.context.vault.verify(catalog.engine)
+        again = open_engine(sqlite_url(tmp_path))
         with pytest.raises(SecretKeyError, match="credentials of one, two"):
-            Vault("any").verify(open_engine(sqlite_url(tmp_path)))
+            Vault("any").verify(again)
+        again.dispose()

@@ -24,6 +24,7 @@ from paig_tui.text import (
     lines,
     percent,
     plain,
+    rounded,
     span,
     status,
     until,
@@ -32,6 +33,8 @@ from paig_tui.widgets.table import Column
 
 Kind = Literal["keys", "projects", "users"]
 KINDS: tuple[Kind, ...] = ("keys", "projects", "users")
+WIDE = 150
+"""Width of the table from which on caps are shown in dollars too."""
 ONE = {"keys": "key", "projects": "project", "users": "user"}
 
 
@@ -45,6 +48,8 @@ class Row:
         caps: Its caps in US dollars, by window.
         used: How long ago it was used, as words.
         keys: A project's or user's keys.
+        kind: What it is: `key`, `project` or `user`.
+        binds: Of all caps that bind it, the one that leaves the least.
     """
 
     thing: Key | Owner
@@ -52,6 +57,8 @@ class Row:
     caps: Mapping[str, LimitStatus] = field(default_factory=dict)
     used: str = NOT_YET
     keys: Sequence[Key] = ()
+    kind: str = "key"
+    binds: LimitStatus | None = None
 
     @property
     def name(self) -> str:
@@ -77,13 +84,24 @@ def rows(state: State, kind: Kind) -> list[Row] | None:
     found = []
     for thing in things:
         own = caps.get((owner, thing.name), {})
+        binds = _binding(caps, owner, thing)
         if isinstance(thing, Key):
-            found.append(Row(thing, judged(thing, exhausted), own, _used(state, [thing], now)))
+            found.append(Row(thing, judged(thing, exhausted), own, _used(state, [thing], now), (), owner, binds))
         else:
             of = members.get(thing.name, ())
             standing = _standing(of, (owner, thing.name) in exhausted)
-            found.append(Row(thing, standing, own, _used(state, of, now), of))
+            found.append(Row(thing, standing, own, _used(state, of, now), of, owner, binds))
     return found
+
+
+def _binding(
+    caps: Mapping[tuple[str, str], Mapping[str, LimitStatus]], owner: str, thing: Key | Owner
+) -> LimitStatus | None:
+    owners = [(owner, thing.name), ("organisation", "organisation")]
+    if isinstance(thing, Key):
+        owners += [("project", thing.project or ""), ("user", thing.user or "")]
+    every = [limit for one in owners for limit in caps.get(one, {}).values()]
+    return max(every, key=used, default=None)
 
 
 def _standing(keys: Sequence[Key], exhausted: bool) -> KeyStatus:
@@ -105,13 +123,40 @@ def _used(state: State, keys: Sequence[Key], now: datetime) -> str:
     return "never" if young else f">{span((now - since).total_seconds())}"
 
 
-def _cap(window: str) -> Column[Row]:
+def _cap(window: str) -> tuple[Column[Row], Column[Row]]:
+    """A cap's column, and that of a wide terminal, with what is spent in dollars."""
     title = {"daily": "day", "weekly": "week", "monthly": "month", "total": "total"}[window]
 
     def cell(row: Row) -> Content:
         return cap_cell(used(row.caps[window]) if window in row.caps else None)
 
-    return Column(title, 10, cell, least=100 if window == "weekly" else 0)
+    def wide(row: Row) -> Content:
+        limit = row.caps.get(window)
+        if limit is None:
+            return cap_cell(None, 6)
+        money = Content(f"{rounded(limit.spent)}/{rounded(limit.amount)}")
+        return Content.assemble(cap_cell(used(limit), 6), " ", money)
+
+    narrow = Column(title, 10, cell, least=100 if window == "weekly" else 0, below=WIDE)
+    return narrow, Column(title, 25, wide, least=WIDE)
+
+
+def _binds(row: Row) -> Content:
+    """The cap that leaves the least: the next one that refuses."""
+    if row.binds is None:
+        return Content.styled("no cap", MUTED)
+    limit, share = row.binds, used(row.binds)
+    word = {"daily": "day", "weekly": "week", "monthly": "month"}.get(limit.window, limit.window)
+    whose = f"{limit.owner_kind} {limit.owner} {word}"
+    if (limit.owner_kind, limit.owner) == (row.kind, row.name):
+        whose = f"own {word}"
+    elif limit.owner_kind == "organisation":
+        whose = f"gateway {word}"
+    return Content.assemble((percent(share), level(share)), " ", plain(whose))
+
+
+def _hint(row: Row) -> Content:
+    return plain(f"{row.thing.hint}…" if isinstance(row.thing, Key) else "", MUTED)
 
 
 def _belongs(row: Row) -> Content:
@@ -128,17 +173,19 @@ def _count(row: Row) -> Content:
 
 
 STATUS: Column[Row] = Column("status", 10, lambda row: status(row.status))
-NAME: Column[Row] = Column("name", 0, lambda row: plain(row.name))
+NAME: Column[Row] = Column("name", 0, lambda row: plain(row.name), most=40)
 USED: Column[Row] = Column("used", 5, lambda row: Content.styled(row.used, MUTED), right=True)
-CAPS = tuple(_cap(window) for window in ("daily", "weekly", "monthly", "total"))
-_OWNER = (STATUS, NAME, Column("keys", 9, _count, right=True), USED, *CAPS)
+CAPS = tuple(column for window in ("daily", "weekly", "monthly", "total") for column in _cap(window))
+BINDS: Column[Row] = Column("binds", 0, _binds, least=136, most=28)
+_OWNER = (STATUS, NAME, Column("keys", 9, _count, right=True), USED, BINDS, *CAPS)
 COLUMNS: Mapping[Kind, Sequence[Column[Row]]] = {
     "keys": (
         STATUS,
         NAME,
-        Column("key", 10, lambda row: plain(f"{row.thing.hint}…" if isinstance(row.thing, Key) else "", MUTED)),
+        Column("key", 10, _hint, below=WIDE),
         USED,
         Column("project / user", 20, _belongs, least=120),
+        BINDS,
         *CAPS,
     ),
     "projects": _OWNER,

@@ -8,7 +8,7 @@ from decimal import Decimal
 from textual.content import Content
 
 from paig_client.api.resources import Request
-from paig_tui.text import MUTED, NOT_YET, outcome, plain, pointed, took
+from paig_tui.text import BAD, MUTED, NOT_YET, WARN, outcome, plain, pointed, took
 from paig_tui.widgets.table import Column
 
 MARKS = {"estimated": "~", "ceiling": "≤"}
@@ -30,17 +30,35 @@ def tokens(row: Request) -> Content:
     return Content.assemble(f"{read:,.0f}", ("→", MUTED), f"{wrote:,.0f}")
 
 
+def _belongs(row: Request) -> Content:
+    found = " / ".join(name for name in (row.project, row.user) if name)
+    return plain(found) if found else Content.styled(NOT_YET, MUTED)
+
+
+def _why(row: Request) -> Content:
+    """What went wrong, and where: the refusal's code, or the tries that failed before another answered."""
+    if row.error:
+        return plain(row.error, BAD)
+    lost = [f"{attempt.provider} {attempt.error or attempt.status}" for attempt in row.attempts[:-1]]
+    return plain(f"after {', '.join(lost)}", WARN) if lost else Content("")
+
+
 TAIL: Sequence[Column[Request]] = (
     Column("time", 8, lambda row: Content(f"{row.time:%H:%M:%S}")),
     Column("status", 12, outcome),
     Column("key", 0, lambda row: plain(row.key), most=32),
-    Column("model", 0, lambda row: plain(row.model)),
+    Column("model", 0, lambda row: plain(row.model), below=150),
+    Column("model", 0, lambda row: plain(row.model), least=150, most=36),
+    Column("project / user", 0, _belongs, least=150, most=26),
+    Column("route", 14, lambda row: plain(row.route, MUTED), least=150),
     Column("provider", 14, lambda row: plain(row.provider or NOT_YET, "" if row.provider else MUTED), least=104),
     Column("tokens", 13, tokens, right=True, least=104),
+    Column("why", 0, _why, least=150),
+    Column("first", 7, lambda row: Content(took(row.ms_first_byte)), right=True, least=150),
     Column("took", 7, lambda row: Content(took(row.ms_total)), right=True),
     Column("cost", 10, cost, right=True),
 )
-"""The live tail; the wide ones have two columns more."""
+"""The live tail; the wider the terminal, the more columns."""
 REQUESTS: Sequence[Column[Request]] = (
     Column("time", 14, lambda row: Content.assemble((f"{row.time:%m-%d} ", MUTED), f"{row.time:%H:%M:%S}")),
     *TAIL[1:],

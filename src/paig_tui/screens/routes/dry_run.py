@@ -1,4 +1,4 @@
-"""A dry run of a route: whom a hundred requests would be sent to first, and in what order the rest are tried."""
+"""A dry run of a route: where a hundred requests would go first, and which members are tried after that."""
 
 from __future__ import annotations
 

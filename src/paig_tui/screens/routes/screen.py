@@ -64,7 +64,7 @@ MEMBERS: tuple[Column[Row], ...] = (
     Column("share", 11, _share, least=60),
     Column("share", 5, lambda row: Content("—" if row.share is None else f"{row.share:.0%}"), right=True, below=60),
     Column("state", 9, _state),
-    Column("renames", 24, lambda row: plain(renames(row.member.models)), least=84),
+    Column("renames", 0, lambda row: plain(renames(row.member.models)), least=84),
 )
 
 

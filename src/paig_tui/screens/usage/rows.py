@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from textual.content import Content
 
@@ -148,14 +149,19 @@ def _trend(row: Row) -> Content:
     return Content.styled(spark(row.course, TREND) if row.course else "", "$secondary")
 
 
+def _share(row: Row, width: int) -> Content:
+    return Content.assemble(bar(row.share, width, "$primary"), f" {row.share:>4.0%}")
+
+
 COLUMNS: tuple[Column[Row], ...] = (
-    Column("", 0, lambda row: row.shown),
+    Column("", 0, lambda row: row.shown, most=60),
     Column("requests", 8, lambda row: Content(count(row.total.requests)), right=True),
     Column("errors", 6, _errors, right=True),
     Column("tokens", 14, _tokens, right=True),
     Column("cached", 8, lambda row: Content(count(row.total.cache_read_tokens)), right=True, least=100),
     Column("cost", 9, lambda row: Content.styled(dollars(row.total.cost), "bold"), right=True),
-    Column("share", 15, lambda row: Content.assemble(bar(row.share, 8, "$primary"), f" {row.share:>4.0%}"), least=100),
+    Column("share", 15, partial(_share, width=8), least=100, below=150),
+    Column("share", 57, partial(_share, width=50), least=150),
     Column("share", 5, lambda row: Content(f"{row.share:.0%}"), right=True, below=100),
     Column("trend", TREND, _trend),
 )

@@ -97,9 +97,10 @@ WALK: tuple[tuple[str, ...], ...] = (
     ("escape",), ("o",), ("o",), ("right",), ("d",), ("escape",), ("c",), ("escape",), ("D",), ("escape",), ("right",),
     ("n",), ("escape",), ("right",), ("n",), ("escape",), ("w",), ("escape",),
     ("3",), ("down",), ("right",), ("right",), ("down", "enter"), ("enter",), ("escape",), ("escape",), ("s",),
-    ("4",), ("down",), ("e",), ("escape",), ("n",), ("escape",), ("c",), ("escape",), ("D",), ("escape",), ("t",), ("l",), ("escape",),
-    ("5",), ("tab",), ("plus",), ("space",), ("d",), ("d",), ("escape",), ("e",), ("escape",), ("n",), ("escape",),
-    ("tab",), ("e",), ("escape",), ("n",), ("escape",), ("D",), ("escape",), ("6",), ("down",), ("right",), ("enter",), ("escape",), ("question_mark",), ("escape",),
+    ("4",), ("down",), ("e",), ("escape",), ("n",), ("escape",), ("c",), ("escape",), ("D",), ("escape",), ("t",),
+    ("l",), ("escape",), ("5",), ("tab",), ("plus",), ("space",), ("d",), ("d",), ("escape",), ("e",), ("escape",),
+    ("n",), ("escape",), ("tab",), ("e",), ("escape",), ("n",), ("escape",), ("D",), ("escape",),
+    ("6",), ("down",), ("right",), ("enter",), ("escape",), ("question_mark",), ("escape",),
 )  # fmt: skip
 """Every screen and dialog, and what is refused there."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paig_client.api.kinds import PROVIDER_KINDS
 from paig_gateway.formats.registry import detect
 from paig_gateway.providers.kinds import KINDS
 from tests.recordings import recordings
@@ -16,3 +17,8 @@ def test_kinds_speak_what_was_recorded() -> None:
             seen += 1
             assert found[0].errors in kind.speaks, recording.id
     assert seen > 50
+
+
+def test_the_client_knows_every_kind() -> None:
+    """The list of kinds that forms offer is that of the table."""
+    assert set(PROVIDER_KINDS) == set(KINDS)

@@ -186,6 +186,12 @@ class ProviderSpec(Spec):
     price_provider: str | None = None
     price_factor: Annotated[Decimal, BeforeValidator(_amount), Field(ge=0, le=1000)] | None = None
     """What the price book's prices are multiplied by: 0.8 for a discount of a fifth."""
+    aliases: dict[str, str] = Field(default_factory=dict)
+    """Names of models or deployments at the provider, and the models that they are priced and bounded as."""
+    provider_cost: bool = True
+    """Whether the charge that the provider states in its answers is the cost; otherwise it is the list price."""
+    stream_usage: bool | None = None
+    """Whether the gateway asks for usage in streams (`stream_options`); the kind decides unless given."""
     project: str | None = None
     location: str | None = None
     token_url: str | None = None

@@ -47,6 +47,9 @@ class Provider:
         require_price: Whether a model without a price is refused.
         price_provider: Whose prices in genai-prices; None for the kind's own.
         price_factor: What the price book's prices are multiplied by: a discount.
+        aliases: Names of models at the provider, and the models that they are priced and bounded as.
+        provider_cost: Whether the charge that the provider states is the cost; otherwise it is our list price.
+        stream_usage: Whether the gateway asks for usage in streams; None for the kind's own way.
         service_tier: The account's default service tier, where it is not the standard one.
         on_disconnect: What becomes of the upstream answer when the client leaves.
         settings: The kind's own settings: `project`, `location`, `token_url`, `region`, `api_version`.
@@ -61,6 +64,9 @@ class Provider:
     require_price: bool = True
     price_provider: str | None = None
     price_factor: Decimal = Decimal(1)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    provider_cost: bool = True
+    stream_usage: bool | None = None
     service_tier: str | None = None
     on_disconnect: OnDisconnect = "drain"
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 
 from paig_gateway.formats import folding, models_named, reading
-from paig_gateway.formats.base import Call, Event, Format, Json, ModelCall
-from paig_gateway.formats.folding import dig, each, joined, mapping, whole
+from paig_gateway.formats.base import Call, Event, Format, Generated, Json, ModelCall
+from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
 from paig_gateway.formats.openai_chat import SEARCHES
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import Media, bound
@@ -109,6 +109,9 @@ def _searches(tools: list[Members]) -> int:
     return total
 
 
+_MARKER = re.compile(rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"]|server_tool_use"|message_delta")|:\s*error\b')
+
+
 def fold(body: dict[str, object], event: Event) -> None:
     """Take an event in.
 
@@ -125,9 +128,20 @@ def fold(body: dict[str, object], event: Event) -> None:
     elif kind == "message_delta":
         delta = reading.members(top.get("delta"))
         folding.keep(body, delta, ("stop_reason", "container"))
+        if "stop_reason" in body:
+            body[folding.END] = True
         usage = folding.usage_in(top.get("usage"))
         folding.note_usage(body, usage, final="stop_reason" in body and "output_tokens" in usage)
         _agree(body)
+    elif kind == "content_block_start" and (block := _server_tool(top.get("content_block"))):
+        body["content"] = [*each(body.get("content")), block]
+
+
+def _server_tool(raw: Raw | None) -> dict[str, object] | None:
+    """What is kept of a block that calls one of the provider's own tools."""
+    block = reading.members(raw)
+    kind, name = reading.string(block.get("type")), reading.string(block.get("name"))
+    return {"type": kind, "name": name} if kind == "server_tool_use" else None
 
 
 def _agree(body: dict[str, object]) -> None:
@@ -156,13 +170,24 @@ def text(event: Event) -> str:
     return joined(*pieces)
 
 
+def generated(event: Event) -> Generated:
+    """Redacted thinking, and the signature that stands for thinking that is not shown."""
+    said = reading.value(event.data)
+    blocks = [dig(said, "content_block"), dig(said, "delta"), *each(dig(said, "content"))]
+    hidden = [dig(block, "data") for block in blocks if dig(block, "type") == "redacted_thinking"]
+    hidden += [dig(block, "signature") for block in blocks if not dig(block, "thinking")]
+    return Generated(hidden_bytes=in_base64(sum(map(text_size, hidden))))
+
+
 def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
-    """Fast mode and batches, as the usage object says."""
-    found: dict[str, str] = {}
-    if isinstance(speed := dig(body, "usage", "speed"), str):
-        found["speed"] = speed
-    if dig(body, "usage", "service_tier") == "batch":
+    """Fast mode, batches, tier and region of inference, as the usage object says."""
+    usage = mapping(body.get("usage"))
+    found = {name: said.lower() for name in ("speed", "inference_geo") if isinstance(said := usage.get(name), str)}
+    tier = usage.get("service_tier")
+    if tier == "batch":
         found["processing"] = "batch"
+    elif isinstance(tier, str) and tier:
+        found["service_tier"] = tier.lower()
     return found
 
 
@@ -178,10 +203,12 @@ MESSAGES = Format(
     home="anthropic",
     errors="anthropic",
     framing="sse",
-    usage_marker=folding.USAGE_OR_ERROR,
+    usage_marker=_MARKER,
     fold=fold,
     usage_paths=(("usage",),),
     splice_streams=True,
     context=context,
     text=text,
+    generated=generated,
+    answer=frozenset({"content"}),
 )

@@ -114,6 +114,26 @@ class Event:
     is_exception: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What an event or a body shows to have been generated besides text, for estimates.
+
+    Attributes:
+        hidden_bytes: Bytes of reasoning that is encrypted or redacted.
+        images: Images.
+        audio_bytes: Bytes of 16-bit audio at 24 kHz.
+    """
+
+    hidden_bytes: int = 0
+    images: int = 0
+    audio_bytes: int = 0
+
+    def __add__(self, other: Generated) -> Generated:
+        return Generated(
+            self.hidden_bytes + other.hidden_bytes, self.images + other.images, self.audio_bytes + other.audio_bytes
+        )
+
+
 Fold = Callable[[dict[str, object], Event], None]
 """Takes an event that may matter to money into the body so far.
 
@@ -147,6 +167,8 @@ class Format:
         context: What besides usage decides the price: from the folded body and the answer's headers (lower-case names).
         work_id: The provider's name of the work in an answer (a stored response's id), by which a later look is known.
         text: Joins the model's text in an event or body that was cut short, for an estimate; None where there is none.
+        generated: What an event or body holds besides text that was generated, for an estimate; None where text is all.
+        answer: Members of which an answer has at least one; empty where any body is an answer.
         normalise: Turns a body (of that model, with those response headers) into one that the extractor reads; None
             where bodies are read as they come.
         metered: False for free operations (token counting, model lists): no reservation, a zero row at most.
@@ -172,6 +194,8 @@ class Format:
     context: Callable[[Json, Mapping[str, str]], dict[str, str]] | None = None
     work_id: Callable[[Json], str | None] | None = None
     text: Callable[[Event], str] | None = None
+    generated: Callable[[Event], Generated] | None = None
+    answer: frozenset[str] = frozenset()
     normalise: Callable[[Json, str, Mapping[str, str]], Json] | None = None
     metered: bool = True
     unmetered: bool = False

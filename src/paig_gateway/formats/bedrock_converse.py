@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Event, Format, Json
-from paig_gateway.formats.folding import dig, each, joined
+from paig_gateway.formats.base import Call, Event, Format, Generated, Json
+from paig_gateway.formats.folding import dig, each, in_base64, joined, text_size
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import Media, bound
 
@@ -80,7 +80,7 @@ def read(model: str | None, body: bytes, *, stream: bool) -> Call:
     )
 
 
-_MARKER = re.compile(rb":event-type\x07\x00\x08metadata|:exception-type|:error-code")
+_MARKER = re.compile(rb":event-type\x07\x00(?:\x08metadata|\x0bmessageStop)|:exception-type|:error-code")
 
 
 def fold(body: dict[str, object], event: Event) -> None:
@@ -89,8 +89,12 @@ def fold(body: dict[str, object], event: Event) -> None:
     if event.is_exception:
         note_exception(body, event)
     elif event.name == "metadata":
-        folding.keep(body, top, ("metrics", "serviceTier", "performanceConfig"))
+        folding.keep(body, top, ("metrics", "serviceTier", "performanceConfig", "trace"))
+        body[folding.END] = True
         folding.note_usage(body, folding.usage_in(top.get("usage")), final=True)
+    elif event.name == "messageStop":
+        folding.keep(body, top, ("stopReason",))
+        body[folding.END] = True
 
 
 def note_exception(body: dict[str, object], event: Event) -> None:
@@ -112,10 +116,26 @@ def text(event: Event) -> str:
     return joined(*pieces)
 
 
+def generated(event: Event) -> Generated:
+    """Redacted reasoning, its signature where no text is shown, and images, in a frame or a body."""
+    said = reading.value(event.data)
+    found = Generated()
+    for block in (dig(said, "delta"), *each(dig(said, "output", "message", "content"))):
+        reasoning = dig(block, "reasoningContent")
+        signature = dig(reasoning, "signature") or dig(reasoning, "reasoningText", "signature")
+        hidden = text_size(dig(reasoning, "redactedContent"))
+        if not (dig(reasoning, "text") or dig(reasoning, "reasoningText", "text")):
+            hidden += text_size(signature)
+        found += Generated(in_base64(hidden), int(dig(block, "image") is not None))
+    return found
+
+
 def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
-    """The service tier that the answer names, in its body or, to InvokeModel, in a header."""
+    """Service tier and latency that the answer names, in its body or, to InvokeModel, in headers."""
     tier = dig(body, "serviceTier", "type") or headers.get("x-amzn-bedrock-service-tier")
-    return {"service_tier": tier} if isinstance(tier, str) and tier else {}
+    latency = dig(body, "performanceConfig", "latency") or headers.get("x-amzn-bedrock-performanceconfig-latency")
+    named = (("service_tier", tier), ("latency", latency))
+    return {name: said.lower() for name, said in named if isinstance(said, str) and said}
 
 
 CONVERSE = Format(
@@ -127,6 +147,8 @@ CONVERSE = Format(
     usage_paths=(("usage",),),
     context=context,
     text=text,
+    generated=generated,
+    answer=frozenset({"output"}),
 )
 
 STREAM = replace(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from paig_gateway.formats import anthropic, bedrock_converse, folding, openai_chat, reading
-from paig_gateway.formats.base import Call, Event, Format, Json
+from paig_gateway.formats.base import Call, Event, Format, Generated, Json
 from paig_gateway.formats.folding import dig, each, joined, mapping, whole
 from paig_gateway.formats.reading import Members
 from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
@@ -101,7 +101,7 @@ def _in_base64(word: bytes) -> list[bytes]:
     return forms
 
 
-_WORDS = (b'"usage"', b"invocationMetrics", b'"error"')
+_WORDS = (b'"usage"', b"invocationMetrics", b'"error"', b"server_tool_use")
 _MARKER = re.compile(
     b"|".join([rb":exception-type|:error-code", *(re.escape(form) for word in _WORDS for form in _in_base64(word))])
 )
@@ -114,7 +114,9 @@ def fold(body: dict[str, object], event: Event) -> None:
         return
     inner = _unwrapped(event)
     top = reading.members(inner.data)
-    folding.keep(body, top, (_METRICS,))
+    folding.keep(body, top, (_METRICS, "amazon-bedrock-trace"))
+    if _METRICS in top:  # in the last event of every family
+        body[folding.END] = True
     if "type" in top:
         anthropic.fold(body, inner)
     elif "choices" in top:
@@ -179,6 +181,12 @@ def text(event: Event) -> str:
     return joined(*pieces) or anthropic.text(inner) or openai_chat.text(inner) or bedrock_converse.text(inner)
 
 
+def generated(event: Event) -> Generated:
+    """What is generated besides text, whichever the family."""
+    inner = _unwrapped(event)
+    return anthropic.generated(inner) + openai_chat.generated(inner) + bedrock_converse.generated(inner)
+
+
 INVOKE = Format(
     name="bedrock-invoke",
     path=re.compile(r"(?:^|/)model/(?P<model>.+)/invoke$"),
@@ -189,6 +197,13 @@ INVOKE = Format(
     usage_paths=(("usage",),),
     context=lambda body, headers: anthropic.context(body, headers) | bedrock_converse.context(body, headers),
     text=text,
+    generated=generated,
+    answer=frozenset(
+        {
+            *("content", "choices", "output", "outputs", "results", "generation", "generations", "completion"),
+            *("completions", "text", "embedding", "embeddings", "embeddingsByType", "images", "artifacts", "message"),
+        }
+    ),
     normalise=normalise,
 )
 

@@ -39,6 +39,7 @@ def fold(body: dict[str, object], event: Event) -> None:
         delta = reading.members(top.get("delta"))
         folding.keep(body, delta, ("finish_reason",))
         folding.note_error(body, reading.value(delta.get("error")))
+        body[folding.END] = True
         folding.note_usage(body, folding.usage_in(delta.get("usage")), final=True)
 
 
@@ -65,4 +66,5 @@ CHAT = Format(
     usage_marker=_MARKER,
     fold=fold,
     text=text,
+    answer=frozenset({"message"}),
 )

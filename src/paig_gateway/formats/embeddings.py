@@ -77,6 +77,7 @@ OPENAI = Format(
     read=_read,
     flavor="embeddings",
     usage_paths=(("usage",),),
+    answer=frozenset({"data", "embeddings"}),
     normalise=total_only,
 )
 
@@ -86,6 +87,7 @@ COHERE = Format(
     read=_read,
     flavor="embeddings",
     home="cohere",
+    answer=frozenset({"embeddings"}),
 )
 
 RERANK = Format(
@@ -94,6 +96,7 @@ RERANK = Format(
     read=_read_rerank,
     flavor="embeddings",
     usage_paths=(("usage",),),
+    answer=frozenset({"results", "data"}),
     normalise=total_only,
 )
 
@@ -140,4 +143,5 @@ OCR = Format(
     read=_read_ocr,
     flavor="ocr",
     home="mistral",
+    answer=frozenset({"pages"}),
 )

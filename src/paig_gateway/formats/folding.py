@@ -17,6 +17,9 @@ from paig_gateway.formats.reading import Members, Raw
 
 PARTIAL = "partial_usage"
 
+END = "stream_end"
+"""Set in the body of a stream that came to its own end: a finish reason, a stop event, `[DONE]`."""
+
 USAGE_OR_ERROR = re.compile(rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"])|:\s*error\b')
 """Matches in an event that has a usage object or tells of an error."""
 
@@ -35,15 +38,31 @@ def usage_in(raw: Raw | None) -> dict[str, object]:
 
 
 def note_usage(body: dict[str, object], usage: Mapping[str, object], *, final: bool, key: str = "usage") -> None:
-    """Take a cumulative usage object in: what it names replaces what was known, nothing is ever summed."""
+    """Take a cumulative usage object in; see `updated`. Counts are never added up."""
     if not usage:
         return
     known = mapping(body.pop(PARTIAL, None) or body.get(key))
-    body[key if final or key in body else PARTIAL] = {**known, **usage}
+    body[key if final or key in body else PARTIAL] = updated(known, usage)
+
+
+def updated(known: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
+    """A usage object after a later one: later counts replace earlier ones, but a zero or an empty value never does.
+
+    Some servers repeat every member in the last event and fill in only those that are new.
+    """
+    merged = dict(known)
+    for name, value in new.items():
+        old = merged.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            merged[name] = updated(mapping(old), mapping(value))
+        elif value or isinstance(value, bool) or not old:
+            merged[name] = value
+    return merged
 
 
 def finish(body: dict[str, object], key: str = "usage") -> None:
-    """The answer came to its end: what is known of its usage is final."""
+    """Note the end of the answer: the usage known so far is final."""
+    body[END] = True
     if PARTIAL in body:
         body[key] = body.pop(PARTIAL)
 
@@ -96,6 +115,27 @@ def each(found: object) -> list[object]:
 def joined(*pieces: object) -> str:
     """The strings among `pieces`, joined."""
     return "".join(piece for piece in pieces if isinstance(piece, str))
+
+
+def text_size(found: object) -> int:
+    """The length of a string; 0 of anything else."""
+    return len(found) if isinstance(found, str) else 0
+
+
+def in_base64(length: int) -> int:
+    """The bytes that so many letters of base64 stand for."""
+    return length * 3 // 4
+
+
+_TRAFFIC = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
+_USUAL_TRAFFIC = frozenset({"", "ON_DEMAND", "TRAFFIC_TYPE_UNSPECIFIED"})
+
+
+def traffic_type(found: object) -> dict[str, str]:
+    """Google's kind of traffic as a service tier; one that is not known, such as provisioned throughput, as it is."""
+    if not isinstance(found, str) or found in _USUAL_TRAFFIC:
+        return {}
+    return {"service_tier": _TRAFFIC.get(found, found.lower())}
 
 
 def whole(found: object) -> int | None:

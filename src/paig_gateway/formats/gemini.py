@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Event, Format, Json
-from paig_gateway.formats.folding import dig, each, joined, mapping, whole
+from paig_gateway.formats.base import Call, Event, Format, Generated, Json
+from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
 
@@ -116,7 +116,9 @@ def _budget(configs: list[Raw]) -> int | None:
     return reading.largest(*stated)
 
 
-_MARKER = re.compile(rb'"(?:usageMetadata"\s*:\s*\{|finishReason"|blockReason"|error"\s*:\s*\{)')
+_MARKER = re.compile(rb'"(?:usageMetadata"\s*:\s*\{|finishReason"|blockReason"|groundingMetadata"|error"\s*:\s*\{)')
+# What is billed of grounding; the texts and links of its chunks are not kept.
+_QUERIES = ("webSearchQueries", "imageSearchQueries", "retrievalQueries")
 
 
 def fold(body: dict[str, object], event: Event) -> None:
@@ -124,18 +126,49 @@ def fold(body: dict[str, object], event: Event) -> None:
     top = reading.members(event.data)
     folding.keep(body, top, ("modelVersion", "responseId"))
     folding.note_error(body, folding.error_of(event, top))
-    reasons = {dig(one, "index"): dig(one, "finishReason") for one in each(body.get("candidates"))}
+    seen = {dig(one, "index"): dict(mapping(one)) for one in each(body.get("candidates"))}
     for candidate in reading.objects(top.get("candidates")):
         index = reading.integer(candidate.get("index")) or 0
-        reasons[index] = reading.string(candidate.get("finishReason")) or reasons.get(index)
-    body["candidates"] = [{"index": index, "finishReason": reason} for index, reason in reasons.items()]
-    usage = {**_still_true(body, new := folding.usage_in(top.get("usageMetadata"))), **new}
+        kept = seen.setdefault(index, {"index": index, "finishReason": None})
+        kept["finishReason"] = reading.string(candidate.get("finishReason")) or kept["finishReason"]
+        if grounding := _grounding(candidate.get("groundingMetadata")):
+            kept["groundingMetadata"] = {**mapping(kept.get("groundingMetadata")), **grounding}
+    body["candidates"] = list(seen.values())
+    new = folding.usage_in(top.get("usageMetadata"))
+    usage = folding.updated(_still_true(body, new), new)
     body.pop(folding.PARTIAL, None)
     counted = any(name.endswith("TokenCount") for name in usage)  # else a stub, with the traffic type alone
     blocked = "blockReason" in reading.members(top.get("promptFeedback"))
-    final = "usageMetadata" in body or blocked or (bool(reasons) and all(reasons.values()))
+    ended = blocked or (bool(seen) and all(kept["finishReason"] for kept in seen.values()))
+    if ended:
+        body[folding.END] = True
+    final = "usageMetadata" in body or ended
     if usage:
         body["usageMetadata" if final and counted else folding.PARTIAL] = usage
+
+
+def _grounding(raw: Raw | None) -> dict[str, object]:
+    """What is billed of a candidate's grounding."""
+    found = mapping(reading.value(raw))
+    kept: dict[str, object] = {name: queries for name in _QUERIES if (queries := found.get(name))}
+    if any("maps" in mapping(chunk) for chunk in each(found.get("groundingChunks"))):
+        kept["groundingChunks"] = [{"maps": {}}]
+    return kept
+
+
+def generated(event: Event) -> Generated:
+    """Signatures of hidden thoughts, images and audio in a chunk or a body."""
+    found = Generated()
+    for candidate in each(dig(reading.value(event.data), "candidates")):
+        for part in each(dig(candidate, "content", "parts")):
+            blob = dig(part, "inlineData")
+            kind = dig(blob, "mimeType")
+            kind = kind if isinstance(kind, str) else ""
+            size = in_base64(text_size(dig(blob, "data")))
+            hidden = 0 if dig(part, "thought") is True else in_base64(text_size(dig(part, "thoughtSignature")))
+            image = int(bool(size) and kind.startswith("image/"))
+            found += Generated(hidden, image, size if kind.startswith("audio/") else 0)
+    return found
 
 
 def _still_true(body: Json, usage: Json) -> Json:
@@ -156,15 +189,12 @@ def text(event: Event) -> str:
     return joined(*pieces)
 
 
-_TRAFFIC = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
-
-
 def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
     """The service tier, as a header, the usage object or the kind of traffic says."""
     said = headers.get("x-gemini-service-tier") or dig(body, "usageMetadata", "serviceTier")
-    traffic = dig(body, "usageMetadata", "trafficType")
-    tier = said if isinstance(said, str) and said else _TRAFFIC.get(traffic) if isinstance(traffic, str) else None
-    return {"service_tier": tier.lower()} if tier else {}
+    if isinstance(said, str) and said:
+        return {"service_tier": said.lower()}
+    return folding.traffic_type(dig(body, "usageMetadata", "trafficType"))
 
 
 def _path(*methods: str) -> re.Pattern[str]:
@@ -180,6 +210,8 @@ GENERATE = Format(
     errors="google",
     context=context,
     text=text,
+    generated=generated,
+    answer=frozenset({"candidates", "promptFeedback", "usageMetadata"}),
 )
 
 STREAM = replace(
@@ -233,5 +265,6 @@ EMBED = Format(
     home="google",
     errors="google",
     context=context,
+    answer=frozenset({"embedding", "embeddings", "predictions"}),
     normalise=_sum_predictions,
 )

@@ -64,6 +64,9 @@ def fold(body: dict[str, object], event: Event) -> None:
     top = reading.members(event.data)
     folding.note_error(body, folding.error_of(event, top))
     kind = reading.string(top.get("type")) or event.name
+    if kind.endswith(".completed"):
+        folding.keep(body, top, ("size", "quality"))
+        body[folding.END] = True
     folding.note_usage(body, folding.usage_in(top.get("usage")), final=kind.endswith(".completed"))
 
 
@@ -76,4 +79,5 @@ IMAGES = Format(
     usage_marker=folding.USAGE_OR_ERROR,
     fold=fold,
     usage_paths=(("usage",),),
+    answer=frozenset({"data"}),
 )

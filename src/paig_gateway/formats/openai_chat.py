@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from paig_gateway.formats import folding, models_named, reading
-from paig_gateway.formats.base import Call, Event, Format, Json
-from paig_gateway.formats.folding import dig, each, joined
+from paig_gateway.formats.base import Call, Event, Format, Generated, Json
+from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.formats.text import Media, bound
@@ -177,7 +177,7 @@ def is_asked_only(event: Event) -> bool:
 # Usage, the end, and errors; `"usage":null` is in every chunk of some. Branches start with a literal character, which
 # makes the search several times quicker.
 _MARKER = re.compile(
-    rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"])|:\s*error\b|\[DONE\]',
+    rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"]|executed_tools"|\$web_search")|:\s*error\b|\[DONE\]',
 )
 
 
@@ -187,14 +187,45 @@ def fold(body: dict[str, object], event: Event) -> None:
         folding.finish(body)
         return
     top = reading.members(event.data)
-    folding.keep(body, top, ("id", "model", "service_tier", "system_fingerprint", "provider"))
+    folding.keep(body, top, ("id", "model", "service_tier", "system_fingerprint", "provider", "usage_breakdown"))
+    folding.keep(body, top, ("web_search",))
     folding.note_error(body, folding.error_of(event, top))
     choices = reading.objects(top.get("choices"))
-    reasons = [reading.string(choice.get("finish_reason")) for choice in choices]
-    if any(reasons):
-        body["choices"] = [{"finish_reason": reason} for reason in reasons]
+    for choice in choices:
+        _fold_choice(body, choice)
     usage = folding.usage_in(top.get("usage")) or folding.usage_in(reading.members(top.get("x_groq")).get("usage"))
-    folding.note_usage(body, usage, final=not choices or "choices" in body)
+    for choice in choices:  # Moonshot's place
+        usage = usage or folding.usage_in(choice.get("usage"))
+    folding.note_usage(body, usage, final=not choices or folding.END in body)
+
+
+def _fold_choice(body: dict[str, object], choice: Members) -> None:
+    """Keep a choice's end, and the tools that ran at the provider."""
+    known = mapping(next(iter(each(body.get("choices"))), None))
+    kept = dict(known)
+    if reason := reading.string(choice.get("finish_reason")):
+        body[folding.END] = True
+        kept["finish_reason"] = reason
+    message = dict(mapping(known.get("message")))
+    delta = reading.members(choice.get("delta")) or reading.members(choice.get("message"))
+    if executed := each(reading.value(delta.get("executed_tools"))):
+        message["executed_tools"] = _by_index(each(message.get("executed_tools")), executed)
+    calls = [call for call in each(reading.value(delta.get("tool_calls"))) if dig(call, "function", "name")]
+    if calls:
+        message["tool_calls"] = [*each(message.get("tool_calls")), *calls]
+    if message:
+        kept["message"] = message
+    if kept:
+        body["choices"] = [kept]
+
+
+def _by_index(known: list[object], new: list[object]) -> list[object]:
+    """Executed tools: each is told when it begins and again when it ended, under the same index."""
+    found = {dig(tool, "index") if dig(tool, "index") is not None else place: tool for place, tool in enumerate(known)}
+    for place, tool in enumerate(new):
+        index = dig(tool, "index")
+        found[index if index is not None else len(known) + place] = tool
+    return list(found.values())
 
 
 def text(event: Event) -> str:
@@ -220,10 +251,32 @@ def _said(message: object) -> list[object]:
     return pieces
 
 
+def generated(event: Event) -> Generated:
+    """Encrypted reasoning, images and audio in a chunk or a body."""
+    found = Generated()
+    for choice in each(dig(reading.value(event.data), "choices")):
+        for message in (dig(choice, "delta"), dig(choice, "message")):
+            hidden = sum(text_size(dig(part, "data")) for part in each(dig(message, "reasoning_details")))
+            parts = [part for part in each(dig(message, "content")) if dig(part, "type") == "image_url"]
+            images = len(each(dig(message, "images"))) + len(parts)
+            found += Generated(in_base64(hidden), images, in_base64(text_size(dig(message, "audio", "data"))))
+    return found
+
+
 def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
     """The service tier that the answer names."""
-    tier = body.get("service_tier")
-    return {"service_tier": tier} if isinstance(tier, str) and tier not in ("", "auto") else {}
+    tier = body.get("service_tier") or dig(body, "usage", "service_tier")
+    found = {"service_tier": tier.lower()} if isinstance(tier, str) and tier.lower() not in ("", "auto") else {}
+    traffic = dig(body, "usage", "extra_properties", "google", "traffic_type")
+    return found | folding.traffic_type(traffic)
+
+
+REFUSED_OPTION = re.compile(rb"stream_options|include_usage")
+
+
+def refuses_stream_options(status: int, body: bytes) -> bool:
+    """Whether a refusal is of `stream_options`, which some servers do not know."""
+    return status in (400, 404, 415, 422, 500) and REFUSED_OPTION.search(body[:65536]) is not None
 
 
 CHAT = Format(
@@ -241,6 +294,8 @@ CHAT = Format(
     is_asked_only=is_asked_only,
     context=context,
     text=text,
+    generated=generated,
+    answer=frozenset({"choices"}),
 )
 
 COMPLETIONS = Format(
@@ -257,4 +312,6 @@ COMPLETIONS = Format(
     is_asked_only=is_asked_only,
     context=context,
     text=text,
+    generated=generated,
+    answer=frozenset({"choices"}),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from paig_gateway.formats import folding, models_named, reading
-from paig_gateway.formats.base import Call, Event, Format, Json
-from paig_gateway.formats.folding import dig, each, joined
+from paig_gateway.formats.base import Call, Event, Format, Generated, Json
+from paig_gateway.formats.folding import dig, each, in_base64, joined
 from paig_gateway.formats.openai_chat import SEARCHES, context, modifiers, repeats
 from paig_gateway.formats.reading import Raw
 from paig_gateway.formats.text import Media, bound
@@ -59,7 +59,7 @@ def _read(model: str | None, body: bytes) -> Call:
     kinds = [reading.string(tool.get("type")) for tool in reading.objects(top.get("tools"))]
     server_tools = {kind for kind in kinds if kind not in _CLIENT_TOOLS | _COMPUTER_TOOLS}
     searches = reading.integer(top.get("max_tool_calls"))
-    named = reading.model_of(top, model)
+    named = _model(top, model)
     return Call(
         model=named,
         stream=reading.truth(top.get("stream")),
@@ -86,6 +86,12 @@ def _read(model: str | None, body: bytes) -> Call:
     )
 
 
+def _model(top: reading.Members, model: str | None) -> str:
+    """The model asked for; empty where a stored prompt may name it."""
+    named = reading.present(top.get("model")) or model
+    return reading.model_of(top, model) if named or not reading.present(top.get("prompt")) else ""
+
+
 def _conversation(raw: Raw | None) -> str | None:
     """The conversation's id, which stands there as it is or in an object."""
     return reading.string(raw) or reading.string(reading.members(raw).get("id"))
@@ -97,8 +103,11 @@ def _look_again(model: str | None, body: bytes) -> Call:
 
 _TOLD = rb"response\.(?:created|completed|incomplete|failed|cancelled)"
 _MARKER = re.compile(
-    rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"]|type"\s*:\s*"error"|%b")|:\s*(?:error|%b)\b' % (_TOLD, _TOLD),
+    rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"]|type"\s*:\s*"error"|%b"|response\.output_item\.done")|:\s*(?:error|%b)\b'
+    % (_TOLD, _TOLD),
 )
+# What is kept of an output item: its kind, and what tells one billed call from another.
+_ITEM = ("type", "id", "status", "action", "container_id", "environment", "size", "quality")
 
 
 def fold(body: dict[str, object], event: Event) -> None:
@@ -109,12 +118,42 @@ def fold(body: dict[str, object], event: Event) -> None:
         folding.note_error(body, folding.error_of(Event("error", event.data), top))
         return
     folding.note_error(body, folding.error_of(event, top))
+    if kind == "response.output_item.done":
+        items = [*each(body.get("output")), _kept_item(top.get("item"))]
+        body["output"] = list({dig(item, "id") or place: item for place, item in enumerate(items)}.values())
     response = reading.members(top.get("response"))
+    if ended_items := [_kept_item(bytes(raw)) for raw in reading.array(response.get("output"))]:
+        body["output"] = ended_items
     folding.keep(body, response, ("id", "object", "model", "status", "service_tier", "background"))
-    folding.keep(body, response, ("incomplete_details", "tool_usage"))
+    folding.keep(body, response, ("incomplete_details", "tool_usage", "tools"))
     folding.note_error(body, reading.value(response.get("error")))
     ended = kind.rpartition(".")[2] in _ENDS or reading.string(response.get("status")) in _ENDS
+    if ended and kind != "response.output_item.done":
+        body[folding.END] = True
+    ended = folding.END in body
     folding.note_usage(body, folding.usage_in(response.get("usage")), final=ended)
+
+
+def _kept_item(raw: Raw | None) -> dict[str, object]:
+    item = reading.members(raw)
+    return {name: reading.value(item[name]) for name in _ITEM if name in item}
+
+
+def generated(event: Event) -> Generated:
+    """Encrypted reasoning, images and audio in an event or a body."""
+    top = reading.members(event.data)
+    kind = reading.string(top.get("type"))
+    if kind in ("response.audio.delta", "response.output_audio.delta"):
+        return Generated(audio_bytes=in_base64(reading.size(top.get("delta"))))
+    raws = [top["item"]] if kind == "response.output_item.done" and "item" in top else reading.array(top.get("output"))
+    found = Generated()
+    for raw in raws:
+        item = reading.members(raw)
+        found += Generated(
+            hidden_bytes=in_base64(reading.size(item.get("encrypted_content"))),
+            images=int(reading.string(item.get("type")) == "image_generation_call"),
+        )
+    return found
 
 
 def text(event: Event) -> str:
@@ -151,6 +190,8 @@ RESPONSES = Format(
     context=context,
     work_id=work_id,
     text=text,
+    generated=generated,
+    answer=frozenset({"output", "status"}),
 )
 
 COMPACT = Format(
@@ -161,6 +202,7 @@ COMPACT = Format(
     usage_paths=(("usage",),),
     context=context,
     text=text,
+    answer=frozenset({"output"}),
 )
 
 LATER_LOOK = Format(

@@ -122,8 +122,9 @@ def rate(price: Decimal | TieredPrices, input_tokens: int | float) -> Decimal:
     return reached[-1] if reached else price.base
 
 
-_BY_USAGE_KEY = {unit.usage_key: unit for unit in UNITS.values()}
+BY_USAGE_KEY = {unit.usage_key: unit for unit in UNITS.values()}
+"""genai-prices' units, by the name of their count."""
 
 
 def _dimensions(usage_key: str) -> dict[str, str]:
-    return dict(_BY_USAGE_KEY[usage_key].dimensions)
+    return dict(BY_USAGE_KEY[usage_key].dimensions)

@@ -13,8 +13,14 @@ from itertools import chain
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
 from genai_prices.types import Provider as PriceProvider
 
+from paig_gateway.pricing import units
 from paig_gateway.pricing.formula import UNITS
-from paig_gateway.pricing.price import OWN, Price, PriceBook
+from paig_gateway.pricing.modifiers import Modifiers
+from paig_gateway.pricing.names import answer_names
+from paig_gateway.pricing.price import OWN, Charge, Price, PriceBook
+from paig_gateway.pricing.provider_charge import ChargeRule
+from paig_gateway.pricing.units import UNITS as BILLED_UNITS
+from paig_gateway.pricing.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +32,17 @@ class OwnPrice:
         model: The model that it is of, or a pattern such as `my-*`; as the provider names it, in lower case.
         provider: The configured provider that it is for; None for each.
         since: The first day (UTC) that it holds; None for ever.
-        price: What the model costs.
+        price: What the model costs, in place of the price book's price; None where only `each` is given, which adds to
+            the book's.
+        each: US dollars for one of a unit, by the unit's name.
     """
 
     name: str
     model: str
     provider: str | None
     since: date | None
-    price: Price
+    price: Price | None
+    each: Mapping[str, Decimal] = field(default_factory=dict)
 
     def is_of(self, provider: str, model: str) -> bool:
         """Whether it is a price of that model at that provider, on whatever day."""
@@ -58,32 +67,40 @@ def own_price(
 
     Args:
         name: What it is called, and the model's name unless `model` is given.
-        rates: US dollars by genai-prices' units, such as `input_mtok`: for a million input tokens.
+        rates: US dollars by genai-prices' units, such as `input_mtok`: for a million input tokens; or for one of
+            another unit, such as `code_interpreter_each`.
         model: The model's name or a pattern of it.
         provider: See `OwnPrice`.
         since: See `OwnPrice`.
         context_window: Tokens that the model reads at most.
         max_output: Tokens that it writes at most.
     """
+    known = {rate: usd for rate, usd in rates.items() if rate in UNITS}
+    each = {rate.removesuffix(EACH): usd for rate, usd in rates.items() if rate not in UNITS}
     info = ModelInfo(
-        id=name, match=ClauseEquals(equals=name), context_window=context_window, prices=ModelPrice(**rates)
+        id=name, match=ClauseEquals(equals=name), context_window=context_window, prices=ModelPrice(**known)
     )
     book = PriceProvider(id=OWN, name="set by the operator", api_pattern="^$", models=[info])
-    price = Price(OWN, name, context_window, book, info, max_output=max_output)
-    return OwnPrice(name, (model or name).lower(), provider, since, price)
+    price = Price(OWN, name, context_window, book, info, max_output=max_output) if known else None
+    return OwnPrice(name, (model or name).lower(), provider, since, price, each)
+
+
+EACH = "_each"
+"""Ends the name of a rate that is for one of a unit of `units.UNITS`."""
 
 
 def rate_problems(rates: Mapping[str, Decimal]) -> Iterator[tuple[str, str]]:
     """What is wrong with the rates of a price: (rate or nothing, message)."""
     if not rates:
         yield "", "needs a rate at least, such as input_mtok and output_mtok (US dollars for a million tokens)"
+    names = {*UNITS, *(f"{unit.name}{EACH}" for unit in BILLED_UNITS)}
     for name in rates:
-        if name not in UNITS:
-            close = get_close_matches(name, UNITS, n=1)
-            yield name, "is no rate" + (f"; did you mean {close[0]}?" if close else "; see the page on prices")
+        if name not in names:
+            close = get_close_matches(name, names, n=1)
+            yield name, "is not a known rate" + (f"; did you mean {close[0]}?" if close else "; see the page on prices")
             return
     try:
-        ModelPrice(**rates).calc_price({})
+        ModelPrice(**{name: usd for name, usd in rates.items() if name in UNITS}).calc_price({})
     except ValueError as error:
         yield "", str(error)
 
@@ -93,6 +110,9 @@ def in_force(prices: tuple[OwnPrice, ...], provider: str, model: str) -> tuple[O
     found = [price for price in prices if price.is_of(provider, model)]
     return tuple(sorted(found, key=lambda p: (p.provider is None, -(p.since or date.min).toordinal(), p.name)))
 
+
+MAX_DEAREST = 64
+"""How many bounding prices are remembered at once."""
 
 MAX_FOUND = 10_000
 """How many models' own prices, and discounted prices, are remembered at once."""
@@ -112,6 +132,16 @@ class PriceSources:
     _seen: tuple[OwnPrice, ...] = ()
     _in_force: dict[tuple[str, str], tuple[OwnPrice, ...]] = field(default_factory=dict)
     _discounted: dict[tuple[int, Decimal], tuple[Price, Price]] = field(default_factory=dict)
+    _dearest: dict[tuple[tuple[str, ...], date], Price | None] = field(default_factory=dict)
+
+    def dearest(self, sources: tuple[str, ...], at: datetime) -> Price | None:
+        """See `PriceBook.dearest`; kept for a day, as that is when prices change."""
+        key = (sources, at.astimezone(UTC).date())
+        if key not in self._dearest:
+            if len(self._dearest) >= MAX_DEAREST:
+                self._dearest.clear()
+            self._dearest[key] = self.book.dearest(sources, at)
+        return self._dearest[key]
 
     def own_price(self, provider: str, model: str, at: datetime) -> Price | None:
         """The operator's own price of a model at a configured provider, as it was at that time; None without one."""
@@ -125,7 +155,13 @@ class PriceSources:
             if len(self._in_force) >= MAX_FOUND:
                 self._in_force.clear()
             self._in_force[key] = in_force(own, provider, model)
-        return next((found.price for found in self._in_force[key] if found.holds(at)), None)
+        return next((found.price for found in self._in_force[key] if found.price and found.holds(at)), None)
+
+    def own_rate(self, provider: str, model: str, unit: str, at: datetime) -> Decimal | None:
+        """What the operator says that one of a unit costs, or None."""
+        self.own_price(provider, model, at)  # brings what is in force up to date
+        found = self._in_force.get((provider, model), ())
+        return next((price.each[unit] for price in found if unit in price.each and price.holds(at)), None)
 
     def book_price(self, source: str, model: str, factor: Decimal) -> Price | None:
         """The price book's price at one of its own providers, times a discount factor."""
@@ -153,6 +189,11 @@ class PriceLookup:
         at: When it was asked for.
         factor: The provider's discount on the price book.
         asked_first: The model asked for decides, as the answer's name says less (of a region, say).
+        aliases: Names of models at the provider, and the models that they are priced as.
+        modifiers: What the request and the provider's address name that changes a price.
+        charge_rule: Where the provider states its own charge; None where it does not, or the operator does not want it.
+        always_reports: Whether the provider states the usage of every complete answer.
+        free_unpriced: Whether the provider's kind is one whose unpriced models are known to cost nothing.
     """
 
     prices: PriceSources
@@ -162,11 +203,54 @@ class PriceLookup:
     at: datetime
     factor: Decimal = Decimal(1)
     asked_first: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    modifiers: Modifiers = field(default_factory=dict)
+    charge_rule: ChargeRule | None = None
+    always_reports: bool = True
+    free_unpriced: bool = False
 
     def price(self, answered: str | None = None) -> Price | None:
         """The price of the model that answered, else of the one asked for; the operator's own before the book's."""
-        names = (self.model, answered) if self.asked_first else (answered, self.model)
-        known = [name for name in names if name]
+        known = self._names(answered)
         own = (self.prices.own_price(self.provider, name, self.at) for name in known)
         book = (self.prices.book_price(self.source, name, self.factor) for name in known)
         return next((price for price in chain(own, book) if price), None)
+
+    def price_of(self, model: str) -> Price | None:
+        """The price of another model that was used for the same answer."""
+        return replace(self, model=model, asked_first=True).price()
+
+    def stand_in(self, fmt: str) -> Price | None:
+        """A price to bound a request by whose model only the answer names; None where the answer would not."""
+        if not answer_names(self.source, self.model, fmt):
+            return None
+        return self.prices.dearest(_stand_in_sources(self.source, fmt), self.at)
+
+    def charge(self, price: Price, usage: Usage, modifiers: Modifiers) -> Charge:
+        """What a usage costs at a price, the operator's and our own prices for units included."""
+        return price.charge(usage, self.at, modifiers, self.rate_of)
+
+    def rate_of(self, unit: str) -> Decimal | None:
+        """US dollars for one of a unit: the operator's, the price book's, our own."""
+        for name in self._names(None):
+            own = self.prices.own_rate(self.provider, name, unit, self.at)
+            if own is not None:
+                return own
+            book = self.prices.book_price(self.source, name, Decimal(1))
+            if book is not None and (listed := book.rate(unit, self.at)) is not None:
+                return listed
+        return units.own_rate(unit, self.source, self.aliases.get(self.model, self.model))
+
+    def _names(self, answered: str | None) -> list[str]:
+        alias = self.aliases.get(self.model)
+        if alias is not None:
+            return [alias]
+        names = (self.model, answered) if self.asked_first else (answered, self.model)
+        return [name for name in names if name]
+
+
+def _stand_in_sources(source: str, fmt: str) -> tuple[str, ...]:
+    """The price sources among whose models the one that answers must be."""
+    if source == "azure":
+        return ("azure", "anthropic") if fmt == "anthropic" else ("azure", "openai", "deepseek", "x-ai", "moonshotai")
+    return (source,)

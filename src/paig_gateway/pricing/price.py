@@ -1,32 +1,79 @@
 """Prices: what a usage costs, and the most that a request could cost, from one cached price book.
 
 Prices are genai-prices'. A model is matched once and the match kept, because matching and the generic calculation cost
-far more than the arithmetic (https://github.com/pydantic/genai-prices).
+far more than the arithmetic (https://github.com/pydantic/genai-prices). What the price book lacks comes from our own
+dated tables: `extra_models`, `modifiers`, `units`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from genai_prices import Usage as GenaiUsage
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
-from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
+from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, Provider, TieredPrices
 
 from paig_gateway.domain.money import nanodollars
-from paig_gateway.pricing.formula import Formula, Shape, compile_formula, shape
+from paig_gateway.pricing.extra_models import extra_model, extra_rates
+from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS, Formula, Shape, compile_formula, rate, shape
+from paig_gateway.pricing.modifiers import Applied, Modifiers, apply, unusual
+from paig_gateway.pricing.names import spellings
 from paig_gateway.pricing.usage import Usage
 
 OWN = "own"
 """What stands for the price book's provider in the identity of a price that the operator set: `own/my-model`."""
 
 Context = Mapping[str, str]
-"""What besides usage decides a price: `service_tier`, `processing`, `speed`."""
+"""Modifiers that the price book has variants for."""
+
+RateOf = Callable[[str], "Decimal | None"]
+"""US dollars for one of a unit that a model's own price does not know, or None."""
 
 MAX_FORMULAS = 512
 """How many compiled formulas a price keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a usage costs.
+
+    Attributes:
+        cost: Nanodollars.
+        doubts: What has no price, so that the cost is an estimate: `unpriced: code_interpreter`.
+    """
+
+    cost: int
+    doubts: tuple[str, ...] = ()
+
+
+LONG_CACHE_WRITES = "cache_write_12h_tokens"
+"""OpenAI's cache writes that are kept for twelve hours, a part of `cache_write_tokens`."""
+
+LONG_CACHE_FACTOR = Decimal("2.5")
+"""What they cost, in multiples of plain input (litellm 1.110.2's price map, 2026-11)."""
+
+
+def _long_cache_writes(number: int, usage: Usage, prices: ModelPrice) -> Decimal:
+    """What cache writes for twelve hours cost beyond other cache writes, in US dollars."""
+    plain = prices.input_mtok
+    if plain is None:
+        return Decimal(0)
+    everything = usage.get("input_tokens", 0)
+    written = prices.cache_write_mtok
+    charged = rate(plain if written is None else written, everything)
+    return (LONG_CACHE_FACTOR * rate(plain, everything) - charged) * number / 1_000_000
+
+
+_ALWAYS_PRICED = frozenset({"input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"})
+
+
+def _is_tokens(key: str) -> bool:
+    unit = BY_USAGE_KEY.get(key)
+    return unit is not None and unit.dimensions.get("family") in ("tokens", "characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,58 +97,143 @@ class Price:
     factor: Decimal = Decimal(1)
     _formulas: dict[object, Formula | None] = field(default_factory=dict, repr=False, compare=False)
 
-    def identity(self, context: Context | None = None) -> str:
+    def identity(self, modifiers: Modifiers | None = None) -> str:
         """What the ledger says of a cost: `openai/gpt-5`, `openai/gpt-5;service_tier=flex`."""
-        unusual = [f"{name}={value}" for name, value in (context or {}).items() if value not in ("default", "standard")]
-        return ";".join([f"{self.provider_id}/{self.model_id}", *unusual])
+        changed = [f"{name}={value}" for name, value in unusual(modifiers or {}).items()]
+        return ";".join([f"{self.provider_id}/{self.model_id}", *changed])
 
-    def cost(self, usage: Usage, at: datetime, context: Context | None = None) -> int:
-        """What `usage` costs, in nanodollars.
+    def cost(self, usage: Usage, at: datetime, modifiers: Modifiers | None = None) -> int:
+        """What `usage` costs, in nanodollars; see `charge`."""
+        return self.charge(usage, at, modifiers).cost
+
+    def charge(
+        self, usage: Usage, at: datetime, modifiers: Modifiers | None = None, rate_of: RateOf | None = None
+    ) -> Charge:
+        """What `usage` costs, and what of it has no price.
 
         Args:
             usage: The counts.
             at: The time of the request: prices are those of that moment.
-            context: Service tier and the like, as the answer reported them.
+            modifiers: Service tier and the like, as the answer reported them.
+            rate_of: Prices of units that this price does not know.
 
         Usage that contradicts itself (more cached than input tokens) or leaves open how its parts overlap (cached and
         audio tokens, but not cached audio tokens) is charged without its cached parts, and failing that by its totals:
         in doubt at the dearer rate.
         """
+        applied = apply(modifiers or {}, self._model, self.provider_id, at)
+        known = usage if usage.keys() <= BY_USAGE_KEY.keys() else {k: n for k, n in usage.items() if k in BY_USAGE_KEY}
+        dollars = self._dollars(known, at, applied.context)
+        prices: ModelPrice | None = None
+        doubts = [f"unpriced: {name}" for name in applied.doubts]
+        if applied.factors:
+            prices = self.model_prices(at, applied.context)
+            dollars += self._surcharge(known, at, applied, prices)
+        for key, number in usage.items():
+            if not number or key in _ALWAYS_PRICED:
+                continue
+            prices = prices or self.model_prices(at, applied.context)
+            if key == LONG_CACHE_WRITES:
+                dollars += _long_cache_writes(int(number), usage, prices)
+            elif not self._covers(key, prices):
+                each = rate_of(key) if rate_of is not None and not _is_tokens(key) else None
+                if each is None:
+                    doubts.append(f"unpriced: {key}")
+                else:
+                    dollars += each * Decimal(str(number))
+        return Charge(nanodollars(dollars * self.factor), tuple(doubts))
+
+    def model_prices(self, at: datetime, context: Context | None = None) -> ModelPrice:
+        """The price book's rates at that time, with the rates of our own table where it has none."""
+        prices = self._model.get_prices(at, context or None)
+        added = extra_rates(self.provider_id, self.model_id)
+        if not added:
+            return prices
+        prices = copy(prices)
+        for name, usd in added.items():
+            prices.__dict__.setdefault(name, usd)
+        return prices
+
+    def rate(self, key: str, at: datetime) -> Decimal | None:
+        """US dollars for one of a unit that is counted under `key`; None where the price has no flat rate for it."""
+        unit = BY_USAGE_KEY.get(key)
+        value = vars(self.model_prices(at)).get(unit.price_key) if unit is not None else None
+        return value / unit.per if unit is not None and isinstance(value, Decimal) else None
+
+    def _covers(self, key: str, prices: ModelPrice) -> bool:
+        """Whether the price has a rate for a count other than plain tokens: its own, or that of what it is part of."""
+        unit = BY_USAGE_KEY.get(key)
+        if unit is None:
+            return False
+        dimensions = dict(unit.dimensions)
+        priced = [UNITS[name] for name, value in vars(prices).items() if value is not None and name in UNITS]
+        if dimensions.get("family") != "tokens":
+            return any(one.dimensions.items() <= dimensions.items() for one in priced) or (
+                key == "web_searches" and prices.requests_kcount is not None  # searching is what the request is for
+            )
+        modality = dimensions.get("modality", "text")
+        if modality == "text" or (dimensions["direction"] == "input" and not self._dear_input(modality)):
+            return True
+        return any(
+            one.dimensions.get("modality") == modality and one.dimensions.get("direction") == dimensions["direction"]
+            for one in priced
+        )
+
+    def _dear_input(self, modality: str) -> bool:
+        """Whether input of that modality costs more than text wherever it is priced."""
+        return modality == "audio" and self.provider_id in ("openai", "azure")
+
+    def _surcharge(self, usage: Usage, at: datetime, applied: Applied, prices: ModelPrice) -> Decimal:
+        """What documented factors add to the price of the tokens, in US dollars; less than zero for a discount."""
+        tokens = {key: number for key, number in usage.items() if _is_tokens(key)}
+        requests = prices.requests_kcount
+        flat = rate(requests, 0) / UNITS["requests_kcount"].per if requests is not None else Decimal(0)
+        before = after = self._dollars(tokens, at, applied.context) - flat
+        everything = usage.get("input_tokens", 0)
+        cached = sum(
+            (
+                rate(value, everything) * Decimal(usage.get(UNITS[name].usage_key, 0)) / UNITS[name].per
+                for name, value in vars(prices).items()
+                if name in UNITS and value is not None and UNITS[name].dimensions.get("token_type") == "cache_read"
+            ),
+            start=Decimal(0),
+        )
+        for factor in applied.factors:
+            exempt = min(cached, after) if factor.uncached else Decimal(0)
+            after = (after - exempt) * factor.factor + exempt
+        return after - before
+
+    def _dollars(self, usage: Usage, at: datetime, context: Context) -> Decimal:
         reported = shape(usage)
         formula = self._formula(reported, at, context) if reported is not None else None
         total = formula.cost(usage) if formula is not None else None
-        return nanodollars((self._asked(usage, at, context) if total is None else total) * self.factor)
+        return self._asked(usage, at, context) if total is None else total
 
-    def _formula(self, reported: Shape, at: datetime, context: Context | None) -> Formula | None:
+    def _formula(self, reported: Shape, at: datetime, context: Context) -> Formula | None:
         """The compiled price of a minute; prices change at whole minutes at most."""
-        key = (reported, int(at.timestamp()) // 60, tuple(context.items()) if context else None)
+        key = (reported, int(at.timestamp()) // 60, tuple(context.items()))
         if key not in self._formulas:
             if len(self._formulas) >= MAX_FORMULAS:
                 self._formulas.clear()
             self._formulas[key] = self._compile(reported, at, context)
         return self._formulas[key]
 
-    def _compile(self, reported: Shape, at: datetime, context: Context | None) -> Formula | None:
+    def _compile(self, reported: Shape, at: datetime, context: Context) -> Formula | None:
         if self.provider_id == "groq" and "whisper" in self.model_id:
             return None  # billed for ten seconds at least
-        own = any(self._model is model for model in self._provider.models)
-        return compile_formula(self._model.get_prices(at, (context or None) if own else None), reported)
+        return compile_formula(self.model_prices(at, context), reported)
 
-    def _asked(self, usage: Usage, at: datetime, context: Context | None) -> Decimal:
+    def _asked(self, usage: Usage, at: datetime, context: Context) -> Decimal:
         """What genai-prices itself says, in US dollars."""
         for counts in (usage, _without_cache(usage), _totals(usage)):
             try:
-                price = self._model.calc_price(
-                    GenaiUsage(**counts), self._provider, genai_request_timestamp=at, price_context=context or None
-                )
+                if self.provider_id == "groq":
+                    asked = GenaiUsage(**counts)
+                    return self._model.calc_price(asked, self._provider, genai_request_timestamp=at).total_price
+                return self.model_prices(at, context).calc_price(GenaiUsage(**counts))["total_price"]
             except ValueError:
                 continue
-            return price.total_price
         raise AssertionError("totals alone cannot contradict themselves")
-
-    def model_prices(self, at: datetime, context: Context | None = None) -> ModelPrice:
-        """The rates of a moment, in US dollars, without the provider's discount."""
-        return self._model.get_prices(at, context or None)
 
     @property
     def is_own(self) -> bool:
@@ -112,6 +244,10 @@ class Price:
         """Input tokens above which the last of its tiers begins; 0 where it has none."""
         tiered = [value for value in vars(prices).values() if isinstance(value, TieredPrices)]
         return max((tier.start for value in tiered for tier in value.tiers), default=0)
+
+
+UNKNOWN_MODEL = "(named by the answer)"
+"""Stands in the identity of a price that only bounds: see `PriceBook.dearest`."""
 
 
 class PriceBook:
@@ -142,12 +278,45 @@ class PriceBook:
         return price
 
     def _match(self, provider_id: str, model: str) -> Price | None:
-        ref = model.rsplit("/", 1)[-1] if model.startswith("arn:") else model
+        for ref in spellings(provider_id, model):
+            if (found := self._in_book(provider_id, ref) or self._in_our_table(provider_id, ref)) is not None:
+                provider, info = found
+                return Price(provider.id, info.id, info.context_window, provider, info)
+        return None
+
+    def _in_book(self, provider_id: str, ref: str) -> tuple[Provider, ModelInfo] | None:
         try:
-            provider, info = self._snapshot.find_provider_model(ref, None, provider_id, None)
+            return self._snapshot.find_provider_model(ref, None, provider_id, None)
         except LookupError:
             return None
-        return Price(provider.id, info.id, info.context_window, provider, info)
+
+    def _in_our_table(self, provider_id: str, ref: str) -> tuple[Provider, ModelInfo] | None:
+        provider = next((known for known in self._snapshot.providers if known.id == provider_id), None)
+        info = extra_model(provider_id, ref)
+        return (provider, info) if provider is not None and info is not None else None
+
+    def dearest(self, provider_ids: Iterable[str], at: datetime) -> Price | None:
+        """A price that no generating model of these providers exceeds, to bound a request whose model is not known."""
+        wanted = tuple(provider_ids)
+        providers = [provider for provider in self._snapshot.providers if provider.id in wanted]
+        rates: dict[str, Decimal] = {}
+        windows: list[int] = []
+        for model in (model for provider in providers for model in provider.models):
+            prices = model.get_prices(at)
+            if prices.output_mtok is None:
+                continue
+            windows.append(model.context_window or 0)
+            for name, value in vars(prices).items():
+                if name in UNITS and value is not None and UNITS[name].dimensions.get("family") in _BOUNDING:
+                    rates[name] = max(rates.get(name, Decimal(0)), _dearest(value))
+        if not rates:
+            return None
+        info = ModelInfo(id=UNKNOWN_MODEL, match=ClauseEquals(equals=UNKNOWN_MODEL), prices=ModelPrice(**rates))
+        return Price(wanted[0], UNKNOWN_MODEL, max(windows) or None, providers[0], info)
+
+
+_BOUNDING = ("tokens", "tool_calls", "requests")
+"""Families of units that a request to a model of unknown name may be billed by."""
 
 
 def _without_cache(usage: Usage) -> Usage:
@@ -156,3 +325,8 @@ def _without_cache(usage: Usage) -> Usage:
 
 def _totals(usage: Usage) -> Usage:
     return {key: usage.get(key, 0) for key in ("input_tokens", "output_tokens")}
+
+
+def _dearest(value: Decimal | TieredPrices) -> Decimal:
+    """The highest rate of all tiers."""
+    return max([value.base, *(tier.price for tier in value.tiers)]) if isinstance(value, TieredPrices) else value

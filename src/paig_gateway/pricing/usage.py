@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -14,7 +14,8 @@ from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
 from genai_prices.types import UsageExtractor
 
 Usage = dict[str, int | float]
-"""Counts by genai-prices' usage key: tokens mostly, also `web_searches`, `audio_seconds` and the like."""
+"""Counts by genai-prices' usage key: tokens mostly, also `web_searches`, `audio_seconds` and the like; and the units of
+`pricing.units` that genai-prices has no key for."""
 
 Json = Mapping[str, object]
 
@@ -45,8 +46,8 @@ class Extracted:
 def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted | None:
     """Read the usage of an answer in the shape of a non-streaming body.
 
-    The provider's own extractor comes first; one that has none for this API format speaks that format's home
-    provider's shape.
+    The provider's own extractor for the format comes first, then the format's own. A provider's default extractor is
+    for the API that the provider invented, so it is asked before the format's own only where it reads the same shape.
 
     Args:
         body: The answer's JSON.
@@ -57,10 +58,8 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
     Returns:
         What was read, or None where the answer carries no usage, or counts that cannot be.
     """
-    for candidate, name in ((provider, flavor), (provider, "default"), (home, flavor), (home, "default")):
-        extractor = _extractor(candidate, name)
-        if extractor is None:
-            continue
+    body = _with_totals(body, flavor)
+    for extractor in _extractors(provider, flavor, home):
         try:
             model, counts = extractor.extract(body)
         except ValueError:
@@ -72,11 +71,36 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
                 usage[key] = value
             elif isinstance(value, (float, Decimal)):
                 usage[key] = float(value)
+        _complete(usage, raw, flavor)
         return Extracted(usage, raw, model) if all(0 <= count <= MOST for count in usage.values()) else None
     return None
 
 
 @lru_cache(maxsize=512)
+def _extractors(provider: str, flavor: str, home: str) -> tuple[UsageExtractor, ...]:
+    """The extractors that may read an answer, the most fitting one first."""
+
+    def found() -> Iterator[UsageExtractor | None]:
+        yield _extractor(provider, flavor)
+        default = _extractor(provider, "default")
+        if default is not None and (provider == home or _input_path(default) in _SHAPES.get(flavor, ())):
+            yield default
+        yield _extractor(home, flavor)
+        yield _extractor(home, "default")
+        yield default
+
+    return tuple({id(one): one for one in found() if one is not None}.values())
+
+
+_SHAPES: Mapping[str, tuple[str, ...]] = {"chat": ("prompt_tokens",), "default": ()}
+"""What the required input count of an extractor is called, for it to be one of that format."""
+
+
+def _input_path(extractor: UsageExtractor) -> object:
+    required = (row.path for row in extractor.mappings if row.dest == "input_tokens" and row.required)
+    return next(required, None)
+
+
 def _extractor(provider: str, flavor: str) -> UsageExtractor | None:
     found = find_provider_by_id(_BUNDLED.providers, provider)
     return next((e for e in (found.extractors or ()) if e.api_flavor == flavor), None) if found else None
@@ -88,3 +112,141 @@ def _at(body: Json, path: object) -> Json:
     for step in steps if isinstance(steps, (list, tuple)) else ():
         value = value.get(step) if isinstance(value, Mapping) and isinstance(step, str) else None
     return value if isinstance(value, Mapping) else {}
+
+
+# What extractors leave out
+
+Path = tuple[str, ...]
+
+ELSEWHERE: Mapping[str, Mapping[str, tuple[Path, ...]]] = {
+    "chat": {
+        "cache_read_tokens": (
+            ("prompt_tokens_details", "cached_tokens"),
+            ("cached_tokens",),  # Moonshot, Together
+            ("prompt_cache_hit_tokens",),  # DeepSeek
+            ("cache_read_input_tokens",),  # Databricks, LiteLLM
+            ("prompt_tokens_details", "cache_read_input_tokens"),
+            ("input_tokens_details", "cached_tokens"),
+        ),
+        "cache_write_tokens": (
+            ("prompt_tokens_details", "cache_write_tokens"),
+            ("prompt_tokens_details", "cache_creation_tokens"),
+            ("prompt_tokens_details", "cache_creation_input_tokens"),
+            ("cache_creation_input_tokens",),
+        ),
+        "cache_write_12h_tokens": (("prompt_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens"),),
+        "input_audio_tokens": (("prompt_tokens_details", "audio_tokens"),),
+        "input_image_tokens": (("prompt_tokens_details", "image_tokens"),),
+        "input_video_tokens": (("prompt_tokens_details", "video_tokens"),),
+        "output_audio_tokens": (("completion_tokens_details", "audio_tokens"),),
+        "output_image_tokens": (("completion_tokens_details", "image_tokens"),),
+        "output_reasoning_tokens": (
+            ("completion_tokens_details", "reasoning_tokens"),
+            ("reasoning_tokens",),
+            ("output_tokens_details", "reasoning_tokens"),
+        ),
+    },
+    "responses": {
+        "cache_read_tokens": (
+            ("input_tokens_details", "cached_tokens"),
+            ("input_tokens_details", "cache_read_input_tokens"),
+            ("cached_tokens",),
+        ),
+        "cache_write_tokens": (
+            ("input_tokens_details", "cache_write_tokens"),
+            ("input_tokens_details", "cache_creation_input_tokens"),
+        ),
+        "cache_write_12h_tokens": (("input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens"),),
+        "input_audio_tokens": (("input_tokens_details", "audio_tokens"),),
+        "input_image_tokens": (("input_tokens_details", "image_tokens"),),
+        "output_audio_tokens": (("output_tokens_details", "audio_tokens"),),
+        "output_image_tokens": (("output_tokens_details", "image_tokens"),),
+        "output_reasoning_tokens": (("output_tokens_details", "reasoning_tokens"),),
+    },
+    "anthropic": {
+        "cache_write_5m_tokens": (("cache_creation", "ephemeral_5m_input_tokens"),),
+        "cache_write_1h_tokens": (("cache_creation", "ephemeral_1h_input_tokens"),),
+        "output_reasoning_tokens": (("output_tokens_details", "thinking_tokens"),),
+    },
+}
+"""Where else in a usage object a count may stand, by flavor and key: looked at where the extractor found none."""
+
+
+def _complete(usage: Usage, raw: Json, flavor: str) -> None:
+    """Add the counts that the provider's extractor did not look for."""
+    for key, places in ELSEWHERE.get(flavor, {}).items():
+        if usage.get(key):
+            continue
+        found = next((count for place in places if (count := _count(_dig(raw, place)))), 0)
+        if not found:
+            continue
+        total = usage["output_tokens" if key.startswith("output_") else "input_tokens"]
+        # A part is never more than the whole; one that is larger is counted on top by a rule that is not known here.
+        if found <= total:
+            usage[key] = found
+    if flavor in _TOTALLED:
+        _add_excess(usage, raw)
+
+
+_TOTALLED = frozenset({"chat", "responses"})
+
+
+def _add_excess(usage: Usage, raw: Json) -> None:
+    """Count what the total has beyond input and output as output: reasoning that the provider left out of it."""
+    total = _count(raw.get("total_tokens"))
+    excess = (total or 0) - int(usage["input_tokens"]) - int(usage["output_tokens"])
+    if excess > 0:
+        usage["output_tokens"] += excess
+        if usage.get("output_reasoning_tokens", 0) < excess:
+            usage["output_reasoning_tokens"] = excess
+
+
+def _with_totals(body: Json, flavor: str) -> Json:
+    """A body whose usage stands where the extractors look, with both counts of a chat where one is left out."""
+    if flavor != "chat":
+        return body
+    usage = body.get("usage")
+    if not isinstance(usage, Mapping) or not usage:
+        usage = _chat_usage(body)
+        if not usage:
+            return body
+    prompt, completion, total = (_count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    changed: dict[str, object] = {}
+    if prompt is None and total is not None:
+        changed = {"prompt_tokens": total - min(total, completion or 0), "completion_tokens": completion or 0}
+    elif prompt is not None and completion is None:
+        changed = {"completion_tokens": max(0, (total or prompt) - prompt)}
+    elif prompt is not None and not _plain(usage):
+        changed = {"prompt_tokens": prompt, "completion_tokens": completion}
+    if usage is body.get("usage") and not changed:
+        return body
+    return {**body, "usage": {**usage, **changed}}
+
+
+def _plain(usage: Json) -> bool:
+    return all(type(usage.get(name)) is int for name in ("prompt_tokens", "completion_tokens"))
+
+
+def _chat_usage(body: Json) -> Json:
+    """The usage of a chat that is not where OpenAI has it: Moonshot's in a choice, Groq's, Cloudflare's."""
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    for place in (_dig(body, ("x_groq", "usage")), _dig(first, ("usage",)), _dig(body, ("result", "usage"))):
+        if isinstance(place, Mapping) and place:
+            return place
+    return {}
+
+
+def _dig(found: object, path: Path) -> object:
+    for step in path:
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
+
+
+def _count(found: object) -> int | None:
+    """A count; also one that a lenient server writes as a float or a string."""
+    if isinstance(found, str) and found.isdecimal() and len(found) < 11:
+        return int(found)
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MOST else None

@@ -36,6 +36,8 @@ class Kind:
         maximum: By format: the member of a request in which it heeds the output maximum, levels separated by dots,
             where it is not the usual one (`USUAL_MAXIMUM`); empty where no member bounds all output that it bills.
         reasoning_maximum: The same for models that think before they answer.
+        states_cost: Whether its answers state its own charge.
+        reports_usage: Whether it states the usage of every complete answer; not so of servers that may run anything.
         hidden_tokens: Tokens of a system prompt of its own that it may add to a request unseen, and bills.
         bills: Names of formats that are free elsewhere but not here; they cannot be metered yet.
         settings: Names of the settings it takes besides the common ones.
@@ -54,6 +56,8 @@ class Kind:
     asks_usage: bool = True
     maximum: Mapping[str, str] = field(default_factory=dict)
     reasoning_maximum: Mapping[str, str] = field(default_factory=dict)
+    states_cost: bool = False
+    reports_usage: bool = True
     hidden_tokens: int = 0
     bills: frozenset[str] = frozenset()
     settings: tuple[str, ...] = ()
@@ -164,6 +168,7 @@ _ROWS = (
         "https://router.huggingface.co",
         path=versioned("/v1", "/[a-z0-9-]+/v1", "/[a-z0-9-]+/v3/openai"),
         price_provider="huggingface_{sub}",
+        reports_usage=False,
     ),
     Kind("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", price_provider="ovhcloud"),
     Kind(
@@ -172,6 +177,7 @@ _ROWS = (
         path=fixed("/api/v1", "/v1"),
         speaks=_BOTH,
         price_provider="openrouter",
+        states_cost=True,
         # Grok showed 687 prompt tokens for three words.
         hidden_tokens=1024,
     ),
@@ -180,6 +186,7 @@ _ROWS = (
         "https://api.x.ai/v1",
         speaks=_BOTH,
         price_provider="x-ai",
+        states_cost=True,
         maximum=_COMPLETION,
         hidden_tokens=1024,
     ),
@@ -206,13 +213,27 @@ _ROWS = (
         speaks=_BOTH,
         price_provider="fireworks",
     ),
-    Kind("perplexity", "https://api.perplexity.ai", price_provider="perplexity", maximum=_UNBOUNDED),
+    Kind(
+        "perplexity",
+        "https://api.perplexity.ai",
+        price_provider="perplexity",
+        states_cost=True,
+        maximum=_UNBOUNDED,
+    ),
     Kind("moonshot", "https://api.moonshot.ai/v1", speaks=_BOTH, price_provider="moonshotai"),
     Kind("novita", "https://api.novita.ai/v3/openai", path=fixed("/v3/openai", "/v1"), price_provider="novita"),
     Kind("heroku", "https://us.inference.heroku.com/v1"),
-    Kind("ollama", "http://localhost:11434/v1", speaks=_BOTH, require_price=False),
-    Kind("vllm", "http://localhost:8000/v1", speaks=_BOTH, require_price=False),
-    Kind("openai-compatible", None, speaks=_BOTH, path=compatible, require_price=False, hidden_tokens=256),
+    Kind("ollama", "http://localhost:11434/v1", speaks=_BOTH, require_price=False, reports_usage=False),
+    Kind("vllm", "http://localhost:8000/v1", speaks=_BOTH, require_price=False, reports_usage=False),
+    Kind(
+        "openai-compatible",
+        None,
+        speaks=_BOTH,
+        path=compatible,
+        require_price=False,
+        reports_usage=False,
+        hidden_tokens=256,
+    ),
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ROWS}

@@ -15,11 +15,11 @@ from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.route import Credential, Member, Provider, Route
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.ledger.records import Certainty, Settlement
+from paig_gateway.pricing.answer import Reading
 from paig_gateway.pricing.overrides import PriceLookup
 from paig_gateway.pricing.price import Price
 from paig_gateway.pricing.worst_case import BoundFormula, WorstCase
 from paig_gateway.providers.kinds import Kind
-from paig_gateway.proxy.meter import Reading, StreamMeter
 from paig_gateway.proxy.request import Attribution, Target
 from paig_gateway.proxy.trace_context import Trace
 
@@ -108,7 +108,7 @@ class Candidate:
         return self.member.provider
 
 
-_ORDER: tuple[Certainty, ...] = ("exact", "estimated", "ceiling")
+_ORDER: tuple[Certainty, ...] = ("exact", "estimated", "ceiling", "unknown")
 
 
 @dataclass(slots=True)
@@ -121,6 +121,7 @@ class Outcome:
         at_work: Whether that one may be at work on the request, and bill for it.
         reading: The usage and cost of the answer.
         certainty: How the cost is known, over all tries.
+        reasons: Why it is not exact.
         status: The status the client was sent.
         error: The gateway's code, or the provider's error type.
         dispatched: When the first try was sent, on the monotonic clock.
@@ -145,11 +146,13 @@ class Outcome:
     text: Callable[[], str] | None = None
     at_work: bool = False
     tried: Try | None = None
-    _before: tuple[int, Certainty] = (0, "exact")
+    reasons: tuple[str, ...] = ()
+    _before: tuple[int, Certainty, tuple[str, ...]] = (0, "exact", ())
 
     def begin(self, candidate: Candidate, exchange: Exchange, clock: float) -> dict[str, object]:
         """A try begins, at that moment of the monotonic clock; what is charged from now on is for it."""
-        self.candidate, self.at_work, self._before = candidate, True, (self.cost, self.certainty)
+        self.candidate, self.at_work = candidate, True
+        self._before = self.cost, self.certainty, self.reasons
         if self.dispatched is None:
             self.dispatched = clock
         attempt: dict[str, object] = {
@@ -162,38 +165,26 @@ class Outcome:
         self.attempts.append(attempt)
         return attempt
 
-    def charge(self, cost: int, certainty: Certainty) -> None:
-        """Add to the cost, of the present try and of all; the least certain part names the whole."""
+    def charge(self, cost: int, certainty: Certainty, reason: str | None = None) -> None:
+        """Add to the cost, of the present try and of all; the least certain part names the whole.
+
+        Args:
+            cost: Nanodollars.
+            certainty: How that part of the cost is known.
+            reason: Why it is not exact; None where it is.
+        """
         self.cost += cost
         self.certainty = max(self.certainty, certainty, key=_ORDER.index)
+        if reason:
+            self.reasons = tuple(dict.fromkeys((*self.reasons, reason)))
         if self.attempts:
             self.attempts[-1]["cost"] = format_usd(self.cost - self._before[0])
 
     def undo(self) -> None:
         """Take back what the present try was charged: its answer is the client's after all, and charged as such."""
-        self.cost, self.certainty = self._before
+        self.cost, self.certainty, self.reasons = self._before
         self.at_work = True
         self.attempts[-1]["cost"] = "0"
-
-    def charge_stream(self, meter: StreamMeter, ceiling: int) -> None:
-        """Charge a stream, however it ended: by its usage, else by estimate, else at its ceiling.
-
-        A stream that brought nothing but an error costs nothing, as a refusal does.
-        """
-        reading = meter.reading()
-        if reading.extracted is not None:
-            self.reading = reading
-            self.charge(reading.cost, "exact")
-            return
-        if meter.fmt.later_look or meter.is_refusal():
-            return
-        # Work in the background goes on though its stream was cut.
-        estimate = None if meter.call.background else meter.estimate()
-        if estimate is None:
-            self.charge(ceiling, "ceiling")
-            return
-        self.reading = estimate
-        self.charge(min(estimate.cost, ceiling), "estimated")
 
     def settlement(self, exchange: Exchange, now: datetime, clock: float) -> Settlement:
         """The row that this outcome leaves.
@@ -215,7 +206,10 @@ class Outcome:
             certainty=self.certainty if self.attempts else None,
             usage=extracted.usage if extracted else None,
             raw_usage=_plain(extracted.raw) if extracted else None,
-            price=price.identity(reading.context) if reading and price else None,
+            price=price.identity(reading.modifiers) if reading and price else None,
+            certainty_reason="; ".join(self.reasons)[:LONGEST_REASON] or None if self.attempts else None,
+            cost_source=("provider" if reading.from_provider else "list") if reading and reading.extracted else None,
+            list_price=reading.list_price if reading and reading.from_provider else None,
             provider=self.candidate.provider.name if self.candidate else None,
             status=self.status,
             error=self.error,
@@ -226,6 +220,9 @@ class Outcome:
             ms_gateway=round((total - upstream) * 1000, 3),
         )
 
+
+LONGEST_REASON = 500
+"""Characters of the reason why a cost is not exact."""
 
 DEEPEST_USAGE = 20
 """Levels of a provider's usage object that are kept: what is deeper is no usage, and nobody could read it back."""

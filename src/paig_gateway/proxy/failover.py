@@ -13,6 +13,7 @@ from paig_gateway.domain.http import Headers
 from paig_gateway.formats.base import BadRequest, Format, Framing
 from paig_gateway.formats.form import is_form, splice_field
 from paig_gateway.formats.framing import framing_of
+from paig_gateway.formats.openai_chat import refuses_stream_options
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.providers.adapters import OutboundRequest
 from paig_gateway.providers.auth import Authenticator, CredentialError
@@ -21,6 +22,7 @@ from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
 from paig_gateway.proxy.meter import StreamMeter
 from paig_gateway.proxy.peek import Answer, Carried, PeekableResponse, beginning, peek
+from paig_gateway.proxy.settling import CUT, charge_stream, error_type
 from paig_gateway.proxy.upstream import Upstream
 from paig_gateway.proxy.upstream_errors import UpstreamError, UpstreamTimeout
 from paig_gateway.routing.affinity import has_not
@@ -84,6 +86,7 @@ class Dispatcher:
         self._health = health
         self._clock = clock
         self._patience = patience
+        self._refuse_stream_options: set[str] = set()
 
     async def send(
         self, exchange: Exchange, order: deque[Candidate], outcome: Outcome, purse: Hold
@@ -124,7 +127,7 @@ class Dispatcher:
                     sent, fitted = with_maximum(exchange, candidate)
                     if fitted is not None:
                         attempt["fitted"] = fitted
-                    answer, asked = await self._send_one(sent, candidate, len(outcome.attempts))
+                    answer, asked = await self._send_asking(sent, candidate, len(outcome.attempts))
                     attempt["status"] = answer.status
                     answer, reach = await self._look(exchange, candidate, answer, outcome, tried, last=not order)
                 except CredentialError as error:
@@ -135,7 +138,7 @@ class Dispatcher:
                     failure = self.failed(exchange, candidate, error, outcome)
                     if (error.sent and isinstance(error, UpstreamTimeout)) or answer is not None:
                         # The provider may well go on working, and bill for it.
-                        outcome.charge(candidate.ceiling, "ceiling")
+                        outcome.charge(candidate.ceiling, "ceiling", CUT)
                     if answer is not None:
                         await answer.aclose()
                         answer = None
@@ -264,9 +267,27 @@ class Dispatcher:
             outcome.attempts[-1]["error"] = error = error_type(meter.body.get("error"))
             of = REACH[tried.said(error)] or of
         if exchange.fmt.metered:
-            outcome.charge_stream(meter, candidate.ceiling)
+            charge_stream(outcome, meter, candidate, ended=peeked.failure is None, asked=True)
             outcome.reading = None
         return peeked, of
+
+    def _asks_usage(self, candidate: Candidate) -> bool:
+        """Whether the gateway asks a provider for usage in streams."""
+        wanted = candidate.provider.stream_usage
+        asks = candidate.kind.asks_usage if wanted is None else wanted
+        return asks and candidate.provider.name not in self._refuse_stream_options
+
+    async def _send_asking(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[Answer, bool]:
+        """Send a request, and again without `stream_options` if the provider refuses what the gateway added."""
+        answer, asked = await self._send_one(exchange, candidate, number)
+        if not asked or answer.status < 400:
+            return answer, asked
+        peeked = PeekableResponse(answer)
+        if not refuses_stream_options(answer.status, await beginning(peeked)):
+            return peeked, asked
+        await peeked.aclose()
+        self._refuse_stream_options.add(candidate.provider.name)
+        return await self._send_one(exchange, candidate, number)
 
     async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[Answer, bool]:
         kind, provider = candidate.kind, candidate.provider
@@ -288,7 +309,7 @@ class Dispatcher:
             path, query, headers, body = parcel.path, parcel.query, parcel.headers, parcel.body
         elif candidate.model != call.model:
             path, body = renamed(fmt, path, exchange.plain, candidate.model)
-        if fmt.asks is not None and kind.asks_usage and call.stream and not call.asks_usage:
+        if fmt.asks is not None and call.stream and not call.asks_usage and self._asks_usage(candidate):
             body, asked = fmt.asks(exchange.plain if body is exchange.body else body), True
         url = kind.path(provider.base_url, path, provider.settings)
         if kind.name == "azure" and b"api-version=" not in query and "/deployments/" in url:
@@ -345,15 +366,6 @@ def framing_of_answer(exchange: Exchange, status: int, headers: Mapping[str, str
     framing = framing_of(headers.get("content-type", ""))
     # A Gemini stream that is not server-sent events is one JSON array.
     return framing or ("json" if fmt.name == "gemini" and exchange.call.stream else None)
-
-
-def error_type(error: object) -> str:
-    """What a provider calls an error that it reports in a stream."""
-    if isinstance(error, dict):
-        for name in ("type", "code", "status", "message"):
-            if isinstance(value := error.get(name), str) and value:
-                return value[:100]
-    return "upstream-error"
 
 
 def header_map(headers: Headers) -> dict[str, str]:

@@ -15,53 +15,18 @@ from dataclasses import dataclass, field
 import msgspec
 
 from paig_gateway.domain.money import format_usd
-from paig_gateway.formats.base import Call, Event, Format, Framing, Json
-from paig_gateway.formats.folding import PARTIAL, provisional
+from paig_gateway.formats.base import Call, Event, Format, Framing, Generated, Json
+from paig_gateway.formats.folding import END, PARTIAL
 from paig_gateway.formats.framing import FRAMINGS, Splitter
 from paig_gateway.formats.splice import splice_event
+from paig_gateway.pricing.answer import Reading, estimate, read_answer
 from paig_gateway.pricing.overrides import PriceLookup
-from paig_gateway.pricing.price import Context, Price
-from paig_gateway.pricing.usage import Extracted, Usage, extract
 
 MAX_HELD = 32 * 1024 * 1024
 """Bytes of one event, or of a body, that are held at most: a longer one is the client's unread."""
 
 KEPT_FOR_ESTIMATE = 256 * 1024
 """Bytes of a stream that are kept in case it ends without usage and must be estimated."""
-
-BYTES_PER_TOKEN = 4
-"""The customary size of a token, for estimates only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What an answer used and cost.
-
-    Attributes:
-        extracted: The usage, or None where the answer carried none.
-        price: The price it was charged at, or None where there is none.
-        cost: Nanodollars.
-        context: What besides usage decided the cost: the service tier and the like.
-    """
-
-    extracted: Extracted | None
-    price: Price | None
-    cost: int
-    context: Context | None = None
-
-
-def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], tariff: PriceLookup) -> Reading:
-    """Read usage and cost from an answer in the shape of a non-streaming body."""
-    if fmt.normalise is not None:
-        body = fmt.normalise(body, tariff.model, headers)
-    extracted = extract(body, provider=tariff.source, flavor=fmt.flavor, home=fmt.home)
-    if extracted is None:
-        return Reading(None, None, 0)
-    price = tariff.price(extracted.model)
-    if price is None:
-        return Reading(extracted, None, 0)
-    context = fmt.context(body, headers) if fmt.context else None
-    return Reading(extracted, price, price.cost(extracted.usage, tariff.at, context), context)
 
 
 @dataclass(slots=True)
@@ -92,6 +57,11 @@ class StreamMeter:
     _parse: Callable[[bytes], Event] = field(init=False)
     _kept: list[bytes] = field(default_factory=list)
     _kept_size: int = 0
+    _more: list[bytes] = field(default_factory=list)
+    _more_size: int = 0
+    _counted: int = 0
+    _generated: Generated = field(default_factory=Generated)
+    _unsplit: int = 0
     _seen: int = 0
     _waiting: int = 0
     _reading: Reading | None = None
@@ -105,6 +75,7 @@ class StreamMeter:
         """Take a chunk of the stream; return what goes on to the client for it (perhaps nothing yet)."""
         if self._corrupt:
             self._seen += len(chunk)
+            self._unsplit += len(chunk)
             return chunk
         rewrite = self.splice or self.hide
         try:
@@ -130,11 +101,9 @@ class StreamMeter:
 
     def _watch(self, raw: bytes) -> bytes:
         self._seen += len(raw)
+        self._keep(raw)
         marker = self.fmt.usage_marker
         if marker is None or self.fmt.fold is None or not marker.search(raw):
-            if self._kept_size < KEPT_FOR_ESTIMATE:
-                self._kept.append(raw)
-                self._kept_size += len(raw)
             return raw
         try:
             event = self._parse(raw)
@@ -146,14 +115,41 @@ class StreamMeter:
             return b""
         if self.splice and self.framing == "sse" and "usage" in self.body:
             reading = self.reading()
-            if reading.price is not None:
+            if reading.price is not None or reading.from_provider:
                 return splice_event(raw, self.fmt.usage_paths, format_usd(reading.cost))
         return raw
+
+    def _keep(self, raw: bytes) -> None:
+        """Keep an event in case the stream ends without usage; what is too much to keep is counted and let go."""
+        if self._kept_size < KEPT_FOR_ESTIMATE:
+            self._kept.append(raw)
+            self._kept_size += len(raw)
+            return
+        self._more.append(raw)
+        self._more_size += len(raw)
+        if self._more_size >= KEPT_FOR_ESTIMATE:
+            self._count_more()
+
+    def _count_more(self) -> None:
+        size, generated = self._count(self._more)
+        self._counted += size
+        self._generated += generated
+        self._more, self._more_size = [], 0
+
+    def _count(self, raws: list[bytes]) -> tuple[int, Generated]:
+        """The bytes of text in raw events, and what else was generated."""
+        size, found = 0, Generated()
+        for raw in raws:
+            with contextlib.suppress(ValueError):
+                event = self._parse(raw)
+                size += len(self.fmt.text(event).encode("utf-8", "replace")) if self.fmt.text else 0
+                found += self.fmt.generated(event) if self.fmt.generated else Generated()
+        return size, found
 
     def reading(self) -> Reading:
         """Usage and cost of what was seen; `extracted` is None where the stream brought no final usage."""
         if self._reading is None:
-            self._reading = read_answer(self.fmt, self.body, self.headers, self.tariff)
+            self._reading = read_answer(self.fmt, self.body, self.headers, self.tariff, self.call)
         return self._reading
 
     def text(self) -> str:
@@ -167,36 +163,29 @@ class StreamMeter:
                 said.append(read(self._parse(raw)))
         return "".join(said)
 
+    def is_complete(self) -> bool:
+        """Whether the answer came to its own end: a finish reason, a stop event."""
+        return END in self.body
+
+    def is_empty(self) -> bool:
+        """Whether the stream brought nothing that a provider could bill: an error, or nothing at all."""
+        told = any(name in self.body for name in (PARTIAL, "usage", "usageMetadata"))
+        if told or self._more or self._counted or self._unsplit or self.unread:
+            return False
+        return self.fmt.text is not None and self._count(self._kept) == (0, Generated())
+
     def is_refusal(self) -> bool:
         """Whether the stream brought an error, and nothing of an answer that a provider could bill."""
-        if "error" not in self.body or PARTIAL in self.body or self._kept_size >= KEPT_FOR_ESTIMATE or self.unread:
-            return False
-        return self.fmt.text is not None and not self.text()
+        return "error" in self.body and self.is_empty()
 
     def estimate(self) -> Reading | None:
         """Usage counted from what was seen of a stream that brought none; None where nothing can be counted."""
         if self.fmt.text is None or self._seen == 0 or self.unread:
             return None
-        size = len(self.text().encode())
-        if self._kept_size and self._seen > self._kept_size:
-            size = size * self._seen // self._kept_size
-        return estimated(self.fmt, self.call, self.body, size, self.tariff)
-
-
-def estimated(fmt: Format, call: Call, body: Json, text_bytes: int, tariff: PriceLookup) -> Reading:
-    """An answer whose usage was not reported: what was asked and what was seen, at the customary size of a token."""
-    known = provisional(body)
-    if fmt.normalise is not None:
-        known = fmt.normalise(known, tariff.model, {})
-    counted = extract(known, provider=tariff.source, flavor=fmt.flavor, home=fmt.home)
-    asked = -(-call.input_tokens // BYTES_PER_TOKEN)
-    usage: Usage = counted.usage if counted else {"input_tokens": asked, "output_tokens": 0}
-    usage["output_tokens"] = max(usage["output_tokens"], -(-text_bytes // BYTES_PER_TOKEN))
-    model = body.get("model")
-    price = tariff.price(model if isinstance(model, str) else None)
-    return Reading(
-        Extracted(usage, counted.raw if counted else {}, None), price, price.cost(usage, tariff.at) if price else 0
-    )
+        self._count_more()
+        size, generated = self._count(self._kept)
+        size += self._counted + self._unsplit
+        return estimate(self.fmt, self.call, self.body, size, generated + self._generated, self.tariff)
 
 
 _USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:')

@@ -10,7 +10,7 @@ from paig_gateway.domain.http import Headers
 from paig_gateway.formats import eventstream
 from paig_gateway.formats.base import Framing
 from paig_gateway.formats.framing import FRAMINGS, framing_of
-from paig_gateway.formats.opening import opening
+from paig_gateway.formats.judgement import judge_event
 from paig_gateway.providers.adapters import Adapter, error_at_home
 from paig_gateway.proxy.upstream_errors import UpstreamBroken, UpstreamError
 
@@ -137,8 +137,8 @@ async def peek(answer: PeekableResponse, framing: Framing) -> bool:
         size += len(chunk)
         try:
             for raw in splitter.feed(chunk):
-                if (found := opening(parse(raw))) != "preamble":
-                    return found == "error"
+                if (found := judge_event(parse(raw))) is not None:
+                    return found == "not-answer"
                 until = until or time() + PEEK_SECONDS
         except ValueError:
             return False  # not for us to judge: the client gets the bytes as they are

@@ -30,6 +30,7 @@ from paig_gateway.proxy.hold import Held, hold
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
 from paig_gateway.proxy.request import Attribution, ClientGone, Directory, Receive, Scope, Send
 from paig_gateway.proxy.response import Relay
+from paig_gateway.proxy.settling import CUT
 from paig_gateway.proxy.upstream_errors import UpstreamError
 from paig_gateway.routing.affinity import Affinity
 from paig_gateway.routing.candidates import MemberOrder, candidates
@@ -148,7 +149,8 @@ class Proxy:
             self.observer.trace(caller, headers),
         )  # fmt: skip
         barred = next((name for name in (call.model, *call.fallbacks) if name and not caller.may_use_model(name)), None)
-        if fmt.unmetered and not call.model and caller.models is not None:
+        unnamed = not call.model and (fmt.unmetered or (fmt.metered and not fmt.later_look))
+        if unnamed and caller.models is not None:
             barred = "(none that the gateway can read)"
         if barred:
             error = GatewayError(
@@ -275,7 +277,7 @@ class Proxy:
                 relay.settle()
             elif not answered and outcome.at_work and outcome.candidate is not None:
                 # Cut off while a provider may be at work on it.
-                outcome.charge(outcome.candidate.ceiling, "ceiling")
+                outcome.charge(outcome.candidate.ceiling, "ceiling", CUT)
 
     async def _watch(
         self, receive: Receive, client: Client, outcome: Outcome, left: deque[Candidate], patience: asyncio.Timeout

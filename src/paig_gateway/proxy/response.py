@@ -7,16 +7,26 @@ from dataclasses import dataclass, field
 
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import format_usd
-from paig_gateway.formats.base import Event, Framing, Json
+from paig_gateway.formats.base import Framing, Json
 from paig_gateway.formats.framing import sniffed
 from paig_gateway.formats.splice import splice_cost
+from paig_gateway.pricing.answer import Reading, read_answer
 from paig_gateway.proxy.asgi import Client
 from paig_gateway.proxy.content_encoding import Decoder, UnknownEncoding, decode, decoder, steps
 from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome
-from paig_gateway.proxy.failover import error_type, framing_of_answer, header_map
+from paig_gateway.proxy.failover import framing_of_answer, header_map
 from paig_gateway.proxy.headers import to_client
-from paig_gateway.proxy.meter import MAX_HELD, Reading, StreamMeter, decode_json, estimated, last_members, read_answer
+from paig_gateway.proxy.meter import MAX_HELD, StreamMeter, decode_json, last_members
 from paig_gateway.proxy.peek import Answer
+from paig_gateway.proxy.settling import (
+    UNREAD,
+    charge_body,
+    charge_cut_body,
+    charge_reading,
+    charge_stream,
+    error_in,
+    error_type,
+)
 from paig_gateway.proxy.upstream_errors import UpstreamBroken, UpstreamError
 
 TAIL = 64 * 1024
@@ -34,6 +44,8 @@ class Relay:
         asked: The gateway asked for stream usage that the client did not ask for.
         max_drained: Bytes that are read at most after the client has left.
         drained: Bytes that were.
+        ended: The provider ended the answer itself.
+        seen: Bytes of a body that is not streamed that have come.
         record: Called when the outcome is known, before the client is sent the last of the answer: who has read a whole
             answer finds it in the ledger.
     """
@@ -50,6 +62,8 @@ class Relay:
     headers: dict[str, str] = field(init=False)
     meter: StreamMeter | None = None
     settled: bool = False
+    ended: bool = False
+    seen: int = 0
     drained: int = 0
 
     def __post_init__(self) -> None:
@@ -129,6 +143,7 @@ class Relay:
             if self.meter is not None and (rest := self.meter.end()):
                 await self.client.body(rest, more=True)
         self.outcome.answered = self.clock()
+        self.ended = True
         self.settle()
         await self._end()
 
@@ -161,6 +176,7 @@ class Relay:
                 self._mark_first_byte()
                 chunks.append(chunk)
                 size += len(chunk)
+                self.seen = size
                 if looks:
                     found = sniffed(b"".join(chunks))
                     looks = found is None and size < _LONGEST_PREAMBLE
@@ -180,7 +196,7 @@ class Relay:
         self.settled = True
         headers, body = self._client_headers(), raw
         reading = self._read_body(raw)
-        if reading is not None and reading.price is not None:
+        if reading is not None and (reading.price is not None or reading.from_provider):
             cost = format_usd(reading.cost)
             headers.append((b"logfire-ai-gateway-cost", f"{cost}USD".encode()))
             headers.append((b"pydantic-ai-gateway-price-estimate", f"{reading.cost / 1e9:.4f}USD".encode()))
@@ -201,6 +217,7 @@ class Relay:
             await self.client.body(chunk, more=True)
             self._drain(chunk)
             kept += chunk
+            self.seen += len(chunk)
             whole = whole and len(kept) <= MAX_HELD
             if not whole:
                 del kept[:-TAIL]
@@ -208,7 +225,7 @@ class Relay:
         self.settled = True
         if whole:
             self._read_body(bytes(kept))
-        elif (body := last_members(bytes(kept))) is None or self._read_json(body) is None:
+        elif (body := last_members(bytes(kept))) is None or not self._charge_end(body):
             self._charge_unread()
         await self._end()
 
@@ -220,52 +237,30 @@ class Relay:
             self._charge_unread()
             return None
         body = decode_json(plain)
-        if body is not None and (reading := self._read_json(body)) is not None:
-            return reading
-        framing = sniffed(plain) if self.exchange.fmt.fold is not None else None
+        framing = sniffed(plain) if self.exchange.fmt.fold is not None and body is None else None
         if framing is None or framing == "json":
-            return self._unread(plain)
+            return charge_body(self.outcome, self.exchange, self.candidate, self.headers, plain, body)
         self.meter = self._meter(framing, plain=False)
         self.meter.feed(plain)
         self.meter.end()
-        self.settled = False
+        self.settled, self.ended = False, True
         self.settle()
         return None
 
-    def _read_json(self, body: Json) -> Reading | None:
-        exchange, outcome = self.exchange, self.outcome
-        outcome.body = body
-        outcome.work_id = exchange.fmt.work_id(body) if exchange.fmt.work_id else None
-        reading = read_answer(exchange.fmt, body, self.headers, self.candidate.tariff)
-        if reading.extracted is None:
-            return None
-        outcome.reading = reading
-        outcome.charge(reading.cost, "exact")
-        return reading
+    def _charge_end(self, body: Json) -> bool:
+        """Charge a body by the usage at its end; whether there is any."""
+        prices, call = self.candidate.tariff, self.exchange.call
+        reading = read_answer(self.exchange.fmt, body, self.headers, prices, call)
+        if reading.extracted is not None:
+            charge_reading(self.outcome, reading, self.candidate)
+        return reading.extracted is not None
 
     def _charge_unread(self) -> None:
-        """A body that nobody can read: a refusal costs nothing, an answer the most that it could have."""
+        """Charge a body that cannot be read: a refusal costs nothing, an answer the most that it could have."""
         if self.response.status >= 400:
             self.outcome.error = f"upstream-{self.response.status}"
         elif not self.exchange.fmt.later_look:
-            self.outcome.charge(self.candidate.ceiling, "ceiling")
-
-    def _unread(self, plain: bytes) -> Reading | None:
-        """A body without usage: a refusal costs nothing, an answer is estimated, work that goes on is held in full."""
-        outcome, exchange = self.outcome, self.exchange
-        if self.response.status >= 400:
-            outcome.error = f"upstream-{self.response.status}"
-            return None
-        if exchange.fmt.later_look:
-            return None
-        if exchange.call.background:
-            outcome.charge(self.candidate.ceiling, "ceiling")
-            return None
-        text = exchange.fmt.text(Event("", plain)) if exchange.fmt.text and plain else ""
-        reading = estimated(exchange.fmt, exchange.call, {}, len(text.encode()), self.candidate.tariff)
-        outcome.charge(min(reading.cost, self.candidate.ceiling), "estimated")
-        outcome.reading = reading
-        return None
+            self.outcome.charge(self.candidate.ceiling, "ceiling", UNREAD)
 
     # The end of a stream
 
@@ -279,8 +274,10 @@ class Relay:
             return
         self.settled = True
         if meter is None:
-            if self.response.status < 400 and not self.exchange.fmt.later_look:
-                outcome.charge(self.candidate.ceiling, "ceiling")
+            if self.ended:  # nothing came
+                outcome.error = outcome.error or error_in(None)
+            else:
+                charge_cut_body(outcome, self.exchange, self.candidate, self.headers, self.seen)
             return
         outcome.body, outcome.text = meter.body, meter.text
         error = meter.body.get("error")
@@ -290,7 +287,7 @@ class Relay:
                 outcome.tried.said(outcome.error)
         if self.exchange.fmt.work_id:
             outcome.work_id = self.exchange.fmt.work_id(meter.body)
-        outcome.charge_stream(meter, self.candidate.ceiling)
+        charge_stream(outcome, meter, self.candidate, ended=self.ended, asked=self.asked)
 
 
 def _decoder(encoding: str) -> Decoder | None:
@@ -302,7 +299,9 @@ def _decoder(encoding: str) -> Decoder | None:
 
 def _aside(meter: StreamMeter, undo: Decoder | None, chunk: bytes) -> bytes:
     """Meter an encoded chunk by a decoded copy; the client's bytes stay as they came."""
-    if undo is not None and not meter.unread:
+    if undo is None:
+        meter.unread = True
+    elif not meter.unread:
         try:
             for piece in steps(undo, chunk):
                 meter.feed(piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -12,7 +13,9 @@ from itertools import groupby
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import Chance, Credential, Member, Provider, Route, by_luck, by_session, even
 from paig_gateway.formats.base import Call, Format
+from paig_gateway.pricing.modifiers import bound_factor
 from paig_gateway.pricing.overrides import PriceLookup, PriceSources
+from paig_gateway.pricing.provider_charge import CHARGES
 from paig_gateway.pricing.worst_case import BoundFormula, CostBound, Unbounded, worst_case
 from paig_gateway.providers.kinds import KINDS, Kind
 from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome, Session
@@ -60,8 +63,21 @@ def candidates(
         provider = member.provider
         model = member.model(call.model)
         source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
-        tariff = PriceLookup(prices, provider.name, source, model, at, provider.price_factor, kind.path_decides)
-        price = tariff.price() if model else None
+        tariff = PriceLookup(
+            prices,
+            provider.name,
+            source,
+            model,
+            at,
+            provider.price_factor,
+            asked_first=kind.path_decides,
+            aliases=provider.aliases,
+            modifiers=_modifiers(call, provider, target.path),
+            charge_rule=CHARGES.get(kind.name) if provider.provider_cost else None,
+            always_reports=kind.reports_usage and (provider.stream_usage is not False or not call.stream),
+            free_unpriced=not kind.require_price,
+        )
+        price = tariff.price() or tariff.stand_in(fmt.name)
         others = [(name, replace(tariff, model=name).price()) for name in call.fallbacks]
         besides = [(extra, replace(tariff, model=extra.model).price()) for extra in call.also]
         unknown = any(known is None for known in (price, *(one[1] for one in (*others, *besides))))
@@ -69,11 +85,18 @@ def candidates(
         if provider.require_price and (unknown or fmt.name in kind.bills):
             unpriced = provider.name
             continue
+        priced_as = provider.aliases.get(model, model)
         bound = BoundFormula(
-            model, price, at, call.service_tier or provider.service_tier, kind.hidden_tokens,
-            instead=tuple(others), besides=tuple(besides),
-        )  # fmt: skip
-        hold = CostBound(worst_case(call, model, price, at, kind.hidden_tokens), 0, 0)
+            priced_as,
+            price,
+            at,
+            call.service_tier or provider.service_tier,
+            kind.hidden_tokens,
+            bound_factor(source, priced_as, tariff.modifiers),
+            instead=tuple(others),
+            besides=tuple(besides),
+        )
+        hold = CostBound(worst_case(call, priced_as, price, at, kind.hidden_tokens), 0, 0)
         if fmt.metered and not fmt.later_look:
             try:
                 hold = bound.hold(call)
@@ -102,10 +125,40 @@ def candidates(
         raise GatewayError(
             "no-price",
             f"No price is known for {what} at provider '{unpriced}', and it requires one. "
-            'Check the model\'s name, set its price in paig.toml ([prices."…"]), or let the provider pass '
-            "unpriced models with require_price = false.",
+            f"{_lines_to_add(unpriced, call.model)}",
             details={"model": call.model, "provider": unpriced},
         )
+    return found
+
+
+def _lines_to_add(provider: str, model: str) -> str:
+    """What an operator can write in paig.toml so that the model has a price."""
+    name = json.dumps(model or "the-model")
+    return (
+        "Check the model's name, or add one of these to paig.toml: under [providers." + provider + "] "
+        f'aliases = {{ {name} = "the model that it is priced as" }}; '
+        f'[prices.{name}] provider = "{provider}", input_mtok = …, output_mtok = …, context_window = …, '
+        "max_output = …; "
+        "[server] refresh_prices = true, where the model is newer than this gateway; "
+        "or require_price = false under the provider, which lets unpriced models pass at no cost."
+    )
+
+
+_REGION_HOST = re.compile(r"https://(eu|us)\.api\.openai\.com")
+_VERTEX_LOCATION = re.compile(r"/locations/([^/]+)/")
+
+
+def _modifiers(call: Call, provider: Provider, path: str) -> dict[str, str]:
+    """What the request and the provider's address name that may change a price."""
+    found = {name: value.lower() for name, value in call.modifiers.items()}
+    tier = call.service_tier or provider.service_tier
+    if tier and "service_tier" not in found and "speed" not in found:
+        found["service_tier"] = tier.lower()
+    if (host := _REGION_HOST.match(provider.base_url)) is not None:
+        found["region"] = host.group(1)
+    if provider.kind == "google-vertex":
+        named = _VERTEX_LOCATION.search(path)
+        found["region"] = named.group(1) if named else provider.settings.get("location", "global")
     return found
 
 

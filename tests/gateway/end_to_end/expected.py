@@ -125,20 +125,60 @@ def usage(recording: Recording) -> Usage | None:
 
 
 def cost(recording: Recording, found: Usage, at: datetime) -> Decimal | None:
-    """What genai-prices asks for that usage; None where it knows no price."""
+    """What the answer costs; None where genai-prices knows no price.
+
+    Tokens cost what genai-prices asks for them. To that come searches, the iterations of other models, and Google's
+    flex tier, which the price book leaves out; and what a provider says that it charges goes before all of it.
+    """
     body = answer(recording) or {}
+    usage = body.get("usage") or {}
+    if recording.provider == "openrouter" and "cost" in usage:
+        return Decimal(str(usage["cost"]))
     named = re.search(r"/models?/([^/:]+(?:%3A[^/:]+)*)", recording.path)
     asked = named.group(1).replace("%3A", ":") if named else json.loads(recording.request_body)["model"]
-    price = None
+    tokens = None
     for ref in (body.get("model") or body.get("modelVersion"), asked):
-        try:
-            if price is None and ref:
-                price = get_snapshot().find_provider_model(ref, None, _owner(recording), None)
-        except LookupError:
-            continue
-    if price is None:
+        if tokens is None and ref:
+            tokens = _tokens(recording, body, ref, found, at)
+    if tokens is None:
         return None
-    provider, model = price
+    if (body.get("usageMetadata") or {}).get("trafficType") == "ON_DEMAND_FLEX":
+        tokens /= 2
+    others = Decimal(0)
+    for entry in usage.get("iterations") or []:
+        if entry["type"] == "advisor_message":
+            counts = Usage(input_tokens=entry["input_tokens"], output_tokens=entry["output_tokens"])
+            others += _tokens(recording, {}, entry["model"], counts, at) or 0
+    return tokens + others + searches(body) * Decimal("0.01")
+
+
+def searches(body: dict[str, Any]) -> int:
+    """Web searches of OpenAI's Responses API; Anthropic's are in the usage that genai-prices prices."""
+    stated = ((body.get("tool_usage") or {}).get("web_search") or {}).get("num_requests")
+    if stated is not None:
+        return int(stated)
+    output = body.get("output")
+    items = output if isinstance(output, list) else []
+    calls = [item for item in items if item.get("type") == "web_search_call"]
+    return sum((item.get("action") or {}).get("type") in (None, "search") for item in calls)
+
+
+def certainties(recording: Recording, priced: bool) -> set[str]:
+    """How the cost of the answer may be known."""
+    blocks = (answer(recording) or {}).get("content") or []
+    names = [
+        block.get("name") for block in blocks if isinstance(block, dict) and block.get("type") == "server_tool_use"
+    ]
+    if any(name and "code_execution" in name for name in names):
+        return {"estimated"}  # containers are billed by the hour
+    return {"exact"} if priced or recording.provider in ("ollama", "oddball") else {"unknown"}
+
+
+def _tokens(recording: Recording, body: dict[str, Any], ref: str, found: Usage, at: datetime) -> Decimal | None:
+    try:
+        provider, model = get_snapshot().find_provider_model(ref, None, _owner(recording), None)
+    except LookupError:
+        return None
     context = {}
     if isinstance(tier := body.get("service_tier"), str) and tier != "auto":
         context["service_tier"] = tier

@@ -54,7 +54,7 @@ async def test_usage_is_read_from_almost_json(replayed: World, replay: Replay, s
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("count", ["1000000000000000000", "1" + "0" * 40, "1e300"])
 async def test_absurd_counts_leave_nothing_held(replayed: World, replay: Replay, count: str, stream: bool) -> None:
-    """A count that no database can store is no usage: the answer is estimated, and its hold let go of."""
+    """A count that no database can store is not usage: the answer is charged at its ceiling, and nothing stays held."""
     usage = b'"usage":{"prompt_tokens":%b,"completion_tokens":5}' % count.encode()
     if stream:
         answering(replay, b'data: {"model":"gpt-5","choices":[],' + usage + b"}\n\ndata: [DONE]\n\n", headers=EVENTS)
@@ -62,7 +62,7 @@ async def test_absurd_counts_leave_nothing_held(replayed: World, replay: Replay,
         answering(replay, b'{"model":"gpt-5","choices":[],' + usage + b"}")
     response = await post(replayed, {**CHAT, "stream": stream})
     assert response.status_code == 200
-    assert (await row_of(replayed, response)).certainty == "estimated"
+    assert (await row_of(replayed, response)).certainty == "ceiling"
 
 
 async def test_an_answer_in_an_unknown_encoding_is_charged_at_its_ceiling(replayed: World, replay: Replay) -> None:

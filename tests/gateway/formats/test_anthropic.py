@@ -149,7 +149,9 @@ def test_text(said: Any, expected: str) -> None:
 def test_context() -> None:
     """Fast mode and batches have prices of their own."""
     assert MESSAGES.context is not None
-    assert MESSAGES.context({"usage": {"speed": "fast", "service_tier": "standard"}}, {}) == {"speed": "fast"}
+    fast = MESSAGES.context({"usage": {"speed": "fast", "service_tier": "standard"}}, {})
+    assert fast == {"speed": "fast", "service_tier": "standard"}
+    assert MESSAGES.context({"usage": {"inference_geo": "US"}}, {}) == {"inference_geo": "us"}
     assert MESSAGES.context({"usage": {"service_tier": "batch"}}, {}) == {"processing": "batch"}
     assert MESSAGES.context({}, {}) == {}
 

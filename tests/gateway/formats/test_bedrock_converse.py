@@ -42,7 +42,7 @@ def test_converse_stream() -> None:
         frame("contentBlockDelta", {"delta": {"text": "metadata"}}),
         frame("messageStop", {"stopReason": "end_turn"}),
     ]
-    assert fold(bedrock_converse.STREAM, stream) == {}
+    assert fold(bedrock_converse.STREAM, stream) == {"stopReason": "end_turn", "stream_end": True}
     body = fold(bedrock_converse.STREAM, [*stream, frame("metadata", {"usage": USAGE, "metrics": {"latencyMs": 1}})])
     assert body["usage"] == USAGE
 

@@ -21,7 +21,7 @@ def test_final_stays_final() -> None:
     note_usage(body, {"a": 2}, final=False)
     note_usage(body, {}, final=True)
     finish(body)
-    assert body == {"usage": {"a": 2}}
+    assert body == {"usage": {"a": 2}, "stream_end": True}
 
 
 def test_the_end_makes_what_is_known_final() -> None:
@@ -30,7 +30,7 @@ def test_the_end_makes_what_is_known_final() -> None:
     note_usage(body, {"a": 1}, final=False)
     assert body == {"partial_usage": {"a": 1}}
     finish(body)
-    assert body == {"usage": {"a": 1}}
+    assert body == {"usage": {"a": 1}, "stream_end": True}
 
 
 def test_provisional() -> None:
@@ -40,3 +40,11 @@ def test_provisional() -> None:
     assert "usage" not in body
     assert provisional({"partial_usage": {"promptTokenCount": 1}})["usageMetadata"] == {"promptTokenCount": 1}
     assert provisional({"model": "m"}) == {"model": "m"}
+
+
+def test_a_zero_never_erases_a_count() -> None:
+    """Servers that repeat every member fill in only those that are new; nested counts are merged alike."""
+    body: dict[str, Any] = {}
+    note_usage(body, {"input_tokens": 5, "cache": {"read": 2, "write": 1}}, final=False)
+    note_usage(body, {"input_tokens": 0, "output_tokens": 9, "cache": {"read": 0, "write": 3}}, final=True)
+    assert body == {"usage": {"input_tokens": 5, "output_tokens": 9, "cache": {"read": 2, "write": 3}}}

@@ -182,7 +182,7 @@ def test_an_error_in_a_stream() -> None:
         ({"usageMetadata": {"serviceTier": "priority"}}, {}, "priority"),
         ({"usageMetadata": {"trafficType": "ON_DEMAND_FLEX"}}, {}, "flex"),
         ({"usageMetadata": {"trafficType": "ON_DEMAND"}}, {}, None),
-        ({"usageMetadata": {"trafficType": "PROVISIONED_THROUGHPUT"}}, {}, None),
+        ({"usageMetadata": {"trafficType": "PROVISIONED_THROUGHPUT"}}, {}, "provisioned_throughput"),
     ],
 )
 def test_tier_of_an_answer(body: Any, headers: dict[str, str], tier: str | None) -> None:

@@ -107,7 +107,7 @@ def test_discount_on_the_book() -> None:
     [
         ({}, "needs a rate"),
         ({"input_mtokens": 1}, "did you mean input_mtok?"),
-        ({"zzz": 1}, "is no rate"),
+        ({"zzz": 1}, "is not a known rate"),
     ],
 )
 def test_rates_that_make_no_price(rates: dict[str, int], wrong: str) -> None:

@@ -1,0 +1,118 @@
+"""Whether what a provider sent is an answer of the model, judged from its first bytes.
+
+Proxies and firewalls send HTML under status 200, servers put an error into a body or a stream that began well, and
+redirects lead away from the API. None of that is an answer: nothing is charged for it, and the next member of the route
+is tried. Only formats that name the members of an answer (`Format.answer`) are judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from paig_gateway.formats import reading
+from paig_gateway.formats.base import Event, Format, Framing
+from paig_gateway.formats.framing import FRAMINGS, sniffed
+
+Judgement = Literal["answer", "not-answer", "more"]
+"""`more`: the bytes so far do not decide it."""
+
+MOST = 64 * 1024
+"""Bytes that are looked at: what is still undecided then counts as an answer."""
+
+_PREAMBLES = frozenset(
+    {
+        *("ping", "message_start", "messageStart"),
+        *("response.created", "response.queued", "response.in_progress", "keepalive"),
+    }
+)
+"""Types of events that come before anything of the answer: an error after them is still an error at the start."""
+
+_SHORTEST = 6
+"""Bytes after which a text that is neither JSON nor events shows itself: `event:` is the longest first field."""
+
+
+def judge(fmt: Format, status: int, headers: Mapping[str, str], head: bytes, complete: bool) -> Judgement:
+    """Judge an answer with a status below 400.
+
+    Args:
+        fmt: The API format of the request.
+        status: The HTTP status.
+        headers: The response's headers, by lower-case name.
+        head: The first bytes of the body.
+        complete: Whether these are all.
+    """
+    if not fmt.answer:
+        return "answer"
+    if not 200 <= status < 300 or status == 204:
+        return "not-answer"
+    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        return "answer"  # the meter reads it once it is decoded
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    undecided: Judgement = "not-answer" if complete else "more" if len(head) < MOST else "answer"
+    if not text or (len(text) < _SHORTEST and not complete and text[:1] not in b"{["):
+        return undecided
+    framing = sniffed(head)
+    if framing == "json":
+        return _judge_json(fmt, text, undecided, complete=complete)
+    if framing is None:
+        return "not-answer"
+    return _judge_events(framing, head, undecided, complete=complete)
+
+
+def _judge_json(fmt: Format, text: bytes, undecided: Judgement, *, complete: bool) -> Judgement:
+    if not complete:
+        return undecided
+    tops = reading.objects(text) if text.startswith(b"[") else [reading.members(text)]
+    return "answer" if any(_has_answer(fmt, top) for top in tops) else "not-answer"
+
+
+def _has_answer(fmt: Format, top: reading.Members) -> bool:
+    """Whether a body has one of its format's members, and more in it than an error."""
+    found = [top[name] for name in fmt.answer if reading.present(top.get(name))]
+    failed = reading.present(top.get("error"))
+    if not found or (failed and reading.string(top.get("status")) == "failed"):
+        return False
+    return not failed or any(bytes(raw).strip() not in (b"[]", b"{}", b'""') for raw in found)
+
+
+def _judge_events(framing: Framing, head: bytes, undecided: Judgement, *, complete: bool) -> Judgement:
+    make, parse = FRAMINGS[framing]
+    splitter = make()
+    try:
+        raws = splitter.feed(head)
+        if complete and (rest := splitter.rest()):
+            raws = [*raws, rest]
+        return judge_events(map(parse, raws)) or undecided
+    except ValueError:
+        return "answer"  # the client gets the bytes as they are
+
+
+def judge_events(events: Iterable[Event]) -> Literal["answer", "not-answer"] | None:
+    """Judge a stream by its first events; None where they are all preamble."""
+    for event in events:
+        if (found := judge_event(event)) is not None:
+            return found
+    return None
+
+
+def judge_event(event: Event) -> Literal["answer", "not-answer"] | None:
+    """What an event at the start of a stream means, in whichever format; None where it is preamble.
+
+    An error is an exception frame, an event named `error`, one with an `error` object (OpenAI, Gemini, Groq), or a
+    response that failed before it said anything.
+    """
+    if event.is_exception or event.name == "error":
+        return "not-answer"
+    data = event.data.strip()
+    if not data:
+        return None  # a comment, to keep the connection alive
+    if data == b"[DONE]":
+        return None
+    top = reading.members(data)
+    kind = reading.string(top.get("type")) or event.name
+    if kind in ("error", "response.failed") or reading.present(top.get("error")):
+        return "not-answer"
+    if kind in _PREAMBLES:
+        return None
+    return "answer" if data[:1] in (b"{", b"[") else "not-answer"

@@ -1,0 +1,198 @@
+"""What an answer used and cost: from its body, or, where it states no usage, from what was seen of it.
+
+The body is that of a call without streaming; `formats` folds the events of a stream into the same shape, so both are
+read and priced alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paig_gateway.formats.base import Call, Format, Generated, Json
+from paig_gateway.formats.folding import provisional
+from paig_gateway.pricing import units
+from paig_gateway.pricing.modifiers import STANDARD, Modifiers
+from paig_gateway.pricing.overrides import PriceLookup
+from paig_gateway.pricing.parts import Part, parts
+from paig_gateway.pricing.price import Price
+from paig_gateway.pricing.provider_charge import stated
+from paig_gateway.pricing.usage import Extracted, Usage, extract
+
+BYTES_PER_TOKEN = 4
+"""The customary size of a token of text, for estimates only."""
+
+IMAGE_TOKENS = 1_290
+"""Output tokens of a generated image whose size is not known: Gemini's 2.5 models; its later ones take 1,120."""
+
+AUDIO_BYTES_PER_TOKEN = 24_000 * 2 // 25
+"""Bytes of generated audio (24 kHz, 16 bits) for a token: 25 tokens a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer used and cost.
+
+    Attributes:
+        extracted: The usage, or None where the answer states none.
+        price: The price it was charged at, or None where there is none.
+        cost: Nanodollars.
+        modifiers: What besides usage decided the cost: the service tier and the like.
+        list_price: What the price list says that it costs, in nanodollars; None where there is no price.
+        from_provider: Whether `cost` is the charge that the provider itself states.
+        doubts: Why the cost is not exact; empty where it is.
+        unknown: Whether nothing says what it costs: its model has no price, and may pass without one.
+    """
+
+    extracted: Extracted | None
+    price: Price | None
+    cost: int
+    modifiers: Modifiers | None = None
+    list_price: int | None = None
+    from_provider: bool = False
+    doubts: tuple[str, ...] = ()
+    unknown: bool = False
+
+
+def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLookup, call: Call) -> Reading:
+    """Read usage and cost from an answer in the shape of a non-streaming body.
+
+    Args:
+        fmt: The API format.
+        body: The body, or the folded events of a stream.
+        headers: The response's headers, by lower-case name.
+        prices: What turns usage into money.
+        call: The request.
+    """
+    if fmt.normalise is not None:
+        body = fmt.normalise(body, prices.model, headers)
+    found = [(part, one) for part in parts(fmt.name, body) if (one := _extract(fmt, part, prices)) is not None]
+    model = _model_of(body) or (found[0][1].model if found else None)
+    counted = units.count(
+        fmt.name, prices.source, prices.aliases.get(prices.model) or model or prices.model, body, call
+    )
+    if not found and not any((fmt.name, name) in units.SUFFICIENT for name in counted.found):
+        return Reading(None, None, 0)
+    modifiers, assumed = _modifiers(fmt, body, headers, prices)
+    doubts = [f"assumed: {name}" for name in assumed]
+    doubts += [part.doubt for part, _ in found if part.doubt]
+    doubts += [f"estimated: {name}" for name in counted.incomplete]
+    doubts += [f"unknown: {name}" for name in units.unexplained(fmt.name, body)]
+    total: Usage = {}
+    cost, unpriced = 0, False
+    main: Price | None = None
+    for number, (part, one) in enumerate(found or [(Part(body), Extracted(_nothing(), {}, model))]):
+        usage: Usage = {**one.usage, **counted.found} if number == 0 else one.usage
+        price = prices.price(one.model or model) if number == 0 else prices.price_of(one.model or prices.model)
+        main = price if number == 0 else main
+        for key, amount in (usage if part.own else _of_other_model(usage)).items():
+            total[key] = total.get(key, 0) + amount
+        if price is None:
+            unpriced = True
+            doubts.append(f"unpriced: model {one.model or prices.model}")
+            continue
+        charge = prices.charge(price, usage, modifiers)
+        cost += charge.cost
+        doubts += charge.doubts
+    raw = _raw(fmt, body, found[0][1].raw if found else {})
+    extracted = Extracted(total, raw, model)
+    listed = None if unpriced else cost
+    own = stated(prices.charge_rule, body, headers) if prices.charge_rule is not None else None
+    if own is not None:
+        return Reading(extracted, main, own, modifiers, listed, from_provider=True)
+    reasons = tuple(dict.fromkeys(doubts))
+    if main is None and unpriced and not cost:
+        return Reading(extracted, None, 0, modifiers, doubts=reasons, unknown=not prices.free_unpriced)
+    return Reading(extracted, main, cost, modifiers, listed, doubts=reasons)
+
+
+def _extract(fmt: Format, part: Part, prices: PriceLookup) -> Extracted | None:
+    home = "openai" if part.flavor else fmt.home
+    return extract(part.body, provider=prices.source, flavor=part.flavor or fmt.flavor, home=home)
+
+
+def _model_of(body: Json) -> str | None:
+    named = body.get("model") or body.get("modelVersion")
+    return named if isinstance(named, str) and named else None
+
+
+def _nothing() -> Usage:
+    return {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0}
+
+
+def _of_other_model(usage: Usage) -> Usage:
+    """The tokens of a model that helped the one that answered."""
+    return {f"other_model_{name}": usage.get(name, 0) for name in ("input_tokens", "output_tokens")}
+
+
+def _raw(fmt: Format, body: Json, read: Json) -> Json:
+    """The provider's own usage object, as it came, where `parts` took it apart."""
+    whole = body.get("usage")
+    if isinstance(whole, Mapping) and whole.keys() > {"iterations"} and "iterations" in whole:
+        return whole
+    if read:
+        return read
+    for place in units.USAGE_OBJECTS.get(fmt.name, units.DEFAULT_USAGE_OBJECTS):
+        found: object = body
+        for step in place:
+            found = found.get(step) if isinstance(found, Mapping) else None
+        if isinstance(found, Mapping) and found:
+            return found
+    return {}
+
+
+def _modifiers(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLookup) -> tuple[Modifiers, list[str]]:
+    """What the answer names, and where it is silent what the request and the provider's address name.
+
+    A standard value that the request asked for says nothing, and neither does `auto`. What the request alone names is
+    returned a second time: the provider may not have heeded it.
+    """
+    said = fmt.context(body, headers) if fmt.context is not None else {}
+    asked = {
+        name: value
+        for name, value in prices.modifiers.items()
+        if value not in STANDARD.get(name, ()) and not (name == "service_tier" and "processing" in said)
+    }
+    assumed = [f"{name}={value}" for name, value in asked.items() if name not in said and name != "region"]
+    return {**asked, **said}, assumed
+
+
+def estimate(
+    fmt: Format, call: Call, body: Json, text_bytes: int, generated: Generated, prices: PriceLookup
+) -> Reading:
+    """What an answer that states no usage used and cost: what was asked, and what was seen of it.
+
+    Args:
+        fmt: The API format.
+        call: The request.
+        body: What was folded of a stream; its provisional usage counts.
+        text_bytes: UTF-8 bytes of the text that was seen, reasoning and arguments of calls included.
+        generated: What else was seen.
+        prices: What turns usage into money.
+    """
+    known = provisional(body)
+    if fmt.normalise is not None:
+        known = fmt.normalise(known, prices.model, {})
+    counted = extract(known, provider=prices.source, flavor=fmt.flavor, home=fmt.home)
+    asked = -(-call.input_tokens // BYTES_PER_TOKEN)
+    usage: Usage = dict(counted.usage) if counted else {"input_tokens": asked, "output_tokens": 0}
+    images = generated.images * IMAGE_TOKENS
+    audio = -(-generated.audio_bytes // AUDIO_BYTES_PER_TOKEN)
+    seen = -(-(text_bytes + generated.hidden_bytes) // BYTES_PER_TOKEN) + images + audio
+    usage["output_tokens"] = max(usage["output_tokens"], seen)
+    if images:
+        usage["output_image_tokens"] = images
+    if audio:
+        usage["output_audio_tokens"] = audio
+    model = _model_of(known)
+    price = prices.price(model)
+    found = units.count(fmt.name, prices.source, model or prices.model, known, call)
+    usage = {**usage, **found.found}
+    modifiers, _ = _modifiers(fmt, known, {}, prices)
+    extracted = Extracted(usage, counted.raw if counted else {}, model)
+    if price is None:
+        return Reading(extracted, None, 0, modifiers, doubts=(f"unpriced: model {model or prices.model}",))
+    charge = prices.charge(price, usage, modifiers)
+    return Reading(
+        extracted, price, charge.cost, modifiers, doubts=("estimated: the answer states no usage", *charge.doubts)
+    )

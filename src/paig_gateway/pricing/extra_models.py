@@ -1,0 +1,84 @@
+"""Models and rates that the price book lacks: our own dated table, looked at only where the book has nothing.
+
+Sources: [L] litellm 1.110.2's price map, [3] a third party.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraModel:
+    """Models that the price book does not know.
+
+    Attributes:
+        source: The genai-prices provider that they are served by.
+        models: Matches their names, in lower case.
+        rates: US dollars by genai-prices' units.
+        context_window: Tokens that they read at most.
+        origin: The source of the prices and its date.
+    """
+
+    source: str
+    models: re.Pattern[str]
+    rates: Mapping[str, Decimal]
+    context_window: int | None
+    origin: str
+
+
+def _model(source: str, models: str, origin: str, window: int | None = None, **rates: str) -> ExtraModel:
+    return ExtraModel(source, re.compile(models), {name: Decimal(usd) for name, usd in rates.items()}, window, origin)
+
+
+def _tuned(base: str, window: int, input_mtok: str, output_mtok: str, cache: str | None = None) -> ExtraModel:
+    rates = {"input_mtok": input_mtok, "output_mtok": output_mtok} | ({"cache_read_mtok": cache} if cache else {})
+    return _model("openai", rf"ft:{base}(?:-\d{{4}}-\d\d-\d\d|-\d{{4}})?:.*", "[L] 2026-11", window, **rates)
+
+
+EXTRA_MODELS: tuple[ExtraModel, ...] = (
+    _tuned("gpt-3\\.5-turbo", 16_385, "3", "6"),
+    _tuned("gpt-4o-mini", 128_000, "0.3", "1.2", "0.15"),
+    _tuned("gpt-4o", 128_000, "3.75", "15", "1.875"),
+    _tuned("gpt-4\\.1-mini", 1_047_576, "0.8", "3.2", "0.2"),
+    _tuned("gpt-4\\.1-nano", 1_047_576, "0.2", "0.8", "0.05"),
+    _tuned("gpt-4\\.1", 1_047_576, "3", "12", "0.75"),
+    _tuned("o4-mini", 200_000, "4", "16", "1"),
+    _model("cohere", r"rerank-v[45](?:\.0)?-pro", "[L] 2026-11", 32_768, rerank_searches_kcount="2.5"),
+    _model("cohere", r"rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="2"),
+    _model("azure", r"(?:cohere-)?rerank-v[45](?:\.0)?-pro", "[L] 2026-11", 32_768, rerank_searches_kcount="2.5"),
+    _model("azure", r"(?:cohere-)?rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="2"),
+    _model("aws", r"(?:.*\.)?amazon\.rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="1"),
+    _model("aws", r"(?:.*\.)?cohere\.rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="2"),
+    _model("voyageai", r"rerank-(?:2(?:\.5)?|3)-lite", "[L] 2026-11", 32_000, input_mtok="0.02"),
+    _model("voyageai", r"rerank-(?:1|2|2\.5|3)", "[L] 2026-11", 32_000, input_mtok="0.05"),
+    _model("voyageai", r"rerank-lite-1", "[L] 2026-11", 8_000, input_mtok="0.02"),
+)
+
+EXTRA_RATES: tuple[ExtraModel, ...] = (
+    _model("openai", r"gpt-4o-audio-preview.*", "[L] 2026-11", input_audio_mtok="40", output_audio_mtok="80"),
+    _model("openai", r"gpt-4o-mini-audio-preview.*", "[3] 2025-12", input_audio_mtok="10", output_audio_mtok="20"),
+)
+"""Rates that the price book's own models lack."""
+
+
+def extra_model(source: str, model: str) -> ModelInfo | None:
+    """A model of our own table, as the price book would describe it, or None."""
+    name = model.lower()
+    row = next((row for row in EXTRA_MODELS if row.source == source and row.models.fullmatch(name)), None)
+    if row is None:
+        return None
+    # The rows' rates are those of a family: all models of a row cost the same.
+    match = ClauseEquals(equals=name)
+    return ModelInfo(id=name, match=match, context_window=row.context_window, prices=ModelPrice(**row.rates))
+
+
+def extra_rates(source: str, model: str) -> Mapping[str, Decimal]:
+    """Rates to add to a model of the price book, by genai-prices' units."""
+    rows = (row for row in EXTRA_RATES if row.source == source and row.models.fullmatch(model.lower()))
+    return next((row.rates for row in rows), {})

@@ -1,0 +1,68 @@
+"""How a model's name leads to its price, where it is not the name that the price book has.
+
+Rules of the providers' own: routing suffixes, publishers' prefixes, ARNs. What no rule explains is named by the answer
+(`ANSWER_NAMES_MODEL`), or by the operator (`aliases`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# OpenRouter's routing variants: the same model, chosen by price, speed or quality, or with a plugin.
+_ROUTING_SUFFIX = re.compile(r":[a-z0-9-]+$")
+_GOOGLE_PREFIX = re.compile(r"^(?:.*/)?(?:models|publishers)/|^[a-z0-9-]+/(?=[^/]+$)")
+_BEDROCK_REGION = re.compile(r"^(?:us|eu|apac|jp|au|ca|in|sa|me|af|us-gov|global)\.")
+_VERSION = re.compile(r"@[a-z0-9-]+$")
+
+ROUTERS = re.compile(r"openrouter/(?:auto|free|fusion|pareto|bodybuilder).*|switchpoint/router|@preset/.+|~.+/.+")
+"""OpenRouter's names for a choice that it makes itself."""
+
+_COMPOUND = re.compile(r"(?:groq/)?compound(?:-(?:mini|beta|beta-mini))?")
+
+
+def spellings(source: str, model: str) -> Iterator[str]:
+    """Names to look a model up by, the most exact one first.
+
+    Args:
+        source: Whose prices apply, a genai-prices provider.
+        model: The model as the client or the answer names it.
+    """
+    yield model
+    name = model.rsplit("/", 1)[-1] if model.startswith("arn:") else model
+    if source == "openrouter" or source.startswith("huggingface_"):
+        name = _ROUTING_SUFFIX.sub("", name)
+    elif source == "google":
+        name = _VERSION.sub("", _GOOGLE_PREFIX.sub("", name))
+        name = name.rsplit("/", 1)[-1]
+    elif source == "aws":
+        yield name
+        name = _BEDROCK_REGION.sub("", name)
+    elif source == "azure":
+        name = name.replace("gpt-35-", "gpt-3.5-")
+    if name != model:
+        yield name
+
+
+def answer_names(source: str, model: str, fmt: str) -> bool:
+    """Whether only the answer names the model that is billed, so that it may pass although its own name has no price.
+
+    That is so of Azure's deployments, which may have any name, of OpenRouter's routers, of Groq's compound systems, and
+    of a stored prompt that holds the model's name.
+    """
+    if source == "azure":
+        return fmt in ("openai-chat", "openai-completions", "openai-responses", "openai-embeddings", "anthropic")
+    if source == "openrouter":
+        return ROUTERS.fullmatch(model) is not None
+    if source == "groq":
+        return _COMPOUND.fullmatch(model) is not None
+    return not model and fmt == "openai-responses"
+
+
+_REASONING = re.compile(r"(?:.*/)?(?:gpt-5(?!.*chat)|gpt-[6-9]|o[1-9])")
+
+
+def hides_reasoning(fmt: str, source: str, model: str) -> bool:
+    """Whether a stream of the model shows nothing of the reasoning that it bills: OpenAI's chat completions."""
+    hidden = fmt in ("openai-chat", "openai-completions") and source in ("openai", "azure")
+    return hidden and _REASONING.match(model.lower()) is not None

@@ -1,0 +1,80 @@
+"""The charge that some providers state in their answers: it is the cost, and our list price stands beside it.
+
+Sources: OpenRouter's usage accounting, xAI's and Perplexity's API references, LiteLLM's proxy headers (2026-11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from paig_gateway.domain.money import nanodollars
+from paig_gateway.formats.base import Json
+from paig_gateway.formats.folding import dig
+
+MOST = Decimal(100_000)
+"""US dollars: a larger charge for one request is a mistake of reading."""
+
+TICKS_PER_DOLLAR = Decimal(10**10)
+"""xAI's unit."""
+
+Read = Callable[[Json, Mapping[str, str]], "Decimal | None"]
+"""Reads US dollars from an answer's body and headers (lower-case names); None where it states no charge."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRule:
+    """Where one kind of provider states its charge.
+
+    Attributes:
+        where: In words, for the page on billing.
+        read: Reads it.
+    """
+
+    where: str
+    read: Read
+
+
+def stated(rule: ChargeRule, body: Json, headers: Mapping[str, str]) -> int | None:
+    """The provider's own charge in nanodollars, or None where the answer states none that can be read."""
+    dollars = rule.read(body, headers)
+    return nanodollars(dollars) if dollars is not None and 0 <= dollars <= MOST else None
+
+
+def _decimal(found: object) -> Decimal | None:
+    if isinstance(found, bool) or not isinstance(found, (int, float, str)):
+        return None
+    try:
+        number = Decimal(str(found))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _openrouter(body: Json, headers: Mapping[str, str]) -> Decimal | None:
+    cost = _decimal(dig(body, "usage", "cost"))
+    if cost is None or dig(body, "usage", "is_byok") is not True:
+        return cost
+    # With a key of one's own, `cost` is OpenRouter's fee alone.
+    upstream = _decimal(dig(body, "usage", "cost_details", "upstream_inference_cost"))
+    return None if upstream is None else cost + upstream
+
+
+def _perplexity(body: Json, headers: Mapping[str, str]) -> Decimal | None:
+    return _decimal(dig(body, "usage", "cost", "total_cost"))
+
+
+def _xai(body: Json, headers: Mapping[str, str]) -> Decimal | None:
+    ticks = _decimal(dig(body, "usage", "cost_in_usd_ticks"))
+    return None if ticks is None else ticks / TICKS_PER_DOLLAR
+
+
+CHARGES: Mapping[str, ChargeRule] = {
+    "openrouter": ChargeRule(
+        "`usage.cost`; with `usage.is_byok` also `usage.cost_details.upstream_inference_cost`", _openrouter
+    ),
+    "perplexity": ChargeRule("`usage.cost.total_cost`", _perplexity),
+    "xai": ChargeRule("`usage.cost_in_usd_ticks`, 10¹⁰ a dollar", _xai),
+}
+"""By provider kind."""

@@ -1,0 +1,172 @@
+"""What an answer is charged: by the usage it states, else by estimate, else at the ceiling.
+
+- An answer that states its usage costs what that usage costs; the provider's own charge goes before our list price.
+- What is not an answer of the model (an error, a firewall's page, nothing at all) costs nothing.
+- A complete answer without usage from a provider that always states it is charged at its ceiling: something hid it.
+- An answer that was cut off, or comes from a server that is known not to state usage, is estimated from what was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from paig_gateway.formats.base import Event, Format, Generated, Json
+from paig_gateway.formats.judgement import judge
+from paig_gateway.pricing.answer import Reading, estimate, read_answer
+from paig_gateway.pricing.names import hides_reasoning
+from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome
+from paig_gateway.proxy.meter import StreamMeter
+
+CUT = "the answer was cut off"
+HIDDEN_REASONING = "the answer was cut off, and the model's reasoning is not shown"
+NO_USAGE = "the provider states the usage of every answer, but not of this one"
+BACKGROUND = "the work goes on in the background"
+UNREAD = "the answer could not be read"
+
+
+def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *, ended: bool, asked: bool) -> None:
+    """Charge a stream, however it ended.
+
+    Args:
+        outcome: Is charged.
+        meter: What was seen of the stream.
+        candidate: Where it came from.
+        ended: Whether the provider ended it, rather than a broken connection or a client that left.
+        asked: Whether the gateway asked for its usage.
+    """
+    reading = meter.reading()
+    if reading.extracted is not None:
+        charge_reading(outcome, reading, candidate)
+        return
+    if meter.fmt.later_look or meter.is_refusal() or (ended and meter.is_empty() and not meter.call.background):
+        return
+    if meter.call.background:
+        outcome.charge(candidate.ceiling, "ceiling", BACKGROUND)
+    elif meter.unread:
+        outcome.charge(candidate.ceiling, "ceiling", UNREAD)
+    elif meter.is_complete() and candidate.tariff.always_reports and (asked or not _must_be_asked(meter, candidate)):
+        outcome.charge(candidate.ceiling, "ceiling", NO_USAGE)
+    elif hides_reasoning(meter.fmt.name, candidate.tariff.source, candidate.model) and not meter.is_complete():
+        outcome.charge(candidate.ceiling, "ceiling", HIDDEN_REASONING)
+    else:
+        _charge_estimate(outcome, meter.estimate(), candidate)
+
+
+def _must_be_asked(meter: StreamMeter, candidate: Candidate) -> bool:
+    """Whether the provider states usage in such a stream only when it is asked, which the client did not do."""
+    return meter.fmt.asks is not None and candidate.kind.asks_usage and not meter.call.asks_usage
+
+
+def charge_body(
+    outcome: Outcome,
+    exchange: Exchange,
+    candidate: Candidate,
+    headers: Mapping[str, str],
+    plain: bytes,
+    body: Json | None,
+) -> Reading | None:
+    """Charge a whole body.
+
+    Args:
+        outcome: Is charged; its error is set where the body is not an answer.
+        exchange: The request.
+        candidate: Where the body came from.
+        headers: The response's headers, by lower-case name.
+        plain: The body without its content encoding.
+        body: Its JSON object, or None where it is something else.
+
+    Returns:
+        What the body says that it cost; None where it does not.
+    """
+    fmt, call, status = exchange.fmt, exchange.call, outcome.status or 200
+    if body is not None:
+        outcome.body = body
+        outcome.work_id = fmt.work_id(body) if fmt.work_id else None
+        reading = read_answer(fmt, body, headers, candidate.tariff, call)
+        if reading.extracted is not None:
+            charge_reading(outcome, reading, candidate)
+            return reading
+    if status >= 400:
+        outcome.error = f"upstream-{status}"
+    elif fmt.later_look:
+        pass
+    elif judge(fmt, status, {}, plain, complete=True) == "not-answer":
+        outcome.error = outcome.error or error_in(body)
+    elif call.background:
+        outcome.charge(candidate.ceiling, "ceiling", BACKGROUND)
+    elif candidate.tariff.always_reports and fmt.answer:
+        outcome.charge(candidate.ceiling, "ceiling", NO_USAGE)
+    else:
+        event = Event("", plain)
+        text = fmt.text(event) if fmt.text and plain else ""
+        generated = fmt.generated(event) if fmt.generated and plain else Generated()
+        known = body if body is not None else {}
+        size = len(text.encode("utf-8", "replace"))
+        _charge_estimate(outcome, estimate(fmt, call, known, size, generated, candidate.tariff), candidate)
+    return None
+
+
+def charge_cut_body(
+    outcome: Outcome, exchange: Exchange, candidate: Candidate, headers: Mapping[str, str], seen: int
+) -> None:
+    """Charge a body that is not streamed and did not come through.
+
+    Where its length was announced, the whole of it counts as text; else it is charged at its ceiling.
+
+    Args:
+        outcome: Is charged.
+        exchange: The request.
+        candidate: Where it came from.
+        headers: The response's headers, by lower-case name.
+        seen: How many bytes of it came.
+    """
+    fmt, call = exchange.fmt, exchange.call
+    if (outcome.status or 200) >= 400 or fmt.later_look:
+        return
+    announced = headers.get("content-length", "")
+    if not seen or not announced.isdecimal() or len(announced) > 12 or call.background or not _is_text(fmt):
+        outcome.charge(candidate.ceiling, "ceiling", BACKGROUND if call.background else CUT)
+        return
+    size = int(announced) if fmt.text is not None else 0
+    _charge_estimate(outcome, estimate(fmt, call, {}, size, Generated(), candidate.tariff), candidate)
+
+
+def _is_text(fmt: Format) -> bool:
+    """Whether the size of an answer tells its tokens: text does, and embeddings have none."""
+    return fmt.text is not None or "embed" in fmt.name or fmt.name == "rerank"
+
+
+def charge_reading(outcome: Outcome, reading: Reading, candidate: Candidate) -> None:
+    """Charge what an answer states."""
+    outcome.reading = reading
+    reason = "; ".join(reading.doubts) or None
+    if reading.price is None and not reading.from_provider and not reading.cost:
+        if candidate.provider.require_price and candidate.price is not None:
+            outcome.charge(candidate.ceiling, "ceiling", reason)
+        else:
+            outcome.charge(0, "unknown" if reading.unknown else "exact", reason if reading.unknown else None)
+        return
+    outcome.charge(reading.cost, "estimated" if reason else "exact", reason)
+
+
+def _charge_estimate(outcome: Outcome, reading: Reading | None, candidate: Candidate) -> None:
+    if reading is None:
+        outcome.charge(candidate.ceiling, "ceiling", CUT)
+        return
+    outcome.reading = reading
+    outcome.charge(min(reading.cost, candidate.ceiling), "estimated", "; ".join(reading.doubts) or CUT)
+
+
+def error_in(body: Json | None) -> str:
+    """What a provider calls an error that it reports under a status of success."""
+    error = (body or {}).get("error")
+    return error_type(error) if error else "not-an-answer"
+
+
+def error_type(error: object) -> str:
+    """What a provider calls an error that it reports in a stream."""
+    if isinstance(error, dict):
+        for name in ("type", "code", "status", "message"):
+            if isinstance(value := error.get(name), str) and value:
+                return value[:100]
+    return "upstream-error"

@@ -320,6 +320,8 @@ class Attempt(BaseModel):
     """When it was sent, in milliseconds after the request came."""
     ms: float = 0
     """How long it took to its answer's headers, or to its failure, in milliseconds."""
+    fitted: str | None = None
+    """The output maximum that the gateway set (`when_tight`), as `x-paig-fitted` says it; null where it set none."""
 
 
 class Request(BaseModel):

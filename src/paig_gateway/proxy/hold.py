@@ -7,6 +7,7 @@ requests in flight hold; then refusal. Nothing is held twice: a reservation that
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from paig_gateway.domain.caller import WhenTight
@@ -17,6 +18,9 @@ from paig_gateway.ledger.records import Reservation
 from paig_gateway.pricing.fit import FLOOR, SHARE, Need, Room, largest, least_output
 from paig_gateway.pricing.model_limits import ModelLimits, model_limits
 from paig_gateway.proxy.exchange import Candidate, Exchange
+
+STATED = 64
+"""Bytes that a stated maximum adds to a request at most."""
 
 TRIES = 4
 """How often a smaller request is sized again, because other requests took the room meanwhile."""
@@ -132,14 +136,18 @@ class Fitting:
         return self._held(self.floor) if self.floor <= self.most else None
 
     def advice(self, balances: tuple[Balance, ...]) -> Advice:
-        """What would help whoever sent the request."""
+        """What makes the request fit, now and at a limit of which nothing is used.
+
+        Stating a maximum makes the request itself longer, which the numbers leave room for.
+        """
         whole = tuple(replace(balance, spent=0, held=0) for balance in balances)
-        now, ever = (largest(self._need, _room(found), 1, self.most) for found in (balances, whole))
+        need = partial(self._need, longer=STATED)
+        now, ever = (largest(need, _room(found), 1, self.most) for found in (balances, whole))
         return Advice(self.field, now, ever)
 
-    def _need(self, maximum: int) -> Need:
+    def _need(self, maximum: int, longer: int = 0) -> Need:
         call = self.full.exchange.call
-        smaller = replace(call, output_tokens=maximum * call.answers)
+        smaller = replace(call, output_tokens=maximum * call.answers, input_tokens=call.input_tokens + longer)
         holds = [candidate.bound.hold(smaller) for candidate in self.order]
         return Need(max(found.money for found in holds), max(found.tokens for found in holds))
 

@@ -148,7 +148,8 @@ class Proxy:
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
             self.observer.trace(caller, headers),
         )  # fmt: skip
-        barred = next((name for name in (call.model, *call.fallbacks) if name and not caller.may_use_model(name)), None)
+        named = (call.model, *call.fallbacks, *(extra.model for extra in call.also))
+        barred = next((name for name in named if name and not caller.may_use_model(name)), None)
         unnamed = not call.model and (fmt.unmetered or (fmt.metered and not fmt.later_look))
         if unnamed and caller.models is not None:
             barred = "(none that the gateway can read)"
@@ -337,6 +338,7 @@ class Proxy:
     def _note_refusal(self, exchange: Exchange, error: GatewayError) -> None:
         outcome = Outcome(status=error.status, error=error.code)
         settlement = outcome.settlement(exchange, self.now(), self.clock())
+        settlement = replace(settlement, refusal={"code": error.code, "message": error.message, **error.details})
         self.observer.finished(exchange, outcome, settlement)
         self.ledger.note(self._reservation(exchange, []), settlement)
 

@@ -1,0 +1,93 @@
+"""What becomes of requests whose worst case does not fit what is left of a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+import pytest
+
+from paig_gateway.simulator.app import Simulator
+from tests.gateway.end_to_end.conftest import World
+
+pytestmark = pytest.mark.anyio
+
+
+async def ask(world: World, key: str, *, headers: dict[str, str] | None = None, **body: Any) -> httpx2.Response:
+    messages = [{"role": "user", "content": "[sim:tokens=20] Tell me a story."}]
+    asked = {"model": "gpt-5", "messages": messages, "reasoning_effort": "none", **body}
+    given = {"authorization": f"Bearer {key}", **(headers or {})}
+    return await world.http.post("/proxy/openai/v1/chat/completions", headers=given, json=asked)
+
+
+async def test_a_request_without_a_maximum_gets_one(simulated: World, simulator: Simulator) -> None:
+    """On a cap of a dollar gpt-5 may write a quarter of it: 25,000 tokens. The header and the row say so."""
+    key = await simulated.make_key("dollar", total=1)
+    answer = await ask(simulated, key)
+    assert answer.status_code == 200
+    name, _, number = answer.headers["x-paig-fitted"].partition("=")
+    assert name == "max_completion_tokens"
+    assert 20_000 < int(number) <= 25_000
+    [row] = (await simulated.admin.requests(key="dollar")).items
+    assert row.attempts[-1].fitted == answer.headers["x-paig-fitted"]
+    assert Decimal(row.reserved) <= Decimal("0.25")
+
+
+async def test_what_fits_is_not_touched(simulated: World, simulator: Simulator) -> None:
+    key = await simulated.make_key("rich", total=100)
+    assert "x-paig-fitted" not in (await ask(simulated, key)).headers
+
+
+async def test_a_request_may_refuse_to_be_fitted(simulated: World, simulator: Simulator) -> None:
+    """`x-paig-fit: off` gets a refusal that says what would help, and that trying again is no use."""
+    key = await simulated.make_key("strict", total=1)
+    answer = await ask(simulated, key, headers={"x-paig-fit": "off"})
+    assert (answer.status_code, answer.headers["x-paig-error"]) == (400, "limit-too-small")
+    assert answer.headers["x-should-retry"] == "false"
+    assert "retry-after" not in answer.headers
+    details = json.loads(answer.headers["x-paig-error-details"])
+    row = await simulated.admin.request(answer.headers["x-paig-request-id"])
+    assert row.refusal is not None
+    assert {**details, "code": "limit-too-small"}.items() <= row.refusal.items()
+    assert "can never fit" in str(row.refusal["message"])
+    assert details["field"] == "max_completion_tokens"
+    again = await ask(simulated, key, headers={"x-paig-fit": "off"}, max_completion_tokens=details["lower_to"])
+    assert again.status_code == 200
+
+
+async def test_a_stated_maximum_is_kept_in_the_mode_fit(simulated: World, simulator: Simulator) -> None:
+    key = await simulated.make_key("stated", total=1)
+    answer = await ask(simulated, key, max_completion_tokens=120_000)
+    assert (answer.status_code, answer.headers["x-paig-error"]) == (400, "limit-too-small")
+
+
+async def test_tokens_per_minute_are_fitted_too(simulated: World, simulator: Simulator) -> None:
+    """Eight small requests at once on 20,000 tokens a minute are all answered: they wait for one another."""
+    key = await simulated.make_key("tpm", tokens_per_minute=20_000)
+    answers = await asyncio.gather(*(ask(simulated, key, model="gpt-4o-mini") for _ in range(8)))
+    assert Counter(answer.status_code for answer in answers) == {200: 8}
+
+
+async def test_a_cap_holds_though_every_request_is_fitted(simulated: World, simulator: Simulator) -> None:
+    """Forty agents without a maximum on a cap of thirty cents: none overruns it."""
+    key = await simulated.make_key("agents", total="0.3")
+
+    async def agent() -> int:
+        served = 0
+        while (answer := await ask(simulated, key, messages=STORY)).status_code == 200:
+            served += 1
+        assert answer.headers["x-paig-error"] in ("limit-exceeded", "limit-too-small")
+        return served
+
+    served = sum(await asyncio.gather(*(agent() for _ in range(40))))
+    assert served >= 10
+    [limit] = [limit for limit in await simulated.admin.limits() if limit.owner == "agents"]
+    assert Decimal(limit.spent) <= Decimal("0.3")
+    assert Decimal(limit.held) == 0
+
+
+STORY = [{"role": "user", "content": "[sim:tokens=2000] Tell me a story."}]

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from run import HERE, KEY, free_port, process
+from run import HERE, KEY, SECRET, free_port, process
 
 from paig_gateway.pricing.price import PriceBook
 
@@ -109,7 +109,7 @@ async def ask(port: int, route: str, requests: int, connections: int, seen: Seen
 
 def fetch(url: str) -> Any:
     """A JSON document."""
-    request = urllib.request.Request(url, headers={"authorization": "Bearer bench"})
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {SECRET}"})
     return json.load(urllib.request.urlopen(request))
 
 
@@ -178,7 +178,7 @@ def main() -> None:
         stack.enter_context(process(str(HERE / "flaky.py"), str(upstream), port=upstream))
         command = "import sys; from paig_client.cli import main; main()"
         serve = ("-c", command, "serve", "--config", str(config), "--port", str(paig))
-        secrets = {"PAIG_SECRET_KEY": "bench", "PAIG_ADMIN_TOKEN": "bench", "BENCH_KEY": KEY}
+        secrets = {"PAIG_SECRET_KEY": SECRET, "PAIG_ADMIN_TOKEN": SECRET, "BENCH_KEY": KEY}
         stack.enter_context(process(*serve, port=paig, PAIG_HOME=str(home), **secrets))
         for route in ("healthy", "failing"):
             uvloop.run(ask(paig, route, 100, options.connections, Seen()))

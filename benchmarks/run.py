@@ -24,6 +24,7 @@ import uvloop
 
 HERE = Path(__file__).parent
 KEY = "paig_benchmark_key"
+SECRET = "a-secret-for-benchmarks-0123456789"
 CONFIG = """
 [providers.openai]
 kind = "openai"
@@ -126,8 +127,8 @@ def main() -> None:
                         *("-c", command, "serve", "--config", str(config), "--port", str(paig)),
                         port=paig,
                         PAIG_HOME=str(home),
-                        PAIG_SECRET_KEY="bench",
-                        PAIG_ADMIN_TOKEN="bench",
+                        PAIG_SECRET_KEY=SECRET,
+                        PAIG_ADMIN_TOKEN=SECRET,
                         BENCH_KEY=KEY,
                     )
                 ),

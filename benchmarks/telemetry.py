@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
-from run import CONFIG, HERE, KEY, cpu_seconds, free_port, load, process
+from run import CONFIG, HERE, KEY, SECRET, cpu_seconds, free_port, load, process
 
 MODES = {
     "nothing": "metrics = false",
@@ -78,7 +78,7 @@ def main() -> None:
                 "import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 2); from paig_client.cli import main; main()"
             )
             serve = ("-c", command, "serve", "--config", str(home / "paig.toml"), "--port", str(port))
-            secrets = {"PAIG_SECRET_KEY": "bench", "PAIG_ADMIN_TOKEN": "bench", "BENCH_KEY": KEY}
+            secrets = {"PAIG_SECRET_KEY": SECRET, "PAIG_ADMIN_TOKEN": SECRET, "BENCH_KEY": KEY}
             gateways[name] = Measured(
                 port, stack.enter_context(process(*serve, port=port, PAIG_HOME=str(home), **secrets))
             )

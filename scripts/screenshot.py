@@ -21,7 +21,8 @@ from pathlib import Path
 import httpx2
 
 from paig_client.admin import AsyncAdminClient
-from paig_client.api.specs import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.app import Gateway, Store
 from paig_gateway.config import ServerSpec
 from paig_gateway.server import running_gateway

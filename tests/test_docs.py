@@ -17,13 +17,14 @@ import typer.main
 from pydantic import BaseModel
 
 from paig_client import admin, cli
-from paig_client.api import specs
+from paig_client.api import specs as written
+from paig_client.api.errors import STATUS
+from paig_client.api.limits import LimitsSpec
 from paig_client.cli.app import HELP, app
 from paig_gateway import config
 from paig_gateway.admin.problems import PROBLEMS
 from paig_gateway.config import Config, ServerSpec
 from paig_gateway.config.parse import TABLES
-from paig_gateway.domain.errors import STATUS
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import World, environment, running_world, simulated_providers
@@ -148,7 +149,7 @@ def test_every_setting_is_documented() -> None:
     """The page of settings names each field of whatever can stand in a configuration file, each table and each kind."""
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
     found = set().union(*map(models_in, get_type_hints(Config).values()))
-    assert {ServerSpec, specs.ProviderSpec, specs.LimitsSpec, specs.PriceSpec} <= found
+    assert {ServerSpec, written.ProviderSpec, LimitsSpec, written.PriceSpec} <= found
     names = {name for spec in found for name in spec.model_fields} | set(KINDS)
     assert {name for name in names if f"`{name}`" not in page} == set()
     assert {table for table in TABLES if f"[{table}" not in page} == set()

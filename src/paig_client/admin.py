@@ -35,16 +35,16 @@ from paig_client.api.resources import (
     Request,
     Route,
 )
+from paig_client.api.resources import AppliedConfig as Plan
+from paig_client.api.resources import PlannedChange as Change
 from paig_client.api.specs import AdminSpec, KeySpec, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec
 from paig_client.endpoints import (
     AsyncSide,
     Call,
-    Change,
     CollectionCalls,
     KeyCalls,
     MadeT,
     ModelT,
-    Plan,
     ProviderCalls,
     QueryValue,
     ReportCalls,

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from paig_client.api.fields import Spec
+from paig_client.api.resources import AppliedConfig as Plan
 from paig_client.api.resources import (
     AuditEntry,
     DeviceStart,
@@ -36,7 +38,7 @@ from paig_client.api.resources import (
     Token,
     UsageReport,
 )
-from paig_client.api.specs import KeySpec, OwnerSpec, ProviderSpec, Spec, TokenSpec
+from paig_client.api.specs import KeySpec, OwnerSpec, ProviderSpec, TokenSpec
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,37 +62,6 @@ class Call(Generic[T]):
     query: Mapping[str, QueryValue] | None = None
     body: Mapping[str, object] | None = None
     headers: Mapping[str, str] | None = None
-
-
-class Change(BaseModel):
-    """One step of a plan.
-
-    Attributes:
-        action: `create`, `change` or `delete`.
-        kind: What kind of object.
-        name: Its name.
-        changes: What becomes of each field: before and after, None where there is none. Never a secret.
-    """
-
-    action: str
-    kind: str
-    name: str
-    changes: dict[str, tuple[Any, Any]]
-
-
-class Plan(BaseModel):
-    """What `apply` did, or would do.
-
-    Attributes:
-        items: The steps, in order.
-        keys: The keys that were made: the only time that their secrets are shown.
-        drift: What was changed by hand since a file was last applied, and this one has otherwise or does not name;
-            `before` is what it was then.
-    """
-
-    items: list[Change]
-    keys: list[NewKey]
-    drift: list[AuditEntry] = []
 
 
 class SyncSide(Protocol):

@@ -26,10 +26,10 @@ from paig_gateway.admin import AdminServices, admin_app
 from paig_gateway.admin.provider_check import check
 from paig_gateway.admin.reprice import reprice
 from paig_gateway.admin.services import Applied, ConfigurationError
-from paig_gateway.catalog import Catalog, Kinds, LimitHooks
+from paig_gateway.catalog import Catalog, LimitHooks
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.cluster.health_sync import Sharing
-from paig_gateway.config import ConfigError, LedgerSpec, ServerSpec
+from paig_gateway.config import Config, ConfigError, LedgerSpec, ServerSpec
 from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.ledger import new_limits
 from paig_gateway.ledger.ledger import Ledger
@@ -37,7 +37,6 @@ from paig_gateway.ledger.reports import holder_of
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.providers.auth import Authenticator
-from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.proxy.failover import Dispatcher
 from paig_gateway.proxy.proxy import Proxy, ProxySettings
 from paig_gateway.proxy.request import Receive, Scope, Send
@@ -50,7 +49,8 @@ from paig_gateway.routing.health import Health
 from paig_gateway.routing.latency import Latencies
 from paig_gateway.routing.retry_budget import RetryRule
 from paig_gateway.secrets import home as home_secrets
-from paig_gateway.secrets.references import CredentialError, resolve
+from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.references import References, resolve
 from paig_gateway.secrets.vault import Vault
 from paig_gateway.sso.provider import IdentityProvider
 from paig_gateway.sso.settings import SsoError, SsoSpec
@@ -64,8 +64,6 @@ log = logging.getLogger(__name__)
 MEGABYTE = 1024 * 1024
 RECALL_SECONDS = 1.0
 """How long the ledger is asked for who holds a stored response."""
-
-_KINDS = Kinds.of(KINDS, base_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +84,39 @@ class Store:
         return [self.admin_token, self.secret_key, *([str(password)] if password else [])]
 
     @staticmethod
-    def open(home: Path | None = None) -> Store:
+    def open(home: Path | None = None, config: Config | None = None) -> Store:
         """Open the store of the home folder, making its secrets at the first start.
 
+        Args:
+            home: The folder; by default what the environment says.
+            config: The settings of the process: what references may name, and what is the gateway's own.
+
         Raises:
-            SecretsError: A secret cannot be had, or does not fit the database.
+            SecretsError: A secret cannot be read, or does not fit the database.
             DatabaseError: The database cannot be used.
         """
         home = home or home_secrets.home_folder()
+        config = config or Config()
         engine = open_engine(home_secrets.database_url(home))
         migrate(engine)
         secret_key = home_secrets.secret_key(home)
-        vault = Vault(secret_key)
-        vault.verify(engine)
+        vault = Vault(secret_key, lambda: home_secrets.secret_key(home))
         hooks = LimitHooks(
             created=lambda connection, row: new_limits.bind(connection, row, utc_now()), removed=new_limits.drop
         )
-        catalog = Catalog(engine, vault, _KINDS, hooks=hooks)
+        references = References(home=home, own=own_references(config), allowed=config.security)
+        catalog = Catalog(engine, vault, references, hooks=hooks)
+        catalog.seal()
         return Store(home, engine, vault, catalog, home_secrets.admin_token(home), secret_key)
+
+
+def own_references(config: Config) -> frozenset[str]:
+    """The references in the settings of the process itself: no provider's credential may name the same secrets."""
+    exports = [export for export in (config.telemetry.export, config.telemetry.export_metrics) if export is not None]
+    named = [config.sso.client_secret, config.alerts.webhook, config.telemetry.metrics_token]
+    for export in exports:
+        named += [export.token, *export.headers.values()]
+    return frozenset(text for text in named if text is not None)
 
 
 @dataclass(slots=True)
@@ -146,7 +159,7 @@ class Gateway:
         secrets_of_telemetry = secrets_of(self.telemetry, self.alerts)
         sso, client_secret = identity_provider(self.sso, self.now)
         started_at = self.now()
-        directory = Directory(store.engine, store.vault, _KINDS)
+        directory = Directory(store.engine, store.vault, store.catalog.secrets.references, self.now)
         self.redact.know(lambda: store.secrets)
         self.redact.know(directory.credentials)
         self.redact.know(lambda: secrets_of_telemetry)
@@ -157,7 +170,7 @@ class Gateway:
         await ledger.start()
         # The running ledger looks again at new limits, for requests that were on their way before it knew of them.
         hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)
-        catalog = Catalog(store.engine, store.vault, _KINDS, hooks=hooks, clock=self.now)
+        catalog = Catalog(store.engine, store.vault, store.catalog.secrets.references, hooks=hooks, clock=self.now)
         timeouts = Timeouts(**server.timeouts.model_dump(exclude={"deadline"}))
         upstream = Upstream(timeouts=timeouts)
         await upstream.__aenter__()
@@ -320,11 +333,10 @@ def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[Ident
 def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:
     try:
         plan = configuration.plan(configuration.parse(config), catalog, prune=prune)
-        drift = configuration.drift(catalog, plan.config, plan.changes)
         keys = [] if dry_run else configuration.apply(plan, catalog, actor=actor)
     except ConfigError as error:
         raise ConfigurationError(error.issues) from error
-    return Applied(plan.items(), keys, drift)
+    return Applied(plan.items(), keys, plan.drift, plan.config.process)
 
 
 async def _recall(engine: Engine, ledger: Ledger, stored: str) -> Holder | None:

@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 import paig_client
+from paig_client.api.limits import LimitsSpec
 from paig_client.api.resources import Request
-from paig_client.api.specs import KeySpec, LimitsSpec, ProviderSpec
+from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_gateway.app import Gateway, Store
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.serve import running_simulator

@@ -11,26 +11,27 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from uvicorn.supervisors import multiprocess
 
-from paig_client.api.specs import Spec
+from paig_client.api.resources import NewKey
 from paig_gateway import config as configuration
 from paig_gateway.app import Gateway, Store, identity_provider
 from paig_gateway.catalog import CatalogError
-from paig_gateway.config import Config, ConfigError, LedgerSpec, ServerSpec
+from paig_gateway.config import Config, ConfigError, Plan, ServerSpec
+from paig_gateway.config.model import PROCESS
 from paig_gateway.database.engine import DatabaseError, utc_now
-from paig_gateway.secrets.home import home_folder
+from paig_gateway.secrets.errors import SecretsError
+from paig_gateway.secrets.home import home_folder, weakness
 from paig_gateway.secrets.local_ca import Certificate, local_certificate
-from paig_gateway.secrets.vault import SecretsError
-from paig_gateway.sso.settings import SsoError, SsoSpec
+from paig_gateway.sso.settings import SsoError
 from paig_gateway.telemetry.logs import Log
 from paig_gateway.telemetry.redaction import Redactor
-from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_gateway.telemetry.setup import TelemetryError, secrets_of
 
 _SETTINGS = "PAIG_SERVER_SETTINGS"
@@ -44,8 +45,11 @@ def serve(
     tls: bool = False,
     config: Path | None = None,
     workers: int | None = None,
+    keep_drift: bool = False,
 ) -> int:
     """Bring the gateway to its configuration, then serve until told to stop.
+
+    Nothing is changed before the address is bound and everything is checked: a start that fails applies nothing.
 
     Args:
         host: Where to listen; over the file's.
@@ -53,42 +57,35 @@ def serve(
         tls: Serve HTTPS with a certificate of the gateway's own authority.
         config: A `paig.toml` to apply first.
         workers: Processes; over the file's.
+        keep_drift: Leave alone what was changed by hand since the last apply.
 
     Returns:
         The exit code: 0 after an orderly stop, 2 where the configuration is wrong, 1 for any other failure.
     """
-    try:
-        wanted = configuration.load(config) if config else configuration.parse("")
-        server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
-        secrets_of(wanted.telemetry, wanted.alerts)
-        identity_provider(wanted.sso, utc_now)
-        store = Store.open()
-        plan = configuration.plan(wanted, store.catalog)
-        drift = configuration.drift(store.catalog, wanted, plan.changes)
-        made = configuration.apply(plan, store.catalog, actor="paig serve") if config else []
-    except (ConfigError, TelemetryError, SsoError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (SecretsError, DatabaseError, CatalogError) as error:
-        print(f"paig: {error}", file=sys.stderr)
-        return 1
-    certificate = local_certificate(store.home, server.host) if server.tls else None
-    try:
-        listener = listen(server.host, server.port)
-    except OSError as error:
-        reason = error.strerror or error
-        print(
-            f"paig: cannot listen at {server.host} port {server.port}: {reason}. See --host and --port.",
-            file=sys.stderr,
-        )
-        return 1
-    server = server.model_copy(update={"port": listener.getsockname()[1]})
-    for change in plan.changes:
-        print(change)
-    for entry in drift if config else ():
-        print(f"! {entry.kind} {entry.name} was changed by hand since the last apply, by {entry.actor}")
-    for key in made:
-        print(f"Key '{key.name}', shown only now: {key.key}")
+    with contextlib.ExitStack() as opened:
+        try:
+            wanted = configuration.load(config) if config else configuration.parse("")
+            server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
+            secrets_of(wanted.telemetry, wanted.alerts)
+            identity_provider(wanted.sso, utc_now)
+            listener = _bound(server)
+            opened.callback(listener.close)
+            server = server.model_copy(update={"port": listener.getsockname()[1]})
+            store = Store.open(config=wanted)
+            _check_strength(store)
+            certificate = local_certificate(store.home, server.host) if server.tls else None
+            plan = configuration.plan(wanted, store.catalog, keep_drift=keep_drift)
+            made = configuration.apply(plan, store.catalog, actor="paig serve") if config else []
+        except (ConfigError, TelemetryError, SsoError) as error:
+            print(error, file=sys.stderr)
+            return 2
+        except (SecretsError, DatabaseError, CatalogError, _CannotListen) as error:
+            print(f"paig: {error}", file=sys.stderr)
+            return 1
+        opened.pop_all()  # the listener stays open
+    if config:
+        _show(plan)
+    _show_keys(store.home, made)
     print(_greeting(store, server, certificate), flush=True)
     if server.workers == 1:
         # Having shut down in order, uvicorn raises the signal once more; by then there is nothing left to end.
@@ -101,13 +98,75 @@ def serve(
     store.engine.dispose()
     wanted_by_all = _uvicorn("paig_gateway.server:worker", server, certificate)
     with tempfile.TemporaryDirectory(prefix="paig-metrics-") as shared:
-        specs: dict[str, Spec] = {"server": server, "ledger": wanted.ledger, "telemetry": wanted.telemetry}
-        specs |= {"alerts": wanted.alerts, "sso": wanted.sso}
-        plain = {name: spec.model_dump(mode="json") for name, spec in specs.items()}
+        settings = replace(wanted, server=server)
+        plain = {name: getattr(settings, name).model_dump(mode="json") for name in PROCESS}
         os.environ[_SETTINGS] = json.dumps({**plain, "shared": shared})
         multiprocess.Process = _Worker  # type: ignore[misc]  # uvicorn asks for none, and makes its own
         multiprocess.Multiprocess(wanted_by_all, sockets=[listener]).run()
     return 0
+
+
+class _CannotListen(Exception):
+    """The address cannot be bound; the message says why and what to do."""
+
+
+def _bound(server: ServerSpec) -> socket.socket:
+    """A socket bound to the address that the settings name.
+
+    Raises:
+        _CannotListen: The address cannot be bound.
+    """
+    try:
+        return listen(server.host, server.port)
+    except OSError as error:
+        reason = error.strerror or error
+        raise _CannotListen(
+            f"cannot listen at {server.host} port {server.port}: {reason}. See --host and --port."
+        ) from None
+
+
+def _check_strength(store: Store) -> None:
+    """Refuse weak secrets that are set for the first time, and warn about those in use.
+
+    Raises:
+        SecretsError: One is too weak.
+    """
+    used = store.catalog.version() > 0
+    for variable, secret in (("PAIG_SECRET_KEY", store.secret_key), ("PAIG_ADMIN_TOKEN", store.admin_token)):
+        if (wrong := weakness(variable, secret)) is None:
+            continue
+        if not used:
+            raise SecretsError(wrong)
+        print(f"paig: warning: {wrong}", file=sys.stderr)
+
+
+def _show(plan: Plan) -> None:
+    """Print what the configuration has changed, and what became of changes by hand."""
+    for change in plan.changes:
+        by_hand = plan.reverts(change)
+        print(f"{change}{f' (reverted: changed by hand by {by_hand.actor})' if by_hand else ''}")
+        for name, (before, after) in change.changes.items() if by_hand else ():
+            print(f"    {name}: {json.dumps(before, default=str)} → {json.dumps(after, default=str)}")
+    changed = {(change.kind, change.name) for change in plan.changes}
+    for entry in plan.drift:
+        if (entry.kind, entry.name) not in changed:
+            kept = "kept" if (entry.kind, entry.name) in plan.kept else "not named by the file"
+            print(f"! {entry.kind} {entry.name} was changed by hand by {entry.actor} since the last apply: {kept}")
+
+
+def _show_keys(home: Path, keys: Sequence[NewKey]) -> None:
+    """Show the secrets of new keys once: on a terminal, or in a file that the output, which may be kept, only names."""
+    if not keys:
+        return
+    if sys.stdout.isatty():
+        for key in keys:
+            print(f"Key '{key.name}', shown only now: {key.key}")
+        return
+    path = home / "new-keys.txt"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
+        file.writelines(f"{key.name} {key.key}\n" for key in keys)
+    names = ", ".join(f"'{key.name}'" for key in keys)
+    print(f"New keys {names}: their secrets are in {path}. Hand them out, then delete the file.")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -135,14 +194,9 @@ def worker() -> Gateway:
     """The ASGI app of one of several processes."""
     quiet_uvicorn()
     settings = json.loads(os.environ[_SETTINGS])
-    wanted = Config(
-        server=ServerSpec.model_validate(settings["server"]),
-        ledger=LedgerSpec.model_validate(settings["ledger"]),
-        telemetry=TelemetrySpec.model_validate(settings["telemetry"]),
-        alerts=AlertsSpec.model_validate(settings["alerts"]),
-        sso=SsoSpec.model_validate(settings["sso"]),
-    )
-    return _gateway(Store.open(), wanted, Path(settings["shared"]))
+    specs: dict[str, Any] = {name: spec.model_validate(settings[name]) for name, spec in PROCESS.items()}
+    wanted = Config(**specs)
+    return _gateway(Store.open(config=wanted), wanted, Path(settings["shared"]))
 
 
 def _gateway(store: Store, wanted: Config, shared: Path | None = None) -> Gateway:

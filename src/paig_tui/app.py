@@ -21,7 +21,7 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from paig_client.admin import AdminError, AsyncAdminClient
-from paig_client.api.specs import Permission
+from paig_client.api.vocabulary import Permission
 from paig_tui.data.poller import Feed
 from paig_tui.data.state import State
 from paig_tui.text import safe

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
-from paig_client.api.specs import Permission
+from paig_client.api.vocabulary import Permission
 from paig_tui.text import MUTED, fitted
 from paig_tui.widgets.chrome import KEYS, SECTIONS
 

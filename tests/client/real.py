@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from paig_client.admin import AdminClient
-from paig_client.api.specs import KeySpec, LimitsSpec, ProviderSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import ADMIN, UPSTREAM_KEY, running_world, simulated_providers
 

@@ -21,7 +21,8 @@ from paig_client.admin import (
     NotFound,
     NotTheAdminApi,
 )
-from paig_client.api.specs import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
 from tests.client.double import TOKEN, Double, limit_row, request_row
 
 

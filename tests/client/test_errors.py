@@ -16,8 +16,9 @@ from pydantic_ai.models.fallback import FallbackModel
 
 import paig_client
 from paig_client import errors
+from paig_client.api.errors import CODES, STATUS
 from paig_client.errors import LimitExceeded, from_exception, from_response
-from paig_gateway.domain.errors import CODES, STATUS, GatewayError
+from paig_gateway.domain.errors import GatewayError
 from paig_gateway.formats.errors import error_body
 from tests.client import calls
 from tests.client.double import KEY, Double, limit_refusal

@@ -1,4 +1,4 @@
-"""Catalogues for tests, with the real table of provider kinds."""
+"""Catalogues for tests."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from paig_gateway.catalog import Catalog, Kinds, LimitHooks
-from paig_gateway.catalog.transactions import utc_now
-from paig_gateway.database.engine import migrate, open_engine
-from paig_gateway.providers.kinds import KINDS, base_url
+from paig_gateway.catalog import Catalog, LimitHooks, References
+from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.secrets.vault import Vault
 
-KINDS_OF_PROVIDERS = Kinds.of(KINDS, base_url)
 VAULT = Vault("a key for tests")
 ME = "token:test"
 
 
 @contextmanager
 def open_catalog(
-    url: str, *, vault: Vault = VAULT, hooks: LimitHooks | None = None, now: datetime | None = None
+    url: str,
+    *,
+    vault: Vault = VAULT,
+    references: References | None = None,
+    hooks: LimitHooks | None = None,
+    now: datetime | None = None,
 ) -> Iterator[Catalog]:
     """A catalogue in the database at `url`; with `now`, its clock stands still."""
     engine = open_engine(url)
     migrate(engine)
     try:
-        yield Catalog(engine, vault, KINDS_OF_PROVIDERS, hooks=hooks, clock=(lambda: now) if now else utc_now)
+        yield Catalog(engine, vault, references, hooks=hooks, clock=(lambda: now) if now else utc_now)
     finally:
         engine.dispose()
 

@@ -12,11 +12,18 @@ from pathlib import Path
 import httpx2
 import pytest
 
+TOKEN = "an-admin-token-for-tests-0123456789"
+
 
 def command(home: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """`paig serve` with a home of its own."""
     code = "import sys; from paig_client.cli import main; sys.argv[0] = 'paig'; main()"
-    environment = {**os.environ, "PAIG_HOME": str(home), "PAIG_SECRET_KEY": "s", "PAIG_ADMIN_TOKEN": "t"}
+    environment = {
+        **os.environ,
+        "PAIG_HOME": str(home),
+        "PAIG_SECRET_KEY": "secret-key-0123456789-abc",
+        "PAIG_ADMIN_TOKEN": TOKEN,
+    }
     environment.pop("PAIG_DATABASE_URL", None)
     return [sys.executable, "-c", code, "serve", *arguments], environment
 
@@ -42,7 +49,7 @@ def test_readers_of_events_do_not_hold_it_up(tmp_path: Path, workers: str) -> No
     with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         origin = process.stdout.readline().split()[3]
-        headers = {"authorization": "Bearer t"}
+        headers = {"authorization": f"Bearer {TOKEN}"}
         with (
             httpx2.Client(base_url=origin, trust_env=False, timeout=60, headers=headers) as http,
             http.stream("GET", "/admin/v1/events") as answer,

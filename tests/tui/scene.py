@@ -17,6 +17,7 @@ from typing import TypeVar, get_args
 from pydantic import BaseModel
 
 from paig_client.admin import AsyncAdminClient, Event, GatewayUnreachable
+from paig_client.api.limits import LimitsSpec
 from paig_client.api.resources import (
     Attempt,
     AuditEntry,
@@ -34,7 +35,8 @@ from paig_client.api.resources import (
     UsageReport,
     UsageTotal,
 )
-from paig_client.api.specs import LimitsSpec, MemberSpec, Permission
+from paig_client.api.specs import MemberSpec
+from paig_client.api.vocabulary import Permission
 from paig_client.endpoints import Call, QueryValue
 
 T = TypeVar("T")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.api.specs import KeySpec, LimitsSpec, ProjectSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, ProjectSpec
 from paig_tui.screens.forms import expiry
 from paig_tui.screens.keys.created import KeyCreated
 from tests.gateway.end_to_end.conftest import World

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_client.api.resources import BreakerState, KeyStatus
-from paig_gateway.domain.errors import CODES
+from paig_client.api.errors import CODES
+from paig_client.api.vocabulary import BreakerState, KeyStatus
 from paig_tui.screens.providers.health import STATES
 from paig_tui.screens.requests.text import trace_link
 from paig_tui.screens.usage.csv import to_csv

@@ -1,8 +1,6 @@
-"""The vocabulary that the client, the gateway and the terminal UI share.
+"""The vocabulary that the gateway, the command line and the terminal UI share.
 
-`specs` holds what people write (in `paig.toml` or a request body): unknown fields are errors. `resources` holds what
-the admin API answers. Money is a decimal string of US dollars outside and `Decimal` here; times are ISO 8601 in UTC.
-Nothing here does I/O, and nothing here imports the rest of the client.
+`specs` is what people write, in `paig.toml` or in a request body; `resources` is what the admin API answers; `limits`,
+`errors` and `vocabulary` hold each word, default and code once. Nothing here does I/O, and nothing here imports another
+part of paig. `paig_client.schema` exports all of it under the name that documentation uses.
 """
-
-from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The wire models of the admin API, shared by the gateway, the command line and the terminal UI.
-
-A `…Spec` is what a person writes (in `paig.toml` or in a request body): unknown fields are errors. The other models are
-what the gateway answers. Money is a decimal string of US dollars, a time is ISO 8601 in UTC.
-"""
+"""What the admin API answers. Money is a decimal string of US dollars, a time is ISO 8601 in UTC."""
 
 from __future__ import annotations
 
@@ -11,25 +7,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from paig_client.api.limits import Unit, Window
 from paig_client.api.specs import (
-    Chooses,
-    GrantSpec,
-    LimitsSpec,
-    MemberSpec,
-    OwnerKind,
-    Permission,
+    AdminSettings,
+    KeySettings,
+    OwnerSettings,
     PriceSpec,
-    ProjectTelemetry,
-    RouteTimeouts,
+    ProjectSettings,
+    RouteSettings,
 )
-
-Certainty = Literal["exact", "estimated", "ceiling", "unknown"]
-CostSource = Literal["list", "provider"]
-KeyStatus = Literal["active", "disabled", "blocked", "expired", "limit-exceeded"]
+from paig_client.api.vocabulary import BreakerState, Certainty, CostSource, KeyStatus, OwnerKind, Permission
 
 
 class Resource(BaseModel):
-    """What every stored object carries."""
+    """What every stored object has."""
 
     id: str
     name: str
@@ -42,7 +33,7 @@ class ProviderCredential(BaseModel):
     """A credential as the gateway shows it: its reference, never its value."""
 
     id: str
-    """What the ledger calls it; another one once another secret is stored in its place."""
+    """What the ledger calls it; it changes when another secret is stored in its place."""
     reference: str
 
 
@@ -52,14 +43,14 @@ class Provider(Resource):
     kind: str
     base_url: str
     credential: str | None
-    """The reference, where it has a single one."""
+    """The reference, where there is only one."""
     credentials: list[ProviderCredential] = []
-    """All that it has, be it one or several."""
+    """All its credentials, one or several."""
     options: dict[str, Any]
 
     @property
     def references(self) -> str:
-        """All its credentials' references, as a person reads them."""
+        """The references of all its credentials, as a person reads them."""
         return ", ".join(credential.reference for credential in self.credentials) or "none"
 
 
@@ -80,33 +71,28 @@ ProviderOutcome = Literal[
 
 
 class ProviderCheck(BaseModel):
-    """What came of a small free request to a provider."""
+    """The result of a small free request to a provider."""
 
     provider: str
     ok: bool
     outcome: ProviderOutcome
     message: str
-    """What it means, and what to do about it."""
+    """What the result means, and what to do about it."""
     request: str
-    """What was asked: method and address."""
+    """The request that was sent: method and address."""
     status: int | None = None
     models: int | None = None
     """How many models it listed."""
     ms: float = 0
 
 
-BreakerState = Literal["closed", "cooling", "half-open", "open"]
-"""`open`: it fails, and is left alone. `cooling`: the provider refuses the credential, or told it to wait. `half-open`:
-it has rested, and a few requests try it. `closed`: all is well."""
-
-
 class ToldWait(BaseModel):
-    """A model that a credential is not used for, because its provider said so."""
+    """A model that a credential is not used for at present, because the provider asked to wait."""
 
     model: str
     until: datetime
     reason: str
-    """A status, or `used up` where the provider said beforehand that nothing is left."""
+    """A status, or `used up` where the provider announced that its quota is used up."""
 
 
 class NodeBreaker(BaseModel):
@@ -118,35 +104,35 @@ class NodeBreaker(BaseModel):
     until: datetime | None
     reason: str | None
     own: bool
-    """Whether the node found it out itself; else it goes by another's word."""
+    """Whether the node saw the failures itself, or was told by another node."""
 
 
 class TryFigures(BaseModel):
-    """What came of the tries of the last five minutes, on all nodes."""
+    """The tries of the last five minutes, on all nodes."""
 
     tries: int
     ok_share: float | None
-    """The share of those that were answered, of all but those whose own fault it was; null where there were none."""
+    """The share of tries that were answered, leaving out failures by the client's fault; null without tries."""
     p95_ms: float | None
-    """Within how many milliseconds nineteen of twenty answers began."""
+    """95 % of answers began within this many milliseconds."""
     throttled: int
     """Answered with 429."""
     failures: dict[str, int]
-    """What went wrong, by status or failure."""
+    """Counts of failures, by status or kind."""
 
 
 class CredentialHealth(TryFigures):
-    """How a credential of a provider fares, on all nodes; the state is that of the node that thinks worst of it."""
+    """The health of a provider's credential, on all nodes; the state is the worst that a node reports."""
 
     credential: str
     """Its id."""
     state: BreakerState
     since: datetime | None
-    """Since when it is in that state; null where nothing was sent with it yet."""
+    """When it entered that state; null where nothing was sent with it yet."""
     until: datetime | None
     """When it is tried again."""
     reason: str | None
-    """The status or failure that brought it there."""
+    """The status or failure that caused the state."""
     waits: list[ToldWait]
     last_error: str | None
     last_error_at: datetime | None
@@ -154,7 +140,7 @@ class CredentialHealth(TryFigures):
 
 
 class ProviderHealth(TryFigures):
-    """How a provider fares; the state is that of its best credential."""
+    """The health of a provider; the state is that of its best credential."""
 
     provider: str
     state: BreakerState
@@ -162,7 +148,7 @@ class ProviderHealth(TryFigures):
 
 
 class BreakerChange(BaseModel):
-    """A credential is in another state now, on one node."""
+    """A credential's state has changed, on one node."""
 
     time: datetime
     node: str
@@ -174,13 +160,8 @@ class BreakerChange(BaseModel):
     reason: str | None
 
 
-class Route(Resource):
+class Route(Resource, RouteSettings):
     """A route as the gateway shows it."""
-
-    members: list[MemberSpec]
-    choice: Chooses = "weighted"
-    affinity: bool = True
-    timeouts: RouteTimeouts = RouteTimeouts()
 
 
 class OwnPrice(Resource):
@@ -189,29 +170,24 @@ class OwnPrice(Resource):
     spec: PriceSpec
 
 
-class Owner(Resource):
-    """A project or a user as the gateway shows it."""
-
-    limits: LimitsSpec
+class Owner(Resource, OwnerSettings):
+    """A user as the gateway shows it."""
 
 
-class Project(Owner):
+class Project(Owner, ProjectSettings):
     """A project as the gateway shows it."""
 
-    telemetry: ProjectTelemetry = ProjectTelemetry()
 
-
-class Key(Resource):
+class Key(Resource, KeySettings):
     """A key as the gateway shows it: a hint of its secret, never the secret."""
 
     hint: str
     status: KeyStatus
-    project: str | None
-    user: str | None
-    routes: list[str] | None
-    models: list[str] | None
-    limits: LimitsSpec
-    expires_at: datetime | None
+    old_secret_until: datetime | None = None
+    """Until when the secret before the last rotation is still accepted."""
+    last_used_at: datetime | None = None
+    last_used_from: str | None = None
+    """The address that it was last used from."""
 
 
 class NewKey(BaseModel):
@@ -222,13 +198,11 @@ class NewKey(BaseModel):
     key: str
 
 
-class Admin(Resource):
+class Admin(Resource, AdminSettings):
     """An admin as the gateway shows it."""
 
-    grants: list[GrantSpec]
-    active: bool
     sso: bool
-    """Whether it came by single sign-on: its grants are then set anew at each login."""
+    """Whether it was made by single sign-on: its grants are then set again at each login."""
 
 
 class Token(BaseModel):
@@ -254,34 +228,34 @@ class NewToken(BaseModel):
 
 
 class DeviceStart(BaseModel):
-    """A login by single sign-on that has begun."""
+    """A login by single sign-on that was started."""
 
     handle: str
-    """What to ask about it with."""
+    """Identifies the login in later requests."""
     user_code: str
     verification_uri: str
     verification_uri_complete: str | None
     expires_in: int
-    """Seconds that the person has."""
+    """Seconds in which the person must finish it."""
     interval: int
-    """Seconds between two questions."""
+    """Seconds to wait between two polls."""
 
 
 class DeviceState(BaseModel):
-    """How a login stands; who logged in is null while nobody has."""
+    """The state of a login; `admin` is null until the person has logged in."""
 
     admin: str | None
     token: str | None
     expires_at: datetime | None
     slow_down: bool
-    """Whether to wait five seconds longer between two questions from now on."""
+    """Whether to wait five seconds longer between two polls from now on."""
 
 
 class Identity(BaseModel):
-    """Who asks, and what they may do."""
+    """The holder of an admin token, and what it may do."""
 
     name: str
-    """As the audit log names them."""
+    """As the audit log names it."""
     permissions: list[Permission]
     """In the whole gateway."""
     projects: dict[str, list[Permission]]
@@ -292,12 +266,12 @@ class Identity(BaseModel):
 
 
 class LimitStatus(BaseModel):
-    """A limit and where it stands in its present window. Amounts are dollars, or counts for rates."""
+    """A limit and its balance in the current window. Amounts are dollars, or counts for rates."""
 
     owner_kind: OwnerKind
     owner: str
-    unit: Literal["usd", "requests", "tokens"]
-    window: Literal["minute", "daily", "weekly", "monthly", "total"]
+    unit: Unit
+    window: Window
     amount: str
     spent: str
     held: str
@@ -312,14 +286,14 @@ class Attempt(BaseModel):
     provider: str
     model: str
     credential: str | None = None
-    """The id of the provider's credential that it was made with; null where it has none."""
+    """The id of the provider's credential that was used; null where the provider has none."""
     status: int | None = None
     error: str | None = None
     cost: str = "0"
     began_ms: float = 0
     """When it was sent, in milliseconds after the request came."""
     ms: float = 0
-    """How long it took to its answer's headers, or to its failure, in milliseconds."""
+    """Milliseconds until the answer's headers came, or until it failed."""
     fitted: str | None = None
     """The output maximum that the gateway set (`when_tight`), as `x-paig-fitted` says it; null where it set none."""
 
@@ -387,14 +361,14 @@ class UsageTotal(BaseModel):
 
 
 class UsageReport(BaseModel):
-    """Totals by group, the dearest first (by time where grouped by time)."""
+    """Totals by group, the most expensive first (by time where grouped by time)."""
 
     items: list[UsageTotal]
     total: UsageTotal
 
 
 class RepricedTotal(BaseModel):
-    """What requests of one price cost, and would cost at the prices known now. Decimal strings of US dollars."""
+    """What requests of one price cost, and what they would cost at the current prices: decimal strings of dollars."""
 
     provider: str
     model: str
@@ -409,8 +383,8 @@ class RepricedTotal(BaseModel):
 class Repricing(BaseModel):
     """What a correction of prices would change: the largest differences first, and the sums over all requests.
 
-    Requests whose cost would stay are only in the sums; `left` counts those that no price is known for now, or whose
-    usage the provider did not report.
+    Requests whose cost would not change are only in the sums. `left` counts the requests that have no known price now,
+    or whose usage the provider did not report.
     """
 
     items: list[RepricedTotal]
@@ -419,6 +393,30 @@ class Repricing(BaseModel):
     repriced: str
     difference: str
     left: int
+
+
+class PlannedChange(BaseModel):
+    """One step of a plan."""
+
+    action: Literal["create", "change", "delete"]
+    kind: str
+    name: str
+    changes: dict[str, tuple[Any, Any]]
+    """Each field that changes: before and after, null where there is none. Never a secret."""
+
+
+class AppliedConfig(BaseModel):
+    """What a configuration changed, or would change."""
+
+    items: list[PlannedChange]
+    """The steps, in order."""
+    keys: list[NewKey]
+    """The keys that were made: the only time that their secrets are shown."""
+    drift: list[AuditEntry] = []
+    """What was changed by hand since a configuration was last applied, where this one says otherwise or does not name
+    it; `before` is what it was then."""
+    ignored: list[str] = []
+    """The sections of the file that only a start of the gateway reads."""
 
 
 class Pruned(BaseModel):
@@ -452,7 +450,7 @@ class AuditEntry(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error of the admin API, as RFC 9457 has it."""
+    """An error of the admin API, in the form of RFC 9457."""
 
     type: str
     title: str

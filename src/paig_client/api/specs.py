@@ -1,109 +1,19 @@
-"""What people write: the specs of providers, routes, keys, limits and their owners."""
+"""What people write, in `paig.toml` or in a request body: every unknown field is an error."""
 
 from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""Names of providers and routes: they stand in URLs."""
+from paig_client.api.fields import Network, Pattern, Seconds, SecretReference, Spec, Usd, amount
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.vocabulary import Choice, OnDisconnect, Permission, Role
 
-
-Window = Literal["daily", "weekly", "monthly", "total"]
-
-
-OwnerKind = Literal["organisation", "project", "user", "key"]
-
-
-OnDisconnect = Literal["drain", "cancel"]
-
-
-Chooses = Literal["weighted", "latency"]
-
-
-Role = Literal["owner", "admin", "editor", "viewer"]
-
-
-Permission = Literal[
-    "access:own",
-    "access:owners",
-    "access:read",
-    "access:write",
-    "audit:read",
-    "catalog:read",
-    "config:read",
-    "config:write",
-    "gateway:read",
-    "keys:write",
-    "ledger:read",
-    "ledger:write",
-    "organisation:write",
-    "owners:write",
-    "routing:write",
-]
-"""What one may be allowed, and what an admin token may be confined to. `owners:write` is projects and users, `routing`
-providers, routes and prices, `access` admins and their tokens: one's own, those of owners, everybody's."""
-
-
-def _amount(value: object) -> Decimal:
-    if not isinstance(value, bool) and isinstance(value, (str, int, float, Decimal)):
-        try:
-            return Decimal(str(value))
-        except InvalidOperation:
-            pass
-    raise ValueError("an amount of US dollars, such as 5 or '0.05'")
-
-
-def _is_amount(value: Decimal) -> Decimal:
-    if not value.is_finite() or value < 0 or value > 1_000_000_000:
-        raise ValueError("must be zero or more, and at most a billion dollars")
-    if value != round(value, 9):
-        raise ValueError("is finer than a nanodollar (nine decimal places)")
-    return value
-
-
-Usd = Annotated[Decimal, BeforeValidator(_amount), AfterValidator(_is_amount)]
-"""US dollars: a decimal string on the wire, a number in a configuration file."""
-
-
-def _plain_seconds(value: object) -> object:
-    return float(value) if isinstance(value, Decimal) else value
-
-
-Seconds = Annotated[float, BeforeValidator(_plain_seconds), Field(gt=0, le=86_400, allow_inf_nan=False)]
-"""A span of time, a day at most."""
-
-
-class Spec(BaseModel):
-    """Something a person writes: every field is checked, an unknown one is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _is_reference(value: str) -> str:
-    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|keyring:.+/.+|file:.+", value):
-        raise ValueError("must say where the secret is: write env:NAME, keyring:SERVICE/USER or file:PATH")
-    return value
-
-
-SecretReference = Annotated[str, AfterValidator(_is_reference)]
-"""Where a secret is to be found; never the secret itself."""
-
-
-def _is_pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    return value
-
-
-Pattern = Annotated[str, AfterValidator(_is_pattern)]
-"""A regular expression."""
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class ExportSpec(Spec):
@@ -111,14 +21,14 @@ class ExportSpec(Spec):
 
     to: Literal["otlp-http", "otlp-grpc", "logfire"] = "otlp-http"
     endpoint: str | None = None
-    """The backend's address; `/v1/traces` or `/v1/metrics` is added for HTTP. Logfire's own is known by its token."""
+    """The backend's address; `/v1/traces` or `/v1/metrics` is added for HTTP. Logfire's is known from its token."""
     token: SecretReference | None = None
     """Sent as the bearer token; for Logfire, its write token."""
     headers: dict[str, SecretReference] = Field(default_factory=dict)
-    """Further headers, as backends ask for."""
+    """More headers, where the backend asks for them."""
 
     @model_validator(mode="after")
-    def _whole(self) -> ExportSpec:
+    def _complete(self) -> ExportSpec:
         if self.to == "logfire" and self.token is None:
             raise ValueError("Logfire needs its write token: add token = 'env:LOGFIRE_TOKEN'")
         if self.to != "logfire" and self.endpoint is None:
@@ -129,44 +39,31 @@ class ExportSpec(Spec):
 
 
 class ProjectTelemetry(Spec):
-    """What is told of a project's requests, besides what the gateway tells of all."""
+    """What is exported about a project's requests, besides what the gateway exports about all."""
 
     export: ExportSpec | None = None
     """The project's own backend."""
     content: bool = False
-    """Whether what was asked and answered is recorded."""
+    """Whether prompts and answers are recorded."""
     redact: list[Pattern] = Field(default_factory=list)
-    """Patterns that are blacked out in it."""
-
-
-class LimitsSpec(Spec):
-    """Caps of one owner. A field left out is no cap."""
-
-    daily: Usd | None = None
-    weekly: Usd | None = None
-    monthly: Usd | None = None
-    total: Usd | None = None
-    requests_per_minute: int | None = Field(default=None, ge=0)
-    tokens_per_minute: int | None = Field(default=None, ge=0)
-    soft: bool = False
-    """Refuse once spent reaches the cap, and reserve nothing: availability over exactness."""
+    """Patterns that are blacked out in them."""
 
 
 class TryTimeouts(Spec):
-    """How long one try at a provider may take, in seconds. A field left out is as it is elsewhere."""
+    """How long one try at a provider may take, in seconds. A field left out takes the value of the next level up."""
 
     connect: Seconds | None = None
-    """Until it has accepted the connection."""
+    """Until the provider has accepted the connection."""
     first_byte: Seconds | None = None
     """Until its answer begins."""
     idle: Seconds | None = None
     """Between two pieces of its answer."""
     total: Seconds | None = None
-    """For all of it."""
+    """For the whole answer."""
 
 
 class RouteTimeouts(TryTimeouts):
-    """How long a route's requests may take, in seconds; these come before the providers' own."""
+    """How long a route's requests may take, in seconds; these take precedence over the providers' own."""
 
     deadline: Seconds | None = None
     """For all tries together, from the request to the end of its answer."""
@@ -184,14 +81,14 @@ class ProviderSpec(Spec):
     inject_cost: bool = True
     require_price: bool | None = None
     price_provider: str | None = None
-    price_factor: Annotated[Decimal, BeforeValidator(_amount), Field(ge=0, le=1000)] | None = None
-    """What the price book's prices are multiplied by: 0.8 for a discount of a fifth."""
+    price_factor: Annotated[Decimal, BeforeValidator(amount), Field(ge=0, le=1000)] | None = None
+    """What the price book's prices are multiplied by: 0.8 for a discount of 20 %."""
     aliases: dict[str, str] = Field(default_factory=dict)
     """Names of models or deployments at the provider, and the models that they are priced and bounded as."""
     provider_cost: bool = True
     """Whether the charge that the provider states in its answers is the cost; otherwise it is the list price."""
     stream_usage: bool | None = None
-    """Whether the gateway asks for usage in streams (`stream_options`); the kind decides unless given."""
+    """Whether the gateway asks for usage in streams (`stream_options`); the kind decides if left out."""
     project: str | None = None
     location: str | None = None
     token_url: str | None = None
@@ -209,7 +106,7 @@ class MemberSpec(Spec):
 
     provider: str
     priority: int = 0
-    """The highest is tried first."""
+    """Members of the highest priority are tried first."""
     weight: int = Field(default=1, ge=0)
     """Its share among members of the same priority."""
     active: bool = True
@@ -217,16 +114,19 @@ class MemberSpec(Spec):
     """The model's name at this member, by the name the client uses."""
 
 
-class RouteSpec(Spec):
-    """A named, ordered, weighted group of providers."""
+class RouteSettings(BaseModel):
+    """What can be set of a route."""
 
     members: list[MemberSpec] = Field(min_length=1)
-    choice: Chooses = "weighted"
-    """How one of several members of the same priority is chosen: by weight alone, or the fastest of late."""
+    choice: Choice = "weighted"
     affinity: bool = True
     """Whether requests of the same conversation go to the same member."""
     timeouts: RouteTimeouts = RouteTimeouts()
     """In place of the providers' and the server's."""
+
+
+class RouteSpec(RouteSettings, Spec):
+    """A named, ordered, weighted group of providers."""
 
 
 class PriceSpec(Spec):
@@ -240,15 +140,15 @@ class PriceSpec(Spec):
     __pydantic_extra__: dict[str, Usd] = Field(init=False)
 
     model: str | None = Field(default=None, min_length=1, max_length=200)
-    """The model's name at the provider, or a pattern such as `my-*`; the price's own name unless given."""
+    """The model's name at the provider, or a pattern such as `my-*`; the price's own name if left out."""
     provider: str | None = None
-    """The provider that it is for; every one unless given."""
+    """The provider that the price is for; all providers if left out."""
     since: date | None = None
-    """The first day, UTC, that it holds."""
+    """The first day, in UTC, on which it applies."""
     context_window: int | None = Field(default=None, ge=1, le=10**9)
-    """Tokens that the model reads at most."""
+    """The most tokens that the model reads."""
     max_output: int | None = Field(default=None, ge=1, le=10**9)
-    """Tokens that it writes at most."""
+    """The most tokens that it writes."""
 
     @property
     def rates(self) -> dict[str, Decimal]:
@@ -256,29 +156,50 @@ class PriceSpec(Spec):
         return dict(self.__pydantic_extra__)
 
 
-class OwnerSpec(Spec):
-    """A project or a user."""
+class OwnerSettings(BaseModel):
+    """What can be set of a user, a project and the organisation."""
 
     limits: LimitsSpec = LimitsSpec()
 
 
-class ProjectSpec(OwnerSpec):
-    """A project."""
+class OwnerSpec(OwnerSettings, Spec):
+    """A user, or the organisation."""
+
+
+class ProjectSettings(OwnerSettings):
+    """What can be set of a project."""
 
     telemetry: ProjectTelemetry = ProjectTelemetry()
 
 
-class KeySpec(Spec):
-    """What a client holds."""
+class ProjectSpec(ProjectSettings, OwnerSpec):
+    """A project."""
+
+
+class KeySettings(BaseModel):
+    """What can be set of a key; the gateway shows the same fields. To add a setting, add it here."""
 
     project: str | None = None
     user: str | None = None
     routes: list[str] | None = None
+    """The routes that it may use; all if left out."""
     models: list[str] | None = None
+    """Patterns of the models that it may use, such as `gpt-5*`; all if left out."""
+    formats: list[str] | None = None
+    """The API formats that it may use, such as `openai-chat`; all if left out."""
+    methods: list[Method] | None = None
+    """The HTTP methods that it may use; all if left out."""
+    networks: list[Network] | None = None
+    """The networks that it may be used from, such as `10.0.0.0/8`; all if left out."""
     limits: LimitsSpec = LimitsSpec()
     expires_at: datetime | None = None
+
+
+class KeySpec(KeySettings, Spec):
+    """What a client holds."""
+
     secret: str | None = None
-    """A reference to a value chosen elsewhere; otherwise one is made and shown once."""
+    """A reference to a value chosen elsewhere; if left out, one is made and shown once."""
 
 
 class GrantSpec(Spec):
@@ -286,22 +207,26 @@ class GrantSpec(Spec):
 
     role: Role
     project: str | None = None
-    """Where the role holds; everywhere, if it is left out."""
+    """Where the role applies; everywhere if left out."""
 
 
-class AdminSpec(Spec):
-    """Somebody, or something, that administers the gateway."""
+class AdminSettings(BaseModel):
+    """What can be set of an admin."""
 
     grants: list[GrantSpec] = []
     active: bool = True
-    """Whether their tokens are taken."""
+    """Whether the admin's tokens are accepted."""
+
+
+class AdminSpec(AdminSettings, Spec):
+    """A person or program that administers the gateway."""
 
 
 class TokenSpec(Spec):
     """A token of the admin API."""
 
     admin: str | None = None
-    """Whose it is; one's own, if it is left out."""
+    """The admin that it belongs to; the one that makes it if left out."""
     scopes: list[Permission] | None = Field(default=None, min_length=1)
-    """What it is confined to; all that its admin may, if it is left out."""
+    """The permissions that it is confined to; all of its admin's if left out."""
     expires_at: datetime | None = None

@@ -24,7 +24,7 @@ def dollars(text: str) -> str:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    from paig_client.api.specs import Usd
+    from paig_client.api.fields import Usd
 
     if text.lower() == "none":
         return "none"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from paig_client.cli.output import ahead
 
 if TYPE_CHECKING:
-    from paig_client.api.resources import BreakerState, CredentialHealth, ProviderHealth, TryFigures
+    from paig_client.api.resources import CredentialHealth, ProviderHealth, TryFigures
+    from paig_client.api.vocabulary import BreakerState
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar

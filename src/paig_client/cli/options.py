@@ -17,7 +17,7 @@ from paig_client.cli.output import say
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
-    from paig_client.api.specs import Spec
+    from paig_client.api.fields import Spec
 
 SpecT = TypeVar("SpecT", bound="Spec")
 

@@ -23,11 +23,14 @@ def serve(
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Processes. Default: 1.")] = None,
+    keep_drift: Annotated[
+        bool, typer.Option("--keep-drift", help="Keep what was changed by hand since the file was last applied.")
+    ] = False,
 ) -> None:
     """Run the gateway."""
     with extra("gateway"):
         from paig_gateway.server import serve
-    raise typer.Exit(serve(host=host, port=port, tls=tls, config=config, workers=workers))
+    raise typer.Exit(serve(host=host, port=port, tls=tls, config=config, workers=workers, keep_drift=keep_drift))
 
 
 def demo(

@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from paig_client.api.specs import Permission
+from paig_client.api.vocabulary import Permission
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.roles import EVERYTHING, Identity, held
 from paig_gateway.admin.site import SESSION, Site

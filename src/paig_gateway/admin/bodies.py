@@ -11,7 +11,7 @@ from fastapi import Depends
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from paig_client.api.specs import Spec
+from paig_client.api.fields import Spec
 from paig_gateway.admin.problems import FieldProblem, ProblemError, field_problems, invalid
 
 S = TypeVar("S", bound=Spec)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
 
-from paig_client.api.resources import AuditEntry, NewKey
-from paig_client.api.specs import OwnerSpec, Spec
+from paig_client.api.fields import Spec
+from paig_client.api.resources import AppliedConfig, PlannedChange
+from paig_client.api.specs import OwnerSpec
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.examples import EXAMPLES
@@ -27,26 +25,6 @@ class ApplySpec(Spec):
     """Delete what the configuration does not name."""
 
 
-class Step(BaseModel):
-    """One step of a plan."""
-
-    action: str
-    kind: str
-    name: str
-    changes: dict[str, Any]
-    """Each field that changes: what it was, and what it becomes."""
-
-
-class Plan(BaseModel):
-    """What a configuration changed, or would change."""
-
-    items: list[Step]
-    keys: list[NewKey]
-    """The keys that were made: the only time that their secrets are shown."""
-    drift: list[AuditEntry]
-    """What was changed by hand since a configuration was last applied, and this one has otherwise or does not name."""
-
-
 class TomlResponse(Response):
     """An answer in TOML."""
 
@@ -61,11 +39,13 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         "/apply",
         operation_id="apply_config",
         summary="Apply a configuration file",
-        description="Brings the catalogue to what the file says, in one transaction; a second time changes nothing.",
-        response_model=Plan,
+        description="Brings the catalogue to what the file says, in one transaction; a second time changes nothing. The"
+        " sections that only a start of the gateway reads are listed as `ignored`. `dry_run` and `prune` are fields of"
+        " the body.",
+        response_model=AppliedConfig,
         openapi_extra=body_of("ApplySpec"),
     )
-    def apply(asker: Principal, body: JsonObject) -> Plan:
+    def apply(asker: Principal, body: JsonObject) -> AppliedConfig:
         spec = checked(ApplySpec, body)
         try:
             applied = services.apply_config(spec.config, dry_run=spec.dry_run, prune=spec.prune, actor=asker.name)
@@ -75,8 +55,10 @@ def configuration_routes(services: AdminServices) -> APIRouter:
             ) from None
         if not spec.dry_run:
             services.changed()
-        steps = [Step.model_validate(dict(item)) for item in applied.items]
-        return Plan(items=steps, keys=list(applied.keys), drift=list(applied.drift))
+        steps = [PlannedChange.model_validate(dict(item)) for item in applied.items]
+        return AppliedConfig(
+            items=steps, keys=list(applied.keys), drift=list(applied.drift), ignored=list(applied.ignored)
+        )
 
     @router.get(
         "/export",

@@ -262,7 +262,7 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
         }
     ],
     "ApplySpec": [{"config": '[projects.research]\nlimits = { daily = 10 }\n', "dry_run": True}],
-    "Plan": [
+    "AppliedConfig": [
         {
             "items": [
                 {

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from paig_client.api.resources import Key, KeyStatus, NewKey
+from paig_client.api.resources import Key, NewKey
 from paig_client.api.specs import KeySpec
+from paig_client.api.vocabulary import KeyState, KeyStatus
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.objects import TAGGED, Cursor, Kind, Limit, Page, Reference, absent, page, tagged
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.roles import Identity
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog.idempotency import Repeat
-from paig_gateway.catalog.keys import State
 from paig_gateway.ledger.balances import limit_balances
 
 Owner = tuple[str, str]
@@ -71,7 +71,7 @@ class Keys:
         id, version = self._mine(reference)
         return self._keys.rotate(id, actor=actor, version=version)
 
-    def set_state(self, reference: str, state: State, *, actor: str) -> Key:
+    def set_state(self, reference: str, state: KeyState, *, actor: str) -> Key:
         """Refuse a key, or take it again."""
         id, version = self._mine(reference)
         return _judged(self._keys.set_state(id, state, actor=actor, version=version), self._spent())

@@ -17,15 +17,15 @@ import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import RedirectResponse
 
+from paig_client.api.fields import Spec
 from paig_client.api.resources import DeviceStart, DeviceState, NewToken
-from paig_client.api.specs import Spec
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.site import SESSION
 from paig_gateway.catalog.logins import Login
-from paig_gateway.secrets.vault import SecretKeyError
+from paig_gateway.secrets.errors import SecretKeyError
 from paig_gateway.sso.provider import IdentityProvider, Pending, Person
 from paig_gateway.sso.settings import ProviderAwayError, SsoError
 
@@ -213,13 +213,13 @@ async def _logged_in(services: AdminServices, person: Person) -> tuple[Login, Ne
 
 def _note(services: AdminServices, purpose: str, until: datetime, **values: str) -> str:
     note = json.dumps({**values, "for": f"{purpose} login", "until": until.timestamp()})
-    return services.catalog.context.vault.encrypt(note.encode()).decode()
+    return services.catalog.secrets.vault.seal(note.encode(), "login").decode()
 
 
 def _noted(services: AdminServices, purpose: str, text: str) -> dict[str, str] | None:
     """What a login has remembered, unless it is somebody else's work, for another purpose, or too old."""
     try:
-        noted = json.loads(services.catalog.context.vault.decrypt(text.encode()))
+        noted = json.loads(services.catalog.secrets.vault.open(text.encode(), "login"))
     except (SecretKeyError, ValueError):
         return None
     if not isinstance(noted, dict) or noted.get("for") != f"{purpose} login":

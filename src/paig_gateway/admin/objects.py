@@ -10,8 +10,9 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel
 
+from paig_client.api.fields import Spec
 from paig_client.api.resources import NewKey, Owner, OwnPrice, Project, Provider, Resource, Route
-from paig_client.api.specs import OwnerSpec, PriceSpec, ProjectSpec, ProjectTelemetry, ProviderSpec, RouteSpec, Spec
+from paig_client.api.specs import OwnerSpec, PriceSpec, ProjectSpec, ProjectTelemetry, ProviderSpec, RouteSpec
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, named
 from paig_gateway.admin.problems import ProblemError

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from paig_client.api.fields import Spec
 from paig_client.api.resources import Problem
 from paig_client.api.specs import (
     AdminSpec,
@@ -22,7 +23,6 @@ from paig_client.api.specs import (
     ProjectSpec,
     ProviderSpec,
     RouteSpec,
-    Spec,
     TokenSpec,
 )
 from paig_gateway.admin.access import OPERATIONS

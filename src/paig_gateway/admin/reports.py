@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlmodel import col
 from starlette.concurrency import run_in_threadpool
 
+from paig_client.api.fields import Spec
 from paig_client.api.resources import (
     AuditEntry,
     Health,
@@ -21,7 +22,6 @@ from paig_client.api.resources import (
     RequestPage,
     UsageReport,
 )
-from paig_client.api.specs import Spec
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.objects import Cursor

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import get_args
 
-from paig_client.api.specs import Permission, Role
+from paig_client.api.vocabulary import Permission, Role
 
 _ALL: tuple[Role, ...] = ("owner", "admin", "editor", "viewer")
 _EDIT: tuple[Role, ...] = ("owner", "admin", "editor")

@@ -70,12 +70,14 @@ class Applied:
     Attributes:
         items: Each step: `action`, `kind`, `name`, `changes`; no secret.
         keys: The keys that were made here, the only time that they are shown.
-        drift: What was changed by hand since the last apply, and the file would have otherwise.
+        drift: What was changed by hand since the last apply, where the file says otherwise.
+        ignored: The sections of the file that only a start of the process reads.
     """
 
     items: Sequence[Mapping[str, Any]]
     keys: Sequence[NewKey] = ()
     drift: Sequence[AuditEntry] = ()
+    ignored: Sequence[str] = ()
 
 
 class ApplyConfig(Protocol):

@@ -1,4 +1,12 @@
-"""The catalogue: providers, routes, prices, projects, users, keys and limits, which people edit."""
+"""The catalogue: providers, routes, prices, projects, users, keys, admins, tokens and limits, which people edit.
+
+In come Specs and references to objects; out go resources, as the admin API shows them, and `snapshot.Directory`, the
+catalogue in memory that the data plane asks. Each kind of object is one record (`objects.ObjectType`); each change is
+one transaction that also writes the audit log and raises the version by which every node notices it (`transactions`).
+
+What must never be true: a change without its audit entry; a literal secret in a row's `spec`, in the audit log or in a
+resource; an object that names another one that does not exist.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +18,22 @@ from sqlalchemy import Engine
 from paig_client.api import resources
 from paig_client.api.resources import AuditEntry
 from paig_client.api.specs import AdminSpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
-from paig_gateway.catalog import admins, audit, owners, prices, providers, routes
+from paig_gateway.catalog import audit, chain, credentials
+from paig_gateway.catalog.admins import ADMINS
 from paig_gateway.catalog.audit import EVERY_CHANGE, AuditFilter
-from paig_gateway.catalog.base import CatalogError, Edit, Kinds, LimitHooks
-from paig_gateway.catalog.collection import Collection, KeyCollection, Organisation, wire_owners, wire_projects
-from paig_gateway.catalog.keys import parse_expiry
+from paig_gateway.catalog.base import CatalogError, Edit, LimitHooks, Secrets
+from paig_gateway.catalog.collection import Collection, KeyCollection, Organisation
+from paig_gateway.catalog.objects import rows
+from paig_gateway.catalog.owners import PROJECTS, USERS
+from paig_gateway.catalog.prices import PRICES
+from paig_gateway.catalog.providers import PROVIDERS
+from paig_gateway.catalog.routes import ROUTES
 from paig_gateway.catalog.tokens import TokenCollection
-from paig_gateway.catalog.transactions import Transactions, utc_now
+from paig_gateway.catalog.transactions import Transactions
+from paig_gateway.database.engine import utc_now
 from paig_gateway.database.tables import AdminRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
+from paig_gateway.secrets.errors import SecretKeyError
+from paig_gateway.secrets.references import References
 from paig_gateway.secrets.vault import Vault
 
 __all__ = [
@@ -27,10 +43,9 @@ __all__ = [
     "Collection",
     "Edit",
     "KeyCollection",
-    "Kinds",
     "LimitHooks",
     "Organisation",
-    "parse_expiry",
+    "References",
 ]
 
 
@@ -41,7 +56,7 @@ class Catalog(Transactions):
         self,
         engine: Engine,
         vault: Vault,
-        kinds: Kinds,
+        references: References | None = None,
         *,
         hooks: LimitHooks | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -50,37 +65,21 @@ class Catalog(Transactions):
 
         Args:
             engine: The migrated database.
-            vault: Encrypts literal credentials.
-            kinds: The provider kinds to validate against.
+            vault: Seals literal credentials.
+            references: What references may name; by default all but the gateway's own.
             hooks: What the ledger does when a limit is made or removed.
             clock: The present.
         """
-        super().__init__(engine, vault, kinds, hooks=hooks, clock=clock)
-        self.providers: Collection[ProviderRow, ProviderSpec, resources.Provider] = Collection(
-            self, providers.SHAPE, lambda session, rows: [providers.wire(row, kinds) for row in rows]
-        )
-        self.routes: Collection[RouteRow, RouteSpec, resources.Route] = Collection(
-            self, routes.SHAPE, lambda session, rows: [routes.wire(row) for row in rows]
-        )
-        self.prices: Collection[PriceRow, PriceSpec, resources.OwnPrice] = Collection(
-            self, prices.SHAPE, lambda session, rows: [prices.wire(row) for row in rows]
-        )
-        self.projects: Collection[ProjectRow, ProjectSpec, resources.Project] = Collection(
-            self, owners.PROJECTS, wire_projects
-        )
-        self.users: Collection[UserRow, OwnerSpec, resources.Owner] = Collection(self, owners.USERS, wire_owners)
+        super().__init__(engine, Secrets(vault, references or References()), hooks=hooks, clock=clock)
+        self.providers: Collection[ProviderRow, ProviderSpec, resources.Provider] = Collection(self, PROVIDERS)
+        self.routes: Collection[RouteRow, RouteSpec, resources.Route] = Collection(self, ROUTES)
+        self.prices: Collection[PriceRow, PriceSpec, resources.OwnPrice] = Collection(self, PRICES)
+        self.projects: Collection[ProjectRow, ProjectSpec, resources.Project] = Collection(self, PROJECTS)
+        self.users: Collection[UserRow, OwnerSpec, resources.Owner] = Collection(self, USERS)
+        self.admins: Collection[AdminRow, AdminSpec, resources.Admin] = Collection(self, ADMINS)
         self.keys = KeyCollection(self)
         self.organisation = Organisation(self)
-        self.admins: Collection[AdminRow, AdminSpec, resources.Admin] = Collection(self, admins.SHAPE, admins.wire)
         self.tokens = TokenCollection(self)
-
-    def ensure_project(self, name: str, *, actor: str) -> resources.Project:
-        """The project of that name, made without limits if there is none."""
-        return self.projects.ensure(name, ProjectSpec(), actor=actor)
-
-    def ensure_user(self, name: str, *, actor: str) -> resources.Owner:
-        """The user of that name, made without limits if there is none."""
-        return self.users.ensure(name, OwnerSpec(), actor=actor)
 
     def audit(
         self, which: AuditFilter = EVERY_CHANGE, *, limit: int = 100, before: str | None = None
@@ -93,3 +92,44 @@ class Catalog(Transactions):
         """The changes after one, in order, each with the ids of the projects that it concerns."""
         with self.view() as session:
             return audit.since(session, entry, limit=limit)
+
+    def verify_audit(self, expect: str | None = None) -> chain.Verified:
+        """Look for altered, missing and reordered rows of the audit log; `expect` is a head kept elsewhere."""
+        with self.view() as session:
+            return chain.verify(session, self.secrets.vault, expect)
+
+    def seal(self) -> int:
+        """Bring what is sealed to the present secret key and form, and begin the audit log's chain.
+
+        Does nothing where all of it is so already. `paig serve` does this at its start, `paig secret rotate` after it
+        has made a new key.
+
+        Returns:
+            How many values were sealed again.
+
+        Raises:
+            SecretKeyError: Something cannot be opened; names the providers. Nothing is changed.
+        """
+        vault = self.secrets.vault
+        unreadable: list[str] = []
+        count = 0
+        with self.edit("paig") as edit:
+            for row in rows(edit.session, PROVIDERS):
+                try:
+                    if credentials.seal_again(vault, row):
+                        edit.session.add(row)
+                        count += 1
+                except SecretKeyError:
+                    unreadable.append(row.name)
+            if unreadable:
+                raise SecretKeyError(
+                    f"The secret key does not fit this database: it cannot read the credentials of"
+                    f" {', '.join(unreadable)}. Start with the PAIG_SECRET_KEY (or the secret.key in PAIG_HOME) that"
+                    " they were stored with."
+                )
+            count += chain.reseal_keys(edit.session, vault)
+            earlier = chain.earlier_rows(edit.session)
+            if earlier is not None:
+                edit.record(chain.SEALED, "audit", "earlier rows", None, earlier)
+            edit.changes += count
+        return count

@@ -1,4 +1,4 @@
-"""The audit log, read: by any filter, newest first, or on from an entry."""
+"""Reading the audit log: by any filter, newest first, or from an entry on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, or_, select
 
 from paig_client.api.resources import AuditEntry
-from paig_gateway.catalog.base import milliseconds, moment
+from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.tables import AuditRow, ProjectRow
 
 
@@ -19,14 +19,14 @@ class AuditFilter:
     """Which changes are meant; None means any.
 
     Attributes:
-        actor: Who made them; `admin:ada` also means each of her tokens, `admin:ada/ci`.
+        actor: The maker; `admin:ada` also means each of that admin's tokens, such as `admin:ada/ci`.
         action: `create`, `update`, `delete` and so on.
         kind: The kind of object.
         name: The object's name.
         project: A project's name or id: changes of it and of what belongs to it.
         since: The earliest time.
         until: The first moment that is too late.
-        within: The ids of the only projects that whoever asks may know of.
+        within: The ids of the only projects whose changes are shown.
     """
 
     actor: str | None = None

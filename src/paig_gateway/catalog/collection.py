@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from datetime import timedelta
+from typing import Any, Generic
 
-from pydantic import BaseModel
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from paig_client.api import resources
+from paig_client.api.limits import LimitsSpec
 from paig_client.api.resources import NewKey
-from paig_client.api.specs import KeySpec, LimitsSpec, OwnerSpec
-from paig_gateway.catalog import keys, limits, objects, owners
+from paig_client.api.specs import KeySpec, OwnerSpec
+from paig_client.api.vocabulary import KeyState
+from paig_gateway.catalog import keys, limits, objects
 from paig_gateway.catalog.base import Edit
 from paig_gateway.catalog.idempotency import Repeat, once
-from paig_gateway.catalog.objects import ObjectType, R, S
+from paig_gateway.catalog.keys import KEYS
+from paig_gateway.catalog.objects import ObjectType, R, S, W
 from paig_gateway.catalog.transactions import Transactions
-from paig_gateway.database.tables import KeyRow, LimitRow, ProjectRow, UserRow
-
-W = TypeVar("W", bound=BaseModel)
+from paig_gateway.database.tables import KeyRow
 
 
 class Collection(Generic[R, S, W]):
     """All objects of one kind. Each is addressed by its id or name; each change is one transaction."""
 
-    def __init__(
-        self, catalog: Transactions, kind: ObjectType[R, S], wire: Callable[[Session, Sequence[R]], Sequence[W]]
-    ) -> None:
-        """Bind a shape to a catalogue; `wire` turns rows into what the admin API shows."""
+    def __init__(self, catalog: Transactions, type: ObjectType[R, S, W]) -> None:
+        """Bind a kind of object to a catalogue."""
         self._catalog = catalog
-        self._shape: ObjectType[R, S] = kind
-        self._wire: Callable[[Session, Sequence[R]], Sequence[W]] = wire
+        self._type: ObjectType[R, S, W] = type
 
     def list(self) -> Sequence[W]:
         """Every object, by name."""
         with self._catalog.view() as session:
-            return self._wire(session, session.exec(select(self._shape.row).order_by(self._shape.row.name)).all())
+            return objects.resources(session, self._type, objects.rows(session, self._type), self._catalog.now())
 
     def get(self, reference: str) -> W:
         """One object.
@@ -44,58 +42,51 @@ class Collection(Generic[R, S, W]):
             CatalogError: `not-found`.
         """
         with self._catalog.view() as session:
-            return self._one(session, objects.get(session, self._shape, reference))
-
-    def ensure(self, name: str, spec: S, *, actor: str) -> W:
-        """The object of that name, made of `spec` if there is none.
-
-        Raises:
-            CatalogError: `invalid`.
-        """
-        with self._catalog.edit(actor) as edit:
-            row = objects.find(edit.session, self._shape, name) or objects.create(edit, self._shape, name, spec)
-            return self._one(edit.session, row)
+            return self._one(session, objects.get(session, self._type, reference))
 
     def create(self, name: str, spec: S, *, actor: str, repeat: Repeat[W] | None = None) -> W:
-        """Make an object; with `repeat`, only if that has not made it before.
+        """Make an object; with `repeat`, only if the same request has not made it before.
 
         Raises:
             CatalogError: `invalid`, `conflict` where the name is taken, or `idempotency-mismatch`.
         """
         with self._catalog.edit(actor) as edit:
-            return once(edit, repeat, lambda: self._one(edit.session, objects.create(edit, self._shape, name, spec)))
+            return once(edit, repeat, lambda: self._one(edit.session, objects.create(edit, self._type, name, spec)))
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> W:
-        """Merge changes into an object, as RFC 7396 has it: null takes a field back to its default.
+        """Merge changes into an object (RFC 7396): null takes a field back to its default.
 
         Args:
             reference: Its id or name.
             changes: Fields of its Spec.
-            actor: Who asks.
+            actor: The maker of the change.
             version: The version that the change was made on; None for any.
 
         Raises:
-            CatalogError: `not-found`, `invalid`, or `changed` where somebody else was faster.
+            CatalogError: `not-found`, `invalid`, or `changed` where another change was faster.
         """
-        with self._catalog.edit(actor) as edit:
-            row = objects.get(edit.session, self._shape, reference)
-            objects.check_version(self._shape, row, version)
-            objects.update(edit, self._shape, row, changes)
-            return self._one(edit.session, row)
+        return self._edit(reference, actor, version, lambda edit, row: objects.update(edit, self._type, row, changes))
 
     def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
         """Delete an object and its limits.
 
         Raises:
-            CatalogError: `not-found`, `in-use`, or `changed` where somebody else was faster.
+            CatalogError: `not-found`, `in-use`, or `changed` where another change was faster.
         """
         with self._catalog.edit(actor) as edit:
-            row = objects.get(edit.session, self._shape, reference)
-            objects.check_version(self._shape, row, version)
-            objects.delete(edit, self._shape, row)
+            row = objects.get(edit.session, self._type, reference)
+            objects.check_version(self._type, row, version)
+            objects.delete(edit, self._type, row)
+
+    def _edit(self, reference: str, actor: str, version: int | None, change: Callable[[Edit, R], None]) -> W:
+        with self._catalog.edit(actor) as edit:
+            row = objects.get(edit.session, self._type, reference)
+            objects.check_version(self._type, row, version)
+            change(edit, row)
+            return self._one(edit.session, row)
 
     def _one(self, session: Session, row: R) -> W:
-        return self._wire(session, [row])[0]
+        return objects.resources(session, self._type, [row], self._catalog.now())[0]
 
 
 class KeyCollection:
@@ -104,7 +95,7 @@ class KeyCollection:
     def __init__(self, catalog: Transactions) -> None:
         """Bind to a catalogue."""
         self._catalog = catalog
-        self._all = Collection(catalog, keys.SHAPE, self._wire)
+        self._all = Collection(catalog, KEYS)
 
     def list(self) -> Sequence[resources.Key]:
         """Every key, by name."""
@@ -124,7 +115,7 @@ class KeyCollection:
         Raises:
             CatalogError: `invalid`, `conflict` where the name or the value is taken, or `idempotency-mismatch`.
         """
-        value = keys.chosen_value(spec.secret)
+        value = keys.chosen_value(spec.secret, self._catalog.secrets.references)
 
         def make() -> NewKey:
             row, secret = keys.create(edit, name, spec, value)
@@ -139,52 +130,52 @@ class KeyCollection:
         """Merge changes into a key, as `Collection.update` does; another `secret` gives it that value.
 
         Raises:
-            CatalogError: `not-found`, `invalid`, `conflict`, or `changed` where somebody else was faster.
+            CatalogError: `not-found`, `invalid`, `conflict`, or `changed` where another change was faster.
         """
         given = changes.get("secret")
-        value = keys.chosen_value(given) if isinstance(given, str) else None
-        with self._catalog.edit(actor) as edit:
-            row = objects.get(edit.session, keys.SHAPE, reference)
-            objects.check_version(keys.SHAPE, row, version)
-            objects.update(edit, keys.SHAPE, row, changes)
+        value = keys.chosen_value(given, self._catalog.secrets.references) if isinstance(given, str) else None
+
+        def change(edit: Edit, row: KeyRow) -> None:
+            objects.update(edit, KEYS, row, changes)
             if value is not None:
                 keys.set_value(edit, row, value)
-            return self._wire(edit.session, [row])[0]
+
+        return self._all._edit(reference, actor, version, change)
 
     def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
         """Delete a key and its limits; its requests stay in the ledger.
 
         Raises:
-            CatalogError: `not-found`, or `changed` where somebody else was faster.
+            CatalogError: `not-found`, or `changed` where another change was faster.
         """
         self._all.delete(reference, actor=actor, version=version)
 
-    def rotate(self, reference: str, *, actor: str, version: int | None = None) -> NewKey:
+    def rotate(
+        self, reference: str, *, actor: str, version: int | None = None, overlap: timedelta = timedelta()
+    ) -> NewKey:
         """Give a key a new secret; its id, its limits and what is spent of them stay.
 
+        Args:
+            reference: Its id or name.
+            actor: The maker of the change.
+            version: The version that it must have; None for any.
+            overlap: How long the old secret is still accepted.
+
         Raises:
-            CatalogError: `not-found`, `changed`, or `conflict` where its value is chosen elsewhere.
+            CatalogError: `not-found`, `changed`, `invalid`, or `conflict` where its value is chosen elsewhere.
         """
         with self._catalog.edit(actor) as edit:
-            row = objects.get(edit.session, keys.SHAPE, reference)
-            objects.check_version(keys.SHAPE, row, version)
-            return NewKey(id=row.id, name=row.name, key=keys.rotate(edit, row))
+            row = objects.get(edit.session, KEYS, reference)
+            objects.check_version(KEYS, row, version)
+            return NewKey(id=row.id, name=row.name, key=keys.rotate(edit, row, overlap))
 
-    def set_state(self, reference: str, state: keys.State, *, actor: str, version: int | None = None) -> resources.Key:
+    def set_state(self, reference: str, state: KeyState, *, actor: str, version: int | None = None) -> resources.Key:
         """Enable (`active`), disable or block a key.
 
         Raises:
             CatalogError: `not-found`, or `changed`.
         """
-        with self._catalog.edit(actor) as edit:
-            row = objects.get(edit.session, keys.SHAPE, reference)
-            objects.check_version(keys.SHAPE, row, version)
-            keys.set_state(edit, row, state)
-            return self._wire(edit.session, [row])[0]
-
-    def _wire(self, session: Session, rows: Sequence[KeyRow]) -> Sequence[resources.Key]:
-        now = self._catalog.now()
-        return [keys.wire(row, spec, now) for row, spec in key_specs(session, rows)]
+        return self._all._edit(reference, actor, version, lambda edit, row: keys.set_state(edit, row, state))
 
 
 class Organisation:
@@ -210,11 +201,7 @@ class Organisation:
             return read_organisation(edit.session)
 
     def update(self, changes: Mapping[str, Any], *, actor: str) -> LimitsSpec:
-        """Merge changes into the limits, as `Collection.update` does.
-
-        Args:
-            changes: Fields of an OwnerSpec.
-            actor: Who asks.
+        """Merge changes, fields of an OwnerSpec, into the limits as `Collection.update` does.
 
         Raises:
             CatalogError: `invalid`.
@@ -237,46 +224,3 @@ def write_organisation(edit: Edit, spec: LimitsSpec) -> None:
         return
     limits.write(edit, "organisation", limits.ORGANISATION_ID, normal)
     edit.record("update", "organisation", "organisation", objects.shown(before), objects.shown(normal))
-
-
-def key_specs(session: Session, rows: Sequence[KeyRow]) -> list[tuple[KeyRow, KeySpec]]:
-    """Keys with their Specs: by a handful of queries for any number of them."""
-    if len(rows) == 1:
-        return [(rows[0], keys.SHAPE.read(session, rows[0]))]
-    projects = dict(session.exec(select(ProjectRow.id, ProjectRow.name)).all())
-    users = dict(session.exec(select(UserRow.id, UserRow.name)).all())
-    caps = _caps(session, "key")
-    return [
-        (
-            row,
-            keys.spec_of(
-                row,
-                projects.get(row.project_id or ""),
-                users.get(row.user_id or ""),
-                limits.spec_of(caps.get(row.id, ())),
-            ),
-        )
-        for row in rows
-    ]
-
-
-def wire_owners(session: Session, rows: Sequence[UserRow]) -> list[resources.Owner]:
-    """Users as the admin API shows them."""
-    caps = _caps(session, "user", rows[0].id if len(rows) == 1 else None)
-    return [owners.wire(row, limits.spec_of(caps.get(row.id, ()))) for row in rows]
-
-
-def wire_projects(session: Session, rows: Sequence[ProjectRow]) -> list[resources.Project]:
-    """Projects as the admin API shows them."""
-    caps = _caps(session, "project", rows[0].id if len(rows) == 1 else None)
-    return [owners.wire_project(row, limits.spec_of(caps.get(row.id, ()))) for row in rows]
-
-
-def _caps(session: Session, owner_kind: str, owner_id: str | None = None) -> dict[str, list[LimitRow]]:
-    query = select(LimitRow).where(LimitRow.owner_kind == owner_kind)
-    if owner_id is not None:
-        query = query.where(LimitRow.owner_id == owner_id)
-    found: dict[str, list[LimitRow]] = {}
-    for row in session.exec(query):
-        found.setdefault(row.owner_id, []).append(row)
-    return found

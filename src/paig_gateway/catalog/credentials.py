@@ -1,35 +1,40 @@
-"""A provider's credentials in the catalogue: references are kept as written, literals encrypted; each has an id."""
+"""A provider's credentials in the catalogue: references are kept as written, literals sealed; each has an id."""
 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
+from urllib.parse import urlsplit
 
 from paig_client.api.specs import ProviderSpec
-from paig_gateway.catalog.base import CatalogError
+from paig_gateway.catalog.base import CatalogError, Secrets
 from paig_gateway.database.tables import ProviderRow
-from paig_gateway.secrets.references import STORED, CredentialError, parse_reference
-from paig_gateway.secrets.vault import SecretKeyError, Vault
+from paig_gateway.secrets.errors import CredentialError, SecretKeyError
+from paig_gateway.secrets.references import STORED, References, parse_reference
+from paig_gateway.secrets.vault import Vault, is_old
 
 _MASK = re.compile(r"value:<stored(?::(?P<id>[0-9a-f]{8}))?>")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredCredential:
     """One credential of a provider.
 
     Attributes:
-        id: Its name wherever it is spoken of; made of what is stored, so that it is the same on every node, and another
-            once another secret is stored in its place. Of a reference, the reference counts, not the secret there.
+        id: Its name in the ledger, in logs and in metrics; the same on every node. It changes when another secret is
+            stored in its place; of a reference, when the reference changes, not the secret that it names.
         reference: As written; None for a literal.
-        sealed: A literal, encrypted.
+        sealed: A literal, sealed by the vault.
+        purpose: What it is sealed for.
     """
 
     id: str
     reference: str | None = None
-    sealed: bytes | None = field(default=None, repr=False)
+    sealed: str | None = field(default=None, repr=False)
+    purpose: str = ""
 
     @property
     def mask(self) -> str:
@@ -37,27 +42,37 @@ class Held:
         return self.reference or f"value:<stored:{self.id}>"
 
 
-def held(row: ProviderRow) -> tuple[Held, ...]:
+def stored(row: ProviderRow) -> tuple[StoredCredential, ...]:
     """A provider's credentials, in order; none where it has none."""
-    if row.credentials is not None:
-        return tuple(
-            _held(row, one.get("reference"), one["secret"].encode() if "secret" in one else None)
-            for one in row.credentials
-        )
-    return () if row.credential is None and row.secret is None else (_held(row, row.credential, row.secret),)
+    single = row.spec.get("credential")
+    texts: list[str] = row.spec.get("credentials") or ([single] if single is not None else [])
+    bound_to = purpose(row.id, row.spec.get("kind", ""), row.spec.get("base_url"))
+    return tuple(_stored(row, text, bound_to) for text in texts)
 
 
-def _held(row: ProviderRow, reference: str | None, sealed: bytes | None) -> Held:
-    # Of a literal the ciphertext counts: it differs each time that something is encrypted, and tells nothing.
-    stored = sealed if sealed is not None else (reference or "").encode()
-    return Held(sha256(row.id.encode() + b"\n" + stored).hexdigest()[:8], reference, sealed)
+def _stored(row: ProviderRow, text: str, bound_to: str) -> StoredCredential:
+    mask = _MASK.fullmatch(text)
+    if mask is None:
+        return StoredCredential(sha256(f"{row.id}\n{text}".encode()).hexdigest()[:8], reference=text)
+    id = mask["id"] or next(iter(row.sealed), "missing")
+    return StoredCredential(id, sealed=row.sealed.get(id, ""), purpose=bound_to)
 
 
-def shown(row: ProviderRow) -> dict[str, object]:
-    """The fields of a ProviderSpec that speak of credentials; literals are shown as stored."""
-    if row.credentials is not None:
-        return {"credentials": [one.mask for one in held(row)]}
-    return {"credential": STORED if row.secret is not None else row.credential}
+def purpose(id: str, kind: str, base_url: str | None) -> str:
+    """What a provider's literal is sealed for: the provider and the origin that it is sent to.
+
+    Where no address is given, the kind stands for the kind's own, which may change with a new version.
+    """
+    return f"credential {id} {origin(kind, base_url)}"
+
+
+def origin(kind: str, base_url: str | None) -> str:
+    """Scheme, host and port of a base URL, in one spelling; the kind, where none is given."""
+    if base_url is None:
+        return f"kind:{kind}"
+    parts = urlsplit(base_url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
 def is_mask(text: str) -> bool:
@@ -65,64 +80,124 @@ def is_mask(text: str) -> bool:
     return _MASK.fullmatch(text) is not None
 
 
-def problems(spec: ProviderSpec) -> Iterator[tuple[str, str]]:
-    """What is wrong with a provider's credentials by themselves: (field, message)."""
+def problems(spec: ProviderSpec, references: References | None = None) -> Iterator[tuple[str, str]]:
+    """What is wrong with a provider's credentials by themselves: (field, message).
+
+    Args:
+        spec: The provider.
+        references: What references may name; None looks at their form alone.
+    """
     if spec.credential is not None and spec.credentials is not None:
-        yield "credentials", "stand beside 'credential': give one credential or a list of several, not both"
+        yield "credentials", "is given beside 'credential': give one credential or a list of several, not both"
     given = [("credential", spec.credential)] if spec.credential is not None else []
     listed = spec.credentials or []
+    check = references.check if references is not None else parse_reference
     for place, text in (*given, *((f"credentials.{number}", one) for number, one in enumerate(listed))):
         try:
-            parse_reference(text)
+            check(text)
         except CredentialError as error:
             yield place, str(error)
     for number, text in enumerate(listed):
         if text in listed[:number]:
-            yield f"credentials.{number}", "stands there twice: one credential needs to be named once"
+            yield f"credentials.{number}", "is listed twice: name each credential once"
 
 
-def normal(vault: Vault, row: ProviderRow | None, spec: ProviderSpec) -> dict[str, object]:
+def normal(secrets: Secrets, row: ProviderRow | None, spec: ProviderSpec) -> dict[str, object]:
     """What changes in a Spec so that what is stored already is named as stored.
 
     Raises:
-        CatalogError: A stored literal is to be kept where there is none such, or two are the same.
+        CatalogError: A stored literal is to be kept where there is none or where the provider's address has changed, or
+            two are the same.
     """
-    there = [one for one in held(row) if one.sealed is not None] if row is not None else []
+    there = [one for one in stored(row) if one.sealed is not None] if row is not None else []
+    vault = secrets.vault
     if spec.credentials is not None:
         known = [_known(vault, there, text, f"credentials.{number}") for number, text in enumerate(spec.credentials)]
         listed = [one.mask if one else text for one, text in zip(known, spec.credentials, strict=True)]
         for number, text in enumerate(listed):
             if text in listed[:number]:
                 raise CatalogError("invalid", "is the same secret as another one", field=f"credentials.{number}")
+        _check_origin(
+            row, spec, [one for one, text in zip(known, spec.credentials, strict=True) if one and is_mask(text)]
+        )
         return {"credentials": listed}
     if spec.credential is None:
         return {}
     one = _known(vault, there, spec.credential, "credential")
-    alone = row is not None and row.secret is not None
+    _check_origin(row, spec, [one] if one and is_mask(spec.credential) else [])
+    alone = row is not None and row.spec.get("credential") is not None
     return {"credential": STORED if alone else one.mask} if one is not None else {}
 
 
-def write(vault: Vault, row: ProviderRow, spec: ProviderSpec) -> None:
-    """Put a normal Spec's credentials onto a row."""
-    there = {one.id: one.sealed for one in held(row) if one.sealed is not None}
+def _check_origin(row: ProviderRow | None, spec: ProviderSpec, kept: list[StoredCredential]) -> None:
+    """Refuse to send a stored literal to another address than the one that it was given for."""
+    if row is None or not kept:
+        return
+    before, after = origin(row.spec.get("kind", ""), row.spec.get("base_url")), origin(spec.kind, spec.base_url)
+    if before != after:
+        raise CatalogError(
+            "invalid",
+            f"give the credential again: the stored one was given for {before}, and the provider's address is now"
+            f" {after}",
+            field="credential" if spec.credential is not None else "credentials",
+        )
 
-    def sealed(text: str) -> bytes | None:
-        if mask := _MASK.fullmatch(text):
-            return there[mask["id"]] if mask["id"] else next(iter(there.values()))
-        reference = parse_reference(text)
-        return vault.encrypt(reference.target.encode()) if reference.is_literal else None
 
-    row.credential, row.secret, row.credentials = None, None, None
+def store(secrets: Secrets, row: ProviderRow, spec: ProviderSpec) -> ProviderSpec:
+    """Seal a normal Spec's literals into the row; answers the Spec with their masks in place of them."""
+    bound_to = purpose(row.id, spec.kind, spec.base_url)
+    before = {one.id: one for one in stored(row)} if row.spec else {}
+    sealed: dict[str, str] = {}
+
+    def mask(text: str) -> str:
+        if found := _MASK.fullmatch(text):
+            kept = before[found["id"]] if found["id"] else next(one for one in before.values() if one.sealed)
+            assert kept.sealed is not None
+            id, sealed[kept.id] = kept.id, kept.sealed
+            if kept.purpose != bound_to:  # the literal was given again, and is the same
+                sealed[id] = secrets.vault.seal(
+                    secrets.vault.open(kept.sealed.encode(), kept.purpose), bound_to
+                ).decode()
+        else:
+            reference = parse_reference(text)
+            if not reference.is_literal:
+                return text
+            id = _new_id()
+            sealed[id] = secrets.vault.seal(reference.target.encode(), bound_to).decode()
+        return f"value:<stored:{id}>"
+
     if spec.credentials is not None:
-        kept = [(text, sealed(text)) for text in spec.credentials]
-        row.credentials = [{"secret": seal.decode()} if seal else {"reference": text} for text, seal in kept]
+        masked = spec.model_copy(update={"credentials": [mask(text) for text in spec.credentials]})
     elif spec.credential is not None:
-        row.secret = sealed(spec.credential)
-        row.credential = spec.credential if row.secret is None else None
+        text = mask(spec.credential)
+        masked = spec.model_copy(update={"credential": STORED if sealed else text})
+    else:
+        masked = spec
+    row.sealed = sealed
+    return masked
 
 
-def _known(vault: Vault, there: list[Held], text: str, place: str) -> Held | None:
-    """The stored literal that a text means or repeats; None where it is something else."""
+def seal_again(vault: Vault, row: ProviderRow) -> bool:
+    """Bring a provider's sealed literals to the present form and key; whether any was not.
+
+    Raises:
+        SecretKeyError: One cannot be opened.
+    """
+    changed = dict(row.sealed)
+    for one in stored(row):
+        if one.sealed is None or vault.is_current(one.sealed.encode()):
+            continue
+        raw = one.sealed.encode()
+        plain = vault.open_old(raw) if is_old(raw) else vault.open(raw, one.purpose)
+        changed[one.id] = vault.seal(plain, one.purpose).decode()
+    if changed == row.sealed:
+        return False
+    row.sealed = changed
+    return True
+
+
+def _known(vault: Vault, there: list[StoredCredential], text: str, place: str) -> StoredCredential | None:
+    """The stored literal that a text names or repeats; None where it is something else."""
     if mask := _MASK.fullmatch(text):
         fit = [one for one in there if mask["id"] in (None, one.id)]
         if not fit:
@@ -137,11 +212,15 @@ def _known(vault: Vault, there: list[Held], text: str, place: str) -> Held | Non
     reference = parse_reference(text)
     if not reference.is_literal:
         return None
-    return next((one for one in there if one.sealed and _opened(vault, one.sealed) == reference.target), None)
+    return next((one for one in there if _opened(vault, one) == reference.target), None)
 
 
-def _opened(vault: Vault, sealed: bytes) -> str | None:
+def _opened(vault: Vault, one: StoredCredential) -> str | None:
     try:
-        return vault.decrypt(sealed).decode()
+        return vault.open((one.sealed or "").encode(), one.purpose).decode()
     except SecretKeyError:
-        return None  # unreadable, so whatever is given now is new
+        return None  # it cannot be read, so whatever is given now is new
+
+
+def _new_id() -> str:
+    return secrets.token_hex(4)

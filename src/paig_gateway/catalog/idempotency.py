@@ -1,8 +1,8 @@
-"""Creates that are sent twice: done once, and answered the same, on whichever node.
+"""Creates that are sent twice: done once, and answered the same on every node.
 
-What a create answered is kept for a day, in the transaction of the create itself. Since all edits come one after the
-other, the second of two that come at the same time finds the first one's answer. The answer to a new key holds its
-secret, so it lies encrypted.
+The answer to a create is kept for a day, written in the transaction of the create itself. All edits run one after the
+other, so the second of two that come at the same time finds the first one's answer. The answer to a new key holds its
+secret, so it is stored sealed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlmodel import col, delete
 
 from paig_gateway.catalog.base import CatalogError, Edit
 from paig_gateway.database.tables import RepeatRow
-from paig_gateway.secrets.vault import SecretKeyError
+from paig_gateway.secrets.errors import SecretKeyError
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -30,9 +30,9 @@ class Repeat(Generic[A]):
     """A create that may come again.
 
     Attributes:
-        id: Who asks, with the value that they chose for it, as a digest.
-        request: What is asked, as a digest.
-        answer: What it answers.
+        id: A digest of the sender and the value that it chose as `Idempotency-Key`.
+        request: A digest of the request.
+        answer: The type of the answer.
     """
 
     id: str
@@ -41,36 +41,36 @@ class Repeat(Generic[A]):
 
     @classmethod
     def of(cls, asker: str, key: str, request: str, answer: type[A]) -> Repeat[A]:
-        """A create by who asks, the value that they chose for it, and what is asked, in one spelling."""
+        """A create, from the sender, the value of its `Idempotency-Key` and the request in one spelling."""
         return cls(sha256(f"{asker}\0{key}".encode()).hexdigest(), sha256(request.encode()).hexdigest(), answer)
 
 
 def once(edit: Edit, repeat: Repeat[A] | None, make: Callable[[], A]) -> A:
-    """What `make` answers, or answered when the same create came first. A failure is not remembered.
+    """The answer of `make`, or the one that it gave when the same create came first. Failures are not kept.
 
     Args:
-        edit: The open transaction, that `make` makes its changes in.
-        repeat: None for a create that may be done any number of times.
-        make: Does it.
+        edit: The open transaction in which `make` makes its changes.
+        repeat: None for a create that may be repeated.
+        make: Makes the object.
 
     Raises:
-        CatalogError: `idempotency-mismatch` where the same value has made something else before.
+        CatalogError: `idempotency-mismatch` where the value was used for another request.
     """
     if repeat is None:
         return make()
-    session = edit.session
+    session, vault, purpose = edit.session, edit.secrets.vault, f"answer {repeat.id}"
     row = session.get(RepeatRow, repeat.id)
     if row is not None and row.created_at > edit.now - KEEP_MS:
         if row.request != repeat.request:
             raise CatalogError(
-                "idempotency-mismatch", "This Idempotency-Key has made something else before: choose a new one."
+                "idempotency-mismatch", "This Idempotency-Key was used for another request before: choose a new one."
             )
         try:
-            return repeat.answer.model_validate_json(edit.vault.decrypt(row.answer))
+            return repeat.answer.model_validate_json(vault.open(row.answer, purpose))
         except SecretKeyError as error:
-            raise CatalogError("conflict", "This was made before, and its answer cannot be read any more.") from error
+            raise CatalogError("conflict", "This was made before, and its answer can no longer be read.") from error
     session.exec(delete(RepeatRow).where(col(RepeatRow.created_at) <= edit.now - KEEP_MS))
     made = make()
-    answer = edit.vault.encrypt(made.model_dump_json().encode())
+    answer = vault.seal(made.model_dump_json().encode(), purpose)
     session.add(RepeatRow(id=repeat.id, request=repeat.request, answer=answer, created_at=edit.now))
     return made

@@ -1,41 +1,44 @@
-"""Keys in the catalogue: only the SHA-256 of a secret is kept, and limits hang on the key's id, never on its secret."""
+"""Keys in the catalogue: only the SHA-256 of a secret is kept; limits belong to the key's id, never to its secret."""
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+import secrets as randomness
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from hashlib import sha256
-from typing import Literal
+from typing import Any
 
-from sqlmodel import Session, select
+from sqlmodel import Session, or_, select
 
 from paig_client.api import resources
-from paig_client.api.specs import KeySpec, LimitsSpec
-from paig_gateway.catalog import limits, objects, owners
-from paig_gateway.catalog.base import CatalogError, Edit, check_free_name, is_id, milliseconds, moment
-from paig_gateway.catalog.objects import Context, ObjectType
+from paig_client.api.specs import KeySpec
+from paig_client.api.vocabulary import KeyState
+from paig_gateway.catalog import limits, objects
+from paig_gateway.catalog.base import CatalogError, Edit, Secrets, check_free_name, is_id, suggestion
+from paig_gateway.catalog.objects import ObjectType, Problem
+from paig_gateway.catalog.owners import PROJECTS, USERS
 from paig_gateway.catalog.references import route_names
-from paig_gateway.database.tables import KeyRow, ProjectRow, UserRow
-from paig_gateway.secrets.references import STORED, CredentialError, parse_reference, resolve
+from paig_gateway.database.columns import milliseconds, moment
+from paig_gateway.database.tables import KeyRow
+from paig_gateway.formats.registry import FORMATS
+from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.references import STORED, References, parse_reference
 
-State = Literal["active", "disabled", "blocked"]
+MAX_OVERLAP = timedelta(days=30)
 
-_VERBS: Mapping[State, str] = {"active": "enable", "disabled": "disable", "blocked": "block"}
+_FORMATS = frozenset(format.name for format in FORMATS)
+_VERBS: Mapping[KeyState, str] = {"active": "enable", "disabled": "disable", "blocked": "block"}
 _END_OF_TIME = 253_370_764_800_000  # the year 9999, in milliseconds
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def new_secret() -> str:
     """A key's secret of 256 random bits: `paig_` and 43 characters that are safe in URLs."""
-    return f"paig_{secrets.token_urlsafe(32)}"
+    return f"paig_{randomness.token_urlsafe(32)}"
 
 
 def digest(secret: str) -> str:
-    """What is stored of a secret and looked up by: its SHA-256, in hex. A plain hash will do for so much randomness."""
+    """What is stored of a secret and looked up by: its SHA-256, in hex. So much randomness needs no slower hash."""
     return sha256(secret.encode()).hexdigest()
 
 
@@ -44,43 +47,28 @@ def hint(secret: str) -> str:
     return secret[: min(9, len(secret) // 4)]
 
 
-def parse_expiry(text: str, now: datetime) -> datetime:
-    """When a key expires, from `30d` (also m, h, w) or an ISO 8601 time (UTC where it names no zone).
-
-    Raises:
-        ValueError: It is neither.
-    """
-    if match := re.fullmatch(r"(\d{1,5})([mhdw])", text.strip()):
-        return now + int(match[1]) * _UNITS[match[2]]
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ValueError(f"'{text}' is no expiry: write 30d, 12h or a date such as 2027-01-31") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def chosen_value(reference: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The value that a key's `secret` means; None where none is given or the stored one is to be kept.
+def chosen_value(reference: str | None, references: References) -> str | None:
+    """The value that a key's `secret` names; None where none is given or the stored one is to be kept.
 
     Looks into the environment, files or the keyring, so it is called before a transaction is opened.
 
     Raises:
-        CatalogError: `invalid`; it cannot be had or would not do as a key.
+        CatalogError: `invalid`; it cannot be read or is not usable as a key.
     """
     if reference is None or reference == STORED:
         return None
     try:
-        value = resolve(reference, environ)
+        value = references.resolve(reference)
     except CredentialError as error:
         raise CatalogError("invalid", str(error), field="secret") from None
     if not re.fullmatch(r"[\x21-\x7e]{8,512}", value):
         raise CatalogError(
-            "invalid", "a key's value must be of 8 to 512 printable ASCII characters without spaces", field="secret"
+            "invalid", "a key's value must have 8 to 512 printable ASCII characters without spaces", field="secret"
         )
     return value
 
 
-def problems(spec: KeySpec) -> Iterator[tuple[str, str]]:
+def problems(spec: KeySpec) -> Iterator[Problem]:
     """What is wrong with a key by itself: (field, message)."""
     if spec.secret is not None:
         try:
@@ -90,6 +78,10 @@ def problems(spec: KeySpec) -> Iterator[tuple[str, str]]:
     for number, pattern in enumerate(spec.models or ()):
         if not pattern:
             yield f"models.{number}", "must not be empty: write a model's name or a pattern such as gpt-5*"
+    for number, name in enumerate(spec.formats or ()):
+        if name not in _FORMATS:
+            close = suggestion(name, _FORMATS) or f"; known are {', '.join(sorted(_FORMATS))}"
+            yield f"formats.{number}", f"there is no API format '{name}'{close}"
     if spec.expires_at is not None and not 0 <= milliseconds(spec.expires_at) < _END_OF_TIME:
         yield "expires_at", "is out of range"
 
@@ -102,15 +94,17 @@ def create(edit: Edit, name: str, spec: KeySpec, value: str | None) -> tuple[Key
     """
     secret = value or new_secret()
     _check_unique(edit.session, secret)
-
-    def blank(id: str, name: str, now: int) -> KeyRow:
-        return KeyRow(id=id, name=name, hash=digest(secret), hint=hint(secret), created_at=now, updated_at=now)
-
-    return objects.create(edit, replace(SHAPE, blank=blank), name, spec), secret
+    return objects.create(edit, KEYS, name, spec, hash=digest(secret), hint=hint(secret)), secret
 
 
-def set_value(edit: Edit, row: KeyRow, secret: str) -> None:
+def set_value(edit: Edit, row: KeyRow, secret: str, overlap: timedelta = timedelta()) -> None:
     """Give a key another secret. Its id, and so its limits and what is spent of them, stay.
+
+    Args:
+        edit: The open transaction.
+        row: The key.
+        secret: Its new secret.
+        overlap: How long the old one is still accepted.
 
     Raises:
         CatalogError: `conflict` where another key has it.
@@ -118,30 +112,37 @@ def set_value(edit: Edit, row: KeyRow, secret: str) -> None:
     if digest(secret) == row.hash:
         return
     _check_unique(edit.session, secret)
-    before = row.hint
+    before, old = row.hint, row.hash
     row.hash, row.hint = digest(secret), hint(secret)
+    until = edit.now + overlap // timedelta(milliseconds=1)
+    row.old_hash, row.old_until = (old, until) if overlap else (None, None)
     objects.touch(edit, row)
-    edit.session.flush()
-    edit.record("rotate", "key", row.name, {"hint": before}, {"hint": row.hint}, project_id=row.project_id)
+    after: dict[str, Any] = {"hint": row.hint}
+    if overlap:
+        after["old_secret_until"] = moment(until).isoformat()
+    edit.record("rotate", "key", row.name, {"hint": before}, after, project_id=row.project_id)
 
 
-def rotate(edit: Edit, row: KeyRow) -> str:
-    """Give a key a new secret and answer it; the old one stops working.
+def rotate(edit: Edit, row: KeyRow, overlap: timedelta = timedelta()) -> str:
+    """Give a key a new secret and answer it; the old one stops working, at once or after `overlap`.
 
     Raises:
-        CatalogError: `conflict` where the value is chosen elsewhere.
+        CatalogError: `conflict` where the value is chosen elsewhere, or `invalid` for too long an overlap.
     """
-    if row.secret is not None and row.secret != STORED:
+    if not timedelta() <= overlap <= MAX_OVERLAP:
+        raise CatalogError("invalid", f"must be between 0 and {MAX_OVERLAP.days} days", field="overlap")
+    source = row.spec.get("secret")
+    if source is not None and source != STORED:
         raise CatalogError(
-            "conflict", f"The value of the key '{row.name}' comes from {row.secret}: change it there and apply again."
+            "conflict", f"The value of the key '{row.name}' comes from {source}: change it there and apply again."
         )
-    row.secret = None
+    row.spec = {name: value for name, value in row.spec.items() if name != "secret"}
     secret = new_secret()
-    set_value(edit, row, secret)
+    set_value(edit, row, secret, overlap)
     return secret
 
 
-def set_state(edit: Edit, row: KeyRow, state: State) -> None:
+def set_state(edit: Edit, row: KeyRow, state: KeyState) -> None:
     """Enable, disable or block a key."""
     if row.state == state:
         return
@@ -150,109 +151,72 @@ def set_state(edit: Edit, row: KeyRow, state: State) -> None:
     edit.record(_VERBS[state], "key", row.name, {"state": before}, {"state": state}, project_id=row.project_id)
 
 
-def wire(row: KeyRow, spec: KeySpec, now: int) -> resources.Key:
-    """The key as the admin API shows it; whether a limit is exhausted is for the ledger to say."""
-    expired = row.state == "active" and row.expires_at is not None and row.expires_at <= now
-    return resources.Key.model_validate(
-        {
-            **row.model_dump(include={"id", "name", "version", "hint", "routes", "models"}),
-            "created_at": row.created_at / 1000,
-            "updated_at": row.updated_at / 1000,
-            "status": "expired" if expired else row.state,
-            "project": spec.project,
-            "user": spec.user,
-            "limits": spec.limits,
-            "expires_at": spec.expires_at,
-        }
-    )
-
-
-def spec_of(row: KeyRow, project: str | None, user: str | None, caps: LimitsSpec) -> KeySpec:
-    """The Spec that a row stands for, given what it refers to."""
-    return KeySpec(
-        project=project,
-        user=user,
-        routes=row.routes,
-        models=row.models,
-        limits=caps,
-        expires_at=None if row.expires_at is None else moment(row.expires_at),
-        secret=row.secret,
-    )
-
-
 def _check_unique(session: Session, secret: str) -> None:
-    taken = session.exec(select(KeyRow.name).where(KeyRow.hash == digest(secret))).first()
-    if taken is not None:
-        raise CatalogError("conflict", f"the key '{taken}' has the same value: choose another", field="secret")
+    same = or_(KeyRow.hash == digest(secret), KeyRow.old_hash == digest(secret))
+    if session.exec(select(KeyRow.id).where(same)).first() is not None:
+        raise CatalogError("conflict", "another key has the same value: choose another", field="secret")
 
 
-def _normal(context: Context, row: KeyRow | None, spec: KeySpec) -> KeySpec:
+def _normal(secrets: Secrets, row: KeyRow | None, spec: KeySpec) -> KeySpec:
     for name, wrong in problems(spec):
         raise CatalogError("invalid", wrong, field=name)
     changes: dict[str, object] = {"limits": limits.normal(spec.limits)}
     if spec.expires_at is not None:
-        changes["expires_at"] = moment(milliseconds(spec.expires_at))
-    if spec.secret == STORED:
-        if row is None or row.secret != STORED:
-            raise CatalogError("invalid", "there is no stored value to keep: give one or leave it out", field="secret")
-    elif spec.secret is not None and row is not None and row.secret == STORED:
+        changes["expires_at"] = moment(milliseconds(spec.expires_at))  # whole milliseconds, as times are kept
+    stored = row is not None and row.spec.get("secret") == STORED
+    if spec.secret == STORED and not stored:
+        raise CatalogError("invalid", "there is no stored value to keep: give one or leave it out", field="secret")
+    if row is not None and stored and spec.secret is not None:
         reference = parse_reference(spec.secret)
         if reference.is_literal and digest(reference.target.strip()) == row.hash:
             changes["secret"] = STORED
     return spec.model_copy(update=changes)
 
 
-def _read(session: Session, row: KeyRow) -> KeySpec:
-    project = session.get(ProjectRow, row.project_id) if row.project_id else None
-    user = session.get(UserRow, row.user_id) if row.user_id else None
-    caps = limits.spec_of(limits.rows_of(session, "key", row.id))
-    return spec_of(row, project.name if project else None, user.name if user else None, caps)
-
-
-def _write(edit: Edit, row: KeyRow, spec: KeySpec) -> None:
-    session = edit.session
-    known = route_names(session) if spec.routes else set()
+def _problems(edit: Edit, spec: KeySpec) -> Iterable[Problem]:
+    known = route_names(edit.session) if spec.routes else set()
     for number, name in enumerate(spec.routes or ()):
         if name not in known:
-            raise CatalogError(
-                "invalid", f"there is no route or provider '{name}': make it first", field=f"routes.{number}"
-            )
-    row.project_id = _owner_id(session, owners.PROJECTS, spec.project)
-    row.user_id = _owner_id(session, owners.USERS, spec.user)
-    row.routes, row.models = spec.routes, spec.models
-    row.expires_at = None if spec.expires_at is None else milliseconds(spec.expires_at)
+            close = suggestion(name, known) or ": make it first"
+            yield f"routes.{number}", f"there is no route or provider '{name}'{close}"
+    for type, owner in ((PROJECTS, spec.project), (USERS, spec.user)):
+        if owner is not None and _owner_id(edit.session, type, owner) is None:
+            yield type.kind, f"there is no {type.kind} '{owner}': make it first"
+
+
+def _store(edit: Edit, row: KeyRow, spec: KeySpec) -> KeySpec:
+    row.project_id = _owner_id(edit.session, PROJECTS, spec.project)
+    row.user_id = _owner_id(edit.session, USERS, spec.user)
     literal = spec.secret is not None and parse_reference(spec.secret).is_literal
-    row.secret = STORED if literal else spec.secret
-    session.add(row)
-    limits.write(edit, "key", row.id, spec.limits)
+    return spec.model_copy(update={"secret": STORED}) if literal else spec
 
 
-def _owner_id(session: Session, kind: ObjectType[owners.O, owners.P], name: str | None) -> str | None:
-    if name is None:
-        return None
-    owner = None if is_id(name) else objects.find(session, kind, name)
-    if owner is None:
-        raise CatalogError("invalid", f"there is no {kind.kind} '{name}': make it first", field=kind.kind)
-    return owner.id
+def _owner_id(session: Session, type: ObjectType[Any, Any, Any], name: str | None) -> str | None:
+    owner = None if name is None or is_id(name) else objects.find(session, type, name)
+    return None if owner is None else owner.id
 
 
-def _unlink(edit: Edit, row: KeyRow) -> None:
-    limits.write(edit, "key", row.id, LimitsSpec())
+def _shown(row: KeyRow, spec: KeySpec, now: int) -> Mapping[str, Any]:
+    """Whether a limit is used up is the ledger's to say."""
+    expired = row.state == "active" and spec.expires_at is not None and milliseconds(spec.expires_at) <= now
+    overlaps = row.old_until is not None and row.old_until > now
+    return {
+        "hint": row.hint,
+        "status": "expired" if expired else row.state,
+        "old_secret_until": moment(row.old_until) if overlaps and row.old_until is not None else None,
+    }
 
 
-def _blank(id: str, name: str, now: int) -> KeyRow:
-    raise AssertionError("a key is made by keys.create, which knows its secret")
-
-
-SHAPE: ObjectType[KeyRow, KeySpec] = ObjectType(
+KEYS: ObjectType[KeyRow, KeySpec, resources.Key] = ObjectType(
     kind="key",
     prefix="key",
     row=KeyRow,
     spec=KeySpec,
+    resource=resources.Key,
     check_name=check_free_name,
-    blank=_blank,
+    limited=True,
     normal=_normal,
-    read=_read,
-    write=_write,
-    unlink=_unlink,
+    problems=_problems,
+    store=_store,
+    shown=_shown,
 )

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import cast
 
 from sqlmodel import Session, col, select
 
-from paig_client.api.specs import LimitsSpec
+from paig_client.api.fields import Spec
+from paig_client.api.limits import WINDOWS, LimitsSpec, Unit, Window
+from paig_client.api.vocabulary import OwnerKind
 from paig_gateway.catalog.base import CatalogError, Edit, new_id
 from paig_gateway.database.tables import LimitRow
-from paig_gateway.domain.limits import OwnerKind, Unit, Window
 from paig_gateway.domain.money import MAX_NANODOLLARS, format_usd, nanodollars
 
 ORGANISATION_ID = ""
 """The owner id of the whole gateway's limits."""
 
-FIELDS: dict[str, tuple[Unit, Window]] = {
-    "daily": ("usd", "daily"),
-    "weekly": ("usd", "weekly"),
-    "monthly": ("usd", "monthly"),
-    "total": ("usd", "total"),
-    "requests_per_minute": ("requests", "minute"),
-    "tokens_per_minute": ("tokens", "minute"),
-}
-"""Each cap of a LimitsSpec: what it counts, over which time."""
+_FIELD_OF: Mapping[tuple[str, str], str] = {(row.unit, row.window): row.field for row in WINDOWS}
+_A_FEW = 50
 
-_FIELD_OF = {counted: name for name, counted in FIELDS.items()}
+
+def of(spec: Spec) -> LimitsSpec:
+    """The limits in the Spec of an owner."""
+    return cast(LimitsSpec, getattr(spec, "limits"))  # noqa: B009 not every Spec has the field
 
 
 def amounts(spec: LimitsSpec) -> dict[tuple[Unit, Window], int]:
@@ -37,14 +34,14 @@ def amounts(spec: LimitsSpec) -> dict[tuple[Unit, Window], int]:
         CatalogError: One is too large.
     """
     found: dict[tuple[Unit, Window], int] = {}
-    for name, (unit, window) in FIELDS.items():
-        value = cast("Decimal | int | None", getattr(spec, name))
+    for row in WINDOWS:
+        value = cast("Decimal | int | None", getattr(spec, row.field))
         if value is None:
             continue
-        amount = nanodollars(Decimal(value)) if unit == "usd" else int(value)
+        amount = nanodollars(Decimal(value)) if row.unit == "usd" else int(value)
         if amount > MAX_NANODOLLARS:
-            raise CatalogError("invalid", f"must be at most {MAX_NANODOLLARS}", field=f"limits.{name}")
-        found[unit, window] = amount
+            raise CatalogError("invalid", f"must be at most {MAX_NANODOLLARS}", field=f"limits.{row.field}")
+        found[row.unit, row.window] = amount
     return found
 
 
@@ -70,8 +67,9 @@ def normal(spec: LimitsSpec) -> LimitsSpec:
 
 def _spec(caps: Mapping[tuple[Unit, Window], int], soft: bool) -> LimitsSpec:
     values: dict[str, object] = {
-        _FIELD_OF[unit, window]: Decimal(format_usd(amount)) if unit == "usd" else amount
-        for (unit, window), amount in caps.items()
+        _FIELD_OF[counted]: Decimal(format_usd(amount)) if counted[0] == "usd" else amount
+        for counted, amount in caps.items()
+        if counted in _FIELD_OF  # a newer gateway may know more
     }
     return LimitsSpec.model_validate({**values, "soft": soft})
 
@@ -80,6 +78,17 @@ def rows_of(session: Session, owner_kind: OwnerKind, owner_id: str) -> list[Limi
     """The rows of one owner's limits."""
     query = select(LimitRow).where(col(LimitRow.owner_kind) == owner_kind, col(LimitRow.owner_id) == owner_id)
     return list(session.exec(query))
+
+
+def by_owner(session: Session, owner_kind: OwnerKind, ids: Sequence[str]) -> dict[str, LimitsSpec]:
+    """The limits of several owners of one kind, by the owner's id; those without limits are left out."""
+    query = select(LimitRow).where(col(LimitRow.owner_kind) == owner_kind)
+    if len(ids) <= _A_FEW:
+        query = query.where(col(LimitRow.owner_id).in_(ids))
+    found: dict[str, list[LimitRow]] = {}
+    for row in session.exec(query):
+        found.setdefault(row.owner_id, []).append(row)
+    return {owner: spec_of(rows) for owner, rows in found.items()}
 
 
 def write(edit: Edit, owner_kind: OwnerKind, owner_id: str, spec: LimitsSpec) -> None:

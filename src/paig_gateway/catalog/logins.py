@@ -1,4 +1,4 @@
-"""Logins by single sign-on: the admin is made, or brought to what their groups give, and gets a session."""
+"""Logins by single sign-on: the admin is made, or given the roles of its groups, and gets a session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hashlib import sha256
 from sqlmodel import Session, col, delete, select
 
 from paig_client.api.specs import AdminSpec, GrantSpec, TokenSpec
-from paig_gateway.catalog import admins, objects
+from paig_gateway.catalog import objects
+from paig_gateway.catalog.admins import ADMINS
 from paig_gateway.catalog.base import Edit, check_free_name
 from paig_gateway.database.tables import AdminRow, ProjectRow, TokenRow
 
@@ -24,12 +25,12 @@ ACTOR = "sso"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Somebody whom the identity provider vouches for.
+    """A person whom the identity provider has authenticated.
 
     Attributes:
         subject: Issuer and subject there.
-        admin: What to call them.
-        grants: What their groups give them.
+        admin: The person's name.
+        grants: The roles that the person's groups give.
         expires_at: When the session ends.
     """
 
@@ -40,29 +41,30 @@ class Login:
 
 
 def admit(edit: Edit, login: Login) -> AdminRow | None:
-    """The admin who logs in, with the roles of their groups as they are now; None if they may not.
+    """The admin that logs in, with the current roles of its groups; None if it has none.
 
-    An admin is known by issuer and subject alone: a name proves nothing, and never leads to somebody else's account.
-    Who has no role any more loses those that they had.
+    An admin is identified by issuer and subject alone: a name proves nothing, and never leads to another account. An
+    admin whose groups give no role any more loses the roles that it had.
     """
     known = set(edit.session.exec(select(ProjectRow.name)))
     grants = [grant for grant in login.grants if grant.project is None or grant.project in known]
     for lost in set(login.grants) - set(grants):
-        log.warning("[sso] groups gives a role in the project '%s', which there is not", lost.project)
+        log.warning("[sso] groups gives a role in the project '%s', which does not exist", lost.project)
     row = edit.session.exec(select(AdminRow).where(AdminRow.subject == login.subject)).first()
     if row is None:
         if not grants:
             return None
-        row = objects.create(edit, admins.SHAPE, _free_name(edit.session, login), AdminSpec(grants=grants))
+        row = objects.create(edit, ADMINS, _free_name(edit.session, login), AdminSpec(grants=grants))
         row.subject = login.subject
         edit.session.add(row)
         return row
-    objects.put(edit, admins.SHAPE, row, AdminSpec(grants=grants, active=row.active))
-    return row if grants and row.active else None
+    active = objects.read(edit.session, ADMINS, row).active
+    objects.put(edit, ADMINS, row, AdminSpec(grants=grants, active=active))
+    return row if grants and active else None
 
 
 def session_spec(edit: Edit, row: AdminRow, login: Login) -> tuple[str, TokenSpec]:
-    """The name and the Spec of a new session; those that ended are forgotten."""
+    """The name and the Spec of a new session; sessions that have ended are deleted."""
     ended = delete(TokenRow).where(col(TokenRow.admin_id) == row.id, col(TokenRow.session).is_(True))
     edit.session.exec(ended.where(col(TokenRow.expires_at) <= edit.now))
     return f"session {secrets.token_hex(4)}", TokenSpec(expires_at=login.expires_at)
@@ -74,7 +76,7 @@ def named(login: Login, row: AdminRow) -> Login:
 
 
 def _free_name(session: Session, login: Login) -> str:
-    """What the provider calls them, where that is free and may be a name here."""
+    """The person's name at the provider, where it is free and valid here."""
     mark = sha256(login.subject.encode()).hexdigest()[:8]
     wanted = login.admin[:80].strip()
     if check_free_name(wanted) is not None:

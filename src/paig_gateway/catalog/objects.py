@@ -1,136 +1,224 @@
-"""One way to make, change and delete any kind of object; each kind is a record of functions (a `ObjectType`).
+"""One way to read, make, change and delete any kind of object; each kind is a record of functions (an `ObjectType`).
 
-All functions here work inside an open `Edit`; `Catalog` opens one for each call, `config.apply` one for a whole file.
+All functions here work inside an open `Edit` or session; `Catalog` opens one for each call, `config.apply` one for a
+whole file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import ValidationError
 from sqlmodel import Session, SQLModel, select
 
-from paig_client.api.specs import Spec
-from paig_gateway.catalog.base import CatalogError, Edit, Kinds, is_id, new_id
+from paig_client.api.fields import Spec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.resources import Resource
+from paig_client.api.vocabulary import OwnerKind
+from paig_gateway.catalog import limits
+from paig_gateway.catalog.base import CatalogError, Edit, Secrets, is_id, new_id
 from paig_gateway.catalog.credentials import is_mask
+from paig_gateway.database.columns import moment
 from paig_gateway.database.tables import AdminRow, KeyRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
-from paig_gateway.secrets.vault import Vault
 
 R = TypeVar("R", ProviderRow, RouteRow, PriceRow, ProjectRow, UserRow, KeyRow, AdminRow)
 S = TypeVar("S", bound=Spec)
+W = TypeVar("W", bound=Resource)
+
+Problem = tuple[str, str]
+"""A field at fault and what is wrong with it."""
+
+
+def _as_it_is(secrets: Secrets, row: Any, spec: S) -> S:
+    return spec
+
+
+def _store(edit: Edit, row: Any, spec: S) -> S:
+    return spec
+
+
+def _no_problems(edit: Edit, spec: Any) -> Iterable[Problem]:
+    return ()
+
+
+def _unlinked(edit: Edit, row: Any) -> None:
+    """Nothing refers to the object."""
+
+
+def _nothing_more(row: Any, spec: Any, now: int) -> Mapping[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
-class Context:
-    """What validation may consult besides the Spec itself."""
-
-    kinds: Kinds
-    vault: Vault
-
-
-@dataclass(frozen=True)
-class ObjectType(Generic[R, S]):
+class ObjectType(Generic[R, S, W]):
     """What sets one kind of object apart.
 
     Attributes:
         kind: Its name in messages and in the audit log.
         prefix: What its ids begin with.
         check_name: What is wrong with a name, or None.
-        blank: A row with nothing but id, name and times.
+        limited: Whether its objects have limits, which are rows of their own.
+        extensible: Whether its Spec takes fields of any name.
         normal: A Spec in the one form that is stored, given the row if there is one already; raises CatalogError.
-        read: The Spec that a row stands for.
-        write: Put a normal Spec onto a row and into its limits; raises CatalogError for what it refers to in vain.
-        unlink: Undo what refers to the row, or raise CatalogError `in-use`.
+        problems: What is wrong with a normal Spec, given what else there is in the catalogue.
+        store: Puts what queries need into the row's own columns; answers the Spec as it is stored, without secrets.
+        unlink: Undoes what refers to the row, or raises CatalogError `in-use`.
+        shown: What a resource shows besides its Spec's fields, at a moment in milliseconds since the epoch.
     """
 
     kind: str
     prefix: str
     row: type[R]
     spec: type[S]
+    resource: type[W]
     check_name: Callable[[str], str | None]
-    blank: Callable[[str, str, int], R]
-    normal: Callable[[Context, R | None, S], S]
-    read: Callable[[Session, R], S]
-    write: Callable[[Edit, R, S], None]
-    unlink: Callable[[Edit, R], None]
+    limited: bool = False
+    extensible: bool = False
+    normal: Callable[[Secrets, R | None, S], S] = _as_it_is
+    problems: Callable[[Edit, S], Iterable[Problem]] = _no_problems
+    store: Callable[[Edit, R, S], S] = _store
+    unlink: Callable[[Edit, R], None] = _unlinked
+    shown: Callable[[R, S, int], Mapping[str, Any]] = _nothing_more
+
+    @property
+    def owner_kind(self) -> OwnerKind:
+        """As whose owner its limits are stored."""
+        return cast(OwnerKind, self.kind)
 
 
-def find(session: Session, shape: ObjectType[R, S], reference: str) -> R | None:
+def read(session: Session, type: ObjectType[R, S, W], row: R) -> S:
+    """The Spec that a row stands for."""
+    return specs(session, type, [row])[0]
+
+
+def specs(session: Session, type: ObjectType[R, S, W], rows: Sequence[R]) -> list[S]:
+    """The Specs that rows stand for, by one query for any number of them."""
+    caps = limits.by_owner(session, type.owner_kind, [row.id for row in rows]) if type.limited else {}
+    return [spec_of(type, row.spec, caps.get(row.id) if type.limited else None) for row in rows]
+
+
+def spec_of(type: ObjectType[R, S, W], stored: Mapping[str, Any], caps: LimitsSpec | None = None) -> S:
+    """The Spec of a row, given its `spec` column and its limits."""
+    fields = {**stored, "limits": caps or LimitsSpec()} if type.limited else stored
+    # A newer gateway on the same database may have stored fields that this one does not know.
+    return type.spec.model_validate(fields, extra=None if type.extensible else "ignore")
+
+
+def resources(session: Session, type: ObjectType[R, S, W], rows: Sequence[R], now: int) -> list[W]:
+    """The objects as the admin API shows them."""
+    return [
+        type.resource.model_validate(
+            {
+                **dict(spec),
+                "id": row.id,
+                "name": row.name,
+                "version": row.version,
+                "created_at": moment(row.created_at),
+                "updated_at": moment(row.updated_at),
+                **type.shown(row, spec, now),
+            }
+        )
+        for row, spec in zip(rows, specs(session, type, rows), strict=True)
+    ]
+
+
+def rows(session: Session, type: ObjectType[R, S, W]) -> Sequence[R]:
+    """Every row of a kind, by name."""
+    return session.exec(select(type.row).order_by(type.row.name)).all()
+
+
+def find(session: Session, type: ObjectType[R, S, W], reference: str) -> R | None:
     """The object of that id or name, or None."""
     if is_id(reference):
-        return session.get(shape.row, reference)
-    if shape.check_name(reference):
-        return None  # nothing has such a name, and a database may stumble over it
-    return session.exec(select(shape.row).where(shape.row.name == reference)).first()
+        return session.get(type.row, reference)
+    if type.check_name(reference):
+        return None  # no object has such a name, and a database may not take it as a value
+    return session.exec(select(type.row).where(type.row.name == reference)).first()
 
 
-def get(session: Session, shape: ObjectType[R, S], reference: str) -> R:
+def get(session: Session, type: ObjectType[R, S, W], reference: str) -> R:
     """The object of that id or name.
 
     Raises:
         CatalogError: `not-found`.
     """
-    found = find(session, shape, reference)
+    found = find(session, type, reference)
     if found is None:
-        raise CatalogError("not-found", f"There is no {shape.kind} '{reference}': `paig {shape.kind}s list` shows all.")
+        raise CatalogError("not-found", f"There is no {type.kind} '{reference}': `paig {type.kind}s list` shows all.")
     return found
 
 
-def create(edit: Edit, shape: ObjectType[R, S], name: str, spec: S) -> R:
+def create(edit: Edit, type: ObjectType[R, S, W], name: str, spec: S, **columns: Any) -> R:
     """Make an object.
+
+    Args:
+        edit: The open transaction.
+        type: Its kind.
+        name: Its name.
+        spec: What it is to be.
+        **columns: What of its row its Spec does not decide.
 
     Raises:
         CatalogError: `invalid`, or `conflict` where the name is taken.
     """
-    wrong = shape.check_name(name)
+    wrong = type.check_name(name)
     if wrong:
         raise CatalogError("invalid", wrong, field="name")
-    if find(edit.session, shape, name) is not None:
-        article = "an" if shape.kind[0] in "aeio" else "a"
+    if find(edit.session, type, name) is not None:
+        article = "an" if type.kind[0] in "aeio" else "a"
         raise CatalogError(
-            "conflict", f"There is {article} {shape.kind} '{name}' already: choose another name or change it."
+            "conflict", f"There is {article} {type.kind} '{name}' already: choose another name or change it."
         )
-    normal = shape.normal(Context(edit.kinds, edit.vault), None, spec)
-    row = shape.blank(new_id(shape.prefix), name, edit.now)
-    shape.write(edit, row, normal)
-    edit.session.flush()
-    edit.record("create", shape.kind, name, None, shown(normal), project_id=project_of(row))
+    normal = type.normal(edit.secrets, None, spec)
+    row = type.row(id=new_id(type.prefix), name=name, created_at=edit.now, updated_at=edit.now, **columns)
+    _write(edit, type, row, normal)
+    edit.record("create", type.kind, name, None, shown(normal), project_id=project_of(row))
     return row
 
 
-def put(edit: Edit, shape: ObjectType[R, S], row: R, spec: S) -> None:
+def put(edit: Edit, type: ObjectType[R, S, W], row: R, spec: S) -> None:
     """Make an object what `spec` says; nothing happens where it already is.
 
     Raises:
         CatalogError: `invalid`.
     """
-    before, old_project = shape.read(edit.session, row), project_of(row)
-    normal = shape.normal(Context(edit.kinds, edit.vault), row, spec)
+    before, old_project = read(edit.session, type, row), project_of(row)
+    normal = type.normal(edit.secrets, row, spec)
     if normal == before:
         return
-    shape.write(edit, row, normal)
+    _write(edit, type, row, normal)
     touch(edit, row)
-    edit.session.flush()
     project = project_of(row)
     edit.record(
-        "update", shape.kind, row.name, shown(before), shown(normal),
+        "update", type.kind, row.name, shown(before), shown(normal),
         project_id=project, old_project_id=old_project if old_project != project else None,
     )  # fmt: skip
 
 
-def update(edit: Edit, shape: ObjectType[R, S], row: R, changes: Mapping[str, Any]) -> None:
-    """Merge changes into an object, as RFC 7396 has it: null takes a field back to its default.
+def _write(edit: Edit, type: ObjectType[R, S, W], row: R, normal: S) -> None:
+    for field, wrong in type.problems(edit, normal):
+        raise CatalogError("invalid", wrong, field=field)
+    stored = type.store(edit, row, normal)
+    row.spec = stored.model_dump(mode="json", exclude_defaults=True, exclude={"limits"} if type.limited else None)
+    edit.session.add(row)
+    edit.session.flush()
+    if type.limited:
+        limits.write(edit, type.owner_kind, row.id, limits.of(normal))
+
+
+def update(edit: Edit, type: ObjectType[R, S, W], row: R, changes: Mapping[str, Any]) -> None:
+    """Merge changes into an object (RFC 7396): null takes a field back to its default.
 
     Raises:
         CatalogError: `invalid`.
     """
-    put(edit, shape, row, merged(shape.read(edit.session, row), changes))
+    put(edit, type, row, merged(read(edit.session, type, row), changes))
 
 
 def merged(spec: S, changes: Mapping[str, Any]) -> S:
-    """A Spec with changes, as RFC 7396 has it.
+    """A Spec with changes merged into it (RFC 7396).
 
     Raises:
         CatalogError: `invalid`.
@@ -143,17 +231,19 @@ def merged(spec: S, changes: Mapping[str, Any]) -> S:
         raise CatalogError("invalid", message, field=".".join(map(str, first["loc"]))) from None
 
 
-def delete(edit: Edit, shape: ObjectType[R, S], row: R) -> None:
+def delete(edit: Edit, type: ObjectType[R, S, W], row: R) -> None:
     """Delete an object and its limits.
 
     Raises:
         CatalogError: `in-use`.
     """
-    before = shape.read(edit.session, row)
-    shape.unlink(edit, row)
+    before = read(edit.session, type, row)
+    type.unlink(edit, row)
+    if type.limited:
+        limits.write(edit, type.owner_kind, row.id, LimitsSpec())
     edit.session.delete(row)
     edit.session.flush()
-    edit.record("delete", shape.kind, row.name, shown(before), None, project_id=project_of(row))
+    edit.record("delete", type.kind, row.name, shown(before), None, project_id=project_of(row))
 
 
 def project_of(row: SQLModel) -> str | None:
@@ -168,9 +258,10 @@ def touch(edit: Edit, row: R) -> None:
     row.version += 1
     row.updated_at = edit.now
     edit.session.add(row)
+    edit.session.flush()
 
 
-def check_version(shape: ObjectType[R, S], row: R, version: int | None) -> None:
+def check_version(type: ObjectType[R, S, W], row: R, version: int | None) -> None:
     """Refuse a change that was made on an older version than the stored one.
 
     Raises:
@@ -179,7 +270,7 @@ def check_version(shape: ObjectType[R, S], row: R, version: int | None) -> None:
     if version is not None and version != row.version:
         raise CatalogError(
             "changed",
-            f"The {shape.kind} '{row.name}' has changed meanwhile (it is at version {row.version}, not {version}): "
+            f"The {type.kind} '{row.name}' has changed meanwhile (it is at version {row.version}, not {version}): "
             "read it again and repeat the change.",
         )
 

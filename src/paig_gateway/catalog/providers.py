@@ -1,20 +1,25 @@
-"""Providers in the catalogue. A literal credential is encrypted; a reference is kept as written."""
+"""Providers in the catalogue. A literal credential is sealed; a reference is kept as written."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
-from sqlmodel import Session, select
+from sqlmodel import select
 
 from paig_client.api import resources
 from paig_client.api.specs import ProviderSpec
 from paig_gateway.catalog import credentials
-from paig_gateway.catalog.base import CatalogError, Edit, Kinds, check_url_name, suggestion
-from paig_gateway.catalog.objects import Context, ObjectType
+from paig_gateway.catalog.base import CatalogError, Edit, Secrets, check_url_name, suggestion
+from paig_gateway.catalog.objects import ObjectType, spec_of
 from paig_gateway.catalog.references import check_name_unused
 from paig_gateway.database.tables import PriceRow, ProviderRow, RouteRow
+from paig_gateway.providers.kinds import KINDS
+from paig_gateway.providers.kinds import base_url as completed_url
+from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.references import References
 
 SETTINGS = ("project", "location", "token_url", "region", "api_version")
 """The fields of a ProviderSpec that only some kinds take."""
@@ -22,15 +27,20 @@ SETTINGS = ("project", "location", "token_url", "region", "api_version")
 _APART = {"kind", "base_url", "credential", "credentials"}
 
 
-def problems(kinds: Kinds, spec: ProviderSpec) -> Iterator[tuple[str, str]]:
-    """What is wrong with a provider by itself: (field, message)."""
-    kind = kinds.rows.get(spec.kind)
+def problems(spec: ProviderSpec, references: References | None = None) -> Iterator[tuple[str, str]]:
+    """What is wrong with a provider by itself: (field, message).
+
+    Args:
+        spec: The provider.
+        references: What it may name; None leaves that unchecked.
+    """
+    kind = KINDS.get(spec.kind)
     if kind is None:
-        close = suggestion(spec.kind, kinds.rows)
-        yield "kind", f"is no kind of provider{close or '; known are ' + ', '.join(sorted(kinds.rows))}"
+        close = suggestion(spec.kind, KINDS)
+        yield "kind", f"is not a known provider kind{close or '; known are ' + ', '.join(sorted(KINDS))}"
     for name in ("base_url", "token_url"):
         url = getattr(spec, name)
-        if url is not None and (wrong := _url_problem(url)):
+        if url is not None and (wrong := _url_problem(url, references)):
             yield name, wrong
     for name in SETTINGS:
         value = getattr(spec, name)
@@ -38,55 +48,42 @@ def problems(kinds: Kinds, spec: ProviderSpec) -> Iterator[tuple[str, str]]:
             continue
         if kind is not None and name not in kind.settings:
             takes = f"it takes {', '.join(kind.settings)}" if kind.settings else "it takes no settings of its own"
-            yield name, f"is no setting of the kind {spec.kind}: {takes}"
+            yield name, f"is not a setting of the kind {spec.kind}: {takes}"
         elif name != "token_url" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]*", value):
             yield name, "must hold only letters, digits, '.', '_', ':' and '-'"
-    if kind is not None and spec.base_url is None and kinds.base_url(spec.kind, None, settings(kinds, spec)) is None:
-        yield "base_url", f"is needed: the kind {spec.kind} has none of its own"
-    yield from credentials.problems(spec)
+    if kind is not None and spec.base_url is None and base_url(spec) is None:
+        yield "base_url", f"is needed: the kind {spec.kind} has no address of its own"
+    yield from credentials.problems(spec, references)
 
 
-def settings(kinds: Kinds, spec: ProviderSpec) -> dict[str, str]:
+def settings(spec: ProviderSpec) -> dict[str, str]:
     """The kind's own settings: those given, over the kind's defaults."""
-    kind = kinds.rows.get(spec.kind)
+    kind = KINDS.get(spec.kind)
     given = {name: getattr(spec, name) for name in SETTINGS}
     return {**(kind.defaults or {} if kind else {}), **{name: value for name, value in given.items() if value}}
 
 
+def base_url(spec: ProviderSpec) -> str | None:
+    """The address that applies: the given one, completed, or the kind's own; None where there is none."""
+    kind = KINDS.get(spec.kind)
+    return completed_url(kind, spec.base_url, settings(spec)) if kind else spec.base_url
+
+
 def read(row: ProviderRow) -> ProviderSpec:
     """The Spec that a row stands for; a literal credential is shown as stored."""
-    # A newer gateway on the same database may have written options that this one does not know.
-    options = {name: value for name, value in row.options.items() if name in ProviderSpec.model_fields}
-    return ProviderSpec.model_validate(
-        {"kind": row.kind, "base_url": row.base_url, **credentials.shown(row), **options}
-    )
+    return spec_of(PROVIDERS, row.spec)
 
 
-def wire(row: ProviderRow, kinds: Kinds) -> resources.Provider:
-    """The provider as the admin API shows it, with the base URL that applies."""
-    spec = read(row)
-    url = spec.base_url
-    if spec.kind in kinds.rows:  # an older gateway may not know it
-        url = kinds.base_url(spec.kind, spec.base_url, settings(kinds, spec))
-    return resources.Provider.model_validate(
-        {
-            **row.model_dump(include={"id", "name", "version"}),
-            "created_at": row.created_at / 1000,
-            "updated_at": row.updated_at / 1000,
-            "kind": row.kind,
-            "base_url": url or "",
-            "credential": spec.credential,
-            "credentials": [{"id": one.id, "reference": spec.credential or one.mask} for one in credentials.held(row)],
-            "options": {
-                name: value
-                for name, value in spec.model_dump(mode="json", exclude=_APART, exclude_none=True).items()
-                if value != {}
-            },
-        }
-    )
+def _shown(row: ProviderRow, spec: ProviderSpec, now: int) -> Mapping[str, Any]:
+    options = spec.model_dump(mode="json", exclude=_APART, exclude_none=True)
+    return {
+        "base_url": base_url(spec) or "",
+        "credentials": [{"id": one.id, "reference": spec.credential or one.mask} for one in credentials.stored(row)],
+        "options": {name: value for name, value in options.items() if value != {}},
+    }
 
 
-def _url_problem(url: str) -> str | None:
+def _url_problem(url: str, references: References | None) -> str | None:
     example = "must be an address such as https://api.example.com/v1"
     try:
         parts = urlsplit(url)
@@ -99,32 +96,34 @@ def _url_problem(url: str) -> str | None:
         return "must not hold a user or password: give them as the credential"
     if "?" in url or "#" in url:
         return "must not hold a query or a fragment"
+    try:
+        if references is not None:
+            references.check_upstream(url)
+    except CredentialError as error:
+        return str(error)
     return None
 
 
-def _normal(context: Context, row: ProviderRow | None, spec: ProviderSpec) -> ProviderSpec:
-    for name, wrong in problems(context.kinds, spec):
+def _normal(secrets: Secrets, row: ProviderRow | None, spec: ProviderSpec) -> ProviderSpec:
+    for name, wrong in problems(spec, secrets.references):
         raise CatalogError("invalid", wrong, field=name)
-    changes = credentials.normal(context.vault, row, spec)
+    changes = credentials.normal(secrets, row, spec)
     if spec.base_url is not None:
         changes["base_url"] = spec.base_url.rstrip("/")
     return spec.model_copy(update=changes)
 
 
-def _write(edit: Edit, row: ProviderRow, spec: ProviderSpec) -> None:
-    row.kind, row.base_url = spec.kind, spec.base_url
-    row.options = spec.model_dump(mode="json", exclude=_APART, exclude_defaults=True)
-    credentials.write(edit.vault, row, spec)
-    edit.session.add(row)
-
-
-def _read(session: Session, row: ProviderRow) -> ProviderSpec:
-    return read(row)
+def _store(edit: Edit, row: ProviderRow, spec: ProviderSpec) -> ProviderSpec:
+    return credentials.store(edit.secrets, row, spec)
 
 
 def _unlink(edit: Edit, row: ProviderRow) -> None:
     routes = edit.session.exec(select(RouteRow)).all()
-    users = [route.name for route in routes if any(member["provider"] == row.name for member in route.members)]
+    users = [
+        route.name
+        for route in routes
+        if any(member["provider"] == row.name for member in route.spec.get("members", ()))
+    ]
     if users:
         raise CatalogError(
             "in-use", f"The provider '{row.name}' is a member of the routes {', '.join(users)}: take it out first."
@@ -138,19 +137,15 @@ def _unlink(edit: Edit, row: ProviderRow) -> None:
         check_name_unused(edit.session, "provider", row.name)
 
 
-def _blank(id: str, name: str, now: int) -> ProviderRow:
-    return ProviderRow(id=id, name=name, kind="", created_at=now, updated_at=now)
-
-
-SHAPE: ObjectType[ProviderRow, ProviderSpec] = ObjectType(
+PROVIDERS: ObjectType[ProviderRow, ProviderSpec, resources.Provider] = ObjectType(
     kind="provider",
     prefix="prov",
     row=ProviderRow,
     spec=ProviderSpec,
+    resource=resources.Provider,
     check_name=check_url_name,
-    blank=_blank,
     normal=_normal,
-    read=_read,
-    write=_write,
+    store=_store,
     unlink=_unlink,
+    shown=_shown,
 )

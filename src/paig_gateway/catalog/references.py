@@ -1,4 +1,4 @@
-"""Who names whom: keys name routes and owners, and what is named cannot be deleted."""
+"""Names that objects give of one another: keys name routes and owners, and what is named cannot be deleted."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def check_name_unused(session: Session, kind: str, name: str) -> None:
     Raises:
         CatalogError: `in-use`.
     """
-    keys = session.exec(select(KeyRow.name, col(KeyRow.routes)).order_by(KeyRow.name))
-    _refuse(kind, name, [key for key, routes in keys if routes and name in routes])
+    keys = session.exec(select(KeyRow.name, col(KeyRow.spec)).order_by(KeyRow.name))
+    _refuse(kind, name, [key for key, spec in keys if name in (spec.get("routes") or ())])
 
 
 def check_owner_unused(session: Session, kind: str, id: str, name: str) -> None:
@@ -30,19 +30,21 @@ def check_owner_unused(session: Session, kind: str, id: str, name: str) -> None:
     _refuse(kind, name, list(session.exec(select(KeyRow.name).where(column == id).order_by(KeyRow.name))))
 
 
-def check_no_grants(session: Session, project_id: str, name: str) -> None:
+def check_no_grants(session: Session, project: str) -> None:
     """Refuse to delete a project that admins have roles in.
 
     Raises:
         CatalogError: `in-use`.
     """
-    admins = session.exec(select(AdminRow.name, col(AdminRow.grants)).order_by(AdminRow.name))
-    named = [admin for admin, grants in admins if any(grant["project_id"] == project_id for grant in grants)]
-    _refuse("project", name, named, "admins")
+    admins = session.exec(select(AdminRow.name, col(AdminRow.spec)).order_by(AdminRow.name))
+    named = [
+        admin for admin, spec in admins if any(grant.get("project") == project for grant in spec.get("grants", ()))
+    ]
+    _refuse("project", project, named, "admins")
 
 
 def route_names(session: Session) -> set[str]:
-    """Every name under which something can be reached: routes, and providers as routes of their own."""
+    """Every name that a request can be sent to: routes, and providers as routes of their own."""
     return {*session.exec(select(RouteRow.name)), *session.exec(select(ProviderRow.name))}
 
 

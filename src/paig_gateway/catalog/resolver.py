@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from pathlib import Path
 
-from paig_gateway.catalog.credentials import Held, held
+from paig_gateway.catalog.base import Secrets
+from paig_gateway.catalog.credentials import StoredCredential, stored
 from paig_gateway.database.tables import ProviderRow
 from paig_gateway.domain.route import Credential
-from paig_gateway.secrets.references import CredentialError, resolve
-from paig_gateway.secrets.vault import SecretKeyError, Vault
+from paig_gateway.secrets.errors import CredentialError, SecretKeyError
+from paig_gateway.secrets.references import parse_reference
+
+log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30.0
-"""How often a credential that could not be resolved is tried again."""
+"""How often a credential that could not be read is tried again."""
+FILE_SECONDS = 2.0
+"""How often files are looked at for a new credential."""
 
 _Place = tuple[str, int, str]
 """A credential: the provider's id and version, and its own id."""
+_Mark = tuple[int, int, int]
 
 
 class Resolver:
-    """Finds what references mean and reads what is encrypted: once for each version of a provider."""
+    """Resolves references and opens what is sealed: once for each version of a provider, and again for what changes.
 
-    def __init__(self, vault: Vault, environ: Mapping[str, str]) -> None:
-        self._vault = vault
-        self._environ = environ
+    Files are looked at every `FILE_SECONDS`; a keyring is asked again after the provider has refused its credential.
+    """
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
         self._found: dict[_Place, str | CredentialError] = {}
-        self._missing: dict[_Place, str] = {}  # references to try again
-        self._tried = time.monotonic()
+        self._references: dict[_Place, str] = {}
+        self._marks: dict[_Place, _Mark | None] = {}
+        self._timed_out: set[_Place] = set()
+        self._doubted: set[str] = set()
+        self._tried = self._looked = time.monotonic()
 
     def credentials(self, row: ProviderRow) -> tuple[tuple[Credential, ...], tuple[str, ...]]:
-        """A provider's credentials that can be had, and why the others cannot, in words that show no secret."""
+        """A provider's usable credentials, and why the others are not, in words that show no secret."""
         usable: list[Credential] = []
         wrong: list[str] = []
-        all_of_it = held(row)
-        for one in all_of_it:
+        all_of_them = stored(row)
+        for one in all_of_them:
             place = row.id, row.version, one.id
             if place not in self._found:
                 # Another thread may be reading it.
@@ -42,43 +56,77 @@ class Resolver:
             if isinstance(secret, str):
                 usable.append(Credential(one.id, secret))
             else:
-                which = f" {one.id}" if len(all_of_it) > 1 else ""
-                wrong.append(f"The credential{which} of the provider '{row.name}' cannot be had: {secret}.")
+                which = f" {one.id}" if len(all_of_them) > 1 else ""
+                wrong.append(f"Cannot read the credential{which} of the provider '{row.name}': {secret}.")
         return tuple(usable), tuple(wrong)
 
     def forget_others(self, rows: Iterable[ProviderRow]) -> None:
         """Drop the credentials of all but these providers at these versions."""
         there = {(row.id, row.version) for row in rows}
         self._found = {place: found for place, found in self._found.items() if place[:2] in there}
-        self._missing = {place: reference for place, reference in self._missing.items() if place[:2] in there}
+        self._references = {place: text for place, text in self._references.items() if place[:2] in there}
+        self._marks = {place: mark for place, mark in self._marks.items() if place[:2] in there}
+        self._timed_out = {place for place in self._timed_out if place[:2] in there}
 
     def secrets(self) -> list[str]:
         """Every secret in memory."""
         return [found for found in self._found.values() if isinstance(found, str)]
 
-    def found_meanwhile(self) -> bool:
-        """Whether a credential that was not to be had is there now; looked for only every `RETRY_SECONDS`."""
-        if not self._missing or time.monotonic() - self._tried < RETRY_SECONDS:
-            return False
-        self._tried = time.monotonic()
-        missing, self._missing = self._missing, {}
-        for place, reference in missing.items():
-            try:
-                self._found[place] = resolve(reference, self._environ)
-            except CredentialError as error:
-                if error.code != "timeout":
-                    self._missing[place] = reference
-        return any(isinstance(self._found[place], str) for place in missing)
+    def doubt(self, credential: str) -> None:
+        """Note that a provider has refused a credential: it is read again at the next look."""
+        self._doubted.add(credential)
 
-    def _resolve(self, place: _Place, one: Held) -> str | CredentialError:
+    def look_again(self) -> bool:
+        """Read again what may have changed; whether anything did."""
+        now = time.monotonic()
+        doubted, self._doubted = self._doubted, set()
+        retry = now - self._tried >= RETRY_SECONDS
+        files = now - self._looked >= FILE_SECONDS
+        if retry:
+            self._tried = now
+        if files:
+            self._looked = now
+        changed = False
+        for place, text in self._references.items():
+            before = self._found.get(place)
+            missing = isinstance(before, CredentialError) and place not in self._timed_out
+            moved = files and place in self._marks and _mark(text) != self._marks[place]
+            if place[2] in doubted or moved or (missing and retry):
+                found = self._read(place, text)
+                if isinstance(found, CredentialError) and isinstance(before, str):
+                    log.warning("Cannot read %s again, keeping the credential that was read before: %s", text, found)
+                    continue
+                if found != before:
+                    self._found = {**self._found, place: found}
+                    changed = changed or isinstance(found, str)
+        return changed
+
+    def _resolve(self, place: _Place, one: StoredCredential) -> str | CredentialError:
+        if one.sealed is not None:
+            try:
+                return self._secrets.vault.open(one.sealed.encode(), one.purpose).decode()
+            except SecretKeyError as error:
+                return CredentialError("unreadable", str(error).rstrip("."))
+        text = one.reference or ""
+        self._references = {**self._references, place: text}
+        return self._read(place, text)
+
+    def _read(self, place: _Place, text: str) -> str | CredentialError:
+        if text.startswith("file:"):
+            self._marks[place] = _mark(text)
         try:
-            if one.sealed is not None:
-                return self._vault.decrypt(one.sealed).decode()
-            return resolve(one.reference or "", self._environ)
-        except SecretKeyError as error:
-            return CredentialError("unreadable", str(error))
+            return self._secrets.references.resolve(text)
         except CredentialError as error:
-            # A keyring that did not answer is not asked again: that would hold up the news of a revoked key.
-            if one.reference is not None and error.code != "timeout":
-                self._missing[place] = one.reference
+            # A keyring that did not answer is not asked again: waiting for it would delay the news of a revoked key.
+            if error.code == "timeout":
+                self._timed_out.add(place)
             return error
+
+
+def _mark(text: str) -> _Mark | None:
+    """What changes with the content of the file that a reference names; None where there is no such file."""
+    try:
+        found = os.stat(Path(parse_reference(text).target).expanduser())
+    except (OSError, RuntimeError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

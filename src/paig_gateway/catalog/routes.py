@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator
 
-from sqlmodel import Session, select
+from sqlmodel import select
 
 from paig_client.api import resources
 from paig_client.api.specs import RouteSpec
-from paig_gateway.catalog.base import CatalogError, Edit, check_url_name, suggestion
-from paig_gateway.catalog.objects import Context, ObjectType
+from paig_gateway.catalog.base import Edit, check_url_name, suggestion
+from paig_gateway.catalog.objects import ObjectType, Problem
 from paig_gateway.catalog.references import check_name_unused
 from paig_gateway.database.tables import ProviderRow, RouteRow
 
 
-def problems(spec: RouteSpec, providers: Collection[str]) -> Iterator[tuple[str, str]]:
+def problems(spec: RouteSpec, providers: Collection[str]) -> Iterator[Problem]:
     """What is wrong with a route, given the providers that there are: (field, message)."""
     for number, member in enumerate(spec.members):
         if member.provider not in providers:
@@ -27,38 +26,12 @@ def problems(spec: RouteSpec, providers: Collection[str]) -> Iterator[tuple[str,
 
 
 def no_provider(name: str, providers: Collection[str]) -> str:
-    """What to say of a member whose provider there is not."""
+    """The message for a name that no provider has."""
     return f"there is no provider '{name}'{suggestion(name, providers) or ': make it first'}"
 
 
-def read(row: RouteRow) -> RouteSpec:
-    """The Spec that a row stands for."""
-    # A newer gateway on the same database may have written options that this one does not know.
-    options = {name: value for name, value in row.options.items() if name in RouteSpec.model_fields}
-    return RouteSpec.model_validate({"members": row.members, **options})
-
-
-def wire(row: RouteRow) -> resources.Route:
-    """The route as the admin API shows it."""
-    stamp: dict[str, Any] = row.model_dump(include={"id", "name", "version"})
-    times = {"created_at": row.created_at / 1000, "updated_at": row.updated_at / 1000}
-    return resources.Route.model_validate({**stamp, **times, **read(row).model_dump()})
-
-
-def _normal(context: Context, row: RouteRow | None, spec: RouteSpec) -> RouteSpec:
-    return spec
-
-
-def _write(edit: Edit, row: RouteRow, spec: RouteSpec) -> None:
-    for field, wrong in problems(spec, set(edit.session.exec(select(ProviderRow.name)))):
-        raise CatalogError("invalid", wrong, field=field)
-    row.members = [member.model_dump(mode="json", exclude_defaults=True) for member in spec.members]
-    row.options = spec.model_dump(mode="json", exclude_defaults=True, exclude={"members"})
-    edit.session.add(row)
-
-
-def _read(session: Session, row: RouteRow) -> RouteSpec:
-    return read(row)
+def _problems(edit: Edit, spec: RouteSpec) -> Iterable[Problem]:
+    return problems(spec, set(edit.session.exec(select(ProviderRow.name))))
 
 
 def _unlink(edit: Edit, row: RouteRow) -> None:
@@ -66,19 +39,13 @@ def _unlink(edit: Edit, row: RouteRow) -> None:
         check_name_unused(edit.session, "route", row.name)
 
 
-def _blank(id: str, name: str, now: int) -> RouteRow:
-    return RouteRow(id=id, name=name, created_at=now, updated_at=now)
-
-
-SHAPE: ObjectType[RouteRow, RouteSpec] = ObjectType(
+ROUTES: ObjectType[RouteRow, RouteSpec, resources.Route] = ObjectType(
     kind="route",
     prefix="rte",
     row=RouteRow,
     spec=RouteSpec,
+    resource=resources.Route,
     check_name=check_url_name,
-    blank=_blank,
-    normal=_normal,
-    read=_read,
-    write=_write,
+    problems=_problems,
     unlink=_unlink,
 )

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from itertools import chain
@@ -20,13 +19,18 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, select
 from sqlmodel import SQLModel, col
 
-from paig_client.api.specs import PriceSpec, ProjectTelemetry, ProviderSpec, Role
+from paig_client.api.specs import KeySpec, PriceSpec, ProjectTelemetry, ProviderSpec
+from paig_client.api.vocabulary import Role
 from paig_gateway.catalog import owners, providers
-from paig_gateway.catalog import routes as stored_routes
-from paig_gateway.catalog.base import Kinds, moment
+from paig_gateway.catalog.base import Secrets
 from paig_gateway.catalog.limits import ORGANISATION_ID
+from paig_gateway.catalog.objects import spec_of
+from paig_gateway.catalog.owners import PROJECTS
 from paig_gateway.catalog.resolver import Resolver
+from paig_gateway.catalog.routes import ROUTES
 from paig_gateway.catalog.transactions import DIRECTORY_VERSION
+from paig_gateway.database.columns import moment
+from paig_gateway.database.engine import utc_now
 from paig_gateway.database.tables import (
     AdminRow,
     KeyRow,
@@ -43,6 +47,9 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.route import NO_CREDENTIAL, Credential, Member, Provider, Route
 from paig_gateway.pricing.overrides import OwnPrice, own_price
+from paig_gateway.providers.kinds import KINDS
+from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.references import References
 from paig_gateway.secrets.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -63,14 +70,14 @@ POLL_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
-    """Who holds a token of the admin API.
+    """What a token of the admin API allows.
 
     Attributes:
         token: The token's name.
-        admin_id: Whose it is.
-        admin: Their name.
-        grants: Their roles, each with the id of the project that it holds in, None for everywhere.
-        scopes: The permissions that the token is confined to; None for no such bounds.
+        admin_id: The id of its admin.
+        admin: The admin's name.
+        grants: The admin's roles, each with the id of the project that it applies in, None for everywhere.
+        scopes: The permissions that the token is confined to; None for all.
         expires_at: When it ends.
         session: Whether a login made it.
     """
@@ -90,15 +97,16 @@ class Snapshot:
     """The catalogue at one version.
 
     Attributes:
-        callers: By the SHA-256 of the key's secret, in hex.
+        callers: By the SHA-256 of the key's secret, in hex; for a while also by that of the secret before.
         routes: By name; every provider is also a route, unless a route has its name.
         problems: By provider's name: why requests to it cannot be sent.
-        lacking: By provider's name: which of its credentials cannot be had, and why, while others can.
+        lacking: By provider's name: which of its credentials cannot be read, and why, while others can.
         prices: The operator's own.
         providers: By name.
-        telemetry: By project's id, where a project has set something of its own.
+        telemetry: By project's id, where a project has settings of its own.
         bearers: By the SHA-256 of an admin token, in hex; those of inactive admins are left out.
         projects: Names by id.
+        old_until: Until when a secret from before a rotation is accepted, by its SHA-256.
     """
 
     version: int = -1
@@ -111,29 +119,41 @@ class Snapshot:
     bearers: Mapping[str, TokenGrant] = field(default_factory=dict)
     projects: Mapping[str, str] = field(default_factory=dict)
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    old_until: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class Directory:
-    """Who may do what, and where it goes. Lookups are dictionary lookups; only `refresh` touches the database."""
+    """The catalogue in memory. Lookups are dictionary lookups; only `refresh` touches the database."""
 
-    def __init__(self, engine: Engine, vault: Vault, kinds: Kinds, *, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        vault: Vault,
+        references: References | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         """Open the directory, empty until `refresh` is called.
 
         Args:
             engine: The migrated database.
-            vault: Reads literal credentials.
-            kinds: The provider kinds, for base URLs and defaults.
-            environ: Where `env:` credentials are looked up.
+            vault: Opens literal credentials.
+            references: What references may name; by default all but the gateway's own.
+            clock: The present.
         """
         self._engine = engine
-        self._kinds = kinds
-        self._resolver = Resolver(vault, environ)
+        self._references = references or References()
+        self._resolver = Resolver(Secrets(vault, self._references))
+        self._clock = clock
         self._lock = threading.Lock()
         self.snapshot = Snapshot()
 
     def caller_by_hash(self, digest: str) -> Caller | None:
         """The key whose secret has that SHA-256 (hex), whatever its state; None if there is none."""
-        return self.snapshot.callers.get(digest)
+        snapshot = self.snapshot
+        caller = snapshot.callers.get(digest)
+        if caller is not None and (until := snapshot.old_until.get(digest)) is not None and self._clock() >= until:
+            return None
+        return caller
 
     def route(self, name: str) -> Route | None:
         """The route of that name, the provider of that name, or what an older spelling means; None if there is none."""
@@ -153,20 +173,24 @@ class Directory:
         return self.snapshot.prices
 
     def problem(self, provider: str) -> str | None:
-        """Why no request can be sent to the provider of that name (no credential can be had), or None."""
+        """Why no request can be sent to the provider of that name, or None."""
         return self.snapshot.problems.get(provider)
 
     def lacking(self, provider: str) -> tuple[str, ...]:
-        """Which of a provider's credentials cannot be had, and why, while others can: requests are sent with those."""
+        """Which of a provider's credentials cannot be read, and why; requests are sent with the others."""
         return self.snapshot.lacking.get(provider, ())
 
     def telemetry(self, project_id: str) -> ProjectTelemetry | None:
-        """What the project of that id has set of telemetry of its own, or None."""
+        """The telemetry settings of the project of that id, or None."""
         return self.snapshot.telemetry.get(project_id)
 
     def credentials(self) -> list[str]:
-        """Every provider credential in memory, so that it can be kept out of what is written down."""
+        """Every provider credential in memory, so that it can be kept out of logs and exports."""
         return self._resolver.secrets()
+
+    def doubt(self, credential: str) -> None:
+        """Note that a provider has refused the credential of that id: its file or keyring entry is read again."""
+        self._resolver.doubt(credential)
 
     def refresh(self) -> bool:
         """Load a new snapshot if the catalogue has changed; blocks, so call it in a thread.
@@ -182,7 +206,7 @@ class Directory:
                 # One state of all tables; on SQLite any transaction has that.
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             version = _version(connection)
-            if version == self.snapshot.version and not self._resolver.found_meanwhile():
+            if version == self.snapshot.version and not self._resolver.look_again():
                 return False
             self.snapshot = self._load(connection, version)
         return True
@@ -195,25 +219,26 @@ class Directory:
             try:
                 await asyncio.shield(look)
             except asyncio.CancelledError:
-                # The thread goes on: who cancels this may close the engine next, so it gives its connection back first.
+                # The thread goes on; it must give its connection back before the engine is closed.
                 await asyncio.wait({look})
                 raise
-            except Exception as error:  # whatever it is, the next look may succeed; readiness is the ledger's to judge
+            except Exception as error:  # whatever it is, the next try may succeed; readiness is the ledger's to judge
                 if not away:
-                    log.warning("The directory cannot be refreshed, keys and limits stay as they were: %s", error)
+                    log.warning("cannot read the catalogue, keys and limits stay as they were; retrying: %s", error)
                 away = True
             else:
                 if away:
-                    log.info("The directory is refreshed again.")
+                    log.info("the catalogue can be read again")
                 away = False
             await asyncio.sleep(POLL_SECONDS)
 
     def _load(self, connection: Connection, version: int) -> Snapshot:
         accounts, problems, lacking = self._providers(connection)
         projects = {row.id: row.name for row in _rows(connection, ProjectRow)}
+        callers, old_until = _callers(connection, projects, self._clock())
         return Snapshot(
-            version, _callers(connection, projects), _routes(connection, accounts), problems, _prices(connection),
-            accounts, _telemetry(connection), _bearers(connection), projects, lacking,
+            version, callers, _routes(connection, accounts), problems, _prices(connection), accounts,
+            self._telemetry(connection), _bearers(connection, projects), projects, lacking, old_until,
         )  # fmt: skip
 
     def _providers(
@@ -230,9 +255,9 @@ class Directory:
                 lacking[row.name] = wrong
             elif wrong:
                 problems[row.name] = " ".join(wrong)
-            if spec.kind not in self._kinds.rows:
-                problems[row.name] = f"This gateway does not know the kind '{spec.kind}' of the provider '{row.name}'."
-            accounts[row.name] = self._account(row.name, spec, usable or (NO_CREDENTIAL,))
+            accounts[row.name] = _account(row.name, spec, usable or (NO_CREDENTIAL,))
+            if (problem := self._problem(accounts[row.name])) is not None:
+                problems[row.name] = problem
         self._resolver.forget_others(rows)
         told = {*self.snapshot.problems.values(), *chain.from_iterable(self.snapshot.lacking.values())}
         for problem in (*problems.values(), *chain.from_iterable(lacking.values())):
@@ -240,28 +265,49 @@ class Directory:
                 log.warning("%s", problem)
         return accounts, problems, lacking
 
-    def _account(self, name: str, spec: ProviderSpec, credentials: tuple[Credential, ...]) -> Provider:
-        kind = self._kinds.rows.get(spec.kind)
-        settings = providers.settings(self._kinds, spec)
-        url = self._kinds.base_url(spec.kind, spec.base_url, settings) if kind else spec.base_url
-        required = kind.require_price if kind else True
-        return Provider(
-            name=name,
-            kind=spec.kind,
-            base_url=url or "",
-            credentials=credentials,
-            inject_cost=spec.inject_cost,
-            require_price=required if spec.require_price is None else spec.require_price,
-            price_provider=spec.price_provider,
-            price_factor=Decimal(1) if spec.price_factor is None else spec.price_factor,
-            aliases=spec.aliases,
-            provider_cost=spec.provider_cost,
-            stream_usage=spec.stream_usage,
-            service_tier=spec.service_tier,
-            on_disconnect=spec.on_disconnect,
-            settings=settings,
-            timeouts=spec.timeouts.model_dump(exclude_none=True),
-        )
+    def _telemetry(self, connection: Connection) -> dict[str, ProjectTelemetry]:
+        """By project's id; an export that names what it may not is left out."""
+        found: dict[str, ProjectTelemetry] = {}
+        for row in _rows(connection, ProjectRow):
+            if "telemetry" not in row.spec:
+                continue
+            spec = spec_of(PROJECTS, row.spec)
+            wrong = [message for _, message in owners.telemetry_problems(self._references, spec)]
+            if wrong:
+                log.warning("The telemetry of the project '%s' is not exported: %s.", row.name, "; ".join(wrong))
+            found[row.id] = spec.telemetry.model_copy(update={"export": None}) if wrong else spec.telemetry
+        return found
+
+    def _problem(self, provider: Provider) -> str | None:
+        if provider.kind not in KINDS:
+            return f"This gateway does not know the kind '{provider.kind}' of the provider '{provider.name}'."
+        try:
+            self._references.check_upstream(provider.base_url)
+        except CredentialError as error:
+            return f"The address of the provider '{provider.name}' is not allowed: {error}."
+        return None
+
+
+def _account(name: str, spec: ProviderSpec, credentials: tuple[Credential, ...]) -> Provider:
+    kind = KINDS.get(spec.kind)
+    required = kind.require_price if kind else True
+    return Provider(
+        name=name,
+        kind=spec.kind,
+        base_url=providers.base_url(spec) or "",
+        credentials=credentials,
+        inject_cost=spec.inject_cost,
+        require_price=required if spec.require_price is None else spec.require_price,
+        price_provider=spec.price_provider,
+        price_factor=Decimal(1) if spec.price_factor is None else spec.price_factor,
+        aliases=spec.aliases,
+        provider_cost=spec.provider_cost,
+        stream_usage=spec.stream_usage,
+        service_tier=spec.service_tier,
+        on_disconnect=spec.on_disconnect,
+        settings=providers.settings(spec),
+        timeouts=spec.timeouts.model_dump(exclude_none=True),
+    )
 
 
 def _version(connection: Connection) -> int:
@@ -277,15 +323,21 @@ Caps = Mapping[tuple[str, str], tuple[Limit, ...]]
 """Limits by owner's kind and id."""
 
 
-def _bearers(connection: Connection) -> dict[str, TokenGrant]:
-    admins = {row.id: row for row in _rows(connection, AdminRow) if row.active}
+def _bearers(connection: Connection, projects: Mapping[str, str]) -> dict[str, TokenGrant]:
+    ids = {name: id for id, name in projects.items()}
+    admins = {row.id: row for row in _rows(connection, AdminRow) if row.spec.get("active", True)}
+
+    def grants(spec: Mapping[str, Any]) -> tuple[tuple[Role, str | None], ...]:
+        given = ((grant["role"], grant.get("project")) for grant in spec.get("grants", ()))
+        return tuple((role, ids[name] if name else None) for role, name in given if not name or name in ids)
+
     return {
         row.hash: TokenGrant(
             token_id=row.id,
             token=row.name,
             admin_id=row.admin_id,
             admin=admins[row.admin_id].name,
-            grants=tuple((grant["role"], grant["project_id"]) for grant in admins[row.admin_id].grants),
+            grants=grants(admins[row.admin_id].spec),
             scopes=None if row.scopes is None else frozenset(row.scopes),
             expires_at=None if row.expires_at is None else moment(row.expires_at),
             session=row.session,
@@ -295,37 +347,47 @@ def _bearers(connection: Connection) -> dict[str, TokenGrant]:
     }
 
 
-def _callers(connection: Connection, projects: Mapping[str, str]) -> dict[str, Caller]:
+SETTINGS = frozenset(field.name for field in fields(Caller)) & KeySpec.model_fields.keys() - {"limits", "expires_at"}
+"""What a caller has of its key's Spec as it stands there, lists as tuples."""
+
+
+def _callers(
+    connection: Connection, projects: Mapping[str, str], now: datetime
+) -> tuple[dict[str, Caller], dict[str, datetime]]:
+    """Every key by the hash of its secret, and until when the hashes of secrets before a rotation hold."""
     users = {row.id: row.name for row in _rows(connection, UserRow)}
     keys = _rows(connection, KeyRow)
     owners = {"project": projects, "user": users, "key": {row.id: row.name for row in keys}}
     limits = _limits(connection, owners)
     organisation = limits.get(("organisation", ORGANISATION_ID), ())
-    return {
-        row.hash: Caller(
+    callers: dict[str, Caller] = {}
+    old_until: dict[str, datetime] = {}
+    for row in keys:
+        spec: Mapping[str, Any] = row.spec
+        expires = spec.get("expires_at")
+        caller = Caller(
             key_id=row.id,
             key=row.name,
             project_id=row.project_id,
-            project=projects.get(row.project_id),
             user_id=row.user_id,
-            user=users.get(row.user_id),
             state=row.state,
-            expires_at=None if row.expires_at is None else moment(row.expires_at),
-            routes=None if row.routes is None else frozenset(row.routes),
-            models=None if row.models is None else tuple(row.models),
+            expires_at=None if expires is None else datetime.fromisoformat(expires),
             limits=(
                 *limits.get(("key", row.id), ()),
                 *limits.get(("user", row.user_id), ()),
                 *limits.get(("project", row.project_id), ()),
                 *organisation,
             ),
+            **{name: _frozen(value) for name, value in spec.items() if name in SETTINGS},
         )
-        for row in keys
-    }
+        callers[row.hash] = caller
+        if row.old_hash is not None and row.old_until is not None and (until := moment(row.old_until)) > now:
+            callers[row.old_hash], old_until[row.old_hash] = caller, until
+    return callers, old_until
 
 
-def _telemetry(connection: Connection) -> dict[str, ProjectTelemetry]:
-    return {row.id: owners.telemetry(row.telemetry) for row in _rows(connection, ProjectRow) if row.telemetry}
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _limits(connection: Connection, owners: Mapping[str, Mapping[str, str]]) -> Caps:
@@ -359,7 +421,7 @@ def _prices(connection: Connection) -> tuple[OwnPrice, ...]:
 def _routes(connection: Connection, accounts: Mapping[str, Provider]) -> dict[str, Route]:
     routes = {name: Route(name, (Member(account),)) for name, account in accounts.items()}
     for row in _rows(connection, RouteRow):
-        spec = stored_routes.read(RouteRow.model_validate(row._asdict()))
+        spec = spec_of(ROUTES, row.spec)
         routes[row.name] = Route(
             row.name,
             tuple(

@@ -10,12 +10,14 @@ from sqlmodel import Session, col, delete, select
 from paig_client.api import resources
 from paig_client.api.resources import NewToken
 from paig_client.api.specs import TokenSpec
-from paig_gateway.catalog import admins, logins, objects
-from paig_gateway.catalog.base import CatalogError, Edit, check_free_name, milliseconds, moment, new_id
+from paig_gateway.catalog import logins, objects
+from paig_gateway.catalog.admins import ADMINS
+from paig_gateway.catalog.base import CatalogError, Edit, check_free_name, new_id
 from paig_gateway.catalog.idempotency import Repeat, once
 from paig_gateway.catalog.keys import digest
 from paig_gateway.catalog.logins import Login
 from paig_gateway.catalog.transactions import Transactions
+from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.tables import AdminRow, TokenRow
 
 PREFIX = "paig_admin_"
@@ -41,7 +43,7 @@ class TokenCollection:
             ]
 
     def get(self, id: str) -> tuple[resources.Token, str]:
-        """A token, and the id of the admin whose it is.
+        """A token, and the id of its admin.
 
         Raises:
             CatalogError: `not-found`.
@@ -61,14 +63,14 @@ class TokenCollection:
         """
 
         def make() -> NewToken:
-            owner = objects.get(edit.session, admins.SHAPE, admin)
+            owner = objects.get(edit.session, ADMINS, admin)
             return add(edit, owner, name, spec)
 
         with self._catalog.edit(actor) as edit:
             return once(edit, repeat, make)
 
     def log_in(self, login: Login) -> tuple[Login, NewToken] | None:
-        """A session for somebody who has logged in, with their name here; None if they have no role."""
+        """A session for a person who has logged in, with the name here; None where the person has no role."""
         with self._catalog.edit(logins.ACTOR) as edit:
             row = logins.admit(edit, login)
             if row is None:
@@ -78,7 +80,7 @@ class TokenCollection:
             return logins.named(login, row), add(edit, row, name, spec, session=True)
 
     def revoke(self, id: str, *, actor: str) -> None:
-        """Take a token back.
+        """Revoke a token.
 
         Raises:
             CatalogError: `not-found`.
@@ -90,7 +92,7 @@ class TokenCollection:
 
 
 def add(edit: Edit, owner: AdminRow, name: str, spec: TokenSpec, *, session: bool = False) -> NewToken:
-    """Make a token in an open transaction; what expired long ago is forgotten.
+    """Make a token in an open transaction; tokens that expired long ago are deleted.
 
     Raises:
         CatalogError: `invalid`, or `conflict` where the admin has one of that name.
@@ -98,7 +100,7 @@ def add(edit: Edit, owner: AdminRow, name: str, spec: TokenSpec, *, session: boo
     if wrong := check_free_name(name):
         raise CatalogError("invalid", wrong, field="name")
     if spec.expires_at is not None and milliseconds(spec.expires_at) <= edit.now:
-        raise CatalogError("invalid", "is past", field="expires_at")
+        raise CatalogError("invalid", "is in the past", field="expires_at")
     taken = select(TokenRow.id).where(TokenRow.admin_id == owner.id, TokenRow.name == name)
     if edit.session.exec(taken).first() is not None:
         raise CatalogError(

@@ -1,24 +1,24 @@
 """The catalogue's transactions.
 
 Every change is one transaction that holds the change itself, its audit entry and the rise of `directory_version` by
-which running nodes notice it. The rise comes first: as a write it takes the lock under which all edits, on all nodes,
-come one after the other.
+which running nodes notice it. The rise comes first: it is a write, so it takes the lock that makes all edits, on all
+nodes, run one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-from paig_gateway.catalog.base import CatalogError, Edit, Kinds, LimitHooks, milliseconds
-from paig_gateway.catalog.objects import Context
+from paig_gateway.catalog.base import CatalogError, Edit, LimitHooks, Secrets
+from paig_gateway.database.columns import milliseconds
+from paig_gateway.database.engine import utc_now
 from paig_gateway.database.tables import MetaRow
-from paig_gateway.secrets.vault import Vault
 
 DIRECTORY_VERSION = "directory_version"
 """The `meta` row that rises with every change that a running node must see."""
@@ -29,19 +29,13 @@ _RAISE_VERSION = text(
 )
 
 
-def utc_now() -> datetime:
-    """The present."""
-    return datetime.now(UTC)
-
-
 class Transactions:
     """The catalogue of one database, open for reading and for changes."""
 
     def __init__(
         self,
         engine: Engine,
-        vault: Vault,
-        kinds: Kinds,
+        secrets: Secrets,
         *,
         hooks: LimitHooks | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -50,19 +44,18 @@ class Transactions:
 
         Args:
             engine: The migrated database.
-            vault: Encrypts literal credentials.
-            kinds: The provider kinds to validate against.
+            secrets: Seals literal credentials, and says what references may name.
             hooks: What the ledger does when a limit is made or removed.
             clock: The present.
         """
         self.engine = engine
-        self.context = Context(kinds, vault)
+        self.secrets = secrets
         self._hooks = hooks or LimitHooks()
         self._clock = clock
 
     @contextmanager
     def edit(self, actor: str) -> Iterator[Edit]:
-        """Open one transaction for any number of changes; committed if the block ends well and changed anything.
+        """Open one transaction for any number of changes; committed if the block succeeds and has changed anything.
 
         Raises:
             CatalogError: `conflict` where the database itself refuses a duplicate.
@@ -70,13 +63,15 @@ class Transactions:
         now = milliseconds(self._clock())
         with Session(self.engine, expire_on_commit=False) as session:
             version = session.connection().execute(_RAISE_VERSION).scalar_one()
-            edit = Edit(session, self.context.vault, self.context.kinds, self._hooks, version, actor, now)
+            edit = Edit(session, self.secrets, self._hooks, version, actor, now)
             try:
                 yield edit
                 if edit.changes:
                     session.commit()
             except IntegrityError as error:
-                raise CatalogError("conflict", "Something of that name or value was made at the same time.") from error
+                raise CatalogError(
+                    "conflict", "An object of that name or value was made at the same time: repeat the request."
+                ) from error
 
     @contextmanager
     def view(self) -> Iterator[Session]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from paig_gateway.config.export import export
 from paig_gateway.config.model import Config, ConfigError, Issue, LedgerSpec, ServerSpec, Timeouts
 from paig_gateway.config.parse import load, parse
-from paig_gateway.config.plan import Change, Plan, apply, drift, plan
+from paig_gateway.config.plan import Change, Plan, apply, plan
 
 __all__ = [
     "Change",
@@ -17,7 +17,6 @@ __all__ = [
     "ServerSpec",
     "Timeouts",
     "apply",
-    "drift",
     "export",
     "load",
     "parse",

@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlmodel import Session, select
+from sqlmodel import Session
 
-from paig_client.api.specs import Spec
-from paig_gateway.catalog import Catalog, keys, owners, prices, providers, routes
-from paig_gateway.catalog.collection import key_specs, read_organisation
-from paig_gateway.catalog.objects import ObjectType, R, S
+from paig_client.api.fields import Spec
+from paig_gateway.catalog import Catalog, objects
+from paig_gateway.catalog.collection import read_organisation
+from paig_gateway.catalog.keys import KEYS
+from paig_gateway.catalog.objects import ObjectType
+from paig_gateway.catalog.owners import PROJECTS, USERS
+from paig_gateway.catalog.prices import PRICES
+from paig_gateway.catalog.providers import PROVIDERS
+from paig_gateway.catalog.routes import ROUTES
 from paig_gateway.config.model import bare_or_quoted, quoted
-from paig_gateway.database.tables import KeyRow
+
+_TYPES: tuple[ObjectType[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS, KEYS)
 
 
 def export(catalog: Catalog) -> str:
     """All of the catalogue as TOML.
 
-    References to credentials stand as they were written. A secret that only the catalogue knows is not shown: a literal
-    credential stands as `value:<stored>`, which keeps it, and a key made here has no `secret` at all.
+    References to credentials are shown as they were written. A secret that only the catalogue has is not shown: a
+    literal credential is written as `value:<stored>`, which keeps it, and a key made here has no `secret` at all.
     """
     with catalog.view() as session:
         return "\n".join(_document(session))
@@ -30,18 +37,10 @@ def _document(session: Session) -> Iterator[str]:
     organisation = _fields(read_organisation(session))
     if organisation:
         yield _table("organisation", {"limits": organisation})
-    yield from _tables("providers", _specs(session, providers.SHAPE))
-    yield from _tables("routes", _specs(session, routes.SHAPE))
-    yield from _tables("prices", _specs(session, prices.SHAPE))
-    yield from _tables("projects", _specs(session, owners.PROJECTS))
-    yield from _tables("users", _specs(session, owners.USERS))
-    rows = session.exec(select(KeyRow).order_by(KeyRow.name)).all()
-    yield from _tables(keys.SHAPE.kind + "s", ((row.name, spec) for row, spec in key_specs(session, rows)))
-
-
-def _specs(session: Session, kind: ObjectType[R, S]) -> Iterator[tuple[str, Spec]]:
-    for row in session.exec(select(kind.row).order_by(kind.row.name)).all():
-        yield row.name, kind.read(session, row)
+    for type in _TYPES:
+        rows = objects.rows(session, type)
+        names = [row.name for row in rows]
+        yield from _tables(f"{type.kind}s", zip(names, objects.specs(session, type, rows), strict=True))
 
 
 def _tables(table: str, specs: Iterable[tuple[str, Spec]]) -> Iterator[str]:
@@ -79,4 +78,4 @@ def _value(value: object) -> str:
             pairs = ", ".join(f"{bare_or_quoted(str(name))} = {_value(inner)}" for name, inner in value.items())
             return f"{{ {pairs} }}" if pairs else "{}"
         case _:
-            raise TypeError(f"{type(value).__name__} has no place in a configuration file")
+            raise TypeError(f"{type(value).__name__} cannot be written to a configuration file")

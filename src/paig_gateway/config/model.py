@@ -1,23 +1,24 @@
-"""What a configuration file holds once it is read, and how errors in it are told."""
+"""What a configuration file holds once it is read, and how errors in it are reported."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Seconds, Spec
+from paig_client.api.fields import Number, Seconds, Share, Spec
+from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config.lines import Path
+from paig_gateway.secrets.references import SecuritySpec
 from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
-
-def _seconds(value: object) -> object:
-    return float(value) if isinstance(value, Decimal) else value
+Patience = Annotated[Number, Field(ge=0, le=3600)]
+"""Seconds, an hour at most; 0 for none."""
+Rate = Annotated[Number, Field(ge=0, le=1e6)]
 
 
 class Timeouts(Spec):
@@ -30,40 +31,37 @@ class Timeouts(Spec):
     idle: Seconds = 300.0
     """Between two pieces of its answer."""
     total: Seconds = 3600.0
-    """For all of it."""
+    """For the whole answer."""
     deadline: Seconds | None = None
     """For all tries at all members together, from the request to the end of its answer."""
 
 
-Share = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=1, allow_inf_nan=False)]
-
-
 class BreakerSpec(Spec):
-    """When a provider's credential is left alone for its failures."""
+    """When a provider's credential is not used for a while because of its failures."""
 
     enabled: bool = True
-    """False never leaves one alone."""
+    """False keeps using every credential, whatever fails."""
     failures: int = Field(default=5, ge=1, le=10_000)
-    """So many in a row are too many."""
+    """This many failures in a row open the breaker."""
     share: Share = 0.25
-    """Or so large a share of the tries of half a minute."""
+    """So does this share of the tries of the last 30 seconds,"""
     tries: int = Field(default=20, ge=1, le=1_000_000)
-    """Of at least so many."""
+    """if there were at least this many tries."""
     rest: Seconds = 5.0
-    """Seconds that it is left alone at first; doubled each time it was for nothing."""
+    """Seconds of rest at first; doubled after each rest that ends in a failure."""
     longest: Seconds = 300.0
-    """Seconds at most, also where the provider itself asks for more."""
+    """The longest rest in seconds, also where the provider asks for more."""
 
 
 class RetriesSpec(Spec):
-    """How many tries beyond each request's first there may be, for each route in each process."""
+    """How many retries, beyond each request's first try, a route may make in each process."""
 
     share: Share = 0.25
-    """Of the route's requests."""
-    per_second: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=1e6, allow_inf_nan=False)] = 10.0
-    """Besides."""
-    burst: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=1e6, allow_inf_nan=False)] = 1000.0
-    """At once."""
+    """As a share of the route's requests."""
+    per_second: Rate = 10.0
+    """Added to that."""
+    burst: Rate = 1000.0
+    """The most that can be saved up and made at once."""
 
 
 class ServerSpec(Spec):
@@ -79,25 +77,36 @@ class ServerSpec(Spec):
     retries: RetriesSpec = RetriesSpec()
     tls: bool = False
     """Serve HTTPS with a certificate of the gateway's own local authority."""
-    limit_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0
-    """Seconds that a request may wait for money that others hold, before it is refused."""
-    drain_seconds: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=3600, allow_inf_nan=False)] = 300.0
+    limit_wait: Patience = 5.0
+    """Seconds that a request waits for money that other requests hold, before it is refused."""
+    drain_seconds: Patience = 300.0
     """How long an answer is read on for its usage after its client has left."""
     drain_mb: int = Field(default=64, ge=1, le=4096)
-    """How much of it is."""
+    """How many megabytes of it are read on."""
     refresh_prices: bool = False
     """Fetch genai-prices' newest prices every hour, from the internet."""
     prices_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
-    """Where from, if not from genai-prices' own address."""
+    """Where to fetch them, instead of genai-prices' own address."""
     on_ledger_down: Literal["refuse", "allow"] = "refuse"
-    """What becomes of requests while the ledger cannot record."""
+    """What happens to requests while the ledger cannot record."""
 
 
 class LedgerSpec(Spec):
     """The ledger; needs a restart to change."""
 
     keep_days: int | None = Field(default=None, ge=1, le=36_500)
-    """For how many whole days finished requests are kept; for ever without it."""
+    """How many whole days finished requests are kept; for ever if left out."""
+
+
+PROCESS: Mapping[str, type[Spec]] = {
+    "server": ServerSpec,
+    "security": SecuritySpec,
+    "ledger": LedgerSpec,
+    "telemetry": TelemetrySpec,
+    "alerts": AlertsSpec,
+    "sso": SsoSpec,
+}
+"""The sections that only a start of the process reads; applying a file to a running gateway does not change them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +137,17 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration file that is right by itself: whatever is named in it is defined in it.
+    """A configuration file that is valid by itself: every name in it is defined in it.
 
     Attributes:
-        organisation: None where the file does not speak of it.
+        organisation: None where the file has no such section.
+        process: The sections in the file that only a start of the process reads.
         source: The file's name, for messages.
-        lines: Where everything stands in it.
+        lines: The line of each value.
     """
 
     server: ServerSpec = field(default_factory=ServerSpec)
+    security: SecuritySpec = field(default_factory=SecuritySpec)
     ledger: LedgerSpec = field(default_factory=LedgerSpec)
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
     alerts: AlertsSpec = field(default_factory=AlertsSpec)
@@ -148,6 +159,7 @@ class Config:
     projects: Mapping[str, ProjectSpec] = field(default_factory=dict)
     users: Mapping[str, OwnerSpec] = field(default_factory=dict)
     keys: Mapping[str, KeySpec] = field(default_factory=dict, repr=False)
+    process: tuple[str, ...] = ()
     source: str = field(default="paig.toml", compare=False)
     lines: Mapping[Path, int] = field(default_factory=dict, compare=False, repr=False)
 
@@ -157,7 +169,7 @@ class Config:
 
 
 def show_path(path: Path) -> str:
-    """A path as one would write it in TOML: `keys."Ada's laptop".limits.daily`, `routes.fast.members[0]`."""
+    """A path as it is written in TOML: `keys."Ada's laptop".limits.daily`, `routes.fast.members[0]`."""
     shown = ""
     for part in path:
         if isinstance(part, int):

@@ -13,32 +13,16 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec, Spec
+from paig_client.api.fields import Spec
+from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.catalog import keys, limits, prices, providers, routes
-from paig_gateway.catalog.base import CatalogError, Kinds, check_free_name, check_url_name, suggestion
+from paig_gateway.catalog.base import CatalogError, check_free_name, check_url_name, suggestion
 from paig_gateway.config.lines import Path, line_numbers
-from paig_gateway.config.model import (
-    Config,
-    ConfigError,
-    Issue,
-    LedgerSpec,
-    ServerSpec,
-    bare_or_quoted,
-    line_of,
-    show_path,
-)
-from paig_gateway.providers.kinds import KINDS, base_url
-from paig_gateway.sso.settings import SsoSpec
-from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
+from paig_gateway.config.model import PROCESS, Config, ConfigError, Issue, bare_or_quoted, line_of, show_path
 
 Model = TypeVar("Model", bound=Spec)
 
-TABLES = (
-    *("server", "ledger", "telemetry", "alerts", "sso", "organisation"),
-    *("providers", "routes", "prices", "projects", "users", "keys"),
-)
-
-_KINDS = Kinds.of(KINDS, base_url)
+TABLES = (*PROCESS, "organisation", "providers", "routes", "prices", "projects", "users", "keys")
 
 
 def load(path: FilePath) -> Config:
@@ -74,7 +58,7 @@ def parse(text: str, source: str = "paig.toml") -> Config:
 
 
 class _Reader:
-    """Collects what is wrong while it reads, so that a person hears of everything at once."""
+    """Collects what is wrong while it reads, so that a person sees all of it at once."""
 
     def __init__(self, data: Mapping[str, Any], source: str, lines: Mapping[Path, int]) -> None:
         self.data = data
@@ -86,18 +70,10 @@ class _Reader:
         for name in self.data:
             if name not in TABLES:
                 self.wrong((name,), f"unknown table{suggestion(name, TABLES)}")
-        server = self.one("server", ServerSpec)
-        ledger = self.one("ledger", LedgerSpec)
-        telemetry = self.one("telemetry", TelemetrySpec)
-        alerts = self.one("alerts", AlertsSpec)
-        sso = self.one("sso", SsoSpec)
+        process: dict[str, Any] = {name: self.one(name, spec) or spec() for name, spec in PROCESS.items()}
         organisation = self.one("organisation", OwnerSpec)
         found = Config(
-            server=server or ServerSpec(),
-            ledger=ledger or LedgerSpec(),
-            telemetry=telemetry or TelemetrySpec(),
-            alerts=alerts or AlertsSpec(),
-            sso=sso or SsoSpec(),
+            **process,
             organisation=organisation,
             providers=self.many("providers", ProviderSpec, check_url_name),
             routes=self.many("routes", RouteSpec, check_url_name),
@@ -105,6 +81,7 @@ class _Reader:
             projects=self.many("projects", ProjectSpec, check_free_name),
             users=self.many("users", OwnerSpec, check_free_name),
             keys=self.many("keys", KeySpec, check_free_name),
+            process=tuple(name for name in self.data if name in PROCESS),
             source=self.source,
             lines=self.lines,
         )
@@ -114,9 +91,9 @@ class _Reader:
         return found
 
     def check(self, found: Config) -> None:
-        """What a Spec cannot know by itself. A name counts as defined even where what it names is wrong."""
+        """What a Spec cannot check by itself. A name counts as defined even where its definition is wrong."""
         for name, provider in found.providers.items():
-            for place, wrong in providers.problems(_KINDS, provider):
+            for place, wrong in providers.problems(provider):
                 self.wrong(("providers", name, place), wrong)
         for name in self.names("routes"):
             for place, wrong in self.members(name, found.routes.get(name)):
@@ -140,7 +117,7 @@ class _Reader:
                 self.wrong((*path, *_split(error.field)), error.message)
 
     def members(self, name: str, route: RouteSpec | None) -> Iterator[tuple[str, str]]:
-        """What is wrong with a route's members; of a route that is no RouteSpec, only providers that there are not."""
+        """What is wrong with a route's members; of a route that is not valid by itself, only the unknown providers."""
         known = self.names("providers")
         if route is not None:
             yield from routes.problems(route, known)
@@ -157,11 +134,12 @@ class _Reader:
         for place, table, named in (("project", "projects", key.project), ("user", "users", key.user)):
             if named is not None and named not in self.names(table):
                 close = suggestion(named, self.names(table))
-                yield place, f"names no {place} of this file: add [{table}.{bare_or_quoted(named)}]{close}"
+                yield place, f"there is no {place} '{named}' in this file: add [{table}.{bare_or_quoted(named)}]{close}"
         open_routes = [*self.names("routes"), *self.names("providers")]
         for number, named in enumerate(key.routes or ()):
             if named not in open_routes:
-                yield f"routes.{number}", f"'{named}' names no route or provider{suggestion(named, open_routes)}"
+                close = suggestion(named, open_routes)
+                yield f"routes.{number}", f"there is no route or provider '{named}' in this file{close}"
 
     def names(self, table: str) -> list[str]:
         """What the file defines in a table, right or wrong."""
@@ -206,7 +184,7 @@ class _Reader:
         return self.rest(model, value, {detail["loc"][0] for detail in details if detail["loc"]})
 
     def rest(self, model: type[Model], value: Any, bad: Container[str | int]) -> Model | None:
-        """What is left without the fields that are wrong, so that the others are checked all the same."""
+        """The Spec without the fields that are wrong, so that the others are checked too."""
         if not isinstance(value, dict):
             return None
         good = {name: part for name, part in value.items() if name not in bad}
@@ -223,7 +201,7 @@ def _split(place: str) -> Path:
 
 
 def _plain(message: str) -> str:
-    """The words of pydantic, as the second half of a sentence whose first is the field's name."""
+    """Pydantic's message, as the second half of a sentence that begins with the field's name."""
     message = message.removeprefix("Value error, ").replace("Input should be", "must be")
     return message[0].lower() + message[1:]
 

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlmodel import Session, col, func, select
 
+from paig_client.api.fields import Spec
+from paig_client.api.limits import LimitsSpec
 from paig_client.api.resources import AuditEntry, NewKey
-from paig_client.api.specs import KeySpec, LimitsSpec, Spec
-from paig_gateway.catalog import Catalog, CatalogError, Edit, keys, limits, objects, owners, prices, providers, routes
-from paig_gateway.catalog.base import moment
+from paig_client.api.specs import KeySpec
+from paig_gateway.catalog import Catalog, CatalogError, Edit, keys, limits, objects
+from paig_gateway.catalog.base import Secrets
 from paig_gateway.catalog.collection import read_organisation, write_organisation
-from paig_gateway.catalog.objects import Context, ObjectType, R, S
+from paig_gateway.catalog.keys import KEYS
+from paig_gateway.catalog.objects import ObjectType, R, S, W
+from paig_gateway.catalog.owners import PROJECTS, USERS
+from paig_gateway.catalog.prices import PRICES
+from paig_gateway.catalog.providers import PROVIDERS
+from paig_gateway.catalog.routes import ROUTES
 from paig_gateway.config.lines import Path
 from paig_gateway.config.model import Config, ConfigError, Issue
+from paig_gateway.database.columns import moment
 from paig_gateway.database.tables import AuditRow
 
 Action = Literal["create", "change", "delete"]
 SIGNS: Mapping[Action, str] = {"create": "+", "change": "~", "delete": "-"}
 CONFIGURATION = "configuration"
-"""The kind of the audit entry that says that a file was applied; the entries of its changes stand before it."""
+"""The kind of the audit entry for an applied file; the entries of its changes come before it."""
 BY_HAND = ("create", "update", "delete")
 KINDS = ("organisation", "provider", "route", "price", "project", "user", "key")
-"""What a file could have said; turning a key off or giving it a new secret is none of its business, nor are admins."""
+"""The kinds of object that a file can define."""
+_PLACES = {"organisation": "organisation", **{kind: f"{kind}s" for kind in KINDS[1:]}}
 
 
 @dataclass(frozen=True)
@@ -61,35 +69,44 @@ class Plan:
         config: What it was made from.
         prune: Whether what the file does not name is deleted.
         values: The keys' values that are chosen elsewhere, by key name.
+        drift: What was changed by hand since the last apply, where the file says otherwise or does not name it; each
+            with what it was at the last apply as `before`.
+        kept: The kind and name of each object that stays as it was changed by hand.
     """
 
     changes: tuple[Change, ...]
     config: Config = field(repr=False)
     prune: bool = False
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    drift: Sequence[AuditEntry] = ()
+    kept: frozenset[tuple[str, str]] = frozenset()
 
     def items(self) -> list[dict[str, Any]]:
         """As the admin API shows it."""
         return [change.item() for change in self.changes]
 
+    def reverts(self, change: Change) -> AuditEntry | None:
+        """The change by hand that a change of the plan takes back, or None."""
+        return next((entry for entry in self.drift if (entry.kind, entry.name) == (change.kind, change.name)), None)
 
-def plan(config: Config, catalog: Catalog, *, prune: bool = False, environ: Mapping[str, str] = os.environ) -> Plan:
+
+def plan(config: Config, catalog: Catalog, *, prune: bool = False, keep_drift: bool = False) -> Plan:
     """Compare a configuration with the catalogue.
 
     Args:
         config: The file.
         catalog: What there is.
-        prune: Delete what the file does not name; otherwise it is left alone.
-        environ: Where `env:` values of keys are looked up.
+        prune: Delete what the file does not name; otherwise it stays.
+        keep_drift: Leave alone what was changed by hand since the last apply.
 
     Raises:
-        ConfigError: A key's value cannot be had, or a stored secret is to be kept where there is none.
+        ConfigError: A key's value cannot be read, or a stored secret is to be kept where there is none.
     """
     issues: list[Issue] = []
     values = {}
     for name, key in config.keys.items():
         try:
-            value = keys.chosen_value(key.secret, environ)
+            value = keys.chosen_value(key.secret, catalog.secrets.references)
         except CatalogError as error:
             issues.append(config.issue(("keys", name, "secret"), error.message))
         else:
@@ -98,8 +115,10 @@ def plan(config: Config, catalog: Catalog, *, prune: bool = False, environ: Mapp
     if issues:
         raise ConfigError(issues)
     with catalog.view() as session:
-        changes = _Comparison(session, catalog.context, config, values).changes(prune)
-    return Plan(tuple(changes), config, prune, values)
+        changes = _Comparison(session, catalog.secrets, config, values).changes(prune)
+        drift = _drift(session, config, changes)
+    kept = frozenset((entry.kind, entry.name) for entry in drift) if keep_drift else frozenset()
+    return Plan(_without(kept, changes), config, prune, values, drift, kept)
 
 
 def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
@@ -116,17 +135,23 @@ def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
         _mark(plan, catalog, actor)
         return []
     with catalog.edit(actor) as edit:
-        changes = _Comparison(edit.session, catalog.context, plan.config, plan.values).changes(plan.prune)
+        found = _Comparison(edit.session, catalog.secrets, plan.config, plan.values).changes(plan.prune)
+        changes = _without(plan.kept, found)
         if not changes:
             return []  # another process has applied the same file
-        if tuple(changes) != plan.changes:
+        if changes != plan.changes:
             raise CatalogError("changed", "The catalogue has changed since the plan was made: plan again.")
         made = [change.carry_out(edit) for change in changes]
         summary: dict[str, Any] = {
             action: count for action in SIGNS if (count := sum(change.action == action for change in changes))
         }
-        edit.record("apply", CONFIGURATION, plan.config.source, None, summary)
+        if not plan.kept:  # else the next plan must still know what was changed by hand
+            edit.record("apply", CONFIGURATION, plan.config.source, None, summary)
     return [key for key in made if key is not None]
+
+
+def _without(kept: frozenset[tuple[str, str]], changes: Sequence[Change]) -> tuple[Change, ...]:
+    return tuple(change for change in changes if (change.kind, change.name) not in kept)
 
 
 def changed_by_hand(session: Session) -> list[AuditRow] | None:
@@ -143,44 +168,44 @@ def _mark(plan: Plan, catalog: Catalog, actor: str) -> None:
     """Note that a file that changes nothing was applied, unless that is known already: drift is counted from here."""
     with catalog.view() as session:
         known = changed_by_hand(session) == []
-    if not known:
+    if not known and not plan.kept:
         with catalog.edit(actor) as edit:
             edit.record("apply", CONFIGURATION, plan.config.source, None, {})
 
 
 class _Comparison:
-    """A configuration held against the catalogue inside one transaction."""
+    """A configuration compared with the catalogue inside one transaction."""
 
-    def __init__(self, session: Session, context: Context, config: Config, values: Mapping[str, str]) -> None:
+    def __init__(self, session: Session, secrets: Secrets, config: Config, values: Mapping[str, str]) -> None:
         self.session = session
-        self.context = context
+        self.secrets = secrets
         self.config = config
         self.values = values
         self.issues: list[Issue] = []
 
     def changes(self, prune: bool) -> list[Change]:
-        """Every change, ordered so that nothing is ever missing or in use when its turn comes.
+        """Every change, ordered so that each object exists before it is named, and is free before it is deleted.
 
         Raises:
             ConfigError: See `plan`.
         """
         config = self.config
         found = [
-            *(self.removed("keys", keys.SHAPE, config.keys) if prune else ()),
+            *(self.removed(KEYS, config.keys) if prune else ()),
             *self.organisation(prune),
-            *self.made("projects", owners.PROJECTS, config.projects),
-            *self.made("users", owners.USERS, config.users),
-            *self.made("providers", providers.SHAPE, config.providers),
-            *self.made("routes", routes.SHAPE, config.routes),
-            *self.made("prices", prices.SHAPE, config.prices),
+            *self.made(PROJECTS, config.projects),
+            *self.made(USERS, config.users),
+            *self.made(PROVIDERS, config.providers),
+            *self.made(ROUTES, config.routes),
+            *self.made(PRICES, config.prices),
             *self.keys(),
         ]
         if prune:
-            found += self.removed("routes", routes.SHAPE, config.routes)
-            found += self.removed("prices", prices.SHAPE, config.prices)
-            found += self.removed("providers", providers.SHAPE, config.providers)
-            found += self.removed("projects", owners.PROJECTS, config.projects)
-            found += self.removed("users", owners.USERS, config.users)
+            found += self.removed(ROUTES, config.routes)
+            found += self.removed(PRICES, config.prices)
+            found += self.removed(PROVIDERS, config.providers)
+            found += self.removed(PROJECTS, config.projects)
+            found += self.removed(USERS, config.users)
         if self.issues:
             raise ConfigError(self.issues)
         return found
@@ -196,53 +221,54 @@ class _Comparison:
                 lambda edit: write_organisation(edit, wanted),
             )  # fmt: skip
 
-    def made(self, table: str, kind: ObjectType[R, S], specs: Mapping[str, S]) -> Iterator[Change]:
+    def made(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[Change]:
         """What is to be created or changed of one kind, keys aside."""
-        rows = self.rows(kind)
+        there = self.there(type)
         for name, spec in specs.items():
-            row = rows.get(name)
-            wanted = self.normal((table, name), kind, row, spec)
+            row, before = there.get(name, (None, None))
+            wanted = self.normal(name, type, row, spec)
             if wanted is None:
                 continue
-            if row is None:
-                yield Change("create", kind.kind, name, _difference(None, wanted), _creation(kind, name, spec))
-            elif (before := kind.read(self.session, row)) != wanted:
-                yield Change("change", kind.kind, name, _difference(before, wanted), _replacement(kind, name, spec))
+            if before is None:
+                yield Change("create", type.kind, name, _difference(None, wanted), _creation(type, name, spec))
+            elif before != wanted:
+                yield Change("change", type.kind, name, _difference(before, wanted), _replacement(type, name, spec))
 
     def keys(self) -> Iterator[Change]:
         """What is to be created or changed of the keys; their values count too."""
-        rows = self.rows(keys.SHAPE)
+        there = self.there(KEYS)
         for name, spec in self.config.keys.items():
-            row, value = rows.get(name), self.values.get(name)
-            wanted = self.normal(("keys", name), keys.SHAPE, row, spec)
+            row, before = there.get(name, (None, None))
+            value = self.values.get(name)
+            wanted = self.normal(name, KEYS, row, spec)
             if wanted is None:
                 continue
+            change = _difference(before, wanted)
             if row is None:
-                change = _difference(None, wanted)
                 yield Change("create", "key", name, change, _key_creation(name, spec, value))
                 continue
-            before = keys.SHAPE.read(self.session, row)
-            change = _difference(before, wanted)
             if value is not None and keys.digest(value) != row.hash and "secret" not in change:
                 change["secret"] = (spec.secret, f"{spec.secret} (a new value)")
             if change:
                 yield Change("change", "key", name, change, _key_replacement(name, spec, value))
 
-    def removed(self, table: str, kind: ObjectType[R, S], specs: Mapping[str, S]) -> Iterator[Change]:
+    def removed(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[Change]:
         """What is to be deleted of one kind."""
-        for name, row in self.rows(kind).items():
+        for name, (_, before) in self.there(type).items():
             if name not in specs:
-                before = kind.read(self.session, row)
-                yield Change("delete", kind.kind, name, _difference(before, None), _deletion(kind, name))
+                yield Change("delete", type.kind, name, _difference(before, None), _deletion(type, name))
 
-    def rows(self, kind: ObjectType[R, S]) -> dict[str, R]:
-        return {row.name: row for row in self.session.exec(select(kind.row).order_by(kind.row.name))}
+    def there(self, type: ObjectType[R, S, W]) -> dict[str, tuple[R, S]]:
+        """What there is of one kind, by name."""
+        rows = objects.rows(self.session, type)
+        return {row.name: (row, spec) for row, spec in zip(rows, objects.specs(self.session, type, rows), strict=True)}
 
-    def normal(self, path: Path, kind: ObjectType[R, S], row: R | None, spec: S) -> S | None:
+    def normal(self, name: str, type: ObjectType[R, S, W], row: R | None, spec: S) -> S | None:
         try:
-            return kind.normal(self.context, row, spec)
+            return type.normal(self.secrets, row, spec)
         except CatalogError as error:
-            self.issues.append(self.config.issue((*path, error.field), error.message))
+            path: Path = (_PLACES[type.kind], name, error.field)
+            self.issues.append(self.config.issue(path, error.message))
             return None
 
 
@@ -252,23 +278,23 @@ def _difference(before: Spec | None, after: Spec | None) -> dict[str, tuple[obje
     return {name: (was.get(name), becomes.get(name)) for name in names if was.get(name) != becomes.get(name)}
 
 
-def _creation(kind: ObjectType[R, S], name: str, spec: S) -> Callable[[Edit], None]:
+def _creation(type: ObjectType[R, S, W], name: str, spec: S) -> Callable[[Edit], None]:
     def carry_out(edit: Edit) -> None:
-        objects.create(edit, kind, name, spec)
+        objects.create(edit, type, name, spec)
 
     return carry_out
 
 
-def _replacement(kind: ObjectType[R, S], name: str, spec: S) -> Callable[[Edit], None]:
+def _replacement(type: ObjectType[R, S, W], name: str, spec: S) -> Callable[[Edit], None]:
     def carry_out(edit: Edit) -> None:
-        objects.put(edit, kind, objects.get(edit.session, kind, name), spec)
+        objects.put(edit, type, objects.get(edit.session, type, name), spec)
 
     return carry_out
 
 
-def _deletion(kind: ObjectType[R, S], name: str) -> Callable[[Edit], None]:
+def _deletion(type: ObjectType[R, S, W], name: str) -> Callable[[Edit], None]:
     def carry_out(edit: Edit) -> None:
-        objects.delete(edit, kind, objects.get(edit.session, kind, name))
+        objects.delete(edit, type, objects.get(edit.session, type, name))
 
     return carry_out
 
@@ -283,33 +309,22 @@ def _key_creation(name: str, spec: KeySpec, value: str | None) -> Callable[[Edit
 
 def _key_replacement(name: str, spec: KeySpec, value: str | None) -> Callable[[Edit], None]:
     def carry_out(edit: Edit) -> None:
-        row = objects.get(edit.session, keys.SHAPE, name)
-        objects.put(edit, keys.SHAPE, row, spec)
+        row = objects.get(edit.session, KEYS, name)
+        objects.put(edit, KEYS, row, spec)
         if value is not None:
             keys.set_value(edit, row, value)
 
     return carry_out
 
 
-def drift(catalog: Catalog, config: Config, changes: Sequence[Change]) -> list[AuditEntry]:
-    """What a file would put right, or does not name, of all that was changed by hand since the last apply.
-
-    Args:
-        catalog: What there is.
-        config: The file.
-        changes: What applying it would change.
-
-    Returns:
-        For each object its last change, with what it was when a configuration was last applied as `before`. Nothing,
-        where none was ever applied.
-    """
+def _drift(session: Session, config: Config, changes: Sequence[Change]) -> list[AuditEntry]:
+    """See `Plan.drift`; nothing, where no file was ever applied."""
     concerned = {(change.kind, change.name) for change in changes}
-    with catalog.view() as session:
-        return [
-            entry
-            for entry in _since_the_last(session)
-            if (entry.kind, entry.name) in concerned or not _named(config, entry)
-        ]
+    return [
+        entry
+        for entry in _since_the_last(session)
+        if (entry.kind, entry.name) in concerned or not _named(config, entry)
+    ]
 
 
 def _since_the_last(session: Session) -> list[AuditEntry]:
@@ -322,7 +337,7 @@ def _since_the_last(session: Session) -> list[AuditEntry]:
 
 
 def _named(config: Config, entry: AuditEntry) -> bool:
-    """Whether the file speaks of the object; what was deleted and is not in the file is as the file has it."""
+    """Whether the file defines the object; one that was deleted and is not in the file is as the file has it."""
     tables = {
         **{"provider": config.providers, "route": config.routes, "project": config.projects},
         **{"user": config.users, "key": config.keys, "price": config.prices},

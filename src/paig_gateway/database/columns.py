@@ -15,8 +15,11 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def milliseconds(at: datetime) -> int:
-    """Whole milliseconds since the epoch, rounded down, so that a moment never lands in the next window."""
-    return (at - _EPOCH) // _MILLISECOND
+    """Whole milliseconds since the epoch, rounded down, so that a moment never lands in the next window.
+
+    A time without a zone is UTC.
+    """
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
 
 
 def moment(at: int) -> datetime:

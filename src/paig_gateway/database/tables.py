@@ -24,97 +24,78 @@ def _json(*, nullable: bool = True) -> Any:
     return Column(JSON, nullable=nullable)
 
 
-class ProviderRow(SQLModel, table=True):
-    """An upstream account: kind, base URL, credential."""
+class CatalogRow(SQLModel):
+    """What every object of the catalogue has: what a person wrote of it, as JSON, beside its id, name and times.
 
-    __tablename__ = "providers"
+    A literal secret is never part of `spec`, nor are limits, which are rows of their own. Subclasses add only columns
+    that queries need, or that are not the person's to write.
+    """
+
     id: str = Field(primary_key=True)
     name: str = Field(unique=True)
-    kind: str
-    base_url: str | None = None
-    credential: str | None = None
-    """A reference (`env:NAME`, `keyring:SERVICE/USER`, `file:PATH`), kept as written; None where `secret` is set."""
-    secret: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
-    """A literal credential, encrypted."""
-    credentials: list[dict[str, str]] | None = Field(default=None, sa_column=_json())
-    """Where there are several, each as `{"reference": …}` or, encrypted, as `{"secret": …}`."""
-    options: dict[str, Any] = Field(default_factory=dict, sa_column=_json(nullable=False))
+    spec: dict[str, Any] = Field(default_factory=dict, sa_type=JSON, nullable=False)
+    """The object's spec without the fields that have their default."""
     version: int = 1
-    created_at: int = Field(sa_column=_big())
-    updated_at: int = Field(sa_column=_big())
+    created_at: int = Field(sa_type=BigInteger)
+    updated_at: int = Field(sa_type=BigInteger)
 
 
-class RouteRow(SQLModel, table=True):
+class ProviderRow(CatalogRow, table=True):
+    """An upstream account: kind, base URL, credentials."""
+
+    __tablename__ = "providers"
+    sealed: dict[str, str] = Field(default_factory=dict, sa_type=JSON, nullable=False)
+    """Its literal credentials as the vault seals them, by the id under which `spec` names them."""
+
+
+class RouteRow(CatalogRow, table=True):
     """A named, ordered, weighted group of providers."""
 
     __tablename__ = "routes"
-    id: str = Field(primary_key=True)
-    name: str = Field(unique=True)
-    members: list[dict[str, Any]] = Field(default_factory=list, sa_column=_json(nullable=False))
-    options: dict[str, Any] = Field(default_factory=dict, sa_column=_json(nullable=False))
-    version: int = 1
-    created_at: int = Field(sa_column=_big())
-    updated_at: int = Field(sa_column=_big())
 
 
-class PriceRow(SQLModel, table=True):
+class PriceRow(CatalogRow, table=True):
     """A price that the operator set."""
 
     __tablename__ = "prices"
-    id: str = Field(primary_key=True)
-    name: str = Field(unique=True)
-    spec: dict[str, Any] = Field(default_factory=dict, sa_column=_json(nullable=False))
-    version: int = 1
-    created_at: int = Field(sa_column=_big())
-    updated_at: int = Field(sa_column=_big())
 
 
-class ProjectRow(SQLModel, table=True):
+class ProjectRow(CatalogRow, table=True):
     """A project that keys belong to."""
 
     __tablename__ = "projects"
-    id: str = Field(primary_key=True)
-    name: str = Field(unique=True)
-    telemetry: dict[str, Any] | None = Field(default=None, sa_column=_json())
-    """What it has set of its own: a `ProjectTelemetry` without its defaults."""
-    version: int = 1
-    created_at: int = Field(sa_column=_big())
-    updated_at: int = Field(sa_column=_big())
 
 
-class UserRow(SQLModel, table=True):
+class UserRow(CatalogRow, table=True):
     """A person whom keys belong to."""
 
     __tablename__ = "users"
-    id: str = Field(primary_key=True)
-    name: str = Field(unique=True)
-    version: int = 1
-    created_at: int = Field(sa_column=_big())
-    updated_at: int = Field(sa_column=_big())
 
 
-class KeyRow(SQLModel, table=True):
+class KeyRow(CatalogRow, table=True):
     """What a client holds; only the SHA-256 of its secret is kept."""
 
     __tablename__ = "keys"
-    id: str = Field(primary_key=True)
-    name: str = Field(unique=True)
     hash: str = Field(unique=True)
     """SHA-256 of the secret, in hex."""
     hint: str
-    """The secret's first characters, enough to recognise it by."""
-    secret: str | None = None
-    """A reference to a value chosen elsewhere (`env:NAME`), kept as written; None for a value made here."""
+    """The secret's first characters, enough to recognise it."""
+    old_hash: str | None = None
+    """SHA-256 of the secret before the last rotation."""
+    old_until: int | None = Field(default=None, sa_type=BigInteger)
+    """Until when that one is still accepted."""
     project_id: str | None = Field(default=None, index=True)
     user_id: str | None = Field(default=None, index=True)
     state: str = "active"
     """`active`, `disabled` or `blocked`."""
-    expires_at: int | None = Field(default=None, sa_column=_big(nullable=True))
-    routes: list[str] | None = Field(default=None, sa_column=_json())
-    models: list[str] | None = Field(default=None, sa_column=_json())
-    version: int = 1
-    created_at: int = Field(sa_column=_big())
-    updated_at: int = Field(sa_column=_big())
+
+
+class AdminRow(CatalogRow, table=True):
+    """A person or program that administers the gateway."""
+
+    __tablename__ = "admins"
+    subject: str | None = Field(default=None, unique=True)
+    """Issuer and subject at the identity provider, for admins made by single sign-on."""
 
 
 class LimitRow(SQLModel, table=True):
@@ -139,6 +120,8 @@ class MetaRow(SQLModel, table=True):
     __tablename__ = "meta"
     name: str = Field(primary_key=True)
     value: int = Field(sa_column=_big())
+    text: str | None = None
+    """For values that are not numbers: the audit log's head, sealed keys of earlier chains."""
 
 
 class AuditRow(SQLModel, table=True):
@@ -157,22 +140,8 @@ class AuditRow(SQLModel, table=True):
     """The project that the change took it out of."""
     before: dict[str, Any] | None = Field(default=None, sa_column=_json())
     after: dict[str, Any] | None = Field(default=None, sa_column=_json())
-
-
-class AdminRow(SQLModel, table=True):
-    """Somebody, or something, that administers the gateway."""
-
-    __tablename__ = "admins"
-    id: str = Field(primary_key=True)
-    name: str = Field(unique=True)
-    grants: list[dict[str, Any]] = Field(default_factory=list, sa_column=_json(nullable=False))
-    """Each `role` with the `project_id` that it holds in, or null for everywhere."""
-    active: bool = True
-    subject: str | None = Field(default=None, unique=True)
-    """Issuer and subject at the identity provider, for those who came by single sign-on."""
-    version: int = 1
-    created_at: int = Field(sa_column=_big())
-    updated_at: int = Field(sa_column=_big())
+    mac: str | None = None
+    """Authenticates the row and all rows before it; None for rows from before there was a chain."""
 
 
 class TokenRow(SQLModel, table=True):

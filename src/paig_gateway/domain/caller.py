@@ -1,21 +1,23 @@
-"""Who is asking: a key, resolved against one snapshot of the directory."""
+"""The caller: a key, and everything that decides what it may do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Literal
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from paig_client.api.vocabulary import KeyState, WhenTight
+from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.limits import Limit
 
-WhenTight = Literal["refuse", "fit", "lower"]
-KeyState = Literal["active", "disabled", "blocked"]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Caller:
-    """A key and everything that decides what it may do.
+    """A key as one snapshot of the directory has it.
+
+    A field that has the name of a field of `KeySpec` is filled from it, lists as tuples.
 
     Attributes:
         key_id: The key's stable id (never its secret).
@@ -24,8 +26,11 @@ class Caller:
         user_id: The user's id, or None.
         routes: Names of the routes it may use; None means all.
         models: Patterns (`gpt-5*`) of the models it may ask for; None means all.
+        formats: Names of the API formats it may use; None means all.
+        methods: HTTP methods it may use; None means all.
+        networks: Networks it may be used from; None means all.
         limits: Every limit that binds it: its own, its user's, its project's, the organisation's.
-        when_tight: What becomes of a request whose worst case does not fit what is left of a limit: `refuse`, `fit` (an
+        when_tight: What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` (an
             output maximum is filled in), `lower` (one that the request states is lowered, too).
         expires_at: When it stops working, or None.
     """
@@ -38,8 +43,11 @@ class Caller:
     user: str | None = None
     state: KeyState = "active"
     expires_at: datetime | None = None
-    routes: frozenset[str] | None = None
+    routes: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
+    formats: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    networks: tuple[str, ...] | None = None
     limits: tuple[Limit, ...] = field(default=())
     when_tight: WhenTight = "fit"
 
@@ -50,3 +58,50 @@ class Caller:
     def may_use_route(self, route: str) -> bool:
         """Whether the route of that name is open to the key."""
         return self.routes is None or route in self.routes
+
+    def check_use(self, method: str, address: str | None) -> None:
+        """Refuse a method or a client's address that the key is not restricted to.
+
+        Raises:
+            GatewayError: `not-allowed`.
+        """
+        if self.methods is not None and method not in self.methods:
+            raise GatewayError(
+                "not-allowed",
+                f"The key '{self.key}' may not use {method}: it is restricted to {', '.join(self.methods)}.",
+            )
+        if self._networks is not None and not _within(address, self._networks):
+            raise GatewayError(
+                "not-allowed",
+                f"The key '{self.key}' may not be used from {address or 'an unknown address'}: ask an administrator to"
+                " add its network.",
+            )
+
+    def check_format(self, format: str) -> None:
+        """Refuse an API format that the key is not restricted to.
+
+        Raises:
+            GatewayError: `not-allowed`.
+        """
+        if self.formats is not None and format not in self.formats:
+            raise GatewayError(
+                "not-allowed",
+                f"The key '{self.key}' may not use the API format {format}: it is restricted to"
+                f" {', '.join(self.formats)}.",
+            )
+
+    @cached_property
+    def _networks(self) -> tuple[_Network, ...] | None:
+        return None if self.networks is None else tuple(map(ip_network, self.networks))
+
+
+_Network = IPv4Network | IPv6Network
+
+
+def _within(address: str | None, networks: tuple[_Network, ...]) -> bool:
+    try:
+        found = ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return any((mapped or found) in network for network in networks)

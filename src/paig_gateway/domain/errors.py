@@ -5,52 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, get_args
 
+from paig_client.api.errors import STATUS, ErrorCode
 from paig_gateway.domain.limits import Balance, Limit
 from paig_gateway.domain.money import format_usd
 
-ErrorCode = Literal[
-    "missing-key",
-    "unknown-key",
-    "key-disabled",
-    "key-expired",
-    "key-blocked",
-    "route-not-found",
-    "model-not-allowed",
-    "no-price",
-    "limit-exceeded",
-    "limit-too-small",
-    "rate-limited",
-    "bad-request",
-    "body-too-large",
-    "upstream-unreachable",
-    "upstream-timeout",
-    "overloaded",
-]
-
-STATUS: Mapping[ErrorCode, int] = {
-    "missing-key": 401,
-    "unknown-key": 401,
-    "key-disabled": 403,
-    "key-expired": 403,
-    "key-blocked": 403,
-    "route-not-found": 404,
-    "model-not-allowed": 403,
-    "no-price": 400,
-    "limit-exceeded": 402,
-    "limit-too-small": 400,
-    "rate-limited": 429,
-    "bad-request": 400,
-    "body-too-large": 413,
-    "upstream-unreachable": 502,
-    "upstream-timeout": 504,
-    "overloaded": 503,
-}
-
 Detail = str | int | None
-
-CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
 
 
 class GatewayError(Exception):

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
-Unit = Literal["usd", "requests", "tokens"]
-Window = Literal["minute", "daily", "weekly", "monthly", "total"]
-OwnerKind = Literal["organisation", "project", "user", "key", "run"]
-
-WINDOWS: tuple[Window, ...] = ("minute", "daily", "weekly", "monthly", "total")
+from paig_client.api.limits import Unit, Window
+from paig_client.api.vocabulary import OwnerKind
 
 
 @dataclass(frozen=True, slots=True)

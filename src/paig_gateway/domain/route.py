@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Literal
 
-OnDisconnect = Literal["drain", "cancel"]
-Chooses = Literal["weighted", "latency"]
+from paig_client.api.vocabulary import Choice, OnDisconnect
+
 Chance = Callable[[str], float]
 """A number above 0, and at most 1, for a name: which of several comes first hangs on it."""
 
@@ -105,7 +104,7 @@ class Route:
 
     name: str
     members: tuple[Member, ...]
-    choice: Chooses = "weighted"
+    choice: Choice = "weighted"
     affinity: bool = True
     timeouts: Mapping[str, float] = field(default_factory=dict)
     deadline: float | None = None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
 from sqlalchemy import Engine, and_, or_, select
 
+from paig_client.api.limits import Unit, Window
 from paig_client.api.resources import LimitStatus
-from paig_client.api.specs import OwnerKind
-from paig_gateway.domain.limits import WINDOWS, Unit, Window, window_end, window_start
+from paig_client.api.vocabulary import OwnerKind
+from paig_gateway.domain.limits import window_end, window_start
 from paig_gateway.domain.money import format_usd
 from paig_gateway.ledger.reports import owner_names
 from paig_gateway.ledger.statements import TABLES
@@ -60,7 +62,8 @@ def standings(
         percent: Only limits of which so much is spent; one that lacks a trifle of it may be among them.
         owners: Whose limits (by kind and name) are among them all the same.
     """
-    begun = or_(*(and_(LIMITS.c.window == w, COUNTERS.c.window_start == window_start(w, now)) for w in WINDOWS))
+    windows: tuple[Window, ...] = get_args(Window)
+    begun = or_(*(and_(LIMITS.c.window == w, COUNTERS.c.window_start == window_start(w, now)) for w in windows))
     counted = LIMITS.outerjoin(COUNTERS, and_(COUNTERS.c.limit_id == LIMITS.c.id, begun))
     wanted = (
         select(LIMITS, COUNTERS.c.spent, COUNTERS.c.held)

@@ -12,9 +12,11 @@ from typing import cast
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, true, union, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from paig_client.api.limits import Window
+from paig_client.api.vocabulary import OwnerKind
 from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.tables import LimitRow
-from paig_gateway.domain.limits import Limit, OwnerKind, Window, window_end
+from paig_gateway.domain.limits import Limit, window_end
 from paig_gateway.ledger.statements import TABLES
 from paig_gateway.ledger.transitions import STEP_MS, LimitHold, counter_key
 

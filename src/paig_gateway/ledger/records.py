@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
 
+from paig_client.api.vocabulary import Certainty, CostSource
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
 from paig_gateway.pricing.usage import Usage
-
-Certainty = Literal["exact", "estimated", "ceiling", "unknown"]
-CostSource = Literal["list", "provider"]
-"""Whose word a cost is: our price list's, or the provider's own charge."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,10 @@ import psycopg
 from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError
 
+from paig_client.api.limits import Unit, Window
+from paig_client.api.vocabulary import OwnerKind
 from paig_gateway.database.tables import RequestRow
-from paig_gateway.domain.limits import Limit, OwnerKind, Unit, Window
+from paig_gateway.domain.limits import Limit
 from paig_gateway.ledger.transitions import (
     METRICS,
     Counter,

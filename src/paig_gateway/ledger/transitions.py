@@ -18,10 +18,12 @@ from typing import Literal
 
 import msgspec
 
+from paig_client.api.limits import Unit, Window
+from paig_client.api.vocabulary import Certainty
 from paig_gateway.database.columns import json_text, milliseconds, moment, text
 from paig_gateway.domain.errors import GatewayError, LimitRefused
-from paig_gateway.domain.limits import Balance, Limit, Unit, Window, window_end, window_start
-from paig_gateway.ledger.records import Certainty, Reservation, Settlement
+from paig_gateway.domain.limits import Balance, Limit, window_end, window_start
+from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.usage import Usage
 
 CounterKey = tuple[str, int]

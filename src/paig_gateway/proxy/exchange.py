@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from paig_client.api.vocabulary import Certainty
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.route import Credential, Member, Provider, Route
 from paig_gateway.formats.base import Call, Format, Json
-from paig_gateway.ledger.records import Certainty, Settlement
+from paig_gateway.ledger.records import Settlement
 from paig_gateway.pricing.answer import Reading
 from paig_gateway.pricing.overrides import PriceLookup
 from paig_gateway.pricing.price import Price

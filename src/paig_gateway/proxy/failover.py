@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from paig_gateway.domain.errors import ErrorCode, GatewayError
+from paig_client.api.errors import ErrorCode
+from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.formats.base import BadRequest, Format, Framing
 from paig_gateway.formats.form import is_form, splice_field

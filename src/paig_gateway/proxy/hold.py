@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from paig_gateway.domain.caller import WhenTight
+from paig_client.api.vocabulary import WhenTight
 from paig_gateway.domain.errors import Advice, LimitRefused
 from paig_gateway.domain.limits import Balance
 from paig_gateway.formats.maximum import set_maximum

@@ -1,8 +1,9 @@
-"""The secrets of the gateway, and the credentials of its providers.
+"""Secrets: where they are kept, how they are sealed, and which of them a reference may name.
 
-`home` keeps the secret key and the admin token, `vault` encrypts credentials at rest, `references` resolves `env:`,
-`file:` and `keyring:` references, `keyring` asks the operating system within a time limit, `local_ca` makes
-certificates for `--tls`. No secret value ever enters a log, an error or a process list.
+In come the environment, the home folder and the OS keyring (`home`, `keyring`), and references such as `env:NAME`
+(`references`). Out go the gateway's own secret key and admin token, sealed values (`vault`), the secrets that
+references name, and the certificates of `paig serve --tls` (`local_ca`).
+
+What must never be true: a secret in a log, an error or a `repr`; a secret of the gateway itself handed out as a
+provider's credential; a sealed value that opens for another object or another address than it was sealed for.
 """
-
-from __future__ import annotations

@@ -1,38 +1,58 @@
-"""The gateway's home folder, and the secrets made in it at first start."""
+"""The gateway's home folder and the two secrets made at first start: the secret key and the admin token.
+
+Each secret has a file in the home folder, made once with `O_EXCL` so that processes that start together agree. Where
+the machine has an OS keyring, the secret is kept there and the file holds only its reference (`keyring:paig/…`);
+elsewhere the file, readable by its owner alone, holds the secret itself. A later start thus knows where its secret must
+be, and never makes another one because a keyring is locked.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
 from sqlalchemy import URL
 
-if TYPE_CHECKING:
-    pass
-from paig_gateway.secrets.keyring import SERVICE, _os_keyring, _os_keyring_get, keyring_call
-from paig_gateway.secrets.vault import _EMPTY_FILE_SECONDS, SecretsError
+from paig_gateway.secrets import keyring
+from paig_gateway.secrets.errors import SecretsError
+
+ENOUGH_BITS = 128
+"""What guessing a secret must take at least: two to this power."""
+
+_EMPTY_FILE_SECONDS = 2.0
+_CLASSES = ((str.islower, 26), (str.isupper, 26), (str.isdigit, 10))
+_OTHERS = 33
+"""ASCII's punctuation and space."""
 
 
 def home_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder of database, secret key and admin token: `PAIG_HOME`, else the platform's; made if missing.
 
     Raises:
-        SecretsError: It cannot be made.
+        SecretsError: It cannot be made, or others can write to it.
     """
     given = environ.get("PAIG_HOME")
     home = Path(given).expanduser().absolute() if given else user_data_path("paig", appauthor=False)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = home.stat()
     except OSError as error:
         raise SecretsError(
-            f"The home folder {home} cannot be made ({error.strerror}): set PAIG_HOME to a folder you may write to."
+            f"Cannot make the home folder {home} ({error.strerror}): set PAIG_HOME to a folder you can write to."
         ) from None
+    if os.name == "posix":
+        if found.st_uid not in (os.getuid(), 0):
+            raise SecretsError(
+                f"The home folder {home} belongs to another user: change its owner, or set PAIG_HOME to another folder."
+            )
+        if found.st_mode & stat.S_IWOTH:
+            raise SecretsError(f"Everybody can write to the home folder {home}: run `chmod 700 {home}`.")
     return home
 
 
@@ -43,10 +63,12 @@ def database_url(home: Path, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def secret_key(home: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """The key that encrypts credentials at rest: `PAIG_SECRET_KEY`, else the one made at first start.
+    """The key that seals credentials at rest: `PAIG_SECRET_KEY`, else the one made at first start.
+
+    While the key is being changed it is `NEW,OLD`.
 
     Raises:
-        SecretsError: It is kept somewhere that cannot be read, or that others can read.
+        SecretsError: Its place cannot be read, or others can read it.
     """
     return environ.get("PAIG_SECRET_KEY") or _kept(home / "secret.key", "PAIG_SECRET_KEY")
 
@@ -55,9 +77,61 @@ def admin_token(home: Path, environ: Mapping[str, str] = os.environ) -> str:
     """The bearer token of the admin API: `PAIG_ADMIN_TOKEN`, else the one made at first start.
 
     Raises:
-        SecretsError: It is kept somewhere that cannot be read, or that others can read.
+        SecretsError: Its place cannot be read, or others can read it.
     """
     return environ.get("PAIG_ADMIN_TOKEN") or _kept(home / "admin.token", "PAIG_ADMIN_TOKEN")
+
+
+def replace_secret_key(home: Path, keys: str) -> None:
+    """Keep another secret key, or `NEW,OLD`, where the one made at first start is kept.
+
+    Raises:
+        SecretsError: There is none yet, or it cannot be replaced.
+    """
+    path = home / "secret.key"
+    before = _read_private(path)
+    if before is None:
+        raise SecretsError(f"There is no {path}: start the gateway once to have one made.")
+    user = f"{path.name}-{secrets.token_hex(4)}"
+    in_keyring = before.startswith("keyring:") and keyring.store(user, keys)
+    if before.startswith("keyring:") and not in_keyring:
+        raise SecretsError("The OS keyring does not take the new key: unlock it and try again.")
+    part = path.with_suffix(".part")
+    try:
+        part.unlink(missing_ok=True)
+        _write(part, f"keyring:{keyring.SERVICE}/{user}" if in_keyring else keys)
+        part.replace(path)
+    except OSError as error:
+        raise SecretsError(f"Cannot replace {path}: {error.strerror}.") from None
+    if in_keyring:
+        keyring.forget(before.rpartition("/")[2])
+
+
+def bits(secret: str) -> float:
+    """How many bits guessing a secret takes: its length times the logarithm of its classes of characters.
+
+    An upper bound, since it takes each character for random: what falls short of it is weak for certain.
+    """
+    size = sum(count for is_one, count in _CLASSES if any(is_one(character) for character in secret))
+    if any(not character.isalnum() for character in secret):
+        size += _OTHERS
+    return len(secret) * math.log2(size) if size > 1 else 0.0
+
+
+def weakness(variable: str, secret: str) -> str | None:
+    """Why a secret is too weak to be used, or None.
+
+    Args:
+        variable: The environment variable that holds it, for the message.
+        secret: The secret; several, separated by commas, are judged each by itself.
+    """
+    worst = min(map(bits, secret.split(",")))
+    if worst >= ENOUGH_BITS:
+        return None
+    return (
+        f"{variable} is too weak: guessing it takes {worst:.0f} bits, and it must take {ENOUGH_BITS}. Choose a random"
+        ' one, such as `python -c "import secrets; print(secrets.token_urlsafe(32))"` prints.'
+    )
 
 
 def _kept(path: Path, variable: str) -> str:
@@ -70,8 +144,8 @@ def _kept(path: Path, variable: str) -> str:
     service, _, user = content.removeprefix("keyring:").partition("/")
     advice = f"{path.name} in {path.parent} says that it is kept in the OS keyring (service {service}, user {user})"
     try:
-        found = keyring_call(lambda: _os_keyring_get(service, user))
-    except Exception as error:  # any backend, any failure: all end in the same advice
+        found = keyring.keyring_call(lambda: keyring.read(service, user))
+    except Exception as error:  # any backend, any failure: the advice is the same
         raise SecretsError(f"{advice}, which cannot be read: {error} Or set {variable}.") from error
     if not found:
         raise SecretsError(f"{advice}, where it is not: unlock that keyring, restore the entry, or set {variable}.")
@@ -89,9 +163,9 @@ def _read_private(path: Path) -> str | None:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise SecretsError(f"{path} cannot be read: {error}") from None
+            raise SecretsError(f"Cannot read {path}: {error}") from None
         if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-            raise SecretsError(f"{path} can be read by others: run `chmod 600 {path}`, or have it made anew.")
+            raise SecretsError(f"Others can read {path}: run `chmod 600 {path}`, or delete it to have a new one made.")
         if content:
             return content
         if time.monotonic() > give_up:
@@ -103,51 +177,27 @@ def _make(path: Path) -> str:
     """Make a secret and the file that holds it or says where it is; if another process was faster, take that one's."""
     secret = secrets.token_urlsafe(32)
     user = f"{path.name}-{secrets.token_hex(4)}"
-    in_keyring = _put_in_keyring(user, secret)
-    content = f"keyring:{SERVICE}/{user}" if in_keyring else secret
+    in_keyring = keyring.store(user, secret)
+    content = f"keyring:{keyring.SERVICE}/{user}" if in_keyring else secret
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        _write(path, content)
     except FileExistsError:
         if in_keyring:
-            _forget(user)
+            keyring.forget(user)
         winner = _read_private(path)
         if winner is None:
             raise SecretsError(f"{path} was deleted while the gateway started: start again.") from None
         return winner
     except OSError as error:
         raise SecretsError(
-            f"{path} cannot be made ({error.strerror}): set PAIG_HOME to a folder you may write to."
+            f"Cannot make {path} ({error.strerror}): set PAIG_HOME to a folder you can write to."
         ) from None
+    return content
+
+
+def _write(path: Path, content: str) -> None:
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(content + "\n")
         file.flush()
         os.fsync(file.fileno())
-    return content
-
-
-def _put_in_keyring(user: str, secret: str) -> bool:
-    """Whether the OS keyring took the secret and gives it back."""
-
-    def put() -> bool:
-        backend = _os_keyring()
-        if backend is None:
-            return False
-        backend.set_password(SERVICE, user, secret)
-        return backend.get_password(SERVICE, user) == secret
-
-    try:
-        return keyring_call(put)
-    except Exception:  # a keyring that fails in whatever way is one that cannot be used: the file takes its place
-        return False
-
-
-def _forget(user: str) -> None:
-    def delete() -> None:
-        backend = _os_keyring()
-        if backend is not None:
-            backend.delete_password(SERVICE, user)
-
-    try:
-        keyring_call(delete)
-    except Exception:  # an entry that nothing refers to does no harm
-        return

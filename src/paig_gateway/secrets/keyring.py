@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:
+from paig_gateway.secrets.errors import KeyringTimeoutError, SecretsError
+
+if TYPE_CHECKING:  # importing it takes 0.1 s
     from keyring.backend import KeyringBackend
-from paig_gateway.secrets.vault import SecretsError, T
+
+T = TypeVar("T")
+
 
 SERVICE = "paig"
-"""The keyring's name for what is ours."""
+"""The service under which the keyring holds the gateway's own secrets."""
 
 
 KEYRING_SECONDS = 3.0
-"""How long a keyring may take to answer: one that waits for somebody to unlock it must not hold up the gateway."""
-
-
-class KeyringTimeoutError(SecretsError):
-    """The OS keyring did not answer in time, most likely because it is locked."""
+"""How long a keyring may take to answer: one that waits to be unlocked must not hold up the gateway."""
 
 
 def keyring_call(work: Callable[[], T]) -> T:
-    """Do something with the keyring in a thread of its own, and give up on it after `KEYRING_SECONDS`.
+    """Do something with the keyring in its own thread, and give up after `KEYRING_SECONDS`.
 
     Raises:
         KeyringTimeoutError: It did not finish in time; its thread is left behind.
@@ -50,22 +50,57 @@ def keyring_call(work: Callable[[], T]) -> T:
     return done[0]
 
 
-def _os_keyring_get(service: str, user: str) -> str | None:
-    backend = _os_keyring()
+def read(service: str, user: str) -> str | None:
+    """A password of the machine's keyring, or None where it has none of that name.
+
+    Raises:
+        SecretsError: No keyring answers.
+    """
+    backend = os_keyring()
     if backend is None:
         raise SecretsError("no OS keyring answers here.")
     return backend.get_password(service, user)
 
 
-def _os_keyring() -> KeyringBackend | None:
+def store(user: str, secret: str) -> bool:
+    """Whether the OS keyring takes a secret of the gateway's own and gives it back."""
+
+    def put() -> bool:
+        backend = os_keyring()
+        if backend is None:
+            return False
+        backend.set_password(SERVICE, user, secret)
+        return backend.get_password(SERVICE, user) == secret
+
+    try:
+        return keyring_call(put)
+    except Exception:  # whichever way it fails, it cannot be used: a file takes its place
+        return False
+
+
+def forget(user: str) -> None:
+    """Remove a secret of the gateway's own."""
+
+    def delete() -> None:
+        backend = os_keyring()
+        if backend is not None:
+            backend.delete_password(SERVICE, user)
+
+    try:
+        keyring_call(delete)
+    except Exception:  # an entry that nothing refers to does no harm
+        return
+
+
+def os_keyring() -> KeyringBackend | None:
     """The machine's keyring, unless it keeps nothing, keeps it in plain text, or may ask on the terminal."""
     import keyring  # late: takes 0.1 s to import, and looks for a D-Bus session
 
     backend = keyring.get_keyring()
     backends: list[KeyringBackend] = list(getattr(backend, "backends", [backend]))
     for candidate in backends:
-        # keyring gives its own null and fail backends less than 1, which is also its measure of a recommended one;
-        # the `keyrings` namespace holds third parties' files and cloud services.
+        # keyring gives its own null and fail backends a priority below 1, and recommended ones at least 1. The
+        # `keyrings` namespace holds third-party backends: files and cloud services.
         if candidate.priority >= 1 and not type(candidate).__module__.startswith("keyrings."):
             return candidate
     return None

@@ -1,18 +1,28 @@
-"""References to credentials: written in configuration and shown to people, resolved only in the gateway's memory."""
+"""References to credentials: written in configuration and shown to people, resolved only in the gateway's memory.
+
+An administrator who may set providers may name any secret that the gateway can read, and have it sent to an address of
+the same administrator's choice. `References` therefore refuses what is the gateway's own (the home folder, `PAIG_*`,
+the variables that its settings name, the keyring service `paig`, `/proc`), whoever asks; and the owner, who writes the
+table `[security]`, can confine the rest.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, cast, get_args
+from urllib.parse import urlsplit
 
-from paig_gateway.secrets.keyring import KeyringTimeoutError, keyring_call
+from paig_client.api.fields import Spec
+from paig_gateway.secrets import keyring
+from paig_gateway.secrets.addresses import is_metadata_host
+from paig_gateway.secrets.errors import CredentialError, KeyringTimeoutError
 
 Scheme = Literal["env", "keyring", "file", "value"]
-Trouble = Literal["malformed", "missing", "empty", "unreadable", "timeout"]
 
 STORED = "value:<stored>"
 """How a literal is shown once it is stored, and how a configuration says to keep it; one among several says which."""
@@ -20,23 +30,28 @@ STORED = "value:<stored>"
 _SCHEMES: tuple[str, ...] = get_args(Scheme)
 _FORMS = "env:NAME, keyring:SERVICE/USER, file:PATH or value:LITERAL"
 _MAX_FILE_BYTES = 1_000_000
+_SYSTEM_FOLDERS = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
-class CredentialError(Exception):
-    """A reference that is malformed or cannot be resolved. Never shows a secret, nor what might be one.
+class SecuritySpec(Spec):
+    """`[security]`: what administrators may name. Only the owner, who starts the gateway, sets it; needs a restart.
 
-    Attributes:
-        code: What is wrong: `malformed`, `missing`, `empty`, `unreadable` or `timeout`.
+    A list that is left out allows everything but the gateway's own secrets.
     """
 
-    def __init__(self, code: Trouble, message: str) -> None:
-        super().__init__(message)
-        self.code: Trouble = code
+    env_prefixes: list[str] | None = None
+    """Beginnings of the environment variables that `env:` may name."""
+    file_folders: list[str] | None = None
+    """The folders that `file:` may name files in."""
+    keyring_services: list[str] | None = None
+    """The services that `keyring:` may name."""
+    upstream_hosts: list[str] | None = None
+    """Patterns of the hosts that providers may have, such as `*.openai.com`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where a credential is to be found; of a `value` the target is the secret itself."""
+    """Where a credential is kept; of a `value` the target is the secret itself."""
 
     scheme: Scheme
     target: str = field(repr=False)
@@ -47,7 +62,7 @@ class Reference:
         return self.scheme == "value"
 
     def __str__(self) -> str:
-        """As written, but for a literal, which is never shown."""
+        """As written; a literal is never shown."""
         return STORED if self.is_literal else f"{self.scheme}:{self.target}"
 
 
@@ -55,38 +70,151 @@ def parse_reference(text: str) -> Reference:
     """Read a reference.
 
     Raises:
-        CredentialError: `malformed`; the text is not shown, because it may well be the secret.
+        CredentialError: `malformed`; the text is not shown, because it may be the secret itself.
     """
     scheme, colon, target = text.partition(":")
     if not colon or scheme not in _SCHEMES:
-        raise CredentialError("malformed", f"is no reference: write {_FORMS}")
+        raise CredentialError("malformed", f"is not a reference: write {_FORMS}")
     if not target:
         raise CredentialError("malformed", f"has nothing after '{scheme}:': write {_FORMS}")
     if scheme != "value" and re.search(r"[\x00-\x1f\x7f]", target):
         raise CredentialError("malformed", f"holds a control character: write {_FORMS}")
     if scheme == "env" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", target):
-        raise CredentialError("malformed", "is no environment variable's name after 'env:': write env:NAME")
+        raise CredentialError("malformed", "has no environment variable's name after 'env:': write env:NAME")
     if scheme == "keyring" and not all(target.rpartition("/")):
         raise CredentialError("malformed", "needs a service and a user after 'keyring:': write keyring:SERVICE/USER")
     return Reference(cast(Scheme, scheme), target)
 
 
-def resolve(reference: Reference | str, environ: Mapping[str, str] = os.environ) -> str:
-    """The secret that a reference means, without surrounding white space.
+def resolve(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The secret that the owner's own settings name, without surrounding white space; nothing is refused.
 
-    Args:
-        reference: Parsed or as written. A relative `file:` path is taken from the working directory.
-        environ: The environment that `env:` looks in.
+    A relative `file:` path is taken from the working directory.
 
     Raises:
-        CredentialError: It cannot be had; says what to do.
+        CredentialError: It cannot be read; the message says what to do.
     """
-    if isinstance(reference, str):
-        reference = parse_reference(reference)
-    found = _LOOK[reference.scheme](reference.target, environ).strip()
+    reference = parse_reference(text)
+    found = _READ[reference.scheme](reference.target, environ).strip()
     if not found:
         raise CredentialError("empty", f"{reference} is empty: put the credential there")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What references may name, and where they are looked up.
+
+    Attributes:
+        environ: The environment that `env:` looks in.
+        home: The gateway's home folder.
+        own: The references that the gateway's own settings name.
+        allowed: The owner's allow-lists.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    home: Path | None = None
+    own: frozenset[str] = frozenset()
+    allowed: SecuritySpec = field(default_factory=SecuritySpec)
+
+    def check(self, text: str) -> Reference:
+        """Read a reference and make sure that it may be resolved.
+
+        Raises:
+            CredentialError: `malformed` or `forbidden`.
+        """
+        reference = parse_reference(text)
+        if wrong := self._forbids(reference):
+            raise CredentialError("forbidden", wrong)
+        return reference
+
+    def resolve(self, text: str) -> str:
+        """The secret that a reference names, as the function `resolve` has it.
+
+        Raises:
+            CredentialError: It may not be resolved, or cannot be read; the message says what to do.
+        """
+        self.check(text)
+        return resolve(text, self.environ)
+
+    def check_upstream(self, url: str) -> None:
+        """Make sure that a provider may be at an address.
+
+        Raises:
+            CredentialError: `forbidden`.
+        """
+        host = (urlsplit(url).hostname or "").lower().rstrip(".")
+        patterns = self.allowed.upstream_hosts
+        if patterns is not None and not any(fnmatchcase(host, pattern.lower()) for pattern in patterns):
+            raise CredentialError(
+                "forbidden", f"the host {host} is not among [security] upstream_hosts: ask the gateway's owner"
+            )
+        if patterns is None and is_metadata_host(host):
+            raise CredentialError(
+                "forbidden",
+                f"{host} is a link-local or metadata address: the gateway's owner can allow it in [security]"
+                " upstream_hosts",
+            )
+
+    def _forbids(self, reference: Reference) -> str | None:
+        if str(reference) in self.own:
+            return f"{reference} holds a secret of the gateway's own settings: name another"
+        match reference.scheme:
+            case "env":
+                return self._forbids_variable(reference.target)
+            case "keyring":
+                return self._forbids_service(reference.target.rpartition("/")[0])
+            case "file":
+                return self._forbids_file(reference.target)
+            case "value":
+                return None
+
+    def _forbids_variable(self, name: str) -> str | None:
+        # On Windows names are one whatever their case.
+        if name.upper().startswith("PAIG_"):
+            return f"the environment variable {name} holds a secret of the gateway itself: name another"
+        prefixes = self.allowed.env_prefixes
+        if prefixes is not None and not any(name.startswith(prefix) for prefix in prefixes):
+            return f"[security] env_prefixes does not allow the environment variable {name}: ask the gateway's owner"
+        return None
+
+    def _forbids_service(self, service: str) -> str | None:
+        if service == keyring.SERVICE:
+            return f"the keyring service {service} holds the gateway's own secrets: name another"
+        services = self.allowed.keyring_services
+        if services is not None and service not in services:
+            return f"[security] keyring_services does not allow the service {service}: ask the gateway's owner"
+        return None
+
+    def _forbids_file(self, target: str) -> str | None:
+        if any(Path(target).is_relative_to(folder) for folder in _SYSTEM_FOLDERS):
+            return _not_ours(target)  # before links are followed: those of /proc may lead out of it
+        path = _real(target)
+        if any(text.startswith("file:") and _real(text.removeprefix("file:")) == path for text in self.own):
+            return f"the file {target} holds a secret of the gateway's own settings: name another"
+        own = [self.home.resolve()] if self.home is not None else []
+        if any(path.is_relative_to(folder) for folder in (*own, *_SYSTEM_FOLDERS)):
+            return _not_ours(target)
+        folders = self.allowed.file_folders
+        if folders is not None and not any(path.is_relative_to(_real(folder)) for folder in folders):
+            return f"[security] file_folders does not allow the file {target}: ask the gateway's owner"
+        return None
+
+
+def _not_ours(target: str) -> str:
+    return f"the file {target} is the gateway's own or the system's: put the credential into another folder"
+
+
+def _real(target: str) -> Path:
+    """Where a path leads, links followed.
+
+    Raises:
+        CredentialError: It leads nowhere.
+    """
+    try:
+        return Path(target).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a null byte, an unknown ~user
+        raise CredentialError("unreadable", f"the path after 'file:' cannot be used: {error}") from None
 
 
 def _environment(name: str, environ: Mapping[str, str]) -> str:
@@ -107,12 +235,12 @@ def _keyring(target: str, environ: Mapping[str, str]) -> str:
         return keyring.get_password(service, user)
 
     try:
-        found = keyring_call(get)
+        found = keyring.keyring_call(get)
     except KeyringTimeoutError as error:
-        raise CredentialError("timeout", f"keyring:{target} cannot be had. {error}") from None
+        raise CredentialError("timeout", f"cannot read keyring:{target}. {error}") from None
     except Exception as error:  # keyring backends raise what they please
         raise CredentialError(
-            "unreadable", f"keyring:{target} cannot be had: the keyring failed ({type(error).__name__})"
+            "unreadable", f"cannot read keyring:{target}: the keyring failed ({type(error).__name__})"
         ) from error
     if found is None:
         raise CredentialError(
@@ -122,21 +250,18 @@ def _keyring(target: str, environ: Mapping[str, str]) -> str:
 
 
 def _file(target: str, environ: Mapping[str, str]) -> str:
-    path = Path(target)
+    path = _real(target)
     try:
-        path = path.expanduser()
         with path.open(encoding="utf-8") as file:
             found = file.read(_MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise CredentialError("missing", f"there is no file {path}: put the credential there") from None
+        raise CredentialError("missing", f"there is no file {target}: put the credential there") from None
     except OSError as error:
-        raise CredentialError("unreadable", f"the file {path} cannot be read: {error.strerror}") from None
+        raise CredentialError("unreadable", f"cannot read the file {target}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise CredentialError("unreadable", f"the file {path} is not text") from None
-    except (ValueError, RuntimeError) as error:  # a null byte in the path, an unknown ~user
-        raise CredentialError("unreadable", f"the path after 'file:' cannot be used: {error}") from None
+        raise CredentialError("unreadable", f"the file {target} is not text") from None
     if len(found) > _MAX_FILE_BYTES:
-        raise CredentialError("unreadable", f"the file {path} is too large to be a credential")
+        raise CredentialError("unreadable", f"the file {target} is too large to be a credential")
     return found
 
 
@@ -144,4 +269,9 @@ def _literal(target: str, environ: Mapping[str, str]) -> str:
     return target
 
 
-_LOOK = {"env": _environment, "keyring": _keyring, "file": _file, "value": _literal}
+_READ: Mapping[Scheme, Callable[[str, Mapping[str, str]], str]] = {
+    "env": _environment,
+    "keyring": _keyring,
+    "file": _file,
+    "value": _literal,
+}

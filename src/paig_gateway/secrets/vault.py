@@ -1,103 +1,151 @@
-"""The gateway's home folder and the two secrets made at first start: the secret key and the admin token.
+"""The vault: what the database holds in encrypted form, and the keys derived from the secret key.
 
-Each secret has a file in the home folder, made once with `O_EXCL` so that processes that start together agree. Where
-the machine has an OS keyring the secret lies there and the file holds only its reference (`keyring:paig/…`); elsewhere
-the file, readable by its owner alone, holds the secret itself. A later start thus knows where its secret must be, and
-never makes another in silence because a keyring is locked.
+A sealed value is AES-256-GCM under a key derived from the secret key. It is bound to its *purpose*, a text such as the
+provider's id and the origin that its credential is sent to: a value that somebody moves to another row, or whose
+provider is given another address, cannot be opened. Each value names the key that sealed it, so that values under two
+secret keys can stand side by side while the key is changed (`paig secret rotate`).
 """
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
-from typing import TYPE_CHECKING, TypeVar
+import secrets
+import threading
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable
+from functools import cached_property
 
+from cryptography.exceptions import InvalidTag
 from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Engine, select
-from sqlmodel import Session, col
 
-from paig_gateway.database.tables import ProviderRow
+from paig_gateway.secrets.errors import SecretKeyError, SecretsError
 
-if TYPE_CHECKING:
-    pass
-
-T = TypeVar("T")
-
-_EMPTY_FILE_SECONDS = 2.0
+_MARK = b"v2."
+_NONCE_BYTES = 12
+_RELOAD_SECONDS = 1.0
 
 
-class SecretsError(Exception):
-    """The home folder, the secret key or the admin token cannot be used; the message says what to do."""
+class SecretKey:
+    """One secret key, and what is derived from it."""
 
+    def __init__(self, text: str) -> None:
+        self._text = text.encode()
+        self.id = self._derived(b"key id")[:4].hex()
+        """Names the key in what it has sealed; it says nothing about the key."""
 
-class SecretKeyError(SecretsError):
-    """The secret key is not the one that the stored credentials were encrypted with."""
+    def mac_key(self) -> bytes:
+        """The key of the audit log's chain."""
+        return self._derived(b"audit log")
+
+    @cached_property
+    def cipher(self) -> AESGCM:
+        """Seals and opens values."""
+        return AESGCM(self._derived(b"sealed values"))
+
+    @cached_property
+    def fernet(self) -> Fernet:
+        """Opens values that versions before the binding to a purpose have stored."""
+        return Fernet(urlsafe_b64encode(self._derived(b"credentials at rest")))
+
+    def _derived(self, info: bytes) -> bytes:
+        return HKDF(SHA256(), length=32, salt=b"paig", info=info).derive(self._text)
 
 
 class Vault:
-    """Encrypts what must not lie in the database in the clear."""
+    """Seals and opens what must not lie in the database in the clear."""
 
-    def __init__(self, key: str) -> None:
-        """Take a key of any length; it is derived, never used as it is.
+    def __init__(self, keys: str, reload: Callable[[], str] | None = None) -> None:
+        """Take the secret key, or several: the first one seals, all of them open.
+
+        Args:
+            keys: `NEW` or `NEW,OLD`, of any length; keys are derived from them.
+            reload: Answers `keys` as they are now; asked when a value names a key that is not known, because another
+                process may have changed the key.
 
         Raises:
             SecretsError: The key is empty.
         """
-        if not key:
-            raise SecretsError("The secret key is empty: set PAIG_SECRET_KEY, or unset it to have one made.")
-        derived = HKDF(SHA256(), length=32, salt=b"paig", info=b"credentials at rest").derive(key.encode())
-        self._fernet = Fernet(urlsafe_b64encode(derived))
+        self._reload = reload
+        self._reloaded = float("-inf")
+        self._lock = threading.Lock()
+        self._keys = _parsed(keys)
 
-    def encrypt(self, plain: bytes) -> bytes:
-        """Encrypt and sign."""
-        return self._fernet.encrypt(plain)
+    @property
+    def key(self) -> SecretKey:
+        """The key that seals."""
+        return self._keys[0]
 
-    def decrypt(self, token: bytes) -> bytes:
-        """What `encrypt` was given.
+    def key_of(self, id: str) -> SecretKey | None:
+        """The key of that id, or None where it is not known (any more)."""
+        found = next((key for key in self._keys if key.id == id), None)
+        if found is None and self._reload is not None:
+            with self._lock:
+                if time.monotonic() - self._reloaded > _RELOAD_SECONDS:
+                    self._reloaded = time.monotonic()
+                    self._keys = _parsed(self._reload())
+            found = next((key for key in self._keys if key.id == id), None)
+        return found
+
+    def seal(self, plain: bytes, purpose: str) -> bytes:
+        """Encrypt a value; only `open` with the same purpose gives it back. The result is ASCII."""
+        key, nonce = self.key, secrets.token_bytes(_NONCE_BYTES)
+        sealed = nonce + key.cipher.encrypt(nonce, plain, purpose.encode())
+        return _MARK + key.id.encode() + b"." + urlsafe_b64encode(sealed)
+
+    def open(self, sealed: bytes, purpose: str) -> bytes:
+        """What `seal` was given.
 
         Raises:
-            SecretKeyError: Encrypted with another key, or damaged.
+            SecretKeyError: Another key or another purpose sealed it, or it was changed.
         """
-        try:
-            return self._fernet.decrypt(token)
-        except InvalidToken:
+        if not sealed.startswith(_MARK):
+            raise SecretKeyError("The value is not in the vault's form: start the gateway once to convert it.")
+        id, _, text = sealed.removeprefix(_MARK).partition(b".")
+        key = self.key_of(id.decode("ascii", "replace"))
+        if key is None:
             raise SecretKeyError(
-                "The secret key does not fit this database: its credentials were encrypted with another one. "
-                "Start with the PAIG_SECRET_KEY (or the secret.key in PAIG_HOME) that they were stored with, "
-                "or set each provider's credential anew."
+                "The secret key does not fit this database: its secrets were sealed with another one. Start with the"
+                " PAIG_SECRET_KEY (or the secret.key in PAIG_HOME) that they were stored with, or set them again."
+            )
+        try:
+            whole = urlsafe_b64decode(text)
+            return key.cipher.decrypt(whole[:_NONCE_BYTES], whole[_NONCE_BYTES:], purpose.encode())
+        except (InvalidTag, Base64Error, ValueError):
+            raise SecretKeyError(
+                "The value was sealed for another object or another address, or it was changed: set it again."
             ) from None
 
-    def verify(self, engine: Engine) -> None:
-        """Make sure that every encrypted credential in the database can be read.
+    def open_old(self, sealed: bytes) -> bytes:
+        """What a version before the binding to a purpose has encrypted.
 
         Raises:
-            SecretKeyError: One cannot; names the providers.
+            SecretKeyError: Another key encrypted it, or it was changed.
         """
-        with Session(engine) as session:
-            rows = session.execute(
-                select(col(ProviderRow.name), col(ProviderRow.secret), col(ProviderRow.credentials)).order_by(
-                    ProviderRow.name
-                )
-            )
-            misfits = [
-                name
-                for name, secret, several in rows
-                if not all(map(self._reads, [*([secret] if secret is not None else []), *_sealed(several)]))
-            ]
-        if misfits:
-            raise SecretKeyError(
-                f"The secret key does not fit this database: it cannot read the credentials of {', '.join(misfits)}. "
-                "Start with the PAIG_SECRET_KEY (or the secret.key in PAIG_HOME) that they were stored with."
-            )
+        for key in self._keys:
+            try:
+                return key.fernet.decrypt(sealed)
+            except InvalidToken:
+                continue
+        raise SecretKeyError("The secret key does not fit this database: another one encrypted its credentials.")
 
-    def _reads(self, token: bytes) -> bool:
-        try:
-            self.decrypt(token)
-        except SecretKeyError:
-            return False
-        return True
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether the key that seals now has sealed a value."""
+        return sealed.startswith(_MARK + self.key.id.encode() + b".")
 
 
-def _sealed(credentials: list[dict[str, str]] | None) -> list[bytes]:
-    return [one["secret"].encode() for one in credentials or () if "secret" in one]
+def is_old(sealed: bytes) -> bool:
+    """Whether a version before the binding to a purpose has encrypted a value."""
+    return not sealed.startswith(_MARK)
+
+
+def _parsed(keys: str) -> tuple[SecretKey, ...]:
+    given = [text for text in map(str.strip, keys.split(",")) if text]
+    if not given:
+        raise SecretsError("The secret key is empty: set PAIG_SECRET_KEY, or unset it to have one made.")
+    # Before there could be several, a key with a comma in it was one key.
+    whole = [keys] if len(given) > 1 else []
+    return tuple(SecretKey(text) for text in (*given, *whole))

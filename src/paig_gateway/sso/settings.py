@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from paig_client.api.specs import GrantSpec, Role, SecretReference, Spec
+from paig_client.api.fields import SecretReference, Spec
+from paig_client.api.specs import GrantSpec
+from paig_client.api.vocabulary import Role
 
 
 def is_encrypted(address: str) -> bool:

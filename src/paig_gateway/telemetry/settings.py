@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from paig_client.api.specs import ExportSpec, Pattern, SecretReference, Spec
+from paig_client.api.fields import Pattern, SecretReference, Spec
+from paig_client.api.specs import ExportSpec
 
 
 def _share(value: object) -> object:

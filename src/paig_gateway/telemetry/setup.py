@@ -21,7 +21,8 @@ from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.proxy.observer import Observer, Watcher
 from paig_gateway.routing.health import Health
-from paig_gateway.secrets.references import CredentialError, resolve
+from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.references import resolve
 from paig_gateway.telemetry.logs import RequestLog
 from paig_gateway.telemetry.metrics.genai import GenAi
 from paig_gateway.telemetry.metrics.prometheus import Exposition

@@ -15,7 +15,6 @@ from paig_client.api.resources import (
     Health,
     Identity,
     Key,
-    KeyStatus,
     LimitStatus,
     Owner,
     Provider,
@@ -24,7 +23,7 @@ from paig_client.api.resources import (
     Route,
     UsageReport,
 )
-from paig_client.api.specs import Permission
+from paig_client.api.vocabulary import KeyStatus, Permission
 from paig_tui.data.recent import Figures, ProviderFigures, Recent
 
 LimitBalance = Literal["connecting", "live", "lost", "refused"]

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from textual.content import Content
 
+from paig_client.api.fields import Spec
 from paig_client.api.kinds import PROVIDER_KINDS
-from paig_client.api.specs import Spec
 from paig_tui.data.state import State
 from paig_tui.screens.dialog import Dialog, Field, FieldError
 from paig_tui.text import exact

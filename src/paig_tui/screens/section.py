@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from paig_client.api.specs import Permission
+from paig_client.api.vocabulary import Permission
 from paig_tui.data.state import State
 from paig_tui.text import ACCENT, safe
 from paig_tui.widgets.chrome import Footer, Header, hints

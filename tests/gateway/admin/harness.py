@@ -21,18 +21,19 @@ from sqlalchemy import Engine
 
 from paig_client.admin import AdminClient
 from paig_client.api.resources import ProviderCheck
+from paig_client.api.vocabulary import Certainty
 from paig_gateway import config
 from paig_gateway.admin import AdminServices, Applied, ConfigurationError, admin_app
 from paig_gateway.admin.reprice import reprice
-from paig_gateway.catalog import Catalog, LimitHooks
+from paig_gateway.catalog import Catalog, LimitHooks, References
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.domain.caller import Caller
 from paig_gateway.ledger.ledger import Ledger
-from paig_gateway.ledger.records import Certainty, Reservation, Settlement
+from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
-from tests.gateway.catalogs import KINDS_OF_PROVIDERS, VAULT, sqlite_url
+from tests.gateway.catalogs import VAULT, sqlite_url
 
 TOKEN = "the admin token of the tests"
 T = TypeVar("T")
@@ -147,8 +148,8 @@ def running(
     node_id = f"node_{uuid4().hex[:8]}"
     ledger = Ledger(engine, node_id=node_id)
     hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)
-    catalog = Catalog(engine, VAULT, KINDS_OF_PROVIDERS, hooks=hooks, clock=clock)
-    directory = Directory(engine, VAULT, KINDS_OF_PROVIDERS, environ={})
+    catalog = Catalog(engine, VAULT, hooks=hooks, clock=clock)
+    directory = Directory(engine, VAULT, References(environ={}))
     directory.refresh()
 
     def apply_config(text: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:

@@ -13,7 +13,9 @@ import httpx2
 import pytest
 
 from paig_client.admin import AdminClient, Conflict, NotAuthorised, NotFound
-from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, LimitsSpec, OwnerSpec, ProviderSpec, Role, TokenSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, OwnerSpec, ProviderSpec, TokenSpec
+from paig_client.api.vocabulary import Role
 from paig_gateway.database.engine import utc_now
 from tests.gateway.admin.harness import Gateway, running
 
@@ -373,7 +375,7 @@ def test_an_end_is_an_end(tmp_path: Any) -> None:
             ada.whoami()
         with gateway.http() as http:
             body = {"name": "past", "admin": "ada", "expires_at": "2026-11-23T00:00:00Z"}
-            assert http.post("/tokens", json=body).json()["detail"] == "expires_at: is past"
+            assert http.post("/tokens", json=body).json()["detail"] == "expires_at: is in the past"
 
 
 @pytest.mark.parametrize("how", ["revoked", "inactive", "deleted", "role taken"])

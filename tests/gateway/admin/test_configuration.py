@@ -8,7 +8,8 @@ import httpx2
 import pytest
 
 from paig_client.admin import AdminClient, Invalid
-from paig_client.api.specs import KeySpec, LimitsSpec, OwnerSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, OwnerSpec
 from tests.gateway.admin.harness import Gateway
 
 CONFIG = """

@@ -12,7 +12,8 @@ import httpx2
 import pytest
 
 from paig_client.admin import AdminClient, Conflict, Invalid, NotFound
-from paig_client.api.specs import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
 from tests.gateway.admin.harness import Gateway
 
 BODIES: Mapping[str, Mapping[str, Any]] = {

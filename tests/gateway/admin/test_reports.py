@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from paig_client.admin import AdminClient, NotFound
-from paig_client.api.specs import KeySpec, LimitsSpec, OwnerSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, OwnerSpec
 from paig_gateway.database.engine import utc_now
 from tests.gateway.admin.harness import Gateway, running
 

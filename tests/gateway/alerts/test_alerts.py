@@ -19,7 +19,8 @@ import pytest
 from dirty_equals import IsStr
 from inline_snapshot import snapshot
 
-from paig_client.api.specs import KeySpec, LimitsSpec, ProviderSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_gateway.alerts import alerts as module
 from paig_gateway.alerts import rows as store
 from paig_gateway.alerts.alerts import Alerts

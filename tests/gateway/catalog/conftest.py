@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Engine
 
 from paig_gateway.catalog import Catalog
-from tests.gateway.catalogs import KINDS_OF_PROVIDERS, VAULT, open_catalog, sqlite_url
+from tests.gateway.catalogs import VAULT, open_catalog, sqlite_url
 
 
 @pytest.fixture
 def catalog(engine: Engine) -> Catalog:
     """An empty catalogue on each kind of database."""
-    return Catalog(engine, VAULT, KINDS_OF_PROVIDERS)
+    return Catalog(engine, VAULT)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Connection
 from sqlmodel import col, select
 
-from paig_client.api.specs import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.catalog import Catalog, CatalogError, LimitHooks, objects, owners
 from paig_gateway.database.tables import LimitRow
 from tests.gateway.catalogs import ME, open_catalog
@@ -20,7 +21,7 @@ OPENAI = ProviderSpec(kind="openai", credential="env:OPENAI_API_KEY")
 
 def test_object_is_made_read_changed_and_deleted(catalog: Catalog) -> None:
     """The whole life of an object, addressed by its name and by its id."""
-    made = catalog.projects.create("research", OwnerSpec(limits=LimitsSpec(daily=Decimal(5))), actor=ME)
+    made = catalog.projects.create("research", ProjectSpec(limits=LimitsSpec(daily=Decimal(5))), actor=ME)
     assert made.version == 1
     assert made.limits == LimitsSpec(daily=Decimal(5))
     assert catalog.projects.get("research") == catalog.projects.get(made.id) == made
@@ -36,7 +37,7 @@ def test_object_is_made_read_changed_and_deleted(catalog: Catalog) -> None:
 
 def test_null_takes_a_field_back_to_its_default(catalog: Catalog) -> None:
     """Changes merge as RFC 7396 has it: nested ones field by field, null removes."""
-    catalog.projects.create("p", OwnerSpec(limits=LimitsSpec(daily=Decimal(1), total=Decimal(9))), actor=ME)
+    catalog.projects.create("p", ProjectSpec(limits=LimitsSpec(daily=Decimal(1), total=Decimal(9))), actor=ME)
     assert catalog.projects.update("p", {"limits": {"daily": None}}, actor=ME).limits == LimitsSpec(total=Decimal(9))
     assert catalog.projects.update("p", {"limits": None}, actor=ME).limits == LimitsSpec()
 
@@ -54,7 +55,7 @@ def test_bad_change_names_its_field_and_changes_nothing(
     plain_catalog: Catalog, changes: dict[str, object], field: str
 ) -> None:
     """An invalid change is refused with the field at fault."""
-    before = plain_catalog.ensure_project("p", actor=ME)
+    before = plain_catalog.projects.create("p", ProjectSpec(), actor=ME)
     with pytest.raises(CatalogError) as caught:
         plain_catalog.projects.update("p", changes, actor=ME)
     assert (caught.value.code, caught.value.field) == ("invalid", field)
@@ -63,12 +64,12 @@ def test_bad_change_names_its_field_and_changes_nothing(
 
 def test_name_is_taken_once(catalog: Catalog) -> None:
     """A second object of the same name is a conflict; of another kind it is not, and case counts."""
-    catalog.projects.create("ada", OwnerSpec(), actor=ME)
+    catalog.projects.create("ada", ProjectSpec(), actor=ME)
     with pytest.raises(CatalogError, match="There is a project 'ada' already") as caught:
-        catalog.projects.create("ada", OwnerSpec(), actor=ME)
+        catalog.projects.create("ada", ProjectSpec(), actor=ME)
     assert caught.value.code == "conflict"
     catalog.users.create("ada", OwnerSpec(), actor=ME)
-    catalog.projects.create("Ada", OwnerSpec(), actor=ME)
+    catalog.projects.create("Ada", ProjectSpec(), actor=ME)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_name_is_taken_once(catalog: Catalog) -> None:
 )
 def test_names_of_owners_and_keys_are_free_text(catalog: Catalog, name: str) -> None:
     """Whatever a person calls a project, a user or a key is kept as it is."""
-    catalog.projects.create(name, OwnerSpec(), actor=ME)
+    catalog.projects.create(name, ProjectSpec(), actor=ME)
     catalog.users.create(name, OwnerSpec(), actor=ME)
     catalog.keys.create(name, KeySpec(project=name, user=name), actor=ME)
     assert catalog.projects.get(name).name == catalog.users.get(name).name == catalog.keys.get(name).project == name
@@ -88,9 +89,9 @@ def test_names_of_owners_and_keys_are_free_text(catalog: Catalog, name: str) -> 
 def test_names_that_would_break_something_are_refused(plain_catalog: Catalog, name: str) -> None:
     """Nothing empty, long, padded, with control characters, not encodable, or mistakable for an id."""
     for make in (
-        lambda: plain_catalog.projects.create(name, OwnerSpec(), actor=ME),
+        lambda: plain_catalog.projects.create(name, ProjectSpec(), actor=ME),
         lambda: plain_catalog.keys.create(name, KeySpec(), actor=ME),
-        lambda: plain_catalog.ensure_user(name, actor=ME),
+        lambda: plain_catalog.users.create(name, OwnerSpec(), actor=ME),
         lambda: plain_catalog.providers.create(name, OPENAI, actor=ME),
     ):
         with pytest.raises(CatalogError) as caught:
@@ -109,7 +110,7 @@ def test_names_of_providers_and_routes_stand_in_urls(plain_catalog: Catalog, nam
 
 def test_stale_version_is_refused(catalog: Catalog) -> None:
     """A change or deletion made on an old version is refused; on the present one it is done."""
-    catalog.ensure_project("p", actor=ME)
+    catalog.projects.create("p", ProjectSpec(), actor=ME)
     catalog.projects.update("p", {"limits": {"daily": 1}}, actor=ME, version=1)
     for attempt in (
         lambda: catalog.projects.update("p", {"limits": {"daily": 2}}, actor=ME, version=1),
@@ -121,21 +122,11 @@ def test_stale_version_is_refused(catalog: Catalog) -> None:
     catalog.projects.delete("p", actor=ME, version=2)
 
 
-def test_ensure_makes_once(catalog: Catalog) -> None:
-    """A project or user that a key names is made on demand, and found the next time, its limits untouched."""
-    made = catalog.ensure_project("p", actor=ME)
-    catalog.projects.update("p", {"limits": {"daily": 1}}, actor=ME)
-    again = catalog.ensure_project("p", actor=ME)
-    assert (again.id, again.limits.daily) == (made.id, 1)
-    assert catalog.ensure_user("p", actor=ME).id != made.id
-
-
 def test_change_that_changes_nothing_leaves_no_trace(catalog: Catalog) -> None:
     """No new version of the object or the directory, and no audit entry."""
-    catalog.ensure_project("p", actor=ME)
+    catalog.projects.create("p", ProjectSpec(), actor=ME)
     before, directory = catalog.projects.get("p"), catalog.version()
     catalog.projects.update("p", {"limits": {"soft": True, "daily": None}}, actor=ME)
-    catalog.ensure_project("p", actor=ME)
     assert (catalog.projects.get("p"), catalog.version()) == (before, directory)
     assert len(catalog.audit()) == 1
 
@@ -156,7 +147,7 @@ def test_every_change_raises_the_directory_version_once(catalog: Catalog) -> Non
 
 def test_audit_tells_who_did_what(catalog: Catalog) -> None:
     """Newest first, with before and after, page by page."""
-    catalog.projects.create("p", OwnerSpec(limits=LimitsSpec(daily=Decimal(1))), actor="ada")
+    catalog.projects.create("p", ProjectSpec(limits=LimitsSpec(daily=Decimal(1))), actor="ada")
     catalog.projects.update("p", {"limits": {"daily": "2.50"}}, actor="bob")
     catalog.projects.delete("p", actor="eve")
     entries = catalog.audit()
@@ -184,7 +175,7 @@ def test_many_changes_are_one_transaction(catalog: Catalog) -> None:
 
 def test_concurrent_changes_come_one_after_the_other(catalog: Catalog) -> None:
     """Changes of several nodes at once neither fail nor get lost, and of equal names exactly one is made."""
-    catalog.ensure_project("p", actor=ME)
+    catalog.projects.create("p", ProjectSpec(), actor=ME)
     together = threading.Barrier(8)
     fields = ["daily", "weekly", "monthly", "total", "requests_per_minute", "tokens_per_minute"]
 
@@ -224,7 +215,7 @@ def test_hooks_run_inside_the_transaction(url: str) -> None:
         heard.append(("removed", f"{row.unit} {row.window}", row.amount))
 
     with open_catalog(url, hooks=LimitHooks(created, removed)) as catalog:
-        catalog.projects.create("p", OwnerSpec(limits=LimitsSpec(daily=Decimal("0.5"))), actor=ME)
+        catalog.projects.create("p", ProjectSpec(limits=LimitsSpec(daily=Decimal("0.5"))), actor=ME)
         catalog.projects.update("p", {"limits": {"daily": 2, "requests_per_minute": 60}}, actor=ME)
         assert heard == [("created", "usd daily", 500_000_000), ("created", "requests minute", 60)]
         heard.clear()
@@ -238,7 +229,7 @@ def test_hooks_run_inside_the_transaction(url: str) -> None:
 
 def test_limit_keeps_its_id_while_its_amount_changes(catalog: Catalog) -> None:
     """A raised cap is the same limit, so what is spent of it stays spent."""
-    catalog.projects.create("p", OwnerSpec(limits=LimitsSpec(daily=Decimal(1))), actor=ME)
+    catalog.projects.create("p", ProjectSpec(limits=LimitsSpec(daily=Decimal(1))), actor=ME)
 
     def limits() -> list[tuple[str, int, bool]]:
         with catalog.view() as session:

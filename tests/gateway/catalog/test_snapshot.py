@@ -14,15 +14,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from paig_client.api.specs import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
-from paig_gateway.catalog import Catalog, keys, resolver
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_gateway.catalog import Catalog, References, keys, resolver
 from paig_gateway.catalog import snapshot as module
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.route import NO_CREDENTIAL, Credential, Provider
 from paig_gateway.secrets.vault import Vault
-from tests.gateway.catalogs import KINDS_OF_PROVIDERS, ME, VAULT, open_catalog, sqlite_url
+from tests.gateway.catalogs import ME, VAULT, open_catalog, sqlite_url
 from tests.gateway.databases import Postgres
 
 ENVIRON = {"OPENAI_API_KEY": "sk-openai"}
@@ -37,7 +38,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 def load(catalog: Catalog, *, vault: Vault = VAULT) -> Directory:
     """A directory that has been loaded once."""
-    directory = Directory(catalog.engine, vault, KINDS_OF_PROVIDERS, environ=ENVIRON)
+    directory = Directory(catalog.engine, vault, References(environ=ENVIRON))
     directory.refresh()
     return directory
 
@@ -61,8 +62,8 @@ def caller(directory: Directory, key: str) -> Caller | None:
 def test_caller_has_everything_that_binds_it(catalog: Catalog) -> None:
     """A key's own limits, its user's, its project's and the organisation's are all there, each with its owner."""
     add_providers(catalog, "openai")
-    catalog.projects.create("research", OwnerSpec(limits=LimitsSpec(daily=Decimal(10), soft=True)), actor=ME)
-    catalog.projects.create("other", OwnerSpec(limits=LimitsSpec(daily=Decimal(1))), actor=ME)
+    catalog.projects.create("research", ProjectSpec(limits=LimitsSpec(daily=Decimal(10), soft=True)), actor=ME)
+    catalog.projects.create("other", ProjectSpec(limits=LimitsSpec(daily=Decimal(1))), actor=ME)
     catalog.users.create("ada", OwnerSpec(limits=LimitsSpec(tokens_per_minute=500)), actor=ME)
     catalog.organisation.put(LimitsSpec(monthly=Decimal("0.000000001")), actor=ME)
     expiry = datetime(2030, 1, 1, tzinfo=UTC)
@@ -80,7 +81,7 @@ def test_caller_has_everything_that_binds_it(catalog: Catalog) -> None:
     assert found.project_id == catalog.projects.get("research").id
     assert found.user_id == catalog.users.get("ada").id
     assert (found.state, found.expires_at) == ("active", expiry)
-    assert (found.routes, found.models) == (frozenset({"openai"}), ("gpt-5*",))
+    assert (found.routes, found.models) == (("openai",), ("gpt-5*",))
 
     def told(limit: Limit) -> tuple[str, str, str, str, int, bool]:
         return limit.owner_kind, limit.owner, limit.unit, limit.window, limit.amount, limit.soft
@@ -96,7 +97,7 @@ def test_caller_has_everything_that_binds_it(catalog: Catalog) -> None:
 
 def test_key_without_anything(catalog: Catalog) -> None:
     """A plain key belongs to nobody, may use everything, and only the organisation's limits bind it."""
-    catalog.projects.create("other", OwnerSpec(limits=LimitsSpec(daily=Decimal(1))), actor=ME)
+    catalog.projects.create("other", ProjectSpec(limits=LimitsSpec(daily=Decimal(1))), actor=ME)
     made = catalog.keys.create("plain", KeySpec(), actor=ME)
     assert caller(load(catalog), made.key) == Caller(key_id=made.id, key="plain")
     assert caller(load(catalog), "paig_unknown") is None
@@ -216,8 +217,8 @@ def test_each_of_several_credentials_is_had_by_itself(
     assert "sk-" not in repr(provider)
     assert directory.problem("p") is None
     unset, absent = directory.lacking("p")
-    assert unset.startswith(f"The credential {shown[0].id} of the provider 'p' cannot be had: the environment variable")
-    assert absent.startswith(f"The credential {shown[2].id} of the provider 'p' cannot be had: there is no file")
+    assert unset.startswith(f"Cannot read the credential {shown[0].id} of the provider 'p': the environment variable")
+    assert absent.startswith(f"Cannot read the credential {shown[2].id} of the provider 'p': there is no file")
     assert [record.message for record in caplog.records] == [unset, absent]
     assert sorted(directory.credentials()) == ["sk-openai", "sk-two"]
     file.write_text("sk-three", "utf-8")
@@ -256,14 +257,19 @@ def test_a_credential_is_called_the_same_on_every_node(catalog: Catalog) -> None
     assert literal not in before
 
 
+NEWER = '{"kind": "openai", "unheard_of": true, "timeouts": {"new": 1}}'
+
+
 def test_kind_of_a_newer_gateway_stops_nothing_else(catalog: Catalog) -> None:
     """A node that does not know a provider's kind or option yet serves all the others."""
     add_providers(catalog, "openai", "groq")
     with catalog.engine.begin() as connection:
-        connection.execute(text("""UPDATE providers SET options = '{"unheard_of": true}' WHERE name = 'openai'"""))
-        connection.execute(text("UPDATE providers SET kind = 'from-the-future' WHERE name = 'groq'"))
+        for name, spec in (("openai", NEWER), ("groq", '{"kind": "future"}')):
+            connection.execute(
+                text("UPDATE providers SET spec = :spec WHERE name = :name"), {"spec": spec, "name": name}
+            )
     directory = load(catalog)
-    assert "does not know the kind 'from-the-future'" in (directory.problem("groq") or "")
+    assert "does not know the kind 'future'" in (directory.problem("groq") or "")
     assert directory.problem("openai") is None
 
 
@@ -284,7 +290,7 @@ def test_refresh_loads_only_after_a_change(catalog: Catalog) -> None:
 
 def test_empty_catalogue_is_loaded_once(catalog: Catalog) -> None:
     """The first refresh counts even where there is nothing; the second has nothing to do."""
-    directory = Directory(catalog.engine, VAULT, KINDS_OF_PROVIDERS)
+    directory = Directory(catalog.engine, VAULT)
     assert (directory.refresh(), directory.refresh()) == (True, False)
 
 
@@ -314,12 +320,10 @@ def test_new_credential_is_taken(catalog: Catalog) -> None:
 
 def test_ten_thousand_keys_load_quickly(catalog: Catalog) -> None:
     """A big directory is loaded in half a second, and a lookup takes microseconds."""
-    catalog.projects.create("p", OwnerSpec(limits=LimitsSpec(daily=Decimal(5))), actor=ME)
+    catalog.projects.create("p", ProjectSpec(limits=LimitsSpec(daily=Decimal(5))), actor=ME)
     with catalog.edit(ME) as edit:
         keys.create(edit, "k", KeySpec(project="p", limits=LimitsSpec(daily=Decimal(1))), "the-last-one")
-        columns = (
-            "hint, secret, project_id, user_id, state, expires_at, routes, models, version, created_at, updated_at"
-        )
+        columns = "hint, spec, project_id, user_id, state, version, created_at, updated_at"
         edit.session.connection().exec_driver_sql(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
             f" INSERT INTO keys (id, name, hash, {columns})"
@@ -329,7 +333,7 @@ def test_ten_thousand_keys_load_quickly(catalog: Catalog) -> None:
             "INSERT INTO limits (id, owner_kind, owner_id, unit, window, amount, soft)"
             " SELECT 'lim' || id, 'key', id, 'usd', 'total', 1, 0 FROM keys"
         )
-    directories = [Directory(catalog.engine, VAULT, KINDS_OF_PROVIDERS) for _ in range(3)]
+    directories = [Directory(catalog.engine, VAULT) for _ in range(3)]
     assert min(timed(directory.refresh) for directory in directories) < 0.5
     directory = directories[0]
     assert len(directory.snapshot.callers) == 10_000
@@ -357,7 +361,7 @@ def timed(work: Callable[[], object]) -> float:
 async def test_change_is_seen_within_a_second(catalog: Catalog) -> None:
     """A key that another node disables is disabled here within a second, with nothing but the poll."""
     made = await asyncio.to_thread(lambda: catalog.keys.create("k", KeySpec(), actor=ME))
-    directory = Directory(catalog.engine, VAULT, KINDS_OF_PROVIDERS)
+    directory = Directory(catalog.engine, VAULT)
     running = asyncio.create_task(directory.run())
 
     def is_in(state: str) -> Callable[[], bool]:
@@ -405,14 +409,14 @@ def test_directory_on_postgresql(postgres: Postgres) -> None:
     """The same on PostgreSQL, whose snapshot of all tables needs an isolation level of its own."""
     with open_catalog(postgres.fresh_database()) as catalog:
         add_providers(catalog, "openai")
-        catalog.ensure_project("p", actor=ME)
+        catalog.projects.create("p", ProjectSpec(), actor=ME)
         made = catalog.keys.create(
             "k", KeySpec(project="p", routes=["openai"], limits=LimitsSpec(daily=Decimal(1))), actor=ME
         )
         directory = load(catalog)
         found = caller(directory, made.key)
         assert found is not None
-        assert (found.project, found.routes, len(found.limits)) == ("p", frozenset({"openai"}), 1)
+        assert (found.project, found.routes, len(found.limits)) == ("p", ("openai",), 1)
         assert directory.refresh() is False
         catalog.keys.delete("k", actor=ME)
         assert directory.refresh() is True

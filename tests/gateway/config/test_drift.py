@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, LimitsSpec, OwnerSpec, ProviderSpec, TokenSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, OwnerSpec, ProjectSpec, ProviderSpec, TokenSpec
 from paig_gateway.catalog import Catalog
-from paig_gateway.config import apply, drift, export, parse, plan
+from paig_gateway.config import apply, export, parse, plan
 from tests.gateway.catalogs import ME, open_catalog, sqlite_url
 
 FILE = """
@@ -37,8 +38,7 @@ def bring(catalog: Catalog, text: str) -> None:
 
 def drifted(catalog: Catalog, text: str = FILE, *, prune: bool = False) -> list[tuple[str, str, str]]:
     """What is shown of each object that drifted."""
-    config = parse(text)
-    found = drift(catalog, config, plan(config, catalog, prune=prune).changes)
+    found = plan(parse(text), catalog, prune=prune).drift
     return [(entry.action, entry.kind, entry.name) for entry in found]
 
 
@@ -52,7 +52,7 @@ def test_nothing_has_drifted_from_what_was_never_applied(tmp_path: Path) -> None
 def test_drift_is_also_counted_from_an_apply_that_changes_nothing(tmp_path: Path) -> None:
     """As of a file that was exported just now; applying it again and again leaves one mark."""
     with open_catalog(sqlite_url(tmp_path)) as catalog:
-        catalog.projects.create("research", OwnerSpec(), actor=ME)
+        catalog.projects.create("research", ProjectSpec(), actor=ME)
         text = export(catalog)
         for _ in range(3):
             bring(catalog, text)
@@ -74,8 +74,7 @@ def test_changes_by_hand_are_told_until_they_are_put_right(catalog: Catalog) -> 
         catalog.projects.update("research", {"limits": {"daily": daily}}, actor=ME)
     catalog.providers.delete("openai", actor=ME)
     assert drifted(catalog) == [("update", "project", "research"), ("delete", "provider", "openai")]
-    config = parse(FILE)
-    [entry, _] = drift(catalog, config, plan(config, catalog).changes)
+    [entry, _] = plan(parse(FILE), catalog).drift
     assert (entry.before, entry.after) == ({"limits": {"daily": "10"}}, {"limits": {"daily": "7"}})
     assert entry.actor == ME
     bring(catalog, FILE)
@@ -119,8 +118,26 @@ def test_no_secret_is_told(catalog: Catalog) -> None:
     """Of a literal credential only that one is stored."""
     catalog.providers.create("p", ProviderSpec(kind="openai", credential="value:sk-secret"), actor=ME)
     catalog.keys.create("k", KeySpec(secret="value:chosen-literally-here"), actor=ME)
-    config = parse(FILE)
-    told = repr(drift(catalog, config, plan(config, catalog).changes))
+    told = repr(plan(parse(FILE), catalog).drift)
     assert "p" in told
     assert "sk-secret" not in told
     assert "chosen-literally" not in told
+
+
+def test_what_was_changed_by_hand_can_be_kept(catalog: Catalog) -> None:
+    """With `keep_drift` it stays as it is, everything else is applied, and it is still known as drift afterwards."""
+    catalog.projects.update("research", {"limits": {"daily": 5}}, actor=ME)
+    text = f"{FILE}\n[users.ada]\n"
+    kept = plan(parse(text), catalog, keep_drift=True)
+    assert [str(change) for change in kept.changes] == ["+ user ada"]
+    assert kept.kept == {("project", "research")}
+    apply(kept, catalog, actor="file")
+    assert catalog.projects.get("research").limits == LimitsSpec(daily=5)
+    [change] = plan(parse(text), catalog).changes
+    reverted = plan(parse(text), catalog).reverts(change)
+    assert reverted is not None
+    assert (reverted.actor, reverted.before, reverted.after) == (
+        ME,
+        {"limits": {"daily": "10"}},
+        {"limits": {"daily": "5"}},
+    )

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paig_client.api.specs import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
-from paig_gateway.catalog import Catalog, CatalogError
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
+from paig_gateway.catalog import Catalog, CatalogError, References
 from paig_gateway.catalog.base import check_free_name
 from paig_gateway.config import Config, Plan, apply, export, parse, plan
 from tests.gateway.catalogs import ME, open_catalog, sqlite_url
@@ -162,7 +163,8 @@ def chosen_twice(config: Config) -> bool:
 @pytest.fixture(scope="module")
 def shared_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     """One catalogue for all examples; each brings it to a configuration of its own, whatever it was before."""
-    with open_catalog(sqlite_url(tmp_path_factory.mktemp("export"))) as catalog:
+    references = References(environ={"A_KEY": "chosen-in-environment"})
+    with open_catalog(sqlite_url(tmp_path_factory.mktemp("export")), references=references) as catalog:
         yield catalog
 
 
@@ -170,10 +172,9 @@ def shared_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog
 @given(config=configs())
 def test_whatever_is_applied_comes_back(shared_catalog: Catalog, config: Config) -> None:
     """From any configuration to any other: the new one is in place, and its export applies to nothing-changed."""
-    environ = {"A_KEY": "chosen-in-environment"}
 
     def still_to_do(wanted: Config) -> Plan:
-        return plan(wanted, shared_catalog, prune=True, environ=environ)
+        return plan(wanted, shared_catalog, prune=True)
 
     if chosen_twice(config):
         with pytest.raises(CatalogError, match="has the same value"):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.api.specs import KeySpec, LimitsSpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config import Config, ConfigError, ServerSpec, Timeouts, load, parse
 
 EXAMPLE = """\
@@ -53,6 +54,7 @@ def issues(text: str) -> list[str]:
 def test_example_is_read() -> None:
     """Every table becomes its Spec; amounts are exact decimals."""
     assert parse(EXAMPLE) == Config(
+        process=("server",),
         server=ServerSpec(port=9000, timeouts=Timeouts(connect=2.5, total=60)),
         organisation=OwnerSpec(limits=LimitsSpec(monthly=Decimal(1000))),
         providers={
@@ -155,10 +157,10 @@ limits = 3
         "paig.toml:5: server.timeouts.conect: unknown field; did you mean connect?",
         "paig.toml:5: server.timeouts.idle: must be greater than 0",
         "paig.toml:6: server.on_ledger_down: must be 'refuse' or 'allow'",
-        "paig.toml:8: providers.openai.kind: is no kind of provider; did you mean openai?",
+        "paig.toml:8: providers.openai.kind: is not a known provider kind; did you mean openai?",
         "paig.toml:9: providers.openai.bas_url: unknown field; did you mean base_url?",
-        "paig.toml:12: providers.eu.region: is no setting of the kind google: it takes no settings of its own",
-        "paig.toml:13: providers.eu.credential: is no reference: "
+        "paig.toml:12: providers.eu.region: is not a setting of the kind google: it takes no settings of its own",
+        "paig.toml:13: providers.eu.credential: is not a reference: "
         "write env:NAME, keyring:SERVICE/USER, file:PATH or value:LITERAL",
         "paig.toml:15: routes.fast.members[0].provider: there is no provider 'opena'; did you mean openai?",
         "paig.toml:16: routes.fast.members[1].provider: is needed",
@@ -167,14 +169,15 @@ limits = 3
         "'.', '_' and '-', 64 at most",
         'paig.toml:19: routes."bad name".members: must not be empty',
         "paig.toml:21: projects.research.limits.daily: must be zero or more, and at most a billion dollars",
-        "paig.toml:23: keys.ci.project: names no project of this file: add [projects.reserch]; did you mean research?",
-        "paig.toml:24: keys.ci.user: names no user of this file: add [users.bob]",
-        "paig.toml:25: keys.ci.routes[0]: 'fst' names no route or provider; did you mean fast?",
+        "paig.toml:23: keys.ci.project: there is no project 'reserch' in this file: add [projects.reserch]; "
+        "did you mean research?",
+        "paig.toml:24: keys.ci.user: there is no user 'bob' in this file: add [users.bob]",
+        "paig.toml:25: keys.ci.routes[0]: there is no route or provider 'fst' in this file; did you mean fast?",
         "paig.toml:26: keys.ci.expires_at: must be a valid datetime",
         "paig.toml:28: keys.ci.limits.daly: unknown field; did you mean daily?",
         "paig.toml:29: keys.ci.limits.requests_per_minute: must be a valid integer",
         "paig.toml:31: keys.\"Ada's\".models[0]: must not be empty: write a model's name or a pattern such as gpt-5*",
-        'paig.toml:32: keys."Ada\'s".secret: is no reference: '
+        'paig.toml:32: keys."Ada\'s".secret: is not a reference: '
         "write env:NAME, keyring:SERVICE/USER, file:PATH or value:LITERAL",
         'paig.toml:33: keys."Ada\'s".limits: must be a table',
     ]
@@ -191,7 +194,7 @@ limits = 3
         ("keys.x = 5", "paig.toml:1: keys.x: must be a table"),
         ("server = 'x'", "paig.toml:1: server: must be a table"),
         ("providers.x.kind = 5", "paig.toml:1: providers.x.kind: must be a valid string"),
-        ("[users.x]\nlimits.daily = true", "paig.toml:2: users.x.limits.daily: an amount of US dollars, such as 5"),
+        ("[users.x]\nlimits.daily = true", "paig.toml:2: users.x.limits.daily: must be an amount of US dollars"),
         ("[users.x]\nlimits.daily = 'lots'", "paig.toml:2: users.x.limits.daily: "),
         ("[users.x]\nlimits.daily = inf", "paig.toml:2: users.x.limits.daily: must be "),
         ("[users.x]\nlimits.daily = 1e-10", "paig.toml:2: users.x.limits.daily: is finer than a nanodollar"),

@@ -110,9 +110,9 @@ def test_a_transaction_that_reads_first_can_write(tmp_path: Path) -> None:
         connection.execute(text("SELECT * FROM meta")).all()
         other = sqlite3.connect(tmp_path / "paig.db", timeout=0)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
-            other.execute("INSERT INTO meta VALUES ('theirs', 1)")
+            other.execute("INSERT INTO meta (name, value) VALUES ('theirs', 1)")
         other.close()
-        connection.execute(text("INSERT INTO meta VALUES ('ours', 1)"))
+        connection.execute(text("INSERT INTO meta (name, value) VALUES ('ours', 1)"))
     engine.dispose()
 
 

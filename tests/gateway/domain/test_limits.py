@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_gateway.domain.errors import CODES, STATUS, Advice, LimitRefused
-from paig_gateway.domain.limits import WINDOWS, Limit, Window, window_end, window_start
+from paig_client.api.errors import CODES, STATUS
+from paig_client.api.limits import Window
+from paig_gateway.domain.errors import Advice, LimitRefused
+from paig_gateway.domain.limits import Limit, window_end, window_start
 
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
 
 
-@given(MOMENTS, st.sampled_from(WINDOWS))
+@given(MOMENTS, st.sampled_from(get_args(Window)))
 def test_a_window_holds_its_moment(at: datetime, window: Window) -> None:
     """A window starts at or before its moment and ends after it, and its end is the start of the next."""
     start, end = window_start(window, at), window_end(window, at)

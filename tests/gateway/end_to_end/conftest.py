@@ -14,7 +14,8 @@ import httpx2
 import pytest
 
 from paig_client.admin import AsyncAdminClient
-from paig_client.api.specs import KeySpec, LimitsSpec, ProviderSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_gateway.app import Gateway, Store
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import BreakerSpec
@@ -27,7 +28,7 @@ from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from tests.gateway.end_to_end.replay import Replay, running_replay
 
 UPSTREAM_KEY = "sk-upstream-0123456789"
-ADMIN = "test-admin-token"
+ADMIN = "an-admin-token-for-tests-0123456789"
 
 
 NO_BREAKER = ServerSpec(breaker=BreakerSpec(enabled=False))
@@ -54,7 +55,7 @@ class World:
 def environment() -> Iterator[None]:
     """Secrets from the environment, so that no test touches a keyring."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PAIG_SECRET_KEY", "test-secret-key")
+        patch.setenv("PAIG_SECRET_KEY", "a-secret-key-for-tests-0123456789")
         patch.setenv("PAIG_ADMIN_TOKEN", ADMIN)
         patch.delenv("PAIG_DATABASE_URL", raising=False)
         yield

@@ -64,7 +64,7 @@ async def serving(home: Path, config: Path, database: str | None = None, die: st
     environment = {
         **os.environ,
         "PAIG_HOME": str(home),
-        "PAIG_SECRET_KEY": "test-secret-key",
+        "PAIG_SECRET_KEY": "a-secret-key-for-tests-0123456789",
         "PAIG_ADMIN_TOKEN": ADMIN,
         "SHARED_KEY": KEY,
     }

@@ -71,7 +71,7 @@ async def module_world(
         three = ProviderSpec(kind="openai", base_url=f"{base}/openai/v1", credentials=[f"value:{key}" for key in KEYS])
         specs = {
             "three": three,
-            "lame": three.model_copy(update={"credentials": [f"value:{KEYS[0]}", "env:PAIG_TEST_NOT_SET"]}),
+            "lame": three.model_copy(update={"credentials": [f"value:{KEYS[0]}", "env:TEST_NOT_SET"]}),
             "other": ProviderSpec(kind="openai", base_url=f"{base}/openai-other/v1", credential="value:sk-other"),
         }
         async with running_world(tmp_path_factory.mktemp("home"), specs, NO_BREAKER) as running:

@@ -181,9 +181,9 @@ async def test_an_open_list_says_nothing_of_the_credential(scripted: tuple[World
 
 async def test_a_credential_that_cannot_be_had(scripted: tuple[World, str], answers: Answers) -> None:
     """The reference is named, and nothing is sent."""
-    found = await tried(*scripted, credential="env:PAIG_TEST_NOT_SET")
+    found = await tried(*scripted, credential="env:TEST_NOT_SET")
     assert (found.outcome, found.request) == ("credential", "none was sent")
-    assert "PAIG_TEST_NOT_SET" in found.message
+    assert "TEST_NOT_SET" in found.message
     await scripted[0].admin.providers.update("p", {"credential": "value:schlüssel"})
     found = await scripted[0].admin.providers.test("p")
     assert found.outcome == "credential"

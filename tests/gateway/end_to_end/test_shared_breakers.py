@@ -12,7 +12,8 @@ import httpx2
 import pytest
 from dirty_equals import IsFloat, IsPartialDict
 
-from paig_client.api.resources import BreakerChange, BreakerState, CredentialHealth
+from paig_client.api.resources import BreakerChange, CredentialHealth
+from paig_client.api.vocabulary import BreakerState
 from paig_gateway.app import Gateway, Store
 from paig_gateway.cluster import health_sync
 from paig_gateway.config import ServerSpec

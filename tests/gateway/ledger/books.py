@@ -12,9 +12,11 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from paig_client.api.limits import Unit, Window
+from paig_client.api.vocabulary import Certainty, OwnerKind
 from paig_gateway.domain.caller import Caller
-from paig_gateway.domain.limits import Limit, OwnerKind, Unit, Window, window_end, window_start
-from paig_gateway.ledger.records import Certainty, Reservation, Settlement
+from paig_gateway.domain.limits import Limit, window_end, window_start
+from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.usage import Usage
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -25,14 +25,16 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine, event, text
 from sqlmodel import SQLModel
 
+from paig_client.api.limits import Unit, Window
+from paig_client.api.vocabulary import Certainty, OwnerKind
 from paig_gateway.database.columns import moment
 from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import LimitRow
-from paig_gateway.domain.limits import Limit, OwnerKind, Unit, Window, window_start
+from paig_gateway.domain.limits import Limit, window_start
 from paig_gateway.ledger import new_limits
 from paig_gateway.ledger.batch import BatchExecutor, Charge, Correct, Extend, Reserve, Settle
 from paig_gateway.ledger.nodes import Process
-from paig_gateway.ledger.records import Certainty, Reservation
+from paig_gateway.ledger.records import Reservation
 from paig_gateway.ledger.transitions import Refusal
 from tests.gateway.ledger.books import Clock, Totals, counters, document, reservation, settlement, used
 

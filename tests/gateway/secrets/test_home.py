@@ -1,4 +1,4 @@
-"""Home folder, secret key, admin token and vault."""
+"""The home folder, the secret key and the admin token."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ import keyring.backends.null
 import pytest
 from sqlalchemy.engine import make_url
 
-from paig_client.api.specs import ProviderSpec
-from paig_gateway.database.engine import open_engine
-from paig_gateway.secrets import vault
+from paig_gateway.secrets import home
+from paig_gateway.secrets import keyring as ring_module
+from paig_gateway.secrets.errors import KeyringTimeoutError, SecretsError
 from paig_gateway.secrets.home import admin_token, database_url, home_folder, secret_key
-from paig_gateway.secrets.keyring import KeyringTimeoutError, keyring_call
-from paig_gateway.secrets.vault import SecretKeyError, SecretsError, Vault
-from tests.gateway.catalogs import ME, open_catalog, sqlite_url
+from paig_gateway.secrets.keyring import keyring_call
 
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
 
@@ -93,15 +91,15 @@ def mode(path: Path) -> int:
 @posix
 def test_home_is_made_private(tmp_path: Path) -> None:
     """PAIG_HOME names the folder, and it is made for its owner alone."""
-    home = home_folder({"PAIG_HOME": str(tmp_path / "deep" / "paig")})
-    assert home == tmp_path / "deep" / "paig"
-    assert mode(home) == 0o700
-    assert home_folder({"PAIG_HOME": str(home)}) == home
+    made = home_folder({"PAIG_HOME": str(tmp_path / "deep" / "paig")})
+    assert made == tmp_path / "deep" / "paig"
+    assert mode(made) == 0o700
+    assert home_folder({"PAIG_HOME": str(made)}) == made
 
 
 def test_home_is_the_platforms_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without PAIG_HOME, or with an empty one, the platform's user-data folder is taken."""
-    monkeypatch.setattr(vault, "user_data_path", lambda name, appauthor: tmp_path / name)
+    monkeypatch.setattr(home, "user_data_path", lambda name, appauthor: tmp_path / name)
     assert home_folder({}) == home_folder({"PAIG_HOME": ""}) == tmp_path / "paig"
 
 
@@ -161,7 +159,7 @@ def test_secret_file_that_others_can_read_is_refused(tmp_path: Path, bits: int) 
 
 def test_empty_secret_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that stays empty (its writer died) is reported, not replaced."""
-    monkeypatch.setattr(vault, "_EMPTY_FILE_SECONDS", 0.05)
+    monkeypatch.setattr(home, "_EMPTY_FILE_SECONDS", 0.05)
     (tmp_path / "secret.key").touch(mode=0o600)
     with pytest.raises(SecretsError, match="is empty: delete it"):
         secret_key(tmp_path, {})
@@ -180,7 +178,7 @@ def test_reader_waits_for_a_writer_that_is_just_writing(tmp_path: Path) -> None:
 def test_processes_that_start_together_agree(tmp_path: Path) -> None:
     """Four processes that ask for the secret at the same moment all get the same one."""
     code = (
-        "import sys; from pathlib import Path; from paig_gateway.secrets.vault import secret_key\n"
+        "import sys; from pathlib import Path; from paig_gateway.secrets.home import secret_key\n"
         "print('ready', flush=True); sys.stdin.readline(); print(secret_key(Path(sys.argv[1]), {}))"
     )
     environ = {**os.environ, "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
@@ -261,7 +259,7 @@ def test_chain_of_keyrings_is_looked_through(tmp_path: Path) -> None:
 
 def test_keyring_that_hangs_does_not_hold_up_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A locked keyring that waits for a prompt is given up on, and the file takes its place."""
-    monkeypatch.setattr(vault, "KEYRING_SECONDS", 0.1)
+    monkeypatch.setattr(ring_module, "KEYRING_SECONDS", 0.1)
     ring = HangingKeyring()
     keyring.set_keyring(ring)
     began = time.monotonic()
@@ -289,44 +287,50 @@ def test_keyring_call_bounds_and_passes_on(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ZeroDivisionError):
         keyring_call(lambda: 1 // 0)
     stop = threading.Event()
-    monkeypatch.setattr(vault, "KEYRING_SECONDS", 0.05)
+    monkeypatch.setattr(ring_module, "KEYRING_SECONDS", 0.05)
     with pytest.raises(KeyringTimeoutError, match="unlock it"):
         keyring_call(lambda: stop.wait(30))
     stop.set()
 
 
-@pytest.mark.parametrize("key", ["k", "a passphrase of some length, with ünïcode", "x" * 5000])
-def test_vault_takes_keys_of_any_length(key: str) -> None:
-    """What one vault encrypts, another of the same key decrypts; the ciphertext shows nothing and never repeats."""
-    sealed = Vault(key).encrypt(b"sk-secret")
-    assert Vault(key).decrypt(sealed) == b"sk-secret"
-    assert b"sk-secret" not in sealed
-    assert Vault(key).encrypt(b"sk-secret") != sealed
+@posix
+def test_home_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
+    """A folder in which others can put files of their own is not used; the error says which command repairs it."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(SecretsError, match="chmod 700"):
+        home_folder({"PAIG_HOME": str(tmp_path)})
+    tmp_path.chmod(0o755)
+    assert home_folder({"PAIG_HOME": str(tmp_path)}) == tmp_path
 
 
-def test_vault_of_another_key_says_so() -> None:
-    """A wrong key and a damaged token are one clear error that names PAIG_SECRET_KEY."""
-    sealed = Vault("right").encrypt(b"sk-secret")
-    for key, token in (("wrong", sealed), ("right", sealed[:-4] + b"AAAA"), ("right", b"")):
-        with pytest.raises(SecretKeyError, match="PAIG_SECRET_KEY"):
-            Vault(key).decrypt(token)
+@pytest.mark.parametrize(
+    ("secret", "weak"),
+    [
+        ("", True),
+        ("short", True),
+        ("x" * 27, True),  # 27 x log2(26) = 126.9
+        ("x" * 28, False),
+        ("correct horse battery staple", False),
+        ("0123456789" * 3, True),
+        ("a" * 43 + "," + "short", True),
+    ],
+)
+def test_strength_of_secrets(secret: str, weak: bool) -> None:
+    """A secret takes at least 128 bits to guess: length times the logarithm of its classes of characters."""
+    assert (home.weakness("PAIG_SECRET_KEY", secret) is not None) == weak
 
 
-def test_empty_key_is_refused() -> None:
-    """A vault without a key would be none."""
-    with pytest.raises(SecretsError, match="PAIG_SECRET_KEY"):
-        Vault("")
-
-
-def test_verify_names_the_providers_that_it_cannot_read(tmp_path: Path) -> None:
-    """A key that does not fit the database is found at start, before a request runs into it."""
-    with open_catalog(sqlite_url(tmp_path)) as catalog:
-        Vault("any").verify(catalog.engine)  # nothing encrypted yet: every key fits
-        for name in ("one", "two"):
-            catalog.providers.create(name, ProviderSpec(kind="openai", credential="value:sk"), actor=ME)
-        catalog.providers.create("env", ProviderSpec(kind="openai", credential="env:KEY"), actor=ME)
-        catalog.context.vault.verify(catalog.engine)
-        again = open_engine(sqlite_url(tmp_path))
-        with pytest.raises(SecretKeyError, match="credentials of one, two"):
-            Vault("any").verify(again)
-        again.dispose()
+def test_secret_key_is_replaced_where_it_is_kept(tmp_path: Path) -> None:
+    """In the file, or in the keyring that the file names; the old entry goes."""
+    secret_key(tmp_path, {})
+    home.replace_secret_key(tmp_path, "new,old")
+    assert secret_key(tmp_path, {}) == "new,old"
+    assert mode(tmp_path / "secret.key") == 0o600
+    other = tmp_path / "other"
+    other.mkdir()
+    ring = MemoryKeyring()
+    keyring.set_keyring(ring)
+    secret_key(other, {})
+    home.replace_secret_key(other, "new,old")
+    assert secret_key(other, {}) == "new,old"
+    assert list(ring.kept.values()) == ["new,old"]

@@ -10,8 +10,9 @@ import keyring
 import keyring.backend
 import pytest
 
-from paig_gateway.secrets import vault
-from paig_gateway.secrets.references import STORED, CredentialError, Reference, Trouble, parse_reference, resolve
+from paig_gateway.secrets import keyring as ring_module
+from paig_gateway.secrets.errors import CredentialError, CredentialProblem
+from paig_gateway.secrets.references import STORED, References, SecuritySpec, parse_reference, resolve
 
 
 class Ring(keyring.backend.KeyringBackend):
@@ -88,7 +89,7 @@ def test_each_kind_resolves(tmp_path: Path) -> None:
     assert resolve("env:KEY", {"KEY": " from the environment\n"}) == "from the environment"
     assert resolve(f"file:{file}") == "from a file"
     assert resolve("keyring:https://api.example.com/v1/ada") == "from the ring"
-    assert resolve(Reference("value", "itself")) == "itself"
+    assert resolve("value:itself") == "itself"
 
 
 def test_file_is_found_from_home_and_from_the_working_directory(
@@ -107,7 +108,7 @@ def test_file_is_found_from_home_and_from_the_working_directory(
         ("env:NOT_SET", "missing", "environment variable NOT_SET is not set"),
         ("env:EMPTY", "empty", "env:EMPTY is empty"),
         ("file:{}/none", "missing", "there is no file"),
-        ("file:{}", "unreadable", "cannot be read"),
+        ("file:{}", "unreadable", "cannot read the file"),
         ("file:{}/binary", "unreadable", "is not text"),
         ("file:{}/blank", "empty", "is empty"),
         ("file:{}/huge", "unreadable", "too large"),
@@ -117,7 +118,7 @@ def test_file_is_found_from_home_and_from_the_working_directory(
         ("value:  ", "empty", "is empty"),
     ],
 )
-def test_what_cannot_be_had_says_why(tmp_path: Path, text: str, code: Trouble, says: str) -> None:
+def test_what_cannot_be_had_says_why(tmp_path: Path, text: str, code: CredentialProblem, says: str) -> None:
     """Each way to fail has its code and names the place to mend, and an underlying exception's text is not shown."""
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "blank").write_text(" \n", "utf-8")
@@ -131,7 +132,103 @@ def test_what_cannot_be_had_says_why(tmp_path: Path, text: str, code: Trouble, s
 
 def test_keyring_that_hangs_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A locked keyring costs no more than the bound."""
-    monkeypatch.setattr(vault, "KEYRING_SECONDS", 0.05)
+    monkeypatch.setattr(ring_module, "KEYRING_SECONDS", 0.05)
     with pytest.raises(CredentialError) as caught:
         resolve("keyring:hanging/ada")
     assert caught.value.code == "timeout"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "env:PAIG_SECRET_KEY",
+        "env:PAIG_ADMIN_TOKEN",
+        "env:paig_admin_token",
+        "env:WEBHOOK",
+        "keyring:paig/secret.key-1234",
+        "file:{home}/secret.key",
+        "file:{home}/admin.token",
+        "file:{home}/../home/admin.token",
+        "file:{home}",
+        "file:{link}",
+        "file:{own}",
+        "file:/proc/self/environ",
+        "file:/dev/stdin",
+    ],
+)
+def test_gateways_own_secrets_are_never_resolved(tmp_path: Path, text: str) -> None:
+    """Whatever leads to them, links included, is refused by its place, before anything is read."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("secret.key", "admin.token"):
+        (home / name).write_text("of the gateway alone", "utf-8")
+    (tmp_path / "link").symlink_to(home / "admin.token")
+    (tmp_path / "own").write_text("of the gateway alone", "utf-8")
+    own = frozenset({"env:WEBHOOK", f"file:{tmp_path}/own"})
+    references = References(environ={"WEBHOOK": "of the gateway alone"}, home=home, own=own)
+    written = text.format(home=home, link=tmp_path / "link", own=tmp_path / "own")
+    with pytest.raises(CredentialError) as caught:
+        references.resolve(written)
+    assert caught.value.code == "forbidden"
+    assert "of the gateway alone" not in str(caught.value)
+
+
+def test_everything_else_is_allowed_unless_the_owner_says_so(tmp_path: Path) -> None:
+    """Allow-lists confine variables by their beginning, files by their folder, services by their name."""
+    for folder in ("keys", "keys-of-others"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "k").write_text("from a file", "utf-8")
+    environ = {"LLM_OPENAI": "from the environment", "OTHER": "x"}
+    free = References(environ=environ)
+    assert free.resolve("env:OTHER") == "x"
+    assert free.resolve(f"file:{tmp_path}/keys-of-others/k") == "from a file"
+    allowed = SecuritySpec(
+        env_prefixes=["LLM_"], file_folders=[str(tmp_path / "keys")], keyring_services=["https://api.example.com/v1"]
+    )
+    confined = References(environ=environ, allowed=allowed)
+    assert confined.resolve("env:LLM_OPENAI") == "from the environment"
+    assert confined.resolve(f"file:{tmp_path}/keys/k") == "from a file"
+    assert confined.resolve("keyring:https://api.example.com/v1/ada") == "from the ring"
+    assert confined.resolve("value:literal") == "literal"
+    for text in ("env:OTHER", f"file:{tmp_path}/keys-of-others/k", "keyring:broken/ada"):
+        with pytest.raises(CredentialError, match="the gateway's owner") as caught:
+            confined.resolve(text)
+        assert caught.value.code == "forbidden"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "[fe80::1]",
+        "[::ffff:169.254.169.254]",
+        "0xa9fea9fe",
+        "2852039166",
+        "0251.0376.0251.0376",
+        "metadata.google.internal",
+        "METADATA.google.internal.",
+        "100.100.100.200",
+        "[fd00:ec2::254]",
+    ],
+)
+def test_metadata_addresses_are_no_providers(host: str) -> None:
+    """In whatever spelling; the owner may allow one by name."""
+    with pytest.raises(CredentialError, match="link-local or metadata"):
+        References().check_upstream(f"http://{host}/latest")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:11434", "http://10.0.0.5/v1", "https://api.openai.com", "http://[::1]"]
+)
+def test_loopback_and_private_addresses_may_be_providers(url: str) -> None:
+    """Models that run on one's own machines are at such addresses."""
+    References().check_upstream(url)
+
+
+def test_hosts_of_providers_can_be_confined() -> None:
+    """By patterns, which also allow what is refused otherwise."""
+    references = References(allowed=SecuritySpec(upstream_hosts=["*.openai.com", "169.254.169.254"]))
+    references.check_upstream("https://api.openai.com/v1")
+    references.check_upstream("http://169.254.169.254/")
+    with pytest.raises(CredentialError, match="upstream_hosts"):
+        references.check_upstream("https://api.openai.com.evil.example/v1")

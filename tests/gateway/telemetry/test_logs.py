@@ -36,13 +36,18 @@ limits = {{ daily = 5 }}
 
 [projects.research]
 """
+SECRET = "a-secret-of-the-tests-0123456789"
 KEY = "a-key-that-looks-like-nothing-else"
 BODY = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 50}
 
 
 async def run(home: Path) -> tuple[str, list[str]]:
     """A good request, one with a wrong key, one for a route that there is not; the log and the requests' ids."""
-    secrets = {"PAIG_SECRET_KEY": "logs-secret-key", "PAIG_ADMIN_TOKEN": "logs-admin-token", "CI_KEY": KEY}
+    secrets = {
+        "PAIG_SECRET_KEY": "logs-secret-key-0123456789",
+        "PAIG_ADMIN_TOKEN": "logs-admin-token-0123456789",
+        "CI_KEY": KEY,
+    }
     ids = []
     async with running_simulator() as base:
         config = CONFIG.format(base=base, form="json")
@@ -119,7 +124,11 @@ async def test_a_log_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
 
     What it had room for is lines of text: what a client writes into a path forges none.
     """
-    secrets = {"PAIG_SECRET_KEY": "logs-secret-key", "PAIG_ADMIN_TOKEN": "logs-admin-token", "CI_KEY": KEY}
+    secrets = {
+        "PAIG_SECRET_KEY": "logs-secret-key-0123456789",
+        "PAIG_ADMIN_TOKEN": "logs-admin-token-0123456789",
+        "CI_KEY": KEY,
+    }
     unread, full = os.pipe()
     fcntl.fcntl(full, fcntl.F_SETPIPE_SZ, 4096)
     async with running_simulator() as base:

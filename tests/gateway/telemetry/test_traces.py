@@ -404,7 +404,11 @@ def test_a_missing_library_is_told_at_the_start(tmp_path: Path) -> None:
     command = f"{without}; from paig_client.cli import main; sys.argv[0] = 'paig'; main()"
     ran = subprocess.run(
         [sys.executable, "-c", command, "serve", "--config", str(tmp_path / "paig.toml"), "--port", "0"],
-        env={"PAIG_HOME": str(tmp_path), "PAIG_SECRET_KEY": "s", "PAIG_ADMIN_TOKEN": "t"},
+        env={
+            "PAIG_HOME": str(tmp_path),
+            "PAIG_SECRET_KEY": "secret-key-0123456789-abc",
+            "PAIG_ADMIN_TOKEN": "token-0123456789-abcdefgh",
+        },
         capture_output=True,
         text=True,
         check=False,

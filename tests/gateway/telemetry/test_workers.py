@@ -35,7 +35,11 @@ REQUESTS = 24
 
 async def test_the_numbers_of_several_workers(tmp_path: Path) -> None:
     """`/metrics` adds all up, whichever is asked, and no counter falls; over OTLP each is an instance of its own."""
-    secrets = {"PAIG_SECRET_KEY": "many", "PAIG_ADMIN_TOKEN": "many", "MANY_KEY": KEY}
+    secrets = {
+        "PAIG_SECRET_KEY": "secret-key-0123456789-abc",
+        "PAIG_ADMIN_TOKEN": "token-0123456789-abcdefgh",
+        "MANY_KEY": KEY,
+    }
     with over_http() as receiver:
         async with running_simulator() as base:
             config = CONFIG.format(base=base, receiver=receiver.url)

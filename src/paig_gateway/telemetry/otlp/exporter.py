@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from paig_client.api.specs import ExportSpec
-from paig_gateway.secrets.references import CredentialError, resolve
+from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.references import resolve
 from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.otlp.transport import ExportResult, OverGrpc, OverHttp, Sender, Signal
 

@@ -9,7 +9,8 @@ from typing import Literal
 
 from textual.content import Content
 
-from paig_client.api.resources import Key, KeyStatus, LimitStatus, Owner
+from paig_client.api.resources import Key, LimitStatus, Owner
+from paig_client.api.vocabulary import KeyStatus
 from paig_tui.data.state import State, judged, used
 from paig_tui.text import (
     MUTED,

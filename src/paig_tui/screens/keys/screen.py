@@ -13,8 +13,11 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
+from paig_client.api.fields import Spec
+from paig_client.api.limits import LimitsSpec
 from paig_client.api.resources import Key, LimitStatus, NewKey, Owner, Project
-from paig_client.api.specs import KeySpec, LimitsSpec, OwnerSpec, Permission, ProjectSpec, Spec
+from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec
+from paig_client.api.vocabulary import Permission
 from paig_tui.app import Undo
 from paig_tui.screens.keys.rows import COLUMNS, KINDS, ONE, Kind, Row, about, rows
 from paig_tui.screens.section import Section

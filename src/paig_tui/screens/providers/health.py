@@ -8,7 +8,8 @@ from datetime import datetime
 
 from textual.content import Content
 
-from paig_client.api.resources import BreakerState, CredentialHealth, Provider, ProviderHealth
+from paig_client.api.resources import CredentialHealth, Provider, ProviderHealth
+from paig_client.api.vocabulary import BreakerState
 from paig_tui.data.state import State
 from paig_tui.text import BAD, GOOD, MUTED, WARN, fitted, plain, safe, took, until
 

@@ -14,7 +14,8 @@ from textual.widget import Widget
 
 from paig_client.admin import NotFound
 from paig_client.api.resources import Provider
-from paig_client.api.specs import Permission, ProviderSpec
+from paig_client.api.specs import ProviderSpec
+from paig_client.api.vocabulary import Permission
 from paig_tui.screens.dialog import FieldError
 from paig_tui.screens.forms import Question, Words
 from paig_tui.screens.providers.health import ProviderStatus, credentials, fares, moving

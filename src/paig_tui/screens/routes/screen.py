@@ -13,7 +13,8 @@ from textual.content import Content
 from textual.widget import Widget
 
 from paig_client.api.resources import Route
-from paig_client.api.specs import MemberSpec, Permission, RouteSpec
+from paig_client.api.specs import MemberSpec, RouteSpec
+from paig_client.api.vocabulary import Permission
 from paig_tui.app import Undo
 from paig_tui.screens.providers.health import ProviderStatus, fares
 from paig_tui.screens.routes.dry_run import share

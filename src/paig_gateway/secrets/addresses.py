@@ -1,0 +1,40 @@
+"""Addresses that a gateway must not be led to: those of the machine's own cloud account."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+_METADATA_HOSTS = frozenset(
+    {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
+)
+_METADATA_ADDRESSES = frozenset(
+    map(ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"))
+)
+"""Alibaba Cloud's, Azure's, Oracle Cloud's, and those of EC2 and Google over IPv6; most others are link-local."""
+
+
+def is_metadata_address(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is link-local, as metadata services are, or known as one. Check it when connecting too."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    address = mapped or address
+    return address.is_link_local or address in _METADATA_ADDRESSES
+
+
+def is_metadata_host(host: str) -> bool:
+    """Whether a host, as a URL names it, is a metadata service; names are not looked up.
+
+    Args:
+        host: A name, or an address in any spelling that connecting understands, such as `0xa9fea9fe`.
+    """
+    host = host.lower().rstrip(".")
+    if host in _METADATA_HOSTS:
+        return True
+    try:
+        return is_metadata_address(ip_address(host.partition("%")[0]))
+    except ValueError:
+        pass
+    try:
+        return is_metadata_address(IPv4Address(socket.inet_aton(host)))
+    except OSError:
+        return False

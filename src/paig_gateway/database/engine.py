@@ -125,6 +125,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _open_postgresql(url: URL, connections: int) -> Engine:
     defaults: Mapping[str, Any] = {
         "application_name": "paig",
+        "client_encoding": "utf8",
         "connect_timeout": 3,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
@@ -197,8 +198,6 @@ def _check_postgresql(engine: Engine) -> None:
             )
         ).one()
     encoding, read_only, replica, name = found
-    if isinstance(encoding, bytes):  # what psycopg makes of text where the client's encoding is SQL_ASCII
-        encoding, name = encoding.decode(), name.decode()
     if encoding != "UTF8":
         raise DatabaseError(
             f"The database '{name}' has the encoding {encoding}, which cannot store every model's name: create a "
@@ -206,7 +205,7 @@ def _check_postgresql(engine: Engine) -> None:
         )
     if replica:
         raise DatabaseError("The database server is a read-only replica: name the primary in PAIG_DATABASE_URL.")
-    if read_only not in ("off", b"off"):
+    if read_only != "off":
         raise DatabaseError(
             f"The database '{name}' is read-only: set default_transaction_read_only = off for it, or name another one "
             f"in PAIG_DATABASE_URL."

@@ -236,6 +236,7 @@ def process_samples(ledger: Ledger, version: str) -> Source:
             ("paig_ledger_waiting", (), ledger.waiting),
             ("paig_ledger_lag_seconds", (), ledger.lag),
             ("paig_ledger_dropped_total", (), ledger.dropped),
+            ("paig_ledger_set_aside_total", (), ledger.set_aside),
         ]
 
     return samples

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
+from paig_gateway.database.engine import writing
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.postgres import PostgresConnection
-from paig_gateway.ledger.spool import Spool, Unrecorded
+from paig_gateway.ledger.spool import Spool, Unrecorded, read
 from paig_gateway.ledger.sqlite import SqliteConnection
 from tests.gateway.ledger.books import Clock, Totals, limit, reservation, row, settlement, totals, until
 
@@ -43,9 +44,9 @@ def down(monkeypatch: pytest.MonkeyPatch) -> Down:
     return down
 
 
-def files(home: Path) -> list[Path]:
-    """The journals in a home folder."""
-    return sorted(home.glob("unrecorded-*"))
+def files(home: Path, kind: str = "unrecorded") -> list[Path]:
+    """The spools in a home folder."""
+    return sorted(home.glob(f"{kind}-*"))
 
 
 async def test_written_when_the_database_is_back(engine: Engine, tmp_path: Path, down: Down) -> None:
@@ -105,7 +106,7 @@ async def test_a_living_node_keeps_its_own(engine: Engine, tmp_path: Path, monke
     await second.stop()
 
 
-async def test_a_disk_that_takes_no_journal(
+async def test_a_disk_that_takes_no_spool(
     engine: Engine, tmp_path: Path, down: Down, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The request is still charged from memory, and the log tells of the danger."""
@@ -117,4 +118,76 @@ async def test_a_disk_that_takes_no_journal(
     assert "in memory only" in caplog.text
     down.value = False
     await until(lambda: totals(engine, CAP) == Totals(spent=600, held=0))
+    await ledger.stop()
+
+
+async def test_settlements_are_in_the_file_while_the_database_is_down(
+    engine: Engine, tmp_path: Path, down: Down
+) -> None:
+    """They are written when it is available again, and the file is gone; what was refused is not in it."""
+    ledger = Ledger(engine, node_id="node_a", home=tmp_path, clock=Clock(), patience=0.5)
+    await ledger.start()
+    requests = [reservation(limit("wide", 10_000)) for _ in range(3)]
+    for request in requests:
+        await ledger.reserve(request)
+    down.value = True
+    for request in requests:
+        ledger.settle_soon(settlement(request, 300))
+    assert not await ledger.flush(0.05)
+    await until(lambda: files(tmp_path) and len(files(tmp_path)[0].read_bytes().splitlines()) == 3)
+    assert not ledger.healthy
+    down.value = False
+    assert await ledger.flush(10)
+    assert files(tmp_path) == []
+    assert [row(engine, request.id)["cost"] for request in requests] == [300, 300, 300]
+    await ledger.stop()
+
+
+async def test_a_settlement_outlives_its_process(engine: Engine, tmp_path: Path, down: Down) -> None:
+    """The process ends while the database is down: the next one finds the true cost, and no ceiling is charged."""
+    ledger = Ledger(engine, node_id="node_a", home=tmp_path, clock=Clock())
+    await ledger.start()
+    request = reservation(CAP)
+    await ledger.reserve(request)
+    down.value = True
+    ledger.settle_soon(settlement(request, 300))
+    await ledger.stop(grace=0)
+    await asyncio.sleep(0)
+    down.value = False
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE nodes SET beat_at = 0, host = 'far-away - -'"))
+    again = Ledger(engine, node_id="node_b", home=tmp_path, clock=Clock())
+    await again.start()
+    assert files(tmp_path) == []
+    assert (row(engine, request.id)["cost"], row(engine, request.id)["certainty"]) == (300, "exact")
+    assert totals(engine, CAP) == Totals(spent=300, held=0)
+    await again.stop()
+
+
+async def test_a_settlement_that_the_database_refuses_is_set_aside(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others go through; it is charged at its ceiling, kept in a file with the reason, and reported."""
+    wide = limit("wide", 10_000)
+    ledger = Ledger(engine, node_id="node_a", home=tmp_path, clock=Clock())
+    await ledger.start()
+    good, bad, late = reservation(wide), reservation(wide, ceiling=700), reservation(wide)
+    for request in (good, bad):
+        await ledger.reserve(request)
+    for request, cost in ((bad, 10**30), (good, 300)):
+        ledger.settle_soon(settlement(request, cost))
+    ledger.charge_late(late, settlement(late, 200, status=10**30))
+    assert await ledger.flush(10)
+    charged = row(engine, bad.id)
+    assert (charged["cost"], charged["certainty"], charged["error"]) == (700, "ceiling", "not-recorded")
+    assert (row(engine, late.id)["cost"], row(engine, late.id)["error"]) == (200, "not-recorded")
+    assert row(engine, good.id)["cost"] == 300
+    assert totals(engine, wide) == Totals(spent=1200, held=0)
+    [kept] = files(tmp_path, "set-aside")
+    assert {line.settlement.id for line in read(kept)} == {bad.id, late.id}
+    assert all(line.reason for line in read(kept))
+    assert ledger.set_aside == 2
+    assert f"request {bad.id} is charged at its ceiling" in caplog.text
+    assert ledger.healthy
+    await ledger.reserve(reservation(wide))
     await ledger.stop()

@@ -79,6 +79,7 @@ async def test_the_metrics_of_a_request(environment: None, tmp_path: Path) -> No
             "paig.ledger_waiting": ["sum in 1", "0"],
             "paig.ledger_lag": ["gauge in s", "0"],
             "paig.ledger_dropped": ["sum in 1, rising", "0"],
+            "paig.ledger_set_aside": ["sum in 1, rising", "0"],
             "paig.telemetry_queue_depth": ["sum in 1", "destination=metrics: 0"],
             "paig.telemetry_exported": ["sum in 1, rising", "destination=metrics: 0"],
             "paig.telemetry_dropped": [

@@ -102,6 +102,7 @@ _TABLE = (
     Family("paig_ledger_waiting", "gauge", "Reservations that wait for others to release what they hold of a limit."),
     Family("paig_ledger_lag_seconds", "gauge", "For how long the writer has tried its present batch.", merge="max"),
     Family("paig_ledger_dropped_total", "counter", "Rows of refusals not written, because there were too many."),
+    Family("paig_ledger_set_aside_total", "counter", "Settlements that the database refused; charged at the ceiling."),
     Family("paig_retries_refused_total", "counter", "Tries not made as the retries were used up.", ("route",)),
     Family(
         "paig_breaker_open",

@@ -22,7 +22,7 @@ from paig_gateway.domain.route import Credential, Provider
 from paig_gateway.providers.auth import Authenticator, CredentialError
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.upstream import Upstream, UpstreamResponse
-from paig_gateway.proxy.upstream_errors import UpstreamError, UpstreamTimeout
+from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
 
 SECONDS = 20.0
 """How long the whole of it may take."""

@@ -7,25 +7,19 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from paig_client.api.vocabulary import Certainty
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import format_usd
-from paig_gateway.domain.route import Credential, Member, Provider, Route
+from paig_gateway.domain.route import Route
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.ledger.records import Settlement
 from paig_gateway.pricing.answer import Reading
-from paig_gateway.pricing.overrides import PriceLookup
-from paig_gateway.pricing.price import Price
-from paig_gateway.pricing.worst_case import BoundFormula, WorstCase
-from paig_gateway.providers.kinds import Kind
 from paig_gateway.proxy.request import Attribution, Target
 from paig_gateway.proxy.trace_context import Trace
-
-if TYPE_CHECKING:
-    from paig_gateway.routing.health import Try
+from paig_gateway.routing.candidates import Candidate, Session
+from paig_gateway.routing.health import Try
 
 # Ids must be unique, not secret: asking the system for each one's random bits costs a system call.
 _draw = random.Random(secrets.randbits(128))
@@ -34,10 +28,6 @@ _draw = random.Random(secrets.randbits(128))
 def new_request_id(at: datetime) -> str:
     """An id that sorts by time."""
     return f"req_{int(at.timestamp() * 1000):011x}{_draw.getrandbits(64):016x}"
-
-
-Session = tuple[str, str]
-"""Requests that belong together: the id of their key, and what they themselves call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,33 +70,6 @@ class Exchange:
     def stored(self) -> str | None:
         """What it goes on from, or asks about, that one account at a provider has."""
         return self.call.stored or self.fmt.stored(self.target.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A member of the route that could answer, asked with one of its provider's credentials.
-
-    Attributes:
-        ceiling: What that would cost at most, in nanodollars.
-        tokens: What it would use at most, input and output together.
-        bound: What the two are made of, for another output maximum.
-    """
-
-    member: Member
-    credential: Credential
-    kind: Kind
-    model: str
-    tariff: PriceLookup
-    price: Price | None
-    worst: WorstCase
-    ceiling: int
-    tokens: int
-    bound: BoundFormula
-
-    @property
-    def provider(self) -> Provider:
-        """The member's provider."""
-        return self.member.provider
 
 
 _ORDER: tuple[Certainty, ...] = ("exact", "estimated", "ceiling", "unknown")

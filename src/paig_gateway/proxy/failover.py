@@ -18,16 +18,17 @@ from paig_gateway.formats.openai_chat import refuses_stream_options
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.providers.adapters import OutboundRequest
 from paig_gateway.providers.auth import Authenticator, CredentialError
-from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome
+from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
 from paig_gateway.proxy.meter import StreamMeter
 from paig_gateway.proxy.peek import Answer, Carried, PeekableResponse, beginning, peek
 from paig_gateway.proxy.settling import CUT, charge_stream, error_type
 from paig_gateway.proxy.upstream import Upstream
-from paig_gateway.proxy.upstream_errors import UpstreamError, UpstreamTimeout
 from paig_gateway.routing.affinity import has_not
+from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.deadlines import Deadlines
+from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
 from paig_gateway.routing.health import Health, Try
 from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach
 

@@ -17,7 +17,8 @@ from paig_gateway.formats.maximum import set_maximum
 from paig_gateway.ledger.records import Reservation
 from paig_gateway.pricing.fit import FLOOR, SHARE, Need, Room, largest, least_output
 from paig_gateway.pricing.model_limits import ModelLimits, model_limits
-from paig_gateway.proxy.exchange import Candidate, Exchange
+from paig_gateway.proxy.exchange import Exchange
+from paig_gateway.routing.candidates import Candidate
 
 STATED = 64
 """Bytes that a stated maximum adds to a request at most."""

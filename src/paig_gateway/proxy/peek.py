@@ -12,7 +12,7 @@ from paig_gateway.formats.base import Framing
 from paig_gateway.formats.framing import FRAMINGS, framing_of
 from paig_gateway.formats.judgement import judge_event
 from paig_gateway.providers.adapters import Adapter, error_at_home
-from paig_gateway.proxy.upstream_errors import UpstreamBroken, UpstreamError
+from paig_gateway.routing.failures import UpstreamBroken, UpstreamError
 
 PEEKED = 256 * 1024
 """Bytes that are looked at, at most: what has said nothing by then is taken for an answer."""

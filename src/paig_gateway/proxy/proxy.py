@@ -23,7 +23,7 @@ from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.proxy import request
 from paig_gateway.proxy.asgi import Client, RunOnce, run_shielded
-from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome, new_request_id
+from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.failover import Dispatcher, Hold, pass_over
 from paig_gateway.proxy.headers import error_headers
 from paig_gateway.proxy.hold import Held, hold
@@ -31,9 +31,9 @@ from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
 from paig_gateway.proxy.request import Attribution, ClientGone, Directory, Receive, Scope, Send
 from paig_gateway.proxy.response import Relay
 from paig_gateway.proxy.settling import CUT
-from paig_gateway.proxy.upstream_errors import UpstreamError
 from paig_gateway.routing.affinity import Affinity
-from paig_gateway.routing.candidates import MemberOrder, candidates
+from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
+from paig_gateway.routing.failures import UpstreamError
 
 
 class Ledger(Protocol):
@@ -171,14 +171,14 @@ class Proxy:
                 exchange.route,
                 fmt,
                 exchange.call,
-                exchange.target,
+                exchange.target.path,
                 exchange.time,
                 self.prices,
                 self.choice,
                 exchange.session,
                 capped=is_capped(exchange),
             )
-            order = await self.holders.first(exchange, order)
+            order = await self.holders.first(exchange.stored, order)
             if fmt.unmetered and is_capped(exchange, soft=True):
                 raise GatewayError(
                     "no-price",
@@ -297,8 +297,11 @@ class Proxy:
     ) -> None:
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         self.observer.finished(exchange, outcome, settlement)
-        self.choice.learn(exchange, outcome)
-        self.holders.learn(exchange, outcome)
+        answered = outcome.status is not None and outcome.status < 400
+        first = outcome.first_byte - exchange.started if answered and outcome.first_byte is not None else None
+        self.choice.learn(exchange.route, exchange.fmt, exchange.call, outcome.attempts, first)
+        if answered and outcome.candidate is not None:
+            self.holders.learn(exchange.route, outcome.candidate, (outcome.work_id, exchange.stored))
         if recording == "hold":
             await self.ledger.settle(settlement)
         elif recording == "note":

@@ -13,7 +13,7 @@ from paig_gateway.formats.splice import splice_cost
 from paig_gateway.pricing.answer import Reading, read_answer
 from paig_gateway.proxy.asgi import Client
 from paig_gateway.proxy.content_encoding import Decoder, UnknownEncoding, decode, decoder, steps
-from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome
+from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.failover import framing_of_answer, header_map
 from paig_gateway.proxy.headers import to_client
 from paig_gateway.proxy.meter import MAX_HELD, StreamMeter, decode_json, last_members
@@ -27,7 +27,8 @@ from paig_gateway.proxy.settling import (
     error_in,
     error_type,
 )
-from paig_gateway.proxy.upstream_errors import UpstreamBroken, UpstreamError
+from paig_gateway.routing.candidates import Candidate
+from paig_gateway.routing.failures import UpstreamBroken, UpstreamError
 
 TAIL = 64 * 1024
 """Bytes of the end of a body too long to hold that are looked at for its usage."""

@@ -14,8 +14,9 @@ from paig_gateway.formats.base import Event, Format, Generated, Json
 from paig_gateway.formats.judgement import judge
 from paig_gateway.pricing.answer import Reading, estimate, read_answer
 from paig_gateway.pricing.names import hides_reasoning
-from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome
+from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.meter import StreamMeter
+from paig_gateway.routing.candidates import Candidate
 
 CUT = "the answer was cut off"
 HIDDEN_REASONING = "the answer was cut off, and the model's reasoning is not shown"

@@ -1,9 +1,7 @@
-"""The one seam to the upstream HTTP client: bytes go out as given and come in as sent; `failures` are of three kinds.
+"""The one seam to the providers: bytes go out as given and come in as sent; `failures` are of three kinds.
 
 A request is sent at most once. Nothing is decoded, followed, remembered or added: no content coding, redirect, cookie
-or user agent.
-
-The client behind the seam is aiohttp; `docs/internals/upstream.md` says why, and which of its habits are undone here.
+or user agent. `docs/internals/upstream.md` says what the conformance test demands and why the client is our own.
 """
 
 from __future__ import annotations
@@ -12,213 +10,32 @@ import asyncio
 import math
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Self
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import Self, cast
 
-import aiohttp
-from aiohttp.abc import AbstractStreamWriter
-from yarl import URL
+from paig_gateway.domain.http import Headers
+from paig_gateway.proxy import egress
+from paig_gateway.proxy.egress import Address, Egress, EnvironmentProxies, ForwardProxy
+from paig_gateway.proxy.upstream_connection import Connection, UpstreamResponse, upload
+from paig_gateway.proxy.upstream_errors import FAILURES, failure
+from paig_gateway.routing.deadlines import Timeouts
+from paig_gateway.routing.failures import Unsendable, UpstreamUnreachable
 
-from paig_gateway.proxy.upstream_errors import FAILURES, Unsendable, UpstreamError, UpstreamTimeout, failure
+__all__ = ["Egress", "Headers", "Timeouts", "Upstream", "UpstreamResponse"]
 
-Headers = list[tuple[bytes, bytes]]  # Lower-case names, wire order, duplicates kept.
-
+_DEFAULT = Timeouts()
 _KEEP_ALIVE = 15.0  # Seconds that an unused connection stays pooled: less than most servers allow.
-_BUFFER = 1 << 16  # Half of the bytes held for a slow reader before the provider is held back.
+_ADDRESSES_SECONDS = 10.0  # How long a resolved name is remembered.
 _SLICE = 1 << 18  # Bytes of a request body handed over at a time.
-_MAX_HEADER = 1 << 17  # Bytes of one of an answer's headers.
-_MAX_HEADERS = 1000
-_FRAMING = (b"content-length", b"transfer-encoding")
+_MAX_TUNNEL_ANSWER = 1 << 14  # Bytes of a proxy's answer to CONNECT.
 
 # An origin that needs no rewriting, and a target that may stand in a request line as it is: visible ASCII, no fragment.
 _URL = re.compile(
     r"(?P<origin>https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(?P<target>(?:[/?][!-\"$-~]*)?)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long to wait for a provider, in seconds."""
-
-    connect: float = 10.0  # For a connection: a free place in the pool, name, TCP and TLS.
-    first_byte: float = 600.0  # From the request's last byte to the answer's headers, and from these to the body's
-    # first byte; see `send` on big bodies.
-    idle: float = 600.0  # For the next chunk of the answer, while someone waits for it.
-    total: float | None = None  # From `send()` to the last chunk.
-
-
-class UpstreamResponse:
-    """A provider's answer: its headers now, its body as it comes.
-
-    Attributes:
-        status: The status code, 200 or above.
-        headers: As they were on the wire, names in lower case.
-    """
-
-    __slots__ = ("_answer", "_idle", "_patience", "_timer", "_waiting_since", "headers", "status")
-
-    def __init__(self, answer: aiohttp.ClientResponse, idle: float, first: float) -> None:
-        self.status = answer.status
-        self.headers: Headers = [(name.lower(), value) for name, value in answer.raw_headers]
-        self._answer = answer
-        self._idle = idle
-        self._patience = min(idle, first)
-        self._waiting_since: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body's bytes as they arrive, undecoded; no chunk is empty. To be iterated once.
-
-        Raises:
-            UpstreamBroken: The body ended early or in disorder; what had come before was yielded.
-            UpstreamTimeout: The provider fell silent, or the total ran out.
-        """
-        stream = self._answer.content
-        time = asyncio.get_running_loop().time
-        closed = self._guard()
-        try:
-            while True:
-                self._waiting_since = time()
-                try:
-                    data = await stream.readany()
-                except (*FAILURES, UpstreamError) as exc:
-                    self._waiting_since = None
-                    late = isinstance(exc, (TimeoutError, UpstreamError))
-                    if not late and (rest := stream._read_nowait(-1)):
-                        yield rest  # The client reports a failure ahead of what arrived before it.
-                    raise failure(exc, answered=True) from None
-                self._waiting_since = None
-                self._patience = self._idle
-                if not data:
-                    return
-                yield data
-        finally:
-            if closed is not None:
-                closed.remove_done_callback(self._on_closed)
-            self._drop()
-
-    async def aclose(self) -> None:
-        """Let go of the connection: at once when the body was not read to its end. May be called again."""
-        self._drop()
-
-    def _drop(self) -> None:
-        """Close the connection, unless the whole body came and gave it back."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        connection = self._answer.connection
-        if connection is not None and connection.transport is not None:
-            connection.transport.abort()  # `close` would first send what is left of the request, and TLS's goodbye.
-        self._answer.close()
-
-    def _guard(self) -> asyncio.Future[None] | None:
-        """Watch over a body that is still coming: for silence, and for a connection that ends without a word."""
-        connection = self._answer.connection
-        if connection is None or connection.protocol is None:
-            return None
-        self._watch()
-        if (closed := connection.protocol.closed) is not None:
-            closed.add_done_callback(self._on_closed)
-            closed.remove_done_callback(_retrieve)  # A pooled connection has had it since its first answer.
-            closed.add_done_callback(_retrieve)
-        return closed
-
-    def _watch(self) -> None:
-        """Fail a read that has waited too long; else look again when one next could have."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        since = now if self._waiting_since is None else self._waiting_since
-        if since + self._patience <= now:
-            late = "no further data in time" if self._patience == self._idle else "no data in time"
-            self._answer.content.set_exception(UpstreamTimeout(late, sent=True))
-        else:
-            self._timer = loop.call_at(since + self._patience, self._watch)
-
-    def _on_closed(self, closed: asyncio.Future[None]) -> None:
-        """Break a body that nobody ended: the client does not when framing is malformed or the session closes."""
-        stream = self._answer.content
-        if not stream.is_eof() and stream.exception() is None:
-            stream.set_exception(aiohttp.ClientPayloadError("connection closed"))
-
-
-class _Body(aiohttp.AsyncIterablePayload):
-    """A request body that goes out piece by piece: too long a pause between two ends the request."""
-
-    def __init__(self, pieces: AsyncIterator[bytes], limits: Timeouts) -> None:
-        super().__init__(self._paced(pieces))
-        self._patience = limits.connect + limits.first_byte
-        self._pause: asyncio.Timeout | None = None  # While the answer is awaited.
-        self._transport: asyncio.WriteTransport | None = None
-        self.failure: Exception | None = None  # Of the iterator itself.
-
-    async def answer(self, request: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
-        """Await the answer to the request that this is the body of."""
-        try:
-            async with asyncio.timeout(self._patience) as self._pause:
-                return await request
-        except BaseException:
-            if self._transport is not None:
-                self._transport.abort()  # The client would wait for the provider to take what is buffered.
-            raise
-        finally:
-            self._pause = None
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Write the body; the client calls it."""
-        self._transport = writer.transport
-        await super().write_with_length(writer, content_length)
-
-    async def _paced(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        try:
-            async for piece in pieces:
-                if self._pause is not None and not self._pause.expired():
-                    self._pause.reschedule(asyncio.get_running_loop().time() + self._patience)
-                yield piece
-        except Exception as exc:
-            self.failure = exc
-            raise
-
-
-async def _slices(body: bytes) -> AsyncIterator[bytes]:
-    """A big body in parts, so that it is never copied whole and the event loop can breathe."""
-    for start in range(0, len(body), _SLICE):
-        yield body[start : start + _SLICE]
-
-
-def _text(value: bytes) -> str:
-    """A header's value as the text that the client will write in UTF-8."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-@lru_cache(maxsize=256)
-def _client_timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(
-        total=timeouts.total,
-        connect=timeouts.connect,
-        sock_read=timeouts.first_byte,
-        ceil_threshold=math.inf,  # Else what is longer than five seconds ends up to a second late.
-    )
-
-
-def _retrieve(closed: asyncio.Future[None]) -> None:
-    """Take note of how a connection ended, lest the event loop complain that nobody did."""
-    if not closed.cancelled():
-        closed.exception()
-
-
-@lru_cache(maxsize=4)
-def _trust(ca_file: str | None) -> ssl.SSLContext:
-    """Whom to trust: the system's authorities, which take a while to load, and those of a file."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
-    return context
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class Upstream:
@@ -227,49 +44,45 @@ class Upstream:
     Args:
         timeouts: For requests that bring none of their own.
         ca_file: A PEM file of authorities to trust besides the system's.
-        proxy: URL of an HTTP proxy for every request, credentials included; the environment's is never used.
+        proxy: URL of an HTTP proxy for every request, credentials included.
+        environment: Where `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` are read from, when `proxy` is None;
+            None to ignore them.
         max_connections_per_host: Connections open at once to one host; requests beyond it wait. 0 for no limit.
 
     Raises:
         OSError: The `ca_file` cannot be read, or holds no certificate (`ssl.SSLError`).
+        ValueError: The proxy, or one that the environment names, is not an HTTP proxy.
     """
 
     def __init__(
         self,
         *,
-        timeouts: Timeouts = Timeouts(),
+        timeouts: Timeouts = _DEFAULT,
         ca_file: str | None = None,
         proxy: str | None = None,
+        environment: Mapping[str, str] | None = None,
         max_connections_per_host: int = 0,
     ) -> None:
         self._timeouts = timeouts
-        self._proxy = proxy
         self._limit = max_connections_per_host
-        self._tls = _trust(ca_file)
-        self._session: aiohttp.ClientSession | None = None
+        self._ca_file = ca_file
+        if ca_file is not None:
+            egress.trust(ca_file)
+        self._proxy = None if proxy is None else egress.parse_proxy(proxy)
+        self._environment = EnvironmentProxies(environment) if environment is not None and proxy is None else None
+        self._origins: dict[tuple[str, Egress | None], _Origin] = {}
+        self._open = False
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=self._tls, limit=0, limit_per_host=self._limit, keepalive_timeout=_KEEP_ALIVE
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
-            trust_env=False,
-            proxy=self._proxy,
-            read_bufsize=_BUFFER,
-            max_line_size=_MAX_HEADER,
-            max_field_size=_MAX_HEADER,
-            max_headers=_MAX_HEADERS,
-        )
-        self._session._retry_connection = False  # It would send idempotent requests twice.
+        self._open = True
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._open = False
+        for origin in self._origins.values():
+            origin.close()
+        self._origins.clear()
+        await asyncio.sleep(0)  # So that the sockets are closed when this returns.
 
     async def send(
         self,
@@ -279,8 +92,9 @@ class Upstream:
         body: bytes | AsyncIterator[bytes] | None,
         *,
         timeouts: Timeouts | None = None,
+        way: Egress | None = None,
     ) -> UpstreamResponse:
-        """Send one request, once, and wait for the answer's headers; whoever gets the response closes it.
+        """Send one request, once, and wait for the answer's headers; the caller closes the response.
 
         Args:
             method: The HTTP method.
@@ -290,42 +104,355 @@ class Upstream:
                 A value that is not UTF-8 is read as Latin-1 and sent as UTF-8.
             body: Bytes, or a stream, sent chunked unless its length is given.
             timeouts: Instead of the seam's own.
+            way: How this provider is reached, instead of the seam's own way.
 
         Raises:
-            UpstreamUnreachable: No answer came; `Unsendable` for a URL or headers that would not go out as they are.
+            UpstreamUnreachable: No answer came; `Unsendable` for a URL or headers that cannot be sent as they are.
             UpstreamTimeout: Connecting or the answer took too long, or, between two pieces of a streamed or big body,
                 the provider made us wait for longer than both timeouts together.
             Exception: Whatever the body's own iterator raises.
         """
-        if self._session is None:
+        if not self._open:
             raise RuntimeError("Upstream is not open")
         if (parts := _URL.fullmatch(url)) is None:
             raise Unsendable("URL cannot be sent as it is", sent=False)
-        target = parts["target"] if parts["target"].startswith("/") else f"/{parts['target']}"
+        origin = self._origins.get((parts["origin"], way)) or self._origin(parts["origin"], way)
         limits = timeouts or self._timeouts
-        streamed: _Body | None = None
-        given = [pair for pair in headers if pair[0] not in _FRAMING]
-        if body is not None and not isinstance(body, bytes):
-            streamed = _Body(body, limits)
-            given += [pair for pair in headers if pair[0] == b"content-length"]
-        elif body and len(body) > _SLICE:
-            streamed = _Body(_slices(body), limits)
-            given.append((b"content-length", b"%d" % len(body)))
-        try:
-            request = self._session.request(
-                method,
-                URL(parts["origin"], encoded=True).with_path(target, encoded=True),
-                headers=[(name.decode("latin-1"), _text(value)) for name, value in given],
-                data=streamed or body or None,
-                allow_redirects=False,
-                timeout=_client_timeout(limits),
+        target = parts["target"]
+        if not target.startswith("/"):
+            target = f"/{target}"
+        pieces: AsyncIterator[bytes] | None = None
+        length: int | None
+        payload = b""
+        if body is None or isinstance(body, bytes):
+            payload = body or b""
+            length = len(payload)
+            if length > _SLICE:
+                pieces = _slices(payload)
+        else:
+            pieces, length = body, _given_length(headers)
+        framing = (
+            b"transfer-encoding: chunked\r\n"
+            if length is None
+            else b"content-length: %d\r\n" % length
+            if length or body is not None or method in ("POST", "PUT", "PATCH")
+            else b""
+        )
+        request = _head(method, target, headers, framing, origin)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        total_at = math.inf if limits.total is None else now + limits.total
+        connection = origin.take(now)
+        if connection is None:
+            connection = await origin.connect(min(now + limits.connect, total_at))
+        response = UpstreamResponse(connection, limits, total_at, loop)
+        if pieces is None:
+            connection.begin(response, request + payload, head_only=method == "HEAD")
+            connection.wait_until(min(loop.time() + limits.first_byte, total_at), "no answer in time")
+        else:
+            connection.begin(response, request, head_only=method == "HEAD")
+            patience = limits.connect + limits.first_byte
+            connection.wait_until(min(loop.time() + patience, total_at), "no answer in time")
+            connection.upload = asyncio.ensure_future(
+                upload(connection, response, pieces, length, patience, limits.first_byte, total_at)
             )
-            answer = await (request if streamed is None else streamed.answer(request))
+        await response.answer()
+        return response
+
+    def _origin(self, url: str, way: Egress | None) -> _Origin:
+        secure, _, place = url.partition("://")
+        tls = secure == "https"
+        host, _, port_text = place.rpartition(":") if re.search(r":\d+$", place) else (place, "", "")
+        port = int(port_text) if port_text else 443 if tls else 80
+        if port > 65535:
+            raise UpstreamUnreachable("port out of range", sent=False)
+        bare = host.strip("[]")
+        proxy = self._proxy
+        if way is not None and way.proxy is not None:
+            try:
+                proxy = egress.parse_proxy(way.proxy)
+            except ValueError as error:
+                raise Unsendable(str(error), sent=False) from None
+        elif self._environment is not None:
+            proxy = self._environment.proxy(bare, port, tls=tls)
+        ca_file = self._ca_file if way is None or way.ca_file is None else way.ca_file
+        made = _Origin(tls, bare, port, place.encode(), proxy, ca_file, self._limit)
+        self._origins[url, way] = made
+        return made
+
+
+class _Origin:
+    """The connections to one host and port, by one way.
+
+    Attributes:
+        authority: Host and port as the URL has them: the `host` header's value.
+        prefix: What stands before the target in a request line: empty, or the origin where a proxy is asked.
+        extra: Header lines that the proxy needs.
+    """
+
+    def __init__(
+        self,
+        tls: bool,
+        host: str,
+        port: int,
+        authority: bytes,
+        proxy: ForwardProxy | None,
+        ca_file: str | None,
+        limit: int,
+    ) -> None:
+        self._tls, self._host, self._port = tls, host, port
+        self._proxy, self._ca_file, self._limit = proxy, ca_file, limit
+        self.authority = authority
+        forwarded = proxy is not None and not tls
+        self.prefix = "http://" + authority.decode() if forwarded else ""
+        self.extra = _proxy_lines(proxy) if forwarded and proxy is not None else b""
+        self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
+        self._connecting = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._addresses: list[Address] = []
+        self._addresses_until = 0.0
+        self._closed = False
+
+    def take(self, now: float) -> Connection | None:
+        """An idle connection, the last used first; None where there is none."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open and now - connection.idle_since < _KEEP_ALIVE:
+                return connection
+            connection.abort()
+        return None
+
+    async def connect(self, until: float) -> Connection:
+        """A new connection, or one that becomes idle while the limit of connections is reached.
+
+        Args:
+            until: The moment of the loop's clock at which to give up.
+
+        Raises:
+            UpstreamUnreachable: There is none to be had.
+            UpstreamTimeout: It took too long.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(until):
+                while self._limit and len(self._all) + self._connecting >= self._limit:
+                    place = loop.create_future()
+                    self._waiting.append(place)
+                    try:
+                        await place
+                    except BaseException:
+                        if place.done() and not place.cancelled():
+                            self._wake()  # The place was ours for a moment: pass it on.
+                        raise
+                    finally:
+                        if place in self._waiting:
+                            self._waiting.remove(place)
+                    if (connection := self.take(loop.time())) is not None:
+                        return connection
+                self._connecting += 1
+                try:
+                    connection = Connection(self, loop)
+                    await self._open(connection, loop)
+                except BaseException:
+                    self._wake()
+                    raise
+                finally:
+                    self._connecting -= 1
         except FAILURES as exc:
-            if streamed is not None and (own := streamed.failure) is not None:
-                raise own from own.__cause__
-            raise failure(exc, answered=False) from None
-        if answer.connection is not None and (protocol := answer.connection.protocol) is not None:
-            protocol.read_timeout = None  # It was the first byte's; from here on the response watches itself.
-            protocol.start_timeout()
-        return UpstreamResponse(answer, limits.idle, limits.first_byte)
+            self._addresses = []
+            raise failure(exc, "connect") from None
+        if self._closed or not connection.open:
+            connection.abort()
+            raise UpstreamUnreachable("connection closed", sent=False)
+        self._all.add(connection)
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """Keep a connection for the next request."""
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = loop.call_later(_KEEP_ALIVE, self._close_idle)
+        self._wake()
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._wake()
+
+    def close(self) -> None:
+        """Close every connection; what is under way breaks."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection in list(self._all):
+            connection.shut()
+        self._idle.clear()
+
+    def _close_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        oldest = loop.time() - _KEEP_ALIVE
+        for connection in [one for one in self._idle if one.idle_since <= oldest]:
+            self._idle.remove(connection)
+            connection.abort()
+        self._sweep = loop.call_later(_KEEP_ALIVE, self._close_idle) if self._idle else None
+
+    def _wake(self) -> None:
+        """Let the first of those that wait look again."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+
+    async def _open(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        via = self._proxy
+        host, port = (self._host, self._port) if via is None else (via.host, via.port)
+        try:
+            if loop.time() >= self._addresses_until or not self._addresses:
+                self._addresses = await egress.resolve(host, port)
+                self._addresses_until = loop.time() + _ADDRESSES_SECONDS
+            dialled = await egress.connect(self._addresses)
+        except OSError as exc:
+            if via is None or isinstance(exc, TimeoutError):
+                raise
+            raise UpstreamUnreachable(f"proxy not reached: {failure(exc, 'connect').reason}", sent=False) from None
+        try:
+            trust = await _trusted(self._ca_file) if self._tls or (via is not None and via.tls) else None
+            if via is None or not (self._tls or via.tls):
+                await loop.create_connection(
+                    lambda: connection,
+                    sock=dialled,
+                    ssl=trust,
+                    server_hostname=self._host if trust is not None else None,
+                )
+                return
+            tunnel = _Tunnel(loop)
+            await loop.create_connection(
+                lambda: tunnel if self._tls else connection,
+                sock=dialled,
+                ssl=trust if via.tls else None,
+                server_hostname=via.host if via.tls else None,
+            )
+        except BaseException:
+            dialled.close()
+            raise
+        if self._tls:
+            try:
+                await tunnel.open(self._host, self._port, via)
+                assert trust is not None
+                secured = await loop.start_tls(tunnel.transport, connection, trust, server_hostname=self._host)
+            except BaseException:
+                tunnel.transport.abort()
+                raise
+            if secured is None:
+                raise ConnectionResetError
+            connection.connection_made(secured)
+
+
+class _Tunnel(asyncio.Protocol):
+    """A connection to a proxy until it has opened the tunnel."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.transport: asyncio.Transport
+        self._answer = bytearray()
+        self._opened: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        if self._opened.done():
+            return
+        if b"\r\n\r\n" in self._answer or len(self._answer) > _MAX_TUNNEL_ANSWER:
+            self._opened.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._opened.done():
+            self._opened.set_result(None)
+
+    async def open(self, host: str, port: int, via: ForwardProxy) -> None:
+        """Ask for the tunnel.
+
+        Raises:
+            UpstreamUnreachable: The proxy refuses.
+        """
+        place = b"%s:%d" % (f"[{host}]".encode() if ":" in host else host.encode(), port)
+        self.transport.write(b"CONNECT %s HTTP/1.1\r\nhost: %s\r\n%s\r\n" % (place, place, _proxy_lines(via)))
+        await self._opened
+        if not re.match(rb"HTTP/1\.[01] 2\d\d[ \r].*?\r\n\r\n\Z", self._answer, re.DOTALL):
+            raise UpstreamUnreachable("proxy refused the tunnel", sent=False)
+
+
+def _proxy_lines(proxy: ForwardProxy) -> bytes:
+    return b"" if proxy.authorization is None else b"proxy-authorization: %s\r\n" % proxy.authorization
+
+
+async def _trusted(ca_file: str | None) -> ssl.SSLContext:
+    """Load the authorities off the event loop: that takes tens of milliseconds, once."""
+    return await asyncio.to_thread(egress.trust, ca_file)
+
+
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    """A big body in parts, so that it is never copied whole and the event loop can breathe."""
+    for start in range(0, len(body), _SLICE):
+        yield body[start : start + _SLICE]
+
+
+def _given_length(headers: Headers) -> int | None:
+    given = next((value for name, value in headers if name == b"content-length"), b"")
+    return int(given) if given.isdigit() else None
+
+
+def _head(method: str, target: str, headers: Headers, framing: bytes, origin: _Origin) -> bytes:
+    """The request line and headers.
+
+    Raises:
+        Unsendable: A header would break the framing.
+    """
+    lines = [f"{method} {origin.prefix}{target} HTTP/1.1".encode()]
+    hosted = False
+    for name, value in headers:
+        if name in _FRAMING:
+            continue
+        hosted = hosted or name == b"host"
+        lines.append(name + b": " + value)
+    if not hosted:
+        lines.insert(1, b"host: " + origin.authority)
+    head = b"\r\n".join(lines)
+    # One line break for each line, and no name but a token: else a header would end its line early.
+    if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
+        raise Unsendable("request cannot be expressed in HTTP", sent=False)
+    if not all(_is_token(name) for name, _ in headers):
+        raise Unsendable("request cannot be expressed in HTTP", sent=False)
+    if not head.isascii():
+        head = b"\r\n".join(map(_in_utf8, lines))
+    return b"%s\r\n%s%s\r\n" % (head, origin.extra, framing)
+
+
+_NAMES: set[bytes] = set()
+"""Header names known to be tokens."""
+
+
+def _is_token(name: bytes) -> bool:
+    if name in _NAMES:
+        return True
+    if not _TOKEN.fullmatch(name):
+        return False
+    if len(_NAMES) < 1000:
+        _NAMES.add(name)
+    return True
+
+
+def _in_utf8(line: bytes) -> bytes:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1").encode()
+    return line

@@ -1,19 +1,19 @@
-"""Who holds what providers store: a response, a conversation, a cached content is there for one account alone.
+"""Which account has a stored object: a response, a conversation, a cached content exists at one account only.
 
-A response's id says nothing of the account, and the gateway changes no byte of an answer. So who answered is remembered
-here, in this process; what another process relayed, or this one before it was started, the ledger knows by the answer's
-id. What neither knows is asked for from one candidate to the next until one has it.
+An object's id does not name the account, and the gateway changes no byte of an answer. So this process remembers which
+account answered. For answers relayed by another process, or before this one started, the ledger is asked by the
+answer's id. What neither knows is asked for from one candidate to the next until one has it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from paig_gateway.domain.route import Route
-from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome
+from paig_gateway.routing.candidates import Candidate
 
 Holder = tuple[str, str | None]
 """A provider's name, and the id of its credential where that is known."""
@@ -52,12 +52,11 @@ class Affinity:
     recall: Callable[[str], Awaitable[Holder | None]] = unknown
     _known: OrderedDict[str, Holder] = field(default_factory=OrderedDict)
 
-    async def first(self, exchange: Exchange, order: list[Candidate]) -> list[Candidate]:
-        """Of those who could answer, only who holds what the request goes on from; all where that is not known.
+    async def first(self, stored: str | None, order: list[Candidate]) -> list[Candidate]:
+        """The candidates at the account that has what the request goes on from; all where that is not known.
 
-        Nobody else could make good what the holder fails at: to them it is unknown, and to say so would mislead.
+        No other account could answer instead: there the object is unknown, and an answer that says so would mislead.
         """
-        stored = exchange.stored
         if stored is None or len(order) < 2 or len(stored) > LONGEST:
             return order
         holder = self._known.get(stored) or await self.recall(stored)
@@ -67,12 +66,11 @@ class Affinity:
         of_provider = [one for one in order if one.provider.name == provider]
         return [one for one in of_provider if one.credential.id == credential] or of_provider or order
 
-    def learn(self, exchange: Exchange, outcome: Outcome) -> None:
-        """Remember who answered, by the answer's id and by what the request went on from."""
-        candidate = outcome.candidate
-        if candidate is None or outcome.status is None or outcome.status >= 400 or not has_several(exchange.route):
+    def learn(self, route: Route, candidate: Candidate, ids: Iterable[str | None]) -> None:
+        """Remember which account answered, by the answer's id and by what the request went on from."""
+        if not has_several(route):
             return
-        for stored in (outcome.work_id, exchange.stored):
+        for stored in ids:
             if stored and len(stored) <= LONGEST:
                 self._known[stored] = candidate.provider.name, candidate.credential.id
                 self._known.move_to_end(stored)

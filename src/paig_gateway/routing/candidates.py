@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
@@ -15,14 +15,43 @@ from paig_gateway.domain.route import Chance, Credential, Member, Provider, Rout
 from paig_gateway.formats.base import Call, Format
 from paig_gateway.pricing.modifiers import bound_factor
 from paig_gateway.pricing.overrides import PriceLookup, PriceSources
+from paig_gateway.pricing.price import Price
 from paig_gateway.pricing.provider_charge import CHARGES
-from paig_gateway.pricing.worst_case import BoundFormula, CostBound, Unbounded, worst_case
+from paig_gateway.pricing.worst_case import BoundFormula, CostBound, Unbounded, WorstCase, worst_case
 from paig_gateway.providers.kinds import KINDS, Kind
-from paig_gateway.proxy.exchange import Candidate, Exchange, Outcome, Session
-from paig_gateway.proxy.request import Target
 from paig_gateway.routing.latency import Latencies
 
+Session = tuple[str, str]
+"""Requests that belong together: the id of their key, and what they themselves call it."""
+
 _SUBPROVIDER = re.compile(r"/([a-z0-9-]+)/v\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A member of the route that could answer, asked with one of its provider's credentials.
+
+    Attributes:
+        ceiling: What that would cost at most, in nanodollars.
+        tokens: What it would use at most, input and output together.
+        bound: What the two are made of, for another output maximum.
+    """
+
+    member: Member
+    credential: Credential
+    kind: Kind
+    model: str
+    tariff: PriceLookup
+    price: Price | None
+    worst: WorstCase
+    ceiling: int
+    tokens: int
+    bound: BoundFormula
+
+    @property
+    def provider(self) -> Provider:
+        """The member's provider."""
+        return self.member.provider
 
 
 def price_provider(kind_provider: str | None, path: str, model: str) -> str:
@@ -41,7 +70,7 @@ def candidates(
     route: Route,
     fmt: Format,
     call: Call,
-    target: Target,
+    path: str,
     at: datetime,
     prices: PriceSources,
     choice: MemberOrder,
@@ -62,7 +91,7 @@ def candidates(
     for member, credentials, kind in _fitting(choice.order(route, fmt, call, session), fmt):
         provider = member.provider
         model = member.model(call.model)
-        source = price_provider(provider.price_provider or kind.price_provider, target.path, model)
+        source = price_provider(provider.price_provider or kind.price_provider, path, model)
         tariff = PriceLookup(
             prices,
             provider.name,
@@ -72,7 +101,7 @@ def candidates(
             provider.price_factor,
             asked_first=kind.path_decides,
             aliases=provider.aliases,
-            modifiers=_modifiers(call, provider, target.path),
+            modifiers=_modifiers(call, provider, path),
             charge_rule=CHARGES.get(kind.name) if provider.provider_cost else None,
             always_reports=kind.reports_usage and (provider.stream_usage is not False or not call.stream),
             free_unpriced=not kind.require_price,
@@ -202,17 +231,26 @@ class MemberOrder:
             members = route.order(by_luck(self.draw), self._pace(route, fmt, call))
         return [(member, self._credentials(member.provider, chance)) for member in members]
 
-    def learn(self, exchange: Exchange, outcome: Outcome) -> None:
-        """Take in how long each member that was tried took to the first byte of its answer, or to be given up on."""
-        if exchange.route.choice != "latency":
+    def learn(
+        self, route: Route, fmt: Format, call: Call, attempts: Sequence[Mapping[str, object]], last: float | None
+    ) -> None:
+        """Take in how long each member that was tried took to the first byte of its answer, or until it was given up.
+
+        Args:
+            route: Whose members were tried.
+            fmt: The request's format.
+            call: The request.
+            attempts: The tries.
+            last: Seconds from the request's arrival to the first byte of the last try's answer; None without a success.
+        """
+        if route.choice != "latency":
             return
-        for attempt in outcome.attempts:
-            place = (str(attempt["provider"]), exchange.fmt.name, str(attempt["model"]), exchange.call.stream)
+        for attempt in attempts:
+            place = (str(attempt["provider"]), fmt.name, str(attempt["model"]), call.stream)
             if attempt.get("status") is None and attempt.get("error") == "upstream-timeout":
                 self.latencies.measured(place, float(str(attempt["ms"])) / 1000)
-            elif attempt is outcome.attempts[-1] and outcome.first_byte is not None and (outcome.status or 500) < 400:
-                began = exchange.started + float(str(attempt["began_ms"])) / 1000
-                self.latencies.measured(place, outcome.first_byte - began)
+            elif attempt is attempts[-1] and last is not None:
+                self.latencies.measured(place, last - float(str(attempt["began_ms"])) / 1000)
 
     def _pace(self, route: Route, fmt: Format, call: Call) -> Callable[[Member], float]:
         """Ranks by latency, among equals alone; who stands by is not tried out."""

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.domain.route import Provider
-from paig_gateway.proxy.exchange import Exchange
-from paig_gateway.proxy.upstream import Timeouts
+from paig_gateway.domain.route import Provider, Route
 
 SPARE = 0.02
 """Seconds before the deadline by which there must be a connection: one at the last moment would be in vain."""
 TOLERANCE = 0.005
 """Seconds by which timers may differ."""
+
+
+class Exchange(Protocol):
+    """What the deadlines need to know of a request."""
+
+    @property
+    def route(self) -> Route: ...
+
+    @property
+    def started(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait for a provider, in seconds."""
+
+    connect: float = 10.0  # For a connection: a free place in the pool, name, TCP and TLS.
+    first_byte: float = 600.0  # From the request's last byte to the answer's headers, and from these to the body's
+    # first byte; see `send` on big bodies.
+    idle: float = 600.0  # For the next chunk of the answer, while someone waits for it.
+    total: float | None = None  # From `send()` to the last chunk.
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from datetime import datetime
 
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import Credential, Provider
-from paig_gateway.proxy.exchange import Candidate
-from paig_gateway.proxy.upstream_errors import Unsendable, UpstreamError, UpstreamTimeout
 from paig_gateway.routing import verdicts
 from paig_gateway.routing.breaker import Breaker, Rule
+from paig_gateway.routing.candidates import Candidate
+from paig_gateway.routing.failures import Unsendable, UpstreamError, UpstreamTimeout
 from paig_gateway.routing.retry_budget import RetryBudget, RetryRule
 from paig_gateway.routing.verdicts import Verdict, asked, asked_in_body, used_up
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import gc
 import gzip
@@ -19,21 +20,13 @@ import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
-import aiohttp.http_exceptions
+import httptools
 import pytest
 import trustme
 
 from paig_gateway.proxy.upstream import Headers, Timeouts, Upstream, UpstreamResponse
-from paig_gateway.proxy.upstream_errors import (
-    FAILURES,
-    Unsendable,
-    UpstreamBroken,
-    UpstreamError,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-    failure,
-)
+from paig_gateway.proxy.upstream_errors import FAILURES, failure
+from paig_gateway.routing.failures import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from tests.gateway.proxy.wire import END, OK, STREAM, Connection, Script, always, chunk, once, provider
 
 pytestmark = pytest.mark.anyio
@@ -1211,37 +1204,24 @@ async def test_a_proxy_that_refuses_the_tunnel() -> None:
 # The client behind the seam
 
 
-def test_every_exception_of_the_client_is_one_of_ours() -> None:
-    """Each exception class of the client means exactly one failure, and none is unsent but for a stated reason."""
-    unsent = {
-        "ClientConnectorCertificateError",
-        "ClientConnectorDNSError",
-        "ClientConnectorError",
-        "ClientConnectorSSLError",
-        "ClientHttpProxyError",
-        "ClientProxyConnectionError",
-        "ClientSSLError",
-        "ConnectionTimeoutError",
-        "InvalidURL",
-        "InvalidUrlClientError",
-        "InvalidUrlRedirectClientError",
-        "UnicodeError",
-        "UnixClientConnectorError",
-        "ValueError",
-    }
-    found = [*vars(aiohttp.client_exceptions).values(), *vars(aiohttp.http_exceptions).values()]
-    kinds = {kind for kind in found if isinstance(kind, type) and issubclass(kind, Exception)}
-    kinds -= {aiohttp.WSMessageTypeError}  # The misuse of a WebSocket, which the seam does not open.
-    assert len(kinds) > 40
-    kinds |= {OSError, ConnectionResetError, BrokenPipeError, TimeoutError, ssl.SSLError, ValueError, UnicodeError}
+def test_every_exception_of_the_layers_below_is_one_of_ours() -> None:
+    """Each exception of sockets, TLS, the resolver and the parser means exactly one failure at each stage."""
+    kinds = {kind for kind in vars(httptools.parser.errors).values() if isinstance(kind, type)}
+    kinds |= {kind for kind in vars(ssl).values() if isinstance(kind, type) and issubclass(kind, Exception)}
+    kinds |= {kind for kind in vars(builtins).values() if isinstance(kind, type) and issubclass(kind, OSError)}
+    kinds |= {socket.gaierror, socket.herror, asyncio.TimeoutError, ValueError, UnicodeError}
+    kinds -= {httptools.HttpParserUpgrade} - set(httptools.HttpParserError.__subclasses__())
+    assert len(kinds) > 30
     for kind in kinds:
         assert issubclass(kind, FAILURES), kind
         exc = kind.__new__(kind)
-        before, after = failure(exc, answered=False), failure(exc, answered=True)
         late = issubclass(kind, TimeoutError)
-        own_fault = issubclass(kind, ValueError) and not issubclass(kind, aiohttp.ClientConnectorError)
-        assert type(before) is (UpstreamTimeout if late else Unsendable if own_fault else UpstreamUnreachable), kind
-        assert type(after) is (UpstreamTimeout if late else UpstreamBroken), kind
-        assert before.sent is (kind.__name__ not in unsent), kind
-        assert after.sent is True, kind
-        assert before.reason, kind
+        for stage, expected in (
+            ("connect", UpstreamUnreachable),
+            ("answer", UpstreamUnreachable),
+            ("body", UpstreamBroken),
+        ):
+            told = failure(exc, stage)
+            assert type(told) is (UpstreamTimeout if late else expected), kind
+            assert told.sent is (stage != "connect"), kind
+            assert told.reason, kind

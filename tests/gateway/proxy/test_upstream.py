@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import contextlib
 import gc
 import gzip
 import hashlib
@@ -24,7 +23,7 @@ import httptools
 import pytest
 import trustme
 
-from paig_gateway.proxy.upstream import Headers, Timeouts, Upstream, UpstreamResponse
+from paig_gateway.proxy.upstream import Egress, Headers, Timeouts, Upstream, UpstreamResponse
 from paig_gateway.proxy.upstream_errors import FAILURES, failure
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from tests.gateway.proxy.wire import END, OK, STREAM, Connection, Script, always, chunk, once, provider
@@ -1158,11 +1157,14 @@ async def test_a_configured_proxy_tunnels_tls(authority: Authority) -> None:
     """An https URL goes through a tunnel, and the proxy sees neither path nor headers."""
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
+        try:
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()
-        writer.close()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
     async def script(connection: Connection) -> None:
         request = await connection.request()
@@ -1190,6 +1192,146 @@ async def test_a_proxy_that_is_away(url: str) -> None:
         with pytest.raises(UpstreamUnreachable) as caught:
             await post(seam, url)
     assert caught.value.sent is False
+
+
+async def test_a_provider_may_have_its_own_way(authority: Authority) -> None:
+    """One provider goes through a proxy and trusts its own authority, another goes directly, over the same seam."""
+    async with provider(always(OK)) as proxy, provider(always(OK)) as served, Upstream() as seam:
+        way = Egress(proxy=f"127.0.0.1:{proxy.port}")
+        assert await read(await seam.send("GET", "http://provider.example/a", [], None, way=way)) == b"ok"
+        assert await read(await seam.send("GET", served.url, [], None)) == b"ok"
+        with pytest.raises(UpstreamUnreachable, match="socks5") as caught:
+            await seam.send("GET", served.url, [], None, way=Egress(proxy="socks5://user:SECRET@127.0.0.1:1"))
+        assert "SECRET" not in caught.value.reason
+    assert [request.target for request in proxy.requests] == ["http://provider.example/a"]
+    async with Upstream() as seam, provider(always(OK), authority.server) as served:
+        own = Egress(ca_file=authority.ca_file)
+        assert await read(await seam.send("GET", served.url, [], None, way=own)) == b"ok"
+    async with Upstream(proxy=f"http://127.0.0.1:{refused_port()}") as seam, provider(always(OK)) as served:
+        assert await read(await seam.send("GET", served.url, [], None, way=Egress(proxy="direct"))) == b"ok"
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "proxied"),
+    [
+        ({"HTTP_PROXY": "{proxy}"}, "http://provider.example/", True),
+        ({"http_proxy": "{proxy}"}, "http://provider.example/", True),
+        ({"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": "{proxy}"}, "http://provider.example/", True),
+        ({"ALL_PROXY": "{proxy}"}, "http://provider.example/", True),
+        ({"HTTPS_PROXY": "{proxy}"}, "http://127.0.0.1:{port}/", False),
+        ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "127.0.0.0/8"}, "http://127.0.0.1:{port}/", False),
+        ({"HTTP_PROXY": "{proxy}", "no_proxy": "x.example,.localhost,localhost"}, "http://localhost:{port}/", False),
+        ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "provider.example:81"}, "http://provider.example/", True),
+        ({"HTTP_PROXY": "{proxy}", "NO_PROXY": "*"}, "http://127.0.0.1:{port}/", False),
+    ],
+)
+async def test_the_environments_proxy_where_it_is_wanted(environment: dict[str, str], url: str, proxied: bool) -> None:
+    """With an environment given, its proxies and its exceptions count, in both spellings."""
+    async with provider(always(OK)) as proxy, provider(always(OK)) as served:
+        environ = {name: value.format(proxy=proxy.url) for name, value in environment.items()}
+        async with Upstream(environment=environ) as seam:
+            assert await read(await seam.send("GET", url.format(port=served.port), [], None)) == b"ok"
+    assert (len(proxy.requests), len(served.requests)) == ((1, 0) if proxied else (0, 1))
+
+
+def test_an_environment_with_a_proxy_that_cannot_be_used() -> None:
+    """A SOCKS proxy is refused when the seam is made, by the variable's name and without its password."""
+    with pytest.raises(ValueError, match=r"ALL_PROXY: .*socks5") as caught:
+        Upstream(environment={"ALL_PROXY": "socks5://user:SECRET@127.0.0.1:1"})
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [b"000", b"099", b"101", b"600", b"999"])
+async def test_a_status_outside_the_range_is_no_answer(upstream: Upstream, status: bytes) -> None:
+    """A status outside 200 to 599 is unreachable, and its connection is not used again."""
+    async with provider(always(b"HTTP/1.1 %s Odd\r\ncontent-length: 2\r\n\r\nok" % status)) as served:
+        for _ in range(2):
+            with pytest.raises(UpstreamUnreachable) as caught:
+                await asyncio.wait_for(upstream.send("POST", served.url, [], b"{}", timeouts=Timeouts(first_byte=1)), 5)
+            assert caught.value.sent is True
+    assert len(served.connections) == 2 or status == b"099"
+
+
+async def test_headers_beyond_the_limit_are_no_answer(upstream: Upstream) -> None:
+    """More than 64 kB of headers in all, many or one without an end, is unreachable."""
+    for block in (b"x-a: %s\r\n" % (b"v" * 1000) * 70, b"x-a: " + b"v" * 300_000):
+        async with provider(always(b"HTTP/1.1 200 OK\r\n%scontent-length: 0\r\n\r\n" % block)) as served:
+            with pytest.raises(UpstreamUnreachable, match="too large"):
+                await upstream.send("GET", served.url, [], None)
+
+
+async def test_trailers_are_dropped_and_bounded(upstream: Upstream) -> None:
+    """Trailers become no headers; without an end they break the body."""
+    async with provider(always(STREAM + chunk(b"a") + b"0\r\nx-trailer: 1\r\n\r\n")) as served:
+        response = await upstream.send("GET", served.url, [], None)
+        assert await read(response) == b"a"
+        assert [name for name, _ in response.headers] == [b"transfer-encoding"]
+    async with provider(always(STREAM + chunk(b"a") + b"0\r\nx-trailer: " + b"v" * 400_000)) as served:
+        with pytest.raises(UpstreamBroken, match="too large"):
+            await post(upstream, served.url)
+
+
+async def test_a_body_that_nobody_asked_for_spoils_the_connection(upstream: Upstream) -> None:
+    """Bytes after the end of an answer are never taken for the next request's answer."""
+    async with provider(always(OK + b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nspoof")) as served:
+        for _ in range(2):
+            assert await post(upstream, served.url) == b"ok"
+    assert len(served.connections) == 2
+
+
+async def test_a_body_is_pushed_to_a_sink(upstream: Upstream) -> None:
+    """`pump` passes on each read as it comes, makes the provider wait while paused, and returns at the end."""
+    got: list[bytes] = []
+    second = asyncio.Event()
+    written = 0
+
+    async def script(connection: Connection) -> None:
+        nonlocal written
+        await connection.request()
+        await connection.send(STREAM + chunk(b"first"))
+        await second.wait()
+        for _ in range(300):
+            await connection.send(chunk(bytes(1 << 16)))
+            written += 1 << 16
+        await connection.send(END)
+
+    async with provider(script) as served:
+        response = await upstream.send("POST", served.url, [], b"{}", timeouts=Timeouts(idle=0.3))
+        begun = asyncio.Event()
+
+        def sink(data: bytes) -> None:
+            got.append(data)
+            begun.set()
+
+        pumping = asyncio.ensure_future(response.pump(sink))
+        await asyncio.wait_for(begun.wait(), SOON)
+        response.pause()
+        second.set()
+        await asyncio.sleep(0.5)  # Longer than the idle timeout: a provider that must wait is not silent.
+        assert written < 20 << 20
+        response.resume()
+        await asyncio.wait_for(pumping, SOON)
+    assert len(b"".join(got)) == 5 + (300 << 16)
+
+
+async def test_what_a_sink_raises_ends_the_body(upstream: Upstream) -> None:
+    """An error of the sink is raised by `pump`, and the provider sees the client leave."""
+    ended = asyncio.Event()
+
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(STREAM + chunk(b"first"))
+        await connection.gone()
+        ended.set()
+
+    def refuse(data: bytes) -> None:
+        raise LookupError(data)
+
+    async with provider(script) as served:
+        response = await upstream.send("POST", served.url, [], b"{}")
+        with pytest.raises(LookupError):
+            await response.pump(refuse)
+        await asyncio.wait_for(ended.wait(), SOON)
 
 
 async def test_a_proxy_that_refuses_the_tunnel() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from paig_client.errors import BodyTooLarge as BodyTooLarge
     from paig_client.errors import KeyRejected as KeyRejected
     from paig_client.errors import LimitExceeded as LimitExceeded
+    from paig_client.errors import LimitTooSmall as LimitTooSmall
     from paig_client.errors import ModelNotAllowed as ModelNotAllowed
     from paig_client.errors import NoPrice as NoPrice
     from paig_client.errors import Overloaded as Overloaded
@@ -55,6 +56,7 @@ _HOMES = {
         "BodyTooLarge",
         "KeyRejected",
         "LimitExceeded",
+        "LimitTooSmall",
         "ModelNotAllowed",
         "NoPrice",
         "Overloaded",

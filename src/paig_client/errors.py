@@ -7,6 +7,7 @@ PaigError                  any error that the gateway itself made
 ├── ModelNotAllowed        model-not-allowed
 ├── NoPrice                no-price
 ├── LimitExceeded          limit-exceeded
+│   └── LimitTooSmall      limit-too-small
 ├── RateLimited            rate-limited
 ├── BadRequest             bad-request
 ├── BodyTooLarge           body-too-large
@@ -164,6 +165,10 @@ class LimitExceeded(_Limited):
     """A spending cap has no room for the request."""
 
 
+class LimitTooSmall(LimitExceeded):
+    """The request can never fit a limit: `details` say which `field` to lower to what (`lower_to`)."""
+
+
 class RateLimited(_Limited):
     """Too many requests or tokens in a minute; try again after `retry_after` seconds."""
 
@@ -178,6 +183,7 @@ TYPES: Mapping[str, type[PaigError]] = {
     "model-not-allowed": ModelNotAllowed,
     "no-price": NoPrice,
     "limit-exceeded": LimitExceeded,
+    "limit-too-small": LimitTooSmall,
     "rate-limited": RateLimited,
     "bad-request": BadRequest,
     "body-too-large": BodyTooLarge,

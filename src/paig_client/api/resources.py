@@ -280,6 +280,46 @@ class LimitStatus(BaseModel):
     soft: bool
 
 
+class MyLimit(LimitStatus):
+    """A limit that binds a key."""
+
+    reached_at: datetime | None = None
+    """When it is used up at today's pace; null where its window ends before, or nothing was spent today."""
+
+
+class MyRequest(BaseModel):
+    """A request, as the holder of its key sees it."""
+
+    id: str
+    time: datetime
+    state: Literal["open", "settled"]
+    status: int | None
+    model: str
+    route: str
+    cost: str | None
+    error: str | None
+    refusal: dict[str, Any] | None = None
+
+
+class Me(BaseModel):
+    """What a gateway key may see of itself."""
+
+    key: str
+    project: str | None
+    user: str | None
+    expires_at: datetime | None
+    routes: list[str]
+    models: list[str] | None
+    """Patterns of the models that it may ask for; null for all."""
+    when_tight: Literal["refuse", "fit", "lower"]
+    spent_today: str
+    """US dollars since midnight UTC."""
+    requests_today: int
+    limits: list[MyLimit]
+    requests: list[MyRequest]
+    """The latest ones, newest first."""
+
+
 class Attempt(BaseModel):
     """One try at one provider."""
 

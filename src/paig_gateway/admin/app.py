@@ -21,6 +21,7 @@ from paig_gateway.admin.events import event_routes
 from paig_gateway.admin.health import health_routes, provider_routes
 from paig_gateway.admin.keys import KEYS, key_routes
 from paig_gateway.admin.login import browser_routes, login_routes, session_routes
+from paig_gateway.admin.me import me_routes
 from paig_gateway.admin.objects import LISTED, list_route, object_routes
 from paig_gateway.admin.openapi import PREFIX, RESPONSES, document
 from paig_gateway.admin.probes import probe_routes
@@ -62,6 +63,7 @@ def admin_app(services: AdminServices) -> FastAPI:
     api.include_router(login_routes(services))
     api.include_router(session_routes(services))
     api.include_router(report_routes(services))
+    api.include_router(me_routes(services))
     api.include_router(event_routes(app.state.events))
     api.include_router(configuration_routes(services))
     app.include_router(api)

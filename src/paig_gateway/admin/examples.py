@@ -227,6 +227,13 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
         }
     ],
     "LimitStatus": [_LIMIT],
+    "Me": [
+        {
+            "key": "ci", "project": "research", "user": "ada", "expires_at": None, "routes": ["fast", "openai"],
+            "models": ["gpt-5*"], "when_tight": "fit", "spent_today": "0.42", "requests_today": 17,
+            "limits": [{**_LIMIT, "reached_at": None}], "requests": [],
+        }
+    ],
     "Request": [_REQUEST],
     "UsageReport": [{"items": [_TOTAL], "total": {**_TOTAL, "group": {}}}],
     "AuditEntry": [_CHANGE],

@@ -74,7 +74,10 @@ def document(app: FastAPI, version: str) -> Json:
         separate_input_output_schemas=False,
     )
     components: Json = found.setdefault("components", {})
-    components["securitySchemes"] = {"adminToken": {"type": "http", "scheme": "bearer"}}
+    components["securitySchemes"] = {
+        "adminToken": {"type": "http", "scheme": "bearer"},
+        "gatewayKey": {"type": "http", "scheme": "bearer"},
+    }
     schemas = {**components.get("schemas", {}), **_bodies(), "Problem": _problem()}
     for name, examples in EXAMPLES.items():
         schemas[name] = {**schemas[name], "examples": examples}
@@ -90,6 +93,8 @@ def document(app: FastAPI, version: str) -> Json:
                 operation["security"] = [{"adminToken": []}]
                 operation["x-permission"] = needs.permission
                 operation["x-in-project"] = needs.in_project
+            elif operation["operationId"] == "get_me":
+                operation["security"] = [{"gatewayKey": []}]
     return found
 
 

@@ -78,7 +78,7 @@ def _members(cost: str) -> bytes:
 
 def _is_object(text: bytes) -> bool:
     try:
-        msgspec.json.decode(text, type=reading.Members)
+        msgspec.json.decode(reading.mended(text), type=reading.Members)
     except (msgspec.DecodeError, RecursionError):
         return False
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
@@ -12,7 +12,7 @@ from sqlalchemy import Engine, and_, or_, select
 from paig_client.api.limits import Unit, Window
 from paig_client.api.resources import LimitStatus
 from paig_client.api.vocabulary import OwnerKind
-from paig_gateway.domain.limits import window_end, window_start
+from paig_gateway.domain.limits import Limit, window_end, window_start
 from paig_gateway.domain.money import format_usd
 from paig_gateway.ledger.reports import owner_names
 from paig_gateway.ledger.statements import TABLES
@@ -100,6 +100,27 @@ def standings(
         )
         for row in rows
     ]
+
+
+def balances_of(engine: Engine, limits: Sequence[Limit], now: datetime) -> list[LimitBalance]:
+    """Where these limits stand in `now`'s window, in their order."""
+    wanted = {(limit.id, window_start(limit.window, now)) for limit in limits}
+    read = select(COUNTERS.c.limit_id, COUNTERS.c.window_start, COUNTERS.c.spent, COUNTERS.c.held)
+    with engine.connect() as connection:
+        rows = connection.execute(read.where(COUNTERS.c.limit_id.in_({id for id, _ in wanted}))).all()
+    counted = {(row.limit_id, row.window_start): (row.spent, row.held) for row in rows}
+    found: list[LimitBalance] = []
+    for limit in limits:
+        start = window_start(limit.window, now)
+        spent, held = counted.get((limit.id, start), (0, 0))
+        owner_kind = "key" if limit.owner_kind == "run" else limit.owner_kind
+        found.append(
+            LimitBalance(
+                limit.id, owner_kind, limit.owner, limit.unit, limit.window, limit.amount, spent, held, start,
+                window_end(limit.window, now), limit.soft,
+            )
+        )  # fmt: skip
+    return found
 
 
 def limit_balances(engine: Engine, now: datetime, within: frozenset[str] | None = None) -> list[LimitStatus]:

@@ -99,8 +99,8 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "prune_usage": {"before": "2020-01-01T00:00:00Z"},
     "apply_config": {"config": "", "dry_run": True},
 }
-OPEN = {"healthz", "readyz", "start_device_login", "finish_device_login"}
-"""What needs no token."""
+OPEN = {"healthz", "readyz", "start_device_login", "finish_device_login", "get_me"}
+"""What needs no admin token."""
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +156,7 @@ def test_the_matrix_holds(gateway: Gateway, place: str, letter: str) -> None:
     refused = set()
     own = gateway.client().tokens.create("matrix", TokenSpec(admin=f"{place}-{ROLES[letter]}")).token
     found = described(gateway)
+    del found["get_me"]  # a gateway key alone may ask for it
     found["logout"] = found.pop("logout")  # the last: after it the token is no more
     with gateway.http(own) as http:
         for operation, (method, path) in found.items():

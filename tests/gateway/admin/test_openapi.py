@@ -25,7 +25,7 @@ from tests.gateway.admin.harness import TOKEN, Gateway, running
 from tests.gateway.sso.liar import running_liar
 
 Json = dict[str, Any]
-OPEN = ("healthz", "readyz", "start_device_login", "finish_device_login")
+OPEN = ("healthz", "readyz", "start_device_login", "finish_device_login", "get_me")
 CHECKS = [schemathesis.checks.not_a_server_error, response_schema_conformance, content_type_conformance]
 
 

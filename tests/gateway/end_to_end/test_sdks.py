@@ -151,7 +151,7 @@ async def test_each_sdk_raises_its_own_exception(simulated: World) -> None:
     async with openai.AsyncOpenAI(api_key=key, base_url=f"{origin}/openai") as client:
         with pytest.raises(openai.APIStatusError) as one:
             await client.chat.completions.create(model="gpt-5", messages=ask)  # type: ignore[arg-type]
-        assert one.value.status_code == 402
+        assert one.value.status_code == 400
         caught.append(one.value)
     async with openai.AsyncOpenAI(api_key="paig_wrong", base_url=f"{origin}/openai") as client:
         with pytest.raises(openai.AuthenticationError):

@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Tests wait for much (processes, timeouts, disks), so a third worker pays even on two cores; JOBS=0 runs them in one.
 JOBS ?= 3
+QUICK := tests/gateway/domain tests/gateway/formats tests/gateway/providers tests/gateway/routing tests/tui/test_text.py
 
 # A lock is whole, so pip resolves nothing: a release newer than the lock cannot break an install.
 # A stamp says which lock the environment was last filled from. The demo's lock is a third of the full one,
@@ -21,16 +22,22 @@ export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test oldest check docs screenshot bench lock clean
+.PHONY: help demo test test-slow test-quick oldest check docs screenshot bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(DEMO) ## gateway and simulated provider in one process: calls, costs, and a cap that holds
 	@$(BIN)/paig demo $(ARGS)
 
 test: $(DEV) ## the test suite; ARGS go to pytest, as in make test ARGS='-k ledger'
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -m 'not slow' -n $(JOBS) --dist worksteal $(ARGS)
+
+test-slow: $(DEV) ## the tests that are slow by nature: real browsers and terminals
+	$(BIN)/python -m pytest -m slow -n $(JOBS) --dist worksteal $(ARGS)
+
+test-quick: $(DEV) ## tests without servers and databases, for a look at another Python
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(QUICK) $(ARGS)
 
 oldest: $(OLDEST) ## the tests of pydantic-ai models, with the oldest pydantic-ai that is supported
 	PYTHONPATH=$(dir $(OLDEST)) $(BIN)/python -m pytest tests/client/test_pydantic_ai.py $(ARGS)

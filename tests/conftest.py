@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import tracemalloc
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -11,6 +13,11 @@ from hypothesis import settings
 # A machine that is busy with other things is no reason for a property to fail.
 settings.register_profile("paig", deadline=None)
 settings.load_profile("paig")
+
+# How many frames to remember of where an object was made; 0 looks for no leaks.
+LEAKS = int(os.environ.get("LEAKS", "0"))
+if LEAKS:
+    tracemalloc.start(LEAKS)
 
 # No test may touch the keyring of whoever runs it.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
@@ -20,6 +27,15 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector pass over what was imported, which stays."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    """With LEAKS set, collect garbage after each test, so that a leak is reported at the test that made it."""
+    result = yield
+    if LEAKS:
+        gc.collect()
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,14 @@ WHY = {
     "key-disabled": "key",
     "key-expired": "key",
     "key-blocked": "key",
+    "not-allowed": "denied",
+    "not-found": "absent",
+    "limit-too-small": "limit",
+    "loop-stopped": "loop",
+    "ambiguous-request": "unsure",
+    "headers-too-large": "size",
+    "target-too-long": "size",
+    "too-slow": "slow",
     "route-not-found": "route",
     "model-not-allowed": "model",
     "no-price": "price",
@@ -45,7 +53,8 @@ WHY = {
 CERTAINTY = {
     "exact": "exact: the provider's own usage",
     "estimated": "estimated: counted from a partial answer",
-    "ceiling": "ceiling: charged at the reservation, for want of usage",
+    "ceiling": "ceiling: charged at the reservation, because no usage came",
+    "unknown": "unknown: it may cost something that the gateway cannot see",
 }
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 

@@ -24,6 +24,7 @@ SHELL = ("/bin/sh", "-c", '"$@"; echo "left with $?"', "sh")
 """Runs a command and says how it ended: tmux 3.3 knows a pane's end at times, but not its status."""
 SECRET = re.compile(r"paig_[\w-]{30,}")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.anyio,
     pytest.mark.skipif(
         TMUX is None,

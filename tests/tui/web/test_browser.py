@@ -17,6 +17,7 @@ from tests.tui.web.chromium import BROWSER, Chromium, chromium
 from tests.tui.web.conftest import Site, site_at
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.anyio,
     pytest.mark.skipif(
         BROWSER is None,

@@ -22,7 +22,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-quick oldest check docs screenshot bench lock clean
+.PHONY: help demo test test-slow test-quick oldest check docs screenshot bench clients lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,9 @@ screenshot: $(DEV) ## take docs/images/tui.svg anew: the terminal UI at a real g
 
 bench: $(DEV) ## the benchmarks; ARGS go to benchmarks/run.py
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clients: $(DEV) ## run the newest release of every client and record where it connects (Linux, npm); ARGS name some
+	$(BIN)/python scripts/clients.py $(ARGS)
 
 lock: ## compile requirements/ anew (needs uv); ARGS=--upgrade takes newer versions
 	$(COMPILE) --all-extras --group dev --output-file requirements/dev.txt

@@ -14,13 +14,13 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def root(url: str) -> str:
-    """The gateway's root address in its one spelling, from any address that people write.
+    """The gateway's root address in one spelling, from any address that people write.
 
     `gw.example`, `https://GW.example:443/`, `https://gw.example/proxy` all give `https://gw.example`. Without a scheme,
-    a loopback host is asked by http, any other by https.
+    http is meant for a loopback host, https for any other.
 
     Raises:
-        ValueError: The address cannot be a gateway's.
+        ValueError: The address is not valid.
     """
     text = url.strip()
     if "://" not in text:
@@ -29,26 +29,17 @@ def root(url: str) -> str:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"{url!r} is no address of a gateway: {error}") from error
+        raise ValueError(f"{url!r} is not a valid gateway address: {error}") from error
     scheme = parts.scheme.lower()
     if scheme not in _PORTS or not host:
-        raise ValueError(f"{url!r} is no address of a gateway: write it like {DEFAULT_ROOT}")
+        raise ValueError(f"{url!r} is not a valid gateway address; write it like {DEFAULT_ROOT}")
     if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("the address of a gateway has no user, password, query or fragment")
+        raise ValueError("a gateway address has no user, password, query or fragment")
     netloc = f"[{host}]" if ":" in host else host
     if port not in (None, _PORTS[scheme]):
         netloc += f":{port}"
     path = parts.path.rstrip("/")
     return f"{scheme}://{netloc}{path.removesuffix(PROXY)}"
-
-
-def proxy_url(url: str) -> str:
-    """The address that API requests go below, `…/proxy`, from the gateway's root or from that address itself.
-
-    Raises:
-        ValueError: The address cannot be a gateway's.
-    """
-    return root(url) + PROXY
 
 
 def is_loopback(url: str) -> bool:

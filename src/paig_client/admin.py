@@ -21,6 +21,18 @@ import httpx2
 from pydantic import ValidationError
 
 from paig_client.addresses import ADMIN, DEFAULT_ROOT, is_loopback, root
+from paig_client.admin_errors import (
+    REFUSALS,
+    AdminError,
+    Conflict,
+    GatewayUnreachable,
+    Invalid,
+    NotAuthorised,
+    NotFound,
+    NotTheAdminApi,
+    Refused,
+    in_words,
+)
 from paig_client.api.resources import (
     Admin,
     AuditEntry,
@@ -51,18 +63,6 @@ from paig_client.endpoints import (
     SpecT,
     SyncSide,
     TokenCalls,
-)
-from paig_client.refusals import (
-    REFUSALS,
-    AdminError,
-    Conflict,
-    GatewayUnreachable,
-    Invalid,
-    NotAuthorised,
-    NotFound,
-    NotTheAdminApi,
-    Refused,
-    in_words,
 )
 
 __all__ = [

@@ -1,40 +1,49 @@
-"""Which gateway to talk to, and with what: argument → environment → profile → keyring → file.
+"""Which gateway to talk to, and with what secret. Every command and every program asks here.
 
-A profile says which gateway; the keyring or the 0600 file gives the secret that was stored for that gateway. A profile
-named in the call goes before the environment, as any argument does.
+The address: the argument, a profile named in the call, `PAIG_URL`, `PYDANTIC_AI_GATEWAY_BASE_URL` or `PAIG_BASE_URL`,
+the logged-in profile, else that of `paig serve` on this machine. The secret: the argument, the environment, what
+`paig login` stored for this gateway; for the admin token of a gateway on this machine also the file that it keeps.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 from paig_client import profiles
 from paig_client.addresses import DEFAULT_ROOT, PROXY, is_loopback, root
-from paig_client.keychain import KeyringTrouble
+from paig_client.keychain import KeyringError
 
 KEY_VARIABLES = ("PYDANTIC_AI_GATEWAY_API_KEY", "PAIG_API_KEY")
-URL_VARIABLES = ("PYDANTIC_AI_GATEWAY_BASE_URL", "PAIG_BASE_URL")
+URL_VARIABLES = ("PAIG_URL", "PYDANTIC_AI_GATEWAY_BASE_URL", "PAIG_BASE_URL")
 ADMIN_VARIABLE = "PAIG_ADMIN_TOKEN"
 PROFILE_VARIABLE = "PAIG_PROFILE"
 DEFAULT_PROFILE = "default"
 
 
 class CredentialError(Exception):
-    """There is no credential, or it cannot be read; the message says where one was looked for and what to do."""
+    """There is no credential, or it cannot be used; the message says where one was looked for and what to do."""
 
 
 class AddressError(CredentialError):
-    """What was given as the gateway's address cannot be one."""
+    """The gateway's address is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A value and where it came from."""
+    """A value and where it came from.
+
+    Attributes:
+        value: The value.
+        source: Where it came from, in words.
+        local: Whether it is the token that the gateway of this machine keeps in the home folder.
+    """
 
     value: str = field(repr=False)
     source: str
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +67,15 @@ class Access:
 def resolve(*, api_key: str | None = None, base_url: str | None = None, profile: str | None = None) -> Access:
     """The gateway and the key to use there.
 
-    Asking the keyring may take up to three seconds: call it off the event loop.
+    The keyring may take up to three seconds to answer: do not call this on the event loop.
 
     Args:
-        api_key: The gateway key, if known.
-        base_url: The gateway's root address, or its `…/proxy`, if known.
+        api_key: The gateway key.
+        base_url: The gateway's root address, or its `…/proxy`.
         profile: The name of a profile that `paig login --profile` made.
 
     Raises:
-        CredentialError: There is no key, no such profile, or an address that cannot be a gateway's.
+        CredentialError: There is no key, no such profile, or the address is not valid.
     """
     where = find_root(base_url, profile)
     secret = find_key(where.value, api_key, profile)
@@ -79,23 +88,34 @@ def resolve(*, api_key: str | None = None, base_url: str | None = None, profile:
 
 
 def find_root(base_url: str | None = None, profile: str | None = None) -> Found:
-    """The gateway's root address; where none is given or stored, that of `paig serve` on this machine.
+    """The gateway's root address.
 
     Raises:
-        CredentialError: There is no such profile, or the address cannot be a gateway's.
+        CredentialError: There is no such profile, or the address is not valid.
     """
     if base_url:
         return _root(base_url, "argument")
     if profile is None and (found := _environment(URL_VARIABLES)):
         return _root(found.value, found.source)
-    return find_admin_root(None, profile)
+    name = profile or os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE
+    try:
+        known = profiles.read().profiles
+    except profiles.ProfilesError as error:
+        raise CredentialError(str(error)) from error
+    if name in known:
+        return Found(known[name], f"profile {name}")
+    if name != DEFAULT_PROFILE:
+        near = get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise CredentialError(f"There is no profile {name!r}.{hint} `paig login URL --profile {name}` makes one.")
+    return Found(DEFAULT_ROOT, "default")
 
 
 def find_key(root: str, api_key: str | None = None, profile: str | None = None) -> Found | None:
     """The key for the gateway at `root`, or None.
 
     Raises:
-        CredentialError: What was stored cannot be read.
+        CredentialError: What is stored cannot be read.
     """
     if api_key:
         return Found(api_key, "argument")
@@ -111,9 +131,9 @@ def resolve_admin(*, url: str | None = None, profile: str | None = None) -> Acce
     gateway on this machine, from the file that it keeps in `PAIG_HOME`.
 
     Raises:
-        CredentialError: There is no token, no such profile, or an address that cannot be a gateway's.
+        CredentialError: There is no token, no such profile, or the address is not valid.
     """
-    where = find_admin_root(url, profile)
+    where = find_root(url, profile)
     secret = find_admin_token(where.value)
     if secret is None:
         raise CredentialError(
@@ -124,39 +144,19 @@ def resolve_admin(*, url: str | None = None, profile: str | None = None) -> Acce
     return Access(where, secret)
 
 
-def find_admin_root(url: str | None = None, profile: str | None = None) -> Found:
-    """The root address of the gateway to administer.
-
-    Raises:
-        CredentialError: There is no such profile, or the address cannot be a gateway's.
-    """
-    if url:
-        return _root(url, "argument")
-    name = profile or os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE
-    try:
-        known = profiles.read().profiles
-    except profiles.StoreTrouble as error:
-        raise CredentialError(str(error)) from error
-    if name in known:
-        return Found(known[name], f"profile {name}")
-    if name != DEFAULT_PROFILE:
-        raise CredentialError(f"There is no profile {name!r}. Make it with `paig login URL --profile {name}`.")
-    return Found(DEFAULT_ROOT, "default")
-
-
 def find_admin_token(root: str) -> Found | None:
     """The admin token for the gateway at `root`, or None.
 
     Raises:
-        CredentialError: What was stored cannot be read.
+        CredentialError: What is stored cannot be read.
     """
     if found := _environment((ADMIN_VARIABLE,)):
         return found
     if found := _stored(root, "admin"):
         return found
-    return (
-        _found(profiles.local_admin_token) if is_loopback(root) else None
-    )  # this machine's own token goes nowhere else
+    if not is_loopback(root):  # the token of this machine's gateway goes nowhere else
+        return None
+    return replace(found, local=True) if (found := _found(profiles.local_admin_token)) else None
 
 
 def _environment(names: tuple[str, ...]) -> Found | None:
@@ -177,6 +177,6 @@ def _stored(root: str, kind: profiles.Kind) -> Found | None:
 def _found(look: Callable[[], tuple[str, str] | None]) -> Found | None:
     try:
         found = look()
-    except (profiles.StoreTrouble, KeyringTrouble) as error:
+    except (profiles.ProfilesError, KeyringError) as error:
         raise CredentialError(str(error)) from error
     return Found(*found) if found else None

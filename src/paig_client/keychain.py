@@ -28,7 +28,7 @@ HEADLESS = (
 _stuck = threading.Event()  # a keyring that hung once hangs again: ask it once a process
 
 
-class KeyringTrouble(Exception):
+class KeyringError(Exception):
     """The keyring cannot be used; the message says why and what to do instead."""
 
 
@@ -36,7 +36,7 @@ def get(service: str, user: str) -> str | None:
     """The secret, or None if the keyring has none.
 
     Raises:
-        KeyringTrouble: There is no usable keyring, or it failed, or took longer than `BOUND`.
+        KeyringError: There is no usable keyring, or it failed, or took longer than `BOUND`.
     """
 
     def look() -> str | None:
@@ -50,7 +50,7 @@ def put(service: str, user: str, secret: str) -> None:
     """Keep the secret, and read it back to be sure.
 
     Raises:
-        KeyringTrouble: There is no usable keyring, or it failed, took longer than `BOUND`, or lost the secret.
+        KeyringError: There is no usable keyring, or it failed, took longer than `BOUND`, or lost the secret.
     """
 
     def keep() -> bool:
@@ -63,14 +63,14 @@ def put(service: str, user: str, secret: str) -> None:
         return False
 
     if not _bounded(keep):
-        raise KeyringTrouble("The keyring took the secret but does not give it back.")
+        raise KeyringError("The keyring took the secret but does not give it back.")
 
 
 def remove(service: str, user: str) -> None:
     """Forget the secret, if the keyring has it.
 
     Raises:
-        KeyringTrouble: There is no usable keyring, or it failed, or took longer than `BOUND`.
+        KeyringError: There is no usable keyring, or it failed, or took longer than `BOUND`.
     """
 
     def forget() -> None:
@@ -85,7 +85,7 @@ def name() -> str:
     """What the keyring in use calls itself.
 
     Raises:
-        KeyringTrouble: There is no usable keyring.
+        KeyringError: There is no usable keyring.
     """
     return _bounded(lambda: str(_backends()[0].name))
 
@@ -99,7 +99,7 @@ def _backends() -> list[KeyringBackend]:
     if not usable:
         kind = f"{type(chosen).__module__}.{type(chosen).__qualname__}"
         why = f"No keyring that keeps secrets safe was found (what there is: {kind})."
-        raise KeyringTrouble(f"{why} {HEADLESS}" if sys.platform.startswith("linux") else why)
+        raise KeyringError(f"{why} {HEADLESS}" if sys.platform.startswith("linux") else why)
     return usable
 
 
@@ -114,7 +114,7 @@ def _is_weak(backend: KeyringBackend) -> bool:
 
 def _bounded(work: Callable[[], T]) -> T:
     if _stuck.is_set():
-        raise KeyringTrouble("The keyring did not answer before, and is not asked again by this process.")
+        raise KeyringError("The keyring did not answer before, and is not asked again by this process.")
     results: list[T] = []
     failures: list[Exception] = []
 
@@ -131,10 +131,10 @@ def _bounded(work: Callable[[], T]) -> T:
         return results[0]
     if not failures:
         _stuck.set()
-        raise KeyringTrouble(
+        raise KeyringError(
             f"The keyring did not answer within {BOUND:g} s. If it waits to be unlocked, unlock it and try again;"
             " else use the environment or `paig login --store file`."
         )
-    if isinstance(failures[0], KeyringTrouble):
+    if isinstance(failures[0], KeyringError):
         raise failures[0]
-    raise KeyringTrouble(f"The keyring failed: {failures[0]}") from failures[0]
+    raise KeyringError(f"The keyring failed: {failures[0]}") from failures[0]

@@ -20,7 +20,7 @@ Kind = Literal["key", "admin"]
 Place = Literal["keyring", "file"]
 
 
-class StoreTrouble(Exception):
+class ProfilesError(Exception):
     """What was stored cannot be read or written; the message says why."""
 
 
@@ -60,7 +60,7 @@ def read() -> Contents:
     """What was stored; nothing, if nothing was.
 
     Raises:
-        StoreTrouble: Others can read the file, or it is not ours.
+        ProfilesError: Others can read the file, or it is not ours.
     """
     file = path()
     try:
@@ -68,21 +68,21 @@ def read() -> Contents:
     except FileNotFoundError:
         return Contents()
     except OSError as error:
-        raise StoreTrouble(f"{file} cannot be read: {error.strerror}") from error
+        raise ProfilesError(f"{file} cannot be read: {error.strerror}") from error
     if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        raise StoreTrouble(f"{file} may hold secrets, and others can read it: run chmod 600 {file}")
+        raise ProfilesError(f"{file} may hold secrets, and others can read it: run chmod 600 {file}")
     try:
         return Contents.model_validate_json(text)
     except ValidationError as error:
-        raise StoreTrouble(f"{file} is damaged: remove it and run `paig login` again") from error
+        raise ProfilesError(f"{file} is damaged: remove it and run `paig login` again") from error
 
 
 def get(root: str, kind: Kind) -> tuple[str, str] | None:
     """The secret stored for the gateway at `root`, and where it was; None if none is stored.
 
     Raises:
-        StoreTrouble: The file cannot be used.
-        keychain.KeyringTrouble: It is in the keyring, and that cannot be used.
+        ProfilesError: The file cannot be used.
+        keychain.KeyringError: It is in the keyring, and that cannot be used.
     """
     stored = read().secrets.get(root, {}).get(kind)
     if stored is None:
@@ -97,8 +97,8 @@ def local_admin_token() -> tuple[str, str] | None:
     """The admin token that a gateway on this machine made at its first start, and where it was; None if it made none.
 
     Raises:
-        StoreTrouble: Its file cannot be read.
-        keychain.KeyringTrouble: It is in the keyring, and that cannot be used.
+        ProfilesError: Its file cannot be read.
+        keychain.KeyringError: It is in the keyring, and that cannot be used.
     """
     file = home() / "admin.token"
     try:
@@ -106,7 +106,7 @@ def local_admin_token() -> tuple[str, str] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreTrouble(f"{file} cannot be read: {error.strerror}") from error
+        raise ProfilesError(f"{file} cannot be read: {error.strerror}") from error
     if not text.startswith("keyring:"):
         return (text, f"file {file}") if text else None
     service, _, user = text.removeprefix("keyring:").partition("/")
@@ -118,8 +118,8 @@ def put(root: str, kind: Kind, secret: str, place: Place) -> None:
     """Keep a secret for the gateway at `root`; one kept elsewhere before is forgotten.
 
     Raises:
-        StoreTrouble: The file cannot be used.
-        keychain.KeyringTrouble: The keyring is to keep it, and cannot; nothing is written then.
+        ProfilesError: The file cannot be used.
+        keychain.KeyringError: The keyring is to keep it, and cannot; nothing is written then.
     """
     contents = read()
     before = contents.secrets.get(root, {}).get(kind)
@@ -136,8 +136,8 @@ def remove(root: str) -> list[Kind]:
     """Forget every secret of the gateway at `root`, and say which there were.
 
     Raises:
-        StoreTrouble: The file cannot be used.
-        keychain.KeyringTrouble: The keyring keeps one, and cannot be used.
+        ProfilesError: The file cannot be used.
+        keychain.KeyringError: The keyring keeps one, and cannot be used.
     """
     contents = read()
     gone = contents.secrets.pop(root, {})
@@ -152,7 +152,7 @@ def write(contents: Contents) -> None:
     """Replace the file whole; only its owner can read it.
 
     Raises:
-        StoreTrouble: It cannot be written.
+        ProfilesError: It cannot be written.
     """
     file = path()
     try:
@@ -166,7 +166,7 @@ def write(contents: Contents) -> None:
             os.unlink(name)
             raise
     except OSError as error:
-        raise StoreTrouble(f"{file} cannot be written: {error.strerror}") from error
+        raise ProfilesError(f"{file} cannot be written: {error.strerror}") from error
 
 
 def _service(root: str) -> str:

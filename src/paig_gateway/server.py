@@ -32,6 +32,7 @@ from paig_gateway.secrets.local_ca import Certificate, local_certificate
 from paig_gateway.sso.settings import SsoError
 from paig_gateway.telemetry.logs import Log
 from paig_gateway.telemetry.redaction import Redactor
+from paig_gateway.telemetry.settings import LogLevel
 from paig_gateway.telemetry.setup import TelemetryError, secrets_of
 
 _SETTINGS = "PAIG_SERVER_SETTINGS"
@@ -46,6 +47,7 @@ def serve(
     config: Path | None = None,
     workers: int | None = None,
     keep_drift: bool = False,
+    log_level: LogLevel | None = None,
 ) -> int:
     """Bring the gateway to its configuration, then serve until told to stop.
 
@@ -58,6 +60,7 @@ def serve(
         config: A `paig.toml` to apply first.
         workers: Processes; over the file's.
         keep_drift: Leave alone what was changed by hand since the last apply.
+        log_level: Log from this level on; over the file's.
 
     Returns:
         The exit code: 0 after an orderly stop, 2 where the configuration is wrong, 1 for any other failure.
@@ -65,6 +68,8 @@ def serve(
     with contextlib.ExitStack() as opened:
         try:
             wanted = configuration.load(config) if config else configuration.parse("")
+            if log_level is not None:
+                wanted = replace(wanted, telemetry=wanted.telemetry.model_copy(update={"log_level": log_level}))
             server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
             secrets_of(wanted.telemetry, wanted.alerts)
             identity_provider(wanted.sso, utc_now)
@@ -87,10 +92,17 @@ def serve(
         _show(plan)
     _show_keys(store.home, made)
     print(_greeting(store, server, certificate), flush=True)
+    with _announced(store.home, _origin(server, certificate)):
+        return _run(store, replace(wanted, server=server), listener, certificate)
+
+
+def _run(store: Store, wanted: Config, listener: socket.socket, certificate: Certificate | None) -> int:
+    """Serve on a socket until told to stop; the exit code."""
+    server = wanted.server
     if server.workers == 1:
         # Having shut down in order, uvicorn raises the signal once more; by then there is nothing left to end.
         signal.signal(signal.SIGTERM, lambda *_: None)
-        gateway = _gateway(store, replace(wanted, server=server))
+        gateway = _gateway(store, wanted)
         running = _Server(_uvicorn(gateway, server, certificate))
         with contextlib.suppress(KeyboardInterrupt):
             running.run(sockets=[listener])
@@ -298,9 +310,37 @@ def _uvicorn(app: Gateway | str, server: ServerSpec, certificate: Certificate | 
     )
 
 
-def _greeting(store: Store, server: ServerSpec, certificate: Certificate | None) -> str:
+def _origin(server: ServerSpec, certificate: Certificate | None) -> str:
     host = f"[{server.host}]" if ":" in server.host else server.host
-    origin = f"{'https' if certificate else 'http'}://{host}:{server.port}"
+    return f"{'https' if certificate else 'http'}://{host}:{server.port}"
+
+
+@contextlib.contextmanager
+def _announced(home: Path, origin: str) -> Generator[None, None, None]:
+    """Say in the home folder where this gateway listens, in a file that it keeps locked as long as it runs.
+
+    The command line sends the token in the home folder to these addresses alone (`paig_client.listener`).
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    folder = home / "listening"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{os.getpid()}.url"
+    with open(os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(origin)
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _greeting(store: Store, server: ServerSpec, certificate: Certificate | None) -> str:
+    origin = _origin(server, certificate)
     providers = [provider.name for provider in store.catalog.providers.list()]
     keys = store.catalog.keys.list()
     lines = [f"paig serves at {origin} (home: {home_folder()})"]

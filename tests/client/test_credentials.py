@@ -117,8 +117,23 @@ def test_the_admin_token_of_this_machine_stays_on_it(clean_environment: Path, mo
     assert resolve_admin(url=GW).secret.value == "env-token"
 
 
-def test_the_environments_base_url_does_not_get_the_admin_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address that programs send to is not the one that commands administer: that is --url or a profile."""
-    monkeypatch.setenv("PYDANTIC_AI_GATEWAY_BASE_URL", "https://hosted.example/proxy")
+@pytest.mark.usefixtures("stored_profiles")
+def test_every_command_talks_to_the_same_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argument, profile named in the call, PAIG_URL, the variables of programs without /proxy, profile, default."""
     monkeypatch.setenv("PAIG_ADMIN_TOKEN", "env-token")
-    assert resolve_admin().root.value == "http://127.0.0.1:8787"
+    monkeypatch.setenv("PAIG_API_KEY", "env-key")
+
+    def roots(**given: str) -> set[str]:
+        names = {"url": "base_url"}
+        key = {names.get(name, name): value for name, value in given.items()}
+        return {resolve(**key).root.value, resolve_admin(**given).root.value}
+
+    assert roots() == {GW}
+    monkeypatch.setenv("PAIG_BASE_URL", "http://127.0.0.1:9003/proxy")
+    assert roots() == {"http://127.0.0.1:9003"}
+    monkeypatch.setenv("PYDANTIC_AI_GATEWAY_BASE_URL", "http://127.0.0.1:9002/proxy")
+    assert roots() == {"http://127.0.0.1:9002"}
+    monkeypatch.setenv("PAIG_URL", "http://127.0.0.1:9001")
+    assert roots() == {"http://127.0.0.1:9001"}
+    assert roots(profile="prod") == {"https://prod.example"}
+    assert roots(url="http://127.0.0.1:9000", profile="prod") == {"http://127.0.0.1:9000"}

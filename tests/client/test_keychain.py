@@ -10,7 +10,7 @@ from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 
 from paig_client import keychain
-from paig_client.keychain import KeyringTrouble
+from paig_client.keychain import KeyringError
 from tests.client import keyrings
 
 
@@ -31,7 +31,7 @@ def test_keyrings_that_keep_nothing_or_keep_it_in_the_clear_are_refused(
 ) -> None:
     """No secret goes into a null, failing or plaintext backend."""
     keyrings.use(monkeypatch, backend)
-    with pytest.raises(KeyringTrouble, match="No keyring that keeps secrets safe"):
+    with pytest.raises(KeyringError, match="No keyring that keeps secrets safe"):
         keychain.put("paig:http://gw", "key", "secret")
     assert getattr(backend, "secrets", {}) == {}
 
@@ -40,7 +40,7 @@ def test_headless_linux_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     """On Linux without a keyring the message says why, and what to do instead."""
     monkeypatch.setattr(sys, "platform", "linux")
     keyrings.use(monkeypatch, fail.Keyring())
-    with pytest.raises(KeyringTrouble, match=r"D-Bus session.*PYDANTIC_AI_GATEWAY_API_KEY.*--store file"):
+    with pytest.raises(KeyringError, match=r"D-Bus session.*PYDANTIC_AI_GATEWAY_API_KEY.*--store file"):
         keychain.get("paig:http://gw", "key")
 
 
@@ -58,14 +58,14 @@ def test_a_chain_is_used_by_its_sound_members(monkeypatch: pytest.MonkeyPatch) -
 def test_a_keyring_that_loses_the_secret_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written is read back."""
     keyrings.use(monkeypatch, keyrings.Forgetful())
-    with pytest.raises(KeyringTrouble, match="does not give it back"):
+    with pytest.raises(KeyringError, match="does not give it back"):
         keychain.put("paig:http://gw", "key", "secret")
 
 
 def test_a_locked_keyring_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The backend's own words are handed on."""
     keyrings.use(monkeypatch, keyrings.Locked())
-    with pytest.raises(KeyringTrouble, match="the collection is locked"):
+    with pytest.raises(KeyringError, match="the collection is locked"):
         keychain.get("paig:http://gw", "key")
 
 
@@ -74,9 +74,9 @@ def test_a_hanging_keyring_is_given_up_and_not_asked_again(monkeypatch: pytest.M
     monkeypatch.setattr(keychain, "BOUND", 0.2)
     keyrings.use(monkeypatch, keyrings.Hanging())
     before = time.monotonic()
-    with pytest.raises(KeyringTrouble, match=r"within 0.2 s"):
+    with pytest.raises(KeyringError, match=r"within 0.2 s"):
         keychain.get("paig:http://gw", "key")
-    with pytest.raises(KeyringTrouble, match="not asked again"):
+    with pytest.raises(KeyringError, match="not asked again"):
         keychain.get("paig:http://gw", "key")
     keyrings.Hanging.release.set()
     assert time.monotonic() - before < 5

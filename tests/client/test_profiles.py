@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from paig_client import profiles
-from paig_client.keychain import KeyringTrouble
+from paig_client.keychain import KeyringError
 from tests.client import keyrings
 
 GW = "https://gw.example"
@@ -37,7 +37,7 @@ def test_a_file_that_others_can_read_is_refused() -> None:
     """The message says how to mend it."""
     profiles.put(GW, "key", "secret", "file")
     profiles.path().chmod(0o640)
-    with pytest.raises(profiles.StoreTrouble, match="chmod 600"):
+    with pytest.raises(profiles.ProfilesError, match="chmod 600"):
         profiles.get(GW, "key")
 
 
@@ -46,7 +46,7 @@ def test_a_damaged_file_is_named() -> None:
     profiles.home().mkdir()
     profiles.path().write_text("[]")
     profiles.path().chmod(0o600)
-    with pytest.raises(profiles.StoreTrouble, match="damaged"):
+    with pytest.raises(profiles.ProfilesError, match="damaged"):
         profiles.put(GW, "key", "secret", "file")
     assert profiles.path().read_text() == "[]"
 
@@ -63,7 +63,7 @@ def test_a_keyring_secret_is_not_in_the_file(monkeypatch: pytest.MonkeyPatch) ->
 def test_nothing_is_written_where_the_keyring_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """No keyring does not mean plaintext."""
     keyrings.use(monkeypatch, keyrings.Locked())
-    with pytest.raises(KeyringTrouble):
+    with pytest.raises(KeyringError):
         profiles.put(GW, "key", "secret", "keyring")
     assert not profiles.path().exists()
 

@@ -12,9 +12,9 @@ import pytest
 from rich.cells import cell_len
 
 from paig_client.admin import AdminError, GatewayUnreachable
+from paig_client.admin_errors import Invalid
 from paig_client.api.resources import Problem
 from paig_client.endpoints import Call
-from paig_client.refusals import Invalid
 from paig_tui.app import PaigApp
 from paig_tui.widgets.table import Table
 from tests.gateway.end_to_end.conftest import World

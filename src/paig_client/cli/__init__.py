@@ -56,8 +56,8 @@ def _failure(error: Exception) -> tuple[int, str] | None:
     """The exit code and the line for a failure that is expected; what they are told by is imported only then."""
     from paig_client.admin import AdminError, GatewayUnreachable, NotAuthorised, NotTheAdminApi
     from paig_client.credentials import AddressError, CredentialError
-    from paig_client.keychain import KeyringTrouble
-    from paig_client.profiles import StoreTrouble
+    from paig_client.keychain import KeyringError
+    from paig_client.profiles import ProfilesError
 
     match error:
         case GatewayUnreachable():
@@ -68,7 +68,7 @@ def _failure(error: Exception) -> tuple[int, str] | None:
             return USAGE, str(error)
         case CredentialError() | NotAuthorised():
             return NOT_AUTHORISED, str(error)
-        case AdminError() | KeyringTrouble() | StoreTrouble():
+        case AdminError() | KeyringError() | ProfilesError():
             return FAILED, str(error)
         case OSError():
             return FAILED, f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)

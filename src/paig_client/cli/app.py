@@ -7,20 +7,20 @@ from typing import Annotated
 import typer
 
 from paig_client.cli import (
-    access,
+    audit,
+    backup,
     configuration,
     init,
-    keys,
     ledger,
-    objects,
-    organisation,
-    prices,
+    limits,
+    programs,
     reports,
-    routes,
+    requests,
     server,
     session,
 )
-from paig_client.cli.commands import Commands
+from paig_client.cli.commands import Commands, lazily
+from paig_client.cli.options import Json
 
 HELP = """An AI gateway whose spending caps hold.
 
@@ -36,8 +36,8 @@ app = Commands(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         from importlib.metadata import version
 
         print(f"paig {version('paig')}")
@@ -50,31 +50,59 @@ def top(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """What is common to all commands."""
+    """The options of `paig` itself."""
+
+
+def show_version(json: Json = False) -> None:
+    """Print the versions of paig, Python and the system."""
+    import platform
+    from importlib.metadata import version
+
+    from paig_client.cli.output import print_json
+
+    found = {"paig": version("paig"), "python": platform.python_version(), "system": platform.platform()}
+    print_json(found) if json else print("\n".join(f"{name} {text}" for name, text in found.items()))
 
 
 GATEWAY, ADMIN, LEDGER, USE = "Run a gateway", "Administer it", "Look at the ledger", "Use a gateway"
-app.command(rich_help_panel=GATEWAY)(server.serve)
-app.command(rich_help_panel=GATEWAY)(server.demo)
-app.command(rich_help_panel=GATEWAY)(init.init)
+
+_command = app.command
+_command(rich_help_panel=GATEWAY, example="paig serve --config paig.toml")(server.serve)
+_command(rich_help_panel=GATEWAY, example="paig demo")(server.demo)
+_command(rich_help_panel=GATEWAY, example="paig init")(init.init)
 app.add_typer(init.app, name="import", rich_help_panel=GATEWAY)
-app.command(rich_help_panel=LEDGER)(server.tui)
-app.add_typer(organisation.app, name="organisation", rich_help_panel=ADMIN)
-app.add_typer(keys.app, name="keys", rich_help_panel=ADMIN)
-app.add_typer(objects.projects, name="projects", rich_help_panel=ADMIN)
-app.add_typer(objects.users, name="users", rich_help_panel=ADMIN)
-app.add_typer(objects.providers, name="providers", rich_help_panel=ADMIN)
-app.add_typer(routes.app, name="routes", rich_help_panel=ADMIN)
-app.add_typer(prices.app, name="prices", rich_help_panel=ADMIN)
-app.add_typer(access.admins, name="admins", rich_help_panel=ADMIN)
-app.add_typer(access.tokens, name="tokens", rich_help_panel=ADMIN)
-app.command(rich_help_panel=ADMIN)(configuration.apply)
-app.command(rich_help_panel=ADMIN)(configuration.export)
+_command(rich_help_panel=GATEWAY, example="paig backup paig-backup.db")(backup.backup)
+_command(rich_help_panel=GATEWAY, example="paig restore paig-backup.db")(backup.restore)
+_command("version", rich_help_panel=GATEWAY, example="paig version --json")(show_version)
+
+OBJECTS = {
+    "organisation": "The caps on everything together.",
+    "keys": "Keys: what clients hold, and their caps.",
+    "projects": "Projects that keys belong to, and their caps.",
+    "users": "Users that keys belong to, and their caps.",
+    "providers": "Providers: accounts upstream.",
+    "routes": "Routes: groups of providers, in order and by weight.",
+    "prices": "Prices of your own, in place of the price book's.",
+    "admins": "Admins: who may administer the gateway, or projects of it.",
+    "tokens": "Admin tokens: what admins and their programs hold.",
+}
+for name, text in OBJECTS.items():
+    app.add_typer(lazily("objects", name), name=name, help=text, rich_help_panel=ADMIN)
+app.add_typer(limits.app, name="limits", rich_help_panel=ADMIN)
+_command(rich_help_panel=ADMIN, example="paig apply paig.toml --dry-run")(configuration.apply)
+_command(rich_help_panel=ADMIN, example="paig export > paig.toml")(configuration.export)
+
+_command(rich_help_panel=LEDGER, example="paig tui --read-only")(server.tui)
 app.add_typer(ledger.app, name="usage", rich_help_panel=LEDGER)
-app.command(rich_help_panel=LEDGER)(reports.tail)
-app.command(rich_help_panel=LEDGER)(access.audit)
-app.command(rich_help_panel=USE)(session.login)
-app.command(rich_help_panel=USE)(session.logout)
-app.command(rich_help_panel=USE)(session.status)
-app.command(rich_help_panel=USE)(session.env)
-app.command(rich_help_panel=USE, context_settings={"allow_interspersed_args": False})(session.run)
+app.add_typer(requests.app, name="requests", rich_help_panel=LEDGER)
+_command(rich_help_panel=LEDGER, example="paig tail --errors --key ci")(reports.tail)
+_command(rich_help_panel=LEDGER, example="paig audit --kind key --since 7d")(audit.audit)
+
+_command(rich_help_panel=USE, example="paig login https://gateway.example")(session.login)
+_command(rich_help_panel=USE, example="paig logout")(session.logout)
+_command(rich_help_panel=USE, example="paig status")(session.status)
+_command(rich_help_panel=USE, example='eval "$(paig env --for openai)"')(programs.env)
+_command(rich_help_panel=USE, example="paig run -- python app.py", context_settings={"allow_interspersed_args": False})(
+    programs.run
+)
+_command(rich_help_panel=USE, example="paig setup claude-code")(programs.setup)

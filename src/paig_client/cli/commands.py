@@ -1,19 +1,21 @@
-"""Commands whose help is read at a glance: a switch takes no value, so no type stands beside it."""
+"""Typer as this program uses it: short help, an example for each command, groups that are loaded when used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
 import typer
+import typer.main
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
-# Contexts and parameters are of Click, which some releases of Typer have from outside and others within themselves.
+# Contexts and parameters are Click's, which some releases of Typer depend on and others contain.
 class Command(TyperCommand):
-    """A command."""
+    """A command. Its switches show no type: they take no value."""
 
     def get_params(self, ctx: Any) -> Any:
         """Its parameters."""
@@ -29,14 +31,39 @@ class Group(TyperGroup):
 
 
 class Commands(typer.Typer):
-    """What `typer.Typer` is, of such commands."""
+    """A `typer.Typer` whose commands and groups are these."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(cls=Group, **settings)
+        super().__init__(**{"cls": Group, **settings})
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
-        """Add a command."""
-        return super().command(name, cls=Command, **settings)
+    def command(self, name: str | None = None, *, example: str = "", **settings: Any) -> Callable[[F], F]:
+        """Add a command; `example` is a line that works, shown below its help."""
+        epilog = f"Example: {example}" if example else None
+        return super().command(name, cls=Command, epilog=epilog, **settings)
+
+
+def lazily(module: str, attribute: str = "app") -> Commands:
+    """The commands of `paig_client.cli.MODULE`, which is imported when one of them is looked for."""
+
+    class Lazy(Group):
+        """A group that is not loaded yet."""
+
+        loaded: dict[str, Any] | None = None
+
+        @property
+        def commands(self) -> Any:
+            """Its commands, by name."""
+            if self.loaded is None:
+                app = getattr(import_module(f"paig_client.cli.{module}"), attribute)
+                group: Any = typer.main.get_group(app)
+                self.loaded = dict(group.commands)
+            return self.loaded
+
+        @commands.setter
+        def commands(self, value: Any) -> None:
+            """Ignore what Typer found: nothing is registered here."""
+
+    return Commands(cls=Lazy, no_args_is_help=True)
 
 
 def _without_types_of_switches(parameters: Any) -> Any:

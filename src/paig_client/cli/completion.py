@@ -1,6 +1,6 @@
 """What the shell offers at Tab besides commands and options: names, from the gateway if it answers at once.
 
-Nothing here fails: where no gateway answers, or no token is at hand, there is just nothing to offer.
+Nothing here fails: if no gateway answers, or there is no token, nothing is offered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Completer = Callable[[typer.Context, str], list[str]]
 
 
 def names(kind: str | None = None) -> Completer:
-    """Names of this kind; without one, of the kind that the command's group is called after. Tokens are known by id."""
+    """Names of this kind; without one, of the kind that the command's group is named after. Tokens are known by id."""
 
     def complete(context: typer.Context, incomplete: str) -> list[str]:
         chosen = kind or (context.parent.info_name if context.parent else None) or ""
@@ -39,13 +39,27 @@ def clients(incomplete: str) -> list[str]:
     return _beginning(incomplete, CLIENTS)
 
 
-def profile_names(incomplete: str) -> list[str]:
-    """The profiles that were stored."""
-    from paig_client import profiles
+def agents(incomplete: str) -> list[str]:
+    """What `paig keys create --for` takes."""
+    from paig_client.environment import CLIENTS
+
+    return _beginning(incomplete, [name for name, client in CLIENTS.items() if client.agent])
+
+
+def set_up(incomplete: str) -> list[str]:
+    """What `paig setup` takes."""
+    from paig_client.setup import SETUPS
+
+    return _beginning(incomplete, SETUPS)
+
+
+def profiles(incomplete: str) -> list[str]:
+    """The profiles that are stored."""
+    from paig_client import profiles as stored
 
     try:
-        return _beginning(incomplete, profiles.read().profiles)
-    except profiles.StoreTrouble:
+        return _beginning(incomplete, stored.read().profiles)
+    except stored.ProfilesError:
         return []
 
 
@@ -56,10 +70,12 @@ def _beginning(start: str, words: Iterable[str]) -> list[str]:
 def _of_gateway(kind: str, context: typer.Context) -> list[str]:
     from paig_client.admin import AdminClient, AdminError
     from paig_client.credentials import CredentialError, resolve_admin
+    from paig_client.listener import check
     from paig_client.tls import verification
 
     try:
         access = resolve_admin(url=context.params.get("url"), profile=context.params.get("profile"))
+        check(access)
         root = access.root.value
         with AdminClient(root, token=access.secret.value, timeout=PATIENCE, verify=verification(root)) as admin:
             return [item.id if kind == "tokens" else item.name for item in getattr(admin, kind).list()]

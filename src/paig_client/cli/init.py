@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 app = Commands(no_args_is_help=True, help="Make a paig.toml from another gateway's configuration.")
 
 HEAD = """\
-What can stand here: docs/settings.md. References are looked up where the gateway runs.
-Bring a gateway to it with `paig apply {file}`, or start one with `paig serve --config {file}`.
+All settings: docs/settings.md. References are looked up where the gateway runs.
+`paig apply {file}` applies it to a running gateway; `paig serve --config {file}` starts one with it.
 Caps make it safe to hand out keys, such as: [organisation] limits = {{ daily = 20 }}"""
 
 
@@ -38,7 +38,7 @@ def init(
 
     draft = from_environment(os.environ)
     if not draft.providers:
-        say("No provider's key is in the environment. These are looked for:")
+        say("There is no provider's key in the environment. These are looked for:")
         say(", ".join(names[0] for names in KEYS.values()))
         _say_notes(draft)
         raise typer.Exit(1)
@@ -58,13 +58,13 @@ def init(
         say(f"Wrote {name}. Next: paig serve --config {name}, then paig providers test {next(iter(draft.providers))}")
 
 
-@app.command("litellm")
+@app.command("litellm", example="paig import litellm config.yaml > paig.toml")
 def import_litellm(
     file: Annotated[Path, typer.Argument(metavar="FILE", allow_dash=True, help="A config.yaml; - for standard input.")],
 ) -> None:
     """Print a paig.toml made from LiteLLM's config.yaml.
 
-    What has no counterpart is said, and added as comments.
+    What has no counterpart is listed, and added as comments.
     """
     from paig_client.cli.importers import to_toml
     from paig_client.cli.importers.litellm import from_litellm
@@ -76,14 +76,14 @@ def import_litellm(
         draft = from_litellm(yaml.safe_load(text))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        say(f"paig: {file}:{line}: is no YAML: {error.problem}")
+        say(f"paig: {file}:{line}: is not valid YAML: {error.problem}")
         raise typer.Exit(1) from None
     except (yaml.YAMLError, ValueError) as error:
         say(f"paig: {file}: {error}")
         raise typer.Exit(1) from None
     print(to_toml(draft, f"From LiteLLM's {file.name}.\n{HEAD.format(file='paig.toml')}"), end="")
     if draft.notes:
-        say("Not carried over, or otherwise than it was:")
+        say("Not carried over, or changed:")
     _say_notes(draft)
     found = [(len(draft.providers), "provider"), (len(draft.routes), "route"), (len(draft.prices), "price")]
     say("Made " + ", ".join(f"{count} {what}{'s' if count != 1 else ''}" for count, what in found) + ".")
@@ -95,9 +95,9 @@ def _write(file: Path, text: str) -> None:
         with file.open("x", encoding="utf-8") as out:
             out.write(text)
     except FileExistsError:
-        raise typer.BadParameter(f"{file} is there already, and is not overwritten; name another, or -") from None
+        raise typer.BadParameter(f"{file} exists already and is not overwritten; name another file, or -") from None
     except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be written: {error.strerror}") from None
+        raise typer.BadParameter(f"cannot write {file}: {error.strerror}") from None
 
 
 def _say_notes(draft: Draft) -> None:

@@ -8,8 +8,9 @@ import typer
 
 from paig_client.cli import reports
 from paig_client.cli.commands import Commands
-from paig_client.cli.options import Json, Profile, Url, Yes, confirm, connected, duration, moment, utc_now
+from paig_client.cli.options import Json, Model, Profile, Since, Until, Url, Yes, confirm, connected
 from paig_client.cli.output import print_json, print_table, say, usd
+from paig_client.cli.values import duration, period, utc_now
 
 if TYPE_CHECKING:
     from paig_client.api.resources import RepricedTotal
@@ -17,17 +18,12 @@ if TYPE_CHECKING:
 app = Commands(invoke_without_command=True)
 app.callback()(reports.usage)
 
-Since = Annotated[
-    str | None, typer.Option("--since", metavar="TIME", help="7d (ago), 2026-11-23, …", show_default=False)
-]
-Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Not from then on.", show_default=False)]
 
-
-@app.command()
+@app.command(example="paig usage reprice --since 30d")
 def reprice(
     since: Since = None,
     until: Until = None,
-    model: Annotated[str | None, typer.Option("--model", help="Only this model.", show_default=False)] = None,
+    model: Model = None,
     json: Json = False,
     url: Url = None,
     profile: Profile = None,
@@ -36,22 +32,21 @@ def reprice(
 
     Changes nothing.
     """
-    now = utc_now()
-    begin, end = (moment(text, now) if text else None for text in (since, until))
+    begin, end = period(since, until)
     with connected(url, profile) as admin:
         report = admin.reprice(model=model, since=begin, until=end)
     if json:
         return print_json(report)
     rows = [
-        [item.provider, item.model, item.price, item.new_price, f"{item.requests:,}", *map(_money, _costs(item))]
+        [item.provider, item.model, item.price, item.new_price, f"{item.requests:,}", *map(usd, _costs(item))]
         for item in report.items
     ]
     labels = ["cost", "now", "difference"]
     columns = ["provider", "model", "charged at", "priced at", "requests", *labels]
-    print_table(columns, rows, empty="Every request costs what it was charged.", right=["requests", *labels])
+    print_table(columns, rows, empty="Every request would cost what it was charged.", right=["requests", *labels])
     say(
         f"{report.requests:,} requests compared: charged {usd(report.cost)}, at the prices known now "
-        f"{usd(report.repriced)} ({_money(report.difference)}). {report.left:,} left out, without usage or price."
+        f"{usd(report.repriced)} ({usd(report.difference)}). {report.left:,} left out, without usage or price."
     )
 
 
@@ -59,11 +54,7 @@ def _costs(item: RepricedTotal) -> tuple[str, str, str]:
     return item.cost, item.repriced, item.difference
 
 
-def _money(amount: str) -> str:
-    return f"-{usd(amount[1:])}" if amount.startswith("-") else usd(amount)
-
-
-@app.command()
+@app.command(example="paig usage prune --older-than 90d")
 def prune(
     older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="90d, 12w, …")],
     yes: Yes = False,

@@ -1,146 +1,153 @@
-"""Options that many commands share, and what people write in them."""
+"""Options that many commands share, the connection that they mean, and the questions that are asked."""
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from paig_client.cli.completion import profile_names
+from paig_client.cli.completion import names, profiles
 from paig_client.cli.output import say
+from paig_client.cli.values import did_you_mean, is_reference
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
     from paig_client.api.fields import Spec
+    from paig_client.credentials import Access
 
 SpecT = TypeVar("SpecT", bound="Spec")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="The gateway's address.", show_default=False)]
-Profile = Annotated[
-    str | None,
-    typer.Option("--profile", metavar="NAME", help="A profile of `paig login`.", autocompletion=profile_names),
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+def text_option(name: str, what: str, metavar: str = "", **more: Any) -> Any:
+    """An option that takes a text and shows no default."""
+    return typer.Option(name, help=what, show_default=False, metavar=metavar or None, **more)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+Url = Annotated[str | None, text_option("--url", "The gateway's address.", "URL")]
+Profile = Annotated[str | None, text_option("--profile", "A profile of `paig login`.", "NAME", autocompletion=profiles)]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Sort = Annotated[str | None, text_option("--sort", "Sort by this column; -COLUMN for the largest first.", "COLUMN")]
+Since = Annotated[str | None, text_option("--since", "From then on: 7d (ago), 2026-11-23, …", "TIME")]
+Until = Annotated[str | None, text_option("--until", "Before then.", "TIME")]
+Lines = Annotated[int, typer.Option("--lines", "-n", metavar="N", min=1, max=1000, help="How many at most.")]
+Key = Annotated[str | None, text_option("--key", "Only this key.", autocompletion=names("keys"))]
+Project = Annotated[str | None, text_option("--project", "Only this project.", autocompletion=names("projects"))]
+User = Annotated[str | None, text_option("--user", "Only this user.", autocompletion=names("users"))]
+Model = Annotated[str | None, text_option("--model", "Only this model.")]
+Provider = Annotated[str | None, text_option("--provider", "Only this provider.", autocompletion=names("providers"))]
+Route = Annotated[str | None, text_option("--route", "Only this route.", autocompletion=names("routes"))]
 
 
 @contextmanager
 def connected(url: str | None = None, profile: str | None = None) -> Iterator[AdminClient]:
-    """The admin API of the gateway that the options mean.
+    """The admin API of the gateway that the options name.
 
     Raises:
-        CredentialError: There is no admin token for it.
+        CredentialError: There is no admin token for it, or the token must not be sent there.
         AdminError: What the API raises.
     """
     from paig_client.admin import AdminClient
-    from paig_client.credentials import resolve_admin
     from paig_client.tls import verification
 
-    access = resolve_admin(url=url, profile=profile)
+    access = admin_access(url, profile)
     root = access.root.value
     with AdminClient(root, token=access.secret.value, verify=verification(root)) as admin:
         yield admin
 
 
-def duration(text: str) -> timedelta:
-    """What `30d`, `12h`, `90m`, `2w` mean.
+def admin_access(url: str | None = None, profile: str | None = None) -> Access:
+    """The gateway that the options name, and the admin token for it, once it is known that the token may go there.
 
     Raises:
-        typer.BadParameter: It is not written so.
+        CredentialError: There is no admin token for it, or the token must not be sent there.
     """
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no length of time; write it like 30d, 12h or 90m")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    from paig_client.credentials import resolve_admin
+    from paig_client.listener import UnencryptedError, check
 
-
-def moment(text: str, now: datetime) -> datetime:
-    """A time: `7d` ago, or an ISO date or time; without a zone it is UTC.
-
-    Raises:
-        typer.BadParameter: It is neither.
-    """
+    access = resolve_admin(url=url, profile=profile)
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
+        check(access)
+    except UnencryptedError as error:
+        if not sys.stdin.isatty():
+            raise
+        say(str(error))
+        if not typer.confirm("Send the token all the same?", default=False):
+            raise typer.Exit(1) from None
+    return access
+
+
+@contextmanager
+def suggesting(name: str, known: Callable[[], list[str]]) -> Iterator[None]:
+    """Where nothing has that name, also say which name was perhaps meant.
+
+    Raises:
+        NotFound: Nothing has that name.
+    """
+    from paig_client.admin_errors import AdminError, NotFound
+
+    try:
+        yield
+    except NotFound as error:
         try:
-            return now - duration(text)
-        except typer.BadParameter:
-            raise typer.BadParameter(f"{text!r} is no time; write it like 7d (ago), or 2026-11-23") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+            hint = did_you_mean(name, known())
+        except AdminError:  # a list that may not be read has no suggestions
+            hint = ""
+        if not hint:
+            raise
+        problem = error.problem.model_copy(update={"detail": (error.problem.detail or error.problem.title) + hint})
+        raise NotFound(problem, error.fields) from None
 
 
-def checked(spec: type[SpecT], fields: dict[str, Any]) -> SpecT:
+def checked(spec: type[SpecT], fields: Mapping[str, Any]) -> SpecT:
     """A Spec of these fields.
 
     Raises:
-        typer.BadParameter: They make none; names the first that is wrong.
+        typer.BadParameter: A field is not valid; names the first that is not.
     """
     from pydantic import ValidationError
 
     try:
-        return spec.model_validate(fields)
+        return spec.model_validate(dict(fields))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            message = f"there is no such setting; those there are: {', '.join(sorted(spec.model_fields))}"
+            known = sorted(spec.model_fields)
+            message = f"there is no such setting.{did_you_mean(where, known)} Settings: {', '.join(known)}"
         raise typer.BadParameter(f"{where}: {message}") from None
 
 
 def reference(text: str) -> str:
     """A credential as the gateway takes it: a reference, or `-` for a secret that is asked for or read from stdin.
 
-    One that is stored already may be named as it is shown.
-
     Raises:
-        typer.BadParameter: It is neither; a secret on the command line is in the shell's history by now.
+        typer.BadParameter: It is neither. A secret on the command line would stand in the shell's history.
     """
     if text == "-":
         return f"value:{secret_input('Credential')}"
-    if not re.match(r"(env|keyring|file):|value:<stored(:[0-9a-f]{8})?>$", text):
+    if not is_reference(text):
         raise typer.BadParameter("write env:NAME, keyring:SERVICE/USER or file:PATH; or - to be asked for the secret")
     return text
 
 
-def assignments(texts: list[str] | None) -> dict[str, Any]:
-    """What `FIELD=VALUE` options say; `none` for a value is None, a dot in a field's name goes into a table.
-
-    Raises:
-        typer.BadParameter: One has no `=`.
-    """
-    found: dict[str, Any] = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"{text!r} is not written FIELD=VALUE")
-        table, (*outer, field) = found, name.strip().split(".")
-        for part in outer:
-            table = table.setdefault(part, {})
-        table[field] = None if value == "none" else value
-    return found
-
-
-def some(changes: dict[str, Any]) -> None:
-    """Refuse a change of nothing.
+def some(changes: Mapping[str, Any]) -> None:
+    """Refuse an update that changes nothing.
 
     Raises:
         typer.BadParameter: There are no changes.
     """
     if not changes:
-        raise typer.BadParameter("nothing to change was given")
+        raise typer.BadParameter("name at least one thing to change")
 
 
 def text_of(file: Path) -> str:
-    """What stands in a file, or in standard input for `-`.
+    """The text of a file, or of standard input for `-`.
 
     Raises:
         typer.BadParameter: It cannot be read.
@@ -149,19 +156,14 @@ def text_of(file: Path) -> str:
         return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise typer.BadParameter(f"{file} cannot be read: {why}") from None
-
-
-def utc_now() -> datetime:
-    """The present."""
-    return datetime.now(UTC)
+        raise typer.BadParameter(f"cannot read {file}: {why}") from None
 
 
 def secret_input(prompt: str) -> str:
-    """A secret, asked for without echo, or read from standard input where that is no terminal.
+    """A secret, asked for without echo, or read from standard input where that is not a terminal.
 
     Raises:
-        typer.BadParameter: Nothing came.
+        typer.BadParameter: Nothing was given.
     """
     if sys.stdin.isatty():
         import getpass
@@ -179,7 +181,7 @@ def confirm(question: str, yes: bool) -> None:
 
     Raises:
         typer.Exit: The answer was no.
-        typer.BadParameter: There is nobody to ask.
+        typer.BadParameter: There is no terminal to ask at.
     """
     if yes:
         return

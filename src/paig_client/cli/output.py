@@ -1,26 +1,96 @@
-"""What the commands print: tables, bars, JSON. Names come from outside: they are never parsed as markup."""
+"""What the commands print: tables, bars, JSON, CSV. Names come from outside: they are never parsed as markup."""
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
     from rich.console import Console
 
 PIPE_COLUMNS = 200
-"""Width of tables that nobody looks at: a pipe or a file has none of its own."""
+"""Width of tables that do not go to a terminal."""
 NARROW = 110
 """Columns below which bars are short."""
 MIN_CUT = 8
 """Columns below which a text is folded rather than cut."""
+_PAD = "\N{NO-BREAK SPACE}"
+_MONEY = re.compile(r"-?\$[\d,]+\.(\d+)")
+
+
+class Cell(str):
+    """A cell's text, and the value behind it: what `--sort` compares and `--csv` prints."""
+
+    value: Any
+
+    def __new__(cls, text: str, value: object) -> Cell:
+        cell = super().__new__(cls, text)
+        cell.value = value
+        return cell
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows to print.
+
+    Attributes:
+        columns: Their headings.
+        rows: A cell for each column.
+        empty: What to say where there are no rows.
+        right: The columns that are set flush right; money in them is aligned at its point.
+        spare: The columns that a narrow terminal does without, the first to go first.
+        cut: The column that is cut to the room that a narrow terminal leaves it.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    empty: str = ""
+    right: Sequence[str] = ()
+    spare: Sequence[str] = ()
+    cut: str = ""
+
+    def sorted_by(self, wanted: str) -> Table:
+        """The same rows in another order: by a column, `-COLUMN` for the largest first; empty cells come last.
+
+        Raises:
+            typer.BadParameter: There is no such column.
+        """
+        import typer
+
+        from paig_client.cli.values import did_you_mean
+
+        name, reverse = wanted.removeprefix("-"), wanted.startswith("-")
+        if name not in self.columns:
+            known = [column for column in self.columns if column]
+            raise typer.BadParameter(
+                f"there is no column {name!r}.{did_you_mean(name, known)} Columns: {', '.join(known)}",
+                param_hint="--sort",
+            )
+        at = list(self.columns).index(name)
+        full = [row for row in self.rows if _value(row[at]) not in ("", None)]
+        rest = [row for row in self.rows if _value(row[at]) in ("", None)]
+        full.sort(key=lambda row: _order(_value(row[at])), reverse=reverse)
+        return Table(self.columns, [*full, *rest], self.empty, self.right, self.spare, self.cut)
+
+
+def _value(cell: str) -> Any:
+    return cell.value if isinstance(cell, Cell) else cell
+
+
+def _order(value: Any) -> tuple[int, Any]:
+    """A key that orders numbers, times and texts apart from one another."""
+    if isinstance(value, datetime):
+        return 1, value.timestamp()
+    return (0, Decimal(value)) if isinstance(value, (int, float, Decimal)) else (2, str(value).casefold())
 
 
 def plain(text: str) -> str:
@@ -33,58 +103,101 @@ def say(text: str) -> None:
     print(plain(text), file=sys.stderr)
 
 
-def print_json(value: BaseModel | Sequence[BaseModel] | object) -> None:
+def print_json(value: object) -> None:
     """Print a model, models or plain values as JSON."""
     print(json.dumps(value, indent=2, default=_jsonable))
+
+
+def _jsonable(value: object) -> object:
+    if (dump := getattr(value, "model_dump", None)) is not None:
+        return dump(mode="json")
+    if isinstance(value, (Decimal, datetime)):
+        return str(value) if isinstance(value, Decimal) else value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def with_more(found: Iterable[Any], more: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Models as JSON objects, each with further members: what a table shows beside them."""
+    return [{**item.model_dump(mode="json"), **extra} for item, extra in zip(found, more, strict=True)]
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print CSV; a text that a spreadsheet would take for a formula is quoted."""
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(columns)
+    for row in rows:
+        out.writerow([_safe(value) if isinstance(value, str) else value for value in row])
+
+
+def _safe(text: str) -> str:
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else plain(text)
+
+
+def show(table: Table, *, csv: bool = False, sort: str | None = None) -> None:
+    """Print a table, as CSV if that is wanted: there, values stand behind what the cells show."""
+    table = table.sorted_by(sort) if sort else table
+    if csv:
+        return print_csv(table.columns, ([_csv_value(cell) for cell in row] for row in table.rows))
+    print_table(table.columns, table.rows, empty=table.empty, right=table.right, spare=table.spare, cut=table.cut)
+
+
+def _csv_value(cell: str) -> object:
+    value = _value(cell)
+    return value.isoformat() if isinstance(value, datetime) else "" if value is None else value
 
 
 def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
-    empty: str,
+    empty: str = "",
     right: Iterable[str] = (),
     spare: Iterable[str] = (),
     cut: str = "",
 ) -> None:
-    """Print a table, or `empty` if it has no rows. Columns without a word in any row are left out.
-
-    Args:
-        columns: Their headings.
-        rows: A cell for each column.
-        empty: What to say where there are no rows.
-        right: The columns that are set flush right.
-        spare: The columns that a narrow terminal does without, the first to go first.
-        cut: The column that has to do with what a narrow terminal leaves it.
-    """
+    """Print a table as `Table` describes it. Columns that are empty in every row are left out."""
     from rich.cells import cell_len
-    from rich.table import Table
+    from rich.table import Table as RichTable
     from rich.text import Text
 
+    flush = set(right)
     cells = [[plain(cell) for cell in row] for row in rows]
     if not cells:
-        return say(empty)
+        return say(empty) if empty else None
+    for number, name in enumerate(columns):
+        if name in flush:
+            _align(cells, number)
     longest = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     shown = [number for number, length in enumerate(longest) if length]
     for name in spare:
         if sum(max(longest[number], cell_len(columns[number])) + 2 for number in shown) - 2 > width():
             shown = [number for number in shown if columns[number] != name]
     if cut and narrow():
-        last = columns.index(cut)
+        last = list(columns).index(cut)
         room = width() - sum(max(longest[number], cell_len(columns[number])) + 2 for number in shown if number != last)
         for row in cells:
             row[last] = _cut(row[last], room) if room >= MIN_CUT else row[last]
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
+    table = RichTable(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for number in shown:
-        flush = columns[number] in right
-        table.add_column(Text(columns[number]), justify="right" if flush else "left", overflow="fold", no_wrap=flush)
+        is_flush = columns[number] in flush
+        table.add_column(
+            Text(columns[number]), justify="right" if is_flush else "left", overflow="fold", no_wrap=is_flush
+        )
     for row in cells:
         table.add_row(*(Text(row[number]) for number in shown))
     terminal = console()
     with terminal.capture() as captured:
         terminal.print(table)
     for line in captured.get().splitlines():
-        print(line.rstrip())
+        print(line.replace(_PAD, " ").rstrip())
+
+
+def _align(cells: list[list[str]], column: int) -> None:
+    """Pad amounts of money on the right, so that their points stand below one another."""
+    digits = [len(match[1]) if (match := _MONEY.fullmatch(row[column])) else 0 for row in cells]
+    for row, own in zip(cells, digits, strict=True):
+        if own:
+            row[column] += _PAD * (max(digits) - own)  # rich drops plain spaces at the end
 
 
 def _cut(text: str, room: int) -> str:
@@ -96,8 +209,8 @@ def _cut(text: str, room: int) -> str:
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
-    """Print labelled values, those that are empty left out."""
-    print_table(["", ""], [(label, value) for label, value in facts.items() if value], empty="")
+    """Print labelled values, without those that are empty."""
+    print_table(["", ""], [(label, value) for label, value in facts.items() if value])
 
 
 def console() -> Console:
@@ -135,17 +248,30 @@ def sparkline(values: Sequence[Decimal]) -> str:
     return "".join(" ▁▂▃▄▅▆▇█"[math.ceil(value / top * 8)] for value in values)
 
 
-def usd(amount: str) -> str:
+def usd(amount: str) -> Cell:
     """Dollars with at least cents, and no digit dropped."""
     value = Decimal(amount).normalize()
     exponent = value.as_tuple().exponent
     places = max(2, -exponent if isinstance(exponent, int) else 2)
-    return f"${value:,.{places}f}"
+    text = f"{abs(value):,.{places}f}"
+    return Cell(f"-${text}" if value < 0 else f"${text}", Decimal(amount))
 
 
-def when(time: datetime | None, *, short: bool = False) -> str:
+def number(value: int) -> Cell:
+    """A count, with separators."""
+    return Cell(f"{value:,}", value)
+
+
+def milliseconds(value: float | None) -> Cell:
+    """A time in milliseconds, or in seconds from one second on."""
+    text = "–" if value is None else f"{value:.0f}ms" if value < 1000 else f"{value / 1000:.2f}s"
+    return Cell(text, value)
+
+
+def when(time: datetime | None, *, short: bool = False) -> Cell:
     """A time in the reader's own zone, to the second; a short one without year and seconds."""
-    return time.astimezone().strftime("%m-%d %H:%M" if short else "%Y-%m-%d %H:%M:%S") if time else ""
+    text = time.astimezone().strftime("%m-%d %H:%M" if short else "%Y-%m-%d %H:%M:%S") if time else ""
+    return Cell(text, time)
 
 
 def ahead(time: datetime | None) -> str:
@@ -156,9 +282,3 @@ def ahead(time: datetime | None) -> str:
     parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s")]
     first = next((number for number, (count, _) in enumerate(parts) if count), 3)
     return "in " + " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count or first == 3)
-
-
-def _jsonable(value: object) -> object:
-    if (dump := getattr(value, "model_dump", None)) is not None:
-        return dump(mode="json")
-    raise TypeError(f"{type(value).__name__} has no JSON form")

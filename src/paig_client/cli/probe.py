@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx2
 
 from paig_client.addresses import PROXY, is_loopback
+from paig_client.admin_errors import in_words
 from paig_client.errors import PaigError, RouteNotFound, from_response
-from paig_client.refusals import in_words
 from paig_client.tls import verification
 
 

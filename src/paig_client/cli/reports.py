@@ -2,50 +2,59 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paig_client.cli.completion import group_names, names
-from paig_client.cli.options import Json, Profile, Url, connected, moment, utc_now
-from paig_client.cli.output import narrow, plain, print_json, print_table, say, sparkline, usd, width
+from paig_client.cli.completion import group_names
+from paig_client.cli.options import (
+    Csv,
+    Json,
+    Key,
+    Model,
+    Profile,
+    Project,
+    Provider,
+    Route,
+    Since,
+    Sort,
+    Until,
+    Url,
+    User,
+    connected,
+)
+from paig_client.cli.output import (
+    Table,
+    milliseconds,
+    narrow,
+    number,
+    plain,
+    print_csv,
+    print_json,
+    say,
+    show,
+    sparkline,
+    usd,
+    width,
+)
+from paig_client.cli.values import period, utc_now
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
     from paig_client.api.resources import Request, RequestPage, UsageReport, UsageTotal
 
-Group = Literal["day", "hour", "key", "project", "user", "model", "provider", "route"]
 PAUSE = 1.0
-"""Seconds before a broken stream of events is taken up again."""
+"""Seconds before a broken stream of events is opened again."""
 PATIENCE = 60.0
 """Seconds that a gateway may be away before `paig tail` gives up."""
 SEARCHED, PAGE = 2000, 200
 """How many requests `paig tail` looks back through for those that are wanted, and how many it reads at once."""
-Key = Annotated[
-    str | None, typer.Option("--key", help="Only this key's.", show_default=False, autocompletion=names("keys"))
-]
-Project = Annotated[
-    str | None,
-    typer.Option("--project", help="Only this project's.", show_default=False, autocompletion=names("projects")),
-]
-User = Annotated[
-    str | None, typer.Option("--user", help="Only this user's.", show_default=False, autocompletion=names("users"))
-]
-Model = Annotated[str | None, typer.Option("--model", help="Only this model's.", show_default=False)]
-Provider = Annotated[
-    str | None,
-    typer.Option("--provider", help="Only this provider's.", show_default=False, autocompletion=names("providers")),
-]
-Route = Annotated[
-    str | None, typer.Option("--route", help="Only this route's.", show_default=False, autocompletion=names("routes"))
-]
 COUNTS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -60,12 +69,8 @@ def usage(
             autocompletion=group_names,
         ),
     ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="7d (ago), 2026-11-23, …", show_default=False)
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Not from then on.", show_default=False)
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     key: Key = None,
     project: Project = None,
     user: User = None,
@@ -73,7 +78,8 @@ def usage(
     provider: Provider = None,
     route: Route = None,
     json: Json = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    csv: Csv = False,
+    sort: Sort = None,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
@@ -81,24 +87,25 @@ def usage(
     if context.invoked_subcommand:
         return None
     groups = by or ["model"]
-    now = utc_now()
-    start, end = moment(since, now) if since else None, moment(until, now) if until else None
+    start, end = period(since, until)
     only = {"key": key, "project": project, "user": user, "model": model, "provider": provider, "route": route}
     with connected(url, profile) as admin:
         report = admin.usage(by=groups, since=start, until=end, **only)
-        if json:
-            return print_json(report)
-        if as_csv:
+        if csv and not sort:
             return _print_csv(groups, report)
         trend = None
         if report.items and not {"day", "hour"} & set(groups):
-            trend = Trend(start, end or now)
+            trend = Trend(start, end or utc_now())
             trend.fill(admin.usage(by=[*groups, trend.unit], since=trend.start, until=end, **only), groups)
-    _print_report(groups, report, trend)
+    if json:
+        return print_json({**report.model_dump(mode="json"), "trend": trend.as_json(groups) if trend else None})
+    if csv:
+        return _print_csv(groups, report, sort)
+    _print_report(groups, report, trend, sort)
 
 
 class Trend:
-    """What each group cost over the time that is asked for: by the hour up to two days, else by the day.
+    """What each group cost over time: by the hour up to two days, else by the day.
 
     Attributes:
         unit: `hour` or `day`.
@@ -125,12 +132,23 @@ class Trend:
         return f"{count} {self.unit}{'s' if count > 1 else ''}"
 
     def fill(self, report: UsageReport, groups: Sequence[str]) -> None:
-        """Take the costs from a report that is also grouped by the unit."""
+        """Read the costs of a report that is also grouped by the unit."""
         for item in report.items:
             time = datetime.fromisoformat(item.group[self.unit] or "")
             time = time if time.tzinfo else time.replace(tzinfo=UTC)
             of = self._costs.setdefault(tuple(item.group.get(name) for name in groups), {})
             of[time] = of.get(time, Decimal(0)) + Decimal(item.cost)
+
+    def as_json(self, groups: Sequence[str]) -> dict[str, object]:
+        """The costs over time, by group."""
+        items = [
+            {
+                "group": dict(zip(groups, names, strict=True)),
+                "costs": [str(of.get(time, Decimal(0))) for time in self._times],
+            }
+            for names, of in self._costs.items()
+        ]
+        return {"unit": self.unit, "times": [time.isoformat() for time in self._times], "items": items}
 
     def line(self, names: Sequence[str | None] | None) -> str:
         """The sparkline of one group, or of all for None."""
@@ -138,34 +156,40 @@ class Trend:
         return sparkline([sum((of.get(time, Decimal(0)) for of in chosen), Decimal(0)) for time in self._times])
 
 
-def _print_csv(groups: list[str], report: UsageReport) -> None:
-    out = csv.writer(sys.stdout)
-    out.writerow([*groups, *COUNTS, "cost"])
-    for item in report.items:
-        out.writerow([*(_safe(item.group.get(name) or "") for name in groups), *_counts(item), item.cost])
+def _print_csv(groups: list[str], report: UsageReport, sort: str | None = None) -> None:
+    columns = [*groups, *COUNTS, "cost"]
+    rows: list[list[Any]] = [
+        [*(item.group.get(name) or "" for name in groups), *_counts(item), item.cost] for item in report.items
+    ]
+    if sort:
+        cells = [[value if isinstance(value, str) else number(value) for value in row] for row in rows]
+        return show(Table(columns, [[*row[:-1], usd(row[-1])] for row in cells]), csv=True, sort=sort)
+    print_csv(columns, rows)
 
 
-def _safe(text: str) -> str:
-    """A name as a spreadsheet takes it for text, never for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-def _print_report(groups: list[str], report: UsageReport, trend: Trend | None) -> None:
+def _print_report(groups: list[str], report: UsageReport, trend: Trend | None, sort: str | None) -> None:
     def row(item: UsageTotal, labels: list[str], names: list[str | None] | None) -> list[str]:
         line = [trend.line(names)] if trend else []
-        return [*labels, *(f"{count:,}" for count in _counts(item)), usd(item.cost), *line]
+        return [*labels, *map(number, _counts(item)), usd(item.cost), *line]
 
+    labels = [name.replace("_tokens", "").replace("_", " ") for name in COUNTS]
+    heading = [trend.heading] if trend else []
     rows = []
     for item in report.items:
         names = [item.group.get(name) for name in groups]
         rows.append(row(item, [name or "–" for name in names], names))
+    table = Table(
+        [*groups, *labels, "cost", *heading],
+        rows,
+        "Nothing was spent.",
+        right=[*labels, "cost"],
+        spare=["cache write", "cache read", "errors", "output", "input", *heading, "requests"],
+    )
+    table = table.sorted_by(sort) if sort else table
     if rows:
-        rows.append(row(report.total, ["total", *[""] * (len(groups) - 1)], None))
-    labels = [name.replace("_tokens", "").replace("_", " ") for name in COUNTS]
-    heading = [trend.heading] if trend else []
-    spare = ["cache write", "cache read", "errors", "output", "input", *heading, "requests"]
-    columns = [*groups, *labels, "cost", *heading]
-    print_table(columns, rows, empty="Nothing was spent.", right=[*labels, "cost"], spare=spare)
+        total = row(report.total, ["total", *[""] * (len(groups) - 1)], None)
+        table = replace(table, rows=[*table.rows, total])
+    show(table)
 
 
 def _counts(item: UsageTotal) -> list[int]:
@@ -174,9 +198,9 @@ def _counts(item: UsageTotal) -> list[int]:
 
 def tail(
     lines: Annotated[
-        int, typer.Option("--lines", "-n", metavar="N", min=0, max=1000, help="Begin with the last N requests.")
+        int, typer.Option("--lines", "-n", metavar="N", min=0, max=1000, help="Start with the last N requests.")
     ] = 10,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on as requests come in.")] = True,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Keep showing requests as they finish.")] = True,
     errors: Annotated[bool, typer.Option("--errors", help="Only requests that failed.")] = False,
     key: Key = None,
     project: Project = None,
@@ -211,7 +235,7 @@ def tail(
 
     def news(row: Request) -> None:
         if row.id in seen:
-            seen.discard(row.id)  # a later look at its work may correct it
+            seen.discard(row.id)  # a later event may correct it
         else:
             show(row)
 
@@ -238,9 +262,9 @@ def _last(page_at: Callable[[str | None], RequestPage], count: int, wanted: Call
 
 
 def _follow(admin: AdminClient, show: Callable[[Request], None], first: Callable[[], None]) -> None:
-    """Show each finished request; where the stream breaks, go on there as soon as the gateway is back.
+    """Show each finished request; if the stream breaks, continue there as soon as the gateway is back.
 
-    `first` is called once the gateway listens, so that nothing falls between what it shows and what follows.
+    `first` is called once the stream is open, so that no request is missed between what it shows and what follows.
     """
     from paig_client.admin import GatewayUnreachable
 
@@ -261,7 +285,7 @@ def _follow(admin: AdminClient, show: Callable[[Request], None], first: Callable
                     if event.request is not None:
                         show(event.request)
         except GatewayUnreachable as error:
-            if on_open is not None:  # it was never there
+            if on_open is not None:  # it was never reached
                 raise
             say(f"{error}; trying again")
         _await(admin)
@@ -293,22 +317,21 @@ def _await(admin: AdminClient) -> None:
 
 def _line(row: Request) -> str:
     """A request as one line; on a narrow terminal without the provider, and the model's name cut to what is left."""
-    took = (
-        "–"
-        if row.ms_total is None
-        else f"{row.ms_total:.0f}ms"
-        if row.ms_total < 1000
-        else f"{row.ms_total / 1000:.2f}s"
-    )
-    mark = {"exact": "", "estimated": "~", "ceiling": "≤"}.get(row.certainty or "", "")
+    mark = {"exact": "", "estimated": "~", "ceiling": "≤", "unknown": "?"}.get(row.certainty or "", "")
     head = f"{row.time.astimezone():%H:%M:%S}  {row.status or '–':>4}"
-    end = f"{took:>7}  {mark + usd(row.cost):>12}" + (f"  {row.error}" if row.error else "")
+    end = f"{milliseconds(row.ms_total):>7}  {mark + aligned(row.cost):>15}" + (f"  {row.error}" if row.error else "")
     if narrow():
         key, room = _cut(row.key, 12), width() - len(head) - len(end) - 12 - 6
         return plain(f"{head}  {key}  {_cut(row.model, max(room, 8))}  {end}")
     return plain(f"{head}  {row.key:<16}  {row.model:<28}  {row.provider or '–':<12}  {end}")
 
 
+def aligned(amount: str) -> str:
+    """Dollars with room for six decimal places, so that the points of lines below one another line up."""
+    text = str(usd(amount))
+    return text + " " * max(0, 6 - len(text.partition(".")[2]))
+
+
 def _cut(text: str, length: int) -> str:
-    """The text in just this length."""
+    """The text in exactly this length."""
     return text.ljust(length) if len(text) <= length else f"{text[: length - 1]}…"

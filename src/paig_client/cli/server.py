@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from paig_client.cli.options import Profile, Url, extra
+from paig_client.cli.options import Profile, Url, admin_access, extra
+from paig_client.cli.output import say
+
+Level = Literal["debug", "info", "warning", "error"]
 
 
 def serve(
@@ -18,19 +22,29 @@ def serve(
     tls: Annotated[bool, typer.Option("--tls", help="Serve https, with a local certificate authority.")] = False,
     config: Annotated[
         Path | None,
-        typer.Option(
-            "--config", metavar="FILE", exists=True, dir_okay=False, help="Bring the gateway to this paig.toml first."
-        ),
+        typer.Option("--config", metavar="FILE", exists=True, dir_okay=False, help="Apply this paig.toml first."),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Processes. Default: 1.")] = None,
     keep_drift: Annotated[
         bool, typer.Option("--keep-drift", help="Keep what was changed by hand since the file was last applied.")
     ] = False,
+    log_level: Annotated[
+        Level | None, typer.Option("--log-level", help="Log from this level on. Default: warning.", show_default=False)
+    ] = None,
 ) -> None:
     """Run the gateway."""
     with extra("gateway"):
         from paig_gateway.server import serve
-    raise typer.Exit(serve(host=host, port=port, tls=tls, config=config, workers=workers, keep_drift=keep_drift))
+    code = serve(
+        host=host,
+        port=port,
+        tls=tls,
+        config=config,
+        workers=workers,
+        keep_drift=keep_drift,
+        log_level=log_level,
+    )
+    raise typer.Exit(code)
 
 
 def demo(
@@ -38,7 +52,7 @@ def demo(
         bool, typer.Option("--live", help="Use the real provider whose key is in the environment.")
     ] = False,
 ) -> None:
-    """See it at work, with a simulated provider.
+    """Try it, with a simulated provider.
 
     Gateway and provider run in one process: calls, costs, and a cap that holds.
     """
@@ -50,7 +64,7 @@ def demo(
 def tui(
     url: Url = None,
     profile: Profile = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Look, and change nothing.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Change nothing.")] = False,
     web: Annotated[bool, typer.Option("--web", help="Serve it to browsers, behind a link that works once.")] = False,
     host: Annotated[
         str | None, typer.Option("--host", metavar="HOST", help="With --web: where to listen. Default: 127.0.0.1.")
@@ -67,13 +81,14 @@ def tui(
     ] = None,
 ) -> None:
     """Open the terminal UI."""
-    from paig_client.credentials import resolve_admin
-
     if not web and (tls or (host, port, public_url) != (None, None, None)):
         raise typer.BadParameter("--host, --port, --tls and --public-url go with --web")
+    if not web and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        say("paig: `paig tui` needs a terminal. `paig tui --web` serves it to browsers; `paig tail` needs neither.")
+        raise typer.Exit(1)
     with extra("tui"):
         from paig_tui.app import main
-    access = resolve_admin(url=url, profile=profile)
+    access = admin_access(url, profile)
     root, token, name = access.root.value, access.secret.value, profile or "default"
     if not web:
         raise typer.Exit(main(url=root, token=token, profile=name, read_only=read_only))

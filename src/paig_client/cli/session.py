@@ -1,11 +1,7 @@
-"""`paig login`, `logout`, `status`, `env` and `run`."""
+"""`paig login`, `logout` and `status`."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,26 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from paig_client.addresses import is_loopback
-from paig_client.cli.completion import clients
-from paig_client.cli.options import Json, Profile, Url, secret_input
+from paig_client.cli.options import Json, Profile, Url, confirm, secret_input
 from paig_client.cli.output import print_json, print_table, say
 from paig_client.cli.sso import end_session, sign_on
+from paig_client.cli.values import did_you_mean
 
 if TYPE_CHECKING:
     from paig_client.api.resources import Health
     from paig_client.credentials import Found
 
 Place = Literal["keyring", "file"]
-Shell = Literal["sh", "fish", "powershell", "cmd", "dotenv"]
-Client = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--for",
-        metavar="CLIENT",
-        help="Also set what this client reads, such as openai; repeat.",
-        autocompletion=clients,
-    ),
-]
 
 
 def login(
@@ -41,7 +27,7 @@ def login(
     admin: Annotated[bool, typer.Option("--admin", help="Store an admin token, not a key.")] = False,
     sso: Annotated[bool, typer.Option("--sso", help="Get an admin token by single sign-on, in a browser.")] = False,
     place: Annotated[Place, typer.Option("--store", help="file: unencrypted, readable by you alone.")] = "keyring",
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the gateway whether it takes it.")] = True,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the gateway whether it is accepted.")] = True,
 ) -> None:
     """Store a key for a gateway.
 
@@ -49,9 +35,11 @@ def login(
     """
     from paig_client import credentials, profiles
 
-    root = credentials.find_admin_root(url, profile).value
+    root = credentials.find_root(url, profile).value
     if root.startswith("http://") and not is_loopback(root):
-        say(f"Beware: {root} is not encrypted; whoever is on the way can read the secret.")
+        say(f"Warning: {root} is not encrypted. Everyone on the way to it can read the secret.")
+        if sys.stdin.isatty():
+            confirm("Store a secret for it all the same?", yes=False)
     admin = admin or sso
     secret = sign_on(root) if sso else secret_input("Admin token" if admin else "Gateway key")
     if check and not sso:
@@ -79,13 +67,13 @@ def _check(root: str, secret: str, admin: bool) -> None:
     except Unreachable as error:
         raise GatewayUnreachable(root, str(error)) from error
     if refusal is not None:
-        raise CredentialError(f"The gateway does not take this key ({refusal.code}): {refusal.message}")
+        raise CredentialError(f"The gateway does not accept this key ({refusal.code}): {refusal.message}")
 
 
 def logout(profile: Profile = None) -> None:
-    """Forget a profile, and the secrets stored for it.
+    """Remove a profile, and the secrets stored for it.
 
-    Those of its gateway go if no other profile means it; a login by --sso ends.
+    Its gateway's secrets stay if another profile names that gateway. A login by --sso ends.
     """
     from paig_client import credentials, profiles
 
@@ -93,7 +81,7 @@ def logout(profile: Profile = None) -> None:
     contents = profiles.read()
     root = contents.profiles.pop(name, None)
     if root is None:
-        say(f"There is no profile {name}.")
+        say(f"There is no profile {name}.{did_you_mean(name, contents.profiles)}")
         raise typer.Exit(1)
     if root not in contents.profiles.values():
         if (token := profiles.get(root, "admin")) is not None:
@@ -101,11 +89,11 @@ def logout(profile: Profile = None) -> None:
         profiles.remove(root)
         contents.secrets.pop(root, None)
     profiles.write(contents)
-    say(f"Forgot the profile {name} and what was stored for {root}.")
+    say(f"Removed the profile {name} and the secrets stored for {root}.")
 
 
 def status(json: Json = False, url: Url = None, profile: Profile = None) -> None:
-    """Say which gateway is used, and whether it answers.
+    """Show which gateway the commands use, and whether it answers.
 
     Also where each value comes from.
     """
@@ -116,15 +104,15 @@ def status(json: Json = False, url: Url = None, profile: Profile = None) -> None
     key, key_trouble = _look(lambda: credentials.find_key(where.value, None, profile))
     token, token_trouble = _look(lambda: credentials.find_admin_token(where.value))
     facts: dict[str, object] = {"url": where.value, "url_source": where.source, "reachable": True}
+    health: Health | None = None
     try:
         alive(where.value)
         refusal = key_refusal(where.value, key.value) if key else None
         key_state = "none" if key is None else refusal.code if refusal else "accepted"
-        health, token_state = _health(where.value, token)
+        health, token_state, token_trouble = _health(where, token, token_trouble)
     except Unreachable as error:
         facts |= {"reachable": False, "trouble": str(error)}
         key_state = token_state = "not checked"
-        health = None
     facts["key"] = {"source": key.source if key else key_trouble, "state": key_state}
     facts["admin_token"] = {"source": token.source if token else token_trouble, "state": token_state}
     facts["gateway"] = health
@@ -139,7 +127,9 @@ def status(json: Json = False, url: Url = None, profile: Profile = None) -> None
         if health:
             about = f"{health.version}, {health.database}, {health.nodes} node{'s' if health.nodes != 1 else ''}"
             rows.insert(1, ("state", health.status, about))
-        print_table(["", "", "from"], rows, empty="")
+        print_table(["", "", "from"], rows)
+        if token_state == "not sent":
+            say(f"The admin token was not sent: {token_trouble}")
     if not facts["reachable"]:
         say(f"paig: {facts['trouble']}")
         raise typer.Exit(3)
@@ -154,86 +144,20 @@ def _look(find: Callable[[], Found | None]) -> tuple[Found | None, str | None]:
         return None, str(error)
 
 
-def _health(root: str, token: Found | None) -> tuple[Health | None, str]:
+def _health(where: Found, token: Found | None, trouble: str | None) -> tuple[Health | None, str, str | None]:
+    """The gateway's own state, the state of the admin token, and what is wrong with it."""
     from paig_client.admin import AdminClient, Refused
+    from paig_client.credentials import Access, CredentialError
+    from paig_client.listener import check
     from paig_client.tls import verification
 
     if token is None:
-        return None, "none"
+        return None, "none", trouble
     try:
-        with AdminClient(root, token=token.value, verify=verification(root)) as admin:
-            return admin.health(), "accepted"
+        check(Access(where, token))
+        with AdminClient(where.value, token=token.value, verify=verification(where.value)) as admin:
+            return admin.health(), "accepted", None
+    except CredentialError as error:
+        return None, "not sent", str(error)
     except Refused as error:
-        return None, error.problem.code
-
-
-def env(
-    shell: Annotated[Shell, typer.Option("--shell", help="In which language.")] = "sh",
-    client: Client = None,
-    json: Json = False,
-    url: Url = None,
-    profile: Profile = None,
-) -> None:
-    """Print what to put in the environment, key included.
-
-    As in `eval "$(paig env)"`. In JSON, null is to be unset.
-    """
-    changes = _variables(client, url, profile)
-    if json:
-        return print_json(changes)
-    for name, value in changes.items():
-        print(_assignment(shell, name, value))
-
-
-def run(
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="What to run, after --.")],
-    client: Client = None,
-    url: Url = None,
-    profile: Profile = None,
-) -> None:
-    """Run a command with the gateway in its environment.
-
-    Its exit code is ours.
-    """
-    changes = _variables(client, url, profile)
-    environment = {name: value for name, value in os.environ.items() if name not in changes}
-    environment |= {name: value for name, value in changes.items() if value is not None}
-    program = shutil.which(command[0])
-    if program is None:
-        say(f"paig: there is no command {command[0]}")
-        raise typer.Exit(127)
-    if os.name == "posix":
-        sys.stdout.flush()
-        os.execve(program, command, environment)
-    raise typer.Exit(subprocess.run([program, *command[1:]], env=environment, check=False).returncode)
-
-
-def _variables(clients: list[str] | None, url: str | None, profile: str | None) -> dict[str, str | None]:
-    from paig_client.credentials import resolve
-    from paig_client.environment import CLIENTS, TRUST, variables
-    from paig_client.tls import bundle
-
-    for name in clients or ():
-        if name not in CLIENTS:
-            raise typer.BadParameter(f"{name!r} is none of {', '.join(sorted(CLIENTS))}", param_hint="--for")
-    access = resolve(base_url=url, profile=profile)
-    found = variables(access.base_url, access.secret.value, tuple(clients or ()))
-    if (trust := bundle(access.root.value)) is not None:
-        found |= dict.fromkeys(TRUST, str(trust))
-    return found
-
-
-def _assignment(shell: Shell, name: str, value: str | None) -> str:
-    if shell == "fish":
-        return f"set -e {name};" if value is None else f"set -gx {name} {shlex.quote(value)};"
-    if shell == "powershell":
-        return f"Remove-Item Env:{name} -ErrorAction Ignore" if value is None else f"$env:{name} = {_single(value)}"
-    if shell == "cmd":
-        return f'set "{name}={value or ""}"'
-    if shell == "dotenv":
-        return f"{name}={shlex.quote(value or '')}"
-    return f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}"
-
-
-def _single(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+        return None, error.problem.code, None

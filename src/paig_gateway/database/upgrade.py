@@ -39,6 +39,19 @@ def to_head(connection: Connection) -> None:
         command.upgrade(config, "head")
 
 
+def to_revision(connection: Connection, revision: str) -> None:
+    """Give an empty database the schema of a release that need not be this one, in the connection's transaction.
+
+    Raises:
+        UnknownRevisionError: It is that of a newer paig.
+    """
+    config = Config()
+    if revision not in {known.revision for known in _scripts(config).walk_revisions()}:
+        raise UnknownRevisionError(f"The schema '{revision}' is that of a newer paig: upgrade paig.")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
 def _scripts(config: Config) -> ScriptDirectory:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     return ScriptDirectory.from_config(config)

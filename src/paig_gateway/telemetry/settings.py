@@ -15,12 +15,15 @@ def _share(value: object) -> object:
     return float(value) if isinstance(value, (Decimal, int)) and not isinstance(value, bool) else value
 
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
 class TelemetrySpec(Spec):
     """What the process tells of its work; needs a restart to change."""
 
     log: Literal["text", "json"] = "text"
     """The form of the log on standard error."""
-    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    log_level: LogLevel = "warning"
     """The least that is logged."""
     log_requests: bool = False
     """Whether each request is logged, in a line without its content."""

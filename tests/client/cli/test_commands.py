@@ -20,9 +20,9 @@ from paig_client.cli.app import app
 from tests.client.cli.conftest import Paig
 
 # They answer with something that is no data, or with nothing.
-WITHOUT_JSON = {"serve", "demo", "tui", "export", "login", "logout", "run", "import litellm"}
+WITHOUT_JSON = {"serve", "demo", "tui", "export", "login", "logout", "run", "setup", "import litellm"}
 # What cannot be taken back.
-DANGEROUS = {"delete", "revoke", "rotate", "prune", "apply"}
+DANGEROUS = {"delete", "revoke", "rotate", "prune", "apply", "setup", "restore"}
 
 
 def tree(command: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -114,7 +114,7 @@ def test_options_that_take_names_offer_them(offered: Offered, administrator: str
     assert offered("keys", "create", "x", "--project", "r") == ["research"]
     assert offered("usage", "--project", "") == ["research"]
     assert offered("usage", "--by", "") == sorted([*GROUPS, "tag:"])
-    assert offered("env", "--for", "gem") == ["gemini-cli"]
+    assert offered("env", "--for", "gem") == ["gemini-cli", "gemini-cli-vertex"]
     assert offered("keys", "list", "--profile", "p") == ["prod"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 
 from paig_client.api.resources import CredentialHealth, NodeBreaker, ProviderHealth, ToldWait
-from paig_client.cli.objects import health_rows
+from paig_client.cli.objects import rows
 from tests.client.cli.conftest import Paig
 from tests.client.real import Real
 
@@ -52,7 +52,7 @@ def test_a_row_says_how_and_why() -> None:
         ),
     ]
     figures = ["98.5%", "3.1s", "1", "200"]
-    assert list(health_rows(found)) == [
+    assert list(rows(found)) == [
         ["anthropic", "", "● closed", "98.5%", "23ms", "1", "200", ""],
         ["bedrock", "", "✕ open", *figures, "503, in 2d 4h, 1 of 2 nodes"],
         ["openai", "", "● closed", *figures, ""],

@@ -66,13 +66,13 @@ def test_import_prints_a_file_and_says_what_is_left(paig: Paig, tmp_path: Path) 
         assert ran.code == 0
         assert parse(ran.out).routes["gpt"].members[0].provider == "openai"
         assert "# - model_list[0].litellm_params.rpm" in ran.out
-        left = "Not carried over, or otherwise than it was:\n! model_list[0].litellm_params.rpm\n"
+        left = "Not carried over, or changed:\n! model_list[0].litellm_params.rpm\n"
         assert ran.err == f"{left}Made 1 provider, 1 route, 0 prices.\n"
 
 
-@pytest.mark.parametrize(("text", "words"), [("a: [", "config.yaml:1: is no YAML"), ("a: 1", "model_list")])
+@pytest.mark.parametrize(("text", "words"), [("a: [", "config.yaml:1: is not valid YAML"), ("a: 1", "model_list")])
 def test_what_cannot_be_imported_is_said(paig: Paig, tmp_path: Path, text: str, words: str) -> None:
-    """One that is no YAML, one that is not LiteLLM's, one that is not there."""
+    """One that is not valid YAML, one that is not LiteLLM's, one that is not there."""
     file = tmp_path / "config.yaml"
     file.write_text(text)
     ran = paig("import", "litellm", str(file))

@@ -51,7 +51,7 @@ def test_create_refuses_what_is_no_amount(paig: Paig, url: str, double: Double, 
     """A cap that cannot be one is a usage error, and no key is made."""
     ran = paig("keys", "create", "ci", "--daily", amount, "--url", url)
     assert ran.code == 2
-    assert "no amount" in ran.err
+    assert "not an amount" in ran.err
     assert not double.objects["keys"]
 
 

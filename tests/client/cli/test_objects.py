@@ -95,7 +95,7 @@ def test_several_credentials(paig: Paig, url: str) -> None:
         (["create", "p", "--kind", "openai", "--set", "colour=red"], "colour"),
         (["create", "p", "--kind", "openai", "--set", "region"], "FIELD=VALUE"),
         (["create", "p"], "--kind"),
-        (["update", "openai"], "nothing to change"),
+        (["update", "openai"], "at least one thing to change"),
     ],
 )
 def test_a_wrong_provider_is_a_usage_error(paig: Paig, url: str, arguments: list[str], words: str) -> None:

@@ -18,7 +18,7 @@ from tests.client.double import TOKEN, Double, request_row
 from tests.client.real import Real
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def spent(real: Real) -> str:
     """A key that has paid for three requests."""
     key = real.make_key("usage-key", daily=5)

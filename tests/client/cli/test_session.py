@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -173,16 +174,27 @@ def test_env_speaks_other_shells(paig: Paig, logged_in: str, shell: str, line: s
     assert line in paig("env", "--shell", shell).out
 
 
-@pytest.mark.parametrize("client", sorted(CLIENTS))
+BY_ENVIRONMENT = sorted(name for name, client in CLIENTS.items() if any(client.variables("", "").values()))
+
+
+@pytest.mark.parametrize("client", sorted(CLIENTS.keys() - BY_ENVIRONMENT))
+def test_env_refuses_clients_that_do_not_read_it(paig: Paig, logged_in: str, client: str) -> None:
+    """A key in the environment of a client that takes its address from elsewhere would go there."""
+    ran = paig("env", "--for", client)
+    assert (ran.code, ran.out) == (2, "")
+    assert "paig run --" in ran.err
+
+
+@pytest.mark.parametrize("client", BY_ENVIRONMENT)
 def test_env_knows_clients(paig: Paig, logged_in: str, client: str) -> None:
     """Each client's own variables point below the gateway's address, with the key, and no other address."""
     script = paig("env", "--for", client, "--shell", "dotenv").out
     pairs = dict(line.split("=", 1) for line in script.splitlines())
     own = {name: shlex.split(value or "''")[0] for name, value in pairs.items() if not name.startswith(("PAIG", "PYD"))}
-    addresses = [value for value in own.values() if value.startswith("http")]
+    addresses = [address for value in own.values() for address in re.findall(r'https?://[^"]*', value)]
     assert addresses
-    assert all(address.startswith(f"{logged_in}/proxy/") for address in addresses)
-    assert "paig_it's $HOME" in own.values()
+    assert all(address.startswith(f"{logged_in}/proxy") for address in addresses)
+    assert "paig_it's $HOME" in own.values() or "{env:PAIG_API_KEY}" in "".join(own.values())
 
 
 def test_env_as_json(paig: Paig, logged_in: str) -> None:

@@ -109,7 +109,7 @@ class KeyCreated(ModalScreen[None]):
     async def action_store(self) -> None:
         """Into this machine's keyring, where `paig run` and the client find it."""
         from paig_client import profiles
-        from paig_client.keychain import KeyringTrouble
+        from paig_client.keychain import KeyringError
 
         if self.app.is_web:
             self.say("✕ not from a browser: the keyring would be the server's, not yours")
@@ -117,7 +117,7 @@ class KeyCreated(ModalScreen[None]):
         self.say("◌ asking the keyring …")
         try:
             await asyncio.to_thread(profiles.put, self.root, "key", self._secret, "keyring")
-        except (KeyringTrouble, profiles.StoreTrouble) as error:
+        except (KeyringError, profiles.ProfilesError) as error:
             self.say(f"✕ {error}")
         else:
             self.say("✓ stored in the keyring: `paig run` and the client on this machine find it")

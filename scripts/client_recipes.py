@@ -1,0 +1,283 @@
+"""How each client is installed and run: plain, streamed and with a tool, where it has these ways."""
+
+# ruff: noqa: E501  (programs, as they are run)
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROMPT = "Say hello."
+GPT, CLAUDE, GEMINI = "gpt-4o-mini", "claude-sonnet-4-5", "gemini-2.5-flash"
+BEDROCK_CLAUDE, NOVA = "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "us.amazon.nova-micro-v1:0"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One client.
+
+    Attributes:
+        client: What `--for` takes; empty where `paig run` is to know the command.
+        packages: What to install; the first is the client.
+        commands: What to run: arguments of `program`, or the text of a program for `python` and `node`.
+        program: The command; `python` and `node` run the text.
+        npm: Whether the packages are npm's, else PyPI's.
+        tools: Whether one of the commands has the model call a tool.
+        files: Files in its home folder, such as settings that would lead it elsewhere.
+        variables: Further variables.
+        setup: Whether it is run by itself, after `paig setup`.
+    """
+
+    client: str
+    packages: Sequence[str]
+    commands: Sequence[Sequence[str] | str]
+    program: str = "python"
+    npm: bool = False
+    tools: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    setup: bool = False
+
+    def words(self, command: Sequence[str] | str, folder: Path) -> Sequence[str]:
+        """The command line."""
+        if self.program == "python":
+            return [str(folder / "venv/bin/python"), "-c", str(command)]
+        if self.program == "node":
+            script = folder / "run.mjs"
+            script.write_text(str(command))
+            return ["node", str(script)]
+        inside = "node_modules/.bin" if self.npm else "venv/bin"
+        return [str(folder / inside / self.program), *command]
+
+
+def _agent(client: str, package: str, program: str, *arguments: str, **more: object) -> Recipe:
+    return Recipe(client, [package], [arguments], program, npm=True, **more)  # type: ignore[arg-type]
+
+
+_TOOL = '{"type": "function", "function": {"name": "weather", "description": "w", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}'
+_OPENAI = [
+    f'import openai\nprint(openai.OpenAI().chat.completions.create(model="{GPT}", messages=[{{"role": "user", "content": "hi"}}]).usage)',
+    f'import openai\nfor chunk in openai.OpenAI().chat.completions.create(model="{GPT}", stream=True, messages=[{{"role": "user", "content": "hi"}}]): pass',
+    f'import openai\nanswer = openai.OpenAI().chat.completions.create(model="{GPT}", messages=[{{"role": "user", "content": "call weather"}}], tools=[{_TOOL}])\nassert answer.choices[0].message.tool_calls, answer',
+    'import openai\nprint(openai.OpenAI().responses.create(model="gpt-5", input="hi").output_text)',
+]
+_ANTHROPIC_TOOL = '{"name": "weather", "description": "w", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}'
+
+
+def _anthropic(make: str, model: str, extra: str = "") -> list[str]:
+    common = f'model="{model}", max_tokens=200{extra}'
+    hi = 'messages=[{"role": "user", "content": "hi"}]'
+    tool = f'messages=[{{"role": "user", "content": "call weather"}}], tools=[{_ANTHROPIC_TOOL}]'
+    return [
+        f"import anthropic, os\nclient = {make}\nprint(client.messages.create({common}, {hi}).usage)",
+        f"import anthropic, os\nclient = {make}\nfor event in client.messages.create({common}, {hi}, stream=True): pass",
+        f'import anthropic, os\nclient = {make}\nassert client.messages.create({common}, {tool}).stop_reason == "tool_use"',
+    ]
+
+
+_GENAI = [
+    f'from google import genai\nclient = genai.Client()\nprint(client.models.generate_content(model="{GEMINI}", contents="hi").text)',
+    f'from google import genai\nclient = genai.Client()\nfor chunk in client.models.generate_content_stream(model="{GEMINI}", contents="hi"): pass',
+    f'from google import genai\nclient = genai.Client()\ndef weather(city: str) -> str:\n    "Weather."\n    return "sun"\nprint(client.models.generate_content(model="{GEMINI}", contents="call weather", config={{"tools": [weather]}}).text)',
+]
+_GENAI_JS = f"""import {{ GoogleGenAI }} from "@google/genai";
+const client = new GoogleGenAI({{}});
+console.log((await client.models.generateContent({{ model: "{GEMINI}", contents: "hi" }})).text);
+for await (const chunk of await client.models.generateContentStream({{ model: "{GEMINI}", contents: "hi" }})) {{}}
+"""
+_BOTO = 'import boto3\nclient = boto3.client("bedrock-runtime")\nhi = [{"role": "user", "content": [{"text": "hi"}]}]\n'
+_BOTO_TOOL = '{"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object", "properties": {"city": {"type": "string"}}}}}}]}'
+_VERCEL = f"""import {{ generateText, streamText, tool, jsonSchema }} from "ai";
+import {{ openai }} from "@ai-sdk/openai";
+import {{ anthropic }} from "@ai-sdk/anthropic";
+for (const model of [openai("{GPT}"), openai.chat("{GPT}"), anthropic("{CLAUDE}")]) {{
+  console.log((await generateText({{ model, prompt: "hi" }})).text);
+  for await (const part of streamText({{ model, prompt: "hi" }}).textStream) {{}}
+  const weather = tool({{ description: "w", inputSchema: jsonSchema({{ type: "object", properties: {{ city: {{ type: "string" }} }}, required: ["city"] }}), execute: async () => "sun" }});
+  console.log((await generateText({{ model, prompt: "call weather", tools: {{ weather }} }})).finishReason);
+}}
+"""
+_AWS_JS = f"""import {{ BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand }} from "@aws-sdk/client-bedrock-runtime";
+import {{ NodeHttpHandler }} from "@smithy/node-http-handler";
+const client = new BedrockRuntimeClient({{ requestHandler: new NodeHttpHandler() }});
+const input = {{ modelId: "{NOVA}", messages: [{{ role: "user", content: [{{ text: "hi" }}] }}] }};
+console.log((await client.send(new ConverseCommand(input))).usage);
+for await (const event of (await client.send(new ConverseStreamCommand(input))).stream) {{}}
+"""
+_LANGCHAIN = f"""from langchain.chat_models import init_chat_model
+def weather(city: str) -> str:
+    "Weather."
+    return "sun"
+for name in ("openai:{GPT}", "anthropic:{CLAUDE}"):
+    model = init_chat_model(name)
+    model.invoke("hi")
+    for chunk in model.stream("hi"): pass
+    assert model.bind_tools([weather]).invoke("call weather").tool_calls
+"""
+_LITELLM = f"""import litellm
+hi = [{{"role": "user", "content": "hi"}}]
+for model in ("openai/{GPT}", "anthropic/{CLAUDE}", "gemini/{GEMINI}", "bedrock/{BEDROCK_CLAUDE}"):
+    litellm.completion(model=model, messages=hi)
+    for chunk in litellm.completion(model=model, messages=hi, stream=True): pass
+tool = {_TOOL}
+answer = litellm.completion(model="openai/{GPT}", messages=[{{"role": "user", "content": "call weather"}}], tools=[tool])
+assert answer.choices[0].message.tool_calls
+"""
+_AGENTS = f"""from agents import Agent, Runner, function_tool
+import asyncio
+@function_tool
+def weather(city: str) -> str:
+    "Weather."
+    return "sun"
+agent = Agent(name="a", model="{GPT}", tools=[weather])
+print(Runner.run_sync(agent, "call weather").final_output)
+async def stream():
+    async for event in Runner.run_streamed(agent, "hi").stream_events(): pass
+asyncio.run(stream())
+"""
+_LLAMA = f"""from llama_index.llms.openai import OpenAI
+from llama_index.core.tools import FunctionTool
+model = OpenAI(model="{GPT}")
+print(model.complete("hi"))
+for part in model.stream_complete("hi"): pass
+def weather(city: str) -> str:
+    "Weather."
+    return "sun"
+print(model.predict_and_call([FunctionTool.from_defaults(weather)], "call weather"))
+"""
+_INSTRUCTOR = f"""import instructor
+from pydantic import BaseModel
+class Answer(BaseModel):
+    name: str
+client = instructor.from_provider("openai/{GPT}")
+print(client.chat.completions.create(response_model=Answer, messages=[{{"role": "user", "content": "hi"}}]))
+"""
+_DSPY = f'import dspy\nprint(dspy.LM("openai/{GPT}", cache=False)("hi"))\nprint(dspy.LM("anthropic/{CLAUDE}", cache=False)("hi"))'
+_SMOL = f"""from smolagents import OpenAIServerModel
+model = OpenAIServerModel(model_id="{GPT}")
+print(model([{{"role": "user", "content": [{{"type": "text", "text": "hi"}}]}}]).content)
+for part in model.generate_stream([{{"role": "user", "content": [{{"type": "text", "text": "hi"}}]}}]): pass
+"""
+_ELSEWHERE = '{"env": {"ANTHROPIC_BASE_URL": "https://elsewhere.example", "ANTHROPIC_BEDROCK_BASE_URL": "https://elsewhere.example"}}'
+
+RECIPES: Mapping[str, Recipe] = {
+    "Claude Code": _agent("", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, tools=True),
+    "Claude Code, settings that name another host": _agent(
+        "", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, files={".claude/settings.json": _ELSEWHERE}
+    ),
+    "Claude Code, Bedrock": _agent(
+        "claude-code-bedrock", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, tools=True
+    ),
+    "Claude Code, Vertex": _agent(
+        "claude-code-vertex", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, tools=True
+    ),
+    "Claude Code, paig setup": _agent("claude-code", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, setup=True),
+    "Codex": _agent("", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT, tools=True),
+    "Codex, --for openai": _agent(
+        "openai", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT
+    ),
+    "Codex, paig setup": _agent(
+        "codex", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT, setup=True
+    ),
+    "Gemini CLI": _agent("", "@google/gemini-cli", "gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT, tools=True),
+    "Gemini CLI, logged in to Google": _agent(
+        "",
+        "@google/gemini-cli",
+        *("gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT),
+        files={".gemini/settings.json": '{"security": {"auth": {"selectedType": "oauth-personal"}}}'},
+    ),
+    "Gemini CLI, Vertex": _agent(
+        "gemini-cli-vertex", "@google/gemini-cli", "gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT, tools=True
+    ),
+    "Gemini CLI, paig setup": _agent(
+        "gemini-cli", "@google/gemini-cli", "gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT, setup=True
+    ),
+    "Qwen Code": _agent("", "@qwen-code/qwen-code", "qwen", "-m", GPT, "-p", PROMPT, tools=True),
+    "Qwen Code, paig setup": _agent("qwen-code", "@qwen-code/qwen-code", "qwen", "-m", GPT, "-p", PROMPT, setup=True),
+    "OpenCode": _agent("", "opencode-ai", "opencode", "run", "-m", f"anthropic/{CLAUDE}", PROMPT, tools=True),
+    "OpenCode, paig setup": _agent(
+        "opencode", "opencode-ai", "opencode", "run", "-m", f"openai/{GPT}", PROMPT, setup=True
+    ),
+    "Copilot CLI": _agent(
+        "",
+        "@github/copilot",
+        "copilot",
+        "--allow-all-tools",
+        "-p",
+        PROMPT,
+        tools=True,
+        variables={"COPILOT_MODEL": GPT},
+    ),
+    "Continue CLI": _agent("", "@continuedev/cli", "cn", "-p", PROMPT, tools=True),
+    "Cline CLI, paig setup": _agent("cline", "cline", "cline", "-t", "60", PROMPT, setup=True, tools=True),
+    "pi, paig setup": _agent(
+        "pi",
+        "@earendil-works/pi-coding-agent",
+        "pi",
+        "--provider",
+        "anthropic",
+        "--model",
+        CLAUDE,
+        "-p",
+        PROMPT,
+        setup=True,
+        tools=True,
+    ),
+    "aider": Recipe(
+        "", ["aider-chat"], [("--yes-always", "--no-git", "--model", f"openai/{GPT}", "--message", PROMPT)], "aider"
+    ),
+    "aider, Claude": Recipe(
+        "",
+        ["aider-chat"],
+        [("--yes-always", "--no-git", "--model", f"anthropic/{CLAUDE}", "--message", PROMPT)],
+        "aider",
+    ),
+    "llm": Recipe(
+        "",
+        ["llm", "llm-anthropic"],
+        [("-m", GPT, PROMPT), ("-m", GPT, "--no-stream", PROMPT), ("-m", "claude-sonnet-4.5", PROMPT)],
+        "llm",
+    ),
+    "OpenAI SDK": Recipe("openai", ["openai"], _OPENAI, tools=True),
+    "Anthropic SDK": Recipe("anthropic", ["anthropic"], _anthropic("anthropic.Anthropic()", CLAUDE), tools=True),
+    "AnthropicBedrock": Recipe(
+        "bedrock",
+        ["anthropic[bedrock]"],
+        _anthropic(
+            "anthropic.AnthropicBedrock()", BEDROCK_CLAUDE, ', extra_body={"anthropic_version": "bedrock-2023-05-31"}'
+        ),
+        tools=True,
+    ),
+    "google-genai": Recipe("google", ["google-genai"], _GENAI, tools=True),
+    "google-genai, Vertex": Recipe("google-vertex", ["google-genai"], _GENAI, tools=True),
+    "google-genai for JavaScript": Recipe("google", ["@google/genai"], [_GENAI_JS], "node", npm=True),
+    "google-genai for JavaScript, Vertex": Recipe("google-vertex", ["@google/genai"], [_GENAI_JS], "node", npm=True),
+    "boto3": Recipe(
+        "bedrock",
+        ["boto3"],
+        [
+            f'{_BOTO}print(client.converse(modelId="{NOVA}", messages=hi)["usage"])',
+            f'{_BOTO}for event in client.converse_stream(modelId="{NOVA}", messages=hi)["stream"]: pass',
+            f'{_BOTO}hi[0]["content"][0]["text"] = "call weather"\n'
+            f'assert client.converse(modelId="{NOVA}", messages=hi, toolConfig={_BOTO_TOOL})["stopReason"] == "tool_use"',
+        ],
+        tools=True,
+    ),
+    "AWS SDK for JavaScript": Recipe(
+        "bedrock", ["@aws-sdk/client-bedrock-runtime", "@smithy/node-http-handler"], [_AWS_JS], "node", npm=True
+    ),
+    "Vercel AI SDK": Recipe(
+        "vercel-ai", ["ai", "@ai-sdk/openai", "@ai-sdk/anthropic"], [_VERCEL], "node", npm=True, tools=True
+    ),
+    "LangChain": Recipe(
+        "langchain", ["langchain", "langchain-openai", "langchain-anthropic"], [_LANGCHAIN], tools=True
+    ),
+    "LlamaIndex": Recipe("llama-index", ["llama-index-llms-openai"], [_LLAMA], tools=True),
+    "LiteLLM SDK": Recipe("litellm", ["litellm", "boto3"], [_LITELLM], tools=True),
+    "OpenAI Agents SDK": Recipe("openai-agents", ["openai-agents"], [_AGENTS], tools=True),
+    "instructor": Recipe("instructor", ["instructor"], [_INSTRUCTOR], tools=True),
+    "DSPy": Recipe("dspy", ["dspy"], [_DSPY]),
+    "smolagents": Recipe("smolagents", ["smolagents[openai]"], [_SMOL]),
+}
+"""By the name on the page."""

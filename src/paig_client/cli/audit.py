@@ -1,0 +1,61 @@
+"""`paig audit`."""
+
+from __future__ import annotations
+
+import json as jsons
+from typing import TYPE_CHECKING, Annotated
+
+from paig_client.cli.options import Csv, Json, Lines, Profile, Project, Since, Until, Url, connected, text_option
+from paig_client.cli.output import Table, narrow, print_json, show, when
+from paig_client.cli.values import period
+
+if TYPE_CHECKING:
+    from paig_client.api.resources import AuditEntry
+
+
+def audit(
+    actor: Annotated[str | None, text_option("--actor", "Who: admin:NAME, admin:NAME/TOKEN, token:admin.")] = None,
+    action: Annotated[str | None, text_option("--action", "create, update, delete, rotate, …")] = None,
+    kind: Annotated[str | None, text_option("--kind", "key, project, provider, …")] = None,
+    name: Annotated[str | None, text_option("--name", "The object's name.")] = None,
+    project: Project = None,
+    since: Since = None,
+    until: Until = None,
+    lines: Lines = 50,
+    json: Json = False,
+    csv: Csv = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Show who changed what, newest first."""
+    begin, end = period(since, until)
+    with connected(url, profile) as admin:
+        found = admin.audit(
+            actor=actor, action=action, kind=kind, name=name, project=project, since=begin, until=end, limit=lines
+        )
+    if json:
+        return print_json(found)
+    short = narrow()
+    rows = [
+        [when(item.time, short=short), item.actor, item.action, item.kind, item.name, _changes(item)] for item in found
+    ]
+    columns = ["time", "who", "did", "to", "name", "what"]
+    show(Table(columns, rows, "Nothing was changed.", cut="what"), csv=csv)
+
+
+def _changes(entry: AuditEntry) -> str:
+    """The fields that differ: `limits: {"daily": "1"} → {"daily": "2"}`."""
+    before, after = entry.before, entry.after
+    old, new = before or {}, after or {}
+    parts = []
+    for field in {**old, **new}:
+        was, now = old.get(field), new.get(field)
+        if before is not None and after is not None and was != now:
+            parts.append(f"{field}: {_value(was)} → {_value(now)}")
+        elif before is None or after is None:
+            parts.append(f"{field}: {_value(new.get(field, was))}")
+    return "; ".join(parts)
+
+
+def _value(value: object) -> str:
+    return "–" if value is None else value if isinstance(value, str) else jsons.dumps(value)

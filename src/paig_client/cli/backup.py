@@ -1,0 +1,59 @@
+"""`paig backup` and `paig restore`: the gateway's database and secrets, in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paig_client.cli.options import Json, Yes, confirm, extra
+from paig_client.cli.output import print_json, say
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write; must not exist.")],
+    secrets_only: Annotated[
+        bool, typer.Option("--secrets-only", help="Only the secret key and the admin token, for use beside pg_dump.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write database and secrets to one file.
+
+    Works on PAIG_HOME and the database themselves, while the gateway runs. Every credential can be read from the file.
+    """
+    with extra("gateway"):
+        from paig_gateway.backup import BackupError, write
+    try:
+        made = write(file, secrets_only=secrets_only)
+    except BackupError as error:
+        say(f"paig: {error}")
+        raise typer.Exit(1) from None
+    if json:
+        return print_json(made)
+    tables = f"{sum(made['rows'].values()):,} rows of {len(made['rows'])} tables, " if made["rows"] else ""
+    say(f"Wrote {file}: {tables}{', '.join(made['secrets'])}. Keep it as safe as the credentials in it.")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A file of `paig backup`.")],
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Restore a backup into an empty PAIG_HOME and database.
+
+    Nothing that exists is overwritten. Stop the gateway first.
+    """
+    with extra("gateway"):
+        from paig_gateway.backup import BackupError, manifest
+        from paig_gateway.backup import restore as restore_from
+    try:
+        made = manifest(file)
+        confirm(f"Restore the backup of {made['time']} (paig {made['version']})?", yes)
+        restore_from(file)
+    except BackupError as error:
+        say(f"paig: {error}")
+        raise typer.Exit(1) from None
+    if json:
+        return print_json(made)
+    say(f"Restored {sum(made['rows'].values()):,} rows, {', '.join(made['secrets'])}. Start the gateway: paig serve")

@@ -1,0 +1,205 @@
+"""`paig env`, `run` and `setup`: other programs, pointed at the gateway."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from paig_client.cli.completion import clients, set_up
+from paig_client.cli.options import Json, Profile, Url, Yes, confirm
+from paig_client.cli.output import plain, print_json, say
+from paig_client.cli.values import did_you_mean
+
+if TYPE_CHECKING:
+    from paig_client.credentials import Access
+
+Shell = Literal["sh", "fish", "powershell", "cmd", "dotenv"]
+Client = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--for",
+        metavar="CLIENT",
+        help="Also set what this client reads, such as openai; repeat.",
+        autocompletion=clients,
+    ),
+]
+
+
+def env(
+    shell: Annotated[Shell, typer.Option("--shell", help="In which language.")] = "sh",
+    client: Client = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Print what to put in the environment, key included.
+
+    As in `eval "$(paig env)"`. In JSON, null stands for a variable to unset.
+    """
+    from paig_client.environment import CLIENTS
+
+    names = _known(client)
+    for name in names:
+        if CLIENTS[name].arguments("") or CLIENTS[name].file:
+            say(f"! {CLIENTS[name].title} also reads its own settings: only `paig run` overrides them.")
+        if not any(CLIENTS[name].variables("", "").values()):
+            program = CLIENTS[name].programs[0]
+            raise typer.BadParameter(
+                f"{CLIENTS[name].title} does not read its address from the environment: use `paig run -- {program}`",
+                param_hint="--for",
+            )
+    changes = _variables(names, _access(url, profile))
+    if json:
+        return print_json(changes)
+    for name, value in changes.items():
+        print(_assignment(shell, name, value))
+
+
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="What to run, after --.")],
+    client: Client = None,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Run a command with the gateway in its environment.
+
+    Clients that are known by name, such as claude, need no --for. The exit code is the command's.
+    """
+    from paig_client.environment import BY_PROGRAM, CLIENTS, arguments
+
+    names = _known(client)
+    program_name = Path(command[0]).stem
+    own = [name for name in names if CLIENTS[name].title.startswith(_title(program_name))] if names else []
+    if program_name in BY_PROGRAM and not own:
+        own = [BY_PROGRAM[program_name]]
+        names = [*names, *own]  # last, so that what it must not see is unset
+    for name in names:
+        if name not in own and CLIENTS[name].arguments(""):
+            say(f"! {command[0]} is not known as {CLIENTS[name].title}, so its options were not added.")
+    program = shutil.which(command[0])
+    if program is None:
+        say(f"paig: there is no command {command[0]}")
+        raise typer.Exit(127)
+    access = _access(url, profile)
+    changes = _variables(names, access)
+    environment = {name: value for name, value in os.environ.items() if name not in changes}
+    environment |= {name: value for name, value in changes.items() if value is not None}
+    words = [command[0], *arguments(access.base_url, own, _folder()), *command[1:]]
+    if os.name == "posix":
+        sys.stdout.flush()
+        os.execve(program, words, environment)
+    raise typer.Exit(subprocess.run([program, *words[1:]], env=environment, check=False).returncode)
+
+
+def setup(
+    client: Annotated[
+        str, typer.Argument(metavar="CLIENT", help="Such as claude-code or codex.", autocompletion=set_up)
+    ],
+    undo: Annotated[bool, typer.Option("--undo", help="Put its files back as they were.")] = False,
+    yes: Yes = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Write the gateway into a client's own settings.
+
+    Shows the change, asks, and can undo it. The key stands in the file, readable by you alone.
+    """
+    from paig_client.setup import SETUPS, SetupError, plan, restore
+
+    if client not in SETUPS:
+        raise typer.BadParameter(
+            f"{client!r} has no settings to write.{did_you_mean(client, SETUPS)} Clients: {', '.join(SETUPS)}"
+        )
+    try:
+        if undo:
+            for path in restore(client, _folder()):
+                say(f"Put back {path}.")
+            return
+        access = _access(url, profile)
+        changes = plan(client, access.base_url, access.secret.value, _folder())
+        if not changes.files:
+            return say(f"{SETUPS[client].title} is set up already.")
+        for line in changes.diff():
+            print(plain(line))
+        confirm("Write this?", yes)
+        changes.write()
+    except SetupError as error:
+        say(f"paig: {error}")
+        raise typer.Exit(1) from None
+    say(f"Wrote {', '.join(map(str, changes.files))}. `paig setup {client} --undo` puts it back.")
+
+
+def _title(program: str) -> str:
+    """How the titles of a program's clients begin; for `claude` there are several modes."""
+    from paig_client.environment import BY_PROGRAM, CLIENTS
+
+    return CLIENTS[BY_PROGRAM[program]].title if program in BY_PROGRAM else "\0"
+
+
+def _known(names: list[str] | None) -> list[str]:
+    """The clients that `--for` names.
+
+    Raises:
+        typer.BadParameter: One is not known.
+    """
+    from paig_client.environment import CLIENTS
+    from paig_client.setup import SETUPS
+
+    for name in names or ():
+        if name not in CLIENTS:
+            if name in SETUPS:
+                raise typer.BadParameter(
+                    f"{SETUPS[name].title} reads its address from a file: run `paig setup {name}`", param_hint="--for"
+                )
+            raise typer.BadParameter(
+                f"{name!r} is not a known client.{did_you_mean(name, CLIENTS)} Clients: {', '.join(sorted(CLIENTS))}",
+                param_hint="--for",
+            )
+    return list(names or ())
+
+
+def _access(url: str | None, profile: str | None) -> Access:
+    from paig_client.credentials import resolve
+
+    return resolve(base_url=url, profile=profile)
+
+
+def _folder() -> Path:
+    """Where files for clients are kept."""
+    from paig_client.profiles import home
+
+    return home() / "clients"
+
+
+def _variables(names: list[str], access: Access) -> dict[str, str | None]:
+    from paig_client.environment import TRUST, variables, write_files
+    from paig_client.tls import bundle
+
+    found = variables(access.base_url, access.secret.value, names)
+    found |= write_files(access.base_url, names, _folder())
+    if (trust := bundle(access.root.value)) is not None:
+        found |= dict.fromkeys(TRUST, str(trust))
+    return found
+
+
+def _assignment(shell: Shell, name: str, value: str | None) -> str:
+    if shell == "fish":
+        return f"set -e {name};" if value is None else f"set -gx {name} {shlex.quote(value)};"
+    if shell == "powershell":
+        return f"Remove-Item Env:{name} -ErrorAction Ignore" if value is None else f"$env:{name} = {_single(value)}"
+    if shell == "cmd":
+        return f'set "{name}={value or ""}"'
+    if shell == "dotenv":
+        return f"{name}={shlex.quote(value or '')}"
+    return f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}"
+
+
+def _single(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

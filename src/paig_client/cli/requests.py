@@ -1,0 +1,165 @@
+"""`paig requests`: rows of the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from paig_client.cli.commands import Commands
+from paig_client.cli.options import (
+    Csv,
+    Json,
+    Key,
+    Lines,
+    Model,
+    Profile,
+    Project,
+    Provider,
+    Route,
+    Since,
+    Sort,
+    Until,
+    Url,
+    User,
+    connected,
+)
+from paig_client.cli.output import (
+    Cell,
+    Table,
+    milliseconds,
+    narrow,
+    number,
+    print_facts,
+    print_json,
+    print_table,
+    show,
+    usd,
+    when,
+)
+from paig_client.cli.values import period
+
+if TYPE_CHECKING:
+    from paig_client.api.resources import Request
+
+PAGE = 200
+COLUMNS = ("time", "status", "key", "project", "user", "route", "provider", "model", "input", "output", "took", "cost")
+RIGHT = ("status", "input", "output", "took", "cost")
+SPARE = ("user", "route", "project", "provider", "input", "output", "took", "id")
+MARKS = {"estimated": "estimated", "ceiling": "charged at its reservation", "unknown": "unknown"}
+
+app = Commands(no_args_is_help=True, help="Requests: rows of the ledger.")
+
+
+@app.command("list", example="paig requests list --status 402 --since 1h")
+def list_requests(
+    lines: Lines = 50,
+    status: Annotated[
+        int | None, typer.Option("--status", metavar="N", help="Only this HTTP status.", show_default=False)
+    ] = None,
+    errors: Annotated[bool, typer.Option("--errors", help="Only requests that failed.")] = False,
+    since: Since = None,
+    until: Until = None,
+    key: Key = None,
+    project: Project = None,
+    user: User = None,
+    model: Model = None,
+    provider: Provider = None,
+    route: Route = None,
+    json: Json = False,
+    csv: Csv = False,
+    sort: Sort = None,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """List requests, newest first."""
+    begin, end = period(since, until)
+    only = {"key": key, "project": project, "user": user, "model": model, "provider": provider, "route": route}
+    found: list[Request] = []
+    with connected(url, profile) as admin:
+        cursor: str | None = None
+        while len(found) < lines:
+            page = admin.requests(
+                limit=PAGE if errors else min(PAGE, lines - len(found)),
+                cursor=cursor,
+                status=status,
+                since=begin,
+                until=end,
+                **only,
+            )
+            found += [row for row in page.items if not errors or _failed(row)]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    found = found[:lines]
+    if json:
+        return print_json(found)
+    table = Table((*COLUMNS, "error", "id"), [_row(row) for row in found], "There are no such requests.", RIGHT, SPARE)
+    show(table, csv=csv, sort=sort)
+
+
+@app.command("show", example="paig requests show req_01J…")
+def show_request(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The x-paig-request-id of the answer.")],
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Show one request, and each try at a provider.
+
+    Who sent it, what it cost, why it was refused.
+    """
+    with connected(url, profile) as admin:
+        row = admin.request(id)
+    if json:
+        return print_json(row)
+    print_facts(_facts(row))
+    if row.attempts:
+        print()
+        columns = ["provider", "model", "credential", "status", "error", "after", "took", "cost"]
+        tries = [
+            [
+                *(one.provider, one.model, one.credential or "", str(one.status or ""), one.error or ""),
+                *(milliseconds(one.began_ms), milliseconds(one.ms), usd(one.cost)),
+            ]
+            for one in row.attempts
+        ]
+        print_table(columns, tries, right=["status", "after", "took", "cost"], spare=["credential", "after"])
+
+
+def _failed(row: Request) -> bool:
+    return row.error is not None or row.status is None or row.status >= 400
+
+
+def _row(row: Request) -> list[str]:
+    usage = row.usage or {}
+    tokens = [number(int(usage[name])) if name in usage else "" for name in ("input_tokens", "output_tokens")]
+    status = Cell(str(row.status or "–"), row.status)
+    names = [row.key, row.project or "", row.user or "", row.route, row.provider or "–", row.model]
+    cost = [milliseconds(row.ms_total), usd(row.cost)]
+    return [when(row.time, short=narrow()), status, *names, *tokens, *cost, row.error or "", row.id]
+
+
+def _facts(row: Request) -> dict[str, str]:
+    """What is known of a request; settings of newer gateways included."""
+    certainty = MARKS.get(row.certainty or "", "")
+    known = {
+        **{"id": row.id, "time": when(row.time), "status": f"{row.status or 'open'}", "error": row.error or ""},
+        **{"key": row.key, "project": row.project or "", "user": row.user or "", "route": row.route},
+        **{"provider": row.provider or "", "model": row.model, "format": row.format},
+        **{"stream": "yes" if row.stream else "", "cost": usd(row.cost) + (f" ({certainty})" if certainty else "")},
+        **{"reserved": usd(row.reserved), "price": row.price or "", "run": row.run or "", "trace": row.trace_id or ""},
+        **{"tags": ", ".join(f"{name}={value}" for name, value in row.tags.items())},
+        **{"took": milliseconds(row.ms_total), "first byte": milliseconds(row.ms_first_byte)},
+        **{"in the gateway": milliseconds(row.ms_gateway)},
+    }
+    usage = {name.replace("_", " "): f"{value:,}" for name, value in (row.usage or {}).items() if value}
+    data = row.model_dump(mode="json")
+    later = {
+        "why not exact": data.get("certainty_reason"),
+        "cost from": data.get("cost_source"),
+        "list price": data.get("list_price"),
+        "session": data.get("session"),
+    }
+    refusal = {f"refusal {name}".replace("_", " "): str(value) for name, value in (data.get("refusal") or {}).items()}
+    return {**known, **{name: str(value) for name, value in later.items() if value}, **refusal, **usage}

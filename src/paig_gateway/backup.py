@@ -1,0 +1,260 @@
+"""A backup: the database and the secrets that it is of no use without, in one file.
+
+The file is a ZIP archive, readable by its owner alone: `manifest.json`, the secrets, and the database, which is read at
+one moment while the gateway goes on: SQLite's online backup, or every table of PostgreSQL in one REPEATABLE READ
+transaction. A backup is restored into an empty home folder and an empty database of the same kind, with the same or a
+newer paig.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine, MetaData, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from paig_gateway.database import upgrade
+from paig_gateway.database.engine import DatabaseError, open_engine, utc_now
+from paig_gateway.secrets.home import admin_token, database_url, home_folder, secret_key
+from paig_gateway.secrets.vault import SecretsError
+
+SECRETS = {"secret.key": secret_key, "admin.token": admin_token}
+MANIFEST, SQLITE, TABLES = "manifest.json", "paig.db", "tables/"
+REVISION = "alembic_version"
+FORMAT = 1
+
+
+class BackupError(Exception):
+    """A backup cannot be written or restored; the message says why and what to do."""
+
+
+def write(file: Path, *, secrets_only: bool = False, now: datetime | None = None) -> dict[str, Any]:
+    """Write a backup of the gateway of `PAIG_HOME`, and return its manifest.
+
+    Args:
+        file: Where to write; must not exist.
+        secrets_only: Leave the database out, for use beside `pg_dump`.
+        now: The time that the manifest names.
+
+    Raises:
+        BackupError: The file exists, or the secrets or the database cannot be read.
+    """
+    home = home_folder()
+    try:
+        found: dict[str, Any] = {
+            "format": FORMAT,
+            "version": version("paig"),
+            "time": (now or utc_now()).isoformat(),
+            "database": "none" if secrets_only else make_url(database_url(home)).get_backend_name(),
+            "revision": None,
+            "rows": {},
+            "secrets": list(SECRETS),
+        }
+        with _new_archive(file) as archive:
+            for name, read in SECRETS.items():
+                archive.writestr(name, read(home))
+            if not secrets_only:
+                engine = _existing(home)
+                with closing_engine(engine):
+                    dump = _dump_sqlite if engine.dialect.name == "sqlite" else _dump_postgresql
+                    found["revision"], found["rows"] = dump(engine, archive)
+            archive.writestr(MANIFEST, json.dumps(found, indent=2))
+        return found
+    except (SecretsError, DatabaseError) as error:
+        raise BackupError(str(error)) from error
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        raise BackupError(f"cannot write the backup: {error}") from error
+
+
+def manifest(file: Path) -> dict[str, Any]:
+    """What a backup says of itself.
+
+    Raises:
+        BackupError: The file is not a backup of paig, or is damaged.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise BackupError(f"{file} is damaged: {damaged} cannot be read")
+            found: dict[str, Any] = json.loads(archive.read(MANIFEST))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise BackupError(f"{file} is not a backup of paig: {error}") from error
+    if found.get("format") != FORMAT:
+        raise BackupError(f"{file} was written by a newer paig ({found.get('version')}): upgrade this one first")
+    return found
+
+
+def restore(file: Path) -> None:
+    """Restore a backup into an empty home folder and database.
+
+    Raises:
+        BackupError: Something is there already, the database is of another kind, or a part cannot be written.
+    """
+    home, found = home_folder(), manifest(file)
+    taken = [name for name in SECRETS if (home / name).exists()]
+    if taken:
+        raise BackupError(f"{home} has {' and '.join(taken)} already: restore into an empty PAIG_HOME")
+    kind = make_url(database_url(home)).get_backend_name()
+    if found["database"] not in ("none", kind):
+        raise BackupError(f"the backup is of {found['database']}, and PAIG_DATABASE_URL names {kind}")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if found["database"] == "sqlite":
+                _load_sqlite(home, archive)
+            elif found["database"] != "none":
+                _load_postgresql(home, archive, found)
+            for name in SECRETS:
+                _write_private(home / name, archive.read(name))
+    except (DatabaseError, SecretsError, upgrade.UnknownRevisionError) as error:
+        raise BackupError(str(error)) from error
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        raise BackupError(f"cannot restore the backup: {error}") from error
+
+
+@contextmanager
+def closing_engine(engine: Engine) -> Iterator[Engine]:
+    """An engine whose connections are closed in the end."""
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _new_archive(file: Path) -> Iterator[zipfile.ZipFile]:
+    """An archive that appears under its name once it is whole; never in place of another file."""
+    if file.exists():
+        raise BackupError(f"{file} exists already and is not overwritten")
+    descriptor, name = tempfile.mkstemp(dir=file.absolute().parent, prefix=f".{file.name}-")  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+                yield archive
+            out.flush()
+            os.fsync(out.fileno())
+        os.link(name, file)
+    except FileExistsError:
+        raise BackupError(f"{file} exists already and is not overwritten") from None
+    finally:
+        os.unlink(name)
+
+
+def _existing(home: Path) -> Engine:
+    url = make_url(database_url(home))
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").expanduser().is_file():
+        raise BackupError(f"there is no database at {url.database}: is PAIG_HOME the gateway's?")
+    return open_engine(database_url(home))
+
+
+def _dump_sqlite(engine: Engine, archive: zipfile.ZipFile) -> tuple[str, dict[str, int]]:
+    path = str(engine.url.database)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / SQLITE
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target, pages=1024)
+            target.execute("PRAGMA journal_mode=DELETE")  # so that the copy is one file
+            names = [name for (name,) in target.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            rows = {name: _count(target, name) for name in names if not name.startswith("sqlite_")}
+            [(revision,)] = target.execute(f"SELECT version_num FROM {REVISION}")
+        archive.write(copy, SQLITE)
+    rows.pop(REVISION, None)
+    return str(revision), rows
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    [(count,)] = connection.execute(f'SELECT COUNT(*) FROM "{table}"')
+    return int(count)
+
+
+def _dump_postgresql(engine: Engine, archive: zipfile.ZipFile) -> tuple[str, dict[str, int]]:
+    rows: dict[str, int] = {}
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        revision = str(connection.execute(text(f"SELECT version_num FROM {REVISION}")).scalar_one())
+        for name, columns in _columns(connection).items():
+            rows[name] = connection.execute(text(f'SELECT COUNT(*) FROM "{name}"')).scalar_one()
+            with (
+                archive.open(f"{TABLES}{name}", "w", force_zip64=True) as out,
+                _cursor(connection) as cursor,
+                cursor.copy(f'COPY (SELECT {columns} FROM "{name}") TO STDOUT') as copy,
+            ):
+                for piece in copy:
+                    out.write(bytes(piece))
+            archive.writestr(f"{TABLES}{name}.columns", columns)
+    return revision, rows
+
+
+def _load_sqlite(home: Path, archive: zipfile.ZipFile) -> None:
+    path = Path(make_url(database_url(home)).database or "").expanduser()
+    if path.exists():
+        raise BackupError(f"{path} exists already: restore into an empty PAIG_HOME")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _write_private(path, archive.read(SQLITE))
+
+
+def _load_postgresql(home: Path, archive: zipfile.ZipFile, found: Mapping[str, Any]) -> None:
+    engine = open_engine(database_url(home))
+    with closing_engine(engine):
+        with engine.connect() as connection:
+            if inspect(connection).has_table(REVISION):
+                raise BackupError("the database has paig's tables already: restore into an empty one")
+        with engine.begin() as connection:
+            upgrade.to_revision(connection, str(found["revision"]))
+            metadata = MetaData()
+            metadata.reflect(connection)
+            for table in metadata.sorted_tables:
+                if table.name == REVISION or f"{TABLES}{table.name}" not in archive.namelist():
+                    continue
+                connection.execute(table.delete())  # what a migration itself put there
+                columns = archive.read(f"{TABLES}{table.name}.columns").decode()
+                with (
+                    archive.open(f"{TABLES}{table.name}") as source,
+                    _cursor(connection) as cursor,
+                    cursor.copy(f'COPY "{table.name}" ({columns}) FROM STDIN') as copy,
+                ):
+                    while piece := source.read(1 << 16):
+                        copy.write(piece)
+                _advance_sequences(connection, table.name, [column.name for column in table.columns])
+
+
+def _advance_sequences(connection: Connection, table: str, columns: list[str]) -> None:
+    """Have numbers that the database gives out go on behind the highest that was restored."""
+    for column in columns:
+        given = {"table": f'"{table}"', "column": column}
+        sequence = connection.execute(text("SELECT pg_get_serial_sequence(:table, :column)"), given).scalar_one()
+        if sequence is not None:
+            top = f'SELECT setval(:sequence, (SELECT COALESCE(MAX("{column}"), 0) + 1 FROM "{table}"), false)'
+            connection.execute(text(top), {"sequence": sequence})
+
+
+def _columns(connection: Connection) -> dict[str, str]:
+    """The columns of every table that are stored, as COPY takes them."""
+    found = {}
+    inspector = inspect(connection)
+    for name in inspector.get_table_names():
+        if name != REVISION:
+            stored = [column["name"] for column in inspector.get_columns(name) if not column.get("computed")]
+            found[name] = ", ".join(f'"{column}"' for column in stored)
+    return found
+
+
+def _cursor(connection: Connection) -> Any:
+    return cast("Any", connection.connection.dbapi_connection).cursor()
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(handle, "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())

@@ -131,10 +131,10 @@ def weather(city: str) -> str:
     "Weather."
     return "sun"
 agent = Agent(name="a", model="{GPT}", tools=[weather])
-print(Runner.run_sync(agent, "call weather").final_output)
-async def stream():
+async def run():
+    print((await Runner.run(agent, "call weather")).final_output)
     async for event in Runner.run_streamed(agent, "hi").stream_events(): pass
-asyncio.run(stream())
+asyncio.run(run())
 """
 _LLAMA = f"""from llama_index.llms.openai import OpenAI
 from llama_index.core.tools import FunctionTool
@@ -210,7 +210,6 @@ RECIPES: Mapping[str, Recipe] = {
         variables={"COPILOT_MODEL": GPT},
     ),
     "Continue CLI": _agent("", "@continuedev/cli", "cn", "-p", PROMPT, tools=True),
-    "Cline CLI, paig setup": _agent("cline", "cline", "cline", "-t", "60", PROMPT, setup=True, tools=True),
     "pi, paig setup": _agent(
         "pi",
         "@earendil-works/pi-coding-agent",
@@ -279,5 +278,7 @@ RECIPES: Mapping[str, Recipe] = {
     "instructor": Recipe("instructor", ["instructor"], [_INSTRUCTOR], tools=True),
     "DSPy": Recipe("dspy", ["dspy"], [_DSPY]),
     "smolagents": Recipe("smolagents", ["smolagents[openai]"], [_SMOL]),
+    # Last: it leaves a program behind that connects to its maker.
+    "Cline CLI, paig setup": _agent("cline", "cline", "cline", "-t", "60", PROMPT, setup=True, tools=True),
 }
 """By the name on the page."""

@@ -2,13 +2,14 @@
 
 `make clients` installs the clients from npm and PyPI below `.cache/clients`, starts a gateway in front of the simulated
 providers in a network without a way out (`client_sink`), runs every recipe of `client_recipes` and writes
-`docs/clients/checked.md`. Arguments name the recipes to run; without any, all are run and the page is written.
+`docs/clients/checked.md`. Arguments name the recipes to run; the others keep their line on the page.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -66,7 +67,8 @@ def main(names: Sequence[str]) -> int:
         for recipe in wanted.values():
             install(recipe)
     client_sink.enter()
-    with tempfile.TemporaryDirectory() as folder:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:  # Gemini CLI refuses settings below /tmp
         home = Path(folder)
         sink = client_sink.Sink()
         with gateway(home) as key:
@@ -79,14 +81,13 @@ def main(names: Sequence[str]) -> int:
                 print(line(name, outcomes[name]), flush=True)
                 if outcomes[name].trouble:
                     print(outcomes[name].trouble[-2000:], flush=True)
-    if not names:
-        PAGE.write_text(page(outcomes), "utf-8")
+    PAGE.write_text(page({name: line(name, outcome) for name, outcome in outcomes.items()}), "utf-8")
     return int(any(outcome.trouble or outcome.leaks for outcome in outcomes.values()))
 
 
 def folder_of(recipe: Recipe) -> Path:
     """Where a recipe's packages are installed."""
-    return CACHE / recipe.packages[0].replace("/", "_").partition("[")[0]
+    return CACHE / re.sub(r"[^A-Za-z0-9.-]+", "_", recipe.packages[0])
 
 
 def install(recipe: Recipe) -> None:
@@ -239,13 +240,19 @@ def line(name: str, outcome: Outcome) -> str:
     )
     wrong = sorted({f"{row['status']} {row['error'] or row['certainty']}" for row in rows if row["status"] != 200})
     state = "**failed**" if outcome.trouble else "yes" if right else f"partly: {', '.join(wrong)}" if wrong else "no"
-    others = ", ".join(outcome.elsewhere) or "none"
+    others = ", ".join(map(_host, outcome.elsewhere)) or "none"
     leak = f"**{'; '.join(outcome.leaks)}**" if outcome.leaks else "no"
     return f"| {name} | {outcome.version} | {formats} | {', '.join(kinds)} | {state} | {others} | {leak} |"
 
 
-def page(outcomes: Mapping[str, Outcome]) -> str:
-    """The page of outcomes."""
+def _host(name: str) -> str:
+    """A host as the page names it: package registries in words."""
+    return {"npmjs": "npm's registry", "pypi": "PyPI"}.get(name.split(".")[-2], name)
+
+
+def page(lines: Mapping[str, str]) -> str:
+    """The page, with new lines for the recipes that were run; the others keep the line that they had."""
+    old = {text.split(" | ")[0].removeprefix("| "): text for text in PAGE.read_text("utf-8").splitlines()}
     head = """# Clients that were run
 
 `make clients` wrote this page. It runs each client by `paig run` (or after `paig setup`) against a gateway with
@@ -260,7 +267,7 @@ simulated providers, in a network in which every host name and address leads to 
 | client | release | API format | ways | row and cost right | other hosts | key sent elsewhere |
 |---|---|---|---|---|---|---|
 """
-    return head + "\n".join(line(name, outcome) for name, outcome in outcomes.items()) + "\n"
+    return head + "\n".join(lines.get(name) or old.get(name, "") for name in RECIPES) + "\n"
 
 
 if __name__ == "__main__":

@@ -218,8 +218,9 @@ def _pi(base: str, key: str) -> dict[str, object]:
 
 def _cline(base: str, key: str) -> dict[str, object]:
     settings = {"provider": "openai-compatible", "apiKey": key, "model": "gpt-5", "baseUrl": f"{base}/openai/v1"}
-    provider = {"settings": settings, "tokenSource": "manual"}
-    return {"version": 1, "lastUsedProvider": "openai-compatible", "providers": {"openai-compatible": provider}}
+    provider = {"settings": settings, "updatedAt": "2026-01-01T00:00:00.000Z", "tokenSource": "manual"}
+    kept = {"openai-compatible": provider}
+    return {"version": 1, "lastUsedProvider": "openai-compatible", "modes": {}, "providers": kept}
 
 
 def _qwen(base: str, key: str) -> dict[str, object]:

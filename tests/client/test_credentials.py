@@ -121,12 +121,11 @@ def test_the_admin_token_of_this_machine_stays_on_it(clean_environment: Path, mo
 def test_every_command_talks_to_the_same_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     """Argument, profile named in the call, PAIG_URL, the variables of programs without /proxy, profile, default."""
     monkeypatch.setenv("PAIG_ADMIN_TOKEN", "env-token")
-    monkeypatch.setenv("PAIG_API_KEY", "env-key")
 
     def roots(**given: str) -> set[str]:
         names = {"url": "base_url"}
         key = {names.get(name, name): value for name, value in given.items()}
-        return {resolve(**key).root.value, resolve_admin(**given).root.value}
+        return {resolve(api_key="key", **key).root.value, resolve_admin(**given).root.value}
 
     assert roots() == {GW}
     monkeypatch.setenv("PAIG_BASE_URL", "http://127.0.0.1:9003/proxy")

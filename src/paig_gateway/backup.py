@@ -25,8 +25,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.database import upgrade
 from paig_gateway.database.engine import DatabaseError, open_engine, utc_now
+from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import admin_token, database_url, home_folder, secret_key
-from paig_gateway.secrets.vault import SecretsError
 
 SECRETS = {"secret.key": secret_key, "admin.token": admin_token}
 MANIFEST, SQLITE, TABLES = "manifest.json", "paig.db", "tables/"

@@ -12,7 +12,6 @@ from paig_client.cli import (
     configuration,
     init,
     ledger,
-    limits,
     programs,
     reports,
     requests,
@@ -88,7 +87,7 @@ OBJECTS = {
 }
 for name, text in OBJECTS.items():
     app.add_typer(lazily("objects", name), name=name, help=text, rich_help_panel=ADMIN)
-app.add_typer(limits.app, name="limits", rich_help_panel=ADMIN)
+app.add_typer(lazily("limits"), name="limits", help="Limits, and how much of each is used.", rich_help_panel=ADMIN)
 _command(rich_help_panel=ADMIN, example="paig apply paig.toml --dry-run")(configuration.apply)
 _command(rich_help_panel=ADMIN, example="paig export > paig.toml")(configuration.export)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
+from paig_client.api.limits import SPENDING
 from paig_client.cli.commands import Commands
 from paig_client.cli.options import Csv, Json, Profile, Sort, Url, connected, text_option
 from paig_client.cli.output import Cell, Table, ahead, bar, narrow, print_json, show, usd
@@ -13,7 +14,8 @@ from paig_client.cli.values import did_you_mean
 if TYPE_CHECKING:
     from paig_client.api.resources import LimitStatus
 
-WINDOWS = ("daily", "weekly", "monthly", "total")
+WINDOWS = tuple(row.window for row in SPENDING)
+"""The windows of the caps on money: a column each."""
 OWNERS = ("organisation", "project", "user", "key")
 COLUMNS = ("limit of", "window", "amount", "spent", "held", "left", "used", "resets")
 

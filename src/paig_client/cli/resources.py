@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from paig_client.api.specs import Spec
+from paig_client.api.fields import Spec
 from paig_client.cli.commands import Commands
 from paig_client.cli.completion import names
 from paig_client.cli.limits import print_limits

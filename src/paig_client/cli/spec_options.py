@@ -20,7 +20,8 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from paig_client.api.specs import LimitsSpec, Spec, Usd
+from paig_client.api.fields import Spec, Usd
+from paig_client.api.limits import WINDOWS, LimitsSpec
 from paig_client.cli.completion import names
 from paig_client.cli.values import count, dollars, expiry, word, words
 
@@ -66,6 +67,9 @@ class SpecOption:
     read: Read
 
 
+AMOUNTS: Mapping[bool, tuple[Read, str]] = {True: (dollars, "USD"), False: (count, "N")}
+"""How a limit on money, and one on a count, is read."""
+
 COMMON: Mapping[str, Special] = {
     "project": Special(("--project",), "The project it belongs to.", complete="projects"),
     "user": Special(("--user",), "The user it belongs to.", complete="users"),
@@ -76,10 +80,10 @@ COMMON: Mapping[str, Special] = {
     "expires_at": Special(("--expires",), "When it ends, such as 30d or 2027-01-31.", expiry, "TIME"),
     "soft": Special(("--soft/--hard",), "Soft caps reserve nothing, and refuse once they are spent.", bool, "", bool),
     "active": Special(("--active/--inactive",), "Whether their tokens are accepted.", bool, "", bool),
-    "daily": Special(("--daily",), "Cap on a day; 'none' lifts it.", dollars, "USD"),
-    "weekly": Special(("--weekly",), "Cap on a week, Monday to Sunday.", dollars, "USD"),
-    "monthly": Special(("--monthly",), "Cap on a calendar month.", dollars, "USD"),
-    "total": Special(("--total",), "Cap on everything, without an end.", dollars, "USD"),
+    **{
+        row.field: Special((f"--{row.field.replace('_', '-')}",), row.title, *AMOUNTS[row.unit == "usd"])
+        for row in WINDOWS
+    },
 }
 """Fields that read better under another name, or with a help of their own."""
 

@@ -61,7 +61,7 @@ def dollars(text: str) -> str | None:
     """US dollars as a decimal string; None for `none`."""
     from pydantic import TypeAdapter, ValidationError
 
-    from paig_client.api.specs import Usd
+    from paig_client.api.fields import Usd
 
     if text.lower() == NONE:
         return None

@@ -12,17 +12,19 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 from fastapi import Depends
 from fastapi.routing import APIRoute
+from starlette.datastructures import QueryParams
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from paig_client.api.vocabulary import Permission
-from paig_gateway.admin.problems import ProblemError
+from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.roles import EVERYTHING, Identity, held
 from paig_gateway.admin.site import SESSION, Site
+from paig_gateway.catalog.base import suggestion
 from paig_gateway.catalog.snapshot import Snapshot, TokenGrant
 
 
@@ -207,18 +209,45 @@ def check(identity: Identity, needs: Needs) -> None:
     raise ProblemError("forbidden", f"This needs the permission {permission}, which you do not have.")
 
 
+def check_query(given: QueryParams, known: Mapping[str, bool]) -> None:
+    """Refuse a query parameter that the operation does not take, and one given twice that takes one value.
+
+    Args:
+        given: The request's query.
+        known: Each parameter that the operation takes, and whether it takes several values.
+
+    Raises:
+        ProblemError: `invalid`, naming each parameter at fault.
+    """
+    wrong = []
+    for name in dict.fromkeys(given):
+        if name not in known:
+            takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none; other fields go into the body"
+            close = suggestion(name, known)
+            wrong.append(FieldProblem(name, f"is not a query parameter of this request{close or ': ' + takes}"))
+        elif not known[name] and len(given.getlist(name)) > 1:
+            wrong.append(FieldProblem(name, "is given more than once: give one value"))
+    if wrong:
+        raise invalid(wrong)
+
+
 class Guarded(APIRoute):
-    """A route that serves only those who may use its operation."""
+    """A route that serves only those who may use its operation, and takes only the query parameters that it knows."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler behind the guard."""
         handle = super().get_route_handler()
         needs = OPERATIONS[self.operation_id or self.name]
+        known = {
+            parameter.alias: get_origin(parameter.field_info.annotation) is list
+            for parameter in self.dependant.query_params
+        }
 
         async def guarded(request: Request) -> Response:
             authenticate: Authenticate = request.app.state.authenticate
             identity = authenticate(request)
             check(identity, needs)
+            check_query(request.query_params, known)
             request.state.identity = identity
             return await handle(request)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -12,13 +13,37 @@ from paig_client.api.resources import Key, NewKey
 from paig_client.api.specs import KeySpec
 from paig_client.api.vocabulary import KeyState, KeyStatus
 from paig_gateway.admin.access import Guarded, Principal
-from paig_gateway.admin.objects import TAGGED, Cursor, Kind, Limit, Page, Reference, absent, page, tagged
+from paig_gateway.admin.names import check_names
+from paig_gateway.admin.objects import (
+    TAGGED,
+    Cursor,
+    Kind,
+    Limit,
+    Page,
+    Reference,
+    Sort,
+    absent,
+    filterable,
+    filtered,
+    page,
+    tagged,
+    with_fields,
+)
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.roles import Identity
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog.idempotency import Repeat
+from paig_gateway.catalog.keys import MAX_OVERLAP
 from paig_gateway.ledger.balances import limit_balances
 
+Overlap = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=MAX_OVERLAP // timedelta(seconds=1),
+        description="How many seconds the old secret is still accepted.",
+    ),
+]
 Owner = tuple[str, str]
 """An owner's kind and name."""
 
@@ -66,10 +91,10 @@ class Keys:
         id, version = self._mine(reference, version)
         self._keys.delete(id, actor=actor, version=version)
 
-    def rotate(self, reference: str, *, actor: str) -> NewKey:
+    def rotate(self, reference: str, *, actor: str, overlap: timedelta = timedelta()) -> NewKey:
         """Give a key a new secret."""
         id, version = self._mine(reference)
-        return self._keys.rotate(id, actor=actor, version=version)
+        return self._keys.rotate(id, actor=actor, version=version, overlap=overlap)
 
     def set_state(self, reference: str, state: KeyState, *, actor: str) -> Key:
         """Refuse a key, or take it again."""
@@ -126,7 +151,6 @@ def key_routes(services: AdminServices) -> APIRouter:
     """The list of keys, and what can be done with keys alone."""
     router = APIRouter(prefix="/keys", tags=["keys"], route_class=Guarded)
 
-    @router.get("", operation_id="list_keys", summary="List keys", response_model=KeyPage)
     def list_keys(
         asker: Principal,
         project: Annotated[str | None, Query(description="Only those of this project.")] = None,
@@ -134,24 +158,25 @@ def key_routes(services: AdminServices) -> APIRouter:
         status: Annotated[KeyStatus | None, Query(description="Only those in this state.")] = None,
         limit: Limit = None,
         cursor: Cursor = None,
+        sort: Sort = None,
+        **wanted: Any,
     ) -> KeyPage:
-        wanted = {"project": project, "user": user, "status": status}
-        found = [
-            key
-            for key in Keys(services, asker).list()
-            if all(value in (None, getattr(key, name)) for name, value in wanted.items())
-        ]
-        return page(KeyPage, found, limit, cursor)
+        check_names(services, asker, project=project, user=user)
+        wanted |= {"project": project, "user": user, "status": status}
+        return page(KeyPage, filtered(Keys(services, asker).list(), wanted), limit, cursor, sort)
+
+    with_fields(list_keys, filterable(Key))
+    router.get("", operation_id="list_keys", summary="List keys", response_model=KeyPage)(list_keys)
 
     @router.post(
         "/{name_or_id}/rotate",
         operation_id="rotate_key",
         summary="Give a key a new secret",
-        description="The old one stops working at once. Id, limits and what is spent of them stay.",
+        description="The old one stops working at once, or after `overlap` seconds. Id, limits and spending stay.",
         response_model=NewKey,
     )
-    def rotate(asker: Principal, name_or_id: Reference) -> NewKey:
-        made = Keys(services, asker).rotate(name_or_id, actor=asker.name)
+    def rotate(asker: Principal, name_or_id: Reference, overlap: Overlap = 0) -> NewKey:
+        made = Keys(services, asker).rotate(name_or_id, actor=asker.name, overlap=timedelta(seconds=overlap))
         services.changed()
         return made
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Protocol, TypeVar
+from datetime import datetime
+from inspect import Parameter, Signature, signature
+from types import NoneType
+from typing import Annotated, Any, Generic, Protocol, TypeVar, get_args
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -15,10 +18,11 @@ from paig_client.api.resources import NewKey, Owner, OwnPrice, Project, Provider
 from paig_client.api.specs import OwnerSpec, PriceSpec, ProjectSpec, ProjectTelemetry, ProviderSpec, RouteSpec
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, named
-from paig_gateway.admin.problems import ProblemError
+from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.roles import Identity
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog import CatalogError
+from paig_gateway.catalog.base import suggestion
 from paig_gateway.catalog.idempotency import Repeat
 
 S = TypeVar("S", bound=Spec)
@@ -181,6 +185,9 @@ LISTED: tuple[Kind[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, 
 Reference = Annotated[str, Path(description="Name or id, percent-encoded."), AfterValidator(unquote)]
 Limit = Annotated[int | None, Query(ge=1, le=MAX_PAGE, description="How many items to answer at most.")]
 Cursor = Annotated[str | None, Query(description="The previous page's `next_cursor`.")]
+Sort = Annotated[
+    str | None, Query(description="A field to sort by; `-` in front puts the largest first.", examples=["-created_at"])
+]
 IfMatch = Annotated[
     str | None, Header(description="Change the object only if this is still its `ETag`.", examples=['"key_5f2c.3"'])
 ]
@@ -194,12 +201,68 @@ IdempotencyKey = Annotated[
 ]  # fmt: skip
 
 
-def page(model: type[P], items: Iterable[Resource], limit: int | None, cursor: str | None) -> P:
-    """Those of the objects that follow `cursor`, the name of the last one already seen; all of them without a limit."""
-    found = sorted((item for item in items if cursor is None or item.name > cursor), key=lambda item: item.name)
+def page(
+    model: type[P], items: Iterable[Resource], limit: int | None, cursor: str | None, sort: str | None = None
+) -> P:
+    """Those of the objects that follow the one named `cursor`; all of them without a limit.
+
+    Args:
+        model: The page's type.
+        items: All objects.
+        limit: How many to answer at most.
+        cursor: The name of the last one already seen.
+        sort: A field to sort by, with `-` in front for the largest first; the name by default.
+
+    Raises:
+        ProblemError: `invalid`; there is no such field, or no such object any more.
+    """
+    found = sorted(items, key=lambda item: item.name)
+    if sort is not None:
+        field, down = sort.removeprefix("-"), sort.startswith("-")
+        if found and field not in type(found[0]).model_fields:
+            close = suggestion(field, type(found[0]).model_fields)
+            raise invalid([FieldProblem("sort", f"there is no field '{field}'{close}")])
+        found = sorted(found, key=lambda item: _order(getattr(item, field)), reverse=down)
+    if cursor is not None:
+        place = next((number for number, item in enumerate(found) if item.name == cursor), None)
+        if place is not None:
+            found = found[place + 1 :]
+        elif sort is None:  # deleted meanwhile: its place in the alphabet is known all the same
+            found = [item for item in found if item.name > cursor]
+        else:
+            raise invalid([FieldProblem("cursor", "the object that it names is gone: begin again without it")])
     more = limit is not None and len(found) > limit
     found = found[:limit]
     return model(items=found, next_cursor=found[-1].name if more else None)
+
+
+def _order(value: object) -> tuple[bool, str | float]:
+    """What sorts values of one field, of which some are null: those come last."""
+    match value:
+        case None:
+            return True, ""
+        case datetime():
+            return False, value.timestamp()
+        case bool() | int() | float():
+            return False, float(value)
+        case _:
+            return False, str(value)
+
+
+def filterable(model: type[BaseModel]) -> dict[str, type[Any] | Any]:
+    """The fields of an object that its list can be filtered by: those with a single plain value."""
+    plain: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        parts = set(get_args(field.annotation)) or {field.annotation}
+        if name not in ("id", "version") and parts <= {str, bool, int, float, NoneType}:
+            plain[name] = field.annotation
+    return plain
+
+
+def filtered(items: Iterable[W], wanted: Mapping[str, object]) -> list[W]:
+    """The objects whose fields have the values that are wanted; None means any."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return [item for item in items if all(getattr(item, name) == value for name, value in given.items())]
 
 
 def etag(item: Resource) -> str:
@@ -227,13 +290,14 @@ def conditional(
     current = get(reference)
     if match.strip() == "*":
         return change(current.id, None)
-    if etag(current) in {tag.strip() for tag in match.split(",")}:
+    # A proxy that compresses an answer makes its tag a weak one; for what is compared here, that is the same.
+    if etag(current) in {tag.strip().removeprefix("W/") for tag in match.split(",")}:
         try:
             return change(current.id, current.version)
         except CatalogError as error:
             if error.code != "changed":
                 raise
-            current = get(current.id)  # somebody was faster
+            current = get(current.id)  # another change was faster
     raise ProblemError(
         "changed",
         f"'{current.name}' is at {etag(current)} by now: read it again and repeat the change.",
@@ -329,12 +393,36 @@ def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     return router
 
 
+def with_fields(handler: Callable[..., Any], fields: Mapping[str, Any]) -> None:
+    """Give a handler that takes any keyword a query parameter for each field, so that it is checked and documented."""
+    own = [
+        parameter
+        for parameter in signature(handler, eval_str=True).parameters.values()
+        if parameter.kind is not Parameter.VAR_KEYWORD
+    ]
+    more = [
+        Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[annotation | None, Query(description=f"Only those with this `{name}`.")],
+        )
+        for name, annotation in fields.items()
+        if name not in {parameter.name for parameter in own}
+    ]
+    handler.__signature__ = Signature([*own, *more])  # type: ignore[attr-defined]
+
+
 def list_route(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
     """The list of one kind of object, by name."""
     router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
 
-    @router.get("", operation_id=f"list_{kind.many}", summary=f"List {kind.many}", response_model=kind.page)
-    def list_all(asker: Principal, limit: Limit = None, cursor: Cursor = None) -> Page[W]:
-        return page(kind.page, kind.objects(services, asker).list(), limit, cursor)
+    fields = filterable(kind.model)
 
+    def list_all(asker: Principal, limit: Limit = None, cursor: Cursor = None, sort: Sort = None, **wanted: Any) -> Any:
+        items = kind.objects(services, asker).list()
+        return page(kind.page, filtered(items, wanted), limit, cursor, sort)
+
+    with_fields(list_all, fields)
+    router.get("", operation_id=f"list_{kind.many}", summary=f"List {kind.many}", response_model=kind.page)(list_all)
     return router

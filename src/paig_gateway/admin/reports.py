@@ -24,6 +24,7 @@ from paig_client.api.resources import (
 )
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
+from paig_gateway.admin.names import check_names
 from paig_gateway.admin.objects import Cursor
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.services import AdminServices
@@ -100,6 +101,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         limit: PageLimit = 100,
         cursor: Cursor = None,
     ) -> RequestPage:
+        check_names(services, asker, key=key, project=project, user=user, model=model, provider=provider, route=route)
         which = Filter(key, project, user, model, provider, route, status, since, until, asker.within("ledger:read"))
         try:
             return reports.list_requests(engine, which, cursor=cursor, limit=limit)
@@ -139,6 +141,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         since: Since = None,
         until: Until = None,
     ) -> UsageReport:
+        check_names(services, asker, key=key, project=project, user=user, model=model, provider=provider, route=route)
         which = Filter(key, project, user, model, provider, route, None, since, until, asker.within("ledger:read"))
         try:
             return reports.usage(engine, by, which)
@@ -164,6 +167,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         since: Since = None,
         until: Until = None,
     ) -> Repricing:
+        check_names(services, asker, key=key, project=project, user=user, model=model, provider=provider, route=route)
         return services.reprice(
             Filter(key, project, user, model, provider, route, None, since, until, asker.within("ledger:read"))
         )
@@ -205,6 +209,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         limit: PageLimit = 100,
         cursor: Cursor = None,
     ) -> AuditPage:
+        check_names(services, asker, project=project)
         which = AuditFilter(actor, action, kind, name, project, since, until, asker.within("audit:read"))
         found = services.catalog.audit(which, limit=limit + 1, before=cursor)
         items = found[:limit]

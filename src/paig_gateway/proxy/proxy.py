@@ -128,6 +128,8 @@ class Proxy:
         headers = [(name.lower(), value) for name, value in scope["headers"]]
         by_name = dict(headers)
         caller, query = request.authenticate(self.directory, by_name, target.query, now)
+        client = scope.get("client")
+        caller.check_use(scope["method"], client[0] if client else None)
         route = request.find_route(self.directory, target.route, caller)
         target = request.Target(target.route, target.path, query)
         if found is None:
@@ -136,6 +138,7 @@ class Proxy:
                 f"The gateway does not know what {scope['method']} {target.path} costs, so it passes no such request. "
                 "See the list of API formats in the documentation.",
             )
+        caller.check_format(found[0].name)
         said = request.read(by_name)
         request.check_once(headers)
         body = await request.read_body(by_name, receive, self.settings.max_body)

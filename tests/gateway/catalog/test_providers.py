@@ -25,7 +25,12 @@ def test_provider_is_shown_with_what_applies(catalog: Catalog) -> None:
     """The base URL is the kind's own where none is given, the settings' defaults filled in."""
     shown = catalog.providers.create("v", ProviderSpec(kind="google-vertex", location="europe-west4"), actor=ME)
     assert shown.base_url == "https://europe-west4-aiplatform.googleapis.com"
-    assert shown.options == {"inject_cost": True, "location": "europe-west4", "on_disconnect": "drain"}
+    assert shown.options == {
+        "inject_cost": True,
+        "location": "europe-west4",
+        "on_disconnect": "drain",
+        "provider_cost": True,
+    }
     shown = catalog.providers.update("v", {"base_url": "https://proxy.example/v/", "require_price": False}, actor=ME)
     assert shown.base_url == "https://proxy.example/v"
     assert shown.options["require_price"] is False

@@ -1,0 +1,68 @@
+"""Names in filters: one that nothing has is a mistake, and the error says which name is similar."""
+
+from __future__ import annotations
+
+from sqlalchemy import or_, select
+from sqlmodel import Session, SQLModel, col
+
+from paig_gateway.admin.problems import FieldProblem, invalid
+from paig_gateway.admin.roles import Identity
+from paig_gateway.admin.services import AdminServices
+from paig_gateway.catalog.base import is_id, suggestion
+from paig_gateway.database.tables import KeyRow, ProjectRow, RollupRow, UserRow
+
+_OWNERS: dict[str, type[SQLModel]] = {"key": KeyRow, "project": ProjectRow, "user": UserRow}
+
+
+def check_names(services: AdminServices, asker: Identity, **given: str | None) -> None:
+    """Refuse names that no object has: of a `key`, `project`, `user`, `provider`, `route` or `model`.
+
+    Ids are taken as they are, because the ledger also knows objects that were deleted. Whoever may know of some
+    projects alone is told nothing of the keys of others, not even that they exist.
+
+    Raises:
+        ProblemError: `invalid`, with the nearest name.
+    """
+    wrong = []
+    with Session(services.engine) as session:
+        for kind, name in given.items():
+            if name is None or is_id(name):
+                continue
+            known = _known(services, session, asker, kind, name)
+            if known is not None:
+                wrong.append(FieldProblem(kind, f"there is no {kind} '{name}'{suggestion(name, known)}"))
+    if wrong:
+        raise invalid(wrong)
+
+
+def _known(services: AdminServices, session: Session, asker: Identity, kind: str, name: str) -> list[str] | None:
+    """The names that there are, or None where `name` is one of them."""
+    if kind in _OWNERS:
+        return _owners(session, asker, kind, name)
+    if kind in ("provider", "route"):
+        snapshot = services.directory.snapshot
+        names = [*(snapshot.providers if kind == "provider" else snapshot.routes)]
+        if name in names:
+            return None
+    else:
+        names = []
+    column = col(getattr(RollupRow, kind))
+    if session.exec(select(column).where(column == name).limit(1)).first() is not None:  # type: ignore[call-overload]
+        return None
+    seen = session.exec(select(column).distinct().limit(1000)).scalars()  # type: ignore[call-overload]
+    return [*names, *(text for text in seen if text)]
+
+
+def _owners(session: Session, asker: Identity, kind: str, name: str) -> list[str] | None:
+    table = _OWNERS[kind]
+    columns = table.__table__.c  # type: ignore[attr-defined]
+    query = select(columns.name)
+    within = None if asker.may_somewhere("catalog:read") is False else asker.within("catalog:read")
+    if within is not None and kind == "project":
+        query = query.where(columns.id.in_(within))
+    elif within is not None and kind == "key":
+        query = query.where(columns.project_id.in_(within))
+    connection = session.connection()
+    if connection.execute(query.where(or_(columns.name == name, columns.id == name)).limit(1)).first() is not None:
+        return None
+    return list(connection.execute(query.limit(10_000)).scalars())

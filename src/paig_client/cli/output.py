@@ -23,7 +23,8 @@ NARROW = 110
 """Columns below which bars are short."""
 MIN_CUT = 8
 """Columns below which a text is folded rather than cut."""
-_PAD = "\N{NO-BREAK SPACE}"
+_PAD = "\ue000"
+"""A private character that stands for a space until the table is set: rich drops spaces at the end of a cell."""
 _MONEY = re.compile(r"-?\$[\d,]+\.(\d+)")
 
 
@@ -197,7 +198,7 @@ def _align(cells: list[list[str]], column: int) -> None:
     digits = [len(match[1]) if (match := _MONEY.fullmatch(row[column])) else 0 for row in cells]
     for row, own in zip(cells, digits, strict=True):
         if own:
-            row[column] += _PAD * (max(digits) - own)  # rich drops plain spaces at the end
+            row[column] += _PAD * (max(digits) - own)
 
 
 def _cut(text: str, room: int) -> str:

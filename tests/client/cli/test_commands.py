@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -62,6 +64,20 @@ def test_help_is_read_at_a_glance(narrow: None, words: tuple[str, ...], capsys: 
             assert not line.startswith("│   "), f"the summary goes on over a line: {line}"
     explained = [p for p in COMMANDS[words].params if not getattr(p, "hidden", False) and not p.help]
     assert [p.name for p in explained] == []
+
+
+LEAVES = {words: command for words, command in COMMANDS.items() if words and "commands" not in dir(command)}
+
+
+@pytest.mark.parametrize("words", [words for words in LEAVES if words != ("usage",)], ids=" ".join)
+def test_every_example_can_be_typed(words: tuple[str, ...]) -> None:
+    """Each help ends in an example of its own command, whose options and arguments are right."""
+    example = LEAVES[words].epilog.removeprefix("Example: ")
+    line = re.sub(r'^eval "\$\((.*)\)"$', r"\1", example).partition(" > ")[0]
+    given = shlex.split(line)
+    assert given[: len(words) + 1] == ["paig", *words]
+    rest = [__file__ if word in ("paig.toml", "paig-backup.db", "config.yaml") else word for word in given]
+    LEAVES[words].make_context(words[-1], rest[len(words) + 1 :])
 
 
 def test_every_command_takes_json() -> None:

@@ -1,0 +1,116 @@
+"""`paig requests`, `paig limits`, `paig version`; sorting, CSV and suggestions, which lists have alike."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from tests.client import calls
+from tests.client.cli.conftest import Paig
+from tests.client.real import Real
+
+
+@pytest.fixture(scope="module")
+def spender(real: Real) -> str:
+    """A key that has paid for a request, and been refused another."""
+    name = f"spender-{id(real)}"
+    key = real.make_key(name, daily=5)
+    calls.groq(api_key=key, base_url=real.root)
+    return name
+
+
+def test_requests_are_listed_and_shown(paig: Paig, url: str, spender: str) -> None:
+    """By filter; one is found by its id, with each try; an id that is not known is said."""
+    at = ("--url", url)
+    table = paig("requests", "list", "--key", spender, *at).out.splitlines()
+    assert table[0].split()[:3] == ["time", "status", "key"]
+    [row] = json.loads(paig("requests", "list", "--key", spender, "--json", *at).out)
+    shown = paig("requests", "show", row["id"], *at).out
+    assert row["id"] in shown
+    assert "provider" in shown
+    assert json.loads(paig("requests", "show", row["id"], "--json", *at).out)["key"] == spender
+    [line] = csv.DictReader(io.StringIO(paig("requests", "list", "--key", spender, "--csv", *at).out))
+    assert line["cost"] == row["cost"]
+    assert line["id"] == row["id"]
+    assert "no such requests" in paig("requests", "list", "--key", spender, "--errors", *at).err
+    assert paig("requests", "show", "req_none", *at).code == 1
+
+
+def test_limits_are_listed(paig: Paig, url: str, spender: str) -> None:
+    """All of them, or one owner's, with what is spent as a number in CSV."""
+    at = ("--url", url)
+    table = paig("limits", "list", "--of", f"key:{spender}", *at).out
+    assert "$5.00" in table
+    [limit] = json.loads(paig("limits", "list", "--of", f"key:{spender}", "--json", *at).out)
+    [line] = csv.DictReader(io.StringIO(paig("limits", "list", "--of", f"key:{spender}", "--csv", *at).out))
+    assert (line["amount"], line["spent"]) == (limit["amount"], limit["spent"])
+    assert "Did you mean 'key'?" in paig("limits", "list", "--of", "keys", *at).err
+
+
+def test_a_list_is_sorted_by_a_column(paig: Paig, url: str) -> None:
+    """By value, not by text: $100 is more than $20; empty cells come last; an unknown column is answered."""
+    at = ("--url", url)
+    for name, daily in (("sort-b", "20"), ("sort-a", "100"), ("sort-c", "3")):
+        assert paig("keys", "create", name, "--daily", daily, *at).code == 0
+    shown = paig("limits", "list", "--sort", "amount", *at).out
+    found = [word for word in shown.split() if word.startswith("sort-")]
+    assert found == ["sort-c", "sort-b", "sort-a"]
+    names = [
+        row["name"] for row in csv.DictReader(io.StringIO(paig("keys", "list", "--csv", "--sort", "-name", *at).out))
+    ]
+    assert names == sorted(names, key=str.casefold, reverse=True)
+    assert "Did you mean 'name'?" in paig("keys", "list", "--sort", "nmae", *at).err
+
+
+def test_json_has_what_the_table_shows(paig: Paig, url: str, spender: str) -> None:
+    """How much of each cap is spent, and how the members of a route share its requests."""
+    at = ("--url", url)
+    keys = {key["name"]: key for key in json.loads(paig("keys", "list", "--json", *at).out)}
+    assert keys[spender]["balances"][0]["amount"] == "5"
+    assert paig("routes", "create", "shared", "--member", "openai:1:3", "--member", "groq:1:1", *at).code == 0
+    shown = json.loads(paig("routes", "show", "shared", "--json", *at).out)
+    assert shown["shares"] == {"openai": "75%", "groq": "25%"}
+    paig("routes", "delete", "shared", "--yes", *at)
+
+
+def test_unknown_names_are_answered_with_the_nearest(paig: Paig, url: str, spender: str) -> None:
+    """Of the same kind of object."""
+    ran = paig("keys", "show", spender[:-1], "--url", url)
+    assert ran.code == 1
+    assert f"Did you mean '{spender}'?" in ran.err
+
+
+def test_money_is_aligned_at_its_point(paig: Paig, url: str) -> None:
+    """In a column of amounts the points stand below one another."""
+    at = ("--url", url)
+    for name, daily in (("cents", "0.05"), ("nanos", "0.000000001"), ("many", "1234.5")):
+        assert paig("users", "create", name, "--daily", daily, *at).code == 0
+    lines = paig("limits", "list", "--of", "user", *at).out.splitlines()
+    points = {line.index(".", line.index("$")) for line in lines if line.startswith("user ")}
+    assert len(points) == 1
+
+
+def test_a_key_for_an_agent(paig: Paig, url: str) -> None:
+    """Has limits that suit it; what is stated besides counts; an unknown agent is answered."""
+    at = ("--url", url)
+    assert paig("keys", "create", "agent", "--for", "claude-code", "--daily", "7", *at).code == 0
+    limits = json.loads(paig("keys", "show", "agent", "--json", *at).out)["limits"]
+    assert (limits["daily"], limits["monthly"]) == ("7", "200")
+    ran = paig("keys", "create", "other", "--for", "claude", *at)
+    assert ran.code == 2
+    assert "claude-code" in ran.err
+
+
+def test_versions(paig: Paig) -> None:
+    """For a report of a bug."""
+    assert json.loads(paig("version", "--json").out).keys() == {"paig", "python", "system"}
+    assert paig("version").out.startswith("paig ")
+
+
+def test_the_terminal_ui_needs_a_terminal(paig: Paig) -> None:
+    """Without one it says so and ends."""
+    ran = paig("tui")
+    assert (ran.code, "needs a terminal" in ran.err) == (1, True)

@@ -1,0 +1,93 @@
+"""Backups: written while the gateway works, restored into an empty home folder and database, on both databases."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import KeySpec, ProviderSpec
+from paig_gateway.app import Store
+from paig_gateway.backup import BackupError, manifest, restore, write
+from tests.gateway.databases import Postgres
+
+
+@pytest.fixture
+def store(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A gateway's store in a home folder of its own, with a provider and a key in it."""
+    monkeypatch.setenv("PAIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PAIG_DATABASE_URL", url)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    for name in ("PAIG_SECRET_KEY", "PAIG_ADMIN_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    found = Store.open()
+    spec = ProviderSpec(kind="openai", credential="value:sk-upstream-secret-0123456789")
+    found.catalog.providers.create("openai", spec, actor="test")
+    found.catalog.keys.create("ci", KeySpec(limits=LimitsSpec.model_validate({"daily": "5"})), actor="test")
+    return found
+
+
+def elsewhere(store: Store, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn to another home folder and another, empty database of the same kind."""
+    monkeypatch.setenv("PAIG_HOME", str(tmp_path / "other"))
+    if store.engine.dialect.name == "sqlite":
+        monkeypatch.setenv("PAIG_DATABASE_URL", f"sqlite:///{tmp_path / 'other.db'}")
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        monkeypatch.setenv("PAIG_DATABASE_URL", server.new_database())
+
+
+def test_a_backup_is_restored_whole(
+    store: Store, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Objects, secrets and what they encrypt are as they were; the database was open all the time."""
+    file = tmp_path / "backup.zip"
+    made = write(file)
+    assert made["rows"]["keys"] == made["rows"]["providers"] == 1
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert manifest(file) == made
+    elsewhere(store, request, tmp_path, monkeypatch)
+    restore(file)
+    again = Store.open()
+    assert again.admin_token == store.admin_token
+    assert [key.name for key in again.catalog.keys.list()] == ["ci"]
+    before, after = (one.catalog.providers.get("openai") for one in (store, again))
+    assert after.credentials == before.credentials
+    again.catalog.keys.create("second", KeySpec(), actor="test")  # numbers that the database gives out go on
+    again.engine.dispose()
+    store.engine.dispose()
+
+
+def test_nothing_is_overwritten(store: Store, tmp_path: Path) -> None:
+    """Neither a file by a backup nor a gateway by a restore."""
+    file = tmp_path / "backup.zip"
+    write(file)
+    with pytest.raises(BackupError, match="exists already"):
+        write(file)
+    with pytest.raises(BackupError, match="restore into an empty PAIG_HOME"):
+        restore(file)
+    assert [key.name for key in store.catalog.keys.list()] == ["ci"]
+    assert sorted(path.name for path in tmp_path.glob(".backup*")) == []
+    store.engine.dispose()
+
+
+def test_the_secrets_alone(store: Store, tmp_path: Path) -> None:
+    """Beside pg_dump, they are all that is missing."""
+    file = tmp_path / "secrets.zip"
+    assert write(file, secrets_only=True)["database"] == "none"
+    with zipfile.ZipFile(file) as archive:
+        assert sorted(archive.namelist()) == ["admin.token", "manifest.json", "secret.key"]
+        assert archive.read("admin.token").decode() == store.admin_token
+    store.engine.dispose()
+
+
+def test_what_is_not_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is refused in one line that says so."""
+    monkeypatch.setenv("PAIG_HOME", str(tmp_path / "home"))
+    file = tmp_path / "x"
+    file.write_text("no archive")
+    with pytest.raises(BackupError, match="is not a backup of paig"):
+        restore(file)

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("admin", "telemetry"),
     ("alerts", "config"),
     ("app",),
-    ("server", "backup"),
+    ("server", "backup", "secret_rotation"),
     ("demo",),
 )
 

@@ -19,6 +19,7 @@ from paig_client.api.fields import Spec
 from paig_client.api.resources import AppliedConfig as Plan
 from paig_client.api.resources import (
     AuditEntry,
+    AuditVerification,
     DeviceStart,
     DeviceState,
     Health,
@@ -307,6 +308,11 @@ class ReportCalls:
             **{"since": since, "until": until, "limit": limit, "cursor": cursor},
         }
         return Call("GET", "audit", _items(AuditEntry), query)
+
+    @endpoint
+    def verify_audit(self, *, expect: str | None = None) -> Call[AuditVerification]:
+        """Whether entries of the audit log were altered, removed or reordered; `expect` is a head kept elsewhere."""
+        return Call("GET", "audit/verify", _one(AuditVerification), {"expect": expect})
 
     @endpoint
     def start_login(self) -> Call[DeviceStart]:

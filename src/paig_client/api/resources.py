@@ -489,6 +489,16 @@ class AuditEntry(BaseModel):
     after: dict[str, Any] | None
 
 
+class AuditVerification(BaseModel):
+    """The result of verifying the audit log."""
+
+    rows: int
+    head: str
+    """Authenticates all entries so far; keep it elsewhere to notice a log whose newest entries were cut off."""
+    problem: str | None
+    """The first thing that is wrong, or null."""
+
+
 class Problem(BaseModel):
     """An error of the admin API, in the form of RFC 9457."""
 

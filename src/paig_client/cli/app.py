@@ -72,6 +72,7 @@ _command(rich_help_panel=GATEWAY, example="paig init")(init.init)
 app.add_typer(init.app, name="import", rich_help_panel=GATEWAY)
 _command(rich_help_panel=GATEWAY, example="paig backup paig-backup.db")(backup.backup)
 _command(rich_help_panel=GATEWAY, example="paig restore paig-backup.db")(backup.restore)
+app.add_typer(lazily("secret"), name="secret", help="The key that seals credentials.", rich_help_panel=GATEWAY)
 _command("version", rich_help_panel=GATEWAY, example="paig version --json")(show_version)
 
 OBJECTS = {
@@ -95,7 +96,7 @@ _command(rich_help_panel=LEDGER, example="paig tui --read-only")(server.tui)
 app.add_typer(ledger.app, name="usage", rich_help_panel=LEDGER)
 app.add_typer(requests.app, name="requests", rich_help_panel=LEDGER)
 _command(rich_help_panel=LEDGER, example="paig tail --errors --key ci")(reports.tail)
-_command(rich_help_panel=LEDGER, example="paig audit --kind key --since 7d")(audit.audit)
+app.add_typer(audit.app, name="audit", rich_help_panel=LEDGER)
 
 _command(rich_help_panel=USE, example="paig login https://gateway.example")(session.login)
 _command(rich_help_panel=USE, example="paig logout")(session.logout)

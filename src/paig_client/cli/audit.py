@@ -5,15 +5,23 @@ from __future__ import annotations
 import json as jsons
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from paig_client.cli.commands import Commands
 from paig_client.cli.options import Csv, Json, Lines, Profile, Project, Since, Until, Url, connected, text_option
-from paig_client.cli.output import Table, narrow, print_json, show, when
+from paig_client.cli.output import Table, narrow, print_json, say, show, when
 from paig_client.cli.values import period
 
 if TYPE_CHECKING:
     from paig_client.api.resources import AuditEntry
 
 
+app = Commands(invoke_without_command=True)
+
+
+@app.callback(epilog="Example: paig audit --kind key --since 7d")
 def audit(
+    ctx: typer.Context,
     actor: Annotated[str | None, text_option("--actor", "Who: admin:NAME, admin:NAME/TOKEN, token:admin.")] = None,
     action: Annotated[str | None, text_option("--action", "create, update, delete, rotate, …")] = None,
     kind: Annotated[str | None, text_option("--kind", "key, project, provider, …")] = None,
@@ -28,6 +36,8 @@ def audit(
     profile: Profile = None,
 ) -> None:
     """Show who changed what, newest first."""
+    if ctx.invoked_subcommand is not None:
+        return None
     begin, end = period(since, until)
     with connected(url, profile) as admin:
         found = admin.audit(
@@ -40,7 +50,31 @@ def audit(
         [when(item.time, short=short), item.actor, item.action, item.kind, item.name, _changes(item)] for item in found
     ]
     columns = ["time", "who", "did", "to", "name", "what"]
-    show(Table(columns, rows, "Nothing was changed.", cut="what"), csv=csv)
+    return show(Table(columns, rows, "Nothing was changed.", cut="what"), csv=csv)
+
+
+@app.command(example="paig audit verify --expect HEAD")
+def verify(
+    expect: Annotated[
+        str | None, text_option("--expect", "The head that an earlier verification printed.", "HEAD")
+    ] = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Look for altered, missing and reordered entries.
+
+    Ends with 1 where there are any. Keep the printed head elsewhere: only with --expect is a log found whose newest
+    entries were cut off.
+    """
+    with connected(url, profile) as admin:
+        found = admin.verify_audit(expect=expect)
+    if json:
+        print_json(found)
+    else:
+        say(found.problem or f"{found.rows:,} entries, none altered. Head: {found.head or 'none'}")
+    if found.problem is not None:
+        raise typer.Exit(1)
 
 
 def _changes(entry: AuditEntry) -> str:

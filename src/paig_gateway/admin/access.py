@@ -88,6 +88,7 @@ OPERATIONS: Mapping[str, Needs] = {
     "prune_usage": Needs("ledger:write"),
     "stream_events": Needs("ledger:read", in_project=True),
     "list_audit": Needs("audit:read", in_project=True),
+    "verify_audit": Needs("audit:read"),
     "get_health": Needs("gateway:read", in_project=True),
     "apply_config": Needs("config:write"),
     "export_config": Needs("config:read"),

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from paig_client.api.fields import Spec
 from paig_client.api.resources import (
     AuditEntry,
+    AuditVerification,
     Health,
     LimitStatus,
     Pruned,
@@ -214,6 +215,22 @@ def report_routes(services: AdminServices) -> APIRouter:
         found = services.catalog.audit(which, limit=limit + 1, before=cursor)
         items = found[:limit]
         return AuditPage(items=items, next_cursor=items[-1].id if len(found) > limit else None)
+
+    @router.get(
+        "/audit/verify",
+        operation_id="verify_audit",
+        summary="Look for altered, missing and reordered changes",
+        description="Each entry authenticates all entries before it. Only against a head that was kept elsewhere can it"
+        " be seen that the newest entries were cut off.",
+        tags=["audit"],
+    )
+    def verify_audit(
+        expect: Annotated[
+            str | None, Query(max_length=200, description="The `head` of an earlier verification.")
+        ] = None,
+    ) -> AuditVerification:
+        found = services.catalog.verify_audit(expect)
+        return AuditVerification(rows=found.rows, head=found.head, problem=found.problem)
 
     @router.get("/health", operation_id="get_health", summary="Show the gateway's own state", tags=["health"])
     def get_health() -> Health:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from paig_client.errors import LimitTooSmall as LimitTooSmall
     from paig_client.errors import ModelNotAllowed as ModelNotAllowed
     from paig_client.errors import NoPrice as NoPrice
+    from paig_client.errors import ObjectNotFound as ObjectNotFound
     from paig_client.errors import Overloaded as Overloaded
     from paig_client.errors import PaigError as PaigError
     from paig_client.errors import RateLimited as RateLimited
@@ -59,6 +60,7 @@ _HOMES = {
         "LimitTooSmall",
         "ModelNotAllowed",
         "NoPrice",
+        "ObjectNotFound",
         "Overloaded",
         "PaigError",
         "RateLimited",
@@ -92,7 +94,13 @@ def __getattr__(name: str) -> object:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{home}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pydantic_ai":
+            raise
+        message = f'paig_client.{name} needs pydantic-ai, which is not installed: pip install "paig[pydantic-ai]"'
+        raise ImportError(message, name=error.name) from None
 
 
 def __dir__() -> list[str]:

@@ -2,14 +2,15 @@
 
 ```
 PaigError                  any error that the gateway itself made
-├── KeyRejected            missing-key, unknown-key, key-disabled, key-expired, key-blocked
+├── KeyRejected            missing-key, unknown-key, key-disabled, key-expired, key-blocked, not-allowed
 ├── RouteNotFound          route-not-found
+├── ObjectNotFound         not-found
 ├── ModelNotAllowed        model-not-allowed
 ├── NoPrice                no-price
 ├── LimitExceeded          limit-exceeded
 │   └── LimitTooSmall      limit-too-small
-├── RateLimited            rate-limited
-├── BadRequest             bad-request
+├── RateLimited            rate-limited, loop-stopped
+├── BadRequest             bad-request, ambiguous-request, headers-too-large, target-too-long, too-slow
 ├── BodyTooLarge           body-too-large
 ├── UpstreamFailed         upstream-unreachable, upstream-timeout
 └── Overloaded             overloaded
@@ -75,11 +76,15 @@ class PaigError(Exception):
 
 
 class KeyRejected(PaigError):
-    """The key is missing, unknown, disabled, expired or blocked; `code` says which."""
+    """The key is missing, unknown, disabled, expired or blocked, or not allowed this; `code` says which."""
 
 
 class RouteNotFound(PaigError):
     """There is no such route, or the key may not use it."""
+
+
+class ObjectNotFound(PaigError):
+    """There is no such stored object, or it belongs to another owner."""
 
 
 class ModelNotAllowed(PaigError):
@@ -91,7 +96,7 @@ class NoPrice(PaigError):
 
 
 class BadRequest(PaigError):
-    """The request could not be read."""
+    """The request could not be read, or could be read in two ways."""
 
 
 class BodyTooLarge(PaigError):
@@ -179,19 +184,26 @@ TYPES: Mapping[str, type[PaigError]] = {
     "key-disabled": KeyRejected,
     "key-expired": KeyRejected,
     "key-blocked": KeyRejected,
+    "not-allowed": KeyRejected,
     "route-not-found": RouteNotFound,
+    "not-found": ObjectNotFound,
     "model-not-allowed": ModelNotAllowed,
     "no-price": NoPrice,
     "limit-exceeded": LimitExceeded,
     "limit-too-small": LimitTooSmall,
     "rate-limited": RateLimited,
+    "loop-stopped": RateLimited,
     "bad-request": BadRequest,
+    "ambiguous-request": BadRequest,
+    "headers-too-large": BadRequest,
+    "target-too-long": BadRequest,
+    "too-slow": BadRequest,
     "body-too-large": BodyTooLarge,
     "upstream-unreachable": UpstreamFailed,
     "upstream-timeout": UpstreamFailed,
     "overloaded": Overloaded,
 }
-"""The type of each of the gateway's codes; a code that is not here yet is a plain `PaigError`."""
+"""The type of each of the gateway's codes; a code that is newer than this client is a plain `PaigError`."""
 
 
 def from_exception(exc: BaseException) -> PaigError | None:

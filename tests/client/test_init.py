@@ -18,8 +18,10 @@ PUBLIC = [
     "CredentialError",
     "KeyRejected",
     "LimitExceeded",
+    "LimitTooSmall",
     "ModelNotAllowed",
     "NoPrice",
+    "ObjectNotFound",
     "Overloaded",
     "PaigError",
     "PaigGateway",
@@ -81,6 +83,15 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     """As of any module."""
     with pytest.raises(AttributeError, match="'paig_client' has no attribute 'nope'"):
         paig_client.nope  # noqa: B018
+
+
+def test_a_missing_pydantic_ai_is_one_friendly_line() -> None:
+    """It says what to install."""
+    code = "import sys; sys.modules['pydantic_ai'] = None; import paig_client; paig_client.register()"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stderr.splitlines()[-1] == (
+        'ImportError: paig_client.register needs pydantic-ai, which is not installed: pip install "paig[pydantic-ai]"'
+    )
 
 
 def test_import_loads_nothing_heavy() -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from paig_client.api.fields import Network, Pattern, Seconds, SecretReference, Spec, Usd, amount
 from paig_client.api.limits import LimitsSpec
-from paig_client.api.vocabulary import Choice, OnDisconnect, Permission, Role
+from paig_client.api.vocabulary import Choice, OnDisconnect, Permission, Role, WhenTight
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -170,6 +170,9 @@ class ProjectSettings(OwnerSettings):
     """What can be set of a project."""
 
     telemetry: ProjectTelemetry = ProjectTelemetry()
+    when_tight: WhenTight | None = None
+    """What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` or `lower`;
+    `fit` if left out."""
 
 
 class ProjectSpec(ProjectSettings, OwnerSpec):
@@ -192,6 +195,9 @@ class KeySettings(BaseModel):
     networks: list[Network] | None = None
     """The networks that it may be used from, such as `10.0.0.0/8`; all if left out."""
     limits: LimitsSpec = LimitsSpec()
+    when_tight: WhenTight | None = None
+    """What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` or `lower`;
+    its project's if left out."""
     expires_at: datetime | None = None
 
 

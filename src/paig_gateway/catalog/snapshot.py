@@ -347,7 +347,10 @@ def _bearers(connection: Connection, projects: Mapping[str, str]) -> dict[str, T
     }
 
 
-SETTINGS = frozenset(field.name for field in fields(Caller)) & KeySpec.model_fields.keys() - {"limits", "expires_at"}
+RESOLVED = {"limits", "expires_at", "when_tight"}
+"""Settings of a key that a caller has in another form, or from its project."""
+
+SETTINGS = frozenset(field.name for field in fields(Caller)) & KeySpec.model_fields.keys() - RESOLVED
 """What a caller has of its key's Spec as it stands there, lists as tuples."""
 
 
@@ -360,6 +363,7 @@ def _callers(
     owners = {"project": projects, "user": users, "key": {row.id: row.name for row in keys}}
     limits = _limits(connection, owners)
     organisation = limits.get(("organisation", ORGANISATION_ID), ())
+    tight = {row.id: row.spec.get("when_tight") for row in _rows(connection, ProjectRow)}
     callers: dict[str, Caller] = {}
     old_until: dict[str, datetime] = {}
     for row in keys:
@@ -378,6 +382,7 @@ def _callers(
                 *limits.get(("project", row.project_id), ()),
                 *organisation,
             ),
+            when_tight=spec.get("when_tight") or tight.get(row.project_id) or "fit",
             **{name: _frozen(value) for name, value in spec.items() if name in SETTINGS},
         )
         callers[row.hash] = caller

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from paig_client.api.specs import KeySpec, LimitsSpec, ProjectSpec
 from paig_gateway.simulator.app import Simulator
 from tests.gateway.end_to_end.conftest import World
 
@@ -91,3 +92,16 @@ async def test_a_cap_holds_though_every_request_is_fitted(simulated: World, simu
 
 
 STORY = [{"role": "user", "content": "[sim:tokens=2000] Tell me a story."}]
+
+
+async def test_a_key_decides_before_its_project(simulated: World, simulator: Simulator) -> None:
+    """`lower` at the project lowers what its keys state; a key with a word of its own is as it says."""
+    await simulated.admin.projects.create("tight", ProjectSpec(when_tight="lower"))
+    limits = LimitsSpec(total=Decimal(1))
+    lowered = (await simulated.admin.keys.create("lowered", KeySpec(project="tight", limits=limits))).key
+    answer = await ask(simulated, lowered, max_completion_tokens=120_000)
+    assert answer.status_code == 200
+    assert int(answer.headers["x-paig-fitted"].partition("=")[2]) <= 25_000
+    strict = KeySpec(project="tight", limits=limits, when_tight="refuse")
+    refused = (await simulated.admin.keys.create("refused", strict)).key
+    assert (await ask(simulated, refused)).headers["x-paig-error"] == "limit-too-small"

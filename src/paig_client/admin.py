@@ -93,7 +93,7 @@ class Event:
     """One of the gateway's events.
 
     Attributes:
-        id: Where to go on from, as `last_event_id`.
+        id: Where to continue, as `last_event_id`.
         name: `request` for a finished request, `change` for a change of the catalogue, `state` for one of a breaker,
             `dropped` before the gateway cuts off a reader that is too slow.
         request: The ledger's row, for `request`.
@@ -171,7 +171,7 @@ class AsyncTokens(TokenCalls):
 
 
 class AdminClient(ReportCalls):
-    """The admin API of the gateway at `url`, for code that waits.
+    """The admin API of the gateway at `url`, for synchronous code.
 
     Every method raises an `AdminError`: `GatewayUnreachable`, `NotAuthorised`, `NotFound`, `Conflict`, `Invalid`,
     another `Refused`, or `NotTheAdminApi`.
@@ -216,10 +216,10 @@ class AdminClient(ReportCalls):
     ) -> Generator[Event]:
         """What happens from now on, or since `last_event_id`; ends when the gateway ends it.
 
-        With `on_open`, that is called once the gateway listens: what it reads then, and the events, miss nothing.
+        `on_open` is called once the stream is open: what it reads and the events together miss nothing.
 
         Raises:
-            GatewayUnreachable: The connection broke or fell silent; go on with the last event's id.
+            GatewayUnreachable: The connection broke or fell silent; continue with the last event's id.
         """
         with _failures(self.url), self._http.sse("events", headers=_resume(last_event_id), timeout=_quiet()) as source:
             if not source.response.is_success:
@@ -244,7 +244,7 @@ class AdminClient(ReportCalls):
 
 
 class AsyncAdminClient(ReportCalls):
-    """The admin API of the gateway at `url`, for code that awaits; otherwise as `AdminClient`."""
+    """The admin API of the gateway at `url`, for asynchronous code; otherwise like `AdminClient`."""
 
     def __init__(
         self, url: str = DEFAULT_ROOT, *, token: str, timeout: float = TIMEOUT, verify: SSLContext | bool = True
@@ -282,7 +282,7 @@ class AsyncAdminClient(ReportCalls):
         """What happens from now on, or since `last_event_id`; ends when the gateway ends it.
 
         Raises:
-            GatewayUnreachable: The connection broke or fell silent; go on with the last event's id.
+            GatewayUnreachable: The connection broke or fell silent; continue with the last event's id.
         """
         with _failures(self.url):
             async with self._http.sse("events", headers=_resume(last_event_id), timeout=_quiet()) as source:
@@ -366,7 +366,7 @@ def _refusal(answer: httpx2.Response) -> AdminError:
         title = f"HTTP {answer.status_code} {answer.reason_phrase}"
         if answer.status_code < 500:  # what stands in front of a gateway that is away answers so, too
             at = answer.request.url.netloc.decode("ascii")
-            return NotTheAdminApi(f"What answers at {at} is no paig gateway: it says {title}")
+            return NotTheAdminApi(f"What answers at {at} is not a paig gateway: it says {title}")
         problem = Problem(
             type="about:blank", title=title, status=answer.status_code, detail=answer.text[:200], code="http"
         )
@@ -374,7 +374,7 @@ def _refusal(answer: httpx2.Response) -> AdminError:
 
 
 def _fields(answer: httpx2.Response) -> list[tuple[str, str]]:
-    """What a problem says of single fields: a member of its own, as RFC 9457 lets problems have."""
+    """What a problem says about single fields: a member of its own, which RFC 9457 allows."""
     try:
         return [(error["field"], error["message"]) for error in answer.json()["errors"]]
     except (ValueError, KeyError, TypeError):

@@ -1,7 +1,7 @@
-"""Saying what a piece of work is, what it may cost, and what belongs together: tags, run budgets, sessions.
+"""Tags, run budgets and sessions: what a piece of work is, what it may cost, and what belongs together.
 
-They hold for the code inside the `with`, threads and tasks started there included, and travel as headers on every
-request that the SDK shims and the registered pydantic-ai providers send to the gateway.
+They apply to the code inside the `with`, including threads and tasks started there, and are sent as headers with every
+request that the SDK clients and the registered pydantic-ai providers send to the gateway.
 
 ```python
 with paig_client.tags(run="nightly", customer="acme"), paig_client.budget(usd=0.50) as run:
@@ -33,14 +33,14 @@ _session: ContextVar[str | None] = ContextVar("paig_session", default=None)
 
 
 class tags:
-    """Tag the requests made inside; tags of an outer `with` stay, unless named anew.
+    """Tag the requests made inside; tags of an outer `with` stay unless they are set again.
 
     Args:
         named: Tags by name, for names that are no Python identifiers.
         more: Tags by name. Names and values are of letters, digits, spaces and `. : / @ _ -`, at most 128 of them.
 
     Raises:
-        ValueError: A name or value is not such, or there are more than 20.
+        ValueError: A name or value is not valid, or there are more than 20.
     """
 
     def __init__(self, named: Mapping[str, object] | None = None, /, **more: object) -> None:
@@ -70,10 +70,10 @@ class budget:
 
     Args:
         usd: US dollars, above zero, in whole nanodollars.
-        run: The run's id, to go on with one from elsewhere; the first request of a run fixes its budget.
+        run: The run's id, to continue one from elsewhere; the first request of a run fixes its budget.
 
     Raises:
-        ValueError: The amount or the id is not such.
+        ValueError: The amount or the id is not valid.
     """
 
     def __init__(self, usd: Decimal | float | str, *, run: str | None = None) -> None:
@@ -100,10 +100,10 @@ class budget:
 
 
 class session:
-    """Have the requests made inside go to the same member of a route, so that its prompt cache is of use.
+    """Send the requests made inside to the same member of a route, so that its prompt cache is used.
 
     Args:
-        name: What the conversation is called, to go on with one from elsewhere; made up unless given.
+        name: The name of the conversation, to continue one from elsewhere; generated unless given.
 
     Raises:
         ValueError: The name is not of letters, digits, spaces and `. : / @ _ -`, at most 128 of them.
@@ -126,7 +126,7 @@ class session:
 
 
 def headers() -> dict[str, str]:
-    """The headers that say it, for requests that you send yourself; empty where nothing is to be said."""
+    """The headers for requests that you send yourself; empty if there are no tags, budget or session."""
     found: dict[str, str] = {}
     if named := _tags.get():
         found[TAGS_HEADER] = _Utf8(",".join(f"{name}={value}" for name, value in named.items()))

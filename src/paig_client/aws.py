@@ -7,14 +7,14 @@ from typing import Any
 from paig_client.attribution import headers
 
 REGION = "us-east-1"
-"""Of no consequence: it stands in a signature that the gateway drops."""
+"""Not used: it is part of a signature that the gateway drops."""
 
 
 def bedrock_client(target: str, key: str, **options: Any) -> Any:
     """A `bedrock-runtime` client that signs with the gateway key as its access key id.
 
-    botocore refuses bearer tokens over plain http, while a signature it sends anywhere; the gateway takes the key out
-    of that and signs anew. Nothing of the environment's own AWS credentials is read.
+    botocore refuses to send bearer tokens over plain http, but sends signatures. The gateway reads the key from the
+    signature and signs the request again. The environment's own AWS credentials are not read.
 
     Args:
         target: The gateway's route, `…/proxy/bedrock`.

@@ -1,4 +1,4 @@
-"""The admin API's endpoints, each described once for the client that waits and for the one that is awaited.
+"""The admin API's endpoints, each described once for the synchronous and the asynchronous client.
 
 A description is a method that returns a `Call`; nothing here does any I/O. The descriptor `endpoint` turns it into a
 method that sends the call, at once or as a coroutine, by the side that it is looked up on.
@@ -140,7 +140,7 @@ class CollectionCalls(Generic[SpecT, ModelT, MadeT]):
 
     @endpoint
     def create(self, name: str, spec: SpecT) -> Call[MadeT]:
-        """Make one."""
+        """Create one."""
         body = {"name": name, **spec.model_dump(mode="json", exclude_unset=True)}
         return Call("POST", self.path, _one(self.made), body=body)
 
@@ -148,7 +148,7 @@ class CollectionCalls(Generic[SpecT, ModelT, MadeT]):
     def update(self, name: str, changes: SpecT | Mapping[str, object], *, seen: ModelT | None = None) -> Call[ModelT]:
         """Change the fields that are given, limits one by one; a field given as None goes back to its default.
 
-        With `seen`, the object as it was read: only if nobody has changed it since, else `Conflict`.
+        With `seen`, the object as it was read: only if it was not changed since, else `Conflict`.
         """
         body = changes.model_dump(mode="json", exclude_unset=True) if isinstance(changes, BaseModel) else changes
         where = _at(self.path, name)
@@ -184,12 +184,12 @@ class KeyCalls(CollectionCalls[KeySpec, Key, NewKey]):
 
     @endpoint
     def disable(self, name: str) -> Call[Key]:
-        """Refuse the key from now on."""
+        """Refuse the key until it is enabled again."""
         return Call("POST", _at(self.path, name, "disable"), _one(Key))
 
     @endpoint
     def enable(self, name: str) -> Call[Key]:
-        """Take the key again."""
+        """Accept the key again."""
         return Call("POST", _at(self.path, name, "enable"), _one(Key))
 
 
@@ -208,7 +208,7 @@ class TokenCalls:
 
     @endpoint
     def create(self, name: str, spec: TokenSpec) -> Call[NewToken]:
-        """Make one; this is the only time that it is shown."""
+        """Create one; this is the only time that it is shown."""
         body = {"name": name, **spec.model_dump(mode="json", exclude_unset=True)}
         return Call("POST", "tokens", _one(NewToken), body=body)
 
@@ -302,7 +302,7 @@ class ReportCalls:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Call[list[AuditEntry]]:
-        """What was changed, by whom, newest first; `cursor` is the id of the last entry that one has."""
+        """What was changed, by whom, newest first; `cursor` is the id of the last entry that was read."""
         query: dict[str, QueryValue] = {
             **{"actor": actor, "action": action, "kind": kind, "name": name, "project": project},
             **{"since": since, "until": until, "limit": limit, "cursor": cursor},

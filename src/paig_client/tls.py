@@ -12,7 +12,7 @@ from paig_client.addresses import is_loopback
 def bundle(root: str) -> Path | None:
     """The certificates that clients of the gateway at `root` must trust, if the system's are not enough.
 
-    `paig serve --tls` on this machine leaves them in the home folder, the system's among them.
+    `paig serve --tls` on this machine writes them to the home folder, together with the system's.
     """
     file = profiles.home() / "tls" / "ca-bundle.pem"
     return file if root.startswith("https://") and is_loopback(root) and file.is_file() else None

@@ -1,4 +1,4 @@
-"""Asking a gateway whether it lives and takes a key, at no cost and with no trace in the ledger."""
+"""Asks a gateway whether it runs and accepts a key, without cost and without a row in the ledger."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def alive(root: str) -> None:
         Unreachable: None does.
     """
     if (answer := _get(root, "/healthz", {})).status_code != 200:
-        raise Unreachable(f"what answers at {root} is no gateway: /healthz says {answer.status_code}")
+        raise Unreachable(f"what answers at {root} is not a gateway: /healthz says {answer.status_code}")
 
 
 def key_refusal(root: str, key: str) -> PaigError | None:
-    """Why the gateway refuses the key, or None if it takes it.
+    """Why the gateway refuses the key, or None if it accepts it.
 
-    It is asked for a route that cannot exist (`-` is no name): only a key that is taken hears that.
+    The request is for a route that cannot exist (`-` is not a valid name): only an accepted key gets `route-not-found`.
 
     Raises:
         Unreachable: No gateway answers there.
@@ -35,7 +35,7 @@ def key_refusal(root: str, key: str) -> PaigError | None:
     answer = _get(root, f"{PROXY}/-", {"Authorization": f"Bearer {key}"})
     error = from_response(answer.status_code, answer.headers, answer.content)
     if error is None:
-        raise Unreachable(f"what answers at {root} is no gateway: {PROXY}/- says {answer.status_code}")
+        raise Unreachable(f"what answers at {root} is not a gateway: {PROXY}/- says {answer.status_code}")
     return None if isinstance(error, RouteNotFound) else error
 
 

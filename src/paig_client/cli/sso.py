@@ -11,7 +11,7 @@ SLOWER = 5
 
 
 def sign_on(root: str) -> str:
-    """Have the person log in, and wait until they have; answers their admin token.
+    """Let the person log in, wait until they have, and return their admin token.
 
     Raises:
         CredentialError: They took too long.
@@ -33,17 +33,17 @@ def sign_on(root: str) -> str:
             except Refused as error:
                 if error.problem.code != "unavailable":
                     raise
-                interval += SLOWER  # the identity provider is away at present; the login still stands
+                interval += SLOWER  # the identity provider does not answer at present; the login is still valid
                 continue
             if state.token is not None:
                 say(f"Logged in as {state.admin}, until {when(state.expires_at)}.")
                 return state.token
             interval += SLOWER if state.slow_down else 0
-    raise CredentialError("Nobody logged in before the code ended. Run `paig login --sso` again.")
+    raise CredentialError("The login code expired. Run `paig login --sso` again.")
 
 
 def end_session(root: str, token: str) -> None:
-    """Revoke a token that a login by single sign-on made; others stay, for they may be in use elsewhere."""
+    """Revoke a token that a login by single sign-on made; others stay, because they may be in use elsewhere."""
     from paig_client.admin import AdminClient, AdminError, NotAuthorised
     from paig_client.tls import verification
 
@@ -52,6 +52,6 @@ def end_session(root: str, token: str) -> None:
             if admin.whoami().session:
                 admin.logout()
     except NotAuthorised:
-        return  # it has ended already
+        return  # it has already ended
     except AdminError as error:
-        say(f"Whether the login is revoked is not known ({error}): `paig tokens list` shows sessions.")
+        say(f"The login may not be revoked ({error}): `paig tokens list` shows sessions.")

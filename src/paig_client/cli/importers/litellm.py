@@ -84,7 +84,7 @@ def from_litellm(config: object) -> Draft:
         config: What the YAML file holds.
 
     Raises:
-        ValueError: It is no configuration of LiteLLM's.
+        ValueError: It is not a LiteLLM configuration.
     """
     listed = config.get("model_list") if isinstance(config, Mapping) else None
     if not isinstance(config, Mapping) or not isinstance(listed, list):

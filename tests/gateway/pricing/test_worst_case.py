@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from paig_gateway.formats.base import Call, ModelCall
 from paig_gateway.formats.media import MediaItem
 from paig_gateway.formats.registry import detect
+from paig_gateway.pricing.modifiers import bound_factor
 from paig_gateway.pricing.overrides import own_price
 from paig_gateway.pricing.price import Price, PriceBook
 from paig_gateway.pricing.usage import Usage
@@ -70,7 +71,8 @@ def test_no_answer_costs_more_than_the_hold(number: int, tier: str | None, call:
     provider, model = EVERY_MODEL[number]
     price = Price(provider.id, model.id, model.context_window, provider, model)
     try:
-        bound = BoundFormula(model.id, price, NOW, tier).hold(call)
+        factor = bound_factor(provider.id, model.id, {"service_tier": tier or ""})
+        bound = BoundFormula(model.id, price, NOW, tier, factor=factor).hold(call)
     except Unbounded:
         assume(False)
     worst, part = bound.worst, iter(parts)

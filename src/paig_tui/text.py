@@ -52,7 +52,7 @@ WHY = {
 """A word for each of the gateway's own errors; any other is an `error`."""
 CERTAINTY = {
     "exact": "exact: the provider's own usage",
-    "estimated": "estimated: counted from a partial answer",
+    "estimated": "estimated: something is not known or has no price",
     "ceiling": "ceiling: charged at the reservation, because no usage came",
     "unknown": "unknown: it may cost something that the gateway cannot see",
 }

@@ -474,6 +474,10 @@ class Health(BaseModel):
     node: str
     nodes: int
     started_at: datetime
+    prices: str = ""
+    """The price book: the package and its version."""
+    prices_refreshed_at: datetime | None = None
+    """When this process last fetched newer prices; null where it goes by those that came with the package."""
 
 
 class AuditEntry(BaseModel):

@@ -43,6 +43,7 @@ def init(
         _say_notes(draft)
         raise typer.Exit(1)
     name = "paig.toml" if str(file) == "-" else str(file)
+    draft.server["refresh_prices"] = True
     text = to_toml(draft, HEAD.format(file=name))
     if str(file) == "-":
         print(text, end="")

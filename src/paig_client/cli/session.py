@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -127,12 +128,22 @@ def status(json: Json = False, url: Url = None, profile: Profile = None) -> None
         if health:
             about = f"{health.version}, {health.database}, {health.nodes} node{'s' if health.nodes != 1 else ''}"
             rows.insert(1, ("state", health.status, about))
+            if health.prices:
+                rows.insert(2, ("prices", _price_age(health.prices_refreshed_at), health.prices))
         print_table(["", "", "from"], rows)
         if token_state == "not sent":
             say(f"The admin token was not sent: {token_trouble}")
     if not facts["reachable"]:
         say(f"paig: {facts['trouble']}")
         raise typer.Exit(3)
+
+
+def _price_age(refreshed_at: datetime | None) -> str:
+    """How old the price book is."""
+    if refreshed_at is None:
+        return "as installed"
+    minutes = int((datetime.now(UTC) - refreshed_at).total_seconds() // 60)
+    return f"{minutes} min old" if minutes < 120 else f"{minutes // 60} h old"
 
 
 def _look(find: Callable[[], Found | None]) -> tuple[Found | None, str | None]:

@@ -34,6 +34,7 @@ from paig_gateway.database.tables import NodeRow
 from paig_gateway.ledger import nodes, reports
 from paig_gateway.ledger.balances import limit_balances
 from paig_gateway.ledger.reports import BadQuery, Filter
+from paig_gateway.pricing.price import book_refreshed_at, book_version
 
 
 def _in_utc(at: datetime) -> datetime:
@@ -244,6 +245,8 @@ def report_routes(services: AdminServices) -> APIRouter:
             node=services.node_id,
             nodes=known - dead,
             started_at=services.started_at,
+            prices=book_version(),
+            prices_refreshed_at=book_refreshed_at(),
         )
 
     return router

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
 from typing import TypedDict
 
 from sqlalchemy import Engine
@@ -12,8 +15,10 @@ from paig_client.api.resources import RepricedTotal, Repricing
 from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.reports import Charged, Filter, charged_requests
+from paig_gateway.pricing import units
+from paig_gateway.pricing.modifiers import Modifiers
 from paig_gateway.pricing.overrides import PriceSources
-from paig_gateway.pricing.price import OWN, Context, Price
+from paig_gateway.pricing.price import OWN, Price
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.routing.candidates import price_provider
 
@@ -57,7 +62,8 @@ def reprice(engine: Engine, prices: PriceSources, providers: Mapping[str, Provid
     groups: dict[tuple[str, str, str, str], _Sum] = {}
     total, left = _Sum(), 0
     for request in charged_requests(engine, which):
-        repriced = _repriced(request, prices, providers) if request.certainty == "exact" else None
+        is_ours = request.certainty == "exact" and request.cost_source != "provider"
+        repriced = _repriced(request, prices, providers) if is_ours else None
         if repriced is None:
             left += 1
             continue
@@ -87,10 +93,18 @@ def _repriced(request: Charged, prices: PriceSources, providers: Mapping[str, Pr
         price = found[0] or found[1]
     if price is None or request.usage is None:
         return None
-    return price.identity(context), price.cost(request.usage, request.time, context)
+    names = (request.sent_model, request.provider, request.time)
+    charge = price.charge(request.usage, request.time, context, partial(_rate_of, prices, source, *names))
+    # What has no price, or was used by another model, cannot be told from the counts.
+    return None if charge.doubts else (price.identity(context), charge.cost)
 
 
-def _read(identity: str) -> tuple[str, str, Context | None]:
+def _rate_of(prices: PriceSources, source: str, model: str, provider: str, at: datetime, unit: str) -> Decimal | None:
+    own = prices.own_rate(provider, model, unit, at)
+    return own if own is not None else units.own_rate(unit, source, model)
+
+
+def _read(identity: str) -> tuple[str, str, Modifiers | None]:
     """A price's identity taken apart; see `Price.identity`."""
     price, *context = identity.split(";")
     source, _, model = price.partition("/")

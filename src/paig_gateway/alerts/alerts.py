@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.alerts import rows
-from paig_gateway.alerts.conditions import LimitName, Refusals, Trouble, troubles
+from paig_gateway.alerts.conditions import LimitName, ModelName, Refusals, Trouble, troubles
 from paig_gateway.alerts.rows import Alert
 from paig_gateway.cluster import health_rows
 from paig_gateway.domain.route import Provider
@@ -74,9 +74,9 @@ class Alerts:
         with contextlib.suppress(SQLAlchemyError):
             await asyncio.to_thread(rows.forget, self._engine, self._now())
         while True:
-            refusing = self._refusals.take()
+            refusing, unpriced = self._refusals.take(), self._refusals.take_unpriced()
             try:
-                await self.look(refusing)
+                await self.look(refusing, unpriced)
             except SQLAlchemyError as error:
                 if not away:
                     log.warning("limits cannot be watched, trying on: %s", error)
@@ -92,13 +92,13 @@ class Alerts:
             ("paig_telemetry_dropped_total", ("alerts", "export"), self._lost),
         ]
 
-    async def look(self, refusing: Iterable[LimitName] = ()) -> None:
+    async def look(self, refusing: Iterable[LimitName] = (), unpriced: Iterable[ModelName] = ()) -> None:
         """Raise what is new, and deliver what is due.
 
         Raises:
             SQLAlchemyError: The database is not to be had.
         """
-        await asyncio.to_thread(self._raise, refusing)
+        await asyncio.to_thread(self._raise, refusing, unpriced)
         for _ in range(AT_ONCE):
             alert = await asyncio.to_thread(rows.due, self._engine, self._now())
             if alert is None:
@@ -110,9 +110,10 @@ class Alerts:
             self._delivered += 1
             await asyncio.to_thread(rows.delivered, self._engine, alert, self._now())
 
-    def _raise(self, refusing: Iterable[LimitName]) -> None:
+    def _raise(self, refusing: Iterable[LimitName], unpriced: Iterable[ModelName]) -> None:
         now = self._now()
         found = [*self._of_limits(now, set(refusing)), *(provider_alert(trouble, now) for trouble in self._troubles())]
+        found += [price_alert(provider, model, now) for provider, model in unpriced]
         if fresh := [alert for alert in found if alert.id not in self._raised]:
             rows.raise_alerts(self._engine, fresh, now)
             if len(self._raised) > MOST_REMEMBERED:  # the database remembers
@@ -222,6 +223,19 @@ def provider_alert(trouble: Trouble, now: datetime) -> Alert:
             "state": trouble.state,
             "silent_until": _iso(hour + timedelta(hours=1)),
         },
+    )
+
+
+def price_alert(provider: str, model: str, now: datetime) -> Alert:
+    """A model that is refused because it has no price; the same alert all day long."""
+    day = now.astimezone(UTC).date()
+    text = (
+        f"Requests for the model '{model}' at '{provider}' are refused: it has no price. Add a price or an alias to "
+        "paig.toml, or set refresh_prices = true."
+    )
+    return Alert(
+        f"no-price:{provider}:{model}:{day}",
+        {"text": _escaped(text), "kind": "no-price", "time": _iso(now), "provider": provider, "model": model},
     )
 
 

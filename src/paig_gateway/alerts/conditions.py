@@ -19,6 +19,12 @@ LEAST_FAILURES = 5
 TROUBLE_SHARE = 0.5
 """Trouble begins where so much of the tries fails."""
 
+MOST_UNPRICED = 100
+"""Models refused for want of a price that are remembered between two looks: their names are the clients' own words."""
+
+ModelName = tuple[str, str]
+"""A model by its provider and the name that was asked for."""
+
 LimitName = tuple[str, str, str, str]
 """A limit by owner's kind, owner, unit and window, as errors name it."""
 
@@ -45,9 +51,14 @@ class Refusals:
     def __init__(self) -> None:
         """Remember nothing yet."""
         self._refusing: set[LimitName] = set()
+        self._unpriced: set[ModelName] = set()
 
     def refused(self, request_id: str, error: GatewayError) -> None:
-        """Remember a limit that is used up, whatever becomes of the requests in flight."""
+        """Remember a limit that is used up, or a model that was refused because it has no price."""
+        if error.code == "no-price" and error.details.get("provider") and error.details.get("model"):
+            if len(self._unpriced) < MOST_UNPRICED:
+                self._unpriced.add((str(error.details["provider"]), str(error.details["model"])))
+            return
         if error.code not in ("limit-exceeded", "rate-limited"):
             return
         said = error.details
@@ -70,6 +81,11 @@ class Refusals:
     def take(self) -> set[LimitName]:
         """The limits that have refused since the last look."""
         found, self._refusing = self._refusing, set()
+        return found
+
+    def take_unpriced(self) -> set[ModelName]:
+        """The models that were refused for want of a price since the last look."""
+        found, self._unpriced = self._unpriced, set()
         return found
 
 

@@ -380,11 +380,12 @@ class Charged:
     usage: dict[str, int | float] | None
     cost: int
     certainty: str
+    cost_source: str | None = None
 
 
 def charged_requests(engine: Engine, which: Filter) -> Iterator[Charged]:
     """Finished requests that were priced, read a thousand at a time."""
-    names = ("id", "time", "provider", "model", "price", "usage", "cost", "certainty", "attempts")
+    names = ("id", "time", "provider", "model", "price", "usage", "cost", "certainty", "cost_source", "attempts")
     query = select(*(REQUESTS.c[name] for name in names)).where(REQUESTS.c.price.is_not(None))
     with engine.connect() as connection:
         query = query.where(*row_conditions(connection, which))
@@ -392,8 +393,9 @@ def charged_requests(engine: Engine, which: Filter) -> Iterator[Charged]:
             attempts: Sequence[Mapping[str, Any]] = row.attempts or ()
             sent = str(attempts[-1].get("model") or row.model) if attempts else row.model
             yield Charged(
-                moment(row.time), row.provider or "", row.model, sent, row.price, row.usage, row.cost, row.certainty
-            )
+                moment(row.time), row.provider or "", row.model, sent, row.price, row.usage, row.cost, row.certainty,
+                row.cost_source,
+            )  # fmt: skip
 
 
 def holder_of(engine: Engine, work_id: str) -> tuple[str, str | None] | None:

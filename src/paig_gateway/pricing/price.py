@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from importlib.metadata import version
 
 from genai_prices import Usage as GenaiUsage
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
@@ -248,6 +249,17 @@ class Price:
 
 UNKNOWN_MODEL = "(named by the answer)"
 """Stands in the identity of a price that only bounds: see `PriceBook.dearest`."""
+
+
+def book_version() -> str:
+    """The price book that is installed: `genai-prices 0.2.3`."""
+    return f"genai-prices {version('genai-prices')}"
+
+
+def book_refreshed_at() -> datetime | None:
+    """When newer prices were last fetched, in UTC; None where they are those of the installed package."""
+    snapshot = get_snapshot()
+    return snapshot.timestamp.astimezone(UTC) if snapshot.from_auto_update else None
 
 
 class PriceBook:

@@ -34,6 +34,7 @@ def test_init_writes_a_file_once(paig: Paig, tmp_path: Path, monkeypatch: pytest
     assert (ran.code, ran.out) == (0, "")
     assert "+ provider groq  (env:GROQ_API_KEY)" in ran.err
     assert load(file).providers["groq"].credential == "env:GROQ_API_KEY"
+    assert load(file).server.refresh_prices
     before = file.read_text()
     assert "gsk-secret" not in before + ran.err
     again = paig("init", str(file))

@@ -27,6 +27,7 @@ from paig_gateway.alerts.alerts import Alerts
 from paig_gateway.alerts.conditions import Refusals, Trouble, troubles
 from paig_gateway.cluster.health_rows import Report
 from paig_gateway.database.engine import utc_now
+from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.domain.route import Credential, Provider
 from paig_gateway.routing.breaker import State
@@ -432,3 +433,22 @@ def test_what_makes_a_trouble() -> None:
         ("half", 9, 5, "closed"),
         ("down", 1807, 6, "open"),
     ]
+
+
+async def test_a_model_without_a_price_is_told_once_a_day(tmp_path: Path, url: str) -> None:
+    """Whichever node refuses it, an alert names the model and the provider; the next day it is told again."""
+    clock = Clock()
+    refusals = Refusals()
+    details: dict[str, Any] = {"model": "new-model", "provider": "openai"}
+    refusals.refused("req_1", GatewayError("no-price", "no price", details=details))
+    refusals.refused("req_2", GatewayError("no-price", "an endpoint without a model"))
+    unpriced = refusals.take_unpriced()
+    assert (unpriced, refusals.take_unpriced()) == ({("openai", "new-model")}, set())
+    with running(tmp_path, url=url) as gateway, listening() as webhook:
+        for node in [looking(gateway, webhook, clock) for _ in range(2)]:
+            await node.look((), unpriced)
+        clock.later(days=1)
+        await looking(gateway, webhook, clock).look((), unpriced)
+    assert [(alert["kind"], alert["provider"], alert["model"]) for alert in webhook.told] == [
+        ("no-price", "openai", "new-model")
+    ] * 2

@@ -16,6 +16,7 @@ class Draft:
     """What a configuration is made of.
 
     Attributes:
+        server: Settings of the server.
         organisation: Limits of the whole gateway.
         providers: By name, and so the others.
         routes: Groups of providers.
@@ -23,6 +24,7 @@ class Draft:
         notes: What was found and is not in it, or is otherwise: one sentence each.
     """
 
+    server: Table = field(default_factory=dict)
     organisation: Table = field(default_factory=dict)
     providers: dict[str, Table] = field(default_factory=dict)
     routes: dict[str, Table] = field(default_factory=dict)
@@ -56,6 +58,8 @@ def to_toml(draft: Draft, head: str) -> str:
         head: Lines to begin with, as comments.
     """
     parts = [_comments(head.splitlines())]
+    if draft.server:
+        parts.append(_table("server", draft.server))
     if draft.organisation:
         parts.append(_table("organisation", draft.organisation))
     tables = {"providers": draft.providers, "routes": draft.routes, "prices": draft.prices}

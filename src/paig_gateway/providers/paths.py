@@ -1,35 +1,95 @@
-"""How a client's path becomes an upstream's.
+"""How a client's path becomes an upstream's, and which paths have one meaning at a kind of provider.
 
-Users add, forget or double a version prefix (`/v1`, `/openai/v1`); every usual spelling means the same. Paths stay
-percent-encoded as they came.
+Users add, forget or double a version prefix (`/v1`, `/openai/v1`); every usual spelling means the same. What else may
+stand before the end of a path, by which its API format is known, is a list per kind: behind `/engines/gpt-5-pro` or in
+another Vertex project the same ending would mean another model or another account. Paths stay percent-encoded as they
+came.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
 
-PathRule = Callable[[str, str, Mapping[str, str]], str]
+Build = Callable[[str, str, Mapping[str, str]], str]
 """`(base_url, path, settings) -> URL`, `path` with a leading slash and without a query."""
 
 
-def fixed(*prefixes: str) -> PathRule:
-    """The base URL holds the version: any of `prefixes`, however often, at the path's start is dropped."""
-    strip = re.compile(f"(?:(?:{'|'.join(map(re.escape, prefixes))})(?=/))+")
+@dataclass(frozen=True, slots=True)
+class PathRule:
+    """The paths of a kind of provider.
 
-    def rule(base: str, path: str, settings: Mapping[str, str]) -> str:
+    Attributes:
+        build: Makes the upstream's URL.
+        before: What may stand in a client's path before the part that an API format claims.
+        deployments: Whether `deployments/NAME/` in a path names the model.
+    """
+
+    build: Build
+    before: re.Pattern[str]
+    deployments: bool = False
+
+    def __call__(self, base: str, path: str, settings: Mapping[str, str]) -> str:
+        """The upstream's URL for a client's path."""
+        return self.build(base, path, settings)
+
+    def knows(self, base: str, path: str, claimed_at: int, settings: Mapping[str, str]) -> bool:
+        """Whether a path means at this kind of provider what its ending says.
+
+        Args:
+            base: The provider's base URL.
+            path: The client's path.
+            claimed_at: Where in it the part begins that the API format claims.
+            settings: The provider's settings.
+        """
+        before, rest = path[:claimed_at], path[claimed_at:]
+        own = "/" + base.split("://", 1)[-1].partition("/")[2]
+        if own != "/":
+            before = before.removeprefix(own)
+        if self.before.fullmatch(before) is None or (not self.deployments and "deployments/" in rest.lower()):
+            return False
+        named = _VERTEX_PROJECT.match(before)
+        return named is None or settings.get("project", named[1]) == named[1]
+
+
+def _joined(*prefixes: str) -> str:
+    return "|".join(prefixes)
+
+
+def fixed(*prefixes: str, keeps: str = "", messages: tuple[str, str] | None = None) -> PathRule:
+    """The base URL holds the version: any of `prefixes`, however often, at the path's start is dropped.
+
+    Args:
+        *prefixes: The prefixes.
+        keeps: A pattern of what may stand behind them, and stays.
+        messages: Where the Messages API is, if not there: a pattern of what to take off the base URL's end, and what
+            to put in its place.
+    """
+    strip = re.compile(f"(?:(?:{_joined(*map(re.escape, prefixes))})(?=/))+")
+
+    def build(base: str, path: str, settings: Mapping[str, str]) -> str:
+        if messages is not None and (found := _MESSAGES.search(path)) is not None:
+            return _messages_base(base, *messages) + found[1]
         match = strip.match(path)
-        rest = path[match.end() :] if match else path
-        return base + rest
+        return base + (path[match.end() :] if match else path)
 
-    return rule
+    before = _joined(*map(re.escape, prefixes), *(["/anthropic"] if messages else []))
+    return PathRule(build, re.compile(f"(?:{before})*(?:{keeps})?"))
+
+
+_MESSAGES = re.compile(r"^(?:/(?:api|anthropic|openai|paas|v\d+))*(/messages(?:/.*)?)$")
+
+
+def _messages_base(base: str, own: str, instead: str) -> str:
+    return re.sub(f"(?:{own})?$", "", re.sub(r"(?:/anthropic)?(?:/v1)?$", "", base), count=1) + instead
 
 
 _V1 = re.compile(r"(?:(?:/openai)?/v1(?=/))+")
 
 
-def compatible(base: str, path: str, settings: Mapping[str, str]) -> str:
-    """Any OpenAI-compatible server: as `fixed`, but a base URL that is a bare origin leaves the client's `/v1`."""
+def _compatible(base: str, path: str, settings: Mapping[str, str]) -> str:
     own = base.split("://", 1)[-1].partition("/")[2]
     if own and path.startswith(f"/{own}/"):
         path = path.removeprefix(f"/{own}")
@@ -39,47 +99,64 @@ def compatible(base: str, path: str, settings: Mapping[str, str]) -> str:
     return base + ("" if own else "/v1") + path[match.end() :]
 
 
-def versioned(default: str, *others: str) -> PathRule:
-    """The path holds the version: the last of repeated ones counts, `default` where there is none."""
-    one = f"(?:{'|'.join([re.escape(default), *others])})(?=/)"
-    prefixes = re.compile(f"(?:{one})*({one})")
-    tail = re.compile(f"(?:{one.removesuffix('(?=/)')})$")
+compatible = PathRule(_compatible, re.compile(r"(?:(?:/openai)?/v1)*"), deployments=True)
+"""Any OpenAI-compatible server: as `fixed`, but a base URL that is a bare origin leaves the client's `/v1`."""
 
-    def rule(base: str, path: str, settings: Mapping[str, str]) -> str:
+
+def versioned(default: str, *others: str, beside: str = "", below: str = "") -> PathRule:
+    """The path holds the version: the last of repeated ones counts, `default` where there is none.
+
+    Args:
+        default: The version where none is given.
+        *others: Patterns of the others.
+        beside: A pattern of what may stand before the versions.
+        below: A pattern of what may stand between them and the end.
+    """
+    one = f"(?:{_joined(re.escape(default), *others)})(?=/)"
+    prefixes = re.compile(f"(?:{one})*({one})")
+    versions = one.removesuffix("(?=/)")
+    tail = re.compile(f"(?:{versions})$")
+
+    def build(base: str, path: str, settings: Mapping[str, str]) -> str:
         match = prefixes.match(path)
         version, rest = (match.group(1), path[match.end() :]) if match else (default, path)
         if rest.startswith("/upload/"):
             version = ""
         return tail.sub("", base) + version + rest
 
-    return rule
+    return PathRule(build, re.compile(f"(?:{beside})?(?:{versions})*(?:{below})?"))
 
 
 _AZURE = re.compile(r"(?:(?:/openai)?/v1(?=/)|/openai(?=/))+")
 
 
-def azure(base: str, path: str, settings: Mapping[str, str]) -> str:
-    """Azure OpenAI: `/openai/deployments/…` or the versionless `/openai/v1/…`."""
+def _azure(base: str, path: str, settings: Mapping[str, str]) -> str:
+    origin = re.sub(r"(?:/openai)?(?:/v1)?$", "", base)
+    if (messages := _MESSAGES.search(path)) is not None:
+        return f"{origin.removesuffix('/anthropic')}/anthropic/v1{messages[1]}"
     match = _AZURE.match(path)
     rest = path[match.end() :] if match else path
-    origin = re.sub(r"(?:/openai)?(?:/v1)?$", "", base)
     return f"{origin}/openai{rest}" if rest.startswith("/deployments/") else f"{origin}/openai/v1{rest}"
 
 
-def bedrock(base: str, path: str, settings: Mapping[str, str]) -> str:
-    """Amazon Bedrock runtime: paths as they are, the model's percent-encoding untouched."""
+azure = PathRule(_azure, re.compile(r"(?:/openai|/anthropic|/v1)*"), deployments=True)
+"""Azure OpenAI: `/openai/deployments/…` or the versionless `/openai/v1/…`; the Messages API under `/anthropic`."""
+
+
+def _bedrock(base: str, path: str, settings: Mapping[str, str]) -> str:
     return base + path
 
 
+bedrock = PathRule(_bedrock, re.compile(r"(?:/openai)?(?:/v1)?"))
+"""Amazon Bedrock runtime: paths as they are, the model's percent-encoding untouched."""
+
+
 _VERTEX = re.compile(r"(?:/(v1beta1|v1beta|v1alpha|v1)(?=/))+")
-_VERTEX_LOCATION = re.compile(r"/projects/[^/]+/locations/([^/]+)/")
+_VERTEX_LOCATION = re.compile(r"/projects/[^/]+/locations/([a-z0-9-]+)/")
+_VERTEX_PROJECT = re.compile(r"(?:/v1beta1|/v1beta|/v1alpha|/v1)*/projects/([^/]+)")
 
 
-def vertex(base: str, path: str, settings: Mapping[str, str]) -> str:
-    """Vertex AI: project and location are filled in where the client names none.
-
-    Clients of the Gemini API's spelling (`/v1beta/models/…`) mean Google's own publisher.
-    """
+def _vertex(base: str, path: str, settings: Mapping[str, str]) -> str:
     match = _VERTEX.match(path)
     version, rest = (match.group(1), path[match.end() :]) if match else ("v1beta1", path)
     if version in ("v1beta", "v1alpha"):
@@ -87,7 +164,8 @@ def vertex(base: str, path: str, settings: Mapping[str, str]) -> str:
     if rest.startswith("/models/"):
         rest = "/publishers/google" + rest
     location = settings.get("location", "global")
-    if rest.startswith("/publishers/") and (project := settings.get("project")):
+    project = settings.get("project")
+    if rest.startswith(("/publishers/", "/endpoints/", "/cachedContents")) and project:
         rest = f"/projects/{project}/locations/{location}{rest}"
     elif (found := _VERTEX_LOCATION.match(rest)) and base.endswith("aiplatform.googleapis.com"):
         named = found.group(1)
@@ -95,3 +173,33 @@ def vertex(base: str, path: str, settings: Mapping[str, str]) -> str:
             "https://aiplatform.googleapis.com" if named == "global" else f"https://{named}-aiplatform.googleapis.com"
         )
     return f"{base}/{version}{rest}"
+
+
+vertex = PathRule(
+    _vertex,
+    re.compile(
+        r"(?:/v1beta1|/v1beta|/v1alpha|/v1)*(?:/projects/[^/]+/locations/[a-z0-9-]+)?"
+        r"(?:/publishers/[a-z0-9-]+|/endpoints/openapi)?"
+    ),
+)
+"""Vertex AI: project and location are filled in where the client names none.
+
+Clients of the Gemini API's spelling (`/v1beta/models/…`) mean Google's own publisher.
+"""
+
+# What a client may ask of Google in a query; other parameters can leave the usage out of the answer, or encode it.
+_GOOGLE_PARAMETERS = frozenset({"alt", "key", "pagesize", "pagetoken", "uploadtype", "uploadid", "uploadprotocol"})
+_GOOGLE_ALT = frozenset({"sse", "json"})
+
+
+def google_query(query: bytes) -> str | None:
+    """The first parameter of a query that may hide usage from the gateway at Google; None where there is none."""
+    seen = []
+    for part in filter(None, query.split(b"&")):
+        name, _, value = (unquote_plus(each.decode("latin-1")) for each in part.partition(b"="))
+        seen.append(name)
+        if name.replace("_", "").lower() not in _GOOGLE_PARAMETERS or (
+            name.lower() == "alt" and value not in _GOOGLE_ALT
+        ):
+            return name
+    return "alt" if seen.count("alt") > 1 else None

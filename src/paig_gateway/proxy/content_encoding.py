@@ -21,6 +21,9 @@ class Decoder(Protocol):
 
     def __call__(self, chunk: bytes) -> bytes: ...
 
+    def ended(self) -> bool:
+        """Whether what it was given is one member or frame, complete, and nothing after it."""
+
 
 class UnknownEncoding(ValueError):
     """A content encoding that the gateway cannot read."""
@@ -51,8 +54,14 @@ def steps(undo: Decoder, chunk: bytes) -> Iterator[bytes]:
         yield undo(chunk[start : start + _STEP])
 
 
-def decode(encoding: str, data: bytes, limit: int) -> bytes:
+def decode(encoding: str, data: bytes, limit: int, *, strict: bool = False) -> bytes:
     """Undo `encoding` of a whole body.
+
+    Args:
+        encoding: The content encoding.
+        data: The body.
+        limit: Bytes that it may grow to.
+        strict: Refuse a body that is cut short, or has something after its end: readers differ in what they make of it.
 
     Raises:
         UnknownEncoding: There is nothing that reads it.
@@ -67,67 +76,71 @@ def decode(encoding: str, data: bytes, limit: int) -> bytes:
         size += len(piece)
         if size > limit:
             raise ValueError("the decoded body is too large")
+    if strict and not undo.ended():
+        raise ValueError("it is cut short, or something follows its end")
     return b"".join(decoded)
 
 
-def _gzip() -> Decoder:
-    return _zlib(zlib.decompressobj(wbits=47))
+class _Zlib:
+    def __init__(self, wbits: int) -> None:
+        self._stream = zlib.decompressobj(wbits=wbits)
 
-
-def _deflate() -> Decoder:
-    return _zlib(zlib.decompressobj(wbits=15))
-
-
-def _zlib(stream: zlib._Decompress) -> Decoder:
-    def undo(chunk: bytes) -> bytes:
+    def __call__(self, chunk: bytes) -> bytes:
         try:
-            return stream.decompress(chunk)
+            return self._stream.decompress(chunk)
         except zlib.error as error:
             raise ValueError(str(error)) from None
 
-    return undo
+    def ended(self) -> bool:
+        return self._stream.eof and not self._stream.unused_data
 
 
-def _brotli() -> Decoder:
-    import brotli
+class _Brotli:
+    def __init__(self) -> None:
+        import brotli
 
-    stream = brotli.Decompressor()
+        self._error: type[Exception] = brotli.error
+        self._stream = brotli.Decompressor()
 
-    def undo(chunk: bytes) -> bytes:
+    def __call__(self, chunk: bytes) -> bytes:
         try:
-            out = bytes(stream.process(chunk, output_buffer_limit=_MOST_AT_ONCE))
-            if not stream.can_accept_more_data():
+            out = bytes(self._stream.process(chunk, output_buffer_limit=_MOST_AT_ONCE))
+            if not self._stream.can_accept_more_data():
                 raise ValueError("the decoded body is too large")
             return out
-        except brotli.error as error:
+        except self._error as error:
             raise ValueError(str(error)) from None
 
-    return undo
+    def ended(self) -> bool:
+        return bool(self._stream.is_finished())  # it takes nothing after the end
 
 
-def _zstd() -> Decoder:
-    import zstandard
+class _Zstd:
+    def __init__(self) -> None:
+        import zstandard
 
-    stream = zstandard.ZstdDecompressor().decompressobj()
+        self._error: type[Exception] = zstandard.ZstdError
+        self._stream = zstandard.ZstdDecompressor().decompressobj()
 
-    def undo(chunk: bytes) -> bytes:
+    def __call__(self, chunk: bytes) -> bytes:
         try:
             out = bytearray()
             for start in range(0, len(chunk), _ZSTD_STEP):
-                out += stream.decompress(chunk[start : start + _ZSTD_STEP])
+                out += self._stream.decompress(chunk[start : start + _ZSTD_STEP])
                 if len(out) > _MOST_AT_ONCE:
                     raise ValueError("the decoded body is too large")
             return bytes(out)
-        except zstandard.ZstdError as error:
+        except self._error as error:
             raise ValueError(str(error)) from None
 
-    return undo
+    def ended(self) -> bool:
+        return bool(self._stream.eof and not self._stream.unused_data)
 
 
 _DECODERS: dict[str, Callable[[], Decoder]] = {
-    "gzip": _gzip,
-    "x-gzip": _gzip,
-    "deflate": _deflate,
-    "br": _brotli,
-    "zstd": _zstd,
+    "gzip": lambda: _Zlib(47),
+    "x-gzip": lambda: _Zlib(47),
+    "deflate": lambda: _Zlib(15),
+    "br": _Brotli,
+    "zstd": _Zstd,
 }

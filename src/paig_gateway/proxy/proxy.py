@@ -139,13 +139,12 @@ class Proxy:
                 "See the list of API formats in the documentation.",
             )
         caller.check_format(found[0].name)
+        route = request.known_members(route, found[0], target)
         said = request.read(by_name)
         request.check_once(headers)
         body = await request.read_body(by_name, receive, self.settings.max_body)
         plain = request.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body)
         fmt, model = found
-        if fmt.metered:
-            request.check_form(plain, by_name.get(b"content-type", b""))
         call = request.read_call(fmt, model, plain, headers)
         exchange = Exchange(
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,

@@ -7,16 +7,18 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from email.message import Message
 from typing import Any, Protocol
 
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import parse_usd
-from paig_gateway.domain.route import Route
+from paig_gateway.domain.route import Provider, Route
+from paig_gateway.formats import ambiguity, form
 from paig_gateway.formats.base import BadRequest, Call, Format
 from paig_gateway.pricing.worst_case import DEAR
+from paig_gateway.providers.kinds import KINDS
+from paig_gateway.providers.paths import google_query
 from paig_gateway.proxy.content_encoding import UnknownEncoding, decode
 from paig_gateway.proxy.headers import client_key, tiers
 
@@ -45,11 +47,44 @@ class Target:
     query: bytes
 
 
+_SLASHES = re.compile("/{2,}")
+
+
 def target(scope: Scope) -> Target:
-    """Split the raw path after `/proxy/`."""
+    """Split the raw path after `/proxy/`. Doubled slashes, which users write by mistake, are single ones."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    route, _, path = raw.decode("latin-1").removeprefix("/proxy/").partition("/")
+    route, _, path = _SLASHES.sub("/", raw.decode("latin-1")).removeprefix("/proxy/").partition("/")
     return Target(route, "/" + path, scope["query_string"])
+
+
+def known_members(route: Route, fmt: Format, target: Target) -> Route:
+    """The route, without the members at which the path means something else than its ending says.
+
+    Raises:
+        GatewayError: `bad-request`, where the query may hide what a request cost; `no-price`, where no member is left.
+    """
+    claim = fmt.path.search(target.path)
+    if claim is None or not route.members:
+        return route
+    at_google = fmt.metered and any(KINDS[member.provider.kind].google_query for member in route.members)
+    if at_google and target.query and (hiding := google_query(target.query)) is not None:
+        raise GatewayError(
+            "bad-request",
+            f"The query parameter '{hiding}' could hide what the request costs, so the gateway does not pass it.",
+        )
+    found = tuple(member for member in route.members if _knows(member.provider, target.path, claim.start()))
+    if not found:
+        raise GatewayError(
+            "no-price",
+            f"The gateway does not know what {target.path} means at the route '{route.name}': leave out what stands "
+            f"before '{target.path[claim.start() :]}'.",
+        )
+    return route if len(found) == len(route.members) else replace(route, members=found)
+
+
+def _knows(provider: Provider, path: str, claimed_at: int) -> bool:
+    kind = KINDS[provider.kind]
+    return kind.path.knows(provider.base_url, path, claimed_at, {**(kind.defaults or {}), **provider.settings})
 
 
 def authenticate(
@@ -133,10 +168,10 @@ def readable(body: bytes, encoding: bytes, limit: int) -> bytes:
     Raises:
         GatewayError: `bad-request`, where the encoding is unknown or the body is not in it.
     """
-    if not encoding:
+    if not encoding or not body:
         return body
     try:
-        return decode(encoding.decode("latin-1"), body, limit)
+        return decode(encoding.decode("latin-1"), body, limit, strict=True)
     except UnknownEncoding as error:
         raise GatewayError(
             "bad-request", f"The gateway cannot read content-encoding '{error}': send it plain."
@@ -157,28 +192,16 @@ def check_once(headers: Iterable[tuple[bytes, bytes]]) -> None:
         raise GatewayError("bad-request", f"The header {repeated} came more than once; send it once.")
 
 
-def check_form(plain: bytes, content_type: bytes) -> None:
-    """See that a form begins with the boundary that its content type names: the formats read it by its first line.
-
-    Raises:
-        GatewayError: `bad-request`. Before that boundary there may stand what only one of two readers takes for fields.
-    """
-    if not content_type.lower().lstrip().startswith(b"multipart/"):
-        return
-    said = Message()
-    said["content-type"] = content_type.decode("latin-1")
-    boundary = said.get_boundary("").encode("latin-1")
-    if not boundary or plain.lstrip(b"\r\n").partition(b"\r\n")[0] != b"--" + boundary:
-        raise GatewayError("bad-request", "The form must begin with the boundary that its content-type names.")
-
-
 def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) -> Call:
-    """What a request asks, a dearer service tier that only its headers ask for included.
+    """What a request asks, including a more expensive service tier that only its headers ask for.
 
     Raises:
-        GatewayError: `bad-request`.
+        GatewayError: `bad-request`, also where the request can be read in two ways.
     """
     try:
+        if fmt.metered and plain:
+            form.check(plain, next((value for name, value in headers if name == b"content-type"), b""))
+            ambiguity.check_json(plain)
         call = fmt.read(model, plain)
     except BadRequest as error:
         raise GatewayError("bad-request", str(error)) from None

@@ -115,7 +115,7 @@ def replayed_providers(base: str) -> dict[str, ProviderSpec]:
     for kind in KINDS.values():
         own = base_url(kind, None, {})
         path = urlsplit(own).path if own else OWN_PATHS.get(kind.name, "")
-        settings = {"project": "p"} if kind.name == "google-vertex" else {}
+        settings: dict[str, str] = {}  # the recordings name projects of their own
         found[kind.name] = ProviderSpec(
             kind=kind.name,
             base_url=base + path,

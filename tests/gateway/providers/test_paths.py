@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from paig_gateway.providers.kinds import KINDS, base_url
+from paig_gateway.providers.paths import google_query
 
 CASES = [
     # kind, base URL as configured, settings, the client's path, the upstream's URL
@@ -76,6 +77,22 @@ CASES = [
         "https://x.openai.azure.com/openai/deployments/m/chat/completions",
     ),
     ("deepseek", None, {}, "/v1/chat/completions", "https://api.deepseek.com/chat/completions"),
+    ("azure", "https://x", {}, "/v1/messages", "https://x/anthropic/v1/messages"),
+    ("azure", "https://x/openai/v1", {}, "/anthropic/v1/messages", "https://x/anthropic/v1/messages"),
+    ("azure", "https://x/anthropic", {}, "/messages/count_tokens", "https://x/anthropic/v1/messages/count_tokens"),
+    ("azure", "https://x", {}, "/threads/abc/messages", "https://x/openai/v1/threads/abc/messages"),
+    ("deepseek", None, {}, "/v1/messages", "https://api.deepseek.com/anthropic/v1/messages"),
+    ("deepseek", None, {}, "/beta/completions", "https://api.deepseek.com/beta/completions"),
+    ("moonshot", None, {}, "/anthropic/v1/messages", "https://api.moonshot.ai/anthropic/v1/messages"),
+    ("zai", None, {}, "/v1/messages", "https://api.z.ai/api/anthropic/v1/messages"),
+    ("zai", "https://h/api/coding/paas/v4", {}, "/messages", "https://h/api/anthropic/v1/messages"),
+    (
+        "google-vertex",
+        None,
+        {"project": "p"},
+        "/endpoints/openapi/chat/completions",
+        "https://aiplatform.googleapis.com/v1beta1/projects/p/locations/global/endpoints/openapi/chat/completions",
+    ),
     ("openrouter", None, {}, "/api/v1/chat/completions", "https://openrouter.ai/api/v1/chat/completions"),
     ("zai", None, {}, "/v1/chat/completions", "https://api.z.ai/api/paas/v4/chat/completions"),
     (
@@ -103,6 +120,71 @@ def test_every_usual_spelling_reaches_the_upstreams_own(
     base = base_url(kind, given, settings)
     assert base is not None
     assert kind.path(base, path, {**(kind.defaults or {}), **settings}) == url
+
+
+@pytest.mark.parametrize(
+    ("kind_name", "given", "settings", "path", "ending", "known"),
+    [
+        ("openai", None, {}, "/v1/openai/v1/chat/completions", "/chat", True),
+        ("openai", None, {}, "/chat/completions", "/chat", True),
+        ("openai", None, {}, "/v1/engines/gpt-5-pro/chat/completions", "/chat", False),
+        ("openai", None, {}, "/v1/deployments/gpt-5-pro/chat/completions", "/deployments", False),
+        ("openai", None, {}, "/serving-endpoints/x/chat/completions", "/chat", False),
+        ("openai", None, {}, "/v1/files/x/chat/completions", "/chat", False),
+        ("openai", None, {}, "/@evil.example/v1/models", "/models", False),
+        ("openai", None, {}, "/http:/evil.example/v1/models", "/models", False),
+        ("openai-compatible", "http://h/serving-endpoints", {}, "/serving-endpoints/chat/completions", "/chat", True),
+        ("openai-compatible", "http://h", {}, "/serving-endpoints/x/chat/completions", "/chat", False),
+        ("azure", "http://h", {}, "/openai/deployments/m/chat/completions", "/deployments", True),
+        ("anthropic", None, {}, "/v1/messages", "/messages", True),
+        ("anthropic", None, {}, "/v1/organizations/o/messages", "/messages", False),
+        ("google", None, {}, "/v1beta/models/m:generateContent", "/models", True),
+        ("google", None, {}, "/v1beta/openai/chat/completions", "/chat", True),
+        ("google", None, {}, "/v1beta/projects/p/models/m:generateContent", "/models", False),
+        ("google-vertex", None, {"project": "p"}, "/v1/projects/p/locations/l-1/models/m:x", "/models", True),
+        ("google-vertex", None, {"project": "p"}, "/v1/projects/q/locations/l-1/models/m:x", "/models", False),
+        ("google-vertex", None, {}, "/v1/projects/q/locations/l-1/models/m:x", "/models", True),
+        ("google-vertex", None, {"project": "p"}, "/v1/projects/p/locations/l@h/models/m:x", "/models", False),
+        ("google-vertex", None, {"project": "p"}, "/publishers/anthropic/models/m:rawPredict", "/models", True),
+        ("google-vertex", None, {"project": "p"}, "/v1beta/models/m:x", "/models", True),
+        ("bedrock", None, {}, "/model/m/converse", "/model", True),
+        ("bedrock", None, {}, "/openai/v1/chat/completions", "/chat", True),
+        ("bedrock", None, {}, "/guardrail/g/model/m/converse", "/model", False),
+        ("huggingface", None, {}, "/novita/v3/openai/chat/completions", "/chat", True),
+        ("cohere", None, {}, "/compatibility/v1/chat/completions", "/chat", True),
+    ],
+)  # fmt: skip
+def test_what_may_stand_before_an_ending(
+    kind_name: str, given: str | None, settings: dict[str, str], path: str, ending: str, known: bool
+) -> None:
+    """A path whose ending is known but whose beginning is not could mean another model or account."""
+    kind = KINDS[kind_name]
+    base = base_url(kind, given, settings)
+    assert base is not None
+    assert kind.path.knows(base, path, path.index(ending), {**(kind.defaults or {}), **settings}) is known
+
+
+@pytest.mark.parametrize(
+    ("query", "hiding"),
+    [
+        (b"", None),
+        (b"alt=sse", None),
+        (b"alt=json&key=k&pageSize=1&page_token=x&uploadType=media&upload_id=1", None),
+        (b"a%6ct=s%73e", None),
+        (b"fields=candidates", "fields"),
+        (b"f%69elds=candidates", "fields"),
+        (b"$fields=candidates", "$fields"),
+        (b"alt=proto", "alt"),
+        (b"ALT=proto", "ALT"),
+        (b"$alt=proto", "$alt"),
+        (b"alt=sse&alt=json", "alt"),
+        (b"alt=sse&callback=f", "callback"),
+        (b"prettyPrint=false", "prettyPrint"),
+    ],
+)
+def test_queries_that_hide_usage(query: bytes, hiding: str | None) -> None:
+    """At Google, only parameters that leave the usage where it is may come, however they are spelled."""
+    assert google_query(query) == hiding
 
 
 def test_kinds_without_a_default_address_say_so() -> None:

@@ -1,0 +1,176 @@
+"""Requests that two parsers could read in two ways.
+
+A provider may take the first of two equal members where the gateway takes the last, or heed a member in a spelling that
+the gateway does not know. What decides money must not be open to that, so such a request is refused, at the places
+where a request decides: its top level, its settings, and each of its tools. What is inside messages, the parameters of
+tools and schemas decides nothing, and is not looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+from paig_gateway.formats import reading
+from paig_gateway.formats.base import BadRequest
+from paig_gateway.formats.reading import Members, Raw
+
+# Objects inside a request that hold settings, by their canonical names.
+_SETTINGS = frozenset(
+    {
+        "additionalmodelrequestfields",
+        "audio",
+        "conversation",
+        "generationconfig",
+        "imageconfig",
+        "imagegenerationconfig",
+        "inferenceconfig",
+        "options",
+        "outputconfig",
+        "parameters",
+        "performanceconfig",
+        "reasoning",
+        "searchparameters",
+        "servicetier",
+        "speechconfig",
+        "streamoptions",
+        "textgenerationconfig",
+        "thinking",
+        "thinkingconfig",
+        "usage",
+        "videogenerationconfig",
+        "websearchoptions",
+    }
+)
+# Members that multiply or raise what a request costs, by their canonical names: in another case (`N`, `Model`) a
+# server that ignores case would heed them, and the gateway would not.
+_DECIDING = frozenset(
+    {
+        "background",
+        "bestof",
+        "candidatecount",
+        "maxcompletiontokens",
+        "maxoutputtokens",
+        "maxtokens",
+        "model",
+        "models",
+        "n",
+        "numgenerations",
+        "samplecount",
+        "servicetier",
+        "stream",
+        "streamoptions",
+        "tools",
+        *_SETTINGS,
+    }
+)
+_LARGEST_REREAD = 256 * 1024
+"""Bytes of an object that is read a second time, by a slower parser, where names may be written with escapes."""
+
+_WHITESPACE = (b" ", b"\n", b"\r", b"\t")
+
+
+def check_json(body: bytes) -> None:
+    """See that a JSON request says each thing that decides money once.
+
+    Args:
+        body: The decoded body. A body that is not a JSON object passes: its format refuses it, or does not read it.
+
+    Raises:
+        BadRequest: A member is there twice, or in two spellings, or in a case that only some servers know.
+    """
+    if not body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
+        return
+    _check_object(body, reading.request(body), "")
+
+
+def _check_object(raw: bytes, found: Members, where: str) -> None:
+    check_names(found, where)
+    if _hides_text(raw, found) and not _names_are_distinct(raw):
+        place = f'in "{where}"' if where else "in the request body"
+        raise BadRequest(f"A member {place} is given twice: give each name once.")
+    for inner, value in _settings(found, where):
+        members = reading.members(value)
+        if members:
+            _check_object(bytes(value), members, inner)
+
+
+def _at(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _settings(found: Members, where: str) -> Iterator[tuple[str, Raw]]:
+    for name, value in found.items():
+        meaning = canonical(name)
+        if meaning not in _SETTINGS and meaning != "tools":
+            continue
+        inner = _at(where, name)
+        if meaning in _SETTINGS:
+            yield inner, value
+        else:
+            if bytes(memoryview(value)[:1]) == b"{":
+                yield inner, value
+            else:
+                for number, tool in enumerate(reading.array(value)):
+                    yield f"{inner}[{number}]", tool
+
+
+@lru_cache(maxsize=4096)
+def canonical(name: str) -> str:
+    """A name as the most lenient server would compare it: without case, underscores and hyphens."""
+    return name.replace("_", "").replace("-", "").casefold()
+
+
+def check_names(names: Iterable[str], where: str = "") -> None:
+    """See that no two of some distinct names mean the same to a lenient server, nor one the same as a deciding name.
+
+    Raises:
+        BadRequest: Two do, or one does.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        meaning = canonical(name)
+        if (other := seen.get(meaning)) is not None:
+            raise BadRequest(
+                f'"{_at(where, name)}" is given beside "{other}", which some servers take for the same: give one.'
+            )
+        if meaning in _DECIDING and name[:1].isupper():
+            raise BadRequest(f'Write "{_at(where, name)}" in lower case: some servers read it with a capital letter.')
+        seen[meaning] = name
+
+
+def _hides_text(raw: bytes, found: Members) -> bool:
+    """Whether an object's text has more in it than the members found there, punctuation and white space.
+
+    What is left over is a member that another one of the same name replaced, or a name's longer spelling with escapes.
+    Counting finds it without reading the values again.
+    """
+    left = len(raw) - 2 * len(found) - 1
+    names = [name.encode("utf-8", "surrogatepass") for name in found]
+    left -= sum(len(name) + 2 for name in names) + sum(len(memoryview(value)) for value in found.values())
+    if not found:
+        left -= 1
+    if left == 0:
+        return False
+    spaces = [space for space in _WHITESPACE if space in raw]
+    left -= sum(map(raw.count, spaces))
+    for part in (*names, *map(bytes, found.values())):
+        left += sum(map(part.count, spaces))
+    return left != 0
+
+
+def _names_are_distinct(raw: bytes) -> bool:
+    """Whether an object's own names are distinct, by a parser that sees them all; False for a very large object."""
+    if len(raw) > _LARGEST_REREAD:
+        return False
+    names: list[str] = []
+
+    def note(pairs: list[tuple[str, object]]) -> None:
+        names[:] = (name for name, _ in pairs)  # the outermost object comes last
+
+    try:
+        json.loads(reading.mended(raw), object_pairs_hook=note)
+    except (ValueError, RecursionError):
+        return False
+    return len(set(names)) == len(names)

@@ -1,0 +1,178 @@
+"""The connections of one process: how many there are, and how long each may wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from paig_gateway.domain.errors import ErrorCode
+from paig_gateway.listener.bounds import LINGER_SECONDS, RESERVE, Bounds
+
+SWEEP_SECONDS = 0.5
+"""How often deadlines are looked at; a connection may outlive its own by this much."""
+
+
+class Connection(Protocol):
+    """What the tables need of a connection."""
+
+    def drop(self) -> None:
+        """Close it at once, without an answer."""
+
+    def head_is_late(self) -> None:
+        """Refuse the request whose head did not arrive in time."""
+
+    def check_body(self, now: float) -> None:
+        """Refuse the request whose body arrives too slowly."""
+
+
+class Connections:
+    """Which connections wait for what.
+
+    Each table is in the order of its deadlines, because all its members wait equally long: a sweep looks at expired
+    members only, however many connections are open.
+
+    Attributes:
+        bounds: The bounds that hold for all of them.
+        refused: How many requests were refused here, by code.
+        dropped: How many connections were closed to make room.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.refused: Counter[ErrorCode] = Counter()
+        self.dropped = 0
+        self._new: dict[Connection, float] = {}
+        self._in_head: dict[Connection, float] = {}
+        self._idle: dict[Connection, float] = {}
+        self._lingering: dict[Connection, float] = {}
+        self._unread: dict[Connection, float] = {}
+        self._in_body: set[Connection] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def opened(self, connection: Connection, open_now: int, loop: asyncio.AbstractEventLoop) -> bool:
+        """A connection was opened; where there are too many, the oldest one without a complete head is closed.
+
+        Args:
+            connection: The new one.
+            open_now: How many are open, the new one included.
+            loop: The event loop of the process.
+
+        Returns:
+            False where no room could be made, and the new connection is to be closed.
+        """
+        if (
+            open_now > self.bounds.max_connections
+            and not self._drop_one()
+            and (open_now > self.bounds.max_connections + RESERVE)
+        ):
+            self.dropped += 1
+            return False
+        self._new[connection] = loop.time() + self.bounds.idle_seconds
+        if self._timer is None:
+            self._loop = loop
+            self._timer = loop.call_later(SWEEP_SECONDS, self._sweep)
+        return True
+
+    def _drop_one(self) -> bool:
+        headless = [
+            (deadline - seconds, connection)
+            for table, seconds in ((self._new, self.bounds.idle_seconds), (self._in_head, self.bounds.header_seconds))
+            for connection, deadline in _first(table)
+        ]
+        oldest = min(headless, key=lambda pair: pair[0])[1] if headless else next(iter(self._idle), None)
+        if oldest is None:
+            return False
+        self.dropped += 1
+        self.closed(oldest)
+        oldest.drop()
+        return True
+
+    def head_begins(self, connection: Connection, now: float) -> None:
+        """The first bytes of a request are there, and its head is not complete."""
+        if connection not in self._in_head:
+            self._new.pop(connection, None)
+            self._idle.pop(connection, None)
+            self._in_head[connection] = now + self.bounds.header_seconds
+
+    def head_ends(self, connection: Connection) -> None:
+        """The head of a request is complete."""
+        self._new.pop(connection, None)
+        self._idle.pop(connection, None)
+        self._in_head.pop(connection, None)
+
+    def waits_for_body(self, connection: Connection) -> bool:
+        """The body of a request is not complete; True where that was not known."""
+        known = connection in self._in_body
+        self._in_body.add(connection)
+        return not known
+
+    def body_ends(self, connection: Connection) -> None:
+        """The body of a request is complete, or no longer wanted."""
+        self._in_body.discard(connection)
+
+    def waits_for_request(self, connection: Connection, now: float) -> None:
+        """All requests of a connection are answered."""
+        self._in_body.discard(connection)
+        if connection not in self._in_head:
+            self._idle[connection] = now + self.bounds.keep_alive_seconds
+
+    def lingers(self, connection: Connection, now: float) -> None:
+        """A connection has its last answer; what it still sends is dropped until it is closed."""
+        self.closed(connection)
+        self._lingering[connection] = now + LINGER_SECONDS
+
+    def write_waits(self, connection: Connection, now: float) -> None:
+        """The client has to read before more can be written, or before the connection can be closed."""
+        self._unread.pop(connection, None)
+        self._unread[connection] = now + self.bounds.write_seconds
+
+    def write_goes_on(self, connection: Connection) -> None:
+        """The client has read."""
+        self._unread.pop(connection, None)
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is closed, or does not speak HTTP any more."""
+        for table in (self._new, self._in_head, self._idle, self._lingering, self._unread):
+            table.pop(connection, None)
+        self._in_body.discard(connection)
+
+    def _sweep(self) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        _expire(self._new, now, _drop)
+        _expire(self._idle, now, _drop)
+        _expire(self._lingering, now, _drop)
+        _expire(self._unread, now, _drop)
+        _expire(self._in_head, now, _refuse_late)
+        for connection in tuple(self._in_body):
+            connection.check_body(now)
+        self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def stop(self) -> None:
+        """Look at no more deadlines: the process serves nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _first(table: dict[Connection, float]) -> list[tuple[Connection, float]]:
+    for connection, deadline in table.items():
+        return [(connection, deadline)]
+    return []
+
+
+def _expire(table: dict[Connection, float], now: float, end: Callable[[Connection], None]) -> None:
+    while (first := _first(table)) and first[0][1] <= now:
+        del table[first[0][0]]
+        end(first[0][0])
+
+
+def _drop(connection: Connection) -> None:
+    connection.drop()
+
+
+def _refuse_late(connection: Connection) -> None:
+    connection.head_is_late()

@@ -1,0 +1,289 @@
+"""One request and its answer on a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+
+log = logging.getLogger(__name__)
+
+AsgiMessage = MutableMapping[str, Any]
+AsgiApp = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[AsgiMessage]], Callable[[AsgiMessage], Awaitable[None]]],
+    Awaitable[None],
+]
+
+EXTENSION = "paig.cycle"
+"""Under this name of the scope's extensions the data plane finds the cycle, and writes without ASGI messages."""
+
+# What would end a header line early, or hide something in it.
+_BAD_NAME = re.compile(rb'[\x00-\x20\x7f()<>@,;:\\"/\[\]?={}]')
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+_STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
+
+
+class Owner(Protocol):
+    """The connection that a cycle belongs to."""
+
+    flow: FlowControl
+    transport: asyncio.Transport
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]: ...
+
+    def body_is_wanted(self) -> None: ...
+
+    def answered(self, cycle: Cycle) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Cycle:
+    """One request and its answer.
+
+    `receive` and `send` are the ASGI interface. `start`, `write` and `end` are the same without messages and without
+    awaiting, for the data plane. `write` never blocks; `on_pressure` is called with True when the client reads more
+    slowly than the answer comes, and with False when it has caught up. `on_gone` is called when the client leaves;
+    what is written after that is dropped.
+
+    Attributes:
+        scope: The ASGI scope.
+        keep_alive: Whether the connection serves further requests after this answer.
+        more_body: Whether the request's body is incomplete.
+        started: Whether a status has been written.
+        complete: Whether the whole answer has been written.
+        gone: Whether the client left, or was refused by the listener.
+    """
+
+    __slots__ = (
+        "_buffered",
+        "_chunked",
+        "_chunks",
+        "_connection",
+        "_event",
+        "_expects_continue",
+        "_head",
+        "_left",
+        "_transport",
+        "complete",
+        "gone",
+        "keep_alive",
+        "more_body",
+        "on_gone",
+        "on_pressure",
+        "scope",
+        "started",
+    )
+
+    def __init__(
+        self, connection: Owner, scope: MutableMapping[str, Any], *, keep_alive: bool, expects_continue: bool
+    ) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.more_body = True
+        self.started = False
+        self.complete = False
+        self.gone = False
+        self.on_gone: Callable[[], None] | None = None
+        self.on_pressure: Callable[[bool], None] | None = None
+        self._connection = connection
+        self._transport = connection.transport
+        self._expects_continue = expects_continue
+        self._event = asyncio.Event()
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self._head = scope["method"] == "HEAD"
+        self._chunked = False
+        self._left: int | None = 0
+        """Bytes of the body still to come; None where the end of the connection ends it."""
+
+    # The connection's side
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the client waits for `100 Continue` before it sends the body."""
+        return self._expects_continue
+
+    def feed(self, data: bytes) -> None:
+        """A piece of the body arrived."""
+        self._chunks.append(data)
+        self._buffered += len(data)
+        if self._buffered > HIGH_WATER_LIMIT:
+            self._connection.flow.pause_reading()
+        self._event.set()
+
+    def feed_end(self) -> None:
+        """The body is complete."""
+        self.more_body = False
+        self._event.set()
+
+    def disconnect(self) -> None:
+        """The client left, or gets no answer from the app any more."""
+        if self.complete or self.gone:
+            return
+        self.gone = True
+        self._chunks.clear()
+        self._event.set()
+        if self.on_gone is not None:
+            self.on_gone()
+
+    # The app's side
+
+    async def run(self, app: AsgiApp) -> None:
+        """Have an app answer."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            self.abort()  # the process ends
+        except Exception:
+            log.exception("A request failed unexpectedly")
+            self._fail()
+        else:
+            if not self.complete and not self.gone:
+                if not self.started:
+                    log.error("The application returned without an answer")
+                # A stream broken off by its upstream is broken off for the client too.
+                self._fail()
+
+    def _fail(self) -> None:
+        if self.started or self.gone:
+            self.abort()
+            return
+        body = b"Internal Server Error"
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+        self.start(500, [*headers, (b"connection", b"close")])
+        self.write(body)
+        self.end()
+
+    def abort(self) -> None:
+        """Break the connection off, so that the client does not take half an answer for a whole one."""
+        if not self.complete and not self._transport.is_closing():
+            self._connection.close()
+
+    async def receive(self) -> AsgiMessage:
+        """The next ASGI message of the request."""
+        if self.more_body and not self.gone and not self.complete:
+            if self._expects_continue:
+                self._expects_continue = False
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._connection.flow.resume_reading()
+            self._connection.body_is_wanted()
+        if not self.gone and not self.complete:
+            await self._event.wait()
+            self._event.clear()
+        if self.gone or self.complete:
+            return {"type": "http.disconnect"}
+        chunks, self._chunks = self._chunks, []
+        self._buffered = 0
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    async def send(self, message: AsgiMessage) -> None:
+        """Take an ASGI message of the answer."""
+        flow = self._connection.flow
+        if flow.write_paused and not self.gone:
+            await flow.drain()
+        if self.gone:
+            return
+        kind = message["type"]
+        if kind == "http.response.body" and self.started:
+            if self.complete:
+                return
+            if body := message.get("body", b""):
+                self.write(body)
+            if not message.get("more_body", False):
+                self.end()
+        elif kind == "http.response.start" and not self.started:
+            self.start(message["status"], message.get("headers", ()))
+        else:
+            raise RuntimeError(f"unexpected ASGI message '{kind}'")
+
+    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write the status line and the headers.
+
+        Raises:
+            ValueError: A header is not valid; nothing was written.
+        """
+        if self.gone:
+            return
+        if self.more_body:
+            # What is left of the body would have to be read before a next request.
+            self.keep_alive = False
+        lines = [_STATUS_LINES[status]]
+        length: int | None = None
+        for name, value in (*self._connection.default_headers, *headers):
+            if _BAD_NAME.search(name) or _BAD_VALUE.search(value):
+                raise ValueError(f"not a valid header: {name!r}")
+            name = name.lower()
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection":
+                if b"close" in value.lower():
+                    self.keep_alive = False
+                continue
+            elif name == b"transfer-encoding":
+                continue
+            lines += (name, b": ", value, b"\r\n")
+        bodiless = self._head or status in (204, 304)
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        self.started = True
+        self._expects_continue = False
+        if length is None and self.scope["http_version"] == "1.0":
+            self._left = None
+        else:
+            self._chunked = length is None and not bodiless
+            self._left = 0 if length is None or bodiless else length
+        if self._chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        self._transport.write(b"".join(lines))
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of the answer's body.
+
+        Raises:
+            RuntimeError: The body is longer than its `content-length`.
+        """
+        if self.gone or self._head or not data:
+            return
+        if self._chunked:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            if self._left is not None:
+                self._left -= len(data)
+                if self._left < 0:
+                    raise RuntimeError("the answer is longer than its content-length")
+            self._transport.write(data)
+
+    def end(self) -> None:
+        """Write the end of the answer.
+
+        Raises:
+            RuntimeError: The body is shorter than its `content-length`.
+        """
+        if self.gone or self.complete:
+            return
+        if self._left:
+            raise RuntimeError("the answer is shorter than its content-length")
+        if self._chunked:
+            self._transport.write(b"0\r\n\r\n")
+        self.complete = True
+        self._event.set()
+        self._connection.answered(self)

@@ -1,0 +1,147 @@
+"""How much work a process takes on: requests at once, requests waiting for a place, bytes of bodies in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from paig_gateway.domain.errors import GatewayError
+
+RETRY_AFTER = 1
+"""Seconds after which a client that was turned away may try again."""
+
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionBounds:
+    """How much a process takes on.
+
+    Attributes:
+        max_requests: Requests of the data plane that are served at once.
+        max_queued: Requests that wait for a place among them.
+        queue_seconds: How long each of these waits at most.
+        body_bytes: Bytes of request bodies in memory at once.
+        key_body_bytes: As many of them may belong to one key.
+    """
+
+    max_requests: int = 10_000
+    max_queued: int = 1_000
+    queue_seconds: float = 5.0
+    body_bytes: int = 512 * MEGABYTE
+    key_body_bytes: int = 256 * MEGABYTE
+
+
+class Admission:
+    """The places of one process, and who has them.
+
+    Attributes:
+        running: Requests that are being served.
+        body_bytes: Bytes of request bodies in memory.
+    """
+
+    def __init__(self, bounds: AdmissionBounds | None = None) -> None:
+        self.bounds = bounds or AdmissionBounds()
+        self.running = 0
+        self.body_bytes = 0
+        self._bytes_of: dict[str, int] = {}
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for a place."""
+        return len(self._queue)
+
+    async def enter(self) -> None:
+        """Take a place, after a wait in the queue where there is none free; `leave` gives it back.
+
+        Raises:
+            GatewayError: `overloaded`: the queue is full, or the wait was too long.
+        """
+        if self.running < self.bounds.max_requests:
+            self.running += 1
+            return
+        if len(self._queue) >= self.bounds.max_queued:
+            raise _overloaded("The gateway serves as many requests as it can.")
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(place)
+        try:
+            async with asyncio.timeout(self.bounds.queue_seconds):
+                await place
+        except BaseException as error:
+            if place.done() and not place.cancelled():
+                self.leave()  # the place came at the last moment
+            elif place in self._queue:
+                self._queue.remove(place)
+            if isinstance(error, TimeoutError):
+                raise _overloaded("The gateway serves as many requests as it can.") from None
+            raise
+
+    def leave(self) -> None:
+        """Give a place back: to the request that has waited longest, if there is one."""
+        while self._queue:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self.running -= 1
+
+    def body(self, key_id: str) -> BodyBytes:
+        """An account of a request's body, of no bytes yet."""
+        return BodyBytes(self, key_id)
+
+    def take(self, key_id: str, count: int) -> None:
+        """Count bytes of a body.
+
+        Raises:
+            GatewayError: `overloaded`: they would be too many, for the process or for the key.
+        """
+        of_key = self._bytes_of.get(key_id, 0) + count
+        if of_key > self.bounds.key_body_bytes:
+            raise _overloaded(f"This key's requests in flight have bodies of {_mb(self.bounds.key_body_bytes)} MB.")
+        if self.body_bytes + count > self.bounds.body_bytes:
+            raise _overloaded(f"The requests in flight have bodies of {_mb(self.bounds.body_bytes)} MB.")
+        self.body_bytes += count
+        self._bytes_of[key_id] = of_key
+
+    def release(self, key_id: str, count: int) -> None:
+        """Bytes of a body are no longer in memory."""
+        self.body_bytes -= count
+        left = self._bytes_of.get(key_id, 0) - count
+        if left > 0:
+            self._bytes_of[key_id] = left
+        else:
+            self._bytes_of.pop(key_id, None)
+
+
+@dataclass(slots=True)
+class BodyBytes:
+    """The bytes of one request's body that count at present."""
+
+    admission: Admission
+    key_id: str
+    count: int = 0
+
+    def add(self, count: int) -> None:
+        """Count further bytes.
+
+        Raises:
+            GatewayError: `overloaded`; these bytes do not count then.
+        """
+        self.admission.take(self.key_id, count)
+        self.count += count
+
+    def release(self) -> None:
+        """Count none of them any more."""
+        count, self.count = self.count, 0
+        if count:
+            self.admission.release(self.key_id, count)
+
+
+def _overloaded(why: str) -> GatewayError:
+    return GatewayError("overloaded", f"{why} Try again shortly.", retry_after=RETRY_AFTER)
+
+
+def _mb(count: int) -> int:
+    return count // MEGABYTE

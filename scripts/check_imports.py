@@ -22,7 +22,7 @@ API = ("paig_client.api", "paig_client.errors")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("domain",),
     ("formats", "database"),
-    ("pricing", "providers", "secrets"),
+    ("pricing", "providers", "secrets", "listener"),
     ("routing", "ledger", "catalog", "sso"),
     ("proxy", "cluster"),
     ("admin", "telemetry"),

@@ -30,13 +30,17 @@ from paig_gateway.catalog import Catalog, LimitHooks
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.cluster.health_sync import Sharing
 from paig_gateway.config import Config, ConfigError, LedgerSpec, ServerSpec
+from paig_gateway.config.model import BoundsSpec
 from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.ledger import new_limits
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import holder_of
+from paig_gateway.listener.bounds import Bounds, most_connections
+from paig_gateway.listener.connections import Connections
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.providers.auth import Authenticator
+from paig_gateway.proxy.admission import Admission, AdmissionBounds
 from paig_gateway.proxy.failover import Dispatcher
 from paig_gateway.proxy.proxy import Proxy, ProxySettings
 from paig_gateway.proxy.request import Receive, Scope, Send
@@ -146,7 +150,22 @@ class Gateway:
     ledger: LedgerSpec = field(default_factory=LedgerSpec)
     now: Callable[[], datetime] = utc_now
     clock: Callable[[], float] = time.monotonic
+    connections: Connections = field(init=False)
+    _ready: bool = True
     _parts: _Parts | None = None
+
+    def __post_init__(self) -> None:
+        self.connections = Connections(_listener_bounds(self.server.bounds))
+
+    @property
+    def lame_duck(self) -> float:
+        """Seconds that new requests are still taken after the process was told to end."""
+        return self.server.lame_duck
+
+    @property
+    def shutdown_seconds(self) -> float:
+        """Seconds that requests are then given to end by themselves."""
+        return self.server.shutdown_seconds
 
     async def start(self) -> None:
         """Open the upstream client, start the ledger's writer and load the directory.
@@ -223,6 +242,7 @@ class Gateway:
                 on_ledger_down=server.on_ledger_down,
             ),
             observer=telemetry.observer,
+            admission=Admission(_admission_bounds(server.bounds)),
         )
         admin = admin_app(
             AdminServices(
@@ -249,6 +269,10 @@ class Gateway:
         if updater:
             updater.start()
         self._parts = _Parts(ledger, upstream, proxy, admin, refresher, sharing, telemetry, updater)
+
+    def not_ready(self) -> None:
+        """Answer 503 to `/readyz` from now on, so that load balancers send nothing more here."""
+        self._ready = False
 
     def ending(self) -> None:
         """End the streams of events, which would go on until their readers leave: the server begins to shut down."""
@@ -281,7 +305,11 @@ class Gateway:
         if parts is None:
             raise RuntimeError("the gateway has not been started")
         path: str = scope["path"]
-        if path == "/metrics" and kind == "http" and parts.telemetry.metrics is not None:
+        if path == "/readyz" and not self._ready:
+            await _problem(send, 503, "unavailable", "The gateway is shutting down.")
+        elif self.server.apart and not self._is_here(scope):
+            await _problem(send, 404, "not-found", "This is not served at this address: the gateway has two.")
+        elif path == "/metrics" and kind == "http" and parts.telemetry.metrics is not None:
             await parts.telemetry.metrics(scope, receive, send)
         elif not path.startswith("/proxy/"):
             await parts.admin(scope, receive, send)
@@ -289,6 +317,16 @@ class Gateway:
             await parts.proxy(scope, receive, send)
         else:
             await _upgrade_required(receive, send)
+
+    def _is_here(self, scope: Scope) -> bool:
+        """Whether a path is served at the address at which the request came, where there are two."""
+        path: str = scope["path"]
+        if path in _BOTH or path.startswith("/admin/sso/"):
+            return True
+        host, port = scope["server"]
+        server = self.server
+        at_admin = port == server.admin_port and (port != server.port or host == server.admin_host)
+        return bool(at_admin) != path.startswith("/proxy/")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -361,6 +399,43 @@ async def _test_provider(directory: Directory, upstream: Upstream, auth: Authent
             update={"ok": False, "outcome": outcome, "message": " ".join((*lacking, found.message))}
         )
     return found
+
+
+_BOTH = frozenset({"/healthz", "/readyz", "/me", "/admin/v1/me"})
+"""What both listeners answer where the admin API has one of its own, besides single sign-on's login."""
+
+
+def _listener_bounds(spec: BoundsSpec) -> Bounds:
+    """The listener's bounds; no more connections than half of the files that the process may open."""
+    return Bounds(
+        header_bytes=spec.header_kb * 1024,
+        header_fields=spec.header_fields,
+        target_bytes=spec.target_kb * 1024,
+        header_seconds=spec.header_seconds,
+        idle_seconds=spec.idle_seconds,
+        keep_alive_seconds=spec.keep_alive_seconds,
+        body_seconds=spec.body_seconds,
+        body_rate=spec.body_bytes_per_second,
+        write_seconds=spec.write_seconds,
+        max_connections=min(spec.connections, most_connections()),
+    )
+
+
+def _admission_bounds(spec: BoundsSpec) -> AdmissionBounds:
+    return AdmissionBounds(
+        max_requests=spec.requests,
+        max_queued=spec.queued,
+        queue_seconds=spec.queue_seconds,
+        body_bytes=spec.bodies_mb * MEGABYTE,
+        key_body_bytes=spec.bodies_per_key_mb * MEGABYTE,
+    )
+
+
+async def _problem(send: Send, status: int, kind: str, detail: str) -> None:
+    body = json.dumps({"type": kind, "title": kind, "status": status, "detail": detail}).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _upgrade_required(receive: Receive, send: Send) -> None:

@@ -11,13 +11,14 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.supervisors import multiprocess
+from sqlalchemy.exc import SQLAlchemyError
 
 from paig_client.api.resources import NewKey
 from paig_gateway import config as configuration
@@ -26,6 +27,8 @@ from paig_gateway.catalog import CatalogError
 from paig_gateway.config import Config, ConfigError, Plan, ServerSpec
 from paig_gateway.config.model import PROCESS
 from paig_gateway.database.engine import DatabaseError, utc_now
+from paig_gateway.listener.protocol import HttpProtocol
+from paig_gateway.listener.server import EmbeddedServer, Server, Workers
 from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import home_folder, weakness
 from paig_gateway.secrets.local_ca import Certificate, local_certificate
@@ -34,6 +37,11 @@ from paig_gateway.telemetry.logs import Log
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import LogLevel
 from paig_gateway.telemetry.setup import TelemetryError, secrets_of
+
+log = logging.getLogger(__name__)
+
+DESCRIPTORS = 65_536
+"""Open files that a process asks the system for."""
 
 _SETTINGS = "PAIG_SERVER_SETTINGS"
 """Hands the process's settings, as JSON, from `paig serve` to its worker processes. Secrets are references in them."""
@@ -73,12 +81,13 @@ def serve(
             server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
             secrets_of(wanted.telemetry, wanted.alerts)
             identity_provider(wanted.sso, utc_now)
-            listener = _bound(server)
-            opened.callback(listener.close)
-            server = server.model_copy(update={"port": listener.getsockname()[1]})
+            raise_descriptors()
+            server, listeners = _bound(server)
+            for listener in listeners:
+                opened.callback(listener.close)
             store = Store.open(config=wanted)
             _check_strength(store)
-            certificate = local_certificate(store.home, server.host) if server.tls else None
+            certificate = local_certificate(store.home, server.host) if server.tls and server.tls_cert is None else None
             plan = configuration.plan(wanted, store.catalog, keep_drift=keep_drift)
             made = configuration.apply(plan, store.catalog, actor="paig serve") if config else []
         except (ConfigError, TelemetryError, SsoError) as error:
@@ -87,34 +96,44 @@ def serve(
         except (SecretsError, DatabaseError, CatalogError, _CannotListen) as error:
             print(f"paig: {error}", file=sys.stderr)
             return 1
-        opened.pop_all()  # the listener stays open
+        opened.pop_all()  # the listeners stay open
     if config:
         _show(plan)
     _show_keys(store.home, made)
     print(_greeting(store, server, certificate), flush=True)
-    with _announced(store.home, _origin(server, certificate)):
-        return _run(store, replace(wanted, server=server), listener, certificate)
+    wanted = replace(wanted, server=server)
+    on_hangup = partial(_reload, config, store, wanted, keep_drift) if config else None
+    with _announced(store.home, _admin_origin(server, certificate)):
+        return _run(store, wanted, listeners, certificate, on_hangup)
 
 
-def _run(store: Store, wanted: Config, listener: socket.socket, certificate: Certificate | None) -> int:
-    """Serve on a socket until told to stop; the exit code."""
+def _run(
+    store: Store,
+    wanted: Config,
+    listeners: list[socket.socket],
+    certificate: Certificate | None,
+    on_hangup: Callable[[], None] | None,
+) -> int:
+    """Serve on sockets until told to stop; the exit code."""
     server = wanted.server
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if server.workers == 1:
         # Having shut down in order, uvicorn raises the signal once more; by then there is nothing left to end.
         signal.signal(signal.SIGTERM, lambda *_: None)
         gateway = _gateway(store, wanted)
-        running = _Server(_uvicorn(gateway, server, certificate))
+        running = Server(_uvicorn(gateway, server, certificate), _in_a_thread(on_hangup) if on_hangup else None)
+        if hasattr(signal, "SIGHUP") and on_hangup:
+            signal.signal(signal.SIGHUP, lambda *_: running.hangup())
         with contextlib.suppress(KeyboardInterrupt):
-            running.run(sockets=[listener])
+            running.run(sockets=listeners)
         return 0 if running.started else 1
     store.engine.dispose()
     wanted_by_all = _uvicorn("paig_gateway.server:worker", server, certificate)
     with tempfile.TemporaryDirectory(prefix="paig-metrics-") as shared:
-        settings = replace(wanted, server=server)
-        plain = {name: getattr(settings, name).model_dump(mode="json") for name in PROCESS}
+        plain = {name: getattr(wanted, name).model_dump(mode="json") for name in PROCESS}
         os.environ[_SETTINGS] = json.dumps({**plain, "shared": shared})
-        multiprocess.Process = _Worker  # type: ignore[misc]  # uvicorn asks for none, and makes its own
-        multiprocess.Multiprocess(wanted_by_all, sockets=[listener]).run()
+        Workers(wanted_by_all, listeners, on_hangup).run()
     return 0
 
 
@@ -122,19 +141,83 @@ class _CannotListen(Exception):
     """The address cannot be bound; the message says why and what to do."""
 
 
-def _bound(server: ServerSpec) -> socket.socket:
-    """A socket bound to the address that the settings name.
+def _bound(server: ServerSpec) -> tuple[ServerSpec, list[socket.socket]]:
+    """Sockets bound to the addresses that the settings name, and the settings with the ports that were found.
 
     Raises:
-        _CannotListen: The address cannot be bound.
+        _CannotListen: An address cannot be bound.
     """
+    found: list[socket.socket] = []
+    update: dict[str, object] = {}
+    places = [("host", "port", server.host, server.port)]
+    if server.apart:
+        port = server.port if server.admin_port is None else server.admin_port
+        places.append(("admin_host", "admin_port", server.admin_host or server.host, port))
+    for host_name, port_name, host, port in places:
+        try:
+            found.append(listen(host, port))
+        except OSError as error:
+            for other in found:
+                other.close()
+            reason = error.strerror or error
+            raise _CannotListen(f"cannot listen at {host} port {port}: {reason}. See --host and --port.") from None
+        update |= {host_name: host, port_name: found[-1].getsockname()[1]}
+    return server.model_copy(update=update), found
+
+
+def raise_descriptors() -> None:
+    """Let this process open as many files as the system allows, up to a number that is enough."""
     try:
-        return listen(server.host, server.port)
-    except OSError as error:
-        reason = error.strerror or error
-        raise _CannotListen(
-            f"cannot listen at {server.host} port {server.port}: {reason}. See --host and --port."
-        ) from None
+        import resource
+    except ImportError:  # not a Unix
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _in_a_thread(work: Callable[[], None]) -> Callable[[], None]:
+    """Work that must not hold up the event loop from which it is called."""
+    running: set[asyncio.Task[None]] = set()
+
+    def start() -> None:
+        task = asyncio.create_task(asyncio.to_thread(work), name="reload")
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    return start
+
+
+def _reload(path: Path, store: Store, running: Config, keep_drift: bool) -> None:
+    """Bring the gateway to its configuration file again, as `paig apply` does; say what only a restart changes."""
+    try:
+        wanted = configuration.load(path)
+        plan = configuration.plan(wanted, store.catalog, keep_drift=keep_drift)
+        made = configuration.apply(plan, store.catalog, actor="SIGHUP")
+    except ConfigError as error:
+        log.error("%s was not reloaded, and nothing changed: %s", path, error)
+        return
+    except (CatalogError, SQLAlchemyError) as error:
+        log.error("%s was not reloaded: %s", path, error)
+        return
+    log.warning("Reloaded %s: %s", path, "; ".join(map(str, plan.changes)) or "nothing changed")
+    _show_keys(store.home, made)
+    for field in _needs_restart(running, wanted):
+        log.warning("%s changed: restart the gateway for it to take effect", field)
+
+
+def _needs_restart(running: Config, wanted: Config) -> list[str]:
+    """The settings in which a file differs from what the process runs with, and which it reads only at its start."""
+    # What the command line or the system chose stays as it is.
+    chosen = {"host", "port", "workers", "tls", "admin_host", "admin_port"} - wanted.server.model_fields_set
+    found = []
+    for table in PROCESS:
+        old, new = getattr(running, table), getattr(wanted, table)
+        for name in type(new).model_fields:
+            if getattr(old, name) != getattr(new, name) and not (table == "server" and name in chosen):
+                found.append(f"[{table}] {name}")
+    return found
 
 
 def _check_strength(store: Store) -> None:
@@ -204,7 +287,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def worker() -> Gateway:
     """The ASGI app of one of several processes."""
-    quiet_uvicorn()
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent reads the configuration again
     settings = json.loads(os.environ[_SETTINGS])
     specs: dict[str, Any] = {name: spec.model_validate(settings[name]) for name, spec in PROCESS.items()}
     wanted = Config(**specs)
@@ -228,7 +312,7 @@ async def running_gateway(gateway: Gateway, *, host: str = "127.0.0.1", port: in
         Its origin, such as `http://127.0.0.1:40123`.
     """
     listener = listen(host, port)
-    server = _EmbeddedServer(_uvicorn(gateway, ServerSpec(host=host, port=port)))
+    server = EmbeddedServer(_uvicorn(gateway, ServerSpec(host=host, port=port)))
     running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
     try:
         while not server.started:
@@ -243,58 +327,20 @@ async def running_gateway(gateway: Gateway, *, host: str = "127.0.0.1", port: in
         listener.close()
 
 
-class _Server(uvicorn.Server):
-    """A server that waits for requests to end, but not for those who read events."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let what runs end, then the gateway."""
-        if isinstance(gateway := self.config.loaded_app, Gateway):
-            gateway.ending()
-        await super().shutdown(sockets)
-
-
-class _Worker(multiprocess.Process):
-    """One of several processes with such a server."""
-
-    @property
-    def server(self) -> uvicorn.Server:
-        """Its server."""
-        if self._server is None:
-            self._server = _Server(config=self.config)
-        return self._server
-
-
-class _EmbeddedServer(_Server):
-    """A server inside a program whose signals are its own business."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-
-def quiet_uvicorn() -> None:
-    """Keep from the log what uvicorn takes for an error: a stream broken off because its upstream broke off."""
-
-    def expected(record: logging.LogRecord) -> bool:
-        return "returned without completing response" not in record.getMessage()
-
-    logging.getLogger("uvicorn.error").addFilter(expected)
-
-
 def _settings(server: ServerSpec, *, host: str | None, port: int | None, tls: bool, workers: int | None) -> ServerSpec:
     given = {"host": host, "port": port, "tls": tls or None, "workers": workers}
     return server.model_copy(update={name: value for name, value in given.items() if value is not None})
 
 
 def _uvicorn(app: Gateway | str, server: ServerSpec, certificate: Certificate | None = None) -> uvicorn.Config:
-    quiet_uvicorn()
+    files = (certificate.certificate, str(certificate.key)) if certificate else (server.tls_cert, server.tls_key)
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
         workers=server.workers,
         host=server.host,
         port=server.port,
-        http="httptools",
+        http=HttpProtocol,
         ws="websockets-sansio",
         lifespan="on",
         log_config=None,
@@ -303,16 +349,21 @@ def _uvicorn(app: Gateway | str, server: ServerSpec, certificate: Certificate | 
         server_header=False,
         proxy_headers=False,
         backlog=2048,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=30,
-        ssl_certfile=certificate.certificate if certificate else None,
-        ssl_keyfile=str(certificate.key) if certificate else None,
+        ssl_certfile=files[0],
+        ssl_keyfile=files[1],
     )
 
 
 def _origin(server: ServerSpec, certificate: Certificate | None) -> str:
     host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"{'https' if certificate else 'http'}://{host}:{server.port}"
+    return f"{'https' if certificate or server.tls_cert else 'http'}://{host}:{server.port}"
+
+
+def _admin_origin(server: ServerSpec, certificate: Certificate | None) -> str:
+    """Where the admin API listens."""
+    if not server.apart:
+        return _origin(server, certificate)
+    return _origin(server.model_copy(update={"host": server.admin_host, "port": server.admin_port}), certificate)
 
 
 @contextlib.contextmanager
@@ -350,6 +401,17 @@ def _greeting(store: Store, server: ServerSpec, certificate: Certificate | None)
         lines.append("Next: paig keys create NAME --daily 5")
     else:
         lines.append(f"Providers: {', '.join(providers)}. Clients use {origin}/proxy with a key of 'paig keys create'.")
+    if server.apart:
+        lines.append(f"The admin API and the console listen at {_admin_origin(server, certificate)}")
+    if not providers:
+        lines.append("Next: name a provider in paig.toml and start with --config, or: paig providers create")
+    elif not keys:
+        lines.append("Next: paig keys create NAME --daily 5")
+    else:
+        lines.append(f"Providers: {', '.join(providers)}. Clients use {origin}/proxy with a key of 'paig keys create'.")
+    if server.apart:
+        admin_host = f"[{server.admin_host}]" if server.admin_host and ":" in server.admin_host else server.admin_host
+        lines.append(f"The admin API and the console listen at {scheme}://{admin_host}:{server.admin_port}")
     if certificate:
         lines.append(f"Clients need our certificate authority: SSL_CERT_FILE={certificate.bundle}")
     return "\n".join(lines)

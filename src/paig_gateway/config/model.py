@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from paig_client.api.fields import Number, Seconds, Share, Spec
 from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
@@ -64,6 +64,41 @@ class RetriesSpec(Spec):
     """The most that can be saved up and made at once."""
 
 
+class BoundsSpec(Spec):
+    """What clients may send, and how much a process takes on at once."""
+
+    header_kb: int = Field(default=64, ge=1, le=1024)
+    """Kilobytes of one request's header fields."""
+    header_fields: int = Field(default=100, ge=10, le=10_000)
+    """Header fields of one request."""
+    target_kb: int = Field(default=8, ge=1, le=256)
+    """Kilobytes of its path and query."""
+    header_seconds: Seconds = 10.0
+    """From the first byte of a request to the end of its head; also for a TLS handshake."""
+    idle_seconds: Seconds = 20.0
+    """From the start of a connection to its first byte."""
+    keep_alive_seconds: Seconds = 75.0
+    """From the end of an answer to the first byte of the next request."""
+    body_seconds: Seconds = 10.0
+    """How long a body may be on its way before its rate counts."""
+    body_bytes_per_second: int = Field(default=1024, ge=0, le=1_000_000_000)
+    """The rate that it must keep from then on."""
+    write_seconds: Seconds = 300.0
+    """How long a client may read nothing of its answer."""
+    connections: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Connections at once."""
+    requests: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Requests to providers that are served at once."""
+    queued: int = Field(default=1_000, ge=0, le=1_000_000)
+    """Requests that wait for a place among them."""
+    queue_seconds: Seconds = 5.0
+    """How long each of these waits at most."""
+    bodies_mb: int = Field(default=512, ge=1, le=1_000_000)
+    """Megabytes of request bodies in memory at once."""
+    bodies_per_key_mb: int = Field(default=256, ge=1, le=1_000_000)
+    """As many of them may belong to one key."""
+
+
 class ServerSpec(Spec):
     """The process itself; needs a restart to change."""
 
@@ -77,6 +112,21 @@ class ServerSpec(Spec):
     retries: RetriesSpec = RetriesSpec()
     tls: bool = False
     """Serve HTTPS with a certificate of the gateway's own local authority."""
+    tls_cert: str | None = None
+    """Serve HTTPS with the certificate chain in this file; it is read again when it changes."""
+    tls_key: str | None = None
+    """The file of its private key."""
+    admin_host: str | None = None
+    """Where the admin API and the console listen, if not where the data plane does."""
+    admin_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Their port."""
+    cors_origins: list[Annotated[str, Field(pattern=r"^https?://[^\s/*]+$")]] = Field(default_factory=list)
+    """Origins whose pages may call the data plane from a browser."""
+    bounds: BoundsSpec = BoundsSpec()
+    lame_duck: Patience = 0.0
+    """Seconds that new requests are still taken after the process was told to end; `/readyz` says 503 meanwhile."""
+    shutdown_seconds: Patience = 30.0
+    """Seconds that requests are then given to end before they are broken off."""
     limit_wait: Patience = 5.0
     """Seconds that a request waits for money that other requests hold, before it is refused."""
     drain_seconds: Patience = 300.0
@@ -89,6 +139,17 @@ class ServerSpec(Spec):
     """Where to fetch them, instead of genai-prices' own address."""
     on_ledger_down: Literal["refuse", "allow"] = "refuse"
     """What happens to requests while the ledger cannot record."""
+
+    @model_validator(mode="after")
+    def _whole_certificate(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: give both or neither")
+        return self
+
+    @property
+    def apart(self) -> bool:
+        """Whether the admin API and the console listen apart from the data plane."""
+        return self.admin_host is not None or self.admin_port is not None
 
 
 class LedgerSpec(Spec):

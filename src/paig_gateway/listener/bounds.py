@@ -49,3 +49,13 @@ class Bounds:
     def head_bytes(self) -> int:
         """Bytes of a whole head on the wire; names, values and separators of all fields, and the request line."""
         return self.header_bytes + self.target_bytes + 4 * self.header_fields + 64
+
+
+def most_connections() -> int:
+    """How many connections a process can have, given that each may need another one to a provider."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return 1_000_000
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1_000_000 if soft == resource.RLIM_INFINITY else max(16, (soft - 64) // 2 - RESERVE)

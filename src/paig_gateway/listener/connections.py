@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from paig_gateway.domain.errors import ErrorCode
+from paig_client.api.errors import ErrorCode
 from paig_gateway.listener.bounds import LINGER_SECONDS, RESERVE, Bounds
 
 SWEEP_SECONDS = 0.5

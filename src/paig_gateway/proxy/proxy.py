@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Literal, Protocol
 
+from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown
+from paig_gateway.domain.http import Headers
 from paig_gateway.domain.limits import Limit
 from paig_gateway.formats.base import ErrorShape, Format
 from paig_gateway.formats.errors import error_body, error_shape
@@ -22,6 +24,7 @@ from paig_gateway.formats.registry import detect
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.proxy import request
+from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import Client, RunOnce, run_shielded
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.failover import Dispatcher, Hold, pass_over
@@ -95,6 +98,7 @@ class Proxy:
     holders: Affinity
     settings: ProxySettings = ProxySettings()
     observer: Observer = UNOBSERVED
+    admission: Admission = field(default_factory=Admission)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -105,9 +109,22 @@ class Proxy:
         target = request.target(scope)
         found = detect(scope["method"], target.path)
         shape = error_shape(found, target.route, target.path)
+        headers = [(name.lower(), value) for name, value in scope["headers"]]
         try:
-            exchange = await self._take_in(scope, receive, request_id, now, started, target, found)
-            await self._serve(exchange, receive, client)
+            caller, query = request.authenticate(self.directory, dict(headers), target.query, now)
+            peer = scope.get("client")
+            caller.check_use(scope["method"], peer[0] if peer else None)
+            target = replace(target, query=query)
+            await self.admission.enter()
+            try:
+                body = self.admission.body(caller.key_id)
+                exchange = await self._take_in(
+                    scope, receive, request_id, now, started, target, found, caller, headers, body
+                )
+                await self._serve(exchange, receive, client)
+            finally:
+                self.admission.leave()
+                body.release()
         except ClientGone:
             return
         except GatewayError as error:
@@ -124,14 +141,12 @@ class Proxy:
         started: float,
         target: request.Target,
         found: tuple[Format, str | None] | None,
+        caller: Caller,
+        headers: Headers,
+        body_bytes: BodyBytes,
     ) -> Exchange:
-        headers = [(name.lower(), value) for name, value in scope["headers"]]
         by_name = dict(headers)
-        caller, query = request.authenticate(self.directory, by_name, target.query, now)
-        client = scope.get("client")
-        caller.check_use(scope["method"], client[0] if client else None)
         route = request.find_route(self.directory, target.route, caller)
-        target = request.Target(target.route, target.path, query)
         if found is None:
             raise GatewayError(
                 "no-price",
@@ -142,7 +157,7 @@ class Proxy:
         route = request.known_members(route, found[0], target)
         said = request.read(by_name)
         request.check_once(headers)
-        body = await request.read_body(by_name, receive, self.settings.max_body)
+        body = await request.read_body(by_name, receive, self.settings.max_body, body_bytes)
         plain = request.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body)
         fmt, model = found
         call = request.read_call(fmt, model, plain, headers)
@@ -271,6 +286,9 @@ class Proxy:
                     watcher.cancel()
         except TimeoutError:
             outcome.error = outcome.error or "client-gone"
+        except asyncio.CancelledError:
+            outcome.error = outcome.error or "shutdown"
+            raise
         except GatewayError as error:
             outcome.status, outcome.error = error.status, error.code
             answered = True

@@ -19,6 +19,7 @@ from paig_gateway.formats.base import BadRequest, Call, Format
 from paig_gateway.pricing.worst_case import DEAR
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.providers.paths import google_query
+from paig_gateway.proxy.admission import BodyBytes
 from paig_gateway.proxy.content_encoding import UnknownEncoding, decode
 from paig_gateway.proxy.headers import client_key, tiers
 
@@ -136,11 +137,17 @@ def find_route(directory: Directory, name: str, caller: Caller) -> Route:
     return route
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, counted: BodyBytes) -> bytes:
     """The whole request body.
 
+    Args:
+        headers: The request's headers, by lower-case name.
+        receive: The ASGI callable that yields the body.
+        limit: How large it may be.
+        counted: Where its bytes count as long as they are in memory.
+
     Raises:
-        GatewayError: `body-too-large`.
+        GatewayError: `body-too-large`; `overloaded`, where too many bodies are in memory.
         ClientGone: The client left before it had sent everything.
     """
     declared = headers.get(b"content-length", b"0")
@@ -157,6 +164,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit)
+            counted.add(len(chunk))
             chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -1,0 +1,182 @@
+"""The uvicorn server around the listener: how it starts listening, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Protocol, cast
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import multiprocess
+
+from paig_gateway.listener.certificate import RenewedCertificate
+from paig_gateway.listener.connections import Connections
+
+log = logging.getLogger(__name__)
+
+BREAK_SECONDS = 10.0
+"""How long requests that were broken off at the end may take to be recorded."""
+
+CERTIFICATE_TICKS = 50
+"""Tenths of a second between two looks at the files of the certificate."""
+
+
+class App(Protocol):
+    """What the server needs of the app that it serves.
+
+    Attributes:
+        connections: The connections of the process.
+        lame_duck: Seconds that new requests are still taken after the process was told to end.
+        shutdown_seconds: Seconds that requests are then given to end by themselves.
+    """
+
+    connections: Connections
+
+    @property
+    def lame_duck(self) -> float: ...
+
+    @property
+    def shutdown_seconds(self) -> float: ...
+
+    def not_ready(self) -> None:
+        """Tell load balancers to send nothing more here."""
+
+    def ending(self) -> None:
+        """End what would go on for as long as its reader stays."""
+
+
+class Server(uvicorn.Server):
+    """A server that ends in three steps: it is not ready any more, it drains, it breaks off what is left.
+
+    Attributes:
+        on_hangup: Called, on the event loop, after `hangup`.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_hangup: Callable[[], None] | None = None) -> None:
+        super().__init__(config)
+        self.on_hangup = on_hangup
+        self._hung_up = False
+        self._certificate: RenewedCertificate | None = None
+
+    @property
+    def app(self) -> App:
+        """The app that it serves."""
+        return cast(App, self.config.loaded_app)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app, then listen.
+
+        As uvicorn does, but a TLS handshake has no longer than the head of a request.
+        """
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        config, loop = self.config, asyncio.get_running_loop()
+        if config.ssl is not None and config.ssl_certfile and config.ssl_keyfile:
+            self._certificate = RenewedCertificate(config.ssl, Path(config.ssl_certfile), Path(config.ssl_keyfile))
+        seconds = self.app.connections.bounds.header_seconds if config.ssl is not None else None
+
+        def protocol() -> asyncio.Protocol:
+            return config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        self.servers = [
+            await loop.create_server(
+                protocol, sock=sock, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=seconds
+            )
+            for sock in sockets or []
+        ]
+        self.started = True
+
+    def hangup(self) -> None:
+        """Note that the process was told to read its configuration again; may be called by a signal handler."""
+        self._hung_up = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is due every tenth of a second."""
+        if self._hung_up:
+            self._hung_up = False
+            if self.on_hangup is not None:
+                self.on_hangup()
+        if self._certificate is not None and counter % CERTIFICATE_TICKS == 0:
+            self._certificate.look()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: say so, drain, break off what is left, and stop the app once all of it is recorded."""
+        app = self.app
+        app.not_ready()
+        await self._until(lambda: False, app.lame_duck)
+        for server in self.servers:
+            server.close()
+        for sock in sockets or []:
+            sock.close()
+        app.ending()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        state = self.server_state
+        if not await self._until(lambda: not state.connections and not state.tasks, app.shutdown_seconds):
+            if state.tasks:
+                log.warning("Breaking off %d requests: the time to end is over", len(state.tasks))
+                for task in tuple(state.tasks):
+                    task.cancel()
+                await asyncio.wait(tuple(state.tasks), timeout=BREAK_SECONDS)
+            for connection in list(state.connections):
+                if (transport := getattr(connection, "transport", None)) is not None:
+                    transport.abort()
+            await asyncio.sleep(0)
+        app.connections.stop()
+        await self.lifespan.shutdown()
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something is done, or the time is over, or somebody insists on the end by a second Ctrl-C."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while not done():
+            if loop.time() >= end or self.force_exit:
+                return False
+            await asyncio.sleep(min(0.05, seconds))
+        return True
+
+
+class EmbeddedServer(Server):
+    """A server inside a program that has its own use for signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals alone."""
+        yield
+
+
+class Worker(multiprocess.Process):
+    """One of several processes with such a server."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """Its server."""
+        if self._server is None:
+            self._server = Server(self.config)
+        return self._server
+
+
+class Workers(multiprocess.Multiprocess):
+    """The parent of several processes."""
+
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], on_hangup: Callable[[], None] | None = None
+    ) -> None:
+        multiprocess.Process = Worker  # type: ignore[misc]  # uvicorn makes its own, and takes no other
+        super().__init__(config, sockets)
+        self._on_hangup = on_hangup
+
+    def handle_hup(self) -> None:
+        """Read the configuration again; uvicorn would start all processes again."""
+        if self._on_hangup is not None:
+            self._on_hangup()

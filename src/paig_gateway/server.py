@@ -395,12 +395,6 @@ def _greeting(store: Store, server: ServerSpec, certificate: Certificate | None)
     providers = [provider.name for provider in store.catalog.providers.list()]
     keys = store.catalog.keys.list()
     lines = [f"paig serves at {origin} (home: {home_folder()})"]
-    if not providers:
-        lines.append("Next: name a provider in paig.toml and start with --config, or: paig providers create")
-    elif not keys:
-        lines.append("Next: paig keys create NAME --daily 5")
-    else:
-        lines.append(f"Providers: {', '.join(providers)}. Clients use {origin}/proxy with a key of 'paig keys create'.")
     if server.apart:
         lines.append(f"The admin API and the console listen at {_admin_origin(server, certificate)}")
     if not providers:
@@ -409,9 +403,6 @@ def _greeting(store: Store, server: ServerSpec, certificate: Certificate | None)
         lines.append("Next: paig keys create NAME --daily 5")
     else:
         lines.append(f"Providers: {', '.join(providers)}. Clients use {origin}/proxy with a key of 'paig keys create'.")
-    if server.apart:
-        admin_host = f"[{server.admin_host}]" if server.admin_host and ":" in server.admin_host else server.admin_host
-        lines.append(f"The admin API and the console listen at {scheme}://{admin_host}:{server.admin_port}")
     if certificate:
         lines.append(f"Clients need our certificate authority: SSL_CERT_FILE={certificate.bundle}")
     return "\n".join(lines)

@@ -60,8 +60,13 @@ async def serving(home: Path, text: str, *arguments: str) -> AsyncIterator[Servi
     home.mkdir(exist_ok=True)  # noqa: ASYNC240
     config = home / "paig.toml"
     config.write_text(text)
-    environment = {**os.environ, "PAIG_HOME": str(home), "PAIG_SECRET_KEY": "test-secret-key", "TESTER": KEY}
-    environment["PAIG_ADMIN_TOKEN"] = "test-admin-token"
+    environment = {
+        **os.environ,
+        "PAIG_HOME": str(home),
+        "PAIG_SECRET_KEY": "a-secret-key-for-tests-0123456789",
+        "TESTER": KEY,
+    }
+    environment["PAIG_ADMIN_TOKEN"] = "admin-token-for-tests-0123456789"
     environment.pop("PAIG_DATABASE_URL", None)
     code = "import sys; from paig_client.cli import main; sys.argv[0] = 'paig'; main()"
     process = await asyncio.create_subprocess_exec(
@@ -197,7 +202,7 @@ async def test_sigterm_waits_for_what_ends_by_itself(tmp_path: Path) -> None:
 async def test_sighup_reloads(tmp_path: Path, workers: str) -> None:
     """The file is applied again; a wrong one changes nothing; what needs a restart is named."""
     text = PROVIDER.format(port=1)
-    admin = {"authorization": "Bearer test-admin-token"}
+    admin = {"authorization": "Bearer admin-token-for-tests-0123456789"}
     async with (
         serving(tmp_path, text, "--workers", workers) as running,
         httpx2.AsyncClient(base_url=running.origin, trust_env=False, timeout=60, headers=admin) as http,
@@ -267,7 +272,7 @@ async def test_two_listeners(tmp_path: Path) -> None:
     """The data plane's address serves no admin API and no console, and the admin's no data plane."""
     async with serving(tmp_path, "[server]\nadmin_port = 0\n" + PROVIDER.format(port=1)) as running:
         said = next(line for line in running.greeting if line.startswith("The admin API"))
-        admin = {"authorization": "Bearer test-admin-token"}
+        admin = {"authorization": "Bearer admin-token-for-tests-0123456789"}
         async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
 
             async def status(origin: str, path: str, headers: dict[str, str]) -> int:

@@ -57,7 +57,7 @@ def test_usage_of_one_thing(paig: Paig, url: str, spent: str, real: Real) -> Non
         report = json.loads(paig("usage", "--by", "key", option, value, "--json", "--url", url).out)
         assert spent in [item["group"]["key"] for item in report["items"]], option
     assert "another" not in paig("usage", "--by", "key", "--key", spent, "--url", url).out
-    assert paig("usage", "--route", "nowhere", "--url", url).err == "Nothing was spent.\n"
+    assert "there is no route 'nowhere'" in paig("usage", "--route", "nowhere", "--url", url).err
 
 
 def test_usage_has_a_sparkline_on_each_row(paig: Paig, url: str, spent: str) -> None:

@@ -81,7 +81,7 @@ output_mtok = 1
 """
         )
     assert [str(issue) for issue in caught.value.issues] == [
-        "paig.toml:2: prices.a.input_mtokens: is no rate; did you mean input_mtok?",
+        "paig.toml:2: prices.a.input_mtokens: is not a known rate; did you mean input_mtok?",
         "paig.toml:4: prices.b.provider: there is no provider 'nowhere': make it first",
         "paig.toml:6: prices.c: needs a rate at least, such as input_mtok and output_mtok "
         "(US dollars for a million tokens)",

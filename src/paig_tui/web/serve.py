@@ -70,7 +70,7 @@ def origin_of(host: str, port: int, *, tls: bool = False, public_url: str | None
     try:
         origin = root(public_url or f"{'https' if tls else 'http'}://{name}:{port}")
     except ValueError as error:
-        raise AddressRefused(str(error).replace("of a gateway", "for browsers")) from error
+        raise AddressRefused(str(error).replace("gateway address", "address for browsers")) from error
     if origin.count("/") > 2:
         raise AddressRefused(f"--public-url must end with the host: {origin} has a path, and cookies know no paths.")
     if not origin.startswith("https:") and not is_loopback(origin):

@@ -56,7 +56,7 @@ def test_addresses_for_browsers(given: dict[str, str | bool], origin: str) -> No
         ({"host": "127.0.0.1", "public_url": "http://paig.example"}, "would show keys"),
         ({"host": "127.0.0.1", "public_url": "https://paig.example/tui"}, "must end with the host"),
         ({"host": "127.0.0.1", "public_url": "https://me:secret@paig.example"}, "has no user"),
-        ({"host": "127.0.0.1", "public_url": "ftp://paig.example"}, "is no address for browsers"),
+        ({"host": "127.0.0.1", "public_url": "ftp://paig.example"}, "is not a valid address for browsers"),
     ],
 )
 def test_addresses_that_browsers_must_not_be_sent_to(given: dict[str, str | bool], said: str) -> None:

@@ -193,7 +193,7 @@ async def test_one_that_cannot_be_had_stops_nothing(world: tuple[World, Account]
     found = await running.admin.providers.test("lame")
     assert (found.ok, found.outcome) == (False, "credential")
     missing = (await running.admin.providers.get("lame")).credentials[1].id
-    assert found.message.startswith(f"The credential {missing} of the provider 'lame' cannot be had: the environment")
+    assert found.message.startswith(f"Cannot read the credential {missing} of the provider 'lame': the environment")
 
 
 async def test_each_of_several_is_tried_out(world: tuple[World, Account]) -> None:

@@ -97,6 +97,9 @@ def _name(head: bytes) -> str:
             values[name] = found[2]
     if len(dispositions) != 1 or b"name" not in values or not values.keys() <= {b"name", b"filename", b"filename*"}:
         raise BadRequest('Each part of the form must have one name="…", and at most a filename besides.')
+    read = _FIELD.search(head)
+    if read is None or read[1] != values[b"name"][1:-1]:
+        raise BadRequest("A part of the form has a filename that reads like a name: choose another one.")
     return values[b"name"][1:-1].decode("utf-8", "replace")
 
 

@@ -85,6 +85,7 @@ def test_plain_forms_pass(body: bytes, content_type: bytes) -> None:
         (b'Content-Disposition: form-data;\r\n name="n"', b"10"),
         (b'Content-Disposition: form-data;\r\n\tname="model"', b"dear"),
         (NAMED + b'filename="; name=x"; name="n"; name="model"', b"10"),
+        (NAMED + b'filename="; name=x"; name="seed"', b"10"),
         (NAMED + b'name="\\n"', b"10"),
         (NAMED + b'name = "n"', b"10"),
         (NAMED + b"name=n", b"10"),

@@ -237,6 +237,7 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
     "Request": [_REQUEST],
     "UsageReport": [{"items": [_TOTAL], "total": {**_TOTAL, "group": {}}}],
     "AuditEntry": [_CHANGE],
+    "AuditVerification": [{"rows": 1284, "head": "1284:5d1c0a7e", "problem": None}],
     "ProviderCheck": [
         {
             "provider": "openai", "ok": False, "outcome": "unauthorised",

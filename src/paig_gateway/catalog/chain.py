@@ -96,7 +96,7 @@ def verify(session: Session, vault: Vault, expect: str | None = None) -> Verifie
         if not hmac.compare_digest(row.mac, _code(id, key, before, row)):
             return Verified(rows, row.mac, f"The row {row.id} was altered, or a row before it is missing.")
         before = row.mac
-        seen = seen or hmac.compare_digest(before, expect or "")
+        seen = seen or hmac.compare_digest(before.encode(), (expect or "").encode())
     found = "" if before == _START else before
     if earlier and not found:
         return Verified(rows, found, "The rows have no chain: it was removed, or the gateway was not started since.")

@@ -354,9 +354,10 @@ class BatchExecutor:
         for command in commands:
             match command:
                 case Settle() | SetAside() if (id := command.request_id) not in found.holds:
-                    wanted.rows.add(id)
                     reservation = self._reservation(command)
-                    if id not in found.rows and reservation is not None:
+                    if id not in wanted.rows:
+                        wanted.rows.add(id)
+                    elif id not in found.rows and reservation is not None:  # counters of a row that exists may be gone
                         wanted.node_id = self.node_id
                         self._want_limits(wanted, reservation, found.runs)
                 case Release(id=id) if id not in found.holds:

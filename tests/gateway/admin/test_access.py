@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from paig_client.admin import AdminClient, Conflict, NotAuthorised, NotFound
+from paig_client.admin import AdminClient, Conflict, Invalid, NotAuthorised, NotFound
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, OwnerSpec, ProviderSpec, TokenSpec
 from paig_client.api.vocabulary import Role
@@ -68,6 +68,7 @@ MATRIX: Mapping[str, tuple[str, str]] = {
     "prune_usage": ("oa", ""),
     "stream_events": ("oaev", "oaev"),
     "list_audit": ("oaev", "oaev"),
+    "verify_audit": ("oaev", ""),
     "get_health": ("oaev", "oaev"),
     "list_provider_health": ("oaev", ""),
     "apply_config": ("oa", ""),
@@ -211,7 +212,8 @@ def test_a_project_s_people_see_that_project_alone(gateway: Gateway, tokens: Map
     assert [key.name for key in red.keys.list()] == ["red-key"]
     assert [project.name for project in red.projects.list()] == ["red"]
     assert {row.key for row in red.requests().items} == {"red-key"}
-    assert red.requests(key="blue-key").items == []
+    with pytest.raises(Invalid, match="there is no key 'blue-key'"):
+        red.requests(key="blue-key")
     assert red.usage().total.requests == 1
     assert [item.group for item in red.usage(by=["project", "key"]).items] == [{"project": "red", "key": "red-key"}]
     assert {(limit.owner_kind, limit.owner) for limit in red.limits()} == {("project", "red"), ("key", "red-key")}

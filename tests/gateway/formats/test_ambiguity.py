@@ -73,7 +73,7 @@ def test_passed(body: str) -> None:
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="_-"), max_size=8)
 VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )

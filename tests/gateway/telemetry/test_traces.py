@@ -220,10 +220,10 @@ async def test_a_refusal_is_a_span_without_tries(environment: None, tmp_path: Pa
     with over_http() as receiver:
         async with traced(tmp_path, Simulator(), **to(receiver)) as world:
             poor = await world.make_key("poor", daily=0)
-            assert (await ask(world, key=poor)).status_code == 402
+            assert (await ask(world, key=poor)).status_code == 400
             (span,) = await receiver.wait(1)
-    assert attributes(span)["error.type"] == "limit-exceeded"
-    assert attributes(span)["http.response.status_code"] == 402
+    assert attributes(span)["error.type"] == "limit-too-small"
+    assert attributes(span)["http.response.status_code"] == 400
 
 
 async def test_grpc_and_tokens(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,3 +152,15 @@ class Names:
             return OTHER
         self._known.add(name)
         return name
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the numbers were at one moment.
+
+    Attributes:
+        at: Nanoseconds since the epoch.
+    """
+
+    numbers: Numbers
+    at: int

@@ -59,7 +59,7 @@ class Refusals:
             if len(self._unpriced) < MOST_UNPRICED:
                 self._unpriced.add((str(error.details["provider"]), str(error.details["model"])))
             return
-        if error.code not in ("limit-exceeded", "rate-limited"):
+        if error.code not in ("limit-exceeded", "limit-too-small", "rate-limited"):
             return
         said = error.details
         try:

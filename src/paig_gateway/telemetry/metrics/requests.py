@@ -32,7 +32,7 @@ class Metrics:
     def refused(self, request_id: str, error: GatewayError) -> None:
         """Count an error of the gateway's own."""
         self._numbers.add("paig_refusals_total", (error.code,))
-        if error.code in ("limit-exceeded", "rate-limited"):
+        if error.code in ("limit-exceeded", "limit-too-small", "rate-limited"):
             details = error.details
             labels = tuple(str(details.get(name, "")) for name in ("owner_kind", "unit", "window"))
             self._numbers.add("paig_limit_refusals_total", labels)

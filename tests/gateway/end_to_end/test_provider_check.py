@@ -216,7 +216,9 @@ async def test_a_certificate_that_is_not_trusted(scripted: tuple[World, str]) ->
         found = await tried(scripted[0], f"https://localhost:{server.sockets[0].getsockname()[1]}")
     assert found.outcome == "tls", found
     assert "SSL_CERT_FILE" in found.message
-    await scripted[0].admin.providers.update("p", {"base_url": scripted[1].replace("http:", "https:")})
+    await scripted[0].admin.providers.update(
+        "p", {"base_url": scripted[1].replace("http:", "https:"), "credential": "value:sk-up"}
+    )
     assert (await scripted[0].admin.providers.test("p")).outcome == "tls"
 
 

@@ -68,7 +68,8 @@ def known_members(route: Route, fmt: Format, target: Target) -> Route:
     if claim is None or not route.members:
         return route
     at_google = fmt.metered and any(KINDS[member.provider.kind].google_query for member in route.members)
-    if at_google and target.query and (hiding := google_query(target.query)) is not None:
+    hiding = google_query(target.query) if at_google and target.query else None
+    if hiding is not None and (fmt.name, hiding) != ("anthropic", "beta"):  # Claude's clients send it everywhere
         raise GatewayError(
             "bad-request",
             f"The query parameter '{hiding}' could hide what the request costs, so the gateway does not pass it.",

@@ -302,7 +302,7 @@ class ReportCalls:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Call[list[AuditEntry]]:
-        """What was changed, by whom, newest first; `cursor` is the id of the last entry that was read."""
+        """The changes and their authors, newest first; `cursor` is the id of the last entry that was read."""
         query: dict[str, QueryValue] = {
             **{"actor": actor, "action": action, "kind": kind, "name": name, "project": project},
             **{"since": since, "until": until, "limit": limit, "cursor": cursor},

@@ -25,7 +25,7 @@ ACTOR = "sso"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A person whom the identity provider has authenticated.
+    """A person that the identity provider has authenticated.
 
     Attributes:
         subject: Issuer and subject there.

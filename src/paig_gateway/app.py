@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -191,7 +192,7 @@ class Gateway:
         hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)
         catalog = Catalog(store.engine, store.vault, store.catalog.secrets.references, hooks=hooks, clock=self.now)
         timeouts = Timeouts(**server.timeouts.model_dump(exclude={"deadline"}))
-        upstream = Upstream(timeouts=timeouts)
+        upstream = _upstream(server, timeouts)
         await upstream.__aenter__()
         health = Health(
             self.clock, self.now, Rule(**server.breaker.model_dump()), RetryRule(**server.retries.model_dump())
@@ -229,6 +230,7 @@ class Gateway:
                 health,
                 self.clock,
                 Deadlines(timeouts, server.timeouts.deadline),
+                directory.doubt,
             ),
             now=self.now,
             clock=self.clock,
@@ -341,6 +343,10 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+class UpstreamSettingsError(Exception):
+    """What is set of the way to the providers cannot be used."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     ledger: Ledger
@@ -351,6 +357,28 @@ class _Parts:
     sharing: Sharing
     telemetry: Telemetry
     updater: UpdatePrices | None
+
+
+def _upstream(server: ServerSpec, timeouts: Timeouts) -> Upstream:
+    """The way to the providers.
+
+    Raises:
+        UpstreamSettingsError: A proxy or a file of authorities that is set cannot be used.
+    """
+    try:
+        return Upstream(
+            timeouts=timeouts,
+            ca_file=server.upstream_ca,
+            proxy=server.upstream_proxy,
+            environment=os.environ if server.trust_env else None,
+        )
+    except ValueError as error:
+        setting = "upstream_proxy" if server.upstream_proxy is not None else "trust_env"
+        raise UpstreamSettingsError(f"[server] {setting}: {error}") from None
+    except OSError as error:
+        raise UpstreamSettingsError(
+            f"[server] upstream_ca: cannot read certificates from '{server.upstream_ca}': {error.strerror or error}"
+        ) from None
 
 
 def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[IdentityProvider | None, str | None]:

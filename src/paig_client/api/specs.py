@@ -69,6 +69,10 @@ class RouteTimeouts(TryTimeouts):
     """For all tries together, from the request to the end of its answer."""
 
 
+PROXY = r"^(direct|https?://[^\s/@]+/?)$"
+"""A proxy for one provider; one with a password is set for the whole server, where it is not shown by the API."""
+
+
 class ProviderSpec(Spec):
     """An upstream account."""
 
@@ -99,6 +103,10 @@ class ProviderSpec(Spec):
     on_disconnect: OnDisconnect = "drain"
     timeouts: TryTimeouts = TryTimeouts()
     """In place of the server's."""
+    upstream_proxy: Annotated[str, Field(pattern=PROXY)] | None = None
+    """URL of the HTTP proxy through which this provider is reached, or `direct`; the server's if left out."""
+    upstream_ca: str | None = None
+    """A PEM file of certificate authorities to trust besides the system's; the server's if left out."""
 
 
 class MemberSpec(Spec):

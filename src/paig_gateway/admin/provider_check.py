@@ -21,6 +21,7 @@ from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import Credential, Provider
 from paig_gateway.providers.auth import Authenticator, CredentialError
 from paig_gateway.providers.kinds import KINDS
+from paig_gateway.proxy.failover import way_to
 from paig_gateway.proxy.upstream import Upstream, UpstreamResponse
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
 
@@ -141,7 +142,7 @@ async def _ask(
     except CredentialError as error:
         return outcome("credential", f"{str(error)[0].upper()}{str(error)[1:]}.")
     try:
-        answer = await upstream.send(method, url, headers, probe.body)
+        answer = await upstream.send(method, url, headers, probe.body, way=way_to(provider))
         try:
             body = await _body(answer)
         finally:

@@ -307,6 +307,8 @@ def _account(name: str, spec: ProviderSpec, credentials: tuple[Credential, ...])
         on_disconnect=spec.on_disconnect,
         settings=providers.settings(spec),
         timeouts=spec.timeouts.model_dump(exclude_none=True),
+        upstream_proxy=spec.upstream_proxy,
+        upstream_ca=spec.upstream_ca,
     )
 
 

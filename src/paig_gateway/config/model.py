@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from paig_client.api.fields import Number, Seconds, Share, Spec
 from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config.lines import Path
+from paig_gateway.proxy.egress import parse_proxy
 from paig_gateway.secrets.references import SecuritySpec
 from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
@@ -99,6 +100,11 @@ class BoundsSpec(Spec):
     """As many of them may belong to one key."""
 
 
+def _proxy(url: str) -> str:
+    parse_proxy(url)
+    return url
+
+
 class ServerSpec(Spec):
     """The process itself; needs a restart to change."""
 
@@ -137,6 +143,12 @@ class ServerSpec(Spec):
     """Fetch genai-prices' newest prices every hour, from the internet."""
     prices_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
     """Where to fetch them, instead of genai-prices' own address."""
+    upstream_proxy: Annotated[str, AfterValidator(_proxy)] | None = None
+    """URL of the HTTP proxy through which providers are reached; a password in it is never shown."""
+    upstream_ca: str | None = None
+    """A PEM file of certificate authorities to trust besides the system's."""
+    trust_env: bool = False
+    """Read `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` where `upstream_proxy` is not set."""
     on_ledger_down: Literal["refuse", "allow"] = "refuse"
     """What happens to requests while the ledger cannot record."""
 

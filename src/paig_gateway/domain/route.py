@@ -53,6 +53,8 @@ class Provider:
         on_disconnect: What becomes of the upstream answer when the client leaves.
         settings: The kind's own settings: `project`, `location`, `token_url`, `region`, `api_version`.
         timeouts: Seconds that a try may take, by phase, where it is not as the server has it.
+        upstream_proxy: URL of the proxy through which it is reached, `direct` for none; None for the server's.
+        upstream_ca: A PEM file of authorities to trust besides the system's; None for the server's.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Provider:
     on_disconnect: OnDisconnect = "drain"
     settings: Mapping[str, str] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
+    upstream_proxy: str | None = None
+    upstream_ca: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

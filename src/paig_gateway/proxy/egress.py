@@ -14,6 +14,8 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
+from paig_gateway.secrets.addresses import is_metadata_address
+
 _STAGGER = 0.25  # Seconds that one address of a name has before the next is tried beside it (RFC 8305).
 
 Address = tuple[socket.AddressFamily, tuple[object, ...]]
@@ -151,6 +153,14 @@ async def resolve(host: str, port: int) -> list[Address]:
     for place in range(max(len(first), len(other))):
         mixed += first[place : place + 1] + other[place : place + 1]
     return mixed
+
+
+def leads_to_metadata(host: str, addresses: list[Address]) -> bool:
+    """Whether a name, though it looked harmless, resolves to a metadata service's address."""
+    with contextlib.suppress(ValueError):
+        ip_address(host)
+        return False  # It was checked as it stands in the settings.
+    return any(is_metadata_address(ip_address(str(address[0]).partition("%")[0])) for _, address in addresses)
 
 
 async def connect(addresses: list[Address]) -> socket.socket:

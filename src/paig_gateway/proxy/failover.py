@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,9 +12,11 @@ from urllib.parse import quote
 from paig_client.api.errors import ErrorCode
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
+from paig_gateway.domain.route import Provider
 from paig_gateway.formats.base import BadRequest, Format, Framing
 from paig_gateway.formats.form import is_form, splice_field
 from paig_gateway.formats.framing import framing_of
+from paig_gateway.formats.judgement import judge
 from paig_gateway.formats.openai_chat import refuses_stream_options
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.providers.adapters import OutboundRequest
@@ -21,16 +24,16 @@ from paig_gateway.providers.auth import Authenticator, CredentialError
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
-from paig_gateway.proxy.meter import StreamMeter
+from paig_gateway.proxy.meter import StreamMeter, decode_json
 from paig_gateway.proxy.peek import Answer, Carried, PeekableResponse, beginning, peek
-from paig_gateway.proxy.settling import CUT, charge_stream, error_type
-from paig_gateway.proxy.upstream import Upstream
+from paig_gateway.proxy.settling import CUT, charge_stream, error_in, error_type
+from paig_gateway.proxy.upstream import Egress, Upstream
 from paig_gateway.routing.affinity import has_not
 from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
 from paig_gateway.routing.health import Health, Try
-from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach
+from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach, another_may
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class Dispatcher:
         health: Health,
         clock: Callable[[], float],
         patience: Deadlines,
+        doubt: Callable[[str], None],
     ) -> None:
         """Take what sends, what signs and what knows whom to ask.
 
@@ -81,6 +85,7 @@ class Dispatcher:
             health: How the providers are.
             clock: Monotonic seconds.
             patience: How long requests may take.
+            doubt: Has the credential of an id read again, as a provider refused it.
         """
         self._upstream = upstream
         self._auth = auth
@@ -88,6 +93,7 @@ class Dispatcher:
         self._health = health
         self._clock = clock
         self._patience = patience
+        self._doubt = doubt
         self._refuse_stream_options: set[str] = set()
 
     async def send(
@@ -244,19 +250,34 @@ class Dispatcher:
             if status in BODY_TELLS:
                 answer = PeekableResponse(answer)
                 body = await beginning(answer)
-            reach = REACH[tried.answered(status, answer.headers, body)]
+            verdict = tried.answered(status, answer.headers, body)
+            if verdict == "refused":
+                self._doubt(candidate.credential.id)  # Its file or keyring entry may have changed.
             # Another account may have what this one has not.
-            return answer, reach or ("elsewhere" if exchange.stored and has_not(status, body) else None)
+            if exchange.stored and has_not(status, body):
+                return answer, REACH[verdict] or "elsewhere"
+            return answer, REACH[verdict] or another_may(status, body)
         headers = header_map(answer.headers)
-        framing = None if last else framing_of_answer(exchange, status, headers)
-        if framing is None or headers.get("content-encoding", "identity") != "identity":
+        if last:
             tried.answered(status, answer.headers)
             return answer, None
+        framing = framing_of_answer(exchange, status, headers)
         peeked = PeekableResponse(answer)
-        if not await peek(peeked, framing):
+        if framing is None or headers.get("content-encoding", "identity") != "identity":
+            if not await self._is_no_answer(exchange, peeked, headers):
+                tried.answered(status, answer.headers)
+                return peeked, None
+            body = b"".join(peeked.held)
+            outcome.attempts[-1]["error"] = error = error_in(decode_json(body)) if status == 200 else f"status-{status}"
+            reach = REACH[tried.said(error)] or "member"
+            return peeked, "member" if reach == "elsewhere" else reach
+        loop = asyncio.get_running_loop()
+        limit = self._patience.of_try(exchange, candidate.provider, self._clock()).first_byte
+        if not await peek(peeked, framing, loop.time() + limit):
             tried.answered(status, answer.headers)
             return peeked, None
-        if peeked.failure is not None and not peeked.held:
+        if peeked.failure is not None and not any(chunk.strip() for chunk in peeked.held):
+            await peeked.aclose()
             raise peeked.failure
         meter = StreamMeter(exchange.fmt, exchange.call, framing, headers, candidate.tariff, splice=False, hide=False)
         for chunk in peeked.held:
@@ -272,6 +293,17 @@ class Dispatcher:
             charge_stream(outcome, meter, candidate, ended=peeked.failure is None, asked=True)
             outcome.reading = None
         return peeked, of
+
+    @staticmethod
+    async def _is_no_answer(exchange: Exchange, peeked: PeekableResponse, headers: Mapping[str, str]) -> bool:
+        """Whether a body that is not streamed is something else than an answer: HTML, an error, a redirect, nothing."""
+        while True:
+            head = b"".join(peeked.held)
+            found = judge(exchange.fmt, peeked.status, headers, head, peeked.ended)
+            if found != "more":
+                return found == "not-answer"
+            if await peeked.read() is None and peeked.failure is not None:
+                return False  # Relaying it raises the failure.
 
     def _asks_usage(self, candidate: Candidate) -> bool:
         """Whether the gateway asks a provider for usage in streams."""
@@ -330,7 +362,9 @@ class Dispatcher:
         )
         payload = body if body or exchange.method in ("POST", "PUT", "PATCH") else None
         timeouts = self._patience.of_try(exchange, provider, self._clock())
-        answer = await self._upstream.send(exchange.method, url, headers, payload, timeouts=timeouts)
+        answer = await self._upstream.send(
+            exchange.method, url, headers, payload, timeouts=timeouts, way=way_to(provider)
+        )
         return (answer if carrier is None else Carried(answer, carrier)), asked
 
     @staticmethod
@@ -339,6 +373,13 @@ class Dispatcher:
         if exchange.fmt.metered:
             return b"identity"
         return next((value for name, value in exchange.headers if name == b"accept-encoding"), b"identity")
+
+
+def way_to(provider: Provider) -> Egress | None:
+    """How a provider is reached; None for the server's way."""
+    if provider.upstream_proxy is None and provider.upstream_ca is None:
+        return None
+    return Egress(provider.upstream_proxy, provider.upstream_ca)
 
 
 def pass_over(candidate: Candidate, order: deque[Candidate]) -> None:

@@ -12,7 +12,7 @@ from paig_gateway.formats.base import Framing
 from paig_gateway.formats.framing import FRAMINGS, framing_of
 from paig_gateway.formats.judgement import judge_event
 from paig_gateway.providers.adapters import Adapter, error_at_home
-from paig_gateway.routing.failures import UpstreamBroken, UpstreamError
+from paig_gateway.routing.failures import UpstreamBroken, UpstreamError, UpstreamTimeout
 
 PEEKED = 256 * 1024
 """Bytes that are looked at, at most: what has said nothing by then is taken for an answer."""
@@ -54,6 +54,11 @@ class PeekableResponse:
         self._source = answer.chunks()
         self._pending: asyncio.Task[bytes | None] | None = None
         self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it was read."""
+        return self._ended
 
     async def read(self, patience: float | None = None) -> bytes | None:
         """Read a chunk and keep it.
@@ -120,28 +125,40 @@ class PeekableResponse:
         return None
 
 
-async def peek(answer: PeekableResponse, framing: Framing) -> bool:
+async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> bool:
     """Read a stream's first events, up to the first that is more than a preamble.
 
+    Comments and blank lines that only keep the connection alive are no answer: they wait for the first event until the
+    deadline. A preamble waits for `PEEK_SECONDS`: the client must see that the provider is at work.
+
+    Args:
+        answer: The stream.
+        framing: How it is cut into events.
+        deadline: The moment of the event loop's clock until which an event must come.
+
     Returns:
-        Whether the stream fails before it has said anything: with an error event, or by breaking off.
+        Whether the stream fails before it has said anything: with an error event, by breaking off, or by saying nothing
+        until the deadline.
     """
     make, parse = FRAMINGS[framing]
     time = asyncio.get_running_loop().time
     splitter, size, until = make(), 0, None
     while size < PEEKED:
-        # However often a provider says that it still lives: the client is to hear of it.
-        chunk = await answer.read(None if until is None else max(until - time(), 0.0))
+        chunk = await answer.read(max((deadline if until is None else until) - time(), 0.0))
         if chunk is None:
-            return answer.failure is not None
+            if until is None and answer.failure is None and not answer.ended:
+                answer.failure = UpstreamTimeout("no data in time", sent=True)
+            return answer.failure is not None or (answer.ended and until is None)
         size += len(chunk)
         try:
             for raw in splitter.feed(chunk):
-                if (found := judge_event(parse(raw))) is not None:
+                event = parse(raw)
+                if (found := judge_event(event)) is not None:
                     return found == "not-answer"
-                until = until or time() + PEEK_SECONDS
+                if event.data.strip() or event.name:
+                    until = until or time() + PEEK_SECONDS
         except ValueError:
-            return False  # not for us to judge: the client gets the bytes as they are
+            return False  # The client gets the bytes as they are.
     return False
 
 

@@ -316,6 +316,9 @@ class _Origin:
         try:
             if loop.time() >= self._addresses_until or not self._addresses:
                 self._addresses = await egress.resolve(host, port)
+                if via is None and egress.leads_to_metadata(host, self._addresses):
+                    self._addresses = []
+                    raise UpstreamUnreachable("the name leads to a metadata service", sent=False)
                 self._addresses_until = loop.time() + _ADDRESSES_SECONDS
             dialled = await egress.connect(self._addresses)
         except OSError as exc:
@@ -396,7 +399,10 @@ def _proxy_lines(proxy: ForwardProxy) -> bytes:
 
 async def _trusted(ca_file: str | None) -> ssl.SSLContext:
     """Load the authorities off the event loop: that takes tens of milliseconds, once."""
-    return await asyncio.to_thread(egress.trust, ca_file)
+    try:
+        return await asyncio.to_thread(egress.trust, ca_file)
+    except OSError:
+        raise UpstreamUnreachable("the certificates of upstream_ca cannot be read", sent=False) from None
 
 
 async def _slices(body: bytes) -> AsyncIterator[bytes]:

@@ -25,7 +25,7 @@ REACH: Mapping[Verdict, Reach | None] = {
 }
 """What another candidate may make good, by verdict; None where no other can."""
 
-BODY_TELLS = frozenset({400, 402, 403, 429})
+BODY_TELLS = frozenset({400, 401, 402, 403, 404, 413, 429})
 """Statuses whose meaning stands in the body."""
 
 _MEANS = re.compile(rb"quota|rate.?limit|throttl|billing|credit|balance|insufficient|exceeded|exhausted", re.IGNORECASE)
@@ -57,6 +57,29 @@ _SAID: tuple[tuple[re.Pattern[str], Verdict], ...] = (
 )
 """What errors in a stream are called; any other is a failure."""
 
+_SCOPE = re.compile(
+    rb"missing.{0,3}scope|insufficient.{0,3}(?:permission|scope|privilege)|SCOPE_INSUFFICIENT|AccessDenied"
+    rb"|not (?:authorized|allowed|permitted) to (?:perform|access|call|use|invoke)"
+    rb"|not have (?:the )?(?:permission|access|required)",
+    re.IGNORECASE,
+)
+"""Matches in a 401 or 403 that names a scope or an operation: the credential serves other requests."""
+
+_OWN_SIZE = re.compile(
+    rb"request (?:is )?too large|too large for|context.?length|maximum context|reduce the length|too many tokens in"
+    rb"|payload.too.large|request_too_large",
+    re.IGNORECASE,
+)
+"""Matches in a refusal for the request's own size: smaller requests are served."""
+
+_UNKNOWN_MODEL = re.compile(
+    rb"model_?not_?found|unknown.?model|no such model|"
+    rb"model[^{}]{0,120}(?:does(?:n't| not) exist|not found|not supported)"
+    rb"|not.found[^{}]{0,40}model|invalid model",
+    re.IGNORECASE,
+)
+"""Matches in a 400 or 404 that says that the model is not served here."""
+
 _NAME = re.compile(r"[\w.:-]{1,60}", re.ASCII)
 
 
@@ -70,6 +93,8 @@ def of_status(status: int, body: bytes = b"", error_type: bytes = b"") -> Verdic
     """
     if status < 400:
         return "good"
+    if of_request(status, body):
+        return "neither"
     match status:
         case 401:
             return "refused"  # the gateway's own credential; a client can do nothing about it
@@ -81,6 +106,26 @@ def of_status(status: int, body: bytes = b"", error_type: bytes = b"") -> Verdic
             return "refused" if _NO_MEANS.search(body) else "throttled"
         case _:
             return "failed" if status == 408 or status >= 500 else "neither"
+
+
+def of_request(status: int, body: bytes) -> bool:
+    """Whether a refusal speaks of this request alone (scope, operation, size), though others may be served."""
+    if status in (401, 403):
+        return _SCOPE.search(body) is not None and _REFUSED.search(body) is None
+    return status == 413 or (status == 429 and _OWN_SIZE.search(body) is not None)
+
+
+def another_may(status: int, body: bytes) -> Reach | None:
+    """What else may serve a request that a provider refused without being at fault; None where nothing may.
+
+    A scope that one credential lacks another may have; a model that one member does not know, or a size that it does
+    not take, another may.
+    """
+    if status in (401, 403) and of_request(status, body):
+        return "credential"
+    if status in (400, 404) and _UNKNOWN_MODEL.search(body):
+        return "member"
+    return "member" if status in (413, 429) and of_request(status, body) else None
 
 
 def of_error(name: str) -> Verdict:

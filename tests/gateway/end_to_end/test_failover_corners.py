@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec, RouteTimeouts
 from paig_gateway.config.model import Timeouts
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
@@ -46,8 +46,8 @@ async def lively_provider() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def test_signs_of_life_reach_the_client(environment: None, tmp_path: Path) -> None:
-    """A stream is held back for its first content no longer than a second, however often the provider says it lives."""
+async def test_signs_of_life_are_no_answer(environment: None, tmp_path: Path) -> None:
+    """Comments wait until the `first_byte` deadline while another member is left; those of the last one go on."""
     async with lively_provider() as base:
         specs = {
             name: ProviderSpec(kind="openai", base_url=f"{base}/{name}/v1", credential="value:k")
@@ -55,16 +55,22 @@ async def test_signs_of_life_reach_the_client(environment: None, tmp_path: Path)
         }
         async with running_world(tmp_path, specs) as world:
             members = [MemberSpec(provider="first", priority=5), MemberSpec(provider="second")]
-            await world.admin.routes.create("both", RouteSpec(members=members))
+            route = RouteSpec(members=members, timeouts=RouteTimeouts(first_byte=1))
+            await world.admin.routes.create("both", route)
             body = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
             headers = {"authorization": f"Bearer {world.key}"}
             began, came = time.monotonic(), []
             async with world.http.stream("POST", "/proxy/both/chat/completions", headers=headers, json=body) as answer:
                 async for chunk in answer.aiter_raw():
                     came.append((time.monotonic() - began, chunk))
-            assert came[0][0] < ALIVE - 1
-            assert came[0][1].startswith(b": PROCESSING")
-            assert b"[DONE]" in came[-1][1]
+            row = await settled(world, answer.headers["x-paig-request-id"])
+    assert [(attempt.provider, attempt.error) for attempt in row.attempts] == [
+        ("first", "upstream-timeout"),
+        ("second", None),
+    ]
+    assert came[0][0] < ALIVE  # The last member's comments go on at once.
+    assert came[0][1].startswith(b": PROCESSING")
+    assert b"[DONE]" in came[-1][1]
 
 
 async def test_who_costs_less_may_have_room(environment: None, tmp_path: Path) -> None:

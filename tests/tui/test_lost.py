@@ -107,15 +107,19 @@ async def test_never_connected_is_no_zero() -> None:
         assert "0.0%" not in text
         assert "first run" not in text
         await hand.press("2")
-        await hand.sees("[keys –]", "Loading …")
+        await hand.sees("[keys –]", "✕ No gateway answers at")
+        assert "Loading" not in hand.text
 
 
 async def test_a_wrong_token_is_said(world: World) -> None:
     """A token that the gateway refuses is no lost connection, and shows no figures."""
     app = PaigApp(AsyncAdminClient(world.origin, token="wrong"))
     async with app.run_test(size=(100, 30)) as pilot:
-        text = await Hand(app, pilot).sees("✕ token refused")
+        hand = Hand(app, pilot)
+        text = await hand.sees("✕ token refused")
         assert "$0" not in text
+        await hand.press("2")
+        await hand.sees("✕ The gateway refuses the token: run `paig login` or set PAIG_ADMIN_TOKEN.")
 
 
 async def test_a_small_terminal_is_told(world: World) -> None:

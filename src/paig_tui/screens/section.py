@@ -122,7 +122,10 @@ class Section(Screen[None]):
         if part in self.state.denied:
             return f"✕ not allowed: {safe(self.state.denied[part])}"
         if getattr(self.state, part, None) is None:
-            return "Loading …"
+            link = self.state.link
+            if link.standing == "refused":
+                return "✕ The gateway refuses the token: run `paig login` or set PAIG_ADMIN_TOKEN."
+            return f"✕ {safe(link.reason)}" if link.standing == "lost" else "Loading …"
         return "Nothing fits the filter." if self.filter_text else empty
 
     def hints(self, *wanted: str) -> Content:

@@ -42,6 +42,7 @@ from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.providers.auth import Authenticator
 from paig_gateway.proxy.admission import Admission, AdmissionBounds
+from paig_gateway.proxy.browsers import Cors
 from paig_gateway.proxy.failover import Dispatcher
 from paig_gateway.proxy.proxy import Proxy, ProxySettings
 from paig_gateway.proxy.request import Receive, Scope, Send
@@ -242,6 +243,7 @@ class Gateway:
                 drain_seconds=server.drain_seconds,
                 max_drained=server.drain_mb * MEGABYTE,
                 on_ledger_down=server.on_ledger_down,
+                cors=Cors.of(server.cors_origins),
             ),
             observer=telemetry.observer,
             admission=Admission(_admission_bounds(server.bounds)),

@@ -263,6 +263,8 @@ class Identity(BaseModel):
     expires_at: datetime | None
     session: bool
     """Whether a login by single sign-on made their token."""
+    csrf: str | None = None
+    """What a page sends in `X-Paig-Csrf` to change something; for browsers' sessions alone."""
 
 
 class LimitStatus(BaseModel):

@@ -23,9 +23,11 @@ from starlette.responses import Response
 from paig_client.api.vocabulary import Permission
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.roles import EVERYTHING, Identity, held
-from paig_gateway.admin.site import SESSION, Site
+from paig_gateway.admin.site import SESSION, Site, is_own_page
 from paig_gateway.catalog.base import suggestion
 from paig_gateway.catalog.snapshot import Snapshot, TokenGrant
+from paig_gateway.catalog.tokens import BROWSER_PREFIX
+from paig_gateway.secrets.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,12 @@ class Needs:
     Attributes:
         permission: None where any admin token will do.
         in_project: Whether it is enough to have the permission in some project.
+        goes_on: Whether its answer goes on for as long as the client stays.
     """
 
     permission: Permission | None
     in_project: bool = False
+    goes_on: bool = False
 
 
 OPERATIONS: Mapping[str, Needs] = {
@@ -86,7 +90,7 @@ OPERATIONS: Mapping[str, Needs] = {
     "get_usage": Needs("ledger:read", in_project=True),
     "get_repricing": Needs("ledger:read", in_project=True),
     "prune_usage": Needs("ledger:write"),
-    "stream_events": Needs("ledger:read", in_project=True),
+    "stream_events": Needs("ledger:read", in_project=True, goes_on=True),
     "list_audit": Needs("audit:read", in_project=True),
     "verify_audit": Needs("audit:read"),
     "get_health": Needs("gateway:read", in_project=True),
@@ -108,7 +112,7 @@ OPERATIONS: Mapping[str, Needs] = {
 
 Authenticate = Callable[[HTTPConnection], Identity]
 """Who sent a request, or opens a WebSocket; raises ProblemError `missing-token`, `unknown-token`, `expired-token`, or
-`forbidden` where a browser's session is used by another site's page."""
+`forbidden` where a browser's session would open a WebSocket."""
 
 
 def token_authentication(
@@ -119,7 +123,8 @@ def token_authentication(
 ) -> Authenticate:
     """Authentication by the gateway's own admin token, whose bearer is the owner, or by one of an admin's.
 
-    A browser brings the token of its session in a cookie. Everything is looked up in memory, in the directory's
+    A browser brings the token of its session in a cookie, and nothing else does: such a token is no bearer token.
+    Everything is looked up in memory, in the directory's
     snapshot: a token that is revoked on any node is unknown here as soon as the directory has noticed, well within a
     second.
     """
@@ -129,7 +134,9 @@ def token_authentication(
 
     def authenticate(connection: HTTPConnection) -> Identity:
         given = connection.headers.getlist("authorization")
-        session = "" if given else _session(browsers, connection)
+        session = "" if given else browsers.cookie(connection, SESSION)
+        if session and "method" not in connection.scope:  # any page may open a WebSocket, and it can prove nothing
+            raise ProblemError("forbidden", "A browser's session opens no WebSocket.")
         token = session or _bearer_token(given)
         digest = _digest(token)
         # Digests are of one length, so the time taken says nothing about the token's.
@@ -137,7 +144,7 @@ def token_authentication(
             return owner
         known = snapshot()
         bearer = known.bearers.get(digest)
-        if bearer is None or (session and not bearer.session):
+        if bearer is None or bool(session) != (bearer.session and token.startswith(BROWSER_PREFIX)):
             raise _unauthorised(
                 "unknown-token",
                 "The gateway knows no such admin token: take PAIG_ADMIN_TOKEN, the one made at its first start, or one"
@@ -150,7 +157,7 @@ def token_authentication(
                 "This admin token has expired: log in again, or make another.",
                 ', error="invalid_token"',
             )
-        return identity_of(bearer, known.projects)
+        return identity_of(bearer, known.projects, browser=bool(session))
 
     return authenticate
 
@@ -167,20 +174,30 @@ def _bearer_token(given: Sequence[str]) -> str:
     return token.strip()
 
 
-def _session(site: Site, connection: HTTPConnection) -> str:
-    """The token of a browser's session; empty where there is none.
+CSRF_HEADER = "x-paig-csrf"
+"""Where a page of ours proves that it has read something of ours."""
+
+
+def csrf_proof(vault: Vault, identity: Identity) -> str:
+    """What a page must send in `X-Paig-Csrf` to change something with a browser's session."""
+    return vault.proof(f"csrf {identity.token_id}")
+
+
+def check_page(connection: HTTPConnection, identity: Identity, vault: Vault) -> None:
+    """Refuse what a browser's session is used for unless one of our own pages does it knowingly.
+
+    A cookie proves little: it is sent to every port of the host, and with requests that pages of these ports make.
 
     Raises:
-        ProblemError: `forbidden`; another site's page would have the browser change something, or listen.
+        ProblemError: `forbidden`.
     """
-    token = site.cookie(connection, SESSION)
-    only_reads = connection.scope.get("method") in ("GET", "HEAD")  # a WebSocket has no method
-    if token and not only_reads and not site.is_own(connection):
+    if not is_own_page(connection):
         raise ProblemError("forbidden", "A browser's session changes things only from the gateway's own pages.")
-    return token
+    if not vault.proves(f"csrf {identity.token_id}", connection.headers.get(CSRF_HEADER, "")):
+        raise ProblemError("forbidden", "Send the header X-Paig-Csrf with the `csrf` that /admin/v1/whoami answers.")
 
 
-def identity_of(bearer: TokenGrant, projects: Mapping[str, str]) -> Identity:
+def identity_of(bearer: TokenGrant, projects: Mapping[str, str], *, browser: bool = False) -> Identity:
     """Who holds a token; grants in projects that are gone count for nothing."""
     everywhere, inside = held(bearer.grants, bearer.scopes)
     return Identity(
@@ -193,6 +210,7 @@ def identity_of(bearer: TokenGrant, projects: Mapping[str, str]) -> Identity:
         expires_at=bearer.expires_at,
         token_id=bearer.token_id,
         session=bearer.session,
+        browser=browser,
     )
 
 
@@ -247,6 +265,8 @@ class Guarded(APIRoute):
         async def guarded(request: Request) -> Response:
             authenticate: Authenticate = request.app.state.authenticate
             identity = authenticate(request)
+            if identity.browser and (needs.goes_on or request.method not in ("GET", "HEAD")):
+                check_page(request, identity, request.app.state.vault)
             check(identity, needs)
             check_query(request.query_params, known)
             request.state.identity = identity

@@ -12,12 +12,13 @@ from pydantic import BaseModel
 from paig_client.api.resources import Admin, NewToken, Token
 from paig_client.api.resources import Identity as WireIdentity
 from paig_client.api.specs import AdminSpec, GrantSpec, TokenSpec
-from paig_gateway.admin.access import Guarded, Principal
+from paig_gateway.admin.access import Guarded, Principal, csrf_proof
 from paig_gateway.admin.bodies import JsonObject, body_of, checked, named
 from paig_gateway.admin.objects import LOCATION, IdempotencyKey, Kind, Page, absent
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.roles import Identity, held
 from paig_gateway.admin.services import AdminServices
+from paig_gateway.admin.site import is_own_page
 from paig_gateway.catalog.idempotency import Repeat
 
 TokenId = Annotated[str, Path(description="The token's id.")]
@@ -79,7 +80,7 @@ class TokenList(BaseModel):
 def access_routes(services: AdminServices) -> APIRouter:
     """The endpoints `tokens` and `whoami`."""
     router = APIRouter(tags=["access"], route_class=Guarded)
-    tokens = services.catalog.tokens
+    tokens, vault = services.catalog.tokens, services.catalog.secrets.vault
 
     def visible(asker: Identity, id: str) -> tuple[Token, str]:
         token, admin_id = tokens.get(id)
@@ -88,7 +89,7 @@ def access_routes(services: AdminServices) -> APIRouter:
         return token, admin_id
 
     @router.get("/whoami", operation_id="whoami", summary="Show who you are and what you may do")
-    def whoami(asker: Principal) -> WireIdentity:
+    def whoami(request: Request, asker: Principal) -> WireIdentity:
         inside = {asker.names[id]: sorted(allowed) for id, allowed in asker.projects.items()}
         return WireIdentity(
             name=asker.name,
@@ -96,6 +97,7 @@ def access_routes(services: AdminServices) -> APIRouter:
             projects=inside,
             expires_at=asker.expires_at,
             session=asker.session,
+            csrf=csrf_proof(vault, asker) if asker.browser and is_own_page(request) else None,
         )
 
     @router.get(

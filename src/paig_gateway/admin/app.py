@@ -48,6 +48,7 @@ def admin_app(services: AdminServices) -> FastAPI:
     app.state.authenticate = token_authentication(
         services.admin_token, lambda: services.directory.snapshot, services.clock, services.site
     )
+    app.state.vault = services.catalog.secrets.vault
     app.state.events = EventFeed(services.engine, services.catalog)
     api = APIRouter(prefix=PREFIX)
     for kind in LISTED:
@@ -85,6 +86,16 @@ def admin_app(services: AdminServices) -> FastAPI:
     return app
 
 
+_SEALED = (
+    ("x-content-type-options", "nosniff"),
+    ("content-security-policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+)
+"""Headers of every answer, unless it has its own."""
+
+
 class Edge:
     """What holds for every request and every answer.
 
@@ -106,7 +117,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["cache-control"] = "no-store"
-                headers["x-content-type-options"] = "nosniff"
+                for name, value in _SEALED:
+                    headers.setdefault(name, value)
             await send(message)
 
         if raw := scope.get("raw_path"):

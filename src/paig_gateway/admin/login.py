@@ -11,17 +11,19 @@ import json
 import secrets
 from collections.abc import Awaitable
 from datetime import datetime, timedelta
+from html import escape
 from typing import Annotated, TypeVar
+from urllib.parse import unquote
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
-from starlette.responses import RedirectResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 
 from paig_client.api.fields import Spec
 from paig_client.api.resources import DeviceStart, DeviceState, NewToken
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
-from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
+from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid, problem_response
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.site import SESSION
 from paig_gateway.catalog.logins import Login
@@ -122,8 +124,8 @@ def browser_routes(services: AdminServices) -> APIRouter:
 
     @router.get("/login")
     async def login(request: Request, next: Annotated[str, Query(max_length=2000)] = "/admin/docs") -> Response:
-        if not next.startswith("/") or next[1:2] in ("/", "\\") or any(ord(letter) < 32 for letter in next):
-            raise invalid([FieldProblem("next", "must be a path of this gateway")])
+        if not is_console(next):
+            raise invalid([FieldProblem("next", "must be a path of the console: /me, or one that begins with /admin/")])
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         callback = site.origin(request) + CALLBACK
         url = await _asked(_provider(services).authorization_url(callback, state, nonce, verifier))
@@ -142,6 +144,14 @@ def browser_routes(services: AdminServices) -> APIRouter:
         code: Annotated[str, Query(max_length=5000)] = "",
         error: Annotated[str, Query(max_length=1000)] = "",
     ) -> Response:
+        try:
+            response = await come_back(request, state, code, error)
+        except ProblemError as refused:
+            response = problem_response(refused)
+        site.forget_cookie(response, request, LOGIN_COOKIE)  # it is used once, whatever came of it
+        return response
+
+    async def come_back(request: Request, state: str, code: str, error: str) -> Response:
         noted = _noted(services, "browser", site.cookie(request, LOGIN_COOKIE))
         if noted is None or not hmac.compare_digest(noted["state"].encode(), state.encode()):
             raise ProblemError(
@@ -152,9 +162,9 @@ def browser_routes(services: AdminServices) -> APIRouter:
         person = await _asked(
             _provider(services).exchange(code, site.origin(request) + CALLBACK, noted["nonce"], noted["verifier"])
         )
-        login, made = await _logged_in(services, person)
-        response = RedirectResponse(noted["next"], 303)
-        site.forget_cookie(response, request, LOGIN_COOKIE)
+        login, made = await _logged_in(services, person, browser=True)
+        # Not a redirect: a browser sends no strict cookie along a chain of redirects that began at another site.
+        response = HTMLResponse(_ON.format(next=escape(noted["next"])))
         seconds = int((login.expires_at - services.clock()).total_seconds())
         site.set_cookie(response, request, SESSION, made.token, seconds)
         return response
@@ -182,7 +192,24 @@ async def _asked(asking: Awaitable[T]) -> T:
         raise ProblemError("login-refused", str(error)) from None
 
 
-async def _logged_in(services: AdminServices, person: Person) -> tuple[Login, NewToken]:
+_ON = """\
+<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Logged in</title>
+<meta http-equiv="refresh" content="0; url={next}"></head><body><a href="{next}">Go on</a></body></html>
+"""
+
+
+def is_console(path: str) -> bool:
+    """Whether a path, with or without a query, is one of the console's own pages, however a browser reads it."""
+    place = path.partition("#")[0].partition("?")[0]
+    if any(ord(letter) < 33 or letter == "\\" for letter in path) or not path.isascii():
+        return False
+    steps = [unquote(step) for step in place.split("/")]
+    if any(step.partition(";")[0] in (".", "..") or "/" in step or "\\" in step for step in steps[1:]):
+        return False
+    return place == "/me" or (place.startswith("/admin/") and not place.startswith("/admin//"))
+
+
+async def _logged_in(services: AdminServices, person: Person, *, browser: bool = False) -> tuple[Login, NewToken]:
     """A session for a person whom the provider vouches for.
 
     Raises:
@@ -197,7 +224,7 @@ async def _logged_in(services: AdminServices, person: Person) -> tuple[Login, Ne
     )
 
     def record() -> tuple[Login, NewToken] | None:
-        made = services.catalog.tokens.log_in(login)
+        made = services.catalog.tokens.log_in(login, browser=browser)
         services.changed()
         return made
 

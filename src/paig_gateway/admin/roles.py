@@ -53,6 +53,7 @@ class Identity:
         expires_at: When their token ends.
         token_id: Which token it is; empty for the gateway's own.
         session: Whether a login made it.
+        browser: Whether it came in a browser's cookie.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Identity:
     expires_at: datetime | None = None
     token_id: str = ""
     session: bool = False
+    browser: bool = False
 
     def may(self, permission: Permission) -> bool:
         """Whether they may do what needs that permission in the whole gateway."""

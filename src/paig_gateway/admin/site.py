@@ -15,7 +15,7 @@ SESSION = "paig_session"
 class _Attributes(TypedDict):
     path: str
     httponly: bool
-    samesite: Literal["lax"]
+    samesite: Literal["lax", "strict"]
     secure: bool
 
 
@@ -41,21 +41,11 @@ class Site:
 
     def set_cookie(self, response: Response, connection: HTTPConnection, name: str, value: str, seconds: int) -> None:
         """Have the browser keep a cookie."""
-        response.set_cookie(self._name(connection, name), value, max_age=seconds, **self._attributes(connection))
+        response.set_cookie(self._name(connection, name), value, max_age=seconds, **self._attributes(connection, name))
 
     def forget_cookie(self, response: Response, connection: HTTPConnection, name: str) -> None:
         """Have the browser forget a cookie."""
-        response.delete_cookie(self._name(connection, name), **self._attributes(connection))
-
-    def is_own(self, connection: HTTPConnection) -> bool:
-        """Whether one of our own pages has sent a request, as its browser says.
-
-        The scheme counts too: anybody on the way may have made a page of the same host's that came unencrypted.
-        """
-        if connection.headers.get("sec-fetch-site") == "same-origin":
-            return True
-        origin = connection.headers.get("origin")
-        return bool(origin) and origin in (_named(connection), self.public_url)
+        response.delete_cookie(self._name(connection, name), **self._attributes(connection, name))
 
     def _name(self, connection: HTTPConnection, name: str) -> str:
         """Over HTTPS a name for which browsers take a cookie from this very host alone, not from its neighbours."""
@@ -64,9 +54,18 @@ class Site:
     def _secure(self, connection: HTTPConnection) -> bool:
         return self.origin(connection).startswith("https://")
 
-    def _attributes(self, connection: HTTPConnection) -> _Attributes:
-        """What each cookie has: no script reads it, and no other site's form sends it."""
-        return {"path": "/", "httponly": True, "samesite": "lax", "secure": self._secure(connection)}
+    def _attributes(self, connection: HTTPConnection, name: str) -> _Attributes:
+        """What each cookie has: no script reads it, and no other site's form sends it.
+
+        Nothing of another site's sends the session's. The login's comes back with the identity provider's redirect.
+        """
+        same: Literal["lax", "strict"] = "strict" if name == SESSION else "lax"
+        return {"path": "/", "httponly": True, "samesite": same, "secure": self._secure(connection)}
+
+
+def is_own_page(connection: HTTPConnection) -> bool:
+    """Whether one of our own pages has sent a request, as its browser says; other ports of the host are others."""
+    return connection.headers.getlist("sec-fetch-site") == ["same-origin"]
 
 
 def _named(connection: HTTPConnection) -> str:

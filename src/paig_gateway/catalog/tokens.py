@@ -21,6 +21,8 @@ from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.tables import AdminRow, TokenRow
 
 PREFIX = "paig_admin_"
+BROWSER_PREFIX = "paig_session_"
+"""Of the tokens in browsers' cookies, which are no bearer tokens."""
 _KEEP_EXPIRED_MS = 30 * 24 * 3600 * 1000
 
 
@@ -69,15 +71,22 @@ class TokenCollection:
         with self._catalog.edit(actor) as edit:
             return once(edit, repeat, make)
 
-    def log_in(self, login: Login) -> tuple[Login, NewToken] | None:
-        """A session for a person who has logged in, with the name here; None where the person has no role."""
+    def log_in(self, login: Login, *, browser: bool = False) -> tuple[Login, NewToken] | None:
+        """A session for a person who has logged in, with the name here; None where the person has no role.
+
+        Args:
+            login: Who it is.
+            browser: Whether the token is for a browser's cookie, and nothing else.
+        """
         with self._catalog.edit(logins.ACTOR) as edit:
             row = logins.admit(edit, login)
             if row is None:
                 return None
             edit.actor = f"admin:{row.name}"
             name, spec = logins.session_spec(edit, row, login)
-            return logins.named(login, row), add(edit, row, name, spec, session=True)
+            return logins.named(login, row), add(
+                edit, row, name, spec, session=True, prefix=BROWSER_PREFIX if browser else PREFIX
+            )
 
     def revoke(self, id: str, *, actor: str) -> None:
         """Revoke a token.
@@ -91,7 +100,9 @@ class TokenCollection:
             edit.record("revoke", _kind(row), f"{admin.name}/{row.name}", _shown(row), None)
 
 
-def add(edit: Edit, owner: AdminRow, name: str, spec: TokenSpec, *, session: bool = False) -> NewToken:
+def add(
+    edit: Edit, owner: AdminRow, name: str, spec: TokenSpec, *, session: bool = False, prefix: str = PREFIX
+) -> NewToken:
     """Make a token in an open transaction; tokens that expired long ago are deleted.
 
     Raises:
@@ -107,13 +118,13 @@ def add(edit: Edit, owner: AdminRow, name: str, spec: TokenSpec, *, session: boo
             "conflict", f"'{owner.name}' has a token '{name}' already: choose another name or revoke it."
         )
     edit.session.exec(delete(TokenRow).where(col(TokenRow.expires_at) < edit.now - _KEEP_EXPIRED_MS))
-    secret = PREFIX + secrets.token_urlsafe(32)
+    secret = prefix + secrets.token_urlsafe(32)
     row = TokenRow(
         id=new_id("tok"),
         admin_id=owner.id,
         name=name,
         hash=digest(secret),
-        hint=secret[: len(PREFIX) + 4],
+        hint=secret[: len(prefix) + 4],
         session=session,
         scopes=sorted(set(spec.scopes)) if spec.scopes is not None else None,
         expires_at=None if spec.expires_at is None else milliseconds(spec.expires_at),

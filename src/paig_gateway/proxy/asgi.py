@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paig_gateway.domain.http import Headers
 from paig_gateway.proxy.request import Send
@@ -54,9 +54,11 @@ class Client:
     Attributes:
         started: Whether a status has been sent.
         gone: Whether the client has left; what is sent to it after that is dropped.
+        sealed: Headers that every answer gets.
     """
 
     send: Send
+    sealed: Headers = field(default_factory=list)
     started: bool = False
     finished: bool = False
     gone: bool = False
@@ -64,7 +66,7 @@ class Client:
     async def start(self, status: int, headers: Headers) -> None:
         """Send the status line and headers."""
         self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self.sealed]})
 
     async def body(self, data: bytes, *, more: bool) -> None:
         """Send a piece of the body."""

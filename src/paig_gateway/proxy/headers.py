@@ -65,15 +65,55 @@ _HOP = frozenset(
     }
 )
 # Statements about the upstream's own connection, host or cookies, which would be false of the gateway.
-_NEVER_TO_CLIENT = _HOP | {
-    b"alt-svc",
-    b"content-length",
-    b"date",
-    b"set-cookie",
-    b"strict-transport-security",
-    b"logfire-ai-gateway-cost",
-    b"pydantic-ai-gateway-price-estimate",
-}
+_NEVER_TO_CLIENT = (
+    _HOP
+    | _NEVER_TO_UPSTREAM
+    | {
+        b"alt-svc",
+        b"content-length",
+        b"date",
+        b"strict-transport-security",
+        b"logfire-ai-gateway-cost",
+        b"pydantic-ai-gateway-price-estimate",
+    }
+)
+# What a browser would do at the gateway's origin because the upstream says so.
+_STEERING = frozenset(
+    {
+        b"accept-ch",
+        b"activate-storage-access",
+        b"clear-site-data",
+        b"content-security-policy",
+        b"content-security-policy-report-only",
+        b"critical-ch",
+        b"expect-ct",
+        b"feature-policy",
+        b"nel",
+        b"origin-agent-cluster",
+        b"origin-trial",
+        b"permissions-policy",
+        b"public-key-pins",
+        b"refresh",
+        b"report-to",
+        b"reporting-endpoints",
+        b"service-worker-allowed",
+        b"set-cookie",
+        b"set-cookie2",
+        b"set-login",
+        b"sourcemap",
+        b"speculation-rules",
+        b"supports-loading-mode",
+        b"timing-allow-origin",
+        b"use-as-dictionary",
+        b"x-content-type-options",
+        b"x-frame-options",
+        b"x-sourcemap",
+        b"x-xss-protection",
+    }
+)
+_STEERING_PREFIXES = (b"access-control-", b"cross-origin-", b"x-paig-")
+# Schemes for which a browser asks the person for a password.
+_ASKS_PASSWORD = re.compile(rb"(?:^|[\s,])(?:basic|digest|negotiate|ntlm)(?:[\s,]|$)", re.IGNORECASE)
 
 
 def to_upstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -102,9 +142,14 @@ def tiers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
 
 
 def to_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """The provider's headers that are true of the gateway's answer too."""
+    """The provider's headers that are true of the gateway's answer too, and steer no browser."""
     return [
-        (name, value) for name, value in headers if name not in _NEVER_TO_CLIENT and not name.startswith(b"x-paig-")
+        (name, value)
+        for name, value in headers
+        if name not in _NEVER_TO_CLIENT
+        and name not in _STEERING
+        and not name.startswith(_STEERING_PREFIXES)
+        and not (name == b"www-authenticate" and _ASKS_PASSWORD.search(value))
     ]
 
 
@@ -114,15 +159,16 @@ _QUERY_CREDENTIALS = frozenset({"access_token", "api_key", "api-key", "apikey", 
 _SIGV4_KEY = re.compile(rb"Credential=([^/,\s]+)/")
 
 
-def client_key(headers: Mapping[bytes, bytes], query: bytes) -> tuple[str, bytes]:
+def client_key(headers: Mapping[bytes, bytes], query: bytes, *, from_page: bool = False) -> tuple[str, bytes]:
     """Find the gateway key that a client sent, and what is left of its query without it.
 
     Args:
         headers: The request's headers, by lower-case name.
         query: The raw query string; Google's clients may carry the key there.
+        from_page: Whether a browser's page asks: it must not put the key where histories and logs keep it.
 
     Raises:
-        GatewayError: `missing-key`.
+        GatewayError: `missing-key`; `not-allowed` for a page's key in the query.
     """
     key = b""
     authorization = headers.get(b"authorization", b"")
@@ -138,6 +184,11 @@ def client_key(headers: Mapping[bytes, bytes], query: bytes) -> tuple[str, bytes
             name, _, value = part.partition(b"=")
             named = unquote_plus(name.decode("latin-1")).lower()
             if named == "key":
+                if from_page:
+                    raise GatewayError(
+                        "not-allowed",
+                        "A page must not send a gateway key in the query: send it in the header x-goog-api-key.",
+                    )
                 key = key or unquote_plus(value.decode("latin-1")).encode("utf-8")
             elif named not in _QUERY_CREDENTIALS and not named.startswith("x-amz-"):
                 kept.append(part)

@@ -23,7 +23,7 @@ from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.formats.registry import detect
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.overrides import PriceSources
-from paig_gateway.proxy import request
+from paig_gateway.proxy import browsers, request
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import Client, RunOnce, run_shielded
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
@@ -70,6 +70,7 @@ class ProxySettings:
         drain_seconds: How long an answer is drained into the meter after its client has left.
         max_drained: Bytes of it that are drained at most.
         on_ledger_down: What becomes of requests while the ledger cannot record: refused, or let pass and recorded late.
+        cors: Which pages may call.
     """
 
     max_body: int = 64 * 1024 * 1024
@@ -77,6 +78,7 @@ class ProxySettings:
     drain_seconds: float = 300.0
     max_drained: int = 64 * 1024 * 1024
     on_ledger_down: Literal["refuse", "allow"] = "refuse"
+    cors: browsers.Cors = browsers.NO_PAGES
 
 
 Recording = Literal["hold", "note", "look", "late"]
@@ -105,13 +107,20 @@ class Proxy:
         started, now = self.clock(), self.now()
         request_id = new_request_id(now)
         present_request.set(request_id)
-        client = Client(send)
+        headers = [(name.lower(), value) for name, value in scope["headers"]]
+        cors = self.settings.cors
+        client = Client(send, [*browsers.SEALED, *cors.headers(headers)])
         target = request.target(scope)
         found = detect(scope["method"], target.path)
         shape = error_shape(found, target.route, target.path)
-        headers = [(name.lower(), value) for name, value in scope["headers"]]
         try:
-            caller, query = request.authenticate(self.directory, dict(headers), target.query, now)
+            from_page = browsers.check(headers)
+            if (asked := cors.preflight(scope["method"], headers)) is not None:
+                client.sealed = browsers.SEALED
+                await client.start(204, asked)
+                await client.body(b"", more=False)
+                return
+            caller, query = request.authenticate(self.directory, dict(headers), target.query, now, from_page=from_page)
             peer = scope.get("client")
             caller.check_use(scope["method"], peer[0] if peer else None)
             target = replace(target, query=query)

@@ -90,17 +90,25 @@ def _knows(provider: Provider, path: str, claimed_at: int) -> bool:
 
 
 def authenticate(
-    directory: Directory, headers: Mapping[bytes, bytes], query: bytes, now: datetime
+    directory: Directory, headers: Mapping[bytes, bytes], query: bytes, now: datetime, *, from_page: bool = False
 ) -> tuple[Caller, bytes]:
     """Find who is asking.
+
+    Args:
+        directory: Who there is.
+        headers: The request's, by lower-case name.
+        query: The raw query.
+        now: The present.
+        from_page: Whether a browser's page asks.
 
     Returns:
         The caller, and the query without a key that stood in it.
 
     Raises:
-        GatewayError: `missing-key`, `unknown-key`, `key-disabled`, `key-blocked`, `key-expired`.
+        GatewayError: `missing-key`, `unknown-key`, `key-disabled`, `key-blocked`, `key-expired`; `not-allowed` for a
+            page's key in the query.
     """
-    secret, query = client_key(headers, query)
+    secret, query = client_key(headers, query, from_page=from_page)
     caller = directory.caller_by_hash(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
     if caller is None:
         raise GatewayError(

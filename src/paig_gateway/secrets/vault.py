@@ -8,6 +8,7 @@ secret keys can stand side by side while the key is changed (`paig secret rotate
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import threading
 import time
@@ -40,6 +41,11 @@ class SecretKey:
     def mac_key(self) -> bytes:
         """The key of the audit log's chain."""
         return self._derived(b"audit log")
+
+    @cached_property
+    def proof_key(self) -> bytes:
+        """The key of proofs."""
+        return self._derived(b"proofs")
 
     @cached_property
     def cipher(self) -> AESGCM:
@@ -118,6 +124,15 @@ class Vault:
             raise SecretKeyError(
                 "The value was sealed for another object or another address, or it was changed: set it again."
             ) from None
+
+    def proof(self, text: str) -> str:
+        """A code that only the gateway can make for a text; `proves` recognises it."""
+        return hmac.digest(self.key.proof_key, text.encode(), "sha256").hex()
+
+    def proves(self, text: str, proof: str) -> bool:
+        """Whether a code is the gateway's own for a text, made with any of its keys."""
+        codes = [hmac.digest(key.proof_key, text.encode(), "sha256").hex().encode() for key in self._keys]
+        return any(hmac.compare_digest(code, proof.encode("utf-8", "replace")) for code in codes)
 
     def open_old(self, sealed: bytes) -> bytes:
         """What a version before the binding to a purpose has encrypted.

@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 import httpx2
 
 _FORM = re.compile(r'<form[^>]*action="([^"]*)"[^>]*>(.*?)</form>', re.S)
+_REFRESH = re.compile(r'<meta http-equiv="refresh" content="0; url=([^"]*)">')
 _INPUT = re.compile(r"<input[^>]*>")
 
 
@@ -28,12 +29,18 @@ def walk(client: httpx2.Client, url: str, login: str, *, until: str = "\0", user
         user_code: What to type where a device's code is asked for.
 
     Returns:
-        The last page, or the redirect to `until`.
+        The last page, or the one that leads to `until`.
     """
     answer = client.get(url)
     for _ in range(20):
         if answer.is_redirect:
             target = urljoin(str(answer.url), answer.headers["location"])
+            if target.startswith(until):
+                return answer
+            answer = client.get(target)
+            continue
+        if refresh := _REFRESH.search(answer.text):
+            target = urljoin(str(answer.url), unescape(refresh[1]))
             if target.startswith(until):
                 return answer
             answer = client.get(target)

@@ -77,12 +77,12 @@ def test_a_browser_logs_in_and_out(gateway: Gateway) -> None:
         back = walk(client, begin, "ada", until=f"{gateway.url}/admin/v1")
         cookies = back.headers.get_list("set-cookie")
         session = next(cookie for cookie in cookies if cookie.startswith("paig_session="))
-        assert {"httponly", "samesite=lax", "path=/"} <= {part.strip().lower() for part in session.split(";")}
+        assert {"httponly", "samesite=strict", "path=/"} <= {part.strip().lower() for part in session.split(";")}
         me = client.get(f"{gateway.url}/admin/v1/whoami").json()
         assert me["name"] == "admin:ada@example.com"
         assert "routing:write" in me["permissions"]
-        same = {"origin": gateway.url}
-        assert client.post(f"{gateway.url}/admin/v1/logout", headers=same).status_code == 204
+        assert back.status_code == 200
+        assert client.post(f"{gateway.url}/admin/v1/logout", headers=own_page(gateway, client)).status_code == 204
         client.cookies.set("paig_session", session.split(";")[0].partition("=")[2], domain="127.0.0.1")
         assert client.get(f"{gateway.url}/admin/v1/whoami").json()["code"] == "unknown-token"
 
@@ -107,9 +107,8 @@ def test_logins_are_in_the_audit_log(gateway: Gateway) -> None:
     with browser() as client:
         come_in(gateway, client, "ada")
         token = client.cookies["paig_session"]
-        made = client.post(
-            f"{gateway.url}/admin/v1/users", json={"name": "by-ada"}, headers={"sec-fetch-site": "same-origin"}
-        )
+        headers = own_page(gateway, client)
+        made = client.post(f"{gateway.url}/admin/v1/users", json={"name": "by-ada"}, headers=headers)
         assert made.status_code == 201
     owner = gateway.client()
     assert owner.audit(kind="admin", name="ada@example.com")[-1].actor == "sso"
@@ -121,11 +120,20 @@ def test_logins_are_in_the_audit_log(gateway: Gateway) -> None:
 
 
 def test_another_site_s_page_changes_nothing(gateway: Gateway) -> None:
-    """The cookie alone is not enough for a change, wherever the request says that it comes from."""
-    with browser() as client:
+    """The cookie is not enough for a change, nor with it a page of another port, or a page without the proof."""
+    with browser() as client, browser() as other:
         come_in(gateway, client, "ada")
+        come_in(gateway, other, "ada")
+        proof, theirs = (own_page(gateway, one)["x-paig-csrf"] for one in (client, other))
         for headers in (
             {},
+            {"x-paig-csrf": proof},
+            {"x-paig-csrf": proof, "origin": gateway.url},
+            {"x-paig-csrf": proof, "sec-fetch-site": "same-site"},
+            {"x-paig-csrf": proof, "sec-fetch-site": "none"},
+            {"sec-fetch-site": "same-origin"},
+            {"x-paig-csrf": "", "sec-fetch-site": "same-origin"},
+            {"x-paig-csrf": theirs, "sec-fetch-site": "same-origin"},
             {"origin": "https://evil.example"},
             {"origin": "null"},
             {"origin": ""},
@@ -136,6 +144,42 @@ def test_another_site_s_page_changes_nothing(gateway: Gateway) -> None:
             answer = client.post(f"{gateway.url}/admin/v1/users", json={"name": "forged"}, headers=headers)
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
         assert "forged" not in {user.name for user in gateway.client().users.list()}
+        for headers in ({}, {"sec-fetch-site": "same-origin"}, {"x-paig-csrf": proof}):
+            assert client.get(f"{gateway.url}/admin/v1/events", headers=headers).status_code == 403
+        with client.stream("GET", f"{gateway.url}/admin/v1/events", headers=own_page(gateway, client)) as events:
+            assert events.status_code == 200
+        assert client.get(f"{gateway.url}/admin/v1/whoami").json()["csrf"] is None  # no other page reads the proof
+
+
+def own_page(gateway: Gateway, client: httpx2.Client) -> dict[str, str]:
+    """What a page of the gateway's own sends with a change."""
+    site = {"sec-fetch-site": "same-origin"}
+    return {**site, "x-paig-csrf": client.get(f"{gateway.url}/admin/v1/whoami", headers=site).json()["csrf"]}
+
+
+def test_a_browser_s_session_is_no_bearer_token(gateway: Gateway) -> None:
+    """Nor is a token of another making a session."""
+    with browser() as client, browser() as forged:
+        come_in(gateway, client, "ada")
+        session = client.cookies["paig_session"]
+        assert session.startswith("paig_session_")
+        with gateway.http(session) as http:
+            assert http.get("/whoami").json()["code"] == "unknown-token"
+        token = gateway.client().tokens.create("t", TokenSpec(admin="ada@example.com")).token
+        for value in (token, session.replace("paig_session_", "paig_admin_")):
+            forged.cookies.set("paig_session", value, domain="127.0.0.1")
+            assert forged.get(f"{gateway.url}/admin/v1/whoami").json()["code"] == "unknown-token"
+
+
+def test_every_answer_of_the_console_says_what_pages_may(gateway: Gateway) -> None:
+    """No frame, no script, nothing for other origins."""
+    with browser() as client:
+        for path in ("/admin/docs", "/admin/openapi.json", "/admin/v1/whoami", "/admin/none"):
+            headers = client.get(f"{gateway.url}{path}").headers
+            assert "frame-ancestors 'none'" in headers["content-security-policy"]
+            assert headers["cross-origin-resource-policy"] == "same-origin"
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["cache-control"] == "no-store"
 
 
 def test_a_login_is_its_browser_s_own(gateway: Gateway) -> None:
@@ -154,6 +198,7 @@ def test_a_login_is_its_browser_s_own(gateway: Gateway) -> None:
             refused = client.get(url)
             assert (refused.status_code, refused.json()["code"]) == (403, "login-refused")
             assert "paig_session" not in client.cookies
+            assert "paig_login" not in client.cookies  # each is for one try
 
 
 @pytest.mark.parametrize(
@@ -166,11 +211,26 @@ def test_a_login_is_its_browser_s_own(gateway: Gateway) -> None:
         "/a%0d%0aX:",
         "/%09/evil.example",
         "",
+        "/",
+        "/proxy/openai/v1/files/evil/content?key=k",
+        "/admin/../proxy/openai/v1/files/evil/content",
+        "/admin/%252e%252e/proxy/openai",
+        "/admin/.%252e/proxy/openai",
+        "/admin/..%253b/proxy/openai",
+        "/admin/..%3b/proxy/openai",
+        "/admin/..%252f..%252fproxy/openai",
+        "/admin/..\\\\proxy",
+        "/admin//evil",
+        "/admin%23/../proxy",
+        "/administrator",
+        "/admin",
+        "/me/../proxy/x",
+        "/meat",
         f"/{'ä' * 900}",
     ],
 )
 def test_a_login_leads_to_no_other_site(gateway: Gateway, path: str) -> None:
-    """Where to go after the login must be a path of the gateway, and no longer than a cookie can hold."""
+    """Where to go after the login must be a page of the console, and no longer than a cookie can hold."""
     with browser() as client:
         assert client.get(f"{gateway.url}/admin/sso/login?next={path}").status_code == 422
 
@@ -246,22 +306,25 @@ def test_over_https_cookies_are_this_host_s_own(issuer: str, tmp_path: Path) -> 
         done = client.get(come, headers={"cookie": ours.partition(";")[0]})
         session = next(cookie for cookie in done.headers.get_list("set-cookie") if "paig_session" in cookie)
         assert session.startswith("__Host-paig_session=")
-        assert {"secure", "httponly", "path=/", "samesite=lax"} <= {part.strip().lower() for part in session.split(";")}
+        assert {"secure", "httponly", "path=/", "samesite=strict"} <= {
+            part.strip().lower() for part in session.split(";")
+        }
         value = session.partition(";")[0]
 
         def asked(cookie: str, **headers: str) -> int:
             url = f"{gateway.url}/admin/v1/users"
             return client.post(url, json={"name": "u"}, headers={"cookie": cookie, **headers}).status_code
 
-        own = {"origin": "https://gateway.example"}
+        site = {"sec-fetch-site": "same-origin"}
+        whoami = client.get(f"{gateway.url}/admin/v1/whoami", headers={"cookie": value, **site})
+        own = {**site, "x-paig-csrf": whoami.json()["csrf"]}
         assert asked(value.removeprefix("__Host-"), **own) == 401
-        assert asked(value, origin="https://evil.example") == 403
-        assert asked(value, origin="http://gateway.example") == 403  # a page that came unencrypted may be anybody's
+        assert asked(value, origin="https://gateway.example") == 403
         assert asked(value, **own) == 201
 
 
-def test_a_browser_s_websocket_must_be_of_our_own_pages(gateway: Gateway) -> None:
-    """Browsers let any page open a WebSocket anywhere, cookies and all: where it comes from decides."""
+def test_a_browser_s_session_opens_no_websocket(gateway: Gateway) -> None:
+    """Browsers let any page open a WebSocket anywhere, cookies and all, and it can send no proof."""
     with browser() as client:
         come_in(gateway, client, "ada")
         cookie = f"paig_session={client.cookies['paig_session']}"
@@ -274,9 +337,8 @@ def test_a_browser_s_websocket_must_be_of_our_own_pages(gateway: Gateway) -> Non
         found: Identity = gateway.app.state.authenticate(HTTPConnection({**scope, "headers": headers}))
         return found.name
 
-    assert identity(gateway.url) == "admin:ada@example.com"
-    for origin in ("https://evil.example", "null", ""):
-        with pytest.raises(ProblemError, match="own pages"):
+    for origin in (gateway.url, "https://evil.example", "null", ""):
+        with pytest.raises(ProblemError, match="no WebSocket"):
             identity(origin)
 
 

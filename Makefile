@@ -18,7 +18,6 @@ DEMO := $(if $(wildcard $(DEV)),$(DEV),$(VENV)/stamp-demo)
 OLDEST := .cache/oldest/stamp
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -50,9 +49,9 @@ check: $(DEV) ## lint, format, types, import direction, repository hygiene
 	$(BIN)/python scripts/check_files.py
 
 docs: $(DEV) ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	$(BIN)/zensical build --clean --strict
 
-screenshot: $(DEV) ## take docs/images/tui.svg anew: the terminal UI at a real gateway
+screenshot: $(DEV) ## take docs/images/tui.svg again: the terminal UI at a real gateway
 	$(BIN)/python scripts/screenshot.py
 
 bench: $(DEV) ## the benchmarks; ARGS go to benchmarks/run.py
@@ -61,16 +60,18 @@ bench: $(DEV) ## the benchmarks; ARGS go to benchmarks/run.py
 clients: $(DEV) ## run the newest release of every client and record where it connects (Linux, npm); ARGS name some
 	$(BIN)/python scripts/clients.py $(ARGS)
 
-lock: ## compile requirements/ anew (needs uv); ARGS=--upgrade takes newer versions
+lock: $(DEV) ## compile requirements/ again; ARGS=--upgrade takes newer versions
 	$(COMPILE) --all-extras --group dev --output-file requirements/dev.txt
 	$(COMPILE) --extra gateway --extra pydantic-ai --extra openai --extra anthropic --group build \
 		--constraint requirements/dev.txt --output-file requirements/demo.txt
+	$(COMPILE) --extra gateway --extra telemetry --group build --constraint requirements/dev.txt \
+		--output-file requirements/gateway.txt
 	$(COMPILE_ONLY) requirements/oldest.in --no-deps --output-file requirements/oldest.txt
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) site build dist .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-UV ?= uv
+UV ?= $(BIN)/uv
 COMPILE_ONLY = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
 COMPILE = $(COMPILE_ONLY) pyproject.toml
 

@@ -7,9 +7,10 @@ import os
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import httpx2
 import pytest
@@ -82,7 +83,7 @@ def test_toml_snippets_are_configurations(code: str) -> None:
 @pytest.mark.parametrize("code", blocks("sh"))
 def test_commands_exist(code: str) -> None:
     """Every `paig` command that a page shows is there, with the options shown."""
-    for line in code.splitlines():
+    for line in code.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] != ["paig"]:
             continue
@@ -96,6 +97,18 @@ def test_commands_exist(code: str) -> None:
             option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
         }
         assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, line
+
+
+def test_navigation_has_every_page_once() -> None:
+    """The site's navigation is written by hand, and leaves no page out."""
+
+    def pages(entries: list[dict[str, Any]]) -> list[str]:
+        values = [value for entry in entries for value in entry.values()]
+        return [page for value in values for page in (pages(value) if isinstance(value, list) else [value])]
+
+    site = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]
+    files = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
+    assert sorted(pages(site["nav"])) == sorted(files)
 
 
 def test_every_error_code_is_documented() -> None:

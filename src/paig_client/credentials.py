@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from pathlib import Path
 
 from paig_client import profiles
 from paig_client.addresses import DEFAULT_ROOT, PROXY, is_loopback, root
@@ -127,8 +128,8 @@ def find_key(root: str, api_key: str | None = None, profile: str | None = None) 
 def resolve_admin(*, url: str | None = None, profile: str | None = None) -> Access:
     """The gateway and the admin token to use there.
 
-    The token comes from `PAIG_ADMIN_TOKEN`, else from what `paig login --admin` stored for this gateway, else, for a
-    gateway on this machine, from the file that it keeps in `PAIG_HOME`.
+    The token comes from `PAIG_ADMIN_TOKEN` or `PAIG_ADMIN_TOKEN_FILE`, else from what `paig login --admin` stored for
+    this gateway, else, for a gateway on this machine, from the file that it keeps in `PAIG_HOME`.
 
     Raises:
         CredentialError: There is no token, no such profile, or the address is not valid.
@@ -150,7 +151,7 @@ def find_admin_token(root: str) -> Found | None:
     Raises:
         CredentialError: What is stored cannot be read.
     """
-    if found := _environment((ADMIN_VARIABLE,)):
+    if found := _environment((ADMIN_VARIABLE,)) or _in_file(ADMIN_VARIABLE):
         return found
     if found := _stored(root, "admin"):
         return found
@@ -161,6 +162,17 @@ def find_admin_token(root: str) -> Found | None:
 
 def _environment(names: tuple[str, ...]) -> Found | None:
     return next((Found(os.environ[name], f"environment {name}") for name in names if os.environ.get(name)), None)
+
+
+def _in_file(name: str) -> Found | None:
+    """What the file holds that `NAME_FILE` names, as container platforms mount secrets."""
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return None
+    try:
+        return Found(Path(path).read_text("utf-8").strip(), f"the file that {name}_FILE names")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CredentialError(f"Cannot read the file that {name}_FILE names: {error}") from error
 
 
 def _root(url: str, source: str) -> Found:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from paig_gateway.app import Store
 from paig_gateway.secrets.errors import SecretsError
-from paig_gateway.secrets.home import home_folder, replace_secret_key, secret_key, weakness
+from paig_gateway.secrets.home import given, home_folder, replace_secret_key, secret_key, weakness
 from paig_gateway.secrets.vault import Vault
 
 VARIABLE = "PAIG_SECRET_KEY"
@@ -36,14 +36,14 @@ def rotate(home: Path | None = None, *, finish: bool = False, environ: Mapping[s
         DatabaseError: The database cannot be used.
     """
     home = home or home_folder(environ)
-    given = environ.get(VARIABLE)
-    keys = [key for key in (given or secret_key(home, environ)).split(",") if key]
-    if given is not None and (finish or len(keys) < 2):
+    chosen = given(VARIABLE, environ)
+    keys = [key for key in (chosen or secret_key(home, environ)).split(",") if key]
+    if chosen is not None and (finish or len(keys) < 2):
         raise SecretsError(
             f"{VARIABLE} is set: to begin, set it to NEW,OLD for this command and for every gateway; to finish, set it"
             " to NEW alone."
         )
-    if given is not None and (wrong := weakness(VARIABLE, keys[0])):
+    if chosen is not None and (wrong := weakness(VARIABLE, keys[0])):
         raise SecretsError(wrong)
     if finish and len(keys) < 2:
         raise SecretsError("There is no old secret key to drop: `paig secret rotate` makes a new one.")
@@ -51,13 +51,13 @@ def rotate(home: Path | None = None, *, finish: bool = False, environ: Mapping[s
     if finish:
         replace_secret_key(home, keys[0])
         return "The old secret key is dropped."
-    if given is None:
+    if chosen is None:
         replace_secret_key(home, f"{secrets.token_urlsafe(32)},{keys[0]}")
         keys = secret_key(home, environ).split(",")
         _seal(home)
     _note(home, keys)
     begin = "Everything is sealed with the new secret key; the old one can still be read."
-    if given is not None:
+    if chosen is not None:
         return f"{begin} Once every gateway runs with it, set {VARIABLE} to the new key alone."
     return f"{begin} Start every gateway again, then run `paig secret rotate --finish` to drop the old key."
 

@@ -113,8 +113,16 @@ def test_the_admin_token_of_this_machine_stays_on_it(clean_environment: Path, mo
         resolve_admin(url=GW)
     profiles.put(GW, "admin", "stored-token", "file")
     assert resolve_admin(url=GW).secret.value == "stored-token"
+    mounted = clean_environment / "mounted"
+    mounted.write_text("file-token\n")
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN_FILE", str(mounted))
+    assert resolve_admin(url=GW).secret.value == "file-token"
     monkeypatch.setenv("PAIG_ADMIN_TOKEN", "env-token")
     assert resolve_admin(url=GW).secret.value == "env-token"
+    monkeypatch.delenv("PAIG_ADMIN_TOKEN")
+    mounted.unlink()
+    with pytest.raises(CredentialError, match="Cannot read the file that PAIG_ADMIN_TOKEN_FILE names"):
+        resolve_admin(url=GW)
 
 
 @pytest.mark.usefixtures("stored_profiles")

@@ -22,6 +22,9 @@ from sqlalchemy import URL
 from paig_gateway.secrets import keyring
 from paig_gateway.secrets.errors import SecretsError
 
+FROM_FILES = ("PAIG_DATABASE_URL", "PAIG_SECRET_KEY", "PAIG_ADMIN_TOKEN")
+"""Variables whose value may also stand in a file, named by the variable with `_FILE` after it."""
+
 ENOUGH_BITS = 128
 """What guessing a secret must take at least: two to this power."""
 
@@ -56,10 +59,36 @@ def home_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return home
 
 
+def given(variable: str, environ: Mapping[str, str]) -> str | None:
+    """The value of an environment variable, or the content of the file that `VARIABLE_FILE` names, or None.
+
+    Container platforms mount secrets as files, with modes of their own, so the file's mode is not checked.
+
+    Raises:
+        SecretsError: Both are set, or the file cannot be read or is empty.
+    """
+    value, path = environ.get(variable), environ.get(f"{variable}_FILE")
+    if not path:
+        return value or None
+    if value:
+        raise SecretsError(f"{variable} and {variable}_FILE are both set: unset one of them.")
+    try:
+        content = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretsError(f"Cannot read the file that {variable}_FILE names: {error}") from None
+    if not content:
+        raise SecretsError(f"The file that {variable}_FILE names is empty: {path}")
+    return content
+
+
 def database_url(home: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """The database's SQLAlchemy URL: `PAIG_DATABASE_URL`, else SQLite's `paig.db` in `home`."""
+    """The database's SQLAlchemy URL: `PAIG_DATABASE_URL`, else SQLite's `paig.db` in `home`.
+
+    Raises:
+        SecretsError: The file that `PAIG_DATABASE_URL_FILE` names cannot be read.
+    """
     default = URL.create("sqlite", database=str(home / "paig.db"))
-    return environ.get("PAIG_DATABASE_URL") or default.render_as_string(hide_password=False)
+    return given("PAIG_DATABASE_URL", environ) or default.render_as_string(hide_password=False)
 
 
 def secret_key(home: Path, environ: Mapping[str, str] = os.environ) -> str:
@@ -70,7 +99,7 @@ def secret_key(home: Path, environ: Mapping[str, str] = os.environ) -> str:
     Raises:
         SecretsError: Its place cannot be read, or others can read it.
     """
-    return environ.get("PAIG_SECRET_KEY") or _kept(home / "secret.key", "PAIG_SECRET_KEY")
+    return given("PAIG_SECRET_KEY", environ) or _kept(home / "secret.key", "PAIG_SECRET_KEY")
 
 
 def admin_token(home: Path, environ: Mapping[str, str] = os.environ) -> str:
@@ -79,7 +108,7 @@ def admin_token(home: Path, environ: Mapping[str, str] = os.environ) -> str:
     Raises:
         SecretsError: Its place cannot be read, or others can read it.
     """
-    return environ.get("PAIG_ADMIN_TOKEN") or _kept(home / "admin.token", "PAIG_ADMIN_TOKEN")
+    return given("PAIG_ADMIN_TOKEN", environ) or _kept(home / "admin.token", "PAIG_ADMIN_TOKEN")
 
 
 def replace_secret_key(home: Path, keys: str) -> None:

@@ -21,6 +21,7 @@ from paig_client.api.fields import Spec
 from paig_gateway.secrets import keyring
 from paig_gateway.secrets.addresses import is_metadata_host
 from paig_gateway.secrets.errors import CredentialError, KeyringTimeoutError
+from paig_gateway.secrets.home import FROM_FILES
 
 Scheme = Literal["env", "keyring", "file", "value"]
 
@@ -192,6 +193,9 @@ class References:
         path = _real(target)
         if any(text.startswith("file:") and _real(text.removeprefix("file:")) == path for text in self.own):
             return f"the file {target} holds a secret of the gateway's own settings: name another"
+        mounted = (self.environ.get(f"{variable}_FILE") for variable in FROM_FILES)
+        if any(name and _real(name) == path for name in mounted):
+            return _not_ours(target)
         own = [self.home.resolve()] if self.home is not None else []
         if any(path.is_relative_to(folder) for folder in (*own, *_SYSTEM_FOLDERS)):
             return _not_ours(target)

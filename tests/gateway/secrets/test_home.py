@@ -147,6 +147,21 @@ def test_empty_variable_means_unset(tmp_path: Path) -> None:
     assert len(admin_token(tmp_path, {"PAIG_ADMIN_TOKEN": ""})) >= 43
 
 
+def test_variables_may_be_files(tmp_path: Path) -> None:
+    """`PAIG_…_FILE` names a file that holds the value, as container platforms mount secrets."""
+    mounted = tmp_path / "mounted"
+    mounted.write_text("from-a-file\n")
+    for variable, read in (("SECRET_KEY", secret_key), ("ADMIN_TOKEN", admin_token), ("DATABASE_URL", database_url)):
+        assert read(tmp_path, {f"PAIG_{variable}_FILE": str(mounted)}) == "from-a-file"
+        with pytest.raises(SecretsError, match="both set"):
+            read(tmp_path, {f"PAIG_{variable}_FILE": str(mounted), f"PAIG_{variable}": "x"})
+        with pytest.raises(SecretsError, match=f"Cannot read the file that PAIG_{variable}_FILE names"):
+            read(tmp_path, {f"PAIG_{variable}_FILE": str(tmp_path / "none")})
+    mounted.write_text(" \n")
+    with pytest.raises(SecretsError, match="empty"):
+        secret_key(tmp_path, {"PAIG_SECRET_KEY_FILE": str(mounted)})
+
+
 @posix
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o620])
 def test_secret_file_that_others_can_read_is_refused(tmp_path: Path, bits: int) -> None:

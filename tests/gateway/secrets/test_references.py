@@ -154,6 +154,7 @@ def test_keyring_that_hangs_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> N
         "file:{own}",
         "file:/proc/self/environ",
         "file:/dev/stdin",
+        "file:{mounted}",
     ],
 )
 def test_gateways_own_secrets_are_never_resolved(tmp_path: Path, text: str) -> None:
@@ -165,8 +166,11 @@ def test_gateways_own_secrets_are_never_resolved(tmp_path: Path, text: str) -> N
     (tmp_path / "link").symlink_to(home / "admin.token")
     (tmp_path / "own").write_text("of the gateway alone", "utf-8")
     own = frozenset({"env:WEBHOOK", f"file:{tmp_path}/own"})
-    references = References(environ={"WEBHOOK": "of the gateway alone"}, home=home, own=own)
-    written = text.format(home=home, link=tmp_path / "link", own=tmp_path / "own")
+    mounted = tmp_path / "mounted"
+    mounted.write_text("of the gateway alone", "utf-8")
+    environ = {"WEBHOOK": "of the gateway alone", "PAIG_SECRET_KEY_FILE": str(mounted)}
+    references = References(environ=environ, home=home, own=own)
+    written = text.format(home=home, link=tmp_path / "link", own=tmp_path / "own", mounted=mounted)
     with pytest.raises(CredentialError) as caught:
         references.resolve(written)
     assert caught.value.code == "forbidden"

@@ -1,0 +1,211 @@
+"""The files of `deploy/`: each is rendered, linted or run, as far as this machine can."""
+
+from __future__ import annotations
+
+import asyncio
+import configparser
+import contextlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import yaml
+
+from paig_gateway import config
+from paig_gateway.simulator.serve import running_simulator
+from tests.gateway.end_to_end.conftest import environment, running_world, simulated_providers
+
+__all__ = ["environment"]
+
+ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "deploy"
+BIN = Path(sys.executable).parent
+
+
+def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
+
+
+def manifests() -> list[dict[str, Any]]:
+    """Every Kubernetes object that the kustomization lists."""
+    listed = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text("utf-8"))["resources"]
+    assert sorted(listed) == sorted(
+        file.name for file in (DEPLOY / "kubernetes").iterdir() if file.name != "kustomization.yaml"
+    )
+    return [found for name in listed for found in yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text("utf-8"))]
+
+
+def of_kind(kind: str) -> dict[str, Any]:
+    [found] = [manifest for manifest in manifests() if manifest["kind"] == kind]
+    return found
+
+
+def test_kubernetes_manifests_are_valid(tmp_path: Path) -> None:
+    """Each object fits the newest schema that the validator knows, without unknown fields."""
+    rendered = tmp_path / "all.yaml"
+    rendered.write_text(yaml.safe_dump_all(manifests()), "utf-8")
+    checked = run(BIN / "kubernetes-validate", "--strict", rendered)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+def test_kustomization_renders(tmp_path: Path) -> None:
+    """`kubectl kustomize` gives the same objects, all in one namespace, with the image's name filled in."""
+    rendered = run("kubectl", "kustomize", DEPLOY / "kubernetes", env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+    assert rendered.returncode == 0, rendered.stderr
+    found = list(yaml.safe_load_all(rendered.stdout))
+    assert sorted(one["kind"] for one in found) == sorted(one["kind"] for one in manifests())
+    assert {one["metadata"].get("namespace", "paig") for one in found} == {"paig"}
+    assert "image: registry.example/paig:" in rendered.stdout
+
+
+def test_pods_have_time_to_end() -> None:
+    """A pod is killed only after the lame duck and the shutdown are over, and is out of the service before that."""
+    pod = of_kind("Deployment")["spec"]["template"]["spec"]
+    server = config.parse(of_kind("ConfigMap")["data"]["paig.toml"]).server
+    assert pod["terminationGracePeriodSeconds"] >= server.lame_duck + server.shutdown_seconds + 10
+    probe = pod["containers"][0]["readinessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] < server.lame_duck
+
+
+def test_pods_are_confined() -> None:
+    """Pods run as a user without rights, on a file system that they cannot write, with secrets as files."""
+    pod = of_kind("Deployment")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    for variable in container["env"]:
+        assert variable["name"].endswith("_FILE")
+        assert Path(variable["value"]).parent.as_posix() in mounts
+
+
+def test_compose_file_is_valid() -> None:
+    """It fits the Compose specification; every file that it names is there, but for the secrets that one writes."""
+    file = DEPLOY / "docker" / "compose.yaml"
+    checked = run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    found = yaml.safe_load(file.read_text("utf-8"))
+    for entry in found["configs"].values():
+        assert (file.parent / entry["file"]).is_file()
+    page = (ROOT / "docs" / "deploy" / "containers.md").read_text("utf-8")
+    for name, entry in found["secrets"].items():
+        assert entry["file"] == f"./secrets/{name}"
+        assert re.search(rf"(> |editor ){name}$", page, re.MULTILINE), f"the page does not say how to write {name}"
+    paig = found["services"]["paig"]
+    assert (paig["read_only"], paig["cap_drop"]) == (True, ["ALL"])
+    server = config.load(DEPLOY / "docker" / "paig.toml").server
+    assert int(paig["stop_grace_period"].removesuffix("s")) >= server.lame_duck + server.shutdown_seconds + 10
+
+
+def test_pgbouncer_pools_transactions() -> None:
+    """The pooler is in transaction mode, for which the ledger's tests run against a real pgbouncer."""
+    found = configparser.ConfigParser()
+    found.read(DEPLOY / "docker" / "pgbouncer.ini")
+    assert found["pgbouncer"]["pool_mode"] == "transaction"
+
+
+@pytest.mark.skipif(not (BIN / "hadolint").exists(), reason="hadolint is for Linux")
+def test_dockerfile_passes_its_linter() -> None:
+    """Hadolint finds nothing."""
+    checked = run(BIN / "hadolint", DEPLOY / "docker" / "Dockerfile")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_image_is_built_from_what_is_there() -> None:
+    """Each copied path exists and is not ignored; the image has a user of its own and a health check."""
+    lines = (DEPLOY / "docker" / "Dockerfile").read_text("utf-8").splitlines()
+    kept = set((ROOT / ".dockerignore").read_text("utf-8").splitlines())
+    for line in lines:
+        words = line.split()
+        if words[:1] == ["COPY"] and not words[1].startswith("--from"):
+            for source in words[1:-1]:
+                assert (ROOT / source).exists(), source
+                assert f"!{source}" in kept, source
+    assert [line for line in lines if line.startswith("USER")] == ["USER 10001:10001"]
+    assert any(line.startswith("HEALTHCHECK") for line in lines)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_unit_is_valid_and_confined(tmp_path: Path) -> None:
+    """Systemd knows every line of the unit, and rates what it may do below 2 of 10."""
+    text = (DEPLOY / "systemd" / "paig.service").read_text("utf-8")
+    unit = tmp_path / "paig.service"
+    unit.write_text(text.replace("/opt/paig/bin/paig", "/bin/true"), "utf-8")
+    checked = run("systemd-analyze", "verify", "--man=no", unit)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    rated = run("systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
+    assert rated.returncode == 0, rated.stdout
+
+
+def test_systemd_unit_gives_time_to_end() -> None:
+    """Systemd kills the service only after the default shutdown is over."""
+    text = (DEPLOY / "systemd" / "paig.service").read_text("utf-8")
+    [stop] = re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+    server = config.parse("").server
+    assert int(stop) >= server.lame_duck + server.shutdown_seconds + 10
+
+
+@contextlib.asynccontextmanager
+async def running_nginx(folder: Path, gateway: str) -> AsyncIterator[str]:
+    """Nginx with the configuration of `deploy/`, in front of a gateway; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    text = (DEPLOY / "docker" / "nginx.conf").read_text("utf-8")
+    text = text.replace("server paig:8787;", f"server {gateway};").replace("listen 8787;", f"listen 127.0.0.1:{port};")
+    temporary = "".join(
+        f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
+        f"http {{ access_log off; {temporary} {text} }}\n",
+        "utf-8",
+    )
+    nginx = await asyncio.create_subprocess_exec("nginx", "-c", folder / "nginx.conf", "-e", folder / "error.log")
+    try:
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            for _ in range(200):
+                with contextlib.suppress(httpx2.TransportError):
+                    if (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
+                        break
+                await asyncio.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        nginx.terminate()
+        await nginx.wait()
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
+async def test_nginx_passes_streams_and_large_bodies(environment: None, tmp_path: Path) -> None:
+    """Behind nginx, with the configuration of `deploy/`, a stream comes event by event and a large body passes."""
+    message = {"role": "user", "content": "Hello [sim:chunk_delay=0.1]"}
+    chat = {"model": "gpt-4o-mini", "messages": [message], "max_completion_tokens": 100}
+    async with (
+        running_simulator() as base,
+        running_world(tmp_path / "home", simulated_providers(base)) as world,
+        running_nginx(tmp_path, world.origin.removeprefix("http://")) as front,
+        httpx2.AsyncClient(trust_env=False, timeout=60, headers={"authorization": f"Bearer {world.key}"}) as http,
+    ):
+        url = f"{front}/proxy/openai/v1/chat/completions"
+        async with http.stream("POST", url, json={**chat, "stream": True}) as answer:
+            assert answer.status_code == 200
+            pieces = [piece async for piece in answer.aiter_bytes()]
+        assert b"".join(pieces).endswith(b"data: [DONE]\n\n")
+        assert len(pieces) > 1, "nginx gave the stream in one piece"
+        image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 8_000_000}}
+        large = {**chat, "messages": [{"role": "user", "content": [image]}]}
+        answer = await http.post(url, json=large)
+        assert answer.status_code == 200, answer.text

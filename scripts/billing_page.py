@@ -20,7 +20,7 @@ from paig_gateway.pricing.formula import UNITS as BOOK_UNITS
 from paig_gateway.pricing.modifiers import FACTORS
 from paig_gateway.pricing.provider_charge import CHARGES
 from paig_gateway.pricing.units import RATES, UNITS
-from paig_gateway.providers.kinds import KINDS, Kind
+from paig_gateway.providers.kinds import KINDS, ProviderKind
 
 PAGE = Path(__file__).parent.parent / "docs" / "billing.md"
 START, END = "<!-- tables: begin -->", "<!-- tables: end -->"
@@ -47,10 +47,10 @@ def metered() -> dict[str, list[Format]]:
     return found
 
 
-def formats_of(kind: Kind) -> list[str]:
+def formats_of(kind: ProviderKind) -> list[str]:
     """The metered formats that a kind of provider is asked in."""
     names = [fmt.name for shape in sorted(kind.speaks) for fmt in metered().get(shape, [])]
-    return [*names, *(name for name in kind.carriers if name not in names)]
+    return [*names, *(name for name in kind.adapters if name not in names)]
 
 
 def in_book(source: str) -> set[str]:

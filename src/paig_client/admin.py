@@ -51,8 +51,8 @@ from paig_client.api.resources import AppliedConfig as Plan
 from paig_client.api.resources import PlannedChange as Change
 from paig_client.api.specs import AdminSpec, KeySpec, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec
 from paig_client.endpoints import (
+    ApiCall,
     AsyncSide,
-    Call,
     CollectionCalls,
     KeyCalls,
     MadeT,
@@ -116,7 +116,7 @@ class Collection(CollectionCalls[SpecT, ModelT, MadeT]):
     def __init__(self, side: SyncSide, path: str, model: type[ModelT], made: type[MadeT]) -> None:
         self._side, self.path, self.model, self.made = side, path, model, made
 
-    def send(self, call: Call[T], /) -> T:
+    def send(self, call: ApiCall[T], /) -> T:
         """The call's answer."""
         return self._side.send(call)
 
@@ -127,7 +127,7 @@ class AsyncCollection(CollectionCalls[SpecT, ModelT, MadeT]):
     def __init__(self, side: AsyncSide, path: str, model: type[ModelT], made: type[MadeT]) -> None:
         self._side, self.path, self.model, self.made = side, path, model, made
 
-    async def send(self, call: Call[T], /) -> T:
+    async def send(self, call: ApiCall[T], /) -> T:
         """The call's answer."""
         return await self._side.send(call)
 
@@ -154,7 +154,7 @@ class Tokens(TokenCalls):
     def __init__(self, side: SyncSide) -> None:
         self._side = side
 
-    def send(self, call: Call[T], /) -> T:
+    def send(self, call: ApiCall[T], /) -> T:
         """The call's answer."""
         return self._side.send(call)
 
@@ -165,7 +165,7 @@ class AsyncTokens(TokenCalls):
     def __init__(self, side: AsyncSide) -> None:
         self._side = side
 
-    async def send(self, call: Call[T], /) -> T:
+    async def send(self, call: ApiCall[T], /) -> T:
         """The call's answer."""
         return await self._side.send(call)
 
@@ -203,7 +203,7 @@ class AdminClient(ReportCalls):
         self.admins: Collection[AdminSpec, Admin, Admin] = Collection(self, "admins", Admin, Admin)
         self.tokens = Tokens(self)
 
-    def send(self, call: Call[T], /) -> T:
+    def send(self, call: ApiCall[T], /) -> T:
         """Send a described call and read its answer."""
         with _failures(self.url):
             answer = self._http.request(
@@ -270,7 +270,7 @@ class AsyncAdminClient(ReportCalls):
         self.admins: AsyncCollection[AdminSpec, Admin, Admin] = AsyncCollection(self, "admins", Admin, Admin)
         self.tokens = AsyncTokens(self)
 
-    async def send(self, call: Call[T], /) -> T:
+    async def send(self, call: ApiCall[T], /) -> T:
         """Send a described call and read its answer."""
         with _failures(self.url):
             answer = await self._http.request(
@@ -347,7 +347,7 @@ def _failures(url: str) -> Iterator[None]:
         raise GatewayUnreachable(url, in_words(error) or silent) from error
 
 
-def _read(call: Call[T], answer: httpx2.Response) -> T:
+def _read(call: ApiCall[T], answer: httpx2.Response) -> T:
     if not answer.is_success:
         raise _refusal(answer)
     try:

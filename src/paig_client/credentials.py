@@ -182,7 +182,7 @@ def _root(url: str, source: str) -> Found:
         raise AddressError(f"{error} ({source})") from error
 
 
-def _stored(root: str, kind: profiles.Kind) -> Found | None:
+def _stored(root: str, kind: profiles.SecretKind) -> Found | None:
     return _found(lambda: profiles.get(root, kind))
 
 

@@ -1,6 +1,6 @@
 """The admin API's endpoints, each described once for the synchronous and the asynchronous client.
 
-A description is a method that returns a `Call`; nothing here does any I/O. The descriptor `endpoint` turns it into a
+A description is a method that returns a `ApiCall`; nothing here does any I/O. The descriptor `endpoint` turns it into a
 method that sends the call, at once or as a coroutine, by the side that it is looked up on.
 """
 
@@ -54,7 +54,7 @@ Reader = Callable[[bytes], T]
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class ApiCall(Generic[T]):
     """One request to the admin API, and how its answer's body is read."""
 
     method: str
@@ -68,7 +68,7 @@ class Call(Generic[T]):
 class SyncSide(Protocol):
     """Sends a call and waits."""
 
-    def send(self, call: Call[T], /) -> T:
+    def send(self, call: ApiCall[T], /) -> T:
         """The call's answer."""
         ...
 
@@ -76,7 +76,7 @@ class SyncSide(Protocol):
 class AsyncSide(Protocol):
     """Sends a call and is awaited."""
 
-    async def send(self, call: Call[T], /) -> T:
+    async def send(self, call: ApiCall[T], /) -> T:
         """The call's answer."""
         ...
 
@@ -84,7 +84,7 @@ class AsyncSide(Protocol):
 class endpoint(Generic[P, T]):
     """A method that describes a call, made into one that sends it."""
 
-    def __init__(self, describe: Callable[Concatenate[Any, P], Call[T]]) -> None:
+    def __init__(self, describe: Callable[Concatenate[Any, P], ApiCall[T]]) -> None:
         self.describe = describe
         self.__doc__ = describe.__doc__
 
@@ -129,93 +129,95 @@ class CollectionCalls(Generic[SpecT, ModelT, MadeT]):
     made: type[MadeT]
 
     @endpoint
-    def list(self) -> Call[list[ModelT]]:
+    def list(self) -> ApiCall[list[ModelT]]:
         """All of them."""
-        return Call("GET", self.path, _items(self.model))
+        return ApiCall("GET", self.path, _items(self.model))
 
     @endpoint
-    def get(self, name: str) -> Call[ModelT]:
+    def get(self, name: str) -> ApiCall[ModelT]:
         """One of them."""
-        return Call("GET", _at(self.path, name), _one(self.model))
+        return ApiCall("GET", _at(self.path, name), _one(self.model))
 
     @endpoint
-    def create(self, name: str, spec: SpecT) -> Call[MadeT]:
+    def create(self, name: str, spec: SpecT) -> ApiCall[MadeT]:
         """Create one."""
         body = {"name": name, **spec.model_dump(mode="json", exclude_unset=True)}
-        return Call("POST", self.path, _one(self.made), body=body)
+        return ApiCall("POST", self.path, _one(self.made), body=body)
 
     @endpoint
-    def update(self, name: str, changes: SpecT | Mapping[str, object], *, seen: ModelT | None = None) -> Call[ModelT]:
+    def update(
+        self, name: str, changes: SpecT | Mapping[str, object], *, seen: ModelT | None = None
+    ) -> ApiCall[ModelT]:
         """Change the fields that are given, limits one by one; a field given as None goes back to its default.
 
         With `seen`, the object as it was read: only if it was not changed since, else `Conflict`.
         """
         body = changes.model_dump(mode="json", exclude_unset=True) if isinstance(changes, BaseModel) else changes
         where = _at(self.path, name)
-        return Call("PATCH", where, _one(self.model), body=body, headers=_unless_changed(seen))
+        return ApiCall("PATCH", where, _one(self.model), body=body, headers=_unless_changed(seen))
 
     @endpoint
-    def delete(self, name: str, *, seen: ModelT | None = None) -> Call[None]:
+    def delete(self, name: str, *, seen: ModelT | None = None) -> ApiCall[None]:
         """Remove it; its rows in the ledger stay. `seen` as for `update`."""
-        return Call("DELETE", _at(self.path, name), lambda _: None, headers=_unless_changed(seen))
+        return ApiCall("DELETE", _at(self.path, name), lambda _: None, headers=_unless_changed(seen))
 
 
 class ProviderCalls(CollectionCalls[ProviderSpec, Provider, Provider]):
     """What only providers can do."""
 
     @endpoint
-    def test(self, name: str) -> Call[ProviderCheck]:
+    def test(self, name: str) -> ApiCall[ProviderCheck]:
         """Have the gateway send the provider a small free request, and explain what comes of it."""
-        return Call("POST", _at(self.path, name, "test"), _one(ProviderCheck))
+        return ApiCall("POST", _at(self.path, name, "test"), _one(ProviderCheck))
 
     @endpoint
-    def health(self) -> Call[list[ProviderHealth]]:
+    def health(self) -> ApiCall[list[ProviderHealth]]:
         """How each provider fares: its breakers, and what came of the tries of the last five minutes."""
-        return Call("GET", "health/providers", _items(ProviderHealth))
+        return ApiCall("GET", "health/providers", _items(ProviderHealth))
 
 
 class KeyCalls(CollectionCalls[KeySpec, Key, NewKey]):
     """What only keys can do."""
 
     @endpoint
-    def rotate(self, name: str) -> Call[NewKey]:
+    def rotate(self, name: str) -> ApiCall[NewKey]:
         """Give the key a new secret; the old one stops working. Limits and what is spent stay."""
-        return Call("POST", _at(self.path, name, "rotate"), _one(NewKey))
+        return ApiCall("POST", _at(self.path, name, "rotate"), _one(NewKey))
 
     @endpoint
-    def disable(self, name: str) -> Call[Key]:
+    def disable(self, name: str) -> ApiCall[Key]:
         """Refuse the key until it is enabled again."""
-        return Call("POST", _at(self.path, name, "disable"), _one(Key))
+        return ApiCall("POST", _at(self.path, name, "disable"), _one(Key))
 
     @endpoint
-    def enable(self, name: str) -> Call[Key]:
+    def enable(self, name: str) -> ApiCall[Key]:
         """Accept the key again."""
-        return Call("POST", _at(self.path, name, "enable"), _one(Key))
+        return ApiCall("POST", _at(self.path, name, "enable"), _one(Key))
 
 
 class TokenCalls:
     """Tokens of the admin API."""
 
     @endpoint
-    def list(self) -> Call[list[Token]]:
+    def list(self) -> ApiCall[list[Token]]:
         """One's own, or all for those who may read them; the newest first."""
-        return Call("GET", "tokens", _items(Token))
+        return ApiCall("GET", "tokens", _items(Token))
 
     @endpoint
-    def get(self, id: str) -> Call[Token]:
+    def get(self, id: str) -> ApiCall[Token]:
         """One of them, by its id."""
-        return Call("GET", _at("tokens", id), _one(Token))
+        return ApiCall("GET", _at("tokens", id), _one(Token))
 
     @endpoint
-    def create(self, name: str, spec: TokenSpec) -> Call[NewToken]:
+    def create(self, name: str, spec: TokenSpec) -> ApiCall[NewToken]:
         """Create one; this is the only time that it is shown."""
         body = {"name": name, **spec.model_dump(mode="json", exclude_unset=True)}
-        return Call("POST", "tokens", _one(NewToken), body=body)
+        return ApiCall("POST", "tokens", _one(NewToken), body=body)
 
     @endpoint
-    def revoke(self, id: str) -> Call[None]:
+    def revoke(self, id: str) -> ApiCall[None]:
         """Refuse it from now on."""
-        return Call("DELETE", _at("tokens", id), lambda _: None)
+        return ApiCall("DELETE", _at("tokens", id), lambda _: None)
 
 
 class ReportCalls:
@@ -236,18 +238,18 @@ class ReportCalls:
         until: datetime | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> Call[RequestPage]:
+    ) -> ApiCall[RequestPage]:
         """Rows of the ledger, newest first; `cursor` is the previous page's `next_cursor`."""
         query: dict[str, QueryValue] = {
             **{"key": key, "project": project, "user": user, "model": model, "provider": provider},
             **{"route": route, "status": status, "since": since, "until": until, "limit": limit, "cursor": cursor},
         }
-        return Call("GET", "requests", _one(RequestPage), query)
+        return ApiCall("GET", "requests", _one(RequestPage), query)
 
     @endpoint
-    def request(self, id: str) -> Call[Request]:
+    def request(self, id: str) -> ApiCall[Request]:
         """One row of the ledger, by the `x-paig-request-id` that the client got."""
-        return Call("GET", _at("requests", id), _one(Request))
+        return ApiCall("GET", _at("requests", id), _one(Request))
 
     @endpoint
     def usage(
@@ -262,31 +264,31 @@ class ReportCalls:
         route: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> Call[UsageReport]:
+    ) -> ApiCall[UsageReport]:
         """Totals by group, or by a tag's value as `tag:NAME`; from `since` on, and before `until`."""
         query: dict[str, QueryValue] = {
             **{"by": list(by), "key": key, "project": project, "user": user, "model": model},
             **{"provider": provider, "route": route, "since": since, "until": until},
         }
-        return Call("GET", "usage", _one(UsageReport), query)
+        return ApiCall("GET", "usage", _one(UsageReport), query)
 
     @endpoint
     def reprice(
         self, *, model: str | None = None, since: datetime | None = None, until: datetime | None = None
-    ) -> Call[Repricing]:
+    ) -> ApiCall[Repricing]:
         """What finished requests would cost at the prices known now; changes nothing."""
         query: dict[str, QueryValue] = {"model": model, "since": since, "until": until}
-        return Call("GET", "usage/reprice", _one(Repricing), query)
+        return ApiCall("GET", "usage/reprice", _one(Repricing), query)
 
     @endpoint
-    def prune(self, before: datetime) -> Call[Pruned]:
+    def prune(self, before: datetime) -> ApiCall[Pruned]:
         """Remove the requests that began before a moment; totals and limits stay."""
-        return Call("POST", "usage/prune", _one(Pruned), body={"before": before.isoformat()})
+        return ApiCall("POST", "usage/prune", _one(Pruned), body={"before": before.isoformat()})
 
     @endpoint
-    def limits(self) -> Call[list[LimitStatus]]:
+    def limits(self) -> ApiCall[list[LimitStatus]]:
         """Every limit, and where it stands."""
-        return Call("GET", "limits", _items(LimitStatus))
+        return ApiCall("GET", "limits", _items(LimitStatus))
 
     @endpoint
     def audit(
@@ -301,68 +303,68 @@ class ReportCalls:
         until: datetime | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> Call[list[AuditEntry]]:
+    ) -> ApiCall[list[AuditEntry]]:
         """The changes and their authors, newest first; `cursor` is the id of the last entry that was read."""
         query: dict[str, QueryValue] = {
             **{"actor": actor, "action": action, "kind": kind, "name": name, "project": project},
             **{"since": since, "until": until, "limit": limit, "cursor": cursor},
         }
-        return Call("GET", "audit", _items(AuditEntry), query)
+        return ApiCall("GET", "audit", _items(AuditEntry), query)
 
     @endpoint
-    def verify_audit(self, *, expect: str | None = None) -> Call[AuditVerification]:
+    def verify_audit(self, *, expect: str | None = None) -> ApiCall[AuditVerification]:
         """Whether entries of the audit log were altered, removed or reordered; `expect` is a head kept elsewhere."""
-        return Call("GET", "audit/verify", _one(AuditVerification), {"expect": expect})
+        return ApiCall("GET", "audit/verify", _one(AuditVerification), {"expect": expect})
 
     @endpoint
-    def start_login(self) -> Call[DeviceStart]:
+    def start_login(self) -> ApiCall[DeviceStart]:
         """Begin a login by single sign-on; needs no token."""
-        return Call("POST", "sso/device", _one(DeviceStart))
+        return ApiCall("POST", "sso/device", _one(DeviceStart))
 
     @endpoint
-    def finish_login(self, handle: str) -> Call[DeviceState]:
+    def finish_login(self, handle: str) -> ApiCall[DeviceState]:
         """Ask how that login stands; its `token` is None while nobody has completed it."""
-        return Call("POST", "sso/device/token", _one(DeviceState), body={"handle": handle})
+        return ApiCall("POST", "sso/device/token", _one(DeviceState), body={"handle": handle})
 
     @endpoint
-    def logout(self) -> Call[None]:
+    def logout(self) -> ApiCall[None]:
         """Revoke the token that this client has."""
-        return Call("POST", "logout", lambda _: None)
+        return ApiCall("POST", "logout", lambda _: None)
 
     @endpoint
-    def whoami(self) -> Call[Identity]:
+    def whoami(self) -> ApiCall[Identity]:
         """Who the token's holder is, and what they may do."""
-        return Call("GET", "whoami", _one(Identity))
+        return ApiCall("GET", "whoami", _one(Identity))
 
     @endpoint
-    def health(self) -> Call[Health]:
+    def health(self) -> ApiCall[Health]:
         """The gateway's own state."""
-        return Call("GET", "health", _one(Health))
+        return ApiCall("GET", "health", _one(Health))
 
     @endpoint
-    def apply(self, config: str, *, dry_run: bool = False, prune: bool = False) -> Call[Plan]:
+    def apply(self, config: str, *, dry_run: bool = False, prune: bool = False) -> ApiCall[Plan]:
         """Bring the gateway to what the TOML text says, in one transaction.
 
         With `dry_run` only say what would change; with `prune` also delete what the text does not name.
         """
-        return Call("POST", "apply", _one(Plan), body={"config": config, "dry_run": dry_run, "prune": prune})
+        return ApiCall("POST", "apply", _one(Plan), body={"config": config, "dry_run": dry_run, "prune": prune})
 
     @endpoint
-    def organisation(self) -> Call[OwnerSpec]:
+    def organisation(self) -> ApiCall[OwnerSpec]:
         """The limits of the whole gateway."""
-        return Call("GET", "organisation", _one(OwnerSpec))
+        return ApiCall("GET", "organisation", _one(OwnerSpec))
 
     @endpoint
-    def set_organisation(self, spec: OwnerSpec) -> Call[OwnerSpec]:
+    def set_organisation(self, spec: OwnerSpec) -> ApiCall[OwnerSpec]:
         """Set the limits of the whole gateway; one that is not given is none."""
-        return Call("PUT", "organisation", _one(OwnerSpec), body=spec.model_dump(mode="json", exclude_unset=True))
+        return ApiCall("PUT", "organisation", _one(OwnerSpec), body=spec.model_dump(mode="json", exclude_unset=True))
 
     @endpoint
-    def update_organisation(self, changes: Mapping[str, Any]) -> Call[OwnerSpec]:
+    def update_organisation(self, changes: Mapping[str, Any]) -> ApiCall[OwnerSpec]:
         """Change limits of the whole gateway; None lifts one, and what is not named stays."""
-        return Call("PATCH", "organisation", _one(OwnerSpec), body=dict(changes))
+        return ApiCall("PATCH", "organisation", _one(OwnerSpec), body=dict(changes))
 
     @endpoint
-    def export(self) -> Call[str]:
+    def export(self) -> ApiCall[str]:
         """The gateway's configuration as TOML text, secrets as references."""
-        return Call("GET", "export", bytes.decode)
+        return ApiCall("GET", "export", bytes.decode)

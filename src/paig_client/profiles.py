@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from paig_client import keychain
 
-Kind = Literal["key", "admin"]
-Place = Literal["keyring", "file"]
+SecretKind = Literal["key", "admin"]
+SecretStore = Literal["keyring", "file"]
 
 
 class ProfilesError(Exception):
@@ -29,7 +29,7 @@ class Stored(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    place: Place
+    place: SecretStore
     value: str | None = Field(default=None, repr=False)
 
 
@@ -39,7 +39,7 @@ class Contents(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     profiles: dict[str, str] = {}
-    secrets: dict[str, dict[Kind, Stored]] = {}
+    secrets: dict[str, dict[SecretKind, Stored]] = {}
 
 
 def home() -> Path:
@@ -77,7 +77,7 @@ def read() -> Contents:
         raise ProfilesError(f"{file} is damaged: remove it and run `paig login` again") from error
 
 
-def get(root: str, kind: Kind) -> tuple[str, str] | None:
+def get(root: str, kind: SecretKind) -> tuple[str, str] | None:
     """The secret stored for the gateway at `root`, and where it was; None if none is stored.
 
     Raises:
@@ -114,7 +114,7 @@ def local_admin_token() -> tuple[str, str] | None:
     return (token, f"keyring, as {file} says") if token else None
 
 
-def put(root: str, kind: Kind, secret: str, place: Place) -> None:
+def put(root: str, kind: SecretKind, secret: str, place: SecretStore) -> None:
     """Keep a secret for the gateway at `root`; one kept elsewhere before is forgotten.
 
     Raises:
@@ -132,7 +132,7 @@ def put(root: str, kind: Kind, secret: str, place: Place) -> None:
         keychain.remove(_service(root), kind)
 
 
-def remove(root: str) -> list[Kind]:
+def remove(root: str) -> list[SecretKind]:
     """Forget every secret of the gateway at `root`, and say which there were.
 
     Raises:

@@ -26,7 +26,7 @@ from paig_gateway import config as configuration
 from paig_gateway.admin import AdminServices, admin_app
 from paig_gateway.admin.provider_check import check
 from paig_gateway.admin.reprice import reprice
-from paig_gateway.admin.services import Applied, ConfigurationError
+from paig_gateway.admin.services import ApplyResult, ConfigurationError
 from paig_gateway.catalog import Catalog, LimitHooks
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.cluster.health_sync import Sharing
@@ -43,17 +43,17 @@ from paig_gateway.pricing.price import PriceBook
 from paig_gateway.providers.auth import Authenticator
 from paig_gateway.proxy.admission import Admission, AdmissionBounds
 from paig_gateway.proxy.browsers import Cors
-from paig_gateway.proxy.failover import Dispatcher
+from paig_gateway.proxy.failover import Failover
 from paig_gateway.proxy.proxy import Proxy, ProxySettings
 from paig_gateway.proxy.request import Receive, Scope, Send
 from paig_gateway.proxy.upstream import Timeouts, Upstream
 from paig_gateway.routing.affinity import Affinity, Holder
-from paig_gateway.routing.breaker import Rule
+from paig_gateway.routing.breaker import BreakerSettings
 from paig_gateway.routing.candidates import MemberOrder
 from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.health import Health
 from paig_gateway.routing.latency import Latencies
-from paig_gateway.routing.retry_budget import RetryRule
+from paig_gateway.routing.retry_budget import RetrySettings
 from paig_gateway.secrets import home as home_secrets
 from paig_gateway.secrets.errors import CredentialError
 from paig_gateway.secrets.references import References, resolve
@@ -196,7 +196,10 @@ class Gateway:
         upstream = _upstream(server, timeouts)
         await upstream.__aenter__()
         health = Health(
-            self.clock, self.now, Rule(**server.breaker.model_dump()), RetryRule(**server.retries.model_dump())
+            self.clock,
+            self.now,
+            BreakerSettings(**server.breaker.model_dump()),
+            RetrySettings(**server.retries.model_dump()),
         )
         telemetry = Telemetry(
             self.telemetry,
@@ -224,7 +227,7 @@ class Gateway:
             directory=directory,
             ledger=ledger,
             prices=prices,
-            dispatcher=Dispatcher(
+            failover=Failover(
                 upstream,
                 authenticator,
                 directory.problem,
@@ -235,8 +238,8 @@ class Gateway:
             ),
             now=self.now,
             clock=self.clock,
-            choice=MemberOrder(Latencies(self.clock)),
-            holders=Affinity(partial(_recall, store.engine, ledger)),
+            member_order=MemberOrder(Latencies(self.clock)),
+            affinity=Affinity(partial(_recall, store.engine, ledger)),
             settings=ProxySettings(
                 max_body=server.max_body_mb * MEGABYTE,
                 limit_wait=server.limit_wait,
@@ -398,13 +401,13 @@ def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[Ident
     return IdentityProvider(spec, secret, now=now), secret
 
 
-def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:
+def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> ApplyResult:
     try:
         plan = configuration.plan(configuration.parse(config), catalog, prune=prune)
         keys = [] if dry_run else configuration.apply(plan, catalog, actor=actor)
     except ConfigError as error:
         raise ConfigurationError(error.issues) from error
-    return Applied(plan.items(), keys, plan.drift, plan.config.process)
+    return ApplyResult(plan.items(), keys, plan.drift, plan.config.process)
 
 
 async def _recall(engine: Engine, ledger: Ledger, stored: str) -> Holder | None:

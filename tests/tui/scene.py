@@ -37,7 +37,7 @@ from paig_client.api.resources import (
 )
 from paig_client.api.specs import MemberSpec
 from paig_client.api.vocabulary import Permission
-from paig_client.endpoints import Call, QueryValue
+from paig_client.endpoints import ApiCall, QueryValue
 
 T = TypeVar("T")
 
@@ -359,7 +359,7 @@ class Still(AsyncAdminClient):
         self.empty = empty
         self.down = False
 
-    async def send(self, call: Call[T], /) -> T:
+    async def send(self, call: ApiCall[T], /) -> T:
         """The scene's answer, read as a real one is."""
         if self.down:
             raise GatewayUnreachable(self.url, "connection refused")

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from paig_client.admin import AdminError, GatewayUnreachable
 from paig_client.admin_errors import Invalid
 from paig_client.api.resources import Problem
-from paig_client.endpoints import Call
+from paig_client.endpoints import ApiCall
 from paig_tui.app import PaigApp
 from paig_tui.widgets.table import Table
 from tests.gateway.end_to_end.conftest import World
@@ -64,7 +64,7 @@ def poisoned(value: Any, where: str = "") -> Any:
 class Poisoned(Still):
     """A gateway whose every name is hostile."""
 
-    async def send(self, call: Call[T], /) -> T:
+    async def send(self, call: ApiCall[T], /) -> T:
         """The scene's answer, poisoned; each change is refused in hostile words."""
         if call.method != "GET":
             detail = " ".join(HOSTILE)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paig_client.api.resources import Health
     from paig_client.credentials import Found
 
-Place = Literal["keyring", "file"]
+SecretStore = Literal["keyring", "file"]
 
 
 def login(
@@ -27,7 +27,9 @@ def login(
     profile: Profile = None,
     admin: Annotated[bool, typer.Option("--admin", help="Store an admin token, not a key.")] = False,
     sso: Annotated[bool, typer.Option("--sso", help="Get an admin token by single sign-on, in a browser.")] = False,
-    place: Annotated[Place, typer.Option("--store", help="file: unencrypted, readable by you alone.")] = "keyring",
+    place: Annotated[
+        SecretStore, typer.Option("--store", help="file: unencrypted, readable by you alone.")
+    ] = "keyring",
     check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the gateway whether it is accepted.")] = True,
 ) -> None:
     """Store a key for a gateway.

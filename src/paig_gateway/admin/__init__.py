@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from paig_gateway.admin.app import admin_app
-from paig_gateway.admin.services import AdminServices, Applied, ConfigurationError
+from paig_gateway.admin.services import AdminServices, ApplyResult, ConfigurationError
 
-__all__ = ["AdminServices", "Applied", "ConfigurationError", "admin_app"]
+__all__ = ["AdminServices", "ApplyResult", "ConfigurationError", "admin_app"]

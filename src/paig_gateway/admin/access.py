@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from paig_client.api.vocabulary import Permission
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
-from paig_gateway.admin.roles import EVERYTHING, Identity, held
+from paig_gateway.admin.roles import EVERYTHING, Identity, effective_permissions
 from paig_gateway.admin.site import SESSION, Site, is_own_page
 from paig_gateway.catalog.base import suggestion
 from paig_gateway.catalog.snapshot import Snapshot, TokenGrant
@@ -199,7 +199,7 @@ def check_page(connection: HTTPConnection, identity: Identity, vault: Vault) -> 
 
 def identity_of(bearer: TokenGrant, projects: Mapping[str, str], *, browser: bool = False) -> Identity:
     """Who holds a token; grants in projects that are gone count for nothing."""
-    everywhere, inside = held(bearer.grants, bearer.scopes)
+    everywhere, inside = effective_permissions(bearer.grants, bearer.scopes)
     return Identity(
         id=bearer.admin_id,
         name=f"admin:{bearer.admin}" if bearer.session else f"admin:{bearer.admin}/{bearer.token}",

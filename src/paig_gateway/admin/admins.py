@@ -14,9 +14,9 @@ from paig_client.api.resources import Identity as WireIdentity
 from paig_client.api.specs import AdminSpec, GrantSpec, TokenSpec
 from paig_gateway.admin.access import Guarded, Principal, csrf_proof
 from paig_gateway.admin.bodies import JsonObject, body_of, checked, named
-from paig_gateway.admin.objects import LOCATION, IdempotencyKey, Kind, Page, absent
+from paig_gateway.admin.objects import LOCATION, IdempotencyKey, ObjectApi, Page, absent
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
-from paig_gateway.admin.roles import Identity, held
+from paig_gateway.admin.roles import Identity, effective_permissions
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.site import is_own_page
 from paig_gateway.catalog.idempotency import Repeat
@@ -68,7 +68,7 @@ class AdminPage(Page[Admin]):
     """Some admins by name, and where the next page begins."""
 
 
-ADMINS: Kind[AdminSpec, Admin, Admin] = Kind("admin", "admins", AdminSpec, Admin, Admin, AdminPage, Admins)
+ADMINS: ObjectApi[AdminSpec, Admin, Admin] = ObjectApi("admin", "admins", AdminSpec, Admin, Admin, AdminPage, Admins)
 
 
 class TokenList(BaseModel):
@@ -189,7 +189,7 @@ def _covers(asker: Identity, grants: Sequence[GrantSpec], scopes: frozenset[str]
     """Whether whoever asks may do all that the grants allow, as far as the scopes leave it."""
     ids = {name: id for id, name in asker.names.items()}
     by_id = [(grant.role, ids.get(grant.project, grant.project) if grant.project else None) for grant in grants]
-    return asker.covers(Identity("", "", *held(by_id, scopes)))
+    return asker.covers(Identity("", "", *effective_permissions(by_id, scopes)))
 
 
 def _utc(at: datetime) -> datetime:

@@ -9,7 +9,7 @@ from typing import Any
 
 from paig_gateway.admin.problems import PROBLEMS
 
-Json = dict[str, Any]
+OpenApi = dict[str, Any]
 
 SECURITY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """The page's content security policy."""
@@ -24,12 +24,12 @@ h3 { margin-bottom: 0; } .method { display: inline-block; min-width: 4.5rem; }
 """
 
 
-def docs_page(document: Json) -> str:
+def docs_page(document: OpenApi) -> str:
     """The page for an OpenAPI document."""
     return "".join(_page(document))
 
 
-def _page(document: Json) -> Iterator[str]:
+def _page(document: OpenApi) -> Iterator[str]:
     title = escape(document["info"]["title"])
     yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
     yield f"<style>{_STYLE}</style></head><body><h1>{title} {escape(document['info']['version'])}</h1>"
@@ -54,13 +54,13 @@ def _page(document: Json) -> Iterator[str]:
     yield "</body></html>"
 
 
-def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+def _operations(document: OpenApi) -> Iterator[tuple[str, str, OpenApi]]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             yield path, method, operation
 
 
-def _operation(path: str, method: str, operation: Json) -> Iterator[str]:
+def _operation(path: str, method: str, operation: OpenApi) -> Iterator[str]:
     yield f'<h3 id="{operation["operationId"]}"><code><span class="method">{method.upper()}</span>{escape(path)}</code>'
     yield f"</h3><p>{escape(operation['summary'])}. {_prose(operation.get('description', ''))}"
     if operation.get("x-permission"):
@@ -79,7 +79,7 @@ def _operation(path: str, method: str, operation: Json) -> Iterator[str]:
     yield "</table>"
 
 
-def _schema(schema: Json) -> str:
+def _schema(schema: OpenApi) -> str:
     name = schema.get("$ref", "").rpartition("/")[2]
     return f'<a href="#{escape(name)}">{escape(name)}</a>' if name else ""
 

@@ -36,7 +36,7 @@ RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FeedPosition:
     """How far a reader has come.
 
     Attributes:
@@ -56,7 +56,7 @@ class Place:
         return f"{self.finished_at}.{self.request}~{self.change}~{self.state}"
 
     @classmethod
-    def parse(cls, text: str) -> Place:
+    def parse(cls, text: str) -> FeedPosition:
         """From an event's id.
 
         Raises:
@@ -69,7 +69,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class FeedEvent:
     """Something that happened.
 
     Attributes:
@@ -81,7 +81,7 @@ class Event:
 
     name: str
     data: str
-    place: Place
+    place: FeedPosition
     projects: frozenset[str] = frozenset()
 
     def encode(self) -> bytes:
@@ -92,14 +92,14 @@ class Event:
 class Listener:
     """One reader's queue."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: FeedPosition) -> None:
         """Begin at a place."""
         self.place = place
         self.slow = False
         """Whether it fell behind, and was dropped."""
-        self.queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self.queue: asyncio.Queue[FeedEvent | None] = asyncio.Queue()
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: FeedEvent) -> None:
         """Queue an event, or where too many wait already, drop them all and end."""
         if self.slow:
             return
@@ -124,7 +124,7 @@ class EventFeed:
         self._engine = engine
         self._catalog = catalog
         self._listeners: set[Listener] = set()
-        self._place: Place | None = None
+        self._place: FeedPosition | None = None
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self._closed = False
@@ -158,7 +158,7 @@ class EventFeed:
                 self._task.cancel()
                 self._task = self._place = None
 
-    async def events(self, listener: Listener, since: Place | None) -> AsyncGenerator[Event | None]:
+    async def events(self, listener: Listener, since: FeedPosition | None) -> AsyncGenerator[FeedEvent | None]:
         """What a listener gets, first what it missed since a place; None is a heartbeat."""
         last = listener.place if since is None else since
         while since is not None and (missed := await asyncio.to_thread(self._read, last, listener.place)):
@@ -177,7 +177,7 @@ class EventFeed:
             yield following
         if listener.slow:
             reason = f"more than {QUEUE} events behind: connect again with this event's id, and read faster"
-            yield Event("dropped", json.dumps({"reason": reason}), last)
+            yield FeedEvent("dropped", json.dumps({"reason": reason}), last)
 
     async def _run(self) -> None:
         failing = False
@@ -214,36 +214,36 @@ class EventFeed:
         for listener in self._listeners:
             listener.end()
 
-    def _last(self) -> Place:
+    def _last(self) -> FeedPosition:
         """The place of what happened last."""
         changes = self._catalog.audit(limit=1)
         change = changes[0].id if changes else ""
-        return Place(*reports.last_finished(self._engine), change, health_rows.last_change(self._engine))
+        return FeedPosition(*reports.last_finished(self._engine), change, health_rows.last_change(self._engine))
 
-    def _read(self, after: Place, until: Place | None = None) -> list[Event]:
+    def _read(self, after: FeedPosition, until: FeedPosition | None = None) -> list[FeedEvent]:
         """What lies after a place, up to another where one is given: requests, then changes, then states."""
-        events: list[Event] = []
+        events: list[FeedEvent] = []
         place = after
         for found in reports.finished_since(self._engine, after.finished_at, after.request, limit=PAGE):
             row = found.request
             if until is not None and (found.finished_at, row.id) > (until.finished_at, until.request):
                 break
             place = replace(place, finished_at=found.finished_at, request=row.id)
-            events.append(Event("request", row.model_dump_json(), place, frozenset({found.project_id})))
+            events.append(FeedEvent("request", row.model_dump_json(), place, frozenset({found.project_id})))
         if len(events) < PAGE:
             for change, projects in self._catalog.changes_since(after.change, limit=PAGE):
                 if until is None or change.id <= until.change:
                     place = replace(place, change=change.id)
-                    events.append(Event("change", change.model_dump_json(), place, projects))
+                    events.append(FeedEvent("change", change.model_dump_json(), place, projects))
         if len(events) < PAGE:
             for turn in health_rows.changes_since(self._engine, after.state, limit=PAGE):
                 if until is None or turn.id <= until.state:
                     place = replace(place, state=turn.id)
-                    events.append(Event("state", breaker_change(turn).model_dump_json(), place))
+                    events.append(FeedEvent("state", breaker_change(turn).model_dump_json(), place))
         return events
 
 
-def breaker_change(change: health_rows.Change) -> BreakerChange:
+def breaker_change(change: health_rows.StateChange) -> BreakerChange:
     """A change of a breaker's state as it goes over the wire."""
     return BreakerChange(
         time=change.time,

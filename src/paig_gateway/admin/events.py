@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from paig_gateway.admin.access import Guarded
-from paig_gateway.admin.event_feed import Event, EventFeed, Place
+from paig_gateway.admin.event_feed import EventFeed, FeedEvent, FeedPosition
 from paig_gateway.admin.examples import EVENTS
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.roles import Identity
@@ -33,7 +33,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, feed: EventFeed, since: Place | None, asker: Callable[[], Identity | None]) -> None:
+    def __init__(self, feed: EventFeed, since: FeedPosition | None, asker: Callable[[], Identity | None]) -> None:
         """Stream the feed's events since a place or from now on.
 
         Args:
@@ -79,7 +79,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-def may_see(asker: Identity, event: Event) -> bool:
+def may_see(asker: Identity, event: FeedEvent) -> bool:
     """Whether an event is of a project that they may know of; what concerns no project, only those who may know all."""
     if event.name == "dropped":
         return True
@@ -107,9 +107,9 @@ def event_routes(feed: EventFeed) -> APIRouter:
         ] = None,
     ) -> Response:
         try:
-            since = Place.parse(last_event_id) if last_event_id else None
+            since = FeedPosition.parse(last_event_id) if last_event_id else None
         except ValueError as error:
-            raise invalid([FieldProblem("Last-Event-ID", str(error))]) from None
+            raise invalid([FieldProblem("Last-FeedEvent-ID", str(error))]) from None
 
         def asker() -> Identity | None:
             """Who reads, by their token as it is now."""

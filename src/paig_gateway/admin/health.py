@@ -112,8 +112,8 @@ def _figures(reports: Iterable[Report]) -> Mapping[str, Any]:
         "tries": sums.tries,
         "ok_share": sums.ok_share,
         "p95_ms": None if p95 is None else round(p95 * 1000, 1),
-        "throttled": sums.throttled,
-        "failures": dict(sums.bad),
+        "throttled": sums.rate_limited,
+        "failures": dict(sums.failures),
     }
 
 

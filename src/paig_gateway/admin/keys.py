@@ -17,8 +17,8 @@ from paig_gateway.admin.names import check_names
 from paig_gateway.admin.objects import (
     TAGGED,
     Cursor,
-    Kind,
     Limit,
+    ObjectApi,
     Page,
     Reference,
     Sort,
@@ -144,7 +144,7 @@ class KeyPage(Page[Key]):
     """Some keys by name, and where the next page begins."""
 
 
-KEYS: Kind[KeySpec, Key, NewKey] = Kind("key", "keys", KeySpec, Key, NewKey, KeyPage, Keys)
+KEYS: ObjectApi[KeySpec, Key, NewKey] = ObjectApi("key", "keys", KeySpec, Key, NewKey, KeyPage, Keys)
 
 
 def key_routes(services: AdminServices) -> APIRouter:

@@ -91,7 +91,7 @@ class OwnerPage(Page[Owner]):
 
 
 @dataclass(frozen=True)
-class Kind(Generic[S, W, M]):
+class ObjectApi(Generic[S, W, M]):
     """A kind of object.
 
     Attributes:
@@ -158,7 +158,7 @@ def absent(kind: str, reference: str) -> CatalogError:
     return CatalogError("not-found", f"There is no {kind} '{reference}': `paig {kind}s list` shows all.")
 
 
-PROVIDERS: Kind[ProviderSpec, Provider, Provider] = Kind(
+PROVIDERS: ObjectApi[ProviderSpec, Provider, Provider] = ObjectApi(
     "provider",
     "providers",
     ProviderSpec,
@@ -167,19 +167,19 @@ PROVIDERS: Kind[ProviderSpec, Provider, Provider] = Kind(
     ProviderPage,
     lambda services, asker: services.catalog.providers,
 )
-ROUTES: Kind[RouteSpec, Route, Route] = Kind(
+ROUTES: ObjectApi[RouteSpec, Route, Route] = ObjectApi(
     "route", "routes", RouteSpec, Route, Route, RoutePage, lambda services, asker: services.catalog.routes
 )
-PRICES: Kind[PriceSpec, OwnPrice, OwnPrice] = Kind(
+PRICES: ObjectApi[PriceSpec, OwnPrice, OwnPrice] = ObjectApi(
     "price", "prices", PriceSpec, OwnPrice, OwnPrice, PricePage, lambda services, asker: services.catalog.prices
 )
-PROJECTS: Kind[ProjectSpec, Project, Project] = Kind(
+PROJECTS: ObjectApi[ProjectSpec, Project, Project] = ObjectApi(
     "project", "projects", ProjectSpec, Project, Project, ProjectPage, Projects
 )
-USERS: Kind[OwnerSpec, Owner, Owner] = Kind(
+USERS: ObjectApi[OwnerSpec, Owner, Owner] = ObjectApi(
     "user", "users", OwnerSpec, Owner, Owner, OwnerPage, lambda services, asker: services.catalog.users
 )
-LISTED: tuple[Kind[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS)
+LISTED: tuple[ObjectApi[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS)
 """The kinds whose list needs nothing but the catalogue."""
 
 Reference = Annotated[str, Path(description="Name or id, percent-encoded."), AfterValidator(unquote)]
@@ -312,7 +312,7 @@ def tagged(response: Response, item: T) -> T:
     return item
 
 
-def object_routes(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
+def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRouter:
     """The endpoints of one kind of object, but for its list."""
     router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
     one = f"{'an' if kind.one[0] in 'aeio' else 'a'} {kind.one}"
@@ -413,7 +413,7 @@ def with_fields(handler: Callable[..., Any], fields: Mapping[str, Any]) -> None:
     handler.__signature__ = Signature([*own, *more])  # type: ignore[attr-defined]
 
 
-def list_route(services: AdminServices, kind: Kind[S, W, M]) -> APIRouter:
+def list_route(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRouter:
     """The list of one kind of object, by name."""
     router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
 

@@ -32,7 +32,7 @@ from paig_gateway.admin.login import FinishDeviceSpec
 from paig_gateway.admin.problems import MEDIA_TYPE, PROBLEMS
 from paig_gateway.admin.reports import PruneSpec
 
-Json = dict[str, Any]
+OpenApi = dict[str, Any]
 
 PREFIX = "/admin/v1"
 
@@ -47,7 +47,7 @@ _SPECS: Mapping[str, type[Spec]] = {
     "Admin": AdminSpec,
     "Token": TokenSpec,
 }
-RESPONSES: dict[int | str, Json] = {
+RESPONSES: dict[int | str, OpenApi] = {
     "default": {
         "description": "A problem.",
         "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
@@ -63,7 +63,7 @@ Send the admin token as `Authorization: Bearer TOKEN`. Money is decimal strings 
 UTC, an object is addressed by its name or id. Every error is a problem (RFC 9457) whose `code` says what is wrong."""
 
 
-def document(app: FastAPI, version: str) -> Json:
+def document(app: FastAPI, version: str) -> OpenApi:
     """The OpenAPI document of the app."""
     found = get_openapi(
         title="paig admin API",
@@ -73,7 +73,7 @@ def document(app: FastAPI, version: str) -> Json:
         routes=app.routes,
         separate_input_output_schemas=False,
     )
-    components: Json = found.setdefault("components", {})
+    components: OpenApi = found.setdefault("components", {})
     components["securitySchemes"] = {
         "adminToken": {"type": "http", "scheme": "bearer"},
         "gatewayKey": {"type": "http", "scheme": "bearer"},
@@ -98,7 +98,7 @@ def document(app: FastAPI, version: str) -> Json:
     return found
 
 
-def _listed(schema: Json) -> str:
+def _listed(schema: OpenApi) -> str:
     """The name of the schema that a list is of; empty for what is no list and nothing else."""
     properties = schema.get("properties", {})
     if set(properties) not in ({"items"}, {"items", "next_cursor"}):
@@ -106,11 +106,11 @@ def _listed(schema: Json) -> str:
     return str(properties["items"]["items"]["$ref"]).rpartition("/")[2]
 
 
-def _bodies() -> Json:
+def _bodies() -> OpenApi:
     """The schemas of request bodies: every Spec, and what creates and changes make of it."""
     specs: list[type[Spec]] = [*_SPECS.values(), ApplySpec, FinishDeviceSpec, PruneSpec]
     _, made = models_json_schema([(spec, "validation") for spec in specs], ref_template=_REF)
-    schemas: Json = made["$defs"]
+    schemas: OpenApi = made["$defs"]
     for name, spec in _SPECS.items():
         schema = schemas[spec.__name__]
         properties, required = schema.get("properties", {}), schema.get("required", [])
@@ -131,7 +131,7 @@ def _bodies() -> Json:
     return schemas
 
 
-def _problem() -> Json:
+def _problem() -> OpenApi:
     schema = Problem.model_json_schema(ref_template=_REF)
     field = {
         "type": "object",

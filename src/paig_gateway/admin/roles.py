@@ -92,7 +92,7 @@ class Identity:
         return other.everywhere <= self.everywhere and all(inside)
 
 
-def held(
+def effective_permissions(
     grants: Iterable[tuple[Role, str | None]], scopes: frozenset[str] | None = None
 ) -> tuple[frozenset[Permission], dict[str, frozenset[Permission]]]:
     """What grants come to, everywhere and by project, of which a token may be confined to some.

@@ -64,7 +64,7 @@ class ConfigurationError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class ApplyResult:
     """What a configuration changed, or would change.
 
     Attributes:
@@ -83,7 +83,7 @@ class Applied:
 class ApplyConfig(Protocol):
     """Brings the catalogue to what a configuration says."""
 
-    def __call__(self, config: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:
+    def __call__(self, config: str, *, dry_run: bool, prune: bool, actor: str) -> ApplyResult:
         """Apply, or with `dry_run` only compare.
 
         Args:

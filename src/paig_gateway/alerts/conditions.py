@@ -11,7 +11,7 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.proxy.exchange import Exchange, Outcome
-from paig_gateway.routing.breaker import State
+from paig_gateway.routing.breaker import BreakerState
 from paig_gateway.routing.outcomes import Sums
 
 LEAST_FAILURES = 5
@@ -42,7 +42,7 @@ class Trouble:
     provider: str
     tries: int
     failures: Counter[str]
-    state: State = "closed"
+    state: BreakerState = "closed"
 
 
 class Refusals:
@@ -104,7 +104,7 @@ def troubles(reports: Iterable[Report], providers: Mapping[str, Provider]) -> li
         if (provider := providers.get(name)) is None:
             continue
         sums = Sums.of(report.sums for reports in told.values() for report in reports)
-        failures = Counter(sums.bad)
+        failures = Counter(sums.failures)
         state = best_state(told.get(credential.id, ()) for credential in provider.credentials)
         much = failures.total() >= LEAST_FAILURES and failures.total() >= sums.tries * TROUBLE_SHARE
         if failures and (much or state == "open"):

@@ -18,10 +18,10 @@ from sqlmodel import col
 from paig_gateway.database.columns import milliseconds, moment, text
 from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import BreakerChangeRow, BreakerRow, NodeRow
-from paig_gateway.routing.breaker import State
+from paig_gateway.routing.breaker import BreakerState
 from paig_gateway.routing.outcomes import Sums
 
-WORSE: tuple[State, ...] = ("closed", "half-open", "cooling", "open")
+WORSE: tuple[BreakerState, ...] = ("closed", "half-open", "cooling", "open")
 """Each worse than the one before."""
 LONGEST_MODEL = 200
 """Characters of a model's name that are kept: clients choose it."""
@@ -53,12 +53,12 @@ class Report:
         until: When its rest ends; None where it does not rest, or waits for some models alone.
         waits: What it was told of single models.
         sums: What came of the tries of five minutes.
-        good_at: When the provider last answered it well.
+        ok_at: When the provider last answered it well.
     """
 
     provider: str
     credential: str
-    state: State
+    state: BreakerState
     since: datetime
     own: bool = True
     until: datetime | None = None
@@ -67,11 +67,11 @@ class Report:
     sums: Sums = field(default_factory=Sums)
     last_error: str | None = None
     last_error_at: datetime | None = None
-    good_at: datetime | None = None
+    ok_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """A breaker's state is another now.
 
     Attributes:
@@ -82,8 +82,8 @@ class Change:
     node_id: str
     provider: str
     credential: str
-    before: State
-    state: State
+    before: BreakerState
+    state: BreakerState
     until: datetime | None = None
     reason: str | None = None
     id: int = 0
@@ -93,7 +93,7 @@ def publish(
     engine: Engine,
     node_id: str,
     reports: Iterable[Report],
-    changes: Sequence[Change] = (),
+    changes: Sequence[StateChange] = (),
     gone: Iterable[tuple[str, str]] = (),
 ) -> None:
     """Write what a node knows, in one transaction.
@@ -131,7 +131,7 @@ def forget(engine: Engine, node_id: str) -> None:
         connection.execute(delete(BreakerRow).where(col(BreakerRow.node_id) == node_id))
 
 
-def best_state(credentials: Iterable[Iterable[Report]]) -> State:
+def best_state(credentials: Iterable[Iterable[Report]]) -> BreakerState:
     """A provider's state: that of its best credential, of each of which the worst that any node says counts."""
     worst = (max((WORSE.index(one.state) for one in told), default=0) for told in credentials)
     return WORSE[min(worst, default=0)]
@@ -143,12 +143,12 @@ def last_change(engine: Engine) -> int:
         return connection.execute(select(func.max(col(BreakerChangeRow.id)))).scalar() or 0
 
 
-def changes_since(engine: Engine, number: int, *, limit: int) -> list[Change]:
+def changes_since(engine: Engine, number: int, *, limit: int) -> list[StateChange]:
     """The changes after one, in order."""
     later = select(BreakerChangeRow).where(col(BreakerChangeRow.id) > number).order_by(col(BreakerChangeRow.id))
     with engine.connect() as connection:
         return [
-            Change(
+            StateChange(
                 moment(row.time), row.node_id, row.provider, row.credential, row.before, row.state,
                 None if row.until is None else moment(row.until), row.reason, row.id,
             )
@@ -156,7 +156,7 @@ def changes_since(engine: Engine, number: int, *, limit: int) -> list[Change]:
         ]  # fmt: skip
 
 
-def _write_changes(connection: Connection, changes: Sequence[Change]) -> None:
+def _write_changes(connection: Connection, changes: Sequence[StateChange]) -> None:
     last: int = connection.execute(_COUNTER, {"count": len(changes)}).scalar_one()
     rows = [
         {
@@ -189,11 +189,11 @@ def _row(node_id: str, report: Report) -> dict[str, Any]:
         "reason": report.reason,
         "waits": [_wait(wait) for wait in report.waits],
         "sums": {
-            "good": sums.good,
-            "throttled": sums.throttled,
-            "bad": dict(sums.bad),
+            "good": sums.ok,
+            "throttled": sums.rate_limited,
+            "bad": dict(sums.failures),
             "times": {str(step): count for step, count in sums.times.items()},
-            "good_at": _milliseconds(report.good_at),
+            "good_at": _milliseconds(report.ok_at),
         },
         "last_error": report.last_error,
         "last_error_at": _milliseconds(report.last_error_at),
@@ -224,7 +224,7 @@ def _report(row: Mapping[str, Any]) -> Report:
         ),
         last_error=row["last_error"],
         last_error_at=_moment(row["last_error_at"]),
-        good_at=_moment(sums.get("good_at")),
+        ok_at=_moment(sums.get("good_at")),
     )
 
 

@@ -19,10 +19,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.cluster import health_rows
-from paig_gateway.cluster.health_rows import Change, Report, ToldWait
+from paig_gateway.cluster.health_rows import Report, StateChange, ToldWait
 from paig_gateway.domain.route import Provider
-from paig_gateway.routing.breaker import Breaker, State
-from paig_gateway.routing.health import Health, Name
+from paig_gateway.routing.breaker import Breaker, BreakerState
+from paig_gateway.routing.health import CredentialName, Health
 
 SHARE_SECONDS = 1.0
 FIGURES_EVERY = 5
@@ -53,9 +53,9 @@ class Sharing:
         self._engine = engine
         self._node_id = node_id
         self._providers = providers
-        self._told: dict[Name, _Told] = {}
-        self._states: dict[Name, State] = {}  # the last that was told, and that was logged
-        self._logged: dict[Name, State] = {}
+        self._told: dict[CredentialName, _Told] = {}
+        self._states: dict[CredentialName, BreakerState] = {}  # the last that was told, and that was logged
+        self._logged: dict[CredentialName, BreakerState] = {}
         self._looks = 0
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -107,17 +107,19 @@ class Sharing:
         self._told = {name: told for name, told in self._told.items() if name in mine}
         self._take_over([report for node, report in heard if node != self._node_id])
 
-    def _exchange(self, told: list[Report], changes: list[Change], gone: list[Name]) -> list[tuple[str, Report]]:
+    def _exchange(
+        self, told: list[Report], changes: list[StateChange], gone: list[CredentialName]
+    ) -> list[tuple[str, Report]]:
         if told or gone:
             health_rows.publish(self._engine, self._node_id, told, changes, gone)
         return health_rows.read(self._engine)
 
-    def _look(self, *, figures: bool) -> tuple[dict[Name, _Told], list[Change]]:
+    def _look(self, *, figures: bool) -> tuple[dict[CredentialName, _Told], list[StateChange]]:
         """What is to be told, and which states are others than were told last."""
         clock, now = self._health.clock(), self._health.now()
-        fresh: dict[Name, _Told] = {}
-        changes: list[Change] = []
-        for name, breaker in self._health.circuits():
+        fresh: dict[CredentialName, _Told] = {}
+        changes: list[StateChange] = []
+        for name, breaker in self._health.breakers():
             if not self._is_known(name):
                 self._health.forget(name)
                 continue
@@ -130,14 +132,14 @@ class Sharing:
                 if not figures or (told.sums, told.last_error) == (report.sums, report.last_error):
                     continue
                 # Moments are not worked out anew, or they would seem to move.
-                told = replace(told, sums=report.sums, good_at=report.good_at)
+                told = replace(told, sums=report.sums, ok_at=report.ok_at)
                 report = replace(told, last_error=report.last_error, last_error_at=report.last_error_at)
             elif (before := self._states.get(name, "closed")) != state:
                 changes.append(self._change(report, before, now))
             fresh[name] = _Told(report, marks)
         return fresh, changes
 
-    def _change(self, report: Report, before: State, now: datetime) -> Change:
+    def _change(self, report: Report, before: BreakerState, now: datetime) -> StateChange:
         """A change of state, told to the log besides; once, however often the database has to be asked to take it."""
         name = report.provider, report.credential
         waits = report.waits if report.until is None and report.state == "cooling" else ()
@@ -150,15 +152,15 @@ class Sharing:
                 "the provider %s (credential %s) is %s%s",
                 *(*name, report.state, f": {reason}" if reason else ""),
             )
-        return Change(now, self._node_id, *name, before, report.state, until, reason)
+        return StateChange(now, self._node_id, *name, before, report.state, until, reason)
 
     def _take_over(self, heard: list[Report]) -> None:
         """Believe other nodes, where nothing better is known here."""
         clock, now = self._health.clock(), self._health.now()
         for report in heard:
-            if report.state == "closed" and report.good_at is not None:
-                if (resting := self._health.resting(report.provider, report.credential)) is not None:
-                    resting.relieve(_seconds(report.good_at, now, clock), clock)
+            if report.state == "closed" and report.ok_at is not None:
+                if (resting := self._health.if_not_closed(report.provider, report.credential)) is not None:
+                    resting.peer_recovered(_seconds(report.ok_at, now, clock), clock)
                 continue
             rests = report.own and report.until is not None and report.until > now
             waits = [wait for wait in report.waits if wait.own and wait.until > now]
@@ -166,17 +168,17 @@ class Sharing:
                 continue
             if rests and report.until is not None:
                 since, until = _seconds(report.since, now, clock), _seconds(report.until, now, clock)
-                breaker.adopt(report.state, since, until, report.reason or "", clock)
+                breaker.peer_opened(report.state, since, until, report.reason or "", clock)
             for wait in waits:
                 since, until = _seconds(wait.since, now, clock), _seconds(wait.until, now, clock)
-                breaker.adopt_wait(wait.model, since, until, wait.reason, clock)
+                breaker.peer_waits(wait.model, since, until, wait.reason, clock)
 
     def _breaker(self, provider: str, credential: str) -> Breaker | None:
         found = self._providers().get(provider)
         known = next((one for one in found.credentials if one.id == credential), None) if found else None
-        return self._health.circuit(found, known).breaker if found and known else None
+        return self._health.entry(found, known).breaker if found and known else None
 
-    def _is_known(self, name: Name) -> bool:
+    def _is_known(self, name: CredentialName) -> bool:
         found = self._providers().get(name[0])
         return found is not None and any(credential.id == name[1] for credential in found.credentials)
 
@@ -189,11 +191,11 @@ class _Told:
     marks: object
 
 
-def _report(name: Name, state: State, breaker: Breaker, now: datetime, clock: float) -> Report:
+def _report(name: CredentialName, state: BreakerState, breaker: Breaker, now: datetime, clock: float) -> Report:
     def moment(at: float) -> datetime:
         return now + timedelta(seconds=at - clock)
 
-    tally = breaker.tally
+    outcomes = breaker.outcomes
     return Report(
         provider=name[0],
         credential=name[1],
@@ -207,10 +209,10 @@ def _report(name: Name, state: State, breaker: Breaker, now: datetime, clock: fl
             for model, wait in breaker.waits.items()
             if wait.until > clock
         ),
-        sums=tally.sums(clock),
-        last_error=tally.last_error or None,
-        last_error_at=moment(tally.last_error_at) if tally.last_error else None,
-        good_at=moment(breaker.good_at) if breaker.good_at > 0 else None,
+        sums=outcomes.sums(clock),
+        last_error=outcomes.last_error or None,
+        last_error_at=moment(outcomes.last_error_at) if outcomes.last_error else None,
+        ok_at=moment(breaker.ok_at) if breaker.ok_at > 0 else None,
     )
 
 

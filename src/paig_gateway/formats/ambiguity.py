@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from paig_gateway.formats import reading
-from paig_gateway.formats.base import BadRequest
+from paig_gateway.formats.base import MalformedRequest
 from paig_gateway.formats.reading import Members, Raw
 
 # Objects inside a request that hold settings, by their canonical names.
@@ -78,7 +78,7 @@ def check_json(body: bytes) -> None:
         body: The decoded body. A body that is not a JSON object passes: its format refuses it, or does not read it.
 
     Raises:
-        BadRequest: A member is there twice, or in two spellings, or in a case that only some servers know.
+        MalformedRequest: A member is there twice, or in two spellings, or in a case that only some servers know.
     """
     if not body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return
@@ -89,7 +89,7 @@ def _check_object(raw: bytes, found: Members, where: str) -> None:
     check_names(found, where)
     if _hides_text(raw, found) and not _names_are_distinct(raw):
         place = f'in "{where}"' if where else "in the request body"
-        raise BadRequest(f"A member {place} is given twice: give each name once.")
+        raise MalformedRequest(f"A member {place} is given twice: give each name once.")
     for inner, value in _settings(found, where):
         members = reading.members(value)
         if members:
@@ -126,17 +126,19 @@ def check_names(names: Iterable[str], where: str = "") -> None:
     """See that no two of some distinct names mean the same to a lenient server, nor one the same as a deciding name.
 
     Raises:
-        BadRequest: Two do, or one does.
+        MalformedRequest: Two do, or one does.
     """
     seen: dict[str, str] = {}
     for name in names:
         meaning = canonical(name)
         if (other := seen.get(meaning)) is not None:
-            raise BadRequest(
+            raise MalformedRequest(
                 f'"{_at(where, name)}" is given beside "{other}", which some servers take for the same: give one.'
             )
         if meaning in _DECIDING and name[:1].isupper():
-            raise BadRequest(f'Write "{_at(where, name)}" in lower case: some servers read it with a capital letter.')
+            raise MalformedRequest(
+                f'Write "{_at(where, name)}" in lower case: some servers read it with a capital letter.'
+            )
         seen[meaning] = name
 
 

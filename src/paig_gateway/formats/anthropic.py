@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from paig_gateway.formats import folding, models_named, reading
-from paig_gateway.formats.base import Call, Event, Format, Generated, Json, ModelCall
+from paig_gateway.formats.base import Call, Format, Generated, Json, ModelCall, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
 from paig_gateway.formats.openai_chat import SEARCHES
 from paig_gateway.formats.reading import Members, Raw
@@ -112,7 +112,7 @@ def _searches(tools: list[Members]) -> int:
 _MARKER = re.compile(rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"]|server_tool_use"|message_delta")|:\s*error\b')
 
 
-def fold(body: dict[str, object], event: Event) -> None:
+def fold(body: dict[str, object], event: StreamEvent) -> None:
     """Take an event in.
 
     `message_start` brings the input's counts; its output count is that of the first moment. `message_delta` brings
@@ -120,7 +120,7 @@ def fold(body: dict[str, object], event: Event) -> None:
     """
     top = reading.members(event.data)
     kind = reading.string(top.get("type")) or event.name
-    folding.note_error(body, folding.error_of(Event(kind, event.data), top))
+    folding.note_error(body, folding.error_of(StreamEvent(kind, event.data), top))
     if kind == "message_start":
         message = reading.members(top.get("message"))
         folding.keep(body, message, ("id", "type", "role", "model", "container"))
@@ -153,7 +153,7 @@ def _agree(body: dict[str, object]) -> None:
         body["usage"] = {name: found for name, found in usage.items() if name != "cache_creation"}
 
 
-def text(event: Event) -> str:
+def text(event: StreamEvent) -> str:
     """What the model says in an event or a body: text, thinking, arguments of calls."""
     said = reading.value(event.data)
     delta = dig(said, "delta")
@@ -170,7 +170,7 @@ def text(event: Event) -> str:
     return joined(*pieces)
 
 
-def generated(event: Event) -> Generated:
+def generated(event: StreamEvent) -> Generated:
     """Redacted thinking, and the signature that stands for thinking that is not shown."""
     said = reading.value(event.data)
     blocks = [dig(said, "content_block"), dig(said, "delta"), *each(dig(said, "content"))]

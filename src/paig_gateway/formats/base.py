@@ -21,7 +21,7 @@ Framing = Literal["sse", "eventstream", "json"]
 ErrorShape = Literal["openai", "anthropic", "google", "bedrock"]
 
 
-class BadRequest(ValueError):
+class MalformedRequest(ValueError):
     """The request cannot be read; the message tells its author what to mend."""
 
 
@@ -100,7 +100,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StreamEvent:
     """One event of a stream.
 
     Attributes:
@@ -134,7 +134,7 @@ class Generated:
         )
 
 
-Fold = Callable[[dict[str, object], Event], None]
+Fold = Callable[[dict[str, object], StreamEvent], None]
 """Takes an event that may matter to money into the body so far.
 
 The usage object goes where the extractor looks only when it is final; what is known before is under `"partial_usage"`
@@ -154,7 +154,7 @@ class Format:
         path: Claims a request by the end of its percent-encoded path. Groups: `model`, where the path names one;
             `stored`, where it names something that one account at the provider has.
         methods: The HTTP methods it claims.
-        read: Reads a request: percent-decoded model from the path or None, and the body. Raises BadRequest.
+        read: Reads a request: percent-decoded model from the path or None, and the body. Raises MalformedRequest.
         framing: How its streams are cut; None where it has no streams.
         usage_marker: Matches inside the bytes of every stream event that `fold` wants to see; others are not parsed.
         fold: See `Fold`; None where it has no streams.
@@ -190,11 +190,11 @@ class Format:
     usage_paths: tuple[tuple[str, ...], ...] = ()
     splice_streams: bool = False
     asks: Callable[[bytes], bytes] | None = None
-    is_asked_only: Callable[[Event], bool] | None = None
+    is_asked_only: Callable[[StreamEvent], bool] | None = None
     context: Callable[[Json, Mapping[str, str]], dict[str, str]] | None = None
     work_id: Callable[[Json], str | None] | None = None
-    text: Callable[[Event], str] | None = None
-    generated: Callable[[Event], Generated] | None = None
+    text: Callable[[StreamEvent], str] | None = None
+    generated: Callable[[StreamEvent], Generated] | None = None
     answer: frozenset[str] = frozenset()
     normalise: Callable[[Json, str, Mapping[str, str]], Json] | None = None
     metered: bool = True

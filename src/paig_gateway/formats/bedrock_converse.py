@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Event, Format, Generated, Json
+from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, text_size
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import Media, bound
@@ -83,7 +83,7 @@ def read(model: str | None, body: bytes, *, stream: bool) -> Call:
 _MARKER = re.compile(rb":event-type\x07\x00(?:\x08metadata|\x0bmessageStop)|:exception-type|:error-code")
 
 
-def fold(body: dict[str, object], event: Event) -> None:
+def fold(body: dict[str, object], event: StreamEvent) -> None:
     """Take a frame in: `metadata` has the usage, an exception ends the stream."""
     top = reading.members(event.data)
     if event.is_exception:
@@ -97,14 +97,14 @@ def fold(body: dict[str, object], event: Event) -> None:
         body[folding.END] = True
 
 
-def note_exception(body: dict[str, object], event: Event) -> None:
+def note_exception(body: dict[str, object], event: StreamEvent) -> None:
     """Keep an exception frame as the error."""
     said = reading.value(event.data)
     message = dig(said, "message") or dig(said, "originalMessage") or dig(said, "Message")
     folding.note_error(body, {"type": event.name, "message": message if isinstance(message, str) else ""})
 
 
-def text(event: Event) -> str:
+def text(event: StreamEvent) -> str:
     """What the model says in a frame or a body: text, reasoning, arguments of calls."""
     said = reading.value(event.data)
     pieces = [dig(said, "start", "toolUse", "name")]
@@ -116,7 +116,7 @@ def text(event: Event) -> str:
     return joined(*pieces)
 
 
-def generated(event: Event) -> Generated:
+def generated(event: StreamEvent) -> Generated:
     """Redacted reasoning, its signature where no text is shown, and images, in a frame or a body."""
     said = reading.value(event.data)
     found = Generated()

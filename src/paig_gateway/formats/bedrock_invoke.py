@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from paig_gateway.formats import anthropic, bedrock_converse, folding, openai_chat, reading
-from paig_gateway.formats.base import Call, Event, Format, Generated, Json
+from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, joined, mapping, whole
 from paig_gateway.formats.reading import Members
 from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
@@ -81,13 +81,13 @@ def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> 
     )
 
 
-def _unwrapped(event: Event) -> Event:
+def _unwrapped(event: StreamEvent) -> StreamEvent:
     """The model's own event, which a frame carries in base64; other events as they are."""
     inner = reading.string(reading.members(event.data).get("bytes"))
     if inner is None:
         return event
     try:
-        return Event(event.name, base64.b64decode(inner, validate=True), event.is_exception)
+        return StreamEvent(event.name, base64.b64decode(inner, validate=True), event.is_exception)
     except ValueError:
         return event
 
@@ -107,7 +107,7 @@ _MARKER = re.compile(
 )
 
 
-def fold(body: dict[str, object], event: Event) -> None:
+def fold(body: dict[str, object], event: StreamEvent) -> None:
     """Take a frame in: the model's own event, by its shape; the last one has Bedrock's own count."""
     if event.is_exception:
         bedrock_converse.note_exception(body, event)
@@ -122,7 +122,7 @@ def fold(body: dict[str, object], event: Event) -> None:
     elif "choices" in top:
         openai_chat.fold(body, inner)
     elif "metadata" in top:
-        bedrock_converse.fold(body, Event("metadata", bytes(top["metadata"])))
+        bedrock_converse.fold(body, StreamEvent("metadata", bytes(top["metadata"])))
 
 
 def normalise(body: Json, model: str, headers: Mapping[str, str]) -> Json:
@@ -170,7 +170,7 @@ def _by_header(headers: Mapping[str, str]) -> list[object]:
     return [int(said) if (said := headers.get(name, "")).isdecimal() else None for name in _HEADERS]
 
 
-def text(event: Event) -> str:
+def text(event: StreamEvent) -> str:
     """What the model says in a frame or a body, whichever the family."""
     inner = _unwrapped(event)
     said = reading.value(inner.data)
@@ -181,7 +181,7 @@ def text(event: Event) -> str:
     return joined(*pieces) or anthropic.text(inner) or openai_chat.text(inner) or bedrock_converse.text(inner)
 
 
-def generated(event: Event) -> Generated:
+def generated(event: StreamEvent) -> Generated:
     """What is generated besides text, whichever the family."""
     inner = _unwrapped(event)
     return anthropic.generated(inner) + openai_chat.generated(inner) + bedrock_converse.generated(inner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Event, Format
+from paig_gateway.formats.base import Call, Format, StreamEvent
 from paig_gateway.formats.folding import dig, each, joined
 from paig_gateway.formats.openai_chat import media_in
 from paig_gateway.formats.text import bound
@@ -29,7 +29,7 @@ def _read_chat(model: str | None, body: bytes) -> Call:
 _MARKER = re.compile(rb'"(?:message-(?:start|end)"|error"\s*:\s*[{"])|:\s*(?:error|message-(?:start|end))\b')
 
 
-def fold(body: dict[str, object], event: Event) -> None:
+def fold(body: dict[str, object], event: StreamEvent) -> None:
     """Take an event in: `message-end` has the usage."""
     top = reading.members(event.data)
     kind = reading.string(top.get("type")) or event.name
@@ -43,7 +43,7 @@ def fold(body: dict[str, object], event: Event) -> None:
         folding.note_usage(body, folding.usage_in(delta.get("usage")), final=True)
 
 
-def text(event: Event) -> str:
+def text(event: StreamEvent) -> str:
     """What the model says in an event or a body: text, thinking, plans and arguments of calls."""
     said = reading.value(event.data)
     pieces: list[object] = []

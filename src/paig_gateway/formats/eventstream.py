@@ -11,7 +11,7 @@ import struct
 from typing import Literal
 from zlib import crc32
 
-from paig_gateway.formats.base import Event
+from paig_gateway.formats.base import StreamEvent
 
 MAX_FRAME = 24 * 1024 * 1024
 """Bytes of the largest frame taken for one; AWS sends none above 16 MiB of payload."""
@@ -25,7 +25,7 @@ _FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 _STRING = 7
 _BYTES = 6
 
-Kind = Literal["event", "exception", "error"]
+MessageKind = Literal["event", "exception", "error"]
 _NAME_HEADER: dict[str, str] = {"event": ":event-type", "exception": ":exception-type", "error": ":error-code"}
 
 
@@ -91,7 +91,7 @@ def _frame_length(buffer: bytes | bytearray, start: int) -> int:
     return int(length)
 
 
-def parse(raw: bytes) -> Event:
+def parse(raw: bytes) -> StreamEvent:
     """Read a frame: its event, exception or error type, and its payload.
 
     Raises:
@@ -109,7 +109,7 @@ def parse(raw: bytes) -> Event:
     name = headers.get(_NAME_HEADER.get(kind, ":event-type"), "")
     if kind == "error" and not payload:
         payload = json.dumps({"message": headers.get(":error-message", "")}).encode()
-    return Event(name, payload, is_exception=kind in ("exception", "error"))
+    return StreamEvent(name, payload, is_exception=kind in ("exception", "error"))
 
 
 def _headers(raw: bytes, position: int, end: int) -> dict[str, str]:
@@ -136,7 +136,7 @@ def _headers(raw: bytes, position: int, end: int) -> dict[str, str]:
     return headers
 
 
-def encode(name: str, payload: bytes, *, kind: Kind = "event", content_type: str = "application/json") -> bytes:
+def encode(name: str, payload: bytes, *, kind: MessageKind = "event", content_type: str = "application/json") -> bytes:
     """Write a frame.
 
     Args:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from paig_gateway.formats import reading
-from paig_gateway.formats.base import Event, Json
+from paig_gateway.formats.base import Json, StreamEvent
 from paig_gateway.formats.reading import Members, Raw
 
 PARTIAL = "partial_usage"
@@ -73,7 +73,7 @@ def note_error(body: dict[str, object], error: object) -> None:
         body["error"] = error
 
 
-def error_of(event: Event, top: Members) -> object:
+def error_of(event: StreamEvent, top: Members) -> object:
     """The error in an event: its `error` member, or all of an event that is named so."""
     if reading.present(top.get("error")):
         return reading.value(top["error"])

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from paig_gateway.formats.ambiguity import check_names
-from paig_gateway.formats.base import BadRequest
+from paig_gateway.formats.base import MalformedRequest
 
 _FIELD = re.compile(rb'content-disposition:[^\r\n]*?;\s*name="?([^";\r\n]*)"?', re.IGNORECASE)
 
@@ -41,40 +41,42 @@ def check(body: bytes, content_type: bytes) -> None:
         content_type: The request's `content-type`.
 
     Raises:
-        BadRequest: Two parsers could find different fields in it, or its content type and its bytes disagree.
+        MalformedRequest: Two parsers could find different fields in it, or its content type and its bytes disagree.
     """
     if b"multipart/" not in content_type.lower():
         if is_form(body):
-            raise BadRequest("The body is a form, and the content-type does not say so.")
+            raise MalformedRequest("The body is a form, and the content-type does not say so.")
         return
     named = _CONTENT_TYPE.fullmatch(content_type.strip())
     if named is None:
-        raise BadRequest("The content-type of a form must be 'multipart/form-data; boundary=…' and nothing else.")
+        raise MalformedRequest("The content-type of a form must be 'multipart/form-data; boundary=…' and nothing else.")
     boundary = b"--" + (named[1] or named[2])
     if body.startswith(b"\r\n"):
         body = body[2:]
     if not body.startswith(boundary):
-        raise BadRequest("The form must begin with the boundary that its content-type names.")
+        raise MalformedRequest("The form must begin with the boundary that its content-type names.")
     start = len(boundary)
     names: list[str] = []
     while body[start : start + 2] == b"\r\n":
         end = body.find(b"\r\n" + boundary, start + 2)
         blank = body.find(b"\r\n\r\n", start)
         if end < 0 or not start < blank < end:
-            raise BadRequest("The form is cut short: each part needs headers, a blank line and a boundary at its end.")
+            raise MalformedRequest(
+                "The form is cut short: each part needs headers, a blank line and a boundary at its end."
+            )
         names.append(_name(body[start + 2 : blank]))
         start = end + 2 + len(boundary)
     if body[start:] not in (b"--", b"--\r\n"):
-        raise BadRequest("The form must end with its closing boundary, and nothing may come after it.")
+        raise MalformedRequest("The form must end with its closing boundary, and nothing may come after it.")
     if body.count(boundary) > len(names) + 1:
-        raise BadRequest("The form's boundary stands inside one of its parts: choose another one.")
+        raise MalformedRequest("The form's boundary stands inside one of its parts: choose another one.")
     repeated = next((name for name in names if names.count(name) > 1 and not _LIST.match(name)), None)
     if repeated is not None:
-        raise BadRequest(f'The form gives "{repeated}" more than once.')
+        raise MalformedRequest(f'The form gives "{repeated}" more than once.')
     distinct = dict.fromkeys(names)
     check_names(distinct)
     if both := next((name for name in distinct if f"{name}[]" in distinct), None):
-        raise BadRequest(f'The form gives "{both}[]" beside "{both}": give one.')
+        raise MalformedRequest(f'The form gives "{both}[]" beside "{both}": give one.')
 
 
 def _name(head: bytes) -> str:
@@ -84,7 +86,7 @@ def _name(head: bytes) -> str:
         if _DISPOSITION.fullmatch(line):
             dispositions.append(line)
         elif not _OTHER_HEADER.fullmatch(line) or _ENCODED.match(line) or b"\n" in line or b"\r" in line:
-            raise BadRequest(
+            raise MalformedRequest(
                 "A part of the form has a header that parsers read differently: send 'Content-Disposition: form-data; "
                 'name="…"\', with quoted names, and at most a Content-Type beside it.'
             )
@@ -93,13 +95,15 @@ def _name(head: bytes) -> str:
         for found in _PARAMETER.finditer(line):
             name = found[1].strip().lower()
             if name in values or (name in (b"name", b"filename")) != found[2].startswith(b'"') or name == b"name*":
-                raise BadRequest('A part of the form must have name="…" and at most filename="…", quoted, each once.')
+                raise MalformedRequest(
+                    'A part of the form must have name="…" and at most filename="…", quoted, each once.'
+                )
             values[name] = found[2]
     if len(dispositions) != 1 or b"name" not in values or not values.keys() <= {b"name", b"filename", b"filename*"}:
-        raise BadRequest('Each part of the form must have one name="…", and at most a filename besides.')
+        raise MalformedRequest('Each part of the form must have one name="…", and at most a filename besides.')
     read = _FIELD.search(head)
     if read is None or read[1] != values[b"name"][1:-1]:
-        raise BadRequest("A part of the form has a filename that reads like a name: choose another one.")
+        raise MalformedRequest("A part of the form has a filename that reads like a name: choose another one.")
     return values[b"name"][1:-1].decode("utf-8", "replace")
 
 

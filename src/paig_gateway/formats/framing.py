@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from paig_gateway.formats import eventstream, jsonarray, sse
-from paig_gateway.formats.base import Event, Framing
+from paig_gateway.formats.base import Framing, StreamEvent
 
 
 class Splitter(Protocol):
@@ -30,7 +30,7 @@ class Splitter(Protocol):
         ...
 
 
-FRAMINGS: Mapping[Framing, tuple[Callable[[], Splitter], Callable[[bytes], Event]]] = {
+FRAMINGS: Mapping[Framing, tuple[Callable[[], Splitter], Callable[[bytes], StreamEvent]]] = {
     "sse": (sse.Splitter, sse.parse),
     "eventstream": (eventstream.Splitter, eventstream.parse),
     "json": (jsonarray.Splitter, jsonarray.parse),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Event, Format, Generated, Json
+from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
@@ -121,7 +121,7 @@ _MARKER = re.compile(rb'"(?:usageMetadata"\s*:\s*\{|finishReason"|blockReason"|g
 _QUERIES = ("webSearchQueries", "imageSearchQueries", "retrievalQueries")
 
 
-def fold(body: dict[str, object], event: Event) -> None:
+def fold(body: dict[str, object], event: StreamEvent) -> None:
     """Take a chunk in. Counts are cumulative; they are final once each candidate seen has a finish reason."""
     top = reading.members(event.data)
     folding.keep(body, top, ("modelVersion", "responseId"))
@@ -156,7 +156,7 @@ def _grounding(raw: Raw | None) -> dict[str, object]:
     return kept
 
 
-def generated(event: Event) -> Generated:
+def generated(event: StreamEvent) -> Generated:
     """Signatures of hidden thoughts, images and audio in a chunk or a body."""
     found = Generated()
     for candidate in each(dig(reading.value(event.data), "candidates")):
@@ -178,7 +178,7 @@ def _still_true(body: Json, usage: Json) -> Json:
     return {name: found for name, found in known.items() if name not in stale}
 
 
-def text(event: Event) -> str:
+def text(event: StreamEvent) -> str:
     """What the model says in a chunk or a body: text, thoughts, code, arguments of calls."""
     pieces: list[object] = []
     for candidate in each(dig(reading.value(event.data), "candidates")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from paig_gateway.formats import folding, form, reading
-from paig_gateway.formats.base import BadRequest, Call, Event, Format
+from paig_gateway.formats.base import Call, Format, MalformedRequest, StreamEvent
 from paig_gateway.formats.text import GENERATED_IMAGE, Media, bound
 
 _IMAGE_FIELDS = re.compile(r"(?:image|mask)(?:\[\d*\])?$")
@@ -36,10 +36,10 @@ def _read_form(model: str | None, body: bytes) -> Call:
                 media.image_bytes(content)
     one = {name: contents[0].decode("utf-8", "replace").strip() for name, contents in fields.items()}
     if len(fields.get("model", [])) > 1 or len(fields.get("n", [])) > 1:
-        raise BadRequest('The form names "model" or "n" more than once.')
+        raise MalformedRequest('The form names "model" or "n" more than once.')
     named_model = model or one.get("model")
     if not named_model:
-        raise BadRequest('The request names no model: give the form field "model".')
+        raise MalformedRequest('The request names no model: give the form field "model".')
     n = int(one["n"]) if one.get("n", "").isdecimal() and len(one["n"]) < 10 else 1
     return _call(named_model, body, media, max(1, n), stream=one.get("stream", "").lower() in ("true", "1"))
 
@@ -59,7 +59,7 @@ def _call(model: str, body: bytes, media: Media, n: int, *, stream: bool) -> Cal
     )
 
 
-def fold(body: dict[str, object], event: Event) -> None:
+def fold(body: dict[str, object], event: StreamEvent) -> None:
     """Take an event in: `image_generation.completed` or `image_edit.completed` has the usage."""
     top = reading.members(event.data)
     folding.note_error(body, folding.error_of(event, top))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from paig_gateway.formats.base import Event
+from paig_gateway.formats.base import StreamEvent
 
 # Up to and including what opens a string or opens or closes an object or array.
 _TO_TOKEN = re.compile(rb'[^"{}\[\]]*+["{}\[\]]')
@@ -79,9 +79,9 @@ class Splitter:
         return False
 
 
-def parse(raw: bytes) -> Event:
+def parse(raw: bytes) -> StreamEvent:
     """Read a raw element: its JSON without the bracket or comma before it."""
     data = raw.strip(_SPACE)
     if data[:1] in (b"[", b","):
         data = data[1:].lstrip(_SPACE)
-    return Event("", data)
+    return StreamEvent("", data)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from paig_gateway.formats import reading
-from paig_gateway.formats.base import Event, Format, Framing
+from paig_gateway.formats.base import Format, Framing, StreamEvent
 from paig_gateway.formats.framing import FRAMINGS, sniffed
 
 Judgement = Literal["answer", "not-answer", "more"]
@@ -88,7 +88,7 @@ def _judge_events(framing: Framing, head: bytes, undecided: Judgement, *, comple
         return "answer"  # the client gets the bytes as they are
 
 
-def judge_events(events: Iterable[Event]) -> Literal["answer", "not-answer"] | None:
+def judge_events(events: Iterable[StreamEvent]) -> Literal["answer", "not-answer"] | None:
     """Judge a stream by its first events; None where they are all preamble."""
     for event in events:
         if (found := judge_event(event)) is not None:
@@ -96,7 +96,7 @@ def judge_events(events: Iterable[Event]) -> Literal["answer", "not-answer"] | N
     return None
 
 
-def judge_event(event: Event) -> Literal["answer", "not-answer"] | None:
+def judge_event(event: StreamEvent) -> Literal["answer", "not-answer"] | None:
     """What an event at the start of a stream means, in whichever format; None where it is preamble.
 
     An error is an exception frame, an event named `error`, one with an `error` object (OpenAI, Gemini, Groq), or a

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["image", "audio", "pdf"]
+MediaKind = Literal["image", "audio", "pdf"]
 
 HEAD = 512 * 1024
 """Bytes of an image that are looked at: what stands before a JPEG's dimensions (profiles, previews) is shorter."""
@@ -39,7 +39,7 @@ class MediaItem:
         text: Upper bound of the bytes of a document's text; None where it is not known.
     """
 
-    kind: Kind
+    kind: MediaKind
     size: int = 0
     width: int | None = None
     height: int | None = None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from paig_gateway.formats import folding, models_named, reading
-from paig_gateway.formats.base import Call, Event, Format, Generated, Json
+from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.splice import splice_member
@@ -163,7 +163,7 @@ def asks(body: bytes) -> bytes:
     return splice_member(body, ("stream_options",), b'{"include_usage":true}')
 
 
-def is_asked_only(event: Event) -> bool:
+def is_asked_only(event: StreamEvent) -> bool:
     """Whether an event has usage, no choice, and nothing else that a client could want to see."""
     top = reading.members(event.data)
     choices = top.get("choices")
@@ -181,7 +181,7 @@ _MARKER = re.compile(
 )
 
 
-def fold(body: dict[str, object], event: Event) -> None:
+def fold(body: dict[str, object], event: StreamEvent) -> None:
     """Take a chunk in. Usage is final with the end: no choice any more, a finish reason seen, or `[DONE]`."""
     if event.data.strip() == b"[DONE]":
         folding.finish(body)
@@ -228,7 +228,7 @@ def _by_index(known: list[object], new: list[object]) -> list[object]:
     return list(found.values())
 
 
-def text(event: Event) -> str:
+def text(event: StreamEvent) -> str:
     """What the model says in a chunk or a body: text, reasoning, tool calls."""
     pieces: list[object] = []
     for choice in each(dig(reading.value(event.data), "choices")):
@@ -251,7 +251,7 @@ def _said(message: object) -> list[object]:
     return pieces
 
 
-def generated(event: Event) -> Generated:
+def generated(event: StreamEvent) -> Generated:
     """Encrypted reasoning, images and audio in a chunk or a body."""
     found = Generated()
     for choice in each(dig(reading.value(event.data), "choices")):

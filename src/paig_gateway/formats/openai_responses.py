@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from paig_gateway.formats import folding, models_named, reading
-from paig_gateway.formats.base import Call, Event, Format, Generated, Json
+from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined
 from paig_gateway.formats.openai_chat import SEARCHES, context, modifiers, repeats
 from paig_gateway.formats.reading import Raw
@@ -110,12 +110,12 @@ _MARKER = re.compile(
 _ITEM = ("type", "id", "status", "action", "container_id", "environment", "size", "quality")
 
 
-def fold(body: dict[str, object], event: Event) -> None:
+def fold(body: dict[str, object], event: StreamEvent) -> None:
     """Take an event in. Usage is final with the response's end, whichever it is."""
     top = reading.members(event.data)
     kind = reading.string(top.get("type")) or event.name
     if kind == "error":
-        folding.note_error(body, folding.error_of(Event("error", event.data), top))
+        folding.note_error(body, folding.error_of(StreamEvent("error", event.data), top))
         return
     folding.note_error(body, folding.error_of(event, top))
     if kind == "response.output_item.done":
@@ -139,7 +139,7 @@ def _kept_item(raw: Raw | None) -> dict[str, object]:
     return {name: reading.value(item[name]) for name in _ITEM if name in item}
 
 
-def generated(event: Event) -> Generated:
+def generated(event: StreamEvent) -> Generated:
     """Encrypted reasoning, images and audio in an event or a body."""
     top = reading.members(event.data)
     kind = reading.string(top.get("type"))
@@ -156,7 +156,7 @@ def generated(event: Event) -> Generated:
     return found
 
 
-def text(event: Event) -> str:
+def text(event: StreamEvent) -> str:
     """What the model says in an event or a body: text, reasoning, arguments of calls."""
     said = reading.value(event.data)
     kind = dig(said, "type")

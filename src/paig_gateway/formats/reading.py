@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from paig_gateway.formats.base import BadRequest
+from paig_gateway.formats.base import MalformedRequest
 
 Raw = msgspec.Raw | bytes
 Members = dict[str, msgspec.Raw]
@@ -65,27 +65,27 @@ def request(body: bytes) -> Members:
     """The members of a request body.
 
     Raises:
-        BadRequest: The body is not a JSON object.
+        MalformedRequest: The body is not a JSON object.
     """
     try:
         return _decode(_MEMBERS, body)
     except msgspec.ValidationError:
-        raise BadRequest("The request body must be a JSON object.") from None
+        raise MalformedRequest("The request body must be a JSON object.") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRequest(f"The request body is not JSON: {error}.") from None
+        raise MalformedRequest(f"The request body is not JSON: {error}.") from None
 
 
 def model_of(top: Members, model: str | None) -> str:
     """The model asked for: the path's, else the body's.
 
     Raises:
-        BadRequest: Neither names one.
+        MalformedRequest: Neither names one.
     """
     named = model or string(top.get("model"))
     if not named:
-        raise BadRequest('The request names no model: give "model" as a string.')
+        raise MalformedRequest('The request names no model: give "model" as a string.')
     if len(named) > LONGEST_NAME:
-        raise BadRequest(f"The model's name is longer than {LONGEST_NAME} characters.")
+        raise MalformedRequest(f"The model's name is longer than {LONGEST_NAME} characters.")
     return named
 
 

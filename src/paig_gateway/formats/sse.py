@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from paig_gateway.formats.base import Event
+from paig_gateway.formats.base import StreamEvent
 
 _BOM = b"\xef\xbb\xbf"
 # Two line ends in a row. Atomic, lest `\r\n` be taken for two of them.
@@ -57,7 +57,7 @@ class Splitter:
         return 0 if end == len(self._buffer) and self._buffer[end - 1] == 0x0D else end
 
 
-def parse(raw: bytes) -> Event:
+def parse(raw: bytes) -> StreamEvent:
     """Read a raw event: its name and its joined `data` lines; comments and other fields are passed over."""
     name = b""
     data: list[bytes] = []
@@ -67,4 +67,4 @@ def parse(raw: bytes) -> Event:
             data.append(value[1:] if value[:1] == b" " else value)
         elif field == b"event" and colon:
             name = value.strip(b" ")
-    return Event(name.decode("utf-8", "replace"), b"\n".join(data))
+    return StreamEvent(name.decode("utf-8", "replace"), b"\n".join(data))

@@ -1,6 +1,6 @@
 """Formats that a provider answers under another path, in another wrapping: Anthropic's Messages on Bedrock and Vertex.
 
-A carrier packs the request as the provider wants it, and unpacks the answer into what the format is at home. Members of
+A adapter packs the request as the provider wants it, and unpacks the answer into what the format is at home. Members of
 a body that are not named here go byte for byte, in their order.
 """
 
@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from paig_gateway.formats import reading
-from paig_gateway.formats.base import BadRequest, Event
+from paig_gateway.formats.base import MalformedRequest, StreamEvent
 from paig_gateway.formats.errors import error_kind
 
 Headers = list[tuple[bytes, bytes]]
@@ -54,7 +54,7 @@ class Adapter:
 
     pack: Callable[[OutboundRequest, str, bool], OutboundRequest]
     native: Callable[[str], bool] = lambda path: False
-    unframe: Callable[[Event], bytes] | None = None
+    unframe: Callable[[StreamEvent], bytes] | None = None
 
 
 def _beta(headers: Headers) -> list[str]:
@@ -66,7 +66,7 @@ def _beta(headers: Headers) -> list[str]:
 def _segment(model: str) -> str:
     """A model's name as a segment of a path."""
     if model.strip(".") == "":
-        raise BadRequest(f"'{model}' is no model's name.")
+        raise MalformedRequest(f"'{model}' is no model's name.")
     return quote(model, safe="")
 
 
@@ -80,60 +80,60 @@ def _is_at_home(path: str) -> bool:
     return path.rstrip("/").endswith("/messages")
 
 
-def to_bedrock(parcel: OutboundRequest, model: str, stream: bool) -> OutboundRequest:
+def to_bedrock(outbound: OutboundRequest, model: str, stream: bool) -> OutboundRequest:
     """InvokeModel takes the native body: without `model` and `stream`, with a version of its own, betas inside.
 
     A service tier is Anthropic's own and is left out.
     """
-    body = reading.request(parcel.body)
+    body = reading.request(outbound.body)
     betas = reading.value(body.get("anthropic_beta"))
     said = [name for name in betas if isinstance(name, str)] if isinstance(betas, list) else []
     added = {"anthropic_version": "bedrock-2023-05-31"}
-    beta = list(dict.fromkeys([*said, *_beta(parcel.headers)]))
+    beta = list(dict.fromkeys([*said, *_beta(outbound.headers)]))
     return OutboundRequest(
         path=f"/model/{_segment(model)}/{'invoke-with-response-stream' if stream else 'invoke'}",
         query=b"",
         headers=[
-            *(pair for pair in parcel.headers if pair[0] != b"accept" and not pair[0].startswith(b"anthropic-")),
+            *(pair for pair in outbound.headers if pair[0] != b"accept" and not pair[0].startswith(b"anthropic-")),
             (b"accept", b"application/json"),
         ],
         body=_changed(
-            parcel.body,
+            outbound.body,
             frozenset({"model", "stream", "service_tier", "anthropic_version", "anthropic_beta"}),
             {**added, **({"anthropic_beta": beta} if beta else {})},
         ),
     )
 
 
-def to_vertex(parcel: OutboundRequest, model: str, stream: bool) -> OutboundRequest:
+def to_vertex(outbound: OutboundRequest, model: str, stream: bool) -> OutboundRequest:
     """`rawPredict` takes the native body: without `model`, with a version of its own; betas stay a header."""
     verb = "streamRawPredict" if stream else "rawPredict"
     return OutboundRequest(
         path=f"/v1/publishers/anthropic/models/{_segment(model)}:{verb}",
         query=b"",
-        headers=parcel.headers,
+        headers=outbound.headers,
         body=_changed(
-            parcel.body,
+            outbound.body,
             frozenset({"model", "service_tier", "anthropic_version"}),
             {"anthropic_version": "vertex-2023-10-16"},
         ),
     )
 
 
-def to_anthropic(parcel: OutboundRequest, model: str, stream: bool) -> OutboundRequest:
+def to_anthropic(outbound: OutboundRequest, model: str, stream: bool) -> OutboundRequest:
     """Anthropic itself: a request in Vertex's spelling is put back into its own."""
-    headers = [pair for pair in parcel.headers if pair[0] != b"anthropic-version"]
+    headers = [pair for pair in outbound.headers if pair[0] != b"anthropic-version"]
     return OutboundRequest(
         path="/v1/messages",
         query=b"",
         headers=[*headers, (b"anthropic-version", b"2023-06-01")],
         body=_changed(
-            parcel.body, frozenset({"anthropic_version", "model", "stream"}), {"model": model, "stream": stream}
+            outbound.body, frozenset({"anthropic_version", "model", "stream"}), {"model": model, "stream": stream}
         ),
     )
 
 
-def unframed(frame: Event) -> bytes:
+def unframed(frame: StreamEvent) -> bytes:
     """The server-sent event that a frame of Bedrock's carries; an exception becomes an event of type `error`."""
     if frame.is_exception:
         status = _EXCEPTIONS.get(frame.name, 500)

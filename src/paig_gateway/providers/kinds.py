@@ -19,7 +19,7 @@ _BOTH: frozenset[ErrorShape] = frozenset({"openai", "anthropic"})
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProviderKind:
     """What the gateway knows of one kind of provider.
 
     Attributes:
@@ -28,7 +28,7 @@ class Kind:
         auth: How requests to it are authenticated.
         path: How a client's path becomes the upstream's.
         speaks: The families of API formats that it answers, each named by the shape of its errors.
-        carriers: By format: how it takes a format outside those families, or in a spelling of its own.
+        adapters: By format: how it takes a format outside those families, or in a spelling of its own.
         path_decides: Whether the model named in the request decides the price, not the one named in the answer.
         price_provider: Whose prices in genai-prices; None where there are none.
         require_price: Whether a model without a price is refused unless told otherwise.
@@ -50,7 +50,7 @@ class Kind:
     auth: Scheme = "bearer"
     path: PathRule = _OPENAI_LIKE
     speaks: frozenset[ErrorShape] = _OPENAI
-    carriers: Mapping[str, Adapter] = field(default_factory=dict)
+    adapters: Mapping[str, Adapter] = field(default_factory=dict)
     path_decides: bool = False
     price_provider: str | None = None
     require_price: bool = True
@@ -94,29 +94,29 @@ _COMPLETION: Mapping[str, str] = {"openai-chat": "max_completion_tokens"}
 _UNBOUNDED: Mapping[str, str] = {"openai-chat": ""}
 
 _ROWS = (
-    Kind("openai", "https://api.openai.com/v1", price_provider="openai", maximum=_COMPLETION),
-    Kind(
+    ProviderKind("openai", "https://api.openai.com/v1", price_provider="openai", maximum=_COMPLETION),
+    ProviderKind(
         "anthropic",
         "https://api.anthropic.com",
         auth="x-api-key",
         path=versioned("/v1"),
         speaks=_BOTH,
-        carriers={"anthropic": ANTHROPIC},
+        adapters={"anthropic": ANTHROPIC},
         price_provider="anthropic",
     ),
-    Kind(
+    ProviderKind(
         "google-vertex",
         "https://{location}-aiplatform.googleapis.com",
         auth="google",
         path=vertex,
         google_query=True,
         speaks=frozenset({"openai", "google"}),
-        carriers={"anthropic": VERTEX},
+        adapters={"anthropic": VERTEX},
         price_provider="google",
         settings=("project", "location", "token_url"),
         defaults={"location": "global"},
     ),
-    Kind(
+    ProviderKind(
         "google",
         "https://generativelanguage.googleapis.com",
         auth="x-goog-api-key",
@@ -125,20 +125,22 @@ _ROWS = (
         speaks=frozenset({"openai", "google"}),
         price_provider="google",
     ),
-    Kind("groq", "https://api.groq.com/openai/v1", price_provider="groq", asks_usage=False, maximum=_COMPLETION),
-    Kind(
+    ProviderKind(
+        "groq", "https://api.groq.com/openai/v1", price_provider="groq", asks_usage=False, maximum=_COMPLETION
+    ),
+    ProviderKind(
         "bedrock",
         "https://bedrock-runtime.{region}.amazonaws.com",
         auth="aws",
         path=bedrock,
         speaks=frozenset({"openai", "bedrock"}),
-        carriers={"anthropic": BEDROCK},
+        adapters={"anthropic": BEDROCK},
         path_decides=True,
         price_provider="aws",
         settings=("region",),
         defaults={"region": "us-east-1"},
     ),
-    Kind(
+    ProviderKind(
         "bedrock-mantle",
         "https://bedrock-mantle.{region}.api.aws",
         auth="aws",
@@ -148,7 +150,7 @@ _ROWS = (
         settings=("region",),
         defaults={"region": "us-east-1"},
     ),
-    Kind(
+    ProviderKind(
         "azure",
         None,
         auth="api-key",
@@ -159,7 +161,7 @@ _ROWS = (
         reasoning_maximum=_COMPLETION,
         settings=("api_version",),
     ),
-    Kind(
+    ProviderKind(
         "mistral",
         "https://api.mistral.ai",
         path=versioned("/v1"),
@@ -167,15 +169,15 @@ _ROWS = (
         asks_usage=False,
         bills=frozenset({"conversations", "moderations"}),
     ),
-    Kind(
+    ProviderKind(
         "huggingface",
         "https://router.huggingface.co",
         path=versioned("/v1", "/[a-z0-9-]+/v1", "/[a-z0-9-]+/v3/openai"),
         price_provider="huggingface_{sub}",
         reports_usage=False,
     ),
-    Kind("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", price_provider="ovhcloud"),
-    Kind(
+    ProviderKind("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", price_provider="ovhcloud"),
+    ProviderKind(
         "openrouter",
         "https://openrouter.ai/api/v1",
         path=fixed("/api/v1", "/v1"),
@@ -185,7 +187,7 @@ _ROWS = (
         # Grok showed 687 prompt tokens for three words.
         hidden_tokens=1024,
     ),
-    Kind(
+    ProviderKind(
         "xai",
         "https://api.x.ai/v1",
         speaks=_BOTH,
@@ -194,54 +196,54 @@ _ROWS = (
         maximum=_COMPLETION,
         hidden_tokens=1024,
     ),
-    Kind(
+    ProviderKind(
         "deepseek",
         "https://api.deepseek.com",
         path=fixed("/openai/v1", "/v1", keeps="/beta", messages=("/v1|/beta", "/anthropic/v1")),
         speaks=_BOTH,
         price_provider="deepseek",
     ),
-    Kind("cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras", maximum=_COMPLETION),
-    Kind(
+    ProviderKind("cerebras", "https://api.cerebras.ai/v1", price_provider="cerebras", maximum=_COMPLETION),
+    ProviderKind(
         "cohere", "https://api.cohere.com", path=versioned("/v2", "/v1", "/compatibility/v1"), price_provider="cohere"
     ),
-    Kind("voyageai", "https://api.voyageai.com/v1", price_provider="voyageai"),
-    Kind("crusoe", "https://api.inference.crusoecloud.com/v1"),
-    Kind("snowflake", None, speaks=_BOTH, path=fixed("/api/v2/cortex/v1", "/v1")),
-    Kind(
+    ProviderKind("voyageai", "https://api.voyageai.com/v1", price_provider="voyageai"),
+    ProviderKind("crusoe", "https://api.inference.crusoecloud.com/v1"),
+    ProviderKind("snowflake", None, speaks=_BOTH, path=fixed("/api/v2/cortex/v1", "/v1")),
+    ProviderKind(
         "zai",
         "https://api.z.ai/api/paas/v4",
         path=fixed("/api/paas/v4", "/v4", "/v1", messages=("(?:/coding)?/paas/v4", "/anthropic/v1")),
         speaks=_BOTH,
         price_provider="zai",
     ),
-    Kind("together", "https://api.together.xyz/v1", price_provider="together"),
-    Kind(
+    ProviderKind("together", "https://api.together.xyz/v1", price_provider="together"),
+    ProviderKind(
         "fireworks",
         "https://api.fireworks.ai/inference/v1",
         path=fixed("/inference/v1", "/v1"),
         speaks=_BOTH,
         price_provider="fireworks",
     ),
-    Kind(
+    ProviderKind(
         "perplexity",
         "https://api.perplexity.ai",
         price_provider="perplexity",
         states_cost=True,
         maximum=_UNBOUNDED,
     ),
-    Kind(
+    ProviderKind(
         "moonshot",
         "https://api.moonshot.ai/v1",
         path=fixed("/openai/v1", "/v1", messages=("/v1", "/anthropic/v1")),
         speaks=_BOTH,
         price_provider="moonshotai",
     ),
-    Kind("novita", "https://api.novita.ai/v3/openai", path=fixed("/v3/openai", "/v1"), price_provider="novita"),
-    Kind("heroku", "https://us.inference.heroku.com/v1"),
-    Kind("ollama", "http://localhost:11434/v1", speaks=_BOTH, require_price=False, reports_usage=False),
-    Kind("vllm", "http://localhost:8000/v1", speaks=_BOTH, require_price=False, reports_usage=False),
-    Kind(
+    ProviderKind("novita", "https://api.novita.ai/v3/openai", path=fixed("/v3/openai", "/v1"), price_provider="novita"),
+    ProviderKind("heroku", "https://us.inference.heroku.com/v1"),
+    ProviderKind("ollama", "http://localhost:11434/v1", speaks=_BOTH, require_price=False, reports_usage=False),
+    ProviderKind("vllm", "http://localhost:8000/v1", speaks=_BOTH, require_price=False, reports_usage=False),
+    ProviderKind(
         "openai-compatible",
         None,
         speaks=_BOTH,
@@ -252,10 +254,10 @@ _ROWS = (
     ),
 )
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ROWS}
+KINDS: Mapping[str, ProviderKind] = {kind.name: kind for kind in _ROWS}
 
 
-def base_url(kind: Kind, given: str | None, settings: Mapping[str, str]) -> str | None:
+def base_url(kind: ProviderKind, given: str | None, settings: Mapping[str, str]) -> str | None:
     """Where a provider answers: as given, completed where only an origin was given, else the kind's own.
 
     Args:

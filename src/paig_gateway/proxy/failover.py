@@ -13,7 +13,7 @@ from paig_client.api.errors import ErrorCode
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import Provider
-from paig_gateway.formats.base import BadRequest, Format, Framing
+from paig_gateway.formats.base import Format, Framing, MalformedRequest
 from paig_gateway.formats.form import is_form, splice_field
 from paig_gateway.formats.framing import framing_of
 from paig_gateway.formats.judgement import judge
@@ -25,7 +25,7 @@ from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
 from paig_gateway.proxy.meter import StreamMeter, decode_json
-from paig_gateway.proxy.peek import Answer, Carried, PeekableResponse, beginning, peek
+from paig_gateway.proxy.peek import AdaptedResponse, Answer, PeekableResponse, beginning, peek
 from paig_gateway.proxy.settling import CUT, charge_stream, error_in, error_type
 from paig_gateway.proxy.upstream import Egress, Upstream
 from paig_gateway.routing.affinity import has_not
@@ -37,7 +37,7 @@ from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach, another_may
 
 
 @dataclass(slots=True)
-class Hold:
+class RequestFunds:
     """What the ledger holds for a request.
 
     Attributes:
@@ -63,7 +63,7 @@ class Hold:
         return True
 
 
-class Dispatcher:
+class Failover:
     """Tries candidates in turn until one answers."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Dispatcher:
         problem: Callable[[str], str | None],
         health: Health,
         clock: Callable[[], float],
-        patience: Deadlines,
+        deadlines: Deadlines,
         doubt: Callable[[str], None],
     ) -> None:
         """Take what sends, what signs and what knows whom to ask.
@@ -84,7 +84,7 @@ class Dispatcher:
             problem: Why nothing can be sent to the provider of a name, or None.
             health: How the providers are.
             clock: Monotonic seconds.
-            patience: How long requests may take.
+            deadlines: How long requests may take.
             doubt: Has the credential of an id read again, as a provider refused it.
         """
         self._upstream = upstream
@@ -92,12 +92,12 @@ class Dispatcher:
         self._problem = problem
         self._health = health
         self._clock = clock
-        self._patience = patience
+        self._deadlines = deadlines
         self._doubt = doubt
         self._refuse_stream_options: set[str] = set()
 
     async def send(
-        self, exchange: Exchange, order: deque[Candidate], outcome: Outcome, purse: Hold
+        self, exchange: Exchange, order: deque[Candidate], outcome: Outcome, funds: RequestFunds
     ) -> tuple[Answer, bool]:
         """Send the request to the first candidate that takes it.
 
@@ -105,7 +105,7 @@ class Dispatcher:
             exchange: The request.
             order: Whom to try; those who were tried are taken out. It is cleared when the client leaves.
             outcome: Is told of each try, and charged for those that may be billed.
-            purse: What is held for the request: nobody is tried whom it cannot cover.
+            funds: What is held for the request: nobody is tried whom it cannot cover.
 
         Returns:
             The answer, and whether the gateway asked for stream usage that the client had not asked for. The last
@@ -116,10 +116,10 @@ class Dispatcher:
             TimeoutError: The client has left, so there is nobody to try.
         """
         if not outcome.attempts:
-            if self._patience.is_over(exchange, self._clock()):
-                raise self._patience.ran_out(exchange, 0, None)
+            if self._deadlines.is_over(exchange, self._clock()):
+                raise self._deadlines.ran_out(exchange, 0, None)
             self._health.request(exchange.route.name)
-            self._health.lead(order)
+            self._health.pick(order)
         answer: Answer | None = None
         unsaid = bool(outcome.attempts)  # whether somebody did not say if what is asked for is stored there
         try:
@@ -139,7 +139,7 @@ class Dispatcher:
                     attempt["status"] = answer.status
                     answer, reach = await self._look(exchange, candidate, answer, outcome, tried, last=not order)
                 except CredentialError as error:
-                    tried.refused("credential")
+                    tried.credential_rejected("credential")
                     attempt["error"], reach = "credential", "credential"
                     failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
                 except UpstreamError as error:
@@ -160,7 +160,7 @@ class Dispatcher:
                 # That something is not stored here is no answer while another may have it.
                 answered = answer is not None and exchange.stored is None
                 seeks = reach == "elsewhere"
-                if not await self.goes_on(exchange, order, outcome, purse, answered=answered, seeks=seeks):
+                if not await self.goes_on(exchange, order, outcome, funds, answered=answered, seeks=seeks):
                     if answer is None:
                         raise failure or AssertionError("a try without an answer has a reason")
                     if seeks and (unsaid or order):
@@ -187,14 +187,14 @@ class Dispatcher:
         late = isinstance(error, UpstreamTimeout)
         code: ErrorCode = "upstream-timeout" if late else "upstream-unreachable"
         outcome.attempts[-1]["error"] = code
-        over = late and self._patience.is_over(exchange, self._clock())
+        over = late and self._deadlines.is_over(exchange, self._clock())
         # An answer that was on its way, or a try that had only what others had left of the deadline, says nothing about
         # the provider.
         fair = not over or (len(outcome.attempts) == 1 and outcome.first_byte is None)
         if fair and outcome.tried is not None:
             outcome.tried.failed(error)
         if over:
-            return self._patience.ran_out(exchange, len(outcome.attempts), candidate.provider)
+            return self._deadlines.ran_out(exchange, len(outcome.attempts), candidate.provider)
         said = "did not answer in time" if late else "could not be reached"
         return GatewayError(code, f"The provider '{candidate.provider.name}' {said} ({error.reason}).")
 
@@ -203,7 +203,7 @@ class Dispatcher:
         exchange: Exchange,
         order: deque[Candidate],
         outcome: Outcome,
-        purse: Hold,
+        funds: RequestFunds,
         *,
         answered: bool = False,
         seeks: bool = False,
@@ -217,22 +217,22 @@ class Dispatcher:
             exchange: The request.
             order: Who is left.
             outcome: What has come of it so far.
-            purse: What is held for it.
+            funds: What is held for it.
             answered: Whether a provider's own answer can be given to the client if nobody else is tried.
             seeks: Whether it is looked for who has something. That is no retry: nobody failed, and each is asked once.
         """
         outcome.at_work = False
-        if self._patience.is_over(exchange, self._clock()):
+        if self._deadlines.is_over(exchange, self._clock()):
             return False
-        while self._health.lead(order, answered=answered):
+        while self._health.pick(order, answered=answered):
             chosen = order[0]
-            if not await purse.covers(outcome.cost + chosen.ceiling):
+            if not await funds.covers(outcome.cost + chosen.ceiling):
                 # One that costs less may have room.
                 if order:
                     pass_over(order.popleft(), order)
                 continue
             # Who leaves meanwhile leaves nobody to try; and somebody else may have taken a probe's place.
-            if not order or (self._health.lead(order, answered=answered) and order[0] is chosen):
+            if not order or (self._health.pick(order, answered=answered) and order[0] is chosen):
                 return bool(order) and (seeks or self._health.retry(exchange.route.name))
         return False
 
@@ -251,7 +251,7 @@ class Dispatcher:
                 answer = PeekableResponse(answer)
                 body = await beginning(answer)
             verdict = tried.answered(status, answer.headers, body)
-            if verdict == "refused":
+            if verdict == "credential_rejected":
                 self._doubt(candidate.credential.id)  # Its file or keyring entry may have changed.
             # Another account may have what this one has not.
             if exchange.stored and has_not(status, body):
@@ -269,17 +269,19 @@ class Dispatcher:
                 return peeked, None
             body = b"".join(peeked.held)
             outcome.attempts[-1]["error"] = error = error_in(decode_json(body)) if status == 200 else f"status-{status}"
-            reach = REACH[tried.said(error)] or "member"
+            reach = REACH[tried.stream_error(error)] or "member"
             return peeked, "member" if reach == "elsewhere" else reach
         loop = asyncio.get_running_loop()
-        limit = self._patience.of_try(exchange, candidate.provider, self._clock()).first_byte
+        limit = self._deadlines.of_try(exchange, candidate.provider, self._clock()).first_byte
         if not await peek(peeked, framing, loop.time() + limit):
             tried.answered(status, answer.headers)
             return peeked, None
         if peeked.failure is not None and not any(chunk.strip() for chunk in peeked.held):
             await peeked.aclose()
             raise peeked.failure
-        meter = StreamMeter(exchange.fmt, exchange.call, framing, headers, candidate.tariff, splice=False, hide=False)
+        meter = StreamMeter(
+            exchange.fmt, exchange.call, framing, headers, candidate.price_lookup, splice=False, hide=False
+        )
         for chunk in peeked.held:
             meter.feed(chunk)
         meter.end()
@@ -288,7 +290,7 @@ class Dispatcher:
             self.failed(exchange, candidate, peeked.failure, outcome)
         else:
             outcome.attempts[-1]["error"] = error = error_type(meter.body.get("error"))
-            of = REACH[tried.said(error)] or of
+            of = REACH[tried.stream_error(error)] or of
         if exchange.fmt.metered:
             charge_stream(outcome, meter, candidate, ended=peeked.failure is None, asked=True)
             outcome.reading = None
@@ -330,17 +332,17 @@ class Dispatcher:
         fmt, call = exchange.fmt, exchange.call
         path, body, asked = exchange.target.path, exchange.body, False
         query, headers = exchange.target.query, to_upstream(exchange.headers)
-        carrier = kind.carriers.get(fmt.name)
-        if carrier is not None and carrier.native(path):
-            carrier = None
-        if carrier is not None:
+        adapter = kind.adapters.get(fmt.name)
+        if adapter is not None and adapter.native(path):
+            adapter = None
+        if adapter is not None:
             try:
-                parcel = carrier.pack(
+                outbound = adapter.pack(
                     OutboundRequest(path, query, headers, exchange.plain), candidate.model, call.stream
                 )
-            except BadRequest as error:
+            except MalformedRequest as error:
                 raise GatewayError("bad-request", str(error)) from None
-            path, query, headers, body = parcel.path, parcel.query, parcel.headers, parcel.body
+            path, query, headers, body = outbound.path, outbound.query, outbound.headers, outbound.body
         elif candidate.model != call.model:
             path, body = renamed(fmt, path, exchange.plain, candidate.model)
         if fmt.asks is not None and call.stream and not call.asks_usage and self._asks_usage(candidate):
@@ -361,11 +363,11 @@ class Dispatcher:
             kind.auth, provider, candidate.credential, exchange.method, url, headers, body
         )
         payload = body if body or exchange.method in ("POST", "PUT", "PATCH") else None
-        timeouts = self._patience.of_try(exchange, provider, self._clock())
+        timeouts = self._deadlines.of_try(exchange, provider, self._clock())
         answer = await self._upstream.send(
             exchange.method, url, headers, payload, timeouts=timeouts, way=way_to(provider)
         )
-        return (answer if carrier is None else Carried(answer, carrier)), asked
+        return (answer if adapter is None else AdaptedResponse(answer, adapter)), asked
 
     @staticmethod
     def _accept_encoding(exchange: Exchange) -> bytes:

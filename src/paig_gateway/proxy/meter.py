@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from paig_gateway.domain.money import format_usd
-from paig_gateway.formats.base import Call, Event, Format, Framing, Generated, Json
+from paig_gateway.formats.base import Call, Format, Framing, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import END, PARTIAL
 from paig_gateway.formats.framing import FRAMINGS, Splitter
 from paig_gateway.formats.splice import splice_event
@@ -37,7 +37,7 @@ class StreamMeter:
         fmt: The API format.
         call: What was asked.
         headers: The answer's headers, by lower-case name.
-        tariff: What turns usage into money.
+        price_lookup: What turns usage into money.
         splice: Whether the cost goes into the stream.
         hide: Whether events that are there only because the gateway asked are kept from the client.
         body: The folded answer so far.
@@ -48,13 +48,13 @@ class StreamMeter:
     call: Call
     framing: Framing
     headers: Mapping[str, str]
-    tariff: PriceLookup
+    price_lookup: PriceLookup
     splice: bool
     hide: bool
     body: dict[str, object] = field(default_factory=dict)
     unread: bool = False
     _splitter: Splitter = field(init=False)
-    _parse: Callable[[bytes], Event] = field(init=False)
+    _parse: Callable[[bytes], StreamEvent] = field(init=False)
     _kept: list[bytes] = field(default_factory=list)
     _kept_size: int = 0
     _more: list[bytes] = field(default_factory=list)
@@ -149,7 +149,7 @@ class StreamMeter:
     def reading(self) -> Reading:
         """Usage and cost of what was seen; `extracted` is None where the stream brought no final usage."""
         if self._reading is None:
-            self._reading = read_answer(self.fmt, self.body, self.headers, self.tariff, self.call)
+            self._reading = read_answer(self.fmt, self.body, self.headers, self.price_lookup, self.call)
         return self._reading
 
     def text(self) -> str:
@@ -185,7 +185,7 @@ class StreamMeter:
         self._count_more()
         size, generated = self._count(self._kept)
         size += self._counted + self._unsplit
-        return estimate(self.fmt, self.call, self.body, size, generated + self._generated, self.tariff)
+        return estimate(self.fmt, self.call, self.body, size, generated + self._generated, self.price_lookup)
 
 
 _USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:')

@@ -174,10 +174,10 @@ async def beginning(answer: PeekableResponse, most: int = PEEKED, patience: floa
 _LARGEST_ERROR = 1024 * 1024
 
 
-class Carried:
+class AdaptedResponse:
     """A provider's answer, unpacked: errors in the format's own shape, frames as server-sent events."""
 
-    def __init__(self, answer: Answer, carrier: Adapter) -> None:
+    def __init__(self, answer: Answer, adapter: Adapter) -> None:
         self.status = answer.status
         self._answer = answer
         self._unframe = None
@@ -185,8 +185,8 @@ class Carried:
         content = next((value for name, value in answer.headers if name == b"content-type"), b"")
         if self._is_error:
             content = b"application/json"
-        elif carrier.unframe is not None and framing_of(content.decode("latin-1")) == "eventstream":
-            content, self._unframe = b"text/event-stream; charset=utf-8", carrier.unframe
+        elif adapter.unframe is not None and framing_of(content.decode("latin-1")) == "eventstream":
+            content, self._unframe = b"text/event-stream; charset=utf-8", adapter.unframe
         kept = [pair for pair in answer.headers if pair[0] not in (b"content-type", b"content-length")]
         self.headers = [*kept, (b"content-type", content)]
 

@@ -27,7 +27,7 @@ from paig_gateway.proxy import browsers, request
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import Client, RunOnce, run_shielded
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
-from paig_gateway.proxy.failover import Dispatcher, Hold, pass_over
+from paig_gateway.proxy.failover import Failover, RequestFunds, pass_over
 from paig_gateway.proxy.headers import error_headers
 from paig_gateway.proxy.hold import Held, hold
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
@@ -93,11 +93,11 @@ class Proxy:
     directory: Directory
     ledger: Ledger
     prices: PriceSources
-    dispatcher: Dispatcher
+    failover: Failover
     now: Callable[[], datetime]
     clock: Callable[[], float]
-    choice: MemberOrder
-    holders: Affinity
+    member_order: MemberOrder
+    affinity: Affinity
     settings: ProxySettings = ProxySettings()
     observer: Observer = UNOBSERVED
     admission: Admission = field(default_factory=Admission)
@@ -200,11 +200,11 @@ class Proxy:
                 exchange.target.path,
                 exchange.time,
                 self.prices,
-                self.choice,
+                self.member_order,
                 exchange.session,
                 capped=is_capped(exchange),
             )
-            order = await self.holders.first(exchange.stored, order)
+            order = await self.affinity.first(exchange.stored, order)
             if fmt.unmetered and is_capped(exchange, soft=True):
                 raise GatewayError(
                     "no-price",
@@ -228,10 +228,14 @@ class Proxy:
             raise
         self.observer.started(exchange, reservation)
         outcome = Outcome()
-        purse = Hold(reservation.ceiling, partial(self.ledger.extend, exchange.id)) if recording == "hold" else Hold()
+        funds = (
+            RequestFunds(reservation.ceiling, partial(self.ledger.extend, exchange.id))
+            if recording == "hold"
+            else RequestFunds()
+        )
         record = RunOnce(lambda: self._settle(exchange, reservation, outcome, recording))
         try:
-            await self._exchange(exchange, order, outcome, receive, client, record, purse)
+            await self._exchange(exchange, order, outcome, receive, client, record, funds)
         finally:
             await run_shielded(record.start())
 
@@ -255,7 +259,7 @@ class Proxy:
         receive: Receive,
         client: Client,
         record: RunOnce,
-        purse: Hold,
+        funds: RequestFunds,
     ) -> None:
         """Dispatch and relay; however it ends, the outcome says what it cost."""
         relay: Relay | None = None
@@ -267,7 +271,7 @@ class Proxy:
                 try:
                     while True:
                         relay = None
-                        response, asked = await self.dispatcher.send(exchange, left, outcome, purse)
+                        response, asked = await self.failover.send(exchange, left, outcome, funds)
                         candidate = outcome.candidate
                         assert candidate is not None
                         relay = Relay(
@@ -280,9 +284,9 @@ class Proxy:
                         except UpstreamError as error:
                             # A body that is not streamed is the client's only once it has come whole.
                             relay.settle()
-                            failure = self.dispatcher.failed(exchange, candidate, error, outcome)
+                            failure = self.failover.failed(exchange, candidate, error, outcome)
                             pass_over(candidate, left)
-                            if client.started or not await self.dispatcher.goes_on(exchange, left, outcome, purse):
+                            if client.started or not await self.failover.goes_on(exchange, left, outcome, funds):
                                 outcome.error = failure.code
                                 if not client.started:
                                     raise failure from error
@@ -328,9 +332,9 @@ class Proxy:
         self.observer.finished(exchange, outcome, settlement)
         answered = outcome.status is not None and outcome.status < 400
         first = outcome.first_byte - exchange.started if answered and outcome.first_byte is not None else None
-        self.choice.learn(exchange.route, exchange.fmt, exchange.call, outcome.attempts, first)
+        self.member_order.learn(exchange.route, exchange.fmt, exchange.call, outcome.attempts, first)
         if answered and outcome.candidate is not None:
-            self.holders.learn(exchange.route, outcome.candidate, (outcome.work_id, exchange.stored))
+            self.affinity.learn(exchange.route, outcome.candidate, (outcome.work_id, exchange.stored))
         if recording == "hold":
             await self.ledger.settle(settlement)
         elif recording == "note":

@@ -15,7 +15,7 @@ from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.domain.route import Provider, Route
 from paig_gateway.formats import ambiguity, form
-from paig_gateway.formats.base import BadRequest, Call, Format
+from paig_gateway.formats.base import Call, Format, MalformedRequest
 from paig_gateway.pricing.worst_case import DEAR
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.providers.paths import google_query
@@ -220,7 +220,7 @@ def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) ->
             form.check(plain, next((value for name, value in headers if name == b"content-type"), b""))
             ambiguity.check_json(plain)
         call = fmt.read(model, plain)
-    except BadRequest as error:
+    except MalformedRequest as error:
         raise GatewayError("bad-request", str(error)) from None
     dear = next((tier for tier in tiers(headers) if tier in DEAR), None)
     return call if dear is None or call.service_tier in DEAR else replace(call, service_tier=dear)

@@ -155,7 +155,7 @@ class Relay:
             call=exchange.call,
             framing=framing,
             headers=self.headers,
-            tariff=candidate.tariff,
+            price_lookup=candidate.price_lookup,
             splice=plain and candidate.provider.inject_cost and exchange.fmt.splice_streams,
             hide=plain and self.asked,
         )
@@ -250,7 +250,7 @@ class Relay:
 
     def _charge_end(self, body: Json) -> bool:
         """Charge a body by the usage at its end; whether there is any."""
-        prices, call = self.candidate.tariff, self.exchange.call
+        prices, call = self.candidate.price_lookup, self.exchange.call
         reading = read_answer(self.exchange.fmt, body, self.headers, prices, call)
         if reading.extracted is not None:
             charge_reading(self.outcome, reading, self.candidate)
@@ -285,7 +285,7 @@ class Relay:
         if error is not None and outcome.error is None:
             outcome.error = error_type(error)
             if outcome.tried is not None:
-                outcome.tried.said(outcome.error)
+                outcome.tried.stream_error(outcome.error)
         if self.exchange.fmt.work_id:
             outcome.work_id = self.exchange.fmt.work_id(meter.body)
         charge_stream(outcome, meter, self.candidate, ended=self.ended, asked=self.asked)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from paig_gateway.formats.base import Event, Format, Generated, Json
+from paig_gateway.formats.base import Format, Generated, Json, StreamEvent
 from paig_gateway.formats.judgement import judge
 from paig_gateway.pricing.answer import Reading, estimate, read_answer
 from paig_gateway.pricing.names import hides_reasoning
@@ -45,9 +45,13 @@ def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *,
         outcome.charge(candidate.ceiling, "ceiling", BACKGROUND)
     elif meter.unread:
         outcome.charge(candidate.ceiling, "ceiling", UNREAD)
-    elif meter.is_complete() and candidate.tariff.always_reports and (asked or not _must_be_asked(meter, candidate)):
+    elif (
+        meter.is_complete()
+        and candidate.price_lookup.always_reports
+        and (asked or not _must_be_asked(meter, candidate))
+    ):
         outcome.charge(candidate.ceiling, "ceiling", NO_USAGE)
-    elif hides_reasoning(meter.fmt.name, candidate.tariff.source, candidate.model) and not meter.is_complete():
+    elif hides_reasoning(meter.fmt.name, candidate.price_lookup.source, candidate.model) and not meter.is_complete():
         outcome.charge(candidate.ceiling, "ceiling", HIDDEN_REASONING)
     else:
         _charge_estimate(outcome, meter.estimate(), candidate)
@@ -83,7 +87,7 @@ def charge_body(
     if body is not None:
         outcome.body = body
         outcome.work_id = fmt.work_id(body) if fmt.work_id else None
-        reading = read_answer(fmt, body, headers, candidate.tariff, call)
+        reading = read_answer(fmt, body, headers, candidate.price_lookup, call)
         if reading.extracted is not None:
             charge_reading(outcome, reading, candidate)
             return reading
@@ -95,15 +99,15 @@ def charge_body(
         outcome.error = outcome.error or error_in(body)
     elif call.background:
         outcome.charge(candidate.ceiling, "ceiling", BACKGROUND)
-    elif candidate.tariff.always_reports and fmt.answer:
+    elif candidate.price_lookup.always_reports and fmt.answer:
         outcome.charge(candidate.ceiling, "ceiling", NO_USAGE)
     else:
-        event = Event("", plain)
+        event = StreamEvent("", plain)
         text = fmt.text(event) if fmt.text and plain else ""
         generated = fmt.generated(event) if fmt.generated and plain else Generated()
         known = body if body is not None else {}
         size = len(text.encode("utf-8", "replace"))
-        _charge_estimate(outcome, estimate(fmt, call, known, size, generated, candidate.tariff), candidate)
+        _charge_estimate(outcome, estimate(fmt, call, known, size, generated, candidate.price_lookup), candidate)
     return None
 
 
@@ -129,7 +133,7 @@ def charge_cut_body(
         outcome.charge(candidate.ceiling, "ceiling", BACKGROUND if call.background else CUT)
         return
     size = int(announced) if fmt.text is not None else 0
-    _charge_estimate(outcome, estimate(fmt, call, {}, size, Generated(), candidate.tariff), candidate)
+    _charge_estimate(outcome, estimate(fmt, call, {}, size, Generated(), candidate.price_lookup), candidate)
 
 
 def _is_text(fmt: Format) -> bool:

@@ -28,21 +28,23 @@ from typing import Literal
 
 from paig_gateway.routing.outcomes import Outcomes
 
-State = Literal["closed", "cooling", "half-open", "open"]
-Sign = Literal["answered", "failed", "tripped", "refused", "rested", "proven", "forgotten"]
+BreakerState = Literal["closed", "cooling", "half-open", "open"]
+BreakerEvent = Literal[
+    "answered", "provider_failure", "tripped", "credential_rejected", "rested", "proven", "forgotten"
+]
 
-NEXT: Mapping[State, Mapping[Sign, State]] = {
-    "closed": {"answered": "closed", "failed": "closed", "tripped": "open", "refused": "cooling"},
+NEXT: Mapping[BreakerState, Mapping[BreakerEvent, BreakerState]] = {
+    "closed": {"answered": "closed", "provider_failure": "closed", "tripped": "open", "credential_rejected": "cooling"},
     "cooling": {
-        **{"answered": "cooling", "failed": "cooling", "refused": "cooling"},
+        **{"answered": "cooling", "provider_failure": "cooling", "credential_rejected": "cooling"},
         **{"rested": "half-open", "proven": "closed"},
     },
     "half-open": {
-        **{"answered": "half-open", "failed": "open", "refused": "cooling"},
+        **{"answered": "half-open", "provider_failure": "open", "credential_rejected": "cooling"},
         **{"proven": "closed", "forgotten": "closed"},
     },
     "open": {
-        **{"answered": "open", "failed": "open", "refused": "cooling"},
+        **{"answered": "open", "provider_failure": "open", "credential_rejected": "cooling"},
         **{"rested": "half-open", "proven": "closed"},
     },
 }
@@ -60,7 +62,7 @@ Readiness = Literal["ready", "failing", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class BreakerSettings:
     """When a circuit opens, and for how long.
 
     Attributes:
@@ -112,32 +114,32 @@ class Breaker:
         reason: What it was for.
         own: Whether this node found it out; else it goes by another's word.
         waits: By model.
-        good_at: When the provider last answered well.
-        tally: What came of the tries of the last minutes.
+        ok_at: When the provider last answered well.
+        outcomes: What came of the tries of the last minutes.
     """
 
     __slots__ = (
-        *("_admit_at", "_after", "_begun", "_closed_at", "_draw", "_ended", "_level"),
+        *("_admit_at", "_after", "_begun", "_closed_at", "_random", "_ended", "_level"),
         *("_opened_at", "_passed", "_probing", "_rest", "_row", "_row_after", "_row_ended", "_rule"),
-        *("good_at", "own", "reason", "since", "state", "tally", "until", "waits"),
+        *("ok_at", "own", "reason", "since", "state", "outcomes", "until", "waits"),
     )
 
-    def __init__(self, rule: Rule, draw: random.Random, now: float) -> None:
+    def __init__(self, rule: BreakerSettings, chance: random.Random, now: float) -> None:
         self._rule = rule
-        self._draw = draw
-        self.state: State = "closed"
+        self._random = chance
+        self.state: BreakerState = "closed"
         self.since = now
         self.until = 0.0
         self.reason = ""
         self.own = True
         self.waits: dict[str, Wait] = {}
-        self.tally = Outcomes()
+        self.outcomes = Outcomes()
         self._begun = self._ended = 0
         self._after = 0  # the number of the first try of the present state
         self._row = self._row_after = self._row_ended = 0
         self._passed = self._probing = 0
         self._admit_at = 0.0
-        self.good_at = self._closed_at = self._opened_at = float("-inf")
+        self.ok_at = self._closed_at = self._opened_at = float("-inf")
         self._rest, self._level = 0.0, 0
 
     # Whether to send
@@ -157,7 +159,7 @@ class Breaker:
             return "waiting", wait.until
         return "ready", now
 
-    def look(self, now: float) -> State:
+    def look(self, now: float) -> BreakerState:
         """The state now, for people to see: where it is closed but told to wait for some model, that is cooling."""
         if self.state in ("open", "cooling") and self.until <= now:
             self._turn("rested", now)
@@ -177,7 +179,7 @@ class Breaker:
 
     # What came of it
 
-    def good(self, number: int, model: str, now: float, seconds: float) -> None:
+    def ok(self, number: int, model: str, now: float, seconds: float) -> None:
         """The provider answers.
 
         Args:
@@ -187,8 +189,8 @@ class Breaker:
             seconds: How long it took to the beginning of its answer.
         """
         self._end(number)
-        self.tally.good(now, seconds)
-        self.good_at = now
+        self.outcomes.ok(now, seconds)
+        self.ok_at = now
         if number >= self._row_after:
             self._row = 0
         if self.waits and (wait := self.waits.get(model)) is not None and number >= wait.after:
@@ -197,33 +199,33 @@ class Breaker:
             self._passed += 1
             self._turn("proven" if self._passed >= PROBES else "answered", now)
 
-    def failed(self, number: int, now: float, reason: str) -> None:
+    def provider_failure(self, number: int, now: float, reason: str) -> None:
         """The provider fails: it cannot be reached, takes too long, or says that it has trouble."""
         self._end(number)
         self._fail(number, now, reason)
 
-    def broke(self, number: int, now: float, reason: str) -> None:
+    def broke_off(self, number: int, now: float, reason: str) -> None:
         """An answer that was good at first broke off."""
         self._fail(number, now, reason)
 
-    def refused(self, number: int, now: float, reason: str) -> None:
+    def credential_rejected(self, number: int, now: float, reason: str) -> None:
         """The provider does not take the credential, or its account has no means left."""
         self._end(number)
-        self.tally.bad(now, reason, fails=False)
+        self.outcomes.failure(now, reason, fails=False)
         if self._rule.enabled and number >= self._after:
-            self._turn("refused", now, reason)
+            self._turn("credential_rejected", now, reason)
 
-    def throttled(self, number: int, model: str, now: float, reason: str, seconds: float | None) -> None:
+    def rate_limited(self, number: int, model: str, now: float, reason: str, seconds: float | None) -> None:
         """The provider takes no more requests of this credential for a model, for so long as it says, if it does."""
         self._end(number)
-        self.tally.throttled(now, reason)
+        self.outcomes.rate_limited(now, reason)
         self.wait(model, now, reason, seconds)
 
-    def neither(self, number: int, now: float, reason: str = "") -> None:
+    def client_error(self, number: int, now: float, reason: str = "") -> None:
         """The try says nothing about the provider: the fault was the request's, or its client left."""
         self._end(number)
         if reason:
-            self.tally.bad(now, reason, fails=False)
+            self.outcomes.failure(now, reason, fails=False)
 
     def wait(self, model: str, now: float, reason: str, seconds: float | None) -> None:
         """The credential is not to be used for a model for a while; where nobody says how long, it is guessed."""
@@ -241,23 +243,23 @@ class Breaker:
 
     # What others found
 
-    def adopt(self, state: State, since: float, until: float, reason: str, now: float) -> None:
+    def peer_opened(self, state: BreakerState, since: float, until: float, reason: str, now: float) -> None:
         """Another node has found the provider failing, or the credential refused: believe it, unless we know better."""
         until = min(until, now + self._rule.longest)
-        knows_better = self.state != "closed" or since <= max(self.good_at, self._closed_at)
+        knows_better = self.state != "closed" or since <= max(self.ok_at, self._closed_at)
         if self._rule.enabled and state in ("open", "cooling") and until > now and not knows_better:
             self._enter(state, now, reason, until - now, own=False)
 
-    def relieve(self, good_at: float, now: float) -> None:
+    def peer_recovered(self, ok_at: float, now: float) -> None:
         """Another node, whose breaker is closed, is answered well: nobody needs to try that anew where nobody asks."""
-        if self.state == "half-open" and now >= self._admit_at and good_at > self._opened_at:
+        if self.state == "half-open" and now >= self._admit_at and ok_at > self._opened_at:
             self._turn("proven", now)
 
-    def adopt_wait(self, model: str, since: float, until: float, reason: str, now: float) -> None:
+    def peer_waits(self, model: str, since: float, until: float, reason: str, now: float) -> None:
         """Another node was told to wait: wait too, unless a good answer came since."""
         until = min(until, now + self._rule.longest)
         known = self.waits.get(model)
-        if until > now and self.good_at < since and (known is None or known.until < until):
+        if until > now and self.ok_at < since and (known is None or known.until < until):
             self._wait(model, Wait(until, reason, until - now, 0, self._begun, own=False), now)
 
     # The machine
@@ -270,14 +272,14 @@ class Breaker:
             self._probing -= 1
 
     def _fail(self, number: int, now: float, reason: str) -> None:
-        self.tally.bad(now, reason, fails=True)
+        self.outcomes.failure(now, reason, fails=True)
         if not self._rule.enabled or number < self._after:
             return
         if self._row == 0:
             self._row_after, self._row_ended = self._begun, 0
         self._row += 1
         trips = self.state == "closed" and self._is_too_much(now)
-        self._turn("tripped" if trips else "failed", now, reason)
+        self._turn("tripped" if trips else "provider_failure", now, reason)
 
     def _is_too_much(self, now: float) -> bool:
         """Whether there are too many failures, in a row or in all."""
@@ -285,14 +287,14 @@ class Breaker:
         pending = self._begun - self._row_after - self._row_ended
         if self._row >= rule.failures and self._row >= rule.share * (self._row + pending):
             return True
-        good, failed = self.tally.recently(now)
+        good, failed = self.outcomes.recently(now)
         pending = self._begun - self._ended
         return good + failed >= rule.tries and failed >= rule.share * (good + failed + pending)
 
-    def _turn(self, sign: Sign, now: float, reason: str = "") -> None:
+    def _turn(self, sign: BreakerEvent, now: float, reason: str = "") -> None:
         """Follow the table."""
         state = NEXT[self.state][sign]
-        if sign == "failed":
+        if sign == "provider_failure":
             self._passed = 0
         if state == self.state:
             return
@@ -304,12 +306,12 @@ class Breaker:
             return
         if state == "closed":
             self._closed_at = now
-            self.tally.forget_recent()
+            self.outcomes.forget_recent()
         self.state, self.since, self.until, self.own = state, now, 0.0, True
         self.reason = self.reason if state == "half-open" else ""
         self._begin_state()
 
-    def _enter(self, state: State, now: float, reason: str, seconds: float, *, own: bool) -> None:
+    def _enter(self, state: BreakerState, now: float, reason: str, seconds: float, *, own: bool) -> None:
         """Rest for so long."""
         self.state, self.since, self.until, self.reason, self.own = state, now, now + seconds, reason, own
         self._rest, self._opened_at = seconds, now
@@ -333,4 +335,4 @@ class Breaker:
     def _rest_seconds(self, level: int) -> float:
         rule = self._rule
         seconds = rule.rest * (1 << min(level, _MOST_DOUBLINGS))
-        return min(seconds * self._draw.uniform(1 - JITTER, 1 + JITTER), rule.longest)
+        return min(seconds * self._random.uniform(1 - JITTER, 1 + JITTER), rule.longest)

@@ -18,7 +18,7 @@ from paig_gateway.pricing.overrides import PriceLookup, PriceSources
 from paig_gateway.pricing.price import Price
 from paig_gateway.pricing.provider_charge import CHARGES
 from paig_gateway.pricing.worst_case import BoundFormula, CostBound, Unbounded, WorstCase, worst_case
-from paig_gateway.providers.kinds import KINDS, Kind
+from paig_gateway.providers.kinds import KINDS, ProviderKind
 from paig_gateway.routing.latency import Latencies
 
 Session = tuple[str, str]
@@ -39,9 +39,9 @@ class Candidate:
 
     member: Member
     credential: Credential
-    kind: Kind
+    kind: ProviderKind
     model: str
-    tariff: PriceLookup
+    price_lookup: PriceLookup
     price: Price | None
     worst: WorstCase
     ceiling: int
@@ -92,7 +92,7 @@ def candidates(
         provider = member.provider
         model = member.model(call.model)
         source = price_provider(provider.price_provider or kind.price_provider, path, model)
-        tariff = PriceLookup(
+        price_lookup = PriceLookup(
             prices,
             provider.name,
             source,
@@ -106,9 +106,9 @@ def candidates(
             always_reports=kind.reports_usage and (provider.stream_usage is not False or not call.stream),
             free_unpriced=not kind.require_price,
         )
-        price = tariff.price() or tariff.stand_in(fmt.name)
-        others = [(name, replace(tariff, model=name).price()) for name in call.fallbacks]
-        besides = [(extra, replace(tariff, model=extra.model).price()) for extra in call.also]
+        price = price_lookup.price() or price_lookup.stand_in(fmt.name)
+        others = [(name, replace(price_lookup, model=name).price()) for name in call.fallbacks]
+        besides = [(extra, replace(price_lookup, model=extra.model).price()) for extra in call.also]
         unknown = any(known is None for known in (price, *(one[1] for one in (*others, *besides))))
         unknown = unknown and fmt.metered and not fmt.later_look
         if provider.require_price and (unknown or fmt.name in kind.bills):
@@ -121,7 +121,7 @@ def candidates(
             at,
             call.service_tier or provider.service_tier,
             kind.hidden_tokens,
-            bound_factor(source, priced_as, tariff.modifiers),
+            bound_factor(source, priced_as, price_lookup.modifiers),
             instead=tuple(others),
             besides=tuple(besides),
         )
@@ -134,7 +134,7 @@ def candidates(
                     unbounded = error.unit
                     continue
         found += [
-            Candidate(member, credential, kind, model, tariff, price, hold.worst, hold.money, hold.tokens, bound)
+            Candidate(member, credential, kind, model, price_lookup, price, hold.worst, hold.money, hold.tokens, bound)
             for credential in credentials
         ]
     if not found and unbounded:
@@ -194,10 +194,10 @@ def _modifiers(call: Call, provider: Provider, path: str) -> dict[str, str]:
 _Asked = tuple[Member, Sequence[Credential]]
 
 
-def _fitting(members: list[_Asked], fmt: Format) -> list[tuple[*_Asked, Kind]]:
+def _fitting(members: list[_Asked], fmt: Format) -> list[tuple[*_Asked, ProviderKind]]:
     """The members whose kind speaks the format; all where none does, so that the provider itself says what is wrong."""
     known = [(*asked, kind) for asked in members if (kind := KINDS.get(asked[0].provider.kind)) is not None]
-    return [one for one in known if fmt.errors in one[2].speaks or fmt.name in one[2].carriers] or known
+    return [one for one in known if fmt.errors in one[2].speaks or fmt.name in one[2].adapters] or known
 
 
 @dataclass(slots=True)

@@ -11,18 +11,18 @@ from datetime import datetime
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import Credential, Provider
 from paig_gateway.routing import verdicts
-from paig_gateway.routing.breaker import Breaker, Rule
+from paig_gateway.routing.breaker import Breaker, BreakerSettings
 from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.failures import Unsendable, UpstreamError, UpstreamTimeout
-from paig_gateway.routing.retry_budget import RetryBudget, RetryRule
-from paig_gateway.routing.verdicts import Verdict, asked, asked_in_body, used_up
+from paig_gateway.routing.retry_budget import RetryBudget, RetrySettings
+from paig_gateway.routing.verdicts import Verdict, retry_after, retry_after_in_body, until_refilled
 
-Name = tuple[str, str]
+CredentialName = tuple[str, str]
 """A credential: its provider's name, and its own id."""
 
 
 @dataclass(slots=True)
-class Circuit:
+class Entry:
     """A breaker, and what it stands for: another secret or another address begins anew.
 
     Attributes:
@@ -33,7 +33,7 @@ class Circuit:
     place: tuple[str, str | None]
 
     def __repr__(self) -> str:
-        return f"Circuit({self.breaker.state})"
+        return f"Entry({self.breaker.state})"
 
 
 class Try:
@@ -46,7 +46,7 @@ class Try:
 
     def __init__(self, health: Health, candidate: Candidate) -> None:
         self._health = health
-        self._breaker = health.circuit(candidate.provider, candidate.credential).breaker
+        self._breaker = health.entry(candidate.provider, candidate.credential).breaker
         self._model = candidate.model
         self._began = health.clock()
         self._number = self._breaker.begin(self._began)
@@ -58,52 +58,54 @@ class Try:
             # Words that say something of the account must be the provider's own, not the name that a client asked for.
             said = body.replace(self._model.encode("utf-8", "replace"), b"") if body and self._model else body
             verdict = verdicts.of_status(status, said, dict(headers).get(b"x-amzn-errortype", b""))
-            return self._speak(verdict, str(status), asked(headers, self._health.now()) or asked_in_body(body))
+            return self._speak(
+                verdict, str(status), retry_after(headers, self._health.now()) or retry_after_in_body(body)
+            )
         now = self._health.clock()
         self._spoken = True
-        self._breaker.good(self._number, self._model, now, now - self._began)
-        if (seconds := used_up(headers, self._health.now())) is not None:
+        self._breaker.ok(self._number, self._model, now, now - self._began)
+        if (seconds := until_refilled(headers, self._health.now())) is not None:
             self._breaker.wait(self._model, now, "used up", seconds)
-        return "good"
+        return "ok"
 
-    def said(self, error: str) -> Verdict:
+    def stream_error(self, error: str) -> Verdict:
         """A stream reported an error, at its beginning or later."""
         return self._speak(verdicts.of_error(error), verdicts.named(error), None)
 
     def failed(self, error: UpstreamError) -> Verdict:
         """No answer came, or it broke off."""
         if isinstance(error, Unsendable):
-            return self._speak("neither", "", None)
+            return self._speak("client_error", "", None)
         timeout = isinstance(error, UpstreamTimeout)
-        return self._speak("failed", "upstream-timeout" if timeout else "upstream-unreachable", None)
+        return self._speak("provider_failure", "upstream-timeout" if timeout else "upstream-unreachable", None)
 
-    def refused(self, reason: str) -> None:
+    def credential_rejected(self, reason: str) -> None:
         """The credential is of no use."""
-        self._speak("refused", reason, None)
+        self._speak("credential_rejected", reason, None)
 
     def end(self) -> None:
         """Whatever it was, it is over."""
         if not self._spoken:
-            self._speak("neither", "", None)
+            self._speak("client_error", "", None)
 
     def _speak(self, verdict: Verdict, reason: str, seconds: float | None) -> Verdict:
         breaker, number, now = self._breaker, self._number, self._health.clock()
         if self._spoken:
-            if verdict == "failed":
-                breaker.broke(number, now, reason)
+            if verdict == "provider_failure":
+                breaker.broke_off(number, now, reason)
             return verdict
         self._spoken = True
         match verdict:
-            case "failed":
-                breaker.failed(number, now, reason)
+            case "provider_failure":
+                breaker.provider_failure(number, now, reason)
                 if seconds is not None:
                     breaker.wait(self._model, now, reason, seconds)
-            case "refused":
-                breaker.refused(number, now, reason)
-            case "throttled":
-                breaker.throttled(number, self._model, now, reason, seconds)
+            case "credential_rejected":
+                breaker.credential_rejected(number, now, reason)
+            case "rate_limited":
+                breaker.rate_limited(number, self._model, now, reason, seconds)
             case _:
-                breaker.neither(number, now, reason if reason == "403" else "")
+                breaker.client_error(number, now, reason if reason == "403" else "")
         return verdict
 
 
@@ -114,9 +116,9 @@ class Health:
         self,
         clock: Callable[[], float],
         now: Callable[[], datetime],
-        rule: Rule,
-        retries: RetryRule,
-        draw: random.Random | None = None,
+        rule: BreakerSettings,
+        retries: RetrySettings,
+        chance: random.Random | None = None,
     ) -> None:
         """Know nothing yet.
 
@@ -125,40 +127,40 @@ class Health:
             now: The present, in UTC.
             rule: When breakers open.
             retries: How many retries there may be.
-            draw: Chance.
+            chance: Chance.
         """
         self.clock = clock
         self.now = now
         self._rule = rule
         self._retries = retries
-        self._draw = draw or random.Random()
-        self._circuits: dict[Name, Circuit] = {}
+        self._random = chance or random.Random()
+        self._entries: dict[CredentialName, Entry] = {}
         self._budgets: dict[str, RetryBudget] = {}
 
-    def circuit(self, provider: Provider, credential: Credential) -> Circuit:
-        """The circuit of a provider's credential."""
+    def entry(self, provider: Provider, credential: Credential) -> Entry:
+        """The entry of a provider's credential."""
         name = provider.name, credential.id
         place = provider.base_url, credential.secret
-        found = self._circuits.get(name)
+        found = self._entries.get(name)
         if found is None or found.place != place:
-            found = self._circuits[name] = Circuit(Breaker(self._rule, self._draw, self.clock()), place)
+            found = self._entries[name] = Entry(Breaker(self._rule, self._random, self.clock()), place)
         return found
 
-    def circuits(self) -> Iterator[tuple[Name, Breaker]]:
+    def breakers(self) -> Iterator[tuple[CredentialName, Breaker]]:
         """All breakers that there are."""
-        for name, circuit in list(self._circuits.items()):
-            yield name, circuit.breaker
+        for name, entry in list(self._entries.items()):
+            yield name, entry.breaker
 
-    def resting(self, provider: str, credential: str) -> Breaker | None:
+    def if_not_closed(self, provider: str, credential: str) -> Breaker | None:
         """The breaker of a credential, if it is not closed."""
-        found = self._circuits.get((provider, credential))
+        found = self._entries.get((provider, credential))
         return None if found is None or found.breaker.state == "closed" else found.breaker
 
-    def forget(self, name: Name) -> None:
+    def forget(self, name: CredentialName) -> None:
         """Its provider is no more."""
-        self._circuits.pop(name, None)
+        self._entries.pop(name, None)
 
-    def lead(self, order: deque[Candidate], *, answered: bool = False) -> bool:
+    def pick(self, order: deque[Candidate], *, answered: bool = False) -> bool:
         """Bring to the front whom to try next: the first that is ready; else one that fails, the soonest due first.
 
         Who was told to wait comes last of all, and is not asked where somebody has answered already: that answer is
@@ -173,7 +175,7 @@ class Health:
         now = self.clock()
         best, best_rank = -1, (3, 0.0)
         for place, candidate in enumerate(order):
-            breaker = self.circuit(candidate.provider, candidate.credential).breaker
+            breaker = self.entry(candidate.provider, candidate.credential).breaker
             readiness, until = breaker.readiness(candidate.model, now)
             if readiness == "ready":
                 best, best_rank = place, (0, 0.0)

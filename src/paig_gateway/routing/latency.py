@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-Place = tuple[str, str, str, bool]
+MemberKey = tuple[str, str, str, bool]
 """What is measured apart: provider, API format, the model's name there, and whether the answer is a stream."""
 
 LEAST_SHARE = 0.1
@@ -22,7 +22,7 @@ RETRY_SECONDS = 30.0
 """Who is slow is asked first again after so long,"""
 RETRY_REQUESTS = 20
 """and after so many requests."""
-MOST_PLACES = 4096
+MOST_MEMBERS = 4096
 
 
 @dataclass(slots=True)
@@ -52,9 +52,9 @@ class Latencies:
             clock: Monotonic seconds.
         """
         self._clock = clock
-        self._places: OrderedDict[Place, Pace] = OrderedDict()
+        self._places: OrderedDict[MemberKey, Pace] = OrderedDict()
 
-    def measured(self, place: Place, seconds: float) -> None:
+    def measured(self, place: MemberKey, seconds: float) -> None:
         """Take in how long a place took to begin an answer, or to be given up on."""
         pace, now = self._pace(place), self._clock()
         if pace.seconds is None:
@@ -64,7 +64,7 @@ class Latencies:
             pace.seconds += share * (seconds - pace.seconds)
         pace.measured = now
 
-    def ranks(self, places: Sequence[Place], *, explore: bool = True) -> list[float]:
+    def ranks(self, places: Sequence[MemberKey], *, explore: bool = True) -> list[float]:
         """Who is to be asked first for one request: the smallest rank, those of the same rank by weight.
 
         The fastest, and who is nearly as fast, have rank 0; who is slower ranks by seconds. Now and then one of these,
@@ -98,11 +98,11 @@ class Latencies:
             ranks[longest] = -1.0
         return ranks
 
-    def _pace(self, place: Place) -> Pace:
+    def _pace(self, place: MemberKey) -> Pace:
         pace = self._places.get(place)
         if pace is None:
             pace = self._places[place] = Pace()
-            if len(self._places) > MOST_PLACES:
+            if len(self._places) > MOST_MEMBERS:
                 self._places.popitem(last=False)
         else:
             self._places.move_to_end(place)

@@ -21,10 +21,10 @@ _RATIO = math.log(1.2)
 @dataclass(slots=True)
 class _Slot:
     number: int
-    good: int = 0
+    ok: int = 0
     failed: int = 0
-    throttled: int = 0
-    bad: dict[str, int] = field(default_factory=dict)
+    rate_limited: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
     times: dict[int, int] = field(default_factory=dict)
 
 
@@ -33,26 +33,26 @@ class Sums:
     """The tries of five minutes, added up.
 
     Attributes:
-        good: Those that the provider answered.
-        throttled: Those that it would have answered at another time.
-        bad: All others but the clients' own faults, and those throttled, by reason.
+        ok: Tries that the provider answered.
+        rate_limited: Tries that came too soon (429).
+        failures: All others, by reason, rate limits included; not the clients' own faults.
         times: How many good ones took how long: by the steps of `seconds_of`.
     """
 
-    good: int = 0
-    throttled: int = 0
-    bad: Mapping[str, int] = field(default_factory=dict)
+    ok: int = 0
+    rate_limited: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
     times: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def tries(self) -> int:
         """All of them."""
-        return self.good + sum(self.bad.values())
+        return self.ok + sum(self.failures.values())
 
     @property
     def ok_share(self) -> float | None:
         """The share of the good ones; None where there are none at all."""
-        return self.good / self.tries if self.tries else None
+        return self.ok / self.tries if self.tries else None
 
     def quantile(self, share: float) -> float | None:
         """The seconds within which that share of the good ones was answered; None where there are none."""
@@ -67,14 +67,14 @@ class Sums:
     @staticmethod
     def of(many: Iterable[Sums]) -> Sums:
         """Several as one."""
-        bad: Counter[str] = Counter()
+        failures: Counter[str] = Counter()
         times: Counter[int] = Counter()
-        good = throttled = 0
+        ok = rate_limited = 0
         for sums in many:
-            good, throttled = good + sums.good, throttled + sums.throttled
-            bad.update(sums.bad)
+            ok, rate_limited = ok + sums.ok, rate_limited + sums.rate_limited
+            failures.update(sums.failures)
             times.update(sums.times)
-        return Sums(good, throttled, dict(bad), dict(times))
+        return Sums(ok, rate_limited, dict(failures), dict(times))
 
 
 def step_of(seconds: float) -> int:
@@ -103,25 +103,25 @@ class Outcomes:
         self.last_error = ""
         self.last_error_at = 0.0
 
-    def good(self, now: float, seconds: float) -> None:
+    def ok(self, now: float, seconds: float) -> None:
         """A try was answered, after so long."""
         slot = self._slot(now)
-        slot.good += 1
+        slot.ok += 1
         step = step_of(seconds)
         slot.times[step] = slot.times.get(step, 0) + 1
 
-    def bad(self, now: float, reason: str, *, fails: bool) -> None:
+    def failure(self, now: float, reason: str, *, fails: bool) -> None:
         """A try went wrong; whether it `fails` by the measure of a breaker."""
         slot = self._slot(now)
         slot.failed += fails
-        counted = reason if reason in slot.bad or len(slot.bad) < MOST_REASONS else "other"
-        slot.bad[counted] = slot.bad.get(counted, 0) + 1
+        counted = reason if reason in slot.failures or len(slot.failures) < MOST_REASONS else "other"
+        slot.failures[counted] = slot.failures.get(counted, 0) + 1
         self.last_error, self.last_error_at = reason, now
 
-    def throttled(self, now: float, reason: str) -> None:
+    def rate_limited(self, now: float, reason: str) -> None:
         """A try came too soon."""
-        self.bad(now, reason, fails=False)
-        self._slots[-1].throttled += 1
+        self.failure(now, reason, fails=False)
+        self._slots[-1].rate_limited += 1
 
     def recently(self, now: float) -> tuple[int, int]:
         """The good ones and the failures of half a minute, unless they were forgotten."""
@@ -130,7 +130,7 @@ class Outcomes:
         for slot in reversed(self._slots):
             if slot.number <= oldest:
                 break
-            good += slot.good
+            good += slot.ok
             failed += slot.failed
         return good, failed
 
@@ -143,7 +143,7 @@ class Outcomes:
         """The last five minutes."""
         oldest = int(now / SLOT_SECONDS) - SLOTS
         return Sums.of(
-            Sums(slot.good, slot.throttled, slot.bad, slot.times) for slot in self._slots if slot.number > oldest
+            Sums(slot.ok, slot.rate_limited, slot.failures, slot.times) for slot in self._slots if slot.number > oldest
         )
 
     def _slot(self, now: float) -> _Slot:

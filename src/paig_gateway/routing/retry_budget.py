@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class RetryRule:
+class RetrySettings:
     """How many retries there may be.
 
     Attributes:
@@ -38,7 +38,7 @@ class RetryBudget:
 
     __slots__ = ("_at", "_rule", "left", "refused")
 
-    def __init__(self, rule: RetryRule, now: float) -> None:
+    def __init__(self, rule: RetrySettings, now: float) -> None:
         self._rule = rule
         self._at = now
         self.left = rule.burst

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-Verdict = Literal["good", "failed", "refused", "throttled", "neither"]
+Verdict = Literal["ok", "provider_failure", "credential_rejected", "rate_limited", "client_error"]
 """`failed`: the provider has trouble. `refused`: it does not take this credential. `throttled`: it takes no more at
 present. `neither`: the fault is the request's, whoever is asked."""
 
@@ -17,11 +17,11 @@ Reach = Literal["credential", "elsewhere", "member"]
 of the member the next member is. `elsewhere`: that account has not what the request goes on from; another may."""
 
 REACH: Mapping[Verdict, Reach | None] = {
-    "good": None,
-    "failed": "member",
-    "refused": "credential",
-    "throttled": "credential",
-    "neither": None,
+    "ok": None,
+    "provider_failure": "member",
+    "credential_rejected": "credential",
+    "rate_limited": "credential",
+    "client_error": None,
 }
 """What another candidate may make good, by verdict; None where no other can."""
 
@@ -44,15 +44,18 @@ _NO_MEANS = re.compile(rb"insufficient_quota|billing_(?:hard_limit|not_active)|c
 """Matches in the body of a 429 that no waiting will mend."""
 
 _SAID: tuple[tuple[re.Pattern[str], Verdict], ...] = (
-    (re.compile(r"authenticat|unauthori[sz]ed|api.?key|insufficient.?quota|billing", re.IGNORECASE), "refused"),
-    (re.compile(r"throttl|rate.?limit|too.?many|quota|exhausted", re.IGNORECASE), "throttled"),
+    (
+        re.compile(r"authenticat|unauthori[sz]ed|api.?key|insufficient.?quota|billing", re.IGNORECASE),
+        "credential_rejected",
+    ),
+    (re.compile(r"throttl|rate.?limit|too.?many|quota|exhausted", re.IGNORECASE), "rate_limited"),
     (
         re.compile(
             r"invalid|not.?found|too.?(?:large|long)|context.?length|content|policy|permission|unsupported|validation"
             r"|moderation|safety",
             re.IGNORECASE,
         ),
-        "neither",
+        "client_error",
     ),
 )
 """What errors in a stream are called; any other is a failure."""
@@ -92,20 +95,20 @@ def of_status(status: int, body: bytes = b"", error_type: bytes = b"") -> Verdic
         error_type: AWS's `x-amzn-errortype`.
     """
     if status < 400:
-        return "good"
+        return "ok"
     if of_request(status, body):
-        return "neither"
+        return "client_error"
     match status:
         case 401:
-            return "refused"  # the gateway's own credential; a client can do nothing about it
+            return "credential_rejected"  # the gateway's own credential; a client can do nothing about it
         case 400 | 402 | 403 if _REFUSED.search(body) or _REFUSED_TYPE.match(error_type):
-            return "refused"
+            return "credential_rejected"
         case 402 | 403:
-            return "refused" if _MEANS.search(body) else "neither"
+            return "credential_rejected" if _MEANS.search(body) else "client_error"
         case 429:
-            return "refused" if _NO_MEANS.search(body) else "throttled"
+            return "credential_rejected" if _NO_MEANS.search(body) else "rate_limited"
         case _:
-            return "failed" if status == 408 or status >= 500 else "neither"
+            return "provider_failure" if status == 408 or status >= 500 else "client_error"
 
 
 def of_request(status: int, body: bytes) -> bool:
@@ -130,7 +133,7 @@ def another_may(status: int, body: bytes) -> Reach | None:
 
 def of_error(name: str) -> Verdict:
     """What an error means that a provider reports in a stream."""
-    return next((verdict for pattern, verdict in _SAID if pattern.search(name)), "failed")
+    return next((verdict for pattern, verdict in _SAID if pattern.search(name)), "provider_failure")
 
 
 def named(error: str) -> str:
@@ -150,7 +153,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _RETRY_INFO = re.compile(rb'"retryDelay"\s*:\s*"(\d{1,9}(?:\.\d{1,9})?)s"')
 
 
-def asked(headers: Headers, now: datetime) -> float | None:
+def retry_after(headers: Headers, now: datetime) -> float | None:
     """The seconds that a refusal asks to wait; None where it does not say, or says none.
 
     Args:
@@ -162,16 +165,16 @@ def asked(headers: Headers, now: datetime) -> float | None:
         return milliseconds / 1000 or None
     if (value := given.get(b"retry-after")) is not None and (seconds := _retry_after(value, now)) is not None:
         return seconds or None
-    return used_up(given.items(), now) or None
+    return until_refilled(given.items(), now) or None
 
 
-def asked_in_body(body: bytes) -> float | None:
+def retry_after_in_body(body: bytes) -> float | None:
     """The seconds that a refusal's body asks to wait, as Google's do."""
     found = _RETRY_INFO.search(body)
     return float(found[1]) or None if found else None
 
 
-def used_up(headers: Headers, now: datetime) -> float | None:
+def until_refilled(headers: Headers, now: datetime) -> float | None:
     """The seconds until there is something left of a rate that an answer says is used up; None where none is.
 
     Where several are, the last of them to come back.

@@ -7,7 +7,7 @@ from typing import Any
 from .faults import strip
 from .operation import Answer, Operation, Refused, Request, Shape, nothing
 from .reply import Prompt, Reply, Tokens, Tool, count, effort
-from .wire import Headers, Json, encode, inner, new_id, objects, sse
+from .wire import Document, HeaderFields, encode, inner, new_id, objects, sse
 
 # Names that the provider answers with, where they differ from what one asks for.
 SNAPSHOTS = {"claude-haiku-4-5": "claude-haiku-4-5-20251001", "claude-sonnet-4-5": "claude-sonnet-4-5-20250929"}
@@ -123,7 +123,7 @@ def _read_vertex(request: Request) -> Prompt:
     return read_messages(request, request.params["model"])
 
 
-def usage(tokens: Tokens, ttl: str) -> Json:
+def usage(tokens: Tokens, ttl: str) -> Document:
     """The usage of a whole message; the input excludes what the cache had or took."""
     return {
         "input_tokens": tokens.plain,
@@ -137,9 +137,9 @@ def usage(tokens: Tokens, ttl: str) -> Json:
     }
 
 
-def message(reply: Reply, ttl: str, tier: str, prefix: str = "msg_01") -> Json:
+def message(reply: Reply, ttl: str, tier: str, prefix: str = "msg_01") -> Document:
     """The whole message."""
-    content: list[Json] = []
+    content: list[Document] = []
     if reply.thought:
         content.append({"type": "thinking", "thinking": reply.thought, "signature": new_id("EqoB", 40)})
     if reply.text:
@@ -164,18 +164,18 @@ def message(reply: Reply, ttl: str, tier: str, prefix: str = "msg_01") -> Json:
     }
 
 
-def stream_events(whole: Json, reply: Reply, *, no_usage: bool) -> list[Json]:
+def stream_events(whole: Document, reply: Reply, *, no_usage: bool) -> list[Document]:
     """The events that add up to the message."""
-    counted: Json = whole["usage"]
+    counted: Document = whole["usage"]
     details = counted["output_tokens_details"]
     # What the first event says of the output is no count: the stream has hardly begun.
     begun = {name: value for name, value in counted.items() if name != "output_tokens_details"} | {"output_tokens": 1}
-    empty: Json = {"content": [], "stop_reason": None, "usage": begun}
-    events: list[Json] = [{"type": "message_start", "message": {**whole, **empty}}]
+    empty: Document = {"content": [], "stop_reason": None, "usage": begun}
+    events: list[Document] = [{"type": "message_start", "message": {**whole, **empty}}]
     for index, block in enumerate(whole["content"]):
-        deltas: list[Json]
+        deltas: list[Document]
         if block["type"] == "text":
-            start: Json = {"type": "text", "text": ""}
+            start: Document = {"type": "text", "text": ""}
             deltas = [{"type": "text_delta", "text": piece} for piece in reply.pieces]
         elif block["type"] == "thinking":
             start = {"type": "thinking", "thinking": "", "signature": ""}
@@ -204,14 +204,14 @@ def _tier(request: Request) -> str:
     return "standard" if asked in (None, "auto", "standard_only") else str(asked)
 
 
-def _headers() -> Headers:
+def _headers() -> HeaderFields:
     return (
         (b"request-id", new_id("req_011C", 20).encode()),
         (b"anthropic-organization-id", b"00000000-0000-4000-8000-000000000000"),
     )
 
 
-def _body(value: Json) -> Answer:
+def _body(value: Document) -> Answer:
     return Answer(b"application/json", encode(value), headers=_headers())
 
 
@@ -240,7 +240,7 @@ def _write_count(request: Request, prompt: Prompt) -> Answer:
 
 
 def _models(request: Request, prompt: Prompt) -> Answer:
-    def shown(name: str) -> Json:
+    def shown(name: str) -> Document:
         return {"type": "model", "id": name, "display_name": name, "created_at": "2025-10-01T00:00:00Z"}
 
     if (name := request.params.get("id")) is not None:
@@ -249,7 +249,7 @@ def _models(request: Request, prompt: Prompt) -> Answer:
     return _body({"data": data, "has_more": False, "first_id": _MODELS[0], "last_id": _MODELS[-1]})
 
 
-def error_body(status: int, text: str | None, request_id: str | None) -> Json:
+def error_body(status: int, text: str | None, request_id: str | None) -> Document:
     """The error, as a body or as an event."""
     kind = _KINDS.get(status, "api_error" if status >= 500 else "invalid_request_error")
     told = text or _MESSAGES.get(status, f"The simulated provider answers {status}.")

@@ -12,7 +12,7 @@ import msgspec
 from . import sigv4
 from .books import Received
 from .operation import Answer, Request
-from .wire import Json, encode, new_id
+from .wire import Document, encode, new_id
 
 # The headers that may carry the key; a provider ignores the others' ones.
 _KEY_HEADERS: Mapping[str, tuple[bytes, ...]] = {
@@ -59,7 +59,7 @@ class Guard:
         form = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
         problem = _problem(form, now)
         if problem is not None:
-            value: Json = {"error": "invalid_grant", "error_description": problem}
+            value: Document = {"error": "invalid_grant", "error_description": problem}
             return Answer(b"application/json; charset=utf-8", encode(value), status=400)
         token = new_id("ya29.simulated-", 40)
         self._issued.add(token)

@@ -12,7 +12,7 @@ from . import eventstream
 from .anthropic import FINISH, read_messages
 from .operation import Answer, Operation, Refused, Request, Shape
 from .reply import Prompt, Reply, Tokens, Tool, count, effort
-from .wire import Headers, Json, encode, inner, new_id, objects
+from .wire import Document, HeaderFields, encode, inner, new_id, objects
 
 _KINDS = {
     400: "ValidationException",
@@ -40,7 +40,7 @@ def _read(request: Request) -> Prompt:
     return read_converse(request.body, request.params["model"], stream=streamed)
 
 
-def read_converse(fields: Json, model: str, *, stream: bool = False) -> Prompt:
+def read_converse(fields: Document, model: str, *, stream: bool = False) -> Prompt:
     """Understand a Converse body; Nova's own, which invoke takes, is of the same shape."""
     prompt = Prompt(model=model, stream=stream, marks=[])
     config = inner(fields, "toolConfig")
@@ -71,7 +71,7 @@ def read_converse(fields: Json, model: str, *, stream: bool = False) -> Prompt:
     return prompt
 
 
-def _mark(prompt: Prompt, point: Json) -> None:
+def _mark(prompt: Prompt, point: Document) -> None:
     if prompt.marks is not None and prompt.texts:
         prompt.marks.append(len(prompt.texts))
         prompt.ttl = point.get("ttl", "")
@@ -79,7 +79,7 @@ def _mark(prompt: Prompt, point: Json) -> None:
 
 def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
     """Put a message's content into the prompt, cache points and all; return what its text blocks say."""
-    blocks: list[Json] = [{"text": content}] if isinstance(content, str) else content or []
+    blocks: list[Document] = [{"text": content}] if isinstance(content, str) else content or []
     said: list[str] = []
     for block in blocks:
         if "text" in block:
@@ -103,9 +103,9 @@ def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
     return said
 
 
-def usage(tokens: Tokens, ttl: str = "") -> Json:
+def usage(tokens: Tokens, ttl: str = "") -> Document:
     """The usage object; the input excludes what the cache had or took."""
-    counted: Json = {"inputTokens": tokens.plain, "outputTokens": tokens.output, "totalTokens": tokens.total}
+    counted: Document = {"inputTokens": tokens.plain, "outputTokens": tokens.output, "totalTokens": tokens.total}
     if tokens.cached or tokens.written:
         counted |= {"cacheReadInputTokens": tokens.cached, "cacheWriteInputTokens": tokens.written}
         counted |= {"cacheReadInputTokenCount": tokens.cached, "cacheWriteInputTokenCount": tokens.written}
@@ -114,9 +114,9 @@ def usage(tokens: Tokens, ttl: str = "") -> Json:
     return {**counted, "serverToolUsage": {}}
 
 
-def content(reply: Reply) -> list[Json]:
+def content(reply: Reply) -> list[Document]:
     """The blocks of the model's message."""
-    blocks: list[Json] = []
+    blocks: list[Document] = []
     if reply.thought:
         blocks.append({"reasoningContent": {"reasoningText": {"text": reply.thought, "signature": "c2ltdWxhdGVk"}}})
     if reply.text or not reply.calls:
@@ -127,12 +127,12 @@ def content(reply: Reply) -> list[Json]:
     return blocks
 
 
-def stream_events(reply: Reply) -> list[tuple[str, Json]]:
+def stream_events(reply: Reply) -> list[tuple[str, Document]]:
     """The events of the model's message, without what closes the stream."""
-    events: list[tuple[str, Json]] = [("messageStart", {"role": "assistant"})]
+    events: list[tuple[str, Document]] = [("messageStart", {"role": "assistant"})]
     for index, block in enumerate(content(reply)):
         at = {"contentBlockIndex": index}
-        deltas: list[Json]
+        deltas: list[Document]
         if "text" in block:
             deltas = [{"text": piece} for piece in reply.pieces]
         elif "toolUse" in block:
@@ -151,7 +151,7 @@ def stream_events(reply: Reply) -> list[tuple[str, Json]]:
 
 def _write(request: Request, prompt: Prompt) -> Answer:
     reply = request.reply(prompt)
-    told: Json = {"metrics": {"latencyMs": 1}}
+    told: Document = {"metrics": {"latencyMs": 1}}
     if not request.faults.no_usage:
         told["usage"] = usage(reply.tokens, prompt.ttl)
     if tier := request.body.get("serviceTier"):
@@ -170,10 +170,10 @@ def _write(request: Request, prompt: Prompt) -> Answer:
 def _read_count(request: Request) -> Prompt:
     check_model(request)
     model = request.params["model"]
-    given: Json = request.body["input"]
+    given: Document = request.body["input"]
     if "converse" in given:
         return read_converse(given["converse"], model)
-    inner: Json = msgspec.json.decode(base64.b64decode(given["invokeModel"]["body"]))
+    inner: Document = msgspec.json.decode(base64.b64decode(given["invokeModel"]["body"]))
     if "anthropic_version" in inner:
         request.body = inner
         return read_messages(request, model)
@@ -184,7 +184,7 @@ def _write_count(request: Request, prompt: Prompt) -> Answer:
     return Answer(b"application/json", encode({"inputTokens": count(prompt).input}), headers=headers())
 
 
-def headers() -> Headers:
+def headers() -> HeaderFields:
     """The headers of every answer."""
     return ((b"x-amzn-requestid", str(uuid.uuid4()).encode()),)
 

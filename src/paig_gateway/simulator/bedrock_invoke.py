@@ -10,7 +10,7 @@ from . import anthropic, bedrock, eventstream
 from .embeddings import vector
 from .operation import Answer, Operation, Refused, Request
 from .reply import Prompt, Reply, Tokens, count
-from .wire import Headers, Json, encode
+from .wire import Document, HeaderFields, encode
 
 
 class _Reader(Protocol):
@@ -18,11 +18,11 @@ class _Reader(Protocol):
 
 
 class _Whole(Protocol):
-    def __call__(self, request: Request, prompt: Prompt, reply: Reply) -> Json: ...
+    def __call__(self, request: Request, prompt: Prompt, reply: Reply) -> Document: ...
 
 
 class _Events(Protocol):
-    def __call__(self, request: Request, whole: Json, reply: Reply) -> list[Json]: ...
+    def __call__(self, request: Request, whole: Document, reply: Reply) -> list[Document]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def _read_claude(request: Request) -> Prompt:
     return prompt
 
 
-def _whole_claude(request: Request, prompt: Prompt, reply: Reply) -> Json:
+def _whole_claude(request: Request, prompt: Prompt, reply: Reply) -> Document:
     whole = anthropic.message(reply, prompt.ttl, "standard", prefix="msg_bdrk_")
     # The region and the version are Bedrock's; the model's own name is between them.
     del whole["usage"]["inference_geo"]
@@ -48,7 +48,7 @@ def _whole_claude(request: Request, prompt: Prompt, reply: Reply) -> Json:
     return whole
 
 
-def _events_claude(request: Request, whole: Json, reply: Reply) -> list[Json]:
+def _events_claude(request: Request, whole: Document, reply: Reply) -> list[Document]:
     return anthropic.stream_events(whole, reply, no_usage=request.faults.no_usage)
 
 
@@ -56,7 +56,7 @@ def _read_nova(request: Request) -> Prompt:
     return bedrock.read_converse(request.body, request.params["model"])
 
 
-def _whole_nova(request: Request, prompt: Prompt, reply: Reply) -> Json:
+def _whole_nova(request: Request, prompt: Prompt, reply: Reply) -> Document:
     message = {"role": "assistant", "content": bedrock.content(reply)}
     caches = {"cacheReadInputTokenCount": reply.tokens.cached, "cacheWriteInputTokenCount": reply.tokens.written}
     counted = {key: value for key, value in bedrock.usage(reply.tokens).items() if key != "serverToolUsage"}
@@ -64,8 +64,8 @@ def _whole_nova(request: Request, prompt: Prompt, reply: Reply) -> Json:
     return {"output": {"message": message}, "stopReason": finish, "usage": {**counted, **caches}}
 
 
-def _events_nova(request: Request, whole: Json, reply: Reply) -> list[Json]:
-    events: list[Json] = [{kind: payload} for kind, payload in bedrock.stream_events(reply)]
+def _events_nova(request: Request, whole: Document, reply: Reply) -> list[Document]:
+    events: list[Document] = [{kind: payload} for kind, payload in bedrock.stream_events(reply)]
     usage = {} if request.faults.no_usage else {"usage": whole["usage"]}
     return [*events, {"metadata": {**usage, "metrics": {}, "trace": {}}}]
 
@@ -120,21 +120,21 @@ def _write(request: Request, prompt: Prompt) -> Answer:
 def _embedding(request: Request, prompt: Prompt) -> Answer:
     tokens = count(prompt)
     values = vector(prompt.texts[0], int(request.body.get("dimensions") or 1024))
-    value: Json = {"embedding": values, "embeddingsByType": {"float": values}}
+    value: Document = {"embedding": values, "embeddingsByType": {"float": values}}
     if not request.faults.no_usage:
         value["inputTextTokenCount"] = tokens.input
     headers = _headers(request, None if request.faults.no_usage else tokens)
     return Answer(b"application/json", encode(value), headers=headers, tokens=tokens)
 
 
-def _metrics(tokens: Tokens) -> Json:
-    metrics: Json = {"inputTokenCount": tokens.plain, "outputTokenCount": tokens.output}
+def _metrics(tokens: Tokens) -> Document:
+    metrics: Document = {"inputTokenCount": tokens.plain, "outputTokenCount": tokens.output}
     if tokens.cached or tokens.written:
         metrics |= {"cacheReadInputTokenCount": tokens.cached, "cacheWriteInputTokenCount": tokens.written}
     return {**metrics, "invocationLatency": 2, "firstByteLatency": 1}
 
 
-def _headers(request: Request, tokens: Tokens | None) -> Headers:
+def _headers(request: Request, tokens: Tokens | None) -> HeaderFields:
     headers = list(bedrock.headers())
     if tier := request.headers.get(b"x-amzn-bedrock-service-tier"):
         headers.append((b"x-amzn-bedrock-service-tier", tier))

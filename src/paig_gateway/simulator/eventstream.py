@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from .wire import Json, encode
+from .wire import Document, encode
 
 CONTENT_TYPE = b"application/vnd.amazon.eventstream"
 _PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -23,7 +23,7 @@ def frame(headers: dict[str, str], payload: bytes) -> bytes:
     return body + struct.pack(">I", zlib.crc32(body))
 
 
-def event(kind: str, payload: Json) -> bytes:
+def event(kind: str, payload: Document) -> bytes:
     """An event with a JSON payload, padded as Bedrock does so that lengths tell nothing."""
     padded = {**payload, "p": _PADDING[: 5 + len(payload) * 11 % 50]}
     headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from .operation import Answer, Operation, Request, Shape, nothing
 from .reply import Prompt, Reply, Tokens, Tool, count, effort
-from .wire import Headers, Json, encode, new_id, objects, pretty, spaced
+from .wire import Document, HeaderFields, encode, new_id, objects, pretty, spaced
 
 JSON = b"application/json; charset=UTF-8"
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool": "STOP"}
@@ -40,7 +40,7 @@ def _snake(name: str) -> str:
     return re.sub(r"[A-Z]", lambda match: "_" + match.group().lower(), name)
 
 
-def get(record: Json, name: str) -> Any:
+def get(record: Document, name: str) -> Any:
     """A field, under its own name or in snake case: Google takes both."""
     value = record.get(name)
     return record.get(_snake(name)) if value is None else value
@@ -56,7 +56,7 @@ def asked_model(request: Request) -> str:
     return request.params["model"]
 
 
-def read_parts(prompt: Prompt, content: Json) -> list[str]:
+def read_parts(prompt: Prompt, content: Document) -> list[str]:
     """Put a content's parts into the prompt; return what its text parts say."""
     said: list[str] = []
     for part in objects(content.get("parts")):
@@ -92,7 +92,7 @@ def _read(request: Request) -> Prompt:
         for function in declared
     ]
     prompt.offer(tools, named)
-    calling: Json = get(get(fields, "toolConfig") or {}, "functionCallingConfig") or {}
+    calling: Document = get(get(fields, "toolConfig") or {}, "functionCallingConfig") or {}
     prompt.choice = _MODES.get(str(calling.get("mode", "AUTO")).upper(), "auto")
     allowed = get(calling, "allowedFunctionNames")
     if allowed:
@@ -100,13 +100,13 @@ def _read(request: Request) -> Prompt:
     if system := get(fields, "systemInstruction"):
         read_parts(prompt, system)
     _contents(prompt, fields["contents"])
-    config: Json = get(fields, "generationConfig") or {}
+    config: Document = get(fields, "generationConfig") or {}
     limit = get(config, "maxOutputTokens")
     prompt.limit = None if limit is None else int(limit)
     if get(config, "responseMimeType") == "application/json":
         prompt.schema = get(config, "responseJsonSchema") or get(config, "responseSchema") or {"type": "object"}
     prompt.samples = int(get(config, "candidateCount") or 1)
-    thinking: Json = get(config, "thinkingConfig") or {}
+    thinking: Document = get(config, "thinkingConfig") or {}
     level = get(thinking, "thinkingLevel")
     prompt.reasoning = effort(prompt.model, level.lower() if isinstance(level, str) else None)
     if get(thinking, "thinkingBudget") == 0:
@@ -114,21 +114,21 @@ def _read(request: Request) -> Prompt:
     return prompt
 
 
-def modalities(tokens: Tokens) -> list[Json]:
+def modalities(tokens: Tokens) -> list[Document]:
     """The input tokens by kind."""
     rest = tokens.input - sum(tokens.media.values())
     split = {"TEXT": rest, **tokens.media}
     return [{"modality": kind, "tokenCount": amount} for kind, amount in split.items() if amount]
 
 
-def usage(request: Request, tokens: Tokens, output: int | None = None) -> Json:
+def usage(request: Request, tokens: Tokens, output: int | None = None) -> Document:
     """The usage metadata.
 
     Args:
         output: The visible output tokens so far; all of them by default.
     """
     visible = tokens.output - tokens.reasoning if output is None else output
-    counted: Json = {"promptTokenCount": tokens.input, "candidatesTokenCount": visible}
+    counted: Document = {"promptTokenCount": tokens.input, "candidatesTokenCount": visible}
     counted["totalTokenCount"] = tokens.input + visible + tokens.reasoning
     if tokens.cached:
         counted["cachedContentTokenCount"] = tokens.cached
@@ -149,19 +149,19 @@ def _traffic(request: Request) -> str:
     return f"ON_DEMAND_{asked}" if asked in ("FLEX", "PRIORITY") else "ON_DEMAND"
 
 
-def _calls(reply: Reply) -> list[Json]:
-    parts: list[Json] = []
+def _calls(reply: Reply) -> list[Document]:
+    parts: list[Document] = []
     for call in reply.calls:
-        part: Json = {"functionCall": {"name": call.name, "args": call.arguments}}
+        part: Document = {"functionCall": {"name": call.name, "args": call.arguments}}
         if reply.tokens.reasoning:
             part["thoughtSignature"] = "c2ltdWxhdGVk"
         parts.append(part)
     return parts
 
 
-def _candidate(request: Request, index: int, parts: list[Json], reply: Reply | None) -> Json:
+def _candidate(request: Request, index: int, parts: list[Document], reply: Reply | None) -> Document:
     """A candidate; with the reply, its last piece."""
-    found: Json = {"content": {"parts": parts, "role": "model"}}
+    found: Document = {"content": {"parts": parts, "role": "model"}}
     if reply is not None:
         found["finishReason"] = _FINISH[reply.finish]
         if reply.calls and not on_vertex(request):
@@ -172,16 +172,16 @@ def _candidate(request: Request, index: int, parts: list[Json], reply: Reply | N
     return {**found, "index": index}
 
 
-def _closing(request: Request, reply: Reply) -> Json:
-    tail: Json = {"modelVersion": reply.model}
+def _closing(request: Request, reply: Reply) -> Document:
+    tail: Document = {"modelVersion": reply.model}
     if on_vertex(request):
         made = datetime.fromtimestamp(request.now, UTC)
         tail["createTime"] = made.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {**tail, "responseId": new_id("", 22)}
 
 
-def _thoughts(request: Request, reply: Reply) -> list[Json]:
-    config: Json = get(request.body, "generationConfig") or {}
+def _thoughts(request: Request, reply: Reply) -> list[Document]:
+    config: Document = get(request.body, "generationConfig") or {}
     shown = get(get(config, "thinkingConfig") or {}, "includeThoughts") and reply.thought
     return [{"text": reply.thought, "thought": True}] if shown else []
 
@@ -192,7 +192,7 @@ def _write(request: Request, prompt: Prompt) -> Answer:
         answer = _stream(request, _chunks(request, prompt, reply))
     else:
         parts = [*_thoughts(request, reply), *(_calls(reply) or [{"text": reply.text}])]
-        value: Json = {"candidates": [_candidate(request, n, parts, reply) for n in range(prompt.samples)]}
+        value: Document = {"candidates": [_candidate(request, n, parts, reply) for n in range(prompt.samples)]}
         if not request.faults.no_usage:
             value["usageMetadata"] = usage(request, reply.tokens)
         answer = Answer(JSON, pretty(value | _closing(request, reply)), headers=headers())
@@ -200,16 +200,16 @@ def _write(request: Request, prompt: Prompt) -> Answer:
     return answer
 
 
-def _chunks(request: Request, prompt: Prompt, reply: Reply) -> list[Json]:
+def _chunks(request: Request, prompt: Prompt, reply: Reply) -> list[Document]:
     steps = [[part] for part in _thoughts(request, reply)]
     steps += [[part] for part in _calls(reply)] or [[{"text": piece}] for piece in reply.pieces or [""]]
     closing = _closing(request, reply)
     visible = reply.tokens.output - reply.tokens.reasoning
-    chunks: list[Json] = []
+    chunks: list[Document] = []
     for step, parts in enumerate(steps, 1):
         last = step == len(steps)
         ending = reply if last else None
-        chunk: Json = {"candidates": [_candidate(request, n, parts, ending) for n in range(prompt.samples)]}
+        chunk: Document = {"candidates": [_candidate(request, n, parts, ending) for n in range(prompt.samples)]}
         if not request.faults.no_usage:
             if on_vertex(request) and not last:  # Vertex counts at the end, and says until then only how it is billed
                 chunk["usageMetadata"] = {"trafficType": _traffic(request)}
@@ -219,7 +219,7 @@ def _chunks(request: Request, prompt: Prompt, reply: Reply) -> list[Json]:
     return chunks
 
 
-def _stream(request: Request, chunks: list[Json]) -> Answer:
+def _stream(request: Request, chunks: list[Document]) -> Answer:
     if request.query.get("alt") == "sse":
         events = [b"data: " + spaced(chunk) + b"\r\n\r\n" for chunk in chunks]
         told = (*headers(), (b"content-disposition", b"attachment"))
@@ -230,7 +230,7 @@ def _stream(request: Request, chunks: list[Json]) -> Answer:
 
 def _read_count(request: Request) -> Prompt:
     prompt = Prompt(model=asked_model(request))
-    wrapped: Json = get(request.body, "generateContentRequest") or request.body
+    wrapped: Document = get(request.body, "generateContentRequest") or request.body
     prompt.offer(wrapped.get("tools"), [])
     if system := get(wrapped, "systemInstruction"):
         read_parts(prompt, system)
@@ -240,14 +240,14 @@ def _read_count(request: Request) -> Prompt:
 
 def _write_count(request: Request, prompt: Prompt) -> Answer:
     tokens = count(prompt)
-    value: Json = {"totalTokens": tokens.input, "promptTokensDetails": modalities(tokens)}
+    value: Document = {"totalTokens": tokens.input, "promptTokensDetails": modalities(tokens)}
     if on_vertex(request):
         value["totalBillableCharacters"] = sum(map(len, prompt.texts))
     return Answer(JSON, pretty(value), headers=headers())
 
 
 def _models(request: Request, prompt: Prompt) -> Answer:
-    def shown(name: str) -> Json:
+    def shown(name: str) -> Document:
         methods = ["embedContent"] if "embedding" in name else ["generateContent", "countTokens"]
         return {"name": f"models/{name}", "version": "001", "supportedGenerationMethods": methods}
 
@@ -256,7 +256,7 @@ def _models(request: Request, prompt: Prompt) -> Answer:
     return Answer(JSON, pretty({"models": [shown(name) for name in _MODELS]}), headers=headers())
 
 
-def headers() -> Headers:
+def headers() -> HeaderFields:
     """The headers of every answer."""
     return (
         (b"vary", b"Origin"),
@@ -266,7 +266,7 @@ def headers() -> Headers:
     )
 
 
-def _problem(status: int, message: str | None) -> Json:
+def _problem(status: int, message: str | None) -> Document:
     name = _STATUSES.get(status, "INTERNAL" if status >= 500 else "FAILED_PRECONDITION")
     told = message or _MESSAGES.get(status, f"The simulated provider answers {status}.")
     return {"error": {"code": status, "message": told, "status": name}}

@@ -7,7 +7,7 @@ from .faults import strip
 from .gemini import JSON, SHAPE, asked_model, get, headers, modalities, on_vertex, read_parts
 from .operation import Answer, Operation, Request
 from .reply import Prompt, Tokens, count
-from .wire import Json, inner, pretty
+from .wire import Document, inner, pretty
 
 
 def _read(request: Request) -> Prompt:
@@ -26,8 +26,8 @@ def _read(request: Request) -> Prompt:
 
 
 def _dimensions(request: Request, model: str) -> int:
-    first: Json = (request.body.get("requests") or [request.body])[0]
-    places: tuple[Json, ...] = (first, get(first, "embedContentConfig") or {}, inner(request.body, "parameters"))
+    first: Document = (request.body.get("requests") or [request.body])[0]
+    places: tuple[Document, ...] = (first, get(first, "embedContentConfig") or {}, inner(request.body, "parameters"))
     asked = next((found for place in places if (found := get(place, "outputDimensionality"))), None)
     return int(asked or (3072 if strip(model).startswith("gemini-embedding") else 768))
 
@@ -36,7 +36,7 @@ def _write(request: Request, prompt: Prompt) -> Answer:
     tokens = count(prompt)
     made = [vector(text, _dimensions(request, prompt.model)) for text in prompt.texts]
     action = request.params["action"]
-    value: Json
+    value: Document
     if action == "predict":
         counts = [count(Prompt(texts=[text])).input for text in prompt.texts]
         statistics = [{"token_count": amount, "truncated": False} for amount in counts]

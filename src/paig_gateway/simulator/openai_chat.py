@@ -19,7 +19,7 @@ from .openai_common import (
 )
 from .operation import Answer, Operation, Request
 from .reply import Prompt, Reply, Tokens, effort
-from .wire import Json, inner, new_id, objects, sse
+from .wire import Document, inner, new_id, objects, sse
 
 _DONE = b"data: [DONE]\n\n"
 _FINISH = {"stop": "stop", "length": "length", "tool": "tool_calls"}
@@ -53,9 +53,9 @@ def _read(request: Request) -> Prompt:
     return prompt
 
 
-def usage(family: str, tokens: Tokens) -> Json:
+def usage(family: str, tokens: Tokens) -> Document:
     """The usage object, with the details that each family gives."""
-    counts: Json = {"prompt_tokens": tokens.input, "completion_tokens": tokens.output, "total_tokens": tokens.total}
+    counts: Document = {"prompt_tokens": tokens.input, "completion_tokens": tokens.output, "total_tokens": tokens.total}
     if family == "groq":
         spent = {"prompt_time": tokens.input / 50_000, "completion_time": tokens.output / 500}
         counts = {"queue_time": 0.01, **counts, **spent, "total_time": sum(spent.values())}
@@ -64,7 +64,7 @@ def usage(family: str, tokens: Tokens) -> Json:
         if tokens.reasoning:
             counts["completion_tokens_details"] = {"reasoning_tokens": tokens.reasoning}
         return counts
-    details: Json = {"cached_tokens": tokens.cached}
+    details: Document = {"cached_tokens": tokens.cached}
     if family in ("openai", "azure"):
         details["audio_tokens"] = tokens.media.get("AUDIO", 0)
         if tokens.written:
@@ -80,8 +80,8 @@ def usage(family: str, tokens: Tokens) -> Json:
     return {**counts, "prompt_tokens_details": details}
 
 
-def _tool_calls(request: Request, reply: Reply) -> list[Json]:
-    made: list[Json] = []
+def _tool_calls(request: Request, reply: Reply) -> list[Document]:
+    made: list[Document] = []
     for index, call in enumerate(reply.calls):
         function = {"name": call.name, "arguments": call.json}
         if request.family == "mistral":
@@ -91,10 +91,10 @@ def _tool_calls(request: Request, reply: Reply) -> list[Json]:
     return made
 
 
-def _message(request: Request, reply: Reply) -> Json:
+def _message(request: Request, reply: Reply) -> Document:
     calls = _tool_calls(request, reply)
     text = reply.text if not calls else "" if request.family == "mistral" else None
-    message: Json = {"role": "assistant", "content": text}
+    message: Document = {"role": "assistant", "content": text}
     if request.family == "mistral":
         return {**message, "tool_calls": calls or None}
     if request.family == "groq":
@@ -105,20 +105,20 @@ def _message(request: Request, reply: Reply) -> Json:
     return {**message, "tool_calls": calls} if calls else message
 
 
-def _envelope(request: Request, reply: Reply, kind: str) -> Json:
+def _envelope(request: Request, reply: Reply, kind: str) -> Document:
     family = request.family
     prefix, length = ("", 32) if family == "mistral" else ("chatcmpl-", 29)
     head = {"id": new_id(prefix, length), "object": kind, "created": int(request.now)}
     return {**head, "model": answered_model(request, reply.model)}
 
 
-def _extras(request: Request, reply: Reply) -> Json:
+def _extras(request: Request, reply: Reply) -> Document:
     if request.family in ("openai", "azure"):
         return {"service_tier": tier(request), "system_fingerprint": fingerprint(reply.model)}
     return {"system_fingerprint": fingerprint(reply.model)} if request.family == "groq" else {}
 
 
-def _choice(request: Request, index: int, **content: Any) -> Json:
+def _choice(request: Request, index: int, **content: Any) -> Document:
     finish = content.pop("finish_reason")
     silent = request.family == "mistral" or (request.family in ("openai", "azure") and "delta" in content)
     return {"index": index, **content, **({} if silent else {"logprobs": None}), "finish_reason": finish}
@@ -145,9 +145,9 @@ def _write(request: Request, prompt: Prompt) -> Answer:
     return answer
 
 
-def _deltas(request: Request, reply: Reply) -> list[Json]:
+def _deltas(request: Request, reply: Reply) -> list[Document]:
     """What one choice's stream says, piece by piece."""
-    first: Json = {"role": "assistant", "content": ""}
+    first: Document = {"role": "assistant", "content": ""}
     if request.family in ("openai", "azure"):
         first["refusal"] = None
     deltas = [first]
@@ -176,7 +176,7 @@ def _events(request: Request, prompt: Prompt, reply: Reply) -> list[bytes]:
     groq_id = new_id("req_", 26)
     events: list[bytes] = []
 
-    def emit(choices: list[Json], size: str, **extra: Any) -> None:
+    def emit(choices: list[Document], size: str, **extra: Any) -> None:
         value = {**head, "choices": choices, **extra}
         if asked:
             value.setdefault("usage", None)
@@ -185,11 +185,11 @@ def _events(request: Request, prompt: Prompt, reply: Reply) -> list[bytes]:
         events.append(sse(value))
 
     for delta in _deltas(request, reply):
-        extra: Json = {"x_groq": {"id": groq_id}} if family == "groq" and not events else {}
+        extra: Document = {"x_groq": {"id": groq_id}} if family == "groq" and not events else {}
         for index in range(prompt.samples):
             choice = _choice(request, index, delta=delta, finish_reason=None)
             emit([choice], delta.get("content") or "", **extra)
-    last: Json = {}
+    last: Document = {}
     if counted is not None and family == "mistral":
         last["usage"] = counted
     elif counted is not None and family == "groq":

@@ -8,7 +8,7 @@ from typing import Any
 from .faults import strip
 from .operation import Answer, Operation, Refused, Request, Shape, nothing
 from .reply import Prompt, Tool
-from .wire import Headers, Json, encode, inner, new_id, pretty, sse
+from .wire import Document, HeaderFields, encode, inner, new_id, pretty, sse
 
 # Names that the provider answers with, where they differ from what one asks for.
 SNAPSHOTS = {
@@ -56,7 +56,7 @@ def answered_model(request: Request, model: str) -> str:
     return SNAPSHOTS.get(model, model) if request.family in ("openai", "azure") else model
 
 
-def headers(family: str) -> Headers:
+def headers(family: str) -> HeaderFields:
     """Response headers that the family is known by."""
     if family == "groq":
         return ((b"x-request-id", new_id("req_", 26).encode()), (b"cache-control", b"private, max-age=0, no-store"))
@@ -70,7 +70,7 @@ def headers(family: str) -> Headers:
     )
 
 
-def body(request: Request, value: Json) -> Answer:
+def body(request: Request, value: Document) -> Answer:
     """A whole answer; OpenAI indents its own."""
     data = pretty(value) if request.family == "openai" else encode(value)
     return Answer(b"application/json", data, headers=headers(request.family))
@@ -87,7 +87,7 @@ def padding(text: str) -> str:
     return _PADDING[len(text) % 16 :]
 
 
-def error_object(family: str, status: int, message: str | None) -> Json:
+def error_object(family: str, status: int, message: str | None) -> Document:
     """The error as the family words it."""
     kind, code = _KINDS.get(status, ("server_error" if status >= 500 else "invalid_request_error", None))
     text = message or _MESSAGES.get(status, f"The simulated provider answers {status}.")
@@ -147,12 +147,12 @@ def choose(prompt: Prompt, choice: Any) -> None:
     if isinstance(choice, str):
         prompt.choice = "required" if choice == "any" else choice
     elif choice:
-        given: Json = choice
+        given: Document = choice
         named = inner(given, "function").get("name") or given.get("name")
         prompt.choice = named or (inner(given, "allowed_tools") or given).get("mode") or "required"
 
 
-def functions(tools: list[Json]) -> list[Tool]:
+def functions(tools: list[Document]) -> list[Tool]:
     """The functions among the tools, wrapped as in chat completions or flat as in responses."""
     found = [tool.get("function", tool) for tool in tools if tool.get("type", "function") == "function"]
     return [Tool(function["name"], function.get("parameters") or {}) for function in found]

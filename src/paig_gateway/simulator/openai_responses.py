@@ -21,9 +21,9 @@ from .openai_common import (
 from .operation import Answer, Operation, Request, Shape, nothing
 from .reply import Prompt, Reply, Tokens, count, effort
 from .response_store import Store, pending
-from .wire import Json, inner, new_id, objects, sse
+from .wire import Document, inner, new_id, objects, sse
 
-_ECHOED: Json = {
+_ECHOED: Document = {
     "frequency_penalty": 0.0,
     "instructions": None,
     "max_output_tokens": None,
@@ -44,7 +44,7 @@ _ECHOED: Json = {
     "user": None,
 }
 
-_BEGUN: dict[str, Json] = {
+_BEGUN: dict[str, Document] = {
     "message": {"status": "in_progress", "content": []},
     "function_call": {"status": "in_progress", "arguments": ""},
 }
@@ -93,7 +93,7 @@ def _read_input(prompt: Prompt, given: Any) -> None:
             prompt.texts += texts(prompt, item.get("summary"))
 
 
-def usage(model: str, tokens: Tokens) -> Json:
+def usage(model: str, tokens: Tokens) -> Document:
     """The usage object."""
     details = {"cached_tokens": tokens.cached}
     if model.startswith(("gpt-5.5", "gpt-5.6")):
@@ -107,10 +107,10 @@ def usage(model: str, tokens: Tokens) -> Json:
     }
 
 
-def _output(request: Request, reply: Reply) -> list[Json]:
-    items: list[Json] = []
+def _output(request: Request, reply: Reply) -> list[Document]:
+    items: list[Document] = []
     if reply.tokens.reasoning:
-        item: Json = {"id": new_id("rs_", 50), "type": "reasoning", "summary": []}
+        item: Document = {"id": new_id("rs_", 50), "type": "reasoning", "summary": []}
         if "reasoning.encrypted_content" in (request.body.get("include") or ()):
             item["encrypted_content"] = new_id("gAAAAAB", 80)
         items.append(item)
@@ -118,14 +118,14 @@ def _output(request: Request, reply: Reply) -> list[Json]:
         ids = {"id": new_id("fc_", 50), "type": "function_call", "status": "completed"}
         items.append({**ids, "arguments": call.json, "call_id": new_id("call_", 24), "name": call.name})
     if not reply.calls:
-        part: Json = {"type": "output_text", "annotations": [], "logprobs": [], "text": reply.text}
+        part: Document = {"type": "output_text", "annotations": [], "logprobs": [], "text": reply.text}
         status = "incomplete" if reply.finish == "length" else "completed"
         ids = {"id": new_id("msg_", 50), "type": "message", "status": status}
         items.append({**ids, "content": [part], "role": "assistant"})
     return items
 
 
-def _response(request: Request, prompt: Prompt, reply: Reply) -> Json:
+def _response(request: Request, prompt: Prompt, reply: Reply) -> Document:
     fields = request.body
     cut = reply.finish == "length"
     told = {name: fields.get(name, default) for name, default in _ECHOED.items()}
@@ -170,7 +170,7 @@ def _writer(store: Store) -> Callable[[Request, Prompt], Answer]:
     return write
 
 
-def _events(response: Json, reply: Reply) -> list[bytes]:
+def _events(response: Document, reply: Reply) -> list[bytes]:
     events: list[bytes] = []
 
     def emit(kind: str, **fields: Any) -> None:
@@ -184,7 +184,7 @@ def _events(response: Json, reply: Reply) -> list[bytes]:
     emit("response.in_progress", response=pending(response, "in_progress"))
     for index, item in enumerate(response["output"]):
         emit("response.output_item.added", item={**item, **_BEGUN.get(item["type"], {})}, output_index=index)
-        place: Json = {"item_id": item["id"], "output_index": index}
+        place: Document = {"item_id": item["id"], "output_index": index}
         if item["type"] == "message":
             part = item["content"][0]
             place["content_index"] = 0
@@ -229,7 +229,7 @@ COUNT = Operation(_read_count, _write_count, COMMON, free=True)
 def operations(store: Store) -> dict[str, Operation]:
     """Creating, looking at, cancelling and deleting responses, over one store."""
 
-    def over(act: Callable[[str], Json]) -> Operation:
+    def over(act: Callable[[str], Document]) -> Operation:
         def write(request: Request, prompt: Prompt) -> Answer:
             return body(request, act(request.params["id"]))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .faults import NONE, Faults
 from .reply import Mind, Prompt, Reply, Tokens
-from .wire import Headers, Json
+from .wire import Document, HeaderFields
 
 
 class Refused(Exception):
@@ -32,7 +32,7 @@ class Answer:
     body: bytes = b""
     events: list[bytes] | None = None
     status: int = 200
-    headers: Headers = ()
+    headers: HeaderFields = ()
     tokens: Tokens | None = None
 
 
@@ -56,7 +56,7 @@ class Request:
     headers: Mapping[bytes, bytes]
     now: float
     mind: Mind
-    body: Json = field(default_factory=dict[str, Any])
+    body: Document = field(default_factory=dict[str, Any])
     params: Mapping[str, str] = field(default_factory=dict[str, str])
     faults: Faults = NONE
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from .faults import Faults, strip
 from .schema import instance
-from .wire import Json, encode
+from .wire import Document, encode
 
 MEDIA_TOKENS = 256
 BLOCK = 4096
@@ -42,15 +42,15 @@ class Tool:
     """A tool that the client offers."""
 
     name: str
-    schema: Json
+    schema: Document
 
 
 @dataclass(slots=True)
-class Call:
+class ToolCall:
     """A tool call: the arguments, and the same as JSON text."""
 
     name: str
-    arguments: Json
+    arguments: Document
     json: str
 
 
@@ -105,7 +105,7 @@ class Prompt:
     called: list[str] = field(default_factory=list[str])
     results: list[str] = field(default_factory=list[str])
     limit: int | None = None
-    schema: Json | None = None
+    schema: Document | None = None
     reasoning: int = 0
     marks: list[int] | None = None
     ttl: str = ""
@@ -149,7 +149,7 @@ class Reply:
     text: str
     pieces: list[str]
     thought: str
-    calls: list[Call]
+    calls: list[ToolCall]
     finish: str
     tokens: Tokens
 
@@ -264,9 +264,9 @@ def _chosen(prompt: Prompt, faults: Faults) -> list[Tool]:
     return (waiting or prompt.tools)[:1]
 
 
-def _call(tool: Tool) -> Call:
+def _call(tool: Tool) -> ToolCall:
     arguments = instance(tool.schema)
-    return Call(tool.name, arguments, encode(arguments).decode())
+    return ToolCall(tool.name, arguments, encode(arguments).decode())
 
 
 def _said(prompt: Prompt, model: str) -> str:

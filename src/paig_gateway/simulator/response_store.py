@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .operation import Refused
 from .reply import Tokens
-from .wire import Json
+from .wire import Document
 
 _KEPT = 1000
 
@@ -13,7 +13,7 @@ class Store:
     """The responses that a provider keeps: by id, the finished response and how often it was looked at."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Json, int]] = {}
+        self._kept: dict[str, tuple[Document, int]] = {}
         self._looks: dict[str, int] = {}
 
     def clear(self) -> None:
@@ -21,7 +21,7 @@ class Store:
         self._kept.clear()
         self._looks.clear()
 
-    def keep(self, response: Json, tokens: Tokens) -> None:
+    def keep(self, response: Document, tokens: Tokens) -> None:
         """Store a finished response; the oldest makes room."""
         self._kept[response["id"]] = (response, tokens.total)
         if len(self._kept) > _KEPT:
@@ -35,7 +35,7 @@ class Store:
             raise Refused(400, f"Previous response with id '{name}' not found.")
         return self._kept[name][1]
 
-    def look(self, name: str) -> Json:
+    def look(self, name: str) -> Document:
         """The response as it is now: background work is in progress at the first look and done at the second."""
         response = self.find(name)
         self._looks[name] = self._looks.get(name, 0) + 1
@@ -43,13 +43,13 @@ class Store:
             return pending(response, "in_progress")
         return response
 
-    def find(self, name: str) -> Json:
+    def find(self, name: str) -> Document:
         """The finished response."""
         if name not in self._kept:
             raise Refused(404, f"Response with id '{name}' not found.")
         return self._kept[name][0]
 
-    def cancel(self, name: str) -> Json:
+    def cancel(self, name: str) -> Document:
         """Cancel background work that nobody has seen the end of."""
         response = self.find(name)
         if not response["background"]:
@@ -58,7 +58,7 @@ class Store:
             response |= {"status": "cancelled", "output": [], "usage": None}
         return response
 
-    def delete(self, name: str) -> Json:
+    def delete(self, name: str) -> Document:
         """Forget one."""
         self.find(name)
         del self._kept[name]
@@ -66,7 +66,7 @@ class Store:
         return {"id": name, "object": "response", "deleted": True}
 
 
-def pending(response: Json, status: str) -> Json:
+def pending(response: Document, status: str) -> Document:
     """A response as it was before it was finished."""
     begun = {key: value for key, value in response.items() if key != "billing"}
     return {**begun, "status": status, "output": [], "usage": None, "completed_at": None, "incomplete_details": None}

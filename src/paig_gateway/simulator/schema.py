@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .wire import Json
+from .wire import Document
 
 _FORMATS = {
     "date": "2026-01-01",
@@ -21,7 +21,7 @@ _FORMATS = {
 }
 
 
-def instance(schema: Json, name: str = "value") -> Any:
+def instance(schema: Document, name: str = "value") -> Any:
     """Build a minimal instance: required properties only, null or the first of any choice, as few items as allowed.
 
     Understands what tools are described with: types (also in Gemini's capitals), enum, const, default, local `$ref`
@@ -35,7 +35,7 @@ def instance(schema: Json, name: str = "value") -> Any:
     return _build(schema, schema, name, frozenset())
 
 
-def _build(schema: Json, root: Json, name: str, trail: frozenset[str]) -> Any:
+def _build(schema: Document, root: Document, name: str, trail: frozenset[str]) -> Any:
     if ref := schema.get("$ref"):
         siblings = {key: value for key, value in schema.items() if key != "$ref"}
         return _build({**_resolve(root, ref), **siblings}, root, name, trail | {ref})
@@ -58,10 +58,10 @@ def _build(schema: Json, root: Json, name: str, trail: frozenset[str]) -> Any:
         return _build(merged, root, name, trail)
     kind = _kind(schema)
     if kind == "object":
-        properties: Json = schema.get("properties") or {}
+        properties: Document = schema.get("properties") or {}
         return {key: _build(properties.get(key, {}), root, key, trail) for key in schema.get("required") or ()}
     if kind == "array":
-        items: list[Json] = list(schema.get("prefixItems") or ())
+        items: list[Document] = list(schema.get("prefixItems") or ())
         missing = max(int(schema.get("minItems") or 0) - len(items), 0)
         items += [schema.get("items") or {}] * missing
         return [_build(item, root, name, trail) for item in items]
@@ -70,7 +70,7 @@ def _build(schema: Json, root: Json, name: str, trail: frozenset[str]) -> Any:
     return {"boolean": False, "null": None}.get(kind, _string(schema, name))
 
 
-def _kind(schema: Json) -> str:
+def _kind(schema: Document) -> str:
     kind: Any = schema.get("type")
     if kind:
         names: list[str] = [kind] if isinstance(kind, str) else kind
@@ -80,7 +80,7 @@ def _kind(schema: Json) -> str:
     return "array" if "items" in schema or "prefixItems" in schema else "string"
 
 
-def _number(schema: Json, *, whole: bool) -> float:
+def _number(schema: Document, *, whole: bool) -> float:
     step = 1 if whole else 0.5
     low, high = schema.get("minimum"), schema.get("maximum")
     if (bound := schema.get("exclusiveMinimum")) is not None:
@@ -99,32 +99,32 @@ def _number(schema: Json, *, whole: bool) -> float:
     return math.ceil(value) if whole else value
 
 
-def _string(schema: Json, name: str) -> str:
+def _string(schema: Document, name: str) -> str:
     text = _FORMATS.get(str(schema.get("format")), name)
     return text.ljust(int(schema.get("minLength") or 0), "x")[: schema.get("maxLength")]
 
 
-def _resolve(root: Json, ref: str) -> Json:
+def _resolve(root: Document, ref: str) -> Document:
     found: Any = root
     for step in ref.removeprefix("#").strip("/").split("/"):
         if step:
             found = found[step.replace("~1", "/").replace("~0", "~")]
-    result: Json = found
+    result: Document = found
     return result
 
 
-def _refs(schema: Json) -> set[str]:
+def _refs(schema: Document) -> set[str]:
     """The references a schema cannot be built without."""
     found: set[str] = {schema["$ref"]} if "$ref" in schema else set()
     if _kind(schema) == "object":
-        properties: Json = schema.get("properties") or {}
+        properties: Document = schema.get("properties") or {}
         for key in schema.get("required") or ():
             found |= _refs(properties.get(key, {}))
     return found
 
 
-def _merge(schemas: list[Json]) -> Json:
-    merged: Json = {}
+def _merge(schemas: list[Document]) -> Document:
+    merged: Document = {}
     for schema in schemas:
         properties = {**merged.get("properties", {}), **schema.get("properties", {})}
         required = [*merged.get("required", ()), *schema.get("required", ())]

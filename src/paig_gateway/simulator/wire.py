@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-Json: TypeAlias = dict[str, Any]
+Document: TypeAlias = dict[str, Any]
 """A JSON object as a client sent it, so of any content."""
 
-Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+HeaderFields: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 encode = msgspec.json.encode
 
@@ -37,13 +37,13 @@ def new_id(prefix: str, length: int) -> str:
     return f"{prefix}{random.getrandbits(4 * length):0{length}x}"
 
 
-def inner(record: Json, name: str) -> Json:
+def inner(record: Document, name: str) -> Document:
     """The object under a name; an empty one if there is none."""
-    found: Json = record.get(name) or {}
+    found: Document = record.get(name) or {}
     return found
 
 
-def objects(value: Any) -> list[Json]:
+def objects(value: Any) -> list[Document]:
     """A list of objects from what may be one object, a list or nothing."""
     if value is None:
         return []

@@ -23,7 +23,7 @@ from paig_gateway.sso.settings import ProviderAwayError, SsoError, SsoSpec, is_e
 
 log = logging.getLogger(__name__)
 
-Json = Mapping[str, Any]
+Claims = Mapping[str, Any]
 
 LEEWAY_SECONDS = 30
 """How far the provider's clock may be from ours."""
@@ -121,7 +121,7 @@ class IdentityProvider:
         self._clock = clock
         self._timeout = timeout
         self._steps = 0
-        self._discovered: Json = {}
+        self._discovered: Claims = {}
         self._discovered_at = 0.0
         self._keys = KeySet(self._fetch_keys, clock)
         # Made once: it reads hundreds of certificates, which takes as long as many a request.
@@ -217,7 +217,7 @@ class IdentityProvider:
         finally:
             self._steps -= 1
 
-    async def _person(self, answer: Json, nonce: str, *, needs_nonce: bool) -> Person:
+    async def _person(self, answer: Claims, nonce: str, *, needs_nonce: bool) -> Person:
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise SsoError("The identity provider answered without an ID token: let the gateway ask for openid.")
@@ -239,7 +239,7 @@ class IdentityProvider:
             groups=[group for group in groups if isinstance(group, str)] if isinstance(groups, Sequence) else [],
         )
 
-    async def _claims(self, token: str) -> Json:
+    async def _claims(self, token: str) -> Claims:
         """What an ID token says, once every part of it has been checked."""
         try:
             header = jwt.get_unverified_header(token)
@@ -277,7 +277,7 @@ class IdentityProvider:
             raise SsoError(f"The login's token is not valid: its sub must be of 1 to {MAX_TEXT} printable characters.")
         return claims
 
-    async def _userinfo(self, answer: Json, subject: str) -> Json:
+    async def _userinfo(self, answer: Claims, subject: str) -> Claims:
         """What the provider says beside the ID token."""
         access = answer.get("access_token")
         if not isinstance(access, str) or "userinfo_endpoint" not in await self._discover():
@@ -288,7 +288,7 @@ class IdentityProvider:
             raise SsoError("The identity provider's userinfo is not of the one who logged in.")
         return found
 
-    async def _discover(self) -> Json:
+    async def _discover(self) -> Claims:
         if not self._discovered or self._clock() - self._discovered_at > DISCOVERY_SECONDS:
             where = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
             status, found = await self._ask("GET", where)
@@ -308,14 +308,14 @@ class IdentityProvider:
             raise ProviderAwayError(f"The identity provider's {name} is not encrypted.")
         return found
 
-    async def _fetch_keys(self) -> Sequence[Json]:
+    async def _fetch_keys(self) -> Sequence[Claims]:
         status, found = await self._ask("GET", await self._endpoint("jwks_uri"))
         keys = found.get("keys")
         if status != 200 or not isinstance(keys, list):
             raise ProviderAwayError("The identity provider's keys cannot be read.")
         return [key for key in keys if isinstance(key, dict)]
 
-    async def _post(self, endpoint: str, form: Mapping[str, str]) -> tuple[int, Json]:
+    async def _post(self, endpoint: str, form: Mapping[str, str]) -> tuple[int, Claims]:
         """Ask as the client that the provider knows."""
         fields = {**form, "client_id": self._client_id}
         methods = (await self._discover()).get("token_endpoint_auth_methods_supported")
@@ -327,7 +327,7 @@ class IdentityProvider:
             fields["client_secret"] = self._secret
         return await self._ask("POST", await self._endpoint(endpoint), data=fields, auth=auth)
 
-    async def _ask(self, method: str, url: str, **rest: Any) -> tuple[int, Json]:
+    async def _ask(self, method: str, url: str, **rest: Any) -> tuple[int, Claims]:
         # Uncompressed, so that what is read is what is counted.
         plain = {"accept": "application/json", "accept-encoding": "identity", **rest.pop("headers", {})}
         client = httpx2.AsyncClient(timeout=self._timeout, trust_env=not is_local(url), verify=self._tls)
@@ -351,7 +351,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _refusal(status: int, answer: Json) -> SsoError:
+def _refusal(status: int, answer: Claims) -> SsoError:
     if status >= 500 or status == 429:
         return ProviderAwayError(f"The identity provider fails at present (HTTP {status}).")
     says = str(answer.get("error_description") or answer.get("error") or f"HTTP {status}")[:MAX_TEXT]

@@ -248,9 +248,9 @@ def provider_samples(health: Health, providers: Callable[[], Mapping[str, Provid
 
     def samples() -> list[Sample]:
         now = health.clock()
-        for _, breaker in health.circuits():
+        for _, breaker in health.breakers():
             breaker.look(now)
-        shut = {name for name, breaker in health.circuits() if breaker.state != "closed"}
+        shut = {name for name, breaker in health.breakers() if breaker.state != "closed"}
         opened: dict[str, float] = {}
         for name, provider in providers().items():
             label = names.label(name)

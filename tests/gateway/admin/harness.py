@@ -23,7 +23,7 @@ from paig_client.admin import AdminClient
 from paig_client.api.resources import ProviderCheck
 from paig_client.api.vocabulary import Certainty
 from paig_gateway import config
-from paig_gateway.admin import AdminServices, Applied, ConfigurationError, admin_app
+from paig_gateway.admin import AdminServices, ApplyResult, ConfigurationError, admin_app
 from paig_gateway.admin.reprice import reprice
 from paig_gateway.catalog import Catalog, LimitHooks, References
 from paig_gateway.catalog.snapshot import Directory
@@ -152,13 +152,13 @@ def running(
     directory = Directory(engine, VAULT, References(environ={}))
     directory.refresh()
 
-    def apply_config(text: str, *, dry_run: bool, prune: bool, actor: str) -> Applied:
+    def apply_config(text: str, *, dry_run: bool, prune: bool, actor: str) -> ApplyResult:
         try:
             plan = config.plan(config.parse(text), catalog, prune=prune)
         except config.ConfigError as error:
             raise ConfigurationError(error.issues) from error
         made = [] if dry_run else config.apply(plan, catalog, actor=actor)
-        return Applied(plan.items(), made)
+        return ApplyResult(plan.items(), made)
 
     prices = PriceSources(PriceBook(), directory.own_prices)
 

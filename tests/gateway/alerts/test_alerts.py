@@ -30,7 +30,7 @@ from paig_gateway.database.engine import utc_now
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.domain.route import Credential, Provider
-from paig_gateway.routing.breaker import State
+from paig_gateway.routing.breaker import BreakerState
 from paig_gateway.routing.outcomes import Sums
 from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.telemetry.otlp.transport import ExportResult
@@ -416,7 +416,7 @@ def test_what_makes_a_trouble() -> None:
     keys = Credential("a", "x"), Credential("b", "y")
     providers = {name: Provider(name, "openai", "http://x", keys) for name in ("half", "tenth", "down", "one-key")}
 
-    def told(provider: str, credential: str, state: State, good: int, bad: int) -> Report:
+    def told(provider: str, credential: str, state: BreakerState, good: int, bad: int) -> Report:
         return Report(provider, credential, state, now, sums=Sums(good, 0, {"500": bad} if bad else {}))
 
     found = troubles(

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, delete
 from sqlmodel import col
 
 from paig_gateway.cluster import health_rows
-from paig_gateway.cluster.health_rows import KEPT_CHANGES, Change, Report, ToldWait
+from paig_gateway.cluster.health_rows import KEPT_CHANGES, Report, StateChange, ToldWait
 from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import NodeRow
 from paig_gateway.ledger import nodes
@@ -39,9 +39,9 @@ def register(engine: Engine, *names: str) -> None:
             nodes.beat(connection, name, Process.present(), 0)
 
 
-def change(state: str = "open", node: str = "one") -> Change:
+def change(state: str = "open", node: str = "one") -> StateChange:
     """A change of state."""
-    return Change(NOW, node, "openai", "cred_1", "closed", state, NOW + timedelta(seconds=5), "503")  # type: ignore[arg-type]
+    return StateChange(NOW, node, "openai", "cred_1", "closed", state, NOW + timedelta(seconds=5), "503")  # type: ignore[arg-type]
 
 
 def test_all_read_what_each_writes(engine: Engine) -> None:

@@ -17,9 +17,9 @@ from paig_gateway.database.engine import migrate, open_engine, writing
 from paig_gateway.domain.route import Credential, Provider
 from paig_gateway.ledger import nodes
 from paig_gateway.ledger.nodes import Process
-from paig_gateway.routing.breaker import Rule
+from paig_gateway.routing.breaker import BreakerSettings
 from paig_gateway.routing.health import Health
-from paig_gateway.routing.retry_budget import RetryRule
+from paig_gateway.routing.retry_budget import RetrySettings
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ class Node:
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine, self.time = engine, 1000.0
         self.providers = {"openai": Provider("openai", "openai", "http://x", (KEY,))}
-        self.health = Health(lambda: self.time, self.now, Rule(), RetryRule(), random.Random(1))
+        self.health = Health(lambda: self.time, self.now, BreakerSettings(), RetrySettings(), random.Random(1))
         self.sharing = Sharing(self.health, engine, name, lambda: self.providers)
         with writing(engine) as connection:
             nodes.beat(connection, name, Process.present(), 0)
@@ -41,9 +41,9 @@ class Node:
         return datetime(2026, 11, 23, 12, 0, tzinfo=UTC) + timedelta(seconds=self.time - 1000)
 
     def fail(self, count: int = 5) -> None:
-        breaker = self.health.circuit(self.providers["openai"], KEY).breaker
+        breaker = self.health.entry(self.providers["openai"], KEY).breaker
         for _ in range(count):
-            breaker.failed(breaker.begin(self.time), self.time, "503")
+            breaker.provider_failure(breaker.begin(self.time), self.time, "503")
 
     def told(self) -> list[str]:
         return [report.state for _, report in health_rows.read(self.engine)]
@@ -108,7 +108,7 @@ async def test_a_provider_that_is_gone_is_told_of_no_more(node: Node) -> None:
     node.providers = {}
     await node.sharing.share()
     assert node.told() == []
-    assert list(node.health.circuits()) == []
+    assert list(node.health.breakers()) == []
 
 
 async def test_whoever_signs_off_takes_his_rows_along(node: Node) -> None:
@@ -135,7 +135,7 @@ async def test_what_a_database_missed_is_told_later(node: Node) -> None:
 
 async def test_models_names_are_clients_words(node: Node) -> None:
     """One that no database takes, or that is endless, spoils nothing."""
-    breaker = node.health.circuit(node.providers["openai"], KEY).breaker
+    breaker = node.health.entry(node.providers["openai"], KEY).breaker
     breaker.wait("a\0b\ud800" + "x" * 10_000, node.time, "429", 20)
     await node.sharing.share()
     [(_, report)] = health_rows.read(node.engine)
@@ -152,9 +152,9 @@ async def test_a_node_that_nobody_asks_hears_that_all_is_well(engine: Engine) ->
         node.time += 10
         await node.sharing.share()
     assert two.told() == ["half-open", "half-open"]
-    breaker = one.health.circuit(one.providers["openai"], KEY).breaker
+    breaker = one.health.entry(one.providers["openai"], KEY).breaker
     for _ in range(2):
-        breaker.good(breaker.begin(one.time), "gpt-5", one.time, 0.5)
+        breaker.ok(breaker.begin(one.time), "gpt-5", one.time, 0.5)
     await one.sharing.share()
     for _ in range(2):
         await two.sharing.share()
@@ -172,4 +172,4 @@ async def test_a_chain_of_hearsay_ends(engine: Engine) -> None:
     await three.sharing.share()
     await three.sharing.share()
     assert [(name, report.state, report.own) for name, report in health_rows.read(engine)] == [("two", "open", False)]
-    assert list(three.health.circuits()) == []
+    assert list(three.health.breakers()) == []

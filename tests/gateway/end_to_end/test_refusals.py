@@ -193,6 +193,6 @@ async def test_nothing_secret_is_shown(replayed: World, replay: Replay) -> None:
 
 
 def _raw(collection: str) -> Any:
-    from paig_client.endpoints import Call
+    from paig_client.endpoints import ApiCall
 
-    return Call("GET", collection, bytes.decode)
+    return ApiCall("GET", collection, bytes.decode)

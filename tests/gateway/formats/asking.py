@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from paig_gateway.formats.base import Call, Event, Format
+from paig_gateway.formats.base import Call, Format, StreamEvent
 from paig_gateway.formats.eventstream import encode
 from paig_gateway.formats.eventstream import parse as parse_frame
 from paig_gateway.formats.registry import detect
@@ -49,6 +49,6 @@ def frame(name: str, said: object, **kind: Any) -> bytes:
     return encode(name, json.dumps(said).encode(), **kind)
 
 
-def event(said: object, name: str = "") -> Event:
+def event(said: object, name: str = "") -> StreamEvent:
     """A parsed event."""
-    return Event(name, json.dumps(said).encode())
+    return StreamEvent(name, json.dumps(said).encode())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paig_gateway.formats.ambiguity import check_json
-from paig_gateway.formats.base import BadRequest
+from paig_gateway.formats.base import MalformedRequest
 
 MESSAGES = '"messages":[{"role":"user","content":"hi"}]'
 
@@ -41,7 +41,7 @@ MESSAGES = '"messages":[{"role":"user","content":"hi"}]'
 )
 def test_refused(body: str) -> None:
     """A deciding member twice, in two spellings, or in a case that only some servers know."""
-    with pytest.raises(BadRequest, match=r"twice|beside|lower case"):
+    with pytest.raises(MalformedRequest, match=r"twice|beside|lower case"):
         check_json((body % MESSAGES).encode())
 
 
@@ -96,7 +96,7 @@ def test_agrees_with_a_second_parser(
     folded = [name.casefold() for name in found]
     try:
         check_json(body.encode())
-    except BadRequest:
+    except MalformedRequest:
         assert len(set(folded)) < len(folded) or any(name[:1].isupper() for name in found)
     else:
         assert len(set(folded)) == len(folded)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_gateway.formats.base import Event
+from paig_gateway.formats.base import StreamEvent
 from paig_gateway.formats.eventstream import MAX_FRAME, CorruptFrame, Splitter, encode, parse
 from tests.gateway.formats.cutting import fed
 
@@ -26,7 +26,7 @@ def test_round_trip_in_any_chunks(given_frames: list[tuple[str, bytes, str]], re
     assert left == rest
     for event, (name, payload, kind) in zip([parse(one) for one in raw], given_frames, strict=True):
         said = payload or (b'{"message": ""}' if kind == "error" else b"")
-        assert event == Event(name, said, is_exception=kind != "event")
+        assert event == StreamEvent(name, said, is_exception=kind != "event")
 
 
 def test_headers_of_every_type() -> None:
@@ -46,7 +46,7 @@ def test_headers_of_every_type() -> None:
             (b"uuid", b"\x09" + bytes(16)),
         ]
     )
-    assert parse(frame(headers, b"{}")) == Event("chunk", b"{}")
+    assert parse(frame(headers, b"{}")) == StreamEvent("chunk", b"{}")
 
 
 def frame(headers: bytes, payload: bytes) -> bytes:
@@ -102,7 +102,7 @@ def test_an_error_without_payload() -> None:
             (b":error-message", b"gone"),
         ]
     )
-    assert parse(frame(headers, b"")) == Event("InternalError", b'{"message": "gone"}', is_exception=True)
+    assert parse(frame(headers, b"")) == StreamEvent("InternalError", b'{"message": "gone"}', is_exception=True)
 
 
 @given(st.binary(max_size=400))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_gateway.formats.base import BadRequest
+from paig_gateway.formats.base import MalformedRequest
 from paig_gateway.formats.form import check, fields, is_form, splice_field
 
 FORM = (
@@ -105,7 +105,7 @@ def test_plain_forms_pass(body: bytes, content_type: bytes) -> None:
 )
 def test_parts_that_parsers_read_differently(part: tuple[bytes, bytes]) -> None:
     """A part whose name is not plain, or is already there, is refused."""
-    with pytest.raises(BadRequest):
+    with pytest.raises(MalformedRequest):
         check(form(MODEL, PROMPT, N, part), CONTENT_TYPE)
 
 
@@ -130,7 +130,7 @@ def test_parts_that_parsers_read_differently(part: tuple[bytes, bytes]) -> None:
 )
 def test_forms_that_parsers_read_differently(body: bytes, content_type: bytes) -> None:
     """A form that is cut short, has something around it, or another content type, is refused."""
-    with pytest.raises(BadRequest):
+    with pytest.raises(MalformedRequest):
         check(body, content_type)
 
 
@@ -150,7 +150,7 @@ def test_what_passes_is_read_alike(pieces: list[bytes]) -> None:
     ):
         try:
             check(whole, CONTENT_TYPE)
-        except BadRequest:
+        except MalformedRequest:
             continue
         said = b"Content-Type: " + CONTENT_TYPE + b"\r\n\r\n" + whole
         parts = message_from_bytes(said, policy=HTTP).get_payload()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paig_gateway.formats import images
-from paig_gateway.formats.base import BadRequest
+from paig_gateway.formats.base import MalformedRequest
 from paig_gateway.formats.text import GENERATED_IMAGE
 from paig_gateway.pricing.usage import extract
 from tests.gateway.formats.asking import asked, fold, sse
@@ -36,9 +36,9 @@ def test_images_as_a_form() -> None:
     """A form's fields are told by its boundary, not by what a file contains."""
     call = asked("/v1/images/edits", FORM)
     assert (call.model, call.answers, call.stream, len(call.media)) == ("gpt-image-1", 2, True, 1)
-    with pytest.raises(BadRequest, match="more than once"):
+    with pytest.raises(MalformedRequest, match="more than once"):
         asked("/v1/images/edits", FORM.replace(b'"stream"', b'"model"'))
-    with pytest.raises(BadRequest, match="form field"):
+    with pytest.raises(MalformedRequest, match="form field"):
         asked("/v1/images/edits", FORM.replace(b'"model"\r\n\r\ngpt', b'"other"\r\n\r\ngpt'))
 
 

@@ -8,7 +8,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_gateway.formats.base import Event
+from paig_gateway.formats.base import StreamEvent
 from paig_gateway.formats.jsonarray import Splitter, parse
 from tests.gateway.formats.cutting import fed
 
@@ -42,7 +42,7 @@ def test_elements_in_any_chunks(
 def test_a_lone_object() -> None:
     """An error that comes without the array is one element."""
     raw, rest = fed(Splitter(), b' {"error": {"code": 503}}\n', [1])
-    assert [parse(one) for one in raw] == [Event("", b'{"error": {"code": 503}}')]
+    assert [parse(one) for one in raw] == [StreamEvent("", b'{"error": {"code": 503}}')]
     assert rest == b"\n"
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_gateway.formats.base import Event
+from paig_gateway.formats.base import StreamEvent
 from paig_gateway.formats.openai_chat import CHAT, COMPLETIONS, SEARCHES
 from tests.gateway.formats.asking import asked, event, fold, sse
 
@@ -190,7 +190,7 @@ def test_what_is_hidden(said: Any, hidden: bool) -> None:
     """Only a chunk that is nothing but usage is hidden from who did not ask for it."""
     assert CHAT.is_asked_only is not None
     assert CHAT.is_asked_only(event(said)) is hidden
-    assert CHAT.is_asked_only(Event("", b"[DONE]")) is False
+    assert CHAT.is_asked_only(StreamEvent("", b"[DONE]")) is False
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_text(said: Any, expected: str) -> None:
     """Text, reasoning and calls count; sound does not."""
     assert CHAT.text is not None
     assert CHAT.text(event(said)) == expected
-    assert CHAT.text(Event("", b"[DONE]")) == ""
+    assert CHAT.text(StreamEvent("", b"[DONE]")) == ""
 
 
 def test_tier() -> None:

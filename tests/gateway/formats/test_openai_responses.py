@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from paig_gateway.formats.base import Event
+from paig_gateway.formats.base import StreamEvent
 from paig_gateway.formats.openai_chat import SEARCHES
 from paig_gateway.formats.openai_responses import COMPACT, LATER_LOOK, RESPONSES
 from tests.gateway.formats.asking import asked, event, fold, sse
@@ -137,5 +137,5 @@ def test_empty_events() -> None:
     """An event without data changes nothing."""
     assert RESPONSES.fold is not None
     body: dict[str, object] = {}
-    RESPONSES.fold(body, Event("", b""))
+    RESPONSES.fold(body, StreamEvent("", b""))
     assert body == {}

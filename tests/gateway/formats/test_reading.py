@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paig_gateway.formats import reading
-from paig_gateway.formats.base import BadRequest, Event, Format
+from paig_gateway.formats.base import Format, MalformedRequest, StreamEvent
 from paig_gateway.formats.framing import FRAMINGS
 from paig_gateway.formats.registry import FORMATS
 
@@ -27,7 +27,7 @@ def called(form: Format) -> str:
 @pytest.mark.parametrize("body", [b"", b"not json", b'{"model":', b'{"a":1} x', b"\xff\xfe", b"[" * 100_000])
 def test_not_json(form: Format, body: bytes) -> None:
     """A body that is not JSON is refused with the reason."""
-    with pytest.raises(BadRequest, match=r"not JSON|must be a JSON object"):
+    with pytest.raises(MalformedRequest, match=r"not JSON|must be a JSON object"):
         form.read("m", body)
 
 
@@ -35,7 +35,7 @@ def test_not_json(form: Format, body: bytes) -> None:
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"7"])
 def test_not_an_object(form: Format, body: bytes) -> None:
     """So is JSON that is no object."""
-    with pytest.raises(BadRequest, match="must be a JSON object"):
+    with pytest.raises(MalformedRequest, match="must be a JSON object"):
         form.read("m", body)
 
 
@@ -43,7 +43,7 @@ def test_not_an_object(form: Format, body: bytes) -> None:
 @pytest.mark.parametrize("model", [None, 7, "", ["m"], {}])
 def test_no_model(form: Format, model: Any) -> None:
     """A request that names no model is told how to name one."""
-    with pytest.raises(BadRequest, match='"model"'):
+    with pytest.raises(MalformedRequest, match='"model"'):
         form.read(None, json.dumps({"model": model}).encode())
 
 
@@ -95,10 +95,19 @@ def test_any_answer_is_read(members: dict[str, Any], name: str, exception: bool)
     """No event or body, however shaped, breaks what reads it."""
     data = json.dumps(members).replace("Infinity", "1e999").encode()
     for form in FORMATS:
-        read_all(form, data, [Event(name, data, exception), Event(name, data), Event("", data[:-1]), Event("", b"")])
+        read_all(
+            form,
+            data,
+            [
+                StreamEvent(name, data, exception),
+                StreamEvent(name, data),
+                StreamEvent("", data[:-1]),
+                StreamEvent("", b""),
+            ],
+        )
 
 
-def read_all(form: Format, data: bytes, events: list[Event]) -> None:
+def read_all(form: Format, data: bytes, events: list[StreamEvent]) -> None:
     """Let a format read these events and this body in every way it can."""
     body: dict[str, object] = {}
     for one in events:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paig_gateway.formats.base import Event, Format
+from paig_gateway.formats.base import Format, StreamEvent
 from paig_gateway.formats.folding import provisional
 from paig_gateway.formats.framing import FRAMINGS, framing_of
 from paig_gateway.formats.registry import detect
@@ -241,7 +241,7 @@ def test_text_of_a_stream(recording: Recording) -> None:
     said = "".join(form.text(FRAMINGS[framing][1](raw)) for raw in events)
     assert said or "error" in folded(form, events, framing)
     if form.name == "openai-responses":
-        whole = form.text(Event("", json.dumps(whole_answer(recording)).encode()))
+        whole = form.text(StreamEvent("", json.dumps(whole_answer(recording)).encode()))
         assert len(whole) * 0.5 <= len(said) <= len(whole) * 1.5
 
 

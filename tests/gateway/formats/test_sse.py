@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_gateway.formats.base import Event
+from paig_gateway.formats.base import StreamEvent
 from paig_gateway.formats.sse import Splitter, parse
 from tests.gateway.formats.cutting import fed
 
@@ -59,23 +59,23 @@ def test_chunks_make_no_difference(stream: bytes, sizes: list[int]) -> None:
 @pytest.mark.parametrize(
     ("raw", "event"),
     [
-        (b"data: {}\n\n", Event("", b"{}")),
-        (b"data:{}\n\n", Event("", b"{}")),
-        (b"data:  {}  \n\n", Event("", b" {}  ")),
-        (b"event: error\ndata: 1\n\n", Event("error", b"1")),
-        (b"data: 1\nevent: late\n\n", Event("late", b"1")),
-        (b"event:tight\r\ndata: 1\r\n\r\n", Event("tight", b"1")),
-        (b"data: 1\ndata: 2\n\n", Event("", b"1\n2")),
-        (b"data\ndata: 2\n\n", Event("", b"\n2")),
-        (b": keep-alive\n\n", Event("", b"")),
-        (b"id: 7\nretry: 9\ndata: 1\n\n", Event("", b"1")),
-        (b"\xef\xbb\xbfdata: 1\n\n", Event("", b"1")),
-        (b"\n\n", Event("", b"")),
-        (b"data: cut", Event("", b"cut")),
-        ("data: a\u2028b\x85c\n\n".encode(), Event("", "a\u2028b\x85c".encode())),
+        (b"data: {}\n\n", StreamEvent("", b"{}")),
+        (b"data:{}\n\n", StreamEvent("", b"{}")),
+        (b"data:  {}  \n\n", StreamEvent("", b" {}  ")),
+        (b"event: error\ndata: 1\n\n", StreamEvent("error", b"1")),
+        (b"data: 1\nevent: late\n\n", StreamEvent("late", b"1")),
+        (b"event:tight\r\ndata: 1\r\n\r\n", StreamEvent("tight", b"1")),
+        (b"data: 1\ndata: 2\n\n", StreamEvent("", b"1\n2")),
+        (b"data\ndata: 2\n\n", StreamEvent("", b"\n2")),
+        (b": keep-alive\n\n", StreamEvent("", b"")),
+        (b"id: 7\nretry: 9\ndata: 1\n\n", StreamEvent("", b"1")),
+        (b"\xef\xbb\xbfdata: 1\n\n", StreamEvent("", b"1")),
+        (b"\n\n", StreamEvent("", b"")),
+        (b"data: cut", StreamEvent("", b"cut")),
+        ("data: a\u2028b\x85c\n\n".encode(), StreamEvent("", "a\u2028b\x85c".encode())),
     ],
 )
-def test_parse(raw: bytes, event: Event) -> None:
+def test_parse(raw: bytes, event: StreamEvent) -> None:
     """Fields are read as the standard says."""
     assert parse(raw) == event
 

@@ -62,8 +62,10 @@ def test_which_price_counts(model: str, provider: str, at: datetime, expected: i
 
 def test_an_own_price_takes_the_books_place() -> None:
     """Also where the answer names the model more exactly, as the book knows it."""
-    tariff = PriceLookup(PriceSources(PriceBook(), lambda: (price("gpt-5", 100),)), "openai", "openai", "gpt-5", NOW)
-    found = tariff.price("gpt-5-2025-08-07")
+    price_lookup = PriceLookup(
+        PriceSources(PriceBook(), lambda: (price("gpt-5", 100),)), "openai", "openai", "gpt-5", NOW
+    )
+    found = price_lookup.price("gpt-5-2025-08-07")
     assert found is not None
     assert found.identity() == "own/gpt-5"
 
@@ -78,12 +80,12 @@ def test_changed_prices_are_seen_at_once() -> None:
     """The tuple of prices is looked at anew as soon as it is another."""
     present: tuple[OwnPrice, ...] = (price("m", 2),)
     prices = PriceSources(PriceBook(), lambda: present)
-    tariff = PriceLookup(prices, "house", "", "m", NOW)
-    assert tariff.price() is present[0].price
+    price_lookup = PriceLookup(prices, "house", "", "m", NOW)
+    assert price_lookup.price() is present[0].price
     present = (price("m", 3),)
-    assert tariff.price() is present[0].price
+    assert price_lookup.price() is present[0].price
     present = ()
-    assert tariff.price() is None
+    assert price_lookup.price() is None
 
 
 def test_discount_on_the_book() -> None:

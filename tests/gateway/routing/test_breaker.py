@@ -10,33 +10,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from paig_gateway.routing.breaker import JITTER, MOST_WAITS, NEXT, PROBES, Breaker, Rule, State
+from paig_gateway.routing.breaker import JITTER, MOST_WAITS, NEXT, PROBES, Breaker, BreakerSettings, BreakerState
 
-RULE = Rule(failures=5, share=0.25, tries=20, rest=5, longest=60)
+RULE = BreakerSettings(failures=5, share=0.25, tries=20, rest=5, longest=60)
 MODEL = "gpt-5"
 
 
 class Circuit:
     """A breaker and its clock."""
 
-    def __init__(self, rule: Rule = RULE, seed: int = 0) -> None:
+    def __init__(self, rule: BreakerSettings = RULE, seed: int = 0) -> None:
         self.now = 1000.0
         self.breaker = Breaker(rule, random.Random(seed), self.now)
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         return self.breaker.state
 
     def ready(self, model: str = MODEL) -> str:
         return self.breaker.readiness(model, self.now)[0]
 
-    def good(self, count: int = 1) -> None:
+    def ok(self, count: int = 1) -> None:
         for _ in range(count):
-            self.breaker.good(self.breaker.begin(self.now), MODEL, self.now, 0.5)
+            self.breaker.ok(self.breaker.begin(self.now), MODEL, self.now, 0.5)
 
     def fail(self, count: int = 1, reason: str = "500") -> None:
         for _ in range(count):
-            self.breaker.failed(self.breaker.begin(self.now), self.now, reason)
+            self.breaker.provider_failure(self.breaker.begin(self.now), self.now, reason)
 
     def rest(self) -> None:
         """Wait until the rest is over."""
@@ -52,7 +52,7 @@ def test_a_row_of_failures_opens_it() -> None:
     """The fifth failure in a row opens; any good answer begins the row anew."""
     circuit = Circuit()
     circuit.fail(4)
-    circuit.good()
+    circuit.ok()
     circuit.fail(4)
     assert (circuit.state, circuit.ready()) == ("closed", "ready")
     circuit.fail()
@@ -63,12 +63,12 @@ def test_a_share_of_failures_opens_it() -> None:
     """One in four fails: after twenty tries that is too much. One in ten never is."""
     circuit = Circuit()
     for _ in range(5):
-        circuit.good(3)
+        circuit.ok(3)
         circuit.fail()
     assert circuit.state == "open"
     steady = Circuit()
     for _ in range(300):
-        steady.good(9)
+        steady.ok(9)
         steady.fail()
         steady.now += 1
     assert steady.state == "closed"
@@ -78,7 +78,7 @@ def test_old_failures_are_forgotten() -> None:
     """What failed more than half a minute ago does not count."""
     circuit = Circuit()
     for _ in range(4):
-        circuit.good(3)
+        circuit.ok(3)
         circuit.fail()
     circuit.now += 31
     circuit.fail()
@@ -90,8 +90,8 @@ def test_quick_failures_do_not_hide_slow_successes() -> None:
     circuit = Circuit()
     numbers = [circuit.breaker.begin(circuit.now) for _ in range(1000)]
     for number in numbers[:10]:
-        circuit.breaker.failed(number, circuit.now, "500")
-        circuit.breaker.good(circuit.breaker.begin(circuit.now), MODEL, circuit.now, 0.1)
+        circuit.breaker.provider_failure(number, circuit.now, "500")
+        circuit.breaker.ok(circuit.breaker.begin(circuit.now), MODEL, circuit.now, 0.1)
     assert circuit.state == "closed"
 
 
@@ -101,7 +101,7 @@ def test_an_outage_shows_in_the_tries_that_began_in_it() -> None:
     before = [circuit.breaker.begin(circuit.now) for _ in range(1000)]
     for number in before[:5]:
         circuit.fail()
-        circuit.breaker.good(number, MODEL, circuit.now, 3.0)
+        circuit.breaker.ok(number, MODEL, circuit.now, 3.0)
     assert circuit.state == "open"
 
 
@@ -114,7 +114,7 @@ def test_a_provider_that_fell_silent_is_known_by_the_first_timeouts() -> None:
         circuit.now += 0.01
         waiting.append((circuit.now, circuit.breaker.begin(circuit.now)))
         if waiting[0][0] <= circuit.now - 10:
-            circuit.breaker.failed(waiting.pop(0)[1], circuit.now, "upstream-timeout")
+            circuit.breaker.provider_failure(waiting.pop(0)[1], circuit.now, "upstream-timeout")
             failures += 1
     assert failures == RULE.failures
 
@@ -130,9 +130,9 @@ def test_half_open_takes_few_and_closes_when_they_go_well() -> None:
     assert circuit.state == "half-open"
     first, second = (circuit.breaker.begin(circuit.now) for _ in range(PROBES))
     assert circuit.ready() == "failing"
-    circuit.breaker.good(first, MODEL, circuit.now, 0.5)
+    circuit.breaker.ok(first, MODEL, circuit.now, 0.5)
     assert (circuit.ready(), circuit.state) == ("ready", "half-open")
-    circuit.breaker.good(second, MODEL, circuit.now, 0.5)
+    circuit.breaker.ok(second, MODEL, circuit.now, 0.5)
     assert (circuit.ready(), circuit.state) == ("ready", "closed")
 
 
@@ -156,12 +156,12 @@ def test_a_relapse_rests_longer_and_a_recovery_begins_anew() -> None:
     circuit.fail(5)
     circuit.rest()
     assert circuit.ready() == "ready"
-    circuit.good(PROBES)
+    circuit.ok(PROBES)
     circuit.fail(5)
     assert circuit.rests > 5 * (1 + JITTER)
     circuit.rest()
     assert circuit.ready() == "ready"
-    circuit.good(PROBES)
+    circuit.ok(PROBES)
     circuit.now += 60
     circuit.fail(5)
     assert circuit.rests <= 5 * (1 + JITTER)
@@ -170,8 +170,8 @@ def test_a_relapse_rests_longer_and_a_recovery_begins_anew() -> None:
 def test_a_refused_credential_cools_at_once() -> None:
     """One 401 is enough, and it is tried again after a rest."""
     circuit = Circuit()
-    circuit.good(100)
-    circuit.breaker.refused(circuit.breaker.begin(circuit.now), circuit.now, "401")
+    circuit.ok(100)
+    circuit.breaker.credential_rejected(circuit.breaker.begin(circuit.now), circuit.now, "401")
     assert (circuit.state, circuit.ready(), circuit.breaker.reason) == ("cooling", "waiting", "401")
     circuit.rest()
     assert (circuit.ready(), circuit.state) == ("ready", "half-open")
@@ -184,7 +184,7 @@ def test_whoever_is_asked_all_the_same_is_proven_by_it() -> None:
     until = circuit.breaker.until
     circuit.fail(20)
     assert (circuit.state, circuit.breaker.until) == ("open", until)
-    circuit.good(PROBES)
+    circuit.ok(PROBES)
     assert circuit.state == "closed"
 
 
@@ -206,7 +206,7 @@ def test_a_wait_holds_for_its_model_and_as_long_as_told() -> None:
     """Told to wait for 20 seconds, a credential waits for that model, and is no worse a credential for it."""
     circuit = Circuit()
     breaker = circuit.breaker
-    breaker.throttled(breaker.begin(circuit.now), MODEL, circuit.now, "429", 20)
+    breaker.rate_limited(breaker.begin(circuit.now), MODEL, circuit.now, "429", 20)
     assert breaker.readiness(MODEL, circuit.now) == ("waiting", circuit.now + 20)
     assert (circuit.state, circuit.ready("other")) == ("closed", "ready")
     circuit.now += 20
@@ -226,7 +226,7 @@ def test_a_wait_that_nobody_named_is_guessed_and_grows() -> None:
     for pause in (0, 0, 0, 100):
         circuit.now += pause
         breaker = circuit.breaker
-        breaker.throttled(breaker.begin(circuit.now), MODEL, circuit.now, "429", None)
+        breaker.rate_limited(breaker.begin(circuit.now), MODEL, circuit.now, "429", None)
         waits.append(breaker.waits[MODEL].seconds)
         circuit.now = breaker.waits[MODEL].until
     for wait, nominal in zip(waits, (5, 10, 20, 5), strict=True):
@@ -238,10 +238,10 @@ def test_a_good_answer_ends_a_wait_unless_it_was_on_its_way() -> None:
     circuit = Circuit()
     breaker = circuit.breaker
     early = breaker.begin(circuit.now)
-    breaker.throttled(breaker.begin(circuit.now), MODEL, circuit.now, "429", 20)
-    breaker.good(early, MODEL, circuit.now, 0.5)
+    breaker.rate_limited(breaker.begin(circuit.now), MODEL, circuit.now, "429", 20)
+    breaker.ok(early, MODEL, circuit.now, 0.5)
     assert circuit.ready() == "waiting"
-    circuit.good()
+    circuit.ok()
     assert circuit.ready() == "ready"
 
 
@@ -263,20 +263,20 @@ def test_another_nodes_finding_is_believed_unless_we_know_better() -> None:
     """It opens a circuit that has heard nothing since; one that was answered, or closed, after it does not budge."""
     quiet = Circuit()
     quiet.now += 10
-    quiet.breaker.adopt("open", quiet.now - 1, quiet.now + 4, "500", quiet.now)
+    quiet.breaker.peer_opened("open", quiet.now - 1, quiet.now + 4, "500", quiet.now)
     assert (quiet.state, quiet.breaker.own, quiet.breaker.until) == ("open", False, quiet.now + 4)
     quiet.rest()
     assert quiet.ready() == "ready"
-    quiet.good(PROBES)
-    quiet.breaker.adopt("open", quiet.now - 1, quiet.now + 4, "500", quiet.now)
+    quiet.ok(PROBES)
+    quiet.breaker.peer_opened("open", quiet.now - 1, quiet.now + 4, "500", quiet.now)
     assert quiet.state == "closed"
     busy = Circuit()
     busy.now += 10
-    busy.good()
-    busy.breaker.adopt("open", busy.now - 1, busy.now + 4, "500", busy.now)
-    busy.breaker.adopt_wait(MODEL, busy.now - 1, busy.now + 4, "429", busy.now)
+    busy.ok()
+    busy.breaker.peer_opened("open", busy.now - 1, busy.now + 4, "500", busy.now)
+    busy.breaker.peer_waits(MODEL, busy.now - 1, busy.now + 4, "429", busy.now)
     assert (busy.state, busy.ready()) == ("closed", "ready")
-    busy.breaker.adopt_wait(MODEL, busy.now + 1, busy.now + 4, "429", busy.now)
+    busy.breaker.peer_waits(MODEL, busy.now + 1, busy.now + 4, "429", busy.now)
     assert (busy.state, busy.ready()) == ("closed", "waiting")
 
 
@@ -303,45 +303,45 @@ def test_another_nodes_good_answers_relieve_one_that_nobody_asks() -> None:
     before = circuit.now
     circuit.now += 1
     circuit.fail(5)
-    circuit.breaker.relieve(circuit.now + 1, circuit.now + 2)
+    circuit.breaker.peer_recovered(circuit.now + 1, circuit.now + 2)
     assert circuit.state == "open"
     circuit.rest()
     assert circuit.ready() == "ready"
-    circuit.breaker.relieve(before, circuit.now)
+    circuit.breaker.peer_recovered(before, circuit.now)
     assert circuit.state == "half-open"
-    circuit.breaker.relieve(circuit.now - 1, circuit.now)
+    circuit.breaker.peer_recovered(circuit.now - 1, circuit.now)
     assert (circuit.state, circuit.ready()) == ("closed", "ready")
     trying = Circuit()
     trying.fail(5)
     trying.rest()
     assert trying.ready() == "ready"
     trying.breaker.begin(trying.now)
-    trying.breaker.relieve(trying.now, trying.now)
+    trying.breaker.peer_recovered(trying.now, trying.now)
     assert trying.state == "half-open"
 
 
 def test_switched_off_it_only_counts() -> None:
     """Whatever happens, everything is sent; and people still see what came of it."""
-    circuit = Circuit(Rule(enabled=False))
+    circuit = Circuit(BreakerSettings(enabled=False))
     breaker = circuit.breaker
     circuit.fail(50)
-    breaker.refused(breaker.begin(circuit.now), circuit.now, "401")
-    breaker.throttled(breaker.begin(circuit.now), MODEL, circuit.now, "429", 20)
-    breaker.adopt("open", circuit.now, circuit.now + 5, "500", circuit.now)
-    breaker.adopt_wait(MODEL, circuit.now, circuit.now + 5, "429", circuit.now)
-    assert (circuit.state, circuit.ready(), breaker.tally.sums(circuit.now).tries) == ("closed", "ready", 52)
+    breaker.credential_rejected(breaker.begin(circuit.now), circuit.now, "401")
+    breaker.rate_limited(breaker.begin(circuit.now), MODEL, circuit.now, "429", 20)
+    breaker.peer_opened("open", circuit.now, circuit.now + 5, "500", circuit.now)
+    breaker.peer_waits(MODEL, circuit.now, circuit.now + 5, "429", circuit.now)
+    assert (circuit.state, circuit.ready(), breaker.outcomes.sums(circuit.now).tries) == ("closed", "ready", 52)
 
 
 def test_the_tally_tells_of_five_minutes() -> None:
     """Counts, reasons and times; what is older is forgotten."""
     circuit = Circuit()
-    tally = circuit.breaker.tally
+    tally = circuit.breaker.outcomes
     for tenth in range(1, 101):
-        circuit.breaker.good(circuit.breaker.begin(circuit.now), MODEL, circuit.now, tenth / 10)
+        circuit.breaker.ok(circuit.breaker.begin(circuit.now), MODEL, circuit.now, tenth / 10)
     circuit.fail(2)
-    circuit.breaker.throttled(circuit.breaker.begin(circuit.now), MODEL, circuit.now, "429", 1)
+    circuit.breaker.rate_limited(circuit.breaker.begin(circuit.now), MODEL, circuit.now, "429", 1)
     sums = tally.sums(circuit.now)
-    assert (sums.tries, sums.good, sums.throttled, sums.bad) == (103, 100, 1, {"500": 2, "429": 1})
+    assert (sums.tries, sums.ok, sums.rate_limited, sums.failures) == (103, 100, 1, {"500": 2, "429": 1})
     assert sums.ok_share == pytest.approx(100 / 103)
     p95 = sums.quantile(0.95)
     assert p95 is not None
@@ -353,13 +353,15 @@ def test_the_tally_tells_of_five_minutes() -> None:
 
 def test_the_table_is_whole() -> None:
     """Every state has its row, leads to states, and is reached."""
-    states = set(get_args(State))
+    states = set(get_args(BreakerState))
     assert set(NEXT) == states
     assert {state for row in NEXT.values() for state in row.values()} == states
 
 
 times = st.floats(0, 100)
-outcomes = st.sampled_from(["good", "failed", "refused", "throttled", "neither", "broke"])
+outcomes = st.sampled_from(
+    ["ok", "provider_failure", "credential_rejected", "rate_limited", "client_error", "broke_off"]
+)
 
 
 class AnyLife(RuleBasedStateMachine):
@@ -388,38 +390,38 @@ class AnyLife(RuleBasedStateMachine):
         circuit, number = self.circuit, self.pending.pop(which % len(self.pending))
         breaker, now, before = circuit.breaker, circuit.now, circuit.state
         match outcome:
-            case "good":
-                breaker.good(number, MODEL, now, 1.0)
+            case "ok":
+                breaker.ok(number, MODEL, now, 1.0)
                 assert circuit.state in (before, "closed")
-            case "broke":
-                breaker.good(number, MODEL, now, 1.0)
-                breaker.broke(number, now, "broken")
-            case "failed":
-                breaker.failed(number, now, "500")
+            case "broke_off":
+                breaker.ok(number, MODEL, now, 1.0)
+                breaker.broke_off(number, now, "broken")
+            case "provider_failure":
+                breaker.provider_failure(number, now, "500")
                 assert circuit.state in (before, "open")
-            case "refused":
-                breaker.refused(number, now, "401")
+            case "credential_rejected":
+                breaker.credential_rejected(number, now, "401")
                 assert circuit.state in (before, "cooling")
-            case "throttled":
-                breaker.throttled(number, MODEL, now, "429", seconds)
+            case "rate_limited":
+                breaker.rate_limited(number, MODEL, now, "429", seconds)
                 assert circuit.state == before
-            case "neither":
-                breaker.neither(number, now)
+            case "client_error":
+                breaker.client_error(number, now)
                 assert circuit.state == before
 
     @rule(state=st.sampled_from(["open", "cooling", "closed", "half-open"]), ago=times, ahead=times)
-    def hear(self, state: State, ago: float, ahead: float) -> None:
+    def hear(self, state: BreakerState, ago: float, ahead: float) -> None:
         """Another node says so."""
         now = self.circuit.now
-        self.circuit.breaker.adopt(state, now - ago, now + ahead, "another", now)
-        self.circuit.breaker.adopt_wait(MODEL, now - ago, now + ahead, "another", now)
+        self.circuit.breaker.peer_opened(state, now - ago, now + ahead, "another", now)
+        self.circuit.breaker.peer_waits(MODEL, now - ago, now + ahead, "another", now)
         if state == "closed":
-            self.circuit.breaker.relieve(now - ago, now)
+            self.circuit.breaker.peer_recovered(now - ago, now)
 
     @rule()
     def look(self) -> None:
         """Somebody looks."""
-        assert self.circuit.breaker.look(self.circuit.now) in get_args(State)
+        assert self.circuit.breaker.look(self.circuit.now) in get_args(BreakerState)
 
     @invariant()
     def never_longer_than_the_longest(self) -> None:
@@ -451,7 +453,7 @@ class AnyLife(RuleBasedStateMachine):
         circuit.now += RULE.longest
         for _ in range(PROBES):
             circuit.ready()
-            circuit.good()
+            circuit.ok()
         assert circuit.state == "closed"
 
 
@@ -459,15 +461,15 @@ TestAnyLife = AnyLife.TestCase
 TestAnyLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-@given(st.lists(st.sampled_from(["good", "neither"]), max_size=200))
+@given(st.lists(st.sampled_from(["ok", "client_error"]), max_size=200))
 @settings(max_examples=30, deadline=None)
 def test_clients_faults_never_open_it(outcomes: list[str]) -> None:
     """However many requests are their clients' own fault, nothing changes."""
     circuit = Circuit()
     for outcome in outcomes:
         number = circuit.breaker.begin(circuit.now)
-        if outcome == "good":
-            circuit.breaker.good(number, MODEL, circuit.now, 0.1)
+        if outcome == "ok":
+            circuit.breaker.ok(number, MODEL, circuit.now, 0.1)
         else:
-            circuit.breaker.neither(number, circuit.now, "403")
+            circuit.breaker.client_error(number, circuit.now, "403")
     assert (circuit.state, circuit.ready()) == ("closed", "ready")

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from paig_gateway.routing.latency import MOST_PLACES, RETRY_REQUESTS, RETRY_SECONDS, Latencies, Place
+from paig_gateway.routing.latency import MOST_MEMBERS, RETRY_REQUESTS, RETRY_SECONDS, Latencies, MemberKey
 
 
 class Clock:
@@ -20,9 +20,9 @@ class Clock:
         return self.time
 
 
-A: Place = ("a", "openai-chat", "gpt-5", True)
-B: Place = ("b", "openai-chat", "gpt-5", True)
-C: Place = ("c", "openai-chat", "gpt-5", True)
+A: MemberKey = ("a", "openai-chat", "gpt-5", True)
+B: MemberKey = ("b", "openai-chat", "gpt-5", True)
+C: MemberKey = ("c", "openai-chat", "gpt-5", True)
 
 
 @pytest.fixture
@@ -130,16 +130,16 @@ def test_places_are_measured_apart_and_are_not_too_many(latencies: Latencies) ->
     know(latencies, a=0.1, b=1.0)
     other = [("a", "openai-chat", "gpt-5", False), ("b", "openai-chat", "gpt-5", False)]
     assert latencies.ranks(other) == [0.0, 0.0]
-    for number in range(MOST_PLACES):
+    for number in range(MOST_MEMBERS):
         latencies.measured(("p", "openai-chat", f"model-{number}", True), 0.1)
-    assert len(latencies._places) == MOST_PLACES
+    assert len(latencies._places) == MOST_MEMBERS
     assert latencies.ranks([A, B]) == [0.0, 0.0]
 
 
 def test_models_that_nobody_answers_for_leave_nothing(latencies: Latencies) -> None:
     """A client that asks for ever new models does not push out what was measured of the real ones."""
     know(latencies, a=1.0, b=0.1)
-    for number in range(2 * MOST_PLACES):
+    for number in range(2 * MOST_MEMBERS):
         made_up = f"model-{number}"
         latencies.ranks([("a", "openai-chat", made_up, True), ("b", "openai-chat", made_up, True)])
     assert latencies.ranks([A, B], explore=False) == [1.0, 0.0]

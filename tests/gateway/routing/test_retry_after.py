@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paig_gateway.routing.verdicts import asked, asked_in_body, used_up
+from paig_gateway.routing.verdicts import retry_after, retry_after_in_body, until_refilled
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 )
 def test_a_refusal_says_how_long(headers: dict[str, str], seconds: float | None) -> None:
     """In seconds, as a date, in milliseconds, or as the reset of what is used up; zero and the past say nothing."""
-    found = asked([(name.encode(), value.encode()) for name, value in headers.items()], NOW)
+    found = retry_after([(name.encode(), value.encode()) for name, value in headers.items()], NOW)
     assert found == (seconds if seconds is None else pytest.approx(seconds))
 
 
@@ -54,7 +54,7 @@ def test_a_refusal_says_how_long(headers: dict[str, str], seconds: float | None)
 def test_what_is_used_up_comes_back(remaining: str, reset: str, value: str, seconds: float | None) -> None:
     """A remaining 0 holds until its own reset, written in whichever way."""
     headers = [(b"content-type", b"application/json"), (remaining.encode(), b"0"), (reset.encode(), value.encode())]
-    assert used_up(headers, NOW) == (seconds if seconds is None else pytest.approx(seconds))
+    assert until_refilled(headers, NOW) == (seconds if seconds is None else pytest.approx(seconds))
 
 
 def test_the_last_of_several_counts() -> None:
@@ -63,14 +63,14 @@ def test_the_last_of_several_counts() -> None:
         *[(b"x-ratelimit-remaining-requests", b"0"), (b"x-ratelimit-reset-requests", b"1s")],
         *[(b"x-ratelimit-remaining-tokens", b"0"), (b"x-ratelimit-reset-tokens", b"6s")],
     ]
-    assert used_up(headers, NOW) == 6
+    assert until_refilled(headers, NOW) == 6
 
 
 def test_google_says_it_in_the_body() -> None:
     """`RetryInfo` among the error's details."""
     details = b'[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay": "34.07s"}]'
-    assert asked_in_body(b'{"error":{"code":429,"details":' + details + b"}}") == 34.07
-    assert asked_in_body(b'{"error":{"code":429}}') is None
+    assert retry_after_in_body(b'{"error":{"code":429,"details":' + details + b"}}") == 34.07
+    assert retry_after_in_body(b'{"error":{"code":429}}') is None
 
 
 values = st.binary(max_size=60) | st.floats().map(lambda number: str(number).encode())
@@ -85,7 +85,7 @@ names = st.sampled_from(
 @given(st.lists(st.tuples(names, values | st.just(b"0")), max_size=6))
 def test_nothing_a_provider_says_can_hurt(headers: list[tuple[bytes, bytes]]) -> None:
     """Whatever stands there, it is a length of time or nothing."""
-    for found in (asked(headers, NOW), used_up(headers, NOW)):
+    for found in (retry_after(headers, NOW), until_refilled(headers, NOW)):
         assert found is None or 0 <= found < float("inf")
 
 
@@ -93,4 +93,4 @@ def test_nothing_a_provider_says_can_hurt(headers: list[tuple[bytes, bytes]]) ->
 def test_dates_and_seconds_agree(seconds: int) -> None:
     """A date is as good as the seconds until it."""
     at = (NOW + timedelta(seconds=seconds)).strftime("%a, %d %b %Y %H:%M:%S GMT").encode()
-    assert asked([(b"retry-after", at)], NOW) == asked([(b"retry-after", str(seconds).encode())], NOW)
+    assert retry_after([(b"retry-after", at)], NOW) == retry_after([(b"retry-after", str(seconds).encode())], NOW)

@@ -12,30 +12,42 @@ from paig_gateway.routing.verdicts import REACH, Verdict, named, of_error, of_st
 @pytest.mark.parametrize(
     ("status", "body", "verdict"),
     [
-        (200, b"", "good"),
-        (302, b"", "good"),
-        (400, b'{"error":{"message":"messages: field required"}}', "neither"),
-        (400, b'{"error":{"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}', "refused"),
-        (400, rb'{"error":{"message":"no such model: \"reason\": \"API_KEY_INVALID\""}}', "neither"),
-        (403, b'{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"expired"}', "refused"),
-        (401, b"", "refused"),
-        (402, b'{"error":{"message":"Insufficient Balance"}}', "refused"),
-        (403, b'{"error":{"message":"Your quota is exhausted"}}', "refused"),
-        (403, b'{"error":{"message":"This model is not for your country"}}', "neither"),
-        (404, b"", "neither"),
-        (408, b"", "failed"),
-        (413, b"", "neither"),
-        (422, b"", "neither"),
-        (429, b'{"error":{"message":"Rate limit reached for gpt-5"}}', "throttled"),
-        (429, b'{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}', "refused"),
+        (200, b"", "ok"),
+        (302, b"", "ok"),
+        (400, b'{"error":{"message":"messages: field required"}}', "client_error"),
+        (
+            400,
+            b'{"error":{"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}',
+            "credential_rejected",
+        ),
+        (400, rb'{"error":{"message":"no such model: \"reason\": \"API_KEY_INVALID\""}}', "client_error"),
+        (
+            403,
+            b'{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"expired"}',
+            "credential_rejected",
+        ),
+        (401, b"", "credential_rejected"),
+        (402, b'{"error":{"message":"Insufficient Balance"}}', "credential_rejected"),
+        (403, b'{"error":{"message":"Your quota is exhausted"}}', "credential_rejected"),
+        (403, b'{"error":{"message":"This model is not for your country"}}', "client_error"),
+        (404, b"", "client_error"),
+        (408, b"", "provider_failure"),
+        (413, b"", "client_error"),
+        (422, b"", "client_error"),
+        (429, b'{"error":{"message":"Rate limit reached for gpt-5"}}', "rate_limited"),
+        (
+            429,
+            b'{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}',
+            "credential_rejected",
+        ),
         (
             429,
             b'{"error":{"status":"RESOURCE_EXHAUSTED","message":"check your plan and billing"}}',
-            "throttled",
+            "rate_limited",
         ),
-        (500, b"", "failed"),
-        (503, b"", "failed"),
-        (529, b"", "failed"),
+        (500, b"", "provider_failure"),
+        (503, b"", "provider_failure"),
+        (529, b"", "provider_failure"),
     ],
 )
 def test_a_status_and_where_need_be_its_body(status: int, body: bytes, verdict: Verdict) -> None:
@@ -46,25 +58,43 @@ def test_a_status_and_where_need_be_its_body(status: int, body: bytes, verdict: 
 def test_aws_says_it_in_a_header() -> None:
     """What Bedrock's body only describes, its error type names."""
     body = b'{"message":"The security token included in the request is invalid."}'
-    assert of_status(403, body, b"UnrecognizedClientException:http://internal.amazon.com/coral/") == "refused"
-    assert of_status(403, body, b"AccessDeniedException") == "neither"
+    assert (
+        of_status(403, body, b"UnrecognizedClientException:http://internal.amazon.com/coral/") == "credential_rejected"
+    )
+    assert of_status(403, body, b"AccessDeniedException") == "client_error"
 
 
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
         *[
-            ("overloaded_error", "failed"),
-            ("api_error", "failed"),
-            ("server_error", "failed"),
-            ("UNAVAILABLE", "failed"),
+            ("overloaded_error", "provider_failure"),
+            ("api_error", "provider_failure"),
+            ("server_error", "provider_failure"),
+            ("UNAVAILABLE", "provider_failure"),
         ],
-        *[("internalServerException", "failed"), ("modelStreamErrorException", "failed")],
-        *[("upstream-error", "failed")],
-        *[("rate_limit_error", "throttled"), ("throttlingException", "throttled"), ("RESOURCE_EXHAUSTED", "throttled")],
-        *[("authentication_error", "refused"), ("insufficient_quota", "refused"), ("billing_error", "refused")],
-        *[("invalid_request_error", "neither"), ("validationException", "neither"), ("INVALID_ARGUMENT", "neither")],
-        *[("content_filter", "neither"), ("context_length_exceeded", "neither"), ("not_found_error", "neither")],
+        *[("internalServerException", "provider_failure"), ("modelStreamErrorException", "provider_failure")],
+        *[("upstream-error", "provider_failure")],
+        *[
+            ("rate_limit_error", "rate_limited"),
+            ("throttlingException", "rate_limited"),
+            ("RESOURCE_EXHAUSTED", "rate_limited"),
+        ],
+        *[
+            ("authentication_error", "credential_rejected"),
+            ("insufficient_quota", "credential_rejected"),
+            ("billing_error", "credential_rejected"),
+        ],
+        *[
+            ("invalid_request_error", "client_error"),
+            ("validationException", "client_error"),
+            ("INVALID_ARGUMENT", "client_error"),
+        ],
+        *[
+            ("content_filter", "client_error"),
+            ("context_length_exceeded", "client_error"),
+            ("not_found_error", "client_error"),
+        ],
     ],
 )
 def test_an_error_in_a_stream(error: str, verdict: Verdict) -> None:

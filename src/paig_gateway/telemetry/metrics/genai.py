@@ -11,7 +11,7 @@ from paig_gateway.telemetry.metrics.registry import Names, Numbers
 from paig_gateway.telemetry.metrics.requests import MOST_MODELS, MOST_NAMES
 from paig_gateway.telemetry.otlp.conventions import INFERENCE, MODALITIES, PROVIDERS, address_of, operation_of
 
-Call = tuple[str, str, str, str]
+CallLabels = tuple[str, str, str, str]
 """Operation, provider, model asked for, model that answered."""
 
 _CLIENT = "gen_ai.client"
@@ -72,7 +72,7 @@ class GenAi:
                 self._answered(call, where, exchange, outcome, settlement)
                 self._served(call, exchange, settlement, ok=answered)
 
-    def _tried(self, call: Call, where: tuple[str, str], attempt: Mapping[str, object], seconds: float) -> None:
+    def _tried(self, call: CallLabels, where: tuple[str, str], attempt: Mapping[str, object], seconds: float) -> None:
         status = attempt.get("status")
         failed = isinstance(status, int) and status >= 400
         wrong = str(attempt.get("error") or (status if failed else ""))
@@ -82,7 +82,7 @@ class GenAi:
             self._numbers.observe(f"{_CLIENT}.{kind}.duration", labels, seconds)
 
     def _answered(
-        self, call: Call, where: tuple[str, str], exchange: Exchange, outcome: Outcome, settlement: Settlement
+        self, call: CallLabels, where: tuple[str, str], exchange: Exchange, outcome: Outcome, settlement: Settlement
     ) -> None:
         numbers, usage, labels, kind = self._numbers, settlement.usage or {}, (*call, *where), _kind(call[0])
         if exchange.call.stream and outcome.first_byte is not None and outcome.dispatched is not None:
@@ -109,7 +109,7 @@ class GenAi:
                 if part := usage.get(name):
                     numbers.add(metric, (*labels, "unknown"), part)
 
-    def _served(self, call: Call, exchange: Exchange, settlement: Settlement, *, ok: bool) -> None:
+    def _served(self, call: CallLabels, exchange: Exchange, settlement: Settlement, *, ok: bool) -> None:
         numbers, total, first = self._numbers, settlement.ms_total, settlement.ms_first_byte
         wrong = settlement.error or ("" if ok else str(settlement.status or "gone"))
         if total is not None:

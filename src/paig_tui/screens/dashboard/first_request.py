@@ -15,7 +15,7 @@ ASK = "Say hello."
 
 
 @dataclass(frozen=True)
-class Call:
+class SampleCall:
     """A small request.
 
     Attributes:
@@ -29,18 +29,18 @@ class Call:
     headers: Mapping[str, str]
 
 
-def _chat(model: str) -> Call:
+def _chat(model: str) -> SampleCall:
     said = [{"role": "user", "content": ASK}]
-    return Call("/chat/completions", {"model": model, "max_completion_tokens": 500, "messages": said}, {})
+    return SampleCall("/chat/completions", {"model": model, "max_completion_tokens": 500, "messages": said}, {})
 
 
-def _gemini(path: str) -> Call:
-    return Call(path, {"contents": [{"role": "user", "parts": [{"text": ASK}]}]}, {})
+def _gemini(path: str) -> SampleCall:
+    return SampleCall(path, {"contents": [{"role": "user", "parts": [{"text": ASK}]}]}, {})
 
 
-CALLS: Mapping[str, Call] = {
+CALLS: Mapping[str, SampleCall] = {
     "openai": _chat("gpt-5-nano"),
-    "anthropic": Call(
+    "anthropic": SampleCall(
         "/v1/messages",
         {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": [{"role": "user", "content": ASK}]},
         {"anthropic-version": "2023-06-01"},
@@ -48,7 +48,7 @@ CALLS: Mapping[str, Call] = {
     "google": _gemini("/v1beta/models/gemini-2.5-flash-lite:generateContent"),
     "google-vertex": _gemini("/v1beta1/publishers/google/models/gemini-2.5-flash-lite:generateContent"),
     "groq": _chat("llama-3.1-8b-instant"),
-    "bedrock": Call(
+    "bedrock": SampleCall(
         "/model/amazon.nova-micro-v1:0/converse",
         {"messages": [{"role": "user", "content": [{"text": ASK}]}], "inferenceConfig": {"maxTokens": 100}},
         {},

@@ -238,11 +238,19 @@ class ReportCalls:
         until: datetime | None = None,
         limit: int | None = None,
         cursor: str | None = None,
+        sort: str | None = None,
+        tag: Iterable[str] = (),
+        where: Mapping[str, str | None] | None = None,
     ) -> ApiCall[RequestPage]:
-        """Rows of the ledger, newest first; `cursor` is the previous page's `next_cursor`."""
+        """Rows of the ledger, newest first; `cursor` is the previous page's `next_cursor`.
+
+        `sort` names a field to sort by, `-` in front for the largest first; `tag` is NAME=VALUE, or NAME for any value.
+        `where` has values of further fields: `format`, `certainty`, `error`, `run`, `session`, `state` and so on.
+        """
         query: dict[str, QueryValue] = {
             **{"key": key, "project": project, "user": user, "model": model, "provider": provider},
             **{"route": route, "status": status, "since": since, "until": until, "limit": limit, "cursor": cursor},
+            **{"sort": sort, "tag": list(tag), **(where or {})},
         }
         return ApiCall("GET", "requests", _one(RequestPage), query)
 
@@ -264,11 +272,16 @@ class ReportCalls:
         route: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
     ) -> ApiCall[UsageReport]:
-        """Totals by group, or by a tag's value as `tag:NAME`; from `since` on, and before `until`."""
+        """Totals by group, or by a tag's value as `tag:NAME`; from `since` on, and before `until`.
+
+        `sort` names a group or a sum, `-` in front for the largest first; `limit` is how many groups at most.
+        """
         query: dict[str, QueryValue] = {
             **{"by": list(by), "key": key, "project": project, "user": user, "model": model},
-            **{"provider": provider, "route": route, "since": since, "until": until},
+            **{"provider": provider, "route": route, "since": since, "until": until, "sort": sort, "limit": limit},
         }
         return ApiCall("GET", "usage", _one(UsageReport), query)
 
@@ -303,11 +316,12 @@ class ReportCalls:
         until: datetime | None = None,
         limit: int | None = None,
         cursor: str | None = None,
+        sort: str | None = None,
     ) -> ApiCall[list[AuditEntry]]:
         """The changes and their authors, newest first; `cursor` is the id of the last entry that was read."""
         query: dict[str, QueryValue] = {
             **{"actor": actor, "action": action, "kind": kind, "name": name, "project": project},
-            **{"since": since, "until": until, "limit": limit, "cursor": cursor},
+            **{"since": since, "until": until, "limit": limit, "cursor": cursor, "sort": sort},
         }
         return ApiCall("GET", "audit", _items(AuditEntry), query)
 

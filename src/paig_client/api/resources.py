@@ -400,6 +400,11 @@ class UsageTotal(BaseModel):
     cache_read_tokens: int
     cache_write_tokens: int
     cost: str
+    list_cost: str = "0"
+    """What the price list says; another amount than `cost` where a provider states its own charge."""
+    difference: str = "0"
+    """`cost` without `list_cost`: what the providers' own charges add to the list's prices; negative for a discount.
+    Known as far back as rows are kept."""
 
 
 class UsageReport(BaseModel):

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paig_client.cli.commands import Commands
-from paig_client.cli.options import Csv, Json, Lines, Profile, Project, Since, Until, Url, connected, text_option
-from paig_client.cli.output import Table, narrow, print_json, say, show, when
+from paig_client.cli.options import Csv, Json, Lines, Profile, Project, Since, Sort, Until, Url, connected, text_option
+from paig_client.cli.output import Table, narrow, print_json, say, show, sort_field, when
 from paig_client.cli.values import period
 
 if TYPE_CHECKING:
     from paig_client.api.resources import AuditEntry
 
+
+FIELDS = {"who": "actor", "did": "action", "to": "kind"}
+"""Columns that are called otherwise in the API."""
 
 app = Commands(invoke_without_command=True)
 
@@ -32,6 +35,7 @@ def audit(
     lines: Lines = 50,
     json: Json = False,
     csv: Csv = False,
+    sort: Sort = None,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
@@ -39,17 +43,19 @@ def audit(
     if ctx.invoked_subcommand is not None:
         return None
     begin, end = period(since, until)
+    columns = ["time", "who", "did", "to", "name", "what"]
+    order = sort_field(sort, columns[:-1], FIELDS) if sort else None
     with connected(url, profile) as admin:
         found = admin.audit(
-            actor=actor, action=action, kind=kind, name=name, project=project, since=begin, until=end, limit=lines
-        )
+            actor=actor, action=action, kind=kind, name=name, project=project, since=begin, until=end, limit=lines,
+            sort=order,
+        )  # fmt: skip
     if json:
         return print_json(found)
     short = narrow()
     rows = [
         [when(item.time, short=short), item.actor, item.action, item.kind, item.name, _changes(item)] for item in found
     ]
-    columns = ["time", "who", "did", "to", "name", "what"]
     return show(Table(columns, rows, "Nothing was changed.", cut="what"), csv=csv)
 
 

@@ -88,6 +88,7 @@ def show_health(
     ] = None,
     json: Json = False,
     csv: Csv = False,
+    sort: Sort = None,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
@@ -101,7 +102,7 @@ def show_health(
     if json:
         return print_json(found)
     spare = ("tries", "credential")
-    show(Table(HEALTH, list(rows(found)), kinds.NO_PROVIDERS, right=FIGURES, spare=spare), csv=csv)
+    show(Table(HEALTH, list(rows(found)), kinds.NO_PROVIDERS, right=FIGURES, spare=spare), csv=csv, sort=sort)
 
 
 HEALTH = ("provider", "credential", "state", "5m ok", "p95", "429s", "tries", "note")

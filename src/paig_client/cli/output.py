@@ -65,22 +65,32 @@ class Table:
         Raises:
             typer.BadParameter: There is no such column.
         """
-        import typer
-
-        from paig_client.cli.values import did_you_mean
-
         name, reverse = wanted.removeprefix("-"), wanted.startswith("-")
-        if name not in self.columns:
-            known = [column for column in self.columns if column]
-            raise typer.BadParameter(
-                f"there is no column {name!r}.{did_you_mean(name, known)} Columns: {', '.join(known)}",
-                param_hint="--sort",
-            )
+        sort_field(wanted, self.columns, {})
         at = list(self.columns).index(name)
         full = [row for row in self.rows if _value(row[at]) not in ("", None)]
         rest = [row for row in self.rows if _value(row[at]) in ("", None)]
         full.sort(key=lambda row: _order(_value(row[at])), reverse=reverse)
         return Table(self.columns, [*full, *rest], self.empty, self.right, self.spare, self.cut)
+
+
+def sort_field(wanted: str, columns: Sequence[str], fields: Mapping[str, str]) -> str:
+    """What `--sort` is in the API: the column as `fields` names it, `-` in front as it was.
+
+    Raises:
+        typer.BadParameter: There is no such column.
+    """
+    import typer
+
+    from paig_client.cli.values import did_you_mean
+
+    name = wanted.removeprefix("-")
+    if name not in columns:
+        known = [column for column in columns if column]
+        raise typer.BadParameter(
+            f"there is no column {name!r}.{did_you_mean(name, known)} Columns: {', '.join(known)}", param_hint="--sort"
+        )
+    return ("-" if wanted.startswith("-") else "") + fields.get(name, name)
 
 
 def _value(cell: str) -> Any:

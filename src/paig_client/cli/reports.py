@@ -88,7 +88,9 @@ def usage(
         return None
     groups = by or ["model"]
     start, end = period(since, until)
-    only = {"key": key, "project": project, "user": user, "model": model, "provider": provider, "route": route}
+    only: dict[str, Any] = {
+        **{"key": key, "project": project, "user": user, "model": model, "provider": provider, "route": route}
+    }
     with connected(url, profile) as admin:
         report = admin.usage(by=groups, since=start, until=end, **only)
         if csv and not sort:
@@ -157,20 +159,34 @@ class Trend:
 
 
 def _print_csv(groups: list[str], report: UsageReport, sort: str | None = None) -> None:
-    columns = [*groups, *COUNTS, "cost"]
+    columns = [*groups, *COUNTS, "cost", "list_cost", "difference"]
     rows: list[list[Any]] = [
-        [*(item.group.get(name) or "" for name in groups), *_counts(item), item.cost] for item in report.items
+        [
+            *(item.group.get(name) or "" for name in groups),
+            *(*_counts(item), item.cost, item.list_cost, item.difference),
+        ]
+        for item in report.items
     ]
     if sort:
-        cells = [[value if isinstance(value, str) else number(value) for value in row] for row in rows]
-        return show(Table(columns, [[*row[:-1], usd(row[-1])] for row in cells]), csv=True, sort=sort)
+        cells = [[value if isinstance(value, str) else number(value) for value in row[:-3]] for row in rows]
+        money = [[usd(amount) for amount in row[-3:]] for row in rows]
+        return show(
+            Table(columns, [[*names, *amounts] for names, amounts in zip(cells, money, strict=True)]),
+            csv=True,
+            sort=sort,
+        )
     print_csv(columns, rows)
 
 
 def _print_report(groups: list[str], report: UsageReport, trend: Trend | None, sort: str | None) -> None:
     def row(item: UsageTotal, labels: list[str], names: list[str | None] | None) -> list[str]:
         line = [trend.line(names)] if trend else []
-        return [*labels, *map(number, _counts(item)), usd(item.cost), *line]
+        beside = [usd(item.list_cost), usd(item.difference)] if charged else []
+        return [*labels, *map(number, _counts(item)), usd(item.cost), *beside, *line]
+
+    # Beside a provider's own charge stands what the price list says.
+    charged = any(Decimal(item.difference) for item in report.items)
+    amounts = ["cost", *(["list", "difference"] if charged else [])]
 
     labels = [name.replace("_tokens", "").replace("_", " ") for name in COUNTS]
     heading = [trend.heading] if trend else []
@@ -179,11 +195,11 @@ def _print_report(groups: list[str], report: UsageReport, trend: Trend | None, s
         names = [item.group.get(name) for name in groups]
         rows.append(row(item, [name or "–" for name in names], names))
     table = Table(
-        [*groups, *labels, "cost", *heading],
+        [*groups, *labels, *amounts, *heading],
         rows,
         "Nothing was spent.",
-        right=[*labels, "cost"],
-        spare=["cache write", "cache read", "errors", "output", "input", *heading, "requests"],
+        right=[*labels, *amounts],
+        spare=["cache write", "cache read", "errors", "output", "input", *heading, "list", "requests"],
     )
     table = table.sorted_by(sort) if sort else table
     if rows:

@@ -23,6 +23,7 @@ from paig_client.cli.options import (
     Url,
     User,
     connected,
+    text_option,
 )
 from paig_client.cli.output import (
     Cell,
@@ -34,6 +35,7 @@ from paig_client.cli.output import (
     print_json,
     print_table,
     show,
+    sort_field,
     usd,
     when,
 )
@@ -46,6 +48,8 @@ PAGE = 200
 COLUMNS = ("time", "status", "key", "project", "user", "route", "provider", "model", "input", "output", "took", "cost")
 RIGHT = ("status", "input", "output", "took", "cost")
 SPARE = ("user", "route", "project", "provider", "input", "output", "took", "id")
+FIELDS = {"input": "input_tokens", "output": "output_tokens", "took": "ms_total", "id": "time"}
+"""Columns that are called otherwise in the API."""
 MARKS = {"estimated": "estimated", "ceiling": "charged at its reservation", "unknown": "unknown"}
 
 app = Commands(no_args_is_help=True, help="Requests: rows of the ledger.")
@@ -66,6 +70,16 @@ def list_requests(
     model: Model = None,
     provider: Provider = None,
     route: Route = None,
+    error: Annotated[str | None, text_option("--error", "Only this error, such as limit-exceeded.", "CODE")] = None,
+    certainty: Annotated[
+        str | None, text_option("--certainty", "exact, estimated, ceiling or unknown.", "WORD")
+    ] = None,
+    format: Annotated[str | None, text_option("--format", "Only this API format.", "FORMAT")] = None,
+    run: Annotated[str | None, text_option("--run", "Only this run.", "ID")] = None,
+    session: Annotated[str | None, text_option("--session", "Only this session.", "ID")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="NAME[=VALUE]", help="Only with this tag; repeat.")
+    ] = None,
     json: Json = False,
     csv: Csv = False,
     sort: Sort = None,
@@ -73,8 +87,11 @@ def list_requests(
     profile: Profile = None,
 ) -> None:
     """List requests, newest first."""
+    columns = (*COLUMNS, "error", "id")
+    order = sort_field(sort, columns, FIELDS) if sort else None
     begin, end = period(since, until)
     only = {"key": key, "project": project, "user": user, "model": model, "provider": provider, "route": route}
+    equal = {"error": error, "certainty": certainty, "format": format, "run": run, "session": session}
     found: list[Request] = []
     with connected(url, profile) as admin:
         cursor: str | None = None
@@ -85,6 +102,9 @@ def list_requests(
                 status=status,
                 since=begin,
                 until=end,
+                sort=order,
+                tag=tag or (),
+                where=equal,
                 **only,
             )
             found += [row for row in page.items if not errors or _failed(row)]
@@ -94,8 +114,7 @@ def list_requests(
     found = found[:lines]
     if json:
         return print_json(found)
-    table = Table((*COLUMNS, "error", "id"), [_row(row) for row in found], "There are no such requests.", RIGHT, SPARE)
-    show(table, csv=csv, sort=sort)
+    show(Table(columns, [_row(row) for row in found], "There are no such requests.", RIGHT, SPARE), csv=csv)
 
 
 @app.command("show", example="paig requests show req_01J…")

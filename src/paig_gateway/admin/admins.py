@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from paig_client.api.resources import Admin, NewToken, Token
@@ -14,7 +14,18 @@ from paig_client.api.resources import Identity as WireIdentity
 from paig_client.api.specs import AdminSpec, GrantSpec, TokenSpec
 from paig_gateway.admin.access import Guarded, Principal, csrf_proof
 from paig_gateway.admin.bodies import JsonObject, body_of, checked, named
-from paig_gateway.admin.objects import LOCATION, IdempotencyKey, ObjectApi, Page, absent
+from paig_gateway.admin.objects import (
+    LOCATION,
+    Cursor,
+    IdempotencyKey,
+    Limit,
+    ObjectApi,
+    Page,
+    Sort,
+    absent,
+    filtered,
+    part,
+)
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.roles import Identity, effective_permissions
 from paig_gateway.admin.services import AdminServices
@@ -72,9 +83,10 @@ ADMINS: ObjectApi[AdminSpec, Admin, Admin] = ObjectApi("admin", "admins", AdminS
 
 
 class TokenList(BaseModel):
-    """Tokens, the newest first."""
+    """Tokens, the newest first, and where the next page begins."""
 
     items: list[Token]
+    next_cursor: str | None = None
 
 
 def access_routes(services: AdminServices) -> APIRouter:
@@ -106,8 +118,19 @@ def access_routes(services: AdminServices) -> APIRouter:
         summary="List admin tokens",
         description="One's own; all of them, for those who have `access:read`.",
     )
-    def list_tokens(asker: Principal) -> TokenList:
-        return TokenList(items=list(tokens.list(None if asker.may("access:read") else asker.id)))
+    def list_tokens(
+        asker: Principal,
+        admin: Annotated[str | None, Query(max_length=300, description="Only this admin's.")] = None,
+        name: Annotated[str | None, Query(max_length=300, description="Only those with this name.")] = None,
+        session: Annotated[bool | None, Query(description="Only those that a login made, or did not make.")] = None,
+        limit: Limit = None,
+        cursor: Cursor = None,
+        sort: Sort = None,
+    ) -> TokenList:
+        found = tokens.list(None if asker.may("access:read") else asker.id)
+        found = filtered(found, {"admin": admin, "name": name, "session": session})
+        items, following = part(found, lambda token: token.id, limit, cursor, sort)
+        return TokenList(items=items, next_cursor=following)
 
     @router.get("/tokens/{token_id}", operation_id="get_token", summary="Show an admin token")
     def get_token(asker: Principal, token_id: TokenId) -> Token:

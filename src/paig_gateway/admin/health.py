@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from paig_client.api.resources import CredentialHealth, NodeBreaker, ProviderCheck, ProviderHealth, ToldWait
+from paig_client.api.vocabulary import BreakerState
 from paig_gateway.admin.access import Guarded
-from paig_gateway.admin.objects import Reference
+from paig_gateway.admin.objects import Cursor, Limit, Reference, Sort, filtered, part
+from paig_gateway.admin.problems import FieldProblem, invalid
 from paig_gateway.admin.services import AdminServices
+from paig_gateway.catalog.base import suggestion
 from paig_gateway.cluster import health_rows
 from paig_gateway.cluster.health_rows import WORSE, Report
 from paig_gateway.routing.outcomes import Sums
 
 
 class ProviderHealthList(BaseModel):
-    """How each provider fares, by name."""
+    """How each provider fares, by name, and where the next page begins."""
 
     items: list[ProviderHealth]
+    next_cursor: str | None = None
 
 
 def health_routes(services: AdminServices) -> APIRouter:
@@ -36,19 +40,29 @@ def health_routes(services: AdminServices) -> APIRouter:
         description="The breakers of all nodes, as of a second ago, and what came of the tries of the last five "
         "minutes, as of five seconds ago.",
     )
-    def list_provider_health() -> ProviderHealthList:
+    def list_provider_health(
+        provider: Annotated[str | None, Query(max_length=300, description="Only this provider.")] = None,
+        state: Annotated[BreakerState | None, Query(description="Only those in this state.")] = None,
+        limit: Limit = None,
+        cursor: Cursor = None,
+        sort: Sort = None,
+    ) -> ProviderHealthList:
         told: dict[tuple[str, str], list[tuple[str, Report]]] = {}
         for node, report in health_rows.read(services.engine):
             told.setdefault((report.provider, report.credential), []).append((node, report))
         found = services.directory.providers()
-        return ProviderHealthList(
-            items=[
-                provider_health(
-                    name, {one.id: told.get((name, one.id), []) for one in found[name].credentials}, services.clock()
-                )
-                for name in sorted(found)
-            ]
-        )
+        if provider is not None and provider not in found:
+            close = suggestion(provider, found)
+            raise invalid([FieldProblem("provider", f"there is no provider '{provider}'{close}")])
+        healths = [
+            provider_health(
+                name, {one.id: told.get((name, one.id), []) for one in found[name].credentials}, services.clock()
+            )
+            for name in sorted(found)
+        ]
+        healths = filtered(healths, {"provider": provider, "state": state})
+        items, following = part(healths, lambda one: one.provider, limit, cursor, sort, by_name=True)
+        return ProviderHealthList(items=items, next_cursor=following)
 
     return router
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from inspect import Parameter, Signature, signature
 from types import NoneType
-from typing import Annotated, Any, Generic, Protocol, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, get_args, get_origin
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -24,6 +25,7 @@ from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog import CatalogError
 from paig_gateway.catalog.base import suggestion
 from paig_gateway.catalog.idempotency import Repeat
+from paig_gateway.providers.kinds import KINDS
 
 S = TypeVar("S", bound=Spec)
 S_contra = TypeVar("S_contra", bound=Spec, contravariant=True)
@@ -206,63 +208,107 @@ def page(
 ) -> P:
     """Those of the objects that follow the one named `cursor`; all of them without a limit.
 
-    Args:
-        model: The page's type.
-        items: All objects.
-        limit: How many to answer at most.
-        cursor: The name of the last one already seen.
-        sort: A field to sort by, with `-` in front for the largest first; the name by default.
-
     Raises:
         ProblemError: `invalid`; there is no such field, or no such object any more.
     """
     found = sorted(items, key=lambda item: item.name)
+    found, following = part(found, lambda item: item.name, limit, cursor, sort, by_name=True)
+    return model(items=found, next_cursor=following)
+
+
+ItemT = TypeVar("ItemT", bound=BaseModel)
+
+
+def part(
+    items: Sequence[ItemT],
+    identity: Callable[[ItemT], str],
+    limit: int | None,
+    cursor: str | None,
+    sort: str | None,
+    *,
+    by_name: bool = False,
+) -> tuple[list[ItemT], str | None]:
+    """A part of a list, and where the next one begins.
+
+    Args:
+        items: All of them, in their usual order.
+        identity: What tells one from another.
+        limit: How many to answer at most.
+        cursor: The identity of the last one already seen.
+        sort: A field to sort by, with `-` in front for the largest first.
+        by_name: Whether the usual order is that of the identities.
+
+    Raises:
+        ProblemError: `invalid`; there is no such field, or no such item any more.
+    """
+    found = list(items)
     if sort is not None:
         field, down = sort.removeprefix("-"), sort.startswith("-")
         if found and field not in type(found[0]).model_fields:
-            close = suggestion(field, type(found[0]).model_fields)
-            raise invalid([FieldProblem("sort", f"there is no field '{field}'{close}")])
-        found = sorted(found, key=lambda item: _order(getattr(item, field)), reverse=down)
+            raise unknown_sort(field, type(found[0]).model_fields)
+        found.sort(key=lambda item: _order(field, getattr(item, field)), reverse=down)
+        found.sort(key=lambda item: getattr(item, field) is None)
     if cursor is not None:
-        place = next((number for number, item in enumerate(found) if item.name == cursor), None)
+        place = next((number for number, item in enumerate(found) if identity(item) == cursor), None)
         if place is not None:
             found = found[place + 1 :]
-        elif sort is None:  # deleted meanwhile: its place in the alphabet is known all the same
-            found = [item for item in found if item.name > cursor]
+        elif sort is None and by_name:  # deleted meanwhile: its place in the alphabet is known all the same
+            found = [item for item in found if identity(item) > cursor]
         else:
-            raise invalid([FieldProblem("cursor", "the object that it names is gone: begin again without it")])
+            raise invalid([FieldProblem("cursor", "what it names is gone: begin again without it")])
     more = limit is not None and len(found) > limit
     found = found[:limit]
-    return model(items=found, next_cursor=found[-1].name if more else None)
+    return found, identity(found[-1]) if more else None
 
 
-def _order(value: object) -> tuple[bool, str | float]:
-    """What sorts values of one field, of which some are null: those come last."""
+def unknown_sort(field: str, known: Iterable[str]) -> ProblemError:
+    """What is answered where a list is to be sorted by a field that its items do not have."""
+    names = list(known)
+    close = suggestion(field, names)
+    return invalid([FieldProblem("sort", f"there is no field '{field}'{close or ': use ' + ', '.join(sorted(names))}")])
+
+
+_AMOUNTS = frozenset({"amount", "spent", "held", "left", "cost", "list_price", "reserved"})
+"""Fields whose texts are numbers."""
+
+
+def _order(field: str, value: object) -> tuple[int, Any]:
+    """What sorts values of one field; null ones are put last afterwards."""
     match value:
         case None:
-            return True, ""
+            return 0, 0
         case datetime():
-            return False, value.timestamp()
+            return 1, value.timestamp()
         case bool() | int() | float():
-            return False, float(value)
+            return 1, value
         case _:
-            return False, str(value)
+            return (1, Decimal(str(value))) if field in _AMOUNTS else (2, str(value))
 
 
 def filterable(model: type[BaseModel]) -> dict[str, type[Any] | Any]:
     """The fields of an object that its list can be filtered by: those with a single plain value."""
     plain: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        parts = set(get_args(field.annotation)) or {field.annotation}
-        if name not in ("id", "version") and parts <= {str, bool, int, float, NoneType}:
+        parts = {field.annotation} if get_origin(field.annotation) is Literal else set(get_args(field.annotation))
+        plainly = (parts or {field.annotation}) <= {str, bool, int, float, NoneType}
+        if name not in ("id", "version") and (plainly or get_origin(field.annotation) is Literal):
             plain[name] = field.annotation
     return plain
 
 
-def filtered(items: Iterable[W], wanted: Mapping[str, object]) -> list[W]:
-    """The objects whose fields have the values that are wanted; None means any."""
+def filtered(items: Iterable[ItemT], wanted: Mapping[str, object]) -> list[ItemT]:
+    """The items whose fields have the values that are wanted; None means any.
+
+    Raises:
+        ProblemError: `invalid`; nothing has that name.
+    """
     given = {name: value for name, value in wanted.items() if value is not None}
-    return [item for item in items if all(getattr(item, name) == value for name, value in given.items())]
+    found = list(items)
+    for field in ("name", "owner"):
+        if field in given and (known := {getattr(item, field) for item in found}) and given[field] not in known:
+            close = suggestion(str(given[field]), known)
+            raise invalid([FieldProblem(field, f"nothing has the {field} '{given[field]}'{close}")])
+    return [item for item in found if all(getattr(item, name) == value for name, value in given.items())]
 
 
 def etag(item: Resource) -> str:
@@ -421,6 +467,9 @@ def list_route(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRouter:
 
     def list_all(asker: Principal, limit: Limit = None, cursor: Cursor = None, sort: Sort = None, **wanted: Any) -> Any:
         items = kind.objects(services, asker).list()
+        if kind is PROVIDERS and (named := wanted.get("kind")) is not None and named not in KINDS:
+            close = suggestion(str(named), KINDS)
+            raise invalid([FieldProblem("kind", f"'{named}' is not a known provider kind{close}")])
         return page(kind.page, filtered(items, wanted), limit, cursor, sort)
 
     with_fields(list_all, fields)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AfterValidator, BaseModel
@@ -22,14 +23,26 @@ from paig_client.api.resources import (
     Request,
     RequestPage,
     UsageReport,
+    UsageTotal,
 )
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.names import check_names
-from paig_gateway.admin.objects import Cursor
+from paig_gateway.admin.objects import (
+    Cursor,
+    Limit,
+    Sort,
+    filterable,
+    filtered,
+    part,
+    unknown_sort,
+    with_fields,
+)
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog import AuditFilter
+from paig_gateway.catalog.audit import AUDIT_SORTED
+from paig_gateway.database.order import BadOrder
 from paig_gateway.database.tables import NodeRow
 from paig_gateway.ledger import nodes, reports
 from paig_gateway.ledger.balances import limit_balances
@@ -66,9 +79,10 @@ class PruneSpec(Spec):
 
 
 class LimitList(BaseModel):
-    """Every limit, and where it stands."""
+    """Limits, where each stands, and where the next page begins."""
 
     items: list[LimitStatus]
+    next_cursor: str | None = None
 
 
 class AuditPage(BaseModel):
@@ -88,7 +102,6 @@ def report_routes(services: AdminServices) -> APIRouter:
     router = APIRouter(route_class=Guarded, dependencies=[Depends(recorded)])
     engine = services.engine
 
-    @router.get("/requests", operation_id="list_requests", summary="List requests, newest first", tags=["ledger"])
     def list_requests(
         asker: Principal,
         key: Named = None,
@@ -98,17 +111,34 @@ def report_routes(services: AdminServices) -> APIRouter:
         provider: ByName = None,
         route: ByName = None,
         status: Annotated[int | None, Query(ge=100, le=599, description="The status that the client was sent.")] = None,
+        state: Annotated[Literal["open", "settled"] | None, Query(description="In flight, or finished.")] = None,
+        stream: Annotated[bool | None, Query(description="Whether it is streamed.")] = None,
+        tag: Annotated[list[str], Query(max_length=8, description="`NAME=VALUE`, or `NAME` for any value.")] = [],  # noqa: B006
         since: Since = None,
         until: Until = None,
         limit: PageLimit = 100,
         cursor: Cursor = None,
+        sort: Sort = None,
+        **equal: Any,
     ) -> RequestPage:
         check_names(services, asker, key=key, project=project, user=user, model=model, provider=provider, route=route)
-        which = Filter(key, project, user, model, provider, route, status, since, until, asker.within("ledger:read"))
+        which = Filter(
+            key, project, user, model, provider, route, status, since, until, asker.within("ledger:read"),
+            state, stream, {name: value for name, value in equal.items() if value is not None}, _tags(tag),
+        )  # fmt: skip
         try:
-            return reports.list_requests(engine, which, cursor=cursor, limit=limit)
-        except (BadQuery, OverflowError):  # a cursor may hold any number
-            raise invalid([FieldProblem("cursor", "is none that this ledger gave: begin again without it")]) from None
+            return reports.list_requests(engine, which, cursor=cursor, limit=limit, sort=sort)
+        except BadOrder as error:
+            raise _bad_order(error, reports.SORTED) from None
+
+    with_fields(list_requests, dict.fromkeys(reports.EQUAL, str))
+    router.get(
+        "/requests",
+        operation_id="list_requests",
+        summary="List requests, newest first",
+        tags=["ledger"],
+        response_model=RequestPage,
+    )(list_requests)
 
     @router.get(
         "/requests/{request_id}",
@@ -142,13 +172,17 @@ def report_routes(services: AdminServices) -> APIRouter:
         route: ByName = None,
         since: Since = None,
         until: Until = None,
+        sort: Sort = None,
+        limit: Annotated[int | None, Query(ge=1, le=reports.MAX_PAGE, description="How many groups at most.")] = None,
     ) -> UsageReport:
         check_names(services, asker, key=key, project=project, user=user, model=model, provider=provider, route=route)
         which = Filter(key, project, user, model, provider, route, None, since, until, asker.within("ledger:read"))
         try:
-            return reports.usage(engine, by, which)
+            return reports.usage(engine, by, which, sort, limit)
         except BadQuery as error:
             raise invalid([FieldProblem("by", str(error))]) from None
+        except BadOrder as error:
+            raise _bad_order(error, [*by, *(name for name in UsageTotal.model_fields if name != "group")]) from None
 
     @router.get(
         "/usage/reprice",
@@ -190,9 +224,21 @@ def report_routes(services: AdminServices) -> APIRouter:
         await run_in_threadpool(_record_pruning, services, asker.name, before, count)
         return Pruned(requests=count)
 
-    @router.get("/limits", operation_id="list_limits", summary="List limits, and where each stands", tags=["ledger"])
-    def list_limits(asker: Principal) -> LimitList:
-        return LimitList(items=limit_balances(engine, services.clock(), asker.within("ledger:read")))
+    def list_limits(
+        asker: Principal, limit: Limit = None, cursor: Cursor = None, sort: Sort = None, **wanted: Any
+    ) -> LimitList:
+        found = filtered(limit_balances(engine, services.clock(), asker.within("ledger:read")), wanted)
+        items, following = part(found, _limit_identity, limit, cursor, sort)
+        return LimitList(items=items, next_cursor=following)
+
+    with_fields(list_limits, filterable(LimitStatus))
+    router.get(
+        "/limits",
+        operation_id="list_limits",
+        summary="List limits, and where each stands",
+        tags=["ledger"],
+        response_model=LimitList,
+    )(list_limits)
 
     @router.get("/audit", operation_id="list_audit", summary="List changes, newest first", tags=["audit"])
     def list_audit(
@@ -210,12 +256,17 @@ def report_routes(services: AdminServices) -> APIRouter:
         until: Until = None,
         limit: PageLimit = 100,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> AuditPage:
         check_names(services, asker, project=project)
         which = AuditFilter(actor, action, kind, name, project, since, until, asker.within("audit:read"))
-        found = services.catalog.audit(which, limit=limit + 1, before=cursor)
-        items = found[:limit]
-        return AuditPage(items=items, next_cursor=items[-1].id if len(found) > limit else None)
+        try:
+            items, following = services.catalog.audit_page(which, limit=limit, cursor=cursor, sort=sort)
+        except BadOrder as error:
+            raise _bad_order(error, AUDIT_SORTED) from None
+        if not items and cursor is None and (wrong := services.catalog.audit_unknown(which)):
+            raise invalid([FieldProblem(field, message) for field, message in wrong])
+        return AuditPage(items=items, next_cursor=following)
 
     @router.get(
         "/audit/verify",
@@ -250,6 +301,19 @@ def report_routes(services: AdminServices) -> APIRouter:
         )
 
     return router
+
+
+def _limit_identity(limit: LimitStatus) -> str:
+    return f"{limit.owner_kind}:{limit.unit}:{limit.window}:{limit.owner}"
+
+
+def _bad_order(error: BadOrder, known: Iterable[str]) -> ProblemError:
+    return unknown_sort(str(error), known) if error.field == "sort" else invalid([FieldProblem("cursor", str(error))])
+
+
+def _tags(texts: list[str]) -> dict[str, str | None]:
+    parts = [text.partition("=") for text in texts]
+    return {name: value if equals else None for name, equals, value in parts}
 
 
 def _record_pruning(services: AdminServices, actor: str, before: datetime, count: int) -> None:

@@ -88,6 +88,25 @@ class Catalog(Transactions):
         with self.view() as session:
             return audit.newest(session, which, limit=limit, before=before)
 
+    def audit_page(
+        self, which: AuditFilter, *, limit: int, cursor: str | None, sort: str | None
+    ) -> tuple[list[AuditEntry], str | None]:
+        """A page of the changes, newest first or in another order, and the cursor of the next page.
+
+        Raises:
+            BadOrder: They cannot be sorted so, or the cursor is not one of this list.
+        """
+        with self.view() as session:
+            if sort is not None:
+                return audit.in_order(session, which, limit=limit, cursor=cursor, sort=sort)
+            found = audit.newest(session, which, limit=limit + 1, before=cursor)
+        return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+    def audit_unknown(self, which: AuditFilter) -> list[tuple[str, str]]:
+        """Of what a filter names, all that no change has: the field, and a message with the nearest name."""
+        with self.view() as session:
+            return audit.unknown(session, which)
+
     def changes_since(self, entry: str, *, limit: int = 200) -> list[tuple[AuditEntry, frozenset[str]]]:
         """The changes after one, in order, each with the ids of the projects that it concerns."""
         with self.view() as session:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement
+from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, or_, select
 
 from paig_client.api.resources import AuditEntry
+from paig_gateway.catalog.base import suggestion
 from paig_gateway.database.columns import milliseconds, moment
+from paig_gateway.database.order import Kind, Order
 from paig_gateway.database.tables import AuditRow, ProjectRow
 
 
@@ -42,12 +46,47 @@ class AuditFilter:
 EVERY_CHANGE = AuditFilter()
 
 
+AUDIT_SORTED: dict[str, Kind] = {"time": "number", **dict.fromkeys(("actor", "action", "kind", "name"), "text")}
+"""What changes can be sorted by."""
+
+
 def newest(session: Session, which: AuditFilter, *, limit: int, before: str | None) -> list[AuditEntry]:
     """The changes made, newest first; `before` is the id of the last entry already seen."""
     query = select(AuditRow).where(*_conditions(session, which)).order_by(col(AuditRow.id).desc()).limit(limit)
     if before is not None:
         query = query.where(col(AuditRow.id) < before)
     return [_entry(row) for row in session.exec(query)]
+
+
+def in_order(
+    session: Session, which: AuditFilter, *, limit: int, cursor: str | None, sort: str
+) -> tuple[list[AuditEntry], str | None]:
+    """Changes sorted by one of `AUDIT_SORTED`, and the cursor of the next page.
+
+    Raises:
+        BadOrder: There is no such field, or the cursor is not one of this list.
+    """
+    order, table = Order.read(sort, cursor, AUDIT_SORTED), AuditRow.__table__  # type: ignore[attr-defined]
+    connection = session.connection()
+    query = sql_select(table).where(*_conditions(session, which)).limit(limit + 1)
+    rows = connection.execute(order.of(query, table.c[order.field], table.c.time, table.c.id, connection.dialect)).all()
+    items = [_entry(row) for row in rows[:limit]]
+    return items, order.cursor(rows[limit - 1]) if len(rows) > limit else None
+
+
+def unknown(session: Session, which: AuditFilter) -> list[tuple[str, str]]:
+    """Of what a filter names, all that no change has: the field, and a message with the nearest name."""
+    wrong = []
+    for field in ("actor", "action", "kind", "name"):
+        if (wanted := getattr(which, field)) is None:
+            continue
+        column = col(getattr(AuditRow, field))
+        known = set(session.exec(select(column).distinct().limit(10_000)))
+        if field == "actor":
+            known |= {actor.partition("/")[0] for actor in known}
+        if wanted not in known:
+            wrong.append((field, f"no change has the {field} '{wanted}'{suggestion(wanted, known)}"))
+    return wrong
 
 
 def since(session: Session, entry: str, *, limit: int) -> list[tuple[AuditEntry, frozenset[str]]]:
@@ -82,5 +121,6 @@ def _of(projects: Iterable[str]) -> ColumnElement[bool]:
     return or_(col(AuditRow.project_id).in_(ids), col(AuditRow.old_project_id).in_(ids))
 
 
-def _entry(row: AuditRow) -> AuditEntry:
-    return AuditEntry.model_validate({**row.model_dump(), "time": moment(row.time)})
+def _entry(row: Any) -> AuditEntry:
+    fields = {name: getattr(row, name) for name in AuditEntry.model_fields}
+    return AuditEntry.model_validate({**fields, "time": moment(row.time)})

@@ -191,6 +191,7 @@ class RequestRow(SQLModel, table=True):
         Index("ix_requests_finished", "finished_at", "id"),
         Index("ix_requests_key", "key_id", "time"),
         _index_where("ix_requests_work", "work_id", "work_id IS NOT NULL"),
+        _index_where("ix_requests_charged", "time", "list_price IS NOT NULL"),
         _index_where("ix_requests_unsure", "state", "state IN ('swept', 'pending')"),
     )
     id: str = Field(primary_key=True)
@@ -261,6 +262,19 @@ class HoldRow(SQLModel, table=True):
     """`[limit id, window start, amount held, unit]` for each limit that binds it."""
     request: dict[str, Any] = Field(sa_column=_json(nullable=False))
     """Everything else that its finished row will say of the request."""
+
+
+class RefusalRow(SQLModel, table=True):
+    """A request that was refused before it could be in the ledger; only the latest are kept."""
+
+    __tablename__ = "refusals"
+    __table_args__ = (Index("ix_refusals_time", "time", "id"),)
+    id: str = Field(primary_key=True)
+    """The `x-paig-request-id` that the client got."""
+    time: int = Field(sa_column=_big())
+    project_id: str = ""
+    request: dict[str, Any] = Field(sa_column=_json(nullable=False))
+    """What is known of it: who sent it, to where, and why it was refused."""
 
 
 class CounterRow(SQLModel, table=True):

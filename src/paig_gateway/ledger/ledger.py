@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -25,7 +26,7 @@ from paig_gateway.database.engine import utc_now
 from paig_gateway.database.tables import LimitRow
 from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.domain.limits import Limit
-from paig_gateway.ledger import new_limits, retention
+from paig_gateway.ledger import new_limits, refusals, retention
 from paig_gateway.ledger.batch import (
     BatchExecutor,
     Charge,
@@ -39,6 +40,7 @@ from paig_gateway.ledger.batch import (
     Settle,
 )
 from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.ledger.refusals import Refusals, Refused
 from paig_gateway.ledger.spool import Spool, Unrecorded, read
 from paig_gateway.ledger.sqlite import Checkpointer
 from paig_gateway.ledger.statements import is_rows_fault
@@ -92,6 +94,8 @@ class Ledger:
         self._checkpointer = Checkpointer(engine) if engine.dialect.name == "sqlite" else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watchdog: asyncio.TimerHandle | None = None
+        self._refusals = Refusals()
+        self._refusing: set[Pending] = set()
         self._callers: dict[Pending, None] = {}
         self._unrecorded: dict[Pending, Unrecorded | None] = {}
         self._stopping = False
@@ -157,6 +161,7 @@ class Ledger:
         if self._keeper:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
+        self._write_refusals()
         self._writer.end(time.monotonic() + grace)
         await asyncio.to_thread(self._writer.join)
         if self._checkpointer:
@@ -239,17 +244,29 @@ class Ledger:
             return
         self._put(Pending(Charge(reservation, settlement, counted=False), None, time.monotonic()))
 
+    def note_refused(self, refused: Refused) -> None:
+        """Keep a request that was refused before it could be in the ledger, to be found by its id.
+
+        Dropped where too many come at a time.
+        """
+        if self._loop is not None and not self._stopping and self._refusals.add(refused):
+            self._loop.call_later(refusals.WRITE_SECONDS, self._write_refusals)
+
     async def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Wait until everything handed over before is recorded, so that a reader sees it.
 
         Returns:
             Whether it is; false where the database did not take it in time.
         """
-        if self._stopping or not self._unrecorded:
+        if self._stopping:
+            return True
+        self._write_refusals()
+        if not self._refusing and not self._unrecorded:
             return True
         try:
             async with asyncio.timeout(seconds):
-                await self._ask(Flush())
+                # A turn's tasks are done in order, after its commands.
+                await self._ask(_nothing if self._refusing else Flush())
         except (TimeoutError, LedgerDown):
             return False
         return True
@@ -325,6 +342,14 @@ class Ledger:
             kept = f"kept in {self._spool.set_aside_path}"
         log.error("request %s is charged at its ceiling; its settlement is %s: %s", entry.settlement.id, kept, reason)
 
+    def _write_refusals(self) -> None:
+        """Hand those that wait to the writer."""
+        found = self._refusals.take()
+        if found and self._writer.is_alive():
+            pending = Pending(partial(refusals.write, refused=found), None, time.monotonic())
+            self._refusing.add(pending)
+            self._put(pending)
+
     async def _ask(self, command: Command | Task, wait: float = 0.0, *, watched: bool = False) -> object:
         if self._loop is None:
             raise RuntimeError("the ledger is not started")
@@ -364,6 +389,10 @@ class Ledger:
         for pending, answer in answers:
             if pending in self._unrecorded:
                 self._was_recorded(pending, answer)
+            elif pending in self._refusing:
+                self._refusing.discard(pending)
+                if isinstance(answer, Exception):
+                    log.error("refused requests could not be recorded: %s", answer)
             future = pending.future
             if future is None:
                 continue
@@ -413,6 +442,10 @@ class Ledger:
                 self._keep(entry)
         if self._loop is not None and self._writer.is_alive():
             self._watchdog = self._loop.call_later(WATCH_SECONDS, self._watch)
+
+
+def _nothing(_: Connection) -> None:
+    """A task that is done once everything before it is."""
 
 
 def _row(limit: Limit, owner_id: str) -> LimitRow:

@@ -7,32 +7,46 @@ are kept.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, case, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, case, false, func, or_, select, tuple_
 from sqlmodel import col
 
 from paig_client.api.resources import Attempt, Request, RequestPage, UsageReport, UsageTotal
 from paig_gateway.database.columns import milliseconds, moment, text
+from paig_gateway.database.order import BadOrder, Kind, Order
 from paig_gateway.database.tables import RequestRow
 from paig_gateway.domain.money import format_usd
 from paig_gateway.ledger.statements import TABLES
-from paig_gateway.ledger.transitions import STEP_MS
+from paig_gateway.ledger.transitions import STEP_MS, HeldRequest
 
-HOLDS, REQUESTS, ROLLUPS = (TABLES[name] for name in ("holds", "requests", "rollups"))
+HOLDS, REQUESTS, ROLLUPS, REFUSALS = (TABLES[name] for name in ("holds", "requests", "rollups", "refusals"))
 
 GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route"]
 GROUPS: tuple[GroupBy, ...] = get_args(GroupBy)
 MAX_PAGE = 1000
 
+SORTED: dict[str, Kind] = {
+    **{"time": "number", "status": "number", "cost": "number", "reserved": "number", "list_price": "number"},
+    **{"ms_total": "number", "ms_first_byte": "number", "ms_gateway": "number"},
+    **dict.fromkeys(("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"), "number"),
+    **dict.fromkeys(("key", "project", "user", "route", "provider", "model", "format", "run", "session"), "text"),
+    **dict.fromkeys(("certainty", "certainty_reason", "cost_source", "price", "error"), "text"),
+}
+"""What requests can be sorted by."""
+EQUAL = ("format", "run", "session", "trace_id", "certainty", "certainty_reason", "cost_source", "price", "error")
+"""What requests can be filtered by besides their owners and times: fields that must have a certain value."""
+_HELD = frozenset(HeldRequest.__struct_fields__)
+
 _OWNED = {"key": "keys", "project": "projects", "user": "users"}
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 _SUMS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
+_EXTRA = "list_extra"
+"""What the price list says beyond the providers' own charges."""
 
 
 class BadQuery(ValueError):
@@ -48,6 +62,10 @@ class Filter:
         until: The first moment that is too late.
         status: The HTTP status that the client was sent.
         within: The ids of the only projects that whoever asks may know of.
+        state: `open` for requests in flight, `settled` for finished ones.
+        stream: Whether it is streamed.
+        equal: Values that some of the fields `EQUAL` must have.
+        tags: Tags that it must have: each name with its value, or with None for any value.
     """
 
     key: str | None = None
@@ -60,20 +78,27 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
     within: frozenset[str] | None = None
+    state: Literal["open", "settled"] | None = None
+    stream: bool | None = None
+    equal: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def get_request(engine: Engine, request_id: str, within: frozenset[str] | None = None) -> Request | None:
-    """One request, finished or in flight, if it belongs to one of those projects (by id; None for any)."""
+    """One request, finished, in flight or refused, if it is of one of those projects (by id; None for any)."""
     with engine.connect() as connection:
         # Holds first: a request that is settled in between is found among the finished ones.
-        for table, read in ((HOLDS, _open_request), (REQUESTS, _request), (HOLDS, _open_request)):
+        places = ((HOLDS, _open_request), (REQUESTS, _request), (HOLDS, _open_request), (REFUSALS, _refused_request))
+        for table, read in places:
             conditions = [table.c.id == request_id, *_within(table.c.project_id, within)]
             if (row := connection.execute(select(table).where(*conditions)).one_or_none()) is not None:
                 return read(row)
     return None
 
 
-def list_requests(engine: Engine, which: Filter, *, cursor: str | None = None, limit: int = 100) -> RequestPage:
+def list_requests(
+    engine: Engine, which: Filter, *, cursor: str | None = None, limit: int = 100, sort: str | None = None
+) -> RequestPage:
     """Requests, finished and in flight, newest first.
 
     Args:
@@ -81,30 +106,40 @@ def list_requests(engine: Engine, which: Filter, *, cursor: str | None = None, l
         which: Which of them.
         cursor: The `next_cursor` of the page before.
         limit: How many at most.
+        sort: One of `SORTED` instead of the time; `-` in front puts the largest first.
 
     Raises:
-        BadQuery: The cursor is not one of this ledger's.
+        BadOrder: There is no such field, or the cursor is not one of this list.
     """
     limit = max(1, min(limit, MAX_PAGE))
-    before = _read_cursor(cursor) if cursor is not None else None
+    order = Order.read(sort, cursor, SORTED)
     with engine.connect() as connection:
         # Holds first: a request that is settled in between is then found twice, and shown as finished.
-        opened = [] if which.status is not None else _page(connection, HOLDS, which, before, limit + 1)
-        finished = _page(connection, REQUESTS, which, before, limit + 1)
-    found = {row.id: (row, _open_request) for row in opened} | {row.id: (row, _request) for row in finished}
-    rows = sorted(found.values(), key=lambda pair: (pair[0].time, pair[0].id), reverse=True)
+        opened = _page(connection, HOLDS, which, order, limit + 1)
+        finished = _page(connection, REQUESTS, which, order, limit + 1)
+    settled = {row.id for row in finished}
+    rows = order.merged([*(row for row in opened if row.id not in settled), *finished])
     more = len(rows) > limit
     rows = rows[:limit]
-    return RequestPage(items=[read(row) for row, read in rows], next_cursor=_cursor(rows[-1][0]) if more else None)
+    items = [_request(row) if row.id in settled else _open_request(row) for row in rows]
+    return RequestPage(items=items, next_cursor=order.cursor(rows[-1]) if more else None)
 
 
-def _page(
-    connection: Connection, table: Table, which: Filter, before: tuple[int, str] | None, limit: int
-) -> Sequence[Row[Any]]:
-    query = select(table).order_by(table.c.time.desc(), table.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(tuple_(table.c.time, table.c.id) < before)
-    return connection.execute(query.where(*row_conditions(connection, which, table))).all()
+def _page(connection: Connection, table: Table, which: Filter, order: Order, limit: int) -> Sequence[Row[Any]]:
+    if which.state is not None and (which.state == "open") != (table is HOLDS):
+        return []
+    query = select(table).where(*row_conditions(connection, which, table)).limit(limit)
+    query = order.of(query, _value(table, order.field), table.c.time, table.c.id, connection.dialect)
+    return connection.execute(query).all()
+
+
+def _value(table: Table, name: str) -> ColumnElement[Any] | None:
+    """A field of the requests in a table; None where they have none there."""
+    if name.endswith("_tokens"):
+        return None if table is HOLDS else table.c.usage[name].as_integer()
+    if name in table.c:
+        return table.c[name]
+    return table.c.request[name].as_string() if table is HOLDS and name in _HELD else None
 
 
 class Finished(NamedTuple):
@@ -148,7 +183,9 @@ def last_finished(engine: Engine) -> tuple[int, str]:
 # Totals
 
 
-def usage(engine: Engine, by: Sequence[str], which: Filter) -> UsageReport:
+def usage(
+    engine: Engine, by: Sequence[str], which: Filter, sort: str | None = None, limit: int | None = None
+) -> UsageReport:
     """Totals by group, the dearest first, or in order of time where grouped by time.
 
     Args:
@@ -156,9 +193,12 @@ def usage(engine: Engine, by: Sequence[str], which: Filter) -> UsageReport:
         by: Any of `GROUPS`, or `tag:NAME`; none for one total. Tags are read from the rows, and so reach as far back as
             those are kept.
         which: Which requests; `status` is not kept in totals.
+        sort: A group or a sum to sort by; `-` in front puts the largest first.
+        limit: How many groups at most; the total is of all.
 
     Raises:
         BadQuery: There is no such group.
+        BadOrder: There is nothing such to sort by.
     """
     groups = _groups(by)
     if which.status is not None:
@@ -168,17 +208,36 @@ def usage(engine: Engine, by: Sequence[str], which: Filter) -> UsageReport:
         found: dict[tuple[Any, ...], dict[str, int]] = {}
         for query in _spans(connection, which, groups):
             for row in connection.execute(query):
-                _add(found.setdefault(tuple(row[: len(groups)]), dict.fromkeys(_SUMS, 0)), row._mapping)
+                _add(found.setdefault(tuple(row[: len(groups)]), dict.fromkeys((*_SUMS, _EXTRA), 0)), row._mapping)
+        for row in connection.execute(_beside_charges(connection, which, groups)):
+            if (sums := found.get(tuple(row[: len(groups)]))) is not None:
+                sums[_EXTRA] += int(row._mapping[_EXTRA] or 0)
     items = [
         _total({name: _shown(name, value, names) for name, value in zip(by, place, strict=True)}, sums)
         for place, sums in found.items()
     ]
     timed = [name for name in by if name in ("day", "hour")]
     items.sort(key=lambda item: (*[item.group[name] or "" for name in timed], -float(item.cost), str(item.group)))
-    everything = dict.fromkeys(_SUMS, 0)
+    if sort is not None:
+        _sort(items, sort, by)
+    everything = dict.fromkeys((*_SUMS, _EXTRA), 0)
     for sums in found.values():
         _add(everything, sums)
-    return UsageReport(items=items, total=_total({}, everything))
+        everything[_EXTRA] += sums[_EXTRA]
+    return UsageReport(items=items[:limit], total=_total({}, everything))
+
+
+def _sort(items: list[UsageTotal], sort: str, by: Sequence[str]) -> None:
+    """Sort totals by a group or a sum; groups without a name come last."""
+    name, down = sort.removeprefix("-"), sort.startswith("-")
+    sums = [name for name in UsageTotal.model_fields if name != "group"]
+    if name in by:
+        items.sort(key=lambda item: item.group[name] or "", reverse=down)
+        items.sort(key=lambda item: item.group[name] is None)
+    elif name in sums:
+        items.sort(key=lambda item: Decimal(getattr(item, name)), reverse=down)
+    else:
+        raise BadOrder("sort", name)
 
 
 def _groups(by: Sequence[str]) -> list[str]:
@@ -253,6 +312,14 @@ def _from_rows(
     return select(*keys, *sums).where(*conditions).group_by(*keys).having(func.count() > 0)
 
 
+def _beside_charges(connection: Connection, which: Filter, groups: Sequence[str]) -> Select[Any]:
+    """By how much the price list differs from the providers' own charges; read from the rows, as long as they last."""
+    conditions = [REQUESTS.c.list_price.is_not(None), *row_conditions(connection, which)]
+    keys = [_column(REQUESTS, group).label(f"group_{number}") for number, group in enumerate(groups)]
+    extra = func.sum(REQUESTS.c.list_price - REQUESTS.c.cost).label(_EXTRA)
+    return select(*keys, extra).where(*conditions).group_by(*keys).having(func.count() > 0)
+
+
 def _add(into: dict[str, int], sums: Mapping[Any, Any]) -> None:
     for name in _SUMS:
         into[name] += int(sums[name] or 0)
@@ -260,7 +327,13 @@ def _add(into: dict[str, int], sums: Mapping[Any, Any]) -> None:
 
 def _total(group: Mapping[str, str | None], sums: Mapping[str, int]) -> UsageTotal:
     counts = {name: sums[name] for name in _SUMS if name != "cost"}
-    return UsageTotal(group=dict(group), cost=format_usd(sums["cost"]), **counts)
+    return UsageTotal(
+        group=dict(group),
+        cost=format_usd(sums["cost"]),
+        list_cost=format_usd(sums["cost"] + sums[_EXTRA]),
+        difference=format_usd(-sums[_EXTRA]),
+        **counts,
+    )
 
 
 def owner_names(connection: Connection) -> dict[str, dict[str, str]]:
@@ -296,9 +369,13 @@ def _conditions(connection: Connection, table: Table, which: Filter) -> list[Col
             found.append(column.in_(sorted(ids)) if len(ids) > 1 else column == next(iter(ids), named))
     for name in ("model", "provider", "route"):
         if (value := getattr(which, name)) is not None:
-            column = HOLDS.c.request[name].as_string() if table is HOLDS else table.c[name]
-            found.append(column == value)
+            found.append(_is(table, name, value))
     return found
+
+
+def _is(table: Table, name: str, wanted: str) -> ColumnElement[bool]:
+    value = _value(table, name)
+    return false() if value is None else value == wanted
 
 
 def _within(project_id: ColumnElement[str], within: frozenset[str] | None) -> list[ColumnElement[bool]]:
@@ -309,25 +386,19 @@ def row_conditions(connection: Connection, which: Filter, table: Table = REQUEST
     """What a request must meet, in the table of finished ones or of holds."""
     found = _conditions(connection, table, which)
     if which.status is not None:
-        found.append(table.c.status == which.status)
+        found.append(table.c.status == which.status if table is not HOLDS else false())
+    found += [_is(table, name, value) for name, value in which.equal.items()]
+    for name, wanted in which.tags.items():
+        tag = table.c.request[("tags", name)].as_string() if table is HOLDS else table.c.tags[name].as_string()
+        found.append(tag.is_not(None) if wanted is None else tag == wanted)
+    if which.stream is not None:
+        streams = table.c.request["stream"].as_boolean() if table is HOLDS else table.c.stream
+        found.append(func.coalesce(streams, false()) == which.stream)
     if which.since is not None:
         found.append(table.c.time >= milliseconds(which.since))
     if which.until is not None:
         found.append(table.c.time < milliseconds(which.until))
     return found
-
-
-def _cursor(row: Row[Any]) -> str:
-    return base64.urlsafe_b64encode(f"{row.time}.{row.id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-        time, _, request_id = text.partition(".")
-        return int(time), request_id
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise BadQuery("The cursor is not one that this ledger gave: begin again without it.") from None
 
 
 _PLAIN = {
@@ -360,6 +431,13 @@ def _open_request(row: Row[Any]) -> Request:
             **{"time": moment(row.time).astimezone(UTC), "reserved": format_usd(row.reserved)},
         }
     )
+
+
+def _refused_request(row: Row[Any]) -> Request:
+    """A request that was refused before it could be in the ledger."""
+    known = {**dict.fromkeys(_PLAIN), "stream": False, "tags": {}, "attempts": [], "model": "", **row.request}
+    time = moment(row.time).astimezone(UTC)
+    return Request(**{**known, "id": row.id, "state": "settled", "cost": "0", "reserved": "0", "time": time})
 
 
 @dataclass(frozen=True, slots=True)

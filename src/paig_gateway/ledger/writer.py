@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import LimitRow
 from paig_gateway.domain.errors import GatewayError, LedgerDown
-from paig_gateway.ledger import new_limits, nodes, pruning
+from paig_gateway.ledger import new_limits, nodes, pruning, refusals
 from paig_gateway.ledger.batch import (
     BatchExecutor,
     BatchResult,
@@ -47,7 +47,7 @@ MAX_WAIT_SECONDS = 30.0
 POLL_SECONDS = 0.2
 """How often reservations that wait for room look whether another node released some."""
 AUDIT_SECONDS = 10.0
-PRUNE_SECONDS = 300.0
+PRUNE_SECONDS = 60.0
 REBIND_SECONDS = 3.0
 """When a new limit is bound again: by then every node knows of it."""
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -304,6 +304,7 @@ class Writer(threading.Thread):
         if now >= self._prune_at:
             with writing(self._executor.engine) as connection:
                 pruning.prune_minutes(connection, self._executor.clock())
+                refusals.prune(connection, self._executor.clock())
             self._prune_at = now + PRUNE_SECONDS
         if self._rebinds and now >= self._rebinds[0][0]:
             due = [rebind for rebind in self._rebinds if now >= rebind[0]]

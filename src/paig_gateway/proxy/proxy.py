@@ -22,6 +22,7 @@ from paig_gateway.formats.base import ErrorShape, Format
 from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.formats.registry import detect
 from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.ledger.refusals import Refused
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.proxy import browsers, request
 from paig_gateway.proxy.admission import Admission, BodyBytes
@@ -58,6 +59,8 @@ class Ledger(Protocol):
     async def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> str: ...
 
     def note(self, reservation: Reservation, settlement: Settlement) -> None: ...
+
+    def note_refused(self, refused: Refused) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,8 @@ class Proxy:
         target = request.target(scope)
         found = detect(scope["method"], target.path)
         shape = error_shape(found, target.route, target.path)
+        caller: Caller | None = None
+        exchange: Exchange | None = None
         try:
             from_page = browsers.check(headers)
             if (asked := cors.preflight(scope["method"], headers)) is not None:
@@ -130,6 +135,7 @@ class Proxy:
                 exchange = await self._take_in(
                     scope, receive, request_id, now, started, target, found, caller, headers, body
                 )
+                self._check_models(exchange)
                 await self._serve(exchange, receive, client)
             finally:
                 self.admission.leave()
@@ -138,6 +144,13 @@ class Proxy:
             return
         except GatewayError as error:
             self.observer.refused(request_id, error)
+            if exchange is None:  # else the ledger has a row of it
+                if caller is None and error.code in ("key-disabled", "key-blocked", "key-expired"):
+                    caller, _ = request.find_caller(self.directory, dict(headers), target.query)
+                fmt = found[0].name if found else ""
+                self.ledger.note_refused(
+                    Refused(request_id, now, caller, scope["method"], target.path, target.route, fmt, error)
+                )
             if not client.started:
                 await refuse(client, shape, error, request_id)
 
@@ -170,10 +183,18 @@ class Proxy:
         plain = request.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body)
         fmt, model = found
         call = request.read_call(fmt, model, plain, headers)
-        exchange = Exchange(
+        return Exchange(
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
             self.observer.trace(caller, headers),
         )  # fmt: skip
+
+    def _check_models(self, exchange: Exchange) -> None:
+        """Refuse a model that the key may not use, wherever the request names it.
+
+        Raises:
+            GatewayError: `model-not-allowed`.
+        """
+        caller, call, fmt = exchange.caller, exchange.call, exchange.fmt
         named = (call.model, *call.fallbacks, *(extra.model for extra in call.also))
         barred = next((name for name in named if name and not caller.may_use_model(name)), None)
         unnamed = not call.model and (fmt.unmetered or (fmt.metered and not fmt.later_look))
@@ -188,7 +209,6 @@ class Proxy:
             )
             self._note_refusal(exchange, error)
             raise error
-        return exchange
 
     async def _serve(self, exchange: Exchange, receive: Receive, client: Client) -> None:
         fmt = exchange.fmt

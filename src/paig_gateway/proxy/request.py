@@ -108,8 +108,7 @@ def authenticate(
         GatewayError: `missing-key`, `unknown-key`, `key-disabled`, `key-blocked`, `key-expired`; `not-allowed` for a
             page's key in the query.
     """
-    secret, query = client_key(headers, query, from_page=from_page)
-    caller = directory.caller_by_hash(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
+    caller, query = find_caller(directory, headers, query, from_page=from_page)
     if caller is None:
         raise GatewayError(
             "unknown-key",
@@ -126,6 +125,18 @@ def authenticate(
             f"The key '{caller.key}' expired at {caller.expires_at:%Y-%m-%dT%H:%M:%SZ}; ask for a new one.",
         )
     return caller, query
+
+
+def find_caller(
+    directory: Directory, headers: Mapping[bytes, bytes], query: bytes, *, from_page: bool = False
+) -> tuple[Caller | None, bytes]:
+    """Whose key came with a request, in whatever state it is, and the query without a key that stood in it.
+
+    Raises:
+        GatewayError: `missing-key`; `not-allowed` for a page's key in the query.
+    """
+    secret, query = client_key(headers, query, from_page=from_page)
+    return directory.caller_by_hash(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()), query
 
 
 def find_route(directory: Directory, name: str, caller: Caller) -> Route:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
+from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, ProjectSpec
 from paig_gateway.catalog.keys import digest
 from tests.gateway.admin.harness import Gateway
@@ -17,7 +20,14 @@ ME = "token:test"
         ("requests?keys=x", "keys", "did you mean key?"),
         ("requests?project_id=x", "project_id", "is not a query parameter"),
         ("usage?by=key&user_name=x", "user_name", "is not a query parameter"),
-        ("limits?key=x", "key", "it takes none"),
+        ("limits?key=x", "key", "it takes"),
+        ("limits?sort=ammount", "sort", "did you mean amount?"),
+        ("requests?sort=costs", "sort", "did you mean cost?"),
+        ("requests?cursor=nonsense", "cursor", "begin again"),
+        ("usage?sort=costs", "sort", "did you mean cost?"),
+        ("audit?sort=actr", "sort", "did you mean actor?"),
+        ("providers?kind=opnai", "kind", "did you mean openai?"),
+        ("health/providers?provider=nobody", "provider", "there is no provider"),
         ("audit?who=x", "who", "is not a query parameter"),
         ("keys?limit=1&limit=2", "limit", "more than once"),
         ("keys?sort=naem", "sort", "did you mean name?"),
@@ -26,7 +36,7 @@ ME = "token:test"
 )
 def test_unknown_and_repeated_parameters_are_errors(gateway: Gateway, path: str, field: str, says: str) -> None:
     """The answer names the parameter, and one that is similar."""
-    gateway.catalog.keys.create(f"k{abs(hash(path))}", KeySpec(), actor=ME)
+    gateway.catalog.keys.create(f"k{abs(hash(path))}", KeySpec(limits=LimitsSpec(daily=1)), actor=ME)
     with gateway.http() as http:
         answer = http.get(path)
     assert answer.status_code == 422
@@ -110,3 +120,71 @@ def test_old_secret_overlaps_for_a_while(gateway: Gateway) -> None:
     with gateway.http() as http:
         http.post("keys/rolling/rotate")
     assert gateway.services.directory.caller_by_hash(digest(made["key"])) is None
+
+
+def test_limits_are_paged_sorted_and_filtered(gateway: Gateway) -> None:
+    """Amounts by value, not by text; page by page; an unknown owner is answered with the nearest."""
+    for name, daily in (("paged-a", 9), ("paged-b", 100), ("paged-c", 20)):
+        gateway.catalog.keys.create(name, KeySpec(limits=LimitsSpec(daily=daily)), actor=ME)
+    with gateway.http() as http:
+        found, cursor = [], ""
+        while cursor is not None:
+            page = http.get(f"limits?sort=-amount&limit=2{cursor and f'&cursor={quote(cursor)}'}").json()
+            found += [item["owner"] for item in page["items"]]
+            cursor = page["next_cursor"]
+        assert [name for name in found if name.startswith("paged-")] == ["paged-b", "paged-c", "paged-a"]
+        assert len(found) == len(set(found)) == len(http.get("limits?limit=200").json()["items"])
+        [one] = http.get("limits?owner=paged-b").json()["items"]
+        assert one["amount"] == "100"
+        answer = http.get("limits?owner=paged-bb")
+        assert "did you mean paged-" in answer.json()["detail"]
+
+
+def test_requests_are_sorted_and_filtered_by_what_they_show(gateway: Gateway) -> None:
+    """Page by page, requests in flight among them; those without a value come last."""
+    key = "sorted-requests"
+    gateway.catalog.keys.create(key, KeySpec(), actor=ME)
+    gateway.services.directory.refresh()
+    costs = {gateway.finish(key, cost=cost, error=error): cost for cost, error in ((5, None), (900, "x"), (40, None))}
+    opened = gateway.reserve(key).id
+    with gateway.http() as http:
+        for sort, down in (("-cost", True), ("cost", False)):
+            found, cursor = [], ""
+            while cursor is not None:
+                page = http.get(f"requests?key={key}&sort={sort}&limit=1{cursor and f'&cursor={cursor}'}").json()
+                found += [item["id"] for item in page["items"]]
+                cursor = page["next_cursor"]
+            assert found == [*sorted(costs, key=costs.__getitem__, reverse=down), opened]
+        for sort in ("model", "-status", "ms_total", "-input_tokens", "error", "-time", "time", "user"):
+            assert len(http.get(f"requests?key={key}&sort={sort}").json()["items"]) == 4
+        for query, count in (
+            ("state=open", 1), ("state=settled", 3), ("error=x", 1), ("certainty=exact", 3), ("format=openai-chat", 4),
+            ("stream=false", 4), ("stream=true", 0), ("tag=customer", 0), ("run=nightly", 0),
+        ):  # fmt: skip
+            assert len(http.get(f"requests?key={key}&{query}").json()["items"]) == count, query
+        usage = http.get(f"usage?by=key&by=model&sort=-requests&limit=1&key={key}").json()
+        assert len(usage["items"]) == 1
+
+
+def test_the_audit_log_is_sorted_and_its_filters_suggest(gateway: Gateway) -> None:
+    """By its fields, page by page; of a name that no change has, the nearest."""
+    for name in ("audited-b", "audited-c", "audited-a"):
+        gateway.catalog.projects.create(name, ProjectSpec(), actor="token:sorter")
+    with gateway.http() as http:
+        found, cursor = [], ""
+        while cursor is not None:
+            page = http.get(f"audit?actor=token:sorter&sort=name&limit=2{cursor and f'&cursor={cursor}'}").json()
+            found += [item["name"] for item in page["items"]]
+            cursor = page["next_cursor"]
+        assert found == ["audited-a", "audited-b", "audited-c"]
+        for query, says in (
+            ("name=audited-d", "did you mean audited-"),
+            ("actor=token:sortr", "did you mean token:sorter?"),
+            ("kind=projekt", "did you mean project?"),
+            ("action=creat", "did you mean create?"),
+        ):
+            answer = http.get(f"audit?{query}")
+            assert (answer.status_code, says in answer.json()["detail"]) == (422, True), answer.text
+        tokens = http.get("tokens?sort=-created_at&limit=1")
+        assert tokens.json()["next_cursor"] is None
+        assert http.get("health/providers?sort=provider&state=open").json()["items"] == []

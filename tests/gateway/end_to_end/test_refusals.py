@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import text as sql
 
 from paig_client.api.resources import Request
 from paig_client.api.specs import KeySpec
@@ -196,3 +197,40 @@ def _raw(collection: str) -> Any:
     from paig_client.endpoints import ApiCall
 
     return ApiCall("GET", collection, bytes.decode)
+
+
+async def test_every_refused_request_is_found_by_its_id(replayed: World) -> None:
+    """Also what was refused before the ledger could know of it: with the reason, and whose key it was."""
+    narrow = await replayed.admin.keys.create("found-narrow", KeySpec(routes=["anthropic"], models=["claude-*"]))
+    disabled = await replayed.admin.keys.create("found-disabled", KeySpec())
+    await replayed.admin.keys.disable("found-disabled")
+    chat = "/proxy/openai/chat/completions"
+    asked = {
+        "missing": ("", await replayed.http.post(chat, json=CHAT), "missing-key"),
+        "unknown": ("", await post(replayed, chat, CHAT, "paig_nobody"), "unknown-key"),
+        "disabled": ("found-disabled", await post(replayed, chat, CHAT, disabled.key), "key-disabled"),
+        "route": ("found-narrow", await post(replayed, chat, CHAT, narrow.key), "route-not-found"),
+        "model": ("found-narrow", await post(replayed, "/proxy/anthropic/v1/messages", CHAT, narrow.key), ""),
+        "syntax": ("tester", await post(replayed, chat, b"{not json"), "bad-request"),
+        "size": ("tester", await post(replayed, chat, b" " * (65 * 1024 * 1024)), "body-too-large"),
+        "path": ("tester", await post(replayed, "/proxy/openai/no/such/operation", CHAT), "no-price"),
+    }
+    for key, response, code in asked.values():
+        row = await replayed.admin.request(response.headers["x-paig-request-id"])
+        assert (row.key, row.error, row.status) == (key, code or "model-not-allowed", response.status_code)
+        assert row.refusal is not None
+        assert row.refusal["message"] in response.text.replace('\\"', '"')
+        assert row.cost == "0"
+    secrets = narrow.key, disabled.key, replayed.key
+    with replayed.store.engine.connect() as connection:
+        kept = str(connection.execute(sql("SELECT * FROM refusals")).all())
+    assert not any(secret in kept for secret in secrets)
+
+
+async def test_a_flood_of_refusals_leaves_only_some(replayed: World) -> None:
+    """Strangers cannot fill the table; and what a known key is refused is found all the same."""
+    async with asyncio.TaskGroup() as group:
+        for _ in range(200):
+            group.create_task(post(replayed, "/proxy/openai/chat/completions", CHAT, "paig_nobody"))
+    known = await post(replayed, "/proxy/openai/chat/completions", b"{not json")
+    assert (await replayed.admin.request(known.headers["x-paig-request-id"])).error == "bad-request"

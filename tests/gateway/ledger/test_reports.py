@@ -6,11 +6,14 @@ from collections import defaultdict
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, select
 
+from paig_client.api.resources import Request
 from paig_gateway.database.engine import writing
+from paig_gateway.database.order import BadOrder
 from paig_gateway.database.tables import KeyRow, RequestRow
 from paig_gateway.ledger.balances import limit_balances
 from paig_gateway.ledger.ledger import Ledger
@@ -141,10 +144,49 @@ async def test_bad_questions_are_told_what_is_wrong(filled: Engine) -> None:
         usage(filled, ["model", "model"], Filter())
     with pytest.raises(BadQuery, match="status"):
         usage(filled, [], Filter(status=200))
-    with pytest.raises(BadQuery, match="cursor"):
+    with pytest.raises(BadOrder, match="begin again"):
         list_requests(filled, Filter(), cursor="?!")
 
 
 async def test_no_limits_no_status(filled: Engine) -> None:
     """Where there is no limit, none is shown."""
     assert limit_balances(filled, NOON) == []
+
+
+@pytest.mark.parametrize("sort", ["cost", "-cost", "model", "-error", "error", "-input_tokens", "ms_total", "time"])
+async def test_pages_in_any_order_have_each_row_once(filled: Engine, sort: str) -> None:
+    """In the order of the values by code point; rows without one come last, whichever way."""
+    rows, cursor = [], None
+    while True:
+        page = list_requests(filled, Filter(), cursor=cursor, limit=7, sort=sort)
+        rows += page.items
+        if (cursor := page.next_cursor) is None:
+            break
+    assert len({row.id for row in rows}) == len(rows) == 30
+    name = sort.removeprefix("-")
+
+    def value(row: Request) -> Any:
+        if name == "input_tokens":
+            return (row.usage or {}).get(name)
+        found = getattr(row, name)
+        return Decimal(found) if name == "cost" else found
+
+    values = [value(row) for row in rows]
+    known = [found for found in values if found is not None]
+    assert known == sorted(known, reverse=sort.startswith("-"))
+    assert values == [*known, *[None] * (30 - len(known))]
+
+
+async def test_usage_shows_what_the_list_says_beside_a_providers_charge(engine: Engine) -> None:
+    """The difference is the charge without the list's price, over whole steps and parts of them."""
+    ledger = Ledger(engine, node_id="node_a", clock=Clock())
+    await ledger.start()
+    for cost, list_price in ((800, 1000), (500, None), (300, 250)):
+        request = reservation(ceiling=5000)
+        await ledger.reserve(request)
+        source = {"cost_source": "list" if list_price is None else "provider", "list_price": list_price}
+        await ledger.settle(settlement(request, cost, **source))
+    await ledger.stop()
+    for which in (Filter(), Filter(since=NOON - timedelta(minutes=1), until=NOON + timedelta(minutes=1))):
+        total = usage(engine, ["model"], which).total
+        assert (total.cost, total.list_cost, total.difference) == ("0.0000016", "0.00000175", "-0.00000015")

@@ -1,0 +1,109 @@
+"""Requests that were refused before they could be in the ledger: each is found by the id that its client got.
+
+They cost nothing and move no limit, and strangers can cause any number of them. So they stay in a table of their own, a
+few are written at a time, requests without a known key are the smaller part of those, and only the latest are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, insert, select, tuple_
+
+from paig_gateway.database.columns import milliseconds, text
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.ledger.statements import TABLES
+
+REFUSALS = TABLES["refusals"]
+WRITTEN, WRITTEN_UNKNOWN = 100, 25
+"""How many are kept until the next write, in all and of callers without a known key; further ones are dropped."""
+WRITE_SECONDS = 0.25
+KEPT, KEPT_FOR = 50_000, timedelta(days=7)
+TEXT_LENGTH = 500
+"""Characters that are kept of a path or a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that was refused before it was read whole.
+
+    Attributes:
+        id: `x-paig-request-id`.
+        caller: Who sent it; None where no known key came with it.
+        route: As its path says; empty where it says none.
+        format: The name of its API format; empty where it has none.
+    """
+
+    id: str
+    time: datetime
+    caller: Caller | None
+    method: str
+    path: str
+    route: str
+    format: str
+    error: GatewayError
+
+    def row(self) -> dict[str, object]:
+        """Its row in the table."""
+        caller, error = self.caller, self.error
+        details = {
+            "code": error.code,
+            "message": text(error.message[:TEXT_LENGTH]),
+            "method": text(self.method[:20]),
+            "path": text(self.path[:TEXT_LENGTH]),
+        }
+        request = {
+            "key": caller.key if caller else "",
+            "project": caller.project if caller else None,
+            "user": caller.user if caller else None,
+            "route": text(self.route[:100]),
+            "format": self.format,
+            "status": error.status,
+            "error": error.code,
+            "refusal": details,
+        }
+        project = (caller.project_id if caller else None) or ""
+        return {"id": self.id, "time": milliseconds(self.time), "project_id": project, "request": request}
+
+
+class Refusals:
+    """Those that are still to be written; it belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        """How many were not written, because there were too many at a time."""
+        self._waiting: list[Refused] = []
+        self._unknown = 0
+
+    def add(self, refused: Refused) -> bool:
+        """Keep one for the next write; whether it is the first to wait for it."""
+        unknown = refused.caller is None
+        if len(self._waiting) >= WRITTEN or (unknown and self._unknown >= WRITTEN_UNKNOWN):
+            self.dropped += 1
+            return False
+        self._waiting.append(refused)
+        self._unknown += unknown
+        return len(self._waiting) == 1
+
+    def take(self) -> list[Refused]:
+        """Those that wait; from now on none does."""
+        found, self._waiting, self._unknown = self._waiting, [], 0
+        return found
+
+
+def write(connection: Connection, refused: Sequence[Refused]) -> None:
+    """Insert them."""
+    connection.execute(insert(REFUSALS), [one.row() for one in refused])
+
+
+def prune(connection: Connection, now: datetime) -> None:
+    """Remove those that are too old or too many."""
+    place = tuple_(REFUSALS.c.time, REFUSALS.c.id)
+    newest = select(REFUSALS.c.time, REFUSALS.c.id).order_by(REFUSALS.c.time.desc(), REFUSALS.c.id.desc())
+    last = connection.execute(newest.offset(KEPT - 1).limit(1)).one_or_none()
+    if last is not None:
+        connection.execute(delete(REFUSALS).where(place < (last.time, last.id)))
+    connection.execute(delete(REFUSALS).where(REFUSALS.c.time < milliseconds(now - KEPT_FOR)))

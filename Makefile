@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-quick oldest check docs screenshot bench chaos clients lock clean
+.PHONY: help demo test test-slow test-quick oldest check docs screenshot bench chaos clients lock dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,10 @@ lock: $(DEV) ## compile requirements/ again; ARGS=--upgrade takes newer versions
 	$(COMPILE) --extra gateway --extra telemetry --group build --constraint requirements/dev.txt \
 		--output-file requirements/gateway.txt
 	$(COMPILE_ONLY) requirements/oldest.in --no-deps --output-file requirements/oldest.txt
+
+dist: $(DEV) ## build the wheel and the source archive into dist/; the same commit gives the same bytes
+	rm -rf dist
+	$(BIN)/python -m hatchling build --directory dist
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) site build dist .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache

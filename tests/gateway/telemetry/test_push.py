@@ -87,7 +87,7 @@ async def test_the_metrics_of_a_request(environment: None, tmp_path: Path) -> No
                 "destination=metrics reason=export: 0",
                 "destination=metrics reason=queue: 0",
             ],
-            "paig.info": ["gauge in 1", "version=0.1.0: 1"],
+            "paig.info": ["gauge in 1", "version=0.2.0: 1"],
             "paig.workers": ["sum in 1", "1"],
         }
     )

@@ -35,7 +35,7 @@ from sqlalchemy import Engine, text
 from paig_gateway.database.engine import migrate, open_engine
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
-from paig_gateway.ledger.batch import BatchExecutor, BatchResult, Command
+from paig_gateway.ledger.batch import BatchExecutor, BatchResult, LedgerCommand
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.records import Reservation, Settlement
@@ -88,7 +88,7 @@ def die_at(transaction: int, step: int) -> None:
             statement(sql)
         return say(self, sql, *values)
 
-    def executed(self: BatchExecutor, commands: Sequence[Command], blocked: Collection[str] = ()) -> BatchResult:
+    def executed(self: BatchExecutor, commands: Sequence[LedgerCommand], blocked: Collection[str] = ()) -> BatchResult:
         result = execute(self, commands, blocked)
         if step == STEPS and seen["transactions"] >= transaction:
             os.write(1, b"D after COMMIT\n")

@@ -29,7 +29,7 @@ from paig_gateway.admin.reprice import reprice
 from paig_gateway.admin.services import ApplyResult, ConfigurationError
 from paig_gateway.catalog import Catalog, LimitHooks
 from paig_gateway.catalog.snapshot import Directory
-from paig_gateway.cluster.health_sync import Sharing
+from paig_gateway.cluster.health_sync import HealthSync
 from paig_gateway.config import Config, ConfigError, LedgerSpec, ServerSpec
 from paig_gateway.config.model import BoundsSpec
 from paig_gateway.database.engine import migrate, open_engine, utc_now
@@ -51,16 +51,16 @@ from paig_gateway.routing.affinity import Affinity, Holder
 from paig_gateway.routing.breaker import BreakerSettings
 from paig_gateway.routing.candidates import MemberOrder
 from paig_gateway.routing.deadlines import Deadlines
-from paig_gateway.routing.health import Health
+from paig_gateway.routing.health import HealthTracker
 from paig_gateway.routing.latency import Latencies
 from paig_gateway.routing.retry_budget import RetrySettings
 from paig_gateway.secrets import home as home_secrets
-from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import References, resolve
 from paig_gateway.secrets.vault import Vault
 from paig_gateway.sso.provider import IdentityProvider
 from paig_gateway.sso.settings import SsoError, SsoSpec
-from paig_gateway.telemetry.logs import Log
+from paig_gateway.telemetry.logs import ProcessLog
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_gateway.telemetry.setup import Telemetry, process_samples, provider_samples, secrets_of
@@ -146,7 +146,7 @@ class Gateway:
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
     alerts: AlertsSpec = field(default_factory=AlertsSpec)
     redact: Redactor = field(default_factory=Redactor)
-    log: Log | None = None
+    log: ProcessLog | None = None
     shared: Path | None = None
     sso: SsoSpec = field(default_factory=SsoSpec)
     ledger: LedgerSpec = field(default_factory=LedgerSpec)
@@ -195,7 +195,7 @@ class Gateway:
         timeouts = Timeouts(**server.timeouts.model_dump(exclude={"deadline"}))
         upstream = _upstream(server, timeouts)
         await upstream.__aenter__()
-        health = Health(
+        health = HealthTracker(
             self.clock,
             self.now,
             BreakerSettings(**server.breaker.model_dump()),
@@ -269,13 +269,13 @@ class Gateway:
                 sso=sso,
             )
         )
-        sharing = Sharing(health, store.engine, node_id, directory.providers)
-        sharing.start()
+        health_sync = HealthSync(health, store.engine, node_id, directory.providers)
+        health_sync.start()
         refresher = asyncio.create_task(directory.run(), name="directory")
         updater = UpdatePrices(url=server.prices_url or DEFAULT_UPDATE_URL) if server.refresh_prices else None
         if updater:
             updater.start()
-        self._parts = _Parts(ledger, upstream, proxy, admin, refresher, sharing, telemetry, updater)
+        self._parts = _Parts(ledger, upstream, proxy, admin, refresher, health_sync, telemetry, updater)
 
     def not_ready(self) -> None:
         """Answer 503 to `/readyz` from now on, so that load balancers send nothing more here."""
@@ -294,7 +294,7 @@ class Gateway:
         parts.refresher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await parts.refresher
-        await parts.sharing.stop()
+        await parts.health_sync.stop()
         if parts.updater:
             parts.updater.stop()
         await parts.upstream.__aexit__(None, None, None)
@@ -359,7 +359,7 @@ class _Parts:
     proxy: Proxy
     admin: FastAPI
     refresher: asyncio.Task[None]
-    sharing: Sharing
+    health_sync: HealthSync
     telemetry: Telemetry
     updater: UpdatePrices | None
 
@@ -396,7 +396,7 @@ def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[Ident
         return None, None
     try:
         secret = resolve(spec.client_secret) if spec.client_secret is not None else None
-    except CredentialError as error:
+    except SecretReferenceError as error:
         raise SsoError(f"[sso] client_secret: {error}") from None
     return IdentityProvider(spec, secret, now=now), secret
 

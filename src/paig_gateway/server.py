@@ -33,7 +33,7 @@ from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import home_folder, weakness
 from paig_gateway.secrets.local_ca import Certificate, local_certificate
 from paig_gateway.sso.settings import SsoError
-from paig_gateway.telemetry.logs import Log
+from paig_gateway.telemetry.logs import ProcessLog
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import LogLevel
 from paig_gateway.telemetry.setup import TelemetryError, secrets_of
@@ -68,7 +68,7 @@ def serve(
         config: A `paig.toml` to apply first.
         workers: Processes; over the file's.
         keep_drift: Leave alone what was changed by hand since the last apply.
-        log_level: Log from this level on; over the file's.
+        log_level: ProcessLog from this level on; over the file's.
 
     Returns:
         The exit code: 0 after an orderly stop, 2 where the configuration is wrong, 1 for any other failure.
@@ -298,7 +298,7 @@ def worker() -> Gateway:
 def _gateway(store: Store, wanted: Config, shared: Path | None = None) -> Gateway:
     """A gateway that is all its process does, so that the process's log is the gateway's."""
     redact = Redactor()
-    log = Log(wanted.telemetry, redact)
+    log = ProcessLog(wanted.telemetry, redact)
     return Gateway(
         store, wanted.server, wanted.telemetry, wanted.alerts, redact, log, shared, wanted.sso, wanted.ledger
     )

@@ -23,7 +23,7 @@ from textual.worker import Worker, WorkerState
 from paig_client.admin import AdminError, AsyncAdminClient
 from paig_client.api.vocabulary import Permission
 from paig_tui.data.poller import Feed
-from paig_tui.data.state import State
+from paig_tui.data.state import AppState
 from paig_tui.text import safe
 from paig_tui.themes import ALIASES, DEFAULT, OURS
 from paig_tui.widgets.chrome import SECTIONS
@@ -103,14 +103,14 @@ class PaigApp(App[None]):
         profile: str = "default",
         read_only: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        state: State | None = None,
+        state: AppState | None = None,
     ) -> None:
         super().__init__()
         self.admin_client = admin
         self.profile = profile
         self.host = urlsplit(admin.url).netloc if admin else "nowhere"
         self.read_only = read_only
-        self.state = state or State(clock)
+        self.state = state or AppState(clock)
         self.state.clock = clock
         self.feed = Feed(admin, self.state) if admin else None
         self.failures: list[str] = []
@@ -170,7 +170,7 @@ class PaigApp(App[None]):
             self.state.changed()
         stack = self.screen_stack  # empty until the first section is there
         if stack and isinstance(section := stack[0], Section) and not self._suspended:
-            section.draw(force=False)
+            section.redraw(force=False)
 
     @property
     def _suspended(self) -> bool:

@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from paig_client.api.vocabulary import Permission
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
-from paig_gateway.admin.roles import EVERYTHING, Identity, effective_permissions
+from paig_gateway.admin.roles import EVERYTHING, AdminIdentity, effective_permissions
 from paig_gateway.admin.site import SESSION, Site, is_own_page
 from paig_gateway.catalog.base import suggestion
 from paig_gateway.catalog.snapshot import Snapshot, TokenGrant
@@ -110,7 +110,7 @@ OPERATIONS: Mapping[str, Needs] = {
 }
 """Each operation of the admin API, by its id in the OpenAPI document, and what it needs."""
 
-Authenticate = Callable[[HTTPConnection], Identity]
+Authenticate = Callable[[HTTPConnection], AdminIdentity]
 """Who sent a request, or opens a WebSocket; raises ProblemError `missing-token`, `unknown-token`, `expired-token`, or
 `forbidden` where a browser's session would open a WebSocket."""
 
@@ -129,10 +129,10 @@ def token_authentication(
     second.
     """
     current = admin_token if callable(admin_token) else lambda: admin_token
-    owner = Identity("", "token:admin", EVERYTHING)
+    owner = AdminIdentity("", "token:admin", EVERYTHING)
     browsers = site or Site()
 
-    def authenticate(connection: HTTPConnection) -> Identity:
+    def authenticate(connection: HTTPConnection) -> AdminIdentity:
         given = connection.headers.getlist("authorization")
         session = "" if given else browsers.cookie(connection, SESSION)
         if session and "method" not in connection.scope:  # any page may open a WebSocket, and it can prove nothing
@@ -178,12 +178,12 @@ CSRF_HEADER = "x-paig-csrf"
 """Where a page of ours proves that it has read something of ours."""
 
 
-def csrf_proof(vault: Vault, identity: Identity) -> str:
+def csrf_proof(vault: Vault, identity: AdminIdentity) -> str:
     """What a page must send in `X-Paig-Csrf` to change something with a browser's session."""
     return vault.proof(f"csrf {identity.token_id}")
 
 
-def check_page(connection: HTTPConnection, identity: Identity, vault: Vault) -> None:
+def check_page(connection: HTTPConnection, identity: AdminIdentity, vault: Vault) -> None:
     """Refuse what a browser's session is used for unless one of our own pages does it knowingly.
 
     A cookie proves little: it is sent to every port of the host, and with requests that pages of these ports make.
@@ -197,10 +197,10 @@ def check_page(connection: HTTPConnection, identity: Identity, vault: Vault) -> 
         raise ProblemError("forbidden", "Send the header X-Paig-Csrf with the `csrf` that /admin/v1/whoami answers.")
 
 
-def identity_of(bearer: TokenGrant, projects: Mapping[str, str], *, browser: bool = False) -> Identity:
+def identity_of(bearer: TokenGrant, projects: Mapping[str, str], *, browser: bool = False) -> AdminIdentity:
     """Who holds a token; grants in projects that are gone count for nothing."""
     everywhere, inside = effective_permissions(bearer.grants, bearer.scopes)
-    return Identity(
+    return AdminIdentity(
         id=bearer.admin_id,
         name=f"admin:{bearer.admin}" if bearer.session else f"admin:{bearer.admin}/{bearer.token}",
         everywhere=everywhere,
@@ -214,7 +214,7 @@ def identity_of(bearer: TokenGrant, projects: Mapping[str, str], *, browser: boo
     )
 
 
-def check(identity: Identity, needs: Needs) -> None:
+def check(identity: AdminIdentity, needs: Needs) -> None:
     """Refuse an operation to those who may not use it.
 
     Raises:
@@ -275,12 +275,12 @@ class Guarded(APIRoute):
         return guarded
 
 
-async def _identity(request: Request) -> Identity:
-    identity: Identity = request.state.identity
+async def _identity(request: Request) -> AdminIdentity:
+    identity: AdminIdentity = request.state.identity
     return identity
 
 
-Principal = Annotated[Identity, Depends(_identity)]
+Principal = Annotated[AdminIdentity, Depends(_identity)]
 """A handler's parameter: who asks."""
 
 

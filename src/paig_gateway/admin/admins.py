@@ -27,7 +27,7 @@ from paig_gateway.admin.objects import (
     part,
 )
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
-from paig_gateway.admin.roles import Identity, effective_permissions
+from paig_gateway.admin.roles import AdminIdentity, effective_permissions
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.site import is_own_page
 from paig_gateway.catalog.idempotency import Repeat
@@ -38,10 +38,10 @@ TokenId = Annotated[str, Path(description="The token's id.")]
 class Admins:
     """The catalogue's admins, for somebody who may do only so much with them."""
 
-    def __init__(self, services: AdminServices, asker: Identity) -> None:
+    def __init__(self, services: AdminServices, principal: AdminIdentity) -> None:
         """Stand before the catalogue's admins."""
         self._admins = services.catalog.admins
-        self._asker = asker
+        self._asker = principal
 
     def list(self) -> Sequence[Admin]:
         """Every admin."""
@@ -57,7 +57,7 @@ class Admins:
         return self._admins.create(name, spec, actor=actor, repeat=repeat)
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Admin:
-        """Change an admin: both what they had and what they get must be the asker's to give."""
+        """Change an admin: both what they had and what they get must be the principal's to give."""
         before = self._admins.get(reference)
         self._check(before.grants)
         if isinstance(grants := changes.get("grants"), list):
@@ -94,22 +94,22 @@ def access_routes(services: AdminServices) -> APIRouter:
     router = APIRouter(tags=["access"], route_class=Guarded)
     tokens, vault = services.catalog.tokens, services.catalog.secrets.vault
 
-    def visible(asker: Identity, id: str) -> tuple[Token, str]:
+    def visible(principal: AdminIdentity, id: str) -> tuple[Token, str]:
         token, admin_id = tokens.get(id)
-        if admin_id != asker.id and not asker.may("access:read"):
+        if admin_id != principal.id and not principal.may("access:read"):
             raise absent("token", id)
         return token, admin_id
 
     @router.get("/whoami", operation_id="whoami", summary="Show who you are and what you may do")
-    def whoami(request: Request, asker: Principal) -> WireIdentity:
-        inside = {asker.names[id]: sorted(allowed) for id, allowed in asker.projects.items()}
+    def whoami(request: Request, principal: Principal) -> WireIdentity:
+        inside = {principal.names[id]: sorted(allowed) for id, allowed in principal.projects.items()}
         return WireIdentity(
-            name=asker.name,
-            permissions=sorted(asker.everywhere),
+            name=principal.name,
+            permissions=sorted(principal.everywhere),
             projects=inside,
-            expires_at=asker.expires_at,
-            session=asker.session,
-            csrf=csrf_proof(vault, asker) if asker.browser and is_own_page(request) else None,
+            expires_at=principal.expires_at,
+            session=principal.session,
+            csrf=csrf_proof(vault, principal) if principal.browser and is_own_page(request) else None,
         )
 
     @router.get(
@@ -119,7 +119,7 @@ def access_routes(services: AdminServices) -> APIRouter:
         description="One's own; all of them, for those who have `access:read`.",
     )
     def list_tokens(
-        asker: Principal,
+        principal: Principal,
         admin: Annotated[str | None, Query(max_length=300, description="Only this admin's.")] = None,
         name: Annotated[str | None, Query(max_length=300, description="Only those with this name.")] = None,
         session: Annotated[bool | None, Query(description="Only those that a login made, or did not make.")] = None,
@@ -127,14 +127,14 @@ def access_routes(services: AdminServices) -> APIRouter:
         cursor: Cursor = None,
         sort: Sort = None,
     ) -> TokenList:
-        found = tokens.list(None if asker.may("access:read") else asker.id)
+        found = tokens.list(None if principal.may("access:read") else principal.id)
         found = filtered(found, {"admin": admin, "name": name, "session": session})
         items, following = part(found, lambda token: token.id, limit, cursor, sort)
         return TokenList(items=items, next_cursor=following)
 
     @router.get("/tokens/{token_id}", operation_id="get_token", summary="Show an admin token")
-    def get_token(asker: Principal, token_id: TokenId) -> Token:
-        return visible(asker, token_id)[0]
+    def get_token(principal: Principal, token_id: TokenId) -> Token:
+        return visible(principal, token_id)[0]
 
     @router.post(
         "/tokens",
@@ -148,15 +148,19 @@ def access_routes(services: AdminServices) -> APIRouter:
         openapi_extra=body_of("CreateToken"),
     )
     def create_token(
-        request: Request, response: Response, asker: Principal, body: JsonObject, idempotency_key: IdempotencyKey = None
+        request: Request,
+        response: Response,
+        principal: Principal,
+        body: JsonObject,
+        idempotency_key: IdempotencyKey = None,
     ) -> NewToken:
         name, spec = named(TokenSpec, body)
-        owner = _owner(services, asker, spec)
-        _check_new_token(asker, owner, spec)
+        owner = _owner(services, principal, spec)
+        _check_new_token(principal, owner, spec)
         repeat = None
         if idempotency_key is not None:
-            repeat = Repeat.of(asker.id, idempotency_key, f"token {name!r} {spec.model_dump_json()}", NewToken)
-        made = tokens.create(name, owner.id, spec, actor=asker.name, repeat=repeat)
+            repeat = Repeat.of(principal.id, idempotency_key, f"token {name!r} {spec.model_dump_json()}", NewToken)
+        made = tokens.create(name, owner.id, spec, actor=principal.name, repeat=repeat)
         services.changed()
         response.headers["location"] = f"{request.url.path}/{made.id}"
         return made
@@ -169,50 +173,50 @@ def access_routes(services: AdminServices) -> APIRouter:
         status_code=204,
         response_description="It is gone.",
     )
-    def revoke_token(asker: Principal, token_id: TokenId) -> None:
-        _, admin_id = visible(asker, token_id)
-        if admin_id != asker.id:
-            if not asker.may("access:write"):
+    def revoke_token(principal: Principal, token_id: TokenId) -> None:
+        _, admin_id = visible(principal, token_id)
+        if admin_id != principal.id:
+            if not principal.may("access:write"):
                 raise ProblemError("forbidden", "Revoking others' tokens needs access:write.")
-            if not _covers(asker, services.catalog.admins.get(admin_id).grants):
+            if not _covers(principal, services.catalog.admins.get(admin_id).grants):
                 raise ProblemError("forbidden", "This is a token of somebody who may do more than you: ask an owner.")
-        tokens.revoke(token_id, actor=asker.name)
+        tokens.revoke(token_id, actor=principal.name)
         services.changed()
 
     return router
 
 
-def _owner(services: AdminServices, asker: Identity, spec: TokenSpec) -> Admin:
-    if spec.admin is None and not asker.id:
+def _owner(services: AdminServices, principal: AdminIdentity, spec: TokenSpec) -> Admin:
+    if spec.admin is None and not principal.id:
         raise invalid([FieldProblem("admin", "is needed: the gateway's own token belongs to no admin")])
-    own = services.catalog.admins.get(asker.id) if asker.id else None
+    own = services.catalog.admins.get(principal.id) if principal.id else None
     if own is not None and spec.admin in (None, own.id, own.name):
         return own
-    if not asker.may("access:write"):
+    if not principal.may("access:write"):
         raise ProblemError("forbidden", "admin: making tokens for others needs access:write.")
     assert spec.admin is not None
     return services.catalog.admins.get(spec.admin)
 
 
-def _check_new_token(asker: Identity, owner: Admin, spec: TokenSpec) -> None:
+def _check_new_token(principal: AdminIdentity, owner: Admin, spec: TokenSpec) -> None:
     scopes = None if spec.scopes is None else frozenset(spec.scopes)
-    if asker.scopes is not None and (scopes is None or not scopes <= asker.scopes):
-        raise ProblemError("forbidden", f"scopes: your own token is confined to {', '.join(sorted(asker.scopes))}.")
-    if not _covers(asker, owner.grants, scopes):
+    if principal.scopes is not None and (scopes is None or not scopes <= principal.scopes):
+        raise ProblemError("forbidden", f"scopes: your own token is confined to {', '.join(sorted(principal.scopes))}.")
+    if not _covers(principal, owner.grants, scopes):
         raise ProblemError("forbidden", "This token would be allowed more than you are: ask an owner.")
-    if asker.expires_at is None or asker.may("access:write"):
+    if principal.expires_at is None or principal.may("access:write"):
         return
-    if spec.expires_at is None or _utc(spec.expires_at) > asker.expires_at:
+    if spec.expires_at is None or _utc(spec.expires_at) > principal.expires_at:
         raise ProblemError(
-            "forbidden", f"expires_at: no later than your own token or session, {asker.expires_at.isoformat()}."
+            "forbidden", f"expires_at: no later than your own token or session, {principal.expires_at.isoformat()}."
         )
 
 
-def _covers(asker: Identity, grants: Sequence[GrantSpec], scopes: frozenset[str] | None = None) -> bool:
+def _covers(principal: AdminIdentity, grants: Sequence[GrantSpec], scopes: frozenset[str] | None = None) -> bool:
     """Whether whoever asks may do all that the grants allow, as far as the scopes leave it."""
-    ids = {name: id for id, name in asker.names.items()}
+    ids = {name: id for id, name in principal.names.items()}
     by_id = [(grant.role, ids.get(grant.project, grant.project) if grant.project else None) for grant in grants]
-    return asker.covers(Identity("", "", *effective_permissions(by_id, scopes)))
+    return principal.covers(AdminIdentity("", "", *effective_permissions(by_id, scopes)))
 
 
 def _utc(at: datetime) -> datetime:

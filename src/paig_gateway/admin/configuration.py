@@ -45,10 +45,10 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         response_model=AppliedConfig,
         openapi_extra=body_of("ApplySpec"),
     )
-    def apply(asker: Principal, body: JsonObject) -> AppliedConfig:
+    def apply(principal: Principal, body: JsonObject) -> AppliedConfig:
         spec = checked(ApplySpec, body)
         try:
-            applied = services.apply_config(spec.config, dry_run=spec.dry_run, prune=spec.prune, actor=asker.name)
+            applied = services.apply_config(spec.config, dry_run=spec.dry_run, prune=spec.prune, actor=principal.name)
         except ConfigurationError as error:
             raise invalid(
                 [FieldProblem(f"config line {issue.line}", _issue(issue.path, issue.message)) for issue in error.issues]
@@ -87,8 +87,8 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         response_model=OwnerSpec,
         openapi_extra=body_of("OwnerSpec"),
     )
-    def put_organisation(asker: Principal, body: JsonObject) -> OwnerSpec:
-        limits = services.catalog.organisation.put(checked(OwnerSpec, body).limits, actor=asker.name)
+    def put_organisation(principal: Principal, body: JsonObject) -> OwnerSpec:
+        limits = services.catalog.organisation.put(checked(OwnerSpec, body).limits, actor=principal.name)
         services.changed()
         return OwnerSpec(limits=limits)
 
@@ -101,8 +101,8 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         response_model=OwnerSpec,
         openapi_extra=body_of("ChangeOwner"),
     )
-    def update_organisation(asker: Principal, body: JsonObject) -> OwnerSpec:
-        limits = services.catalog.organisation.update(body, actor=asker.name)
+    def update_organisation(principal: Principal, body: JsonObject) -> OwnerSpec:
+        limits = services.catalog.organisation.update(body, actor=principal.name)
         services.changed()
         return OwnerSpec(limits=limits)
 

@@ -16,7 +16,7 @@ from paig_gateway.admin.access import Guarded
 from paig_gateway.admin.event_feed import EventFeed, FeedEvent, FeedPosition
 from paig_gateway.admin.examples import EVENTS
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
-from paig_gateway.admin.roles import Identity
+from paig_gateway.admin.roles import AdminIdentity
 
 RECHECK_SECONDS = 0.3
 """How often it is looked whether a reader's token still holds."""
@@ -33,19 +33,21 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, feed: EventFeed, since: FeedPosition | None, asker: Callable[[], Identity | None]) -> None:
+    def __init__(
+        self, feed: EventFeed, since: FeedPosition | None, principal: Callable[[], AdminIdentity | None]
+    ) -> None:
         """Stream the feed's events since a place or from now on.
 
         Args:
             feed: Where they come from.
             since: The place.
-            asker: Who reads them; None once they may not any more.
+            principal: Who reads them; None once they may not any more.
         """
         super().__init__(headers={"x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._feed = feed
         self._since = since
-        self._asker = asker
+        self._asker = principal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve it."""
@@ -69,7 +71,7 @@ class EventStream(Response):
                 async for event in events:
                     if event is None:
                         await self._send(send, b": still here\n\n")
-                    elif (asker := self._asker()) is not None and may_see(asker, event):
+                    elif (principal := self._asker()) is not None and may_see(principal, event):
                         await self._send(send, event.encode())
             tasks.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
@@ -79,11 +81,11 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-def may_see(asker: Identity, event: FeedEvent) -> bool:
+def may_see(principal: AdminIdentity, event: FeedEvent) -> bool:
     """Whether an event is of a project that they may know of; what concerns no project, only those who may know all."""
     if event.name == "dropped":
         return True
-    within = asker.within("audit:read" if event.name == "change" else "ledger:read")
+    within = principal.within("audit:read" if event.name == "change" else "ledger:read")
     return within is None or bool(event.projects & within)
 
 
@@ -111,14 +113,14 @@ def event_routes(feed: EventFeed) -> APIRouter:
         except ValueError as error:
             raise invalid([FieldProblem("Last-FeedEvent-ID", str(error))]) from None
 
-        def asker() -> Identity | None:
+        def principal() -> AdminIdentity | None:
             """Who reads, by their token as it is now."""
             try:
-                identity: Identity = request.app.state.authenticate(request)
+                identity: AdminIdentity = request.app.state.authenticate(request)
             except ProblemError:
                 return None
             return identity if identity.may_somewhere("ledger:read") else None
 
-        return EventStream(feed, since, asker)
+        return EventStream(feed, since, principal)
 
     return router

@@ -30,7 +30,7 @@ from paig_gateway.admin.objects import (
     with_fields,
 )
 from paig_gateway.admin.problems import ProblemError
-from paig_gateway.admin.roles import Identity
+from paig_gateway.admin.roles import AdminIdentity
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog.idempotency import Repeat
 from paig_gateway.catalog.keys import MAX_OVERLAP
@@ -54,13 +54,13 @@ class Keys:
     Keys that a cap keeps from spending have the status `limit-exceeded`.
     """
 
-    def __init__(self, services: AdminServices, asker: Identity) -> None:
+    def __init__(self, services: AdminServices, principal: AdminIdentity) -> None:
         """Stand before the catalogue's keys."""
         self._services = services
         self._keys = services.catalog.keys
-        self._asker = asker
-        self._seen = asker.project_names("catalog:read") if asker.may_somewhere("catalog:read") else None
-        self._theirs = asker.project_names("keys:write")
+        self._asker = principal
+        self._seen = principal.project_names("catalog:read") if principal.may_somewhere("catalog:read") else None
+        self._theirs = principal.project_names("keys:write")
 
     def list(self) -> Sequence[Key]:
         """Every key that they may know of."""
@@ -152,7 +152,7 @@ def key_routes(services: AdminServices) -> APIRouter:
     router = APIRouter(prefix="/keys", tags=["keys"], route_class=Guarded)
 
     def list_keys(
-        asker: Principal,
+        principal: Principal,
         project: Annotated[str | None, Query(description="Only those of this project.")] = None,
         user: Annotated[str | None, Query(description="Only those of this user.")] = None,
         status: Annotated[KeyStatus | None, Query(description="Only those in this state.")] = None,
@@ -161,9 +161,9 @@ def key_routes(services: AdminServices) -> APIRouter:
         sort: Sort = None,
         **wanted: Any,
     ) -> KeyPage:
-        check_names(services, asker, project=project, user=user)
+        check_names(services, principal, project=project, user=user)
         wanted |= {"project": project, "user": user, "status": status}
-        return page(KeyPage, filtered(Keys(services, asker).list(), wanted), limit, cursor, sort)
+        return page(KeyPage, filtered(Keys(services, principal).list(), wanted), limit, cursor, sort)
 
     with_fields(list_keys, filterable(Key))
     router.get("", operation_id="list_keys", summary="List keys", response_model=KeyPage)(list_keys)
@@ -175,8 +175,8 @@ def key_routes(services: AdminServices) -> APIRouter:
         description="The old one stops working at once, or after `overlap` seconds. Id, limits and spending stay.",
         response_model=NewKey,
     )
-    def rotate(asker: Principal, name_or_id: Reference, overlap: Overlap = 0) -> NewKey:
-        made = Keys(services, asker).rotate(name_or_id, actor=asker.name, overlap=timedelta(seconds=overlap))
+    def rotate(principal: Principal, name_or_id: Reference, overlap: Overlap = 0) -> NewKey:
+        made = Keys(services, principal).rotate(name_or_id, actor=principal.name, overlap=timedelta(seconds=overlap))
         services.changed()
         return made
 
@@ -187,8 +187,8 @@ def key_routes(services: AdminServices) -> APIRouter:
         response_model=Key,
         responses=TAGGED,
     )
-    def disable(response: Response, asker: Principal, name_or_id: Reference) -> Key:
-        key = Keys(services, asker).set_state(name_or_id, "disabled", actor=asker.name)
+    def disable(response: Response, principal: Principal, name_or_id: Reference) -> Key:
+        key = Keys(services, principal).set_state(name_or_id, "disabled", actor=principal.name)
         services.changed()
         return tagged(response, key)
 
@@ -199,8 +199,8 @@ def key_routes(services: AdminServices) -> APIRouter:
         response_model=Key,
         responses=TAGGED,
     )
-    def enable(response: Response, asker: Principal, name_or_id: Reference) -> Key:
-        key = Keys(services, asker).set_state(name_or_id, "active", actor=asker.name)
+    def enable(response: Response, principal: Principal, name_or_id: Reference) -> Key:
+        key = Keys(services, principal).set_state(name_or_id, "active", actor=principal.name)
         services.changed()
         return tagged(response, key)
 

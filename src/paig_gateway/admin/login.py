@@ -28,7 +28,7 @@ from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.site import SESSION
 from paig_gateway.catalog.logins import Login
 from paig_gateway.secrets.errors import SecretKeyError
-from paig_gateway.sso.provider import IdentityProvider, Pending, Person
+from paig_gateway.sso.provider import IdentityProvider, PendingLogin, Person
 from paig_gateway.sso.settings import ProviderAwayError, SsoError
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ def login_routes(services: AdminServices) -> APIRouter:
         if noted is None:
             raise invalid([FieldProblem("handle", "is of no login that is under way: begin again")])
         found = await _asked(_provider(services).finish_device(noted["device_code"], noted["nonce"]))
-        if isinstance(found, Pending):
+        if isinstance(found, PendingLogin):
             return DeviceState(admin=None, token=None, expires_at=None, slow_down=found.slow_down)
         login, made = await _logged_in(services, found)
         return DeviceState(admin=login.admin, token=made.token, expires_at=login.expires_at, slow_down=False)
@@ -105,10 +105,10 @@ def session_routes(services: AdminServices) -> APIRouter:
         status_code=204,
         response_description="It is refused from now on.",
     )
-    def logout(request: Request, asker: Principal) -> Response:
-        if not asker.token_id:
+    def logout(request: Request, principal: Principal) -> Response:
+        if not principal.token_id:
             raise ProblemError("forbidden", "The gateway's own token cannot be revoked: change PAIG_ADMIN_TOKEN.")
-        services.catalog.tokens.revoke(asker.token_id, actor=asker.name)
+        services.catalog.tokens.revoke(principal.token_id, actor=principal.name)
         services.changed()
         response = Response(status_code=204)
         services.site.forget_cookie(response, request, SESSION)

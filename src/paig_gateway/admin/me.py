@@ -39,7 +39,7 @@ def me_routes(services: AdminServices) -> APIRouter:
     def get_me(http: HttpRequest) -> Me:
         now = services.clock()
         caller = _caller(services, http, now)
-        standing = balances_of(services.engine, caller.limits, now)
+        balances = balances_of(services.engine, caller.limits, now)
         midnight = datetime.fromtimestamp(window_start("daily", now), UTC)
         own = Filter(key=caller.key_id, since=midnight)
         today = reports.usage(services.engine, [], own).items
@@ -56,7 +56,7 @@ def me_routes(services: AdminServices) -> APIRouter:
             requests_today=today[0].requests if today else 0,
             limits=[
                 _limit(limit, found, services, caller, now)
-                for limit, found in zip(caller.limits, standing, strict=True)
+                for limit, found in zip(caller.limits, balances, strict=True)
             ],
             requests=[
                 MyRequest(

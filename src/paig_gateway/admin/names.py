@@ -6,7 +6,7 @@ from sqlalchemy import or_, select
 from sqlmodel import Session, SQLModel, col
 
 from paig_gateway.admin.problems import FieldProblem, invalid
-from paig_gateway.admin.roles import Identity
+from paig_gateway.admin.roles import AdminIdentity
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog.base import is_id, suggestion
 from paig_gateway.database.tables import KeyRow, ProjectRow, RollupRow, UserRow
@@ -14,7 +14,7 @@ from paig_gateway.database.tables import KeyRow, ProjectRow, RollupRow, UserRow
 _OWNERS: dict[str, type[SQLModel]] = {"key": KeyRow, "project": ProjectRow, "user": UserRow}
 
 
-def check_names(services: AdminServices, asker: Identity, **given: str | None) -> None:
+def check_names(services: AdminServices, principal: AdminIdentity, **given: str | None) -> None:
     """Refuse names that no object has: of a `key`, `project`, `user`, `provider`, `route` or `model`.
 
     Ids are taken as they are, because the ledger also knows objects that were deleted. Whoever may know of some
@@ -28,17 +28,19 @@ def check_names(services: AdminServices, asker: Identity, **given: str | None) -
         for kind, name in given.items():
             if name is None or is_id(name):
                 continue
-            known = _known(services, session, asker, kind, name)
+            known = _known(services, session, principal, kind, name)
             if known is not None:
                 wrong.append(FieldProblem(kind, f"there is no {kind} '{name}'{suggestion(name, known)}"))
     if wrong:
         raise invalid(wrong)
 
 
-def _known(services: AdminServices, session: Session, asker: Identity, kind: str, name: str) -> list[str] | None:
+def _known(
+    services: AdminServices, session: Session, principal: AdminIdentity, kind: str, name: str
+) -> list[str] | None:
     """The names that there are, or None where `name` is one of them."""
     if kind in _OWNERS:
-        return _owners(session, asker, kind, name)
+        return _owners(session, principal, kind, name)
     if kind in ("provider", "route"):
         snapshot = services.directory.snapshot
         names = [*(snapshot.providers if kind == "provider" else snapshot.routes)]
@@ -53,11 +55,11 @@ def _known(services: AdminServices, session: Session, asker: Identity, kind: str
     return [*names, *(text for text in seen if text)]
 
 
-def _owners(session: Session, asker: Identity, kind: str, name: str) -> list[str] | None:
+def _owners(session: Session, principal: AdminIdentity, kind: str, name: str) -> list[str] | None:
     table = _OWNERS[kind]
     columns = table.__table__.c  # type: ignore[attr-defined]
     query = select(columns.name)
-    within = None if asker.may_somewhere("catalog:read") is False else asker.within("catalog:read")
+    within = None if principal.may_somewhere("catalog:read") is False else principal.within("catalog:read")
     if within is not None and kind == "project":
         query = query.where(columns.id.in_(within))
     elif within is not None and kind == "key":

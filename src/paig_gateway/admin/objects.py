@@ -20,7 +20,7 @@ from paig_client.api.specs import OwnerSpec, PriceSpec, ProjectSpec, ProjectTele
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, named
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
-from paig_gateway.admin.roles import Identity
+from paig_gateway.admin.roles import AdminIdentity
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog import CatalogError
 from paig_gateway.catalog.base import suggestion
@@ -112,17 +112,17 @@ class ObjectApi(Generic[S, W, M]):
     model: type[W]
     made: type[M]
     page: type[Page[W]]
-    objects: Callable[[AdminServices, Identity], Objects[S, W, M]]
+    objects: Callable[[AdminServices, AdminIdentity], Objects[S, W, M]]
 
 
 class Projects:
     """The catalogue's projects, of which whoever asks may know some or all."""
 
-    def __init__(self, services: AdminServices, asker: Identity) -> None:
+    def __init__(self, services: AdminServices, principal: AdminIdentity) -> None:
         """Stand before the catalogue's projects."""
         self._projects = services.catalog.projects
-        self._asker = asker
-        self._within = asker.within("catalog:read")
+        self._asker = principal
+        self._within = principal.within("catalog:read")
 
     def list(self) -> Sequence[Project]:
         """Every project that they may know of."""
@@ -167,19 +167,19 @@ PROVIDERS: ObjectApi[ProviderSpec, Provider, Provider] = ObjectApi(
     Provider,
     Provider,
     ProviderPage,
-    lambda services, asker: services.catalog.providers,
+    lambda services, principal: services.catalog.providers,
 )
 ROUTES: ObjectApi[RouteSpec, Route, Route] = ObjectApi(
-    "route", "routes", RouteSpec, Route, Route, RoutePage, lambda services, asker: services.catalog.routes
+    "route", "routes", RouteSpec, Route, Route, RoutePage, lambda services, principal: services.catalog.routes
 )
 PRICES: ObjectApi[PriceSpec, OwnPrice, OwnPrice] = ObjectApi(
-    "price", "prices", PriceSpec, OwnPrice, OwnPrice, PricePage, lambda services, asker: services.catalog.prices
+    "price", "prices", PriceSpec, OwnPrice, OwnPrice, PricePage, lambda services, principal: services.catalog.prices
 )
 PROJECTS: ObjectApi[ProjectSpec, Project, Project] = ObjectApi(
     "project", "projects", ProjectSpec, Project, Project, ProjectPage, Projects
 )
 USERS: ObjectApi[OwnerSpec, Owner, Owner] = ObjectApi(
-    "user", "users", OwnerSpec, Owner, Owner, OwnerPage, lambda services, asker: services.catalog.users
+    "user", "users", OwnerSpec, Owner, Owner, OwnerPage, lambda services, principal: services.catalog.users
 )
 LISTED: tuple[ObjectApi[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS)
 """The kinds whose list needs nothing but the catalogue."""
@@ -374,15 +374,19 @@ def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRoute
         openapi_extra=body_of(f"Create{kind.model.__name__}"),
     )
     def create(
-        request: Request, response: Response, asker: Principal, body: JsonObject, idempotency_key: IdempotencyKey = None
+        request: Request,
+        response: Response,
+        principal: Principal,
+        body: JsonObject,
+        idempotency_key: IdempotencyKey = None,
     ) -> M:
         name, spec = named(kind.spec, body)
-        objects = kind.objects(services, asker)
+        objects = kind.objects(services, principal)
         repeat = None
         if idempotency_key is not None:
             asked = f"{kind.one} {name!r} {spec.model_dump_json()}"
-            repeat = Repeat.of(asker.id, idempotency_key, asked, kind.made)
-        made = objects.create(name, spec, actor=asker.name, repeat=repeat)
+            repeat = Repeat.of(principal.id, idempotency_key, asked, kind.made)
+        made = objects.create(name, spec, actor=principal.name, repeat=repeat)
         services.changed()
         response.headers["location"] = f"{request.url.path}/{made.id}"
         return tagged(response, made)
@@ -394,8 +398,8 @@ def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRoute
         response_model=kind.model,
         responses=TAGGED,
     )
-    def get(response: Response, asker: Principal, name_or_id: Reference) -> W:
-        return tagged(response, kind.objects(services, asker).get(name_or_id))
+    def get(response: Response, principal: Principal, name_or_id: Reference) -> W:
+        return tagged(response, kind.objects(services, principal).get(name_or_id))
 
     @router.patch(
         "/{name_or_id}",
@@ -408,12 +412,12 @@ def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRoute
         openapi_extra=body_of(f"Change{kind.model.__name__}"),
     )
     def update(
-        response: Response, asker: Principal, name_or_id: Reference, body: JsonObject, if_match: IfMatch = None
+        response: Response, principal: Principal, name_or_id: Reference, body: JsonObject, if_match: IfMatch = None
     ) -> W:
-        objects = kind.objects(services, asker)
+        objects = kind.objects(services, principal)
 
         def change(reference: str, version: int | None) -> W:
-            return objects.update(reference, body, actor=asker.name, version=version)
+            return objects.update(reference, body, actor=principal.name, version=version)
 
         changed = conditional(if_match, objects.get, name_or_id, change)
         services.changed()
@@ -427,11 +431,11 @@ def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRoute
         status_code=204,
         response_description="It is gone.",
     )
-    def delete(asker: Principal, name_or_id: Reference, if_match: IfMatch = None) -> None:
-        objects = kind.objects(services, asker)
+    def delete(principal: Principal, name_or_id: Reference, if_match: IfMatch = None) -> None:
+        objects = kind.objects(services, principal)
 
         def remove(reference: str, version: int | None) -> None:
-            objects.delete(reference, actor=asker.name, version=version)
+            objects.delete(reference, actor=principal.name, version=version)
 
         conditional(if_match, objects.get, name_or_id, remove)
         services.changed()
@@ -465,8 +469,10 @@ def list_route(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRouter:
 
     fields = filterable(kind.model)
 
-    def list_all(asker: Principal, limit: Limit = None, cursor: Cursor = None, sort: Sort = None, **wanted: Any) -> Any:
-        items = kind.objects(services, asker).list()
+    def list_all(
+        principal: Principal, limit: Limit = None, cursor: Cursor = None, sort: Sort = None, **wanted: Any
+    ) -> Any:
+        items = kind.objects(services, principal).list()
         if kind is PROVIDERS and (named := wanted.get("kind")) is not None and named not in KINDS:
             close = suggestion(str(named), KINDS)
             raise invalid([FieldProblem("kind", f"'{named}' is not a known provider kind{close}")])

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from paig_client.api.resources import ProviderCheck, ProviderOutcome
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import Credential, Provider
-from paig_gateway.providers.auth import Authenticator, CredentialError
+from paig_gateway.providers.auth import Authenticator, SigningError
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.failover import way_to
 from paig_gateway.proxy.upstream import Upstream, UpstreamResponse
@@ -139,7 +139,7 @@ async def _ask(
         headers.append((b"content-type", b"application/json"))
     try:
         headers += await auth.headers(kind.auth, provider, credential, method, url, headers, probe.body or b"")
-    except CredentialError as error:
+    except SigningError as error:
         return outcome("credential", f"{str(error)[0].upper()}{str(error)[1:]}.")
     try:
         answer = await upstream.send(method, url, headers, probe.body, way=way_to(provider))

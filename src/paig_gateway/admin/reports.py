@@ -103,7 +103,7 @@ def report_routes(services: AdminServices) -> APIRouter:
     engine = services.engine
 
     def list_requests(
-        asker: Principal,
+        principal: Principal,
         key: Named = None,
         project: Named = None,
         user: Named = None,
@@ -121,9 +121,11 @@ def report_routes(services: AdminServices) -> APIRouter:
         sort: Sort = None,
         **equal: Any,
     ) -> RequestPage:
-        check_names(services, asker, key=key, project=project, user=user, model=model, provider=provider, route=route)
+        check_names(
+            services, principal, key=key, project=project, user=user, model=model, provider=provider, route=route
+        )
         which = Filter(
-            key, project, user, model, provider, route, status, since, until, asker.within("ledger:read"),
+            key, project, user, model, provider, route, status, since, until, principal.within("ledger:read"),
             state, stream, {name: value for name, value in equal.items() if value is not None}, _tags(tag),
         )  # fmt: skip
         try:
@@ -146,8 +148,8 @@ def report_routes(services: AdminServices) -> APIRouter:
         summary="Show a request, by the `x-paig-request-id` that the client got",
         tags=["ledger"],
     )
-    def get_request(asker: Principal, request_id: Annotated[str, Path(description="The request's id.")]) -> Request:
-        found = reports.get_request(engine, request_id, asker.within("ledger:read"))
+    def get_request(principal: Principal, request_id: Annotated[str, Path(description="The request's id.")]) -> Request:
+        found = reports.get_request(engine, request_id, principal.within("ledger:read"))
         if found is None:
             raise ProblemError("not-found", f"The ledger has no request '{request_id}'.")
         return found
@@ -160,7 +162,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         tags=["ledger"],
     )
     def get_usage(
-        asker: Principal,
+        principal: Principal,
         by: Annotated[
             list[str], Query(max_length=8, description=f"Any of {', '.join(reports.GROUPS)}, or `tag:NAME`.")
         ] = [],  # noqa: B006
@@ -175,8 +177,10 @@ def report_routes(services: AdminServices) -> APIRouter:
         sort: Sort = None,
         limit: Annotated[int | None, Query(ge=1, le=reports.MAX_PAGE, description="How many groups at most.")] = None,
     ) -> UsageReport:
-        check_names(services, asker, key=key, project=project, user=user, model=model, provider=provider, route=route)
-        which = Filter(key, project, user, model, provider, route, None, since, until, asker.within("ledger:read"))
+        check_names(
+            services, principal, key=key, project=project, user=user, model=model, provider=provider, route=route
+        )
+        which = Filter(key, project, user, model, provider, route, None, since, until, principal.within("ledger:read"))
         try:
             return reports.usage(engine, by, which, sort, limit)
         except BadQuery as error:
@@ -193,7 +197,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         tags=["ledger"],
     )
     def get_repricing(
-        asker: Principal,
+        principal: Principal,
         key: Named = None,
         project: Named = None,
         user: Named = None,
@@ -203,9 +207,11 @@ def report_routes(services: AdminServices) -> APIRouter:
         since: Since = None,
         until: Until = None,
     ) -> Repricing:
-        check_names(services, asker, key=key, project=project, user=user, model=model, provider=provider, route=route)
+        check_names(
+            services, principal, key=key, project=project, user=user, model=model, provider=provider, route=route
+        )
         return services.reprice(
-            Filter(key, project, user, model, provider, route, None, since, until, asker.within("ledger:read"))
+            Filter(key, project, user, model, provider, route, None, since, until, principal.within("ledger:read"))
         )
 
     @router.post(
@@ -216,18 +222,18 @@ def report_routes(services: AdminServices) -> APIRouter:
         tags=["ledger"],
         openapi_extra=body_of("PruneSpec"),
     )
-    async def prune_usage(asker: Principal, body: JsonObject) -> Pruned:
+    async def prune_usage(principal: Principal, body: JsonObject) -> Pruned:
         before = checked(PruneSpec, body).before
         if before > services.clock() - timedelta(hours=1):
             raise invalid([FieldProblem("before", "must be an hour ago at least")])
         count = await services.ledger.prune(before)
-        await run_in_threadpool(_record_pruning, services, asker.name, before, count)
+        await run_in_threadpool(_record_pruning, services, principal.name, before, count)
         return Pruned(requests=count)
 
     def list_limits(
-        asker: Principal, limit: Limit = None, cursor: Cursor = None, sort: Sort = None, **wanted: Any
+        principal: Principal, limit: Limit = None, cursor: Cursor = None, sort: Sort = None, **wanted: Any
     ) -> LimitList:
-        found = filtered(limit_balances(engine, services.clock(), asker.within("ledger:read")), wanted)
+        found = filtered(limit_balances(engine, services.clock(), principal.within("ledger:read")), wanted)
         items, following = part(found, _limit_identity, limit, cursor, sort)
         return LimitList(items=items, next_cursor=following)
 
@@ -242,7 +248,7 @@ def report_routes(services: AdminServices) -> APIRouter:
 
     @router.get("/audit", operation_id="list_audit", summary="List changes, newest first", tags=["audit"])
     def list_audit(
-        asker: Principal,
+        principal: Principal,
         actor: Annotated[
             str | None, Query(max_length=300, description="`admin:NAME` also means each of their tokens.")
         ] = None,
@@ -258,8 +264,8 @@ def report_routes(services: AdminServices) -> APIRouter:
         cursor: Cursor = None,
         sort: Sort = None,
     ) -> AuditPage:
-        check_names(services, asker, project=project)
-        which = AuditFilter(actor, action, kind, name, project, since, until, asker.within("audit:read"))
+        check_names(services, principal, project=project)
+        which = AuditFilter(actor, action, kind, name, project, since, until, principal.within("audit:read"))
         try:
             items, following = services.catalog.audit_page(which, limit=limit, cursor=cursor, sort=sort)
         except BadOrder as error:

@@ -40,7 +40,7 @@ EVERYTHING: frozenset[Permission] = frozenset(get_args(Permission))
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class AdminIdentity:
     """Who asks.
 
     Attributes:
@@ -86,7 +86,7 @@ class Identity:
         within = self.within(permission)
         return None if within is None else frozenset(self.names[project] for project in within)
 
-    def covers(self, other: Identity) -> bool:
+    def covers(self, other: AdminIdentity) -> bool:
         """Whether they may do all that the other may."""
         inside = (held <= self.everywhere | self.projects.get(id, frozenset()) for id, held in other.projects.items())
         return other.everywhere <= self.everywhere and all(inside)

@@ -22,7 +22,7 @@ from paig_gateway.alerts.conditions import LimitName, ModelName, Refusals, Troub
 from paig_gateway.alerts.rows import Alert
 from paig_gateway.cluster import health_rows
 from paig_gateway.domain.route import Provider
-from paig_gateway.ledger.balances import LimitBalance, standings
+from paig_gateway.ledger.balances import LimitBalance, current_balances
 from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.otlp.transport import ExportResult, retry_after
 from paig_gateway.telemetry.settings import AlertsSpec
@@ -127,15 +127,15 @@ class Alerts:
 
     def _of_limits(self, now: datetime, refusing: set[LimitName]) -> Iterator[Alert]:
         owners = {(kind, name) for kind, name, _, _ in refusing}
-        for standing in standings(self._engine, now, percent=min(self._spec.thresholds), owners=owners):
-            if standing.amount <= 0 or (standing.unit != "usd" and not self._spec.rates):
+        for balance in current_balances(self._engine, now, percent=min(self._spec.thresholds), owners=owners):
+            if balance.amount <= 0 or (balance.unit != "usd" and not self._spec.rates):
                 continue
-            full = (standing.owner_kind, standing.owner, standing.unit, standing.window) in refusing
-            percent = max(100 if full else 0, standing.spent * 100 // standing.amount)
+            full = (balance.owner_kind, balance.owner, balance.unit, balance.window) in refusing
+            percent = max(100 if full else 0, balance.spent * 100 // balance.amount)
             # The highest that is reached; who goes from nothing to 90 % at once hears of one, not of two.
             if reached := max((at for at in self._spec.thresholds if at <= percent), default=None):
-                lesser = tuple(_id(standing, at) for at in self._spec.thresholds if at < reached)
-                yield replace(limit_alert(standing, reached, full, now), covers=lesser)
+                lesser = tuple(_id(balance, at) for at in self._spec.thresholds if at < reached)
+                yield replace(limit_alert(balance, reached, full, now), covers=lesser)
 
     def _troubles(self) -> list[Trouble]:
         if not self._spec.providers:
@@ -162,18 +162,18 @@ class Alerts:
         return verdict
 
 
-def limit_alert(standing: LimitBalance, reached: int, full: bool, now: datetime) -> Alert:
+def limit_alert(balance: LimitBalance, reached: int, full: bool, now: datetime) -> Alert:
     """A limit that is used up to a threshold."""
     owner = (
-        "The organisation" if standing.owner_kind == "organisation" else f"The {standing.owner_kind} '{standing.owner}'"
+        "The organisation" if balance.owner_kind == "organisation" else f"The {balance.owner_kind} '{balance.owner}'"
     )
-    window = "per-minute" if standing.window == "minute" else standing.window
-    spent, amount = standing.show(standing.spent), standing.show(standing.amount)
-    of = f"${spent} of ${amount}" if standing.unit == "usd" else f"{spent} of {amount} {standing.unit}"
-    resets = f"It resets at {_iso(standing.resets_at)}." if standing.resets_at else "It does not reset."
+    window = "per-minute" if balance.window == "minute" else balance.window
+    spent, amount = balance.show(balance.spent), balance.show(balance.amount)
+    of = f"${spent} of ${amount}" if balance.unit == "usd" else f"{spent} of {amount} {balance.unit}"
+    resets = f"It resets at {_iso(balance.resets_at)}." if balance.resets_at else "It does not reset."
     what = (
         "has used up"
-        if standing.spent >= standing.amount
+        if balance.spent >= balance.amount
         else "has no room left in"
         if full
         else f"has used {reached} % of"
@@ -181,26 +181,26 @@ def limit_alert(standing: LimitBalance, reached: int, full: bool, now: datetime)
     refuses = " Requests are refused." if full else ""
     text = f"{owner} {what} its {window} limit: {of}.{refuses} {resets}"
     return Alert(
-        _id(standing, reached),
+        _id(balance, reached),
         {
             "text": _escaped(text),
             "kind": "limit",
             "time": _iso(now),
             "threshold": reached,
-            "owner_kind": standing.owner_kind,
-            "owner": standing.owner,
-            "unit": standing.unit,
-            "window": standing.window,
+            "owner_kind": balance.owner_kind,
+            "owner": balance.owner,
+            "unit": balance.unit,
+            "window": balance.window,
             "amount": amount,
             "spent": spent,
-            "resets_at": _iso(standing.resets_at) if standing.resets_at else None,
+            "resets_at": _iso(balance.resets_at) if balance.resets_at else None,
             "refuses": full,
         },
     )
 
 
-def _id(standing: LimitBalance, reached: int) -> str:
-    return f"{standing.limit_id}:{standing.window_start}:{standing.amount}:{reached}"
+def _id(balance: LimitBalance, reached: int) -> str:
+    return f"{balance.limit_id}:{balance.window_start}:{balance.amount}:{reached}"
 
 
 def provider_alert(trouble: Trouble, now: datetime) -> Alert:

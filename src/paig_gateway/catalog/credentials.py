@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from paig_client.api.specs import ProviderSpec
 from paig_gateway.catalog.base import CatalogError, Secrets
 from paig_gateway.database.tables import ProviderRow
-from paig_gateway.secrets.errors import CredentialError, SecretKeyError
+from paig_gateway.secrets.errors import SecretKeyError, SecretReferenceError
 from paig_gateway.secrets.references import STORED, References, parse_reference
 from paig_gateway.secrets.vault import Vault, is_old
 
@@ -95,7 +95,7 @@ def problems(spec: ProviderSpec, references: References | None = None) -> Iterat
     for place, text in (*given, *((f"credentials.{number}", one) for number, one in enumerate(listed))):
         try:
             check(text)
-        except CredentialError as error:
+        except SecretReferenceError as error:
             yield place, str(error)
     for number, text in enumerate(listed):
         if text in listed[:number]:

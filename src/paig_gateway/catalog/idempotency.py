@@ -40,9 +40,9 @@ class Repeat(Generic[A]):
     answer: type[A]
 
     @classmethod
-    def of(cls, asker: str, key: str, request: str, answer: type[A]) -> Repeat[A]:
+    def of(cls, principal: str, key: str, request: str, answer: type[A]) -> Repeat[A]:
         """A create, from the sender, the value of its `Idempotency-Key` and the request in one spelling."""
-        return cls(sha256(f"{asker}\0{key}".encode()).hexdigest(), sha256(request.encode()).hexdigest(), answer)
+        return cls(sha256(f"{principal}\0{key}".encode()).hexdigest(), sha256(request.encode()).hexdigest(), answer)
 
 
 def once(edit: Edit, repeat: Repeat[A] | None, make: Callable[[], A]) -> A:

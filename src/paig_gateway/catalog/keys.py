@@ -22,7 +22,7 @@ from paig_gateway.catalog.references import route_names
 from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.tables import KeyRow
 from paig_gateway.formats.registry import FORMATS
-from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import STORED, References, parse_reference
 
 MAX_OVERLAP = timedelta(days=30)
@@ -59,7 +59,7 @@ def chosen_value(reference: str | None, references: References) -> str | None:
         return None
     try:
         value = references.resolve(reference)
-    except CredentialError as error:
+    except SecretReferenceError as error:
         raise CatalogError("invalid", str(error), field="secret") from None
     if not re.fullmatch(r"[\x21-\x7e]{8,512}", value):
         raise CatalogError(
@@ -73,7 +73,7 @@ def problems(spec: KeySpec) -> Iterator[Problem]:
     if spec.secret is not None:
         try:
             parse_reference(spec.secret)
-        except CredentialError as error:
+        except SecretReferenceError as error:
             yield "secret", str(error)
     for number, pattern in enumerate(spec.models or ()):
         if not pattern:

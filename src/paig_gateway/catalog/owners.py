@@ -11,7 +11,7 @@ from paig_gateway.catalog.base import Edit, Secrets, check_free_name
 from paig_gateway.catalog.objects import ObjectType, Problem
 from paig_gateway.catalog.references import check_no_grants, check_owner_unused
 from paig_gateway.database.tables import ProjectRow, UserRow
-from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import References
 
 
@@ -33,12 +33,12 @@ def telemetry_problems(references: References, spec: ProjectSpec) -> Iterable[Pr
         try:
             if text is not None:
                 references.check(text)
-        except CredentialError as error:
+        except SecretReferenceError as error:
             yield f"telemetry.export.{place}", str(error)
     try:
         if export.endpoint is not None:
             references.check_upstream(export.endpoint)
-    except CredentialError as error:
+    except SecretReferenceError as error:
         yield "telemetry.export.endpoint", str(error)
 
 

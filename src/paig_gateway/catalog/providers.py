@@ -18,7 +18,7 @@ from paig_gateway.catalog.references import check_name_unused
 from paig_gateway.database.tables import PriceRow, ProviderRow, RouteRow
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.providers.kinds import base_url as completed_url
-from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import References
 
 SETTINGS = ("project", "location", "token_url", "region", "api_version")
@@ -99,7 +99,7 @@ def _url_problem(url: str, references: References | None) -> str | None:
     try:
         if references is not None:
             references.check_upstream(url)
-    except CredentialError as error:
+    except SecretReferenceError as error:
         return str(error)
     return None
 

@@ -12,7 +12,7 @@ from paig_gateway.catalog.base import Secrets
 from paig_gateway.catalog.credentials import StoredCredential, stored
 from paig_gateway.database.tables import ProviderRow
 from paig_gateway.domain.route import Credential
-from paig_gateway.secrets.errors import CredentialError, SecretKeyError
+from paig_gateway.secrets.errors import SecretKeyError, SecretReferenceError
 from paig_gateway.secrets.references import parse_reference
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Resolver:
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._found: dict[_Place, str | CredentialError] = {}
+        self._found: dict[_Place, str | SecretReferenceError] = {}
         self._references: dict[_Place, str] = {}
         self._marks: dict[_Place, _Mark | None] = {}
         self._timed_out: set[_Place] = set()
@@ -89,11 +89,11 @@ class Resolver:
         changed = False
         for place, text in self._references.items():
             before = self._found.get(place)
-            missing = isinstance(before, CredentialError) and place not in self._timed_out
+            missing = isinstance(before, SecretReferenceError) and place not in self._timed_out
             moved = files and place in self._marks and _mark(text) != self._marks[place]
             if place[2] in doubted or moved or (missing and retry):
                 found = self._read(place, text)
-                if isinstance(found, CredentialError) and isinstance(before, str):
+                if isinstance(found, SecretReferenceError) and isinstance(before, str):
                     log.warning("Cannot read %s again, keeping the credential that was read before: %s", text, found)
                     continue
                 if found != before:
@@ -101,22 +101,22 @@ class Resolver:
                     changed = changed or isinstance(found, str)
         return changed
 
-    def _resolve(self, place: _Place, one: StoredCredential) -> str | CredentialError:
+    def _resolve(self, place: _Place, one: StoredCredential) -> str | SecretReferenceError:
         if one.sealed is not None:
             try:
                 return self._secrets.vault.open(one.sealed.encode(), one.purpose).decode()
             except SecretKeyError as error:
-                return CredentialError("unreadable", str(error).rstrip("."))
+                return SecretReferenceError("unreadable", str(error).rstrip("."))
         text = one.reference or ""
         self._references = {**self._references, place: text}
         return self._read(place, text)
 
-    def _read(self, place: _Place, text: str) -> str | CredentialError:
+    def _read(self, place: _Place, text: str) -> str | SecretReferenceError:
         if text.startswith("file:"):
             self._marks[place] = _mark(text)
         try:
             return self._secrets.references.resolve(text)
-        except CredentialError as error:
+        except SecretReferenceError as error:
             # A keyring that did not answer is not asked again: waiting for it would delay the news of a revoked key.
             if error.code == "timeout":
                 self._timed_out.add(place)

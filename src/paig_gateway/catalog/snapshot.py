@@ -46,9 +46,9 @@ from paig_gateway.database.tables import (
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.route import NO_CREDENTIAL, Credential, Member, Provider, Route
-from paig_gateway.pricing.overrides import OwnPrice, own_price
+from paig_gateway.pricing.overrides import PriceOverride, own_price
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import References
 from paig_gateway.secrets.vault import Vault
 
@@ -113,7 +113,7 @@ class Snapshot:
     callers: Mapping[str, Caller] = field(default_factory=dict)
     routes: Mapping[str, Route] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
-    prices: tuple[OwnPrice, ...] = ()
+    prices: tuple[PriceOverride, ...] = ()
     providers: Mapping[str, Provider] = field(default_factory=dict)
     telemetry: Mapping[str, ProjectTelemetry] = field(default_factory=dict)
     bearers: Mapping[str, TokenGrant] = field(default_factory=dict)
@@ -168,7 +168,7 @@ class Directory:
         """The configured providers, by name."""
         return self.snapshot.providers
 
-    def own_prices(self) -> tuple[OwnPrice, ...]:
+    def own_prices(self) -> tuple[PriceOverride, ...]:
         """The prices that the operator set; another tuple after each change of the catalogue."""
         return self.snapshot.prices
 
@@ -283,7 +283,7 @@ class Directory:
             return f"This gateway does not know the kind '{provider.kind}' of the provider '{provider.name}'."
         try:
             self._references.check_upstream(provider.base_url)
-        except CredentialError as error:
+        except SecretReferenceError as error:
             return f"The address of the provider '{provider.name}' is not allowed: {error}."
         return None
 
@@ -407,7 +407,7 @@ def _limits(connection: Connection, owners: Mapping[str, Mapping[str, str]]) -> 
     return found
 
 
-def _prices(connection: Connection) -> tuple[OwnPrice, ...]:
+def _prices(connection: Connection) -> tuple[PriceOverride, ...]:
     found = []
     for row in _rows(connection, PriceRow):
         spec = PriceSpec.model_validate(row.spec)

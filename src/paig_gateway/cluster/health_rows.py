@@ -34,7 +34,7 @@ _COUNTER = sql(
 
 
 @dataclass(frozen=True, slots=True)
-class ToldWait:
+class ReportedWait:
     """A model that a credential is not used for; `own` where the node itself was told."""
 
     model: str
@@ -63,7 +63,7 @@ class Report:
     own: bool = True
     until: datetime | None = None
     reason: str | None = None
-    waits: tuple[ToldWait, ...] = ()
+    waits: tuple[ReportedWait, ...] = ()
     sums: Sums = field(default_factory=Sums)
     last_error: str | None = None
     last_error_at: datetime | None = None
@@ -200,7 +200,7 @@ def _row(node_id: str, report: Report) -> dict[str, Any]:
     }
 
 
-def _wait(wait: ToldWait) -> list[object]:
+def _wait(wait: ReportedWait) -> list[object]:
     model = text(wait.model[:LONGEST_MODEL])
     return [model, milliseconds(wait.since), milliseconds(wait.until), wait.reason, wait.own]
 
@@ -216,7 +216,7 @@ def _report(row: Mapping[str, Any]) -> Report:
         until=_moment(row["until"]),
         reason=row["reason"],
         waits=tuple(
-            ToldWait(model, moment(since), moment(until), reason, own)
+            ReportedWait(model, moment(since), moment(until), reason, own)
             for model, since, until, reason, own in row["waits"]
         ),
         sums=Sums(

@@ -19,10 +19,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.cluster import health_rows
-from paig_gateway.cluster.health_rows import Report, StateChange, ToldWait
+from paig_gateway.cluster.health_rows import Report, ReportedWait, StateChange
 from paig_gateway.domain.route import Provider
 from paig_gateway.routing.breaker import Breaker, BreakerState
-from paig_gateway.routing.health import CredentialName, Health
+from paig_gateway.routing.health import CredentialName, HealthTracker
 
 SHARE_SECONDS = 1.0
 FIGURES_EVERY = 5
@@ -31,12 +31,12 @@ FIGURES_EVERY = 5
 log = logging.getLogger(__name__)
 
 
-class Sharing:
+class HealthSync:
     """Tells and listens."""
 
     def __init__(
         self,
-        health: Health,
+        health: HealthTracker,
         engine: Engine,
         node_id: str,
         providers: Callable[[], Mapping[str, Provider]],
@@ -205,7 +205,7 @@ def _report(name: CredentialName, state: BreakerState, breaker: Breaker, now: da
         until=moment(breaker.until) if breaker.until else None,
         reason=breaker.reason or None,
         waits=tuple(
-            ToldWait(model, moment(wait.until - wait.seconds), moment(wait.until), wait.reason, wait.own)
+            ReportedWait(model, moment(wait.until - wait.seconds), moment(wait.until), wait.reason, wait.own)
             for model, wait in breaker.waits.items()
             if wait.until > clock
         ),

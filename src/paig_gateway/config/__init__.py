@@ -5,15 +5,15 @@ from __future__ import annotations
 from paig_gateway.config.export import export
 from paig_gateway.config.model import Config, ConfigError, Issue, LedgerSpec, ServerSpec, Timeouts
 from paig_gateway.config.parse import load, parse
-from paig_gateway.config.plan import Change, Plan, apply, plan
+from paig_gateway.config.plan import Plan, PlannedChange, apply, plan
 
 __all__ = [
-    "Change",
     "Config",
     "ConfigError",
     "Issue",
     "LedgerSpec",
     "Plan",
+    "PlannedChange",
     "ServerSpec",
     "Timeouts",
     "apply",

@@ -17,7 +17,7 @@ from paig_gateway.secrets.references import SecuritySpec
 from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
-Patience = Annotated[Number, Field(ge=0, le=3600)]
+UpToAnHour = Annotated[Number, Field(ge=0, le=3600)]
 """Seconds, an hour at most; 0 for none."""
 Rate = Annotated[Number, Field(ge=0, le=1e6)]
 
@@ -129,13 +129,13 @@ class ServerSpec(Spec):
     cors_origins: list[Annotated[str, Field(pattern=r"^https?://[^\s/*]+$")]] = Field(default_factory=list)
     """Origins whose pages may call the data plane from a browser."""
     bounds: BoundsSpec = BoundsSpec()
-    lame_duck: Patience = 0.0
+    lame_duck: UpToAnHour = 0.0
     """Seconds that new requests are still taken after the process was told to end; `/readyz` says 503 meanwhile."""
-    shutdown_seconds: Patience = 30.0
+    shutdown_seconds: UpToAnHour = 30.0
     """Seconds that requests are then given to end before they are broken off."""
-    limit_wait: Patience = 5.0
+    limit_wait: UpToAnHour = 5.0
     """Seconds that a request waits for money that other requests hold, before it is refused."""
-    drain_seconds: Patience = 300.0
+    drain_seconds: UpToAnHour = 300.0
     """How long an answer is read on for its usage after its client has left."""
     drain_mb: int = Field(default=64, ge=1, le=4096)
     """How many megabytes of it are read on."""

@@ -37,7 +37,7 @@ _PLACES = {"organisation": "organisation", **{kind: f"{kind}s" for kind in KINDS
 
 
 @dataclass(frozen=True)
-class Change:
+class PlannedChange:
     """One object that is to be made, changed or deleted.
 
     Attributes:
@@ -74,7 +74,7 @@ class Plan:
         kept: The kind and name of each object that stays as it was changed by hand.
     """
 
-    changes: tuple[Change, ...]
+    changes: tuple[PlannedChange, ...]
     config: Config = field(repr=False)
     prune: bool = False
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -85,7 +85,7 @@ class Plan:
         """As the admin API shows it."""
         return [change.item() for change in self.changes]
 
-    def reverts(self, change: Change) -> AuditEntry | None:
+    def reverts(self, change: PlannedChange) -> AuditEntry | None:
         """The change by hand that a change of the plan takes back, or None."""
         return next((entry for entry in self.drift if (entry.kind, entry.name) == (change.kind, change.name)), None)
 
@@ -150,7 +150,7 @@ def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
     return [key for key in made if key is not None]
 
 
-def _without(kept: frozenset[tuple[str, str]], changes: Sequence[Change]) -> tuple[Change, ...]:
+def _without(kept: frozenset[tuple[str, str]], changes: Sequence[PlannedChange]) -> tuple[PlannedChange, ...]:
     return tuple(change for change in changes if (change.kind, change.name) not in kept)
 
 
@@ -183,7 +183,7 @@ class _Comparison:
         self.values = values
         self.issues: list[Issue] = []
 
-    def changes(self, prune: bool) -> list[Change]:
+    def changes(self, prune: bool) -> list[PlannedChange]:
         """Every change, ordered so that each object exists before it is named, and is free before it is deleted.
 
         Raises:
@@ -210,18 +210,18 @@ class _Comparison:
             raise ConfigError(self.issues)
         return found
 
-    def organisation(self, prune: bool) -> Iterator[Change]:
+    def organisation(self, prune: bool) -> Iterator[PlannedChange]:
         if self.config.organisation is None and not prune:
             return
         wanted = limits.normal(self.config.organisation.limits if self.config.organisation else LimitsSpec())
         before = read_organisation(self.session)
         if before != wanted:
-            yield Change(
+            yield PlannedChange(
                 "change", "organisation", "organisation", _difference(before, wanted),
                 lambda edit: write_organisation(edit, wanted),
             )  # fmt: skip
 
-    def made(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[Change]:
+    def made(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlannedChange]:
         """What is to be created or changed of one kind, keys aside."""
         there = self.there(type)
         for name, spec in specs.items():
@@ -230,11 +230,13 @@ class _Comparison:
             if wanted is None:
                 continue
             if before is None:
-                yield Change("create", type.kind, name, _difference(None, wanted), _creation(type, name, spec))
+                yield PlannedChange("create", type.kind, name, _difference(None, wanted), _creation(type, name, spec))
             elif before != wanted:
-                yield Change("change", type.kind, name, _difference(before, wanted), _replacement(type, name, spec))
+                yield PlannedChange(
+                    "change", type.kind, name, _difference(before, wanted), _replacement(type, name, spec)
+                )
 
-    def keys(self) -> Iterator[Change]:
+    def keys(self) -> Iterator[PlannedChange]:
         """What is to be created or changed of the keys; their values count too."""
         there = self.there(KEYS)
         for name, spec in self.config.keys.items():
@@ -245,18 +247,18 @@ class _Comparison:
                 continue
             change = _difference(before, wanted)
             if row is None:
-                yield Change("create", "key", name, change, _key_creation(name, spec, value))
+                yield PlannedChange("create", "key", name, change, _key_creation(name, spec, value))
                 continue
             if value is not None and keys.digest(value) != row.hash and "secret" not in change:
                 change["secret"] = (spec.secret, f"{spec.secret} (a new value)")
             if change:
-                yield Change("change", "key", name, change, _key_replacement(name, spec, value))
+                yield PlannedChange("change", "key", name, change, _key_replacement(name, spec, value))
 
-    def removed(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[Change]:
+    def removed(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlannedChange]:
         """What is to be deleted of one kind."""
         for name, (_, before) in self.there(type).items():
             if name not in specs:
-                yield Change("delete", type.kind, name, _difference(before, None), _deletion(type, name))
+                yield PlannedChange("delete", type.kind, name, _difference(before, None), _deletion(type, name))
 
     def there(self, type: ObjectType[R, S, W]) -> dict[str, tuple[R, S]]:
         """What there is of one kind, by name."""
@@ -317,7 +319,7 @@ def _key_replacement(name: str, spec: KeySpec, value: str | None) -> Callable[[E
     return carry_out
 
 
-def _drift(session: Session, config: Config, changes: Sequence[Change]) -> list[AuditEntry]:
+def _drift(session: Session, config: Config, changes: Sequence[PlannedChange]) -> list[AuditEntry]:
     """See `Plan.drift`; nothing, where no file was ever applied."""
     concerned = {(change.kind, change.name) for change in changes}
     return [

@@ -137,9 +137,9 @@ class Route:
         )
 
 
-def by_luck(draw: random.Random) -> Chance:
+def by_luck(chance: random.Random) -> Chance:
     """Another chance each time."""
-    return lambda name: 1.0 - draw.random()
+    return lambda name: 1.0 - chance.random()
 
 
 def by_session(*names: str) -> Chance:

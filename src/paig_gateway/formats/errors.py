@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from paig_gateway.domain.http import Headers
 from paig_gateway.formats.base import ErrorShape, Format
 
 Details = Mapping[str, object]
-Headers = list[tuple[bytes, bytes]]
 
 # What each shape calls an error, by HTTP status; the entry for 0 is for all others.
 _TYPES: Mapping[ErrorShape, Mapping[int, str]] = {

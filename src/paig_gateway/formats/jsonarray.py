@@ -60,10 +60,10 @@ class Splitter:
 
     def give_up(self) -> bytes:
         """Let go of an element that is too long to wait for; see `framing.Splitter`."""
-        held = bytes(self._buffer[: self._position])
+        rest = bytes(self._buffer[: self._position])
         del self._buffer[: self._position]
         self._position = 0
-        return held
+        return rest
 
     def _closes_element(self, token: int) -> bool:
         """Follow one token; whether it ends an element."""

@@ -42,8 +42,8 @@ class Splitter:
 
     def give_up(self) -> bytes:
         """Let go of an event that is too long to wait for; see `framing.Splitter`."""
-        held, self._buffer, self._scanned = bytes(self._buffer), bytearray(), 0
-        return held
+        rest, self._buffer, self._scanned = bytes(self._buffer), bytearray(), 0
+        return rest
 
     def _end_of_event(self, scan: int) -> int:
         if not self._returns:  # by far the usual case, and `find` is many times quicker

@@ -45,7 +45,7 @@ class LimitBalance:
         return format_usd(amount) if self.unit == "usd" else str(amount)
 
 
-def standings(
+def current_balances(
     engine: Engine,
     now: datetime,
     within: frozenset[str] | None = None,
@@ -124,7 +124,7 @@ def balances_of(engine: Engine, limits: Sequence[Limit], now: datetime) -> list[
 
 
 def limit_balances(engine: Engine, now: datetime, within: frozenset[str] | None = None) -> list[LimitStatus]:
-    """The limits that `standings` means, as the admin API shows them."""
+    """The limits that `current_balances` means, as the admin API shows them."""
     return [
         LimitStatus(
             owner_kind=found.owner_kind,
@@ -138,5 +138,5 @@ def limit_balances(engine: Engine, now: datetime, within: frozenset[str] | None 
             resets_at=found.resets_at,
             soft=found.soft,
         )
-        for found in standings(engine, now, within)
+        for found in current_balances(engine, now, within)
     ]

@@ -40,14 +40,14 @@ _KNOWN_RUNS = 10_000
 
 
 @dataclass(slots=True, eq=False)
-class Command:
+class LedgerCommand:
     """Something to do; `tried` once a transaction with it failed, so that it may have been done already."""
 
     tried: bool = field(default=False, init=False)
 
 
 @dataclass(slots=True, eq=False)
-class Reserve(Command):
+class Reserve(LedgerCommand):
     """Hold a request's worst case.
 
     Attributes:
@@ -63,7 +63,7 @@ class Reserve(Command):
 
 
 @dataclass(slots=True, eq=False)
-class Extend(Command):
+class Extend(LedgerCommand):
     """Raise a request's hold by `extra` nanodollars."""
 
     id: str
@@ -71,7 +71,7 @@ class Extend(Command):
 
 
 @dataclass(slots=True, eq=False)
-class Settle(Command):
+class Settle(LedgerCommand):
     """Put a request's cost in place of its hold.
 
     Attributes:
@@ -88,14 +88,14 @@ class Settle(Command):
 
 
 @dataclass(slots=True, eq=False)
-class Release(Command):
+class Release(LedgerCommand):
     """Release a hold that was never used, if there is one."""
 
     id: str
 
 
 @dataclass(slots=True, eq=False)
-class Charge(Command):
+class Charge(LedgerCommand):
     """Write a finished row; `counted` unless it is a refusal's."""
 
     reservation: Reservation
@@ -104,7 +104,7 @@ class Charge(Command):
 
 
 @dataclass(slots=True, eq=False)
-class Correct(Command):
+class Correct(LedgerCommand):
     """Give work charged by guess its true cost."""
 
     work_id: str
@@ -113,7 +113,7 @@ class Correct(Command):
 
 
 @dataclass(slots=True, eq=False)
-class Sweep(Command):
+class Sweep(LedgerCommand):
     """Charge a dead node's hold at its ceiling."""
 
     id: str
@@ -121,7 +121,7 @@ class Sweep(Command):
 
 
 @dataclass(slots=True, eq=False)
-class SetAside(Command):
+class SetAside(LedgerCommand):
     """Charge a request at its ceiling, because the database refuses its settlement.
 
     Attributes:
@@ -135,7 +135,7 @@ class SetAside(Command):
 
 
 @dataclass(slots=True, eq=False)
-class Flush(Command):
+class Flush(LedgerCommand):
     """Nothing; done once everything queued before it is durable."""
 
 
@@ -265,7 +265,7 @@ class BatchExecutor:
             self.execute([Release(id) for id in ids])
         return len(ids)
 
-    def execute(self, commands: Sequence[Command], blocked: Collection[str] = ()) -> BatchResult:
+    def execute(self, commands: Sequence[LedgerCommand], blocked: Collection[str] = ()) -> BatchResult:
         """Execute a batch in one transaction, in order.
 
         Args:
@@ -300,7 +300,7 @@ class BatchExecutor:
         self._remember(commands, results, batch)
         return BatchResult(results, self._released(batch, results))
 
-    def _read(self, connection: LedgerConnection, commands: Sequence[Command]) -> RowsRead:
+    def _read(self, connection: LedgerConnection, commands: Sequence[LedgerCommand]) -> RowsRead:
         """Begin a transaction that has read, and locked, all that the commands need."""
         wanted = self._read_set(commands)
         for _ in range(_READS):
@@ -314,7 +314,7 @@ class BatchExecutor:
                 self.beat()
         raise RuntimeError("what a batch needs kept changing while it was read")
 
-    def _read_set(self, commands: Sequence[Command]) -> ReadSet:
+    def _read_set(self, commands: Sequence[LedgerCommand]) -> ReadSet:
         """What is known to be needed; for the rest see `_needs_more`."""
         wanted = ReadSet()
         for command in commands:
@@ -343,7 +343,7 @@ class BatchExecutor:
                     wanted.works.add(text(work_id))
         return wanted
 
-    def _needs_more(self, commands: Sequence[Command], found: RowsRead, wanted: ReadSet) -> bool:
+    def _needs_more(self, commands: Sequence[LedgerCommand], found: RowsRead, wanted: ReadSet) -> bool:
         """Whether what was read names rows, counters or limits that were not read; they are added to `wanted`."""
         before = wanted.size
         known = wanted.keys | wanted.create
@@ -385,7 +385,7 @@ class BatchExecutor:
         mine = self.open.get(command.request_id)
         return mine.reservation if mine is not None else command.reservation
 
-    def _do(self, command: Command, batch: LedgerBatch, found: RowsRead, waited_for: set[str]) -> Result:
+    def _do(self, command: LedgerCommand, batch: LedgerBatch, found: RowsRead, waited_for: set[str]) -> Result:
         match command:
             case Reserve():
                 return self._reserve(command, batch, waited_for)
@@ -436,7 +436,7 @@ class BatchExecutor:
             waited_for |= refusal.waits
         return refusal
 
-    def _remember(self, commands: Sequence[Command], results: Sequence[Result], batch: LedgerBatch) -> None:
+    def _remember(self, commands: Sequence[LedgerCommand], results: Sequence[Result], batch: LedgerBatch) -> None:
         if len(self._runs) > _KNOWN_RUNS:
             self._runs.clear()
         self._runs.update(batch.runs)

@@ -30,10 +30,10 @@ from paig_gateway.ledger import new_limits, refusals, retention
 from paig_gateway.ledger.batch import (
     BatchExecutor,
     Charge,
-    Command,
     Correct,
     Extend,
     Flush,
+    LedgerCommand,
     Release,
     Reserve,
     SetAside,
@@ -350,7 +350,7 @@ class Ledger:
             self._refusing.add(pending)
             self._put(pending)
 
-    async def _ask(self, command: Command | Task, wait: float = 0.0, *, watched: bool = False) -> object:
+    async def _ask(self, command: LedgerCommand | Task, wait: float = 0.0, *, watched: bool = False) -> object:
         if self._loop is None:
             raise RuntimeError("the ledger is not started")
         future: asyncio.Future[object] = self._loop.create_future()

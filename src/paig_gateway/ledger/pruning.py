@@ -24,13 +24,13 @@ def prune_minutes(connection: Connection, now: datetime) -> None:
     connection.execute(delete(COUNTERS).where(*old, COUNTERS.c.limit_id.in_(rates)))
 
 
-Place = tuple[int, str]
+RowPosition = tuple[int, str]
 """Where a row stands among all by their time: time and id."""
 
 
 def old_requests(
-    connection: Connection, before: datetime, works_before: datetime, after: Place | None
-) -> Sequence[Place]:
+    connection: Connection, before: datetime, works_before: datetime, after: RowPosition | None
+) -> Sequence[RowPosition]:
     """Some finished requests that came before a moment, from a place on.
 
     Args:

@@ -23,16 +23,16 @@ PAUSE_SECONDS = 0.1
 WORKS_KEPT = timedelta(days=31)
 """How long rows are kept that name work at a provider: OpenAI keeps responses for thirty days."""
 
-Pending = Callable[[Task], Awaitable[object]]
+Perform = Callable[[Task], Awaitable[object]]
 """Has the ledger's writer do something."""
 
 
-async def prune(engine: Engine, ask: Pending, before: datetime, now: datetime, pause: float = 0.0) -> int:
+async def prune(engine: Engine, perform: Perform, before: datetime, now: datetime, pause: float = 0.0) -> int:
     """Remove finished requests that came before a moment, and budgets of runs that no request is left of.
 
     Args:
         engine: The ledger's database, to be read.
-        ask: The ledger's writer.
+        perform: The ledger's writer.
         before: The moment.
         now: The present.
         pause: Seconds between two transactions.
@@ -43,25 +43,25 @@ async def prune(engine: Engine, ask: Pending, before: datetime, now: datetime, p
     pruned, place = 0, None
     works_before = min(before, now - WORKS_KEPT)
     while found := await asyncio.to_thread(_read_requests, engine, before, works_before, place):
-        await ask(partial(pruning.remove_requests, ids=[id for _, id in found]))
+        await perform(partial(pruning.remove_requests, ids=[id for _, id in found]))
         pruned, place = pruned + len(found), found[-1]
         await asyncio.sleep(pause)
     last = ""
     while (runs := await asyncio.to_thread(_read_runs, engine, before, last))[0]:
-        await ask(partial(pruning.remove_runs, ids=runs[1]))
+        await perform(partial(pruning.remove_runs, ids=runs[1]))
         last = runs[0][-1]
         await asyncio.sleep(pause)
     return pruned
 
 
-async def keep(engine: Engine, ask: Pending, node_id: str, days: int, clock: Callable[[], datetime]) -> None:
+async def keep(engine: Engine, perform: Perform, node_id: str, days: int, clock: Callable[[], datetime]) -> None:
     """Remove what is older than so many whole days (UTC), for as long as the task lives; on one node of all."""
     while True:
         try:
             if await asyncio.to_thread(_is_first, engine, node_id):
                 now = clock()
                 before = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
-                if count := await prune(engine, ask, before, now, PAUSE_SECONDS):
+                if count := await prune(engine, perform, before, now, PAUSE_SECONDS):
                     log.info("removed %d requests from before %s", count, before.date())
         except SQLAlchemyError as error:
             log.warning("old requests could not be removed, trying again later: %s", type(error).__name__)
@@ -74,8 +74,8 @@ def _is_first(engine: Engine, node_id: str) -> bool:
 
 
 def _read_requests(
-    engine: Engine, before: datetime, works_before: datetime, after: pruning.Place | None
-) -> list[pruning.Place]:
+    engine: Engine, before: datetime, works_before: datetime, after: pruning.RowPosition | None
+) -> list[pruning.RowPosition]:
     with engine.connect() as connection:
         return list(pruning.old_requests(connection, before, works_before, after))
 

@@ -32,10 +32,10 @@ from paig_gateway.ledger.transitions import (
     METRICS,
     Counter,
     CounterKey,
+    FinishedRow,
     HeldRequest,
     Hold,
     LedgerBatch,
-    Row,
     Value,
 )
 
@@ -52,7 +52,7 @@ READ = (
     *("id", "state", "time", "key_id", "project_id", "user_id", "route", "provider", "model", "holds"),
     *("reserved", "cost", "certainty", "usage", "status", "error", "work_id"),
 )
-"""The columns of a finished row that a transaction reads, in the order of `Row`'s fields."""
+"""The columns of a finished row that a transaction reads, in the order of `FinishedRow`'s fields."""
 
 _limits = msgspec.json.Decoder(list[tuple[str, int, int, Unit]])
 _usage = msgspec.json.Decoder(dict[str, int | float])
@@ -98,7 +98,7 @@ class RowsRead:
     """What there is of a `ReadSet`; see `LedgerBatch` for the first four."""
 
     holds: dict[str, Hold]
-    rows: dict[str, Row]
+    rows: dict[str, FinishedRow]
     counters: dict[CounterKey, Counter]
     runs: dict[str, int]
     limits: dict[str, Limit]
@@ -165,9 +165,9 @@ def hold(values: Sequence[Any]) -> Hold:
     return found
 
 
-def row(values: Sequence[Any]) -> Row:
+def row(values: Sequence[Any]) -> FinishedRow:
     """A finished row from its columns `READ`, whose JSON comes as text."""
-    found = Row(*values)
+    found = FinishedRow(*values)
     found.holds = _limits.decode(cast(str, found.holds)) if found.holds else []
     found.usage = None if found.usage is None else _usage.decode(cast(str, found.usage))
     found.cost = found.cost or 0

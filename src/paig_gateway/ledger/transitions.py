@@ -33,7 +33,7 @@ RollupKey = tuple[int, str, str, str, str, str, str]
 LimitHold = tuple[str, int, int, Unit]
 """Limit id, window start, amount held, unit: one for each limit in dollars or tokens that binds a request."""
 Value = str | int | float | bool | None
-State = Literal["settled", "swept", "pending"]
+RowState = Literal["settled", "swept", "pending"]
 Corrected = Literal["unknown", "corrected", "already"]
 
 STEP_MS = 900_000
@@ -116,11 +116,11 @@ class Hold:
 
 
 @dataclass(slots=True)
-class Row:
+class FinishedRow:
     """A finished row as far as money is concerned; the fields are the columns that a transaction reads."""
 
     id: str
-    state: State
+    state: RowState
     time: int
     key_id: str
     project_id: str
@@ -216,7 +216,7 @@ def binding(reservation: Reservation, runs: Mapping[str, int]) -> tuple[Limit, .
 class _Finished:
     """A row to insert, in place of its hold, or to update."""
 
-    row: Row
+    row: FinishedRow
     settlement: Settlement
     hold: Hold | None
 
@@ -243,7 +243,7 @@ class LedgerBatch:
     node_id: str
     now: int
     holds: dict[str, Hold]
-    rows: dict[str, Row]
+    rows: dict[str, FinishedRow]
     counters: dict[CounterKey, Counter]
     runs: dict[str, int]
     opened: list[tuple[Value, ...]] = field(default_factory=list)
@@ -471,14 +471,14 @@ class LedgerBatch:
             held, HeldRequest.of(r),
         )  # fmt: skip
 
-    def _finish(self, row: Row, settlement: Settlement, hold: Hold | None) -> None:
+    def _finish(self, row: FinishedRow, settlement: Settlement, hold: Hold | None) -> None:
         """Write a row: inserted where it comes from a hold, else updated."""
         self._move(row, settlement, hold)
         self.rows[row.id] = row
         mine = self._finished.get(row.id)
         self._finished[row.id] = _Finished(row, settlement, hold if mine is None else mine.hold)
 
-    def _move(self, row: Row, settlement: Settlement, hold: Hold | None = None) -> None:
+    def _move(self, row: FinishedRow, settlement: Settlement, hold: Hold | None = None) -> None:
         """Move counters and rollups from what the row says now to what it will say, and make it say so."""
         for lid, start, held, unit in row.holds:
             counter = self.counters.get((lid, start))
@@ -503,7 +503,7 @@ class LedgerBatch:
         row.provider, row.model = text(settlement.provider) or row.provider, text(settlement.model) or row.model
         self._roll(row, 1)
 
-    def _roll(self, row: Row, sign: int) -> None:
+    def _roll(self, row: FinishedRow, sign: int) -> None:
         key = (
             row.time // STEP_MS * STEP_MS, row.key_id, row.project_id, row.user_id, row.route, row.provider or "",
             row.model,
@@ -514,7 +514,7 @@ class LedgerBatch:
         for place, value in enumerate(_metrics(row)):
             sums[place] += sign * value
 
-    def _of_work(self, work_id: str, key_id: str | None, provider: str | None) -> list[Row]:
+    def _of_work(self, work_id: str, key_id: str | None, provider: str | None) -> list[FinishedRow]:
         stored = text(work_id)
         return [
             row
@@ -525,10 +525,10 @@ class LedgerBatch:
         ]
 
 
-def _row_of(hold: Hold, state: Literal["swept"] | None) -> Row:
+def _row_of(hold: Hold, state: Literal["swept"] | None) -> FinishedRow:
     """The row that a hold becomes; its state is decided by its settlement unless a sweep decides it."""
     request = hold.request
-    return Row(
+    return FinishedRow(
         hold.id, state or "settled", hold.time, hold.key_id, hold.project_id, hold.user_id, request.route,
         request.provider, request.model, hold.limits, hold.reserved, 0, None, None, None, None, None,
     )  # fmt: skip
@@ -569,13 +569,13 @@ def _count(usage: Usage, name: str) -> int:
     return int(_tally(usage, name))
 
 
-def _metrics(row: Row) -> Sequence[int]:
+def _metrics(row: FinishedRow) -> Sequence[int]:
     failed = row.error is not None or (row.status is not None and row.status >= 400)
     counts = [_count(row.usage, name) for name in COUNTS] if row.usage else (0, 0, 0, 0)
     return (1, int(failed), *counts, row.cost)
 
 
-def _values(row: Row, s: Settlement) -> tuple[Value, ...]:
+def _values(row: FinishedRow, s: Settlement) -> tuple[Value, ...]:
     """A settlement, after it has moved the row, as `SETTLED` has the columns."""
     usage = None if s.usage is None else {name: _tally(s.usage, name) for name in s.usage}
     final = row.state == "settled"  # then nothing will move its limits again
@@ -587,7 +587,7 @@ def _values(row: Row, s: Settlement) -> tuple[Value, ...]:
     )  # fmt: skip
 
 
-def _new_values(row: Row, s: Settlement, hold: Hold) -> tuple[Value, ...]:
+def _new_values(row: FinishedRow, s: Settlement, hold: Hold) -> tuple[Value, ...]:
     """A row that takes its hold's place, as `FINISHED` has the columns."""
     request = hold.request
     return (

@@ -30,8 +30,8 @@ from paig_gateway.ledger.batch import (
     BatchExecutor,
     BatchResult,
     Charge,
-    Command,
     Extend,
+    LedgerCommand,
     Release,
     Reserve,
     SetAside,
@@ -72,7 +72,7 @@ class Pending:
         refused: Why the database refused it for its own values; it is then charged at its ceiling instead.
     """
 
-    command: Command | Task
+    command: LedgerCommand | Task
     future: asyncio.Future[Any] | None
     since: float
     wait: float = 0.0
@@ -179,7 +179,7 @@ class Writer(threading.Thread):
                     reservations.append(pending)
                 case Extend():
                     extensions.append(pending)
-                case Command():
+                case LedgerCommand():
                     done.append(pending)
                 case _:
                     tasks.append(pending)
@@ -199,7 +199,7 @@ class Writer(threading.Thread):
         self._upkeep(now)
 
     def _execute(self, batch: list[Pending], blocked: Iterable[str]) -> None:
-        commands = [pending.command for pending in batch if isinstance(pending.command, Command)]
+        commands = [pending.command for pending in batch if isinstance(pending.command, LedgerCommand)]
         try:
             done = self._executor.execute(commands, set(blocked))
         except Exception as error:
@@ -280,7 +280,7 @@ class Writer(threading.Thread):
 
     def _perform(self, pending: Pending) -> None:
         task = pending.command
-        if isinstance(task, Command):
+        if isinstance(task, LedgerCommand):
             return
         try:
             with writing(self._executor.engine) as connection:

@@ -30,7 +30,7 @@ AUDIO_BYTES_PER_TOKEN = 24_000 * 2 // 25
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class UsageReading:
     """What an answer used and cost.
 
     Attributes:
@@ -54,7 +54,7 @@ class Reading:
     unknown: bool = False
 
 
-def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLookup, call: Call) -> Reading:
+def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLookup, call: Call) -> UsageReading:
     """Read usage and cost from an answer in the shape of a non-streaming body.
 
     Args:
@@ -72,7 +72,7 @@ def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pri
         fmt.name, prices.source, prices.aliases.get(prices.model) or model or prices.model, body, call
     )
     if not found and not any((fmt.name, name) in units.SUFFICIENT for name in counted.found):
-        return Reading(None, None, 0)
+        return UsageReading(None, None, 0)
     modifiers, assumed = _modifiers(fmt, body, headers, prices)
     doubts = [f"assumed: {name}" for name in assumed]
     doubts += [part.doubt for part, _ in found if part.doubt]
@@ -99,11 +99,11 @@ def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pri
     listed = None if unpriced else cost
     own = stated(prices.charge_rule, body, headers) if prices.charge_rule is not None else None
     if own is not None:
-        return Reading(extracted, main, own, modifiers, listed, from_provider=True)
+        return UsageReading(extracted, main, own, modifiers, listed, from_provider=True)
     reasons = tuple(dict.fromkeys(doubts))
     if main is None and unpriced and not cost:
-        return Reading(extracted, None, 0, modifiers, doubts=reasons, unknown=not prices.free_unpriced)
-    return Reading(extracted, main, cost, modifiers, listed, doubts=reasons)
+        return UsageReading(extracted, None, 0, modifiers, doubts=reasons, unknown=not prices.free_unpriced)
+    return UsageReading(extracted, main, cost, modifiers, listed, doubts=reasons)
 
 
 def _extract(fmt: Format, part: Part, prices: PriceLookup) -> Extracted | None:
@@ -159,7 +159,7 @@ def _modifiers(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pric
 
 def estimate(
     fmt: Format, call: Call, body: Json, text_bytes: int, generated: Generated, prices: PriceLookup
-) -> Reading:
+) -> UsageReading:
     """What an answer that states no usage used and cost: what was asked, and what was seen of it.
 
     Args:
@@ -191,8 +191,8 @@ def estimate(
     modifiers, _ = _modifiers(fmt, known, {}, prices)
     extracted = Extracted(usage, counted.raw if counted else {}, model)
     if price is None:
-        return Reading(extracted, None, 0, modifiers, doubts=(f"unpriced: model {model or prices.model}",))
+        return UsageReading(extracted, None, 0, modifiers, doubts=(f"unpriced: model {model or prices.model}",))
     charge = prices.charge(price, usage, modifiers)
-    return Reading(
+    return UsageReading(
         extracted, price, charge.cost, modifiers, doubts=("estimated: the answer states no usage", *charge.doubts)
     )

@@ -17,14 +17,14 @@ from paig_gateway.pricing import units
 from paig_gateway.pricing.formula import UNITS
 from paig_gateway.pricing.modifiers import Modifiers
 from paig_gateway.pricing.names import answer_names
-from paig_gateway.pricing.price import OWN, Charge, Price, PriceBook
+from paig_gateway.pricing.price import OWN, Price, PriceBook, PricedUsage
 from paig_gateway.pricing.provider_charge import ChargeRule
 from paig_gateway.pricing.units import UNITS as BILLED_UNITS
 from paig_gateway.pricing.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
-class OwnPrice:
+class PriceOverride:
     """One price, from one day on.
 
     Attributes:
@@ -62,7 +62,7 @@ def own_price(
     since: date | None = None,
     context_window: int | None = None,
     max_output: int | None = None,
-) -> OwnPrice:
+) -> PriceOverride:
     """A price from what the operator wrote.
 
     Args:
@@ -70,8 +70,8 @@ def own_price(
         rates: US dollars by genai-prices' units, such as `input_mtok`: for a million input tokens; or for one of
             another unit, such as `code_interpreter_each`.
         model: The model's name or a pattern of it.
-        provider: See `OwnPrice`.
-        since: See `OwnPrice`.
+        provider: See `PriceOverride`.
+        since: See `PriceOverride`.
         context_window: Tokens that the model reads at most.
         max_output: Tokens that it writes at most.
     """
@@ -82,7 +82,7 @@ def own_price(
     )
     book = PriceProvider(id=OWN, name="set by the operator", api_pattern="^$", models=[info])
     price = Price(OWN, name, context_window, book, info, max_output=max_output) if known else None
-    return OwnPrice(name, (model or name).lower(), provider, since, price, each)
+    return PriceOverride(name, (model or name).lower(), provider, since, price, each)
 
 
 EACH = "_each"
@@ -105,7 +105,7 @@ def rate_problems(rates: Mapping[str, Decimal]) -> Iterator[tuple[str, str]]:
         yield "", str(error)
 
 
-def in_force(prices: tuple[OwnPrice, ...], provider: str, model: str) -> tuple[OwnPrice, ...]:
+def in_force(prices: tuple[PriceOverride, ...], provider: str, model: str) -> tuple[PriceOverride, ...]:
     """Those of a model at a provider, the one that counts first: a provider's own before any, the latest before."""
     found = [price for price in prices if price.is_of(provider, model)]
     return tuple(sorted(found, key=lambda p: (p.provider is None, -(p.since or date.min).toordinal(), p.name)))
@@ -128,9 +128,9 @@ class PriceSources:
     """
 
     book: PriceBook
-    own: Callable[[], tuple[OwnPrice, ...]] = tuple
-    _seen: tuple[OwnPrice, ...] = ()
-    _in_force: dict[tuple[str, str], tuple[OwnPrice, ...]] = field(default_factory=dict)
+    own: Callable[[], tuple[PriceOverride, ...]] = tuple
+    _seen: tuple[PriceOverride, ...] = ()
+    _in_force: dict[tuple[str, str], tuple[PriceOverride, ...]] = field(default_factory=dict)
     _discounted: dict[tuple[int, Decimal], tuple[Price, Price]] = field(default_factory=dict)
     _dearest: dict[tuple[tuple[str, ...], date], Price | None] = field(default_factory=dict)
 
@@ -226,7 +226,7 @@ class PriceLookup:
             return None
         return self.prices.dearest(_stand_in_sources(self.source, fmt), self.at)
 
-    def charge(self, price: Price, usage: Usage, modifiers: Modifiers) -> Charge:
+    def charge(self, price: Price, usage: Usage, modifiers: Modifiers) -> PricedUsage:
         """What a usage costs at a price, the operator's and our own prices for units included."""
         return price.charge(usage, self.at, modifiers, self.rate_of)
 

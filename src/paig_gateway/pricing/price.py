@@ -39,7 +39,7 @@ MAX_FORMULAS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class PricedUsage:
     """What a usage costs.
 
     Attributes:
@@ -109,7 +109,7 @@ class Price:
 
     def charge(
         self, usage: Usage, at: datetime, modifiers: Modifiers | None = None, rate_of: RateOf | None = None
-    ) -> Charge:
+    ) -> PricedUsage:
         """What `usage` costs, and what of it has no price.
 
         Args:
@@ -142,7 +142,7 @@ class Price:
                     doubts.append(f"unpriced: {key}")
                 else:
                     dollars += each * Decimal(str(number))
-        return Charge(nanodollars(dollars * self.factor), tuple(doubts))
+        return PricedUsage(nanodollars(dollars * self.factor), tuple(doubts))
 
     def model_prices(self, at: datetime, context: Context | None = None) -> ModelPrice:
         """The price book's rates at that time, with the rates of our own table where it has none."""

@@ -13,11 +13,12 @@ from functools import lru_cache
 from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
 from genai_prices.types import UsageExtractor
 
+from paig_gateway.formats.base import Json
+
 Usage = dict[str, int | float]
 """Counts by genai-prices' usage key: tokens mostly, also `web_searches`, `audio_seconds` and the like; and the units of
 `pricing.units` that genai-prices has no key for."""
 
-Json = Mapping[str, object]
 
 _BUNDLED = get_snapshot()
 """How answers are read is what was tested with this version; only prices are refreshed while running."""

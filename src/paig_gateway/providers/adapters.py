@@ -13,11 +13,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from paig_gateway.domain.http import Headers
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import MalformedRequest, StreamEvent
 from paig_gateway.formats.errors import error_kind
-
-Headers = list[tuple[bytes, bytes]]
 
 _METRICS = "amazon-bedrock-invocationMetrics"
 # What Bedrock calls its exceptions, by the status that they would have been.

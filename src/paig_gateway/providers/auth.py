@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Literal
 
+from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import Credential, Provider
 
 Scheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws"]
-Headers = list[tuple[bytes, bytes]]
 
 _GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _EARLY = 300.0
 """Seconds before its end at which a token is renewed."""
 
 
-class CredentialError(Exception):
+class SigningError(Exception):
     """A provider's credential cannot be used; the message says why without showing it."""
 
 
@@ -49,7 +49,7 @@ class Authenticator:
         """The headers that authenticate a request with one of the provider's credentials, to be added to `headers`.
 
         Raises:
-            CredentialError: The credential is malformed, or no token could be had for it.
+            SigningError: The credential is malformed, or no token could be had for it.
         """
         if credential.secret is None and scheme != "aws":
             return []
@@ -117,7 +117,7 @@ _SCHEMES: Mapping[Scheme, _Apply] = {
 def _ascii(provider: Provider, secret: str) -> bytes:
     credential = secret.strip()
     if not credential.isascii() or not credential.isprintable():
-        raise CredentialError(f"the credential of provider '{provider.name}' has characters that no header can carry")
+        raise SigningError(f"the credential of provider '{provider.name}' has characters that no header can carry")
     return credential.encode("ascii")
 
 
@@ -177,7 +177,7 @@ def _fetch_google_token(provider: Provider, secret: str) -> tuple[str, float]:
         credentials.refresh(HttpxRequest())
     except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
         reason = type(error).__name__
-        raise CredentialError(f"no Google token could be had for provider '{provider.name}' ({reason})") from error
+        raise SigningError(f"no Google token could be had for provider '{provider.name}' ({reason})") from error
     # google-auth's expiry is naive, in UTC.
     ends = credentials.expiry.replace(tzinfo=UTC).timestamp() if credentials.expiry else time.time() + 3600
     return credentials.token, ends
@@ -191,7 +191,7 @@ def _aws_keys(secret: str) -> tuple[str, str, str | None] | None:
             found = {str(key).lower().removeprefix("aws_"): value for key, value in json.loads(text).items()}
             return found["access_key_id"], found["secret_access_key"], found.get("session_token")
         except (ValueError, KeyError, AttributeError):
-            raise CredentialError(
+            raise SigningError(
                 "AWS credentials in JSON need access_key_id and secret_access_key, and may have session_token"
             ) from None
     parts = text.split(":", 2)
@@ -215,7 +215,7 @@ def _sign(
 
     credentials = Credentials(*keys) if keys else botocore.session.get_session().get_credentials()
     if credentials is None:
-        raise CredentialError(
+        raise SigningError(
             f"provider '{provider.name}' has no credential, and the machine offers no AWS credentials either"
         )
     content_type = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), None)

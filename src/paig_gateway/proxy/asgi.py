@@ -48,7 +48,7 @@ async def run_shielded(work: Awaitable[None]) -> None:
 
 
 @dataclass(slots=True)
-class Client:
+class ClientConnection:
     """The client's end of a request.
 
     Attributes:

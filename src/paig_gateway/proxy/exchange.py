@@ -15,7 +15,7 @@ from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.route import Route
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.ledger.records import Settlement
-from paig_gateway.pricing.answer import Reading
+from paig_gateway.pricing.answer import UsageReading
 from paig_gateway.proxy.request import Attribution, Target
 from paig_gateway.proxy.trace_context import Trace
 from paig_gateway.routing.candidates import Candidate, Session
@@ -97,7 +97,7 @@ class Outcome:
 
     attempts: list[dict[str, object]] = field(default_factory=list)
     candidate: Candidate | None = None
-    reading: Reading | None = None
+    reading: UsageReading | None = None
     cost: int = 0
     certainty: Certainty = "exact"
     status: int | None = None

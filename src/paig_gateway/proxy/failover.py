@@ -20,7 +20,7 @@ from paig_gateway.formats.judgement import judge
 from paig_gateway.formats.openai_chat import refuses_stream_options
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.providers.adapters import OutboundRequest
-from paig_gateway.providers.auth import Authenticator, CredentialError
+from paig_gateway.providers.auth import Authenticator, SigningError
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
@@ -32,7 +32,7 @@ from paig_gateway.routing.affinity import has_not
 from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
-from paig_gateway.routing.health import Health, Try
+from paig_gateway.routing.health import HealthTracker, Try
 from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach, another_may
 
 
@@ -71,7 +71,7 @@ class Failover:
         upstream: Upstream,
         auth: Authenticator,
         problem: Callable[[str], str | None],
-        health: Health,
+        health: HealthTracker,
         clock: Callable[[], float],
         deadlines: Deadlines,
         doubt: Callable[[str], None],
@@ -138,7 +138,7 @@ class Failover:
                     answer, asked = await self._send_asking(sent, candidate, len(outcome.attempts))
                     attempt["status"] = answer.status
                     answer, reach = await self._look(exchange, candidate, answer, outcome, tried, last=not order)
-                except CredentialError as error:
+                except SigningError as error:
                     tried.credential_rejected("credential")
                     attempt["error"], reach = "credential", "credential"
                     failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
@@ -267,7 +267,7 @@ class Failover:
             if not await self._is_no_answer(exchange, peeked, headers):
                 tried.answered(status, answer.headers)
                 return peeked, None
-            body = b"".join(peeked.held)
+            body = b"".join(peeked.buffered)
             outcome.attempts[-1]["error"] = error = error_in(decode_json(body)) if status == 200 else f"status-{status}"
             reach = REACH[tried.stream_error(error)] or "member"
             return peeked, "member" if reach == "elsewhere" else reach
@@ -276,13 +276,13 @@ class Failover:
         if not await peek(peeked, framing, loop.time() + limit):
             tried.answered(status, answer.headers)
             return peeked, None
-        if peeked.failure is not None and not any(chunk.strip() for chunk in peeked.held):
+        if peeked.failure is not None and not any(chunk.strip() for chunk in peeked.buffered):
             await peeked.aclose()
             raise peeked.failure
         meter = StreamMeter(
             exchange.fmt, exchange.call, framing, headers, candidate.price_lookup, splice=False, hide=False
         )
-        for chunk in peeked.held:
+        for chunk in peeked.buffered:
             meter.feed(chunk)
         meter.end()
         of: Reach = "member"
@@ -300,7 +300,7 @@ class Failover:
     async def _is_no_answer(exchange: Exchange, peeked: PeekableResponse, headers: Mapping[str, str]) -> bool:
         """Whether a body that is not streamed is something else than an answer: HTML, an error, a redirect, nothing."""
         while True:
-            head = b"".join(peeked.held)
+            head = b"".join(peeked.buffered)
             found = judge(exchange.fmt, peeked.status, headers, head, peeked.ended)
             if found != "more":
                 return found == "not-answer"
@@ -328,7 +328,7 @@ class Failover:
     async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[Answer, bool]:
         kind, provider = candidate.kind, candidate.provider
         if problem := self._problem(provider.name):
-            raise CredentialError(problem)
+            raise SigningError(problem)
         fmt, call = exchange.fmt, exchange.call
         path, body, asked = exchange.target.path, exchange.body, False
         query, headers = exchange.target.query, to_upstream(exchange.headers)

@@ -19,7 +19,7 @@ from paig_gateway.formats.base import Call, Format, Framing, Generated, Json, St
 from paig_gateway.formats.folding import END, PARTIAL
 from paig_gateway.formats.framing import FRAMINGS, Splitter
 from paig_gateway.formats.splice import splice_event
-from paig_gateway.pricing.answer import Reading, estimate, read_answer
+from paig_gateway.pricing.answer import UsageReading, estimate, read_answer
 from paig_gateway.pricing.overrides import PriceLookup
 
 MAX_HELD = 32 * 1024 * 1024
@@ -64,7 +64,7 @@ class StreamMeter:
     _unsplit: int = 0
     _seen: int = 0
     _waiting: int = 0
-    _reading: Reading | None = None
+    _reading: UsageReading | None = None
     _corrupt: bool = False
 
     def __post_init__(self) -> None:
@@ -146,7 +146,7 @@ class StreamMeter:
                 found += self.fmt.generated(event) if self.fmt.generated else Generated()
         return size, found
 
-    def reading(self) -> Reading:
+    def reading(self) -> UsageReading:
         """Usage and cost of what was seen; `extracted` is None where the stream brought no final usage."""
         if self._reading is None:
             self._reading = read_answer(self.fmt, self.body, self.headers, self.price_lookup, self.call)
@@ -178,7 +178,7 @@ class StreamMeter:
         """Whether the stream brought an error, and nothing of an answer that a provider could bill."""
         return "error" in self.body and self.is_empty()
 
-    def estimate(self) -> Reading | None:
+    def estimate(self) -> UsageReading | None:
         """Usage counted from what was seen of a stream that brought none; None where nothing can be counted."""
         if self.fmt.text is None or self._seen == 0 or self.unread:
             return None

@@ -18,7 +18,7 @@ PEEKED = 256 * 1024
 """Bytes that are looked at, at most: what has said nothing by then is taken for an answer."""
 
 PEEK_SECONDS = 1.0
-"""How long a stream's preamble, however many events that is, is held back for the event that follows it."""
+"""How long a stream's preamble, however many events that is, is kept back for the event that follows it."""
 
 BODY_SECONDS = 2.0
 """How long a refusal's body is waited for, to see what it means."""
@@ -42,13 +42,13 @@ class PeekableResponse:
     """An answer that has been read in part; whoever reads it gets all of it.
 
     Attributes:
-        held: What was read.
+        buffered: What was read.
         failure: What broke the reading off, to be raised where it happened.
     """
 
     def __init__(self, answer: Answer) -> None:
         self.status, self.headers = answer.status, answer.headers
-        self.held: list[bytes] = []
+        self.buffered: list[bytes] = []
         self.failure: UpstreamError | None = None
         self._answer = answer
         self._source = answer.chunks()
@@ -89,12 +89,12 @@ class PeekableResponse:
         if chunk is None:
             self._ended = True
             return None
-        self.held.append(chunk)
+        self.buffered.append(chunk)
         return chunk
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """All of the body, as `UpstreamResponse.chunks` gives it."""
-        for chunk in self.held:
+        for chunk in self.buffered:
             yield chunk
         if self.failure is not None:
             raise self.failure
@@ -168,7 +168,7 @@ async def beginning(answer: PeekableResponse, most: int = PEEKED, patience: floa
     size, deadline = 0, time() + patience
     while size < most and (chunk := await answer.read(max(deadline - time(), 0.0))) is not None:
         size += len(chunk)
-    return b"".join(answer.held)
+    return b"".join(answer.buffered)
 
 
 _LARGEST_ERROR = 1024 * 1024

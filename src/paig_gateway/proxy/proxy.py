@@ -26,7 +26,7 @@ from paig_gateway.ledger.refusals import Refused
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.proxy import browsers, request
 from paig_gateway.proxy.admission import Admission, BodyBytes
-from paig_gateway.proxy.asgi import Client, RunOnce, run_shielded
+from paig_gateway.proxy.asgi import ClientConnection, RunOnce, run_shielded
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.failover import Failover, RequestFunds, pass_over
 from paig_gateway.proxy.headers import error_headers
@@ -112,7 +112,7 @@ class Proxy:
         present_request.set(request_id)
         headers = [(name.lower(), value) for name, value in scope["headers"]]
         cors = self.settings.cors
-        client = Client(send, [*browsers.SEALED, *cors.headers(headers)])
+        client = ClientConnection(send, [*browsers.SEALED, *cors.headers(headers)])
         target = request.target(scope)
         found = detect(scope["method"], target.path)
         shape = error_shape(found, target.route, target.path)
@@ -210,7 +210,7 @@ class Proxy:
             self._note_refusal(exchange, error)
             raise error
 
-    async def _serve(self, exchange: Exchange, receive: Receive, client: Client) -> None:
+    async def _serve(self, exchange: Exchange, receive: Receive, client: ClientConnection) -> None:
         fmt = exchange.fmt
         try:
             order = candidates(
@@ -277,7 +277,7 @@ class Proxy:
         order: list[Candidate],
         outcome: Outcome,
         receive: Receive,
-        client: Client,
+        client: ClientConnection,
         record: RunOnce,
         funds: RequestFunds,
     ) -> None:
@@ -334,7 +334,12 @@ class Proxy:
                 outcome.charge(outcome.candidate.ceiling, "ceiling", CUT)
 
     async def _watch(
-        self, receive: Receive, client: Client, outcome: Outcome, left: deque[Candidate], patience: asyncio.Timeout
+        self,
+        receive: Receive,
+        client: ClientConnection,
+        outcome: Outcome,
+        left: deque[Candidate],
+        patience: asyncio.Timeout,
     ) -> None:
         """Notice that the client left, and bound how long its answer is still drained."""
         while (await receive())["type"] != "http.disconnect":
@@ -421,7 +426,7 @@ def run_limit(key_id: str, said: Attribution) -> tuple[Limit, ...]:
     return (Limit(f"run:{key_id}:{said.run}", "run", said.run, "usd", "total", said.run_budget),)
 
 
-async def refuse(client: Client, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
+async def refuse(client: ClientConnection, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
     """Answer with the gateway's own error, in the shape that the provider's SDK knows."""
     body, native = error_body(shape, error.status, error.code, error.message, error.details)
     headers = [(b"content-type", b"application/json"), *native, *error_headers(error, request_id)]

@@ -10,8 +10,8 @@ from paig_gateway.domain.money import format_usd
 from paig_gateway.formats.base import Framing, Json
 from paig_gateway.formats.framing import sniffed
 from paig_gateway.formats.splice import splice_cost
-from paig_gateway.pricing.answer import Reading, read_answer
-from paig_gateway.proxy.asgi import Client
+from paig_gateway.pricing.answer import UsageReading, read_answer
+from paig_gateway.proxy.asgi import ClientConnection
 from paig_gateway.proxy.content_encoding import Decoder, UnknownEncoding, decode, decoder, steps
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.failover import framing_of_answer, header_map
@@ -54,7 +54,7 @@ class Relay:
     exchange: Exchange
     candidate: Candidate
     outcome: Outcome
-    client: Client
+    client: ClientConnection
     response: Answer
     asked: bool
     clock: Callable[[], float]
@@ -230,7 +230,7 @@ class Relay:
             self._charge_unread()
         await self._end()
 
-    def _read_body(self, raw: bytes) -> Reading | None:
+    def _read_body(self, raw: bytes) -> UsageReading | None:
         """Read usage from a whole body, and say in the outcome how it is known; None where there is none."""
         try:
             plain = decode(self.headers.get("content-encoding", ""), raw, MAX_HELD)

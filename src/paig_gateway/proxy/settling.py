@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from paig_gateway.formats.base import Format, Generated, Json, StreamEvent
 from paig_gateway.formats.judgement import judge
-from paig_gateway.pricing.answer import Reading, estimate, read_answer
+from paig_gateway.pricing.answer import UsageReading, estimate, read_answer
 from paig_gateway.pricing.names import hides_reasoning
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.meter import StreamMeter
@@ -69,7 +69,7 @@ def charge_body(
     headers: Mapping[str, str],
     plain: bytes,
     body: Json | None,
-) -> Reading | None:
+) -> UsageReading | None:
     """Charge a whole body.
 
     Args:
@@ -141,7 +141,7 @@ def _is_text(fmt: Format) -> bool:
     return fmt.text is not None or "embed" in fmt.name or fmt.name == "rerank"
 
 
-def charge_reading(outcome: Outcome, reading: Reading, candidate: Candidate) -> None:
+def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate) -> None:
     """Charge what an answer states."""
     outcome.reading = reading
     reason = "; ".join(reading.doubts) or None
@@ -154,7 +154,7 @@ def charge_reading(outcome: Outcome, reading: Reading, candidate: Candidate) -> 
     outcome.charge(reading.cost, "estimated" if reason else "exact", reason)
 
 
-def _charge_estimate(outcome: Outcome, reading: Reading | None, candidate: Candidate) -> None:
+def _charge_estimate(outcome: Outcome, reading: UsageReading | None, candidate: Candidate) -> None:
     if reading is None:
         outcome.charge(candidate.ceiling, "ceiling", CUT)
         return

@@ -206,11 +206,11 @@ class MemberOrder:
 
     Attributes:
         latencies: How fast members were of late.
-        draw: Where chance comes from.
+        random: Where chance comes from.
     """
 
     latencies: Latencies
-    draw: random.Random = field(default_factory=random.Random)
+    random: random.Random = field(default_factory=random.Random)
     _turns: dict[str, int] = field(default_factory=dict)
 
     def order(
@@ -226,9 +226,9 @@ class MemberOrder:
         """
         chance = by_session(*session) if session is not None and route.affinity else None
         if chance is not None or route.choice == "weighted":
-            members = route.order(chance or by_luck(self.draw))
+            members = route.order(chance or by_luck(self.random))
         else:
-            members = route.order(by_luck(self.draw), self._pace(route, fmt, call))
+            members = route.order(by_luck(self.random), self._pace(route, fmt, call))
         return [(member, self._credentials(member.provider, chance)) for member in members]
 
     def learn(

@@ -42,15 +42,15 @@ class Try:
     A try that nobody spoke of says nothing about the provider.
     """
 
-    __slots__ = ("_began", "_breaker", "_health", "_model", "_number", "_spoken")
+    __slots__ = ("_began", "_breaker", "_health", "_model", "_number", "_reported")
 
-    def __init__(self, health: Health, candidate: Candidate) -> None:
+    def __init__(self, health: HealthTracker, candidate: Candidate) -> None:
         self._health = health
         self._breaker = health.entry(candidate.provider, candidate.credential).breaker
         self._model = candidate.model
         self._began = health.clock()
         self._number = self._breaker.begin(self._began)
-        self._spoken = False
+        self._reported = False
 
     def answered(self, status: int, headers: Headers, body: bytes = b"") -> Verdict:
         """An answer came, of which the body was looked at where the status alone does not tell."""
@@ -58,11 +58,11 @@ class Try:
             # Words that say something of the account must be the provider's own, not the name that a client asked for.
             said = body.replace(self._model.encode("utf-8", "replace"), b"") if body and self._model else body
             verdict = verdicts.of_status(status, said, dict(headers).get(b"x-amzn-errortype", b""))
-            return self._speak(
+            return self._report(
                 verdict, str(status), retry_after(headers, self._health.now()) or retry_after_in_body(body)
             )
         now = self._health.clock()
-        self._spoken = True
+        self._reported = True
         self._breaker.ok(self._number, self._model, now, now - self._began)
         if (seconds := until_refilled(headers, self._health.now())) is not None:
             self._breaker.wait(self._model, now, "used up", seconds)
@@ -70,31 +70,31 @@ class Try:
 
     def stream_error(self, error: str) -> Verdict:
         """A stream reported an error, at its beginning or later."""
-        return self._speak(verdicts.of_error(error), verdicts.named(error), None)
+        return self._report(verdicts.of_error(error), verdicts.named(error), None)
 
     def failed(self, error: UpstreamError) -> Verdict:
         """No answer came, or it broke off."""
         if isinstance(error, Unsendable):
-            return self._speak("client_error", "", None)
+            return self._report("client_error", "", None)
         timeout = isinstance(error, UpstreamTimeout)
-        return self._speak("provider_failure", "upstream-timeout" if timeout else "upstream-unreachable", None)
+        return self._report("provider_failure", "upstream-timeout" if timeout else "upstream-unreachable", None)
 
     def credential_rejected(self, reason: str) -> None:
         """The credential is of no use."""
-        self._speak("credential_rejected", reason, None)
+        self._report("credential_rejected", reason, None)
 
     def end(self) -> None:
         """Whatever it was, it is over."""
-        if not self._spoken:
-            self._speak("client_error", "", None)
+        if not self._reported:
+            self._report("client_error", "", None)
 
-    def _speak(self, verdict: Verdict, reason: str, seconds: float | None) -> Verdict:
+    def _report(self, verdict: Verdict, reason: str, seconds: float | None) -> Verdict:
         breaker, number, now = self._breaker, self._number, self._health.clock()
-        if self._spoken:
+        if self._reported:
             if verdict == "provider_failure":
                 breaker.broke_off(number, now, reason)
             return verdict
-        self._spoken = True
+        self._reported = True
         match verdict:
             case "provider_failure":
                 breaker.provider_failure(number, now, reason)
@@ -109,7 +109,7 @@ class Try:
         return verdict
 
 
-class Health:
+class HealthTracker:
     """What this process knows of all providers."""
 
     def __init__(

@@ -141,7 +141,7 @@ def named(error: str) -> str:
     return error if _NAME.fullmatch(error) else "stream-error"
 
 
-Headers = Iterable[tuple[bytes, bytes]]
+HeaderPairs = Iterable[tuple[bytes, bytes]]
 """Names in lower case."""
 
 _EPOCH = 1_000_000_000
@@ -153,7 +153,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _RETRY_INFO = re.compile(rb'"retryDelay"\s*:\s*"(\d{1,9}(?:\.\d{1,9})?)s"')
 
 
-def retry_after(headers: Headers, now: datetime) -> float | None:
+def retry_after(headers: HeaderPairs, now: datetime) -> float | None:
     """The seconds that a refusal asks to wait; None where it does not say, or says none.
 
     Args:
@@ -174,7 +174,7 @@ def retry_after_in_body(body: bytes) -> float | None:
     return float(found[1]) or None if found else None
 
 
-def until_refilled(headers: Headers, now: datetime) -> float | None:
+def until_refilled(headers: HeaderPairs, now: datetime) -> float | None:
     """The seconds until there is something left of a rate that an answer says is used up; None where none is.
 
     Where several are, the last of them to come back.

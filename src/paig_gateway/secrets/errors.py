@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-CredentialProblem = Literal["malformed", "missing", "empty", "unreadable", "timeout", "forbidden"]
+ReferenceProblem = Literal["malformed", "missing", "empty", "unreadable", "timeout", "forbidden"]
 
 
 class SecretsError(Exception):
@@ -19,13 +19,13 @@ class KeyringTimeoutError(SecretsError):
     """The OS keyring did not answer in time, most likely because it is locked."""
 
 
-class CredentialError(Exception):
+class SecretReferenceError(Exception):
     """A credential that cannot be read or used. The message never shows a secret, nor what might be one.
 
     Attributes:
         code: What is wrong.
     """
 
-    def __init__(self, code: CredentialProblem, message: str) -> None:
+    def __init__(self, code: ReferenceProblem, message: str) -> None:
         super().__init__(message)
-        self.code: CredentialProblem = code
+        self.code: ReferenceProblem = code

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from paig_client.api.fields import Spec
 from paig_gateway.secrets import keyring
 from paig_gateway.secrets.addresses import is_metadata_host
-from paig_gateway.secrets.errors import CredentialError, KeyringTimeoutError
+from paig_gateway.secrets.errors import KeyringTimeoutError, SecretReferenceError
 from paig_gateway.secrets.home import FROM_FILES
 
 Scheme = Literal["env", "keyring", "file", "value"]
@@ -71,19 +71,21 @@ def parse_reference(text: str) -> Reference:
     """Read a reference.
 
     Raises:
-        CredentialError: `malformed`; the text is not shown, because it may be the secret itself.
+        SecretReferenceError: `malformed`; the text is not shown, because it may be the secret itself.
     """
     scheme, colon, target = text.partition(":")
     if not colon or scheme not in _SCHEMES:
-        raise CredentialError("malformed", f"is not a reference: write {_FORMS}")
+        raise SecretReferenceError("malformed", f"is not a reference: write {_FORMS}")
     if not target:
-        raise CredentialError("malformed", f"has nothing after '{scheme}:': write {_FORMS}")
+        raise SecretReferenceError("malformed", f"has nothing after '{scheme}:': write {_FORMS}")
     if scheme != "value" and re.search(r"[\x00-\x1f\x7f]", target):
-        raise CredentialError("malformed", f"holds a control character: write {_FORMS}")
+        raise SecretReferenceError("malformed", f"holds a control character: write {_FORMS}")
     if scheme == "env" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", target):
-        raise CredentialError("malformed", "has no environment variable's name after 'env:': write env:NAME")
+        raise SecretReferenceError("malformed", "has no environment variable's name after 'env:': write env:NAME")
     if scheme == "keyring" and not all(target.rpartition("/")):
-        raise CredentialError("malformed", "needs a service and a user after 'keyring:': write keyring:SERVICE/USER")
+        raise SecretReferenceError(
+            "malformed", "needs a service and a user after 'keyring:': write keyring:SERVICE/USER"
+        )
     return Reference(cast(Scheme, scheme), target)
 
 
@@ -93,12 +95,12 @@ def resolve(text: str, environ: Mapping[str, str] = os.environ) -> str:
     A relative `file:` path is taken from the working directory.
 
     Raises:
-        CredentialError: It cannot be read; the message says what to do.
+        SecretReferenceError: It cannot be read; the message says what to do.
     """
     reference = parse_reference(text)
     found = _READ[reference.scheme](reference.target, environ).strip()
     if not found:
-        raise CredentialError("empty", f"{reference} is empty: put the credential there")
+        raise SecretReferenceError("empty", f"{reference} is empty: put the credential there")
     return found
 
 
@@ -122,18 +124,18 @@ class References:
         """Read a reference and make sure that it may be resolved.
 
         Raises:
-            CredentialError: `malformed` or `forbidden`.
+            SecretReferenceError: `malformed` or `forbidden`.
         """
         reference = parse_reference(text)
         if wrong := self._forbids(reference):
-            raise CredentialError("forbidden", wrong)
+            raise SecretReferenceError("forbidden", wrong)
         return reference
 
     def resolve(self, text: str) -> str:
         """The secret that a reference names, as the function `resolve` has it.
 
         Raises:
-            CredentialError: It may not be resolved, or cannot be read; the message says what to do.
+            SecretReferenceError: It may not be resolved, or cannot be read; the message says what to do.
         """
         self.check(text)
         return resolve(text, self.environ)
@@ -142,16 +144,16 @@ class References:
         """Make sure that a provider may be at an address.
 
         Raises:
-            CredentialError: `forbidden`.
+            SecretReferenceError: `forbidden`.
         """
         host = (urlsplit(url).hostname or "").lower().rstrip(".")
         patterns = self.allowed.upstream_hosts
         if patterns is not None and not any(fnmatchcase(host, pattern.lower()) for pattern in patterns):
-            raise CredentialError(
+            raise SecretReferenceError(
                 "forbidden", f"the host {host} is not among [security] upstream_hosts: ask the gateway's owner"
             )
         if patterns is None and is_metadata_host(host):
-            raise CredentialError(
+            raise SecretReferenceError(
                 "forbidden",
                 f"{host} is a link-local or metadata address: the gateway's owner can allow it in [security]"
                 " upstream_hosts",
@@ -213,18 +215,18 @@ def _real(target: str) -> Path:
     """Where a path leads, links followed.
 
     Raises:
-        CredentialError: It leads nowhere.
+        SecretReferenceError: It leads nowhere.
     """
     try:
         return Path(target).expanduser().resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a null byte, an unknown ~user
-        raise CredentialError("unreadable", f"the path after 'file:' cannot be used: {error}") from None
+        raise SecretReferenceError("unreadable", f"the path after 'file:' cannot be used: {error}") from None
 
 
 def _environment(name: str, environ: Mapping[str, str]) -> str:
     found = environ.get(name)
     if found is None:
-        raise CredentialError(
+        raise SecretReferenceError(
             "missing", f"the environment variable {name} is not set where the gateway runs: set it and start again"
         )
     return found
@@ -241,13 +243,13 @@ def _keyring(target: str, environ: Mapping[str, str]) -> str:
     try:
         found = keyring.keyring_call(get)
     except KeyringTimeoutError as error:
-        raise CredentialError("timeout", f"cannot read keyring:{target}. {error}") from None
+        raise SecretReferenceError("timeout", f"cannot read keyring:{target}. {error}") from None
     except Exception as error:  # keyring backends raise what they please
-        raise CredentialError(
+        raise SecretReferenceError(
             "unreadable", f"cannot read keyring:{target}: the keyring failed ({type(error).__name__})"
         ) from error
     if found is None:
-        raise CredentialError(
+        raise SecretReferenceError(
             "missing", f"the keyring has no password of user {user} for service {service}: run `keyring set` to add it"
         )
     return found
@@ -259,13 +261,13 @@ def _file(target: str, environ: Mapping[str, str]) -> str:
         with path.open(encoding="utf-8") as file:
             found = file.read(_MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise CredentialError("missing", f"there is no file {target}: put the credential there") from None
+        raise SecretReferenceError("missing", f"there is no file {target}: put the credential there") from None
     except OSError as error:
-        raise CredentialError("unreadable", f"cannot read the file {target}: {error.strerror}") from None
+        raise SecretReferenceError("unreadable", f"cannot read the file {target}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise CredentialError("unreadable", f"the file {target} is not text") from None
+        raise SecretReferenceError("unreadable", f"the file {target} is not text") from None
     if len(found) > _MAX_FILE_BYTES:
-        raise CredentialError("unreadable", f"the file {target} is too large to be a credential")
+        raise SecretReferenceError("unreadable", f"the file {target} is too large to be a credential")
     return found
 
 

@@ -80,7 +80,7 @@ class DeviceLogin:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingLogin:
     """A login that nobody has completed yet.
 
     Attributes:
@@ -182,7 +182,7 @@ class IdentityProvider:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ProviderAwayError("The identity provider's answer to the device login is not usable.") from error
 
-    async def finish_device(self, device_code: str, nonce: str) -> Person | Pending:
+    async def finish_device(self, device_code: str, nonce: str) -> Person | PendingLogin:
         """Who has completed the login, if anybody has.
 
         Raises:
@@ -195,7 +195,7 @@ class IdentityProvider:
                 # Providers need not repeat a nonce here; the device code itself binds the answer to the question.
                 return await self._person(answer, nonce, needs_nonce=False)
         if answer.get("error") in PENDING:
-            return Pending(slow_down=answer["error"] == "slow_down")
+            return PendingLogin(slow_down=answer["error"] == "slow_down")
         raise _refusal(status, answer)
 
     @asynccontextmanager

@@ -91,7 +91,7 @@ class Aside(logging.handlers.QueueHandler):
             self.dropped += 1
 
 
-class Writer(threading.Thread):
+class LogWriter(threading.Thread):
     """Writes records to a file. It holds no lock while it does: one that is stuck keeps nobody from ending."""
 
     def __init__(self, lines: queue.Queue[logging.LogRecord | None], form: logging.Formatter, file: int) -> None:
@@ -126,7 +126,7 @@ class Writer(threading.Thread):
             self.join(CLOSE_SECONDS)
 
 
-class Log:
+class ProcessLog:
     """The log of a process that is nothing but a gateway."""
 
     def __init__(self, spec: TelemetrySpec, redact: Redactor) -> None:
@@ -134,7 +134,7 @@ class Log:
         lines: queue.Queue[logging.LogRecord | None] = queue.Queue(MOST_QUEUED)
         self._lines = lines
         self._aside = Aside(lines)
-        writer = Writer(lines, Lines(redact, as_json=spec.log == "json"), STANDARD_ERROR)
+        writer = LogWriter(lines, Lines(redact, as_json=spec.log == "json"), STANDARD_ERROR)
         root = logging.getLogger()
         root.handlers[:] = [self._aside]
         root.setLevel(logging.WARNING)

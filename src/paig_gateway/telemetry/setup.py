@@ -20,8 +20,8 @@ from paig_gateway.alerts.conditions import Refusals
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.proxy.observer import Observer, Watcher
-from paig_gateway.routing.health import Health
-from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.routing.health import HealthTracker
+from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import resolve
 from paig_gateway.telemetry.logs import RequestLog
 from paig_gateway.telemetry.metrics.genai import GenAi
@@ -51,7 +51,7 @@ class TelemetryError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Secrets:
+class TelemetrySecrets:
     """What the settings refer to."""
 
     metrics_token: str | None = field(default=None, repr=False)
@@ -61,7 +61,7 @@ class Secrets:
         return filter(None, (self.metrics_token, self.webhook))
 
 
-def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, str] = os.environ) -> Secrets:
+def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, str] = os.environ) -> TelemetrySecrets:
     """Look up what the settings refer to.
 
     Raises:
@@ -74,7 +74,7 @@ def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, st
             raise TelemetryError(f"[telemetry] {name} {missing}")
         try:
             backend(export, environ)
-        except CredentialError as error:
+        except SecretReferenceError as error:
             raise TelemetryError(f"[telemetry] {name}: {error}") from None
     found: dict[str, str] = {}
     for table, name, reference in (
@@ -84,11 +84,11 @@ def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, st
         try:
             if reference is not None:
                 found[name] = resolve(reference, environ)
-        except CredentialError as error:
+        except SecretReferenceError as error:
             raise TelemetryError(f"[{table}] {name}: {error}") from None
     if not found.get("webhook", "https://").startswith(("http://", "https://")):
         raise TelemetryError("[alerts] webhook: what it refers to is no http:// or https:// address")
-    return Secrets(**found)
+    return TelemetrySecrets(**found)
 
 
 class Telemetry:
@@ -103,7 +103,7 @@ class Telemetry:
         self,
         spec: TelemetrySpec,
         alerts: AlertsSpec,
-        secrets: Secrets,
+        secrets: TelemetrySecrets,
         sources: Iterable[Source],
         project: Callable[[str], ProjectTelemetry | None],
         redact: Redactor,
@@ -242,7 +242,7 @@ def process_samples(ledger: Ledger, version: str) -> Source:
     return samples
 
 
-def provider_samples(health: Health, providers: Callable[[], Mapping[str, Provider]]) -> Source:
+def provider_samples(health: HealthTracker, providers: Callable[[], Mapping[str, Provider]]) -> Source:
     """Present values of what a process knows of the providers."""
     names, routes = Names(MOST_NAMES), Names(MOST_NAMES)
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from paig_client.admin import AdminError, AsyncAdminClient, NotAuthorised
 from paig_client.api.resources import Request
-from paig_tui.data.state import State
+from paig_tui.data.state import AppState
 
 EVERY = 5.0
 """Seconds between two looks at sums and limits, if they are quick."""
@@ -35,7 +35,7 @@ class Feed:
         state: What to fill.
     """
 
-    def __init__(self, admin: AsyncAdminClient, state: State) -> None:
+    def __init__(self, admin: AsyncAdminClient, state: AppState) -> None:
         self.admin = admin
         self.state = state
         self.pending: list[Request] = []

@@ -26,7 +26,7 @@ from paig_client.api.resources import (
 from paig_client.api.vocabulary import KeyStatus, Permission
 from paig_tui.data.recent import Figures, ProviderFigures, Recent
 
-LimitBalance = Literal["connecting", "live", "lost", "refused"]
+LinkState = Literal["connecting", "live", "lost", "refused"]
 
 
 @dataclass(slots=True)
@@ -34,20 +34,20 @@ class Link:
     """How the connection stands.
 
     Attributes:
-        standing: Whether the gateway answers.
+        state: Whether the gateway answers.
         at: When it last did.
         reason: Why it does not.
         retry_at: When the next try is due.
     """
 
-    standing: LimitBalance = "connecting"
+    state: LinkState = "connecting"
     at: datetime | None = None
     reason: str = ""
     retry_at: datetime | None = None
 
 
 @dataclass
-class State:
+class AppState:
     """Everything that is shown."""
 
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -111,7 +111,7 @@ class State:
     @property
     def stale(self) -> bool:
         """Whether what is shown is no longer kept up to date."""
-        return self.link.standing in ("lost", "refused")
+        return self.link.state in ("lost", "refused")
 
     @property
     def empty(self) -> bool:

@@ -18,13 +18,13 @@ from textual.content import Content
 
 from paig_client.api.fields import Spec
 from paig_client.api.kinds import PROVIDER_KINDS
-from paig_tui.data.state import State
+from paig_tui.data.state import AppState
 from paig_tui.screens.dialog import Dialog, Field, FieldError
 from paig_tui.text import exact
 
 T = TypeVar("T")
 SpecT = TypeVar("SpecT", bound=Spec)
-Kind = Literal["text", "secret", "names", "pairs", "amount", "count", "seconds", "time", "day", "flag"]
+FieldKind = Literal["text", "secret", "names", "pairs", "amount", "count", "seconds", "time", "day", "flag"]
 
 NONE = ("", "none", "–")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -45,8 +45,8 @@ class Words:
     label: str = ""
     hint: str = ""
     note: str = ""
-    choices: Callable[[State], Iterable[str]] | None = None
-    kind: Kind | None = None
+    choices: Callable[[AppState], Iterable[str]] | None = None
+    kind: FieldKind | None = None
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,18 @@ class Question:
     """
 
     path: str
-    kind: Kind
+    kind: FieldKind
     options: tuple[str, ...]
     words: Words
 
 
-def _models(state: State) -> list[str]:
+def _models(state: AppState) -> list[str]:
     asked = {row.model for row in state.recent.tail}
     return sorted({*asked, *(model for key in state.keys or () for model in key.models or ())} - {""})
 
 
-def _of(part: str) -> Callable[[State], list[str]]:
-    def names(state: State) -> list[str]:
+def _of(part: str) -> Callable[[AppState], list[str]]:
+    def names(state: AppState) -> list[str]:
         return sorted(thing.name for thing in getattr(state, part) or ())
 
     return names
@@ -178,18 +178,18 @@ def _plain(annotation: Any) -> tuple[Any, tuple[str, ...]]:
     return annotation, ("yes", "no") if annotation is bool else ()
 
 
-def _kind(plain: Any) -> Kind | None:
+def _kind(plain: Any) -> FieldKind | None:
     if get_origin(plain) is list and _plain(get_args(plain)[0])[0] is str:
         return "names"
     if get_origin(plain) is dict and _plain(get_args(plain)[1])[0] is str:
         return "pairs"
-    kinds: dict[Any, Kind] = {
+    kinds: dict[Any, FieldKind] = {
         str: "text", bool: "flag", int: "count", float: "seconds", Decimal: "amount", datetime: "time", date: "day",
     }  # fmt: skip
     return kinds.get(plain)
 
 
-def read(kind: Kind, text: str, now: datetime) -> object:
+def read(kind: FieldKind, text: str, now: datetime) -> object:
     """What a text means, as JSON; None where it is empty.
 
     Raises:
@@ -224,7 +224,7 @@ def read(kind: Kind, text: str, now: datetime) -> object:
             return text
 
 
-def write(kind: Kind, value: object) -> str:
+def write(kind: FieldKind, value: object) -> str:
     """A value as a person edits it."""
     if value is None:
         return ""
@@ -346,7 +346,7 @@ class Form(Dialog[T]):
         self,
         title: str,
         asked: Sequence[Question],
-        state: State,
+        state: AppState,
         save: Save[T],
         *,
         before: Mapping[str, object] | None = None,
@@ -384,7 +384,7 @@ class Form(Dialog[T]):
         return await self.save(name, nested(values))  # type: ignore[return-value]  # None closes it, as Esc does
 
 
-def _field(question: Question, state: State, before: Mapping[str, object], note: str | None) -> Field:
+def _field(question: Question, state: AppState, before: Mapping[str, object], note: str | None) -> Field:
     words = question.words
     choices = question.options or tuple(words.choices(state) if words.choices else ())
     return Field(

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from paig_client.api.vocabulary import Permission
-from paig_tui.data.state import State
+from paig_tui.data.state import AppState
 from paig_tui.text import ACCENT, safe
 from paig_tui.widgets.chrome import Footer, Header, hints
 
@@ -48,7 +48,7 @@ class Section(Screen[None]):
         return cast("PaigApp", self.app)
 
     @property
-    def state(self) -> State:
+    def state(self) -> AppState:
         """What was fetched."""
         return self.paig.state
 
@@ -73,11 +73,11 @@ class Section(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin."""
-        self.call_after_refresh(self.draw, force=True)
+        self.call_after_refresh(self.redraw, force=True)
 
     def on_screen_resume(self) -> None:
         """Shown again."""
-        self.call_after_refresh(self.draw, force=True)
+        self.call_after_refresh(self.redraw, force=True)
 
     def on_resize(self) -> None:
         """Below the smallest size say so, instead of showing half of it."""
@@ -89,9 +89,9 @@ class Section(Screen[None]):
                 " font smaller.\n\nq quits."
             )
         )
-        self.call_after_refresh(self.draw, force=True)
+        self.call_after_refresh(self.redraw, force=True)
 
-    def draw(self, *, force: bool = False) -> None:
+    def redraw(self, *, force: bool = False) -> None:
         """Draw what changed."""
         if not self.is_mounted or (not self.is_current and not force):
             return
@@ -123,9 +123,9 @@ class Section(Screen[None]):
             return f"✕ not allowed: {safe(self.state.denied[part])}"
         if getattr(self.state, part, None) is None:
             link = self.state.link
-            if link.standing == "refused":
+            if link.state == "refused":
                 return "✕ The gateway refuses the token: run `paig login` or set PAIG_ADMIN_TOKEN."
-            return f"✕ {safe(link.reason)}" if link.standing == "lost" else "Loading …"
+            return f"✕ {safe(link.reason)}" if link.state == "lost" else "Loading …"
         return "Nothing fits the filter." if self.filter_text else empty
 
     def hints(self, *wanted: str) -> Content:
@@ -205,7 +205,7 @@ class Section(Screen[None]):
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
         self.filter_text = event.value.strip()
-        self.draw()
+        self.redraw()
 
     @on(Input.Submitted, "#filter")
     def _filter_kept(self) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from paig_tui.web import terminal
 from paig_tui.web.child import ChildFailed, Opening
-from paig_tui.web.login import Door, LinkRefused, Login
+from paig_tui.web.login import BrowserLogin, Door, LinkRefused
 from paig_tui.web.terminal import Download, Over, Receive, Send
 
 MAX_TERMINALS = 8
@@ -198,7 +198,7 @@ class WebTerminal:
             if over.code is not None:
                 await terminal.close(send, over.code)
 
-    async def _terminal(self, login: Login, headers: dict[str, str], receive: Receive, send: Send) -> None:
+    async def _terminal(self, login: BrowserLogin, headers: dict[str, str], receive: Receive, send: Send) -> None:
         hello = await terminal.hello(receive)
         if self._login(headers) is not login:  # it was logged out while we waited
             raise Over(terminal.LOGGED_OUT)
@@ -236,7 +236,7 @@ class WebTerminal:
         """Not led here by a page of another port, for which `SameSite` does not hold; not every browser says so."""
         return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
 
-    def _login(self, headers: dict[str, str]) -> Login | None:
+    def _login(self, headers: dict[str, str]) -> BrowserLogin | None:
         pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
         return next(
             (login for name, _, value in pairs if name == self.cookie and (login := self.door.login(value))), None

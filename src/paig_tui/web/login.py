@@ -34,7 +34,7 @@ class LinkRefused(Exception):
 
 
 @dataclass(eq=False)
-class Login:
+class BrowserLogin:
     """A browser that came in.
 
     Attributes:
@@ -52,7 +52,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Secrets:
+class LoginSecrets:
     """What a browser is given when it comes in."""
 
     cookie: str = field(repr=False)
@@ -70,7 +70,7 @@ class Door:
         self._clock = clock
         self._link: tuple[bytes, datetime] | None = None
         self._past: dict[bytes, bool] = {}  # links that are over: whether they were used
-        self._logins: dict[bytes, Login] = {}
+        self._logins: dict[bytes, BrowserLogin] = {}
 
     def link(self) -> str:
         """The token of a new link; the one before it lets nobody in any more."""
@@ -80,7 +80,7 @@ class Door:
         self._link = (_digest(token), self._clock() + LINK_LIFE)
         return token
 
-    def enter(self, token: str) -> Secrets:
+    def enter(self, token: str) -> LoginSecrets:
         """Let in whoever has the link's token.
 
         Raises:
@@ -97,11 +97,11 @@ class Door:
             raise LinkRefused("This link is too old.")
         self._link = None
         self._past[digest] = True
-        given = Secrets(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
-        self._logins[_digest(given.cookie)] = Login(_digest(given.proof), self._clock())
+        given = LoginSecrets(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+        self._logins[_digest(given.cookie)] = BrowserLogin(_digest(given.proof), self._clock())
         return given
 
-    def login(self, cookie: str | None) -> Login | None:
+    def login(self, cookie: str | None) -> BrowserLogin | None:
         """Whose cookie this is, if it is one and not too old."""
         found = self._logins.get(_digest(cookie)) if cookie else None
         if found is None:
@@ -113,7 +113,7 @@ class Door:
         return found
 
     @contextmanager
-    def holding(self, login: Login, end: Callable[[], None]) -> Iterator[None]:
+    def holding(self, login: BrowserLogin, end: Callable[[], None]) -> Iterator[None]:
         """Keep a login for as long as it has a terminal open; `end` is called if it is logged out meanwhile."""
         login.ends.add(end)
         try:
@@ -122,7 +122,7 @@ class Door:
             login.ends.discard(end)
             login.seen = self._clock()
 
-    def leave(self, login: Login | None = None) -> int:
+    def leave(self, login: BrowserLogin | None = None) -> int:
         """Log one out, or all; answers how many that were."""
         leaving = list(self._logins.values()) if login is None else [login]
         for one in leaving:
@@ -131,7 +131,7 @@ class Door:
                 end()
         return len(leaving)
 
-    def _forget(self, login: Login) -> None:
+    def _forget(self, login: BrowserLogin) -> None:
         self._logins = {digest: other for digest, other in self._logins.items() if other is not login}
 
 

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.style import Style
 from textual.widgets import Static
 
-from paig_tui.data.state import State
+from paig_tui.data.state import AppState
 from paig_tui.text import BAD, GOOD, MUTED, WARN, plain, span
 
 SECTIONS = (
@@ -29,17 +29,17 @@ KEYS = {"question_mark": "?", "colon": ":", "slash": "/", "escape": "Esc", "left
 """Textual's names of keys, as people write them."""
 
 
-def standing(state: State, now: datetime) -> Content:
+def link_status(state: AppState, now: datetime) -> Content:
     """The state of the connection: glyph, word, number."""
     link = state.link
-    if link.standing == "connecting":
+    if link.state == "connecting":
         return Content.styled("◌ connecting", WARN)
     age = span((now - link.at).total_seconds()) if link.at else ""
-    if link.standing == "live":
+    if link.state == "live":
         return Content.styled(f"● live {age}", GOOD)
     seen = f" · as of {link.at:%H:%M:%S}, {age} ago" if link.at else " · nothing fetched yet"
     retry = f" · retry in {span((link.retry_at - now).total_seconds())}" if link.retry_at else ""
-    word = "token refused" if link.standing == "refused" else "lost"
+    word = "token refused" if link.state == "refused" else "lost"
     return Content.styled(f"✕ {word}{seen}{retry}", BAD)
 
 
@@ -48,14 +48,14 @@ class Header(Static):
 
     DEFAULT_CSS = "Header { height: 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }"
 
-    def show(self, state: State, *, profile: str, host: str, role: str) -> None:
+    def show(self, state: AppState, *, profile: str, host: str, role: str) -> None:
         """Draw it anew."""
         now = state.clock()
         clock = Content.assemble((f"{now:%H:%M:%S}", "bold"), (" UTC ", MUTED))
         left = Content.assemble(
             (" paig ", PILL), " ", (plain(profile).plain, "bold"), (" @ ", MUTED), plain(host), "  "
         )
-        middle = Content.assemble(standing(state, now), "  ", (role, MUTED))
+        middle = Content.assemble(link_status(state, now), "  ", (role, MUTED))
         room = (self.size.width or 80) - left.cell_length - clock.cell_length - 1
         middle = middle.truncate(max(0, room), ellipsis=True)
         self.update(Content.assemble(left, middle, " " * (1 + max(0, room - middle.cell_length)), clock))

@@ -181,7 +181,7 @@ def test_health_counts_the_nodes(gateway: Gateway, admin: AdminClient) -> None:
 
 @pytest.mark.parametrize("path", ["requests", "usage", "usage/reprice", "audit"])
 def test_a_time_that_utc_does_not_have_is_refused(gateway: Gateway, path: str) -> None:
-    """A time whose zone takes it out of the calendar is the asker's mistake, and is said to be."""
+    """A time whose zone takes it out of the calendar is the principal's mistake, and is said to be."""
     with gateway.http() as http:
         answer = http.get(f"/{path}", params={"since": "0001-01-01T00:01:01+00:06"})
     assert answer.status_code == 422

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, delete
 from sqlmodel import col
 
 from paig_gateway.cluster import health_rows
-from paig_gateway.cluster.health_rows import KEPT_CHANGES, Report, StateChange, ToldWait
+from paig_gateway.cluster.health_rows import KEPT_CHANGES, Report, ReportedWait, StateChange
 from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import NodeRow
 from paig_gateway.ledger import nodes
@@ -25,7 +25,7 @@ OPEN = Report(
     NOW,
     until=NOW + timedelta(seconds=5),
     reason="503",
-    waits=(ToldWait("gpt-5", NOW, NOW + timedelta(seconds=20), "429", own=False),),
+    waits=(ReportedWait("gpt-5", NOW, NOW + timedelta(seconds=20), "429", own=False),),
     sums=Sums(3, 1, {"503": 5, "429": 1}, {12: 2, 40: 1}),
     last_error="503",
     last_error_at=NOW,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paig_gateway.ledger.batch import BatchExecutor, BatchResult, Command, Settle
+from paig_gateway.ledger.batch import BatchExecutor, BatchResult, LedgerCommand, Settle
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.records import Reservation, Settlement
@@ -65,7 +65,7 @@ def after_settle() -> None:
     """The settlement is committed, and its caller has not heard of it."""
     execute = BatchExecutor.execute
 
-    def mortal(self: BatchExecutor, commands: Sequence[Command], blocked: Any = ()) -> BatchResult:
+    def mortal(self: BatchExecutor, commands: Sequence[LedgerCommand], blocked: Any = ()) -> BatchResult:
         result = execute(self, commands, blocked)
         if any(isinstance(command, Settle) for command in commands):
             die()

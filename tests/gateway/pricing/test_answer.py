@@ -12,7 +12,7 @@ import pytest
 
 from paig_gateway.formats.base import Call, Format
 from paig_gateway.formats.registry import FORMATS
-from paig_gateway.pricing.answer import Reading, read_answer
+from paig_gateway.pricing.answer import UsageReading, read_answer
 from paig_gateway.pricing.overrides import PriceLookup, PriceSources, own_price
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.pricing.provider_charge import CHARGES
@@ -135,7 +135,9 @@ SPEAKERS = [
 ]
 
 
-def read(fmt: Format, body: Body, source: str = "", model: str = "m", call: Call | None = None, **more: Any) -> Reading:
+def read(
+    fmt: Format, body: Body, source: str = "", model: str = "m", call: Call | None = None, **more: Any
+) -> UsageReading:
     """Read an answer of the model `m`, which has a price of its own."""
     prices = PriceLookup(PRICED, "p", source, model, NOW, **more)
     return read_answer(fmt, body, {}, prices, call or Call(model))

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from paig_gateway.pricing.overrides import OwnPrice, PriceLookup, PriceSources, own_price, rate_problems
+from paig_gateway.pricing.overrides import PriceLookup, PriceOverride, PriceSources, own_price, rate_problems
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.pricing.worst_case import WorstCase, ceiling
 
@@ -15,13 +15,13 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 USAGE = {"input_tokens": 1000, "output_tokens": 500, "cache_read_tokens": 400}
 
 
-def price(name: str, dollars: int, **more: object) -> OwnPrice:
+def price(name: str, dollars: int, **more: object) -> PriceOverride:
     """A price of so many dollars for a million tokens, in and out."""
     rates = {"input_mtok": Decimal(dollars), "output_mtok": Decimal(dollars)}
     return own_price(name, rates=rates, **more)  # type: ignore[arg-type]
 
 
-def cost(prices: tuple[OwnPrice, ...], model: str, provider: str = "house", at: datetime = NOW) -> int | None:
+def cost(prices: tuple[PriceOverride, ...], model: str, provider: str = "house", at: datetime = NOW) -> int | None:
     """What 1000 tokens in and 500 out cost, in nanodollars; None without a price."""
     found = PriceLookup(PriceSources(PriceBook(), lambda: prices), provider, "openai", model, at).price()
     return found.cost(USAGE, at) if found else None
@@ -78,7 +78,7 @@ def test_before_the_first_day_the_book_counts() -> None:
 
 def test_changed_prices_are_seen_at_once() -> None:
     """The tuple of prices is looked at anew as soon as it is another."""
-    present: tuple[OwnPrice, ...] = (price("m", 2),)
+    present: tuple[PriceOverride, ...] = (price("m", 2),)
     prices = PriceSources(PriceBook(), lambda: present)
     price_lookup = PriceLookup(prices, "house", "", "m", NOW)
     assert price_lookup.price() is present[0].price

@@ -11,7 +11,7 @@ import keyring.backend
 import pytest
 
 from paig_gateway.secrets import keyring as ring_module
-from paig_gateway.secrets.errors import CredentialError, CredentialProblem
+from paig_gateway.secrets.errors import ReferenceProblem, SecretReferenceError
 from paig_gateway.secrets.references import STORED, References, SecuritySpec, parse_reference, resolve
 
 
@@ -69,7 +69,7 @@ def test_reference_is_parsed(text: str, scheme: str, target: str) -> None:
 )  # fmt: skip
 def test_malformed_reference_is_refused_without_showing_it(text: str) -> None:
     """What is no reference may well be the secret itself, so the error shows the forms and not the text."""
-    with pytest.raises(CredentialError) as caught:
+    with pytest.raises(SecretReferenceError) as caught:
         parse_reference(text)
     assert caught.value.code == "malformed"
     assert "write " in str(caught.value)
@@ -118,12 +118,12 @@ def test_file_is_found_from_home_and_from_the_working_directory(
         ("value:  ", "empty", "is empty"),
     ],
 )
-def test_what_cannot_be_had_says_why(tmp_path: Path, text: str, code: CredentialProblem, says: str) -> None:
+def test_what_cannot_be_had_says_why(tmp_path: Path, text: str, code: ReferenceProblem, says: str) -> None:
     """Each way to fail has its code and names the place to mend, and an underlying exception's text is not shown."""
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "blank").write_text(" \n", "utf-8")
     (tmp_path / "huge").write_text("x" * 1_000_001, "utf-8")
-    with pytest.raises(CredentialError) as caught:
+    with pytest.raises(SecretReferenceError) as caught:
         resolve(text.format(tmp_path), {"EMPTY": ""})
     assert caught.value.code == code
     assert says in str(caught.value)
@@ -133,7 +133,7 @@ def test_what_cannot_be_had_says_why(tmp_path: Path, text: str, code: Credential
 def test_keyring_that_hangs_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A locked keyring costs no more than the bound."""
     monkeypatch.setattr(ring_module, "KEYRING_SECONDS", 0.05)
-    with pytest.raises(CredentialError) as caught:
+    with pytest.raises(SecretReferenceError) as caught:
         resolve("keyring:hanging/ada")
     assert caught.value.code == "timeout"
 
@@ -171,7 +171,7 @@ def test_gateways_own_secrets_are_never_resolved(tmp_path: Path, text: str) -> N
     environ = {"WEBHOOK": "of the gateway alone", "PAIG_SECRET_KEY_FILE": str(mounted)}
     references = References(environ=environ, home=home, own=own)
     written = text.format(home=home, link=tmp_path / "link", own=tmp_path / "own", mounted=mounted)
-    with pytest.raises(CredentialError) as caught:
+    with pytest.raises(SecretReferenceError) as caught:
         references.resolve(written)
     assert caught.value.code == "forbidden"
     assert "of the gateway alone" not in str(caught.value)
@@ -195,7 +195,7 @@ def test_everything_else_is_allowed_unless_the_owner_says_so(tmp_path: Path) -> 
     assert confined.resolve("keyring:https://api.example.com/v1/ada") == "from the ring"
     assert confined.resolve("value:literal") == "literal"
     for text in ("env:OTHER", f"file:{tmp_path}/keys-of-others/k", "keyring:broken/ada"):
-        with pytest.raises(CredentialError, match="the gateway's owner") as caught:
+        with pytest.raises(SecretReferenceError, match="the gateway's owner") as caught:
             confined.resolve(text)
         assert caught.value.code == "forbidden"
 
@@ -217,7 +217,7 @@ def test_everything_else_is_allowed_unless_the_owner_says_so(tmp_path: Path) -> 
 )
 def test_metadata_addresses_are_no_providers(host: str) -> None:
     """In whatever spelling; the owner may allow one by name."""
-    with pytest.raises(CredentialError, match="link-local or metadata"):
+    with pytest.raises(SecretReferenceError, match="link-local or metadata"):
         References().check_upstream(f"http://{host}/latest")
 
 
@@ -234,5 +234,5 @@ def test_hosts_of_providers_can_be_confined() -> None:
     references = References(allowed=SecuritySpec(upstream_hosts=["*.openai.com", "169.254.169.254"]))
     references.check_upstream("https://api.openai.com/v1")
     references.check_upstream("http://169.254.169.254/")
-    with pytest.raises(CredentialError, match="upstream_hosts"):
+    with pytest.raises(SecretReferenceError, match="upstream_hosts"):
         references.check_upstream("https://api.openai.com.evil.example/v1")

@@ -22,7 +22,7 @@ from paig_client.admin import AdminClient, NotAuthorised
 from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, OwnerSpec, TokenSpec
 from paig_client.cli.sso import sign_on
 from paig_gateway.admin.problems import ProblemError
-from paig_gateway.admin.roles import Identity
+from paig_gateway.admin.roles import AdminIdentity
 from paig_gateway.database.engine import utc_now
 from paig_gateway.database.tables import AdminRow
 from paig_gateway.sso.provider import IdentityProvider
@@ -334,7 +334,7 @@ def test_a_browser_s_session_opens_no_websocket(gateway: Gateway) -> None:
     def identity(origin: str) -> str:
         given = {"cookie": cookie, "host": host, "origin": origin}
         headers = [(name.encode(), value.encode()) for name, value in given.items()]
-        found: Identity = gateway.app.state.authenticate(HTTPConnection({**scope, "headers": headers}))
+        found: AdminIdentity = gateway.app.state.authenticate(HTTPConnection({**scope, "headers": headers}))
         return found.name
 
     for origin in (gateway.url, "https://evil.example", "null", ""):

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from trustme import CA
 
 from paig_gateway.sso.keys import KEEP_SECONDS, REFETCH_SECONDS
-from paig_gateway.sso.provider import MAX_BYTES, IdentityProvider, Pending, Person
+from paig_gateway.sso.provider import MAX_BYTES, IdentityProvider, PendingLogin, Person
 from paig_gateway.sso.settings import ProviderAwayError, SsoError, SsoSpec
 from tests.gateway.sso.conftest import new_key
 from tests.gateway.sso.liar import KEY, NOW, Liar, public, running_liar
@@ -326,7 +326,7 @@ async def test_no_device_login_is_waited_for_without_end(liar: Liar, provider: I
 async def test_a_login_is_pending(liar: Liar, provider: IdentityProvider, error: str) -> None:
     """Until somebody has logged in; a provider that is asked too often says so."""
     liar.first = [(400, {"error": error})]
-    assert await provider.finish_device("d", "n") == Pending(slow_down=error == "slow_down")
+    assert await provider.finish_device("d", "n") == PendingLogin(slow_down=error == "slow_down")
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, SsoError), (429, ProviderAwayError), (503, ProviderAwayError)])

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from paig_gateway.simulator.serve import running_simulator
-from paig_gateway.telemetry.logs import Aside, Lines, Writer
+from paig_gateway.telemetry.logs import Aside, Lines, LogWriter
 from paig_gateway.telemetry.redaction import Redactor
 from tests.gateway.telemetry.conftest import serving
 
@@ -157,7 +157,7 @@ def test_a_line_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
     for args in (("one",), ("one", "too", "many"), ("two",)):
         lines.put(logging.makeLogRecord({"msg": "it said %s", "args": args, "name": "x", "levelname": "INFO"}))
     with (tmp_path / "log").open("wb") as file:
-        writer = Writer(lines, Lines(Redactor(), as_json=False), file.fileno())
+        writer = LogWriter(lines, Lines(Redactor(), as_json=False), file.fileno())
         writer.start()
         writer.close()
     told = [line.partition(" x: ")[2] for line in (tmp_path / "log").read_text("utf-8").splitlines()]

@@ -155,7 +155,7 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class MetricsReading:
     """What the numbers were at one moment.
 
     Attributes:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from paig_client.api.specs import ExportSpec
-from paig_gateway.secrets.errors import CredentialError
+from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import resolve
 from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.otlp.transport import ExportResult, OverGrpc, OverHttp, Sender, Signal
@@ -81,7 +81,7 @@ def backend(spec: ExportSpec, environ: Mapping[str, str] = os.environ) -> Backen
     """Look up what an export refers to.
 
     Raises:
-        CredentialError: A secret cannot be had.
+        SecretReferenceError: A secret cannot be had.
     """
     headers = {name.lower(): resolve(reference, environ) for name, reference in spec.headers.items()}
     if spec.token is not None:
@@ -260,7 +260,7 @@ class Destination(threading.Thread, Generic[T]):
 
     def _open(self) -> Sender:
         if missing := missing_library(self.spec):
-            raise CredentialError("missing", missing)
+            raise SecretReferenceError("missing", missing)
         found = backend(self.spec)
         self.secrets = found.secrets
         return found.sender(self._signal)

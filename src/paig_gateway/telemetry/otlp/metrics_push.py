@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from paig_client.api.specs import ExportSpec
-from paig_gateway.telemetry.metrics.registry import Numbers, Reading
+from paig_gateway.telemetry.metrics.registry import MetricsReading, Numbers
 from paig_gateway.telemetry.otlp.exporter import Destination, close
 from paig_gateway.telemetry.otlp.transport import METRICS
 
@@ -47,7 +47,9 @@ class Push:
 
             return Points(version, instance, began)
 
-        self.destination: Destination[Reading] = Destination("metrics", spec, METRICS, points, most_queued=1, batch=1)
+        self.destination: Destination[MetricsReading] = Destination(
+            "metrics", spec, METRICS, points, most_queued=1, batch=1
+        )
         self.destination.start()
 
     async def run(self) -> None:
@@ -62,4 +64,4 @@ class Push:
         await asyncio.to_thread(close, [self.destination])
 
     def _push(self) -> None:
-        self.destination.put(Reading(self._read(), time.time_ns()))
+        self.destination.put(MetricsReading(self._read(), time.time_ns()))

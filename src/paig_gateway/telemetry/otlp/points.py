@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric, NumberDataPoint
 
 from paig_gateway.telemetry.metrics.families import FAMILIES, Family, Labels
-from paig_gateway.telemetry.metrics.registry import Reading
+from paig_gateway.telemetry.metrics.registry import MetricsReading
 from paig_gateway.telemetry.otlp import common as otlp
 from paig_gateway.telemetry.otlp.common import Attributes
 from paig_gateway.telemetry.otlp.conventions import SCHEMA_URL
@@ -34,7 +34,7 @@ class Points:
         self._scope = otlp.scope(version)
         self._began = began
 
-    def __call__(self, readings: Sequence[Reading]) -> bytes:
+    def __call__(self, readings: Sequence[MetricsReading]) -> bytes:
         """An export of these readings."""
         export = ExportMetricsServiceRequest()
         ours = export.resource_metrics.add(resource=self._resource, schema_url=SCHEMA_URL)
@@ -51,7 +51,7 @@ class Points:
                     metrics.append(metric)
         return export.SerializeToString()
 
-    def _number(self, metric: Metric, family: Family, reading: Reading) -> None:
+    def _number(self, metric: Metric, family: Family, reading: MetricsReading) -> None:
         series = reading.numbers.values.get(family.name)
         if not series:
             return
@@ -68,7 +68,7 @@ class Points:
             _name(point.attributes, family, labels)
             _set(point, value * family.unit, whole=whole)
 
-    def _histogram(self, metric: Metric, family: Family, reading: Reading) -> None:
+    def _histogram(self, metric: Metric, family: Family, reading: MetricsReading) -> None:
         series = reading.numbers.buckets.get(family.name)
         if not series:
             return

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from paig_tui.data.state import State
+from paig_tui.data.state import AppState
 from paig_tui.screens.dashboard.first_request import line
 from paig_tui.text import ACCENT, GOOD, MUTED, lines, plain
 
 
-def steps(state: State) -> list[tuple[str, str, bool]]:
+def steps(state: AppState) -> list[tuple[str, str, bool]]:
     """The steps with the section where each is done, and whether it is."""
     return [
         ("Tell paig of a provider: press 4, then n", "providers", bool(state.providers)),
@@ -19,12 +19,12 @@ def steps(state: State) -> list[tuple[str, str, bool]]:
     ]  # fmt: skip
 
 
-def next_section(state: State) -> str | None:
+def next_section(state: AppState) -> str | None:
     """Where the next step is done."""
     return next((section for _, section, done in steps(state) if not done), None)
 
 
-def guide(state: State, root: str) -> Content | None:
+def guide(state: AppState, root: str) -> Content | None:
     """What to do next, or None once requests have come, or as long as nothing is known."""
     if state.providers is None or state.keys is None or state.today is None:
         return None

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from textual.content import Content
 
-from paig_tui.data.state import State, used
-from paig_tui.screens.providers.health import fares
+from paig_tui.data.state import AppState, used
+from paig_tui.screens.providers.health import provider_statuses
 from paig_tui.text import (
     ACCENT,
     BAD,
@@ -36,7 +36,7 @@ def unknown() -> Content:
     return Content.styled(NOT_YET, MUTED)
 
 
-def today(state: State, width: int) -> Content:
+def today(state: AppState, width: int) -> Content:
     """What was spent today, against yesterday at this time."""
     now, before = state.today, state.yesterday
     if now is None:
@@ -58,7 +58,7 @@ def with_spark(shown: Content, values: Sequence[float], width: int, style: str) 
     return Content.assemble(shown, " " * (width - shown.cell_length - len(drawn)), (drawn, style))
 
 
-def rate(state: State, width: int) -> Content:
+def rate(state: AppState, width: int) -> Content:
     """Requests in the last minute."""
     if state.recent.since is None:
         return unknown()
@@ -66,7 +66,7 @@ def rate(state: State, width: int) -> Content:
     return with_spark(shown, [minute.requests for minute in state.recent.per_minute(state.as_of)], width, "$secondary")
 
 
-def latency(state: State) -> Content:
+def latency(state: AppState) -> Content:
     """How long good requests took."""
     figures = state.figures()
     if figures.p50 is None:
@@ -74,7 +74,7 @@ def latency(state: State) -> Content:
     return Content.assemble((took(figures.p50), "bold"), (" / ", MUTED), (took(figures.p95), "bold"))
 
 
-def errors(state: State, width: int) -> Content:
+def errors(state: AppState, width: int) -> Content:
     """The share that failed."""
     share = state.figures().errors
     if share is None:
@@ -84,7 +84,7 @@ def errors(state: State, width: int) -> Content:
     return with_spark(shown, [minute.errors for minute in state.recent.per_minute(state.as_of)], width, BAD)
 
 
-def spend(state: State, width: int, height: int) -> tuple[str, Content]:
+def spend(state: AppState, width: int, height: int) -> tuple[str, Content]:
     """What was spent in each minute of the last hour, and the title of that."""
     minutes = state.recent.per_minute(state.as_of) if state.recent.since else []
     if not minutes:
@@ -95,7 +95,7 @@ def spend(state: State, width: int, height: int) -> tuple[str, Content]:
     return f"spend $/min · {len(values)}m{peak}", chart(values, width, height, ticks=ticks, unit=dollars)
 
 
-def caps(state: State, width: int, height: int) -> Content:
+def caps(state: AppState, width: int, height: int) -> Content:
     """The caps that are fullest."""
     if state.limits is None:
         return unknown()
@@ -113,7 +113,7 @@ def caps(state: State, width: int, height: int) -> Content:
     return lines(shown) if shown else Content.styled("No cap has been used yet.", MUTED)
 
 
-def spending(state: State, width: int, height: int) -> Content:
+def spending(state: AppState, width: int, height: int) -> Content:
     """Who spent most in the last five minutes."""
     found = state.figures().spending[:height]
     if not found:
@@ -127,11 +127,11 @@ def spending(state: State, width: int, height: int) -> Content:
     )
 
 
-def providers(state: State, width: int, height: int) -> Content:
-    """How the providers fare: those in trouble first, then the busy ones."""
+def providers(state: AppState, width: int, height: int) -> Content:
+    """The health of the providers: those in trouble first, then the busy ones."""
     if state.providers is None:
         return unknown()
-    found = fares(state)
+    found = provider_statuses(state)
     room = max(6, width - 24)
 
     def order(name: str) -> tuple[bool, bool, str]:

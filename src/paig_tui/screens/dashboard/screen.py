@@ -116,12 +116,12 @@ class Dashboard(Section):
     def action_pause(self) -> None:
         """Stop or go on."""
         self.paused = not self.paused
-        self.draw(force=True)
+        self.redraw(force=True)
 
     def action_errors(self) -> None:
         """Errors or all."""
         self.errors_only = not self.errors_only
-        self.draw(force=True)
+        self.redraw(force=True)
 
     def action_guide_next(self) -> None:
         """Go where the first run's next step is done."""

@@ -11,7 +11,7 @@ from textual.content import Content
 
 from paig_client.api.resources import Key, LimitStatus, Owner
 from paig_client.api.vocabulary import KeyStatus
-from paig_tui.data.state import State, judged, used
+from paig_tui.data.state import AppState, judged, used
 from paig_tui.text import (
     MUTED,
     NOT_YET,
@@ -32,19 +32,19 @@ from paig_tui.text import (
 )  # fmt: skip
 from paig_tui.widgets.table import Column
 
-Kind = Literal["keys", "projects", "users"]
-KINDS: tuple[Kind, ...] = ("keys", "projects", "users")
+Tab = Literal["keys", "projects", "users"]
+KINDS: tuple[Tab, ...] = ("keys", "projects", "users")
 WIDE = 150
 """Width of the table from which on caps are shown in dollars too."""
 ONE = {"keys": "key", "projects": "project", "users": "user"}
 
 
 @dataclass(frozen=True)
-class Row:
+class KeyTableRow:
     """A key, a project or a user.
 
     Attributes:
-        thing: It.
+        resource: It.
         status: Its status by the limits as they stand.
         caps: Its caps in US dollars, by window.
         used: How long ago it was used, as words.
@@ -53,7 +53,7 @@ class Row:
         binds: Of all caps that bind it, the one that leaves the least.
     """
 
-    thing: Key | Owner
+    resource: Key | Owner
     status: KeyStatus
     caps: Mapping[str, LimitStatus] = field(default_factory=dict)
     used: str = NOT_YET
@@ -64,7 +64,7 @@ class Row:
     @property
     def name(self) -> str:
         """Its name."""
-        return self.thing.name
+        return self.resource.name
 
     @property
     def fullest(self) -> float:
@@ -72,7 +72,7 @@ class Row:
         return max((used(limit) for limit in self.caps.values()), default=-1.0)
 
 
-def rows(state: State, kind: Kind) -> list[Row] | None:
+def rows(state: AppState, kind: Tab) -> list[KeyTableRow] | None:
     """All of a kind, or None while they are not known."""
     things: Sequence[Key | Owner] | None = getattr(state, kind)
     if things is None:
@@ -83,36 +83,38 @@ def rows(state: State, kind: Kind) -> list[Row] | None:
         for key in state.keys or ():
             members.setdefault(getattr(key, owner) or "", []).append(key)
     found = []
-    for thing in things:
-        own = caps.get((owner, thing.name), {})
-        binds = _binding(caps, owner, thing)
-        if isinstance(thing, Key):
-            found.append(Row(thing, judged(thing, exhausted), own, _used(state, [thing], now), (), owner, binds))
+    for resource in things:
+        own = caps.get((owner, resource.name), {})
+        binds = _binding(caps, owner, resource)
+        if isinstance(resource, Key):
+            found.append(
+                KeyTableRow(resource, judged(resource, exhausted), own, _used(state, [resource], now), (), owner, binds)
+            )
         else:
-            of = members.get(thing.name, ())
-            standing = _standing(of, (owner, thing.name) in exhausted)
-            found.append(Row(thing, standing, own, _used(state, of, now), of, owner, binds))
+            of = members.get(resource.name, ())
+            owner_status = _owner_status(of, (owner, resource.name) in exhausted)
+            found.append(KeyTableRow(resource, owner_status, own, _used(state, of, now), of, owner, binds))
     return found
 
 
 def _binding(
-    caps: Mapping[tuple[str, str], Mapping[str, LimitStatus]], owner: str, thing: Key | Owner
+    caps: Mapping[tuple[str, str], Mapping[str, LimitStatus]], owner: str, resource: Key | Owner
 ) -> LimitStatus | None:
-    owners = [(owner, thing.name), ("organisation", "organisation")]
-    if isinstance(thing, Key):
-        owners += [("project", thing.project or ""), ("user", thing.user or "")]
+    owners = [(owner, resource.name), ("organisation", "organisation")]
+    if isinstance(resource, Key):
+        owners += [("project", resource.project or ""), ("user", resource.user or "")]
     every = [limit for one in owners for limit in caps.get(one, {}).values()]
     return max(every, key=used, default=None)
 
 
-def _standing(keys: Sequence[Key], exhausted: bool) -> KeyStatus:
+def _owner_status(keys: Sequence[Key], exhausted: bool) -> KeyStatus:
     """A project's or user's: that of its cap, or disabled where all its keys are."""
     if exhausted:
         return "limit-exceeded"
     return "disabled" if keys and all(key.status == "disabled" for key in keys) else "active"
 
 
-def _used(state: State, keys: Sequence[Key], now: datetime) -> str:
+def _used(state: AppState, keys: Sequence[Key], now: datetime) -> str:
     """How long ago one of these keys was used, as far as the last hour's requests tell."""
     since = state.recent.since
     if since is None or not keys:
@@ -124,14 +126,14 @@ def _used(state: State, keys: Sequence[Key], now: datetime) -> str:
     return "never" if young else f">{span((now - since).total_seconds())}"
 
 
-def _cap(window: str) -> tuple[Column[Row], Column[Row]]:
+def _cap(window: str) -> tuple[Column[KeyTableRow], Column[KeyTableRow]]:
     """A cap's column, and that of a wide terminal, with what is spent in dollars."""
     title = {"daily": "day", "weekly": "week", "monthly": "month", "total": "total"}[window]
 
-    def cell(row: Row) -> Content:
+    def cell(row: KeyTableRow) -> Content:
         return cap_cell(used(row.caps[window]) if window in row.caps else None)
 
-    def wide(row: Row) -> Content:
+    def wide(row: KeyTableRow) -> Content:
         limit = row.caps.get(window)
         if limit is None:
             return cap_cell(None, 6)
@@ -142,7 +144,7 @@ def _cap(window: str) -> tuple[Column[Row], Column[Row]]:
     return narrow, Column(title, 25, wide, least=WIDE)
 
 
-def _binds(row: Row) -> Content:
+def _binds(row: KeyTableRow) -> Content:
     """The cap that leaves the least: the next one that refuses."""
     if row.binds is None:
         return Content.styled("no cap", MUTED)
@@ -156,30 +158,30 @@ def _binds(row: Row) -> Content:
     return Content.assemble((percent(share), level(share)), " ", plain(whose))
 
 
-def _hint(row: Row) -> Content:
-    return plain(f"{row.thing.hint}…" if isinstance(row.thing, Key) else "", MUTED)
+def _hint(row: KeyTableRow) -> Content:
+    return plain(f"{row.resource.hint}…" if isinstance(row.resource, Key) else "", MUTED)
 
 
-def _belongs(row: Row) -> Content:
-    thing = row.thing
-    if not isinstance(thing, Key):
+def _belongs(row: KeyTableRow) -> Content:
+    resource = row.resource
+    if not isinstance(resource, Key):
         return Content("")
-    found = " / ".join(name for name in (thing.project, thing.user) if name)
+    found = " / ".join(name for name in (resource.project, resource.user) if name)
     return plain(found) if found else Content.styled(NOT_YET, MUTED)
 
 
-def _count(row: Row) -> Content:
+def _count(row: KeyTableRow) -> Content:
     active = sum(key.status in ("active", "limit-exceeded") for key in row.keys)
     return Content.assemble(f"{active:,}", (f"/{len(row.keys):,}", MUTED))
 
 
-STATUS: Column[Row] = Column("status", 10, lambda row: status(row.status))
-NAME: Column[Row] = Column("name", 0, lambda row: plain(row.name), most=40)
-USED: Column[Row] = Column("used", 5, lambda row: Content.styled(row.used, MUTED), right=True)
+STATUS: Column[KeyTableRow] = Column("status", 10, lambda row: status(row.status))
+NAME: Column[KeyTableRow] = Column("name", 0, lambda row: plain(row.name), most=40)
+USED: Column[KeyTableRow] = Column("used", 5, lambda row: Content.styled(row.used, MUTED), right=True)
 CAPS = tuple(column for window in ("daily", "weekly", "monthly", "total") for column in _cap(window))
-BINDS: Column[Row] = Column("binds", 0, _binds, least=136, most=28)
+BINDS: Column[KeyTableRow] = Column("binds", 0, _binds, least=136, most=28)
 _OWNER = (STATUS, NAME, Column("keys", 9, _count, right=True), USED, BINDS, *CAPS)
-COLUMNS: Mapping[Kind, Sequence[Column[Row]]] = {
+COLUMNS: Mapping[Tab, Sequence[Column[KeyTableRow]]] = {
     "keys": (
         STATUS,
         NAME,
@@ -194,14 +196,14 @@ COLUMNS: Mapping[Kind, Sequence[Column[Row]]] = {
 }
 
 
-def about(row: Row, now: datetime) -> Content:
+def about(row: KeyTableRow, now: datetime) -> Content:
     """The row in full: its caps in numbers, and what else there is to know."""
     shown = [_limit(limit, now) for limit in row.caps.values()]
-    thing = row.thing
+    resource = row.resource
     if not shown:
         shown.append(Content.styled("no cap of its own", MUTED))
     facts: dict[str, str] = {}
-    limits = thing.limits
+    limits = resource.limits
     rates = [
         f"{count:,} {word}"
         for count, word in (
@@ -212,13 +214,13 @@ def about(row: Row, now: datetime) -> Content:
     ]
     if rates:
         facts["rates"] = ", ".join(rates)
-    if isinstance(thing, Key):
-        facts["models"] = ", ".join(thing.models) if thing.models else "all"
-        facts["routes"] = ", ".join(thing.routes) if thing.routes else "all"
-        facts["expires"] = f"{thing.expires_at:%Y-%m-%d %H:%M} UTC" if thing.expires_at else "never"
+    if isinstance(resource, Key):
+        facts["models"] = ", ".join(resource.models) if resource.models else "all"
+        facts["routes"] = ", ".join(resource.routes) if resource.routes else "all"
+        facts["expires"] = f"{resource.expires_at:%Y-%m-%d %H:%M} UTC" if resource.expires_at else "never"
     else:
         facts["keys"] = ", ".join(key.name for key in row.keys) or "none"
-    facts["made"] = f"{thing.created_at:%Y-%m-%d %H:%M} UTC"
+    facts["made"] = f"{resource.created_at:%Y-%m-%d %H:%M} UTC"
     return lines([*shown, *(Content.assemble((f"{name:<9}", MUTED), plain(value)) for name, value in facts.items())])
 
 

@@ -19,13 +19,13 @@ from paig_client.api.resources import Key, LimitStatus, NewKey, Owner, Project
 from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec
 from paig_client.api.vocabulary import Permission
 from paig_tui.app import Undo
-from paig_tui.screens.keys.rows import COLUMNS, KINDS, ONE, Kind, Row, about, rows
+from paig_tui.screens.keys.rows import COLUMNS, KINDS, ONE, KeyTableRow, Tab, about, rows
 from paig_tui.screens.section import Section
 from paig_tui.text import MUTED, NOT_YET, dollars, safe, until
 from paig_tui.widgets.chrome import Panel, tabs
 from paig_tui.widgets.table import Table
 
-SPECS: Mapping[Kind, type[Spec]] = {"keys": KeySpec, "projects": ProjectSpec, "users": OwnerSpec}
+SPECS: Mapping[Tab, type[Spec]] = {"keys": KeySpec, "projects": ProjectSpec, "users": OwnerSpec}
 WINDOWS = ("daily", "weekly", "monthly", "total")
 
 
@@ -61,7 +61,7 @@ class Keys(Section):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kind: Kind = "keys"
+        self.kind: Tab = "keys"
         self.fullest_first = False
 
     def body(self) -> Iterable[Widget]:
@@ -71,7 +71,7 @@ class Keys(Section):
         yield Panel("about", id="about", classes="data")
 
     @property
-    def table(self) -> Table[Row]:
+    def table(self) -> Table[KeyTableRow]:
         """The table."""
         return self.query_one("#objects", Table)
 
@@ -98,13 +98,13 @@ class Keys(Section):
         self._titles(len(shown), every)
         self._about()
 
-    def _wanted(self, row: Row) -> bool:
-        thing = row.thing
-        if isinstance(thing, Key):
-            return self.matches(thing.name, row.status, thing.project, thing.user, thing.hint)
-        return self.matches(thing.name, row.status)
+    def _wanted(self, row: KeyTableRow) -> bool:
+        resource = row.resource
+        if isinstance(resource, Key):
+            return self.matches(resource.name, row.status, resource.project, resource.user, resource.hint)
+        return self.matches(resource.name, row.status)
 
-    def _titles(self, shown: int, every: Sequence[Row] | None) -> None:
+    def _titles(self, shown: int, every: Sequence[KeyTableRow] | None) -> None:
         frame = self.query_one("#frame", Vertical)
         words = []
         for kind in KINDS:
@@ -128,16 +128,16 @@ class Keys(Section):
         """Another kind."""
         self.action_show_kind(KINDS[(KINDS.index(self.kind) + step) % len(KINDS)])
 
-    def action_show_kind(self, kind: Kind) -> None:
+    def action_show_kind(self, kind: Tab) -> None:
         """That kind."""
         self.kind = kind
         self.table.set_reactive(Table.cursor, 0)
-        self.draw(force=True)
+        self.redraw(force=True)
 
     def action_order(self) -> None:
         """Another order."""
         self.fullest_first = not self.fullest_first
-        self.draw(force=True)
+        self.redraw(force=True)
 
     def action_requests(self) -> None:
         """The requests of the row under the cursor."""
@@ -191,10 +191,10 @@ class Keys(Section):
     async def action_caps(self) -> None:
         """Edit the caps; can be undone."""
         if (row := self.table.current) is not None:
-            thing, name = row.thing, safe(row.name)
+            resource, name = row.resource, safe(row.name)
             await self._edit_caps(
-                f"caps of {name}", thing.model_dump(mode="json"), row.caps, self._updater(thing), f"Caps of {name}",
-                intro=self._also_binds(thing),
+                f"caps of {name}", resource.model_dump(mode="json"), row.caps, self._updater(resource),
+                f"Caps of {name}", intro=self._also_binds(resource),
             )  # fmt: skip
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
@@ -235,30 +235,30 @@ class Keys(Section):
         from paig_tui.screens.forms import questions
 
         if (row := self.table.current) is not None:
-            thing, name = row.thing, safe(row.name)
+            resource, name = row.resource, safe(row.name)
             asked = questions(SPECS[self.kind], without=("limits", "secret"))
             if not asked:
                 self.notify("A user has nothing but caps: press c.")
                 return
-            await self.edit(f"edit {name}", asked, thing.model_dump(mode="json"), self._updater(thing), name)
+            await self.edit(f"edit {name}", asked, resource.model_dump(mode="json"), self._updater(resource), name)
 
-    def _updater(self, thing: Key | Owner) -> Callable[[Mapping[str, object], bool], Awaitable[object]]:
+    def _updater(self, resource: Key | Owner) -> Callable[[Mapping[str, object], bool], Awaitable[object]]:
         """What changes it: with True only if nobody else changed it meanwhile."""
         admin = self.paig.admin
 
         async def update(changes: Mapping[str, object], first: bool) -> object:
-            if isinstance(thing, Key):
-                return await admin.keys.update(thing.id, changes, seen=thing if first else None)
-            if isinstance(thing, Project):
-                return await admin.projects.update(thing.id, changes, seen=thing if first else None)
-            return await admin.users.update(thing.id, changes, seen=thing if first else None)
+            if isinstance(resource, Key):
+                return await admin.keys.update(resource.id, changes, seen=resource if first else None)
+            if isinstance(resource, Project):
+                return await admin.projects.update(resource.id, changes, seen=resource if first else None)
+            return await admin.users.update(resource.id, changes, seen=resource if first else None)
 
         return update
 
-    def _also_binds(self, thing: Key | Owner) -> str:
+    def _also_binds(self, resource: Key | Owner) -> str:
         """What else may refuse before these caps do."""
         caps = self.state.caps()
-        owners = [("project", thing.project), ("user", thing.user)] if isinstance(thing, Key) else []
+        owners = [("project", resource.project), ("user", resource.user)] if isinstance(resource, Key) else []
         found = [
             f"{kind} {safe(name)}'s cap of ${limit.amount} ({limit.window})"
             for kind, name in owners
@@ -277,7 +277,7 @@ class Keys(Section):
         if row is None:
             return
         name = safe(row.name)
-        if isinstance(key := row.thing, Key):
+        if isinstance(key := row.resource, Key):
             forth = key.status in ("disabled", "blocked")
             if key.status == "blocked":
                 ask = Confirm(f"unblock {name}?", "Somebody blocked this key for a reason: see the log.", do="Unblock")
@@ -316,12 +316,12 @@ class Keys(Section):
         from paig_tui.screens.dialog import Confirm
 
         row = self.table.current
-        if row is None or not isinstance(row.thing, Key):
+        if row is None or not isinstance(row.resource, Key):
             return
         says = "The old secret stops working at once. Caps and what is spent stay."
         if await self.app.push_screen_wait(Confirm(f"rotate {safe(row.name)}?", says, do="Rotate")):
             made = await self.paig.changing(
-                self.paig.admin.keys.rotate(row.thing.id), f"{safe(row.name)} has a new secret."
+                self.paig.admin.keys.rotate(row.resource.id), f"{safe(row.name)} has a new secret."
             )
             if made is not None:
                 self._show_secret(made, "rotated")
@@ -339,11 +339,11 @@ class Keys(Section):
         if not await self.app.push_screen_wait(Confirm(title, says, do="Delete", type_name=safe(row.name))):
             return
         admin = self.paig.admin
-        if isinstance(row.thing, Key):
-            done = admin.keys.delete(row.thing.id)
+        if isinstance(row.resource, Key):
+            done = admin.keys.delete(row.resource.id)
         else:
             delete = admin.projects.delete if self.kind == "projects" else admin.users.delete
-            done = delete(row.thing.id)
+            done = delete(row.resource.id)
         await self.paig.changing(done, f"{safe(row.name)} is deleted.")
 
 

@@ -22,7 +22,7 @@ from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, lines, plain, safe
 from paig_tui.widgets.chrome import Panel, tabs
 from paig_tui.widgets.table import Column, Table
 
-Kind = Literal["audit", "requests"]
+LogKind = Literal["audit", "requests"]
 PAGE = 200
 AGAIN = timedelta(seconds=5)
 
@@ -84,7 +84,7 @@ class Log(Section):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kind: Kind = "audit"
+        self.kind: LogKind = "audit"
         self.audit: list[AuditEntry] | None = None
         self.requests: list[Request] | None = None
         self.cursor: str | None = None
@@ -105,7 +105,7 @@ class Log(Section):
     def stamp(self) -> object:
         """What was fetched; and whether it is time to fetch again."""
         old = self.fetched is None or self.state.clock() - self.fetched > AGAIN
-        if old and self.is_current and self.state.link.standing == "live" and self.paig.admin_client is not None:
+        if old and self.is_current and self.state.link.state == "live" and self.paig.admin_client is not None:
             self.fetched = self.state.clock()
             self.load()
         return self.kind, id(self.audit), id(self.requests), self.problem
@@ -128,7 +128,7 @@ class Log(Section):
         except AdminError as error:
             self.problem = str(error)
         self.fetched = self.state.clock()
-        self.draw(force=True)
+        self.redraw(force=True)
 
     def show(self) -> None:
         """Fill the table."""
@@ -184,7 +184,7 @@ class Log(Section):
         self.kind = "requests" if self.kind == "audit" else "audit"
         self.table.rows = ()
         self.fetched = None
-        self.draw(force=True)
+        self.redraw(force=True)
 
     def action_more(self) -> None:
         """Earlier ones."""

@@ -1,4 +1,4 @@
-"""How providers fare: a word for each state of a breaker, what follows from it, and when."""
+"""The health of providers: a word for each state of a breaker, what follows from it, and when."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.content import Content
 
 from paig_client.api.resources import CredentialHealth, Provider, ProviderHealth
 from paig_client.api.vocabulary import BreakerState
-from paig_tui.data.state import State
+from paig_tui.data.state import AppState
 from paig_tui.text import BAD, GOOD, MUTED, WARN, fitted, plain, safe, took, until
 
 STATES: dict[BreakerState, tuple[str, str]] = {
@@ -48,11 +48,11 @@ class ProviderStatus:
     note: str = ""
 
 
-def fares(state: State) -> dict[str, ProviderStatus]:
+def provider_statuses(state: AppState) -> dict[str, ProviderStatus]:
     """All of them by name: as the gateway says, over all nodes; else by what requests of the last minutes tell."""
     now = state.as_of
     if state.health_of is not None:
-        return {one.provider: fare(one, now) for one in state.health_of}
+        return {one.provider: provider_status(one, now) for one in state.health_of}
     found = {}
     for name, seen in state.provider_figures().items():
         word, style = _plainly(seen.good, seen.attempts)
@@ -60,21 +60,21 @@ def fares(state: State) -> dict[str, ProviderStatus]:
     return found
 
 
-def fare(health: ProviderHealth, now: datetime) -> ProviderStatus:
+def provider_status(health: ProviderHealth, now: datetime) -> ProviderStatus:
     """That of a provider."""
     ready = sum(one.state in ("closed", "half-open") for one in health.credentials)
     notes = [note(one, now) for one in health.credentials]
     words = next(filter(None, notes), "")
     some = f"{len(notes) - ready} of {len(notes)}: " if words and 0 < ready < len(notes) else ""
-    return _fare(health, ready, some + words)
+    return _status(health, ready, some + words)
 
 
 def credential(health: CredentialHealth, now: datetime) -> ProviderStatus:
     """That of a credential."""
-    return _fare(health, None, note(health, now))
+    return _status(health, None, note(health, now))
 
 
-def _fare(health: ProviderHealth | CredentialHealth, ready: int | None, words: str) -> ProviderStatus:
+def _status(health: ProviderHealth | CredentialHealth, ready: int | None, words: str) -> ProviderStatus:
     word, style = _plainly(health.ok_share, health.tries) if health.state == "closed" else STATES[health.state]
     return ProviderStatus(word, style, health.ok_share, health.p95_ms, health.throttled, health.tries, ready, words)
 
@@ -103,7 +103,7 @@ def note(health: CredentialHealth, now: datetime) -> str:
     return f"again {left}{why}" if health.state == "cooling" else ""
 
 
-def moving(state: State) -> bool:
+def moving(state: AppState) -> bool:
     """Whether there is a countdown to be shown."""
     return any(one.until or one.waits for found in state.health_of or () for one in found.credentials)
 

@@ -18,7 +18,7 @@ from paig_client.api.specs import ProviderSpec
 from paig_client.api.vocabulary import Permission
 from paig_tui.screens.dialog import FieldError
 from paig_tui.screens.forms import Question, Words
-from paig_tui.screens.providers.health import ProviderStatus, credentials, fares, moving
+from paig_tui.screens.providers.health import ProviderStatus, credentials, moving, provider_statuses
 from paig_tui.screens.section import Section
 from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, lines, plain, safe, took
 from paig_tui.widgets.chrome import Panel
@@ -26,11 +26,11 @@ from paig_tui.widgets.table import Column, Table
 
 
 @dataclass(frozen=True)
-class Row:
+class ProviderTableRow:
     """A provider, and how it fares."""
 
     provider: Provider
-    fare: ProviderStatus
+    status: ProviderStatus
 
 
 IDLE = ProviderStatus("◌ idle", MUTED, None, None, 0, 0)
@@ -40,31 +40,31 @@ def _figure(text: str | None) -> Content:
     return Content.styled("—", MUTED) if text is None else Content(text)
 
 
-def _good(row: Row) -> Content:
-    return _figure(None if row.fare.good is None else f"{row.fare.good:.1%}")
+def _good(row: ProviderTableRow) -> Content:
+    return _figure(None if row.status.good is None else f"{row.status.good:.1%}")
 
 
-def _throttled(row: Row) -> Content:
-    return Content.styled(f"{row.fare.throttled:,}", WARN if row.fare.throttled else MUTED)
+def _throttled(row: ProviderTableRow) -> Content:
+    return Content.styled(f"{row.status.throttled:,}", WARN if row.status.throttled else MUTED)
 
 
-def _keys(row: Row) -> Content:
+def _keys(row: ProviderTableRow) -> Content:
     """How many of its credentials are used."""
-    count, ready = len(row.provider.credentials), row.fare.ready
+    count, ready = len(row.provider.credentials), row.status.ready
     if ready is None or ready >= count:
         return Content(str(count))
     return Content.styled(f"{ready}/{count}", BAD if not ready else WARN)
 
 
-COLUMNS: tuple[Column[Row], ...] = (
-    Column("state", 9, lambda row: Content.styled(row.fare.word, row.fare.style)),
+COLUMNS: tuple[Column[ProviderTableRow], ...] = (
+    Column("state", 9, lambda row: Content.styled(row.status.word, row.status.style)),
     Column("provider", 0, lambda row: plain(row.provider.name), most=28),
     Column("5m ok", 6, _good, right=True),
-    Column("p95", 6, lambda row: _figure(None if row.fare.p95 is None else took(row.fare.p95)), right=True),
+    Column("p95", 6, lambda row: _figure(None if row.status.p95 is None else took(row.status.p95)), right=True),
     Column("429s", 5, _throttled, right=True),
-    Column("tries", 6, lambda row: Content(f"{row.fare.tries:,}"), right=True, least=100),
+    Column("tries", 6, lambda row: Content(f"{row.status.tries:,}"), right=True, least=100),
     Column("keys", 4, _keys, right=True),
-    Column("note", 0, lambda row: plain(row.fare.note, MUTED if row.fare.style == GOOD else row.fare.style)),
+    Column("note", 0, lambda row: plain(row.status.note, MUTED if row.status.style == GOOD else row.status.style)),
     Column("kind", 16, lambda row: plain(row.provider.kind, MUTED), least=116),
 )
 
@@ -109,7 +109,7 @@ class Providers(Section):
         yield Panel("about", id="about", classes="data")
 
     @property
-    def table(self) -> Table[Row]:
+    def table(self) -> Table[ProviderTableRow]:
         """The table."""
         return self.query_one("#rows", Table)
 
@@ -124,10 +124,12 @@ class Providers(Section):
     def show(self) -> None:
         """Fill the table."""
         providers = self.state.providers
-        found = fares(self.state)
+        found = provider_statuses(self.state)
         table = self.table
         table.empty = self.nothing("providers", "No provider here. n adds one.")
-        table.show([Row(one, found.get(one.name, IDLE)) for one in providers or () if self._wanted(one, found)])
+        table.show(
+            [ProviderTableRow(one, found.get(one.name, IDLE)) for one in providers or () if self._wanted(one, found)]
+        )
         frame = self.query_one("#frame", Vertical)
         count = len(providers) if providers is not None else NOT_YET
         frame.border_title = Content.assemble(f"providers {count}", self.filter_note)

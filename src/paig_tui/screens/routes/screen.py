@@ -16,7 +16,7 @@ from paig_client.api.resources import Route
 from paig_client.api.specs import MemberSpec, RouteSpec
 from paig_client.api.vocabulary import Permission
 from paig_tui.app import Undo
-from paig_tui.screens.providers.health import ProviderStatus, fares
+from paig_tui.screens.providers.health import ProviderStatus, provider_statuses
 from paig_tui.screens.routes.dry_run import share
 from paig_tui.screens.section import Section
 from paig_tui.text import GOOD, MUTED, NOT_YET, WARN, bar, plain, safe
@@ -24,16 +24,16 @@ from paig_tui.widgets.table import Column, Table
 
 
 @dataclass(frozen=True)
-class Row:
+class MemberTableRow:
     """A member of the route that is looked at."""
 
     place: int
     member: MemberSpec
     share: float | None
-    fare: ProviderStatus | None
+    status: ProviderStatus | None
 
 
-def _part(row: Row) -> Content:
+def _part(row: MemberTableRow) -> Content:
     if not row.member.active:
         return Content.styled("○ off", MUTED)
     if row.share is None:
@@ -41,23 +41,23 @@ def _part(row: Row) -> Content:
     return Content.styled("● first", GOOD)
 
 
-def _share(row: Row) -> Content:
+def _share(row: MemberTableRow) -> Content:
     if row.share is None:
         return Content.styled("—", MUTED)
     return Content.assemble(bar(row.share, 6, "$primary"), f" {row.share:>4.0%}")
 
 
-def _state(row: Row) -> Content:
-    if row.fare is None:
+def _state(row: MemberTableRow) -> Content:
+    if row.status is None:
         return Content.styled("◌ idle", MUTED)
-    return Content.styled(row.fare.word, row.fare.style)
+    return Content.styled(row.status.word, row.status.style)
 
 
 ROUTES: tuple[Column[Route], ...] = (
     Column("route", 0, lambda route: plain(route.name)),
     Column("members", 7, lambda route: Content(str(len(route.members))), right=True),
 )
-MEMBERS: tuple[Column[Row], ...] = (
+MEMBERS: tuple[Column[MemberTableRow], ...] = (
     Column("part", 10, _part),
     Column("provider", 0, lambda row: plain(row.member.provider)),
     Column("pri", 4, lambda row: Content(str(row.member.priority)), right=True),
@@ -110,9 +110,9 @@ class Routes(Section):
         return found
 
     @property
-    def row(self) -> Row | None:
+    def row(self) -> MemberTableRow | None:
         """The member under the cursor."""
-        found: Row | None = self.query_one("#members", Table).current
+        found: MemberTableRow | None = self.query_one("#members", Table).current
         return found
 
     def stamp(self) -> object:
@@ -134,10 +134,10 @@ class Routes(Section):
     @on(Table.Moved, "#routes")
     def _members(self) -> None:
         route = self.route
-        found = fares(self.state)
+        found = provider_statuses(self.state)
         members = route.members if route else []
         rows = [
-            Row(place, member, share(member, members), found.get(member.provider))
+            MemberTableRow(place, member, share(member, members), found.get(member.provider))
             for place, member in enumerate(members)
         ]
         rows.sort(key=lambda row: (not row.member.active, -row.member.priority, -row.member.weight, row.place))
@@ -240,7 +240,7 @@ class Routes(Section):
         routes, before = self.paig.admin.routes, {"members": _json(route.members)}
         return Undo(f"members of {safe(route.name)}", lambda: routes.update(route.id, before))
 
-    def _with(self, row: Row, **changes: object) -> list[MemberSpec]:
+    def _with(self, row: MemberTableRow, **changes: object) -> list[MemberSpec]:
         """The members, with one changed."""
         assert self.route is not None
         members = list(self.route.members)

@@ -68,7 +68,7 @@ Course = Mapping[datetime, Decimal]
 
 
 @dataclass(frozen=True)
-class Row:
+class UsageTableRow:
     """One group, or everything.
 
     Attributes:
@@ -109,15 +109,15 @@ def courses(report: UsageReport, bucket: str, group: str | None) -> dict[str | N
 
 def rows(
     report: UsageReport, group: str, found: Mapping[str | None, Course] | None, times: Sequence[datetime]
-) -> list[Row]:
+) -> list[UsageTableRow]:
     """Everything first, then the groups, the dearest first."""
     whole = Decimal(report.total.cost)
 
-    def row(name: str | None, total: UsageTotal) -> Row:
+    def row(name: str | None, total: UsageTotal) -> UsageTableRow:
         share = float(Decimal(total.cost) / whole) if whole else 0.0
         known = None if found is None or name not in found else found[name]
         course = None if known is None else tuple(float(known.get(time, 0)) for time in times)
-        return Row(name, total, 1.0 if name is None else share, course)
+        return UsageTableRow(name, total, 1.0 if name is None else share, course)
 
     return [row(None, report.total), *(row(total.group.get(group) or "", total) for total in report.items)]
 
@@ -136,24 +136,24 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-def _tokens(row: Row) -> Content:
+def _tokens(row: UsageTableRow) -> Content:
     return Content.assemble(count(row.total.input_tokens), ("→", MUTED), count(row.total.output_tokens))
 
 
-def _errors(row: Row) -> Content:
+def _errors(row: UsageTableRow) -> Content:
     share = row.total.errors / row.total.requests if row.total.requests else 0.0
     return Content.styled(count(row.total.errors), BAD if share > 0.05 else WARN if share else MUTED)
 
 
-def _trend(row: Row) -> Content:
+def _trend(row: UsageTableRow) -> Content:
     return Content.styled(spark(row.course, TREND) if row.course else "", "$secondary")
 
 
-def _share(row: Row, width: int) -> Content:
+def _share(row: UsageTableRow, width: int) -> Content:
     return Content.assemble(bar(row.share, width, "$primary"), f" {row.share:>4.0%}")
 
 
-COLUMNS: tuple[Column[Row], ...] = (
+COLUMNS: tuple[Column[UsageTableRow], ...] = (
     Column("", 0, lambda row: row.shown, most=60),
     Column("requests", 8, lambda row: Content(count(row.total.requests)), right=True),
     Column("errors", 6, _errors, right=True),

@@ -20,7 +20,7 @@ from paig_client.admin import AdminError
 from paig_client.api.resources import UsageReport
 from paig_tui.screens.section import Section
 from paig_tui.screens.usage.csv import to_csv
-from paig_tui.screens.usage.rows import COLUMNS, GROUPS, MOST_COURSES, SPANS, Row, courses, rows
+from paig_tui.screens.usage.rows import COLUMNS, GROUPS, MOST_COURSES, SPANS, UsageTableRow, courses, rows
 from paig_tui.text import MUTED, NOT_YET, dollars, safe
 from paig_tui.widgets.chrome import Panel, tabs
 from paig_tui.widgets.plot import chart
@@ -61,7 +61,7 @@ class Usage(Section):
             yield Table(COLUMNS, lambda row: row.key, id="groups")
 
     @property
-    def table(self) -> Table[Row]:
+    def table(self) -> Table[UsageTableRow]:
         """The table."""
         return self.query_one("#groups", Table)
 
@@ -69,7 +69,7 @@ class Usage(Section):
         """What was fetched; and whether it is time to fetch again."""
         fetched = self.fetched
         due = self.is_current and (fetched is None or self.state.clock() - fetched > STALE_AFTER)
-        if due and self.paig.admin_client is not None and self.state.link.standing == "live":
+        if due and self.paig.admin_client is not None and self.state.link.state == "live":
             self.fetched = self.state.clock()
             self.load()
         return self.group, self.span, id(self.report), id(self.courses), self.problem
@@ -92,7 +92,7 @@ class Usage(Section):
         except AdminError as error:
             self.problem = str(error)
         self.fetched = self.state.clock()
-        self.draw(force=True)
+        self.redraw(force=True)
 
     def show(self) -> None:
         """Fill plot and table."""
@@ -101,7 +101,7 @@ class Usage(Section):
             table.empty = f"✕ {safe(self.problem)}"
         else:
             table.empty = "Loading …" if report is None else "Nothing was spent."
-        shown: list[Row] = []
+        shown: list[UsageTableRow] = []
         if report is not None and report.total.requests:
             every = rows(report, GROUPS[self.group], self.courses, list(self.span.times(self.state.as_of)))
             shown = [row for row in every if row.name is None or self.matches(row.name)]
@@ -136,7 +136,7 @@ class Usage(Section):
     def _anew(self) -> None:
         self.report = self.courses = self.fetched = None
         self.table.set_reactive(Table.cursor, 0)
-        self.draw(force=True)
+        self.redraw(force=True)
 
     def action_group(self, step: int) -> None:
         """By something else."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -46,6 +48,16 @@ def test_every_client_is_documented() -> None:
     """`--for` takes what the page of clients lists."""
     page = (DOCS / "clients.md").read_text("utf-8")
     assert [name for name in CLIENTS if f"`{name}`" not in page] == []
+
+
+def test_each_client_has_its_page() -> None:
+    """The pages are what `scripts/client_pages.py` writes from the tables, and no client is left out."""
+    check = [sys.executable, "scripts/client_pages.py", "--check"]
+    done = subprocess.run(check, cwd=DOCS.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = "".join(page.read_text("utf-8") for page in (DOCS / "clients").glob("*.md"))
+    listed = {name for name, client in CLIENTS.items() if client.agent}
+    assert {name for name in listed if f"--for {name}" not in pages} == set()
 
 
 def test_every_code_is_documented_with_its_type() -> None:

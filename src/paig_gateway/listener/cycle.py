@@ -145,6 +145,11 @@ class Cycle:
 
     # The app's side
 
+    @property
+    def is_under_pressure(self) -> bool:
+        """Whether the client has not read most of what was written; `on_pressure` tells when that changes."""
+        return self._connection.flow.write_paused
+
     async def run(self, app: AsgiApp) -> None:
         """Have an app answer."""
         try:

@@ -248,7 +248,7 @@ class Failover:
         if status >= 400:
             body = b""
             if status in BODY_TELLS:
-                answer = PeekableResponse(answer)
+                answer = PeekableResponse.of(answer)
                 body = await beginning(answer)
             verdict = tried.answered(status, answer.headers, body)
             if verdict == "credential_rejected":
@@ -262,9 +262,9 @@ class Failover:
             tried.answered(status, answer.headers)
             return answer, None
         framing = framing_of_answer(exchange, status, headers)
-        peeked = PeekableResponse(answer)
+        peeked = PeekableResponse.of(answer)
         if framing is None or headers.get("content-encoding", "identity") != "identity":
-            if not await self._is_no_answer(exchange, peeked, headers):
+            if not await self._is_no_answer(exchange, candidate, peeked, headers):
                 tried.answered(status, answer.headers)
                 return peeked, None
             body = b"".join(peeked.buffered)
@@ -296,16 +296,25 @@ class Failover:
             outcome.reading = None
         return peeked, of
 
-    @staticmethod
-    async def _is_no_answer(exchange: Exchange, peeked: PeekableResponse, headers: Mapping[str, str]) -> bool:
-        """Whether a body that is not streamed is something else than an answer: HTML, an error, a redirect, nothing."""
+    async def _is_no_answer(
+        self, exchange: Exchange, candidate: Candidate, peeked: PeekableResponse, headers: Mapping[str, str]
+    ) -> bool:
+        """Whether a body that is not streamed is something else than an answer: HTML, an error, a redirect, nothing.
+
+        Raises:
+            UpstreamTimeout: Nothing but white space came in time.
+        """
+        time = asyncio.get_running_loop().time
+        until = time() + self._patience.of_try(exchange, candidate.provider, self._clock()).first_byte
         while True:
             head = b"".join(peeked.buffered)
             found = judge(exchange.fmt, peeked.status, headers, head, peeked.ended)
             if found != "more":
                 return found == "not-answer"
-            if await peeked.read() is None and peeked.failure is not None:
-                return False  # Relaying it raises the failure.
+            if not await peeked.read(max(until - time(), 0.0)) and not peeked.ended:
+                if peeked.failure is None and not head.strip():
+                    raise UpstreamTimeout("no data in time", sent=True)
+                return False  # Relaying it takes the time that it takes, or raises the failure.
 
     def _asks_usage(self, candidate: Candidate) -> bool:
         """Whether the gateway asks a provider for usage in streams."""
@@ -318,7 +327,7 @@ class Failover:
         answer, asked = await self._send_one(exchange, candidate, number)
         if not asked or answer.status < 400:
             return answer, asked
-        peeked = PeekableResponse(answer)
+        peeked = PeekableResponse.of(answer)
         if not refuses_stream_options(answer.status, await beginning(peeked)):
             return peeked, asked
         await peeked.aclose()

@@ -57,12 +57,12 @@ async def hold(ledger: Reserves, full: Held, wait: float) -> Held:
         LimitRefused: There is no room.
         LedgerDown: The ledger cannot record.
     """
-    fitting = Fitting.of(full)
     try:
         await ledger.reserve(full.reservation)
         return full
     except LimitRefused as error:
         refused = error
+    fitting = Fitting.of(full)
     for _ in range(TRIES if fitting is not None and fitting.may_change else 0):
         assert fitting is not None
         if (smaller := fitting.fitted(refused.balances)) is None:

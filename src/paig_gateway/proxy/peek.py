@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Protocol
 
 from paig_gateway.domain.http import Headers
 from paig_gateway.formats import eventstream
-from paig_gateway.formats.base import Framing
+from paig_gateway.formats.base import Event, Framing
 from paig_gateway.formats.framing import FRAMINGS, framing_of
 from paig_gateway.formats.judgement import judge_event
 from paig_gateway.providers.adapters import Adapter, error_at_home
@@ -33,96 +33,84 @@ class Answer(Protocol):
     @property
     def headers(self) -> Headers: ...
 
-    def chunks(self) -> AsyncIterator[bytes]: ...
+    async def read(self) -> bytes: ...
+
+    async def pump(self, sink: Callable[[bytes], None]) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
 
     async def aclose(self) -> None: ...
 
 
 class PeekableResponse:
-    """An answer that has been read in part; whoever reads it gets all of it.
+    """An answer that has been read in part; whoever pumps it gets all of it.
 
     Attributes:
         buffered: What was read.
         failure: What broke the reading off, to be raised where it happened.
+        ended: Whether all of it was read.
     """
 
     def __init__(self, answer: Answer) -> None:
         self.status, self.headers = answer.status, answer.headers
         self.buffered: list[bytes] = []
         self.failure: UpstreamError | None = None
+        self.ended = False
         self._answer = answer
-        self._source = answer.chunks()
-        self._pending: asyncio.Task[bytes | None] | None = None
-        self._ended = False
 
-    @property
-    def ended(self) -> bool:
-        """Whether all of it was read."""
-        return self._ended
+    @classmethod
+    def of(cls, answer: Answer) -> PeekableResponse:
+        """The answer itself where it can be peeked at already, since what was read of it is there."""
+        return answer if isinstance(answer, cls) else cls(answer)
 
-    async def read(self, patience: float | None = None) -> bytes | None:
-        """Read a chunk and keep it.
+    async def read(self, patience: float | None = None) -> bytes:
+        """Read a piece and keep it.
 
         Args:
-            patience: Seconds to wait for it; the reading goes on after that, for `chunks` to take up.
+            patience: Seconds to wait for it; nothing is lost when they are over.
 
         Returns:
-            The chunk; None where there is none (yet): the answer has ended or broken, or patience has.
+            The piece; nothing where there is none (yet): the answer has ended or broken, or patience has.
         """
-        if self._ended or self.failure is not None:
-            return None
-        if self._pending is None:
-            self._pending = asyncio.ensure_future(self._next())
+        if self.ended or self.failure is not None:
+            return b""
         try:
-            await asyncio.wait({self._pending}, timeout=patience)
-        except asyncio.CancelledError:
-            self._pending.cancel()
-            raise
-        if not self._pending.done():
-            return None
-        done, self._pending = self._pending, None
-        try:
-            chunk = done.result()
+            async with asyncio.timeout(patience):
+                piece = await self._answer.read()
+        except TimeoutError:
+            return b""
         except UpstreamError as error:
             self.failure = error
-            return None
-        if chunk is None:
-            self._ended = True
-            return None
-        self.buffered.append(chunk)
-        return chunk
+            return b""
+        if piece:
+            self.buffered.append(piece)
+        else:
+            self.ended = True
+        return piece
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """All of the body, as `UpstreamResponse.chunks` gives it."""
-        for chunk in self.buffered:
-            yield chunk
+    async def pump(self, sink: Callable[[bytes], None]) -> None:
+        """Pass all of the body to a sink, as `UpstreamResponse.pump` does."""
+        buffered, self.buffered = self.buffered, []
+        for piece in buffered:
+            sink(piece)
         if self.failure is not None:
             raise self.failure
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            try:
-                first = await pending
-            finally:
-                pending.cancel()
-            if first is None:
-                return
-            yield first
-        if not self._ended:
-            async for chunk in self._source:
-                yield chunk
+        if not self.ended:
+            await self._answer.pump(sink)
+
+    def pause(self) -> None:
+        """Make the provider wait."""
+        self._answer.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._answer.resume()
 
     async def aclose(self) -> None:
         """Let go of the connection."""
-        if self._pending is not None:
-            self._pending.cancel()
-            await asyncio.wait({self._pending})
-            self._pending = None
         await self._answer.aclose()
-
-    async def _next(self) -> bytes | None:
-        async for chunk in self._source:
-            return chunk
-        return None
 
 
 async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> bool:
@@ -145,7 +133,7 @@ async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> b
     splitter, size, until = make(), 0, None
     while size < PEEKED:
         chunk = await answer.read(max((deadline if until is None else until) - time(), 0.0))
-        if chunk is None:
+        if not chunk:
             if until is None and answer.failure is None and not answer.ended:
                 answer.failure = UpstreamTimeout("no data in time", sent=True)
             return answer.failure is not None or (answer.ended and until is None)
@@ -165,8 +153,8 @@ async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> b
 async def beginning(answer: PeekableResponse, most: int = PEEKED, patience: float = BODY_SECONDS) -> bytes:
     """The first bytes of a body, all of it if it is short and comes soon."""
     time = asyncio.get_running_loop().time
-    size, deadline = 0, time() + patience
-    while size < most and (chunk := await answer.read(max(deadline - time(), 0.0))) is not None:
+    size, deadline = sum(map(len, answer.buffered)), time() + patience
+    while size < most and (chunk := await answer.read(max(deadline - time(), 0.0))):
         size += len(chunk)
     return b"".join(answer.buffered)
 
@@ -180,8 +168,9 @@ class AdaptedResponse:
     def __init__(self, answer: Answer, adapter: Adapter) -> None:
         self.status = answer.status
         self._answer = answer
-        self._unframe = None
-        self._is_error = answer.status >= 400
+        self._unframe: Callable[[Event], bytes] | None = None
+        self._splitter = eventstream.Splitter()
+        self._is_error, self._is_done = answer.status >= 400, False
         content = next((value for name, value in answer.headers if name == b"content-type"), b"")
         if self._is_error:
             content = b"application/json"
@@ -190,27 +179,56 @@ class AdaptedResponse:
         kept = [pair for pair in answer.headers if pair[0] not in (b"content-type", b"content-length")]
         self.headers = [*kept, (b"content-type", content)]
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body's bytes as they arrive."""
+    async def read(self) -> bytes:
+        """The next piece of the body; empty at its end."""
         if self._is_error:
             body = bytearray()
-            async for chunk in self._answer.chunks():
-                body += chunk[: _LARGEST_ERROR - len(body)]
-            yield error_at_home(self.status, bytes(body))
-        elif self._unframe is not None:
-            splitter = eventstream.Splitter()
-            async for chunk in self._answer.chunks():
-                try:
-                    events = [self._unframe(eventstream.parse(raw)) for raw in splitter.feed(chunk)]
-                except ValueError as error:
-                    raise UpstreamBroken(f"malformed event stream: {error}", sent=True) from error
-                if out := b"".join(events):
-                    yield out
-            if splitter.rest():
-                raise UpstreamBroken("event stream cut short", sent=True)
-        else:
-            async for chunk in self._answer.chunks():
-                yield chunk
+            while piece := await self._answer.read():
+                body += piece[: _LARGEST_ERROR - len(body)]
+            return self._error_once(bytes(body))
+        while piece := await self._answer.read():
+            if out := self._unpacked(piece):
+                return out
+        self._check_whole()
+        return b""
+
+    async def pump(self, sink: Callable[[bytes], None]) -> None:
+        """Pass the body to a sink, as `UpstreamResponse.pump` does."""
+        if self._is_error:
+            while piece := await self.read():
+                sink(piece)
+            return
+
+        def unpack(piece: bytes) -> None:
+            if out := self._unpacked(piece):
+                sink(out)
+
+        await self._answer.pump(unpack)
+        self._check_whole()
+
+    def _error_once(self, body: bytes) -> bytes:
+        done, self._is_done = self._is_done, True
+        return b"" if done else error_at_home(self.status, body)
+
+    def _unpacked(self, piece: bytes) -> bytes:
+        if self._unframe is None:
+            return piece
+        try:
+            return b"".join([self._unframe(eventstream.parse(raw)) for raw in self._splitter.feed(piece)])
+        except ValueError as error:
+            raise UpstreamBroken(f"malformed event stream: {error}", sent=True) from error
+
+    def _check_whole(self) -> None:
+        if self._unframe is not None and self._splitter.rest():
+            raise UpstreamBroken("event stream cut short", sent=True)
+
+    def pause(self) -> None:
+        """Make the provider wait."""
+        self._answer.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._answer.resume()
 
     async def aclose(self) -> None:
         """Let go of the connection."""

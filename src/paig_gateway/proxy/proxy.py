@@ -23,10 +23,11 @@ from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.formats.registry import detect
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.ledger.refusals import Refused
+from paig_gateway.listener.cycle import EXTENSION
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.proxy import browsers, request
 from paig_gateway.proxy.admission import Admission, BodyBytes
-from paig_gateway.proxy.asgi import ClientConnection, RunOnce, run_shielded
+from paig_gateway.proxy.asgi import ClientConnection, run_shielded
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.failover import Failover, RequestFunds, pass_over
 from paig_gateway.proxy.headers import error_headers
@@ -50,7 +51,7 @@ class Ledger(Protocol):
 
     async def extend(self, request_id: str, extra: int) -> None: ...
 
-    async def settle(self, settlement: Settlement) -> None: ...
+    def settle_soon(self, settlement: Settlement) -> None: ...
 
     async def charge(self, reservation: Reservation, settlement: Settlement) -> None: ...
 
@@ -112,7 +113,7 @@ class Proxy:
         present_request.set(request_id)
         headers = [(name.lower(), value) for name, value in scope["headers"]]
         cors = self.settings.cors
-        client = ClientConnection(send, [*browsers.SEALED, *cors.headers(headers)])
+        client = ClientConnection(scope["extensions"][EXTENSION], [*browsers.SEALED, *cors.headers(headers)])
         target = request.target(scope)
         found = detect(scope["method"], target.path)
         shape = error_shape(found, target.route, target.path)
@@ -122,8 +123,8 @@ class Proxy:
             from_page = browsers.check(headers)
             if (asked := cors.preflight(scope["method"], headers)) is not None:
                 client.sealed = browsers.SEALED
-                await client.start(204, asked)
-                await client.body(b"", more=False)
+                client.start(204, asked)
+                client.end()
                 return
             caller, query = request.authenticate(self.directory, dict(headers), target.query, now, from_page=from_page)
             peer = scope.get("client")
@@ -136,7 +137,7 @@ class Proxy:
                     scope, receive, request_id, now, started, target, found, caller, headers, body
                 )
                 self._check_models(exchange)
-                await self._serve(exchange, receive, client)
+                await self._serve(exchange, client)
             finally:
                 self.admission.leave()
                 body.release()
@@ -152,7 +153,7 @@ class Proxy:
                     Refused(request_id, now, caller, scope["method"], target.path, target.route, fmt, error)
                 )
             if not client.started:
-                await refuse(client, shape, error, request_id)
+                refuse(client, shape, error, request_id)
 
     async def _take_in(
         self,
@@ -210,7 +211,7 @@ class Proxy:
             self._note_refusal(exchange, error)
             raise error
 
-    async def _serve(self, exchange: Exchange, receive: Receive, client: ClientConnection) -> None:
+    async def _serve(self, exchange: Exchange, client: ClientConnection) -> None:
         fmt = exchange.fmt
         try:
             order = candidates(
@@ -253,11 +254,11 @@ class Proxy:
             if recording == "hold"
             else RequestFunds()
         )
-        record = RunOnce(lambda: self._settle(exchange, reservation, outcome, recording))
         try:
-            await self._exchange(exchange, order, outcome, receive, client, record, funds)
+            await self._exchange(exchange, order, outcome, client, funds)
         finally:
-            await run_shielded(record.start())
+            if self._record(exchange, reservation, outcome, recording):
+                await run_shielded(self._record_look(exchange, reservation, outcome))
 
     async def _hold(self, exchange: Exchange, order: list[Candidate], reservation: Reservation) -> Held | None:
         """Reserve; None where the ledger is down and the request may pass all the same."""
@@ -276,18 +277,29 @@ class Proxy:
         exchange: Exchange,
         order: list[Candidate],
         outcome: Outcome,
-        receive: Receive,
         client: ClientConnection,
-        record: RunOnce,
         funds: RequestFunds,
     ) -> None:
         """Dispatch and relay; however it ends, the outcome says what it cost."""
         relay: Relay | None = None
         answered = False
         left = deque(order)
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as patience:
-                watcher = asyncio.ensure_future(self._watch(receive, client, outcome, left, patience))
+
+                def gone() -> None:
+                    """The client left: its answer is to be paid for, but no other one to be asked for."""
+                    left.clear()
+                    if relay is not None:
+                        relay.response.resume()
+                    candidate = outcome.candidate
+                    drains = candidate is None or candidate.provider.on_disconnect == "drain"
+                    patience.reschedule(loop.time() + (self.settings.drain_seconds if drains else 0.0))
+
+                client.cycle.on_gone = gone
+                if client.gone:
+                    gone()
                 try:
                     while True:
                         relay = None
@@ -295,8 +307,8 @@ class Proxy:
                         candidate = outcome.candidate
                         assert candidate is not None
                         relay = Relay(
-                            exchange, candidate, outcome, client, response, asked, self.clock, record.soon,
-                            self.settings.max_drained,
+                            exchange, candidate, outcome, client, response, asked, self.clock,
+                            self.settings.max_drained, alone=not left,
                         )  # fmt: skip
                         try:
                             await relay.run()
@@ -314,9 +326,9 @@ class Proxy:
                                 break
                             outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None
                         finally:
-                            await run_shielded(response.aclose())
+                            await response.aclose()
                 finally:
-                    watcher.cancel()
+                    client.cycle.on_gone = None
         except TimeoutError:
             outcome.error = outcome.error or "client-gone"
         except asyncio.CancelledError:
@@ -333,26 +345,8 @@ class Proxy:
                 # Cut off while a provider may be at work on it.
                 outcome.charge(outcome.candidate.ceiling, "ceiling", CUT)
 
-    async def _watch(
-        self,
-        receive: Receive,
-        client: ClientConnection,
-        outcome: Outcome,
-        left: deque[Candidate],
-        patience: asyncio.Timeout,
-    ) -> None:
-        """Notice that the client left, and bound how long its answer is still drained."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        client.gone = True
-        left.clear()  # an answer is to be paid for, but no other one to be asked for
-        candidate = outcome.candidate
-        drains = candidate is None or candidate.provider.on_disconnect == "drain"
-        patience.reschedule(asyncio.get_running_loop().time() + (self.settings.drain_seconds if drains else 0.0))
-
-    async def _settle(
-        self, exchange: Exchange, reservation: Reservation, outcome: Outcome, recording: Recording
-    ) -> None:
+    def _record(self, exchange: Exchange, reservation: Reservation, outcome: Outcome, recording: Recording) -> bool:
+        """Hand the row over, without waiting for the database; whether it may be the usage of work begun before."""
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         self.observer.finished(exchange, outcome, settlement)
         answered = outcome.status is not None and outcome.status < 400
@@ -361,17 +355,18 @@ class Proxy:
         if answered and outcome.candidate is not None:
             self.affinity.learn(exchange.route, outcome.candidate, (outcome.work_id, exchange.stored))
         if recording == "hold":
-            await self.ledger.settle(settlement)
+            self.ledger.settle_soon(settlement)
         elif recording == "note":
             self.ledger.note(reservation, settlement)
         elif recording == "late":
             self.ledger.charge_late(reservation, settlement)
-        elif (
-            # Work is charged when its usage first comes through, and never at a later look.
-            outcome.work_id
-            and outcome.reading is not None
-            and await self.ledger.correct(outcome.work_id, None, settlement) == "unknown"
-        ):
+        return recording == "look" and bool(outcome.work_id) and outcome.reading is not None
+
+    async def _record_look(self, exchange: Exchange, reservation: Reservation, outcome: Outcome) -> None:
+        """Charge work when its usage first comes through, and never at a later look."""
+        settlement = outcome.settlement(exchange, self.now(), self.clock())
+        assert outcome.work_id is not None
+        if await self.ledger.correct(outcome.work_id, None, settlement) == "unknown":
             await self.ledger.charge(reservation, settlement)
 
     def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:
@@ -426,8 +421,8 @@ def run_limit(key_id: str, said: Attribution) -> tuple[Limit, ...]:
     return (Limit(f"run:{key_id}:{said.run}", "run", said.run, "usd", "total", said.run_budget),)
 
 
-async def refuse(client: ClientConnection, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
+def refuse(client: ClientConnection, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
     """Answer with the gateway's own error, in the shape that the provider's SDK knows."""
     body, native = error_body(shape, error.status, error.code, error.message, error.details)
     headers = [(b"content-type", b"application/json"), *native, *error_headers(error, request_id)]
-    await client.answer(error.status, headers, body)
+    client.answer(error.status, headers, body)

@@ -1,9 +1,14 @@
-"""Bringing an answer back: its bytes to the client as they arrive, its usage to the outcome."""
+"""Bringing an answer back: its bytes to the client as they arrive, its usage to the outcome.
+
+The provider's bytes are pushed: each read of its socket goes through the meter and to the client's socket in one call.
+A client that reads slowly makes the provider wait.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import format_usd
@@ -36,6 +41,8 @@ TAIL = 64 * 1024
 _LONGEST_PREAMBLE = 4096
 """Bytes of white space after which nobody looks any more for a stream in what is not called one."""
 
+Sink = Callable[[bytes], None]
+
 
 @dataclass(slots=True)
 class Relay:
@@ -44,11 +51,10 @@ class Relay:
     Attributes:
         asked: The gateway asked for stream usage that the client did not ask for.
         max_drained: Bytes that are read at most after the client has left.
-        drained: Bytes that were.
+        alone: Whether no other member could still be asked, so that signs of life go to the client at once.
+        drained: Bytes that were read after it had left.
         ended: The provider ended the answer itself.
         seen: Bytes of a body that is not streamed that have come.
-        record: Called when the outcome is known, before the client is sent the last of the answer: who has read a whole
-            answer finds it in the ledger.
     """
 
     exchange: Exchange
@@ -58,14 +64,22 @@ class Relay:
     response: Answer
     asked: bool
     clock: Callable[[], float]
-    record: Callable[[], Awaitable[None]]
     max_drained: int
+    alone: bool = True
     headers: dict[str, str] = field(init=False)
     meter: StreamMeter | None = None
     settled: bool = False
     ended: bool = False
     seen: int = 0
     drained: int = 0
+    _take: Sink = field(init=False)
+    _end: Callable[[], None] = field(init=False)
+    _holding: bool = False
+    _kept: list[bytes] = field(default_factory=list)
+    _size: int = 0
+    _looks: bool = False
+    _whole: bool = True
+    _copy: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
         self.headers = header_map(self.response.headers)
@@ -75,16 +89,50 @@ class Relay:
 
         Raises:
             UpstreamError: It broke off. What was relayed until then has been metered.
+            TimeoutError: The client has left, and the answer is too long to be read on.
         """
         self.outcome.status = self.response.status
         framing = framing_of_answer(self.exchange, self.response.status, self.headers)
-        pieces = self.response.chunks()
         if not self.exchange.fmt.metered:
-            await self._pass_through(pieces)
+            self._start_as_it_is()
+            self._take, self._end = self.client.write, self.client.end
         elif framing is not None:
-            await self._stream(framing, pieces)
+            self._begin_stream(framing)
         else:
-            await self._body(pieces)
+            self._hold_body()
+        cycle = self.client.cycle
+        cycle.on_pressure = self._pressed
+        if cycle.is_under_pressure:
+            self.response.pause()
+        try:
+            await self.response.pump(self._feed)
+        except UpstreamError as error:
+            if self._holding:
+                raise UpstreamBroken(error.reason, sent=True) from error
+            raise
+        finally:
+            cycle.on_pressure = None
+            # What the meter still held back is the client's, though the stream may have broken off.
+            if self.meter is not None and (rest := self.meter.end()):
+                self.client.write(rest)
+        self.outcome.answered = self.clock()
+        self._end()
+
+    def _pressed(self, paused: bool) -> None:
+        """Make the provider wait for a slow client, or go on."""
+        if paused:
+            self.response.pause()
+        else:
+            self.response.resume()
+
+    def _feed(self, data: bytes) -> None:
+        if self.outcome.first_byte is None:
+            self.outcome.first_byte = self.clock()
+        self._take(data)
+        if self.client.gone:
+            self.drained += len(data)
+            if self.drained > self.max_drained:
+                raise TimeoutError("the answer is too long to drain")
 
     def _client_headers(self) -> Headers:
         added = [(b"x-paig-request-id", self.exchange.id.encode())]
@@ -92,61 +140,39 @@ class Relay:
             added.append((b"x-paig-fitted", str(fitted).encode()))
         return [*to_client(self.response.headers), *added]
 
-    async def _start_as_it_is(self) -> None:
+    def _start_as_it_is(self) -> None:
         """Begin an answer whose body will not be changed."""
         length = [header for header in self.response.headers if header[0] == b"content-length"]
-        await self.client.start(self.response.status, [*self._client_headers(), *length])
-
-    async def _pass_through(self, pieces: AsyncIterator[bytes]) -> None:
-        await self._start_as_it_is()
-        async for chunk in pieces:
-            self._mark_first_byte()
-            await self.client.body(chunk, more=True)
-        self.outcome.answered = self.clock()
-        await self.client.body(b"", more=False)
-
-    def _drain(self, chunk: bytes) -> None:
-        """Count what is read of an answer whose client has left.
-
-        Raises:
-            TimeoutError: It is too long to be read on.
-        """
-        if self.client.gone:
-            self.drained += len(chunk)
-            if self.drained > self.max_drained:
-                raise TimeoutError("the answer is too long to drain")
-
-    def _mark_first_byte(self) -> None:
-        if self.outcome.first_byte is None:
-            self.outcome.first_byte = self.clock()
+        self.client.start(self.response.status, [*self._client_headers(), *length])
 
     # Streams
 
-    async def _stream(self, framing: Framing, pieces: AsyncIterator[bytes]) -> None:
+    def _begin_stream(self, framing: Framing) -> None:
         encoding = self.headers.get("content-encoding", "")
-        plain = _is_plain(encoding)
-        undo = None if plain else _decoder(encoding)
-        await self.client.start(self.response.status, self._client_headers())
-        try:
-            async for chunk in pieces:
-                self._mark_first_byte()
-                if self.meter is None:
-                    found = sniffed(chunk) if plain else None
-                    if found == "json" != framing:  # what is called a stream is none
-                        return await self._forward(_after([chunk], pieces))
-                    self.meter = self._meter(found or framing, plain)
-                out = self.meter.feed(chunk) if plain else _aside(self.meter, undo, chunk)
-                if out:
-                    await self.client.body(out, more=True)
-                self._drain(chunk)
-        finally:
-            # What the meter still held back is the client's, though the stream may have broken off.
-            if self.meter is not None and (rest := self.meter.end()):
-                await self.client.body(rest, more=True)
-        self.outcome.answered = self.clock()
-        self.ended = True
-        self.settle()
-        await self._end()
+        self._holding = False
+        self._end = self._end_stream
+        self.client.start(self.response.status, self._client_headers())
+        if _is_plain(encoding):
+            self._take = partial(self._first_of_stream, framing)
+        else:
+            self.meter = self._meter(framing, plain=False)
+            self._take = partial(self._encoded, self.meter, _decoder(encoding))
+
+    def _first_of_stream(self, framing: Framing, data: bytes) -> None:
+        found = sniffed(data)
+        if found == "json" != framing:  # what is called a stream is none
+            self._forward()
+        else:
+            self.meter = self._meter(found or framing, plain=True)
+            self._take = partial(self._metered, self.meter)
+        self._take(data)
+
+    def _metered(self, meter: StreamMeter, data: bytes) -> None:
+        if out := meter.feed(data):
+            self.client.write(out)
+
+    def _encoded(self, meter: StreamMeter, undo: Decoder | None, data: bytes) -> None:
+        self.client.write(_aside(meter, undo, data))
 
     def _meter(self, framing: Framing, plain: bool) -> StreamMeter:
         exchange, candidate = self.exchange, self.candidate
@@ -160,42 +186,52 @@ class Relay:
             hide=plain and self.asked,
         )
 
-    async def _end(self) -> None:
-        await self.record()
-        await self.client.body(b"", more=False)
+    def _end_stream(self) -> None:
+        self.ended = True
+        self.settle()
+        self.client.end()
 
     # Whole bodies
 
-    async def _body(self, pieces: AsyncIterator[bytes]) -> None:
-        """Hold a body until it is whole; but what turns out to be a stream, or too long, goes on as it comes."""
-        chunks: list[bytes] = []
-        size, found = 0, None
-        looks = self.exchange.fmt.fold is not None and self.response.status < 400
-        looks = looks and _is_plain(self.headers.get("content-encoding", ""))
-        try:
-            async for chunk in pieces:
-                self._mark_first_byte()
-                chunks.append(chunk)
-                size += len(chunk)
-                self.seen = size
-                if looks:
-                    found = sniffed(b"".join(chunks))
-                    looks = found is None and size < _LONGEST_PREAMBLE
-                if size > MAX_HELD or found in ("sse", "eventstream"):
-                    break
-            else:
-                return await self._whole(b"".join(chunks))
-        except UpstreamError as error:
-            raise UpstreamBroken(error.reason, sent=True) from error
-        if found is not None and found != "json":
-            return await self._stream(found, _after(chunks, pieces))
-        await self._start_as_it_is()
-        await self._forward(_after(chunks, pieces))
+    def _hold_body(self) -> None:
+        """Hold a body until it is whole; but what turns out to be a stream, or too long, goes on as it comes.
 
-    async def _whole(self, raw: bytes) -> None:
-        self.outcome.answered = self.clock()
+        White space before a body, by which a provider keeps the connection alive, goes on at once where no other member
+        could still be asked.
+        """
+        self._holding = True
+        self._looks = self.exchange.fmt.fold is not None and self.response.status < 400
+        self._looks = self._looks and _is_plain(self.headers.get("content-encoding", ""))
+        self._take, self._end = self._hold, self._end_body
+
+    def _hold(self, data: bytes) -> None:
+        self.seen += len(data)
+        if not self._kept and self.alone and self.response.status < 400 and data.isspace():
+            if not self.client.started:
+                self.client.start(self.response.status, self._client_headers())
+            self.client.write(data)
+            return
+        self._kept.append(data)
+        self._size += len(data)
+        found: Framing | None = None
+        if self._looks:
+            found = sniffed(data if len(self._kept) == 1 else b"".join(self._kept))
+            self._looks = found is None and self._size < _LONGEST_PREAMBLE
+        if self._size > MAX_HELD or found in ("sse", "eventstream"):
+            kept, self._kept = self._kept[::-1], []
+            if found is not None and found != "json" and not self.client.started:
+                self._begin_stream(found)
+            else:
+                if not self.client.started:
+                    self._start_as_it_is()
+                self._forward()
+            while kept:
+                self._take(kept.pop())
+
+    def _end_body(self) -> None:
+        raw = b"".join(self._kept)
         self.settled = True
-        headers, body = self._client_headers(), raw
+        body, headers = raw, self._client_headers()
         reading = self._read_body(raw)
         if reading is not None and (reading.price is not None or reading.from_provider):
             cost = format_usd(reading.cost)
@@ -203,32 +239,36 @@ class Relay:
             headers.append((b"pydantic-ai-gateway-price-estimate", f"{reading.cost / 1e9:.4f}USD".encode()))
             if self.candidate.provider.inject_cost and "content-encoding" not in self.headers:
                 body = splice_cost(raw, self.exchange.fmt.usage_paths, cost)
-        if self.exchange.method == "HEAD" or self.response.status in (204, 304):
-            await self.record()
-            await self.client.start(self.response.status, headers)
-            await self.client.body(b"", more=False)
-            return
-        await self.record()
-        await self.client.answer(self.response.status, headers, body)
+        if self.client.started:
+            self.client.write(body)
+            self.client.end()
+        elif self.exchange.method == "HEAD" or self.response.status in (204, 304):
+            self.client.start(self.response.status, headers)
+            self.client.end()
+        else:
+            self.client.answer(self.response.status, headers, body)
 
-    async def _forward(self, pieces: AsyncIterator[bytes]) -> None:
+    def _forward(self) -> None:
         """Relay a body as it comes; its usage is read from a copy, or, where it is too long for one, from its end."""
-        kept, whole = bytearray(), True
-        async for chunk in pieces:
-            await self.client.body(chunk, more=True)
-            self._drain(chunk)
-            kept += chunk
-            self.seen += len(chunk)
-            whole = whole and len(kept) <= MAX_HELD
-            if not whole:
-                del kept[:-TAIL]
-        self.outcome.answered = self.clock()
+        self._holding, self.seen = False, 0
+        self._take, self._end = self._forwarded, self._end_forwarded
+
+    def _forwarded(self, data: bytes) -> None:
+        self.client.write(data)
+        self.seen += len(data)
+        self._copy += data
+        self._whole = self._whole and len(self._copy) <= MAX_HELD
+        if not self._whole:
+            del self._copy[:-TAIL]
+
+    def _end_forwarded(self) -> None:
         self.settled = True
-        if whole:
-            self._read_body(bytes(kept))
-        elif (body := last_members(bytes(kept))) is None or not self._charge_end(body):
+        copy, self._copy = bytes(self._copy), bytearray()
+        if self._whole:
+            self._read_body(copy)
+        elif (body := last_members(copy)) is None or not self._charge_end(body):
             self._charge_unread()
-        await self._end()
+        self.client.end()
 
     def _read_body(self, raw: bytes) -> UsageReading | None:
         """Read usage from a whole body, and say in the outcome how it is known; None where there is none."""
@@ -313,11 +353,3 @@ def _aside(meter: StreamMeter, undo: Decoder | None, chunk: bytes) -> bytes:
 
 def _is_plain(encoding: str) -> bool:
     return encoding.lower() in ("", "identity")
-
-
-async def _after(chunks: list[bytes], pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """What was read already, and what is still to come."""
-    while chunks:
-        yield chunks.pop(0)
-    async for piece in pieces:
-        yield piece

@@ -121,6 +121,7 @@ async def test_another_process_finds_it_in_the_ledger(world: tuple[World, Accoun
             first = await create(sdk)
             home = accounts.asked[-1]
             accounts.asked.clear()
+            await running.admin.requests(limit=1)  # shows what was handed over before, so it is recorded now
             await create(elsewhere, previous_response_id=first.id)
             assert accounts.asked == [home]
 

@@ -305,7 +305,7 @@ class Failover:
             UpstreamTimeout: Nothing but white space came in time.
         """
         time = asyncio.get_running_loop().time
-        until = time() + self._patience.of_try(exchange, candidate.provider, self._clock()).first_byte
+        until = time() + self._deadlines.of_try(exchange, candidate.provider, self._clock()).first_byte
         while True:
             head = b"".join(peeked.buffered)
             found = judge(exchange.fmt, peeked.status, headers, head, peeked.ended)

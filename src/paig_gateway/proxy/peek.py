@@ -8,7 +8,7 @@ from typing import Protocol
 
 from paig_gateway.domain.http import Headers
 from paig_gateway.formats import eventstream
-from paig_gateway.formats.base import Event, Framing
+from paig_gateway.formats.base import Framing, StreamEvent
 from paig_gateway.formats.framing import FRAMINGS, framing_of
 from paig_gateway.formats.judgement import judge_event
 from paig_gateway.providers.adapters import Adapter, error_at_home
@@ -168,7 +168,7 @@ class AdaptedResponse:
     def __init__(self, answer: Answer, adapter: Adapter) -> None:
         self.status = answer.status
         self._answer = answer
-        self._unframe: Callable[[Event], bytes] | None = None
+        self._unframe: Callable[[StreamEvent], bytes] | None = None
         self._splitter = eventstream.Splitter()
         self._is_error, self._is_done = answer.status >= 400, False
         content = next((value for name, value in answer.headers if name == b"content-type"), b"")

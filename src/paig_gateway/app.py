@@ -103,7 +103,7 @@ class Store:
         """
         home = home or home_secrets.home_folder()
         config = config or Config()
-        engine = open_engine(home_secrets.database_url(home))
+        engine = open_engine(home_secrets.database_url(home), config.ledger.connections)
         migrate(engine)
         secret_key = home_secrets.secret_key(home)
         vault = Vault(secret_key, lambda: home_secrets.secret_key(home))
@@ -219,6 +219,7 @@ class Gateway:
             version=__version__,
             scheme="https" if server.tls else "http",
             folder=self.shared,
+            ledger=ledger,
         )
         telemetry.start()
         prices = PriceSources(PriceBook(), directory.own_prices)

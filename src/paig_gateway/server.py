@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
+import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -56,6 +57,7 @@ def serve(
     workers: int | None = None,
     keep_drift: bool = False,
     log_level: LogLevel | None = None,
+    verbose: bool = False,
 ) -> int:
     """Bring the gateway to its configuration, then serve until told to stop.
 
@@ -68,7 +70,8 @@ def serve(
         config: A `paig.toml` to apply first.
         workers: Processes; over the file's.
         keep_drift: Leave alone what was changed by hand since the last apply.
-        log_level: ProcessLog from this level on; over the file's.
+        log_level: Log from this level on; over the file's.
+        verbose: Where it cannot start, print the whole error before the line that says why.
 
     Returns:
         The exit code: 0 after an orderly stop, 2 where the configuration is wrong, 1 for any other failure.
@@ -90,11 +93,13 @@ def serve(
             certificate = local_certificate(store.home, server.host) if server.tls and server.tls_cert is None else None
             plan = configuration.plan(wanted, store.catalog, keep_drift=keep_drift)
             made = configuration.apply(plan, store.catalog, actor="paig serve") if config else []
-        except (ConfigError, TelemetryError, SsoError) as error:
-            print(error, file=sys.stderr)
-            return 2
-        except (SecretsError, DatabaseError, CatalogError, _CannotListen) as error:
-            print(f"paig: {error}", file=sys.stderr)
+        except Exception as error:  # whatever it is: one line, and nothing has changed
+            if verbose:
+                traceback.print_exc()
+            if isinstance(error, (ConfigError, TelemetryError, SsoError)):
+                print(error, file=sys.stderr)
+                return 2
+            print(f"paig: {_why(error, verbose)}", file=sys.stderr)
             return 1
         opened.pop_all()  # the listeners stay open
     if config:
@@ -135,6 +140,15 @@ def _run(
         os.environ[_SETTINGS] = json.dumps({**plain, "shared": shared})
         Workers(wanted_by_all, listeners, on_hangup).run()
     return 0
+
+
+def _why(error: Exception, verbose: bool) -> str:
+    """Why the gateway cannot start, in one line."""
+    if isinstance(error, (SecretsError, DatabaseError, CatalogError, _CannotListen)):
+        return str(error)
+    said = " ".join(str(error).split())
+    more = "" if verbose else " `paig serve --verbose` shows the whole error."
+    return f"Cannot start: {type(error).__name__}{f': {said}' if said else ''}.{more}"
 
 
 class _CannotListen(Exception):

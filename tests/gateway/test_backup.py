@@ -10,8 +10,10 @@ import pytest
 
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, ProviderSpec
+from paig_client.cli import main
 from paig_gateway.app import Store
 from paig_gateway.backup import BackupError, manifest, restore, write
+from paig_gateway.server import _announced
 from tests.gateway.databases import Postgres
 
 
@@ -91,3 +93,19 @@ def test_what_is_not_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     file.write_text("no archive")
     with pytest.raises(BackupError, match="is not a backup of paig"):
         restore(file)
+
+
+def test_a_restore_is_refused_while_a_gateway_runs(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where its secrets come from the environment, so that nothing in the folder would be overwritten."""
+    file, home = tmp_path / "backup.zip", tmp_path / "other"
+    write(file)
+    home.mkdir()
+    monkeypatch.setenv("PAIG_HOME", str(home))
+    with _announced(home, "http://127.0.0.1:8787"), pytest.raises(SystemExit) as ended:
+        main(["restore", str(file), "--yes"])
+    assert ended.value.code == 1
+    assert "a gateway runs with this PAIG_HOME at http://127.0.0.1:8787" in capsys.readouterr().err
+    assert not (home / "secret.key").exists()
+    store.engine.dispose()

@@ -7,10 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
 import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from paig_gateway.app import Store
+from paig_gateway.config import Config, LedgerSpec
+from paig_gateway.server import serve
+from tests.gateway.databases import Postgres
 
 TOKEN = "an-admin-token-for-tests-0123456789"
 
@@ -79,3 +86,37 @@ def test_a_host_that_is_not_ours(tmp_path: Path) -> None:
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith("paig: cannot listen at 192.0.2.1 port 0: ")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_an_unexpected_error_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verbose: bool
+) -> None:
+    """Whatever keeps the gateway from starting; the rest of it is shown where that is asked for."""
+
+    def broken(*_: object, **__: object) -> Store:
+        raise RuntimeError("the flux\nis out of order")
+
+    monkeypatch.setattr(Store, "open", broken)
+    assert serve(port=0, verbose=verbose) == 1
+    *rest, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("paig: Cannot start: RuntimeError: the flux is out of order.")
+    assert ("--verbose" in last) is not verbose
+    assert bool(rest) is verbose
+
+
+def test_a_worker_opens_so_many_connections(
+    tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as the setting says, and one for the ledger."""
+    monkeypatch.setenv("PAIG_DATABASE_URL", postgres.fresh_database())
+    monkeypatch.setenv("PAIG_SECRET_KEY", "secret-key-0123456789-abc")
+    monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
+    store = Store.open(tmp_path, Config(ledger=LedgerSpec(connections=2)))
+    with ExitStack() as opened:
+        for _ in range(2):
+            opened.enter_context(store.engine.connect())
+        store.engine.pool._timeout = 0.1  # type: ignore[attr-defined]  # instead of thirty seconds
+        with pytest.raises(PoolTimeout):
+            store.engine.connect()
+    store.engine.dispose()

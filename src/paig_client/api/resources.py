@@ -483,6 +483,8 @@ class Health(BaseModel):
     started_at: datetime
     prices: str = ""
     """The price book: the package and its version."""
+    prices_installed_at: datetime | None = None
+    """When that package was installed here: its prices are at least that old."""
     prices_refreshed_at: datetime | None = None
     """When this process last fetched newer prices; null where it goes by those that came with the package."""
 

@@ -47,6 +47,11 @@ def restore(
     with extra("gateway"):
         from paig_gateway.backup import BackupError, manifest
         from paig_gateway.backup import restore as restore_from
+    from paig_client.listener import running
+
+    if addresses := running():
+        say(f"paig: a gateway runs with this PAIG_HOME at {', '.join(addresses)}: stop it before you restore")
+        raise typer.Exit(1)
     try:
         made = manifest(file)
         confirm(f"Restore the backup of {made['time']} (paig {made['version']})?", yes)

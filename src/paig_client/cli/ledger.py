@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from paig_client.api.resources import RepricedTotal
 
 app = Commands(invoke_without_command=True)
-app.callback()(reports.usage)
+app.callback(epilog="Example: paig usage --by key --since 7d --sort -cost")(reports.usage)
 
 
 @app.command(example="paig usage reprice --since 30d")

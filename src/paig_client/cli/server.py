@@ -31,6 +31,9 @@ def serve(
     log_level: Annotated[
         Level | None, typer.Option("--log-level", help="Log from this level on. Default: warning.", show_default=False)
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Where it cannot start, show the whole error, not one line of it.")
+    ] = False,
 ) -> None:
     """Run the gateway."""
     with extra("gateway"):
@@ -43,6 +46,7 @@ def serve(
         workers=workers,
         keep_drift=keep_drift,
         log_level=log_level,
+        verbose=verbose,
     )
     raise typer.Exit(code)
 

@@ -131,7 +131,9 @@ def status(json: Json = False, url: Url = None, profile: Profile = None) -> None
             about = f"{health.version}, {health.database}, {health.nodes} node{'s' if health.nodes != 1 else ''}"
             rows.insert(1, ("state", health.status, about))
             if health.prices:
-                rows.insert(2, ("prices", _price_age(health.prices_refreshed_at), health.prices))
+                rows.insert(
+                    2, ("prices", _price_age(health.prices_refreshed_at, health.prices_installed_at), health.prices)
+                )
         print_table(["", "", "from"], rows)
         if token_state == "not sent":
             say(f"The admin token was not sent: {token_trouble}")
@@ -140,10 +142,11 @@ def status(json: Json = False, url: Url = None, profile: Profile = None) -> None
         raise typer.Exit(3)
 
 
-def _price_age(refreshed_at: datetime | None) -> str:
+def _price_age(refreshed_at: datetime | None, installed_at: datetime | None) -> str:
     """How old the price book is."""
     if refreshed_at is None:
-        return "as installed"
+        days = (datetime.now(UTC) - installed_at).days if installed_at else 0
+        return f"installed {days} days ago" if days > 1 else "as installed"
     minutes = int((datetime.now(UTC) - refreshed_at).total_seconds() // 60)
     return f"{minutes} min old" if minutes < 120 else f"{minutes // 60} h old"
 

@@ -111,7 +111,7 @@ def event_routes(feed: EventFeed) -> APIRouter:
         try:
             since = FeedPosition.parse(last_event_id) if last_event_id else None
         except ValueError as error:
-            raise invalid([FieldProblem("Last-FeedEvent-ID", str(error))]) from None
+            raise invalid([FieldProblem("Last-Event-ID", str(error))]) from None
 
         def principal() -> AdminIdentity | None:
             """Who reads, by their token as it is now."""

@@ -13,7 +13,8 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DataError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -169,7 +170,11 @@ async def _data(request: Request, error: Exception) -> Response:
 
 
 async def _database(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed in the database", request.method, request.url.path, exc_info=error)
+    # What a driver says is enough; the rest would be the same for every request while the database is away.
+    said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+    known = isinstance(error, (OperationalError, InternalError, PoolTimeout))
+    where = request.method, request.url.path, said
+    log.error("%s %s failed in the database: %s", *where, exc_info=None if known else error)
     return problem_response(
         ProblemError(
             "unavailable",

@@ -47,7 +47,7 @@ from paig_gateway.database.tables import NodeRow
 from paig_gateway.ledger import nodes, reports
 from paig_gateway.ledger.balances import limit_balances
 from paig_gateway.ledger.reports import BadQuery, Filter
-from paig_gateway.pricing.price import book_refreshed_at, book_version
+from paig_gateway.pricing.price import book_installed_at, book_refreshed_at, book_version
 
 
 def _in_utc(at: datetime) -> datetime:
@@ -303,6 +303,7 @@ def report_routes(services: AdminServices) -> APIRouter:
             nodes=known - dead,
             started_at=services.started_at,
             prices=book_version(),
+            prices_installed_at=book_installed_at(),
             prices_refreshed_at=book_refreshed_at(),
         )
 

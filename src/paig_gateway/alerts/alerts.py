@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import httpx2
 from sqlalchemy import Engine
@@ -28,12 +30,28 @@ from paig_gateway.telemetry.otlp.transport import ExportResult, retry_after
 from paig_gateway.telemetry.settings import AlertsSpec
 
 CHECK_SECONDS = 5.0
+LEDGER_PATIENCE = timedelta(seconds=10)
+"""How long the database may be away before the webhook is told."""
 POST_SECONDS = 10.0
 AT_ONCE = 10
 """Alerts delivered in one look, at most; after one that fails, none."""
 MOST_REMEMBERED = 10_000
 
 log = logging.getLogger(__name__)
+
+
+class LedgerState(Protocol):
+    """What is asked of the ledger."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the database takes what it is given."""
+
+    @property
+    def last_error(self) -> str | None:
+        """Why it does not."""
+
+    set_aside: int
 
 
 class Alerts:
@@ -47,6 +65,7 @@ class Alerts:
         refusals: Refusals,
         providers: Callable[[], Mapping[str, Provider]],
         now: Callable[[], datetime],
+        ledger: LedgerState | None = None,
     ) -> None:
         """Tell this webhook.
 
@@ -57,7 +76,11 @@ class Alerts:
             refusals: Which limits refuse on this node.
             providers: Those that there are, by name.
             now: The present, in UTC.
+            ledger: This node's ledger.
         """
+        self._ledger = ledger
+        self._down_since: datetime | None = None
+        self._told_down = False
         self._spec = spec
         self._webhook = webhook
         self._engine = engine
@@ -75,6 +98,7 @@ class Alerts:
             await asyncio.to_thread(rows.forget, self._engine, self._now())
         while True:
             refusing, unpriced = self._refusals.take(), self._refusals.take_unpriced()
+            await self.watch_ledger()
             try:
                 await self.look(refusing, unpriced)
             except SQLAlchemyError as error:
@@ -84,6 +108,23 @@ class Alerts:
             else:
                 away = False
             await asyncio.sleep(CHECK_SECONDS)
+
+    async def watch_ledger(self) -> None:
+        """Tell the webhook when this node cannot record, and when it can again.
+
+        It is told at once, not by way of the database, which is what is missing; so each node tells its own.
+        """
+        if self._ledger is None:
+            return
+        now, down = self._now(), not self._ledger.healthy
+        self._down_since = (self._down_since or now) if down else None
+        if down == self._told_down:
+            return
+        if down and self._down_since is not None and now - self._down_since < LEDGER_PATIENCE:
+            return
+        if (await self._deliver(ledger_alert(down, self._ledger.last_error or "", now))).taken:
+            self._told_down = down
+            self._delivered += 1
 
     def samples(self) -> list[Sample]:
         """What became of the alerts that this process delivered, or was the last to try to."""
@@ -114,6 +155,8 @@ class Alerts:
         now = self._now()
         found = [*self._of_limits(now, set(refusing)), *(provider_alert(trouble, now) for trouble in self._troubles())]
         found += [price_alert(provider, model, now) for provider, model in unpriced]
+        if self._ledger is not None and self._ledger.set_aside:
+            found.append(set_aside_alert(self._ledger.set_aside, now))
         if fresh := [alert for alert in found if alert.id not in self._raised]:
             rows.raise_alerts(self._engine, fresh, now)
             if len(self._raised) > MOST_REMEMBERED:  # the database remembers
@@ -236,6 +279,33 @@ def price_alert(provider: str, model: str, now: datetime) -> Alert:
     return Alert(
         f"no-price:{provider}:{model}:{day}",
         {"text": _escaped(text), "kind": "no-price", "time": _iso(now), "provider": provider, "model": model},
+    )
+
+
+def ledger_alert(down: bool, error: str, now: datetime) -> Alert:
+    """The database takes nothing, or takes what it is given again."""
+    node = socket.gethostname()
+    why = f" ({error})" if error else ""
+    text = (
+        f"The gateway on {node} cannot record requests: its database is unavailable{why}. Until it is back, requests"
+        " are refused, or pass unrecorded where on_ledger_down = allow."
+        if down
+        else f"The gateway on {node} records requests again: its database is available."
+    )
+    state = "down" if down else "up"
+    return Alert("ledger", {"text": _escaped(text), "kind": "ledger", "time": _iso(now), "state": state, "host": node})
+
+
+def set_aside_alert(count: int, now: datetime) -> Alert:
+    """Settlements that the database refused; the same alert all day long for each host."""
+    node, day = socket.gethostname(), now.astimezone(UTC).date()
+    text = (
+        f"The gateway on {node} has charged {count} requests at their ceiling, because its database refused their"
+        " settlement: the log says why, and set-aside files in PAIG_HOME have them."
+    )
+    return Alert(
+        f"set-aside:{node}:{day}",
+        {"text": _escaped(text), "kind": "set-aside", "time": _iso(now), "requests": count, "host": node},
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from paig_client.api.fields import Number, Seconds, Share, Spec
 from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config.lines import Path
+from paig_gateway.database.engine import CONNECTIONS
 from paig_gateway.proxy.egress import parse_proxy
 from paig_gateway.secrets.references import SecuritySpec
 from paig_gateway.sso.settings import SsoSpec
@@ -167,6 +168,8 @@ class ServerSpec(Spec):
 class LedgerSpec(Spec):
     """The ledger; needs a restart to change."""
 
+    connections: int = Field(default=CONNECTIONS, ge=2, le=1000)
+    """Connections to PostgreSQL that a worker opens at most, besides the one of the ledger's writer."""
     keep_days: int | None = Field(default=None, ge=1, le=36_500)
     """How many whole days finished requests are kept; for ever if left out."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -180,6 +181,8 @@ class BatchExecutor:
         self.clock = clock
         self.process = process or nodes.Process.present()
         self.open: dict[str, OpenRequest] = {}
+        self.buried: deque[str] = deque(maxlen=100)
+        """The latest dead nodes that this one removed, until they are taken."""
         self.watched: dict[CounterKey, tuple[int, int]] = {}
         self._runs: dict[str, int] = {}
         self._connection: LedgerConnection | None = None
@@ -248,7 +251,9 @@ class BatchExecutor:
         """Sweep a dead node and remove it; see `sweep`."""
         swept = self.sweep(node_id)
         with writing(self.engine) as connection:
-            nodes.forget(connection, node_id)
+            removed = nodes.forget(connection, node_id)
+        if removed:  # by this process alone, though others may have swept, too
+            self.buried.append(node_id)
         return swept
 
     def audit(self) -> int:

@@ -126,6 +126,13 @@ class Ledger:
         since = self._writer.stuck_since
         return 0.0 if since is None else time.monotonic() - since
 
+    def take_buried(self) -> list[str]:
+        """The ids of dead nodes whose requests this one has charged since the last call."""
+        found: list[str] = []
+        while self._executor.buried:
+            found.append(self._executor.buried.popleft())
+        return found
+
     async def start(self) -> None:
         """Register the node, charge what dead nodes left open, and begin to write.
 

@@ -136,11 +136,12 @@ def open_ids(connection: Connection, node_id: str, limit: int | None = None) -> 
     return list(connection.execute(select(HOLDS.c.id).where(HOLDS.c.node_id == node_id).limit(limit)).scalars())
 
 
-def forget(connection: Connection, node_id: str) -> None:
-    """Remove a node that has no open requests; one that has is left as it is.
+def forget(connection: Connection, node_id: str) -> bool:
+    """Remove a node that has no open requests; one that has is left as it is. Whether it was removed here.
 
     Two statements, because only the second sees what a transaction committed that the first had to wait for.
     """
     row = NODES.c.id == node_id
     connection.execute(select(NODES.c.id).where(row).with_for_update())
-    connection.execute(delete(NODES).where(row, ~exists().where(HOLDS.c.node_id == node_id)))
+    gone = connection.execute(delete(NODES).where(row, ~exists().where(HOLDS.c.node_id == node_id)))
+    return gone.rowcount == 1

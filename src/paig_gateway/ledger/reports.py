@@ -22,7 +22,7 @@ from paig_gateway.database.order import BadOrder, Kind, Order
 from paig_gateway.database.tables import RequestRow
 from paig_gateway.domain.money import format_usd
 from paig_gateway.ledger.statements import TABLES
-from paig_gateway.ledger.transitions import STEP_MS, HeldRequest
+from paig_gateway.ledger.transitions import STEP_MS, SWEPT_ERROR, HeldRequest
 
 HOLDS, REQUESTS, ROLLUPS, REFUSALS = (TABLES[name] for name in ("holds", "requests", "rollups", "refusals"))
 
@@ -178,6 +178,22 @@ def last_finished(engine: Engine) -> tuple[int, str]:
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     return (row[0], row[1]) if row else (0, "")
+
+
+def finished_of_node(engine: Engine, node_id: str, since: int, *, swept: bool = False) -> list[Row[Any]]:
+    """Rows of the requests that a node served and that were finished after a moment.
+
+    Args:
+        engine: The database.
+        node_id: The node.
+        since: Milliseconds since the epoch.
+        swept: Only those that were charged at their ceiling because the node died.
+    """
+    query = select(REQUESTS).where(REQUESTS.c.finished_at > since, REQUESTS.c.node == node_id)
+    if swept:
+        query = query.where(REQUESTS.c.error == SWEPT_ERROR)
+    with engine.connect() as connection:
+        return list(connection.execute(query))
 
 
 # Totals

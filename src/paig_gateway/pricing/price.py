@@ -7,12 +7,13 @@ dated tables: `extra_models`, `modifiers`, `units`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution, version
 
 from genai_prices import Usage as GenaiUsage
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
@@ -260,6 +261,15 @@ def book_refreshed_at() -> datetime | None:
     """When newer prices were last fetched, in UTC; None where they are those of the installed package."""
     snapshot = get_snapshot()
     return snapshot.timestamp.astimezone(UTC) if snapshot.from_auto_update else None
+
+
+def book_installed_at() -> datetime | None:
+    """When the price book was installed, in UTC: its prices are at least that old. None where that is not known."""
+    try:
+        found = distribution("genai-prices").locate_file("genai_prices/data.py")
+        return datetime.fromtimestamp(os.stat(str(found)).st_ctime, UTC)
+    except (OSError, PackageNotFoundError):
+        return None
 
 
 class PriceBook:

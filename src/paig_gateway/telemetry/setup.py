@@ -6,19 +6,24 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Row
+from sqlalchemy.exc import SQLAlchemyError
 
 from paig_client.api.specs import ExportSpec, ProjectTelemetry
 from paig_gateway.alerts.alerts import Alerts
 from paig_gateway.alerts.conditions import Refusals
+from paig_gateway.database.columns import milliseconds
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.reports import finished_of_node
+from paig_gateway.pricing.price import book_installed_at, book_refreshed_at
 from paig_gateway.proxy.observer import Observer, Watcher
 from paig_gateway.routing.health import HealthTracker
 from paig_gateway.secrets.errors import SecretReferenceError
@@ -42,6 +47,10 @@ if TYPE_CHECKING:
 
 
 STUMBLED_SECONDS = 5.0
+RECOVER_SECONDS = 1.0
+"""How often it is looked whether this node has charged the requests of a dead one."""
+RECOVERED_MS = 600_000
+"""How long ago those can have been charged."""
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +124,7 @@ class Telemetry:
         version: str,
         scheme: str,
         folder: Path | None,
+        ledger: Ledger | None = None,
     ) -> None:
         """Put it together.
 
@@ -132,6 +142,7 @@ class Telemetry:
             version: The gateway's.
             scheme: How the gateway is reached: `http` or `https`.
             folder: Where workers share their numbers; None where there is one process.
+            ledger: The ledger, to be watched.
         """
         numbers = Numbers()
         watching: list[Watcher] = []
@@ -150,13 +161,22 @@ class Telemetry:
         self.traces = Traces(settings, project, open_destination)
         redact.know(self.traces.secrets)
         watching.append(self.traces)
+        self._ledger, self._engine, self._now = ledger, engine, now
+        self._counted: Metrics | None = None
         if spec.metrics or spec.export_metrics is not None:
-            counted = Metrics(numbers)
+            counted = self._counted = Metrics(numbers)
             watching.append(counted)
             sources = (*sources, counted.samples, self._samples)
         self.metrics: Exposition | None = None
         if spec.metrics:
-            self.metrics = Exposition(numbers, sources, name=name, folder=folder, token=secrets.metrics_token)
+            self.metrics = Exposition(
+                numbers,
+                sources,
+                name=name,
+                folder=folder,
+                token=secrets.metrics_token,
+                recent=lambda: self._counted.recent if self._counted else (),
+            )
         self._push: Push | None = None
         if spec.export_metrics is not None:
             conventional = Numbers()
@@ -176,7 +196,7 @@ class Telemetry:
         if secrets.webhook is not None:
             refusals = Refusals()
             watching.append(refusals)
-            self.alerts = Alerts(alerts, secrets.webhook, engine, refusals, providers, now)
+            self.alerts = Alerts(alerts, secrets.webhook, engine, refusals, providers, now, ledger)
         self.observer: Observer = Observers(watching, numbers, self.traces.trace)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -185,6 +205,8 @@ class Telemetry:
         work: list[Callable[[], Coroutine[None, None, None]]] = []
         if self.metrics is not None:
             work.append(self.metrics.share)
+        if self._counted is not None and self._ledger is not None:
+            work.append(self._recover)
         if self._push is not None:
             work.append(self._push.run)
         if self.alerts is not None:
@@ -201,7 +223,28 @@ class Telemetry:
         # Both at once, so that the end of the process takes no longer for two dead backends than for one.
         await asyncio.gather(asyncio.to_thread(self.traces.close), *([self._push.stop()] if self._push else []))
         if self.metrics is not None:
-            await self.metrics.share_once()
+            await self.metrics.share_once(ended=True)
+
+    async def _recover(self) -> None:
+        """Count the requests of nodes that died before they could count them, as the ledger has them."""
+        assert self._ledger is not None
+        while True:
+            for node in self._ledger.take_buried():
+                try:
+                    for row in await asyncio.to_thread(self._uncounted, node):
+                        if self._counted is not None:
+                            self._counted.recovered(row)
+                except SQLAlchemyError as error:
+                    log.warning("The requests of the dead node %s are missing in the metrics: %s", node, error)
+            await asyncio.sleep(RECOVER_SECONDS)
+
+    def _uncounted(self, node: str) -> list[Row[Any]]:
+        """Rows of a dead node's requests that nothing has counted."""
+        said = self.metrics.last_words(node) if self.metrics is not None else None
+        if said is None:  # its own numbers went with it
+            return finished_of_node(self._engine, node, milliseconds(self._now()) - RECOVERED_MS, swept=True)
+        until, counted = said
+        return [row for row in finished_of_node(self._engine, node, until) if row.id not in counted]
 
     def _samples(self) -> Iterable[Sample]:
         """What became of what was to be told."""
@@ -235,11 +278,18 @@ def process_samples(ledger: Ledger, version: str) -> Source:
             ("paig_ledger_queue_depth", (), ledger.queued),
             ("paig_ledger_waiting", (), ledger.waiting),
             ("paig_ledger_lag_seconds", (), ledger.lag),
+            *(("paig_price_book_age_seconds", (), age) for age in _book_age()),
             ("paig_ledger_dropped_total", (), ledger.dropped),
             ("paig_ledger_set_aside_total", (), ledger.set_aside),
         ]
 
     return samples
+
+
+def _book_age() -> list[float]:
+    """How old the prices are at least, in seconds; nothing where that is not known."""
+    at = book_refreshed_at() or book_installed_at()
+    return [max(0.0, time.time() - at.timestamp())] if at else []
 
 
 def provider_samples(health: HealthTracker, providers: Callable[[], Mapping[str, Provider]]) -> Source:

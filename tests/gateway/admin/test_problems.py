@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import text
 
 from paig_gateway.admin.problems import PROBLEMS
 from paig_gateway.database.engine import open_engine
 from tests.gateway.admin.harness import TOKEN, Gateway, running
+from tests.gateway.databases import Postgres
 
 JSON = {"content-type": "application/json"}
 BAD: Mapping[str, tuple[str, str, dict[str, Any], str, str]] = {
@@ -145,3 +147,30 @@ def test_database_that_is_away_is_unavailable(tmp_path: Path) -> None:
         ready = http.get(f"{gateway.url}/readyz")
         assert (ready.status_code, ready.json()["code"]) == (503, "unavailable")
         assert http.get(f"{gateway.url}/healthz").status_code == 200
+
+
+def test_a_read_only_database_is_one_line_in_the_log(
+    postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A write is answered 503, and the log has one line of it instead of a traceback for each request."""
+    url = postgres.fresh_database()
+    with running(tmp_path, url=url) as gateway:
+        name = gateway.engine.url.database
+        with gateway.engine.connect() as connection:
+            connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+            connection.commit()
+        gateway.engine.dispose()
+        try:
+            with gateway.http() as http:
+                answer = http.post("projects", json={"name": "p"})
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            [record] = [record for record in caplog.records if record.name == "paig_gateway.admin.problems"]
+            assert record.exc_info is None
+            assert "cannot execute INSERT in a read-only transaction" in record.getMessage()
+            assert "\n" not in record.getMessage()
+        finally:
+            with gateway.engine.connect() as connection:
+                connection.execute(text("SET TRANSACTION READ WRITE"))
+                connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+                connection.commit()
+            gateway.engine.dispose()

@@ -111,7 +111,9 @@ class Clock:
         self.now += timedelta(**more)
 
 
-def looking(gateway: Gateway, webhook: Webhook, clock: Clock, **spec: Any) -> Alerts:
+def looking(
+    gateway: Gateway, webhook: Webhook, clock: Clock, *, ledger: LedgerState | None = None, **spec: Any
+) -> Alerts:
     """A node's alerts on that database."""
     return Alerts(
         AlertsSpec.model_validate(spec),
@@ -120,6 +122,7 @@ def looking(gateway: Gateway, webhook: Webhook, clock: Clock, **spec: Any) -> Al
         Refusals(),
         gateway.services.directory.providers,
         clock,
+        ledger,
     )
 
 
@@ -452,3 +455,43 @@ async def test_a_model_without_a_price_is_told_once_a_day(tmp_path: Path, url: s
     assert [(alert["kind"], alert["provider"], alert["model"]) for alert in webhook.told] == [
         ("no-price", "openai", "new-model")
     ] * 2
+
+
+@dataclass
+class LedgerState:
+    """How a ledger is."""
+
+    healthy: bool = True
+    last_error: str | None = None
+    set_aside: int = 0
+
+
+async def test_a_ledger_that_is_away_and_back_is_told(tmp_path: Path) -> None:
+    """Once each, when it has been away for a while; delivery does not need the database, and is tried again."""
+    clock, state = Clock(), LedgerState()
+    with listening(503) as webhook, running(tmp_path) as gateway:
+        looks = looking(gateway, webhook, clock, ledger=state)
+        await looks.watch_ledger()
+        state.healthy, state.last_error = False, "connection <refused>"
+        await looks.watch_ledger()
+        assert webhook.asked == 0, "a moment is no outage"
+        clock.later(seconds=11)
+        await looks.watch_ledger()
+        assert (webhook.asked, webhook.told) == (1, [])
+        for _ in range(3):
+            await looks.watch_ledger()
+        state.healthy = True
+        for _ in range(3):
+            await looks.watch_ledger()
+    assert [(told["kind"], told["state"]) for told in webhook.told] == [("ledger", "down"), ("ledger", "up")]
+    assert "database is unavailable (connection &lt;refused&gt;)" in webhook.texts[0]
+
+
+async def test_settlements_that_were_set_aside_are_told(tmp_path: Path) -> None:
+    """Once a day."""
+    clock, state = Clock(), LedgerState(set_aside=2)
+    with listening() as webhook, running(tmp_path) as gateway:
+        looks = looking(gateway, webhook, clock, ledger=state)
+        await looks.look()
+        await looks.look()
+    assert [told["requests"] for told in webhook.told if told["kind"] == "set-aside"] == [2]

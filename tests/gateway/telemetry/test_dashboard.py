@@ -77,6 +77,7 @@ def test_the_dashboard_can_be_shown() -> None:
 SHOWN_NOWHERE = {"paig_info", "paig_workers", "paig_telemetry_exported_total", "paig_telemetry_errors_total"} | {
     "paig_ledger_dropped_total",
     "paig_ledger_set_aside_total",
+    "paig_price_book_age_seconds",
 }
 
 

@@ -101,6 +101,12 @@ _TABLE = (
     Family("paig_ledger_queue_depth", "gauge", "Changes that wait for the ledger's writer."),
     Family("paig_ledger_waiting", "gauge", "Reservations that wait for others to release what they hold of a limit."),
     Family("paig_ledger_lag_seconds", "gauge", "For how long the writer has tried its present batch.", merge="max"),
+    Family(
+        "paig_price_book_age_seconds",
+        "gauge",
+        "How old the prices are at least: since they were fetched, or were installed with the gateway.",
+        merge="max",
+    ),
     Family("paig_ledger_dropped_total", "counter", "Rows of refusals not written, because there were too many."),
     Family("paig_ledger_set_aside_total", "counter", "Settlements that the database refused; charged at the ceiling."),
     Family("paig_retries_refused_total", "counter", "Tries not made as the retries were used up.", ("route",)),

@@ -22,6 +22,8 @@ from paig_gateway.telemetry.metrics.registry import Numbers, Source
 
 SHARE_SECONDS = 1.0
 """How often a worker writes its numbers for the others."""
+RECENT_MS = 5000
+"""For so long a worker remembers which requests it has counted, so that after its death the rest can be counted."""
 SILENT_SECONDS = 10.0
 """After so long without a word a worker is taken for dead: what it counted stays, what it held does not."""
 
@@ -44,6 +46,7 @@ class Exposition:
         folder: Path | None = None,
         token: str | None = None,
         clock: Callable[[], float] = time.time,
+        recent: Callable[[], Iterable[tuple[int, str]]] = tuple,
     ) -> None:
         """Show these numbers.
 
@@ -54,6 +57,7 @@ class Exposition:
             folder: Where workers share their numbers; None where there is one process.
             token: The bearer token that a scraper must show, or None.
             clock: Seconds since the epoch, for the age of the workers' files.
+            recent: The requests that were counted last: when, in milliseconds since the epoch, and their ids.
         """
         self._numbers = numbers
         self._sources = tuple(sources)
@@ -61,6 +65,8 @@ class Exposition:
         self._folder = folder
         self._token = token
         self._clock = clock
+        self._recent = recent
+        self._ended = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a scrape."""
@@ -90,13 +96,15 @@ class Exposition:
     def registry(self, present: Numbers) -> CollectorRegistry:
         """All workers' numbers, for prometheus_client; reads files, so call it in a thread."""
         if self._folder is not None:
-            self._write(self._folder, present)
+            self._write(self._folder, present, list(self._recent()))
             for path in self._folder.glob("*.json"):
                 if path.stem == self._name:
                     continue
                 try:
-                    alive = self._clock() - path.stat().st_mtime < SILENT_SECONDS
-                    present.merge(Numbers.from_plain(json.loads(path.read_bytes())), gauges=alive)
+                    said = json.loads(path.read_bytes())
+                    fresh = self._clock() - path.stat().st_mtime < SILENT_SECONDS
+                    gauges = fresh and not said["ended"] and _lives(said["pid"])
+                    present.merge(Numbers.from_plain(said), gauges=gauges)
                 except (OSError, ValueError, KeyError) as error:
                     log.warning("a worker's metrics in %s cannot be read: %s", path, error)
         registry = CollectorRegistry(auto_describe=False)
@@ -109,19 +117,63 @@ class Exposition:
             await self.share_once()
             await asyncio.sleep(SHARE_SECONDS)
 
-    async def share_once(self) -> None:
-        """Write this process's numbers for the other workers, where there are any."""
-        if self._folder is not None:
-            await asyncio.to_thread(self._write, self._folder, self.present())
+    async def share_once(self, *, ended: bool = False) -> None:
+        """Write this process's numbers for the other workers, where there are any.
 
-    def _write(self, folder: Path, present: Numbers) -> None:
+        Args:
+            ended: Whether these are its last: what it held counts no more.
+        """
+        self._ended = self._ended or ended
+        if self._folder is not None:
+            await asyncio.to_thread(self._write, self._folder, self.present(), list(self._recent()))
+
+    def last_words(self, name: str) -> tuple[int, frozenset[str]] | None:
+        """Up to when a worker that is gone has counted, and the ids of what it counted since; it reads a file.
+
+        Returns:
+            Milliseconds since the epoch and ids; None where it shared no numbers with this process.
+        """
+        try:
+            said = json.loads((self._folder / f"{name}.json").read_bytes()) if self._folder else None
+        except (OSError, ValueError):
+            return None
+        if said is None:
+            return None
+        recent = said["recent"]
+        # What was counted is recorded moments later; half of what is remembered leaves room for that.
+        until = said["at"] - RECENT_MS // 2
+        if said["full"]:
+            until = max(until, min(at for at, _ in recent))
+        return until, frozenset(id for _, id in recent)
+
+    def _write(self, folder: Path, present: Numbers, recent: list[tuple[int, str]]) -> None:
+        now = int(self._clock() * 1000)
+        latest = [(at, id) for at, id in recent if now - at < RECENT_MS]
+        about = {
+            "pid": os.getpid(),
+            "ended": self._ended,
+            "at": now,
+            "recent": latest,
+            "full": len(latest) == len(recent) > 0,
+        }
         try:
             handle, unfinished = tempfile.mkstemp(dir=folder)
             with os.fdopen(handle, "w") as file:
-                json.dump(present.plain(), file)
+                json.dump({**present.plain(), **about}, file)
             os.replace(unfinished, folder / f"{self._name}.json")
         except OSError as error:
             log.warning("the metrics cannot be shared with the other workers: %s", error)
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process of this machine still runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class _Collected(Collector):

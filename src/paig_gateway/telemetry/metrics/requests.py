@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from typing import Any
+
+from sqlalchemy import Row
+
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.telemetry.metrics.registry import Names, Numbers, Sample
 
+RECENT = 5000
+"""Ids of requests that are remembered after they were counted."""
 MOST_MODELS = 100
 MOST_NAMES = 200
 """Of routes, providers and projects, each."""
@@ -28,6 +36,8 @@ class Metrics:
         self._models = Names(MOST_MODELS)
         self._routes, self._providers, self._projects = Names(MOST_NAMES), Names(MOST_NAMES), Names(MOST_NAMES)
         self._held: dict[str, int] = {}  # what each request in flight holds, by its id
+        self.recent: deque[tuple[int, str]] = deque(maxlen=RECENT)
+        """When the latest requests were counted, in milliseconds since the epoch, and their ids."""
 
     def refused(self, request_id: str, error: GatewayError) -> None:
         """Count an error of the gateway's own."""
@@ -45,6 +55,7 @@ class Metrics:
         """Count a request's end."""
         numbers, candidate, status = self._numbers, outcome.candidate, settlement.status
         self._held.pop(exchange.id, None)
+        self.recent.append((int(time.time() * 1000), exchange.id))
         route = self._routes.label(exchange.route.name)
         provider = self._providers.label(settlement.provider) if settlement.provider else ""
         answered = status is not None and status < 400
@@ -76,6 +87,21 @@ class Metrics:
             numbers.add("paig_attempts_total", (tried, str(attempt.get("error") or attempt.get("status") or "none")))
             if position < last:
                 numbers.add("paig_failovers_total", (route, tried))
+
+    def recovered(self, row: Row[Any]) -> None:
+        """Count a request that a node finished and died before it could say so; from its row in the ledger."""
+        numbers, status = self._numbers, row.status
+        route = self._routes.label(row.route)
+        provider = self._providers.label(row.provider) if row.provider else ""
+        model = self._models.label(row.model, trusted=row.price is not None) if row.model else ""
+        numbers.add("paig_requests_total", (route, provider, model, row.format, str(status or "none")))
+        for name, count in (row.usage or {}).items():
+            if count and (kind := _TOKENS.get(name)):
+                numbers.add("paig_tokens_total", (provider, model, kind), count)
+        if row.cost:
+            numbers.add("paig_cost_dollars_total", (provider, model, row.certainty or "none"), row.cost)
+            project = self._projects.label(row.project) if row.project else ""
+            numbers.add("paig_project_cost_dollars_total", (project,), row.cost)
 
     def samples(self) -> list[Sample]:
         """What is in flight now."""

@@ -55,6 +55,7 @@ from paig_gateway.routing.health import HealthTracker
 from paig_gateway.routing.latency import Latencies
 from paig_gateway.routing.retry_budget import RetrySettings
 from paig_gateway.secrets import home as home_secrets
+from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import References, resolve
 from paig_gateway.secrets.vault import Vault
@@ -63,7 +64,7 @@ from paig_gateway.sso.settings import SsoError, SsoSpec
 from paig_gateway.telemetry.logs import ProcessLog
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
-from paig_gateway.telemetry.setup import Telemetry, process_samples, provider_samples, secrets_of
+from paig_gateway.telemetry.setup import Telemetry, attempt_samples, process_samples, provider_samples, secrets_of
 
 log = logging.getLogger(__name__)
 
@@ -201,6 +202,7 @@ class Gateway:
             BreakerSettings(**server.breaker.model_dump()),
             RetrySettings(**server.retries.model_dump()),
         )
+        attempts = Attempts(self.clock)
         telemetry = Telemetry(
             self.telemetry,
             self.alerts,
@@ -208,6 +210,7 @@ class Gateway:
             [
                 process_samples(ledger, __version__),
                 provider_samples(health, directory.providers),
+                attempt_samples(attempts),
                 *([self.log.samples] if self.log else []),
             ],
             directory.telemetry,
@@ -215,6 +218,7 @@ class Gateway:
             store.engine,
             directory.providers,
             self.now,
+            attempts,
             name=node_id,
             version=__version__,
             scheme="https" if server.tls else "http",
@@ -250,6 +254,7 @@ class Gateway:
                 cors=Cors.of(server.cors_origins),
             ),
             observer=telemetry.observer,
+            attempts=attempts,
             admission=Admission(_admission_bounds(server.bounds)),
         )
         admin = admin_app(
@@ -268,6 +273,7 @@ class Gateway:
                 started_at=started_at,
                 version=__version__,
                 sso=sso,
+                attempts=attempts,
             )
         )
         health_sync = HealthSync(health, store.engine, node_id, directory.providers)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.gateway.end_to_end.conftest import environment
+from tests.gateway.end_to_end.conftest import environment, replay
 
-__all__ = ["environment"]
+__all__ = ["environment", "replay"]

@@ -27,6 +27,7 @@ from paig_gateway.admin.site import SESSION, Site, is_own_page
 from paig_gateway.catalog.base import suggestion
 from paig_gateway.catalog.snapshot import Snapshot, TokenGrant
 from paig_gateway.catalog.tokens import BROWSER_PREFIX
+from paig_gateway.secrets.home import ENOUGH_BITS, bits
 from paig_gateway.secrets.vault import Vault
 
 
@@ -120,6 +121,7 @@ def token_authentication(
     snapshot: Callable[[], Snapshot],
     clock: Callable[[], datetime],
     site: Site | None = None,
+    check_guess: Callable[[HTTPConnection], None] = lambda connection: None,
 ) -> Authenticate:
     """Authentication by the gateway's own admin token, whose bearer is the owner, or by one of an admin's.
 
@@ -127,6 +129,13 @@ def token_authentication(
     Everything is looked up in memory, in the directory's
     snapshot: a token that is revoked on any node is unknown here as soon as the directory has noticed, well within a
     second.
+
+    Args:
+        admin_token: The gateway's own token, or what answers it.
+        snapshot: Answers the directory as it is.
+        clock: The present.
+        site: Where browsers find the gateway.
+        check_guess: Refuses a token that could be guessed while its address is guessing.
     """
     current = admin_token if callable(admin_token) else lambda: admin_token
     owner = AdminIdentity("", "token:admin", EVERYTHING)
@@ -141,6 +150,8 @@ def token_authentication(
         digest = _digest(token)
         # Digests are of one length, so the time taken says nothing about the token's.
         if not session and hmac.compare_digest(digest, _digest(current())):
+            if bits(token) < ENOUGH_BITS:
+                check_guess(connection)
             return owner
         known = snapshot()
         bearer = known.bearers.get(digest)
@@ -264,12 +275,13 @@ class Guarded(APIRoute):
 
         async def guarded(request: Request) -> Response:
             authenticate: Authenticate = request.app.state.authenticate
+            request.state.operation = self.operation_id or self.name
             identity = authenticate(request)
+            request.state.identity = identity
             if identity.browser and (needs.goes_on or request.method not in ("GET", "HEAD")):
                 check_page(request, identity, request.app.state.vault)
             check(identity, needs)
             check_query(request.query_params, known)
-            request.state.identity = identity
             return await handle(request)
 
         return guarded

@@ -26,6 +26,7 @@ from paig_gateway.admin.objects import LISTED, list_route, object_routes
 from paig_gateway.admin.openapi import PREFIX, RESPONSES, document
 from paig_gateway.admin.probes import probe_routes
 from paig_gateway.admin.problems import add_handlers
+from paig_gateway.admin.refusals import RefusedRequests
 from paig_gateway.admin.reports import report_routes
 from paig_gateway.admin.services import AdminServices
 
@@ -45,9 +46,15 @@ def admin_app(services: AdminServices) -> FastAPI:
         middleware=[Middleware(Edge)],
     )
     add_handlers(app)
+    refused = RefusedRequests(services.attempts, services.catalog)
     app.state.authenticate = token_authentication(
-        services.admin_token, lambda: services.directory.snapshot, services.clock, services.site
+        services.admin_token,
+        lambda: services.directory.snapshot,
+        services.clock,
+        services.site,
+        refused.check_guess,
     )
+    app.state.note_refusal = refused.note
     app.state.vault = services.catalog.secrets.vault
     app.state.events = EventFeed(services.engine, services.catalog)
     api = APIRouter(prefix=PREFIX)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "conflict": (409, "The change clashes with what there is"),
     "in-use": (409, "The object is in use"),
     "changed": (412, "The object has changed meanwhile"),
+    "rate-limited": (429, "There were too many wrong attempts"),
     "body-too-large": (413, "The body is too large"),
     "unsupported-media-type": (415, "The body is of another type than JSON"),
     "invalid": (422, "The request is not valid"),
@@ -142,7 +143,8 @@ def _message(text: str) -> str:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error, ProblemError):
-        return problem_response(error)
+        note: Callable[[Request, ProblemError], Awaitable[ProblemError]] = request.app.state.note_refusal
+        return problem_response(await note(request, error))
     code = _FALLBACK.get(error.status_code, "internal")
     says = {
         "not-found": f"There is nothing at {request.url.path}: /admin/docs lists the endpoints.",

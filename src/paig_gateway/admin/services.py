@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from paig_gateway.admin.site import Site
 from paig_gateway.catalog import Catalog
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.ledger.reports import Filter
+from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.sso.provider import IdentityProvider
 
 log = logging.getLogger(__name__)
@@ -123,6 +125,7 @@ class AdminServices:
         node_id: This process among the nodes.
         started_at: When this process started.
         version: paig's version.
+        attempts: What was refused for want of a right.
         sso: Who vouches for those who log in by single sign-on; None where nobody does.
     """
 
@@ -140,6 +143,7 @@ class AdminServices:
     started_at: datetime
     version: str
     sso: IdentityProvider | None = None
+    attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
 
     @property
     def site(self) -> Site:

@@ -20,11 +20,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.alerts import rows
-from paig_gateway.alerts.conditions import LimitName, ModelName, Refusals, Trouble, troubles
+from paig_gateway.alerts.conditions import Excess, LimitName, ModelName, Refusals, Trouble, troubles
 from paig_gateway.alerts.rows import Alert
 from paig_gateway.cluster import health_rows
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.balances import LimitBalance, current_balances
+from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.otlp.transport import ExportResult, retry_after
 from paig_gateway.telemetry.settings import AlertsSpec
@@ -66,6 +67,7 @@ class Alerts:
         providers: Callable[[], Mapping[str, Provider]],
         now: Callable[[], datetime],
         ledger: LedgerState | None = None,
+        attempts: Attempts | None = None,
     ) -> None:
         """Tell this webhook.
 
@@ -77,8 +79,10 @@ class Alerts:
             providers: Those that there are, by name.
             now: The present, in UTC.
             ledger: This node's ledger.
+            attempts: What was refused for want of a right on this node.
         """
         self._ledger = ledger
+        self._attempts = attempts
         self._down_since: datetime | None = None
         self._told_down = False
         self._spec = spec
@@ -99,8 +103,11 @@ class Alerts:
         while True:
             refusing, unpriced = self._refusals.take(), self._refusals.take_unpriced()
             await self.watch_ledger()
+            now, bursts = self._now(), self._attempts.take() if self._attempts else {}
+            security = [guess_alert(what, where, count, now) for (what, where), count in bursts.items()]
+            security += [excess_alert(excess, now) for excess in self._refusals.take_excesses()]
             try:
-                await self.look(refusing, unpriced)
+                await self.look(refusing, unpriced, security)
             except SQLAlchemyError as error:
                 if not away:
                     log.warning("limits cannot be watched, trying on: %s", error)
@@ -133,13 +140,18 @@ class Alerts:
             ("paig_telemetry_dropped_total", ("alerts", "export"), self._lost),
         ]
 
-    async def look(self, refusing: Iterable[LimitName] = (), unpriced: Iterable[ModelName] = ()) -> None:
+    async def look(
+        self,
+        refusing: Iterable[LimitName] = (),
+        unpriced: Iterable[ModelName] = (),
+        security: Iterable[Alert] = (),
+    ) -> None:
         """Raise what is new, and deliver what is due.
 
         Raises:
             SQLAlchemyError: The database is not to be had.
         """
-        await asyncio.to_thread(self._raise, refusing, unpriced)
+        await asyncio.to_thread(self._raise, refusing, unpriced, security)
         for _ in range(AT_ONCE):
             alert = await asyncio.to_thread(rows.due, self._engine, self._now())
             if alert is None:
@@ -151,12 +163,13 @@ class Alerts:
             self._delivered += 1
             await asyncio.to_thread(rows.delivered, self._engine, alert, self._now())
 
-    def _raise(self, refusing: Iterable[LimitName], unpriced: Iterable[ModelName]) -> None:
+    def _raise(self, refusing: Iterable[LimitName], unpriced: Iterable[ModelName], security: Iterable[Alert]) -> None:
         now = self._now()
         found = [*self._of_limits(now, set(refusing)), *(provider_alert(trouble, now) for trouble in self._troubles())]
         found += [price_alert(provider, model, now) for provider, model in unpriced]
         if self._ledger is not None and self._ledger.set_aside:
             found.append(set_aside_alert(self._ledger.set_aside, now))
+        found += security
         if fresh := [alert for alert in found if alert.id not in self._raised]:
             rows.raise_alerts(self._engine, fresh, now)
             if len(self._raised) > MOST_REMEMBERED:  # the database remembers
@@ -306,6 +319,62 @@ def set_aside_alert(count: int, now: datetime) -> Alert:
     return Alert(
         f"set-aside:{node}:{day}",
         {"text": _escaped(text), "kind": "set-aside", "time": _iso(now), "requests": count, "host": node},
+    )
+
+
+_ATTEMPTS: Mapping[str, str] = {
+    "token": "wrong admin tokens",
+    "key": "wrong gateway keys",
+    "action": "changes without permission",
+    "read": "reads without permission",
+}
+
+
+def guess_alert(what: str, address: str, count: int, now: datetime) -> Alert:
+    """Many attempts from one address that were refused for want of a right; the same alert all hour long.
+
+    Args:
+        what: The kind of attempt.
+        address: Where they came from.
+        count: How many there were so far.
+        now: The present.
+    """
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    text = f"{count} {_ATTEMPTS[what]} came from {address}. `paig audit` and the log say more."
+    return Alert(
+        f"security:{what}:{address}:{int(hour.timestamp())}",
+        {
+            "text": _escaped(text),
+            "kind": "security",
+            "time": _iso(now),
+            "what": what,
+            "address": address,
+            "count": count,
+            "silent_until": _iso(hour + timedelta(hours=1)),
+        },
+    )
+
+
+def excess_alert(excess: Excess, now: datetime) -> Alert:
+    """An answer that stated far more usage than was held for it; the same alert all hour long for a provider."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    text = (
+        f"The provider '{excess.provider}' stated {excess.times} times the cost that was held for the request "
+        f"{excess.request_id} (model '{excess.model}'). What the model cannot do was not charged. Check the provider."
+    )
+    return Alert(
+        f"security:excess:{excess.provider}:{int(hour.timestamp())}",
+        {
+            "text": _escaped(text),
+            "kind": "security",
+            "time": _iso(now),
+            "what": "excess",
+            "provider": excess.provider,
+            "model": excess.model,
+            "request": excess.request_id,
+            "times": excess.times,
+            "silent_until": _iso(hour + timedelta(hours=1)),
+        },
     )
 
 

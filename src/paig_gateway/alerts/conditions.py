@@ -45,13 +45,28 @@ class Trouble:
     state: BreakerState = "closed"
 
 
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """An answer that stated far more than was held for it.
+
+    Attributes:
+        times: How many times as much.
+    """
+
+    request_id: str
+    provider: str
+    model: str
+    times: int
+
+
 class Refusals:
-    """A watcher that remembers which limits refuse, for the alerts."""
+    """A watcher that remembers which limits refuse, and which answers state far too much, for the alerts."""
 
     def __init__(self) -> None:
         """Remember nothing yet."""
         self._refusing: set[LimitName] = set()
         self._unpriced: set[ModelName] = set()
+        self._excesses: dict[str, Excess] = {}
 
     def refused(self, request_id: str, error: GatewayError) -> None:
         """Remember a limit that is used up, or a model that was refused because it has no price."""
@@ -76,7 +91,15 @@ class Refusals:
         """Nothing is refused."""
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """Nothing is refused."""
+        """Remember an answer that stated far too much; one of each provider is enough."""
+        if outcome.excess is not None and settlement.provider is not None:
+            found = Excess(exchange.id, settlement.provider, exchange.call.model[:200], outcome.excess)
+            self._excesses.setdefault(settlement.provider, found)
+
+    def take_excesses(self) -> list[Excess]:
+        """The answers that stated far too much since the last look."""
+        found, self._excesses = self._excesses, {}
+        return list(found.values())
 
     def take(self) -> set[LimitName]:
         """The limits that have refused since the last look."""

@@ -93,6 +93,8 @@ class Outcome:
         body: What was read of the answer, as a body that is not streamed has it.
         text: What a streamed answer said, as far as it was kept.
         tried: Is told what the present try says of its provider.
+        reasons: Why the cost is not exact.
+        excess: How many times the most that was held for it an answer stated, where that is far too much.
     """
 
     attempts: list[dict[str, object]] = field(default_factory=list)
@@ -111,6 +113,7 @@ class Outcome:
     at_work: bool = False
     tried: Try | None = None
     reasons: tuple[str, ...] = ()
+    excess: int | None = None
     _before: tuple[int, Certainty, tuple[str, ...]] = (0, "exact", ())
 
     def begin(self, candidate: Candidate, exchange: Exchange, clock: float) -> dict[str, object]:

@@ -7,6 +7,7 @@ in a block that nothing can cancel.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,7 @@ from paig_gateway.proxy.settling import CUT
 from paig_gateway.routing.affinity import Affinity
 from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
 from paig_gateway.routing.failures import UpstreamError
+from paig_gateway.secrets.attempts import Attempts
 
 
 class Ledger(Protocol):
@@ -105,6 +107,7 @@ class Proxy:
     settings: ProxySettings = ProxySettings()
     observer: Observer = UNOBSERVED
     admission: Admission = field(default_factory=Admission)
+    attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -126,9 +129,11 @@ class Proxy:
                 client.start(204, asked)
                 client.end()
                 return
-            caller, query = request.authenticate(self.directory, dict(headers), target.query, now, from_page=from_page)
-            peer = scope.get("client")
-            caller.check_use(scope["method"], peer[0] if peer else None)
+            address = scope["client"][0] if scope.get("client") else None
+            caller, query = request.authenticate(
+                self.directory, dict(headers), target.query, now, self.attempts, address, from_page=from_page
+            )
+            caller.check_use(scope["method"], address)
             target = replace(target, query=query)
             await self.admission.enter()
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from paig_gateway.providers.paths import google_query
 from paig_gateway.proxy.admission import BodyBytes
 from paig_gateway.proxy.content_encoding import UnknownEncoding, decode
 from paig_gateway.proxy.headers import client_key, tiers
+from paig_gateway.secrets.attempts import Attempts
+from paig_gateway.secrets.home import ENOUGH_BITS, bits
 
 AsgiMessage = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -90,7 +93,14 @@ def _knows(provider: Provider, path: str, claimed_at: int) -> bool:
 
 
 def authenticate(
-    directory: Directory, headers: Mapping[bytes, bytes], query: bytes, now: datetime, *, from_page: bool = False
+    directory: Directory,
+    headers: Mapping[bytes, bytes],
+    query: bytes,
+    now: datetime,
+    attempts: Attempts,
+    address: str | None,
+    *,
+    from_page: bool = False,
 ) -> tuple[Caller, bytes]:
     """Find who is asking.
 
@@ -99,6 +109,8 @@ def authenticate(
         headers: The request's, by lower-case name.
         query: The raw query.
         now: The present.
+        attempts: Where wrong keys are counted.
+        address: Where the request comes from.
         from_page: Whether a browser's page asks.
 
     Returns:
@@ -106,9 +118,20 @@ def authenticate(
 
     Raises:
         GatewayError: `missing-key`, `unknown-key`, `key-disabled`, `key-blocked`, `key-expired`; `not-allowed` for a
-            page's key in the query.
+            page's key in the query; `rate-limited`, where too many wrong keys came from the address.
     """
-    caller, query = find_caller(directory, headers, query, from_page=from_page)
+    secret, query = client_key(headers, query, from_page=from_page)
+    caller = _caller_of(directory, secret)
+    wait = attempts.wait("key", address)
+    if caller is None:
+        attempts.refused("key", address)
+    if wait and (caller is None or bits(secret) < ENOUGH_BITS):
+        raise GatewayError(
+            "rate-limited",
+            f"Too many wrong keys came from this address: wait {math.ceil(wait)} s, and check what sends them.",
+            retry_after=math.ceil(wait),
+            retryable=False,
+        )
     if caller is None:
         raise GatewayError(
             "unknown-key",
@@ -136,7 +159,11 @@ def find_caller(
         GatewayError: `missing-key`; `not-allowed` for a page's key in the query.
     """
     secret, query = client_key(headers, query, from_page=from_page)
-    return directory.caller_by_hash(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()), query
+    return _caller_of(directory, secret), query
+
+
+def _caller_of(directory: Directory, secret: str) -> Caller | None:
+    return directory.caller_by_hash(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
 
 
 def find_route(directory: Directory, name: str, caller: Caller) -> Route:

@@ -293,7 +293,7 @@ class Relay:
         prices, call = self.candidate.price_lookup, self.exchange.call
         reading = read_answer(self.exchange.fmt, body, self.headers, prices, call)
         if reading.extracted is not None:
-            charge_reading(self.outcome, reading, self.candidate)
+            charge_reading(self.outcome, reading, self.candidate, call)
         return reading.extracted is not None
 
     def _charge_unread(self) -> None:

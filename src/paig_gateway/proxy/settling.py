@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from paig_gateway.formats.base import Format, Generated, Json, StreamEvent
+from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.judgement import judge
 from paig_gateway.pricing.answer import UsageReading, estimate, read_answer
+from paig_gateway.pricing.model_limits import model_limits, rounded_up
 from paig_gateway.pricing.names import hides_reasoning
+from paig_gateway.pricing.worst_case import DEFAULT_CONTEXT_WINDOW
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.meter import StreamMeter
 from paig_gateway.routing.candidates import Candidate
@@ -23,6 +25,8 @@ HIDDEN_REASONING = "the answer was cut off, and the model's reasoning is not sho
 NO_USAGE = "the provider states the usage of every answer, but not of this one"
 BACKGROUND = "the work goes on in the background"
 UNREAD = "the answer could not be read"
+EXCESS = 10
+"""An answer that states more than so many times what was held for it is not believed."""
 
 
 def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *, ended: bool, asked: bool) -> None:
@@ -37,7 +41,7 @@ def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *,
     """
     reading = meter.reading()
     if reading.extracted is not None:
-        charge_reading(outcome, reading, candidate)
+        charge_reading(outcome, reading, candidate, meter.call)
         return
     if meter.fmt.later_look or meter.is_refusal() or (ended and meter.is_empty() and not meter.call.background):
         return
@@ -89,7 +93,7 @@ def charge_body(
         outcome.work_id = fmt.work_id(body) if fmt.work_id else None
         reading = read_answer(fmt, body, headers, candidate.price_lookup, call)
         if reading.extracted is not None:
-            charge_reading(outcome, reading, candidate)
+            charge_reading(outcome, reading, candidate, call)
             return reading
     if status >= 400:
         outcome.error = f"upstream-{status}"
@@ -141,8 +145,8 @@ def _is_text(fmt: Format) -> bool:
     return fmt.text is not None or "embed" in fmt.name or fmt.name == "rerank"
 
 
-def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate) -> None:
-    """Charge what an answer states."""
+def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate, call: Call) -> None:
+    """Charge what an answer states; where that is far more than was held for it, what the model can do at most."""
     outcome.reading = reading
     reason = "; ".join(reading.doubts) or None
     if reading.price is None and not reading.from_provider and not reading.cost:
@@ -151,7 +155,32 @@ def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate
         else:
             outcome.charge(0, "unknown" if reading.unknown else "exact", reason if reading.unknown else None)
         return
-    outcome.charge(reading.cost, "estimated" if reason else "exact", reason)
+    cost = reading.cost
+    if candidate.ceiling and cost > EXCESS * candidate.ceiling:
+        cost = _possible(reading, candidate, call)
+        outcome.excess = reading.cost // candidate.ceiling
+        said = f"excess: the provider states {outcome.excess} times the most that was held"
+        reason = said if reason is None else f"{said}; {reason}"
+    outcome.charge(cost, "estimated" if reason else "exact", reason)
+
+
+def _possible(reading: UsageReading, candidate: Candidate, call: Call) -> int:
+    """The cost of a usage that cannot be true, as far as the model that was asked can do it."""
+    extracted, price = reading.extracted, candidate.price
+    if extracted is None or price is None:
+        return reading.cost
+    limits = model_limits(candidate.model, price.provider_id)
+    window = rounded_up(limits.window or DEFAULT_CONTEXT_WINDOW)
+    times = max(1, call.answers) * max(1, call.repeats)
+    most = {"input": window * times, "output": (limits.most or window) * times}
+    usage = {
+        name: min(amount, most["output" if name.startswith("output") else "input"])
+        if name.endswith("tokens")
+        else amount
+        for name, amount in extracted.usage.items()
+    }
+    charge = candidate.price_lookup.charge(price, usage, reading.modifiers or {})
+    return min(reading.cost, max(charge.cost, candidate.ceiling))
 
 
 def _charge_estimate(outcome: Outcome, reading: UsageReading | None, candidate: Candidate) -> None:

@@ -26,6 +26,7 @@ from paig_gateway.ledger.reports import finished_of_node
 from paig_gateway.pricing.price import book_installed_at, book_refreshed_at
 from paig_gateway.proxy.observer import Observer, Watcher
 from paig_gateway.routing.health import HealthTracker
+from paig_gateway.secrets.attempts import FREE, Attempts
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import resolve
 from paig_gateway.telemetry.logs import RequestLog
@@ -119,6 +120,7 @@ class Telemetry:
         engine: Engine,
         providers: Callable[[], Mapping[str, Provider]],
         now: Callable[[], datetime],
+        attempts: Attempts,
         *,
         name: str,
         version: str,
@@ -138,6 +140,7 @@ class Telemetry:
             engine: The database, for alerts.
             providers: Those that there are, by name, for alerts.
             now: The present, in UTC.
+            attempts: What was refused for want of a right, for alerts.
             name: The process's name among the workers.
             version: The gateway's.
             scheme: How the gateway is reached: `http` or `https`.
@@ -196,7 +199,7 @@ class Telemetry:
         if secrets.webhook is not None:
             refusals = Refusals()
             watching.append(refusals)
-            self.alerts = Alerts(alerts, secrets.webhook, engine, refusals, providers, now, ledger)
+            self.alerts = Alerts(alerts, secrets.webhook, engine, refusals, providers, now, ledger, attempts)
         self.observer: Observer = Observers(watching, numbers, self.traces.trace)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -290,6 +293,15 @@ def _book_age() -> list[float]:
     """How old the prices are at least, in seconds; nothing where that is not known."""
     at = book_refreshed_at() or book_installed_at()
     return [max(0.0, time.time() - at.timestamp())] if at else []
+
+
+def attempt_samples(attempts: Attempts) -> Source:
+    """What was refused for want of a right."""
+
+    def samples() -> list[Sample]:
+        return [("paig_security_refusals_total", (kind,), attempts.totals[kind]) for kind in FREE]
+
+    return samples
 
 
 def provider_samples(health: HealthTracker, providers: Callable[[], Mapping[str, Provider]]) -> Source:

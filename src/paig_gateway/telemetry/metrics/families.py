@@ -76,6 +76,13 @@ _TABLE = (
         "Requests that a limit had no room for.",
         ("owner_kind", "unit", "window"),
     ),
+    Family(
+        "paig_security_refusals_total",
+        "counter",
+        "Refused attempts: wrong admin tokens (token) and keys (key), changes (action) and reads without permission.",
+        ("kind",),
+    ),
+    Family("paig_cost_excess_total", "counter", "Answers that stated far more than was held for them.", ("provider",)),
     Family("paig_attempts_total", "counter", "Tries at providers, by status or failure.", ("provider", "outcome")),
     Family("paig_failovers_total", "counter", "Tries that another try had to follow.", ("route", "provider")),
     Family("paig_request_seconds", "histogram", "From a request to its end.", _SERVED, buckets=SECONDS),

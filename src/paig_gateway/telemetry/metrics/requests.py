@@ -81,6 +81,8 @@ class Metrics:
             numbers.add("paig_cost_dollars_total", (*served, settlement.certainty or "none"), settlement.cost)
             project = self._projects.label(exchange.caller.project) if exchange.caller.project else ""
             numbers.add("paig_project_cost_dollars_total", (project,), settlement.cost)
+        if outcome.excess is not None and settlement.provider is not None:
+            numbers.add("paig_cost_excess_total", (self._providers.label(settlement.provider),))
         last = len(settlement.attempts) - 1
         for position, attempt in enumerate(settlement.attempts):
             tried = self._providers.label(str(attempt["provider"]))

@@ -1,0 +1,99 @@
+"""What becomes of a request that is refused for want of a right: it is counted, slowed down, and in the audit log."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+import anyio.to_thread
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import HTTPConnection
+
+from paig_gateway.admin.problems import ProblemError
+from paig_gateway.admin.roles import AdminIdentity
+from paig_gateway.catalog import Catalog
+from paig_gateway.secrets.attempts import AttemptKind, Attempts, Bursts
+
+AUDITED = "refuse"
+"""The action of an entry of the audit log that stands for a burst of refused changes."""
+_WRONG_TOKEN = ("unknown-token", "login-refused")
+
+log = logging.getLogger(__name__)
+
+
+class RefusedRequests:
+    """Counts refused requests, and notes the first change of each burst in the audit log."""
+
+    def __init__(self, attempts: Attempts, catalog: Catalog, clock: Callable[[], float] = time.monotonic) -> None:
+        """Count there; note in that catalogue's log.
+
+        Args:
+            attempts: Where to count.
+            catalog: Whose audit log to write.
+            clock: Monotonic seconds.
+        """
+        self._attempts = attempts
+        self._audited = Bursts(clock)
+        self._catalog = catalog
+
+    def check_guess(self, connection: HTTPConnection) -> None:
+        """Refuse a token that could be guessed while its address has to wait, right or wrong.
+
+        Raises:
+            ProblemError: `rate-limited`.
+        """
+        if wait := self._attempts.wait("token", address_of(connection)):
+            raise slowed("token", wait)
+
+    async def note(self, request: HTTPConnection, error: ProblemError) -> ProblemError:
+        """Count a refusal; what to answer: the refusal itself, or that there are too many."""
+        kind: AttemptKind
+        if error.code in _WRONG_TOKEN:
+            kind = "token"
+        elif error.code == "forbidden":
+            kind = "read" if request.scope["method"] in ("GET", "HEAD") else "action"
+        else:
+            return error
+        address = address_of(request)
+        identity: AdminIdentity | None = getattr(request.state, "identity", None)
+        if identity is not None and kind != "token":
+            address = f"{address} ({identity.name})"  # who is known is not taken for another at the same address
+        wait = self._attempts.wait(kind, address)
+        self._attempts.refused(kind, address)
+        if kind == "action" and identity is not None:
+            await self._audit(request, identity, error)
+        return slowed(kind, wait) if wait else error
+
+    async def _audit(self, request: HTTPConnection, identity: AdminIdentity, error: ProblemError) -> None:
+        operation: str = getattr(request.state, "operation", "unknown")
+        # An audit burst is one identity's tries of one operation, from wherever.
+        if self._audited.add((identity.name, operation)).count > 1:
+            return
+        told = {"path": request.url.path[:200], "from": address_of(request), "detail": str(error.detail)[:500]}
+
+        def write() -> None:
+            with self._catalog.edit(identity.name) as edit:
+                edit.record(AUDITED, "operation", operation, None, told)
+
+        try:
+            await anyio.to_thread.run_sync(write)
+        except SQLAlchemyError:
+            log.exception("a refused change (%s by %s) could not be written to the audit log", operation, identity.name)
+
+
+def address_of(connection: HTTPConnection) -> str | None:
+    """Where a request comes from."""
+    return connection.client.host if connection.client else None
+
+
+def slowed(kind: AttemptKind, wait: float) -> ProblemError:
+    """The refusal of an address that has to wait."""
+    seconds = math.ceil(wait)
+    what = "wrong tokens" if kind == "token" else "requests that are not permitted"
+    return ProblemError(
+        "rate-limited",
+        f"Too many {what} came from this address: wait {seconds} s, and check what sends them.",
+        headers={"retry-after": str(seconds)},
+    )

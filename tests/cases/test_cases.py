@@ -137,7 +137,8 @@ async def send(world: World, case: dict[str, Any]) -> tuple[int, bytes, str]:
     asked = case["request"]
     headers = {"authorization": f"Bearer {world.key}", "content-type": "application/json", **asked["headers"]}
     data, url = b"", f"/proxy/{case['route']}{asked['path']}"
-    async with world.http.stream(asked["method"], url, headers=headers, content=raw(asked["body"])) as response:
+    content = raw(asked["body_text"] if "body_text" in asked else asked["body"])
+    async with world.http.stream(asked["method"], url, headers=headers, content=content) as response:
         with contextlib.suppress(httpx2.HTTPError):  # cases that break off
             async for chunk in response.aiter_raw():
                 data += chunk

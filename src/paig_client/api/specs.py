@@ -84,6 +84,8 @@ class ProviderSpec(Spec):
     """Several of them, in place of `credential`: requests are spread over all."""
     inject_cost: bool = True
     require_price: bool | None = None
+    allow_unmetered: bool = False
+    """Whether endpoints whose cost the gateway cannot see may be used, by keys under no spending limit."""
     price_provider: str | None = None
     price_factor: Annotated[Decimal, BeforeValidator(amount), Field(ge=0, le=1000)] | None = None
     """What the price book's prices are multiplied by: 0.8 for a discount of 20 %."""
@@ -206,6 +208,8 @@ class KeySettings(BaseModel):
     when_tight: WhenTight | None = None
     """What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` or `lower`;
     its project's if left out."""
+    allow_unmetered: bool = False
+    """Whether it may use endpoints whose cost the gateway cannot see, under spending limits too."""
     expires_at: datetime | None = None
 
 

@@ -120,6 +120,8 @@ class Keys:
         """Refuse what concerns more than the keys of a project."""
         if self._theirs is not None and fields.get("user") is not None:
             raise ProblemError("forbidden", "user: only who has keys:write in the whole gateway may name a user.")
+        if fields.get("allow_unmetered") and not self._asker.may("routing:write"):
+            raise ProblemError("forbidden", "allow_unmetered: letting a key spend unseen needs routing:write.")
         secret = fields.get("secret")
         if isinstance(secret, str) and not secret.startswith("value:") and not self._asker.may("routing:write"):
             raise ProblemError(

@@ -298,6 +298,7 @@ def _account(name: str, spec: ProviderSpec, credentials: tuple[Credential, ...])
         credentials=credentials,
         inject_cost=spec.inject_cost,
         require_price=required if spec.require_price is None else spec.require_price,
+        allow_unmetered=spec.allow_unmetered,
         price_provider=spec.price_provider,
         price_factor=Decimal(1) if spec.price_factor is None else spec.price_factor,
         aliases=spec.aliases,

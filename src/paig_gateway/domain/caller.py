@@ -32,6 +32,7 @@ class Caller:
         limits: Every limit that binds it: its own, its user's, its project's, the organisation's.
         when_tight: What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` (an
             output maximum is filled in), `lower` (one that the request states is lowered, too).
+        allow_unmetered: Whether it may use endpoints whose cost the gateway cannot see, under spending limits too.
         expires_at: When it stops working, or None.
     """
 
@@ -50,6 +51,7 @@ class Caller:
     networks: tuple[str, ...] | None = None
     limits: tuple[Limit, ...] = field(default=())
     when_tight: WhenTight = "fit"
+    allow_unmetered: bool = False
 
     def may_use_model(self, model: str) -> bool:
         """Whether `model`, as the client named it, is among the key's models."""

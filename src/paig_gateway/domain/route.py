@@ -44,6 +44,7 @@ class Provider:
         credentials: Those that could be had, in the order in which they are written; at least one.
         inject_cost: Whether costs are spliced into its answers.
         require_price: Whether a model without a price is refused.
+        allow_unmetered: Whether endpoints whose cost the gateway cannot see may be used.
         price_provider: Whose prices in genai-prices; None for the kind's own.
         price_factor: What the price book's prices are multiplied by: a discount.
         aliases: Names of models at the provider, and the models that they are priced and bounded as.
@@ -63,6 +64,7 @@ class Provider:
     credentials: tuple[Credential, ...] = (NO_CREDENTIAL,)
     inject_cost: bool = True
     require_price: bool = True
+    allow_unmetered: bool = False
     price_provider: str | None = None
     price_factor: Decimal = Decimal(1)
     aliases: Mapping[str, str] = field(default_factory=dict)

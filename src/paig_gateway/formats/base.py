@@ -172,7 +172,9 @@ class Format:
         normalise: Turns a body (of that model, with those response headers) into one that the extractor reads; None
             where bodies are read as they come.
         metered: False for free operations (token counting, model lists): no reservation, a zero row at most.
-        unmetered: What it costs is settled out of the gateway's sight; refused to keys that have spending limits.
+        unmetered: What it costs is settled out of the gateway's sight: passed only where the operator allows it.
+        title: What the operator's flat price of it is called by (`POST /videos`); empty where it can have none.
+        opaque: Answers are not text: they go to the client as they come, and only the request tells what they cost.
         later_look: A later look at work that was asked for before: nothing is reserved, and its usage is charged only
             if it never came through before.
     """
@@ -199,6 +201,8 @@ class Format:
     normalise: Callable[[Json, str, Mapping[str, str]], Json] | None = None
     metered: bool = True
     unmetered: bool = False
+    title: str = ""
+    opaque: bool = False
     later_look: bool = False
 
     def stored(self, path: str) -> str | None:

@@ -123,10 +123,10 @@ _SHAPES: Mapping[ErrorShape, _Shape] = {
 }
 
 
-def error_shape(found: tuple[Format, str | None] | None, route: str, path: str) -> ErrorShape:
+def error_shape(found: Format | None, route: str, path: str) -> ErrorShape:
     """The native shape of errors: the format's, else what the route's name or path suggests."""
     if found is not None:
-        return found[0].errors
+        return found.errors
     text = f"{route}{path}"
     if "anthropic" in route or path.endswith("/messages"):
         return "anthropic"

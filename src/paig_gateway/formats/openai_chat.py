@@ -114,6 +114,7 @@ def read_chat(model: str | None, body: bytes) -> Call:
     return Call(
         model=named,
         stream=reading.truth(top.get("stream")),
+        background=reading.truth(top.get("deferred")),
         input_tokens=bound(body, media, tools=len(tools) + len(reading.array(top.get("functions")))),
         output_tokens=None if most is None else most * n,
         answers=n,
@@ -295,7 +296,8 @@ CHAT = Format(
     context=context,
     text=text,
     generated=generated,
-    answer=frozenset({"choices"}),
+    # A deferred completion is fetched later by its `request_id`.
+    answer=frozenset({"choices", "request_id"}),
 )
 
 COMPLETIONS = Format(

@@ -130,6 +130,8 @@ def _raw(fmt: Format, body: Json, read: Json) -> Json:
     whole = body.get("usage")
     if isinstance(whole, Mapping) and whole.keys() > {"iterations"} and "iterations" in whole:
         return whole
+    if isinstance(whole, Mapping) and whole and "usageMetadata" in body:
+        return whole  # an interaction's, in its own words
     if read:
         return read
     for place in units.USAGE_OBJECTS.get(fmt.name, units.DEFAULT_USAGE_OBJECTS):

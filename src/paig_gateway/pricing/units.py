@@ -191,6 +191,36 @@ def _maps(body: Json, call: Call) -> int | None:
     return 1 if any("maps" in mapping(chunk) for chunk in chunks) else None
 
 
+def _grounded(kind: str) -> Count:
+    """Uses of a grounding tool that an interaction counts."""
+
+    def counted(body: Json, call: Call) -> int | None:
+        counts = map(mapping, each(dig(body, "usage", "grounding_tool_count")))
+        return sum(whole(one.get("count")) or 0 for one in counts if one.get("type") == kind) or None
+
+    return counted
+
+
+def _transcribed(body: Json, call: Call) -> int | float | None:
+    """Seconds of sound; None where the answer counts tokens."""
+    if _number(dig(body, "usage", "input_tokens")) or _number(dig(body, "usage", "prompt_tokens")):
+        return None
+    return _first(_at("usage", "seconds"), _at("usage", "prompt_audio_seconds"), _at("duration"))(body, call)
+
+
+_SPEECH_BYTES = 4_000
+"""Bytes a second of compressed speech (32 kbit/s), for estimates only."""
+
+
+def _sounding(body: Json, call: Call) -> int | float | None:
+    """About how long the sounds in the request last; None where the answer counts tokens."""
+    if mapping(body.get("usage")):
+        return None
+    sounds = [item for item in call.media if item.kind == "audio"]
+    lengths = (item.size / _SPEECH_BYTES if item.seconds is None else item.seconds for item in sounds)
+    return round(sum(lengths), 3) or None
+
+
 def _retrievals(body: Json, call: Call) -> int | None:
     return _queries(body, "retrievalQueries") or None
 
@@ -278,6 +308,10 @@ _RESPONSES = frozenset({"openai-responses", "openai-responses-compact", "openai-
 _CHAT = frozenset({"openai-chat", "openai-completions"})
 _ANTHROPIC = frozenset({"anthropic", "bedrock-invoke"})
 _GEMINI = frozenset({"gemini"})
+_INTERACTIONS = frozenset({"gemini-interactions", "gemini-interactions-get"})
+_TRANSCRIPTION = frozenset({"openai-transcription"})
+_BY_THE_SECOND = re.compile(r"whisper|voxtral|gpt-transcribe")
+_BY_THE_CHARACTER = re.compile(r"tts-1|orpheus|playai")
 _BEDROCK = frozenset({"bedrock-converse", "bedrock-invoke"})
 _OLD_GEMINI = re.compile(r"gemini-[12]")
 _NEW_GEMINI = re.compile(r"gemini-(?![12](?!\d))")
@@ -349,6 +383,46 @@ UNITS: tuple[Unit, ...] = (
         "the same members: one for a prompt that ran any query",
         _searched_prompt,
         models=_OLD_GEMINI,
+    ),
+    Unit(
+        "web_searches",
+        _INTERACTIONS,
+        "`usage.grounding_tool_count[]` of type `google_search`",
+        _grounded("google_search"),
+    ),
+    Unit(
+        "map_groundings",
+        _INTERACTIONS,
+        "`usage.grounding_tool_count[]` of type `google_maps`",
+        _grounded("google_maps"),
+    ),
+    Unit(
+        "retrieval_queries",
+        _INTERACTIONS,
+        "`usage.grounding_tool_count[]` of type `retrieval`",
+        _grounded("retrieval"),
+    ),
+    Unit(
+        "audio_seconds",
+        _TRANSCRIPTION,
+        "`usage.seconds` of usage by duration, else `duration`, where no tokens are stated",
+        _transcribed,
+        models=_BY_THE_SECOND,
+    ),
+    Unit(
+        "audio_seconds",
+        _TRANSCRIPTION,
+        "the length of the sound in the request, where the answer states neither",
+        _sounding,
+        complete=False,
+        models=_BY_THE_SECOND,
+    ),
+    Unit(
+        "input_characters",
+        frozenset({"openai-speech"}),
+        "the characters of the request's `input`",
+        _asked("input_characters"),
+        models=_BY_THE_CHARACTER,
     ),
     Unit(
         "map_groundings",
@@ -537,7 +611,10 @@ RATES: tuple[Rate, ...] = (
 )
 
 SUFFICIENT = frozenset(
-    {("rerank", "rerank_searches"), ("bedrock-invoke", "rerank_searches"), ("openai-images", "images")}
+    {
+        *(("rerank", "rerank_searches"), ("bedrock-invoke", "rerank_searches"), ("openai-images", "images")),
+        *(("openai-transcription", "audio_seconds"), ("openai-speech", "input_characters")),
+    }
 )
 """Formats and units whose count is all that is billed, so that an answer without tokens is priced by it."""
 
@@ -578,7 +655,9 @@ _EXPLAINED = re.compile(
     r"tool_calls_requested|tool_calls_executed)$"
     r"|usage\.server_side_tool_usage_details\.(?:web_search|x_search|code_interpreter|file_search|collections_search|"
     r"document_search|attachment_search|mcp|view_image|view_x_video)_calls$"
-    r"|usage\.(?:num_search_queries|num_sources_used|num_server_side_tools_used|prompt_audio_seconds|images?)$"
+    r"|usage\.(?:num_search_queries|num_sources_used|num_server_side_tools_used|prompt_audio_seconds|seconds|images?)$"
+    r"|usage\.(?:total_(?:input|output|cached|thought|tool_use)_tokens|initial_input_tokens|"
+    r"(?:input|output|cached|tool_use)_tokens_by_modality\[\]\.tokens|grounding_tool_count\[\]\.count)$"
     r"|usage\.connectors\.(?:web_search|web_search_premium|code_interpreter|image_generation|document_library)$"
     r"|usage\.tool_calls_details\.(?:search_web|fetch_url)\.invocation$"
     r"|tool_usage\.(?:web_search\.num_requests|image_gen\..*)$"

@@ -39,7 +39,6 @@ class ProviderKind:
         states_cost: Whether its answers state its own charge.
         reports_usage: Whether it states the usage of every complete answer; not so of servers that may run anything.
         hidden_tokens: Tokens of a system prompt of its own that it may add to a request unseen, and bills.
-        bills: Names of formats that are free elsewhere but not here; they cannot be metered yet.
         google_query: Whether it is Google's, where parameters of a query can hide usage.
         settings: Names of the settings it takes besides the common ones.
         defaults: Values of those settings where none is given.
@@ -60,7 +59,6 @@ class ProviderKind:
     states_cost: bool = False
     reports_usage: bool = True
     hidden_tokens: int = 0
-    bills: frozenset[str] = frozenset()
     google_query: bool = False
     settings: tuple[str, ...] = ()
     defaults: Mapping[str, str] | None = None
@@ -167,7 +165,6 @@ _ROWS = (
         path=versioned("/v1"),
         price_provider="mistral",
         asks_usage=False,
-        bills=frozenset({"conversations", "moderations"}),
     ),
     ProviderKind(
         "huggingface",

@@ -19,14 +19,15 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.limits import Limit
-from paig_gateway.formats.base import ErrorShape, Format
+from paig_gateway.formats.base import ErrorShape
 from paig_gateway.formats.errors import error_body, error_shape
-from paig_gateway.formats.registry import detect
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.ledger.refusals import Refused
 from paig_gateway.listener.cycle import EXTENSION
 from paig_gateway.pricing.overrides import PriceSources
-from paig_gateway.proxy import browsers, request
+from paig_gateway.providers import endpoints
+from paig_gateway.providers.kinds import KINDS
+from paig_gateway.proxy import browsers, request, unmetered
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import ClientConnection, run_shielded
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
@@ -118,8 +119,9 @@ class Proxy:
         cors = self.settings.cors
         client = ClientConnection(scope["extensions"][EXTENSION], [*browsers.SEALED, *cors.headers(headers)])
         target = request.target(scope)
-        found = detect(scope["method"], target.path)
-        shape = error_shape(found, target.route, target.path)
+        found = endpoints.matches(scope["method"], target.path)
+        likely = endpoints.choose(found, KINDS)
+        shape = error_shape(likely.format if likely else None, target.route, target.path)
         caller: Caller | None = None
         exchange: Exchange | None = None
         try:
@@ -153,7 +155,7 @@ class Proxy:
             if exchange is None:  # else the ledger has a row of it
                 if caller is None and error.code in ("key-disabled", "key-blocked", "key-expired"):
                     caller, _ = request.find_caller(self.directory, dict(headers), target.query)
-                fmt = found[0].name if found else ""
+                fmt = likely.format.name if likely else ""
                 self.ledger.note_refused(
                     Refused(request_id, now, caller, scope["method"], target.path, target.route, fmt, error)
                 )
@@ -168,26 +170,20 @@ class Proxy:
         now: datetime,
         started: float,
         target: request.Target,
-        found: tuple[Format, str | None] | None,
+        found: list[endpoints.Match],
         caller: Caller,
         headers: Headers,
         body_bytes: BodyBytes,
     ) -> Exchange:
         by_name = dict(headers)
         route = request.find_route(self.directory, target.route, caller)
-        if found is None:
-            raise GatewayError(
-                "no-price",
-                f"The gateway does not know what {scope['method']} {target.path} costs, so it passes no such request. "
-                "See the list of API formats in the documentation.",
-            )
-        caller.check_format(found[0].name)
-        route = request.known_members(route, found[0], target)
+        route, (fmt, model, _) = request.find_endpoint(route, found, scope["method"], target)
+        caller.check_format(fmt.name)
+        route = request.known_members(route, fmt, target)
         said = request.read(by_name)
         request.check_once(headers)
         body = await request.read_body(by_name, receive, self.settings.max_body, body_bytes)
         plain = request.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body)
-        fmt, model = found
         call = request.read_call(fmt, model, plain, headers)
         return Exchange(
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
@@ -231,15 +227,9 @@ class Proxy:
                 capped=is_capped(exchange),
             )
             order = await self.affinity.first(exchange.stored, order)
-            if fmt.unmetered and is_capped(exchange, soft=True):
-                raise GatewayError(
-                    "no-price",
-                    f"What {exchange.method} {exchange.target.path} costs is settled between client and provider, out "
-                    f"of the gateway's sight, so it may not be sent under a spending limit or a run's budget, as by "
-                    f"the key '{exchange.caller.key}'.",
-                )
+            order = unmetered.admitted(exchange, order, capped=is_capped(exchange, soft=True))
             reservation = self._reservation(exchange, order)
-            recording = recorded_by(exchange)
+            recording = recorded_by(exchange, reservation.ceiling)
             held: Held | None = Held(exchange, order, reservation)
             if recording == "hold":
                 held = await self._hold(exchange, order, reservation)
@@ -410,12 +400,12 @@ def is_capped(exchange: Exchange, *, soft: bool = False) -> bool:
     return budgeted or any(limit.unit == "usd" and (soft or not limit.soft) for limit in exchange.caller.limits)
 
 
-def recorded_by(exchange: Exchange) -> Recording:
+def recorded_by(exchange: Exchange, ceiling: int) -> Recording:
     """How a request gets into the ledger while that is up."""
     if exchange.fmt.later_look:
         return "look"
     # What is free counts as a request all the same.
-    counts = exchange.fmt.metered or any(limit.unit == "requests" for limit in exchange.caller.limits)
+    counts = exchange.fmt.metered or ceiling > 0 or any(limit.unit == "requests" for limit in exchange.caller.limits)
     return "hold" if counts else "note"
 
 

@@ -18,6 +18,7 @@ from paig_gateway.domain.route import Provider, Route
 from paig_gateway.formats import ambiguity, form
 from paig_gateway.formats.base import Call, Format, MalformedRequest
 from paig_gateway.pricing.worst_case import DEAR
+from paig_gateway.providers import endpoints
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.providers.paths import google_query
 from paig_gateway.proxy.admission import BodyBytes
@@ -59,6 +60,43 @@ def target(scope: Scope) -> Target:
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     route, _, path = _SLASHES.sub("/", raw.decode("latin-1")).removeprefix("/proxy/").partition("/")
     return Target(route, "/" + path, scope["query_string"])
+
+
+def find_endpoint(
+    route: Route, found: list[endpoints.Match], method: str, target: Target
+) -> tuple[Route, endpoints.Match]:
+    """The endpoint that a request means at a route, and the route with the members that have it.
+
+    Raises:
+        GatewayError: `not-allowed`, where it manages the provider's account; `no-price`, where it can mean several.
+    """
+    kinds = [member.provider.kind for member in route.members]
+    match = endpoints.choose(found, kinds) if kinds else (found[0] if found else None)
+    if match is None and (match := endpoints.unknown(target.path)) is None:
+        raise GatewayError(
+            "no-price",
+            f"The gateway does not pass {method} {target.path}: it is not an endpoint that the gateway knows, and its "
+            "path is ambiguous or part of managing the provider's account.",
+        )
+    if match.endpoint.charging == "forbidden":
+        raise GatewayError(
+            "not-allowed",
+            f"{method} {target.path} manages the account at the provider, its keys or its money: the gateway never "
+            "passes that. Use the provider's own console.",
+        )
+    if len(set(kinds)) > 1:
+        same = {kind for kind in kinds if _is_same(endpoints.choose(found, (kind,)), match)}
+        if same and same < set(kinds):
+            members = tuple(member for member in route.members if member.provider.kind in same)
+            route = replace(route, members=members)
+    return route, match
+
+
+def _is_same(one: endpoints.Match | None, other: endpoints.Match) -> bool:
+    """Whether two kinds of provider have the same endpoint."""
+    if one is None:
+        return other.endpoint is endpoints.UNKNOWN
+    return (one.format.name, one.endpoint.charging) == (other.format.name, other.endpoint.charging)
 
 
 def known_members(route: Route, fmt: Format, target: Target) -> Route:

@@ -16,6 +16,7 @@ from paig_gateway.formats.base import Framing, Json
 from paig_gateway.formats.framing import sniffed
 from paig_gateway.formats.splice import splice_cost
 from paig_gateway.pricing.answer import UsageReading, read_answer
+from paig_gateway.proxy import unmetered
 from paig_gateway.proxy.asgi import ClientConnection
 from paig_gateway.proxy.content_encoding import Decoder, UnknownEncoding, decode, decoder, steps
 from paig_gateway.proxy.exchange import Exchange, Outcome
@@ -95,9 +96,12 @@ class Relay:
         framing = framing_of_answer(self.exchange, self.response.status, self.headers)
         if not self.exchange.fmt.metered:
             self._start_as_it_is()
-            self._take, self._end = self.client.write, self.client.end
+            self._take, self._end = self.client.write, self._end_unmetered
         elif framing is not None:
             self._begin_stream(framing)
+        elif self.exchange.fmt.opaque:
+            self._start_as_it_is()
+            self._forward()
         else:
             self._hold_body()
         cycle = self.client.cycle
@@ -117,6 +121,11 @@ class Relay:
                 self.client.write(rest)
         self.outcome.answered = self.clock()
         self._end()
+
+    def _end_unmetered(self) -> None:
+        if self.exchange.fmt.unmetered:
+            unmetered.charge(self.outcome, self.candidate, self.response.status)
+        self.client.end()
 
     def _pressed(self, paused: bool) -> None:
         """Make the provider wait for a slow client, or go on."""

@@ -88,6 +88,8 @@ def charge_body(
         What the body says that it cost; None where it does not.
     """
     fmt, call, status = exchange.fmt, exchange.call, outcome.status or 200
+    if body is None and fmt.opaque and status < 400:
+        body = {}  # what the request says may be all that is billed
     if body is not None:
         outcome.body = body
         outcome.work_id = fmt.work_id(body) if fmt.work_id else None

@@ -107,11 +107,13 @@ def candidates(
             free_unpriced=not kind.require_price,
         )
         price = price_lookup.price() or price_lookup.stand_in(fmt.name)
+        if fmt.unmetered:
+            price = _flat_price(prices, provider, fmt, at)
         others = [(name, replace(price_lookup, model=name).price()) for name in call.fallbacks]
         besides = [(extra, replace(price_lookup, model=extra.model).price()) for extra in call.also]
         unknown = any(known is None for known in (price, *(one[1] for one in (*others, *besides))))
         unknown = unknown and fmt.metered and not fmt.later_look
-        if provider.require_price and (unknown or fmt.name in kind.bills):
+        if provider.require_price and unknown:
             unpriced = provider.name
             continue
         priced_as = provider.aliases.get(model, model)
@@ -126,7 +128,9 @@ def candidates(
             besides=tuple(besides),
         )
         hold = CostBound(worst_case(call, priced_as, price, at, kind.hidden_tokens), 0, 0)
-        if fmt.metered and not fmt.later_look:
+        if fmt.unmetered and price is not None:
+            hold = CostBound(hold.worst, price.cost({}, at), 0)
+        elif fmt.metered and not fmt.later_look:
             try:
                 hold = bound.hold(call)
             except Unbounded as error:
@@ -158,6 +162,12 @@ def candidates(
             details={"model": call.model, "provider": unpriced},
         )
     return found
+
+
+def _flat_price(prices: PriceSources, provider: Provider, fmt: Format, at: datetime) -> Price | None:
+    """What the operator says that one request to an endpoint without a meter costs, or None."""
+    price = prices.own_price(provider.name, fmt.title, at) if fmt.title else None
+    return price if price is not None and price.model_prices(at).requests_kcount is not None else None
 
 
 def _lines_to_add(provider: str, model: str) -> str:

@@ -27,6 +27,7 @@ def test_provider_is_shown_with_what_applies(catalog: Catalog) -> None:
     assert shown.base_url == "https://europe-west4-aiplatform.googleapis.com"
     assert shown.options == {
         "inject_cost": True,
+        "allow_unmetered": False,
         "location": "europe-west4",
         "on_disconnect": "drain",
         "provider_cost": True,

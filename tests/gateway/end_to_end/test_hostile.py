@@ -175,11 +175,13 @@ async def test_what_cannot_be_metered_needs_a_key_without_bounds(replayed: World
     path, kind = "/proxy/openai/v1/audio/transcriptions", "multipart/form-data; boundary=b"
     hidden = await post(replayed, form, path, **{"authorization": f"Bearer {only}", "content-type": kind})
     assert (hidden.status_code, hidden.headers["x-paig-error"]) == (403, "model-not-allowed")
-    spoken = {"model": "gpt-4o-mini-tts", "input": "Hi", "voice": "alloy"}
+    video = {"model": "sora-2", "prompt": "Hi"}
+    trusted = (await replayed.admin.keys.create("trusted", KeySpec(allow_unmetered=True))).key
     run = {"x-paig-run": "r1", "x-paig-run-budget": "0.01"}
-    budgeted = await post(replayed, spoken, "/proxy/openai/v1/audio/speech", **run)
+    budgeted = await post(replayed, video, "/proxy/openai/v1/videos", **run)
     assert (budgeted.status_code, budgeted.headers["x-paig-error"]) == (400, "no-price")
-    assert (await post(replayed, spoken, "/proxy/openai/v1/audio/speech")).status_code == 200
+    allowed = await post(replayed, video, "/proxy/openai/v1/videos", authorization=f"Bearer {trusted}")
+    assert allowed.status_code == 200
 
 
 async def test_a_usage_object_as_deep_as_a_well(replayed: World, replay: Replay) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from paig_gateway.formats.base import Call, Format, StreamEvent
 from paig_gateway.formats.eventstream import encode
 from paig_gateway.formats.eventstream import parse as parse_frame
-from paig_gateway.formats.registry import detect
 from paig_gateway.formats.sse import parse
+from paig_gateway.providers.endpoints import detect
 
 
 def form_of(path: str, method: str = "POST") -> Format:
@@ -24,7 +24,7 @@ def asked(path: str, body: object) -> Call:
     """A request, read; `body` is JSON or raw bytes."""
     found = detect("POST", path)
     assert found is not None
-    form, model = found
+    form, model, _ = found
     return form.read(model, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 

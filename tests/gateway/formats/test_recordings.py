@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from paig_gateway.formats.base import Format, StreamEvent
 from paig_gateway.formats.folding import provisional
 from paig_gateway.formats.framing import FRAMINGS, framing_of
-from paig_gateway.formats.registry import detect
 from paig_gateway.formats.splice import splice_cost, splice_event
 from paig_gateway.pricing.media_tokens import media_tokens
 from paig_gateway.pricing.usage import Extracted, extract
+from paig_gateway.providers.endpoints import detect
 from tests.gateway.formats.cutting import fed
 from tests.recordings import Recording, recordings, unspliced
 
@@ -123,7 +123,7 @@ def test_each_is_claimed_and_read(recording: Recording) -> None:
     """Each request is claimed by a format, and its model and what it asks are read from it."""
     found = detect(recording.method, recording.path)
     assert found is not None
-    form, model = found
+    form, model, _ = found
     call = form.read(model, recording.request_body)
     try:
         asked = json.loads(recording.request_body)

@@ -239,6 +239,10 @@ UNKNOWN: dict[str, list[Body]] = {
             }
         }
     ],
+    "openai-transcription": [{"usage": {"input_tokens": 1, "output_tokens": 1, "holograms": 3}}],
+    "openai-speech": [{"usage": {"input_tokens": 1, "output_tokens": 1, "holograms": 3}}],
+    "gemini-interactions": [{"usage": {"total_input_tokens": 1, "total_output_tokens": 1, "holograms": 3}}],
+    "gemini-interactions-get": [{"usage": {"total_input_tokens": 1, "total_output_tokens": 1, "holograms": 3}}],
     "mistral-ocr": [{"model": "m", "usage_info": {"pages_processed": 1, "holograms": 3}}],
 }
 

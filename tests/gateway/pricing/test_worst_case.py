@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from paig_gateway.formats.base import Call, ModelCall
 from paig_gateway.formats.media import MediaItem
-from paig_gateway.formats.registry import detect
 from paig_gateway.pricing.modifiers import bound_factor
 from paig_gateway.pricing.overrides import own_price
 from paig_gateway.pricing.price import Price, PriceBook
@@ -27,6 +26,7 @@ from paig_gateway.pricing.worst_case import (
     ceiling,
     worst_case,
 )
+from paig_gateway.providers.endpoints import detect
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 BOOK = PriceBook()

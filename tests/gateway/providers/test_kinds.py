@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paig_client.api.kinds import PROVIDER_KINDS
-from paig_gateway.formats.registry import detect
+from paig_gateway.providers.endpoints import detect
 from paig_gateway.providers.kinds import KINDS
 from tests.recordings import recordings
 

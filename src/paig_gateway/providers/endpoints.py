@@ -1,0 +1,260 @@
+"""The table of endpoints: what a request to each of them costs, and which stored object it makes, shows or changes.
+
+`endpoints.txt` is the table, one row an endpoint. A request is looked up by its method and path; which of several rows
+counts is decided by the kinds of provider that the route leads to. What is in no row is `UNKNOWN`: it is passed only
+where an operator allows what cannot be metered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.resources import files
+from typing import Literal, NamedTuple, cast, get_args
+from urllib.parse import unquote
+
+from paig_gateway.formats.base import ErrorShape, Format
+from paig_gateway.formats.registry import FORMATS
+from paig_gateway.providers.kinds import KINDS
+
+Charging = Literal["metered", "later", "free", "costly", "forbidden"]
+"""What becomes of a request's cost; see the head of `endpoints.txt`."""
+
+Operation = Literal["create", "list", "read", "change", "delete"]
+"""What a request does to a stored object. `change` is every way of going on from one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row of the table.
+
+    Attributes:
+        api: The API that the endpoint belongs to.
+        kinds: The kinds of provider that have it.
+        methods: Its HTTP methods.
+        path: Its path after the version prefix, with placeholders.
+        charging: What becomes of its cost.
+        format: What reads its requests and answers; its `path` matches the endpoint's paths.
+        object: The kind of stored object that it is about; None where it is about none.
+    """
+
+    api: str
+    kinds: frozenset[str]
+    methods: frozenset[str]
+    path: str
+    charging: Charging
+    format: Format
+    object: str | None = None
+
+    def operation(self, method: str) -> Operation | None:
+        """What a request does to the stored object; None where there is none."""
+        if self.object is None:
+            return None
+        looks = method in ("GET", "HEAD")
+        if "{id}" not in self.path:
+            return "list" if looks else "create"
+        return "read" if looks else "delete" if method == "DELETE" else "change"
+
+
+class Match(NamedTuple):
+    """A request's endpoint: the format that reads it, the model that its path names, and the row."""
+
+    format: Format
+    model: str | None
+    endpoint: Endpoint
+
+
+# A path that may mean another one to whoever resolves it could be priced as what it is not.
+_AMBIGUOUS = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)|[\x00-\x1f\x7f?#\\]")
+_PLACEHOLDER = re.compile(r"\{(model|id|sub)(?:-(\w+))?\}")
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """The pattern of a row's path: its groups are `model` and `stored`."""
+    rest = "(?:/.*)?" if path.endswith("/**") else "/?"
+    parts: list[str] = []
+    place = 0
+    path = path.removesuffix("/**")
+    for found in _PLACEHOLDER.finditer(path):
+        parts.append(_literal(path[place : found.start()]))
+        # A verb comes after a colon, which no id before it has.
+        end = path[found.end() :]
+        several = found[1] == "model" and not end.startswith(":") and path.startswith("model/")
+        one = ".+" if several else "[^/:]+?" if end.startswith(":") else "[^/]+"
+        if found[2]:
+            one = f"[^/:]*{found[2]}[^/:]*?"
+        named = {"model": f"(?P<model>{one})", "id": f"(?P<stored>{one})", "sub": one}
+        parts.append(named[found[1]])
+        place = found.end()
+    parts.append(_literal(path[place:]))
+    return re.compile(f"(?:^|/){''.join(parts)}{rest}$")
+
+
+def _literal(text: str) -> str:
+    return re.escape(text).replace(":", "(?::|%3[Aa])")
+
+
+_BY_NAME: Mapping[str, tuple[Format, ...]] = {
+    name: tuple(fmt for fmt in FORMATS if fmt.name == name) for name in {fmt.name for fmt in FORMATS}
+}
+
+
+def _format(name: str, path: str, methods: frozenset[str], errors: ErrorShape, charging: Charging) -> Format:
+    """The format of a row: as it is where it claims the row's path itself, else with the row's own path."""
+    example = _PLACEHOLDER.sub(lambda found: found[2] or "x", path.removesuffix("/**"))
+    of_name = _BY_NAME[name]
+    of_method = [fmt for fmt in of_name if methods <= fmt.methods]
+    claims = [fmt for fmt in of_method if any(fmt.path.search(f"/{version}/{example}") for version in ("v1", "v2"))]
+    if charging in ("metered", "later") and claims:
+        return claims[0]
+    fmt = replace(of_name[0], path=_pattern(path), methods=methods)
+    if charging in ("metered", "later"):
+        return fmt
+    return replace(fmt, errors=errors, title=f"{','.join(sorted(methods))} /{path}")
+
+
+_HEADING = re.compile(r"\[([\w-]+)\] ([^:]+): (\w+)")
+_DEFAULT: Mapping[Charging, str] = {"free": "other-free", "costly": "unmetered", "forbidden": "unmetered"}
+
+
+def parse(text: str) -> tuple[Endpoint, ...]:
+    """Read a table.
+
+    Args:
+        text: The table; `endpoints.txt` says in its head how it is written.
+
+    Returns:
+        Its rows; within a section, paths with fewer placeholders before those with more.
+
+    Raises:
+        ValueError: A line is not a heading, a comment or a row.
+    """
+    sections: list[list[Endpoint]] = []
+    errors: ErrorShape
+    api, kinds, errors = "", frozenset[str](), "openai"
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line or line.startswith("#"):
+            continue
+        if (heading := _HEADING.fullmatch(line)) is not None:
+            api, errors = heading[1], cast(ErrorShape, heading[3])
+            kinds = frozenset(kind for word in heading[2].split() for kind in _kinds(word))
+            sections.append([])
+            continue
+        cells = line.split()
+        if len(cells) not in (3, 4) or not sections:
+            raise ValueError(f"line {number} is not a row: {line}")
+        charging, _, name = cells[2].partition(":")
+        if charging not in get_args(Charging):
+            raise ValueError(f"line {number}: '{charging}' is not a class of endpoints")
+        charging = cast(Charging, charging)
+        name = name or _DEFAULT[charging]
+        methods = frozenset(cells[0].split(","))
+        if "GET" in methods and charging not in ("metered", "later"):
+            methods |= {"HEAD"}
+        fmt = _format(name, cells[1], methods, errors, charging)
+        sections[-1].append(
+            Endpoint(api, kinds, methods, cells[1], charging, fmt, cells[3] if len(cells) == 4 else None)
+        )
+    return tuple(row for section in sections for row in sorted(section, key=_rank))
+
+
+def _kinds(word: str) -> Iterable[str]:
+    if not word.startswith("*"):
+        return (word,)
+    shape = word[1:]
+    return (kind.name for kind in KINDS.values() if shape in kind.speaks or shape in kind.adapters)
+
+
+def _rank(endpoint: Endpoint) -> list[int]:
+    # Of two paths of which one begins the other, the longer one comes first.
+    return [*(2 if segment == "**" else int("{" in segment) for segment in endpoint.path.split("/")), 3]
+
+
+@lru_cache(maxsize=1)
+def endpoints() -> tuple[Endpoint, ...]:
+    """The table."""
+    return parse(files("paig_gateway.providers").joinpath("endpoints.txt").read_text("utf-8"))
+
+
+@lru_cache(maxsize=1)
+def _index() -> Mapping[tuple[str, str], tuple[Endpoint, ...]]:
+    """The rows by method and by the first word of their path."""
+    found: dict[tuple[str, str], list[Endpoint]] = {}
+    for row in endpoints():
+        word = row.path.partition("/")[0].partition(":")[0]
+        for method in row.methods:
+            found.setdefault((method, word), []).append(row)
+    order = {id(row): number for number, row in enumerate(endpoints())}
+    return {key: tuple(sorted(rows, key=lambda row: order[id(row)])) for key, rows in found.items()}
+
+
+def matches(method: str, path: str) -> list[Match]:
+    """The rows that a request may mean.
+
+    Args:
+        method: The HTTP method.
+        path: What follows the route's name, percent-encoded, without a query.
+
+    Returns:
+        First those that claim more of the path, then as in the table.
+    """
+    index = _index()
+    found: list[Match] = []
+    ambiguous: bool | None = None
+    for word in dict.fromkeys(segment.partition(":")[0].partition("%3")[0] for segment in path.split("/")):
+        for row in index.get((method, word), ()):
+            if (match := row.format.path.search(path)) is None:
+                continue
+            if ambiguous is None:
+                ambiguous = is_ambiguous(path)
+            if ambiguous:
+                return []
+            model = match.groupdict().get("model")
+            found.append(Match(row.format, unquote(model) if model else None, row))
+    return found
+
+
+def is_ambiguous(path: str) -> bool:
+    """Whether a path may mean another one to whoever resolves it."""
+    return _AMBIGUOUS.search(unquote(unquote(path))) is not None
+
+
+def choose(found: list[Match], kinds: Iterable[str]) -> Match | None:
+    """The row that counts for a route whose members are of those kinds, in their order; None where there is none."""
+    for kind in kinds:
+        for one in found:
+            if kind in one.endpoint.kinds:
+                return one
+    return None
+
+
+def detect(method: str, path: str, kind: str | None = None) -> Match | None:
+    """The endpoint of a request at one kind of provider, else at the first kind that has it; None where none has."""
+    return choose(matches(method, path), KINDS if kind is None else (kind,))
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
+UNKNOWN = Endpoint(
+    "unknown",
+    frozenset(KINDS),
+    _METHODS,
+    "**",
+    "costly",
+    replace(_BY_NAME["unmetered"][0], path=re.compile("^.*$"), methods=_METHODS, title="an unknown endpoint"),
+)
+"""Stands in for what is in no row."""
+
+_FORBIDDEN_WORDS = frozenset(
+    row.path.partition("/")[0] for row in endpoints() if row.charging == "forbidden" and row.path.endswith("/**")
+) - {"users", "projects"}
+
+
+def unknown(path: str) -> Match | None:
+    """The match of what is in no row; None where it must not be passed, whatever is allowed."""
+    plain = unquote(unquote(path)).lower()
+    if is_ambiguous(path) or not _FORBIDDEN_WORDS.isdisjoint(re.split(r"[/;:]", plain)):
+        return None
+    return Match(UNKNOWN.format, None, UNKNOWN)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient as AdminClient
     from paig_client.admin import AsyncAdminClient as AsyncAdminClient
+    from paig_client.attribution import agent as agent
     from paig_client.attribution import budget as budget
     from paig_client.attribution import session as session
     from paig_client.attribution import tags as tags
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "admin": ("AdminClient", "AsyncAdminClient"),
-    "attribution": ("budget", "session", "tags"),
+    "attribution": ("agent", "budget", "session", "tags"),
     "credentials": ("CredentialError",),
     "errors": (
         "BadRequest",

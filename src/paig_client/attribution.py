@@ -1,4 +1,4 @@
-"""Tags, run budgets and sessions: what a piece of work is, what it may cost, and what belongs together.
+"""Tags, run budgets, sessions and agents: what a piece of work is, what it may cost, and what belongs together.
 
 They apply to the code inside the `with`, including threads and tasks started there, and are sent as headers with every
 request that the SDK clients and the registered pydantic-ai providers send to the gateway.
@@ -24,12 +24,30 @@ from urllib.parse import urlsplit
 
 TAGS_HEADER, RUN_HEADER, BUDGET_HEADER = "x-paig-tags", "x-paig-run", "x-paig-run-budget"
 SESSION_HEADER = "x-paig-session"
+AGENT_HEADER, PARENT_HEADER, NAME_HEADER = "x-paig-agent", "x-paig-agent-parent", "x-paig-agent-name"
 MAX_TAGS = 20
 _PLAIN = re.compile(r"[\w.:/@ -]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An agent at work.
+
+    Attributes:
+        id: None for the session's main agent.
+        parent: The agent that started it; None where that is the main one.
+        name: What kind of agent it is, for people.
+    """
+
+    id: str | None
+    parent: str | None
+    name: str | None
+
 
 _tags: ContextVar[Mapping[str, str]] = ContextVar("paig_tags", default={})  # noqa: B039  (never changed in place)
 _run: ContextVar[tuple[str, str] | None] = ContextVar("paig_run", default=None)
 _session: ContextVar[str | None] = ContextVar("paig_session", default=None)
+_agent: ContextVar[Frame | None] = ContextVar("paig_agent", default=None)
 
 
 class tags:
@@ -100,7 +118,7 @@ class budget:
 
 
 class session:
-    """Send the requests made inside to the same member of a route, so that its prompt cache is used.
+    """Say that the requests made inside belong together: one session in the ledger, at one member of a route.
 
     Args:
         name: The name of the conversation, to continue one from elsewhere; generated unless given.
@@ -125,8 +143,42 @@ class session:
         _session.reset(self._tokens.pop())
 
 
+class agent:
+    """Say that the requests made inside are an agent's: a branch of the session's tree.
+
+    The outermost agent of a session is its main one. Without a session around it, a new one begins.
+
+    Args:
+        name: What kind of agent it is, for people.
+        id: Its id; generated unless given.
+        session: The session that begins with it, unless there is one; generated unless given.
+
+    Raises:
+        ValueError: A name or an id is not of letters, digits, spaces and `. : / @ _ -`, at most 128 of them.
+    """
+
+    def __init__(self, name: str | None = None, *, id: str | None = None, session: str | None = None) -> None:
+        for text, what in ((name, "an agent's name"), (id, "an agent's id"), (session, "a session's name")):
+            if text is not None:
+                _check(text, what)
+        self.name, self.id, self.session = name, id or uuid.uuid4().hex, session or uuid.uuid4().hex
+        self._tokens: list[tuple[Token[Frame | None], Token[str | None]]] = []
+
+    def __enter__(self) -> None:
+        around, present = _agent.get(), _session.get()
+        frame = Frame(None, None, self.name) if around is None else Frame(self.id, around.id, self.name)
+        self._tokens.append((_agent.set(frame), _session.set(present or self.session)))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        of_agent, of_session = self._tokens.pop()
+        _agent.reset(of_agent)
+        _session.reset(of_session)
+
+
 def headers() -> dict[str, str]:
-    """The headers for requests that you send yourself; empty if there are no tags, budget or session."""
+    """The headers for requests that you send yourself; empty if there are no tags, budget, session or agent."""
     found: dict[str, str] = {}
     if named := _tags.get():
         found[TAGS_HEADER] = _Utf8(",".join(f"{name}={value}" for name, value in named.items()))
@@ -134,6 +186,9 @@ def headers() -> dict[str, str]:
         found[RUN_HEADER], found[BUDGET_HEADER] = _Utf8(run[0]), run[1]
     if (named_session := _session.get()) is not None:
         found[SESSION_HEADER] = _Utf8(named_session)
+        if (frame := _agent.get()) is not None:
+            stated = {AGENT_HEADER: frame.id, PARENT_HEADER: frame.parent, NAME_HEADER: frame.name}
+            found |= {name: _Utf8(value) for name, value in stated.items() if value is not None}
     return found
 
 
@@ -159,6 +214,7 @@ class _Headers(Protocol):
     encoding: str
 
     def __setitem__(self, name: str, value: str) -> None: ...
+    def __contains__(self, name: object) -> bool: ...
 
 
 class HttpRequest(Protocol):
@@ -191,11 +247,20 @@ class RequestHook:
         return cls(parts.scheme, parts.hostname or "", None if parts.port == default else parts.port)
 
     def __call__(self, request: HttpRequest) -> None:
-        if (request.url.scheme, request.url.host, request.url.port) == (self.scheme, self.host, self.port):
-            for name, value in headers().items():
-                if not value.isascii():
-                    request.headers.encoding = "utf-8"  # else httpx stays with the one it guessed
-                request.headers[name] = value
+        if self.applies(request):
+            add(request, headers())
+
+    def applies(self, request: HttpRequest) -> bool:
+        """Whether a request goes to the gateway."""
+        return (request.url.scheme, request.url.host, request.url.port) == (self.scheme, self.host, self.port)
+
+
+def add(request: HttpRequest, more: Mapping[str, str]) -> None:
+    """Add headers to a request."""
+    for name, value in more.items():
+        if not value.isascii():
+            request.headers.encoding = "utf-8"  # else httpx stays with the one it guessed
+        request.headers[name] = value
 
 
 @dataclass(frozen=True, slots=True)

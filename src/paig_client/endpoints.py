@@ -36,6 +36,8 @@ from paig_client.api.resources import (
     Request,
     RequestPage,
     Resource,
+    Session,
+    SessionTree,
     Token,
     UsageReport,
 )
@@ -48,7 +50,7 @@ WireT = TypeVar("WireT", bound=BaseModel)
 SpecT = TypeVar("SpecT", bound=Spec)
 MadeT = TypeVar("MadeT", bound=BaseModel)
 
-GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route"]
+GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route", "session", "agent"]
 QueryValue = str | int | datetime | Iterable[str] | None
 Reader = Callable[[bytes], T]
 
@@ -284,6 +286,40 @@ class ReportCalls:
             **{"provider": provider, "route": route, "since": since, "until": until, "sort": sort, "limit": limit},
         }
         return ApiCall("GET", "usage", _one(UsageReport), query)
+
+    @endpoint
+    def sessions(
+        self,
+        *,
+        key: str | None = None,
+        project: str | None = None,
+        user: str | None = None,
+        model: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> ApiCall[list[Session]]:
+        """Sessions of coding agents, the one with the latest request first."""
+        query: dict[str, QueryValue] = {
+            **{"key": key, "project": project, "user": user, "model": model},
+            **{"since": since, "until": until, "limit": limit},
+        }
+        return ApiCall("GET", "sessions", _items(Session), query)
+
+    @endpoint
+    def session(self, id: str, *, key: str | None = None) -> ApiCall[SessionTree]:
+        """One session as the tree of its agents; `key` where several keys have one of that id."""
+        return ApiCall("GET", _at("sessions", id), _one(SessionTree), {"key": key})
+
+    @endpoint
+    def stop_session(self, id: str, *, key: str | None = None) -> ApiCall[SessionTree]:
+        """Refuse a session's requests from now on."""
+        return ApiCall("POST", _at("sessions", id, "stop"), _one(SessionTree), {"key": key})
+
+    @endpoint
+    def resume_session(self, id: str, *, key: str | None = None) -> ApiCall[SessionTree]:
+        """Let a stopped session go on."""
+        return ApiCall("POST", _at("sessions", id, "resume"), _one(SessionTree), {"key": key})
 
     @endpoint
     def reprice(

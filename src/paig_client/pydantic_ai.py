@@ -8,8 +8,10 @@ along, and Bedrock works over http.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,10 +20,10 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, gateway
 
-from paig_client import credentials, providers
-from paig_client.attribution import AsyncRequestHook
+from paig_client import attribution, credentials, providers
 
 if TYPE_CHECKING:
+    from pydantic_ai import RunContext
     from pydantic_ai.capabilities import ResolveModelId
 
 PREFIX = "gateway/"
@@ -191,6 +193,8 @@ def PaigGateway(
 ) -> ResolveModelId[Any]:
     """A capability: the `gateway/…` models of `Agent(…, capabilities=[PaigGateway()])` go through this gateway.
 
+    Each run is an agent of a session: of the one that the run around it belongs to, else of its conversation.
+
     No global state: give each agent its own, or several with a `prefix` each, such as `prod/` for `prod/openai:gpt-5`.
     Models are made when first used, off the event loop, and kept.
 
@@ -203,10 +207,7 @@ def PaigGateway(
     Raises:
         ImportError: This pydantic-ai is too old to have capabilities that resolve models.
     """
-    try:
-        from pydantic_ai.capabilities import ResolveModelId
-    except ImportError as error:
-        raise ImportError("PaigGateway needs pydantic-ai 2.13 or newer: pip install -U pydantic-ai-slim") from error
+    capability = _capability()
     models: dict[str, Model] = {}
 
     async def resolve(_: object, model_id: str) -> Model | None:
@@ -219,7 +220,62 @@ def PaigGateway(
             models[model_id] = await anyio.to_thread.run_sync(make)
         return models[model_id]
 
-    return ResolveModelId(resolve)
+    return capability(resolve)
+
+
+@cache
+def _capability() -> type[ResolveModelId[Any]]:
+    """The class of the capability, made when pydantic-ai is known to be new enough.
+
+    Raises:
+        ImportError: It is not.
+    """
+    try:
+        from pydantic_ai.capabilities import ResolveModelId
+    except ImportError as error:
+        raise ImportError("PaigGateway needs pydantic-ai 2.13 or newer: pip install -U pydantic-ai-slim") from error
+
+    @dataclass
+    class Gateway(ResolveModelId[Any]):
+        """Resolves the models, and has each run of an agent send its ids."""
+
+        async def wrap_run(self, ctx: RunContext[Any], *, handler: Callable[[], Awaitable[Any]]) -> Any:
+            """Run the agent as a branch of its session."""
+            name = getattr(getattr(ctx, "agent", None), "name", None)
+            with attribution.agent(_plain(name), id=_plain(ctx.run_id), session=_plain(ctx.conversation_id)):
+                return await handler()
+
+    return Gateway
+
+
+def _plain(text: str | None) -> str | None:
+    """A name or an id as attribution takes it; None where nothing is left of it."""
+    return re.sub(r"[^\w.:/@ -]", "-", text or "").strip()[:128].strip() or None
+
+
+@dataclass(frozen=True, slots=True)
+class _RunHook:
+    """The hook of attribution, which also names the conversation of a run that nothing else names."""
+
+    hook: attribution.RequestHook
+
+    async def __call__(self, request: attribution.HttpRequest) -> None:
+        self.hook(request)
+        context = _present_run()
+        if context is not None and self.hook.applies(request) and attribution.SESSION_HEADER not in request.headers:
+            name = _plain(getattr(getattr(context, "agent", None), "name", None))
+            found = {attribution.SESSION_HEADER: _plain(context.conversation_id), attribution.NAME_HEADER: name}
+            if found[attribution.SESSION_HEADER] is not None:
+                attribution.add(request, {header: text for header, text in found.items() if text is not None})
+
+
+def _present_run() -> RunContext[Any] | None:
+    """The run whose request is being sent; where pydantic-ai does not say, nothing but the session's name is lost."""
+    try:
+        from pydantic_ai._run_context import get_current_run_context
+    except ImportError:
+        return None
+    return get_current_run_context()
 
 
 def _adopt(provider: Provider[Any], target: str, http_client: Any | None) -> None:
@@ -228,7 +284,7 @@ def _adopt(provider: Provider[Any], target: str, http_client: Any | None) -> Non
     The attributes are pydantic-ai's private ones; where a version has them not, nothing is lost but what they do.
     """
     own, make = getattr(provider, "_own_http_client", None), getattr(provider, "_http_client_factory", None)
-    hook = AsyncRequestHook.for_gateway(target)
+    hook = _RunHook(attribution.RequestHook.for_gateway(target))
     for client in (own, http_client):
         _add_hook(client, hook)
     if make is not None:

@@ -31,8 +31,9 @@ from paig_gateway.catalog import Catalog, LimitHooks
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.cluster.health_sync import HealthSync
 from paig_gateway.config import Config, ConfigError, LedgerSpec, ServerSpec
-from paig_gateway.config.model import BoundsSpec
+from paig_gateway.config.model import BoundsSpec, SessionsSpec
 from paig_gateway.database.engine import migrate, open_engine, utc_now
+from paig_gateway.domain.money import parse_usd
 from paig_gateway.ledger import new_limits
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import holder_of
@@ -44,6 +45,7 @@ from paig_gateway.providers.auth import Authenticator
 from paig_gateway.proxy.admission import Admission, AdmissionBounds
 from paig_gateway.proxy.browsers import Cors
 from paig_gateway.proxy.failover import Failover
+from paig_gateway.proxy.loops import LoopRule, Loops
 from paig_gateway.proxy.proxy import Proxy, ProxySettings
 from paig_gateway.proxy.request import Receive, Scope, Send
 from paig_gateway.proxy.upstream import Timeouts, Upstream
@@ -140,6 +142,7 @@ class Gateway:
         shared: Where worker processes share their metrics; None where there is one.
         sso: Who vouches for administrators.
         ledger: What the operator set of the ledger.
+        sessions: What counts as an agent's loop.
     """
 
     store: Store
@@ -151,6 +154,7 @@ class Gateway:
     shared: Path | None = None
     sso: SsoSpec = field(default_factory=SsoSpec)
     ledger: LedgerSpec = field(default_factory=LedgerSpec)
+    sessions: SessionsSpec = field(default_factory=SessionsSpec)
     now: Callable[[], datetime] = utc_now
     clock: Callable[[], float] = time.monotonic
     connections: Connections = field(init=False)
@@ -203,6 +207,7 @@ class Gateway:
             RetrySettings(**server.retries.model_dump()),
         )
         attempts = Attempts(self.clock)
+        loops = Loops(_loop_rule(self.sessions))
         telemetry = Telemetry(
             self.telemetry,
             self.alerts,
@@ -224,6 +229,7 @@ class Gateway:
             scheme="https" if server.tls else "http",
             folder=self.shared,
             ledger=ledger,
+            loops=loops.take,
         )
         telemetry.start()
         prices = PriceSources(PriceBook(), directory.own_prices)
@@ -256,6 +262,7 @@ class Gateway:
             observer=telemetry.observer,
             attempts=attempts,
             admission=Admission(_admission_bounds(server.bounds)),
+            loops=loops,
         )
         admin = admin_app(
             AdminServices(
@@ -391,6 +398,13 @@ def _upstream(server: ServerSpec, timeouts: Timeouts) -> Upstream:
         raise UpstreamSettingsError(
             f"[server] upstream_ca: cannot read certificates from '{server.upstream_ca}': {error.strerror or error}"
         ) from None
+
+
+def _loop_rule(spec: SessionsSpec) -> LoopRule:
+    most = spec.loop_usd_per_minute
+    return LoopRule(
+        spec.loop_requests, spec.loop_minutes * 60, None if most is None else parse_usd(str(most)), spec.stop_loops
+    )
 
 
 def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[IdentityProvider | None, str | None]:

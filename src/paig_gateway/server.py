@@ -314,7 +314,16 @@ def _gateway(store: Store, wanted: Config, shared: Path | None = None) -> Gatewa
     redact = Redactor()
     log = ProcessLog(wanted.telemetry, redact)
     return Gateway(
-        store, wanted.server, wanted.telemetry, wanted.alerts, redact, log, shared, wanted.sso, wanted.ledger
+        store,
+        wanted.server,
+        wanted.telemetry,
+        wanted.alerts,
+        redact,
+        log,
+        shared,
+        wanted.sso,
+        wanted.ledger,
+        wanted.sessions,
     )
 
 

@@ -325,14 +325,15 @@ async def test_tags_and_budgets_travel_with_every_request(registered: str, doubl
         assert sent["x-paig-tags"].encode("latin-1").decode() == "run=nightly,customer=acmé"
         assert (sent["x-paig-run"], sent["x-paig-run-budget"]) == (run, "0.5")
         await agent.run("Hello")
-    assert not any(name.startswith("x-paig-") for name in double.seen[-1].headers)
+    rest = {name for name in double.seen[-1].headers if name.startswith("x-paig-")}
+    assert rest <= {"x-paig-session", "x-paig-agent-name"}
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
 @pytest.mark.anyio
 async def test_a_session_travels_with_its_requests(registered: str, double: Double) -> None:
-    """Inside the `with` each request says what it belongs to, outside none does."""
+    """Inside the `with` each request says what it belongs to; outside, the conversation is the session."""
     agent = Agent("gateway/openai-chat:gpt-5")
     async with agent:
         with paig_client.session("chat 7") as name:
@@ -340,10 +341,70 @@ async def test_a_session_travels_with_its_requests(registered: str, double: Doub
             with paig_client.session() as inner:
                 await agent.run("Hello")
         await agent.run("Hello")
-    assert [seen.headers.get("x-paig-session") for seen in double.seen[-3:]] == [name, inner, None]
+    assert [seen.headers.get("x-paig-session") for seen in double.seen[-3:-1]] == [name, inner]
+    assert double.seen[-1].headers["x-paig-session"] not in (name, inner)
     assert (name, len(inner)) == ("chat 7", 32)
     with pytest.raises(ValueError, match="a session's name"):
         paig_client.session("a\nb")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.usefixtures("quiet_sockets")
+@pytest.mark.anyio
+async def test_a_conversation_is_a_session(registered: str, double: Double) -> None:
+    """Runs that go on from one another send the same session, another run another; no code is needed."""
+    async with Agent("gateway/openai-chat:gpt-5", name="clerk & co") as agent:
+        first = await agent.run("Hello")
+        await agent.run("And then?", message_history=first.all_messages())
+        await agent.run("Hello")
+    one, same, other = (seen.headers["x-paig-session"] for seen in double.seen[-3:])
+    assert one == same != other
+    assert {seen.headers["x-paig-agent-name"] for seen in double.seen[-3:]} == {"clerk - co"}
+    assert not any("x-paig-agent" in seen.headers for seen in double.seen[-3:])
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.usefixtures("quiet_sockets")
+@pytest.mark.anyio
+async def test_an_agent_within_an_agent_is_its_branch(gateway: str, double: Double) -> None:
+    """With the capability, what a tool's own agents send belongs to the session of the agent that has the tool."""
+    capability = PaigGateway(api_key=KEY, base_url=gateway)
+    inner = Agent("gateway/openai-chat:gpt-5", name="inner", capabilities=[capability])
+    middle = Agent("gateway/openai-chat:gpt-5", name="middle", capabilities=[capability])
+    outer = Agent("gateway/openai-chat:gpt-5", name="outer", capabilities=[capability])
+
+    @middle.instructions
+    async def digging() -> str:
+        return (await inner.run("Dig")).output
+
+    @outer.instructions
+    async def asking() -> str:
+        return (await middle.run("Ask")).output
+
+    result = await outer.run("Begin")
+    sent = [seen.headers for seen in double.seen[-3:]]
+    assert [one["x-paig-agent-name"] for one in sent] == ["inner", "middle", "outer"]
+    assert {one["x-paig-session"] for one in sent} == {result.conversation_id}
+    inner_ids, middle_ids, outer_ids = ((one.get("x-paig-agent"), one.get("x-paig-agent-parent")) for one in sent)
+    assert outer_ids == (None, None)
+    assert middle_ids[1] is None
+    assert inner_ids[1] == middle_ids[0] is not None
+
+
+def test_agents_outside_a_run_are_named_by_hand() -> None:
+    """One inside another is its child; without a session, one begins."""
+    headers = paig_client.attribution.headers
+    with paig_client.agent("editor"):
+        session = headers()["x-paig-session"]
+        assert headers() == {"x-paig-session": session, "x-paig-agent-name": "editor"}
+        with paig_client.agent("writer", id="w1"), paig_client.agent(id="r1"):
+            assert headers() == {"x-paig-session": session, "x-paig-agent": "r1", "x-paig-agent-parent": "w1"}
+    assert headers() == {}
+    with paig_client.session("chat 7"), paig_client.agent():
+        assert headers() == {"x-paig-session": "chat 7"}
+    for wrong in ({"name": "a\nb"}, {"id": "x" * 129}, {"session": ""}):
+        with pytest.raises(ValueError, match="is made of"):
+            paig_client.agent(**wrong)
 
 
 def test_tags_outlive_the_event_loop(registered: str, double: Double) -> None:

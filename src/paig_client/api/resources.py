@@ -372,6 +372,12 @@ class Request(BaseModel):
     run: str | None
     session: str | None = None
     """What the client calls the session that it belongs to."""
+    agent: str | None = None
+    """What it calls the agent in the session; null for the main one."""
+    agent_parent: str | None = None
+    """The agent that started that agent; null for the main one."""
+    agent_name: str | None = None
+    """What kind of agent it is."""
     trace_id: str | None = None
     """The OpenTelemetry trace that it belongs to, 32 hex digits."""
     error: str | None
@@ -405,6 +411,60 @@ class UsageTotal(BaseModel):
     difference: str = "0"
     """`cost` without `list_cost`: what the providers' own charges add to the list's prices; negative for a discount.
     Known as far back as rows are kept."""
+
+
+class SessionFigures(BaseModel):
+    """What a session, or one of its agents, used."""
+
+    began: datetime
+    """Its first request."""
+    ended: datetime
+    """Its latest request."""
+    requests: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    cost: str
+    ms_busy: float
+    """Milliseconds that its requests took together."""
+
+
+class Session(SessionFigures):
+    """The requests that a client sent under one session id, with one key."""
+
+    session: str
+    """The client's own word."""
+    key: str
+    project: str | None
+    user: str | None
+    agents: int
+    """How many agents it has besides the main one."""
+    stopped_by: str | None = None
+    """Who stopped it; null where it may go on."""
+
+
+class SessionAgent(SessionFigures):
+    """One agent of a session."""
+
+    id: str | None
+    """The client's own word; null for the main agent."""
+    name: str | None
+    """What kind of agent it is, where the client says so."""
+    depth: int
+    """0 for the main agent, 1 for those that it started, and so on."""
+    models: list[str]
+    """The models that it used, the most expensive first."""
+    total_cost: str
+    """With all agents below it."""
+
+
+class SessionTree(Session):
+    """A session with its agents."""
+
+    tree: list[SessionAgent]
+    """The main agent first, each agent directly before those that it started."""
 
 
 class UsageReport(BaseModel):

@@ -95,6 +95,7 @@ _command(rich_help_panel=ADMIN, example="paig export > paig.toml")(configuration
 _command(rich_help_panel=LEDGER, example="paig tui --read-only")(server.tui)
 app.add_typer(ledger.app, name="usage", rich_help_panel=LEDGER)
 app.add_typer(requests.app, name="requests", rich_help_panel=LEDGER)
+app.add_typer(lazily("sessions"), name="sessions", help="Sessions of coding agents.", rich_help_panel=LEDGER)
 _command(rich_help_panel=LEDGER, example="paig tail --errors --key ci")(reports.tail)
 app.add_typer(audit.app, name="audit", rich_help_panel=LEDGER)
 

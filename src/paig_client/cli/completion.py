@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import typer
 
 KINDS = ("keys", "projects", "users", "providers", "routes", "prices", "admins", "tokens")
-GROUPS = ("day", "hour", "key", "project", "user", "model", "provider", "route")
+GROUPS = ("day", "hour", "key", "project", "user", "model", "provider", "route", "session", "agent")
 PATIENCE = 1.5
 """Seconds that a shell may be kept waiting."""
 

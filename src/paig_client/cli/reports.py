@@ -65,7 +65,7 @@ def usage(
         typer.Option(
             "--by",
             metavar="WHAT",
-            help="day, hour, key, project, user, model, provider, route or tag:NAME; repeat.",
+            help="day, hour, key, project, user, model, provider, route, session, agent or tag:NAME; repeat.",
             autocompletion=group_names,
         ),
     ] = None,

@@ -179,6 +179,7 @@ def _facts(row: Request) -> dict[str, str]:
         "cost from": data.get("cost_source"),
         "list price": data.get("list_price"),
         "session": data.get("session"),
+        "agent": data.get("agent_name") or data.get("agent"),
     }
     refusal = {f"refusal {name}".replace("_", " "): str(value) for name, value in (data.get("refusal") or {}).items()}
     return {**known, **{name: str(value) for name, value in later.items() if value}, **refusal, **usage}

@@ -29,6 +29,7 @@ from paig_gateway.admin.problems import add_handlers
 from paig_gateway.admin.refusals import RefusedRequests
 from paig_gateway.admin.reports import report_routes
 from paig_gateway.admin.services import AdminServices
+from paig_gateway.admin.sessions import session_routes as agent_session_routes
 
 
 def admin_app(services: AdminServices) -> FastAPI:
@@ -71,6 +72,7 @@ def admin_app(services: AdminServices) -> FastAPI:
     api.include_router(login_routes(services))
     api.include_router(session_routes(services))
     api.include_router(report_routes(services))
+    api.include_router(agent_session_routes(services))
     api.include_router(me_routes(services))
     api.include_router(event_routes(app.state.events))
     api.include_router(configuration_routes(services))

@@ -50,6 +50,16 @@ _REQUEST = {
     "ms_first_byte": 412.6,
     "ms_gateway": 1.9,
 }
+_FIGURES_OF_SESSION = {
+    "began": "2026-11-23T12:00:02Z", "ended": "2026-11-23T12:04:29Z", "requests": 41, "errors": 1,
+    "input_tokens": 812345, "output_tokens": 16402, "cache_read_tokens": 701120, "cache_write_tokens": 40112,
+    "cost": "1.2032", "ms_busy": 181020.4,
+}  # fmt: skip
+_SESSION = {
+    "session": "0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", "key": "ci", "project": "research", "user": None, "agents": 1,
+    "stopped_by": None, **_FIGURES_OF_SESSION,
+}  # fmt: skip
+_AGENT = {**_FIGURES_OF_SESSION, "models": ["claude-sonnet-4-5"], "cost": "0.4122"}
 _LIMIT = {
     "owner_kind": "key",
     "owner": "ci",
@@ -235,6 +245,16 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
         }
     ],
     "Request": [_REQUEST],
+    "Session": [_SESSION],
+    "SessionTree": [
+        {
+            **_SESSION,
+            "tree": [
+                {**_AGENT, "id": None, "name": None, "depth": 0, "total_cost": "1.2032"},
+                {**_AGENT, "id": "a7f3", "name": "Explore", "depth": 1, "cost": "0.791", "total_cost": "0.791"},
+            ],
+        }
+    ],
     "UsageReport": [{"items": [_TOTAL], "total": {**_TOTAL, "group": {}}}],
     "AuditEntry": [_CHANGE],
     "AuditVerification": [{"rows": 1284, "head": "1284:5d1c0a7e", "problem": None}],

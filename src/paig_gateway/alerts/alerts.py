@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -23,8 +23,10 @@ from paig_gateway.alerts import rows
 from paig_gateway.alerts.conditions import Excess, LimitName, ModelName, Refusals, Trouble, troubles
 from paig_gateway.alerts.rows import Alert
 from paig_gateway.cluster import health_rows
+from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.balances import LimitBalance, current_balances
+from paig_gateway.proxy.loops import Loop
 from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.otlp.transport import ExportResult, retry_after
@@ -68,6 +70,7 @@ class Alerts:
         now: Callable[[], datetime],
         ledger: LedgerState | None = None,
         attempts: Attempts | None = None,
+        loops: Callable[[], Sequence[Loop]] = tuple,
     ) -> None:
         """Tell this webhook.
 
@@ -80,11 +83,13 @@ class Alerts:
             now: The present, in UTC.
             ledger: This node's ledger.
             attempts: What was refused for want of a right on this node.
+            loops: The loops of agents that were seen on this node since the last look.
         """
         self._ledger = ledger
         self._attempts = attempts
         self._down_since: datetime | None = None
         self._told_down = False
+        self._loops = loops
         self._spec = spec
         self._webhook = webhook
         self._engine = engine
@@ -106,6 +111,7 @@ class Alerts:
             now, bursts = self._now(), self._attempts.take() if self._attempts else {}
             security = [guess_alert(what, where, count, now) for (what, where), count in bursts.items()]
             security += [excess_alert(excess, now) for excess in self._refusals.take_excesses()]
+            security += [loop_alert(loop, now) for loop in self._loops()]
             try:
                 await self.look(refusing, unpriced, security)
             except SQLAlchemyError as error:
@@ -374,6 +380,29 @@ def excess_alert(excess: Excess, now: datetime) -> Alert:
             "request": excess.request_id,
             "times": excess.times,
             "silent_until": _iso(hour + timedelta(hours=1)),
+        },
+    )
+
+
+def loop_alert(loop: Loop, now: datetime) -> Alert:
+    """A session that goes round in circles; the same alert all hour long."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    what = (
+        f"sent the same request {loop.found} times"
+        if loop.kind == "repeated"
+        else f"spent ${format_usd(loop.found)} within a minute"
+    )
+    text = f"The session '{loop.session}' of the key '{loop.key}' {what}. `paig sessions stop` ends it."
+    return Alert(
+        f"loop:{loop.key_id}:{loop.session}:{loop.kind}:{int(hour.timestamp())}",
+        {
+            "text": _escaped(text),
+            "kind": "loop",
+            "time": _iso(now),
+            "loop": loop.kind,
+            "key": loop.key,
+            "session": loop.session,
+            "found": loop.found if loop.kind == "repeated" else format_usd(loop.found),
         },
     )
 

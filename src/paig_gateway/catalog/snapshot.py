@@ -40,6 +40,7 @@ from paig_gateway.database.tables import (
     ProjectRow,
     ProviderRow,
     RouteRow,
+    StoppedSessionRow,
     TokenRow,
     UserRow,
 )
@@ -106,6 +107,7 @@ class Snapshot:
         telemetry: By project's id, where a project has settings of its own.
         bearers: By the SHA-256 of an admin token, in hex; those of inactive admins are left out.
         projects: Names by id.
+        stopped: Who stopped a session, by key's id and session.
         old_until: Until when a secret from before a rotation is accepted, by its SHA-256.
     """
 
@@ -120,6 +122,7 @@ class Snapshot:
     projects: Mapping[str, str] = field(default_factory=dict)
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     old_until: Mapping[str, datetime] = field(default_factory=dict)
+    stopped: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 class Directory:
@@ -159,6 +162,10 @@ class Directory:
         """The route of that name, the provider of that name, or what an older spelling means; None if there is none."""
         routes = self.snapshot.routes
         return routes.get(name) or routes.get(ALIASES.get(name, ""))
+
+    def stopped(self, key_id: str, session: str) -> str | None:
+        """Who stopped a session; None where it is not stopped."""
+        return self.snapshot.stopped.get((key_id, session))
 
     def routes_of(self, caller: Caller) -> list[str]:
         """Names of the routes that the caller may use, sorted."""
@@ -239,6 +246,7 @@ class Directory:
         return Snapshot(
             version, callers, _routes(connection, accounts), problems, _prices(connection), accounts,
             self._telemetry(connection), _bearers(connection, projects), projects, lacking, old_until,
+            {(row.key_id, row.session): row.stopped_by for row in _rows(connection, StoppedSessionRow)},
         )  # fmt: skip
 
     def _providers(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from paig_client.api.fields import Number, Seconds, Share, Spec
+from paig_client.api.fields import Number, Seconds, Share, Spec, Usd
 from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config.lines import Path
 from paig_gateway.database.engine import CONNECTIONS
@@ -165,6 +166,19 @@ class ServerSpec(Spec):
         return self.admin_host is not None or self.admin_port is not None
 
 
+class SessionsSpec(Spec):
+    """When an agent's session counts as going round in circles; needs a restart to change."""
+
+    loop_requests: int = Field(default=20, ge=0, le=10_000)
+    """This many equal requests of a session are a loop; 0 for no such rule."""
+    loop_minutes: int = Field(default=10, ge=1, le=1440)
+    """Within this time."""
+    loop_usd_per_minute: Usd | None = Decimal(5)
+    """So is more money of a session than this within a minute."""
+    stop_loops: bool = False
+    """Whether a loop's requests are refused (`loop-stopped`), besides being told of."""
+
+
 class LedgerSpec(Spec):
     """The ledger; needs a restart to change."""
 
@@ -178,6 +192,7 @@ PROCESS: Mapping[str, type[Spec]] = {
     "server": ServerSpec,
     "security": SecuritySpec,
     "ledger": LedgerSpec,
+    "sessions": SessionsSpec,
     "telemetry": TelemetrySpec,
     "alerts": AlertsSpec,
     "sso": SsoSpec,
@@ -225,6 +240,7 @@ class Config:
     server: ServerSpec = field(default_factory=ServerSpec)
     security: SecuritySpec = field(default_factory=SecuritySpec)
     ledger: LedgerSpec = field(default_factory=LedgerSpec)
+    sessions: SessionsSpec = field(default_factory=SessionsSpec)
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
     alerts: AlertsSpec = field(default_factory=AlertsSpec)
     sso: SsoSpec = field(default_factory=SsoSpec)

@@ -192,6 +192,11 @@ class RequestRow(SQLModel, table=True):
         Index("ix_requests_key", "key_id", "time"),
         _index_where("ix_requests_work", "work_id", "work_id IS NOT NULL"),
         _index_where("ix_requests_charged", "time", "list_price IS NOT NULL"),
+        Index(
+            *("ix_requests_session", "session", "key_id", "time"),
+            sqlite_where=text("session IS NOT NULL"),
+            postgresql_where=text("session IS NOT NULL"),
+        ),
         _index_where("ix_requests_unsure", "state", "state IN ('swept', 'pending')"),
     )
     id: str = Field(primary_key=True)
@@ -218,6 +223,12 @@ class RequestRow(SQLModel, table=True):
     run: str | None = None
     session: str | None = None
     """What the client calls the session that the request belongs to."""
+    agent: str | None = None
+    """What it calls the agent in the session; NULL for the main one."""
+    agent_parent: str | None = None
+    """The agent that started that agent; NULL for the main one."""
+    agent_name: str | None = None
+    """What kind of agent it is, for people."""
     trace_id: str | None = None
     """The trace that the request belongs to, 32 hex digits."""
     holds: list[Any] | None = Field(default=None, sa_column=_json())
@@ -317,6 +328,16 @@ class RollupRow(SQLModel, table=True):
     cache_read_tokens: int = Field(default=0, sa_column=_big())
     cache_write_tokens: int = Field(default=0, sa_column=_big())
     cost: int = Field(default=0, sa_column=_big())
+
+
+class StoppedSessionRow(SQLModel, table=True):
+    """A session whose requests are refused."""
+
+    __tablename__ = "stopped_sessions"
+    key_id: str = Field(primary_key=True)
+    session: str = Field(primary_key=True)
+    stopped_by: str
+    stopped_at: int = Field(sa_column=_big())
 
 
 class AlertRow(SQLModel, table=True):

@@ -472,4 +472,14 @@ class BatchExecutor:
 def _plain(reservation: Reservation) -> Reservation:
     """A request without what a database may refuse: only what its charge needs."""
     ascii = reservation.model.encode("ascii", "replace").decode()
-    return replace(reservation, model=ascii, tags={}, run=None, session=None, trace_id=None)
+    return replace(
+        reservation,
+        model=ascii,
+        tags={},
+        run=None,
+        session=None,
+        agent=None,
+        agent_parent=None,
+        agent_name=None,
+        trace_id=None,
+    )

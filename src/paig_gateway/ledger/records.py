@@ -24,6 +24,9 @@ class Reservation:
         ceiling: The most it could cost, in nanodollars.
         tokens: The most tokens it could use, input and output together.
         session: What the client calls the session that it belongs to, or None.
+        agent: What it calls the agent in the session; None for the main one.
+        agent_parent: The agent that started that agent; None for the main one.
+        agent_name: What kind of agent it is.
         trace_id: The trace that it belongs to, 32 hex digits, or None.
     """
 
@@ -41,6 +44,9 @@ class Reservation:
     tags: Mapping[str, str] = field(default_factory=dict)
     run: str | None = None
     session: str | None = None
+    agent: str | None = None
+    agent_parent: str | None = None
+    agent_name: str | None = None
     trace_id: str | None = None
 
 

@@ -26,9 +26,11 @@ from paig_gateway.ledger.transitions import STEP_MS, SWEPT_ERROR, HeldRequest
 
 HOLDS, REQUESTS, ROLLUPS, REFUSALS = (TABLES[name] for name in ("holds", "requests", "rollups", "refusals"))
 
-GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route"]
+GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route", "session", "agent"]
 GROUPS: tuple[GroupBy, ...] = get_args(GroupBy)
 MAX_PAGE = 1000
+OF_ROWS = frozenset({"session", "agent"})
+"""Groups that rollups do not know: they are read from the rows, as tags are."""
 
 SORTED: dict[str, Kind] = {
     **{"time": "number", "status": "number", "cost": "number", "reserved": "number", "list_price": "number"},
@@ -44,7 +46,7 @@ _HELD = frozenset(HeldRequest.__struct_fields__)
 
 _OWNED = {"key": "keys", "project": "projects", "user": "users"}
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
-_SUMS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
+SUMS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
 _EXTRA = "list_extra"
 """What the price list says beyond the providers' own charges."""
 
@@ -206,8 +208,8 @@ def usage(
 
     Args:
         engine: The database.
-        by: Any of `GROUPS`, or `tag:NAME`; none for one total. Tags are read from the rows, and so reach as far back as
-            those are kept.
+        by: Any of `GROUPS`, or `tag:NAME`; none for one total. Tags, sessions and agents are read from the rows, and
+            so reach as far back as those are kept.
         which: Which requests; `status` is not kept in totals.
         sort: A group or a sum to sort by; `-` in front puts the largest first.
         limit: How many groups at most; the total is of all.
@@ -224,7 +226,7 @@ def usage(
         found: dict[tuple[Any, ...], dict[str, int]] = {}
         for query in _spans(connection, which, groups):
             for row in connection.execute(query):
-                _add(found.setdefault(tuple(row[: len(groups)]), dict.fromkeys((*_SUMS, _EXTRA), 0)), row._mapping)
+                _add(found.setdefault(tuple(row[: len(groups)]), dict.fromkeys((*SUMS, _EXTRA), 0)), row._mapping)
         for row in connection.execute(_beside_charges(connection, which, groups)):
             if (sums := found.get(tuple(row[: len(groups)]))) is not None:
                 sums[_EXTRA] += int(row._mapping[_EXTRA] or 0)
@@ -236,7 +238,7 @@ def usage(
     items.sort(key=lambda item: (*[item.group[name] or "" for name in timed], -float(item.cost), str(item.group)))
     if sort is not None:
         _sort(items, sort, by)
-    everything = dict.fromkeys((*_SUMS, _EXTRA), 0)
+    everything = dict.fromkeys((*SUMS, _EXTRA), 0)
     for sums in found.values():
         _add(everything, sums)
         everything[_EXTRA] += sums[_EXTRA]
@@ -275,8 +277,8 @@ def _column(table: Table, group: str) -> ColumnElement[Any]:
             return time - time % step
         case "key" | "project" | "user":
             return table.c[f"{group}_id"]
-        case "provider":
-            return func.coalesce(table.c.provider, "")
+        case "provider" | "session" | "agent":
+            return func.coalesce(table.c[group], "")
         case _:
             return table.c[group]
 
@@ -287,7 +289,7 @@ def _spans(connection: Connection, which: Filter, groups: Sequence[str]) -> Iter
     end = milliseconds(which.until) if which.until else None
     first = -(-start // STEP_MS) * STEP_MS if start is not None else None
     last = end // STEP_MS * STEP_MS if end is not None else None
-    tagged = any(group.startswith("tag:") for group in groups)
+    tagged = any(group.startswith("tag:") or group in OF_ROWS for group in groups)
     if tagged or (first is not None and last is not None and first > last):
         yield _from_rows(connection, which, groups, start, end)
         return
@@ -297,7 +299,7 @@ def _spans(connection: Connection, which: Filter, groups: Sequence[str]) -> Iter
     if last is not None:
         conditions.append(ROLLUPS.c.start < last)
     keys = [_column(ROLLUPS, group) for group in groups]
-    sums = [func.sum(ROLLUPS.c[name]).label(name) for name in _SUMS]
+    sums = [func.sum(ROLLUPS.c[name]).label(name) for name in SUMS]
     yield select(*keys, *sums).where(*conditions).group_by(*keys).having(func.count() > 0)
     if start != first:
         yield _from_rows(connection, which, groups, start, first)
@@ -314,18 +316,18 @@ def _from_rows(
     if end is not None:
         conditions.append(REQUESTS.c.time < end)
     keys = [_column(REQUESTS, group).label(f"group_{number}") for number, group in enumerate(groups)]
+    return select(*keys, *row_sums()).where(*conditions).group_by(*keys).having(func.count() > 0)
+
+
+def row_sums() -> list[ColumnElement[Any]]:
+    """The sums of a rollup, from rows."""
     failed = case((or_(REQUESTS.c.status >= 400, REQUESTS.c.error.is_not(None)), 1), else_=0)
     tokens = [
         func.coalesce(func.sum(REQUESTS.c.usage[name].as_integer()), 0).label(name)
         for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
     ]
-    sums = [
-        func.count().label("requests"),
-        func.sum(failed).label("errors"),
-        *tokens,
-        func.sum(REQUESTS.c.cost).label("cost"),
-    ]
-    return select(*keys, *sums).where(*conditions).group_by(*keys).having(func.count() > 0)
+    counted: list[ColumnElement[Any]] = [func.count().label("requests"), func.sum(failed).label("errors")]
+    return [*counted, *tokens, func.sum(REQUESTS.c.cost).label("cost")]
 
 
 def _beside_charges(connection: Connection, which: Filter, groups: Sequence[str]) -> Select[Any]:
@@ -337,12 +339,12 @@ def _beside_charges(connection: Connection, which: Filter, groups: Sequence[str]
 
 
 def _add(into: dict[str, int], sums: Mapping[Any, Any]) -> None:
-    for name in _SUMS:
+    for name in SUMS:
         into[name] += int(sums[name] or 0)
 
 
 def _total(group: Mapping[str, str | None], sums: Mapping[str, int]) -> UsageTotal:
-    counts = {name: sums[name] for name in _SUMS if name != "cost"}
+    counts = {name: sums[name] for name in SUMS if name != "cost"}
     return UsageTotal(
         group=dict(group),
         cost=format_usd(sums["cost"]),
@@ -420,6 +422,7 @@ def row_conditions(connection: Connection, which: Filter, table: Table = REQUEST
 _PLAIN = {
     *("id", "status", "key", "project", "user", "route", "provider", "model", "format", "stream", "usage"),
     *("raw_usage", "certainty", "certainty_reason", "cost_source", "price", "run", "session", "trace_id", "error"),
+    *("agent", "agent_parent", "agent_name"),
     *("refusal", "ms_total", "ms_first_byte", "ms_gateway"),
 }
 

@@ -48,7 +48,7 @@ HELD = ("id", "node_id", "time", "key_id", "project_id", "user_id", "reserved", 
 """The columns of `holds`."""
 IDENTITY = (
     *("id", "node", "time", "key_id", "key", "project_id", "project", "user_id", "user", "route", "format", "stream"),
-    *("tags", "run", "session", "trace_id", "reserved"),
+    *("tags", "run", "session", "agent", "agent_parent", "agent_name", "trace_id", "reserved"),
 )
 """The columns of a finished row that never change."""
 CORRECTED = (
@@ -84,6 +84,9 @@ class HeldRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     run: str | None = None
     session: str | None = None
     trace_id: str | None = None
+    agent: str | None = None
+    agent_parent: str | None = None
+    agent_name: str | None = None
 
     @classmethod
     def of(cls, r: Reservation) -> HeldRequest:
@@ -92,7 +95,7 @@ class HeldRequest(msgspec.Struct, frozen=True, omit_defaults=True):
         tags = {text(name): text(value) for name, value in r.tags.items()} if r.tags else None
         return cls(
             caller.key, r.route, text(r.model), r.format, caller.project, caller.user, text(r.provider), r.stream, tags,
-            text(r.run), text(r.session), r.trace_id,
+            text(r.run), text(r.session), r.trace_id, text(r.agent), text(r.agent_parent), text(r.agent_name),
         )  # fmt: skip
 
     def document(self) -> str:
@@ -593,5 +596,6 @@ def _new_values(row: FinishedRow, s: Settlement, hold: Hold) -> tuple[Value, ...
     return (
         row.id, hold.node_id, row.time, row.key_id, request.key, row.project_id, request.project, row.user_id,
         request.user, request.route, request.format, request.stream, json_text(request.tags), request.run,
-        request.session, request.trace_id, row.reserved, *_values(row, s),
+        request.session, request.agent, request.agent_parent, request.agent_name, request.trace_id, row.reserved,
+        *_values(row, s),
     )  # fmt: skip

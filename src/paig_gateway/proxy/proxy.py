@@ -27,16 +27,18 @@ from paig_gateway.listener.cycle import EXTENSION
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.providers import endpoints
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy import browsers, request, unmetered
+from paig_gateway.proxy import browsers, request, sessions, unmetered
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import ClientConnection, run_shielded
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.failover import Failover, RequestFunds, pass_over
 from paig_gateway.proxy.headers import error_headers
 from paig_gateway.proxy.hold import Held, hold
+from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
 from paig_gateway.proxy.request import Attribution, ClientGone, Directory, Receive, Scope, Send
 from paig_gateway.proxy.response import Relay
+from paig_gateway.proxy.sessions import FirstSessions
 from paig_gateway.proxy.settling import CUT
 from paig_gateway.routing.affinity import Affinity
 from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
@@ -109,6 +111,8 @@ class Proxy:
     observer: Observer = UNOBSERVED
     admission: Admission = field(default_factory=Admission)
     attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
+    loops: Loops = field(default_factory=Loops)
+    first_sessions: FirstSessions = field(default_factory=FirstSessions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -185,6 +189,9 @@ class Proxy:
         body = await request.read_body(by_name, receive, self.settings.max_body, body_bytes)
         plain = request.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body)
         call = request.read_call(fmt, model, plain, headers)
+        ids = said.ids or (sessions.of_user_id(call.session) if fmt.name == "anthropic" else None)
+        if ids is not None:
+            said = replace(said, ids=self.first_sessions.resolve(caller.key_id, ids))
         return Exchange(
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
             self.observer.trace(caller, headers),
@@ -215,6 +222,7 @@ class Proxy:
     async def _serve(self, exchange: Exchange, client: ClientConnection) -> None:
         fmt = exchange.fmt
         try:
+            self._check_session(exchange)
             order = candidates(
                 exchange.route,
                 fmt,
@@ -254,6 +262,25 @@ class Proxy:
         finally:
             if self._record(exchange, reservation, outcome, recording):
                 await run_shielded(self._record_look(exchange, reservation, outcome))
+
+    def _check_session(self, exchange: Exchange) -> None:
+        """Refuse a request of a session that was stopped, or that goes round in circles and is to be stopped.
+
+        Raises:
+            GatewayError: `loop-stopped`.
+        """
+        caller, session = exchange.caller, exchange.attribution.session
+        if session is None or not exchange.fmt.metered:
+            return
+        if (by := self.directory.stopped(caller.key_id, session)) is not None:
+            raise GatewayError(
+                "loop-stopped",
+                f"The session '{session}' was stopped by {by}. Begin another session, or ask an administrator to let "
+                "this one go on.",
+                details={"session": session, "kind": "stopped", "by": by},
+                retryable=False,
+            )
+        self.loops.seen(caller.key_id, caller.key, session, exchange.plain, exchange.time)
 
     async def _hold(self, exchange: Exchange, order: list[Candidate], reservation: Reservation) -> Held | None:
         """Reserve; None where the ledger is down and the request may pass all the same."""
@@ -344,6 +371,9 @@ class Proxy:
         """Hand the row over, without waiting for the database; whether it may be the usage of work begun before."""
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         self.observer.finished(exchange, outcome, settlement)
+        caller, session = exchange.caller, exchange.attribution.session
+        if session is not None:
+            self.loops.spent(caller.key_id, caller.key, session, settlement.cost, settlement.finished)
         answered = outcome.status is not None and outcome.status < 400
         first = outcome.first_byte - exchange.started if answered and outcome.first_byte is not None else None
         self.member_order.learn(exchange.route, exchange.fmt, exchange.call, outcome.attempts, first)
@@ -383,6 +413,10 @@ class Proxy:
             tokens=max((candidate.tokens for candidate in order), default=0),
             tags=said.tags,
             run=said.run,
+            session=said.session,
+            agent=said.ids.agent if said.ids else None,
+            agent_parent=said.ids.parent if said.ids else None,
+            agent_name=said.ids.name if said.ids else None,
             trace_id=exchange.trace.trace_id if exchange.trace else None,
         )
 

@@ -21,9 +21,11 @@ from paig_gateway.pricing.worst_case import DEAR
 from paig_gateway.providers import endpoints
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.providers.paths import google_query
+from paig_gateway.proxy import sessions
 from paig_gateway.proxy.admission import BodyBytes
 from paig_gateway.proxy.content_encoding import UnknownEncoding, decode
 from paig_gateway.proxy.headers import client_key, tiers
+from paig_gateway.proxy.sessions import AgentIds
 from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.secrets.home import ENOUGH_BITS, bits
 
@@ -41,6 +43,8 @@ class Directory(Protocol):
     def route(self, name: str) -> Route | None: ...
 
     def routes_of(self, caller: Caller) -> list[str]: ...
+
+    def stopped(self, key_id: str, session: str) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,19 +324,24 @@ _TAG = re.compile(r"[\w.:/@ -]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Read from `x-paig-tags`, `x-paig-run`, `x-paig-run-budget` and `x-paig-session`.
+    """Read from `x-paig-tags`, `x-paig-run`, `x-paig-run-budget`, and the headers that name a session.
 
     Attributes:
         tags: By name, as `run=nightly,customer=acme` has them.
         run: The run's name, or None.
         run_budget: The run's budget in nanodollars, or None; only the first request of a run fixes it.
-        session: What requests have in common that are to go to the same member of a route, or None.
+        ids: The session that the request belongs to, and the agent in it, or None.
     """
 
     tags: Mapping[str, str]
     run: str | None
     run_budget: int | None
-    session: str | None = None
+    ids: AgentIds | None = None
+
+    @property
+    def session(self) -> str | None:
+        """The session, or None."""
+        return self.ids.session if self.ids is not None else None
 
 
 NONE = Attribution({}, None, None)
@@ -345,8 +354,8 @@ def read(headers: Mapping[bytes, bytes]) -> Attribution:
         GatewayError: `bad-request`, naming the header and what it should look like.
     """
     raw_tags, raw_run = headers.get(b"x-paig-tags"), headers.get(b"x-paig-run")
-    raw_budget, raw_session = headers.get(b"x-paig-run-budget"), headers.get(b"x-paig-session")
-    if raw_tags is None and raw_run is None and raw_budget is None and raw_session is None:
+    raw_budget, ids = headers.get(b"x-paig-run-budget"), sessions.read(headers)
+    if raw_tags is None and raw_run is None and raw_budget is None and ids is None:
         return NONE
     tags: dict[str, str] = {}
     for part in _text(raw_tags).split(",") if raw_tags else ():
@@ -367,7 +376,7 @@ def read(headers: Mapping[bytes, bytes]) -> Attribution:
             budget = parse_usd(_text(raw_budget).strip())
         except ValueError as error:
             raise GatewayError("bad-request", f"The header x-paig-run-budget is wrong: {error}.") from None
-    return Attribution(tags, run, budget, _text(raw_session).strip() or None if raw_session else None)
+    return Attribution(tags, run, budget, ids)
 
 
 def _text(value: bytes) -> str:

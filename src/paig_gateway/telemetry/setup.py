@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import finished_of_node
 from paig_gateway.pricing.price import book_installed_at, book_refreshed_at
+from paig_gateway.proxy.loops import Loop
 from paig_gateway.proxy.observer import Observer, Watcher
 from paig_gateway.routing.health import HealthTracker
 from paig_gateway.secrets.attempts import FREE, Attempts
@@ -127,6 +128,7 @@ class Telemetry:
         scheme: str,
         folder: Path | None,
         ledger: Ledger | None = None,
+        loops: Callable[[], Sequence[Loop]] = tuple,
     ) -> None:
         """Put it together.
 
@@ -146,6 +148,7 @@ class Telemetry:
             scheme: How the gateway is reached: `http` or `https`.
             folder: Where workers share their numbers; None where there is one process.
             ledger: The ledger, to be watched.
+            loops: The loops of agents that were seen since the last look, for alerts.
         """
         numbers = Numbers()
         watching: list[Watcher] = []
@@ -199,7 +202,7 @@ class Telemetry:
         if secrets.webhook is not None:
             refusals = Refusals()
             watching.append(refusals)
-            self.alerts = Alerts(alerts, secrets.webhook, engine, refusals, providers, now, ledger, attempts)
+            self.alerts = Alerts(alerts, secrets.webhook, engine, refusals, providers, now, ledger, attempts, loops)
         self.observer: Observer = Observers(watching, numbers, self.traces.trace)
         self._tasks: list[asyncio.Task[None]] = []
 

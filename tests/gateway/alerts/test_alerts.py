@@ -23,13 +23,14 @@ from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_gateway.alerts import alerts as module
 from paig_gateway.alerts import rows as store
-from paig_gateway.alerts.alerts import Alerts
+from paig_gateway.alerts.alerts import Alerts, loop_alert
 from paig_gateway.alerts.conditions import Refusals, Trouble, troubles
 from paig_gateway.cluster.health_rows import Report
 from paig_gateway.database.engine import utc_now
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.domain.route import Credential, Provider
+from paig_gateway.proxy.loops import Loop
 from paig_gateway.routing.breaker import BreakerState
 from paig_gateway.routing.outcomes import Sums
 from paig_gateway.simulator.serve import running_simulator
@@ -37,6 +38,7 @@ from paig_gateway.telemetry.otlp.transport import ExportResult
 from paig_gateway.telemetry.settings import AlertsSpec
 from tests.gateway.admin.harness import Gateway, running
 from tests.gateway.conftest import url
+from tests.gateway.end_to_end.agents import STEPS, play
 from tests.gateway.end_to_end.conftest import running_world
 from tests.gateway.telemetry.otlp import no_backend
 
@@ -495,3 +497,43 @@ async def test_settlements_that_were_set_aside_are_told(tmp_path: Path) -> None:
         await looks.look()
         await looks.look()
     assert [told["requests"] for told in webhook.told if told["kind"] == "set-aside"] == [2]
+
+
+def test_a_loop_is_told_once_an_hour() -> None:
+    """What the session does, whose key it has, and what ends it."""
+    at = datetime(2026, 11, 23, 14, 27, 48, tzinfo=UTC)
+    alert = loop_alert(Loop("repeated", "key_1", "ci", "s<1>", 20), at)
+    assert alert.payload == snapshot(
+        {
+            "text": (
+                "The session 's&lt;1&gt;' of the key 'ci' sent the same request 20 times. `paig sessions stop` ends it."
+            ),
+            "kind": "loop",
+            "time": "2026-11-23T14:27:48Z",
+            "loop": "repeated",
+            "key": "ci",
+            "session": "s<1>",
+            "found": 20,
+        }
+    )
+    assert alert.id == loop_alert(Loop("repeated", "key_1", "ci", "s<1>", 40), at + timedelta(minutes=30)).id
+    spending = loop_alert(Loop("spending", "key_1", "ci", "s", 5_500_000_000), at)
+    assert "spent $5.5 within a minute" in str(spending.payload["text"])
+
+
+async def test_the_webhook_hears_of_loops(environment: None, tmp_path: Path) -> None:
+    """From the data plane to the webhook: an agent that sends one request again and again."""
+    with listening() as webhook:
+        async with running_simulator() as base:
+            simulated = ProviderSpec(kind="anthropic", base_url=f"{base}/anthropic", credential="value:x")
+            spec = AlertsSpec(webhook="env:LOOP_WEBHOOK")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("LOOP_WEBHOOK", webhook.url)
+                patch.setattr(module, "CHECK_SECONDS", 0.05)
+                async with running_world(tmp_path, {"anthropic": simulated}, alerts=spec) as world:
+                    await play(world.http, world.key, "round", [STEPS[0]] * 20)
+                    while not webhook.texts:  # noqa: ASYNC110 another thread fills it
+                        await asyncio.sleep(0.05)
+    assert webhook.texts == [
+        "The session 'round' of the key 'tester' sent the same request 20 times. `paig sessions stop` ends it."
+    ]

@@ -1,0 +1,154 @@
+"""`paig sessions`: what the sessions of coding agents cost, and which of their agents spent it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from paig_client.cli.commands import Commands
+from paig_client.cli.options import (
+    Csv,
+    Json,
+    Key,
+    Lines,
+    Model,
+    Profile,
+    Project,
+    Since,
+    Sort,
+    Until,
+    Url,
+    User,
+    Yes,
+    confirm,
+    connected,
+    text_option,
+)
+from paig_client.cli.output import Cell, Table, bar, narrow, number, print_facts, print_json, say, show, usd, when
+from paig_client.cli.values import period
+from paig_client.trees import branches
+
+if TYPE_CHECKING:
+    from paig_client.api.resources import Session, SessionFigures, SessionTree
+
+COLUMNS = ("session", "key", "project", "user", "began", "lasted", "agents", "requests", "input", "cached", "output")
+FIGURES = ("lasted", "agents", "requests", "errors", "input", "cached", "output", "cost", "total")
+SPARE = ("user", "project", "output", "cached", "input", "began", "errors", "model")
+
+app = Commands(no_args_is_help=True, help="Sessions of coding agents.")
+
+Id = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id, as the client calls it.")]
+OfKey = Annotated[str | None, text_option("--key", "The key, where several have a session of that id.", "NAME")]
+
+
+@app.command("list", example="paig sessions list --since 1d --sort -cost")
+def list_sessions(
+    lines: Lines = 30,
+    since: Since = None,
+    until: Until = None,
+    key: Key = None,
+    project: Project = None,
+    user: User = None,
+    model: Model = None,
+    json: Json = False,
+    csv: Csv = False,
+    sort: Sort = None,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """List sessions, the one with the latest request first."""
+    begin, end = period(since, until)
+    with connected(url, profile) as admin:
+        found = admin.sessions(key=key, project=project, user=user, model=model, since=begin, until=end, limit=lines)
+    if json:
+        return print_json(found)
+    empty = "There are no sessions: a client names one by its own headers, or with paig_client.session()."
+    show(
+        Table((*COLUMNS, "cost", "state"), list(map(_row, found)), empty, FIGURES, SPARE, "session"), csv=csv, sort=sort
+    )
+
+
+@app.command("show", example="paig sessions show 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
+def show_session(id: Id, key: OfKey = None, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """Show a session as the tree of its agents: which of them spent what."""
+    with connected(url, profile) as admin:
+        found = admin.session(id, key=key)
+    if json:
+        return print_json(found)
+    print_facts(_facts(found))
+    print()
+    stems = branches([agent.depth for agent in found.tree])
+    rows = [
+        [
+            stem + (agent.name or ("main" if agent.id is None else agent.id)),
+            *_figures(agent),
+            usd(agent.cost),
+            usd(agent.total_cost),
+            bar(agent.total_cost, found.cost) if float(found.cost) else "",
+            ", ".join(agent.models),
+        ]
+        for stem, agent in zip(stems, found.tree, strict=True)
+    ]
+    columns = ["agent", "lasted", "requests", "input", "cached", "output", "cost", "total", "share", "model"]
+    show(Table(columns, rows, right=FIGURES, spare=("model", "output", "cached", "lasted", "input")))
+
+
+@app.command("stop", example="paig sessions stop 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
+def stop(id: Id, key: OfKey = None, yes: Yes = False, url: Url = None, profile: Profile = None) -> None:
+    """Refuse a session's requests from now on (`loop-stopped`)."""
+    confirm(f"Refuse all further requests of the session {id}?", yes)
+    with connected(url, profile) as admin:
+        found = admin.stop_session(id, key=key)
+    say(f"Session {id} of key {found.key} is stopped; it cost {usd(found.cost)}. `paig sessions resume` lets it go on.")
+
+
+@app.command("resume", example="paig sessions resume 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
+def resume(id: Id, key: OfKey = None, url: Url = None, profile: Profile = None) -> None:
+    """Let a session that was stopped go on."""
+    with connected(url, profile) as admin:
+        admin.resume_session(id, key=key)
+    say(f"Session {id} may go on.")
+
+
+def _row(one: Session) -> list[str]:
+    names = [one.session, one.key, one.project or "", one.user or ""]
+    lasted, *figures = _figures(one)
+    state = f"■ stopped by {one.stopped_by}" if one.stopped_by else ""
+    return [*names, when(one.began, short=narrow()), lasted, number(one.agents), *figures, usd(one.cost), state]
+
+
+def _figures(of: SessionFigures) -> list[str]:
+    """How long it lasted, requests, tokens in, share of them from a cache, tokens out."""
+    seconds = (of.ended - of.began).total_seconds()
+    share = of.cache_read_tokens / of.input_tokens if of.input_tokens else 0.0
+    return [
+        Cell(_lasted(seconds), seconds),
+        number(of.requests),
+        number(of.input_tokens),
+        Cell(f"{share:.0%}", share),
+        number(of.output_tokens),
+    ]
+
+
+def _lasted(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    return f"{whole // 60}m{whole % 60:02}s" if whole < 3600 else f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+def _facts(found: SessionTree) -> dict[str, str]:
+    lasted, requests, given, cached, taken = _figures(found)
+    return {
+        "session": found.session,
+        "key": found.key,
+        "project": found.project or "",
+        "user": found.user or "",
+        "began": when(found.began),
+        "lasted": lasted,
+        "requests": f"{requests}, {number(found.errors)} of them failed" if found.errors else requests,
+        "tokens": f"{given} in ({cached} from caches), {taken} out",
+        "cost": usd(found.cost),
+        "stopped": f"by {found.stopped_by}" if found.stopped_by else "",
+    }

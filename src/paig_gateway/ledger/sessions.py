@@ -1,0 +1,179 @@
+"""Sessions of coding agents, from the ledger's rows: what each cost, and which of its agents spent it.
+
+A session is known by its key and by the id that the client gave it. It blocks: call it in a thread.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from paig_client.api.resources import Session, SessionAgent, SessionTree
+from paig_gateway.database.columns import moment
+from paig_gateway.domain.money import format_usd
+from paig_gateway.ledger.reports import REQUESTS, SUMS, Filter, row_conditions, row_sums
+
+MOST_AGENTS = 1000
+"""Agents of a session that are told apart; the cheapest of more are summed up as one."""
+OTHERS = "(others)"
+
+_TIMES = (func.min(REQUESTS.c.time).label("began"), func.max(REQUESTS.c.time).label("ended"))
+_BUSY = func.coalesce(func.sum(REQUESTS.c.ms_total), 0.0).label("busy")
+
+StoppedBy = Mapping[tuple[str, str], str]
+"""Who stopped a session, by key's id and session."""
+
+
+def list_sessions(engine: Engine, which: Filter, stopped: StoppedBy, *, limit: int = 100) -> list[Session]:
+    """Sessions, the one with the latest request first.
+
+    Args:
+        engine: The database.
+        which: Which requests count.
+        stopped: The sessions that were stopped.
+        limit: How many at most.
+    """
+    place = (REQUESTS.c.key_id, REQUESTS.c.session)
+    owners = [func.max(REQUESTS.c[name]).label(name) for name in ("key", "project", "user")]
+    agents = func.count(REQUESTS.c.agent.distinct()).label("agents")
+    columns = (*place, *owners, agents, *_TIMES, _BUSY, *row_sums())
+    with engine.connect() as connection:
+        query = select(*columns).where(REQUESTS.c.session.is_not(None), *row_conditions(connection, which))
+        rows = connection.execute(query.group_by(*place).order_by(_TIMES[1].desc()).limit(limit)).all()
+    return [Session(**_session(row._mapping, stopped)) for row in rows]
+
+
+def keys_of(engine: Engine, session: str, which: Filter) -> list[tuple[str, str, str]]:
+    """The keys that have a session of that id: id, name and project's id, two at most."""
+    columns = [REQUESTS.c.key_id, func.max(REQUESTS.c.key), func.max(REQUESTS.c.project_id)]
+    with engine.connect() as connection:
+        query = select(*columns).where(REQUESTS.c.session == session, *row_conditions(connection, which))
+        return [(row[0], row[1], row[2]) for row in connection.execute(query.group_by(REQUESTS.c.key_id).limit(2))]
+
+
+def session_tree(engine: Engine, key_id: str, session: str, stopped: StoppedBy) -> SessionTree | None:
+    """A session with its agents; None where the ledger has no request of it."""
+    mine = (REQUESTS.c.session == session, REQUESTS.c.key_id == key_id)
+    agent, model = func.coalesce(REQUESTS.c.agent, "").label("agent"), REQUESTS.c.model
+    named = [func.max(REQUESTS.c[name]).label(name) for name in ("agent_parent", "agent_name", *_OWNERS)]
+    query = select(agent, model, *named, *_TIMES, _BUSY, *row_sums()).where(*mine).group_by(agent, model)
+    with engine.connect() as connection:
+        rows = connection.execute(query.order_by(func.sum(REQUESTS.c.cost).desc())).all()
+    if not rows:
+        return None
+    nodes: dict[str, _Agent] = {}
+    for row in rows:
+        name = row.agent if row.agent in nodes or len(nodes) < MOST_AGENTS else OTHERS
+        nodes.setdefault(name, _Agent(name)).add(row._mapping)
+    whole = _Agent("")
+    for node in nodes.values():
+        whole.merge(node)
+    first = rows[0]._mapping
+    owners = {name: next((row._mapping[name] for row in rows if row._mapping[name]), None) for name in _OWNERS}
+    sums = {**whole.sums, "began": whole.began, "ended": whole.ended, "busy": whole.busy}
+    agents = sum(1 for name in nodes if name)
+    found = {**first, **owners, **sums, "agents": agents, "key_id": key_id, "session": session}
+    return SessionTree(**_session(found, stopped), tree=_in_order(nodes))
+
+
+_OWNERS = ("key", "project", "user")
+
+
+@dataclass
+class _Agent:
+    """An agent's sums."""
+
+    id: str
+    parent: str = ""
+    name: str | None = None
+    models: list[str] = field(default_factory=list)
+    sums: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMS, 0))
+    began: int = 0
+    ended: int = 0
+    busy: float = 0.0
+
+    def add(self, row: Mapping[Any, Any]) -> None:
+        """Add the sums of one of its models."""
+        self.parent, self.name = row["agent_parent"] or self.parent, row["agent_name"] or self.name
+        if row["model"] not in self.models:
+            self.models.append(row["model"])
+        self._count(row, row["began"], row["ended"], row["busy"])
+
+    def merge(self, other: _Agent) -> None:
+        """Add another agent's sums."""
+        self._count(other.sums, other.began, other.ended, other.busy)
+
+    def _count(self, sums: Mapping[Any, Any], began: int, ended: int, busy: float) -> None:
+        for name in SUMS:
+            self.sums[name] += int(sums[name] or 0)
+        self.began = min(self.began or began, began)
+        self.ended, self.busy = max(self.ended, ended), self.busy + busy
+
+
+def _in_order(nodes: Mapping[str, _Agent]) -> list[SessionAgent]:
+    """The agents as a tree, parents before their children, siblings in the order in which they began.
+
+    Parents are the client's word: one that is not there, or a circle, counts as started by the main agent.
+    """
+    children: dict[str, list[_Agent]] = defaultdict(list)
+    for node in nodes.values():
+        if node.id:
+            children[_parent(node, nodes)].append(node)
+    found: list[SessionAgent] = []
+
+    def show(node: _Agent, depth: int) -> int:
+        place, total = len(found), node.sums["cost"]
+        found.append(_shown(node, depth))
+        for child in sorted(children[node.id], key=lambda one: (one.began, one.id)):
+            total += show(child, depth + 1)
+        found[place].total_cost = format_usd(total)
+        return total
+
+    began, ended = min(node.began for node in nodes.values()), max(node.ended for node in nodes.values())
+    show(nodes.get("") or _Agent("", began=began, ended=ended), 0)
+    return found
+
+
+def _parent(node: _Agent, nodes: Mapping[str, _Agent]) -> str:
+    """Its parent's id; the main agent's where there is no such parent, it leads back to itself, or it is far away."""
+    at, steps = node.parent, 0
+    while at and at in nodes and at != node.id and steps < DEEPEST:
+        at, steps = nodes[at].parent, steps + 1
+    is_tree = not at or (at not in nodes and at != node.id)
+    return node.parent if node.parent in nodes and is_tree and steps < DEEPEST else ""
+
+
+DEEPEST = 50
+"""Generations of agents that are told apart."""
+
+
+def _shown(node: _Agent, depth: int) -> SessionAgent:
+    return SessionAgent(
+        id=node.id or None,
+        name=node.name,
+        depth=depth,
+        models=node.models,
+        total_cost="0",
+        **_figures(node.sums, node.began, node.ended, node.busy),
+    )
+
+
+def _figures(sums: Mapping[Any, Any], began: int, ended: int, busy: float) -> dict[str, Any]:
+    counts = {name: int(sums[name] or 0) for name in SUMS if name != "cost"}
+    times = {"began": moment(began).astimezone(UTC), "ended": moment(ended).astimezone(UTC)}
+    return {**counts, **times, "cost": format_usd(int(sums["cost"] or 0)), "ms_busy": round(busy, 1)}
+
+
+def _session(row: Mapping[Any, Any], stopped: StoppedBy) -> dict[str, Any]:
+    return {
+        "session": row["session"],
+        **{name: row[name] for name in _OWNERS},
+        "agents": row["agents"],
+        "stopped_by": stopped.get((row["key_id"], row["session"])),
+        **_figures(row, row["began"], row["ended"], row["busy"]),
+    }

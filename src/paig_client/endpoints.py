@@ -28,6 +28,7 @@ from paig_client.api.resources import (
     LimitStatus,
     NewKey,
     NewToken,
+    PersonalKeyState,
     Provider,
     ProviderCheck,
     ProviderHealth,
@@ -375,6 +376,16 @@ class ReportCalls:
     def finish_login(self, handle: str) -> ApiCall[DeviceState]:
         """Ask how that login stands; its `token` is None while nobody has completed it."""
         return ApiCall("POST", "sso/device/token", _one(DeviceState), body={"handle": handle})
+
+    @endpoint
+    def renew_key(self, handle: str) -> ApiCall[PersonalKeyState]:
+        """Let the personal key of a login last longer; needs no token."""
+        return ApiCall("POST", "sso/key", _one(PersonalKeyState), body={"handle": handle})
+
+    @endpoint
+    def end_key(self, handle: str) -> ApiCall[None]:
+        """End the personal key of a login; needs no token."""
+        return ApiCall("POST", "sso/key/end", lambda _: None, body={"handle": handle})
 
     @endpoint
     def logout(self) -> ApiCall[None]:

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from paig_client import keychain
 
-SecretKind = Literal["key", "admin"]
+SecretKind = Literal["key", "admin", "login"]
+"""`login` is what renews the personal key of a login by single sign-on."""
 SecretStore = Literal["keyring", "file"]
 
 

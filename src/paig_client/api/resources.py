@@ -245,10 +245,29 @@ class DeviceState(BaseModel):
     """The state of a login; `admin` is null until the person has logged in."""
 
     admin: str | None
+    """The person's name here."""
     token: str | None
+    """An admin token; null for a person without a role."""
     expires_at: datetime | None
+    """When the login ends."""
     slow_down: bool
     """Whether to wait five seconds longer between two polls from now on."""
+    key: str | None = None
+    """A personal key; null where no group gives one."""
+    key_name: str | None = None
+    key_expires_at: datetime | None = None
+    """When the key ends unless it is renewed."""
+    handle: str | None = None
+    """What `sso/key` renews the key with; a secret."""
+
+
+class PersonalKeyState(BaseModel):
+    """A personal key that was renewed."""
+
+    expires_at: datetime
+    """When it ends unless it is renewed again."""
+    handle: str
+    """What it is renewed with from now on; a secret."""
 
 
 class Identity(BaseModel):

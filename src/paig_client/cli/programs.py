@@ -166,9 +166,16 @@ def _known(names: list[str] | None) -> list[str]:
 
 
 def _access(url: str | None, profile: str | None) -> Access:
+    from paig_client import personal_key
+    from paig_client.admin import GatewayUnreachable
     from paig_client.credentials import resolve
 
-    return resolve(base_url=url, profile=profile)
+    access = resolve(base_url=url, profile=profile)
+    try:
+        personal_key.renew(access)
+    except GatewayUnreachable as error:
+        say(f"! Your key was not renewed: {error}")
+    return access
 
 
 def _folder() -> Path:

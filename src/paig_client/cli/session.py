@@ -12,7 +12,7 @@ import typer
 from paig_client.addresses import is_loopback
 from paig_client.cli.options import Json, Profile, Url, confirm, secret_input
 from paig_client.cli.output import print_json, print_table, say
-from paig_client.cli.sso import end_session, sign_on
+from paig_client.cli.sso import end_personal_key, end_session, sign_on
 from paig_client.cli.values import did_you_mean
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def login(
     url: Annotated[str | None, typer.Argument(metavar="URL", help="The gateway's address.", show_default=False)] = None,
     profile: Profile = None,
     admin: Annotated[bool, typer.Option("--admin", help="Store an admin token, not a key.")] = False,
-    sso: Annotated[bool, typer.Option("--sso", help="Get an admin token by single sign-on, in a browser.")] = False,
+    sso: Annotated[bool, typer.Option("--sso", help="Log in at your identity provider, in a browser.")] = False,
     place: Annotated[
         SecretStore, typer.Option("--store", help="file: unencrypted, readable by you alone.")
     ] = "keyring",
@@ -34,7 +34,8 @@ def login(
 ) -> None:
     """Store a key for a gateway.
 
-    It is asked for, or read from standard input.
+    It is asked for, or read from standard input. With --sso you get a key of your own, where your group has one, and an
+    admin token, where your group has a role.
     """
     from paig_client import credentials, profiles
 
@@ -43,16 +44,24 @@ def login(
         say(f"Warning: {root} is not encrypted. Everyone on the way to it can read the secret.")
         if sys.stdin.isatty():
             confirm("Store a secret for it all the same?", yes=False)
-    admin = admin or sso
-    secret = sign_on(root) if sso else secret_input("Admin token" if admin else "Gateway key")
-    if check and not sso:
-        _check(root, secret, admin)
-    profiles.put(root, "admin" if admin else "key", secret, place)
+    if sso:
+        from paig_client import personal_key
+
+        state = sign_on(root)
+        personal_key.keep(root, state, place)
+        found = [(state.token, "an admin token"), (state.key, "your key")]
+        stored = " and ".join(what for secret, what in found if secret is not None)
+    else:
+        secret = secret_input("Admin token" if admin else "Gateway key")
+        if check:
+            _check(root, secret, admin)
+        profiles.put(root, "admin" if admin else "key", secret, place)
+        stored = "the admin token" if admin else "the key"
     contents = profiles.read()
     contents.profiles[profile or credentials.DEFAULT_PROFILE] = root
     profiles.write(contents)
     where = "the keyring" if place == "keyring" else f"{profiles.path()}, unencrypted"
-    say(f"Stored the {'admin token' if admin else 'key'} for {root} in {where}.")
+    say(f"Stored {stored} for {root} in {where}.")
 
 
 def _check(root: str, secret: str, admin: bool) -> None:
@@ -89,6 +98,7 @@ def logout(profile: Profile = None) -> None:
     if root not in contents.profiles.values():
         if (token := profiles.get(root, "admin")) is not None:
             end_session(root, token[0])
+        end_personal_key(root)
         profiles.remove(root)
         contents.secrets.pop(root, None)
     profiles.write(contents)

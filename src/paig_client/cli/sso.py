@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from paig_client.cli.output import say, when
+
+if TYPE_CHECKING:
+    from paig_client.api.resources import DeviceState
 
 SLOWER = 5
 """Seconds by which to wait longer where the identity provider wants to be asked less often (RFC 8628)."""
 
 
-def sign_on(root: str) -> str:
-    """Let the person log in, wait until they have, and return their admin token.
+def sign_on(root: str) -> DeviceState:
+    """Let the person log in, wait until they have, and return what it gave: an admin token, a personal key or both.
 
     Raises:
         CredentialError: They took too long.
@@ -35,9 +39,9 @@ def sign_on(root: str) -> str:
                     raise
                 interval += SLOWER  # the identity provider does not answer at present; the login is still valid
                 continue
-            if state.token is not None:
+            if state.admin is not None:
                 say(f"Logged in as {state.admin}, until {when(state.expires_at)}.")
-                return state.token
+                return state
             interval += SLOWER if state.slow_down else 0
     raise CredentialError("The login code expired. Run `paig login --sso` again.")
 
@@ -55,3 +59,14 @@ def end_session(root: str, token: str) -> None:
         return  # it has already ended
     except AdminError as error:
         say(f"The login may not be revoked ({error}): `paig tokens list` shows sessions.")
+
+
+def end_personal_key(root: str) -> None:
+    """End the personal key of a login by single sign-on, if one is stored."""
+    from paig_client import personal_key
+    from paig_client.admin import AdminError
+
+    try:
+        personal_key.end(root)
+    except AdminError as error:
+        say(f"Your key may not be ended ({error}); it ends by itself.")

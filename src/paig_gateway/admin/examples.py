@@ -223,12 +223,19 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
         }
     ],
     "DeviceState": [
-        {"admin": None, "token": None, "expires_at": None, "slow_down": False},
+        {
+            "admin": None, "token": None, "expires_at": None, "slow_down": False,
+            "key": None, "key_name": None, "key_expires_at": None, "handle": None,
+        },
         {
             "admin": "ada@example.com", "token": "paig_admin_7f3aXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX",
             "expires_at": "2026-11-24T00:00:00Z", "slow_down": False,
+            "key": "paig_9c1bXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX", "key_name": "ada@example.com 5a10c3d2",
+            "key_expires_at": "2026-11-23T20:00:00Z", "handle": "gAAAAABk…",
         },
     ],
+    "PersonalKeySpec": [{"handle": "gAAAAABk…"}],
+    "PersonalKeyState": [{"expires_at": "2026-11-23T22:00:00Z", "handle": "gAAAAABk…"}],
     "Identity": [
         {
             "name": "admin:research-bot/ci", "permissions": [],

@@ -10,7 +10,8 @@ import hmac
 import json
 import secrets
 from collections.abc import Awaitable
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Annotated, TypeVar
 from urllib.parse import unquote
@@ -20,13 +21,15 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from paig_client.api.fields import Spec
-from paig_client.api.resources import DeviceStart, DeviceState, NewToken
+from paig_client.api.resources import DeviceStart, DeviceState, PersonalKeyState
+from paig_client.api.specs import KeySpec
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid, problem_response
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.site import SESSION
-from paig_gateway.catalog.logins import Login
+from paig_gateway.catalog.logins import Login, PersonalKey
+from paig_gateway.catalog.people import LoggedIn
 from paig_gateway.secrets.errors import SecretKeyError
 from paig_gateway.sso.provider import IdentityProvider, PendingLogin, Person
 from paig_gateway.sso.settings import ProviderAwayError, SsoError
@@ -47,6 +50,13 @@ class FinishDeviceSpec(Spec):
 
     handle: str
     """As `sso/device` gave it."""
+
+
+class PersonalKeySpec(Spec):
+    """A personal key of a login."""
+
+    handle: str
+    """As the login, or the last renewal, gave it."""
 
 
 def login_routes(services: AdminServices) -> APIRouter:
@@ -89,7 +99,63 @@ def login_routes(services: AdminServices) -> APIRouter:
         if isinstance(found, PendingLogin):
             return DeviceState(admin=None, token=None, expires_at=None, slow_down=found.slow_down)
         login, made = await _logged_in(services, found)
-        return DeviceState(admin=login.admin, token=made.token, expires_at=login.expires_at, slow_down=False)
+        key = made.key
+        return DeviceState(
+            admin=made.name,
+            token=made.token.token if made.token is not None else None,
+            expires_at=login.expires_at,
+            slow_down=False,
+            key=key.key if key is not None else None,
+            key_name=key.name if key is not None else None,
+            key_expires_at=login.key.expires_at if key is not None and login.key is not None else None,
+            handle=_key_handle(services, key.id, login, found, noted["nonce"]) if key is not None else None,
+        )
+
+    @router.post(
+        "/sso/key",
+        operation_id="renew_personal_key",
+        summary="Let a personal key of a login last longer",
+        description="With the `handle` that the login gave, instead of a token. Where the identity provider gives"
+        " refresh tokens, it is asked whether the person is still in a group that has a key; if not, the key ends.",
+        openapi_extra=body_of("PersonalKeySpec"),
+    )
+    async def renew_personal_key(body: JsonObject) -> PersonalKeyState:
+        noted = _key_noted(services, checked(PersonalKeySpec, body).handle)
+        provider = _provider(services)
+        person = Person(noted["subject"], noted["name"], json.loads(noted["groups"]), noted["refresh_token"] or None)
+        if person.refresh_token is not None:
+            try:
+                person = await provider.refresh(person.refresh_token, person.subject, noted["nonce"])
+            except ProviderAwayError as error:
+                raise ProblemError("unavailable", str(error), headers={"retry-after": "5"}) from None
+            except SsoError as error:
+                await anyio.to_thread.run_sync(services.catalog.people.end_key, noted["key"])
+                services.changed()
+                raise ProblemError("login-refused", f"{error} The personal key has ended.") from None
+        login = replace(_login(services, person), expires_at=datetime.fromtimestamp(float(noted["until"]), UTC))
+        login = replace(login, key=_bounded(login.key, login.expires_at))
+        until = await anyio.to_thread.run_sync(services.catalog.people.renew_key, noted["key"], login)
+        services.changed()
+        if until is None:
+            raise ProblemError("login-refused", "The personal key has ended: log in again with `paig login --sso`.")
+        return PersonalKeyState(
+            expires_at=until, handle=_key_handle(services, noted["key"], login, person, noted["nonce"])
+        )
+
+    @router.post(
+        "/sso/key/end",
+        operation_id="end_personal_key",
+        summary="End a personal key of a login",
+        description="With the `handle` that the login gave, instead of a token.",
+        status_code=204,
+        response_description="It is refused from now on.",
+        openapi_extra=body_of("PersonalKeySpec"),
+    )
+    async def end_personal_key(body: JsonObject) -> Response:
+        noted = _key_noted(services, checked(PersonalKeySpec, body).handle)
+        await anyio.to_thread.run_sync(services.catalog.people.end_key, noted["key"])
+        services.changed()
+        return Response(status_code=204)
 
     return router
 
@@ -166,7 +232,8 @@ def browser_routes(services: AdminServices) -> APIRouter:
         # Not a redirect: a browser sends no strict cookie along a chain of redirects that began at another site.
         response = HTMLResponse(_ON.format(next=escape(noted["next"])))
         seconds = int((login.expires_at - services.clock()).total_seconds())
-        site.set_cookie(response, request, SESSION, made.token, seconds)
+        if made.token is not None:
+            site.set_cookie(response, request, SESSION, made.token.token, seconds)
         return response
 
     return router
@@ -209,22 +276,32 @@ def is_console(path: str) -> bool:
     return place == "/me" or (place.startswith("/admin/") and not place.startswith("/admin//"))
 
 
-async def _logged_in(services: AdminServices, person: Person, *, browser: bool = False) -> tuple[Login, NewToken]:
-    """A session for a person whom the provider vouches for.
+def _login(services: AdminServices, person: Person) -> Login:
+    """What a person's groups give, from now on."""
+    spec = _provider(services).spec
+    ends = services.clock() + timedelta(hours=spec.session_hours)
+    key = None
+    if (given := spec.key(person.groups)) is not None:
+        settings = KeySpec(project=given.project, routes=given.routes, models=given.models, when_tight=given.when_tight)
+        key = PersonalKey(settings, given.limits, services.clock() + timedelta(hours=spec.key_hours))
+    return Login(person.subject, person.name, spec.grants(person.groups), ends, _bounded(key, ends))
+
+
+def _bounded(key: PersonalKey | None, ends: datetime) -> PersonalKey | None:
+    """The key, which never lasts longer than the login."""
+    return None if key is None else replace(key, expires_at=min(key.expires_at, ends))
+
+
+async def _logged_in(services: AdminServices, person: Person, *, browser: bool = False) -> tuple[Login, LoggedIn]:
+    """A session, a personal key or both for a person whom the provider vouches for.
 
     Raises:
-        ProblemError: `login-refused` where none of their groups gives a role.
+        ProblemError: `login-refused` where none of their groups gives either.
     """
-    spec = _provider(services).spec
-    login = Login(
-        subject=person.subject,
-        admin=person.name,
-        grants=spec.grants(person.groups),
-        expires_at=services.clock() + timedelta(hours=spec.session_hours),
-    )
+    login = _login(services, person)
 
-    def record() -> tuple[Login, NewToken] | None:
-        made = services.catalog.tokens.log_in(login, browser=browser)
+    def record() -> LoggedIn | None:
+        made = services.catalog.people.log_in(login, browser=browser)
         services.changed()
         return made
 
@@ -233,9 +310,28 @@ async def _logged_in(services: AdminServices, person: Person, *, browser: bool =
         named = ", ".join(group[:100] for group in person.groups[:10]) or "none"
         raise ProblemError(
             "login-refused",
-            f"{person.name} has no role here, or was made inactive. The provider told of these groups: {named}.",
+            f"{person.name} has no role and no key here, or was made inactive. The provider told of these groups:"
+            f" {named}.",
         )
-    return made
+    return login, made
+
+
+def _key_handle(services: AdminServices, key: str, login: Login, person: Person, nonce: str) -> str:
+    """What a personal key is renewed with: all that the gateway must know then, sealed."""
+    return _note(
+        services,
+        "key",
+        login.expires_at,
+        **{"key": key, "subject": person.subject, "name": person.name, "nonce": nonce},
+        **{"groups": json.dumps(person.groups), "refresh_token": person.refresh_token or ""},
+    )
+
+
+def _key_noted(services: AdminServices, handle: str) -> dict[str, str]:
+    noted = _noted(services, "key", handle)
+    if noted is None:
+        raise ProblemError("login-refused", "This login has ended: log in again with `paig login --sso`.")
+    return noted
 
 
 def _note(services: AdminServices, purpose: str, until: datetime, **values: str) -> str:

@@ -25,6 +25,7 @@ from paig_gateway.catalog.base import CatalogError, Edit, LimitHooks, Secrets
 from paig_gateway.catalog.collection import Collection, KeyCollection, Organisation
 from paig_gateway.catalog.objects import rows
 from paig_gateway.catalog.owners import PROJECTS, USERS
+from paig_gateway.catalog.people import People
 from paig_gateway.catalog.prices import PRICES
 from paig_gateway.catalog.providers import PROVIDERS
 from paig_gateway.catalog.routes import ROUTES
@@ -80,6 +81,7 @@ class Catalog(Transactions):
         self.keys = KeyCollection(self)
         self.organisation = Organisation(self)
         self.tokens = TokenCollection(self)
+        self.people = People(self)
 
     def audit(
         self, which: AuditFilter = EVERY_CHANGE, *, limit: int = 100, before: str | None = None

@@ -1,26 +1,42 @@
-"""Logins by single sign-on: the admin is made, or given the roles of its groups, and gets a session."""
+"""Logins by single sign-on: what a person's groups give; the admin is made, or given the roles of its groups."""
 
 from __future__ import annotations
 
 import logging
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from sqlmodel import Session, col, delete, select
+from sqlmodel import Session, SQLModel, col, delete, select
 
-from paig_client.api.specs import AdminSpec, GrantSpec, TokenSpec
+from paig_client.api.limits import LimitsSpec
+from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, TokenSpec
 from paig_gateway.catalog import objects
 from paig_gateway.catalog.admins import ADMINS
 from paig_gateway.catalog.base import Edit, check_free_name
-from paig_gateway.database.tables import AdminRow, ProjectRow, TokenRow
+from paig_gateway.database.tables import AdminRow, KeyRow, ProjectRow, TokenRow, UserRow
 
 log = logging.getLogger(__name__)
 
 ACTOR = "sso"
 """Who makes admins and changes their roles, for the audit log."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalKey:
+    """The key that a person's group gives.
+
+    Attributes:
+        spec: Its project, routes and models.
+        limits: What the person may spend, with all keys together.
+        expires_at: When the key ends unless it is renewed.
+    """
+
+    spec: KeySpec
+    limits: LimitsSpec
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +48,14 @@ class Login:
         admin: The person's name.
         grants: The roles that the person's groups give.
         expires_at: When the session ends.
+        key: The key that the person's groups give, or None.
     """
 
     subject: str
     admin: str
     grants: Sequence[GrantSpec]
     expires_at: datetime
+    key: PersonalKey | None = None
 
 
 def admit(edit: Edit, login: Login) -> AdminRow | None:
@@ -54,7 +72,7 @@ def admit(edit: Edit, login: Login) -> AdminRow | None:
     if row is None:
         if not grants:
             return None
-        row = objects.create(edit, ADMINS, _free_name(edit.session, login), AdminSpec(grants=grants))
+        row = objects.create(edit, ADMINS, free_name(edit.session, AdminRow, login), AdminSpec(grants=grants))
         row.subject = login.subject
         edit.session.add(row)
         return row
@@ -70,16 +88,22 @@ def session_spec(edit: Edit, row: AdminRow, login: Login) -> tuple[str, TokenSpe
     return f"session {secrets.token_hex(4)}", TokenSpec(expires_at=login.expires_at)
 
 
-def named(login: Login, row: AdminRow) -> Login:
-    """The login with the name that the admin has here."""
-    return replace(login, admin=row.name)
+def made_by_login(row: SQLModel) -> bool:
+    """Whether logins make and change the object, so that no configuration file needs to name it."""
+    return (isinstance(row, KeyRow) and row.login) or (isinstance(row, UserRow) and row.subject is not None)
 
 
-def _free_name(session: Session, login: Login) -> str:
+def kept_out(edit: Edit, login: Login) -> bool:
+    """Whether an administrator has made the person's admin inactive."""
+    row = edit.session.exec(select(AdminRow).where(AdminRow.subject == login.subject)).first()
+    return row is not None and not objects.read(edit.session, ADMINS, row).active
+
+
+def free_name(session: Session, kind: type[AdminRow] | type[UserRow], login: Login) -> str:
     """The person's name at the provider, where it is free and valid here."""
     mark = sha256(login.subject.encode()).hexdigest()[:8]
     wanted = login.admin[:80].strip()
     if check_free_name(wanted) is not None:
         wanted = f"sso {mark}"
-    taken = session.exec(select(AdminRow.id).where(AdminRow.name == wanted)).first() is not None
+    taken = session.exec(select(kind.id).where(kind.name == wanted)).first() is not None
     return f"{wanted} ({mark})" if taken else wanted

@@ -10,12 +10,11 @@ from sqlmodel import Session, col, delete, select
 from paig_client.api import resources
 from paig_client.api.resources import NewToken
 from paig_client.api.specs import TokenSpec
-from paig_gateway.catalog import logins, objects
+from paig_gateway.catalog import objects
 from paig_gateway.catalog.admins import ADMINS
 from paig_gateway.catalog.base import CatalogError, Edit, check_free_name, new_id
 from paig_gateway.catalog.idempotency import Repeat, once
 from paig_gateway.catalog.keys import digest
-from paig_gateway.catalog.logins import Login
 from paig_gateway.catalog.transactions import Transactions
 from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.tables import AdminRow, TokenRow
@@ -70,23 +69,6 @@ class TokenCollection:
 
         with self._catalog.edit(actor) as edit:
             return once(edit, repeat, make)
-
-    def log_in(self, login: Login, *, browser: bool = False) -> tuple[Login, NewToken] | None:
-        """A session for a person who has logged in, with the name here; None where the person has no role.
-
-        Args:
-            login: Who it is.
-            browser: Whether the token is for a browser's cookie, and nothing else.
-        """
-        with self._catalog.edit(logins.ACTOR) as edit:
-            row = logins.admit(edit, login)
-            if row is None:
-                return None
-            edit.actor = f"admin:{row.name}"
-            name, spec = logins.session_spec(edit, row, login)
-            return logins.named(login, row), add(
-                edit, row, name, spec, session=True, prefix=BROWSER_PREFIX if browser else PREFIX
-            )
 
     def revoke(self, id: str, *, actor: str) -> None:
         """Revoke a token.

@@ -13,6 +13,7 @@ from paig_client.api.fields import Spec
 from paig_gateway.catalog import Catalog, objects
 from paig_gateway.catalog.collection import read_organisation
 from paig_gateway.catalog.keys import KEYS
+from paig_gateway.catalog.logins import made_by_login
 from paig_gateway.catalog.objects import ObjectType
 from paig_gateway.catalog.owners import PROJECTS, USERS
 from paig_gateway.catalog.prices import PRICES
@@ -28,6 +29,7 @@ def export(catalog: Catalog) -> str:
 
     References to credentials are shown as they were written. A secret that only the catalogue has is not shown: a
     literal credential is written as `value:<stored>`, which keeps it, and a key made here has no `secret` at all.
+    Users and keys that logins by single sign-on made are left out: the next login makes them.
     """
     with catalog.view() as session:
         return "\n".join(_document(session))
@@ -38,7 +40,7 @@ def _document(session: Session) -> Iterator[str]:
     if organisation:
         yield _table("organisation", {"limits": organisation})
     for type in _TYPES:
-        rows = objects.rows(session, type)
+        rows = [row for row in objects.rows(session, type) if not made_by_login(row)]
         names = [row.name for row in rows]
         yield from _tables(f"{type.kind}s", zip(names, objects.specs(session, type, rows), strict=True))
 

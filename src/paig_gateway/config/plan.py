@@ -16,6 +16,8 @@ from paig_gateway.catalog import Catalog, CatalogError, Edit, keys, limits, obje
 from paig_gateway.catalog.base import Secrets
 from paig_gateway.catalog.collection import read_organisation, write_organisation
 from paig_gateway.catalog.keys import KEYS
+from paig_gateway.catalog.logins import ACTOR as LOGINS
+from paig_gateway.catalog.logins import made_by_login
 from paig_gateway.catalog.objects import ObjectType, R, S, W
 from paig_gateway.catalog.owners import PROJECTS, USERS
 from paig_gateway.catalog.prices import PRICES
@@ -160,7 +162,7 @@ def changed_by_hand(session: Session) -> list[AuditRow] | None:
     last = session.exec(applied).one()
     if last is None:
         return None
-    later = select(AuditRow).where(col(AuditRow.id) > last).order_by(col(AuditRow.id))
+    later = select(AuditRow).where(col(AuditRow.id) > last, col(AuditRow.actor) != LOGINS).order_by(col(AuditRow.id))
     return list(session.exec(later.where(col(AuditRow.action).in_(BY_HAND), col(AuditRow.kind).in_(KINDS))))
 
 
@@ -256,8 +258,8 @@ class _Comparison:
 
     def removed(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlannedChange]:
         """What is to be deleted of one kind."""
-        for name, (_, before) in self.there(type).items():
-            if name not in specs:
+        for name, (row, before) in self.there(type).items():
+            if name not in specs and not made_by_login(row):
                 yield PlannedChange("delete", type.kind, name, _difference(before, None), _deletion(type, name))
 
     def there(self, type: ObjectType[R, S, W]) -> dict[str, tuple[R, S]]:

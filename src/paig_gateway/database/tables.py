@@ -70,6 +70,8 @@ class UserRow(CatalogRow, table=True):
     """A person whom keys belong to."""
 
     __tablename__ = "users"
+    subject: str | None = Field(default=None, unique=True)
+    """Issuer and subject at the identity provider, of a person who got a key by single sign-on."""
 
 
 class KeyRow(CatalogRow, table=True):
@@ -88,6 +90,8 @@ class KeyRow(CatalogRow, table=True):
     user_id: str | None = Field(default=None, index=True)
     state: str = "active"
     """`active`, `disabled` or `blocked`."""
+    login: bool = False
+    """Whether a login by single sign-on made it."""
 
 
 class AdminRow(CatalogRow, table=True):

@@ -9,7 +9,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -51,11 +51,13 @@ class Person:
         subject: Issuer and subject: who it is, for good.
         name: What to call them; may change, and is no proof of anything.
         groups: Those that the provider tells of.
+        refresh_token: What the provider is asked with again, where it gave one; a secret.
     """
 
     subject: str
     name: str
     groups: list[str]
+    refresh_token: str | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,27 @@ class IdentityProvider:
             return PendingLogin(slow_down=answer["error"] == "slow_down")
         raise _refusal(status, answer)
 
+    async def refresh(self, refresh_token: str, subject: str, nonce: str) -> Person:
+        """Who a person who logged in before is now, as the provider says.
+
+        Args:
+            refresh_token: As the last answer gave it.
+            subject: Who it must be.
+            nonce: That of the login.
+
+        Raises:
+            SsoError: The provider does not vouch for the person any more.
+        """
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        async with self._step():
+            status, answer = await self._post("token_endpoint", form)
+            if status != 200:
+                raise _refusal(status, answer)
+            person = await self._person(answer, nonce, needs_nonce=False)
+        if person.subject != subject:
+            raise SsoError("The identity provider's answer is about another person: log in again.")
+        return person if person.refresh_token is not None else replace(person, refresh_token=refresh_token)
+
     @asynccontextmanager
     async def _step(self) -> AsyncIterator[None]:
         """Bounds what a step of a login may take.
@@ -237,6 +260,7 @@ class IdentityProvider:
             subject=f"{self.issuer} {claims['sub']}",
             name=next(name for name in names if isinstance(name, str) and name.strip()).strip()[:MAX_TEXT],
             groups=[group for group in groups if isinstance(group, str)] if isinstance(groups, Sequence) else [],
+            refresh_token=refresh if isinstance(refresh := answer.get("refresh_token"), str) and refresh else None,
         )
 
     async def _claims(self, token: str) -> Claims:

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from paig_client.api.fields import SecretReference, Spec
+from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import GrantSpec
-from paig_client.api.vocabulary import Role
+from paig_client.api.vocabulary import Role, WhenTight
 
 
 def is_encrypted(address: str) -> bool:
@@ -47,8 +48,20 @@ Address = Annotated[str, AfterValidator(_address)]
 Origin = Annotated[Address, AfterValidator(_origin)]
 
 
+class GroupKeySpec(Spec):
+    """The personal key that members of a group get."""
+
+    project: str | None = None
+    """The project that it belongs to."""
+    limits: LimitsSpec = LimitsSpec()
+    """What each member may spend, with all keys of theirs together."""
+    routes: list[str] | None = None
+    models: list[str] | None = None
+    when_tight: WhenTight | None = None
+
+
 class SsoSpec(Spec):
-    """Single sign-on for administrators; needs a restart to change."""
+    """Single sign-on, for administrators and for people's own keys; needs a restart to change."""
 
     issuer: Address | None = None
     """The identity provider, exactly as its tokens name it. Without it there is no single sign-on."""
@@ -64,6 +77,10 @@ class SsoSpec(Spec):
     """What is asked of the provider."""
     session_hours: int = Field(default=12, ge=1, le=720)
     """How long a login lasts."""
+    keys: dict[str, GroupKeySpec] = Field(default_factory=dict)
+    """For each group the personal key that its members get; of several groups the first in the file counts."""
+    key_hours: int = Field(default=8, ge=1, le=720)
+    """How long a personal key lasts after a login or a renewal."""
     public_url: Origin | None = None
     """The gateway's own address as browsers see it, where that is not the one that their requests name."""
 
@@ -71,8 +88,8 @@ class SsoSpec(Spec):
     def _whole(self) -> Self:
         if self.issuer is not None and not self.client_id:
             raise ValueError("issuer needs client_id beside it")
-        if self.issuer is not None and not self.groups:
-            raise ValueError("issuer needs groups beside it: without them nobody may do anything")
+        if self.issuer is not None and not (self.groups or self.keys):
+            raise ValueError("issuer needs groups or keys beside it: without them a login gives nothing")
         if "openid" not in self.scopes:
             raise ValueError("scopes must hold openid")
         return self
@@ -81,6 +98,10 @@ class SsoSpec(Spec):
         """What the members of these groups are granted."""
         found = [self.groups[group] for group in groups if group in self.groups]
         return [GrantSpec(role=grant) if isinstance(grant, str) else grant for grant in found]
+
+    def key(self, groups: list[str]) -> GroupKeySpec | None:
+        """The key of the first group, in the file's order, that the person is in."""
+        return next((spec for group, spec in self.keys.items() if group in groups), None)
 
 
 class SsoError(Exception):

@@ -44,6 +44,7 @@ def node() -> Path:
             install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
             done = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
             assert done.returncode == 0, done.stderr
+            (folder / "groups.json").write_text(json.dumps(GROUPS), "utf-8")
             (folder / "installed").touch()
     return folder
 
@@ -55,17 +56,32 @@ def running_provider(
     *,
     port: int = 0,
     only_userinfo: bool = False,
+    groups: Path | None = None,
 ) -> Iterator[str]:
-    """An identity provider that knows the gateway; yields its issuer."""
+    """An identity provider that knows the gateway; yields its issuer.
+
+    Args:
+        node: Where it is installed.
+        keys: What it signs with.
+        port: Where it listens; a free port by default.
+        only_userinfo: Whether it tells of groups by userinfo alone.
+        groups: A file with everybody's groups, read at each question; `GROUPS` by default.
+    """
     client = {
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,
         "application_type": "native",  # may come back to any port of this machine
         "redirect_uris": [f"{at}/admin/sso/callback" for at in ("http://127.0.0.1", "https://gateway.example")],
-        "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"],
-        "scope": "openid profile email groups",
+        "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+        "scope": "openid profile email groups offline_access",
     }
-    settings = {"clients": [client], "keys": list(keys), "groups": GROUPS, "port": port, "only_userinfo": only_userinfo}
+    settings = {
+        "clients": [client],
+        "keys": list(keys),
+        "groups": str(groups or node / "groups.json"),
+        "port": port,
+        "only_userinfo": only_userinfo,
+    }
     with subprocess.Popen(
         ["node", "server.mjs"], cwd=node, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -274,7 +274,8 @@ def test_the_command_is_patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         waits: list[float] = []
         monkeypatch.setattr("paig_client.cli.sso.time", SimpleNamespace(monotonic=lambda: 0.0, sleep=waits.append))
         with running(tmp_path, change=lambda services: replace(services, sso=sso)) as gateway:
-            token = sign_on(gateway.url)
+            token = sign_on(gateway.url).token
+            assert token is not None
             assert gateway.client(token).whoami().session
     assert waits == [5, 10, 15, 15]
 

@@ -1,5 +1,6 @@
-// A real identity provider for the tests. Reads one line of JSON from standard input (clients, keys, groups by login),
+// A real identity provider for the tests. Reads one line of JSON from standard input (clients, keys, a file with the groups by login),
 // prints its issuer, and serves until standard input ends.
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { createServer } from "node:http";
 import Provider from "oidc-provider";
@@ -27,7 +28,7 @@ const provider = new Provider(issuer, {
       preferred_username: id,
       email: `${id}@example.com`,
       email_verified: true,
-      groups: given.groups[id] ?? [],
+      groups: JSON.parse(readFileSync(given.groups))[id] ?? [],
     }),
   }),
 });

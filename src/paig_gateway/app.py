@@ -46,16 +46,14 @@ from paig_gateway.proxy.admission import Admission, AdmissionBounds
 from paig_gateway.proxy.browsers import Cors
 from paig_gateway.proxy.failover import Failover
 from paig_gateway.proxy.loops import LoopRule, Loops
-from paig_gateway.proxy.proxy import Proxy, ProxySettings
+from paig_gateway.proxy.proxy import Proxy
 from paig_gateway.proxy.request import Receive, Scope, Send
 from paig_gateway.proxy.upstream import Timeouts, Upstream
 from paig_gateway.routing.affinity import Affinity, Holder
-from paig_gateway.routing.breaker import BreakerSettings
 from paig_gateway.routing.candidates import MemberOrder
 from paig_gateway.routing.deadlines import Deadlines
 from paig_gateway.routing.health import HealthTracker
 from paig_gateway.routing.latency import Latencies
-from paig_gateway.routing.retry_budget import RetrySettings
 from paig_gateway.secrets import home as home_secrets
 from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.secrets.errors import SecretReferenceError
@@ -197,14 +195,14 @@ class Gateway:
         # The running ledger looks again at new limits, for requests that were on their way before it knew of them.
         hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)
         catalog = Catalog(store.engine, store.vault, store.catalog.secrets.references, hooks=hooks, clock=self.now)
-        timeouts = Timeouts(**server.timeouts.model_dump(exclude={"deadline"}))
+        timeouts = server.timeouts
         upstream = _upstream(server, timeouts)
         await upstream.__aenter__()
         health = HealthTracker(
             self.clock,
             self.now,
-            BreakerSettings(**server.breaker.model_dump()),
-            RetrySettings(**server.retries.model_dump()),
+            server.breaker,
+            server.retries,
         )
         attempts = Attempts(self.clock)
         loops = Loops(_loop_rule(self.sessions))
@@ -244,21 +242,15 @@ class Gateway:
                 directory.problem,
                 health,
                 self.clock,
-                Deadlines(timeouts, server.timeouts.deadline),
+                Deadlines(timeouts),
                 directory.doubt,
             ),
             now=self.now,
             clock=self.clock,
             member_order=MemberOrder(Latencies(self.clock)),
             affinity=Affinity(partial(_recall, store.engine, ledger)),
-            settings=ProxySettings(
-                max_body=server.max_body_mb * MEGABYTE,
-                limit_wait=server.limit_wait,
-                drain_seconds=server.drain_seconds,
-                max_drained=server.drain_mb * MEGABYTE,
-                on_ledger_down=server.on_ledger_down,
-                cors=Cors.of(server.cors_origins),
-            ),
+            settings=server,
+            cors=Cors.of(server.cors_origins),
             observer=telemetry.observer,
             attempts=attempts,
             admission=Admission(_admission_bounds(server.bounds)),

@@ -46,6 +46,9 @@ WINDOWS = (
 SPENDING = tuple(row for row in WINDOWS if row.unit == "usd")
 """The caps on money."""
 
+LABELS = {(row.unit, row.window): row.label for row in WINDOWS}
+"""The heading of each."""
+
 
 class LimitsSpec(Spec):
     """Caps of one owner. A field left out is no cap."""

@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from paig_client.api.limits import LimitsSpec
+
 _STAMP = {"version": 3, "created_at": "2026-11-02T09:15:00Z", "updated_at": "2026-11-20T16:40:12Z"}
-_NO_CAPS = {
-    "daily": None, "weekly": None, "monthly": None, "total": None,
-    "requests_per_minute": None, "tokens_per_minute": None, "soft": False,
-}  # fmt: skip
+_NO_CAPS = LimitsSpec().model_dump(mode="json")
 _REQUEST = {
     "id": "req_0193a1b2c3d4e5f6",
     "time": "2026-11-23T12:04:29.120Z",

@@ -16,25 +16,12 @@ from paig_client.api.resources import AuditEntry, NewKey, ProviderCheck, Reprici
 from paig_gateway.admin.site import Site
 from paig_gateway.catalog import Catalog
 from paig_gateway.catalog.snapshot import Directory
+from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import Filter
 from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.sso.provider import IdentityProvider
 
 log = logging.getLogger(__name__)
-
-
-class LedgerState(Protocol):
-    """What is asked of the running ledger; reports are read from the database."""
-
-    @property
-    def healthy(self) -> bool:
-        """Whether it can reserve at present."""
-
-    async def flush(self) -> bool:
-        """Wait, for a moment at most, until what this process handed to the ledger is recorded; whether it is."""
-
-    async def prune(self, before: datetime) -> int:
-        """Remove finished requests that began before a moment; how many there were."""
 
 
 class ConfigIssue(Protocol):
@@ -131,7 +118,7 @@ class AdminServices:
 
     engine: Engine
     catalog: Catalog
-    ledger: LedgerState
+    ledger: Ledger
     directory: Directory
     admin_token: Callable[[], str] | str
     apply_config: ApplyConfig

@@ -29,7 +29,7 @@ from paig_gateway.ledger.balances import LimitBalance, current_balances
 from paig_gateway.proxy.loops import Loop
 from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.telemetry.metrics.registry import Sample
-from paig_gateway.telemetry.otlp.transport import ExportResult, retry_after
+from paig_gateway.telemetry.otlp.transport import ExportResult, pause_of
 from paig_gateway.telemetry.settings import AlertsSpec
 
 CHECK_SECONDS = 5.0
@@ -213,7 +213,7 @@ class Alerts:
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
             verdict = ExportResult(False, type(error).__name__)  # its text may show the URL, which is a secret
         else:
-            wait = retry_after(answer.headers.get("retry-after", ""))
+            wait = pause_of(answer.headers)
             verdict = ExportResult(answer.is_success, f"it answered {answer.status_code}", wait)
         if verdict.taken == self._troubled:
             self._troubled = not verdict.taken

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlmodel import Session
 
+from paig_client.api import toml
 from paig_client.api.fields import Spec
 from paig_gateway.catalog import Catalog, objects
 from paig_gateway.catalog.collection import read_organisation
@@ -19,7 +18,6 @@ from paig_gateway.catalog.owners import PROJECTS, USERS
 from paig_gateway.catalog.prices import PRICES
 from paig_gateway.catalog.providers import PROVIDERS
 from paig_gateway.catalog.routes import ROUTES
-from paig_gateway.config.model import bare_or_quoted, quoted
 
 _TYPES: tuple[ObjectType[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS, KEYS)
 
@@ -38,7 +36,7 @@ def export(catalog: Catalog) -> str:
 def _document(session: Session) -> Iterator[str]:
     organisation = _fields(read_organisation(session))
     if organisation:
-        yield _table("organisation", {"limits": organisation})
+        yield toml.table("organisation", {"limits": organisation})
     for type in _TYPES:
         rows = [row for row in objects.rows(session, type) if not made_by_login(row)]
         names = [row.name for row in rows]
@@ -47,37 +45,8 @@ def _document(session: Session) -> Iterator[str]:
 
 def _tables(table: str, specs: Iterable[tuple[str, Spec]]) -> Iterator[str]:
     for name, spec in specs:
-        yield _table(f"{table}.{bare_or_quoted(name)}", _fields(spec))
-
-
-def _table(header: str, fields: Mapping[str, object]) -> str:
-    return "".join([f"[{header}]\n", *(f"{name} = {_value(value)}\n" for name, value in fields.items())])
+        yield toml.table(f"{table}.{toml.key(name)}", _fields(spec))
 
 
 def _fields(spec: Spec) -> dict[str, object]:
     return spec.model_dump(exclude_defaults=True)
-
-
-def _value(value: object) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case float():
-            return repr(value) if value % 1 else str(int(value))
-        case Decimal():
-            return f"{value:f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
-        case str():
-            return quoted(value)
-        case datetime():
-            return value.astimezone(UTC).isoformat(timespec="milliseconds").replace(".000", "").replace("+00:00", "Z")
-        case date():
-            return value.isoformat()
-        case list():
-            return f"[{', '.join(map(_value, value))}]"
-        case dict():
-            pairs = ", ".join(f"{bare_or_quoted(str(name))} = {_value(inner)}" for name, inner in value.items())
-            return f"{{ {pairs} }}" if pairs else "{}"
-        case _:
-            raise TypeError(f"{type(value).__name__} cannot be written to a configuration file")

@@ -2,69 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from paig_client.api.fields import Number, Seconds, Share, Spec, Usd
+from paig_client.api import toml
+from paig_client.api.fields import Seconds, Spec, Usd
 from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config.lines import Path
 from paig_gateway.database.engine import CONNECTIONS
 from paig_gateway.proxy.egress import parse_proxy
+from paig_gateway.proxy.settings import ProxySpec, UpToAnHour
+from paig_gateway.routing.breaker import BreakerSpec
+from paig_gateway.routing.deadlines import Timeouts
+from paig_gateway.routing.retry_budget import RetriesSpec
 from paig_gateway.secrets.references import SecuritySpec
 from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
-
-UpToAnHour = Annotated[Number, Field(ge=0, le=3600)]
-"""Seconds, an hour at most; 0 for none."""
-Rate = Annotated[Number, Field(ge=0, le=1e6)]
-
-
-class Timeouts(Spec):
-    """How long an upstream may take, in seconds."""
-
-    connect: Seconds = 10.0
-    """Until it has accepted the connection."""
-    first_byte: Seconds = 600.0
-    """Until its answer begins."""
-    idle: Seconds = 300.0
-    """Between two pieces of its answer."""
-    total: Seconds = 3600.0
-    """For the whole answer."""
-    deadline: Seconds | None = None
-    """For all tries at all members together, from the request to the end of its answer."""
-
-
-class BreakerSpec(Spec):
-    """When a provider's credential is not used for a while because of its failures."""
-
-    enabled: bool = True
-    """False keeps using every credential, whatever fails."""
-    failures: int = Field(default=5, ge=1, le=10_000)
-    """This many failures in a row open the breaker."""
-    share: Share = 0.25
-    """So does this share of the tries of the last 30 seconds,"""
-    tries: int = Field(default=20, ge=1, le=1_000_000)
-    """if there were at least this many tries."""
-    rest: Seconds = 5.0
-    """Seconds of rest at first; doubled after each rest that ends in a failure."""
-    longest: Seconds = 300.0
-    """The longest rest in seconds, also where the provider asks for more."""
-
-
-class RetriesSpec(Spec):
-    """How many retries, beyond each request's first try, a route may make in each process."""
-
-    share: Share = 0.25
-    """As a share of the route's requests."""
-    per_second: Rate = 10.0
-    """Added to that."""
-    burst: Rate = 1000.0
-    """The most that can be saved up and made at once."""
 
 
 class BoundsSpec(Spec):
@@ -107,14 +64,12 @@ def _proxy(url: str) -> str:
     return url
 
 
-class ServerSpec(Spec):
+class ServerSpec(ProxySpec):
     """The process itself; needs a restart to change."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8787, ge=0, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)
-    max_body_mb: int = Field(default=64, ge=1, le=4096)
-    """Larger requests are refused (`body-too-large`)."""
     timeouts: Timeouts = Timeouts()
     breaker: BreakerSpec = BreakerSpec()
     retries: RetriesSpec = RetriesSpec()
@@ -128,19 +83,11 @@ class ServerSpec(Spec):
     """Where the admin API and the console listen, if not where the data plane does."""
     admin_port: int | None = Field(default=None, ge=0, le=65_535)
     """Their port."""
-    cors_origins: list[Annotated[str, Field(pattern=r"^https?://[^\s/*]+$")]] = Field(default_factory=list)
-    """Origins whose pages may call the data plane from a browser."""
     bounds: BoundsSpec = BoundsSpec()
     lame_duck: UpToAnHour = 0.0
     """Seconds that new requests are still taken after the process was told to end; `/readyz` says 503 meanwhile."""
     shutdown_seconds: UpToAnHour = 30.0
     """Seconds that requests are then given to end before they are broken off."""
-    limit_wait: UpToAnHour = 5.0
-    """Seconds that a request waits for money that other requests hold, before it is refused."""
-    drain_seconds: UpToAnHour = 300.0
-    """How long an answer is read on for its usage after its client has left."""
-    drain_mb: int = Field(default=64, ge=1, le=4096)
-    """How many megabytes of it are read on."""
     refresh_prices: bool = False
     """Fetch genai-prices' newest prices every hour, from the internet."""
     prices_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
@@ -151,8 +98,6 @@ class ServerSpec(Spec):
     """A PEM file of certificate authorities to trust besides the system's."""
     trust_env: bool = False
     """Read `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` where `upstream_proxy` is not set."""
-    on_ledger_down: Literal["refuse", "allow"] = "refuse"
-    """What happens to requests while the ledger cannot record."""
 
     @model_validator(mode="after")
     def _whole_certificate(self) -> Self:
@@ -267,21 +212,8 @@ def show_path(path: Path) -> str:
         if isinstance(part, int):
             shown += f"[{part}]"
         else:
-            shown += ("." if shown else "") + bare_or_quoted(part)
+            shown += ("." if shown else "") + toml.key(part)
     return shown
-
-
-def bare_or_quoted(key: str) -> str:
-    """A key as TOML writes it."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else quoted(key)
-
-
-def quoted(text: str) -> str:
-    """A TOML string on one line."""
-    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-    return (
-        '"' + re.sub(r'["\\\x00-\x1f\x7f]', lambda found: escapes.get(found[0], f"\\u{ord(found[0]):04x}"), text) + '"'
-    )
 
 
 def line_of(lines: Mapping[Path, int], path: Path) -> int:

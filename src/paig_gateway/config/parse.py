@@ -13,12 +13,13 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from paig_client.api import toml
 from paig_client.api.fields import Spec
 from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.catalog import keys, limits, prices, providers, routes
 from paig_gateway.catalog.base import CatalogError, check_free_name, check_url_name, suggestion
 from paig_gateway.config.lines import Path, line_numbers
-from paig_gateway.config.model import PROCESS, Config, ConfigError, Issue, bare_or_quoted, line_of, show_path
+from paig_gateway.config.model import PROCESS, Config, ConfigError, Issue, line_of, show_path
 
 Model = TypeVar("Model", bound=Spec)
 
@@ -134,7 +135,7 @@ class _Reader:
         for place, table, named in (("project", "projects", key.project), ("user", "users", key.user)):
             if named is not None and named not in self.names(table):
                 close = suggestion(named, self.names(table))
-                yield place, f"there is no {place} '{named}' in this file: add [{table}.{bare_or_quoted(named)}]{close}"
+                yield place, f"there is no {place} '{named}' in this file: add [{table}.{toml.key(named)}]{close}"
         open_routes = [*self.names("routes"), *self.names("providers")]
         for number, named in enumerate(key.routes or ()):
             if named not in open_routes:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from paig_client.api.vocabulary import WhenTight
 from paig_gateway.domain.errors import Advice, LimitRefused
 from paig_gateway.domain.limits import Balance
 from paig_gateway.formats.maximum import set_maximum
+from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
 from paig_gateway.pricing.fit import FLOOR, SHARE, Need, Room, largest, least_output
 from paig_gateway.pricing.model_limits import ModelLimits, model_limits
@@ -27,12 +27,6 @@ TRIES = 4
 """How often a smaller request is sized again, because other requests took the room meanwhile."""
 
 
-class Reserves(Protocol):
-    """What holds money: the ledger."""
-
-    async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Held:
     """A request with what is held for it."""
@@ -42,7 +36,7 @@ class Held:
     reservation: Reservation
 
 
-async def hold(ledger: Reserves, full: Held, wait: float) -> Held:
+async def hold(ledger: Ledger, full: Held, wait: float) -> Held:
     """Reserve a request, made smaller where its key's `when_tight` allows that.
 
     Args:

@@ -13,15 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
+from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.limits import Limit
 from paig_gateway.formats.base import ErrorShape
 from paig_gateway.formats.errors import error_body, error_shape
-from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.records import Reservation
 from paig_gateway.ledger.refusals import Refused
 from paig_gateway.listener.cycle import EXTENSION
 from paig_gateway.pricing.overrides import PriceSources
@@ -36,59 +38,15 @@ from paig_gateway.proxy.headers import error_headers
 from paig_gateway.proxy.hold import Held, hold
 from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
-from paig_gateway.proxy.request import Attribution, ClientGone, Directory, Receive, Scope, Send
+from paig_gateway.proxy.request import Attribution, ClientGone, Receive, Scope, Send
 from paig_gateway.proxy.response import Relay
 from paig_gateway.proxy.sessions import FirstSessions
+from paig_gateway.proxy.settings import MEGABYTE, ProxySpec
 from paig_gateway.proxy.settling import CUT
 from paig_gateway.routing.affinity import Affinity
 from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
 from paig_gateway.routing.failures import UpstreamError
 from paig_gateway.secrets.attempts import Attempts
-
-
-class Ledger(Protocol):
-    """Where money is held and charged; see `store.ledger`."""
-
-    @property
-    def healthy(self) -> bool: ...
-
-    async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None: ...
-
-    async def extend(self, request_id: str, extra: int) -> None: ...
-
-    def settle_soon(self, settlement: Settlement) -> None: ...
-
-    async def charge(self, reservation: Reservation, settlement: Settlement) -> None: ...
-
-    def charge_late(self, reservation: Reservation, settlement: Settlement) -> None: ...
-
-    async def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> str: ...
-
-    def note(self, reservation: Reservation, settlement: Settlement) -> None: ...
-
-    def note_refused(self, refused: Refused) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ProxySettings:
-    """What an operator may set of the data plane.
-
-    Attributes:
-        max_body: Bytes of a request body taken at most.
-        limit_wait: Seconds that a request waits for others to release what they hold of a cap.
-        drain_seconds: How long an answer is drained into the meter after its client has left.
-        max_drained: Bytes of it that are drained at most.
-        on_ledger_down: What becomes of requests while the ledger cannot record: refused, or let pass and recorded late.
-        cors: Which pages may call.
-    """
-
-    max_body: int = 64 * 1024 * 1024
-    limit_wait: float = 5.0
-    drain_seconds: float = 300.0
-    max_drained: int = 64 * 1024 * 1024
-    on_ledger_down: Literal["refuse", "allow"] = "refuse"
-    cors: browsers.Cors = browsers.NO_PAGES
-
 
 Recording = Literal["hold", "note", "look", "late"]
 """How a request gets into the ledger: held and settled; noted afterwards, as it costs nothing; charged when its usage
@@ -107,7 +65,8 @@ class Proxy:
     clock: Callable[[], float]
     member_order: MemberOrder
     affinity: Affinity
-    settings: ProxySettings = ProxySettings()
+    settings: ProxySpec = field(default_factory=ProxySpec)
+    cors: browsers.Cors = browsers.NO_PAGES
     observer: Observer = UNOBSERVED
     admission: Admission = field(default_factory=Admission)
     attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
@@ -120,7 +79,7 @@ class Proxy:
         request_id = new_request_id(now)
         present_request.set(request_id)
         headers = [(name.lower(), value) for name, value in scope["headers"]]
-        cors = self.settings.cors
+        cors = self.cors
         client = ClientConnection(scope["extensions"][EXTENSION], [*browsers.SEALED, *cors.headers(headers)])
         target = request.target(scope)
         found = endpoints.matches(scope["method"], target.path)
@@ -186,8 +145,8 @@ class Proxy:
         route = request.known_members(route, fmt, target)
         said = request.read(by_name)
         request.check_once(headers)
-        body = await request.read_body(by_name, receive, self.settings.max_body, body_bytes)
-        plain = request.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body)
+        body = await request.read_body(by_name, receive, self.settings.max_body_mb * MEGABYTE, body_bytes)
+        plain = request.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body_mb * MEGABYTE)
         call = request.read_call(fmt, model, plain, headers)
         ids = said.ids or (sessions.of_user_id(call.session) if fmt.name == "anthropic" else None)
         if ids is not None:
@@ -330,7 +289,7 @@ class Proxy:
                         assert candidate is not None
                         relay = Relay(
                             exchange, candidate, outcome, client, response, asked, self.clock,
-                            self.settings.max_drained, alone=not left,
+                            self.settings.drain_mb * MEGABYTE, alone=not left,
                         )  # fmt: skip
                         try:
                             await relay.run()

@@ -8,8 +8,9 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
+from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
@@ -33,18 +34,6 @@ AsgiMessage = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[AsgiMessage]]
 Send = Callable[[AsgiMessage], Awaitable[None]]
-
-
-class Directory(Protocol):
-    """Who and what there is, in memory; see `store.directory`."""
-
-    def caller_by_hash(self, digest: str) -> Caller | None: ...
-
-    def route(self, name: str) -> Route | None: ...
-
-    def routes_of(self, caller: Caller) -> list[str]: ...
-
-    def stopped(self, key_id: str, session: str) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)

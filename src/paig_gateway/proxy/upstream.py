@@ -7,7 +7,6 @@ or user agent. `docs/internals/upstream.md` says what the conformance test deman
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import ssl
 from collections import deque
@@ -141,7 +140,7 @@ class Upstream:
         request = _head(method, target, headers, framing, origin)
         loop = asyncio.get_running_loop()
         now = loop.time()
-        total_at = math.inf if limits.total is None else now + limits.total
+        total_at = now + limits.total
         connection = origin.take(now)
         if connection is None:
             connection = await origin.connect(min(now + limits.connect, total_at))

@@ -26,6 +26,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import Field
+
+from paig_client.api.fields import Seconds, Share, Spec
 from paig_gateway.routing.outcomes import Outcomes
 
 BreakerState = Literal["closed", "cooling", "half-open", "open"]
@@ -61,26 +64,21 @@ _MOST_DOUBLINGS = 20
 Readiness = Literal["ready", "failing", "waiting"]
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerSettings:
-    """When a circuit opens, and for how long.
-
-    Attributes:
-        enabled: Whether it ever does; if not, it only counts.
-        failures: So many in a row open it.
-        share: So large a share of the tries of half a minute opens it too; also the least share that a row of failures
-            must be of what was begun since its first.
-        tries: Of at least so many.
-        rest: Seconds that it is first left alone.
-        longest: Seconds that it is left alone at most, whoever asks for it.
-    """
+class BreakerSpec(Spec):
+    """When a provider's credential is not used for a while because of its failures."""
 
     enabled: bool = True
-    failures: int = 5
-    share: float = 0.25
-    tries: int = 20
-    rest: float = 5.0
-    longest: float = 300.0
+    """False keeps using every credential, whatever fails."""
+    failures: int = Field(default=5, ge=1, le=10_000)
+    """This many failures in a row open the breaker, if they are at least `share` of what was begun since the first."""
+    share: Share = 0.25
+    """So does this share of the tries of the last 30 seconds,"""
+    tries: int = Field(default=20, ge=1, le=1_000_000)
+    """if there were at least this many tries."""
+    rest: Seconds = 5.0
+    """Seconds of rest at first; doubled after each rest that ends in a failure."""
+    longest: Seconds = 300.0
+    """The longest rest in seconds, also where the provider asks for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +122,7 @@ class Breaker:
         *("ok_at", "own", "reason", "since", "state", "outcomes", "until", "waits"),
     )
 
-    def __init__(self, rule: BreakerSettings, chance: random.Random, now: float) -> None:
+    def __init__(self, rule: BreakerSpec, chance: random.Random, now: float) -> None:
         self._rule = rule
         self._random = chance
         self.state: BreakerState = "closed"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
+from paig_client.api.fields import Seconds, Spec
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import Provider, Route
 
@@ -24,15 +25,19 @@ class Exchange(Protocol):
     def started(self) -> float: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long to wait for a provider, in seconds."""
+class Timeouts(Spec):
+    """How long an upstream may take, in seconds."""
 
-    connect: float = 10.0  # For a connection: a free place in the pool, name, TCP and TLS.
-    first_byte: float = 600.0  # From the request's last byte to the answer's headers, and from these to the body's
-    # first byte; see `send` on big bodies.
-    idle: float = 600.0  # For the next chunk of the answer, while someone waits for it.
-    total: float | None = None  # From `send()` to the last chunk.
+    connect: Seconds = 10.0
+    """Until it has accepted the connection: a free place in the pool, name, TCP and TLS."""
+    first_byte: Seconds = 600.0
+    """Until its answer begins."""
+    idle: Seconds = 300.0
+    """Between two pieces of its answer."""
+    total: Seconds = 3600.0
+    """For the whole answer."""
+    deadline: Seconds | None = None
+    """For all tries at all members together, from the request to the end of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +45,14 @@ class Deadlines:
     """What the server has, where neither the route nor the provider has anything else.
 
     Attributes:
-        timeouts: Of a try.
-        deadline: Of all tries together, in seconds after the request came; None for none.
+        timeouts: Of a try, and of all tries together.
     """
 
     timeouts: Timeouts
-    deadline: float | None = None
 
     def of(self, exchange: Exchange) -> float | None:
         """The request's deadline, in seconds after it came."""
-        return self.deadline if exchange.route.deadline is None else exchange.route.deadline
+        return self.timeouts.deadline if exchange.route.deadline is None else exchange.route.deadline
 
     def is_over(self, exchange: Exchange, now: float) -> bool:
         """Whether the deadline has passed, at that moment of the monotonic clock."""
@@ -59,19 +62,19 @@ class Deadlines:
     def of_try(self, exchange: Exchange, provider: Provider, now: float) -> Timeouts:
         """The timeouts of a try that begins now; none goes beyond the deadline."""
         own = {**provider.timeouts, **exchange.route.timeouts}
-        limits = replace(self.timeouts, **own) if own else self.timeouts
+        limits = self.timeouts.model_copy(update=own) if own else self.timeouts
         deadline = self.of(exchange)
         if deadline is None:
             return limits
         left = max(exchange.started + deadline - now, TOLERANCE)
-        if limits.total is not None and limits.total < left:
+        if limits.total < left:
             return limits
-        return replace(
-            limits,
-            connect=min(limits.connect, max(left - SPARE, left / 2)),
-            first_byte=min(limits.first_byte, left),
-            total=left,
-        )
+        within = {
+            "connect": min(limits.connect, max(left - SPARE, left / 2)),
+            "first_byte": min(limits.first_byte, left),
+            "total": left,
+        }
+        return limits.model_copy(update=within)
 
     def ran_out(self, exchange: Exchange, tries: int, last: Provider | None) -> GatewayError:
         """What the client is told when the deadline has passed."""

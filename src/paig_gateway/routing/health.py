@@ -11,10 +11,10 @@ from datetime import datetime
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import Credential, Provider
 from paig_gateway.routing import verdicts
-from paig_gateway.routing.breaker import Breaker, BreakerSettings
+from paig_gateway.routing.breaker import Breaker, BreakerSpec
 from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.failures import Unsendable, UpstreamError, UpstreamTimeout
-from paig_gateway.routing.retry_budget import RetryBudget, RetrySettings
+from paig_gateway.routing.retry_budget import RetriesSpec, RetryBudget
 from paig_gateway.routing.verdicts import Verdict, retry_after, retry_after_in_body, until_refilled
 
 CredentialName = tuple[str, str]
@@ -116,8 +116,8 @@ class HealthTracker:
         self,
         clock: Callable[[], float],
         now: Callable[[], datetime],
-        rule: BreakerSettings,
-        retries: RetrySettings,
+        rule: BreakerSpec,
+        retries: RetriesSpec,
         chance: random.Random | None = None,
     ) -> None:
         """Know nothing yet.

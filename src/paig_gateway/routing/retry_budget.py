@@ -10,22 +10,24 @@ notices a member that fails a fifth of its tries, however long it does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from paig_client.api.fields import Number, Share, Spec
+
+Rate = Annotated[Number, Field(ge=0, le=1e6)]
 
 
-@dataclass(frozen=True, slots=True)
-class RetrySettings:
-    """How many retries there may be.
+class RetriesSpec(Spec):
+    """How many retries, beyond each request's first try, a route may make in each process."""
 
-    Attributes:
-        share: Of a route's requests.
-        per_second: Besides.
-        burst: At once, at most.
-    """
-
-    share: float = 0.25
-    per_second: float = 10.0
-    burst: float = 1000.0
+    share: Share = 0.25
+    """As a share of the route's requests."""
+    per_second: Rate = 10.0
+    """Added to that."""
+    burst: Rate = 1000.0
+    """The most that can be saved up and made at once."""
 
 
 class RetryBudget:
@@ -38,7 +40,7 @@ class RetryBudget:
 
     __slots__ = ("_at", "_rule", "left", "refused")
 
-    def __init__(self, rule: RetrySettings, now: float) -> None:
+    def __init__(self, rule: RetriesSpec, now: float) -> None:
         self._rule = rule
         self._at = now
         self.left = rule.burst

@@ -18,6 +18,7 @@ from textual.content import Content
 
 from paig_client.api.fields import Spec
 from paig_client.api.kinds import PROVIDER_KINDS
+from paig_client.api.limits import WINDOWS, LimitWindow
 from paig_tui.data.state import AppState
 from paig_tui.screens.dialog import Dialog, Field, FieldError
 from paig_tui.text import exact
@@ -71,6 +72,13 @@ def _models(state: AppState) -> list[str]:
     return sorted({*asked, *(model for key in state.keys or () for model in key.models or ())} - {""})
 
 
+def _cap(row: LimitWindow) -> Words:
+    if row.unit != "usd":
+        return Words(f"{row.unit.capitalize()}/min")
+    words = "$ in total" if row.window == "total" else f"$ per {row.label}"
+    return Words(words, note=row.title.partition(", ")[2])
+
+
 def _of(part: str) -> Callable[[AppState], list[str]]:
     def names(state: AppState) -> list[str]:
         return sorted(thing.name for thing in getattr(state, part) or ())
@@ -88,12 +96,7 @@ WORDS: Mapping[str, Words] = {
     "networks": Words(hint="all; or 10.0.0.0/8"),
     "expires_at": Words("Expires", "never", "30d, 12h or a date"),
     "secret": Words("Key value", "made here; or env:NAME, file:PATH"),
-    "limits.daily": Words("$ per day"),
-    "limits.weekly": Words("$ per week", note="Monday to Sunday"),
-    "limits.monthly": Words("$ per month"),
-    "limits.total": Words("$ in total"),
-    "limits.requests_per_minute": Words("Requests/min"),
-    "limits.tokens_per_minute": Words("Tokens/min"),
+    **{f"limits.{row.field}": _cap(row) for row in WINDOWS},
     "limits.soft": Words("Soft caps", note="yes: reserve nothing, refuse once spent"),
     "provider": Words(choices=_of("providers")),
     "members": Words("Members", "groq, openai", "equal shares at first", _of("providers"), "names"),

@@ -17,9 +17,9 @@ from paig_gateway.database.engine import migrate, open_engine, writing
 from paig_gateway.domain.route import Credential, Provider
 from paig_gateway.ledger import nodes
 from paig_gateway.ledger.nodes import Process
-from paig_gateway.routing.breaker import BreakerSettings
+from paig_gateway.routing.breaker import BreakerSpec
 from paig_gateway.routing.health import HealthTracker
-from paig_gateway.routing.retry_budget import RetrySettings
+from paig_gateway.routing.retry_budget import RetriesSpec
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ class Node:
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine, self.time = engine, 1000.0
         self.providers = {"openai": Provider("openai", "openai", "http://x", (KEY,))}
-        self.health = HealthTracker(lambda: self.time, self.now, BreakerSettings(), RetrySettings(), random.Random(1))
+        self.health = HealthTracker(lambda: self.time, self.now, BreakerSpec(), RetriesSpec(), random.Random(1))
         self.sharing = HealthSync(self.health, engine, name, lambda: self.providers)
         with writing(engine) as connection:
             nodes.beat(connection, name, Process.present(), 0)

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paig_client.api import toml
 from paig_gateway.config.lines import Path, line_numbers
-from paig_gateway.config.model import bare_or_quoted, quoted
 
 DOCUMENT = '''\
 # [not.a.table] 1
@@ -96,12 +96,12 @@ def written(value: object, draw: Any) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return draw(st.sampled_from([quoted(value), f'"""\n{quoted(value)[1:-1]}"""']))  # type: ignore[no-any-return]
+            return draw(st.sampled_from([toml.string(value), f'"""\n{toml.string(value)[1:-1]}"""']))  # type: ignore[no-any-return]
         case list():
             gap = draw(st.sampled_from(["", " ", "\n", "\n# ] comment, [\n  "]))
             return "[" + ",".join(gap + written(item, draw) for item in value) + gap + "]"
         case dict():
-            return "{" + ", ".join(f"{bare_or_quoted(k)} = {written(v, draw)}" for k, v in value.items()) + "}"
+            return "{" + ", ".join(f"{toml.key(k)} = {written(v, draw)}" for k, v in value.items()) + "}"
         case float():
             return repr(value)
         case int():
@@ -124,10 +124,10 @@ def test_every_value_has_its_line(document: dict[str, dict[str, Any]], data: st.
     for table, pairs in document.items():
         text += data.draw(st.sampled_from(["", "\n", "# a = 1\n"]))
         where[table,] = text.count("\n") + 1
-        text += f"[{bare_or_quoted(table)}]\n"
+        text += f"[{toml.key(table)}]\n"
         for key, value in pairs.items():
             where[table, key] = text.count("\n") + 1
-            text += f"{bare_or_quoted(key)} = {written(value, data.draw)}\n"
+            text += f"{toml.key(key)} = {written(value, data.draw)}\n"
     assert tomllib.loads(text) == document
     lines = line_numbers(text)
     assert set(lines) == set(places(document))

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from paig_gateway.routing.breaker import JITTER, MOST_WAITS, NEXT, PROBES, Breaker, BreakerSettings, BreakerState
+from paig_gateway.routing.breaker import JITTER, MOST_WAITS, NEXT, PROBES, Breaker, BreakerSpec, BreakerState
 
-RULE = BreakerSettings(failures=5, share=0.25, tries=20, rest=5, longest=60)
+RULE = BreakerSpec(failures=5, share=0.25, tries=20, rest=5, longest=60)
 MODEL = "gpt-5"
 
 
 class Circuit:
     """A breaker and its clock."""
 
-    def __init__(self, rule: BreakerSettings = RULE, seed: int = 0) -> None:
+    def __init__(self, rule: BreakerSpec = RULE, seed: int = 0) -> None:
         self.now = 1000.0
         self.breaker = Breaker(rule, random.Random(seed), self.now)
 
@@ -322,7 +322,7 @@ def test_another_nodes_good_answers_relieve_one_that_nobody_asks() -> None:
 
 def test_switched_off_it_only_counts() -> None:
     """Whatever happens, everything is sent; and people still see what came of it."""
-    circuit = Circuit(BreakerSettings(enabled=False))
+    circuit = Circuit(BreakerSpec(enabled=False))
     breaker = circuit.breaker
     circuit.fail(50)
     breaker.credential_rejected(breaker.begin(circuit.now), circuit.now, "401")

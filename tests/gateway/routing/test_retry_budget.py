@@ -7,12 +7,12 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paig_gateway.routing.retry_budget import RetryBudget, RetrySettings
+from paig_gateway.routing.retry_budget import RetriesSpec, RetryBudget
 
 
 def test_a_member_that_fails_a_fifth_never_spends_it() -> None:
     """A thousand requests a second, a fifth of which need a retry: for an hour nobody is refused one."""
-    budget, draw = RetryBudget(RetrySettings(), 0.0), random.Random(1)
+    budget, draw = RetryBudget(RetriesSpec(), 0.0), random.Random(1)
     for number in range(200_000):
         budget.request()
         if draw.random() < 0.2:
@@ -21,7 +21,7 @@ def test_a_member_that_fails_a_fifth_never_spends_it() -> None:
 
 def test_a_silent_provider_is_outlived() -> None:
     """A thousand requests that wait for a provider which fell silent may all go elsewhere at once."""
-    budget = RetryBudget(RetrySettings(), 0.0)
+    budget = RetryBudget(RetriesSpec(), 0.0)
     assert all(budget.take(0.0) for _ in range(1000))
     assert not budget.take(0.0)
     assert budget.refused == 1
@@ -29,18 +29,18 @@ def test_a_silent_provider_is_outlived() -> None:
 
 def test_it_comes_back_with_time() -> None:
     """Spent, there are ten a second."""
-    budget = RetryBudget(RetrySettings(burst=1), 0.0)
+    budget = RetryBudget(RetriesSpec(burst=1), 0.0)
     assert budget.take(0.0)
     assert not budget.take(0.05)
     assert budget.take(0.11)
 
 
 @given(
-    rule=st.builds(RetrySettings, share=st.floats(0, 1), per_second=st.floats(0, 50), burst=st.floats(0, 100)),
+    rule=st.builds(RetriesSpec, share=st.floats(0.001, 1), per_second=st.floats(0, 50), burst=st.floats(0, 100)),
     steps=st.lists(st.tuples(st.floats(0, 2), st.booleans()), max_size=300),
 )
 @settings(max_examples=60, deadline=None)
-def test_retries_are_bounded(rule: RetrySettings, steps: list[tuple[float, bool]]) -> None:
+def test_retries_are_bounded(rule: RetriesSpec, steps: list[tuple[float, bool]]) -> None:
     """Never more than the burst, the share of the requests, and the trickle."""
     budget, now, requests, taken = RetryBudget(rule, 0.0), 0.0, 0, 0
     for seconds, is_request in steps:

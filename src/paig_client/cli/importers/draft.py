@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+
+from paig_client.api import toml
 
 Table = dict[str, object]
 
@@ -59,12 +59,12 @@ def to_toml(draft: Draft, head: str) -> str:
     """
     parts = [_comments(head.splitlines())]
     if draft.server:
-        parts.append(_table("server", draft.server))
+        parts.append(toml.table("server", draft.server))
     if draft.organisation:
-        parts.append(_table("organisation", draft.organisation))
+        parts.append(toml.table("organisation", draft.organisation))
     tables = {"providers": draft.providers, "routes": draft.routes, "prices": draft.prices}
     for kind, found in tables.items():
-        parts += [_table(f"{kind}.{_key(name)}", table) for name, table in found.items()]
+        parts += [toml.table(f"{kind}.{toml.key(name)}", table) for name, table in found.items()]
     if draft.notes:
         parts.append(_comments(["Not carried over, or otherwise than it was:", *(f"- {note}" for note in draft.notes)]))
     return "\n".join(parts)
@@ -77,34 +77,3 @@ def _comments(lines: list[str]) -> str:
 def _one_line(text: str) -> str:
     """The text without what would end a comment or drive a terminal."""
     return "".join(char if char.isprintable() else " " for char in text)
-
-
-def _table(header: str, fields: Table) -> str:
-    return f"[{header}]\n" + "".join(f"{_key(name)} = {_value(value)}\n" for name, value in fields.items())
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
-
-
-def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _value(value: object) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case Decimal():
-            return f"{value:f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
-        case str():
-            return _text(value)
-        case list():
-            return f"[{', '.join(map(_value, value))}]"
-        case dict():
-            pairs = ", ".join(f"{_key(str(name))} = {_value(inner)}" for name, inner in value.items())
-            return f"{{ {pairs} }}" if pairs else "{}"
-        case _:
-            raise TypeError(f"{type(value).__name__} has no place in a configuration file")

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import urlsplit
 
 import httpx2
+
+from paig_gateway.routing.verdicts import retry_after
 
 if TYPE_CHECKING:
     import grpc
@@ -103,7 +104,7 @@ class OverHttp:
             return ExportResult(False, "the gateway ends")
         if response.is_success:
             return _partly(answer)
-        again = retry_after(response.headers.get("retry-after", "")) if response.status_code in _TRY_AGAIN else None
+        again = pause_of(response.headers) if response.status_code in _TRY_AGAIN else None
         return ExportResult(False, f"it answered {response.status_code}", again)
 
     def close(self) -> None:
@@ -190,12 +191,7 @@ def _pause(error: grpc.RpcError) -> float | None:
     return None
 
 
-def retry_after(header: str) -> float:
-    """The pause that a `Retry-After` header asks for: seconds, or until a date; 0 where it is neither."""
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        until = parsedate_to_datetime(header)
-    except ValueError:
-        return 0.0
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+def pause_of(headers: Mapping[str, str]) -> float:
+    """The seconds that an answer's `Retry-After` asks to wait; 0 where it asks for none."""
+    value = headers.get("retry-after", "").encode("latin-1", "replace")
+    return retry_after([(b"retry-after", value)], datetime.now(UTC)) or 0.0

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from textual.content import Content
 
+from paig_client.api.limits import LABELS
 from paig_tui.data.state import AppState, used
 from paig_tui.screens.providers.health import provider_statuses
 from paig_tui.text import (
@@ -27,7 +28,6 @@ from paig_tui.text import (
 )  # fmt: skip
 from paig_tui.widgets.plot import AXIS, chart, spark
 
-WINDOWS = {"daily": "day", "weekly": "week", "monthly": "mon", "total": "all"}
 TICKS = ("-60m", "-45m", "-30m", "-15m", "now")
 
 
@@ -100,13 +100,13 @@ def caps(state: AppState, width: int, height: int) -> Content:
     if state.limits is None:
         return unknown()
     size = 10 if width > 40 else 8 if width > 32 else 5
-    room = max(6, width - 13 - size)
+    room = max(6, width - 14 - size)
     shown = []
     for limit in state.closest(height):
         share = used(limit)
         kind = Content("") if limit.owner_kind == "key" else Content.styled(f"{limit.owner_kind} ", MUTED)
         label = fitted(Content.assemble(kind, plain(limit.owner)), room)
-        window = WINDOWS.get(limit.window, limit.window)
+        window = LABELS[limit.unit, limit.window]
         shown.append(
             Content.assemble(label, " ", bar(share, size), " ", (percent(share), level(share)), " ", (window, MUTED))
         )

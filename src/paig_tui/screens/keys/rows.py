@@ -9,6 +9,7 @@ from typing import Literal
 
 from textual.content import Content
 
+from paig_client.api.limits import LABELS, SPENDING, Window
 from paig_client.api.resources import Key, LimitStatus, Owner
 from paig_client.api.vocabulary import KeyStatus
 from paig_tui.data.state import AppState, judged, used
@@ -126,9 +127,8 @@ def _used(state: AppState, keys: Sequence[Key], now: datetime) -> str:
     return "never" if young else f">{span((now - since).total_seconds())}"
 
 
-def _cap(window: str) -> tuple[Column[KeyTableRow], Column[KeyTableRow]]:
+def _cap(window: Window, title: str) -> tuple[Column[KeyTableRow], Column[KeyTableRow]]:
     """A cap's column, and that of a wide terminal, with what is spent in dollars."""
-    title = {"daily": "day", "weekly": "week", "monthly": "month", "total": "total"}[window]
 
     def cell(row: KeyTableRow) -> Content:
         return cap_cell(used(row.caps[window]) if window in row.caps else None)
@@ -149,7 +149,7 @@ def _binds(row: KeyTableRow) -> Content:
     if row.binds is None:
         return Content.styled("no cap", MUTED)
     limit, share = row.binds, used(row.binds)
-    word = {"daily": "day", "weekly": "week", "monthly": "month"}.get(limit.window, limit.window)
+    word = LABELS[limit.unit, limit.window]
     whose = f"{limit.owner_kind} {limit.owner} {word}"
     if (limit.owner_kind, limit.owner) == (row.kind, row.name):
         whose = f"own {word}"
@@ -178,7 +178,7 @@ def _count(row: KeyTableRow) -> Content:
 STATUS: Column[KeyTableRow] = Column("status", 10, lambda row: status(row.status))
 NAME: Column[KeyTableRow] = Column("name", 0, lambda row: plain(row.name), most=40)
 USED: Column[KeyTableRow] = Column("used", 5, lambda row: Content.styled(row.used, MUTED), right=True)
-CAPS = tuple(column for window in ("daily", "weekly", "monthly", "total") for column in _cap(window))
+CAPS = tuple(column for row in SPENDING for column in _cap(row.window, row.label))
 BINDS: Column[KeyTableRow] = Column("binds", 0, _binds, least=136, most=28)
 _OWNER = (STATUS, NAME, Column("keys", 9, _count, right=True), USED, BINDS, *CAPS)
 COLUMNS: Mapping[Tab, Sequence[Column[KeyTableRow]]] = {

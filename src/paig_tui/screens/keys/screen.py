@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from paig_client.api.fields import Spec
-from paig_client.api.limits import LimitsSpec
+from paig_client.api.limits import SPENDING, LimitsSpec
 from paig_client.api.resources import Key, LimitStatus, NewKey, Owner, Project
 from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec
 from paig_client.api.vocabulary import Permission
@@ -26,7 +26,6 @@ from paig_tui.widgets.chrome import Panel, tabs
 from paig_tui.widgets.table import Table
 
 SPECS: Mapping[Tab, type[Spec]] = {"keys": KeySpec, "projects": ProjectSpec, "users": OwnerSpec}
-WINDOWS = ("daily", "weekly", "monthly", "total")
 
 
 def spent(limit: LimitStatus, now: datetime) -> str:
@@ -224,8 +223,8 @@ class Keys(Section):
         from paig_tui.screens.forms import questions
 
         notes = {
-            f"limits.{window}": spent(caps[window], self.state.clock()) if window in caps else "no cap"
-            for window in WINDOWS
+            f"limits.{row.field}": spent(caps[row.window], self.state.clock()) if row.window in caps else "no cap"
+            for row in SPENDING
         }
         await self.edit(title, questions(OwnerSpec), before, update, what, notes=notes, intro=intro)
 

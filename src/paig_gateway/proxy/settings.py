@@ -1,0 +1,30 @@
+"""What an operator may set of the data plane."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from paig_client.api.fields import Number, Spec
+
+MEGABYTE = 1024 * 1024
+UpToAnHour = Annotated[Number, Field(ge=0, le=3600)]
+"""Seconds, an hour at most; 0 for none."""
+
+
+class ProxySpec(Spec):
+    """The part of `[server]` that the data plane reads."""
+
+    max_body_mb: int = Field(default=64, ge=1, le=4096)
+    """Larger requests are refused (`body-too-large`)."""
+    limit_wait: UpToAnHour = 5.0
+    """Seconds that a request waits for money that other requests hold, before it is refused."""
+    drain_seconds: UpToAnHour = 300.0
+    """How long an answer is read on for its usage after its client has left."""
+    drain_mb: int = Field(default=64, ge=1, le=4096)
+    """How many megabytes of it are read on."""
+    on_ledger_down: Literal["refuse", "allow"] = "refuse"
+    """What happens to requests while the ledger cannot record: refused, or let through and recorded late."""
+    cors_origins: list[Annotated[str, Field(pattern=r"^https?://[^\s/*]+$")]] = Field(default_factory=list)
+    """Origins whose pages may call the data plane from a browser."""

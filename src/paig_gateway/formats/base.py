@@ -40,7 +40,7 @@ class ModelCall:
     output_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Call:
     """What the gateway reads from a request: just what it takes to bound its cost and to relay the answer.
 

@@ -97,13 +97,15 @@ def provisional(body: Json) -> Json:
 
 def mapping(found: object) -> Json:
     """An object's members; none where it is not an object."""
-    return cast(Json, found) if isinstance(found, Mapping) else {}
+    return cast(Json, found) if type(found) is dict or isinstance(found, Mapping) else {}
 
 
 def dig(found: object, *steps: str) -> object:
     """The value below nested objects, or None."""
     for step in steps:
-        found = mapping(found).get(step)
+        if type(found) is not dict and not isinstance(found, Mapping):
+            return None
+        found = found.get(step)
     return found
 
 

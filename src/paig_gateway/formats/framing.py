@@ -57,6 +57,8 @@ def sniffed(head: bytes) -> Framing | None:
 
     `json` is a document: a body, or a stream of that framing.
     """
+    if head[:1] == b"{":  # a frame of so many bytes there is not
+        return "json"
     if eventstream.is_frame(head):
         return "eventstream"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -66,10 +66,12 @@ def splice_member(body: bytes, path: tuple[str, ...], member: bytes) -> bytes:
 
 
 def _members(cost: str) -> bytes:
-    try:
-        number = format(Decimal(cost), "f")
-    except InvalidOperation:
-        raise ValueError(f"not a decimal: {cost!r}") from None
+    number = cost
+    if not cost.replace(".", "", 1).isdecimal() or not cost.isascii():
+        try:
+            number = format(Decimal(cost), "f")
+        except InvalidOperation:
+            raise ValueError(f"not a decimal: {cost!r}") from None
     return b'"logfire_ai_gateway":{"cost":"%b"},"pydantic_ai_gateway":{"cost_estimate":%b}' % (
         cost.encode(),
         number.encode(),
@@ -118,7 +120,8 @@ def _position(text: bytes, name: str) -> tuple[int, int] | None:
     if raw is None:
         return None
     wanted = bytes(raw)
-    places = [at for match in _named(name).finditer(text) if text.startswith(wanted, at := match.end())]
+    named = _named(name, escaped=b"\\u" in text)
+    places = [at for match in named.finditer(text) if text.startswith(wanted, at := match.end())]
     if len(places) == 1:
         return places[0], places[0] + len(wanted)
     other = b"0" if wanted[:1] != b"0" else b"1"
@@ -130,7 +133,9 @@ def _position(text: bytes, name: str) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=64)
-def _named(name: str) -> re.Pattern[bytes]:
+def _named(name: str, *, escaped: bool) -> re.Pattern[bytes]:
+    if not escaped:
+        return re.compile(rb'"%b"[ \t\r\n]*:[ \t\r\n]*' % re.escape(name.encode()))
     # Any letter of a name may be written as an escape.
     letters = [rb"(?:%b|\\u(?i:%04x))" % (re.escape(letter.encode()), ord(letter)) for letter in name]
     return re.compile(rb'"%b"[ \t\r\n]*:[ \t\r\n]*' % b"".join(letters))

@@ -12,7 +12,7 @@ from paig_gateway.domain.limits import Limit
 from paig_gateway.pricing.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Reservation:
     """A request that is about to be dispatched.
 
@@ -50,7 +50,7 @@ class Reservation:
     trace_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Settlement:
     """How a request ended.
 

@@ -188,7 +188,12 @@ class Refusal:
 
 def counter_key(limit: Limit, at: datetime) -> CounterKey:
     """The counter that a request of that moment moves."""
-    return limit.id, _start(limit.window, int(at.timestamp()) // 60)
+    return limit.id, _start_at(limit.window, at)
+
+
+@lru_cache(maxsize=4096)
+def _start_at(window: Window, at: datetime) -> int:
+    return _start(window, int(at.timestamp()) // 60)
 
 
 @lru_cache(maxsize=4096)
@@ -564,6 +569,8 @@ def _tokens(usage: Usage | None, certainty: Certainty | None, held: int) -> int:
 def _tally(usage: Usage, name: str) -> int | float:
     """A count that can be stored and added up; those that rollups add up are whole."""
     count = usage.get(name, 0)
+    if type(count) is int and 0 <= count <= MAX_COUNT:
+        return count
     count = max(0, min(count, MAX_COUNT)) if count == count else 0  # not a number is not itself
     return int(count) if name in COUNTS else count
 

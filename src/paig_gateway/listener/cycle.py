@@ -26,6 +26,23 @@ EXTENSION = "paig.cycle"
 _BAD_NAME = re.compile(rb'[\x00-\x20\x7f()<>@,;:\\"/\[\]?={}]')
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
+_NAMES: dict[bytes, bytes] = {}
+"""Names known to be valid, and their lower case; only so many, as some come from providers."""
+
+
+def _plain_name(name: bytes) -> bytes:
+    """A header's name in lower case.
+
+    Raises:
+        ValueError: It is not valid.
+    """
+    if _BAD_NAME.search(name):
+        raise ValueError(f"not a valid header: {name!r}")
+    plain = name.lower()
+    if len(_NAMES) < 1000:
+        _NAMES[name] = plain
+    return plain
+
 
 def _status_line(status: int) -> bytes:
     try:
@@ -233,9 +250,9 @@ class Cycle:
         lines = [_STATUS_LINES[status]]
         length: int | None = None
         for name, value in (*self._connection.default_headers, *headers):
-            if _BAD_NAME.search(name) or _BAD_VALUE.search(value):
+            if _BAD_VALUE.search(value):
                 raise ValueError(f"not a valid header: {name!r}")
-            name = name.lower()
+            name = _NAMES.get(name) or _plain_name(name)
             if name == b"content-length":
                 length = int(value)
             elif name == b"connection":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 import sys
@@ -19,6 +20,9 @@ from paig_gateway.listener.certificate import RenewedCertificate
 from paig_gateway.listener.connections import Connections
 
 log = logging.getLogger(__name__)
+
+GARBAGE = (10_000, 20, 50)
+"""When Python looks for garbage, as `gc.set_threshold` has it: a request makes hundreds of objects and no cycle."""
 
 BREAK_SECONDS = 10.0
 """How long requests that were broken off at the end may take to be recorded."""
@@ -93,6 +97,10 @@ class Server(uvicorn.Server):
             )
             for sock in sockets or []
         ]
+        # What there is now stays: looking through it again and again for garbage costs a tenth of the time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
         self.started = True
 
     def hangup(self) -> None:

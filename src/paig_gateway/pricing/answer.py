@@ -29,7 +29,7 @@ AUDIO_BYTES_PER_TOKEN = 24_000 * 2 // 25
 """Bytes of generated audio (24 kHz, 16 bits) for a token: 25 tokens a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class UsageReading:
     """What an answer used and cost.
 

@@ -139,7 +139,7 @@ def apply(modifiers: Modifiers, model: ModelInfo, source: str, at: datetime) -> 
         source: Whose prices apply, a genai-prices provider.
         at: When the request came.
     """
-    changed = unusual(modifiers)
+    changed = unusual(modifiers) if modifiers else {}
     if not changed:
         return NOTHING
     known = variants(model, at)

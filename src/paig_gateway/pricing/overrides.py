@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from itertools import chain
 
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
 from genai_prices.types import Provider as PriceProvider
@@ -134,6 +133,10 @@ class PriceSources:
     _discounted: dict[tuple[int, Decimal], tuple[Price, Price]] = field(default_factory=dict)
     _dearest: dict[tuple[tuple[str, ...], date], Price | None] = field(default_factory=dict)
 
+    def present(self) -> tuple[object, ...]:
+        """What prices come from now: other objects whenever any of it has changed."""
+        return (self.book.present(), self.own())
+
     def dearest(self, sources: tuple[str, ...], at: datetime) -> Price | None:
         """See `PriceBook.dearest`; kept for a day, as that is when prices change."""
         key = (sources, at.astimezone(UTC).date())
@@ -212,9 +215,13 @@ class PriceLookup:
     def price(self, answered: str | None = None) -> Price | None:
         """The price of the model that answered, else of the one asked for; the operator's own before the book's."""
         known = self._names(answered)
-        own = (self.prices.own_price(self.provider, name, self.at) for name in known)
-        book = (self.prices.book_price(self.source, name, self.factor) for name in known)
-        return next((price for price in chain(own, book) if price), None)
+        for name in known:
+            if (own := self.prices.own_price(self.provider, name, self.at)) is not None:
+                return own
+        for name in known:
+            if (book := self.prices.book_price(self.source, name, self.factor)) is not None:
+                return book
+        return None
 
     def price_of(self, model: str) -> Price | None:
         """The price of another model that was used for the same answer."""

@@ -287,6 +287,10 @@ class PriceBook:
         self._size = size
         self._found: dict[tuple[str, str], Price | None] = {}
 
+    def present(self) -> DataSnapshot:
+        """The prices and matching rules that hold now."""
+        return self._present()
+
     def find(self, provider_id: str, model: str) -> Price | None:
         """The price of `model` (as a client or an answer names it) at a genai-prices provider, or None."""
         if (present := self._present()) is not self._snapshot:

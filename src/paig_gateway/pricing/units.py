@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 
 from paig_gateway.formats.base import Call, Json
 from paig_gateway.formats.folding import dig, each, mapping, whole
@@ -87,8 +88,9 @@ def count(fmt: str, source: str, model: str, body: Json, call: Call) -> Counts:
     """
     found: dict[str, int | float] = {}
     incomplete: list[str] = []
-    for unit in UNITS:
-        if unit.name in found or not unit.is_of(fmt, source, model):
+    present = _present(body)
+    for unit, names in _units_of(fmt, source, model):
+        if unit.name in found or (names is not None and names.isdisjoint(present)):
             continue
         number = unit.count(body, call)
         if number:
@@ -96,6 +98,24 @@ def count(fmt: str, source: str, model: str, body: Json, call: Call) -> Counts:
             if not unit.complete:
                 incomplete.append(unit.name)
     return Counts(found, tuple(incomplete))
+
+
+@lru_cache(maxsize=1024)
+def _units_of(fmt: str, source: str, model: str) -> tuple[tuple[Unit, frozenset[str] | None], ...]:
+    """The units that can occur, each with the members of which an answer with some of it has at least one."""
+    return tuple((unit, _NEEDED.get(unit.count)) for unit in UNITS if unit.is_of(fmt, source, model))
+
+
+def _present(body: Json) -> set[str]:
+    """The members of an answer, of its usage, and of the messages of its choices."""
+    found = {*body, *mapping(body.get("usage"))}
+    for choice in each(body.get("choices")):
+        found.update(mapping(dig(choice, "message")))
+    return found
+
+
+_NEEDED: dict[Count, frozenset[str]] = {}
+"""By count: names of which one stands in `_present` of every answer that mentions what is counted."""
 
 
 def own_rate(unit: str, source: str, model: str) -> Decimal | None:
@@ -115,16 +135,25 @@ def _number(found: object) -> int | float | None:
 
 def _at(*path: str) -> Count:
     """The number at a path."""
-    return lambda body, call: _number(dig(body, *path))
+
+    def counted(body: Json, call: Call) -> int | float | None:
+        return _number(dig(body, *path))
+
+    _NEEDED[counted] = frozenset({path[1] if path[0] == "usage" and len(path) > 1 else path[0]})
+    return counted
 
 
 def _first(*counts: Count) -> Count:
     """The first of several counts that the answer mentions."""
 
     def counted(body: Json, call: Call) -> int | float | None:
-        found = (one(body, call) for one in counts)
-        return next((number for number in found if number is not None), None)
+        for one in counts:
+            if (number := one(body, call)) is not None:
+                return number
+        return None
 
+    if all(one in _NEEDED for one in counts):
+        _NEEDED[counted] = frozenset().union(*(_NEEDED[one] for one in counts))
     return counted
 
 
@@ -245,6 +274,7 @@ def _executed(*kinds: str) -> Count:
         )
         return sum(dig(tool, "type") in kinds for tool in tools) or None
 
+    _NEEDED[counted] = frozenset({"executed_tools"})
     return counted
 
 
@@ -256,6 +286,7 @@ def _called(name: str) -> Count:
         calls = (one for choice in choices for one in each(dig(choice, "message", "tool_calls")))
         return sum(dig(one, "function", "name") == name for one in calls) or None
 
+    _NEEDED[counted] = frozenset({"tool_calls"})
     return counted
 
 
@@ -674,15 +705,23 @@ def unexplained(fmt: str, body: Json) -> list[str]:
         name
         for place in places
         for name, number in _numbers(dig(body, *place), ".".join(place))
-        if number and not _EXPLAINED.match(name)
+        if number and not _is_explained(name)
     ]
     return list(dict.fromkeys([*found, *_unknown_tools(body)]))
+
+
+@lru_cache(maxsize=4096)
+def _is_explained(name: str) -> bool:
+    return _EXPLAINED.match(name) is not None
 
 
 def _numbers(found: object, name: str) -> Iterator[tuple[str, int | float]]:
     if isinstance(found, Mapping):
         for key, value in found.items():
-            yield from _numbers(value, f"{name}.{key}")
+            if type(value) is int:
+                yield f"{name}.{key}", value
+            else:
+                yield from _numbers(value, f"{name}.{key}")
     elif isinstance(found, list):
         for value in found:
             yield from _numbers(value, f"{name}[]")

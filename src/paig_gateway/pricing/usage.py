@@ -29,7 +29,7 @@ MOST = 10**9
 _ALWAYS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Extracted:
     """Usage read from an answer.
 
@@ -61,13 +61,18 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
     """
     body = _with_totals(body, flavor)
     for extractor in _extractors(provider, flavor, home):
-        try:
-            model, counts = extractor.extract(body)
-        except ValueError:
-            continue
+        counts: Mapping[str, object]
+        if (quick := _quickly(extractor, body)) is not None:
+            model, counts = quick
+        else:
+            try:
+                model, read = extractor.extract(body)
+            except ValueError:
+                continue
+            counts = vars(read)
         raw = _at(body, extractor.root)
         usage: Usage = dict.fromkeys(_ALWAYS, 0)
-        for key, value in vars(counts).items():
+        for key, value in counts.items():
             if isinstance(value, int):
                 usage[key] = value
             elif isinstance(value, (float, Decimal)):
@@ -75,6 +80,57 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
         _complete(usage, raw, flavor)
         return Extracted(usage, raw, model) if all(0 <= count <= MOST for count in usage.values()) else None
     return None
+
+
+Step = tuple[str, tuple[str, ...], bool]
+"""A usage key, the path of its count in the usage object, and whether the count must be there."""
+
+
+_COMPILED: dict[int, tuple[Step, ...] | None] = {}
+"""By the id of an extractor; the bundled ones live as long as the process."""
+
+
+def _compiled(extractor: UsageExtractor) -> tuple[Step, ...] | None:
+    """An extractor's mappings as plain data; None where one of them is more than a path of names."""
+    if not isinstance(extractor.root, str) or not isinstance(extractor.model_path, str):
+        return None
+    steps: list[Step] = []
+    for row in extractor.mappings:
+        path = (row.path,) if isinstance(row.path, str) else tuple(row.path)
+        names = tuple(name for name in path if isinstance(name, str))
+        if len(names) < len(path):
+            return None
+        if row.dest in extractor._reported_usage_keys:
+            steps.append((row.dest, names, row.required))
+    return tuple(steps)
+
+
+def _quickly(extractor: UsageExtractor, body: Json) -> tuple[str | None, dict[str, int]] | None:
+    """What `extractor.extract` reads where every count is a plain whole number; None where it must be asked itself."""
+    if id(extractor) not in _COMPILED:
+        _COMPILED[id(extractor)] = _compiled(extractor)
+    steps = _COMPILED[id(extractor)]
+    if steps is None:
+        return None
+    usage = body.get(str(extractor.root))
+    if type(usage) is not dict:
+        return None
+    counts: dict[str, int] = {}
+    for key, path, required in steps:
+        value: object = usage
+        for name in path:
+            if type(value) is not dict or name not in value:
+                value = None
+                break
+            value = value[name]
+        if type(value) is int and value >= 0:
+            counts[key] = counts.get(key, 0) + value
+        elif value is not None or required:
+            return None
+    if not counts:
+        return None
+    model = body.get(str(extractor.model_path))
+    return model if isinstance(model, str) else None, counts
 
 
 @lru_cache(maxsize=512)
@@ -178,7 +234,13 @@ def _complete(usage: Usage, raw: Json, flavor: str) -> None:
     for key, places in ELSEWHERE.get(flavor, {}).items():
         if usage.get(key):
             continue
-        found = next((count for place in places if (count := _count(_dig(raw, place)))), 0)
+        found = 0
+        for place in places:
+            if place[0] not in raw:
+                continue
+            number = _dig(raw, place)
+            if found := number if type(number) is int and 0 <= number <= MOST else _count(number) or 0:
+                break
         if not found:
             continue
         total = usage["output_tokens" if key.startswith("output_") else "input_tokens"]
@@ -207,6 +269,8 @@ def _with_totals(body: Json, flavor: str) -> Json:
     if flavor != "chat":
         return body
     usage = body.get("usage")
+    if type(usage) is dict and _plain(usage) and usage["prompt_tokens"] >= 0 and usage["completion_tokens"] >= 0:
+        return body
     if not isinstance(usage, Mapping) or not usage:
         usage = _chat_usage(body)
         if not usage:
@@ -225,7 +289,7 @@ def _with_totals(body: Json, flavor: str) -> Json:
 
 
 def _plain(usage: Json) -> bool:
-    return all(type(usage.get(name)) is int for name in ("prompt_tokens", "completion_tokens"))
+    return type(usage.get("prompt_tokens")) is int and type(usage.get("completion_tokens")) is int
 
 
 def _chat_usage(body: Json) -> Json:
@@ -240,7 +304,9 @@ def _chat_usage(body: Json) -> Json:
 
 def _dig(found: object, path: Path) -> object:
     for step in path:
-        found = found.get(step) if isinstance(found, Mapping) else None
+        if type(found) is not dict and not isinstance(found, Mapping):
+            return None
+        found = found.get(step)
     return found
 
 

@@ -46,7 +46,7 @@ class Unbounded(Exception):
         self.unit = unit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class WorstCase:
     """The most that a request could use.
 
@@ -71,7 +71,9 @@ class WorstCase:
     units: Mapping[str, int] = field(default_factory=dict)
 
 
-def worst_case(call: Call, model: str, price: Price | None, at: datetime, hidden: int = 0) -> WorstCase:
+def worst_case(
+    call: Call, model: str, price: Price | None, at: datetime, hidden: int = 0, window: int | None = None
+) -> WorstCase:
     """The most that `call` could use at `model`.
 
     Input is bounded by the text of the request and the known sizes of its media, never above the model's context
@@ -84,9 +86,11 @@ def worst_case(call: Call, model: str, price: Price | None, at: datetime, hidden
         price: Its price, which may know a context window; None where there is none.
         at: The time of the request.
         hidden: Tokens that the provider may add to a prompt unseen.
+        window: The model's context window, where it was looked up before (`context_window`).
     """
     limits = model_limits(model, price.provider_id if price else "")
-    window = context_window(price, limits, at)
+    if window is None:
+        window = context_window(price, limits, at)
     most = (price.max_output if price else None) or limits.most or window
     sizes = [media_tokens(item, model) for item in call.media]
     media = sum(size for size in sizes if size is not None)
@@ -139,18 +143,86 @@ def ceiling(worst: WorstCase, price: Price | None, at: datetime, tier: str | Non
     """
     if price is None:
         return 0
-    contexts: list[Mapping[str, str] | None] = [None, *(_DEAR_CONTEXTS if tier in DEAR else ())]
-    most = max(_dollars(worst, price.model_prices(at, context)) for context in contexts)
-    return nanodollars_ceiling(most * price.factor)
+    return DearestRates.of(price, at, tier).ceiling(worst)
 
 
-def _dollars(worst: WorstCase, prices: ModelPrice) -> Decimal:
-    """Every token at the dearest rate that could apply.
+@dataclass(frozen=True, slots=True)
+class DearestRates:
+    """The rates of a price that bound a cost, for requests of one service tier at one time.
 
-    Usage keys partition tokens, so each token is charged at exactly one rate: the dearest of the rates that the request
-    can reach, times the bound of the tokens, is a bound of the sum.
+    Attributes:
+        factor: What the price is multiplied by.
+        contexts: The rates under each service tier that may be charged, with the input tokens at which any of them
+            changes.
     """
-    total = Decimal(0)
+
+    factor: Decimal
+    contexts: tuple[tuple[ModelPrice, tuple[int, ...]], ...]
+    _reached: dict[tuple[int, int, bool, bool], _Rates] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, price: Price, at: datetime, tier: str | None) -> DearestRates:
+        """The rates of a price; see `ceiling` for the arguments."""
+        names: list[Mapping[str, str] | None] = [None, *(_DEAR_CONTEXTS if tier in DEAR else ())]
+        found = [price.model_prices(at, context) for context in names]
+        return cls(price.factor, tuple((prices, _steps(prices)) for prices in found))
+
+    def ceiling(self, worst: WorstCase) -> int:
+        """The most that `worst` could cost, in nanodollars.
+
+        Raises:
+            Unbounded: The price has a unit of which no bound is known.
+        """
+        most = max(self._rates(number, worst).dollars(worst) for number in range(len(self.contexts)))
+        return nanodollars_ceiling(most * self.factor)
+
+    def _rates(self, number: int, worst: WorstCase) -> _Rates:
+        prices, steps = self.contexts[number]
+        level = sum(worst.input_tokens > step for step in steps) if steps else 0
+        key = (number, level, worst.cache_write, worst.media_out)
+        if (found := self._reached.get(key)) is None:
+            found = self._reached[key] = _reachable(worst, prices)
+        return found
+
+
+def _steps(prices: ModelPrice) -> tuple[int, ...]:
+    """The numbers of input tokens at which a rate changes."""
+    tiered = [value for value in vars(prices).values() if isinstance(value, TieredPrices)]
+    return tuple({tier.start for value in tiered for tier in value.tiers})
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """The dearest rates that requests of one kind can reach, in US dollars.
+
+    Attributes:
+        text: For a token of text in the input.
+        media: For a token of anything else in the input.
+        output: For a token of the output.
+        others: For one of each unit that is no token.
+    """
+
+    text: Decimal
+    media: Decimal
+    output: Decimal
+    others: tuple[tuple[UnitDef, Decimal], ...]
+
+    def dollars(self, worst: WorstCase) -> Decimal:
+        """Every token at the dearest rate that could apply.
+
+        Usage keys partition tokens, so each token is charged at exactly one rate: the dearest of the rates that the
+        request can reach, times the bound of the tokens, is a bound of the sum.
+        """
+        total = self.text * (worst.input_tokens - worst.media_tokens) + self.output * worst.output_tokens
+        if worst.media_tokens:
+            total += self.media * worst.media_tokens
+        for unit, rate in self.others:
+            total += rate * _count(unit, worst)
+        return total
+
+
+def _reachable(worst: WorstCase, prices: ModelPrice) -> _Rates:
+    others: list[tuple[UnitDef, Decimal]] = []
     text: dict[str, Decimal] = {}
     media: dict[str, Decimal] = {}
     for key, value in vars(prices).items():
@@ -167,10 +239,9 @@ def _dollars(worst: WorstCase, prices: ModelPrice) -> Decimal:
             if unit.dimensions.get("modality", "text") == "text":
                 text[direction] = max(rate, text.get(direction, rate))
         elif rate:
-            total += rate * _count(unit, worst)
-    plain, rich = text.get("input", Decimal(0)), media.get("input", Decimal(0))
-    total += plain * (worst.input_tokens - worst.media_tokens) + rich * worst.media_tokens
-    return total + (media if worst.media_out else text).get("output", Decimal(0)) * worst.output_tokens
+            others.append((unit, rate))
+    output = (media if worst.media_out else text).get("output", Decimal(0))
+    return _Rates(text.get("input", Decimal(0)), media.get("input", Decimal(0)), output, tuple(others))
 
 
 def _count(unit: UnitDef, worst: WorstCase) -> int:
@@ -210,7 +281,7 @@ def _dearest(value: Decimal | TieredPrices, input_tokens: int) -> Decimal:
     return max([value.base, *(tier.price for tier in value.tiers if input_tokens > tier.start)])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class CostBound:
     """What is held for a request.
 
@@ -248,6 +319,9 @@ class BoundFormula:
     factor: Decimal = Decimal(1)
     instead: tuple[tuple[str, Price | None], ...] = ()
     besides: tuple[tuple[ModelCall, Price | None], ...] = ()
+    _known: dict[tuple[str, int], tuple[int, DearestRates | None]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def hold(self, call: Call) -> CostBound:
         """What is held for `call`: the dearest of the models that may answer, and all that may work besides.
@@ -255,16 +329,34 @@ class BoundFormula:
         Raises:
             Unbounded: See `ceiling`.
         """
-        worst = worst_case(call, self.model, self.price, self.at, self.hidden)
-        money, tokens = ceiling(worst, self.price, self.at, self.tier), worst.input_tokens + worst.output_tokens
+        worst, money = self._of(call, self.model, self.price)
+        tokens = worst.input_tokens + worst.output_tokens
         for name, price in self.instead:
-            other = worst_case(call, name, price, self.at, self.hidden)
-            money = max(money, ceiling(other, price, self.at, self.tier))
+            other, own = self._of(call, name, price)
+            money = max(money, own)
             tokens = max(tokens, other.input_tokens + other.output_tokens)
         for extra, price in self.besides:
-            own = replace(call, output_tokens=extra.output_tokens, predicted=0, units={}, searches=0)
-            other = worst_case(own, extra.model, price, self.at, self.hidden)
-            money += ceiling(other, price, self.at, self.tier) * extra.times
+            work = replace(call, output_tokens=extra.output_tokens, predicted=0, units={}, searches=0)
+            other, own = self._of(work, extra.model, price)
+            money += own * extra.times
             tokens += (other.input_tokens + other.output_tokens) * extra.times
         most = nanodollars_ceiling(Decimal(money) / NANO * self.factor) if self.factor != 1 else money
         return CostBound(worst, most * call.repeats, tokens * call.repeats)
+
+    def worst(self, call: Call) -> WorstCase:
+        """The most that `call` could use at the model that it asks for."""
+        return worst_case(call, self.model, self.price, self.at, self.hidden, self._rates(self.model, self.price)[0])
+
+    def _of(self, call: Call, model: str, price: Price | None) -> tuple[WorstCase, int]:
+        window, rates = self._rates(model, price)
+        worst = worst_case(call, model, price, self.at, self.hidden, window)
+        return worst, rates.ceiling(worst) if rates is not None else 0
+
+    def _rates(self, model: str, price: Price | None) -> tuple[int, DearestRates | None]:
+        """A model's context window and the rates that bound its cost, looked up once."""
+        key = (model, id(price))
+        if (found := self._known.get(key)) is None:
+            window = context_window(price, model_limits(model, price.provider_id if price else ""), self.at)
+            rates = DearestRates.of(price, self.at, self.tier) if price is not None else None
+            found = self._known[key] = window, rates
+        return found

@@ -27,7 +27,7 @@ TRIES = 4
 """How often a smaller request is sized again, because other requests took the room meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Held:
     """A request with what is held for it."""
 

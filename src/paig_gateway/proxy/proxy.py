@@ -163,16 +163,17 @@ class Proxy:
             GatewayError: `model-not-allowed`.
         """
         caller, call, fmt = exchange.caller, exchange.call, exchange.fmt
+        if caller.models is None:
+            return
         named = (call.model, *call.fallbacks, *(extra.model for extra in call.also))
         barred = next((name for name in named if name and not caller.may_use_model(name)), None)
         unnamed = not call.model and (fmt.unmetered or (fmt.metered and not fmt.later_look))
-        if unnamed and caller.models is not None:
+        if unnamed:
             barred = "(none that the gateway can read)"
         if barred:
             error = GatewayError(
                 "model-not-allowed",
-                f"The key '{caller.key}' may not use the model '{barred}'. It may use: "
-                f"{', '.join(caller.models or ())}.",
+                f"The key '{caller.key}' may not use the model '{barred}'. It may use: {', '.join(caller.models)}.",
                 details={"model": barred},
             )
             self._note_refusal(exchange, error)

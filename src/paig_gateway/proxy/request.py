@@ -36,7 +36,7 @@ Receive = Callable[[], Awaitable[AsgiMessage]]
 Send = Callable[[AsgiMessage], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Target:
     """Where a request is aimed: `/proxy/{route}{path}?{query}`, percent-encoded as it came."""
 

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 
 from paig_gateway.domain.errors import GatewayError
@@ -17,7 +17,7 @@ from paig_gateway.pricing.modifiers import bound_factor
 from paig_gateway.pricing.overrides import PriceLookup, PriceSources
 from paig_gateway.pricing.price import Price
 from paig_gateway.pricing.provider_charge import CHARGES
-from paig_gateway.pricing.worst_case import BoundFormula, CostBound, Unbounded, WorstCase, worst_case
+from paig_gateway.pricing.worst_case import BoundFormula, CostBound, Unbounded, WorstCase
 from paig_gateway.providers.kinds import KINDS, ProviderKind
 from paig_gateway.routing.latency import Latencies
 
@@ -27,7 +27,7 @@ Session = tuple[str, str]
 _SUBPROVIDER = re.compile(r"/([a-z0-9-]+)/v\d")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Candidate:
     """A member of the route that could answer, asked with one of its provider's credentials.
 
@@ -89,58 +89,29 @@ def candidates(
     found: list[Candidate] = []
     unpriced = unbounded = ""
     for member, credentials, kind in _fitting(choice.order(route, fmt, call, session), fmt):
-        provider = member.provider
-        model = member.model(call.model)
-        source = price_provider(provider.price_provider or kind.price_provider, path, model)
-        price_lookup = PriceLookup(
-            prices,
-            provider.name,
-            source,
-            model,
-            at,
-            provider.price_factor,
-            asked_first=kind.path_decides,
-            aliases=provider.aliases,
-            modifiers=_modifiers(call, provider, path),
-            charge_rule=CHARGES.get(kind.name) if provider.provider_cost else None,
-            always_reports=kind.reports_usage and (provider.stream_usage is not False or not call.stream),
-            free_unpriced=not kind.require_price,
-        )
-        price = price_lookup.price() or price_lookup.stand_in(fmt.name)
-        if fmt.unmetered:
-            price = _flat_price(prices, provider, fmt, at)
-        others = [(name, replace(price_lookup, model=name).price()) for name in call.fallbacks]
-        besides = [(extra, replace(price_lookup, model=extra.model).price()) for extra in call.also]
-        unknown = any(known is None for known in (price, *(one[1] for one in (*others, *besides))))
-        unknown = unknown and fmt.metered and not fmt.later_look
-        if provider.require_price and unknown:
-            unpriced = provider.name
+        plan = choice.plans.of(member, kind, fmt, call, path, at, prices)
+        if plan.is_refused:
+            unpriced = member.provider.name
             continue
-        priced_as = provider.aliases.get(model, model)
-        bound = BoundFormula(
-            priced_as,
-            price,
-            at,
-            call.service_tier or provider.service_tier,
-            kind.hidden_tokens,
-            bound_factor(source, priced_as, price_lookup.modifiers),
-            instead=tuple(others),
-            besides=tuple(besides),
-        )
-        hold = CostBound(worst_case(call, priced_as, price, at, kind.hidden_tokens), 0, 0)
-        if fmt.unmetered and price is not None:
-            hold = CostBound(hold.worst, price.cost({}, at), 0)
+        if fmt.unmetered and plan.price is not None:
+            hold = CostBound(plan.bound.worst(call), plan.price.cost({}, at), 0)
         elif fmt.metered and not fmt.later_look:
             try:
-                hold = bound.hold(call)
+                hold = plan.bound.hold(call)
             except Unbounded as error:
                 if capped:
                     unbounded = error.unit
                     continue
-        found += [
-            Candidate(member, credential, kind, model, price_lookup, price, hold.worst, hold.money, hold.tokens, bound)
-            for credential in credentials
-        ]
+                hold = CostBound(plan.bound.worst(call), 0, 0)
+        else:
+            hold = CostBound(plan.bound.worst(call), 0, 0)
+        for credential in credentials:
+            found.append(
+                Candidate(
+                    member, credential, kind, plan.model, plan.price_lookup, plan.price, hold.worst, hold.money,
+                    hold.tokens, plan.bound,
+                )
+            )  # fmt: skip
     if not found and unbounded:
         raise GatewayError(
             "no-price",
@@ -183,6 +154,104 @@ def _lines_to_add(provider: str, model: str) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class MemberPlan:
+    """What a member of a route means for requests that are alike, computed once.
+
+    Attributes:
+        member: The member.
+        model: The model's name there.
+        price_lookup: What turns an answer's usage into money.
+        price: The model's price, or None.
+        bound: What bounds the cost of a request.
+        is_refused: Whether its provider wants a price and there is none.
+    """
+
+    member: Member
+    model: str
+    price_lookup: PriceLookup
+    price: Price | None
+    bound: BoundFormula
+    is_refused: bool
+
+
+MOST_PLANS = 4096
+"""Plans that are kept at most: model names are the clients' words."""
+
+
+@dataclass(slots=True)
+class MemberPlans:
+    """The plans of the present minute; prices change at whole minutes at most, and with the sources of prices."""
+
+    _minute: int = -1
+    _sources: tuple[object, ...] = ()
+    _plans: dict[tuple[object, ...], MemberPlan] = field(default_factory=dict)
+
+    def of(
+        self, member: Member, kind: ProviderKind, fmt: Format, call: Call, path: str, at: datetime, prices: PriceSources
+    ) -> MemberPlan:
+        """The plan of a member for requests like this one."""
+        minute, sources = int(at.timestamp()) // 60, prices.present()
+        if minute != self._minute or any(a is not b for a, b in zip(sources, self._sources, strict=True)):
+            self._plans, self._minute, self._sources = {}, minute, sources
+        provider = member.provider
+        by_path = provider.kind == "google-vertex" or "{sub}" in (provider.price_provider or kind.price_provider or "")
+        key = (
+            id(member), id(fmt), call.model, call.stream, call.service_tier, path if by_path else "",
+            tuple(sorted(call.modifiers.items())) if call.modifiers else (), call.fallbacks, call.also,
+        )  # fmt: skip
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans = {}
+            # The plan holds on to the member, so that its id is no other's.
+            begun = datetime.fromtimestamp(minute * 60, UTC)
+            plan = self._plans[key] = _plan(member, kind, fmt, call, path, begun, prices)
+        return plan
+
+
+def _plan(
+    member: Member, kind: ProviderKind, fmt: Format, call: Call, path: str, at: datetime, prices: PriceSources
+) -> MemberPlan:
+    provider = member.provider
+    model = member.model(call.model)
+    source = price_provider(provider.price_provider or kind.price_provider, path, model)
+    price_lookup = PriceLookup(
+        prices,
+        provider.name,
+        source,
+        model,
+        at,
+        provider.price_factor,
+        asked_first=kind.path_decides,
+        aliases=provider.aliases,
+        modifiers=_modifiers(call, provider, path),
+        charge_rule=CHARGES.get(kind.name) if provider.provider_cost else None,
+        always_reports=kind.reports_usage and (provider.stream_usage is not False or not call.stream),
+        free_unpriced=not kind.require_price,
+    )
+    price = price_lookup.price() or price_lookup.stand_in(fmt.name)
+    if fmt.unmetered:
+        price = _flat_price(prices, provider, fmt, at)
+    others = [(name, replace(price_lookup, model=name).price()) for name in call.fallbacks]
+    besides = [(extra, replace(price_lookup, model=extra.model).price()) for extra in call.also]
+    unknown = any(known is None for known in (price, *(one[1] for one in (*others, *besides))))
+    unknown = unknown and fmt.metered and not fmt.later_look
+    refused = provider.require_price and unknown
+    priced_as = provider.aliases.get(model, model)
+    bound = BoundFormula(
+        priced_as,
+        price,
+        at,
+        call.service_tier or provider.service_tier,
+        kind.hidden_tokens,
+        bound_factor(source, priced_as, price_lookup.modifiers),
+        instead=tuple(others),
+        besides=tuple(besides),
+    )
+    return MemberPlan(member, model, price_lookup, price, bound, refused)
+
+
 _REGION_HOST = re.compile(r"https://(eu|us)\.api\.openai\.com")
 _VERTEX_LOCATION = re.compile(r"/locations/([^/]+)/")
 
@@ -221,6 +290,7 @@ class MemberOrder:
 
     latencies: Latencies
     random: random.Random = field(default_factory=random.Random)
+    plans: MemberPlans = field(default_factory=MemberPlans)
     _turns: dict[str, int] = field(default_factory=dict)
 
     def order(
@@ -234,6 +304,8 @@ class MemberOrder:
             call: The request.
             session: What is to stay with the same member, and there with the same credential; None where nothing is.
         """
+        if len(route.members) == 1 and len(route.members[0].provider.credentials) == 1:
+            return [(route.members[0], route.members[0].provider.credentials)]
         chance = by_session(*session) if session is not None and route.affinity else None
         if chance is not None or route.choice == "weighted":
             members = route.order(chance or by_luck(self.random))

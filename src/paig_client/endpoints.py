@@ -175,7 +175,7 @@ class ProviderCalls(CollectionCalls[ProviderSpec, Provider, Provider]):
 
     @endpoint
     def health(self) -> ApiCall[list[ProviderHealth]]:
-        """How each provider fares: its breakers, and what came of the tries of the last five minutes."""
+        """The health of each provider: its breakers, and the results of the last five minutes."""
         return ApiCall("GET", "health/providers", _items(ProviderHealth))
 
 

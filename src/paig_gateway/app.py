@@ -176,8 +176,8 @@ class Gateway:
         """Open the upstream client, start the ledger's writer and load the directory.
 
         Raises:
-            TelemetryError: What telemetry is set to cannot be had.
-            SsoError: The secret of single sign-on cannot be had.
+            TelemetryError: A secret of telemetry cannot be read, or a package is missing.
+            SsoError: The secret of single sign-on cannot be read.
         """
         store, server = self.store, self.server
         secrets_of_telemetry = secrets_of(self.telemetry, self.alerts)
@@ -403,7 +403,7 @@ def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[Ident
     """Who vouches for administrators, and the client's secret there; nobody where single sign-on is not set up.
 
     Raises:
-        SsoError: The secret cannot be had.
+        SsoError: The secret cannot be read.
     """
     if spec.issuer is None:
         return None, None

@@ -269,7 +269,7 @@ class PaigApp(App[None]):
             self.notify(said, title=title, severity="error", timeout=15)
 
     async def on_unmount(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self.admin_client is not None:
             await self.admin_client.aclose()
 

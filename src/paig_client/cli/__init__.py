@@ -1,4 +1,10 @@
-"""The command `paig`."""
+"""The command `paig`: options in, text or JSON out, an exit code that a script can use.
+
+`app` names the commands; `kinds` has one row for each kind of object, from which `resources` makes its commands and
+`spec_options` their options; `reports`, `requests`, `limits` and `audit` read; `session` logs in; `programs` starts
+other programs with the gateway's environment. Modules of commands are imported when a command is used, and the gateway
+and the terminal UI only inside functions: `paig --help` loads neither.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,14 @@
-"""The admin API: a FastAPI app over the store, speaking the wire models of `paig_client.schema`."""
+"""The admin API: what administrators, the command line and the terminal UI read and change.
+
+Enters: HTTP requests with an admin token, a login's cookie or, for `me`, a gateway key. Leaves: the resources of
+`paig_client.api`, problems as `application/problem+json`, events, and the OpenAPI document.
+
+- `access` finds the principal, `roles` what it may do; `objects` makes the endpoints of each kind of object.
+- `reports`, `events`, `health` and `me` read the ledger; `configuration` applies and exports `paig.toml`.
+
+Never true: a handler that answers about a project which the principal may not read; a change without an entry in the
+audit log; a secret in an answer, except a new key or token, once.
+"""
 
 from __future__ import annotations
 

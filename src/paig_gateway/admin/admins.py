@@ -213,7 +213,7 @@ def _check_new_token(principal: AdminIdentity, owner: Admin, spec: TokenSpec) ->
 
 
 def _covers(principal: AdminIdentity, grants: Sequence[GrantSpec], scopes: frozenset[str] | None = None) -> bool:
-    """Whether whoever asks may do all that the grants allow, as far as the scopes leave it."""
+    """Whether the principal may do all that the grants, within the scopes, allow."""
     ids = {name: id for id, name in principal.names.items()}
     by_id = [(grant.role, ids.get(grant.project, grant.project) if grant.project else None) for grant in grants]
     return principal.covers(AdminIdentity("", "", *effective_permissions(by_id, scopes)))

@@ -64,7 +64,7 @@ class FeedPosition:
         """
         match = re.fullmatch(r"([0-9]{1,18})\.([\w-]{0,100})~(\w{0,100})(?:~([0-9]{1,18}))?", text, re.ASCII)
         if match is None:
-            raise ValueError("is no event's id")
+            raise ValueError("is not an event's id")
         return cls(int(match[1]), match[2], match[3], int(match[4] or 0))
 
 
@@ -186,7 +186,7 @@ class EventFeed:
                 busy = await self._pass_on()
             except SQLAlchemyError as error:
                 if not failing:
-                    log.warning("The ledger's tail cannot be read, so events are late: %s", error)
+                    log.warning("Cannot read the ledger's tail, so events are late; retrying: %s", error)
                 failing = True
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:

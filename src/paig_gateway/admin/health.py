@@ -1,4 +1,4 @@
-"""How providers fare: what all nodes told of their breakers, put together."""
+"""The health of providers: the breakers of all nodes, combined."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from paig_gateway.routing.outcomes import Sums
 
 
 class ProviderHealthList(BaseModel):
-    """How each provider fares, by name, and where the next page begins."""
+    """The health of each provider, by name, and where the next page begins."""
 
     items: list[ProviderHealth]
     next_cursor: str | None = None
@@ -36,7 +36,7 @@ def health_routes(services: AdminServices) -> APIRouter:
     @router.get(
         "/health/providers",
         operation_id="list_provider_health",
-        summary="How each provider fares",
+        summary="The health of each provider",
         description="The breakers of all nodes, as of a second ago, and what came of the tries of the last five "
         "minutes, as of five seconds ago.",
     )
@@ -68,7 +68,7 @@ def health_routes(services: AdminServices) -> APIRouter:
 
 
 def provider_health(provider: str, told: Mapping[str, Sequence[tuple[str, Report]]], now: datetime) -> ProviderHealth:
-    """How a provider fares.
+    """The health of a provider.
 
     Args:
         provider: Its name.

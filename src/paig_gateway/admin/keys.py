@@ -49,7 +49,7 @@ Owner = tuple[str, str]
 
 
 class Keys:
-    """The catalogue's keys, of which whoever asks may know some or all, and change some of those.
+    """The catalogue's keys, as far as the principal may read or change them.
 
     Keys that a cap keeps from spending have the status `limit-exceeded`.
     """

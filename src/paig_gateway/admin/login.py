@@ -1,7 +1,7 @@
 """Logging in by single sign-on: with a browser, which gets a cookie, or with a device code, for the command line.
 
-What a login must remember between its steps travels with whoever logs in, encrypted, so that any node can take the next
-step: in a cookie for browsers, in the handle for the command line.
+The state between a login's steps is kept by the client, encrypted, so that any node can take the next step: in a cookie
+for browsers, in the handle for the command line.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ _OWNERS: dict[str, type[SQLModel]] = {"key": KeyRow, "project": ProjectRow, "use
 def check_names(services: AdminServices, principal: AdminIdentity, **given: str | None) -> None:
     """Refuse names that no object has: of a `key`, `project`, `user`, `provider`, `route` or `model`.
 
-    Ids are taken as they are, because the ledger also knows objects that were deleted. Whoever may know of some
-    projects alone is told nothing of the keys of others, not even that they exist.
+    Ids are taken as they are, because the ledger also knows objects that were deleted. A principal that may
+    read some projects only is not told of keys of other projects, not even that they exist.
 
     Raises:
         ProblemError: `invalid`, with the nearest name.

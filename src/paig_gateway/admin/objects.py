@@ -103,7 +103,7 @@ class ObjectApi(Generic[S, W, M]):
         model: What the gateway answers.
         made: What a create answers.
         page: What its list answers.
-        objects: What whoever asks can do with those of its kind.
+        objects: What the principal can do with objects of this kind.
     """
 
     one: str
@@ -116,7 +116,7 @@ class ObjectApi(Generic[S, W, M]):
 
 
 class Projects:
-    """The catalogue's projects, of which whoever asks may know some or all."""
+    """The catalogue's projects, as far as the principal may read them."""
 
     def __init__(self, services: AdminServices, principal: AdminIdentity) -> None:
         """Stand before the catalogue's projects."""

@@ -49,7 +49,7 @@ class Probe:
 
 
 _MODELS = Probe("/models")
-# Without a model or messages: refused for that by whoever takes the credential.
+# Without a model or messages: a provider that accepts the credential answers 400 or 422.
 _EMPTY_CHAT = Probe("/chat/completions", b"{}", met=frozenset({400, 422}))
 _COUNT = b'{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}'
 _BEDROCK_COUNT = b'{"input":{"converse":{"messages":[{"role":"user","content":[{"text":"Hello"}]}]}}}'
@@ -97,11 +97,12 @@ async def check(provider: Provider, upstream: Upstream, auth: Authenticator) -> 
     ids = [credential.id for credential in provider.credentials]
     wrong = [(id, found) for id, found in zip(ids, of_all, strict=True) if not found.ok]
     if not wrong:
-        return of_all[0].model_copy(update={"message": f"{of_all[0].message} So it is with each of its {len(ids)}."})
+        message = f"{of_all[0].message} The same holds for all of its {len(ids)} credentials."
+        return of_all[0].model_copy(update={"message": message})
     which = ", ".join(f"{id}: {found.outcome}" for id, found in wrong)
     first = wrong[0][1]
     return first.model_copy(
-        update={"message": f"Of its {len(ids)} credentials {len(wrong)} will not do ({which}). {first.message}"}
+        update={"message": f"{len(wrong)} of {len(ids)} credentials failed ({which}). {first.message}"}
     )
 
 

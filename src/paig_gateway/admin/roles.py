@@ -28,7 +28,7 @@ HOLDERS: Mapping[Permission, tuple[Role, ...]] = {
     "ledger:write": _RULE,
     "organisation:write": _RULE,
     "owners:write": _EDIT,
-    # Whoever sets a provider's address and its credential's reference can have any secret of the gateway sent there.
+    # An address and a reference to a credential, set together, can send any secret of the gateway anywhere.
     "routing:write": _RULE,
 }
 """Each permission and the roles that hold it."""

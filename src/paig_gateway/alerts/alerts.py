@@ -155,7 +155,7 @@ class Alerts:
         """Raise what is new, and deliver what is due.
 
         Raises:
-            SQLAlchemyError: The database is not to be had.
+            SQLAlchemyError: The database is unavailable.
         """
         await asyncio.to_thread(self._raise, refusing, unpriced, security)
         for _ in range(AT_ONCE):

@@ -94,7 +94,7 @@ def failed(engine: Engine, alert: Alert, now: datetime, *, wait: float = 0.0) ->
         engine: The database.
         alert: What could not be delivered.
         now: The present.
-        wait: Seconds that whoever is told asks for at least.
+        wait: Seconds that the webhook asks to wait at least.
 
     Returns:
         Whether there will be another try.

@@ -1,9 +1,9 @@
 """The audit log's chain: each row carries a code that authenticates it and all rows before it.
 
 The code of a row is an HMAC of its content and of the code of the row before, under a key derived from the secret key.
-Whoever can write to the database but does not have the secret key cannot alter, remove, reorder or insert a row without
-`verify` finding it. Only a tail that is cut off together with the recorded head cannot be found from inside: for that,
-compare with a head that was kept elsewhere (`paig audit verify --expect HEAD`).
+`verify` finds every row that was altered, removed, reordered or inserted by somebody who can write to the database but
+does not have the secret key. Only a tail that is cut off together with the recorded head cannot be found from inside:
+for that, compare with a head that was kept elsewhere (`paig audit verify --expect HEAD`).
 
 Rows from before there was a chain are sealed as one block: the first row of the chain holds their number and digest.
 Each code names the key that made it. When the secret key is changed, the derived key of the earlier rows is kept in the

@@ -1,7 +1,10 @@
 """What nodes tell one another through the database.
 
-`health_rows` stores the states of circuit breakers, `health_sync` writes the own ones and reads those of the others.
-A node works without it: when the database is unavailable, each node goes by what it sees itself.
+Enters: this node's circuit breakers. Leaves: the breakers of all nodes, for routing here and for the admin API.
+
+`health_rows` stores the states of circuit breakers, `health_sync` writes this node's and reads those of the others.
+A node works without it: when the database is unavailable, each node decides by what it sees itself. A node's own
+successes count for more than another node's failures.
 """
 
 from __future__ import annotations

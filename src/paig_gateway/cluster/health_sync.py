@@ -1,9 +1,9 @@
-"""What this process knows of the providers, told to all nodes; and what they know, taken over.
+"""Shares the health of providers between nodes.
 
-Each node decides for itself, by its own tries. Once a second it writes down which of its breakers changed, and reads
-what the others wrote: where another has found a provider failing, a node that has not heard from it since believes so
-too, until the rest is over. Its own good answers count for more than another's bad ones, so a node whose network is
-broken does not take the providers from the others.
+Each node decides by its own tries. Once a second it writes which of its breakers changed, and reads what the others
+wrote: where another node found a provider failing, a node without newer results of its own follows, until the rest is
+over. A node's own successes count for more than another's failures, so a node whose network is broken does not take
+the providers from the others.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class HealthSync:
         try:
             await asyncio.to_thread(health_rows.forget, self._engine, self._node_id)
         except SQLAlchemyError as error:
-            log.warning("What this node said of the providers could not be taken back: %s", error)
+            log.warning("This node's health rows could not be removed: %s", error)
 
     async def _run(self) -> None:
         """While the database is away each node goes by what it knows itself."""
@@ -83,7 +83,7 @@ class HealthSync:
                 await self.share()
             except Exception as error:  # whatever it is, the next look may succeed
                 if not away:
-                    log.warning("How providers fare cannot be shared with the other nodes, trying on: %s", error)
+                    log.warning("The health of providers cannot be shared with other nodes; retrying: %s", error)
                 away = True
             else:
                 away = False
@@ -94,7 +94,7 @@ class HealthSync:
         """Once: tell what changed, and hear what others know.
 
         Raises:
-            SQLAlchemyError: The database is not to be had.
+            SQLAlchemyError: The database is unavailable.
         """
         self._looks += 1
         fresh, changes = self._look(figures=self._looks % FIGURES_EVERY == 0)
@@ -131,7 +131,7 @@ class HealthSync:
                 told = known.report
                 if not figures or (told.sums, told.last_error) == (report.sums, report.last_error):
                     continue
-                # Moments are not worked out anew, or they would seem to move.
+                # Moments are not computed again, or they would seem to move.
                 told = replace(told, sums=report.sums, ok_at=report.ok_at)
                 report = replace(told, last_error=report.last_error, last_error_at=report.last_error_at)
             elif (before := self._states.get(name, "closed")) != state:

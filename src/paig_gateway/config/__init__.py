@@ -1,4 +1,14 @@
-"""Configuration as code: `paig.toml` is parsed, compared with the catalogue, and applied in one transaction."""
+"""Configuration as code: `paig.toml`.
+
+Enters: the text of a file. Leaves: settings of the process, a plan of changes to the catalogue, and the text of a file
+that says what the catalogue says.
+
+- `lines` finds the line of each value, `parse` checks the file, `model` holds what it says.
+- `plan` compares it with the catalogue and applies it in one transaction; `export` writes the catalogue as a file.
+
+Never true: a field that is ignored because it is unknown; an error without its line; half a file applied; a secret in a
+plan or an export.
+"""
 
 from __future__ import annotations
 

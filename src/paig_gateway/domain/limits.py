@@ -77,7 +77,7 @@ def window_start(window: Window, at: datetime) -> int:
 
 
 def window_end(window: Window, at: datetime) -> datetime | None:
-    """When the window that `at` falls in is over and its counter starts anew; None for `total`."""
+    """When the window that `at` falls in ends and its counter starts again; None for `total`."""
     if window == "total":
         return None
     start = datetime.fromtimestamp(window_start(window, at), UTC)

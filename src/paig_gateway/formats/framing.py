@@ -39,7 +39,7 @@ FRAMINGS: Mapping[Framing, tuple[Callable[[], Splitter], Callable[[bytes], Strea
 
 
 def framing_of(content_type: str) -> Framing | None:
-    """The framing that a response's content type names, or None where it is no stream of events.
+    """The framing that a response's content type names, or None where it is not a stream of events.
 
     `application/json` may be either a body or, where a Gemini stream was asked for, a stream of the framing `json`.
     """

@@ -17,7 +17,7 @@ from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
 _CLIENT_TOOLS = frozenset({"functionDeclarations", "function_declarations", "computerUse", "computer_use"})
 _SEARCH_TOOL = re.compile(r"search|maps|retrieval", re.IGNORECASE)
 _TEXT_TYPE = re.compile(r"text/|application/(?:json|xml)$")
-# What a later chunk may tell anew without its parts, and the parts.
+# Counts that a later chunk may repeat without their parts, and the parts.
 _PARTS = (
     ("promptTokenCount", "promptTokensDetails"),
     ("candidatesTokenCount", "candidatesTokensDetails"),
@@ -172,7 +172,7 @@ def generated(event: StreamEvent) -> Generated:
 
 
 def _still_true(body: Json, usage: Json) -> Json:
-    """What is known already, without the parts of counts that `usage` tells anew without their parts."""
+    """What is known already, without the parts of counts that `usage` repeats without their parts."""
     known = mapping(body.get(folding.PARTIAL) or body.get("usageMetadata"))
     stale = {parts for count, parts in _PARTS if count in usage}
     return {name: found for name, found in known.items() if name not in stale}

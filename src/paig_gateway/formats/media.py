@@ -180,7 +180,7 @@ def _streams(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _inflate(dictionary: bytes, body: bytes, most: int) -> bytes | None:
-    """A stream's bytes; None where they cannot be had, or are more than `most`."""
+    """A stream's bytes; None where they cannot be read, or are more than `most`."""
     if b"/Filter" not in dictionary:
         return body if len(body) <= most else None
     if not _PLAIN_FILTERS.search(dictionary) or most <= 0:

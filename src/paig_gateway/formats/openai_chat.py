@@ -1,4 +1,4 @@
-"""Chat completions and their predecessor: OpenAI's, and whoever speaks them."""
+"""OpenAI's chat completions and completions, which many providers speak."""
 
 from __future__ import annotations
 

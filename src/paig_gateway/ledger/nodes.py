@@ -99,7 +99,7 @@ def now_ms(connection: Connection, clock: Callable[[], datetime]) -> int:
 
 
 def beat(connection: Connection, node_id: str, process: Process, now: int) -> None:
-    """Say that this node lives; if its row is gone, because others took it for dead, it is made anew."""
+    """Say that this node lives; if its row is gone, because others took it for dead, it is inserted again."""
     if connection.execute(update(NODES).where(NODES.c.id == node_id).values(beat_at=now)).rowcount == 0:
         row = {"id": node_id, "host": process.host, "pid": process.pid, "started_at": now, "beat_at": now}
         connection.execute(insert(NODES).values(row))

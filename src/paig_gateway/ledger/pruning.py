@@ -37,7 +37,7 @@ def old_requests(
         connection: A connection.
         before: The moment.
         works_before: The same for those that named work at a provider: they are what keeps a later look from being
-            charged anew.
+            charged again.
         after: The place.
     """
     time, id = REQUESTS.c.time, REQUESTS.c.id
@@ -70,7 +70,7 @@ def old_runs(connection: Connection, before: datetime, after: str) -> tuple[Sequ
 
 
 def remove_runs(connection: Connection, ids: Sequence[str]) -> None:
-    """Remove budgets of runs that hold nothing; a later run of such a name begins anew."""
+    """Remove budgets of runs that hold nothing; a later run of that name begins with a full budget."""
     holding = select(COUNTERS.c.limit_id).where(COUNTERS.c.limit_id.in_(ids), COUNTERS.c.held != 0)
     kept = set(connection.execute(holding).scalars())
     gone = [run for run in ids if run not in kept]

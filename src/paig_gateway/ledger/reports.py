@@ -63,7 +63,7 @@ class Filter:
         since: The earliest time of a request.
         until: The first moment that is too late.
         status: The HTTP status that the client was sent.
-        within: The ids of the only projects that whoever asks may know of.
+        within: The ids of the projects that the principal may read; None for all.
         state: `open` for requests in flight, `settled` for finished ones.
         stream: Whether it is streamed.
         equal: Values that some of the fields `EQUAL` must have.

@@ -1,4 +1,4 @@
-"""A certificate of one's own, taken up again from its files when they change."""
+"""The operator's own certificate, read again when its files change."""
 
 from __future__ import annotations
 

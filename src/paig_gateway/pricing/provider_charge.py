@@ -56,7 +56,7 @@ def _openrouter(body: Json, headers: Mapping[str, str]) -> Decimal | None:
     cost = _decimal(dig(body, "usage", "cost"))
     if cost is None or dig(body, "usage", "is_byok") is not True:
         return cost
-    # With a key of one's own, `cost` is OpenRouter's fee alone.
+    # With the customer's own key, `cost` is OpenRouter's fee alone.
     upstream = _decimal(dig(body, "usage", "cost_details", "upstream_inference_cost"))
     return None if upstream is None else cost + upstream
 

@@ -66,7 +66,7 @@ class Match(NamedTuple):
     endpoint: Endpoint
 
 
-# A path that may mean another one to whoever resolves it could be priced as what it is not.
+# A path that a provider may resolve to another path could be priced as the wrong endpoint.
 _AMBIGUOUS = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)|[\x00-\x1f\x7f?#\\]")
 _PLACEHOLDER = re.compile(r"\{(model|id|sub)(?:-(\w+))?\}")
 
@@ -217,7 +217,7 @@ def matches(method: str, path: str) -> list[Match]:
 
 
 def is_ambiguous(path: str) -> bool:
-    """Whether a path may mean another one to whoever resolves it."""
+    """Whether a provider may resolve a path to another one."""
     return _AMBIGUOUS.search(unquote(unquote(path))) is not None
 
 

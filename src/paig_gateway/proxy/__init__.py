@@ -1,8 +1,14 @@
 """The data plane: a request in, the bytes of an answer out.
 
-`proxy` takes a request, finds the caller, holds its worst case in the ledger, sends it (`failover`, `upstream`) and
-relays the answer (`response`) while a `meter` watches for usage; then it settles. Bytes pass unchanged, but for what
-the contract names. Nothing is sent without a durable hold, and after the first byte there is no failover.
+`proxy` takes a request, finds the caller, holds its worst case in the ledger, sends it and relays the answer while a
+meter watches for usage; then it settles.
+
+- `request` reads what must be known, `exchange` is one request and its outcome, `hold` reserves money for it.
+- `failover` tries one candidate after the other; `upstream` and `upstream_connection` speak HTTP to providers.
+- `response` relays, `meter` watches, `settling` charges; `headers` and `browsers` say what may pass.
+
+Never true: a request sent without a durable hold; a byte changed that the contract does not name; a second candidate
+tried after the client got its first byte; a credential of a client in a request to a provider.
 """
 
 from __future__ import annotations

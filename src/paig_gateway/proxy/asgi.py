@@ -1,4 +1,4 @@
-"""The client's end of a request, and work that must be done to its end, whoever is cancelled meanwhile."""
+"""The client's end of a request, and work that must finish even where its task is cancelled."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Failover:
                 except SigningError as error:
                     tried.credential_rejected("credential")
                     attempt["error"], reach = "credential", "credential"
-                    failure = GatewayError("upstream-unreachable", f"{error} An administrator must mend it.")
+                    failure = GatewayError("upstream-unreachable", f"{error} Ask an administrator to fix it.")
                 except UpstreamError as error:
                     failure = self.failed(exchange, candidate, error, outcome)
                     if (error.sent and isinstance(error, UpstreamTimeout)) or answer is not None:

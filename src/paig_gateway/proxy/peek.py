@@ -45,7 +45,7 @@ class Answer(Protocol):
 
 
 class PeekableResponse:
-    """An answer that has been read in part; whoever pumps it gets all of it.
+    """An answer of which a part was read ahead; its reader still gets all of it.
 
     Attributes:
         buffered: What was read.
@@ -109,7 +109,7 @@ class PeekableResponse:
         self._answer.resume()
 
     async def aclose(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         await self._answer.aclose()
 
 
@@ -231,5 +231,5 @@ class AdaptedResponse:
         self._answer.resume()
 
     async def aclose(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         await self._answer.aclose()

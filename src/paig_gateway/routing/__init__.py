@@ -1,8 +1,13 @@
-"""Whom to try next: the members of a route, their health, and the time that is left.
+"""Which candidate to try next: the members of a route, their health, and the time that is left.
 
-A route, a model and a format go in; an ordered list of candidates and, after each try, a verdict come out.
-Circuit breakers, waits that providers ask for and the retry budget are transition tables over injected time.
-Nothing here opens a socket or writes to a database.
+Enters: a route, a model and a format, and after each try its result. Leaves: an ordered list of candidates, and whether
+another may be tried.
+
+- `candidates` orders members, `latency` measures them, `affinity` keeps a conversation at one account.
+- `verdicts` says what a result means; `breaker`, `outcomes` and `health` remember it for each credential.
+- `deadlines` and `retry_budget` bound how long and how often.
+
+Transition tables over injected time: nothing here opens a socket or writes to a database.
 """
 
 from __future__ import annotations

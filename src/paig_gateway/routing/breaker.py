@@ -2,18 +2,18 @@
 
            tripped              rested
     closed ───────► open ────────────────► half-open ─── proven ──► closed
-       │             ▲  └─── refused ──┐    │  │
-       │             └───── failed ────│────┘  │ refused
-       └──── refused ───────► cooling ◄┴───────┘
+       │             ▲  └── rejected ──┐    │  │
+       │             └───── failed ────│────┘  │ rejected
+       └─── rejected ───────► cooling ◄┴───────┘
                                  └─── rested ──► half-open
 
 *Open* is a provider that fails; *cooling* one that answers, but refuses this very credential (401, no means left). Both
-rest for a while that doubles each time it was for nothing, then take a few requests as probes (*half-open*), and close
-once as many have gone well. Whoever is asked all the same, because nobody else is there, is proven in the same way. A
-half-open circuit that nobody asks for long is closed too: what was is forgotten.
+rest for a while that doubles each time it did not help, then take a few requests as probes (*half-open*), and close
+once as many have succeeded. A credential that is tried although it rests, because no other is left, closes in the same
+way. A half-open breaker without requests closes after a while.
 
-A provider may besides tell a credential to wait (429, `Retry-After`): such a wait holds for one model, ends by itself
-and is no failure. What is the client's own fault counts for nothing.
+A provider may also ask to wait (429, `Retry-After`): such a wait holds for one model, ends by itself and is not a
+failure. The client's own errors do not count.
 
 Every try gets a number when it begins. A try that began before the present state did says nothing about it; and what is
 still on its way counts as going well until it does not, or a burst of quick failures would hide all slow successes.
@@ -242,19 +242,19 @@ class Breaker:
     # What others found
 
     def peer_opened(self, state: BreakerState, since: float, until: float, reason: str, now: float) -> None:
-        """Another node has found the provider failing, or the credential refused: believe it, unless we know better."""
+        """Another node found the provider failing or the credential rejected: follow, unless newer results differ."""
         until = min(until, now + self._rule.longest)
         knows_better = self.state != "closed" or since <= max(self.ok_at, self._closed_at)
         if self._rule.enabled and state in ("open", "cooling") and until > now and not knows_better:
             self._enter(state, now, reason, until - now, own=False)
 
     def peer_recovered(self, ok_at: float, now: float) -> None:
-        """Another node, whose breaker is closed, is answered well: nobody needs to try that anew where nobody asks."""
+        """Another node's breaker is closed and its tries succeed: close this one too, without probes of our own."""
         if self.state == "half-open" and now >= self._admit_at and ok_at > self._opened_at:
             self._turn("proven", now)
 
     def peer_waits(self, model: str, since: float, until: float, reason: str, now: float) -> None:
-        """Another node was told to wait: wait too, unless a good answer came since."""
+        """Another node was asked to wait: wait too, unless a try succeeded here since."""
         until = min(until, now + self._rule.longest)
         known = self.waits.get(model)
         if until > now and self.ok_at < since and (known is None or known.until < until):

@@ -1,4 +1,4 @@
-"""How the providers are: a breaker for each credential, a budget of retries for each route; all in memory."""
+"""The health of providers: a circuit breaker for each credential, a retry budget for each route; all in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CredentialName = tuple[str, str]
 
 @dataclass(slots=True)
 class Entry:
-    """A breaker, and what it stands for: another secret or another address begins anew.
+    """A credential's breaker; another secret or another address gets a new one.
 
     Attributes:
         place: The provider's address and the secret: never log, never serialise.
@@ -37,9 +37,9 @@ class Entry:
 
 
 class Try:
-    """One try at one candidate; says once what came of it.
+    """One try at one candidate; its result is reported once.
 
-    A try that nobody spoke of says nothing about the provider.
+    A try without a result says nothing about the provider.
     """
 
     __slots__ = ("_began", "_breaker", "_health", "_model", "_number", "_reported")
@@ -53,7 +53,7 @@ class Try:
         self._reported = False
 
     def answered(self, status: int, headers: Headers, body: bytes = b"") -> Verdict:
-        """An answer came, of which the body was looked at where the status alone does not tell."""
+        """An answer came; its body is given where the status alone does not decide."""
         if status >= 400:
             # Words that say something of the account must be the provider's own, not the name that a client asked for.
             said = body.replace(self._model.encode("utf-8", "replace"), b"") if body and self._model else body
@@ -69,7 +69,7 @@ class Try:
         return "ok"
 
     def stream_error(self, error: str) -> Verdict:
-        """A stream reported an error, at its beginning or later."""
+        """A stream reported an error, as its first event or later."""
         return self._report(verdicts.of_error(error), verdicts.named(error), None)
 
     def failed(self, error: UpstreamError) -> Verdict:
@@ -80,11 +80,11 @@ class Try:
         return self._report("provider_failure", "upstream-timeout" if timeout else "upstream-unreachable", None)
 
     def credential_rejected(self, reason: str) -> None:
-        """The credential is of no use."""
+        """The credential cannot be used."""
         self._report("credential_rejected", reason, None)
 
     def end(self) -> None:
-        """Whatever it was, it is over."""
+        """The try is over; without a result it counts for nothing."""
         if not self._reported:
             self._report("client_error", "", None)
 
@@ -110,7 +110,7 @@ class Try:
 
 
 class HealthTracker:
-    """What this process knows of all providers."""
+    """What this process knows about the health of all providers."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class HealthTracker:
         retries: RetriesSpec,
         chance: random.Random | None = None,
     ) -> None:
-        """Know nothing yet.
+        """Start without any observation.
 
         Args:
             clock: Monotonic seconds.
@@ -147,7 +147,7 @@ class HealthTracker:
         return found
 
     def breakers(self) -> Iterator[tuple[CredentialName, Breaker]]:
-        """All breakers that there are."""
+        """All breakers."""
         for name, entry in list(self._entries.items()):
             yield name, entry.breaker
 
@@ -157,18 +157,18 @@ class HealthTracker:
         return None if found is None or found.breaker.state == "closed" else found.breaker
 
     def forget(self, name: CredentialName) -> None:
-        """Its provider is no more."""
+        """Drop a credential whose provider was removed."""
         self._entries.pop(name, None)
 
     def pick(self, order: deque[Candidate], *, answered: bool = False) -> bool:
-        """Bring to the front whom to try next: the first that is ready; else one that fails, the soonest due first.
+        """Move the next candidate to the front: the first that is ready, else the failing one that is due soonest.
 
-        Who was told to wait comes last of all, and is not asked where somebody has answered already: that answer is
-        better than a refusal that is known beforehand. But with nobody else it is asked, for the provider's own word is
-        better than any of the gateway's.
+        A candidate whose provider asked to wait comes last, and is not tried where another provider has answered
+        already: that answer is better than a refusal that is known beforehand. Without any answer it is tried, because
+        the provider's own refusal is better than the gateway's.
 
         Returns:
-            Whether there is anybody to try.
+            Whether a candidate is left to try.
         """
         if len(order) <= 1 and not answered:
             return bool(order)
@@ -204,7 +204,7 @@ class HealthTracker:
         return self._budget(route).take(self.clock())
 
     def refused_retries(self) -> dict[str, int]:
-        """How many retries were not made, by route."""
+        """Retries that were refused, by route."""
         return {route: budget.refused for route, budget in self._budgets.items()}
 
     def _budget(self, route: str) -> RetryBudget:

@@ -46,7 +46,7 @@ class Latencies:
     """Exponentially weighted moving averages, in this process's memory."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Know nothing yet.
+        """Start without any observation.
 
         Args:
             clock: Monotonic seconds.

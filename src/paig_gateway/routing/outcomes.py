@@ -1,4 +1,4 @@
-"""What came of the tries at a provider in the last five minutes: counts, reasons, times. No I/O, no clock."""
+"""The results of the tries of the last five minutes: counts, reasons, times. No I/O, no clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a try says about the provider that was asked: a table of statuses and errors."""
+"""What a result says about the provider: a table of statuses and errors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from email.utils import parsedate_to_datetime
 from typing import Literal
 
 Verdict = Literal["ok", "provider_failure", "credential_rejected", "rate_limited", "client_error"]
-"""`failed`: the provider has trouble. `refused`: it does not take this credential. `throttled`: it takes no more at
-present. `neither`: the fault is the request's, whoever is asked."""
+"""`provider_failure`: the provider has trouble. `credential_rejected`: it does not accept this credential.
+`rate_limited`: it accepts no more requests at present. `client_error`: the fault is the request's, at any provider."""
 
 Reach = Literal["credential", "elsewhere", "member"]
 """What a failure says something about: after one of the credential the provider is tried with its next one, after one
@@ -23,7 +23,7 @@ REACH: Mapping[Verdict, Reach | None] = {
     "rate_limited": "credential",
     "client_error": None,
 }
-"""What another candidate may make good, by verdict; None where no other can."""
+"""Which other candidates may succeed, by verdict; None where none can."""
 
 BODY_TELLS = frozenset({400, 401, 402, 403, 404, 413, 429})
 """Statuses whose meaning stands in the body."""

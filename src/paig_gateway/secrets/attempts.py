@@ -98,7 +98,7 @@ class Attempts:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Know nothing yet.
+        """Start without any observation.
 
         Args:
             clock: Monotonic seconds.

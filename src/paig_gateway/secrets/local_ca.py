@@ -29,8 +29,7 @@ class Certificate:
 def local_certificate(home: Path, host: str, name: str = "server") -> Certificate:
     """Make a certificate for `host` and the loopback names, signed by the home folder's own authority.
 
-    The authority is made once and kept, so that clients which trust it need not be told anew; the certificate is made
-    at every start.
+    The authority is made once and kept, so that clients keep trusting it; the certificate is made at every start.
 
     Args:
         home: The gateway's home folder.

@@ -2,8 +2,8 @@
 
 An administrator who may set providers may name any secret that the gateway can read, and have it sent to an address of
 the same administrator's choice. `References` therefore refuses what is the gateway's own (the home folder, `PAIG_*`,
-the variables that its settings name, the keyring service `paig`, `/proc`), whoever asks; and the owner, who writes the
-table `[security]`, can confine the rest.
+the variables that its settings name, the keyring service `paig`, `/proc`); and the table `[security]` of the
+configuration file can confine the rest.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Simulator:
         await self._serve(received, request, client)
 
     def _inspect(self, method: str, path: str) -> Answer:
-        """What happened so far, for whoever runs the simulator in another process."""
+        """What happened so far, for tests that run the simulator in another process."""
         value: object
         status = 200
         if (method, path) == ("GET", "requests"):
@@ -245,7 +245,7 @@ async def _deliver_stream(
             served.cut_off(tokens, index, total)
             return
         if index == last:
-            # Counted before the last byte leaves, so that whoever has read it finds it counted.
+            # Counted before the last byte leaves, so that a client that has read it finds it counted.
             if kept == total:
                 served.complete(tokens)
             elif kept:

@@ -1,4 +1,4 @@
-"""The identity provider's signing keys, read anew when a token names one that is not known."""
+"""The identity provider's signing keys, read again when a token names an unknown one."""
 
 from __future__ import annotations
 

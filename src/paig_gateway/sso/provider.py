@@ -49,7 +49,7 @@ class Person:
 
     Attributes:
         subject: Issuer and subject: who it is, for good.
-        name: What to call them; may change, and is no proof of anything.
+        name: What to call them; may change, and proves nothing.
         groups: Those that the provider tells of.
         refresh_token: What the provider is asked with again, where it gave one; a secret.
     """

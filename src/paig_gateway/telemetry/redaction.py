@@ -23,7 +23,7 @@ _SHAPES = re.compile(
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",
     re.S,
 )
-"""What looks like a key, a token, or a password in a URL, whoever's it is."""
+"""What looks like a key, a token, or a password in a URL."""
 
 
 class Redactor:

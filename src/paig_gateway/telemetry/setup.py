@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from paig_gateway.telemetry.traces.spans import Spans
 
 
-STUMBLED_SECONDS = 5.0
+RESTART_SECONDS = 5.0
 RECOVER_SECONDS = 1.0
 """How often it is looked whether this node has charged the requests of a dead one."""
 RECOVERED_MS = 600_000
@@ -76,7 +76,7 @@ def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, st
     """Look up what the settings refer to.
 
     Raises:
-        TelemetryError: Something cannot be had.
+        TelemetryError: A secret cannot be read, or a package is missing.
     """
     for name, export in (("export", spec.export), ("export_metrics", spec.export_metrics)):
         if export is None:
@@ -262,13 +262,13 @@ class Telemetry:
 
 
 async def _on_and_on(run: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Do what goes on beside requests, and begin again should it fail in a way that nobody thought of."""
+    """Run a background task; restart it after an unexpected error."""
     while True:
         try:
             await run()
         except Exception:
-            log.exception("telemetry stumbled, and goes on")
-            await asyncio.sleep(STUMBLED_SECONDS)
+            log.exception("telemetry task failed; restarting")
+            await asyncio.sleep(RESTART_SECONDS)
         else:
             return
 

@@ -64,13 +64,13 @@ class AppState:
     routes: list[Route] | None = None
     limits: list[LimitStatus] | None = None
     health_of: list[ProviderHealth] | None = None
-    """How each provider fares."""
+    """The health of each provider."""
     newest: RequestPage | None = None
     """The last requests, as they were asked for; `recent` has them in order, with those that came since."""
     today: UsageReport | None = None
     yesterday: UsageReport | None = None
     version: int = 0
-    """Raised by every change, so that a screen knows whether to draw anew."""
+    """Raised by every change, so that a screen knows whether to draw again."""
     fetches: int = 0
     """Raised by what was asked for, and not by the requests that come in meanwhile: 200 a second are no reason to look
     through ten thousand keys."""

@@ -60,7 +60,7 @@ class Section(Screen[None]):
         """Fill the body."""
 
     def stamp(self) -> object:
-        """What the body depends on, beside filter, size and connection: it is drawn anew when this changes."""
+        """What the body depends on, beside filter, size and connection: it is drawn again when this changes."""
         return self.state.version
 
     def compose(self) -> ComposeResult:

@@ -74,7 +74,7 @@ class WebTerminal:
         origin: The one address that browsers use, such as `http://127.0.0.1:8788`.
         opening: For the terminals.
         door: Who may come in.
-        tell: Shows a line to whoever started the server.
+        tell: Shows a line to the person who started the server.
     """
 
     def __init__(self, origin: str, opening: Opening, door: Door, tell: Callable[[str], None]) -> None:

@@ -1,8 +1,8 @@
 """Who may come in: a link that works once, then two secrets that are kept in two places.
 
-A cookie alone would not do: cookies are sent to every port of a host, so a server that another user of this machine
+A cookie alone is not enough: cookies are sent to every port of a host, so a server that another user of this machine
 runs on another port could collect it. The proof is kept by the page (`localStorage`), which no other port's page can
-read; and scripts cannot read the cookie. A terminal is opened to whoever has both.
+read; and scripts cannot read the cookie. Both are needed to open a terminal.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Door:
         return token
 
     def enter(self, token: str) -> LoginSecrets:
-        """Let in whoever has the link's token.
+        """Accept the link's token, once.
 
         Raises:
             LinkRefused: It is not the newest link, was used, or is too old.

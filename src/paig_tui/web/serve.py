@@ -75,7 +75,7 @@ def origin_of(host: str, port: int, *, tls: bool = False, public_url: str | None
         raise AddressRefused(f"--public-url must end with the host: {origin} has a path, and cookies know no paths.")
     if not origin.startswith("https:") and not is_loopback(origin):
         raise AddressRefused(
-            f"{origin} would show keys, and give whoever listens on the network all that you may do. From another"
+            f"{origin} would show keys and your admin rights to anybody who listens on the network. From another"
             f" machine use ssh -L {port}:127.0.0.1:{port} and leave --host away; or serve https with --tls; or put an"
             " https proxy in front and name it with --public-url."
         )
@@ -189,7 +189,7 @@ async def _serve(opening: Opening, origin: str, listener: socket.socket, tls: Tl
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with serving(app, listener, tls):
         may = "look, and change nothing" if opening.read_only else "do all that your admin token may"
-        print(f"The terminal UI of {opening.url} for browsers. Whoever opens the link can {may}.")
+        print(f"The terminal UI of {opening.url} for browsers. Anybody who opens the link can {may}.")
         if tls is not None:
             print(f"The certificate's SHA-256 fingerprint: {tls.fingerprint}")
         _invite(origin, door)

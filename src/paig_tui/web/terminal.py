@@ -122,7 +122,7 @@ async def run(
         send: To the browser.
 
     Returns:
-        What to tell whoever started the server; empty if all went well.
+        What to tell the person who started the server; empty if all went well.
     """
     try:
         child = await Child.start(opening, size)

@@ -49,7 +49,7 @@ class Header(Static):
     DEFAULT_CSS = "Header { height: 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def show(self, state: AppState, *, profile: str, host: str, role: str) -> None:
-        """Draw it anew."""
+        """Draw it again."""
         now = state.clock()
         clock = Content.assemble((f"{now:%H:%M:%S}", "bold"), (" UTC ", MUTED))
         left = Content.assemble(
@@ -72,7 +72,7 @@ class Footer(Static):
     """
 
     def show(self, current: str, undo: str | None) -> None:
-        """Draw it anew."""
+        """Draw it again."""
         wide = (self.size.width or 80) >= WIDE
         parts = []
         for number, (section, short, title) in enumerate(SECTIONS, 1):

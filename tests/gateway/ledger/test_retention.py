@@ -51,7 +51,7 @@ async def test_a_run_that_goes_on_keeps_its_budget(engine: Engine) -> None:
 
 
 async def test_work_that_may_be_looked_at_again_stays_a_month(engine: Engine) -> None:
-    """Its row is what keeps a later look from being charged anew."""
+    """Its row is what keeps a later look from being charged again."""
     clock = Clock(OLD)
     ledger = Ledger(engine, node_id="node_a", clock=clock)
     await ledger.start()

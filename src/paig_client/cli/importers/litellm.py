@@ -231,7 +231,7 @@ def _routes(draft: Draft, deployments: Iterable[Deployment], fallbacks: Mapping[
         later = [other for other in fallbacks.get(name, fallbacks.get("*", [])) if other != name]
         for other in later:
             if other not in groups:
-                draft.note(f"The fallback {other} of {name} is no model of the list.")
+                draft.note(f"The fallback {other} of {name} is not a model of the list.")
         steps = [group, *(groups.get(other, []) for other in later)]
         members = [
             {
@@ -249,7 +249,7 @@ def _routes(draft: Draft, deployments: Iterable[Deployment], fallbacks: Mapping[
             draft.note(f"The route of the model {name} is called {route}.")
     for name in fallbacks:
         if name != "*" and name not in groups:
-            draft.note(f"The fallbacks of {name} are left out: it is no model of the list.")
+            draft.note(f"The fallbacks of {name} are left out: it is not a model of the list.")
 
 
 def _fallbacks(settings: Object, router: Object, draft: Draft) -> dict[str, list[str]]:

@@ -81,7 +81,7 @@ def backend(spec: ExportSpec, environ: Mapping[str, str] = os.environ) -> Backen
     """Look up what an export refers to.
 
     Raises:
-        SecretReferenceError: A secret cannot be had.
+        SecretReferenceError: A secret cannot be read.
     """
     headers = {name.lower(): resolve(reference, environ) for name, reference in spec.headers.items()}
     if spec.token is not None:

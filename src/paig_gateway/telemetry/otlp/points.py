@@ -1,8 +1,8 @@
 """From the gateway's numbers to metrics over OTLP, cumulative since the process began.
 
-Each worker process speaks for itself, under a `service.instance.id` of its own, as an OpenTelemetry SDK in it would: a
-sum over instances is a backend's everyday work, and a worker that begins anew is another instance that begins at zero.
-Imported only in a thread that exports, and with it protobuf.
+Each worker process reports under a `service.instance.id` of its own, as an OpenTelemetry SDK in it would: backends sum
+over instances, and a restarted worker is another instance that begins at zero. Imported only in a thread that exports,
+because it loads protobuf.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class OverHttp:
         return ExportResult(False, f"it answered {response.status_code}", again)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.close()
 
 
@@ -156,7 +156,7 @@ class OverGrpc:
         return ExportResult(False, why)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._channel.close()
 
 

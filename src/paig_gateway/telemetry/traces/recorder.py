@@ -106,7 +106,7 @@ class Traces:
         return [secret for destination in self.destinations() for secret in destination.secrets]
 
     def destinations(self) -> list[Destination[Record]]:
-        """Whoever exports now."""
+        """The destinations that export now."""
         return [*([self._all] if self._all else []), *self._own.values()]
 
     def close(self) -> None:

@@ -110,8 +110,8 @@ def test_fallbacks_stand_below() -> None:
     assert priorities == sorted(priorities, reverse=True)
     assert len(set(priorities)) == 2
     assert notes == [
-        "The fallback ghost of a is no model of the list.",
-        "The fallbacks of nobody are left out: it is no model of the list.",
+        "The fallback ghost of a is not a model of the list.",
+        "The fallbacks of nobody are left out: it is not a model of the list.",
     ]
 
 

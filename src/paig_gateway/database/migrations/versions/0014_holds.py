@@ -27,7 +27,7 @@ REQUEST = ("key", "route", "model", "format", "project", "user", "provider", "st
 def upgrade() -> None:
     """To this revision."""
     connection = op.get_bind()
-    if connection.dialect.name == "postgresql":  # whoever reads the schema number waits until the new one is there
+    if connection.dialect.name == "postgresql":  # readers of the schema number wait until the new one is there
         connection.execute(sa.text("LOCK TABLE requests, rollups IN ACCESS EXCLUSIVE MODE"))
     op.create_table(
         "holds",

@@ -201,9 +201,9 @@ async def test_each_of_several_is_tried_out(world: tuple[World, Account]) -> Non
     running, account = world
     found = await running.admin.providers.test("three")
     assert (found.ok, account.asked) == (True, list(KEYS))
-    assert found.message.endswith("So it is with each of its 3.")
+    assert found.message.endswith("The same holds for all of its 3 credentials.")
     account.faults = {KEYS[1]: Faults(status=401)}
     found = await running.admin.providers.test("three")
     assert (found.ok, found.outcome, found.status) == (False, "unauthorised", 401)
     wrong = (await ids(running))[KEYS[1]]
-    assert found.message.startswith(f"Of its 3 credentials 1 will not do ({wrong}: unauthorised). It does not take")
+    assert found.message.startswith(f"1 of 3 credentials failed ({wrong}: unauthorised). It does not take")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 from urllib.parse import quote
 
@@ -183,9 +183,15 @@ class KeyCalls(CollectionCalls[KeySpec, Key, NewKey]):
     """What only keys can do."""
 
     @endpoint
-    def rotate(self, name: str) -> ApiCall[NewKey]:
-        """Give the key a new secret; the old one stops working. Limits and what is spent stay."""
-        return ApiCall("POST", _at(self.path, name, "rotate"), _one(NewKey))
+    def rotate(self, name: str, *, overlap: timedelta | None = None) -> ApiCall[NewKey]:
+        """Give the key a new secret. Limits and what is spent stay.
+
+        Args:
+            name: The key's name or id.
+            overlap: How long the old secret is still accepted; not at all if left out.
+        """
+        query = {"overlap": int(overlap.total_seconds())} if overlap else None
+        return ApiCall("POST", _at(self.path, name, "rotate"), _one(NewKey), query)
 
     @endpoint
     def disable(self, name: str) -> ApiCall[Key]:

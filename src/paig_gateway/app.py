@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from paig_gateway.admin.provider_check import check
 from paig_gateway.admin.reprice import reprice
 from paig_gateway.admin.services import ApplyResult, ConfigurationError
 from paig_gateway.catalog import Catalog, LimitHooks
+from paig_gateway.catalog.key_uses import KeyUses
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.cluster.health_sync import HealthSync
 from paig_gateway.config import Config, ConfigError, LedgerSpec, ServerSpec
@@ -204,8 +204,8 @@ class Gateway:
             server.breaker,
             server.retries,
         )
-        attempts = Attempts(self.clock)
         loops = Loops(_loop_rule(self.sessions))
+        attempts, key_uses = Attempts(self.clock), KeyUses()
         telemetry = Telemetry(
             self.telemetry,
             self.alerts,
@@ -252,6 +252,7 @@ class Gateway:
             settings=server,
             cors=Cors.of(server.cors_origins),
             observer=telemetry.observer,
+            key_uses=key_uses,
             attempts=attempts,
             admission=Admission(_admission_bounds(server.bounds)),
             loops=loops,
@@ -272,16 +273,20 @@ class Gateway:
                 started_at=started_at,
                 version=__version__,
                 sso=sso,
+                key_uses=key_uses,
                 attempts=attempts,
             )
         )
         health_sync = HealthSync(health, store.engine, node_id, directory.providers)
         health_sync.start()
-        refresher = asyncio.create_task(directory.run(), name="directory")
+        tasks = (
+            asyncio.create_task(directory.run(), name="directory"),
+            asyncio.create_task(key_uses.run(store.engine), name="key uses"),
+        )
         updater = UpdatePrices(url=server.prices_url or DEFAULT_UPDATE_URL) if server.refresh_prices else None
         if updater:
             updater.start()
-        self._parts = _Parts(ledger, upstream, proxy, admin, refresher, health_sync, telemetry, updater)
+        self._parts = _Parts(ledger, upstream, proxy, admin, tasks, health_sync, telemetry, updater)
 
     def not_ready(self) -> None:
         """Answer 503 to `/readyz` from now on, so that load balancers send nothing more here."""
@@ -297,9 +302,9 @@ class Gateway:
         parts, self._parts = self._parts, None
         if parts is None:
             return
-        parts.refresher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await parts.refresher
+        for task in parts.tasks:
+            task.cancel()
+        await asyncio.wait(parts.tasks)
         await parts.health_sync.stop()
         if parts.updater:
             parts.updater.stop()
@@ -364,7 +369,7 @@ class _Parts:
     upstream: Upstream
     proxy: Proxy
     admin: FastAPI
-    refresher: asyncio.Task[None]
+    tasks: tuple[asyncio.Task[None], ...]
     health_sync: HealthSync
     telemetry: Telemetry
     updater: UpdatePrices | None

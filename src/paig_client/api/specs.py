@@ -183,6 +183,12 @@ class ProjectSettings(OwnerSettings):
     when_tight: WhenTight | None = None
     """What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` or `lower`;
     `fit` if left out."""
+    formats: list[str] | None = None
+    """The API formats that its keys may use, such as `openai-chat`; all if left out."""
+    methods: list[Method] | None = None
+    """The HTTP methods that its keys may use; all if left out."""
+    networks: list[Network] | None = None
+    """The networks that its keys may be used from, such as `10.0.0.0/8`; all if left out."""
 
 
 class ProjectSpec(ProjectSettings, OwnerSpec):

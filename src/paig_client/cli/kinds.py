@@ -45,12 +45,13 @@ def _keys_table(keys: Sequence[Key], limits: Sequence[LimitStatus]) -> Table:
             *(key.name, key.hint, key.project or "", key.user or ""),
             *cells(of_owner(limits, "key", key.name)),
             when(key.expires_at),
+            when(key.last_used_at),
         ]
         for key in keys
     ]
-    columns = ["status", "name", "key", "project", "user", *WINDOWS, "expires"]
+    columns = ["status", "name", "key", "project", "user", *WINDOWS, "expires", "last used"]
     empty = "There are no keys yet: `paig keys create NAME` creates one."
-    return Table(columns, rows, empty, spare=["expires", "key", "weekly", "user", "monthly"])
+    return Table(columns, rows, empty, spare=["expires", "last used", "key", "weekly", "user", "monthly"])
 
 
 def _key_facts(key: Key) -> dict[str, str]:

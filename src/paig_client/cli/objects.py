@@ -13,11 +13,24 @@ from paig_client.cli import kinds
 from paig_client.cli.commands import Commands
 from paig_client.cli.completion import names
 from paig_client.cli.limits import of_owner, print_limits
-from paig_client.cli.options import Csv, Json, Profile, Sort, Url, Yes, checked, confirm, connected, some, suggesting
+from paig_client.cli.options import (
+    Csv,
+    Json,
+    Profile,
+    Sort,
+    Url,
+    Yes,
+    checked,
+    confirm,
+    connected,
+    some,
+    suggesting,
+    text_option,
+)
 from paig_client.cli.output import Cell, Table, ahead, milliseconds, plain, print_facts, print_json, say, show, when
 from paig_client.cli.resources import Name, NewName, commands, written
 from paig_client.cli.spec_options import Special, options_of, read, without_nones
-from paig_client.cli.values import words
+from paig_client.cli.values import duration, words
 
 if TYPE_CHECKING:
     from paig_client.api.resources import CredentialHealth, ProviderHealth, TryFigures
@@ -34,15 +47,27 @@ tokens = Commands(no_args_is_help=True, help="Admin tokens: what admins and thei
 organisation = Commands(no_args_is_help=True, help="The caps on everything together.")
 
 
-@keys.command("rotate", example="paig keys rotate ci")
-def rotate(name: Name, json: Json = False, yes: Yes = False, url: Url = None, profile: Profile = None) -> None:
+@keys.command("rotate", example="paig keys rotate ci --overlap 24h")
+def rotate(
+    name: Name,
+    overlap: Annotated[
+        str | None,
+        text_option("--overlap", "How long the old secret still works: 24h, 7d.", "TIME"),
+    ] = None,
+    json: Json = False,
+    yes: Yes = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
     """Give a key a new secret and print it, once.
 
-    The old one stops working at once.
+    The old one stops working at once, or after the overlap.
     """
-    confirm(f"The current secret of {name} stops working. Go on?", yes)
+    span = duration(overlap) if overlap else None
+    if span is None:
+        confirm(f"The current secret of {name} stops working. Go on?", yes)
     with connected(url, profile) as admin, suggesting(name, kinds.KEYS.known(admin)):
-        made = admin.keys.rotate(name)
+        made = admin.keys.rotate(name, overlap=span)
     kinds.show_once(made, json)
 
 

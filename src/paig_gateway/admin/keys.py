@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
@@ -64,12 +64,12 @@ class Keys:
 
     def list(self) -> Sequence[Key]:
         """Every key that they may know of."""
-        spent = self._spent()
-        return [_judged(key, spent) for key in self._keys.list() if self._seen is None or key.project in self._seen]
+        judged = self._judged()
+        return [judged(key) for key in self._keys.list() if self._seen is None or key.project in self._seen]
 
     def get(self, reference: str) -> Key:
         """One key."""
-        return _judged(self._get(reference), self._spent())
+        return self._judged()(self._get(reference))
 
     def create(self, name: str, spec: KeySpec, *, actor: str, repeat: Repeat[NewKey] | None = None) -> NewKey:
         """Make a key."""
@@ -84,7 +84,7 @@ class Keys:
         if self._theirs is not None and "project" in changes and changes["project"] not in self._theirs:
             raise self._elsewhere()
         id, version = self._mine(reference, version)
-        return _judged(self._keys.update(id, changes, actor=actor, version=version), self._spent())
+        return self._judged()(self._keys.update(id, changes, actor=actor, version=version))
 
     def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
         """Remove a key."""
@@ -99,7 +99,18 @@ class Keys:
     def set_state(self, reference: str, state: KeyState, *, actor: str) -> Key:
         """Refuse a key, or take it again."""
         id, version = self._mine(reference)
-        return _judged(self._keys.set_state(id, state, actor=actor, version=version), self._spent())
+        return self._judged()(self._keys.set_state(id, state, actor=actor, version=version))
+
+    def _judged(self) -> Callable[[Key], Key]:
+        """Adds what the catalogue does not know of a key: whether a cap is used up, and its last use."""
+        spent, uses = self._spent(), self._services.key_uses.latest(self._services.engine)
+
+        def judged(key: Key) -> Key:
+            if (use := uses.get(key.id)) is not None:
+                key = key.model_copy(update={"last_used_at": use.at, "last_used_from": use.address})
+            return _with_status(key, spent)
+
+        return judged
 
     def _get(self, reference: str) -> Key:
         key = self._keys.get(reference)
@@ -209,7 +220,7 @@ def key_routes(services: AdminServices) -> APIRouter:
     return router
 
 
-def _judged(key: Key, spent: set[Owner]) -> Key:
+def _with_status(key: Key, spent: set[Owner]) -> Key:
     owners = {("organisation", "organisation"), ("project", key.project), ("user", key.user), ("key", key.name)}
     if key.status != "active" or not spent & owners:
         return key

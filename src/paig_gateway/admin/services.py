@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from paig_client.api.resources import AuditEntry, NewKey, ProviderCheck, Repricing
 from paig_gateway.admin.site import Site
 from paig_gateway.catalog import Catalog
+from paig_gateway.catalog.key_uses import KeyUses
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import Filter
@@ -112,6 +113,7 @@ class AdminServices:
         node_id: This process among the nodes.
         started_at: When this process started.
         version: paig's version.
+        key_uses: When keys were last used.
         attempts: What was refused for want of a right.
         sso: Who vouches for those who log in by single sign-on; None where nobody does.
     """
@@ -130,6 +132,7 @@ class AdminServices:
     started_at: datetime
     version: str
     sso: IdentityProvider | None = None
+    key_uses: KeyUses = field(default_factory=KeyUses)
     attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
 
     @property

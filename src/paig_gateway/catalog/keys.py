@@ -9,7 +9,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlmodel import Session, or_, select
+from sqlmodel import Session, col, delete, or_, select
 
 from paig_client.api import resources
 from paig_client.api.specs import KeySpec
@@ -17,17 +17,15 @@ from paig_client.api.vocabulary import KeyState
 from paig_gateway.catalog import limits, objects
 from paig_gateway.catalog.base import CatalogError, Edit, Secrets, check_free_name, is_id, suggestion
 from paig_gateway.catalog.objects import ObjectType, Problem
-from paig_gateway.catalog.owners import PROJECTS, USERS
+from paig_gateway.catalog.owners import PROJECTS, USERS, format_problems
 from paig_gateway.catalog.references import route_names
 from paig_gateway.database.columns import milliseconds, moment
-from paig_gateway.database.tables import KeyRow
-from paig_gateway.formats.registry import FORMATS
+from paig_gateway.database.tables import KeyRow, KeyUseRow
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import STORED, References, parse_reference
 
 MAX_OVERLAP = timedelta(days=30)
 
-_FORMATS = frozenset(format.name for format in FORMATS)
 _VERBS: Mapping[KeyState, str] = {"active": "enable", "disabled": "disable", "blocked": "block"}
 _END_OF_TIME = 253_370_764_800_000  # the year 9999, in milliseconds
 
@@ -78,10 +76,7 @@ def problems(spec: KeySpec) -> Iterator[Problem]:
     for number, pattern in enumerate(spec.models or ()):
         if not pattern:
             yield f"models.{number}", "must not be empty: write a model's name or a pattern such as gpt-5*"
-    for number, name in enumerate(spec.formats or ()):
-        if name not in _FORMATS:
-            close = suggestion(name, _FORMATS) or f"; known are {', '.join(sorted(_FORMATS))}"
-            yield f"formats.{number}", f"there is no API format '{name}'{close}"
+    yield from format_problems(spec.formats)
     if spec.expires_at is not None and not 0 <= milliseconds(spec.expires_at) < _END_OF_TIME:
         yield "expires_at", "is out of range"
 
@@ -207,6 +202,10 @@ def _shown(row: KeyRow, spec: KeySpec, now: int) -> Mapping[str, Any]:
     }
 
 
+def _unlink(edit: Edit, row: KeyRow) -> None:
+    edit.session.exec(delete(KeyUseRow).where(col(KeyUseRow.key_id) == row.id))
+
+
 KEYS: ObjectType[KeyRow, KeySpec, resources.Key] = ObjectType(
     kind="key",
     prefix="key",
@@ -219,4 +218,5 @@ KEYS: ObjectType[KeyRow, KeySpec, resources.Key] = ObjectType(
     problems=_problems,
     store=_store,
     shown=_shown,
+    unlink=_unlink,
 )

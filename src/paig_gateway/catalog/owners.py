@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from paig_client.api import resources
 from paig_client.api.specs import OwnerSpec, ProjectSpec
 from paig_gateway.catalog import limits
-from paig_gateway.catalog.base import Edit, Secrets, check_free_name
+from paig_gateway.catalog.base import Edit, Secrets, check_free_name, suggestion
 from paig_gateway.catalog.objects import ObjectType, Problem
 from paig_gateway.catalog.references import check_no_grants, check_owner_unused
 from paig_gateway.database.tables import ProjectRow, UserRow
+from paig_gateway.formats.registry import FORMATS
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import References
 
@@ -42,8 +43,20 @@ def telemetry_problems(references: References, spec: ProjectSpec) -> Iterable[Pr
         yield "telemetry.export.endpoint", str(error)
 
 
+_FORMATS = frozenset(format.name for format in FORMATS)
+
+
+def format_problems(formats: Iterable[str] | None) -> Iterable[Problem]:
+    """What is wrong with a list of API formats."""
+    for number, name in enumerate(formats or ()):
+        if name not in _FORMATS:
+            close = suggestion(name, _FORMATS) or f"; known are {', '.join(sorted(_FORMATS))}"
+            yield f"formats.{number}", f"there is no API format '{name}'{close}"
+
+
 def _problems(edit: Edit, spec: ProjectSpec) -> Iterable[Problem]:
-    return telemetry_problems(edit.secrets.references, spec)
+    yield from telemetry_problems(edit.secrets.references, spec)
+    yield from format_problems(spec.formats)
 
 
 def _unlink_project(edit: Edit, row: ProjectRow) -> None:

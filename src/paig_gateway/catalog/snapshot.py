@@ -358,7 +358,7 @@ def _bearers(connection: Connection, projects: Mapping[str, str]) -> dict[str, T
     }
 
 
-RESOLVED = {"limits", "expires_at", "when_tight"}
+RESOLVED = {"limits", "expires_at", "when_tight", "formats", "methods"}
 """Settings of a key that a caller has in another form, or from its project."""
 
 SETTINGS = frozenset(field.name for field in fields(Caller)) & KeySpec.model_fields.keys() - RESOLVED
@@ -374,12 +374,13 @@ def _callers(
     owners = {"project": projects, "user": users, "key": {row.id: row.name for row in keys}}
     limits = _limits(connection, owners)
     organisation = limits.get(("organisation", ORGANISATION_ID), ())
-    tight = {row.id: row.spec.get("when_tight") for row in _rows(connection, ProjectRow)}
+    specs: dict[str | None, Mapping[str, Any]] = {row.id: row.spec for row in _rows(connection, ProjectRow)}
     callers: dict[str, Caller] = {}
     old_until: dict[str, datetime] = {}
     for row in keys:
         spec: Mapping[str, Any] = row.spec
         expires = spec.get("expires_at")
+        project = specs.get(row.project_id, {})
         caller = Caller(
             key_id=row.id,
             key=row.name,
@@ -393,13 +394,24 @@ def _callers(
                 *limits.get(("project", row.project_id), ()),
                 *organisation,
             ),
-            when_tight=spec.get("when_tight") or tight.get(row.project_id) or "fit",
+            when_tight=spec.get("when_tight") or project.get("when_tight") or "fit",
+            formats=_both(spec.get("formats"), project.get("formats")),
+            methods=_both(spec.get("methods"), project.get("methods")),
+            project_networks=_frozen(project.get("networks")),
             **{name: _frozen(value) for name, value in spec.items() if name in SETTINGS},
         )
         callers[row.hash] = caller
         if row.old_hash is not None and row.old_until is not None and (until := moment(row.old_until)) > now:
             callers[row.old_hash], old_until[row.old_hash] = caller, until
     return callers, old_until
+
+
+def _both(own: list[str] | None, project: list[str] | None) -> tuple[str, ...] | None:
+    """What both a key and its project allow; None where neither says anything."""
+    if own is None or project is None:
+        only = project if own is None else own
+        return None if only is None else tuple(only)
+    return tuple(name for name in own if name in project)
 
 
 def _frozen(value: Any) -> Any:

@@ -94,6 +94,15 @@ class KeyRow(CatalogRow, table=True):
     """Whether a login by single sign-on made it."""
 
 
+class KeyUseRow(SQLModel, table=True):
+    """When a key was last used, and from where."""
+
+    __tablename__ = "key_uses"
+    key_id: str = Field(primary_key=True)
+    time: int = Field(sa_column=_big())
+    address: str | None = None
+
+
 class AdminRow(CatalogRow, table=True):
     """A person or program that administers the gateway."""
 

@@ -29,6 +29,7 @@ class Caller:
         formats: Names of the API formats it may use; None means all.
         methods: HTTP methods it may use; None means all.
         networks: Networks it may be used from; None means all.
+        project_networks: Networks that the keys of its project may be used from; None means all.
         limits: Every limit that binds it: its own, its user's, its project's, the organisation's.
         when_tight: What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` (an
             output maximum is filled in), `lower` (one that the request states is lowered, too).
@@ -49,6 +50,7 @@ class Caller:
     formats: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
     networks: tuple[str, ...] | None = None
+    project_networks: tuple[str, ...] | None = None
     limits: tuple[Limit, ...] = field(default=())
     when_tight: WhenTight = "fit"
     allow_unmetered: bool = False
@@ -70,9 +72,9 @@ class Caller:
         if self.methods is not None and method not in self.methods:
             raise GatewayError(
                 "not-allowed",
-                f"The key '{self.key}' may not use {method}: it is restricted to {', '.join(self.methods)}.",
+                f"The key '{self.key}' may not use {method}: it is restricted to {', '.join(self.methods) or 'none'}.",
             )
-        if self._networks is not None and not _within(address, self._networks):
+        if any(not _within(address, networks) for networks in self._networks):
             raise GatewayError(
                 "not-allowed",
                 f"The key '{self.key}' may not be used from {address or 'an unknown address'}: ask an administrator to"
@@ -89,12 +91,14 @@ class Caller:
             raise GatewayError(
                 "not-allowed",
                 f"The key '{self.key}' may not use the API format {format}: it is restricted to"
-                f" {', '.join(self.formats)}.",
+                f" {', '.join(self.formats) or 'none'}.",
             )
 
     @cached_property
-    def _networks(self) -> tuple[_Network, ...] | None:
-        return None if self.networks is None else tuple(map(ip_network, self.networks))
+    def _networks(self) -> tuple[tuple[_Network, ...], ...]:
+        """The lists of networks in each of which the client must be."""
+        given = (self.networks, self.project_networks)
+        return tuple(tuple(map(ip_network, networks)) for networks in given if networks is not None)
 
 
 _Network = IPv4Network | IPv6Network

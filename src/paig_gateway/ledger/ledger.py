@@ -149,11 +149,10 @@ class Ledger:
             self._checkpointer.start()
         self._writer.start()
         self._watch()
-        if self._keep_days is not None:
-            self._keeper = asyncio.create_task(
-                retention.keep(self._engine, self._ask, self._executor.node_id, self._keep_days, self._clock),
-                name="retention",
-            )
+        self._keeper = asyncio.create_task(
+            retention.keep(self._engine, self._ask, self._executor.node_id, self._keep_days, self._clock),
+            name="retention",
+        )
 
     async def stop(self, grace: float = 10.0) -> None:
         """Write what is queued, and end; new reservations are refused from now on.

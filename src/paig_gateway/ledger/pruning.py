@@ -53,8 +53,16 @@ def remove_requests(connection: Connection, ids: Sequence[str]) -> None:
     connection.execute(delete(REQUESTS).where(REQUESTS.c.id.in_(ids)))
 
 
-def old_runs(connection: Connection, before: datetime, after: str) -> tuple[Sequence[str], Sequence[str]]:
+def old_runs(
+    connection: Connection, before: datetime, after: str, used_since: datetime | None = None
+) -> tuple[Sequence[str], Sequence[str]]:
     """Some budgets of runs that began before a moment, in the order of their ids from one on.
+
+    Args:
+        connection: A connection.
+        before: The moment.
+        after: The id.
+        used_since: Requests before this do not keep a budget; None where each does.
 
     Returns:
         All of them, and those whose runs no request is left of.
@@ -65,6 +73,8 @@ def old_runs(connection: Connection, before: datetime, after: str) -> tuple[Sequ
     parts = [run.split(":", 2) for run in found]
     key_id, name = REQUESTS.c.key_id, REQUESTS.c.run
     used = select(key_id, name).where(key_id.in_({part[1] for part in parts}), name.in_({part[2] for part in parts}))
+    if used_since is not None:
+        used = used.where(REQUESTS.c.time >= milliseconds(used_since))
     in_use = {f"run:{row.key_id}:{row.run}" for row in connection.execute(used.distinct())} if found else set()
     return found, [run for run in found if run not in in_use]
 

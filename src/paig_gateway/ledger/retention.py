@@ -23,6 +23,9 @@ PAUSE_SECONDS = 0.1
 WORKS_KEPT = timedelta(days=31)
 """How long rows are kept that name work at a provider: OpenAI keeps responses for thirty days."""
 
+RUNS_KEPT = timedelta(days=90)
+"""How long the budget of a run is kept after its last request; a later run of its name has a budget of its own."""
+
 Perform = Callable[[Task], Awaitable[object]]
 """Has the ledger's writer do something."""
 
@@ -46,23 +49,35 @@ async def prune(engine: Engine, perform: Perform, before: datetime, now: datetim
         await perform(partial(pruning.remove_requests, ids=[id for _, id in found]))
         pruned, place = pruned + len(found), found[-1]
         await asyncio.sleep(pause)
-    last = ""
-    while (runs := await asyncio.to_thread(_read_runs, engine, before, last))[0]:
-        await perform(partial(pruning.remove_runs, ids=runs[1]))
-        last = runs[0][-1]
-        await asyncio.sleep(pause)
+    await _prune_runs(engine, perform, before, pause)
     return pruned
 
 
-async def keep(engine: Engine, perform: Perform, node_id: str, days: int, clock: Callable[[], datetime]) -> None:
-    """Remove what is older than so many whole days (UTC), for as long as the task lives; on one node of all."""
+async def _prune_runs(
+    engine: Engine, perform: Perform, before: datetime, pause: float, used_since: datetime | None = None
+) -> None:
+    last = ""
+    while (runs := await asyncio.to_thread(_read_runs, engine, before, last, used_since))[0]:
+        await perform(partial(pruning.remove_runs, ids=runs[1]))
+        last = runs[0][-1]
+        await asyncio.sleep(pause)
+
+
+async def keep(engine: Engine, perform: Perform, node_id: str, days: int | None, clock: Callable[[], datetime]) -> None:
+    """Remove requests that are older than so many whole days (UTC), and budgets of runs that have ended.
+
+    It goes on for as long as the task lives, on one node of all. With None for days, requests stay for ever.
+    """
     while True:
         try:
             if await asyncio.to_thread(_is_first, engine, node_id):
                 now = clock()
-                before = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
-                if count := await prune(engine, perform, before, now, PAUSE_SECONDS):
-                    log.info("removed %d requests from before %s", count, before.date())
+                ended = now - RUNS_KEPT
+                await _prune_runs(engine, perform, ended, PAUSE_SECONDS, used_since=ended)
+                if days is not None:
+                    before = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
+                    if count := await prune(engine, perform, before, now, PAUSE_SECONDS):
+                        log.info("removed %d requests from before %s", count, before.date())
         except SQLAlchemyError as error:
             log.warning("old requests could not be removed, trying again later: %s", type(error).__name__)
         await asyncio.sleep(LOOK_SECONDS)
@@ -80,7 +95,9 @@ def _read_requests(
         return list(pruning.old_requests(connection, before, works_before, after))
 
 
-def _read_runs(engine: Engine, before: datetime, after: str) -> tuple[list[str], list[str]]:
+def _read_runs(
+    engine: Engine, before: datetime, after: str, used_since: datetime | None
+) -> tuple[list[str], list[str]]:
     with engine.connect() as connection:
-        found, idle = pruning.old_runs(connection, before, after)
+        found, idle = pruning.old_runs(connection, before, after, used_since)
     return list(found), list(idle)

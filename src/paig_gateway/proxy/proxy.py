@@ -16,6 +16,7 @@ from functools import partial
 from typing import Literal
 
 from paig_gateway.catalog.snapshot import Directory
+from paig_gateway.catalog.key_uses import KeyUses
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.domain.http import Headers
@@ -69,6 +70,7 @@ class Proxy:
     cors: browsers.Cors = browsers.NO_PAGES
     observer: Observer = UNOBSERVED
     admission: Admission = field(default_factory=Admission)
+    key_uses: KeyUses = field(default_factory=KeyUses)
     attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
     loops: Loops = field(default_factory=Loops)
     first_sessions: FirstSessions = field(default_factory=FirstSessions)
@@ -99,6 +101,7 @@ class Proxy:
                 self.directory, dict(headers), target.query, now, self.attempts, address, from_page=from_page
             )
             caller.check_use(scope["method"], address)
+            self.key_uses.note(caller.key_id, now, address)
             target = replace(target, query=query)
             await self.admission.enter()
             try:

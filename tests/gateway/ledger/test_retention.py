@@ -50,6 +50,25 @@ async def test_a_run_that_goes_on_keeps_its_budget(engine: Engine) -> None:
     await ledger.stop()
 
 
+async def test_budgets_of_runs_that_have_ended_expire(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ninety days after the last request, though requests are kept for ever; totals and rows stay."""
+    monkeypatch.setattr(retention, "LOOK_SECONDS", 0.01)
+    clock = Clock(NOON)
+    ledger = Ledger(engine, node_id="node_a", clock=clock)
+    await ledger.start()
+    await charged(ledger, budget("old"), run="old", time=NOON)
+    await charged(ledger, budget("goes-on"), run="goes-on", time=NOON)
+    clock.now = NOON + timedelta(days=60)
+    await charged(ledger, budget("goes-on"), run="goes-on", time=clock.now)
+    clock.now = NOON + timedelta(days=91)
+    await until(lambda: len(counters(engine)) < 2)
+    assert counters(engine) == {("run:key_ci:goes-on", 0): Totals(14, 0)}
+    clock.now = NOON + timedelta(days=151)
+    await until(lambda: not counters(engine))
+    assert len(rows(engine)) == 3
+    await ledger.stop()
+
+
 async def test_work_that_may_be_looked_at_again_stays_a_month(engine: Engine) -> None:
     """Its row is what keeps a later look from being charged again."""
     clock = Clock(OLD)

@@ -61,7 +61,7 @@ async def test_the_metrics_of_a_request(environment: None, tmp_path: Path) -> No
             ],
             "paig.security_refusals": [
                 "sum in 1, rising",
-                *("kind=token: 0", "kind=key: 0", "kind=action: 0", "kind=read: 0"),
+                *("kind=action: 0", "kind=key: 0", "kind=read: 0", "kind=token: 0"),
             ],
             "paig.attempts": ["sum in 1, rising", "provider=openai outcome=200: 1"],
             "paig.request": ["histogram in s", "provider=openai model=gpt-5: 1 of some time"],

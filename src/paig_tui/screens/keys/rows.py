@@ -116,13 +116,15 @@ def _owner_status(keys: Sequence[Key], exhausted: bool) -> KeyStatus:
 
 
 def _used(state: AppState, keys: Sequence[Key], now: datetime) -> str:
-    """How long ago one of these keys was used, as far as the last hour's requests tell."""
+    """How long ago one of these keys was used, as far as the gateway and the last hour's requests tell."""
     since = state.recent.since
-    if since is None or not keys:
+    if not keys:
         return NOT_YET
-    times = [time for key in keys if (time := state.recent.used.get(key.name)) is not None]
+    times = [time for key in keys for time in (key.last_used_at, state.recent.used.get(key.name)) if time is not None]
     if times:
         return span((now - max(times)).total_seconds())
+    if since is None:
+        return NOT_YET
     young = all(key.created_at > since for key in keys)
     return "never" if young else f">{span((now - since).total_seconds())}"
 

@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-quick oldest check docs screenshot bench chaos clients lock dist clean
+.PHONY: help demo test test-slow test-quick oldest check docs screenshot bench chaos clients sbom audit lock dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,13 @@ bench: $(DEV) ## the benchmarks; ARGS go to benchmarks/run.py
 clients: $(DEV) ## run the newest release of every client and record where it connects (Linux, npm); ARGS name some
 	$(BIN)/python scripts/clients.py $(ARGS)
 
+sbom: $(DEV) ## write dist/sbom.cdx.json: what a locked installation consists of (CycloneDX)
+	$(BIN)/python scripts/sbom.py $(ARGS)
+
+audit: ## look up the locked dependencies in the Python advisory database (fetches pip-audit)
+	@test -x $(AUDIT) || { $(PYTHON) -m venv --clear .cache/audit && .cache/audit/bin/python -m pip install --quiet pip-audit; }
+	$(AUDIT) --disable-pip --require-hashes --requirement requirements/gateway.txt $(ARGS)
+
 lock: $(DEV) ## compile requirements/ again; ARGS=--upgrade takes newer versions
 	$(COMPILE) --all-extras --group dev --output-file requirements/dev.txt
 	$(COMPILE) --extra gateway --extra pydantic-ai --extra openai --extra anthropic --group build \
@@ -75,6 +82,7 @@ dist: $(DEV) ## build the wheel and the source archive into dist/; the same comm
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) site build dist .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
+AUDIT := .cache/audit/bin/pip-audit
 UV ?= $(BIN)/uv
 COMPILE_ONLY = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
 COMPILE = $(COMPILE_ONLY) pyproject.toml

@@ -45,6 +45,7 @@ from paig_gateway.providers.auth import Authenticator
 from paig_gateway.proxy.admission import Admission, AdmissionBounds
 from paig_gateway.proxy.browsers import Cors
 from paig_gateway.proxy.failover import Failover
+from paig_gateway.proxy.forwarded import TrustedProxies, is_local
 from paig_gateway.proxy.loops import LoopRule, Loops
 from paig_gateway.proxy.proxy import Proxy
 from paig_gateway.proxy.request import Receive, Scope, Send
@@ -156,10 +157,12 @@ class Gateway:
     now: Callable[[], datetime] = utc_now
     clock: Callable[[], float] = time.monotonic
     connections: Connections = field(init=False)
+    _proxies: TrustedProxies = field(init=False)
     _ready: bool = True
     _parts: _Parts | None = None
 
     def __post_init__(self) -> None:
+        self._proxies = TrustedProxies(self.server.trusted_proxies)
         self.connections = Connections(_listener_bounds(self.server.bounds))
 
     @property
@@ -322,11 +325,19 @@ class Gateway:
         parts = self._parts
         if parts is None:
             raise RuntimeError("the gateway has not been started")
+        self._proxies.apply(scope)
         path: str = scope["path"]
         if path == "/readyz" and not self._ready:
             await _problem(send, 503, "unavailable", "The gateway is shutting down.")
         elif self.server.apart and not self._is_here(scope):
             await _problem(send, 404, "not-found", "This is not served at this address: the gateway has two.")
+        elif path == "/metrics" and kind == "http" and not self._shows_metrics(scope):
+            await _problem(
+                send,
+                403,
+                "forbidden",
+                "Metrics are open on this machine alone: set metrics_token or metrics_open.",
+            )
         elif path == "/metrics" and kind == "http" and parts.telemetry.metrics is not None:
             await parts.telemetry.metrics(scope, receive, send)
         elif not path.startswith("/proxy/"):
@@ -335,6 +346,12 @@ class Gateway:
             await parts.proxy(scope, receive, send)
         else:
             await _upgrade_required(receive, send)
+
+    def _shows_metrics(self, scope: Scope) -> bool:
+        """Whether metrics are shown there at all; with a token, it decides."""
+        passed_on = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
+        near = scope["client"] is not None and is_local(scope["client"][0]) and not passed_on
+        return self.telemetry.metrics_token is not None or self.server.metrics_open or near
 
     def _is_here(self, scope: Scope) -> bool:
         """Whether a path is served at the address at which the request came, where there are two."""

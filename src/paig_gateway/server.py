@@ -30,6 +30,7 @@ from paig_gateway.config.model import PROCESS
 from paig_gateway.database.engine import DatabaseError, utc_now
 from paig_gateway.listener.protocol import HttpProtocol
 from paig_gateway.listener.server import EmbeddedServer, Server, Workers
+from paig_gateway.proxy.forwarded import is_local
 from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import home_folder, weakness
 from paig_gateway.secrets.local_ca import Certificate, local_certificate
@@ -85,6 +86,7 @@ def serve(
             secrets_of(wanted.telemetry, wanted.alerts)
             identity_provider(wanted.sso, utc_now)
             raise_descriptors()
+            forbid_core_dumps()
             server, listeners = _bound(server)
             for listener in listeners:
                 opened.callback(listener.close)
@@ -106,6 +108,8 @@ def serve(
         _show(plan)
     _show_keys(store.home, made)
     print(_greeting(store, server, certificate), flush=True)
+    if (warning := exposed(server)) is not None:
+        print(f"paig: warning: {warning}", file=sys.stderr)
     wanted = replace(wanted, server=server)
     on_hangup = partial(_reload, config, store, wanted, keep_drift) if config else None
     with _announced(store.home, _admin_origin(server, certificate)):
@@ -177,6 +181,26 @@ def _bound(server: ServerSpec) -> tuple[ServerSpec, list[socket.socket]]:
             raise _CannotListen(f"cannot listen at {host} port {port}: {reason}. See --host and --port.") from None
         update |= {host_name: host, port_name: found[-1].getsockname()[1]}
     return server.model_copy(update=update), found
+
+
+def exposed(server: ServerSpec) -> str | None:
+    """What to say of an address that others reach and that is not encrypted; None where all is well."""
+    hosts = [host for host in (server.host, server.admin_host) if host is not None]
+    beyond = [host for host in hosts if host != "localhost" and not is_local(host)]
+    if not beyond or server.tls or server.tls_cert or server.trusted_proxies:
+        return None
+    return (
+        f"{beyond[0]} is reached from other machines, and keys and tokens cross the network in the clear. Set tls ="
+        " true, or tls_cert and tls_key; or name the proxies that end TLS in trusted_proxies."
+    )
+
+
+def forbid_core_dumps() -> None:
+    """Let the system write no image of this process's memory, which holds secrets."""
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def raise_descriptors() -> None:
@@ -303,6 +327,7 @@ def worker() -> Gateway:
     """The ASGI app of one of several processes."""
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent reads the configuration again
+    forbid_core_dumps()
     settings = json.loads(os.environ[_SETTINGS])
     specs: dict[str, Any] = {name: spec.model_validate(settings[name]) for name, spec in PROCESS.items()}
     wanted = Config(**specs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import time
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,10 +27,12 @@ from paig_client.api.specs import KeySpec
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid, problem_response
+from paig_gateway.admin.refusals import address_of
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.site import SESSION
 from paig_gateway.catalog.logins import Login, PersonalKey
 from paig_gateway.catalog.people import LoggedIn
+from paig_gateway.secrets.attempts import Bursts
 from paig_gateway.secrets.errors import SecretKeyError
 from paig_gateway.sso.provider import IdentityProvider, PendingLogin, Person
 from paig_gateway.sso.settings import ProviderAwayError, SsoError
@@ -41,6 +44,8 @@ LOGIN_SECONDS = 600
 """How long a browser may take to log in."""
 MAX_COOKIE = 3800
 """The longest cookie: browsers drop those that have, with their name, more than 4096 bytes."""
+DEVICE_STARTS = 20
+"""Logins with a device code that one address may begin, until it was quiet for a minute."""
 BROWSER = "/admin/sso"
 CALLBACK = f"{BROWSER}/callback"
 
@@ -62,6 +67,7 @@ class PersonalKeySpec(Spec):
 def login_routes(services: AdminServices) -> APIRouter:
     """The endpoints `sso/device`, `sso/device/token` and `logout`."""
     router = APIRouter(tags=["sso"])
+    starts = Bursts(time.monotonic)
 
     @router.post(
         "/sso/device",
@@ -70,7 +76,13 @@ def login_routes(services: AdminServices) -> APIRouter:
         description="Show the person `verification_uri` and `user_code`; then ask `sso/device/token` every `interval`"
         " seconds. Needs no token.",
     )
-    async def start_device_login() -> DeviceStart:
+    async def start_device_login(request: Request) -> DeviceStart:
+        if not _provider(services).spec.device_login:
+            raise ProblemError("not-found", "Logins with a device code are switched off: `[sso] device_login`.")
+        if starts.add(("device", address_of(request) or "")).count > DEVICE_STARTS:
+            raise ProblemError(
+                "rate-limited", "Too many logins were begun from this address: wait.", headers={"retry-after": "60"}
+            )
         nonce = secrets.token_urlsafe(16)
         found = await _asked(_provider(services).start_device(nonce))
         until = services.clock() + timedelta(seconds=found.expires_in)

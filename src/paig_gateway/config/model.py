@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from paig_client.api import toml
-from paig_client.api.fields import Seconds, Spec, Usd
+from paig_client.api.fields import Network, Seconds, Spec, Usd
 from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config.lines import Path
 from paig_gateway.database.engine import CONNECTIONS
@@ -83,6 +83,12 @@ class ServerSpec(ProxySpec):
     """Where the admin API and the console listen, if not where the data plane does."""
     admin_port: int | None = Field(default=None, ge=0, le=65_535)
     """Their port."""
+    cors_origins: list[Annotated[str, Field(pattern=r"^https?://[^\s/*]+$")]] = Field(default_factory=list)
+    """Origins whose pages may call the data plane from a browser."""
+    trusted_proxies: list[Network] = Field(default_factory=list)
+    """Networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    metrics_open: bool = False
+    """Whether `/metrics` answers other machines without a token."""
     bounds: BoundsSpec = BoundsSpec()
     lame_duck: UpToAnHour = 0.0
     """Seconds that new requests are still taken after the process was told to end; `/readyz` says 503 meanwhile."""

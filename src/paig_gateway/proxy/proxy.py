@@ -15,8 +15,8 @@ from datetime import datetime
 from functools import partial
 from typing import Literal
 
-from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.catalog.key_uses import KeyUses
+from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown
 from paig_gateway.domain.http import Headers

@@ -75,6 +75,8 @@ class SsoSpec(Spec):
     """Where the provider tells of groups."""
     scopes: list[str] = Field(default=["openid", "profile", "email", "groups"])
     """What is asked of the provider."""
+    device_login: bool = True
+    """Whether people may log in with a device code, as `paig login --sso` does."""
     session_hours: int = Field(default=12, ge=1, le=720)
     """How long a login lasts."""
     keys: dict[str, GroupKeySpec] = Field(default_factory=dict)

@@ -17,8 +17,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from paig_client.addresses import is_loopback, root
 from paig_tui.text import safe
@@ -98,6 +101,51 @@ def _of_interest(record: logging.LogRecord) -> bool:
     return type(failure).__name__ != "LocalProtocolError" and "without completing" not in record.getMessage()
 
 
+IDLE_SECONDS = 5.0
+"""How long a connection may take to its first request."""
+MOST_IDLE = 32
+"""Connections without a request; a new one drops the oldest of them, so that strangers lock nobody out."""
+
+
+class Protocol(H11Protocol):
+    """A connection that must ask for something soon."""
+
+    waiting: ClassVar[dict[Protocol, asyncio.TimerHandle]] = {}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A browser connected, or anyone."""
+        super().connection_made(transport)
+        if len(self.waiting) >= MOST_IDLE:
+            next(iter(self.waiting)).drop()
+        self.waiting[self] = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.drop)
+
+    def handle_events(self) -> None:
+        """Something came; once it is a whole request, the connection is in use."""
+        super().handle_events()
+        if self.cycle is not None or self.transport.is_closing():
+            self._used()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """The connection becomes a WebSocket's."""
+        self._used()
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        self._used()
+        super().connection_lost(exc)
+
+    def drop(self) -> None:
+        """Close a connection that asks for nothing."""
+        self._used()
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _used(self) -> None:
+        if (timer := self.waiting.pop(self, None)) is not None:
+            timer.cancel()
+
+
 class _Server(uvicorn.Server):
     """A server inside a program whose signals are its own business."""
 
@@ -112,7 +160,7 @@ async def serving(app: WebTerminal, listener: socket.socket, tls: Tls | None = N
     logging.getLogger("uvicorn.error").addFilter(_of_interest)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Protocol,
         ws="websockets-sansio",
         ws_max_size=1024 * 1024,
         ws_per_message_deflate=False,

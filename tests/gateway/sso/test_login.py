@@ -21,6 +21,7 @@ from starlette.requests import HTTPConnection
 from paig_client.admin import AdminClient, NotAuthorised
 from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, OwnerSpec, TokenSpec
 from paig_client.cli.sso import sign_on
+from paig_gateway.admin.login import DEVICE_STARTS
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.roles import AdminIdentity
 from paig_gateway.database.engine import utc_now
@@ -464,6 +465,24 @@ def test_a_wrong_client_secret_lets_nobody_in(gateway: Gateway, issuer: str, tmp
         answer = http.post("/sso/device")
         assert (answer.status_code, answer.json()["code"]) == (403, "login-refused")
         assert "a wrong one" not in answer.text
+
+
+def test_device_logins_are_limited_and_can_be_switched_off(tmp_path: Path) -> None:
+    """One address begins so many; with `device_login = false` none, and browsers log in all the same."""
+    with running_liar() as liar:
+        for spec, statuses in (
+            (settings(liar.issuer), [*[200] * DEVICE_STARTS, 429, 429]),
+            (settings(liar.issuer, device_login=False), [404] * 2),
+        ):
+            sso = IdentityProvider(spec, None, now=utc_now)
+            folder = tmp_path / str(len(statuses))
+            folder.mkdir()
+            with (
+                running(folder, change=lambda services, sso=sso: replace(services, sso=sso)) as gateway,  # type: ignore[misc]
+                gateway.http(None) as http,
+            ):
+                assert [http.post("/sso/device").status_code for _ in statuses] == statuses
+                assert http.get(f"{gateway.url}/admin/sso/login").status_code == 303
 
 
 def test_without_sso_there_is_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pty
@@ -24,7 +25,7 @@ from paig_client.cli.app import app
 from paig_gateway.secrets.local_ca import local_certificate
 from paig_tui.web.serve import AddressRefused, Tls, origin_of
 from tests.gateway.end_to_end.conftest import ADMIN, World
-from tests.tui.web.conftest import Visitor, children, gone, readable, site_at
+from tests.tui.web.conftest import Site, Visitor, children, gone, readable, site_at
 
 LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/login#([\w-]+)")
 
@@ -174,3 +175,21 @@ async def test_https_with_the_own_authority(world: World, tmp_path: Path) -> Non
         assert rest.endswith("; Secure")
         async with site.terminal() as page:
             await page.sees("● live")
+
+
+@pytest.mark.anyio
+async def test_idle_connections_lock_nobody_out(entrance: Site) -> None:
+    """Strangers hold as many connections as they like: the owner comes in, and idle ones are closed."""
+    host, port = "127.0.0.1", int(entrance.origin.rpartition(":")[2])
+    opened = [await asyncio.open_connection(host, port) for _ in range(100)]
+    try:
+        for _, writer in opened[-20:]:
+            writer.write(b"GET / HTT")  # begun, and never ended
+        assert (await entrance.http.get("/login")).status_code == 200
+        first, _ = opened[0]
+        async with asyncio.timeout(30):
+            with contextlib.suppress(ConnectionError):
+                assert await first.read() == b""
+    finally:
+        for _, writer in opened:
+            writer.close()

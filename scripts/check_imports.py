@@ -14,8 +14,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 PACKAGES = ("paig_client", "paig_gateway", "paig_tui")
-# What the gateway takes from the client: the vocabulary, and the errors of the wire.
-API = ("paig_client.api", "paig_client.errors")
+# What the gateway takes from the client: the vocabulary, the errors of the wire, and how clients are pointed at it.
+API = ("paig_client.api", "paig_client.errors", "paig_client.environment")
 
 # The rooms of the gateway from the ground up: each row may import every row below it in the house, that is, above it in
 # this list, and no room of its own row but itself.

@@ -356,7 +356,7 @@ class Gateway:
     def _is_here(self, scope: Scope) -> bool:
         """Whether a path is served at the address at which the request came, where there are two."""
         path: str = scope["path"]
-        if path in _BOTH or path.startswith("/admin/sso/"):
+        if path in _BOTH or path.startswith(("/admin/sso/", "/me/")):
             return True
         host, port = scope["server"]
         server = self.server

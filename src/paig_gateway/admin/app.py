@@ -19,6 +19,7 @@ from paig_gateway.admin.docs_page import SECURITY, docs_page
 from paig_gateway.admin.event_feed import EventFeed
 from paig_gateway.admin.events import event_routes
 from paig_gateway.admin.health import health_routes, provider_routes
+from paig_gateway.admin.holder import holder_routes
 from paig_gateway.admin.keys import KEYS, key_routes
 from paig_gateway.admin.login import browser_routes, login_routes, session_routes
 from paig_gateway.admin.me import me_routes
@@ -79,6 +80,7 @@ def admin_app(services: AdminServices) -> FastAPI:
     app.include_router(api)
     app.include_router(probe_routes(services))
     app.include_router(browser_routes(services))
+    app.include_router(holder_routes(services))
 
     @cache
     def described() -> dict[str, Any]:

@@ -38,36 +38,40 @@ def me_routes(services: AdminServices) -> APIRouter:
     )
     def get_me(http: HttpRequest) -> Me:
         now = services.clock()
-        caller = _caller(services, http, now)
-        balances = balances_of(services.engine, caller.limits, now)
-        midnight = datetime.fromtimestamp(window_start("daily", now), UTC)
-        own = Filter(key=caller.key_id, since=midnight)
-        today = reports.usage(services.engine, [], own).items
-        latest = reports.list_requests(services.engine, Filter(key=caller.key_id), cursor=None, limit=LATEST).items
-        return Me(
-            key=caller.key,
-            project=caller.project,
-            user=caller.user,
-            expires_at=caller.expires_at,
-            routes=services.directory.routes_of(caller),
-            models=list(caller.models) if caller.models is not None else None,
-            when_tight=caller.when_tight,
-            spent_today=today[0].cost if today else "0",
-            requests_today=today[0].requests if today else 0,
-            limits=[
-                _limit(limit, found, services, caller, now)
-                for limit, found in zip(caller.limits, balances, strict=True)
-            ],
-            requests=[
-                MyRequest(
-                    id=row.id, time=row.time, state=row.state, status=row.status, model=row.model, route=row.route,
-                    cost=row.cost, error=row.error, refusal=row.refusal,
-                )
-                for row in latest
-            ],
-        )  # fmt: skip
+        return me_of(services, _caller(services, http, now), now)
 
     return router
+
+
+def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
+    """What a key may see of itself."""
+    balances = balances_of(services.engine, caller.limits, now)
+    midnight = datetime.fromtimestamp(window_start("daily", now), UTC)
+    own = Filter(key=caller.key_id, since=midnight)
+    today = reports.usage(services.engine, [], own).items
+    latest = reports.list_requests(services.engine, Filter(key=caller.key_id), cursor=None, limit=LATEST).items
+    return Me(
+        key=caller.key,
+        project=caller.project,
+        user=caller.user,
+        expires_at=caller.expires_at,
+        routes=services.directory.routes_of(caller),
+        models=list(caller.models) if caller.models is not None else None,
+        when_tight=caller.when_tight,
+        spent_today=today[0].cost if today else "0",
+        requests_today=today[0].requests if today else 0,
+        limits=[
+            _limit(limit, found, services, caller, now)
+            for limit, found in zip(caller.limits, balances, strict=True)
+        ],
+        requests=[
+            MyRequest(
+                id=row.id, time=row.time, state=row.state, status=row.status, model=row.model, route=row.route,
+                cost=row.cost, error=row.error, refusal=row.refusal,
+            )
+            for row in latest
+        ],
+    )  # fmt: skip
 
 
 def _caller(services: AdminServices, http: HttpRequest, now: datetime) -> Caller:

@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 SESSION = "paig_session"
 """The cookie that holds a browser's session."""
+HOLDER = "paig_key"
+"""The cookie that lets the holder of a gateway key see the key's own page."""
 
 
 class _Attributes(TypedDict):
@@ -59,13 +61,28 @@ class Site:
 
         Nothing of another site's sends the session's. The login's comes back with the identity provider's redirect.
         """
-        same: Literal["lax", "strict"] = "strict" if name == SESSION else "lax"
+        same: Literal["lax", "strict"] = "strict" if name in (SESSION, HOLDER) else "lax"
         return {"path": "/", "httponly": True, "samesite": same, "secure": self._secure(connection)}
 
 
 def is_own_page(connection: HTTPConnection) -> bool:
     """Whether one of our own pages has sent a request, as its browser says; other ports of the host are others."""
     return connection.headers.getlist("sec-fetch-site") == ["same-origin"]
+
+
+def is_own_form(connection: HTTPConnection, origin: str) -> bool:
+    """Whether one of our own pages has sent a form.
+
+    Browsers leave `sec-fetch-site` out where the gateway is reached without TLS by another name than localhost; the
+    form's origin says it then.
+
+    Args:
+        connection: The request.
+        origin: Our own.
+    """
+    if "sec-fetch-site" in connection.headers:
+        return is_own_page(connection)
+    return connection.headers.getlist("origin") == [origin]
 
 
 def _named(connection: HTTPConnection) -> str:

@@ -1,0 +1,326 @@
+"""The page of a key's holder as HTML: no script, nothing loaded from elsewhere, one style sheet inside."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from hashlib import sha256
+from html import escape
+from importlib import resources
+
+from paig_client.api.resources import Me, MyLimit, MyRequest, SessionTree, UsageTotal
+from paig_client.environment import CLIENTS
+from paig_gateway.admin.charts import Value, column_chart, share_bar
+
+STYLE = resources.files(__package__).joinpath("holder.css").read_text("utf-8")
+SECURITY = (
+    f"default-src 'none'; style-src 'sha256-{base64.b64encode(sha256(STYLE.encode()).digest()).decode()}'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""The page's content security policy: this very style sheet, forms to ourselves, and nothing else."""
+PLACEHOLDER = "$PAIG_API_KEY"
+CODE_WORDS: Mapping[str, str] = {
+    "limit-exceeded": "A spending limit had no room for it.",
+    "limit-too-small": "It can never fit a limit: its worst case is larger than the whole amount.",
+    "rate-limited": "There were too many requests or tokens within a minute.",
+    "loop-stopped": "Its session was stopped.",
+    "model-not-allowed": "The key may not use this model.",
+    "no-price": "The model has no price, so the gateway does not pass it.",
+    "upstream-unreachable": "The provider could not be reached.",
+    "upstream-timeout": "The provider took too long.",
+    "client-gone": "The program that asked went away.",
+    "overloaded": "The gateway had too much to do.",
+}
+"""What an error means, for the holder of a key."""
+
+
+@dataclass(frozen=True)
+class HolderView:
+    """All that the page shows.
+
+    Attributes:
+        me: Limits and latest requests.
+        days: What each day cost, oldest first: the day, and its sums.
+        models: What each model cost since the first of those days, the dearest first.
+        sessions: The latest sessions.
+        origin: Scheme and host of the gateway.
+        now: The present.
+        note: What to say on top, and whether it is bad news.
+    """
+
+    me: Me
+    days: Sequence[tuple[datetime, UsageTotal | None]]
+    models: Sequence[UsageTotal]
+    sessions: Sequence[SessionTree]
+    origin: str
+    now: datetime
+    note: tuple[str, bool] | None = None
+
+
+def login_page(problem: str = "") -> str:
+    """The page for those who have not shown a key."""
+    alert = f'<p class="note bad" role="alert">{escape(problem)}</p>' if problem else ""
+    return _document(
+        "Your gateway key",
+        '<header class="top"><h1>Your gateway key</h1></header><main id="main"><section class="wide">'
+        f"<p>See what your key may spend, what it has spent, and on what.</p>{alert}"
+        '<form method="post" action="/me" class="fields"><div><label for="key">Gateway key</label>'
+        '<input id="key" name="key" type="password" autocomplete="off" required maxlength="500" '
+        'placeholder="paig_…" spellcheck="false"></div>'
+        "<div><button>Show</button></div></form></section></main>",
+    )
+
+
+def holder_page(view: HolderView, ask: str = "") -> str:
+    """The page of a key.
+
+    Args:
+        view: What to show.
+        ask: The section in which more can be asked for.
+    """
+    return _document(f"Key {view.me.key}", "".join(_parts(view, ask)))
+
+
+def _document(title: str, body: str) -> str:
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)} · paig</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<style>{STYLE}</style></head><body><a class="skip" href="#main">Skip to content</a>{body}</body></html>'
+    )
+
+
+def _parts(view: HolderView, ask: str) -> Iterator[str]:
+    me = view.me
+    whose = [f"project {me.project}" if me.project else "", f"user {me.user}" if me.user else ""]
+    ends = f"works until {_time(me.expires_at)}" if me.expires_at else ""
+    yield '<header class="top">' + f"<h1>{escape(me.key)}</h1>"
+    yield f'<span class="soft grow">{escape(" · ".join(filter(None, [*whose, ends])))}</span>'
+    yield '<form method="post" action="/me/leave"><button class="quiet">Leave</button></form></header>'
+    yield '<main id="main">'
+    if view.note is not None:
+        text, bad = view.note
+        yield f'<p class="wide note{" bad" if bad else ""}" role="{"alert" if bad else "status"}">{escape(text)}</p>'
+    yield from _figures(me)
+    yield from _limits(me.limits, view.now)
+    yield from _days(view)
+    yield from _shares("By model", [(one.group.get("model") or "–", one.cost, one.requests) for one in view.models])
+    yield from _sessions(view.sessions)
+    yield from _requests(me.requests)
+    yield ask
+    yield from _clients(view.origin)
+    yield "</main>"
+
+
+def _figures(me: Me) -> Iterator[str]:
+    money = [limit for limit in me.limits if limit.unit == "usd" and not limit.soft]
+    tightest = min(money, key=lambda limit: Decimal(limit.left), default=None)
+    left = "no limit" if tightest is None else dollars(tightest.left)
+    yield '<section class="wide" aria-label="At a glance"><dl class="figures">'
+    for term, value in (
+        ("Spent today", dollars(me.spent_today)),
+        ("Left", left),
+        ("Requests today", _count(me.requests_today)),
+    ):
+        yield f"<div><dt>{term}</dt><dd>{escape(value)}</dd></div>"
+    yield "</dl></section>"
+
+
+def _limits(limits: Sequence[MyLimit], now: datetime) -> Iterator[str]:
+    yield '<section aria-labelledby="limits"><h2 id="limits">Limits</h2>'
+    if not limits:
+        yield '<p class="soft">Nothing limits this key.</p></section>'
+        return
+    yield '<ul class="plain">'
+    for limit in limits:
+        amount, spent, held = Decimal(limit.amount), Decimal(limit.spent), Decimal(limit.held)
+        share = float(spent / amount) if amount else 1.0
+        kind = "full" if share >= 1 else "near" if share >= 0.8 else ""
+        show = dollars if limit.unit == "usd" else _count
+        owner = "the organisation" if limit.owner_kind == "organisation" else f"{limit.owner_kind} {limit.owner}"
+        window = {"minute": f"{limit.unit} a minute", "total": "in all"}.get(limit.window, limit.window)
+        yield f'<li><div class="row"><span><strong>{escape(window.capitalize())}</strong> '
+        yield f'<span class="soft">{escape(owner)}</span></span>'
+        yield f'<span class="amount">{show(limit.spent)} of {show(limit.amount)}</span></div>'
+        yield share_bar(share, kind=kind, held=float(held / amount) if amount else 0.0)
+        said = [f"{show(limit.left)} left", f"{show(limit.held)} held by requests on their way" if held else ""]
+        said.append(f"begins again {_ahead(limit.resets_at, now)}" if limit.resets_at else "")
+        if limit.reached_at is not None:
+            said.append(f"at today’s pace used up {_ahead(limit.reached_at, now)}")
+        yield f'<div class="soft">{escape("; ".join(filter(None, said)))}</div></li>'
+    yield "</ul></section>"
+
+
+def _days(view: HolderView) -> Iterator[str]:
+    costs = [(day, Decimal(one.cost) if one else Decimal(0), one.requests if one else 0) for day, one in view.days]
+    total = sum((cost for _, cost, _ in costs), Decimal(0))
+    values = [
+        Value(f"{day:%d}", float(cost), f"{day:%A, %d %B}: {dollars(cost)}, {requests} requests")
+        for day, cost, requests in costs
+    ]
+    top = max(costs, key=lambda one: one[1])
+    summary = f"{dollars(total)} in {len(costs)} days"
+    if total:
+        summary += f", most of it on {top[0]:%d %B}: {dollars(top[1])}"
+    yield '<section aria-labelledby="days"><h2 id="days">Cost by day</h2>'
+    yield f'<p class="soft">{escape(summary)}.</p>{column_chart(values, summary)}'
+    rows = [(f"{day:%a %d %b}", dollars(cost), _count(requests)) for day, cost, requests in reversed(costs)]
+    yield "<details><summary>As a table</summary>" + _table(("Day", "Cost", "Requests"), rows, {1, 2}) + "</details>"
+    yield "</section>"
+
+
+def _shares(title: str, costs: Sequence[tuple[str, str, int]]) -> Iterator[str]:
+    place = title.lower().replace(" ", "-")
+    yield f'<section class="wide" aria-labelledby="{place}"><h2 id="{place}">{title}</h2>'
+    whole = sum((Decimal(cost) for _, cost, _ in costs), Decimal(0))
+    yield '<ul class="plain">' if costs else '<p class="soft">Nothing yet.</p>'
+    for name, cost, requests in costs[:MOST_SHARES]:
+        share = float(Decimal(cost) / whole) if whole else 0.0
+        yield f'<li><div class="row"><span>{escape(name)}</span><span class="amount">{dollars(cost)} '
+        yield f'<span class="soft">{share:.0%}, {_count(requests)} requests</span></span></div>{share_bar(share)}</li>'
+    yield "</ul></section>" if costs else "</section>"
+
+
+MOST_SHARES = 10
+
+
+def _sessions(sessions: Sequence[SessionTree]) -> Iterator[str]:
+    yield '<section class="wide" aria-labelledby="sessions"><h2 id="sessions">Sessions of agents</h2>'
+    if not sessions:
+        yield '<p class="soft">None. Coding agents name their sessions by themselves.</p></section>'
+        return
+    most = max(Decimal(one.cost) for one in sessions)
+    yield '<ul class="plain">'
+    for one in sessions:
+        stopped = ' <strong class="bad">stopped</strong>' if one.stopped_by else ""
+        yield f'<li><div class="row"><span><code>{escape(one.session)}</code>{stopped}</span>'
+        yield f'<span class="amount">{dollars(one.cost)} <span class="soft">{_count(one.requests)} requests, '
+        yield f"{_length((one.ended - one.began).total_seconds())}</span></span></div>"
+        yield share_bar(float(Decimal(one.cost) / most) if most else 0.0)
+        rows = [
+            (
+                f'<span class="depth{min(agent.depth, 4)}">{escape(agent.name or agent.id or "main")}</span>',
+                escape(", ".join(agent.models)),
+                _count(agent.requests),
+                _count(agent.input_tokens),
+                f"{agent.cache_read_tokens / agent.input_tokens:.0%}" if agent.input_tokens else "–",
+                _count(agent.output_tokens),
+                dollars(agent.cost, PRECISE),
+                dollars(agent.total_cost, PRECISE),
+            )
+            for agent in one.tree
+        ]
+        heads = ("Agent", "Models", "Requests", "Input", "Cached", "Output", "Cost", "With those below")
+        agents = f"{one.agents + 1} agents" if one.agents else "1 agent"
+        yield f'<details><summary class="soft">{agents}, latest request {_time(one.ended)}</summary>'
+        yield _table(heads, rows, set(range(2, 8)), escaped=True) + "</details></li>"
+    yield "</ul></section>"
+
+
+def _requests(requests: Sequence[MyRequest]) -> Iterator[str]:
+    yield '<section class="wide" aria-labelledby="requests"><h2 id="requests">Latest requests</h2>'
+    rows = []
+    for one in requests:
+        failed = one.error is not None or (one.status or 0) >= 400
+        why = str((one.refusal or {}).get("message") or CODE_WORDS.get(one.error or "", one.error or ""))
+        state = "on its way" if one.state == "open" else str(one.status or "–")
+        answer = f'<span class="bad">{escape(state)}</span> {escape(why)}' if failed else escape(state)
+        rows.append(
+            (
+                f'<span class="time">{_time(one.time)}</span>',
+                escape(one.model),
+                answer,
+                dollars(one.cost or "0", PRECISE),
+            )
+        )
+    if rows:
+        yield _table(("Time", "Model", "Answer", "Cost"), rows, {3}, escaped=True)
+    else:
+        yield '<p class="soft">None yet.</p>'
+    yield "</section>"
+
+
+def _clients(origin: str) -> Iterator[str]:
+    yield '<section class="wide" aria-labelledby="use"><h2 id="use">Use the key</h2>'
+    yield "<p>Put the key into the environment once, then the lines of your program:</p>"
+    once = f"read -rs PAIG_API_KEY && export PAIG_API_KEY\nexport PAIG_BASE_URL={origin}/proxy"
+    yield f"<pre><code>{escape(once)}</code></pre>"
+    yield '<p class="soft">With paig installed, <code>paig setup CLIENT</code> writes them for good.</p>'
+    yield '<div class="clients">'
+    for name, client in sorted(CLIENTS.items(), key=lambda item: (not item[1].agent, item[1].title.casefold())):
+        lines = list(_exports(client.variables(f"{origin}/proxy", PLACEHOLDER)))
+        arguments = client.arguments(f"{origin}/proxy")
+        if arguments and client.programs:
+            lines.append(" ".join((client.programs[0], *map(_quoted, arguments))))
+        if client.file is not None:
+            lines.append(f"paig run --for {name} -- {client.programs[0] if client.programs else name}")
+        yield f"<details><summary>{escape(client.title)}</summary><pre><code>{escape(chr(10).join(lines))}</code></pre>"
+        yield "</details>"
+    yield "</div></section>"
+
+
+def _exports(variables: Mapping[str, str | None]) -> Iterator[str]:
+    for name, value in variables.items():
+        yield f"unset {name}" if value is None else f"export {name}={_quoted(value)}"
+
+
+def _quoted(text: str) -> str:
+    """A word for a shell, in which the key's variable, and nothing else, is filled in."""
+    if PLACEHOLDER not in text and text.replace("/", "").replace(":", "").replace(".", "").replace("-", "").isalnum():
+        return text
+    safe = text
+    for sign in ("\\", '"', "`", "$"):
+        safe = safe.replace(sign, "\\" + sign)
+    return '"' + safe.replace("\\" + PLACEHOLDER, PLACEHOLDER) + '"'
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int], *, escaped: bool = False) -> str:
+    def cell(kind: str, place: int, text: str, more: str = "") -> str:
+        look = ' class="n"' if place in numbers else ""
+        return f"<{kind}{look}{more}>{text if escaped or kind == 'th' else escape(text)}</{kind}>"
+
+    head = "".join(cell("th", place, escape(text), ' scope="col"') for place, text in enumerate(heads))
+    lines = ("".join(cell("td", place, text) for place, text in enumerate(row)) for row in rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+PRECISE = 6
+"""Decimal places of amounts that stand below one another."""
+
+
+def dollars(amount: str | Decimal, places: int | None = None) -> str:
+    """US dollars: cents from one dollar on, else as many digits as it takes to tell them from nothing.
+
+    Args:
+        amount: The amount.
+        places: Decimal places, where amounts stand below one another.
+    """
+    value = Decimal(amount)
+    if places is None:
+        places = 2 if not value or abs(value) >= 1 else 4 if abs(value) >= Decimal("0.01") else 6
+    return f"${value:,.{places}f}"
+
+
+def _count(value: str | int) -> str:
+    return f"{int(Decimal(value)):,}"
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%d %b %H:%M} UTC"
+
+
+def _ahead(at: datetime, now: datetime) -> str:
+    seconds = (at - now).total_seconds()
+    return "now" if seconds <= 0 else f"in {_length(seconds)}"
+
+
+def _length(seconds: float) -> str:
+    whole = int(seconds)
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if whole >= 2 * size or (unit == "minute" and whole >= size):
+            count = whole // size
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{whole} second{'' if whole == 1 else 's'}"

@@ -22,7 +22,7 @@ import httpx2
 
 from paig_client.admin import AsyncAdminClient
 from paig_client.api.limits import LimitsSpec
-from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OrganisationSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.app import Gateway, Store
 from paig_gateway.config import ServerSpec
 from paig_gateway.server import running_gateway
@@ -135,7 +135,7 @@ async def set_up(admin: AsyncAdminClient, simulator: str) -> dict[str, str]:
     await admin.routes.create("fast", RouteSpec(members=members))
     for project in ("platform", "product", "research"):
         await admin.projects.create(project, ProjectSpec())
-    await admin.set_organisation(OwnerSpec(limits=LimitsSpec.model_validate({"monthly": "2000"})))
+    await admin.set_organisation(OrganisationSpec(limits=LimitsSpec.model_validate({"monthly": "2000"})))
     secrets = {}
     for name, project, daily, monthly, *_ in KEYS:
         limits = LimitsSpec.model_validate({"daily": daily, "monthly": monthly})

@@ -38,6 +38,7 @@ from paig_client.api.resources import (
     AuditEntry,
     BreakerChange,
     Key,
+    NamedLimit,
     NewKey,
     Owner,
     OwnPrice,
@@ -49,7 +50,7 @@ from paig_client.api.resources import (
 )
 from paig_client.api.resources import AppliedConfig as Plan
 from paig_client.api.resources import PlannedChange as Change
-from paig_client.api.specs import AdminSpec, KeySpec, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import AdminSpec, KeySpec, NamedLimitSpec, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec
 from paig_client.endpoints import (
     ApiCall,
     AsyncSide,
@@ -201,6 +202,9 @@ class AdminClient(ReportCalls):
         self.users: Collection[OwnerSpec, Owner, Owner] = Collection(self, "users", Owner, Owner)
         self.keys = Keys(self, "keys", Key, NewKey)
         self.admins: Collection[AdminSpec, Admin, Admin] = Collection(self, "admins", Admin, Admin)
+        self.named_limits: Collection[NamedLimitSpec, NamedLimit, NamedLimit] = Collection(
+            self, "named-limits", NamedLimit, NamedLimit
+        )
         self.tokens = Tokens(self)
 
     def send(self, call: ApiCall[T], /) -> T:
@@ -268,6 +272,9 @@ class AsyncAdminClient(ReportCalls):
         self.users: AsyncCollection[OwnerSpec, Owner, Owner] = AsyncCollection(self, "users", Owner, Owner)
         self.keys = AsyncKeys(self, "keys", Key, NewKey)
         self.admins: AsyncCollection[AdminSpec, Admin, Admin] = AsyncCollection(self, "admins", Admin, Admin)
+        self.named_limits: AsyncCollection[NamedLimitSpec, NamedLimit, NamedLimit] = AsyncCollection(
+            self, "named-limits", NamedLimit, NamedLimit
+        )
         self.tokens = AsyncTokens(self)
 
     async def send(self, call: ApiCall[T], /) -> T:

@@ -25,7 +25,10 @@ from paig_client.api.resources import (
     Health,
     Identity,
     Key,
+    LimitRaise,
+    LimitRequest,
     LimitStatus,
+    Me,
     NewKey,
     NewToken,
     PersonalKeyState,
@@ -42,7 +45,7 @@ from paig_client.api.resources import (
     Token,
     UsageReport,
 )
-from paig_client.api.specs import KeySpec, OwnerSpec, ProviderSpec, TokenSpec
+from paig_client.api.specs import AnswerSpec, AskSpec, KeySpec, OrganisationSpec, ProviderSpec, RaiseSpec, TokenSpec
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -347,6 +350,50 @@ class ReportCalls:
         return ApiCall("GET", "limits", _items(LimitStatus))
 
     @endpoint
+    def raises(self) -> ApiCall[list[LimitRaise]]:
+        """The limits that are raised for a while."""
+        return ApiCall("GET", "limits/raises", _items(LimitRaise))
+
+    @endpoint
+    def raise_limit(self, spec: RaiseSpec) -> ApiCall[LimitRaise]:
+        """Raise a limit for a while; it ends by itself."""
+        body = spec.model_dump(mode="json", exclude_unset=True)
+        return ApiCall("POST", "limits/raises", _one(LimitRaise), body=body)
+
+    @endpoint
+    def end_raise(self, id: str) -> ApiCall[None]:
+        """End a raise now."""
+        return ApiCall("DELETE", _at("limits/raises", id), lambda _: None)
+
+    @endpoint
+    def limit_requests(self, *, state: str | None = "open") -> ApiCall[list[LimitRequest]]:
+        """Requests for more of a limit, the oldest first."""
+        return ApiCall("GET", "limits/requests", _items(LimitRequest), {"state": state})
+
+    @endpoint
+    def approve_limit_request(self, id: str, spec: AnswerSpec) -> ApiCall[LimitRequest]:
+        """Raise the limit as asked for."""
+        body = spec.model_dump(mode="json", exclude_unset=True)
+        return ApiCall("POST", _at("limits/requests", id, "approve"), _one(LimitRequest), body=body)
+
+    @endpoint
+    def decline_limit_request(self, id: str, spec: AnswerSpec) -> ApiCall[LimitRequest]:
+        """Leave the limit as it is."""
+        body = spec.model_dump(mode="json", exclude_unset=True)
+        return ApiCall("POST", _at("limits/requests", id, "decline"), _one(LimitRequest), body=body)
+
+    @endpoint
+    def me(self) -> ApiCall[Me]:
+        """What the gateway key that this client has as its token may see of itself."""
+        return ApiCall("GET", "me", _one(Me))
+
+    @endpoint
+    def ask_for_more(self, spec: AskSpec) -> ApiCall[LimitRequest]:
+        """Ask for more of a limit, with a gateway key as the client's token."""
+        body = spec.model_dump(mode="json", exclude_unset=True)
+        return ApiCall("POST", "me/limit-requests", _one(LimitRequest), body=body)
+
+    @endpoint
     def audit(
         self,
         *,
@@ -417,19 +464,21 @@ class ReportCalls:
         return ApiCall("POST", "apply", _one(Plan), body={"config": config, "dry_run": dry_run, "prune": prune})
 
     @endpoint
-    def organisation(self) -> ApiCall[OwnerSpec]:
-        """The limits of the whole gateway."""
-        return ApiCall("GET", "organisation", _one(OwnerSpec))
+    def organisation(self) -> ApiCall[OrganisationSpec]:
+        """The settings and limits of the whole gateway."""
+        return ApiCall("GET", "organisation", _one(OrganisationSpec))
 
     @endpoint
-    def set_organisation(self, spec: OwnerSpec) -> ApiCall[OwnerSpec]:
-        """Set the limits of the whole gateway; one that is not given is none."""
-        return ApiCall("PUT", "organisation", _one(OwnerSpec), body=spec.model_dump(mode="json", exclude_unset=True))
+    def set_organisation(self, spec: OrganisationSpec) -> ApiCall[OrganisationSpec]:
+        """Set the settings and limits of the whole gateway; one that is not given is none."""
+        return ApiCall(
+            "PUT", "organisation", _one(OrganisationSpec), body=spec.model_dump(mode="json", exclude_unset=True)
+        )
 
     @endpoint
-    def update_organisation(self, changes: Mapping[str, Any]) -> ApiCall[OwnerSpec]:
-        """Change limits of the whole gateway; None lifts one, and what is not named stays."""
-        return ApiCall("PATCH", "organisation", _one(OwnerSpec), body=dict(changes))
+    def update_organisation(self, changes: Mapping[str, Any]) -> ApiCall[OrganisationSpec]:
+        """Change settings and limits of the whole gateway; None lifts one, and what is not named stays."""
+        return ApiCall("PATCH", "organisation", _one(OrganisationSpec), body=dict(changes))
 
     @endpoint
     def export(self) -> ApiCall[str]:

@@ -6,6 +6,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_network
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -89,3 +90,15 @@ def _network(value: str) -> str:
 
 Network = Annotated[str, AfterValidator(_network)]
 """An IP address or a network, in one spelling."""
+
+
+def _is_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be a time zone, such as Europe/Berlin or UTC") from None
+    return value
+
+
+TimeZone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_is_zone)]
+"""The IANA name of a time zone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from paig_client.api.fields import Spec, Usd
 
@@ -50,8 +50,8 @@ LABELS = {(row.unit, row.window): row.label for row in WINDOWS}
 """The heading of each."""
 
 
-class LimitsSpec(Spec):
-    """Caps of one owner. A field left out is no cap."""
+class Amounts(BaseModel):
+    """Caps. A field left out is no cap."""
 
     daily: Usd | None = None
     weekly: Usd | None = None
@@ -61,3 +61,7 @@ class LimitsSpec(Spec):
     tokens_per_minute: Count | None = None
     soft: bool = False
     """Refuse once what is spent reaches the cap, and reserve nothing: availability over exactness."""
+
+
+class LimitsSpec(Amounts, Spec):
+    """Caps of one owner. A field left out is no cap."""

@@ -11,6 +11,7 @@ from paig_client.api.limits import Unit, Window
 from paig_client.api.specs import (
     AdminSettings,
     KeySettings,
+    NamedLimitSettings,
     OwnerSettings,
     PriceSpec,
     ProjectSettings,
@@ -190,6 +191,10 @@ class Key(Resource, KeySettings):
     """The address that it was last used from."""
 
 
+class NamedLimit(Resource, NamedLimitSettings):
+    """A named limit as the gateway shows it."""
+
+
 class NewKey(BaseModel):
     """A key just made or rotated: the only time that its secret is shown."""
 
@@ -289,8 +294,12 @@ class Identity(BaseModel):
 class LimitStatus(BaseModel):
     """A limit and its balance in the current window. Amounts are dollars, or counts for rates."""
 
+    id: str = ""
+    """Names the limit, or one member's counter of it, where it is to be raised."""
     owner_kind: OwnerKind
     owner: str
+    member: str | None = None
+    """Whose counter it is, where a named limit has one for each."""
     unit: Unit
     window: Window
     amount: str
@@ -299,13 +308,52 @@ class LimitStatus(BaseModel):
     left: str
     resets_at: datetime | None
     soft: bool
+    raised_until: datetime | None = None
+    """When it goes back to its own amount; null where it is not raised."""
+    reached_at: datetime | None = None
+    """When it is used up at today's pace; null where its window ends before, or nothing was spent today."""
 
 
 class MyLimit(LimitStatus):
     """A limit that binds a key."""
 
-    reached_at: datetime | None = None
-    """When it is used up at today's pace; null where its window ends before, or nothing was spent today."""
+
+class AboutLimit(BaseModel):
+    """Which limit is meant."""
+
+    owner_kind: OwnerKind
+    owner: str
+    unit: Unit
+    window: Window
+    member: str | None
+
+
+class LimitRaise(AboutLimit):
+    """A limit's larger amount for a while."""
+
+    id: str
+    amount: str
+    """What the limit is meanwhile: dollars, or a count."""
+    actor: str
+    why: str
+    since: datetime
+    until: datetime
+
+
+class LimitRequest(AboutLimit):
+    """A request of a key's holder for more of a limit."""
+
+    id: str
+    key: str
+    amount: str
+    """What the limit is to be: dollars, or a count."""
+    why: str
+    time: datetime
+    state: Literal["open", "approved", "declined"]
+    actor: str | None
+    """The admin that approved or declined it."""
+    decided_at: datetime | None
+    answer: str | None
 
 
 class MyRequest(BaseModel):

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from paig_client.api.fields import Network, Pattern, Seconds, SecretReference, Spec, Usd, amount
-from paig_client.api.limits import LimitsSpec
+from paig_client.api.fields import Network, Pattern, Seconds, SecretReference, Spec, TimeZone, Usd, amount
+from paig_client.api.limits import Amounts, LimitsSpec, Window
 from paig_client.api.vocabulary import Choice, OnDisconnect, Permission, Role, WhenTight
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -173,7 +173,18 @@ class OwnerSettings(BaseModel):
 
 
 class OwnerSpec(OwnerSettings, Spec):
-    """A user, or the organisation."""
+    """A user."""
+
+
+class OrganisationSpec(OwnerSettings, Spec):
+    """The whole gateway."""
+
+    timezone: TimeZone = "UTC"
+    """The time zone that days, weeks and months of limits begin in, such as `Europe/Berlin`; a new one counts from the
+    next window."""
+    when_tight: WhenTight | None = None
+    """What happens to a request whose worst case does not fit what is left of a limit, where neither its key nor its
+    project says: `refuse`, `fit` or `lower`; `fit` if left out."""
 
 
 class ProjectSettings(OwnerSettings):
@@ -182,7 +193,10 @@ class ProjectSettings(OwnerSettings):
     telemetry: ProjectTelemetry = ProjectTelemetry()
     when_tight: WhenTight | None = None
     """What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` or `lower`;
-    `fit` if left out."""
+    the organisation's if left out."""
+    timezone: TimeZone | None = None
+    """The time zone that days, weeks and months of its limits and its keys' begin in, such as `Europe/Berlin`; the
+    organisation's if left out. A new one counts from the next window."""
     formats: list[str] | None = None
     """The API formats that its keys may use, such as `openai-chat`; all if left out."""
     methods: list[Method] | None = None
@@ -224,6 +238,78 @@ class KeySpec(KeySettings, Spec):
 
     secret: str | None = None
     """A reference to a value chosen elsewhere; if left out, one is made and shown once."""
+
+
+class MatchSpec(Spec):
+    """What a request must have to be bound by a named limit; what is left out is not asked for."""
+
+    key: str | None = None
+    user: str | None = None
+    project: str | None = None
+    route: str | None = None
+    provider: str | None = None
+    model: str | None = Field(default=None, min_length=1, max_length=200)
+    """A model's name or a pattern, such as `gpt-5*`."""
+    tag: Annotated[str | None, Field(pattern=r"^[^=,\s]{1,100}(=[^=,]{1,200})?$")] = None
+    """`customer`: a request with that tag; `customer=acme`: with that value of it."""
+
+
+class NamedLimitSettings(Amounts):
+    """What can be set of a named limit."""
+
+    match: MatchSpec = MatchSpec()
+    per: Annotated[str | None, Field(pattern=r"^(key|user|project|model|provider|session|tag:[^=,\s]{1,100})$")] = None
+    """What has an own counter each: `key`, `user`, `project`, `model`, `provider`, `session` or `tag:NAME`; one in all
+    if left out."""
+    max_members: int = Field(default=10_000, ge=1, le=1_000_000)
+    """More counters than that are refused."""
+
+    @property
+    def limits(self) -> LimitsSpec:
+        """Its amounts alone."""
+        return LimitsSpec.model_validate({name: getattr(self, name) for name in LimitsSpec.model_fields})
+
+
+class NamedLimitSpec(NamedLimitSettings, Spec):
+    """A named limit: what it matches, for what each an own counter is kept, and its amounts."""
+
+
+Why = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class RaiseSpec(Spec):
+    """A limit that is to be raised for a while."""
+
+    owner_kind: Literal["organisation", "project", "user", "key", "limit"]
+    owner: str = "organisation"
+    """The owner's name, or that of a named limit."""
+    window: Window = "daily"
+    """Which of its limits; `minute` is the one on requests."""
+    member: str | None = Field(default=None, max_length=300)
+    """The one member of a named limit that it is raised for; all if left out."""
+    to: Usd
+    """The amount that it has meanwhile."""
+    until: datetime
+    why: Why
+
+
+class AskSpec(Spec):
+    """What the holder of a key asks for."""
+
+    to: Usd
+    """The amount that the limit is to have."""
+    window: Window | None = None
+    """Which limit; the tightest one on money if left out."""
+    why: Why
+
+
+class AnswerSpec(Spec):
+    """The answer to a request for more."""
+
+    until: datetime | None = None
+    """When the raise ends; at the end of the limit's window if left out."""
+    answer: str | None = Field(default=None, max_length=500)
+    """What the one that asked is told."""
 
 
 class GrantSpec(Spec):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-OwnerKind = Literal["organisation", "project", "user", "key", "run"]
-"""What a limit can be set on. A run is bound by the budget that its first request names."""
+OwnerKind = Literal["organisation", "project", "user", "key", "run", "limit"]
+"""What a limit can be set on. A run is bound by the budget that its first request names; `limit` is a named limit."""
 Certainty = Literal["exact", "estimated", "ceiling", "unknown"]
 """How the cost of a request is known. `exact`: from the provider's usage, every billed unit priced. `estimated`:
 counted from a partial answer, or a unit has no price. `ceiling`: charged at the reservation. `unknown`: it costs, and

@@ -88,7 +88,9 @@ OBJECTS = {
 }
 for name, text in OBJECTS.items():
     app.add_typer(lazily("objects", name), name=name, help=text, rich_help_panel=ADMIN)
-app.add_typer(lazily("limits"), name="limits", help="Limits, and how much of each is used.", rich_help_panel=ADMIN)
+app.add_typer(
+    lazily("limit_commands"), name="limits", help="Limits: what is left, named ones, raises.", rich_help_panel=ADMIN
+)
 _command(rich_help_panel=ADMIN, example="paig apply paig.toml --dry-run")(configuration.apply)
 _command(rich_help_panel=ADMIN, example="paig export > paig.toml")(configuration.export)
 

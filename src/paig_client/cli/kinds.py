@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paig_client.api.specs import AdminSpec, KeySpec, OwnerSpec, PriceSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import (
+    AdminSpec,
+    KeySpec,
+    MatchSpec,
+    NamedLimitSpec,
+    OwnerSpec,
+    PriceSpec,
+    ProviderSpec,
+    RouteSpec,
+)
 from paig_client.cli.completion import agents
 from paig_client.cli.limits import OWNERS, WINDOWS, cells, of_owner
 from paig_client.cli.options import reference
@@ -19,7 +28,7 @@ from paig_client.cli.values import assignments, did_you_mean, word
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
-    from paig_client.api.resources import Admin, Key, LimitStatus, NewKey, Owner, OwnPrice, Provider, Route
+    from paig_client.api.resources import Admin, Key, LimitStatus, NamedLimit, NewKey, Owner, OwnPrice, Provider, Route
     from paig_client.api.specs import GrantSpec, MemberSpec
 
 SETTINGS = Special(
@@ -439,6 +448,55 @@ PRICES = ObjectCommands(
         "delete": "paig prices delete my-model",
     },
 )
+
+
+# Named limits
+
+
+def _matches(texts: list[str]) -> dict[str, Any]:
+    """`model=gpt-*`, `tag=customer` or `tag=customer=acme`; `none` asks for nothing."""
+    return {"match": dict.fromkeys(MatchSpec.model_fields) if texts == ["none"] else assignments(texts)}
+
+
+def shown_match(limit: NamedLimit) -> str:
+    """What a limit matches, as `--match` takes it."""
+    found = limit.match.model_dump(exclude_none=True)
+    return ", ".join(f"{name}={value}" for name, value in found.items()) or "every request"
+
+
+NAMED_LIMITS = ObjectCommands(
+    one="limit",
+    many="named_limits",
+    help="Limits: what is left, named ones, raises.",
+    spec=NamedLimitSpec,
+    table=lambda found, limits: Table(
+        ["name", "matches", "per"], [[one.name, shown_match(one), one.per or "one in all"] for one in found]
+    ),
+    facts=lambda limit: {
+        **{"name": limit.name, "id": limit.id, "matches": shown_match(limit), "per": limit.per or "one in all"},
+        **{"created": when(limit.created_at)},
+    },
+    balances=lambda limit, limits: of_owner(limits, "limit", limit.name),
+    special={
+        "*match": Special(
+            ("--match",), "model=gpt-*, provider, project, key, user, route or tag=customer; repeat.", _matches,
+            "FIELD=VALUE", list[str],
+        ),
+        "per": Special(("--per",), "What has an own counter: key, user, project, model, provider, session, tag:NAME."),
+    },
+    about={
+        "create": "Limit requests by model, provider, tag, project or user.",
+        "show": "Show a named limit, and how much of it is used.",
+        "update": "Change a named limit; 'none' takes a value away.",
+        "delete": "Delete a named limit.",
+    },
+    examples={
+        "create": "paig limits create gpt-per-customer --match model=gpt-* --per tag:customer --daily 5",
+        "show": "paig limits show gpt-per-customer",
+        "update": "paig limits update gpt-per-customer --daily 10",
+        "delete": "paig limits delete gpt-per-customer",
+    },
+)  # fmt: skip
 
 
 # Admins

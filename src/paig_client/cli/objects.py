@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paig_client.api.specs import OwnerSpec, TokenSpec
+from paig_client.api.specs import OrganisationSpec, TokenSpec
 from paig_client.cli import kinds
 from paig_client.cli.commands import Commands
 from paig_client.cli.completion import names
@@ -242,7 +242,7 @@ def show_organisation(json: Json = False, url: Url = None, profile: Profile = No
     print_limits(found)
 
 
-_ORGANISATION_OPTIONS = options_of(OwnerSpec, {}, None, making=False)
+_ORGANISATION_OPTIONS = options_of(OrganisationSpec, {}, None, making=False)
 
 
 def update_organisation(json: Json = False, url: Url = None, profile: Profile = None, **given: object) -> None:

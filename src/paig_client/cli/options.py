@@ -61,6 +61,34 @@ def connected(url: str | None = None, profile: str | None = None) -> Iterator[Ad
         yield admin
 
 
+@contextmanager
+def holding_key(url: str | None = None, profile: str | None = None) -> Iterator[AdminClient]:
+    """The gateway that the options name, with a gateway key in place of an admin token.
+
+    Raises:
+        CredentialError: There is no key for it.
+        AdminError: What the API raises.
+    """
+    from paig_client.admin import AdminClient
+    from paig_client.credentials import CredentialError, find_key, find_root
+    from paig_client.tls import verification
+
+    root = find_root(url, profile).value
+    key = find_key(root, None, profile)
+    if key is None:
+        raise CredentialError(f"There is no key for the gateway at {root}: run `paig login {root}`.")
+    with AdminClient(root, token=key.value, verify=verification(root)) as client:
+        yield client
+
+
+def has_key_alone(url: str | None = None, profile: str | None = None) -> bool:
+    """Whether there is a key for the gateway that the options name, and no admin token."""
+    from paig_client.credentials import find_admin_token, find_key, find_root
+
+    root = find_root(url, profile).value
+    return find_admin_token(root) is None and find_key(root, None, profile) is not None
+
+
 def admin_access(url: str | None = None, profile: str | None = None) -> Access:
     """The gateway that the options name, and the admin token for it, once it is known that the token may go there.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from paig_client.cli.completion import group_names
+from paig_client.cli.limits import print_limits
 from paig_client.cli.options import (
     Csv,
     Json,
@@ -28,6 +29,8 @@ from paig_client.cli.options import (
     Url,
     User,
     connected,
+    has_key_alone,
+    holding_key,
 )
 from paig_client.cli.output import (
     Table,
@@ -36,6 +39,7 @@ from paig_client.cli.output import (
     number,
     plain,
     print_csv,
+    print_facts,
     print_json,
     say,
     show,
@@ -86,6 +90,17 @@ def usage(
     """Show what was spent, and on what."""
     if context.invoked_subcommand:
         return None
+    if has_key_alone(url, profile):
+        given: dict[str, Any] = {
+            "--by": by,
+            "--since": since,
+            "--until": until,
+            "--key": key,
+            "--project": project,
+            "--user": user,
+        }
+        given |= {"--model": model, "--provider": provider, "--route": route, "--csv": csv or None, "--sort": sort}
+        return _own_usage(next((name for name, value in given.items() if value), None), json, url, profile)
     groups = by or ["model"]
     start, end = period(since, until)
     only: dict[str, Any] = {
@@ -104,6 +119,20 @@ def usage(
     if csv:
         return _print_csv(groups, report, sort)
     _print_report(groups, report, trend, sort)
+
+
+def _own_usage(option: str | None, json: bool, url: str | None, profile: str | None) -> None:
+    """What the holder of a key has spent today, and its limits."""
+    if option is not None:
+        raise typer.BadParameter(
+            "needs an admin token; with a key alone, `paig usage` shows what that key spent.", param_hint=option
+        )
+    with holding_key(url, profile) as client:
+        me = client.me()
+    if json:
+        return print_json(me)
+    print_facts({"key": me.key, "spent today": usd(me.spent_today), "requests today": f"{me.requests_today:,}"})
+    print_limits(me.limits)
 
 
 class Trend:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from paig_client.addresses import is_loopback
-from paig_client.cli.options import Json, Profile, Url, confirm, secret_input
-from paig_client.cli.output import print_json, print_table, say
+from paig_client.cli.limits import print_limits
+from paig_client.cli.options import Json, Profile, Url, confirm, holding_key, secret_input
+from paig_client.cli.output import print_facts, print_json, print_table, say, usd
 from paig_client.cli.sso import end_personal_key, end_session, sign_on
 from paig_client.cli.values import did_you_mean
 
 if TYPE_CHECKING:
-    from paig_client.api.resources import Health
+    from paig_client.api.resources import Health, Me
     from paig_client.credentials import Found
 
 SecretStore = Literal["keyring", "file"]
@@ -129,6 +130,9 @@ def status(json: Json = False, url: Url = None, profile: Profile = None) -> None
     facts["key"] = {"source": key.source if key else key_trouble, "state": key_state}
     facts["admin_token"] = {"source": token.source if token else token_trouble, "state": token_state}
     facts["gateway"] = health
+    me = _me(url, profile) if key_state == "accepted" and token is None else None
+    if me is not None:
+        facts["me"] = me
     if json:
         print_json(facts)
     else:
@@ -145,11 +149,26 @@ def status(json: Json = False, url: Url = None, profile: Profile = None) -> None
                     2, ("prices", _price_age(health.prices_refreshed_at, health.prices_installed_at), health.prices)
                 )
         print_table(["", "", "from"], rows)
+        if me is not None:
+            print()
+            print_facts({"spent today": usd(me.spent_today), "requests today": f"{me.requests_today:,}"})
+            print_limits(me.limits)
         if token_state == "not sent":
             say(f"The admin token was not sent: {token_trouble}")
     if not facts["reachable"]:
         say(f"paig: {facts['trouble']}")
         raise typer.Exit(3)
+
+
+def _me(url: str | None, profile: str | None) -> Me | None:
+    """What the key's holder sees of itself; None at a gateway that is too old to say."""
+    from paig_client.admin import AdminError
+
+    try:
+        with holding_key(url, profile) as client:
+            return client.me()
+    except AdminError:
+        return None
 
 
 def _price_age(refreshed_at: datetime | None, installed_at: datetime | None) -> str:

@@ -21,6 +21,7 @@ from paig_gateway.admin.events import event_routes
 from paig_gateway.admin.health import health_routes, provider_routes
 from paig_gateway.admin.holder import holder_routes
 from paig_gateway.admin.keys import KEYS, key_routes
+from paig_gateway.admin.limits import limit_routes
 from paig_gateway.admin.login import browser_routes, login_routes, session_routes
 from paig_gateway.admin.me import me_routes
 from paig_gateway.admin.objects import LISTED, list_route, object_routes
@@ -72,6 +73,7 @@ def admin_app(services: AdminServices) -> FastAPI:
     api.include_router(access_routes(services))
     api.include_router(login_routes(services))
     api.include_router(session_routes(services))
+    api.include_router(limit_routes(services))
     api.include_router(report_routes(services))
     api.include_router(agent_session_routes(services))
     api.include_router(me_routes(services))

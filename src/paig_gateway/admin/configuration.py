@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from paig_client.api.fields import Spec
 from paig_client.api.resources import AppliedConfig, PlannedChange
-from paig_client.api.specs import OwnerSpec
+from paig_client.api.specs import OrganisationSpec
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.examples import EXAMPLES
@@ -74,37 +74,37 @@ def configuration_routes(services: AdminServices) -> APIRouter:
     @router.get(
         "/organisation",
         operation_id="get_organisation",
-        summary="Show the limits of the whole gateway",
-        response_model=OwnerSpec,
+        summary="Show the settings and limits of the whole gateway",
+        response_model=OrganisationSpec,
     )
-    def get_organisation() -> OwnerSpec:
-        return OwnerSpec(limits=services.catalog.organisation.get())
+    def get_organisation() -> OrganisationSpec:
+        return services.catalog.organisation.get()
 
     @router.put(
         "/organisation",
         operation_id="put_organisation",
-        summary="Set the limits of the whole gateway",
-        response_model=OwnerSpec,
-        openapi_extra=body_of("OwnerSpec"),
+        summary="Set the settings and limits of the whole gateway",
+        response_model=OrganisationSpec,
+        openapi_extra=body_of("OrganisationSpec"),
     )
-    def put_organisation(principal: Principal, body: JsonObject) -> OwnerSpec:
-        limits = services.catalog.organisation.put(checked(OwnerSpec, body).limits, actor=principal.name)
+    def put_organisation(principal: Principal, body: JsonObject) -> OrganisationSpec:
+        spec = services.catalog.organisation.put(checked(OrganisationSpec, body), actor=principal.name)
         services.changed()
-        return OwnerSpec(limits=limits)
+        return spec
 
     @router.patch(
         "/organisation",
         operation_id="update_organisation",
-        summary="Change the limits of the whole gateway",
+        summary="Change settings and limits of the whole gateway",
         description="The body's fields take the place of those there are, inside `limits` too; null lifts a limit"
         " (RFC 7396). What is not named stays.",
-        response_model=OwnerSpec,
-        openapi_extra=body_of("ChangeOwner"),
+        response_model=OrganisationSpec,
+        openapi_extra=body_of("ChangeOrganisation"),
     )
-    def update_organisation(principal: Principal, body: JsonObject) -> OwnerSpec:
-        limits = services.catalog.organisation.update(body, actor=principal.name)
+    def update_organisation(principal: Principal, body: JsonObject) -> OrganisationSpec:
+        spec = services.catalog.organisation.update(body, actor=principal.name)
         services.changed()
-        return OwnerSpec(limits=limits)
+        return spec
 
     return router
 

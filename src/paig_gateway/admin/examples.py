@@ -170,6 +170,43 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
     "CreateOwner": [{"name": "ada", "limits": {"daily": "10", "monthly": "100"}}],
     "ChangeOwner": [{"limits": {"daily": None, "weekly": "50"}}],
     "OwnerSpec": [{"limits": {"monthly": "1000"}}],
+    "OrganisationSpec": [{"limits": {"monthly": "1000"}, "timezone": "Europe/Berlin"}],
+    "ChangeOrganisation": [{"limits": {"daily": None}, "when_tight": "lower"}],
+    "CreateNamedLimit": [
+        {
+            "name": "gpt-per-customer", "match": {"model": "gpt-*", "tag": "customer"}, "per": "tag:customer",
+            "daily": "5",
+        }
+    ],
+    "RaiseSpec": [
+        {
+            "owner_kind": "key", "owner": "ci", "window": "daily", "to": "20", "until": "2026-11-23T18:00:00Z",
+            "why": "release day",
+        }
+    ],
+    "LimitRaise": [
+        {
+            "id": "raise_0c4d9e8f7a6b5c3d", "owner_kind": "key", "owner": "ci", "unit": "usd", "window": "daily",
+            "member": None, "amount": "20", "actor": "admin:ada", "why": "release day",
+            "since": "2026-11-23T12:00:00Z", "until": "2026-11-23T18:00:00Z",
+        }
+    ],
+    "LimitRequest": [
+        {
+            "id": "ask_0c4d9e8f7a6b5c3d", "owner_kind": "key", "owner": "ci", "unit": "usd", "window": "daily",
+            "member": None, "key": "ci", "amount": "10", "why": "a long refactoring", "time": "2026-11-23T12:00:00Z",
+            "state": "open", "actor": None, "decided_at": None, "answer": None,
+        }
+    ],
+    "AskSpec": [{"to": "10", "why": "a long refactoring"}],
+    "AnswerSpec": [{"until": "2026-11-23T18:00:00Z", "answer": "until this evening"}],
+    "ChangeNamedLimit": [{"daily": "10"}],
+    "NamedLimit": [
+        {
+            "id": "nlim_0c4d9e8f7a6b5c3d", "name": "gpt-per-customer", **_STAMP, **_NO_CAPS, "daily": "5",
+            "match": {"model": "gpt-*", "tag": "customer"}, "per": "tag:customer", "max_members": 10000,
+        }
+    ],
     "Owner": [{"id": "user_0c4d9e8f7a6b5c3d", "name": "ada", **_STAMP, "limits": {**_NO_CAPS, "daily": "10"}}],
     "CreateKey": [
         {

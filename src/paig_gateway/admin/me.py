@@ -5,20 +5,25 @@ It is asked for with the gateway key itself, and needs no admin token.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from fastapi import APIRouter
 from starlette.requests import Request as HttpRequest
 
-from paig_client.api.resources import Me, MyLimit, MyRequest
+from paig_client.api.resources import LimitRequest, Me, MyLimit, MyRequest
+from paig_client.api.specs import AskSpec
+from paig_gateway.admin.bodies import JsonObject, body_of, checked
+from paig_gateway.admin.limits import asked_limit
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit, window_start
-from paig_gateway.domain.money import parse_usd
+from paig_gateway.domain.named_limits import Subject
 from paig_gateway.ledger import reports
-from paig_gateway.ledger.balances import LimitBalance, balances_of
+from paig_gateway.ledger.balances import balances_of
+from paig_gateway.ledger.forecast import TodaysSpend
 from paig_gateway.ledger.reports import Filter
 
 LATEST = 20
@@ -40,12 +45,31 @@ def me_routes(services: AdminServices) -> APIRouter:
         now = services.clock()
         return me_of(services, _caller(services, http, now), now)
 
+    @router.post(
+        "/me/limit-requests",
+        operation_id="ask_for_more",
+        summary="Ask for more of a limit, with a gateway key",
+        description="An administrator approves or declines it; a raise lasts until the end of the limit's window.",
+        tags=["ledger"],
+        status_code=201,
+        openapi_extra=body_of("AskSpec"),
+    )
+    def ask_for_more(http: HttpRequest, body: JsonObject) -> LimitRequest:
+        now = services.clock()
+        caller = _caller(services, http, now)
+        spec = checked(AskSpec, body)
+        limits = (*caller.limits, *_own_named(caller))
+        limit = asked_limit(balances_of(services.engine, limits, now), spec)
+        return services.catalog.raises.ask(caller.key_id, limit.limit_id, spec.to, spec.why)
+
     return router
 
 
 def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
     """What a key may see of itself."""
-    balances = balances_of(services.engine, caller.limits, now)
+    balances = balances_of(services.engine, (*caller.limits, *_own_named(caller)), now)
+    with services.engine.connect() as connection:
+        spent = TodaysSpend(connection, now)
     midnight = datetime.fromtimestamp(window_start("daily", now), UTC)
     own = Filter(key=caller.key_id, since=midnight)
     today = reports.usage(services.engine, [], own).items
@@ -61,8 +85,7 @@ def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
         spent_today=today[0].cost if today else "0",
         requests_today=today[0].requests if today else 0,
         limits=[
-            _limit(limit, found, services, caller, now)
-            for limit, found in zip(caller.limits, balances, strict=True)
+            MyLimit.model_validate(one.shown(spent.of(one.owner_kind, one.owner, one.member), now)) for one in balances
         ],
         requests=[
             MyRequest(
@@ -72,6 +95,19 @@ def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
             for row in latest
         ],
     )  # fmt: skip
+
+
+def _own_named(caller: Caller) -> Iterator[Limit]:
+    """The named limits that bind all of a key's requests, or those to some model or provider."""
+    subject = Subject(
+        (caller.key_id, caller.key),
+        (caller.user_id, caller.user or "") if caller.user_id is not None else None,
+        (caller.project_id, caller.project or "") if caller.project_id is not None else None,
+        "", None, ("",),
+    )  # fmt: skip
+    for named in caller.named:
+        if named.per in (None, "key", "user", "project") and "tag" not in named.match:
+            yield from named.bind(subject)
 
 
 def _caller(services: AdminServices, http: HttpRequest, now: datetime) -> Caller:
@@ -90,55 +126,3 @@ def _caller(services: AdminServices, http: HttpRequest, now: datetime) -> Caller
     if caller.expires_at is not None and caller.expires_at <= now:
         raise ProblemError("expired-token", "The key has expired; ask an administrator for another.")
     return caller
-
-
-def _limit(limit: Limit, found: LimitBalance, services: AdminServices, caller: Caller, now: datetime) -> MyLimit:
-    return MyLimit(
-        owner_kind=limit.owner_kind if limit.owner_kind != "run" else "key",
-        owner=limit.owner,
-        unit=limit.unit,
-        window=limit.window,
-        amount=found.show(found.amount),
-        spent=found.show(found.spent),
-        held=found.show(found.held),
-        left=found.show(max(0, found.amount - found.spent - found.held)),
-        resets_at=found.resets_at,
-        soft=found.soft,
-        reached_at=reached_at(found, _spent_today(limit, services, caller, now), now),
-    )
-
-
-def _spent_today(limit: Limit, services: AdminServices, caller: Caller, now: datetime) -> int:
-    """What the limit's owner has spent since midnight, in nanodollars."""
-    since = datetime.fromtimestamp(window_start("daily", now), UTC)
-    which = Filter(
-        key=caller.key_id if limit.owner_kind == "key" else None,
-        project=caller.project_id if limit.owner_kind == "project" else None,
-        user=caller.user_id if limit.owner_kind == "user" else None,
-        since=since,
-    )
-    found = reports.usage(services.engine, [], which).items if limit.unit == "usd" else []
-    return parse_usd(found[0].cost) if found else 0
-
-
-def reached_at(found: LimitBalance, spent_today: int, now: datetime) -> datetime | None:
-    """When the limit is used up at today's pace; None where its window ends before, or nothing was spent today.
-
-    Args:
-        found: Where the limit stands.
-        spent_today: What its owner has spent since midnight UTC, in nanodollars.
-        now: The present.
-    """
-    seconds = (now - datetime.fromtimestamp(window_start("daily", now), UTC)).total_seconds()
-    if found.unit != "usd" or spent_today <= 0 or seconds <= 0:
-        return None
-    left = max(0, found.amount - found.spent)
-    needed = left * seconds / spent_today
-    if needed > MAX_FORECAST.total_seconds():
-        return None
-    at = now + timedelta(seconds=needed)
-    return None if found.resets_at is not None and at >= found.resets_at else at
-
-
-MAX_FORECAST = timedelta(days=366)
-"""A limit that is reached later than that is not forecast."""

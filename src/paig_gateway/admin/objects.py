@@ -15,8 +15,16 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel
 
 from paig_client.api.fields import Spec
-from paig_client.api.resources import NewKey, Owner, OwnPrice, Project, Provider, Resource, Route
-from paig_client.api.specs import OwnerSpec, PriceSpec, ProjectSpec, ProjectTelemetry, ProviderSpec, RouteSpec
+from paig_client.api.resources import NamedLimit, NewKey, Owner, OwnPrice, Project, Provider, Resource, Route
+from paig_client.api.specs import (
+    NamedLimitSpec,
+    OwnerSpec,
+    PriceSpec,
+    ProjectSpec,
+    ProjectTelemetry,
+    ProviderSpec,
+    RouteSpec,
+)
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, named
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
@@ -90,6 +98,10 @@ class ProjectPage(Page[Project]):
 
 class OwnerPage(Page[Owner]):
     """Some users by name, and where the next page begins."""
+
+
+class NamedLimitPage(Page[NamedLimit]):
+    """Some named limits, and where the next page begins."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +193,11 @@ PROJECTS: ObjectApi[ProjectSpec, Project, Project] = ObjectApi(
 USERS: ObjectApi[OwnerSpec, Owner, Owner] = ObjectApi(
     "user", "users", OwnerSpec, Owner, Owner, OwnerPage, lambda services, principal: services.catalog.users
 )
-LISTED: tuple[ObjectApi[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS)
+NAMED_LIMITS: ObjectApi[NamedLimitSpec, NamedLimit, NamedLimit] = ObjectApi(
+    "named_limit", "named-limits", NamedLimitSpec, NamedLimit, NamedLimit, NamedLimitPage,
+    lambda services, principal: services.catalog.named_limits,
+)  # fmt: skip
+LISTED: tuple[ObjectApi[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS, NAMED_LIMITS)
 """The kinds whose list needs nothing but the catalogue."""
 
 Reference = Annotated[str, Path(description="Name or id, percent-encoded."), AfterValidator(unquote)]
@@ -361,7 +377,7 @@ def tagged(response: Response, item: T) -> T:
 def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRouter:
     """The endpoints of one kind of object, but for its list."""
     router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
-    one = f"{'an' if kind.one[0] in 'aeio' else 'a'} {kind.one}"
+    one = f"{'an' if kind.one[0] in 'aeio' else 'a'} {kind.one.replace('_', ' ')}"
 
     @router.post(
         "",
@@ -479,5 +495,5 @@ def list_route(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRouter:
         return page(kind.page, filtered(items, wanted), limit, cursor, sort)
 
     with_fields(list_all, fields)
-    router.get("", operation_id=f"list_{kind.many}", summary=f"List {kind.many}", response_model=kind.page)(list_all)
+    router.get("", operation_id=f"list_{kind.one}s", summary=f"List {kind.many}", response_model=kind.page)(list_all)
     return router

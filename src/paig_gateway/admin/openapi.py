@@ -17,11 +17,16 @@ from paig_client.api.fields import Spec
 from paig_client.api.resources import Problem
 from paig_client.api.specs import (
     AdminSpec,
+    AnswerSpec,
+    AskSpec,
     KeySpec,
+    NamedLimitSpec,
+    OrganisationSpec,
     OwnerSpec,
     PriceSpec,
     ProjectSpec,
     ProviderSpec,
+    RaiseSpec,
     RouteSpec,
     TokenSpec,
 )
@@ -43,6 +48,8 @@ _SPECS: Mapping[str, type[Spec]] = {
     "OwnPrice": PriceSpec,
     "Project": ProjectSpec,
     "Owner": OwnerSpec,
+    "NamedLimit": NamedLimitSpec,
+    "Organisation": OrganisationSpec,
     "Key": KeySpec,
     "Admin": AdminSpec,
     "Token": TokenSpec,
@@ -93,7 +100,7 @@ def document(app: FastAPI, version: str) -> OpenApi:
                 operation["security"] = [{"adminToken": []}]
                 operation["x-permission"] = needs.permission
                 operation["x-in-project"] = needs.in_project
-            elif operation["operationId"] == "get_me":
+            elif operation["operationId"] in ("get_me", "ask_for_more"):
                 operation["security"] = [{"gatewayKey": []}]
     return found
 
@@ -109,6 +116,7 @@ def _listed(schema: OpenApi) -> str:
 def _bodies() -> OpenApi:
     """The schemas of request bodies: every Spec, and what creates and changes make of it."""
     specs: list[type[Spec]] = [*_SPECS.values(), ApplySpec, FinishDeviceSpec, PersonalKeySpec, PruneSpec]
+    specs += [RaiseSpec, AskSpec, AnswerSpec]
     _, made = models_json_schema([(spec, "validation") for spec in specs], ref_template=_REF)
     schemas: OpenApi = made["$defs"]
     for name, spec in _SPECS.items():

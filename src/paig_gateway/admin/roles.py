@@ -26,6 +26,7 @@ HOLDERS: Mapping[Permission, tuple[Role, ...]] = {
     "keys:write": _EDIT,
     "ledger:read": _ALL,
     "ledger:write": _RULE,
+    "limits:write": _RULE,
     "organisation:write": _RULE,
     "owners:write": _EDIT,
     # An address and a reference to a credential, set together, can send any secret of the gateway anywhere.

@@ -17,22 +17,24 @@ from sqlalchemy import Engine
 
 from paig_client.api import resources
 from paig_client.api.resources import AuditEntry
-from paig_client.api.specs import AdminSpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import AdminSpec, NamedLimitSpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.catalog import audit, chain, credentials
 from paig_gateway.catalog.admins import ADMINS
 from paig_gateway.catalog.audit import EVERY_CHANGE, AuditFilter
 from paig_gateway.catalog.base import CatalogError, Edit, LimitHooks, Secrets
 from paig_gateway.catalog.collection import Collection, KeyCollection, Organisation
+from paig_gateway.catalog.named_limits import NAMED_LIMITS
 from paig_gateway.catalog.objects import rows
 from paig_gateway.catalog.owners import PROJECTS, USERS
 from paig_gateway.catalog.people import People
 from paig_gateway.catalog.prices import PRICES
 from paig_gateway.catalog.providers import PROVIDERS
+from paig_gateway.catalog.raises import Raises
 from paig_gateway.catalog.routes import ROUTES
 from paig_gateway.catalog.tokens import TokenCollection
 from paig_gateway.catalog.transactions import Transactions
 from paig_gateway.database.engine import utc_now
-from paig_gateway.database.tables import AdminRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
+from paig_gateway.database.tables import AdminRow, NamedLimitRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
 from paig_gateway.secrets.errors import SecretKeyError
 from paig_gateway.secrets.references import References
 from paig_gateway.secrets.vault import Vault
@@ -78,7 +80,11 @@ class Catalog(Transactions):
         self.projects: Collection[ProjectRow, ProjectSpec, resources.Project] = Collection(self, PROJECTS)
         self.users: Collection[UserRow, OwnerSpec, resources.Owner] = Collection(self, USERS)
         self.admins: Collection[AdminRow, AdminSpec, resources.Admin] = Collection(self, ADMINS)
+        self.named_limits: Collection[NamedLimitRow, NamedLimitSpec, resources.NamedLimit] = Collection(
+            self, NAMED_LIMITS
+        )
         self.keys = KeyCollection(self)
+        self.raises = Raises(self)
         self.organisation = Organisation(self)
         self.tokens = TokenCollection(self)
         self.people = People(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic
@@ -9,17 +10,16 @@ from typing import Any, Generic
 from sqlmodel import Session
 
 from paig_client.api import resources
-from paig_client.api.limits import LimitsSpec
 from paig_client.api.resources import NewKey
-from paig_client.api.specs import KeySpec, OwnerSpec
+from paig_client.api.specs import KeySpec, OrganisationSpec
 from paig_client.api.vocabulary import KeyState
-from paig_gateway.catalog import keys, limits, objects
+from paig_gateway.catalog import keys, limits, objects, zones
 from paig_gateway.catalog.base import Edit
 from paig_gateway.catalog.idempotency import Repeat, once
 from paig_gateway.catalog.keys import KEYS
 from paig_gateway.catalog.objects import ObjectType, R, S, W
 from paig_gateway.catalog.transactions import Transactions
-from paig_gateway.database.tables import KeyRow
+from paig_gateway.database.tables import KeyRow, MetaRow
 
 
 class Collection(Generic[R, S, W]):
@@ -179,19 +179,19 @@ class KeyCollection:
 
 
 class Organisation:
-    """The limits of the whole gateway."""
+    """The settings and limits of the whole gateway."""
 
     def __init__(self, catalog: Transactions) -> None:
         """Bind to a catalogue."""
         self._catalog = catalog
 
-    def get(self) -> LimitsSpec:
-        """The limits."""
+    def get(self) -> OrganisationSpec:
+        """The settings."""
         with self._catalog.view() as session:
             return read_organisation(session)
 
-    def put(self, spec: LimitsSpec, *, actor: str) -> LimitsSpec:
-        """Make the limits those of `spec`.
+    def put(self, spec: OrganisationSpec, *, actor: str) -> OrganisationSpec:
+        """Make the settings those of `spec`.
 
         Raises:
             CatalogError: `invalid`.
@@ -200,27 +200,44 @@ class Organisation:
             write_organisation(edit, spec)
             return read_organisation(edit.session)
 
-    def update(self, changes: Mapping[str, Any], *, actor: str) -> LimitsSpec:
-        """Merge changes, fields of an OwnerSpec, into the limits as `Collection.update` does.
+    def update(self, changes: Mapping[str, Any], *, actor: str) -> OrganisationSpec:
+        """Merge changes into the settings as `Collection.update` does.
 
         Raises:
             CatalogError: `invalid`.
         """
         with self._catalog.edit(actor) as edit:
-            before = OwnerSpec(limits=read_organisation(edit.session))
-            write_organisation(edit, objects.merged(before, changes).limits)
+            write_organisation(edit, objects.merged(read_organisation(edit.session), changes))
             return read_organisation(edit.session)
 
 
-def read_organisation(session: Session) -> LimitsSpec:
-    """The limits of the whole gateway."""
-    return limits.spec_of(limits.rows_of(session, "organisation", limits.ORGANISATION_ID))
+def read_organisation(session: Session) -> OrganisationSpec:
+    """The settings and limits of the whole gateway."""
+    row = session.get(MetaRow, zones.ORGANISATION)
+    stored = json.loads(row.text) if row is not None and row.text else {}
+    caps = limits.spec_of(limits.rows_of(session, "organisation", limits.ORGANISATION_ID))
+    return OrganisationSpec.model_validate({**stored, "limits": caps}, extra="ignore")
 
 
-def write_organisation(edit: Edit, spec: LimitsSpec) -> None:
-    """Make the limits of the whole gateway those of `spec`; nothing happens where they already are."""
-    before, normal = read_organisation(edit.session), limits.normal(spec)
+def normal_organisation(spec: OrganisationSpec) -> OrganisationSpec:
+    """The settings in the one form in which they are read back.
+
+    Raises:
+        CatalogError: A limit is too large.
+    """
+    return spec.model_copy(update={"limits": limits.normal(spec.limits)})
+
+
+def write_organisation(edit: Edit, spec: OrganisationSpec) -> None:
+    """Make the settings of the whole gateway those of `spec`; nothing happens where they already are."""
+    before, normal = read_organisation(edit.session), normal_organisation(spec)
     if before == normal:
         return
-    limits.write(edit, "organisation", limits.ORGANISATION_ID, normal)
+    row = edit.session.get(MetaRow, zones.ORGANISATION) or MetaRow(name=zones.ORGANISATION, value=0)
+    row.text = json.dumps(normal.model_dump(mode="json", exclude_defaults=True, exclude={"limits"}))
+    edit.session.add(row)
+    edit.session.flush()
+    limits.write(edit, "organisation", limits.ORGANISATION_ID, normal.limits)
+    if before.timezone != normal.timezone:
+        zones.follow_organisation(edit)
     edit.record("update", "organisation", "organisation", objects.shown(before), objects.shown(normal))

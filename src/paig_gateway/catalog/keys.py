@@ -18,7 +18,7 @@ from paig_gateway.catalog import limits, objects
 from paig_gateway.catalog.base import CatalogError, Edit, Secrets, check_free_name, is_id, suggestion
 from paig_gateway.catalog.objects import ObjectType, Problem
 from paig_gateway.catalog.owners import PROJECTS, USERS, format_problems
-from paig_gateway.catalog.references import route_names
+from paig_gateway.catalog.references import check_unlimited, route_names
 from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.tables import KeyRow, KeyUseRow
 from paig_gateway.secrets.errors import SecretReferenceError
@@ -203,6 +203,7 @@ def _shown(row: KeyRow, spec: KeySpec, now: int) -> Mapping[str, Any]:
 
 
 def _unlink(edit: Edit, row: KeyRow) -> None:
+    check_unlimited(edit.session, "key", row.name)
     edit.session.exec(delete(KeyUseRow).where(col(KeyUseRow.key_id) == row.id))
 
 
@@ -217,6 +218,6 @@ KEYS: ObjectType[KeyRow, KeySpec, resources.Key] = ObjectType(
     normal=_normal,
     problems=_problems,
     store=_store,
-    shown=_shown,
     unlink=_unlink,
+    shown=_shown,
 )

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import cast
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, delete, func, select
 
 from paig_client.api.fields import Spec
 from paig_client.api.limits import WINDOWS, LimitsSpec, Unit, Window
 from paig_client.api.vocabulary import OwnerKind
+from paig_gateway.catalog import zones
 from paig_gateway.catalog.base import CatalogError, Edit, new_id
-from paig_gateway.database.tables import LimitRow
+from paig_gateway.database.tables import LimitRow, RaiseRow
+from paig_gateway.domain.limits import PREFIX
 from paig_gateway.domain.money import MAX_NANODOLLARS, format_usd, nanodollars
 
 ORGANISATION_ID = ""
@@ -103,15 +105,17 @@ def write(edit: Edit, owner_kind: OwnerKind, owner_id: str, spec: LimitsSpec) ->
         else:
             row.amount, row.soft = amount, spec.soft
             session.add(row)
+    zone = zones.of(session, owner_kind, owner_id) if wanted else ""
     created = [
         LimitRow(
             id=new_id("lim"), owner_kind=owner_kind, owner_id=owner_id, unit=unit, window=window, amount=amount,
-            soft=spec.soft,
+            soft=spec.soft, zone=zone,
         )
         for (unit, window), amount in wanted.items()
     ]  # fmt: skip
     session.add_all(created)
     for row in removed:
+        session.execute(delete(RaiseRow).where(func.substr(RaiseRow.limit_id, 1, PREFIX) == row.id))
         session.delete(row)
     session.flush()
     connection = session.connection()

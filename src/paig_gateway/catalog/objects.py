@@ -14,16 +14,25 @@ from pydantic import ValidationError
 from sqlmodel import Session, SQLModel, select
 
 from paig_client.api.fields import Spec
-from paig_client.api.limits import LimitsSpec
+from paig_client.api.limits import Amounts, LimitsSpec
 from paig_client.api.resources import Resource
 from paig_client.api.vocabulary import OwnerKind
-from paig_gateway.catalog import limits
+from paig_gateway.catalog import limits, zones
 from paig_gateway.catalog.base import CatalogError, Edit, Secrets, is_id, new_id
 from paig_gateway.catalog.credentials import is_mask
 from paig_gateway.database.columns import moment
-from paig_gateway.database.tables import AdminRow, KeyRow, PriceRow, ProjectRow, ProviderRow, RouteRow, UserRow
+from paig_gateway.database.tables import (
+    AdminRow,
+    KeyRow,
+    NamedLimitRow,
+    PriceRow,
+    ProjectRow,
+    ProviderRow,
+    RouteRow,
+    UserRow,
+)
 
-R = TypeVar("R", ProviderRow, RouteRow, PriceRow, ProjectRow, UserRow, KeyRow, AdminRow)
+R = TypeVar("R", ProviderRow, RouteRow, PriceRow, ProjectRow, UserRow, KeyRow, AdminRow, NamedLimitRow)
 S = TypeVar("S", bound=Spec)
 W = TypeVar("W", bound=Resource)
 
@@ -83,6 +92,11 @@ class ObjectType(Generic[R, S, W]):
     shown: Callable[[R, S, int], Mapping[str, Any]] = _nothing_more
 
     @property
+    def is_limit(self) -> bool:
+        """Whether its Spec is a limit itself, so that its caps stand among its own fields."""
+        return issubclass(self.spec, Amounts)
+
+    @property
     def owner_kind(self) -> OwnerKind:
         """As whose owner its limits are stored."""
         return cast(OwnerKind, self.kind)
@@ -96,12 +110,15 @@ def read(session: Session, type: ObjectType[R, S, W], row: R) -> S:
 def specs(session: Session, type: ObjectType[R, S, W], rows: Sequence[R]) -> list[S]:
     """The Specs that rows stand for, by one query for any number of them."""
     caps = limits.by_owner(session, type.owner_kind, [row.id for row in rows]) if type.limited else {}
-    return [spec_of(type, row.spec, caps.get(row.id) if type.limited else None) for row in rows]
+    return [spec_of(type, row.spec, caps.get(row.id)) for row in rows]
 
 
 def spec_of(type: ObjectType[R, S, W], stored: Mapping[str, Any], caps: LimitsSpec | None = None) -> S:
     """The Spec of a row, given its `spec` column and its limits."""
-    fields = {**stored, "limits": caps or LimitsSpec()} if type.limited else stored
+    fields = dict(stored)
+    if type.limited:
+        own = caps or LimitsSpec()
+        fields |= dict(own) if type.is_limit else {"limits": own}
     # A newer gateway on the same database may have stored fields that this one does not know.
     return type.spec.model_validate(fields, extra=None if type.extensible else "ignore")
 
@@ -201,11 +218,13 @@ def _write(edit: Edit, type: ObjectType[R, S, W], row: R, normal: S) -> None:
     for field, wrong in type.problems(edit, normal):
         raise CatalogError("invalid", wrong, field=field)
     stored = type.store(edit, row, normal)
-    row.spec = stored.model_dump(mode="json", exclude_defaults=True, exclude={"limits"} if type.limited else None)
+    apart = set(LimitsSpec.model_fields) if type.is_limit else {"limits"} if type.limited else None
+    row.spec = stored.model_dump(mode="json", exclude_defaults=True, exclude=apart)
     edit.session.add(row)
     edit.session.flush()
     if type.limited:
         limits.write(edit, type.owner_kind, row.id, limits.of(normal))
+        zones.follow(edit, type.owner_kind, row.id)
 
 
 def update(edit: Edit, type: ObjectType[R, S, W], row: R, changes: Mapping[str, Any]) -> None:

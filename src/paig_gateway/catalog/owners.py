@@ -9,7 +9,7 @@ from paig_client.api.specs import OwnerSpec, ProjectSpec
 from paig_gateway.catalog import limits
 from paig_gateway.catalog.base import Edit, Secrets, check_free_name, suggestion
 from paig_gateway.catalog.objects import ObjectType, Problem
-from paig_gateway.catalog.references import check_no_grants, check_owner_unused
+from paig_gateway.catalog.references import check_no_grants, check_owner_unused, check_unlimited
 from paig_gateway.database.tables import ProjectRow, UserRow
 from paig_gateway.formats.registry import FORMATS
 from paig_gateway.secrets.errors import SecretReferenceError
@@ -62,10 +62,12 @@ def _problems(edit: Edit, spec: ProjectSpec) -> Iterable[Problem]:
 def _unlink_project(edit: Edit, row: ProjectRow) -> None:
     check_owner_unused(edit.session, "project", row.id, row.name)
     check_no_grants(edit.session, row.name)
+    check_unlimited(edit.session, "project", row.name)
 
 
 def _unlink_user(edit: Edit, row: UserRow) -> None:
     check_owner_unused(edit.session, "user", row.id, row.name)
+    check_unlimited(edit.session, "user", row.name)
 
 
 PROJECTS: ObjectType[ProjectRow, ProjectSpec, resources.Project] = ObjectType(

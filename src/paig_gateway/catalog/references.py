@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlmodel import Session, col, select
 
 from paig_gateway.catalog.base import CatalogError
-from paig_gateway.database.tables import AdminRow, KeyRow, ProviderRow, RouteRow
+from paig_gateway.database.tables import AdminRow, KeyRow, NamedLimitRow, ProviderRow, RouteRow
 
 _SHOWN = 5
 
@@ -41,6 +41,16 @@ def check_no_grants(session: Session, project: str) -> None:
         admin for admin, spec in admins if any(grant.get("project") == project for grant in spec.get("grants", ()))
     ]
     _refuse("project", project, named, "admins")
+
+
+def check_unlimited(session: Session, kind: str, name: str) -> None:
+    """Refuse to delete an object that a named limit matches.
+
+    Raises:
+        CatalogError: `in-use`.
+    """
+    limits = session.exec(select(NamedLimitRow.name, col(NamedLimitRow.spec)).order_by(NamedLimitRow.name))
+    _refuse(kind, name, [limit for limit, spec in limits if spec.get("match", {}).get(kind) == name], "limits")
 
 
 def route_names(session: Session) -> set[str]:

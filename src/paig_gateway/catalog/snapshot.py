@@ -7,10 +7,11 @@ looks at that number several times a second and loads a new snapshot when it has
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import chain
@@ -20,7 +21,7 @@ from sqlalchemy import Connection, Engine, Row, select
 from sqlmodel import SQLModel, col
 
 from paig_client.api.specs import KeySpec, PriceSpec, ProjectTelemetry, ProviderSpec
-from paig_client.api.vocabulary import Role
+from paig_client.api.vocabulary import Role, WhenTight
 from paig_gateway.catalog import owners, providers
 from paig_gateway.catalog.base import Secrets
 from paig_gateway.catalog.limits import ORGANISATION_ID
@@ -29,23 +30,28 @@ from paig_gateway.catalog.owners import PROJECTS
 from paig_gateway.catalog.resolver import Resolver
 from paig_gateway.catalog.routes import ROUTES
 from paig_gateway.catalog.transactions import DIRECTORY_VERSION
-from paig_gateway.database.columns import moment
+from paig_gateway.catalog.zones import ORGANISATION
+from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.engine import utc_now
+from paig_gateway.database.limit_rows import limit_of, named_limit
 from paig_gateway.database.tables import (
     AdminRow,
     KeyRow,
     LimitRow,
     MetaRow,
+    NamedLimitRow,
     PriceRow,
     ProjectRow,
     ProviderRow,
+    RaiseRow,
     RouteRow,
     StoppedSessionRow,
     TokenRow,
     UserRow,
 )
 from paig_gateway.domain.caller import Caller
-from paig_gateway.domain.limits import Limit
+from paig_gateway.domain.limits import PREFIX, Limit, Raise
+from paig_gateway.domain.named_limits import NamedLimit
 from paig_gateway.domain.route import NO_CREDENTIAL, Credential, Member, Provider, Route
 from paig_gateway.pricing.overrides import PriceOverride, own_price
 from paig_gateway.providers.kinds import KINDS
@@ -372,9 +378,12 @@ def _callers(
     users = {row.id: row.name for row in _rows(connection, UserRow)}
     keys = _rows(connection, KeyRow)
     owners = {"project": projects, "user": users, "key": {row.id: row.name for row in keys}}
-    limits = _limits(connection, owners)
+    limits = _limits(connection, owners, now)
+    named = _named_limits(connection, limits)
     organisation = limits.get(("organisation", ORGANISATION_ID), ())
     specs: dict[str | None, Mapping[str, Any]] = {row.id: row.spec for row in _rows(connection, ProjectRow)}
+    settings = connection.execute(select(col(MetaRow.text)).where(col(MetaRow.name) == ORGANISATION)).scalar()
+    everywhere: WhenTight = (json.loads(settings) if settings else {}).get("when_tight") or "fit"
     callers: dict[str, Caller] = {}
     old_until: dict[str, datetime] = {}
     for row in keys:
@@ -394,7 +403,8 @@ def _callers(
                 *limits.get(("project", row.project_id), ()),
                 *organisation,
             ),
-            when_tight=spec.get("when_tight") or project.get("when_tight") or "fit",
+            named=_own(named, row.name, users.get(row.user_id), projects.get(row.project_id)),
+            when_tight=spec.get("when_tight") or project.get("when_tight") or everywhere,
             formats=_both(spec.get("formats"), project.get("formats")),
             methods=_both(spec.get("methods"), project.get("methods")),
             project_networks=_frozen(project.get("networks")),
@@ -418,14 +428,32 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _limits(connection: Connection, owners: Mapping[str, Mapping[str, str]]) -> Caps:
+def _limits(connection: Connection, owners: Mapping[str, Mapping[str, str]], now: datetime) -> Caps:
     found: dict[tuple[str, str], tuple[Limit, ...]] = {}
+    raises: dict[str, list[Raise]] = {}
+    for row in connection.execute(select(RaiseRow).where(col(RaiseRow.until) > milliseconds(now))):
+        member = row.limit_id[PREFIX + 1 :] or None
+        raises.setdefault(row.limit_id[:PREFIX], []).append(Raise(row.amount, row.until / 1000, member))
     for row in _rows(connection, LimitRow):
         owner = owners.get(row.owner_kind, {}).get(row.owner_id, row.owner_kind)
-        limit = Limit(row.id, row.owner_kind, owner, row.unit, row.window, row.amount, row.soft)
+        limit = limit_of(row, owner, raises.get(row.id, ()))
         place = row.owner_kind, row.owner_id
         found[place] = (*found.get(place, ()), limit)
     return found
+
+
+def _named_limits(connection: Connection, limits: Caps) -> tuple[NamedLimit, ...]:
+    return tuple(
+        named_limit(row.name, row.spec, tuple(replace(limit, owner=row.name) for limit in caps))
+        for row in _rows(connection, NamedLimitRow)
+        if (caps := limits.get(("limit", row.id)))
+    )
+
+
+def _own(named: Iterable[NamedLimit], key: str, user: str | None, project: str | None) -> tuple[NamedLimit, ...]:
+    """The named limits that may bind a key's requests."""
+    owner = {"key": key, "user": user, "project": project}
+    return tuple(one for one in named if all(one.match.get(kind, name) == name for kind, name in owner.items()))
 
 
 def _prices(connection: Connection) -> tuple[PriceOverride, ...]:

@@ -13,13 +13,14 @@ from paig_gateway.catalog import Catalog, objects
 from paig_gateway.catalog.collection import read_organisation
 from paig_gateway.catalog.keys import KEYS
 from paig_gateway.catalog.logins import made_by_login
+from paig_gateway.catalog.named_limits import NAMED_LIMITS
 from paig_gateway.catalog.objects import ObjectType
 from paig_gateway.catalog.owners import PROJECTS, USERS
 from paig_gateway.catalog.prices import PRICES
 from paig_gateway.catalog.providers import PROVIDERS
 from paig_gateway.catalog.routes import ROUTES
 
-_TYPES: tuple[ObjectType[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS, KEYS)
+_TYPES: tuple[ObjectType[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS, KEYS, NAMED_LIMITS)
 
 
 def export(catalog: Catalog) -> str:
@@ -36,7 +37,7 @@ def export(catalog: Catalog) -> str:
 def _document(session: Session) -> Iterator[str]:
     organisation = _fields(read_organisation(session))
     if organisation:
-        yield toml.table("organisation", {"limits": organisation})
+        yield toml.table("organisation", organisation)
     for type in _TYPES:
         rows = [row for row in objects.rows(session, type) if not made_by_login(row)]
         names = [row.name for row in rows]

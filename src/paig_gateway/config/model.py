@@ -11,7 +11,16 @@ from pydantic import AfterValidator, Field, model_validator
 
 from paig_client.api import toml
 from paig_client.api.fields import Network, Seconds, Spec, Usd
-from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import (
+    KeySpec,
+    NamedLimitSpec,
+    OrganisationSpec,
+    OwnerSpec,
+    PriceSpec,
+    ProjectSpec,
+    ProviderSpec,
+    RouteSpec,
+)
 from paig_gateway.config.lines import Path
 from paig_gateway.database.engine import CONNECTIONS
 from paig_gateway.proxy.egress import parse_proxy
@@ -195,12 +204,13 @@ class Config:
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
     alerts: AlertsSpec = field(default_factory=AlertsSpec)
     sso: SsoSpec = field(default_factory=SsoSpec)
-    organisation: OwnerSpec | None = None
+    organisation: OrganisationSpec | None = None
     providers: Mapping[str, ProviderSpec] = field(default_factory=dict, repr=False)  # a literal may be a secret
     routes: Mapping[str, RouteSpec] = field(default_factory=dict)
     prices: Mapping[str, PriceSpec] = field(default_factory=dict)
     projects: Mapping[str, ProjectSpec] = field(default_factory=dict)
     users: Mapping[str, OwnerSpec] = field(default_factory=dict)
+    limits: Mapping[str, NamedLimitSpec] = field(default_factory=dict)
     keys: Mapping[str, KeySpec] = field(default_factory=dict, repr=False)
     process: tuple[str, ...] = ()
     source: str = field(default="paig.toml", compare=False)

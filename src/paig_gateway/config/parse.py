@@ -15,15 +15,24 @@ from pydantic import BaseModel, ValidationError
 
 from paig_client.api import toml
 from paig_client.api.fields import Spec
-from paig_client.api.specs import KeySpec, OwnerSpec, PriceSpec, ProjectSpec, ProviderSpec, RouteSpec
-from paig_gateway.catalog import keys, limits, prices, providers, routes
+from paig_client.api.specs import (
+    KeySpec,
+    NamedLimitSpec,
+    OrganisationSpec,
+    OwnerSpec,
+    PriceSpec,
+    ProjectSpec,
+    ProviderSpec,
+    RouteSpec,
+)
+from paig_gateway.catalog import keys, limits, named_limits, prices, providers, routes
 from paig_gateway.catalog.base import CatalogError, check_free_name, check_url_name, suggestion
 from paig_gateway.config.lines import Path, line_numbers
 from paig_gateway.config.model import PROCESS, Config, ConfigError, Issue, line_of, show_path
 
 Model = TypeVar("Model", bound=Spec)
 
-TABLES = (*PROCESS, "organisation", "providers", "routes", "prices", "projects", "users", "keys")
+TABLES = (*PROCESS, "organisation", "providers", "routes", "prices", "projects", "users", "limits", "keys")
 
 
 def load(path: FilePath) -> Config:
@@ -72,7 +81,7 @@ class _Reader:
             if name not in TABLES:
                 self.wrong((name,), f"unknown table{suggestion(name, TABLES)}")
         process: dict[str, Any] = {name: self.one(name, spec) or spec() for name, spec in PROCESS.items()}
-        organisation = self.one("organisation", OwnerSpec)
+        organisation = self.one("organisation", OrganisationSpec)
         found = Config(
             **process,
             organisation=organisation,
@@ -81,6 +90,7 @@ class _Reader:
             prices=self.many("prices", PriceSpec, check_free_name),
             projects=self.many("projects", ProjectSpec, check_free_name),
             users=self.many("users", OwnerSpec, check_free_name),
+            limits=self.many("limits", NamedLimitSpec, check_free_name),
             keys=self.many("keys", KeySpec, check_free_name),
             process=tuple(name for name in self.data if name in PROCESS),
             source=self.source,
@@ -105,7 +115,14 @@ class _Reader:
         for name, key in found.keys.items():
             for place, wrong in (*keys.problems(key), *self.dangling(key)):
                 self.wrong(("keys", name, *_split(place)), wrong)
-        owned: list[tuple[Path, OwnerSpec | KeySpec]] = [
+        for name, limit in found.limits.items():
+            for place, wrong in named_limits.problems(limit, self.known):
+                self.wrong(("limits", name, *_split(place)), wrong)
+            try:
+                limits.amounts(limit.limits)
+            except CatalogError as error:
+                self.wrong(("limits", name, *_split(error.field)[1:]), error.message)
+        owned: list[tuple[Path, OwnerSpec | OrganisationSpec | KeySpec]] = [
             *((("projects", name), owner) for name, owner in found.projects.items()),
             *((("users", name), owner) for name, owner in found.users.items()),
             *((("keys", name), key) for name, key in found.keys.items()),
@@ -141,6 +158,10 @@ class _Reader:
             if named not in open_routes:
                 close = suggestion(named, open_routes)
                 yield f"routes.{number}", f"there is no route or provider '{named}' in this file{close}"
+
+    def known(self, kind: str) -> list[str]:
+        """What the file defines of a kind; every provider is a route, too."""
+        return [*self.names(f"{kind}s"), *(self.names("providers") if kind == "route" else ())]
 
     def names(self, table: str) -> list[str]:
         """What the file defines in a table, right or wrong."""

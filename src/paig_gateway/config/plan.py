@@ -9,15 +9,15 @@ from typing import Any, Literal
 from sqlmodel import Session, col, func, select
 
 from paig_client.api.fields import Spec
-from paig_client.api.limits import LimitsSpec
 from paig_client.api.resources import AuditEntry, NewKey
-from paig_client.api.specs import KeySpec
-from paig_gateway.catalog import Catalog, CatalogError, Edit, keys, limits, objects
+from paig_client.api.specs import KeySpec, OrganisationSpec
+from paig_gateway.catalog import Catalog, CatalogError, Edit, keys, objects
 from paig_gateway.catalog.base import Secrets
-from paig_gateway.catalog.collection import read_organisation, write_organisation
+from paig_gateway.catalog.collection import normal_organisation, read_organisation, write_organisation
 from paig_gateway.catalog.keys import KEYS
 from paig_gateway.catalog.logins import ACTOR as LOGINS
 from paig_gateway.catalog.logins import made_by_login
+from paig_gateway.catalog.named_limits import NAMED_LIMITS
 from paig_gateway.catalog.objects import ObjectType, R, S, W
 from paig_gateway.catalog.owners import PROJECTS, USERS
 from paig_gateway.catalog.prices import PRICES
@@ -33,7 +33,7 @@ SIGNS: Mapping[Action, str] = {"create": "+", "change": "~", "delete": "-"}
 CONFIGURATION = "configuration"
 """The kind of the audit entry for an applied file; the entries of its changes come before it."""
 BY_HAND = ("create", "update", "delete")
-KINDS = ("organisation", "provider", "route", "price", "project", "user", "key")
+KINDS = ("organisation", "provider", "route", "price", "project", "user", "key", "limit")
 """The kinds of object that a file can define."""
 _PLACES = {"organisation": "organisation", **{kind: f"{kind}s" for kind in KINDS[1:]}}
 
@@ -43,7 +43,7 @@ class PlannedChange:
     """One object that is to be made, changed or deleted.
 
     Attributes:
-        kind: `provider`, `route`, `price`, `project`, `user`, `key` or `organisation`.
+        kind: `provider`, `route`, `price`, `project`, `user`, `key`, `limit` or `organisation`.
         changes: What becomes of each field: (before, after), None where there is none. Never a secret.
     """
 
@@ -193,6 +193,7 @@ class _Comparison:
         """
         config = self.config
         found = [
+            *(self.removed(NAMED_LIMITS, config.limits) if prune else ()),
             *(self.removed(KEYS, config.keys) if prune else ()),
             *self.organisation(prune),
             *self.made(PROJECTS, config.projects),
@@ -201,6 +202,7 @@ class _Comparison:
             *self.made(ROUTES, config.routes),
             *self.made(PRICES, config.prices),
             *self.keys(),
+            *self.made(NAMED_LIMITS, config.limits),
         ]
         if prune:
             found += self.removed(ROUTES, config.routes)
@@ -215,7 +217,7 @@ class _Comparison:
     def organisation(self, prune: bool) -> Iterator[PlannedChange]:
         if self.config.organisation is None and not prune:
             return
-        wanted = limits.normal(self.config.organisation.limits if self.config.organisation else LimitsSpec())
+        wanted = normal_organisation(self.config.organisation or OrganisationSpec())
         before = read_organisation(self.session)
         if before != wanted:
             yield PlannedChange(
@@ -344,7 +346,7 @@ def _named(config: Config, entry: AuditEntry) -> bool:
     """Whether the file defines the object; one that was deleted and is not in the file is as the file has it."""
     tables = {
         **{"provider": config.providers, "route": config.routes, "project": config.projects},
-        **{"user": config.users, "key": config.keys, "price": config.prices},
+        **{"user": config.users, "key": config.keys, "price": config.prices, "limit": config.limits},
     }
     if entry.kind not in tables:
         return config.organisation is not None

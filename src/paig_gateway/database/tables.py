@@ -111,6 +111,12 @@ class AdminRow(CatalogRow, table=True):
     """Issuer and subject at the identity provider, for admins made by single sign-on."""
 
 
+class NamedLimitRow(CatalogRow, table=True):
+    """A named limit; its caps are rows of `limits`, whose owner it is."""
+
+    __tablename__ = "named_limits"
+
+
 class LimitRow(SQLModel, table=True):
     """A cap on an owner; its id names its counters."""
 
@@ -118,13 +124,51 @@ class LimitRow(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("owner_kind", "owner_id", "unit", "window"),)
     id: str = Field(primary_key=True)
     owner_kind: str
-    """`organisation`, `project`, `user` or `key`."""
+    """`organisation`, `project`, `user`, `key`, or `limit` for a named limit."""
     owner_id: str
     """The owner's id; empty for the organisation."""
     unit: str
     window: str
     amount: int = Field(sa_column=_big())
     soft: bool = False
+    zone: str = "UTC"
+    """The time zone that its windows begin in."""
+    old_zone: str | None = None
+    """The zone before, whose window is finished first."""
+    zone_since: int = Field(default=0, sa_column=_big())
+    """From when on `zone` counts, in seconds since the epoch."""
+
+
+class RaiseRow(SQLModel, table=True):
+    """A limit's larger amount for a while."""
+
+    __tablename__ = "raises"
+    id: str = Field(primary_key=True)
+    limit_id: str = Field(index=True)
+    """A limit's id, or the name of one member's counter."""
+    amount: int = Field(sa_column=_big())
+    actor: str
+    why: str
+    since: int = Field(sa_column=_big())
+    until: int = Field(sa_column=_big())
+
+
+class LimitRequestRow(SQLModel, table=True):
+    """A request of a key's holder for more of a limit."""
+
+    __tablename__ = "limit_requests"
+    id: str = Field(primary_key=True)
+    limit_id: str = Field(index=True)
+    key_id: str = Field(index=True)
+    amount: int = Field(sa_column=_big())
+    why: str
+    time: int = Field(sa_column=_big())
+    state: str = "open"
+    """`open`, `approved` or `declined`."""
+    actor: str | None = None
+    """The admin that approved or declined it."""
+    decided_at: int | None = Field(default=None, sa_column=_big(nullable=True))
+    answer: str | None = None
 
 
 class MetaRow(SQLModel, table=True):
@@ -305,6 +349,7 @@ class CounterRow(SQLModel, table=True):
     """What a limit's window has been charged and what requests in flight hold of it."""
 
     __tablename__ = "counters"
+    __table_args__ = (Index("ix_counters_members", text("substr(limit_id, 1, 20)"), "window_start"),)
     limit_id: str = Field(primary_key=True)
     window_start: int = Field(sa_column=Column(BigInteger, primary_key=True))
     spent: int = Field(default=0, sa_column=_big())

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from paig_client.api.vocabulary import KeyState, WhenTight
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.limits import Limit
+from paig_gateway.domain.named_limits import NamedLimit
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Caller:
         networks: Networks it may be used from; None means all.
         project_networks: Networks that the keys of its project may be used from; None means all.
         limits: Every limit that binds it: its own, its user's, its project's, the organisation's.
+        named: The named limits that may bind its requests, by what each of them is.
         when_tight: What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` (an
             output maximum is filled in), `lower` (one that the request states is lowered, too).
         allow_unmetered: Whether it may use endpoints whose cost the gateway cannot see, under spending limits too.
@@ -52,6 +54,7 @@ class Caller:
     networks: tuple[str, ...] | None = None
     project_networks: tuple[str, ...] | None = None
     limits: tuple[Limit, ...] = field(default=())
+    named: tuple[NamedLimit, ...] = ()
     when_tight: WhenTight = "fit"
     allow_unmetered: bool = False
 

@@ -126,6 +126,8 @@ class LimitRefused(GatewayError):
             "needed": show(needed),
             "resets_at": resets,
         }
+        if limit.member is not None:
+            details["member"] = limit.member
         if advice is not None:
             details |= {"field": advice.field, "lower_to": advice.ever if never else advice.now}
         super().__init__(
@@ -177,5 +179,20 @@ def _no_room(limit: Limit, details: Mapping[str, Detail], waits: bool, advice: A
 
 def _described(limit: Limit) -> str:
     amount = f"${format_usd(limit.amount)}" if limit.unit == "usd" else f"{limit.amount} {limit.unit}"
+    window = "per-minute" if limit.window == "minute" else limit.window
+    if limit.owner_kind == "limit":
+        member = "" if limit.member is None else f" for '{limit.member}'"
+        return f"{window} limit '{limit.owner}' of {amount}{member}"
     owner = "the organisation" if limit.owner_kind == "organisation" else f"{limit.owner_kind} '{limit.owner}'"
-    return f"{'per-minute' if limit.window == 'minute' else limit.window} limit of {amount} on {owner}"
+    return f"{window} limit of {amount} on {owner}"
+
+
+def too_many_members(limit: Limit) -> GatewayError:
+    """The refusal of a request that would need one more counter than a named limit may have."""
+    return GatewayError(
+        "rate-limited" if limit.is_rate else "limit-exceeded",
+        f"The limit '{limit.owner}' counts {limit.max_members} members already, as many as it may, and "
+        f"'{limit.member}' is not among them. Ask an administrator to raise its max_members.",
+        details={"owner_kind": limit.owner_kind, "owner": limit.owner, "member": limit.member, "window": limit.window},
+        retryable=False,
+    )

@@ -1,16 +1,60 @@
 """Limits: a cap on what an owner may spend, send or use within a window of time.
 
-Windows are those of the contract: a UTC minute, UTC day, Monday-to-Sunday week, calendar month, or for ever. A window
-is named by the moment it starts, in whole seconds since the epoch, which is what the ledger's counters are keyed by.
+Windows are those of the contract: a minute, day, Monday-to-Sunday week, calendar month, or for ever; days, weeks and
+months begin at midnight in the limit's time zone. A window is named by the moment it starts, in whole seconds since the
+epoch, which is what the ledger's counters are keyed by.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from paig_client.api.limits import Unit, Window
 from paig_client.api.vocabulary import OwnerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """The time zone that a limit's windows begin in.
+
+    Attributes:
+        name: Its IANA name.
+        old: The zone before, whose window is finished first; None where it was never changed.
+        since: From when on the new one counts, in seconds since the epoch: the end of the old one's window.
+    """
+
+    name: str = "UTC"
+    old: str | None = None
+    since: int = 0
+
+    def at(self, moment: datetime) -> ZoneInfo:
+        """The zone that counts at that moment."""
+        return ZoneInfo(self.old if self.old is not None and moment.timestamp() < self.since else self.name)
+
+
+UTC_ZONE = Zone()
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """A limit's larger amount for a while, as `paig limits raise` sets it.
+
+    Attributes:
+        amount: The cap, in the limit's unit, while it is raised.
+        until: When that ends, in seconds since the epoch.
+        member: The one member of a named limit that it is for; None for all.
+    """
+
+    amount: int
+    until: float
+    member: str | None = None
+
+
+PREFIX = 20
+"""Characters of a stored limit's id. A counter of one member of a named limit has an id that goes on after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +69,10 @@ class Limit:
         window: Over which time it is counted.
         amount: The cap, in nanodollars, requests or tokens.
         soft: Refuse only once `spent >= amount`; nothing is reserved against it.
+        zone: Where its days, weeks and months begin.
+        member: Whose counter it is, where a named limit has one for each member.
+        max_members: The most counters that such a limit may have in a window; None for other limits.
+        raises: Its larger amounts for a while; see `in_force`.
     """
 
     id: str
@@ -34,6 +82,10 @@ class Limit:
     window: Window
     amount: int
     soft: bool = False
+    zone: Zone = UTC_ZONE
+    member: str | None = None
+    max_members: int | None = None
+    raises: tuple[Raise, ...] = ()
 
     @property
     def is_rate(self) -> bool:
@@ -61,36 +113,49 @@ class Balance:
         return self.limit.amount - self.spent - self.held
 
 
-def window_start(window: Window, at: datetime) -> int:
+def in_force(limits: Iterable[Limit], at: datetime) -> tuple[Limit, ...]:
+    """The limits with the amounts that they have at a moment: raised ones with what they are raised to."""
+    return tuple(_raised(limit, at.timestamp()) if limit.raises else limit for limit in limits)
+
+
+def _raised(limit: Limit, at: float) -> Limit:
+    amounts = [raised.amount for raised in limit.raises if at < raised.until]
+    return replace(limit, amount=max(limit.amount, *amounts)) if amounts else limit
+
+
+def member_id(limit_id: str, member: str) -> str:
+    """The counter's name of one member of a named limit."""
+    return f"{limit_id}/{member}"
+
+
+def window_start(window: Window, at: datetime, zone: Zone = UTC_ZONE) -> int:
     """The start of the window that `at` falls in, in seconds since the epoch; 0 for `total`."""
     match window:
         case "total":
             return 0
         case "minute":
             return int(at.timestamp()) // 60 * 60
-        case "daily":
-            return int(_midnight(at).timestamp())
-        case "weekly":
-            return int((_midnight(at) - timedelta(days=at.weekday())).timestamp())
-        case "monthly":
-            return int(_midnight(at).replace(day=1).timestamp())
+    return int(_first_day(window, at, zone.at(at)).timestamp())
 
 
-def window_end(window: Window, at: datetime) -> datetime | None:
+def window_end(window: Window, at: datetime, zone: Zone = UTC_ZONE) -> datetime | None:
     """When the window that `at` falls in ends and its counter starts again; None for `total`."""
-    if window == "total":
-        return None
-    start = datetime.fromtimestamp(window_start(window, at), UTC)
     match window:
+        case "total":
+            return None
         case "minute":
-            return start + timedelta(minutes=1)
-        case "daily":
-            return start + timedelta(days=1)
-        case "weekly":
-            return start + timedelta(days=7)
-        case "monthly":
-            return (start + timedelta(days=32)).replace(day=1)
+            return datetime.fromtimestamp(window_start(window, at) + 60, UTC)
+    first = _first_day(window, at, zone.at(at))
+    if window == "monthly":
+        last = (first + timedelta(days=32)).replace(day=1)
+    else:
+        last = first + timedelta(days=1 if window == "daily" else 7)
+    return last.astimezone(UTC)
 
 
-def _midnight(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+def _first_day(window: Window, at: datetime, zone: ZoneInfo) -> datetime:
+    """The midnight at which a day, week or month began. Adding days to it stays at midnight when clocks change."""
+    midnight = at.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    if window == "weekly":
+        return midnight - timedelta(days=midnight.weekday())
+    return midnight.replace(day=1) if window == "monthly" else midnight

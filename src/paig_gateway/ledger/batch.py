@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from paig_gateway.database.columns import milliseconds, text
 from paig_gateway.database.engine import writing
-from paig_gateway.domain.limits import Limit
+from paig_gateway.domain.limits import PREFIX, Limit
 from paig_gateway.ledger import nodes
 from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.records import Reservation, Settlement
@@ -20,6 +20,7 @@ from paig_gateway.ledger.statements import LedgerConnection, ReadSet, RowsRead
 from paig_gateway.ledger.transitions import (
     Corrected,
     CounterKey,
+    Hold,
     LedgerBatch,
     Refusal,
     binding,
@@ -65,10 +66,12 @@ class Reserve(LedgerCommand):
 
 @dataclass(slots=True, eq=False)
 class Extend(LedgerCommand):
-    """Raise a request's hold by `extra` nanodollars."""
+    """Raise a request's hold by `extra` nanodollars; see `LedgerBatch.extend` for the rest."""
 
     id: str
     extra: int
+    exchange: tuple[Limit, ...] | None = None
+    tokens: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -342,7 +345,11 @@ class BatchExecutor:
                         wanted.works.add(text(s.work_id))
                     if command.tried:
                         wanted.rows.add(s.id)
-                case Extend(id=id) | Release(id=id) | Sweep(id=id) | SetAside(request_id=id):
+                case Extend(id=id, exchange=exchange):
+                    self._want_hold(wanted, id)
+                    if exchange is not None and (mine := self.open.get(id)) is not None:
+                        self._want_counters(wanted, exchange, mine.reservation)
+                case Release(id=id) | Sweep(id=id) | SetAside(request_id=id):
                     self._want_hold(wanted, id)
                 case Correct(work_id=work_id):
                     wanted.works.add(text(work_id))
@@ -372,14 +379,22 @@ class BatchExecutor:
                 case Extend(id=id) if id in found.holds and id in self.open:
                     bound = {limit.id for limit in self.open[id].limits}
                     limits = found.holds[id].limits
-                    wanted.limits.update(held[0] for held in limits if held[3] == "usd" and held[0] not in bound)
+                    unknown = (held[0] for held in limits if held[3] == "usd" and held[0] not in bound)
+                    wanted.limits.update(limit_id[:PREFIX] for limit_id in unknown)
         return wanted.size != before
 
     def _want_limits(self, wanted: ReadSet, reservation: Reservation, runs: dict[str, int]) -> None:
         run = run_id(reservation)
         if run is not None:
             wanted.runs.add(run)
-        wanted.create.update(counter_key(limit, reservation.time) for limit in binding(reservation, runs))
+        self._want_counters(wanted, binding(reservation, runs), reservation)
+
+    def _want_counters(self, wanted: ReadSet, limits: tuple[Limit, ...], reservation: Reservation) -> None:
+        for limit in limits:
+            key = counter_key(limit, reservation.time)
+            wanted.create.add(key)
+            if limit.max_members is not None:
+                wanted.members[key] = limit.max_members
 
     def _want_hold(self, wanted: ReadSet, id: str) -> None:
         wanted.holds.add(id)
@@ -402,10 +417,10 @@ class BatchExecutor:
             case Release(id=id):
                 if id in batch.holds or id in batch.rows:
                     batch.settle(Settlement(id, self.clock(), 0, None, error=UNUSED_ERROR), None)
-            case Extend(id=id, extra=extra):
-                limits = (*self.open[id].limits, *found.limits.values()) if id in self.open else ()
+            case Extend(id=id, extra=extra, tokens=tokens):
+                limits = (*self.open[id].limits, *_made_since(batch.holds.get(id), found)) if id in self.open else ()
                 try:
-                    return batch.extend(id, limits, extra)
+                    return batch.extend(id, limits, extra, self._exchanged(command, limits), tokens)
                 except LookupError as error:
                     return error
             case Charge(reservation=r, settlement=s, counted=counted):
@@ -417,6 +432,15 @@ class BatchExecutor:
             case SetAside():
                 self._set_aside(command, batch)
         return None
+
+    def _exchanged(self, command: Extend, limits: tuple[Limit, ...]) -> tuple[Limit, ...] | None:
+        """The limits that bind a request after an exchange: limits that do not depend on its member stay."""
+        if command.exchange is None:
+            return None
+        mine = self.open.get(command.id)
+        depend = {limit.id for limit in mine.limits if limit.owner_kind == "limit"} if mine is not None else set()
+        stay = (limit for limit in limits if limit.id not in depend)
+        return (*stay, *(limit for limit in command.exchange if limit.owner_kind == "limit"))
 
     def _set_aside(self, command: SetAside, batch: LedgerBatch) -> None:
         id, reservation = command.request_id, self._reservation(command)
@@ -451,6 +475,11 @@ class BatchExecutor:
                     limits = binding(r, batch.runs)
                     keys = frozenset(counter_key(limit, r.time) for limit in limits)
                     self.open[r.id] = OpenRequest(r, limits, keys)
+                case Extend(id=id) if result is None and command.exchange is not None and id in self.open:
+                    mine = self.open[id]
+                    bound = self._exchanged(command, mine.limits) or ()
+                    keys = frozenset(counter_key(limit, mine.reservation.time) for limit in bound)
+                    self.open[id] = OpenRequest(mine.reservation, bound, keys)
                 case Settle() | SetAside() if result is None:
                     self.open.pop(command.request_id, None)
                 case Release(id=id):
@@ -467,6 +496,12 @@ class BatchExecutor:
             if seen is not None or key[0] in waited_for:
                 self.watched[key] = (counter.spent, counter.held)
         return released
+
+
+def _made_since(hold: Hold | None, found: RowsRead) -> list[Limit]:
+    """The limits that were made since a request was reserved, and hold something of it."""
+    held = hold.limits if hold is not None else ()
+    return [replace(limit, id=one[0]) for one in held if (limit := found.limits.get(one[0][:PREFIX])) is not None]
 
 
 def _plain(reservation: Reservation) -> Reservation:

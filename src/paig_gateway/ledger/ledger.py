@@ -196,18 +196,23 @@ class Ledger:
             raise overloaded("Too many requests are waiting for the ledger: try again.")
         await self._ask(Reserve(reservation, patient=wait > 0), wait, watched=True)
 
-    async def extend(self, request_id: str, extra: int) -> None:
+    async def extend(
+        self, request_id: str, extra: int, exchange: tuple[Limit, ...] | None = None, tokens: int = 0
+    ) -> None:
         """Raise a request's hold, as for a further attempt of a failover; it never waits for room.
 
         Args:
             request_id: A request that is reserved and not settled.
             extra: Nanodollars.
+            exchange: Every limit that binds the further attempt, where named limits bind it that did not bind the one
+                before, or the other way round. Hold and limits are exchanged in one transaction.
+            tokens: The most tokens that it could use.
 
         Raises:
             GatewayError: As `reserve`; the hold is then as it was.
             LookupError: The request is not open.
         """
-        await self._ask(Extend(request_id, extra), watched=True)
+        await self._ask(Extend(request_id, extra, exchange, tokens), watched=True)
 
     async def settle(self, settlement: Settlement) -> None:
         """Put a request's cost in place of its hold, in the windows of the request's own time. Durable on return.
@@ -463,4 +468,7 @@ def _row(limit: Limit, owner_id: str) -> LimitRow:
         window=limit.window,
         amount=limit.amount,
         soft=limit.soft,
+        zone=limit.zone.name,
+        old_zone=limit.zone.old,
+        zone_since=limit.zone.since,
     )

@@ -19,6 +19,7 @@ from paig_gateway.ledger.statements import (
     ADD_METRICS,
     CLOCK,
     LIMIT_COLUMNS,
+    MEMBERS,
     READ,
     ROLLUP,
     ROLLUP_KEY,
@@ -28,13 +29,14 @@ from paig_gateway.ledger.statements import (
     RowsRead,
     check_schema,
     counter_changes,
+    fitting,
     hold,
     limit,
     quoted,
     rollup_changes,
     row,
 )
-from paig_gateway.ledger.transitions import CORRECTED, FINISHED, HELD, SETTLED, Counter, LedgerBatch, Value
+from paig_gateway.ledger.transitions import CORRECTED, FINISHED, HELD, SETTLED, Counter, CounterKey, LedgerBatch, Value
 
 HOLDS_TABLE, REQUESTS, COUNTERS_TABLE, ROLLUPS, RUNS_TABLE = (
     TABLES[name] for name in ("holds", "requests", "counters", "rollups", "runs")
@@ -112,6 +114,10 @@ COUNTERS = (
 MAKE_COUNTERS = (
     f"INSERT INTO counters ({quoted(_COUNTER)}) SELECT limit_id, window_start, 0, 0 "
     f"FROM {_recordset(COUNTERS_TABLE, _COUNTER_KEY)} ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+)
+LOCK_MEMBERS = "SELECT pg_advisory_xact_lock(hashtextextended('members', 0))"
+COUNT_MEMBERS = (
+    f"SELECT count(*) FROM (SELECT 1 FROM counters WHERE {MEMBERS} = %s AND window_start = %s LIMIT %s) AS m"
 )
 RUNS = "SELECT id, amount FROM runs WHERE id = ANY(%s::text[])"
 LIMITS = f"SELECT {LIMIT_COLUMNS} FROM limits WHERE id = ANY(%s::text[])"
@@ -195,12 +201,24 @@ class PostgresConnection:
             {found.id: found for found in map(limit, limits.fetchall())} if limits else {},
             node is None or node.fetchone() is not None,
         )
-        missing = wanted.create - found.counters.keys()
+        missing = wanted.create - found.counters.keys() - wanted.crowded
         if missing:
             self.rollback()
-            self._say(MAKE_COUNTERS, _document(COUNTERS_TABLE, _COUNTER_KEY, sorted(missing)))
+            self._make_counters(missing, wanted)
             return None
         return found
+
+    def _make_counters(self, missing: Iterable[CounterKey], wanted: ReadSet) -> None:
+        self._say(BEGIN)
+        if any(key in wanted.members for key in missing):  # no two nodes count members at the same time
+            self._say(LOCK_MEMBERS)
+        made = fitting(missing, wanted, self._count_members)
+        self._say(MAKE_COUNTERS, _document(COUNTERS_TABLE, _COUNTER_KEY, made))
+        self._say("COMMIT")
+
+    def _count_members(self, limit_id: str, start: int, most: int) -> int:
+        found = self._say(COUNT_MEMBERS, limit_id, start, most).fetchone()
+        return int(found[0]) if found else 0
 
     def write(self, batch: LedgerBatch) -> None:
         """Write the changes, and commit."""

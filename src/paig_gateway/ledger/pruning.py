@@ -1,14 +1,14 @@
-"""Removes counters of rates whose minute is over, and requests that are older than they are kept."""
+"""Removes counters whose window is long over, and requests that are older than they are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, or_, select, tuple_
+from sqlalchemy import Connection, delete, func, or_, select, tuple_
 
 from paig_gateway.database.columns import milliseconds
-from paig_gateway.domain.limits import window_start
+from paig_gateway.domain.limits import PREFIX, window_start
 from paig_gateway.ledger.statements import TABLES
 
 REQUESTS, COUNTERS, LIMITS, RUNS = (TABLES[name] for name in ("requests", "counters", "limits", "runs"))
@@ -21,7 +21,12 @@ def prune_minutes(connection: Connection, now: datetime) -> None:
     rates = select(LIMITS.c.id).where(LIMITS.c.window == "minute")
     before = window_start("minute", now - timedelta(hours=1))
     old = (COUNTERS.c.window_start > 0, COUNTERS.c.window_start < before, COUNTERS.c.held == 0)
-    connection.execute(delete(COUNTERS).where(*old, COUNTERS.c.limit_id.in_(rates)))
+    connection.execute(delete(COUNTERS).where(*old, func.substr(COUNTERS.c.limit_id, 1, PREFIX).in_(rates)))
+    # A named limit has a counter for each member, and the longest window is a month.
+    long_over = int((now - timedelta(days=40)).timestamp())
+    named = select(LIMITS.c.id).where(LIMITS.c.owner_kind == "limit")
+    old = (COUNTERS.c.window_start > 0, COUNTERS.c.window_start < long_over, COUNTERS.c.held == 0)
+    connection.execute(delete(COUNTERS).where(*old, func.substr(COUNTERS.c.limit_id, 1, PREFIX).in_(named)))
 
 
 RowPosition = tuple[int, str]

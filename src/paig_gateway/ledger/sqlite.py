@@ -17,6 +17,7 @@ from paig_gateway.ledger.statements import (
     BUSY_MS,
     CLOCK,
     LIMIT_COLUMNS,
+    MEMBERS,
     READ,
     ROLLUP,
     ROLLUP_KEY,
@@ -25,6 +26,7 @@ from paig_gateway.ledger.statements import (
     RowsRead,
     check_schema,
     counter_changes,
+    fitting,
     hold,
     limit,
     quoted,
@@ -55,6 +57,7 @@ COUNTERS = (
     "SELECT limit_id, window_start, spent, held FROM json_each(?) AS w CROSS JOIN counters "
     "ON limit_id = json_extract(w.value, '$[0]') AND window_start = json_extract(w.value, '$[1]')"
 )
+COUNT_MEMBERS = f"SELECT count(*) FROM (SELECT 1 FROM counters WHERE {MEMBERS} = ? AND window_start = ? LIMIT ?)"
 RUNS = "SELECT id, amount FROM runs WHERE id IN (SELECT value FROM json_each(?))"
 LIMITS = f"SELECT {LIMIT_COLUMNS} FROM limits WHERE id IN (SELECT value FROM json_each(?))"
 
@@ -98,7 +101,7 @@ class SqliteConnection:
         keys = wanted.keys | wanted.create
         if keys:
             counters = {(id, start): Counter(spent, held) for id, start, spent, held in self._in(COUNTERS, keys)}
-            for key in wanted.create - counters.keys():
+            for key in fitting(wanted.create - counters.keys(), wanted, self._count_members):
                 counters[key] = Counter(0, 0, is_new=True)
         runs = dict(self._in(RUNS, wanted.runs)) if wanted.runs else {}
         limits = {found.id: found for found in map(limit, self._in(LIMITS, wanted.limits))} if wanted.limits else {}
@@ -134,6 +137,9 @@ class SqliteConnection:
     def close(self) -> None:
         """Close the connection; an open transaction is undone."""
         self._raw.close()
+
+    def _count_members(self, limit_id: str, start: int, most: int) -> int:
+        return int(self._all(COUNT_MEMBERS, limit_id, start, most)[0][0])
 
     def _all(self, sql: str, *values: object) -> list[Any]:
         return self._raw.execute(sql, values).fetchall()

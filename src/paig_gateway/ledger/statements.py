@@ -15,7 +15,7 @@ finds another number than its own, and records nothing more.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -24,10 +24,10 @@ import psycopg
 from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError
 
-from paig_client.api.limits import Unit, Window
-from paig_client.api.vocabulary import OwnerKind
-from paig_gateway.database.tables import RequestRow
-from paig_gateway.domain.limits import Limit
+from paig_client.api.limits import Unit
+from paig_gateway.database.limit_rows import limit_of
+from paig_gateway.database.tables import LimitRow, RequestRow
+from paig_gateway.domain.limits import PREFIX, Limit
 from paig_gateway.ledger.transitions import (
     METRICS,
     Counter,
@@ -41,7 +41,7 @@ from paig_gateway.ledger.transitions import (
 
 SCHEMA = "ledger_schema"
 """The row of `meta` that numbers the ledger's schema. A migration that changes the ledger's tables raises it."""
-SCHEMA_NUMBER = 2
+SCHEMA_NUMBER = 3
 """The schema that this version writes."""
 CLOCK = "ledger_clock"
 """The row of `meta` that stamps `finished_at`: never twice the same, in the order of commits, whatever the node."""
@@ -74,6 +74,8 @@ class ReadSet:
         works: Finished rows by the work they were charged for.
         keys: Counters to move if they exist.
         create: Counters that must exist.
+        members: How many counters of its kind may exist, for those among `create` that belong to a limit's member.
+        crowded: Those that may not be made, because so many exist; the connection adds them.
         runs: Runs whose budget is asked for.
         limits: Limits to look up.
     """
@@ -84,6 +86,8 @@ class ReadSet:
     works: set[str] = field(default_factory=set)
     keys: set[CounterKey] = field(default_factory=set)
     create: set[CounterKey] = field(default_factory=set)
+    members: dict[CounterKey, int] = field(default_factory=dict)
+    crowded: set[CounterKey] = field(default_factory=set)
     runs: set[str] = field(default_factory=set)
     limits: set[str] = field(default_factory=set)
 
@@ -176,8 +180,31 @@ def row(values: Sequence[Any]) -> FinishedRow:
 
 def limit(values: Sequence[Any]) -> Limit:
     """A limit from its `LIMIT_COLUMNS`; its owner's name is not among them, so the owner's id stands for it."""
-    id, owner_kind, owner_id, unit, window, amount, soft = values
-    return Limit(id, cast(OwnerKind, owner_kind), owner_id, cast(Unit, unit), cast(Window, window), amount, bool(soft))
+    return limit_of(LimitRow(**dict(zip(LIMIT_NAMES, values, strict=True))))
+
+
+def fitting(missing: Iterable[CounterKey], wanted: ReadSet, count: Callable[[str, int, int], int]) -> list[CounterKey]:
+    """Those of the missing counters that may be made; the others are added to `wanted.crowded`.
+
+    Args:
+        missing: The counters.
+        wanted: What they are wanted for.
+        count: How many counters there are of a limit in a window, counted up to a number.
+    """
+    made: dict[tuple[str, int], int] = {}
+    found = []
+    for key in sorted(missing):
+        most = wanted.members.get(key)
+        if most is not None:
+            place = key[0][:PREFIX], key[1]
+            if place not in made:
+                made[place] = count(*place, most)
+            if made[place] >= most:
+                wanted.crowded.add(key)
+                continue
+            made[place] += 1
+        found.append(key)
+    return found
 
 
 def counter_changes(batch: LedgerBatch) -> list[tuple[Value, ...]]:
@@ -197,8 +224,11 @@ def rollup_changes(batch: LedgerBatch) -> list[tuple[Value, ...]]:
     return [(*key, *sums) for key, sums in sorted(batch.rollups.items()) if any(sums)]
 
 
+MEMBERS = f"substr(limit_id, 1, {PREFIX})"
+"""The id of the limit that a counter belongs to; there is an index on it."""
 TABLES: Mapping[str, Table] = RequestRow.metadata.tables
 ROLLUP_KEY = tuple(column.name for column in TABLES["rollups"].primary_key)
 ROLLUP = (*ROLLUP_KEY, *METRICS)
 ADD_METRICS = ", ".join(f'"{name}" = rollups."{name}" + excluded."{name}"' for name in METRICS)
-LIMIT_COLUMNS = quoted(("id", "owner_kind", "owner_id", "unit", "window", "amount", "soft"))
+LIMIT_NAMES = tuple(column.name for column in TABLES["limits"].columns)
+LIMIT_COLUMNS = quoted(LIMIT_NAMES)

@@ -21,8 +21,8 @@ import msgspec
 from paig_client.api.limits import Unit, Window
 from paig_client.api.vocabulary import Certainty
 from paig_gateway.database.columns import json_text, milliseconds, moment, text
-from paig_gateway.domain.errors import GatewayError, LimitRefused
-from paig_gateway.domain.limits import Balance, Limit, window_end, window_start
+from paig_gateway.domain.errors import GatewayError, LimitRefused, too_many_members
+from paig_gateway.domain.limits import UTC_ZONE, Balance, Limit, Zone, window_end, window_start
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.usage import Usage
 
@@ -163,6 +163,7 @@ class Refusal:
         limit: The limit that is reported.
         waits: Ids of the limits that lack room only for what requests in flight hold; empty where waiting is no use.
         balances: Every hard limit on money or tokens that binds the request, as it stands.
+        crowded: Whether the limit has as many counters as it may have, and none for this request's member.
     """
 
     limit: Limit
@@ -172,15 +173,18 @@ class Refusal:
     time: datetime
     waits: frozenset[str]
     balances: tuple[Balance, ...] = ()
+    crowded: bool = False
 
     def error(self, now: datetime) -> GatewayError:
         """What the client is told."""
+        if self.crowded:
+            return too_many_members(self.limit)
         return LimitRefused(
             self.limit,
             spent=self.spent,
             held=self.held,
             needed=self.needed,
-            resets_at=window_end(self.limit.window, self.time),
+            resets_at=window_end(self.limit.window, self.time, self.limit.zone),
             now=now,
             balances=self.balances,
         )
@@ -188,17 +192,18 @@ class Refusal:
 
 def counter_key(limit: Limit, at: datetime) -> CounterKey:
     """The counter that a request of that moment moves."""
-    return limit.id, _start_at(limit.window, at)
+    return limit.id, _start_at(limit.window, at, limit.zone)
 
 
 @lru_cache(maxsize=4096)
-def _start_at(window: Window, at: datetime) -> int:
-    return _start(window, int(at.timestamp()) // 60)
+def _start_at(window: Window, at: datetime, zone: Zone) -> int:
+    return _start(window, int(at.timestamp()) // 60, zone)
 
 
 @lru_cache(maxsize=4096)
-def _start(window: Window, minute: int) -> int:
-    return window_start(window, datetime.fromtimestamp(minute * 60, UTC))
+def _start(window: Window, minute: int, zone: Zone = UTC_ZONE) -> int:
+    # Zones differ from UTC by whole minutes since 1972.
+    return window_start(window, datetime.fromtimestamp(minute * 60, UTC), zone)
 
 
 def run_id(reservation: Reservation) -> str | None:
@@ -295,19 +300,7 @@ class LedgerBatch:
             needed = reservation.tokens if limit.unit == "tokens" else reservation.ceiling
             balances = self._balances(limits, reservation.time)
             return Refusal(limit, counter.spent, counter.held, needed, reservation.time, behind, balances)
-        held: list[LimitHold] = []
-        for limit in limits:
-            key = counter_key(limit, reservation.time)
-            counter = self.counters[key]
-            if limit.unit == "requests":
-                counter.spent += 1
-                continue
-            amount = 0 if limit.soft else reservation.ceiling if limit.unit == "usd" else reservation.tokens
-            counter.held += amount
-            held.append((*key, amount, limit.unit))
-            if limit.owner_kind == "run" and limit.id not in self.runs:
-                self.runs[limit.id] = limit.amount
-                self.budgets.append((limit.id, limit.amount))
+        held = self._take(limits, reservation.time, reservation.ceiling, reservation.tokens)
         r, caller, request = reservation, reservation.caller, HeldRequest.of(reservation)
         hold = Hold(
             r.id, self.node_id, milliseconds(r.time), caller.key_id, caller.project_id or "", caller.user_id or "",
@@ -322,8 +315,18 @@ class LedgerBatch:
         )  # fmt: skip
         return None
 
-    def extend(self, id: str, limits: Iterable[Limit], extra: int) -> Refusal | None:
+    def extend(
+        self, id: str, limits: Iterable[Limit], extra: int, exchange: Sequence[Limit] | None = None, tokens: int = 0
+    ) -> Refusal | None:
         """Hold more for a request in flight, or refuse and change nothing.
+
+        Args:
+            id: The request.
+            limits: The limits that it holds something of.
+            extra: Nanodollars to hold more.
+            exchange: The limits that bind it from now on, where its next try is bound by others; what it holds of those
+                that do not bind it any more is released.
+            tokens: What it holds of limits on tokens that are new to it.
 
         Raises:
             LookupError: The request is not in flight.
@@ -331,18 +334,26 @@ class LedgerBatch:
         hold = self.holds.get(id)
         if hold is None:
             raise LookupError(f"request {id} is not open")
-        dollars = {held[0]: held for held in hold.limits if held[3] == "usd"}
-        bound = [limit for limit in limits if limit.id in dollars and not limit.soft]
-        refusal = self._room(bound, moment(hold.time), extra, 0)
+        known = {limit.id: limit for limit in limits}
+        stays = known.keys() if exchange is None else {limit.id for limit in exchange}
+        gone = {held[0] for held in hold.limits if held[0] in known and held[0] not in stays}
+        new = [limit for limit in exchange or () if limit.id not in known]
+        dollars = {held[0] for held in hold.limits if held[3] == "usd"} - gone
+        bound = [limit for limit in known.values() if limit.id in dollars and not limit.soft]
+        at, total = moment(hold.time), hold.reserved + extra
+        refusal = self._room(bound, at, extra, 0) or self._room(new, at, total, tokens)
         if refusal:
             return refusal
-        for limit in bound:
-            lid, start, amount, unit = dollars[limit.id]
-            if counter := self.counters.get((lid, start)):
-                counter.held += extra
-                dollars[lid] = (lid, start, amount + extra, unit)
-        hold.limits = [dollars.get(held[0], held) for held in hold.limits]
-        hold.reserved += extra
+        held: list[LimitHold] = []
+        for lid, start, amount, unit in hold.limits:
+            counter = self.counters.get((lid, start))
+            more = -amount if lid in gone else extra if any(limit.id == lid for limit in bound) else 0
+            if counter is not None:
+                counter.held += more
+            if lid not in gone:
+                held.append((lid, start, amount + (more if counter is not None else 0), unit))
+        hold.limits = [*held, *self._take(new, at, total, tokens)]
+        hold.reserved = total
         self.extended[id] = (_encode(hold.limits).decode(), hold.reserved)
         return None
 
@@ -426,14 +437,33 @@ class LedgerBatch:
         )
         self._finish(_row_of(hold, "swept"), end, hold)
 
+    def _take(self, limits: Iterable[Limit], at: datetime, ceiling: int, tokens: int) -> list[LimitHold]:
+        """Hold so much of each limit; a limit on requests counts one."""
+        held: list[LimitHold] = []
+        for limit in limits:
+            key = counter_key(limit, at)
+            counter = self.counters[key]
+            if limit.unit == "requests":
+                counter.spent += 1
+                continue
+            amount = 0 if limit.soft else ceiling if limit.unit == "usd" else tokens
+            counter.held += amount
+            held.append((*key, amount, limit.unit))
+            if limit.owner_kind == "run" and limit.id not in self.runs:
+                self.runs[limit.id] = limit.amount
+                self.budgets.append((limit.id, limit.amount))
+        return held
+
     def _room(self, limits: Collection[Limit], at: datetime, ceiling: int, tokens: int) -> Refusal | None:
         """Whether every limit has room; the refusal that is reported is the one that keeps the request out longest."""
         short: list[tuple[Limit, Counter, int]] = []
         for limit in limits:
             counter = self.counters.get(counter_key(limit, at))
-            if counter is None:
-                continue  # an extension of a request whose limit is deleted
             needed = 1 if limit.unit == "requests" else ceiling if limit.unit == "usd" else tokens
+            if counter is None:
+                if limit.max_members is not None:
+                    return Refusal(limit, 0, 0, needed, at, frozenset(), crowded=True)
+                continue  # an extension of a request whose limit is deleted
             if limit.soft:
                 full = counter.spent >= limit.amount and needed > 0  # what costs nothing may pass
             else:
@@ -470,8 +500,10 @@ class LedgerBatch:
         held: list[LimitHold] = []
         for limit in binding(reservation, self.runs) if counted else ():
             key = counter_key(limit, r.time)
+            if (counter := self.counters.get(key)) is None:
+                continue  # the limit has too many members
             if limit.unit == "requests":
-                self.counters[key].spent += 1
+                counter.spent += 1
             else:
                 held.append((*key, 0, limit.unit))
         return Hold(
@@ -555,7 +587,7 @@ def _has_room_later(limit: Limit, counter: Counter, needed: int) -> bool:
 
 
 def _wait(limit: Limit, at: datetime) -> float:
-    end = window_end(limit.window, at)
+    end = window_end(limit.window, at, limit.zone)
     return end.timestamp() if end else float("inf")
 
 

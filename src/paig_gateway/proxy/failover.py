@@ -12,6 +12,7 @@ from urllib.parse import quote
 from paig_client.api.errors import ErrorCode
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
+from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.route import Provider
 from paig_gateway.formats.base import Format, Framing, MalformedRequest
 from paig_gateway.formats.form import is_form, splice_field
@@ -42,24 +43,33 @@ class RequestFunds:
 
     Attributes:
         held: Nanodollars.
-        extend: Has the ledger hold so much more, or raises; None where nothing needs to be held.
+        extend: Has the ledger hold so much more, in exchange for other limits where they are given, with the most
+            tokens; or raises. None where nothing needs to be held.
+        bound: The limits that it is held of.
+        limits_of: The limits that bind the request at a candidate.
     """
 
     held: int = 0
-    extend: Callable[[int], Awaitable[None]] | None = None
+    extend: Callable[[int, tuple[Limit, ...] | None, int], Awaitable[None]] | None = None
+    bound: tuple[Limit, ...] = ()
+    limits_of: Callable[[Candidate], tuple[Limit, ...]] | None = None
 
-    async def covers(self, total: int) -> bool:
-        """Whether so much is held, more being asked for if need be."""
-        if self.extend is None or total <= self.held:
+    async def covers(self, candidate: Candidate, total: int) -> bool:
+        """Whether so much is held of all limits that bind a try; more is asked for if need be."""
+        if self.extend is None:
+            return True
+        limits = self.bound if self.limits_of is None else self.limits_of(candidate)
+        exchange = limits if limits != self.bound else None
+        if exchange is None and total <= self.held:
             return True
         try:
-            await self.extend(total - self.held)
+            await self.extend(max(0, total - self.held), exchange, candidate.tokens)
         except (
             GatewayError,
             LookupError,
         ):  # no room; or nothing is held any more, this node having been taken for dead
             return False
-        self.held = total
+        self.held, self.bound = max(self.held, total), limits
         return True
 
 
@@ -120,6 +130,9 @@ class Failover:
                 raise self._deadlines.ran_out(exchange, 0, None)
             self._health.request(exchange.route.name)
             self._health.pick(order)
+            while order and not await funds.covers(order[0], order[0].ceiling):
+                pass_over(order.popleft(), order)
+                self._health.pick(order)
         answer: Answer | None = None
         unsaid = bool(outcome.attempts)  # whether somebody did not say if what is asked for is stored there
         try:
@@ -226,7 +239,7 @@ class Failover:
             return False
         while self._health.pick(order, answered=answered):
             chosen = order[0]
-            if not await funds.covers(outcome.cost + chosen.ceiling):
+            if not await funds.covers(chosen, outcome.cost + chosen.ceiling):
                 # One that costs less may have room.
                 if order:
                     pass_over(order.popleft(), order)

@@ -17,6 +17,7 @@ from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
 from paig_gateway.pricing.fit import FLOOR, SHARE, Need, Room, largest, least_output
 from paig_gateway.pricing.model_limits import ModelLimits, model_limits
+from paig_gateway.proxy.binding import alike
 from paig_gateway.proxy.exchange import Exchange
 from paig_gateway.routing.candidates import Candidate
 
@@ -83,6 +84,7 @@ class Fitting:
     Attributes:
         full: The request at its worst case.
         order: The members at which the maximum can be set.
+        counted: Those of them that are bound by the same limits as the first.
         field: The member of the request that states it, for messages.
         may_change: Whether the request may be changed at all: else it is only said what would help.
         floor: The smallest maximum that it is given.
@@ -91,6 +93,7 @@ class Fitting:
 
     full: Held
     order: list[Candidate]
+    counted: list[Candidate]
     field: str
     may_change: bool
     floor: int
@@ -117,7 +120,15 @@ class Fitting:
         )
         if call.output_tokens is not None:
             most = call.output_tokens // call.answers
-        return cls(full, order, sample[1], mode == "lower" or (mode == "fit" and not stated), floor, most)
+        return cls(
+            full,
+            order,
+            alike(exchange, order),
+            sample[1],
+            mode == "lower" or (mode == "fit" and not stated),
+            floor,
+            most,
+        )
 
     def fitted(self, balances: tuple[Balance, ...]) -> Held | None:
         """The request with the largest maximum that the rule allows; None where the smallest does not fit."""
@@ -143,7 +154,7 @@ class Fitting:
     def _need(self, maximum: int, longer: int = 0) -> Need:
         call = self.full.exchange.call
         smaller = replace(call, output_tokens=maximum * call.answers, input_tokens=call.input_tokens + longer)
-        holds = [candidate.bound.hold(smaller) for candidate in self.order]
+        holds = [candidate.bound.hold(smaller) for candidate in self.counted]
         return Need(max(found.money for found in holds), max(found.tokens for found in holds))
 
     def _held(self, maximum: int) -> Held:
@@ -153,10 +164,11 @@ class Fitting:
         for candidate in self.order:
             found = candidate.bound.hold(call)
             order.append(replace(candidate, worst=found.worst, ceiling=found.money, tokens=found.tokens))
+        counted = alike(exchange, order)
         reservation = replace(
             self.full.reservation,
-            ceiling=max(candidate.ceiling for candidate in order),
-            tokens=max(candidate.tokens for candidate in order),
+            ceiling=max(candidate.ceiling for candidate in counted),
+            tokens=max(candidate.tokens for candidate in counted),
         )
         return Held(replace(exchange, call=call, maximum=maximum), order, reservation)
 

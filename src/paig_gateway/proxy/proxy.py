@@ -18,9 +18,8 @@ from typing import Literal
 from paig_gateway.catalog.key_uses import KeyUses
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
-from paig_gateway.domain.errors import GatewayError, LedgerDown
+from paig_gateway.domain.errors import GatewayError, LedgerDown, LimitRefused
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.limits import Limit
 from paig_gateway.formats.base import ErrorShape
 from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.ledger.ledger import Ledger
@@ -33,13 +32,14 @@ from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy import browsers, request, sessions, unmetered
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import ClientConnection, run_shielded
+from paig_gateway.proxy.binding import alike, binding_limits, counts_requests, is_capped
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.failover import Failover, RequestFunds, pass_over
 from paig_gateway.proxy.headers import error_headers
 from paig_gateway.proxy.hold import Held, hold
 from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
-from paig_gateway.proxy.request import Attribution, ClientGone, Receive, Scope, Send
+from paig_gateway.proxy.request import ClientGone, Receive, Scope, Send
 from paig_gateway.proxy.response import Relay
 from paig_gateway.proxy.sessions import FirstSessions
 from paig_gateway.proxy.settings import MEGABYTE, ProxySpec
@@ -215,11 +215,10 @@ class Proxy:
             raise
         self.observer.started(exchange, reservation)
         outcome = Outcome()
-        funds = (
-            RequestFunds(reservation.ceiling, partial(self.ledger.extend, exchange.id))
-            if recording == "hold"
-            else RequestFunds()
-        )
+        funds = RequestFunds()
+        if recording == "hold":
+            extend = partial(self.ledger.extend, exchange.id)
+            funds = RequestFunds(reservation.ceiling, extend, reservation.limits, partial(binding_limits, exchange))
         try:
             await self._exchange(exchange, order, outcome, client, funds)
         finally:
@@ -251,11 +250,27 @@ class Proxy:
         if allow and not self.ledger.healthy:
             return None
         try:
-            return await hold(self.ledger, Held(exchange, order, reservation), self.settings.limit_wait)
+            return await self._hold_any(exchange, order, reservation)
         except LedgerDown:
             if not allow:
                 raise
             return None
+
+    async def _hold_any(self, exchange: Exchange, order: list[Candidate], reservation: Reservation) -> Held:
+        """Reserve for the first member whose own limits have room; it waits only where no other member is left."""
+        while True:
+            full = Held(exchange, order, reservation)
+            others = len(alike(exchange, order)) < len(order)
+            try:
+                return await hold(self.ledger, full, 0.0 if others else self.settings.limit_wait)
+            except LimitRefused as error:
+                id = error.limit.id
+                free = [one for one in order if all(limit.id != id for limit in binding_limits(exchange, one))]
+                if not free:
+                    if others:
+                        return await hold(self.ledger, full, self.settings.limit_wait)
+                    raise
+                order, reservation = free, self._reservation(exchange, free)
 
     async def _exchange(
         self,
@@ -359,9 +374,8 @@ class Proxy:
 
     def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:
         caller, said = exchange.caller, exchange.attribution
-        limits = caller.limits
-        if said.run is not None:
-            limits += run_limit(caller.key_id, said)
+        limits = binding_limits(exchange, order[0] if order else None)
+        bound = alike(exchange, order) if order else []
         return Reservation(
             id=exchange.id,
             time=exchange.time,
@@ -372,8 +386,8 @@ class Proxy:
             model=exchange.call.model,
             format=exchange.fmt.name,
             stream=exchange.call.stream,
-            ceiling=max((candidate.ceiling for candidate in order), default=0),
-            tokens=max((candidate.tokens for candidate in order), default=0),
+            ceiling=max((candidate.ceiling for candidate in bound), default=0),
+            tokens=max((candidate.tokens for candidate in bound), default=0),
             tags=said.tags,
             run=said.run,
             session=said.session,
@@ -391,26 +405,12 @@ class Proxy:
         self.ledger.note(self._reservation(exchange, []), settlement)
 
 
-def is_capped(exchange: Exchange, *, soft: bool = False) -> bool:
-    """Whether a limit on money binds the request: a hard one, or with `soft` any."""
-    budgeted = exchange.attribution.run_budget is not None
-    return budgeted or any(limit.unit == "usd" and (soft or not limit.soft) for limit in exchange.caller.limits)
-
-
 def recorded_by(exchange: Exchange, ceiling: int) -> Recording:
     """How a request gets into the ledger while that is up."""
     if exchange.fmt.later_look:
         return "look"
     # What is free counts as a request all the same.
-    counts = exchange.fmt.metered or ceiling > 0 or any(limit.unit == "requests" for limit in exchange.caller.limits)
-    return "hold" if counts else "note"
-
-
-def run_limit(key_id: str, said: Attribution) -> tuple[Limit, ...]:
-    """The budget of the run that a request belongs to; the ledger holds the first request's amount."""
-    if said.run_budget is None or said.run is None:
-        return ()
-    return (Limit(f"run:{key_id}:{said.run}", "run", said.run, "usd", "total", said.run_budget),)
+    return "hold" if exchange.fmt.metered or ceiling > 0 or counts_requests(exchange) else "note"
 
 
 def refuse(client: ClientConnection, shape: ErrorShape, error: GatewayError, request_id: str) -> None:

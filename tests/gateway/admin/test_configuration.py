@@ -9,7 +9,7 @@ import pytest
 
 from paig_client.admin import AdminClient, Invalid
 from paig_client.api.limits import LimitsSpec
-from paig_client.api.specs import KeySpec, OwnerSpec
+from paig_client.api.specs import KeySpec, OrganisationSpec
 from tests.gateway.admin.harness import Gateway
 
 CONFIG = """
@@ -69,7 +69,7 @@ def test_wrong_file_changes_nothing(admin: AdminClient, http: httpx2.Client) -> 
 
 def test_limits_of_the_organisation(gateway: Gateway, admin: AdminClient) -> None:
     """The whole gateway's caps are set as one, bind every key, and a cap left out is none."""
-    spec = OwnerSpec(limits=LimitsSpec(monthly=Decimal(1000), requests_per_minute=60))
+    spec = OrganisationSpec(limits=LimitsSpec(monthly=Decimal(1000), requests_per_minute=60))
     assert admin.set_organisation(spec).limits == spec.limits
     assert admin.organisation().limits == spec.limits
     assert {limit.owner_kind for limit in gateway.caller("ci").limits} == {"organisation", "project"}
@@ -79,4 +79,4 @@ def test_limits_of_the_organisation(gateway: Gateway, admin: AdminClient) -> Non
     with pytest.raises(Invalid, match=r"limits\.daly"):
         admin.update_organisation({"limits": {"daly": "1"}})
     assert admin.audit(kind="organisation")[0].action == "update"
-    assert admin.set_organisation(OwnerSpec()).limits == LimitsSpec()
+    assert admin.set_organisation(OrganisationSpec()).limits == LimitsSpec()

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlmodel import col, select
 
 from paig_client.api.limits import LimitsSpec
-from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OrganisationSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.catalog import Catalog, CatalogError, LimitHooks, objects, owners
 from paig_gateway.database.tables import LimitRow
 from tests.gateway.catalogs import ME, open_catalog
@@ -242,14 +242,14 @@ def test_limit_keeps_its_id_while_its_amount_changes(catalog: Catalog) -> None:
 
 def test_organisation_has_limits(catalog: Catalog) -> None:
     """The whole gateway's limits are put, read, audited, and taken away."""
-    caps = LimitsSpec(monthly=Decimal(100), soft=True)
-    assert catalog.organisation.get() == LimitsSpec()
+    caps = OrganisationSpec(limits=LimitsSpec(monthly=Decimal(100), soft=True), when_tight="lower")
+    assert catalog.organisation.get() == OrganisationSpec()
     assert catalog.organisation.put(caps, actor=ME) == caps
     assert catalog.organisation.put(caps, actor=ME) == catalog.organisation.get()
     assert [(entry.kind, entry.after) for entry in catalog.audit()] == [
-        ("organisation", {"monthly": "100", "soft": True})
+        ("organisation", {"limits": {"monthly": "100", "soft": True}, "when_tight": "lower"})
     ]
-    assert catalog.organisation.put(LimitsSpec(), actor=ME) == LimitsSpec()
+    assert catalog.organisation.put(OrganisationSpec(), actor=ME) == OrganisationSpec()
 
 
 @pytest.mark.parametrize("reference", ["none", "proj_0123456789abcdef", "a\x00b", "\ud800", "", "x" * 1000])

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from paig_client.api.limits import LimitsSpec
-from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OrganisationSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.catalog import Catalog, References, keys, resolver
 from paig_gateway.catalog import snapshot as module
 from paig_gateway.catalog.snapshot import Directory
@@ -65,7 +65,7 @@ def test_caller_has_everything_that_binds_it(catalog: Catalog) -> None:
     catalog.projects.create("research", ProjectSpec(limits=LimitsSpec(daily=Decimal(10), soft=True)), actor=ME)
     catalog.projects.create("other", ProjectSpec(limits=LimitsSpec(daily=Decimal(1))), actor=ME)
     catalog.users.create("ada", OwnerSpec(limits=LimitsSpec(tokens_per_minute=500)), actor=ME)
-    catalog.organisation.put(LimitsSpec(monthly=Decimal("0.000000001")), actor=ME)
+    catalog.organisation.put(OrganisationSpec(limits=LimitsSpec(monthly=Decimal("0.000000001"))), actor=ME)
     expiry = datetime(2030, 1, 1, tzinfo=UTC)
     made = catalog.keys.create(
         "ci",

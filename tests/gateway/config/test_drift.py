@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from paig_client.api.limits import LimitsSpec
-from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, OwnerSpec, ProjectSpec, ProviderSpec, TokenSpec
+from paig_client.api.specs import (
+    AdminSpec,
+    GrantSpec,
+    KeySpec,
+    OrganisationSpec,
+    OwnerSpec,
+    ProjectSpec,
+    ProviderSpec,
+    TokenSpec,
+)
 from paig_gateway.catalog import Catalog
 from paig_gateway.config import apply, export, parse, plan
 from tests.gateway.catalogs import ME, open_catalog, sqlite_url
@@ -86,7 +95,7 @@ def test_what_the_file_does_not_name(catalog: Catalog) -> None:
     catalog.users.create("eve", OwnerSpec(), actor=ME)
     catalog.users.create("mallory", OwnerSpec(), actor=ME)
     catalog.users.delete("mallory", actor=ME)
-    catalog.organisation.put(LimitsSpec(monthly=100), actor=ME)
+    catalog.organisation.put(OrganisationSpec(limits=LimitsSpec(monthly=100)), actor=ME)
     expected = [("create", "user", "eve"), ("update", "organisation", "organisation")]
     assert drifted(catalog) == expected
     assert drifted(catalog, prune=True) == expected

@@ -12,7 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paig_client.api.limits import LimitsSpec
-from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import (
+    KeySpec,
+    MatchSpec,
+    MemberSpec,
+    NamedLimitSpec,
+    OrganisationSpec,
+    OwnerSpec,
+    ProviderSpec,
+    RouteSpec,
+)
 from paig_gateway.catalog import Catalog, CatalogError, References
 from paig_gateway.catalog.base import check_free_name
 from paig_gateway.config import Config, Plan, apply, export, parse, plan
@@ -144,13 +153,24 @@ def configs(draw: st.DrawFn) -> Config:
         expires_at=st.none() | st.datetimes(datetime(1971, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC)),
         secret=st.sampled_from([None, "value:chosen-literally", "env:A_KEY"]),
     )
+    zones = st.sampled_from(["UTC", "Europe/Berlin", "Asia/Tokyo"])
+    tight = st.sampled_from([None, "refuse", "lower"])
+    organisations = st.builds(OrganisationSpec, limits=limits, timezone=zones, when_tight=tight)
+    matches = st.builds(
+        MatchSpec, project=st.sampled_from([None, *projects]), route=st.sampled_from([None, *reachable]),
+        model=st.sampled_from([None, "gpt-*"]), tag=st.sampled_from([None, "customer", "customer=acme"]),
+    )  # fmt: skip
+    named = st.builds(
+        NamedLimitSpec, match=matches, per=st.sampled_from([None, "key", "tag:customer"]), daily=st.just(Decimal(5))
+    )
     return Config(
-        organisation=draw(st.none() | owners),
+        organisation=draw(st.none() | organisations),
         providers=accounts,
         routes=paths,
         projects=projects,
         users=users,
         keys=draw(st.dictionaries(names, keys, max_size=3)),
+        limits=draw(st.dictionaries(names, named, max_size=2)),
     )
 
 

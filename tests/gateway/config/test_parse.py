@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from paig_client.api.limits import LimitsSpec
-from paig_client.api.specs import KeySpec, MemberSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import KeySpec, MemberSpec, OrganisationSpec, OwnerSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.config import Config, ConfigError, ServerSpec, Timeouts, load, parse
 
 EXAMPLE = """\
@@ -56,7 +56,7 @@ def test_example_is_read() -> None:
     assert parse(EXAMPLE) == Config(
         process=("server",),
         server=ServerSpec(port=9000, timeouts=Timeouts(connect=2.5, total=60)),
-        organisation=OwnerSpec(limits=LimitsSpec(monthly=Decimal(1000))),
+        organisation=OrganisationSpec(limits=LimitsSpec(monthly=Decimal(1000))),
         providers={
             "openai": ProviderSpec(
                 kind="openai", base_url="https://api.openai.com/v1", credential="env:OPENAI_API_KEY", inject_cost=True,

@@ -158,7 +158,7 @@ def test_what_the_file_does_not_name_is_left_alone(catalog: Catalog) -> None:
     applied(EXAMPLE, catalog)
     assert applied("[users.bob]\n", catalog) == [("create", "user", "bob")]
     assert catalog.keys.get("ci").project == "research"
-    assert catalog.organisation.get().monthly == 1000
+    assert catalog.organisation.get().limits.monthly == 1000
 
 
 def test_prune_makes_the_catalogue_what_the_file_says(catalog: Catalog) -> None:

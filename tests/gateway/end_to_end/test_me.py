@@ -8,8 +8,7 @@ from decimal import Decimal
 import pytest
 
 from paig_client.api.resources import Me
-from paig_gateway.admin.me import reached_at
-from paig_gateway.ledger.balances import LimitBalance
+from paig_gateway.ledger.forecast import reached_at
 from paig_gateway.simulator.app import Simulator
 from tests.gateway.end_to_end.conftest import World
 
@@ -65,5 +64,4 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 async def test_a_forecast_goes_by_today_s_pace(
     spent: float, today: float, resets: datetime | None, reached: datetime | None
 ) -> None:
-    limit = LimitBalance("l", "key", "k", "usd", "total", 10**10, int(spent * 10**9), 0, 0, resets, False)
-    assert reached_at(limit, int(today * 10**9), NOON) == reached
+    assert reached_at("usd", 10**10 - int(spent * 10**9), int(today * 10**9), resets, NOON) == reached

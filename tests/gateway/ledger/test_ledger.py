@@ -454,7 +454,11 @@ async def test_the_hold_of_a_limit_that_came_later_is_extended_with_the_rest(led
     with engine.begin() as connection:
         values = {"id": "day", "owner": "key_ci", "amount": 1500}
         connection.execute(
-            text("INSERT INTO limits VALUES (:id, 'key', :owner, 'usd', 'daily', :amount, false)"), values
+            text(
+                'INSERT INTO limits (id, owner_kind, owner_id, unit, "window", amount, soft) '
+                "VALUES (:id, 'key', :owner, 'usd', 'daily', :amount, false)"
+            ),
+            values,
         )
     await ledger.bind_limit(day, "key_ci")
     await ledger.extend(request.id, 400)

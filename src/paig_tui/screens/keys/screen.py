@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from paig_client.api.fields import Spec
-from paig_client.api.limits import SPENDING, LimitsSpec
+from paig_client.api.limits import SPENDING
 from paig_client.api.resources import Key, LimitStatus, NewKey, Owner, Project
 from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec
 from paig_client.api.vocabulary import Permission
@@ -205,7 +205,7 @@ class Keys(Section):
 
         async def update(changes: Mapping[str, Any], _: bool) -> None:
             limits.update(changes["limits"])
-            await admin.set_organisation(OwnerSpec(limits=LimitsSpec.model_validate(limits)))
+            await admin.update_organisation({"limits": limits})
 
         caps = self.state.caps().get(("organisation", "organisation"), {})
         whole = "the whole gateway"

@@ -1,0 +1,194 @@
+"""`paig limits`: what is left of each, named limits, raises for a while, and requests for more."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from paig_client.api.limits import Window
+from paig_client.api.specs import AnswerSpec, AskSpec, RaiseSpec
+from paig_client.cli import kinds
+from paig_client.cli.limits import OWNERS, table
+from paig_client.cli.options import Csv, Json, Profile, Sort, Url, checked, connected, holding_key, text_option
+from paig_client.cli.output import Cell, Table, ahead, print_json, say, show, usd, when
+from paig_client.cli.resources import commands
+from paig_client.cli.values import did_you_mean, dollars, moment, utc_now
+
+if TYPE_CHECKING:
+    from paig_client.api.resources import AboutLimit, LimitRaise, LimitRequest
+
+app = commands(kinds.NAMED_LIMITS)
+
+Owner = Annotated[
+    str, typer.Argument(metavar="OWNER", help="organisation, key:NAME, project:NAME, user:NAME or limit:NAME.")
+]
+Amount = Annotated[str, typer.Argument(metavar="USD", help="What the limit is to be meanwhile.")]
+Why = Annotated[str, typer.Option("--why", help="The reason: it stays in the audit log.")]
+InWindow = Annotated[Window, typer.Option("--window", help="Which limit.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="When it ends, such as 2h or 2027-01-31.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.")]
+Answer = Annotated[str | None, typer.Option("--answer", metavar="TEXT", help="What the one that asked is told.")]
+
+
+@app.command("list", example="paig limits list --sort -used")
+def list_limits(
+    owner: Annotated[
+        str | None, text_option("--of", "Only those of organisation, project, user, key or limit.", "KIND[:NAME]")
+    ] = None,
+    json: Json = False,
+    csv: Csv = False,
+    sort: Sort = None,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """List every limit, with what is spent, held and left.
+
+    Also when each is reached at today's pace.
+    """
+    kind, name = _parsed(owner, "--of") if owner else ("", "")
+    with connected(url, profile) as admin:
+        found = [limit for limit in admin.limits() if kind in ("", limit.owner_kind) and name in ("", limit.owner)]
+    if json:
+        return print_json(found)
+    empty = "There are no limits yet: `paig keys update NAME --daily USD` sets one."
+    show(table(found, empty), csv=csv, sort=sort)
+
+
+@app.command("raise", example='paig limits raise key:ci 20 --until 2h --why "release day"')
+def raise_limit(
+    owner: Owner,
+    amount: Amount,
+    why: Why,
+    until: Annotated[str, typer.Option("--until", metavar="TIME", help="When it ends, such as 2h or 2027-01-31.")],
+    window: InWindow = "daily",
+    member: Annotated[
+        str | None, typer.Option("--member", metavar="NAME", help="The one member of a named limit.")
+    ] = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Raise a limit for a while; it ends by itself."""
+    kind, name = _parsed(owner, "OWNER")
+    fields: dict[str, Any] = {"owner_kind": kind, "owner": name or kind, "window": window, "member": member}
+    spec = checked(RaiseSpec, {**fields, "to": dollars(amount), "until": _end(until), "why": why})
+    with connected(url, profile) as admin:
+        made = admin.raise_limit(spec)
+    print_json(made) if json else say(f"Raised the {_limit(made)} to {_amount(made)} until {when(made.until)}.")
+
+
+@app.command("raises", example="paig limits raises")
+def list_raises(
+    json: Json = False, csv: Csv = False, sort: Sort = None, url: Url = None, profile: Profile = None
+) -> None:
+    """List the limits that are raised at present."""
+    with connected(url, profile) as admin:
+        found = admin.raises()
+    if json:
+        return print_json(found)
+    rows = [[one.id, _limit(one), _amount(one), Cell(ahead(one.until), one.until), one.actor, one.why] for one in found]
+    columns = ["id", "limit", "to", "ends", "by", "why"]
+    show(Table(columns, rows, "No limit is raised.", right=["to"], spare=["by", "id"]), csv=csv, sort=sort)
+
+
+@app.command("end-raise", example="paig limits end-raise raise_9f86d081884c7d65")
+def end_raise(id: Id, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """End a raise before its time."""
+    with connected(url, profile) as admin:
+        admin.end_raise(id)
+    print_json({"ended": id}) if json else say(f"Ended the raise {id}.")
+
+
+@app.command("ask", example='paig limits ask 10 --why "a long refactoring"')
+def ask(
+    amount: Amount,
+    why: Annotated[str, typer.Option("--why", help="The reason, for the admin that decides.")],
+    window: Annotated[
+        Literal["daily", "weekly", "monthly", "total"] | None,
+        typer.Option("--window", help="Which limit. Default: the tightest one."),
+    ] = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Ask for more of a limit, with a gateway key."""
+    fields = {"to": dollars(amount), "why": why, **({} if window is None else {"window": window})}
+    spec = checked(AskSpec, fields)
+    with holding_key(url, profile) as client:
+        asked = client.ask_for_more(spec)
+    if json:
+        return print_json(asked)
+    say(f"Asked that the {_limit(asked)} be {_amount(asked)} ({asked.id}). An admin approves or declines it.")
+
+
+@app.command("requests", example="paig limits requests")
+def list_requests(
+    every: Annotated[bool, typer.Option("--all", help="Also those that are answered.")] = False,
+    json: Json = False,
+    csv: Csv = False,
+    sort: Sort = None,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """List requests for more of a limit."""
+    with connected(url, profile) as admin:
+        found = admin.limit_requests(state=None if every else "open")
+    if json:
+        return print_json(found)
+    rows = [
+        [one.id, one.key, _limit(one), _amount(one), when(one.time, short=True), one.state, one.why] for one in found
+    ]
+    columns = ["id", "key", "limit", "to", "asked", "state", "why"]
+    show(Table(columns, rows, "Nothing is asked for.", right=["to"], spare=["state", "asked"]), csv=csv, sort=sort)
+
+
+@app.command("approve", example="paig limits approve ask_9f86d081884c7d65 --until 8h")
+def approve(
+    id: Id,
+    until: Until = None,
+    answer: Answer = None,
+    json: Json = False,
+    url: Url = None,
+    profile: Profile = None,
+) -> None:
+    """Raise a limit as asked for.
+
+    Until the end of its window, unless --until says otherwise.
+    """
+    given = {"until": _end(until) if until else None, "answer": answer}
+    spec = AnswerSpec.model_validate({name: value for name, value in given.items() if value is not None})
+    with connected(url, profile) as admin:
+        found = admin.approve_limit_request(id, spec)
+    print_json(found) if json else say(f"Approved: the {_limit(found)} is {_amount(found)} for a while.")
+
+
+@app.command("decline", example='paig limits decline ask_9f86d081884c7d65 --answer "not this month"')
+def decline(id: Id, answer: Answer = None, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    """Decline a request for more."""
+    spec = AnswerSpec() if answer is None else AnswerSpec(answer=answer)
+    with connected(url, profile) as admin:
+        found = admin.decline_limit_request(id, spec)
+    print_json(found) if json else say(f"Declined the request of {found.key}.")
+
+
+def _parsed(owner: str, hint: str) -> tuple[str, str]:
+    kind, _, name = owner.partition(":")
+    if kind not in OWNERS:
+        raise typer.BadParameter(f"{kind!r} has no limits.{did_you_mean(kind, OWNERS)}", param_hint=hint)
+    return kind, name
+
+
+def _end(text: str) -> datetime:
+    """When a raise ends: so long from now, or at a time."""
+    return moment(text, utc_now(), ahead=True)
+
+
+def _limit(about: AboutLimit) -> str:
+    owner = about.owner_kind if about.owner_kind == "organisation" else f"{about.owner_kind} {about.owner}"
+    return f"{about.window} limit of {owner}" + (f", {about.member}" if about.member else "")
+
+
+def _amount(about: LimitRaise | LimitRequest) -> Cell:
+    return usd(about.amount) if about.unit == "usd" else Cell(about.amount, about.amount)

@@ -1,0 +1,96 @@
+"""Which limits bind a request at a member of its route.
+
+Limits of owners and the run's budget bind it wherever it is sent. A named limit may look at the provider or the model,
+so another member may be bound by others.
+"""
+
+from __future__ import annotations
+
+from paig_gateway.domain.limits import Limit, in_force
+from paig_gateway.domain.named_limits import NamedLimit, Subject, bound
+from paig_gateway.proxy.exchange import Exchange
+from paig_gateway.proxy.request import Attribution
+from paig_gateway.routing.candidates import Candidate
+
+
+def binding_limits(exchange: Exchange, candidate: Candidate | None) -> tuple[Limit, ...]:
+    """Every limit that binds a request, at the amounts of its time.
+
+    Args:
+        exchange: The request.
+        candidate: The member that it is sent to; None where it is sent to none.
+    """
+    caller, said = exchange.caller, exchange.attribution
+    limits = caller.limits
+    if said.run is not None:
+        limits += run_limit(caller.key_id, said)
+    if caller.named:
+        limits += bound(caller.named, subject(exchange, candidate))
+    return in_force(limits, exchange.time) if any(limit.raises for limit in limits) else limits
+
+
+def alike(exchange: Exchange, order: list[Candidate]) -> list[Candidate]:
+    """The candidates that are bound by the same limits as the first one."""
+    if not any(named.looks_at_member for named in exchange.caller.named):
+        return order
+    limits = binding_limits(exchange, order[0])
+    return [candidate for candidate in order if binding_limits(exchange, candidate) == limits]
+
+
+def is_capped(exchange: Exchange, *, soft: bool = False) -> bool:
+    """Whether a limit on money may bind the request: a hard one, or with `soft` any."""
+    if exchange.attribution.run_budget is not None:
+        return True
+    return any(limit.unit == "usd" and (soft or not limit.soft) for limit in _possible(exchange))
+
+
+def counts_requests(exchange: Exchange) -> bool:
+    """Whether a limit on requests may bind the request."""
+    return any(limit.unit == "requests" for limit in _possible(exchange))
+
+
+def run_limit(key_id: str, said: Attribution) -> tuple[Limit, ...]:
+    """The budget of the run that a request belongs to; the ledger holds the first request's amount."""
+    if said.run_budget is None or said.run is None:
+        return ()
+    return (Limit(f"run:{key_id}:{said.run}", "run", said.run, "usd", "total", said.run_budget),)
+
+
+def subject(exchange: Exchange, candidate: Candidate | None) -> Subject:
+    """What named limits look at."""
+    model = exchange.call.model
+    if candidate is None:
+        return _subject(exchange, None, [model])
+    alias = candidate.provider.aliases.get(candidate.model, "")
+    return _subject(exchange, candidate.provider.name, [model, candidate.model, alias])
+
+
+def _possible(exchange: Exchange) -> list[Limit]:
+    """The limits that bind the request at one member of its route or another."""
+    caller = exchange.caller
+    if not caller.named:
+        return list(caller.limits)
+    model = exchange.call.model
+    members = [member.model(model) for member in exchange.route.members]
+    aliases = [member.provider.aliases.get(member.model(model), "") for member in exchange.route.members]
+    found = _subject(exchange, None, [model, *members, *aliases])
+    return [*caller.limits, *(limit for named in _matching(caller.named, found) for limit in named.limits)]
+
+
+def _matching(named: tuple[NamedLimit, ...], found: Subject) -> list[NamedLimit]:
+    return [one for one in named if one.matches(found, any_member=True)]
+
+
+def _subject(exchange: Exchange, provider: str | None, names: list[str]) -> Subject:
+    caller, call = exchange.caller, exchange.call
+    more = [name for name in (*names[1:], *call.fallbacks, *(extra.model for extra in call.also)) if name]
+    return Subject(
+        key=(caller.key_id, caller.key),
+        user=(caller.user_id, caller.user or "") if caller.user_id is not None else None,
+        project=(caller.project_id, caller.project or "") if caller.project_id is not None else None,
+        route=exchange.route.name,
+        provider=provider,
+        models=tuple(dict.fromkeys((names[0], *more))),
+        tags=exchange.attribution.tags,
+        session=exchange.attribution.session,
+    )

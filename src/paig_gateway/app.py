@@ -312,6 +312,7 @@ class Gateway:
         if parts.updater:
             parts.updater.stop()
         await parts.upstream.__aexit__(None, None, None)
+        parts.proxy.refused_rows.flush()
         await parts.ledger.stop()
         await parts.telemetry.stop()
         self.store.engine.dispose()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paig_client.api.refusals import in_short
 from paig_client.cli.completion import group_names
 from paig_client.cli.limits import print_limits
 from paig_client.cli.options import (
@@ -365,6 +366,8 @@ def _line(row: Request) -> str:
     mark = {"exact": "", "estimated": "~", "ceiling": "≤", "unknown": "?"}.get(row.certainty or "", "")
     head = f"{row.time.astimezone():%H:%M:%S}  {row.status or '–':>4}"
     end = f"{milliseconds(row.ms_total):>7}  {mark + aligned(row.cost):>15}" + (f"  {row.error}" if row.error else "")
+    if row.error and (why := in_short(row)) and not narrow():
+        end += f" ({why})"
     if narrow():
         key, room = _cut(row.key, 12), width() - len(head) - len(end) - 12 - 6
         return plain(f"{head}  {key}  {_cut(row.model, max(room, 8))}  {end}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paig_client.api.refusals import reasons
 from paig_client.cli.commands import Commands
 from paig_client.cli.options import (
     Csv,
@@ -181,5 +182,4 @@ def _facts(row: Request) -> dict[str, str]:
         "session": data.get("session"),
         "agent": data.get("agent_name") or data.get("agent"),
     }
-    refusal = {f"refusal {name}".replace("_", " "): str(value) for name, value in (data.get("refusal") or {}).items()}
-    return {**known, **{name: str(value) for name, value in later.items() if value}, **refusal, **usage}
+    return {**known, **{name: str(value) for name, value in later.items() if value}, **dict(reasons(row)), **usage}

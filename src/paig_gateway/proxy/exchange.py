@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -92,6 +92,7 @@ class Outcome:
         first_byte: When the answer's first byte came, on the monotonic clock.
         body: What was read of the answer, as a body that is not streamed has it.
         text: What a streamed answer said, as far as it was kept.
+        not_tried: Why members of the route were not tried, by provider.
         tried: Is told what the present try says of its provider.
         reasons: Why the cost is not exact.
         excess: How many times the most that was held for it an answer stated, where that is far too much.
@@ -110,6 +111,7 @@ class Outcome:
     answered: float | None = None
     body: Json | None = None
     text: Callable[[], str] | None = None
+    not_tried: dict[str, str] = field(default_factory=dict)
     at_work: bool = False
     tried: Try | None = None
     reasons: tuple[str, ...] = ()
@@ -147,6 +149,13 @@ class Outcome:
         if self.attempts:
             self.attempts[-1]["cost"] = format_usd(self.cost - self._before[0])
 
+    def leave_out(self, candidates: Iterable[Candidate], why: str) -> None:
+        """Note why members are not tried; of one that was tried, with another credential, nothing is said."""
+        tried = {attempt["provider"] for attempt in self.attempts}
+        for candidate in candidates:
+            if candidate.provider.name not in tried:
+                self.not_tried.setdefault(candidate.provider.name, why)
+
     def undo(self) -> None:
         """Take back what the present try was charged: its answer is the client's after all, and charged as such."""
         self.cost, self.certainty, self.reasons = self._before
@@ -180,6 +189,7 @@ class Outcome:
             provider=self.candidate.provider.name if self.candidate else None,
             status=self.status,
             error=self.error,
+            refusal={"not_tried": dict(self.not_tried)} if self.not_tried else None,
             attempts=self.attempts,
             work_id=self.work_id,
             ms_total=round(total * 1000, 3),

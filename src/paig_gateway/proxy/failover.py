@@ -46,6 +46,7 @@ class RequestFunds:
         extend: Has the ledger hold so much more, in exchange for other limits where they are given, with the most
             tokens; or raises. None where nothing needs to be held.
         bound: The limits that it is held of.
+        short: Why the last try asked about is not covered.
         limits_of: The limits that bind the request at a candidate.
     """
 
@@ -53,6 +54,7 @@ class RequestFunds:
     extend: Callable[[int, tuple[Limit, ...] | None, int], Awaitable[None]] | None = None
     bound: tuple[Limit, ...] = ()
     limits_of: Callable[[Candidate], tuple[Limit, ...]] | None = None
+    short: str = ""
 
     async def covers(self, candidate: Candidate, total: int) -> bool:
         """Whether so much is held of all limits that bind a try; more is asked for if need be."""
@@ -64,10 +66,11 @@ class RequestFunds:
             return True
         try:
             await self.extend(max(0, total - self.held), exchange, candidate.tokens)
-        except (
-            GatewayError,
-            LookupError,
-        ):  # no room; or nothing is held any more, this node having been taken for dead
+        except GatewayError as error:
+            self.short = error.message
+            return False
+        except LookupError:  # this node was taken for dead, and what it held was charged
+            self.short = "what was held for the request is charged already"
             return False
         self.held, self.bound = max(self.held, total), limits
         return True
@@ -131,6 +134,7 @@ class Failover:
             self._health.request(exchange.route.name)
             self._health.pick(order)
             while order and not await funds.covers(order[0], order[0].ceiling):
+                outcome.leave_out([order[0]], funds.short)
                 pass_over(order.popleft(), order)
                 self._health.pick(order)
         answer: Answer | None = None
@@ -236,17 +240,23 @@ class Failover:
         """
         outcome.at_work = False
         if self._deadlines.is_over(exchange, self._clock()):
+            outcome.leave_out(order, "the deadline of all tries was over")
             return False
         while self._health.pick(order, answered=answered):
             chosen = order[0]
             if not await funds.covers(chosen, outcome.cost + chosen.ceiling):
                 # One that costs less may have room.
                 if order:
+                    outcome.leave_out([chosen], funds.short)
                     pass_over(order.popleft(), order)
                 continue
             # Who leaves meanwhile leaves nobody to try; and somebody else may have taken a probe's place.
             if not order or (self._health.pick(order, answered=answered) and order[0] is chosen):
-                return bool(order) and (seeks or self._health.retry(exchange.route.name))
+                goes = bool(order) and (seeks or self._health.retry(exchange.route.name))
+                if not goes:
+                    outcome.leave_out(order, "the route had made as many retries as it may")
+                return goes
+        outcome.leave_out(order, "its circuit breaker is open, or it asked to wait")
         return False
 
     async def _look(

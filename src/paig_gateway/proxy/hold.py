@@ -6,7 +6,8 @@ requests in flight hold; then refusal. Nothing is held twice: a reservation that
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from paig_client.api.vocabulary import WhenTight
@@ -30,11 +31,16 @@ TRIES = 4
 
 @dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Held:
-    """A request with what is held for it."""
+    """A request with what is held for it.
+
+    Attributes:
+        passed_over: Why members that could have come first are not among `order`, by provider.
+    """
 
     exchange: Exchange
     order: list[Candidate]
     reservation: Reservation
+    passed_over: Mapping[str, str] = field(default_factory=dict)
 
 
 async def hold(ledger: Ledger, full: Held, wait: float) -> Held:

@@ -39,6 +39,7 @@ from paig_gateway.proxy.headers import error_headers
 from paig_gateway.proxy.hold import Held, hold
 from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
+from paig_gateway.proxy.refused_rows import RefusedRows
 from paig_gateway.proxy.request import ClientGone, Receive, Scope, Send
 from paig_gateway.proxy.response import Relay
 from paig_gateway.proxy.sessions import FirstSessions
@@ -74,6 +75,10 @@ class Proxy:
     attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
     loops: Loops = field(default_factory=Loops)
     first_sessions: FirstSessions = field(default_factory=FirstSessions)
+    refused_rows: RefusedRows = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.refused_rows = RefusedRows(self.ledger.note, self.now)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -214,7 +219,7 @@ class Proxy:
             self._note_refusal(exchange, error)
             raise
         self.observer.started(exchange, reservation)
-        outcome = Outcome()
+        outcome = Outcome(not_tried=dict(held.passed_over) if held is not None else {})
         funds = RequestFunds()
         if recording == "hold":
             extend = partial(self.ledger.extend, exchange.id)
@@ -258,11 +263,13 @@ class Proxy:
 
     async def _hold_any(self, exchange: Exchange, order: list[Candidate], reservation: Reservation) -> Held:
         """Reserve for the first member whose own limits have room; it waits only where no other member is left."""
+        passed_over: dict[str, str] = {}
         while True:
             full = Held(exchange, order, reservation)
             others = len(alike(exchange, order)) < len(order)
             try:
-                return await hold(self.ledger, full, 0.0 if others else self.settings.limit_wait)
+                held = await hold(self.ledger, full, 0.0 if others else self.settings.limit_wait)
+                return replace(held, passed_over=passed_over) if passed_over else held
             except LimitRefused as error:
                 id = error.limit.id
                 free = [one for one in order if all(limit.id != id for limit in binding_limits(exchange, one))]
@@ -270,6 +277,8 @@ class Proxy:
                     if others:
                         return await hold(self.ledger, full, self.settings.limit_wait)
                     raise
+                names = {one.provider.name for one in order} - {one.provider.name for one in free}
+                passed_over |= dict.fromkeys(names, error.message)
                 order, reservation = free, self._reservation(exchange, free)
 
     async def _exchange(
@@ -402,7 +411,7 @@ class Proxy:
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         settlement = replace(settlement, refusal={"code": error.code, "message": error.message, **error.details})
         self.observer.finished(exchange, outcome, settlement)
-        self.ledger.note(self._reservation(exchange, []), settlement)
+        self.refused_rows.add(self._reservation(exchange, []), settlement)
 
 
 def recorded_by(exchange: Exchange, ceiling: int) -> Recording:

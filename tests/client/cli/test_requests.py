@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +115,65 @@ def test_the_terminal_ui_needs_a_terminal(paig: Paig) -> None:
     """Without one it says so and ends."""
     ran = paig("tui")
     assert (ran.code, "needs a terminal" in ran.err) == (1, True)
+
+
+def test_a_refusal_is_shown_in_words(paig: Paig, url: str, real: Real) -> None:
+    """Why, and what would have helped."""
+    at = ("--url", url)
+    key = real.make_key("refused-key", daily="0.00001")
+    with pytest.raises(Exception, match="limit"):
+        calls.groq(api_key=key, base_url=real.root)
+    [row] = json.loads(paig("requests", "list", "--key", "refused-key", "--json", *at).out)
+    shown = paig("requests", "show", row["id"], *at).out
+    assert "refused because" in shown
+    assert "can never fit the daily limit" in shown
+    assert "would have helped" in shown
+
+
+def test_named_limits_are_made_changed_and_deleted(paig: Paig, url: str) -> None:
+    at = ("--url", url)
+    made = paig("limits", "create", "by-model", "--match", "model=gpt-*", "--per", "key", "--daily", "5", *at)
+    assert made.code == 0
+    assert "model=gpt-*" in paig("limits", "show", "by-model", *at).out
+    assert paig("limits", "update", "by-model", "--daily", "7", *at).code == 0
+    [row] = json.loads(paig("limits", "list", "--of", "limit:by-model", "--json", *at).out)
+    assert (row["owner_kind"], row["amount"]) == ("limit", "7")
+    assert paig("limits", "delete", "by-model", "--yes", *at).code == 0
+
+
+def test_a_limit_is_raised_for_a_while(paig: Paig, url: str, real: Real) -> None:
+    at = ("--url", url)
+    real.make_key("raised-key", daily=1)
+    ran = paig("limits", "raise", "key:raised-key", "20", "--until", "2h", "--why", "release day", *at)
+    assert ran.code == 0
+    assert "daily limit of key raised-key" in ran.err
+    [raised] = json.loads(paig("limits", "raises", "--json", *at).out)
+    assert (raised["amount"], raised["why"]) == ("20", "release day")
+    assert "raised-key" in paig("limits", "raises", *at).out
+    assert paig("limits", "end-raise", raised["id"], *at).code == 0
+    assert "No limit is raised" in paig("limits", "raises", *at).err
+
+
+def test_a_key_alone_sees_its_limits_and_asks_for_more(
+    paig: Paig, url: str, real: Real, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    at = ("--url", url)
+    key = real.make_key("holder", daily=1)
+    with monkeypatch.context() as alone:
+        alone.delenv("PAIG_ADMIN_TOKEN")
+        alone.setenv("PAIG_HOME", str(tmp_path))
+        alone.setenv("PAIG_API_KEY", key)
+        assert "$1.00" in paig("status", *at).out
+        shown = paig("usage", *at).out
+        assert "spent today" in shown
+        assert "$1.00" in shown
+        assert json.loads(paig("usage", "--json", *at).out)["key"] == "holder"
+        assert "needs an admin token" in paig("usage", "--by", "day", *at).err
+        asked = paig("limits", "ask", "10", "--why", "a long refactoring", *at)
+        assert asked.code == 0
+    [request] = json.loads(paig("limits", "requests", "--json", *at).out)
+    assert (request["key"], request["amount"]) == ("holder", "10")
+    assert paig("limits", "approve", request["id"], "--until", "1h", *at).code == 0
+    assert paig("limits", "decline", request["id"], *at).code == 1
+    [row] = json.loads(paig("limits", "list", "--of", "key:holder", "--json", *at).out)
+    assert row["amount"] == "10"

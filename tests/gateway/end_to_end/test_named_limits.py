@@ -113,12 +113,17 @@ async def test_a_member_whose_limit_is_used_up_is_passed_over(world: World) -> N
     assert answer.status_code == 200
     row = await world.admin.request(answer.headers["x-paig-request-id"])
     assert [attempt.provider for attempt in row.attempts] == ["second"]
+    assert row.refusal is not None
+    assert "none-at-first" in row.refusal["not_tried"]["first"]
     refused = await ask(world, key, route="first")
     assert refused.headers["x-paig-error"] in ("limit-exceeded", "limit-too-small")
     assert "none-at-first" in refused.text
     # The second fails, and the first has no room: its error is the client's.
     failed = await ask(world, key, "[sim@openai-second:status=500]")
     assert failed.status_code == 500
+    row = await world.admin.request(failed.headers["x-paig-request-id"])
+    assert row.refusal is not None
+    assert set(row.refusal["not_tried"]) == {"first"}
     await world.admin.named_limits.delete("none-at-first")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from textual.content import Content
 
+from paig_client.api.refusals import reasons
 from paig_client.api.resources import Attempt, Request
 from paig_tui.text import BAD, CERTAINTY, GOOD, MUTED, NOT_YET, WARN, fitted, lines, outcome, plain, safe, took
 
@@ -43,6 +44,8 @@ def _line(label: str, value: Content | str | None) -> Content:
 def _head(row: Request) -> Iterable[Content]:
     error = Content.assemble("  ", plain(row.error, BAD)) if row.error else Content("")
     yield _line("status", Content.assemble(outcome(row), error))
+    for label, words in reasons(row):
+        yield _line(label.removeprefix("refused "), plain(words, BAD if label.startswith("refused") else WARN))
     yield _line("time", f"{row.time:%Y-%m-%d %H:%M:%S} UTC")
     yield _line("model", f"{row.model} · {row.format}{' · streamed' if row.stream else ''}")
     yield _line("took", f"{took(row.ms_total)} · first byte {took(row.ms_first_byte)} · gateway {took(row.ms_gateway)}")

@@ -1,0 +1,35 @@
+"""Why a request was refused, or no other member was tried, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from paig_client.api.resources import Request
+
+NOT_TRIED = "not_tried"
+"""The member of `refusal` that says, by provider, why members of the route were not tried."""
+
+
+def reasons(row: Request) -> Iterator[tuple[str, str]]:
+    """What a person wants to know of a refusal: (what, in words)."""
+    found: Mapping[str, Any] = row.refusal or {}
+    if message := found.get("message"):
+        yield "refused because", str(message)
+    if (field := found.get("field")) and (value := found.get("lower_to")) is not None:
+        yield "would have helped", f"{field} at {value} or less"
+    elif found.get("owner") is not None and (resets := found.get("resets_at")):
+        yield "would have helped", f"a larger limit; or waiting until {resets}"
+    for provider, why in (found.get(NOT_TRIED) or {}).items():
+        yield f"not tried: {provider}", str(why)
+
+
+def in_short(row: Request) -> str:
+    """The same in a few words, for the end of a line; empty where there is nothing to say."""
+    found: Mapping[str, Any] = row.refusal or {}
+    if found.get("owner") is None or found.get("window") is None:
+        return ""
+    owner = found["owner_kind"] if found["owner_kind"] == "organisation" else f"{found['owner_kind']} {found['owner']}"
+    dollars = "$" if found.get("unit") == "usd" else ""
+    needed, spent, amount = (f"{dollars}{found.get(name, '?')}" for name in ("needed", "spent", "amount"))
+    return f"{owner} {found['window']}: needed {needed}, spent {spent} of {amount}"

@@ -32,6 +32,7 @@ from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.cluster.health_sync import HealthSync
 from paig_gateway.config import Config, ConfigError, LedgerSpec, ServerSpec
 from paig_gateway.config.model import BoundsSpec, SessionsSpec
+from paig_gateway.database.columns import moment
 from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.ledger import new_limits
@@ -443,7 +444,8 @@ def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: 
         keys = [] if dry_run else configuration.apply(plan, catalog, actor=actor)
     except ConfigError as error:
         raise ConfigurationError(error.issues) from error
-    return ApplyResult(plan.items(), keys, plan.drift, plan.config.process)
+    warnings = plan.warnings(moment(catalog.now()))
+    return ApplyResult(plan.items(), keys, plan.drift, plan.config.process, warnings)
 
 
 async def _recall(engine: Engine, ledger: Ledger, stored: str) -> Holder | None:

@@ -201,6 +201,8 @@ class NewKey(BaseModel):
     id: str
     name: str
     key: str
+    warnings: list[str] = []
+    """Caps that are smaller than what one usual request holds, in words."""
 
 
 class Admin(Resource, AdminSettings):
@@ -591,6 +593,8 @@ class AppliedConfig(BaseModel):
     it; `before` is what it was then."""
     ignored: list[str] = []
     """The sections of the file that only a start of the gateway reads."""
+    warnings: list[str] = []
+    """Caps that are smaller than what one usual request holds, in words."""
 
 
 class Pruned(BaseModel):

@@ -33,6 +33,8 @@ def apply(
     text = text_of(file)
     with connected(url, profile) as admin, _located("paig.toml" if str(file) == "-" else str(file)):
         plan = shown = admin.apply(text, dry_run=True, prune=prune)
+        for warning in plan.warnings:
+            say(f"Note: {warning}")
         if not json:
             _show(plan)
         if not dry_run and plan.items:

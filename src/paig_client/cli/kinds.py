@@ -41,6 +41,8 @@ SETTINGS = Special(
 
 def show_once(made: NewKey, as_json: bool) -> None:
     """Print a new key, the only time that it is shown."""
+    for warning in made.warnings:
+        say(f"Note: {warning}")
     if as_json:
         return print_json({"id": made.id, "name": made.name, "key": made.key})
     say(f"The key {made.name}, shown once: only its hash is stored.")

@@ -57,7 +57,11 @@ def configuration_routes(services: AdminServices) -> APIRouter:
             services.changed()
         steps = [PlannedChange.model_validate(dict(item)) for item in applied.items]
         return AppliedConfig(
-            items=steps, keys=list(applied.keys), drift=list(applied.drift), ignored=list(applied.ignored)
+            items=steps,
+            keys=list(applied.keys),
+            drift=list(applied.drift),
+            ignored=list(applied.ignored),
+            warnings=list(applied.warnings),
         )
 
     @router.get(

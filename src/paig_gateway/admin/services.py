@@ -62,12 +62,14 @@ class ApplyResult:
         keys: The keys that were made here, the only time that they are shown.
         drift: What was changed by hand since the last apply, where the file says otherwise.
         ignored: The sections of the file that only a start of the process reads.
+        warnings: Where caps are smaller than what one usual request holds.
     """
 
     items: Sequence[Mapping[str, Any]]
     keys: Sequence[NewKey] = ()
     drift: Sequence[AuditEntry] = ()
     ignored: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 class ApplyConfig(Protocol):

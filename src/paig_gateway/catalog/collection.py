@@ -15,10 +15,13 @@ from paig_client.api.specs import KeySpec, OrganisationSpec
 from paig_client.api.vocabulary import KeyState
 from paig_gateway.catalog import keys, limits, objects, zones
 from paig_gateway.catalog.base import Edit
+from paig_gateway.catalog.cap_warnings import cap_warnings
 from paig_gateway.catalog.idempotency import Repeat, once
 from paig_gateway.catalog.keys import KEYS
 from paig_gateway.catalog.objects import ObjectType, R, S, W
+from paig_gateway.catalog.owners import PROJECTS
 from paig_gateway.catalog.transactions import Transactions
+from paig_gateway.database.columns import moment
 from paig_gateway.database.tables import KeyRow, MetaRow
 
 
@@ -119,7 +122,7 @@ class KeyCollection:
 
         def make() -> NewKey:
             row, secret = keys.create(edit, name, spec, value)
-            return NewKey(id=row.id, name=row.name, key=secret)
+            return NewKey(id=row.id, name=row.name, key=secret, warnings=_warnings(edit, spec))
 
         with self._catalog.edit(actor) as edit:
             return once(edit, repeat, make)
@@ -176,6 +179,14 @@ class KeyCollection:
             CatalogError: `not-found`, or `changed`.
         """
         return self._all._edit(reference, actor, version, lambda edit, row: keys.set_state(edit, row, state))
+
+
+def _warnings(edit: Edit, spec: KeySpec) -> list[str]:
+    """Where a key's caps are smaller than what one usual request of its models holds."""
+    project = objects.find(edit.session, PROJECTS, spec.project) if spec.project is not None else None
+    above = project.spec.get("when_tight") if project is not None else None
+    tight = spec.when_tight or above or read_organisation(edit.session).when_tight or "fit"
+    return list(cap_warnings(spec.limits, spec.models, tight, moment(edit.now)))
 
 
 class Organisation:

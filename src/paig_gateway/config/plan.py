@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlmodel import Session, col, func, select
 
 from paig_client.api.fields import Spec
+from paig_client.api.limits import LimitsSpec
 from paig_client.api.resources import AuditEntry, NewKey
 from paig_client.api.specs import KeySpec, OrganisationSpec
+from paig_client.api.vocabulary import WhenTight
 from paig_gateway.catalog import Catalog, CatalogError, Edit, keys, objects
 from paig_gateway.catalog.base import Secrets
+from paig_gateway.catalog.cap_warnings import cap_warnings
 from paig_gateway.catalog.collection import normal_organisation, read_organisation, write_organisation
 from paig_gateway.catalog.keys import KEYS
 from paig_gateway.catalog.logins import ACTOR as LOGINS
@@ -82,6 +86,27 @@ class Plan:
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     drift: Sequence[AuditEntry] = ()
     kept: frozenset[tuple[str, str]] = frozenset()
+
+    def warnings(self, at: datetime) -> list[str]:
+        """Where caps that the plan sets are smaller than what one usual request holds, with the owner's name."""
+        config, organisation = self.config, self.config.organisation or OrganisationSpec()
+        everywhere = organisation.when_tight or "fit"
+        owners: dict[tuple[str, str], tuple[LimitsSpec, list[str] | None, WhenTight]] = {
+            ("organisation", "organisation"): (organisation.limits, None, everywhere),
+            **{("user", name): (user.limits, None, everywhere) for name, user in config.users.items()},
+        }
+        for name, project in config.projects.items():
+            owners["project", name] = (project.limits, None, project.when_tight or everywhere)
+        for name, key in config.keys.items():
+            project_of = config.projects.get(key.project or "")
+            above = project_of.when_tight if project_of is not None else None
+            owners["key", name] = (key.limits, key.models, key.when_tight or above or everywhere)
+        return [
+            f"{change.kind} {change.name}: {sentence}"
+            for change in self.changes
+            if change.action != "delete" and (change.kind, change.name) in owners
+            for sentence in cap_warnings(*owners[change.kind, change.name], at)
+        ]
 
     def items(self) -> list[dict[str, Any]]:
         """As the admin API shows it."""

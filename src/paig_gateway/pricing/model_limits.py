@@ -73,6 +73,11 @@ def _table() -> dict[str, list[int | str | None]]:
     return table
 
 
+def known_models() -> list[str]:
+    """The models that the table has, by their bare names."""
+    return list(_table())
+
+
 @lru_cache(maxsize=4096)
 def model_limits(model: str, provider: str = "") -> ModelLimits:
     """What is known of a model.

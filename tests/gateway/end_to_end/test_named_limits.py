@@ -91,14 +91,17 @@ async def test_a_failover_exchanges_the_limits_of_providers(world: World) -> Non
     for name in ("first", "second"):
         spec = NamedLimitSpec(match=MatchSpec(provider=name), daily=Decimal(1))
         await world.admin.named_limits.create(f"at-{name}", spec)
+    [before] = (await found(world, "at-first")).values()  # a new limit knows what was spent before
+    [elsewhere] = (await found(world, "at-second")).values()
     key = await world.make_key("wanderer")
     answer = await ask(world, key, "[sim@openai-first:status=500] [sim:tokens=100]")
     assert answer.status_code == 200
     row = await world.admin.request(answer.headers["x-paig-request-id"])
     assert [attempt.provider for attempt in row.attempts] == ["first", "second"]
     [first], [second] = [list((await found(world, f"at-{name}")).values()) for name in ("first", "second")]
-    assert (first.spent, first.held) == ("0", "0")
-    assert (second.spent, second.held) == (row.cost, "0")
+    assert (first.spent, first.held) == (before.spent, "0")
+    assert Decimal(second.spent) == Decimal(elsewhere.spent) + Decimal(row.cost)
+    assert second.held == "0"
     for name in ("first", "second"):
         await world.admin.named_limits.delete(f"at-{name}")
 

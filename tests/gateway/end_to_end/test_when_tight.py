@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 import pytest
@@ -105,3 +105,51 @@ async def test_a_key_decides_before_its_project(simulated: World, simulator: Sim
     strict = KeySpec(project="tight", limits=limits, when_tight="refuse")
     refused = (await simulated.admin.keys.create("refused", strict)).key
     assert (await ask(simulated, refused)).headers["x-paig-error"] == "limit-too-small"
+
+
+def first_request(agent: str) -> tuple[str, dict[str, Any]]:
+    """What a coding agent sends first: its instructions and tools, a short task, and a high maximum or none."""
+    text = "[sim:tokens=60] Say hello."
+    instructions = "You are a coding agent. " * 700
+    schema = {"type": "object", "properties": {"path": {"type": "string", "description": "A path. " * 150}}}
+    tools = [(f"tool_{number}", "Reads, writes or runs something. " * 20) for number in range(25)]
+    if agent == "claude-code":
+        return "/proxy/anthropic/v1/messages?beta=true", {
+            "model": "claude-opus-4-5",
+            "max_tokens": 64_000,
+            "stream": True,
+            "system": [{"type": "text", "text": instructions, "cache_control": {"type": "ephemeral"}}],
+            "tools": [{"name": name, "description": about, "input_schema": schema} for name, about in tools],
+            "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
+            "metadata": {"user_id": "user_0_account__session_5d1b7c62"},
+        }
+    return "/proxy/openai/v1/responses", {
+        "model": "gpt-5-codex",
+        "stream": True,
+        "store": False,
+        "instructions": instructions,
+        "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}],
+        "tools": [
+            {"type": "function", "name": name, "description": about, "parameters": schema} for name, about in tools
+        ],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "reasoning": {"effort": "medium", "summary": "auto"},
+        "include": ["reasoning.encrypted_content"],
+        "prompt_cache_key": "5d1b7c62-0f0e-4a7e-9c55-2f6d0f3f1c9a",
+    }
+
+
+@pytest.mark.parametrize(("agent", "mode"), [("claude-code", "lower"), ("codex", "lower"), ("codex", "fit")])
+async def test_an_agents_first_request_passes_on_two_dollars_a_day(
+    simulated: World, simulator: Simulator, agent: str, mode: Literal["fit", "lower"]
+) -> None:
+    spec = KeySpec(limits=LimitsSpec(daily=Decimal(2)), when_tight=mode)
+    key = (await simulated.admin.keys.create(f"{agent}-{mode}", spec)).key
+    path, body = first_request(agent)
+    assert len(json.dumps(body)) > 60_000
+    answer = await simulated.http.post(path, headers={"authorization": f"Bearer {key}"}, json=body)
+    assert answer.status_code == 200, answer.text
+    [row] = (await simulated.admin.requests(key=f"{agent}-{mode}")).items
+    assert Decimal(row.reserved) <= 2
+    assert 0 < Decimal(row.cost) <= Decimal(row.reserved)

@@ -33,7 +33,10 @@ async def ask(world: World, key: str, prompt: str = "[sim:tokens=200] Tell me a 
 
 
 async def test_200_concurrent_requests_on_a_cap_that_pays_for_20(simulated: World, simulator: Simulator) -> None:
-    """Never more than the cap is spent, at least 19 are answered, the rest are refused, nothing stays held."""
+    """Never more than the cap is spent, at least 19 are answered, the rest are refused, nothing stays held.
+
+    Each that is answered has a row, and sixty of the refused ones: one row counts the rest, when the minute is over.
+    """
     first = await simulated.make_key("probe")
     await ask(simulated, first)
     [row] = (await simulated.admin.requests(key="probe")).items
@@ -46,9 +49,10 @@ async def test_200_concurrent_requests_on_a_cap_that_pays_for_20(simulated: Worl
     assert Decimal(limit.spent) <= cap
     assert Decimal(limit.held) == 0
     rows = (await simulated.admin.requests(key="capped", limit=500)).items
-    assert len(rows) == 200
     assert sum(Decimal(row.cost) for row in rows) == Decimal(limit.spent)
-    assert Counter(row.status for row in rows) == statuses
+    found = Counter(row.status for row in rows)
+    assert found[200] == statuses[200]
+    assert 60 <= found[402] <= statuses[402]
 
 
 async def test_a_soft_limit_holds_nothing(simulated: World) -> None:

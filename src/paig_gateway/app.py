@@ -121,7 +121,11 @@ class Store:
 
 def own_references(config: Config) -> frozenset[str]:
     """The references in the settings of the process itself: no provider's credential may name the same secrets."""
-    exports = [export for export in (config.telemetry.export, config.telemetry.export_metrics) if export is not None]
+    exports = [
+        export
+        for export in (config.telemetry.export, config.telemetry.export_metrics, config.telemetry.export_audit)
+        if export is not None
+    ]
     named = [config.sso.client_secret, config.alerts.webhook, config.telemetry.metrics_token]
     for export in exports:
         named += [export.token, *export.headers.values()]

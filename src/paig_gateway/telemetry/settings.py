@@ -37,6 +37,12 @@ class TelemetrySpec(Spec):
     """Where metrics go, besides `/metrics`."""
     export_metrics_seconds: int = Field(default=60, ge=1, le=3600)
     """How often they go there."""
+    audit_file: str | None = None
+    """A file that each entry of the audit log is appended to, as a line of JSON."""
+    audit_syslog: Annotated[str, Field(pattern=r"^(unix:/|(udp|tcp)://[^\s/]+:\d+$)")] | None = None
+    """Where syslog takes it: `unix:/dev/log`, `udp://HOST:PORT` or `tcp://HOST:PORT`."""
+    export_audit: ExportSpec | None = None
+    """Where it goes as OTLP log records."""
     sample: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
     """The share of traces recorded, of those that begin at the gateway."""
     propagate: bool = True

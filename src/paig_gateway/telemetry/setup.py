@@ -30,6 +30,7 @@ from paig_gateway.routing.health import HealthTracker
 from paig_gateway.secrets.attempts import FREE, Attempts
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import resolve
+from paig_gateway.telemetry.audit_stream import AuditDestination, AuditStream, ToFile, ToOtlp, ToSyslog
 from paig_gateway.telemetry.logs import RequestLog
 from paig_gateway.telemetry.metrics.genai import GenAi
 from paig_gateway.telemetry.metrics.prometheus import Exposition
@@ -78,7 +79,11 @@ def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, st
     Raises:
         TelemetryError: A secret cannot be read, or a package is missing.
     """
-    for name, export in (("export", spec.export), ("export_metrics", spec.export_metrics)):
+    for name, export in (
+        ("export", spec.export),
+        ("export_metrics", spec.export_metrics),
+        ("export_audit", spec.export_audit),
+    ):
         if export is None:
             continue
         if missing := missing_library(export):
@@ -203,6 +208,7 @@ class Telemetry:
             refusals = Refusals()
             watching.append(refusals)
             self.alerts = Alerts(alerts, secrets.webhook, engine, refusals, providers, now, ledger, attempts, loops)
+        self._audit = audit_streams(spec, engine, now, version, name)
         self.observer: Observer = Observers(watching, numbers, self.traces.trace)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -217,6 +223,7 @@ class Telemetry:
             work.append(self._push.run)
         if self.alerts is not None:
             work.append(self.alerts.run)
+        work += [stream.run for stream in self._audit]
         self._tasks = [asyncio.create_task(_on_and_on(run), name="telemetry") for run in work]
 
     async def stop(self) -> None:
@@ -259,6 +266,8 @@ class Telemetry:
             yield from self._push.destination.samples()
         if self.alerts is not None:
             yield from self.alerts.samples()
+        for stream in self._audit:
+            yield from stream.samples()
 
 
 async def _on_and_on(run: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -296,6 +305,20 @@ def _book_age() -> list[float]:
     """How old the prices are at least, in seconds; nothing where that is not known."""
     at = book_refreshed_at() or book_installed_at()
     return [max(0.0, time.time() - at.timestamp())] if at else []
+
+
+def audit_streams(
+    spec: TelemetrySpec, engine: Engine, now: Callable[[], datetime], version: str, instance: str
+) -> list[AuditStream]:
+    """Where the audit log is streamed to."""
+    found: dict[str, AuditDestination] = {}
+    if spec.audit_file is not None:
+        found["file"] = ToFile(Path(spec.audit_file))
+    if spec.audit_syslog is not None:
+        found["syslog"] = ToSyslog(spec.audit_syslog)
+    if spec.export_audit is not None:
+        found["otlp"] = ToOtlp(spec.export_audit, version, instance)
+    return [AuditStream(name, destination, engine, now) for name, destination in found.items()]
 
 
 def attempt_samples(attempts: Attempts) -> Source:

@@ -37,13 +37,14 @@ class Signal:
         method: And over gRPC.
     """
 
-    name: Literal["traces", "metrics"]
+    name: Literal["traces", "metrics", "logs"]
     path: str
     method: str
 
 
 _SERVICE = "/opentelemetry.proto.collector"
 TRACES = Signal("traces", "/v1/traces", f"{_SERVICE}.trace.v1.TraceService/Export")
+LOGS = Signal("logs", "/v1/logs", f"{_SERVICE}.logs.v1.LogsService/Export")
 METRICS = Signal("metrics", "/v1/metrics", f"{_SERVICE}.metrics.v1.MetricsService/Export")
 
 

@@ -54,6 +54,8 @@ async def test_what_cannot_be_is_not_charged(
                 json={**CHAT, "stream": stream},
             )
             assert answer.status_code == 200
+            if not stream:
+                assert Decimal(answer.headers["logfire-ai-gateway-cost"].removesuffix("USD")) <= MOST
             row = await world.admin.request(answer.headers["x-paig-request-id"])
             assert row.certainty == "estimated"
             assert (row.certainty_reason or "").startswith("excess: the provider states ")

@@ -30,8 +30,10 @@ from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid, pro
 from paig_gateway.admin.refusals import address_of
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.site import SESSION
+from paig_gateway.catalog.idempotency import is_first_use
 from paig_gateway.catalog.logins import Login, PersonalKey
 from paig_gateway.catalog.people import LoggedIn
+from paig_gateway.database.columns import milliseconds
 from paig_gateway.secrets.attempts import Bursts
 from paig_gateway.secrets.errors import SecretKeyError
 from paig_gateway.sso.provider import IdentityProvider, PendingLogin, Person
@@ -235,6 +237,9 @@ def browser_routes(services: AdminServices) -> APIRouter:
             raise ProblemError(
                 "login-refused", "This browser has no such login under way, or it took too long: begin again."
             )
+        now = milliseconds(services.clock())
+        if not await anyio.to_thread.run_sync(is_first_use, services.engine, noted["state"], now):
+            raise ProblemError("login-refused", "This login was used already: begin again.")
         if error or not code:
             raise ProblemError("login-refused", f"The identity provider refused the login: {error or 'no code came'}.")
         person = await _asked(

@@ -13,9 +13,11 @@ from hashlib import sha256
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel
+from sqlalchemy import Engine, text
 from sqlmodel import col, delete
 
 from paig_gateway.catalog.base import CatalogError, Edit
+from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import RepeatRow
 from paig_gateway.secrets.errors import SecretKeyError
 
@@ -43,6 +45,26 @@ class Repeat(Generic[A]):
     def of(cls, principal: str, key: str, request: str, answer: type[A]) -> Repeat[A]:
         """A create, from the sender, the value of its `Idempotency-Key` and the request in one spelling."""
         return cls(sha256(f"{principal}\0{key}".encode()).hexdigest(), sha256(request.encode()).hexdigest(), answer)
+
+
+_USE = text(
+    "INSERT INTO repeats (id, request, answer, created_at) VALUES (:id, 'use', :nothing, :now)"
+    " ON CONFLICT (id) DO NOTHING"
+)
+
+
+def is_first_use(engine: Engine, secret: str, now: int) -> bool:
+    """Whether something that may be used once is used for the first time, on whatever node; it is from now on.
+
+    Args:
+        engine: The database.
+        secret: What is used; its digest is kept for a day.
+        now: The present in milliseconds since the epoch.
+    """
+    with writing(engine) as connection:
+        connection.execute(delete(RepeatRow).where(col(RepeatRow.created_at) <= now - KEEP_MS))
+        used = sha256(f"use\0{secret}".encode()).hexdigest()
+        return connection.execute(_USE, {"id": used, "nothing": b"", "now": now}).rowcount == 1
 
 
 def once(edit: Edit, repeat: Repeat[A] | None, make: Callable[[], A]) -> A:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.judgement import judge
@@ -95,8 +96,7 @@ def charge_body(
         outcome.work_id = fmt.work_id(body) if fmt.work_id else None
         reading = read_answer(fmt, body, headers, candidate.price_lookup, call)
         if reading.extracted is not None:
-            charge_reading(outcome, reading, candidate, call)
-            return reading
+            return charge_reading(outcome, reading, candidate, call)
     if status >= 400:
         outcome.error = f"upstream-{status}"
     elif fmt.later_look:
@@ -147,8 +147,12 @@ def _is_text(fmt: Format) -> bool:
     return fmt.text is not None or "embed" in fmt.name or fmt.name == "rerank"
 
 
-def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate, call: Call) -> None:
-    """Charge what an answer states; where that is far more than was held for it, what the model can do at most."""
+def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate, call: Call) -> UsageReading:
+    """Charge what an answer states; where that is far more than was held for it, what the model can do at most.
+
+    Returns:
+        The reading with the cost that was charged.
+    """
     outcome.reading = reading
     reason = "; ".join(reading.doubts) or None
     if reading.price is None and not reading.from_provider and not reading.cost:
@@ -156,14 +160,16 @@ def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate
             outcome.charge(candidate.ceiling, "ceiling", reason)
         else:
             outcome.charge(0, "unknown" if reading.unknown else "exact", reason if reading.unknown else None)
-        return
+        return reading
     cost = reading.cost
     if candidate.ceiling and cost > EXCESS * candidate.ceiling:
         cost = _possible(reading, candidate, call)
         outcome.excess = reading.cost // candidate.ceiling
+        reading = outcome.reading = replace(reading, cost=cost)
         said = f"excess: the provider states {outcome.excess} times the most that was held"
         reason = said if reason is None else f"{said}; {reason}"
     outcome.charge(cost, "estimated" if reason else "exact", reason)
+    return reading
 
 
 def _possible(reading: UsageReading, candidate: Candidate, call: Call) -> int:

@@ -202,6 +202,17 @@ def test_a_login_is_its_browser_s_own(gateway: Gateway) -> None:
             assert "paig_login" not in client.cookies  # each is for one try
 
 
+def test_a_login_is_used_once(gateway: Gateway) -> None:
+    """Its cookie and its address, replayed by another program, give no second session."""
+    with browser() as client:
+        back = walk(client, f"{gateway.url}/admin/sso/login", "ada", until=f"{gateway.url}/admin/sso/callback")
+        address, cookie = back.headers["location"], client.cookies["paig_login"]
+        assert client.get(address).status_code == 200
+        again = httpx2.get(address, headers={"cookie": f"paig_login={cookie}"}, trust_env=False)
+        assert (again.status_code, again.json()["code"]) == (403, "login-refused")
+        assert "used already" in again.json()["detail"]
+
+
 @pytest.mark.parametrize(
     "path",
     [

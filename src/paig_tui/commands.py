@@ -13,7 +13,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from paig_client.api.vocabulary import Permission
-from paig_tui.text import MUTED, fitted
+from paig_tui.text import MUTED, fitted, plain, safe
 from paig_tui.widgets.chrome import KEYS, SECTIONS
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ DIALOGS = {
     "in a table": "paig_tui.widgets.table:Table",
     "a request in full": "paig_tui.screens.requests.detail:RequestDetail",
     "requests of one key, model, …": "paig_tui.screens.requests.list:Requests",
+    "a session": "paig_tui.screens.usage.session:SessionDetail",
     "a new key": "paig_tui.screens.keys.created:KeyCreated",
     "dry run": "paig_tui.screens.routes.dry_run:DryRun",
     "a form": "paig_tui.screens.dialog:Dialog",
@@ -96,6 +97,45 @@ async def run(app: PaigApp, command: Command) -> None:
     await app.run_action(command.action)
 
 
+OBJECTS = {"keys": "Key", "projects": "Project", "users": "User", "providers": "Provider", "routes": "Route"}
+"""What the palette finds by name: the part of the state, and what one of it is called."""
+MOST_OBJECTS = 30
+"""Objects that the palette offers at once."""
+
+
+def objects(app: PaigApp, query: str) -> Iterator[tuple[str, str]]:
+    """The objects whose name has all words of a query: the part of the state, and the name."""
+    words, found = query.casefold().split(), 0
+    for part in OBJECTS:
+        for resource in getattr(app.state, part) or ():
+            if all(word in f"{OBJECTS[part]} {resource.name}".casefold() for word in words):
+                yield part, resource.name
+                found += 1
+                if found == MOST_OBJECTS:
+                    return
+
+
+async def go_to(app: PaigApp, part: str, name: str) -> None:
+    """Go to an object: its section, with the cursor on it."""
+    from paig_tui.widgets.table import Table
+
+    section = part if part in ("providers", "routes") else "keys"
+    if app.current_mode != section:
+        await app.switch_mode(section)
+    screen = cast("Section", app.screen)
+    screen.action_clear_filter()
+    if section == "keys":
+        await screen.run_action(f"show_kind('{part}')")
+
+    def point() -> None:
+        table = screen.query(Table).first()
+        screen.redraw(force=True)
+        table.point_at(name)
+        table.focus()
+
+    app.call_after_refresh(point)
+
+
 class Commands(Provider):
     """The palette's entries."""
 
@@ -121,3 +161,8 @@ class Commands(Provider):
             if (score := matcher.match(f"{text} {command.key}")) > 0:
                 shown = self._shown(command, matcher.highlight(text))
                 yield Hit(score, shown, partial(run, cast("PaigApp", self.app), command), text=text)
+        app = cast("PaigApp", self.app)
+        for part, name in objects(app, query):
+            text = f"{OBJECTS[part]} {safe(name)}"
+            shown = Content.assemble(fitted(Content.styled("go to", MUTED), 9), plain(text))
+            yield Hit(2.0, shown, partial(go_to, app, part, name), text=text)

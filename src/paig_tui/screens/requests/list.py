@@ -31,6 +31,7 @@ class Requests(ModalScreen[None]):
         since: The earliest.
         until: The first that is too late.
         keep: Which of them are shown, where that cannot be asked for.
+        where: Further filters of the admin API, by their fields.
     """
 
     CSS_PATH = "list.tcss"
@@ -47,11 +48,12 @@ class Requests(ModalScreen[None]):
         since: datetime | None = None,
         until: datetime | None = None,
         keep: Callable[[Request], bool] = lambda _: True,
+        where: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.keep = keep
         self.title_shown = title
-        self.which: dict[str, Any] = {**which, "since": since, "until": until}
+        self.which: dict[str, Any] = {**which, "since": since, "until": until, "where": where}
         self.rows: list[Request] = []
         self.cursor: str | None = None
 

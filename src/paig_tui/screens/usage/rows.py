@@ -15,7 +15,7 @@ from paig_tui.text import BAD, MUTED, WARN, bar, dollars, plain
 from paig_tui.widgets.plot import spark
 from paig_tui.widgets.table import Column
 
-GROUPS = ("model", "key", "project", "user", "provider", "route")
+GROUPS = ("model", "key", "project", "user", "provider", "route", "session")
 MOST_COURSES = 200
 """With more groups than this, only that of the row under the cursor is asked for over time."""
 TREND = 12

@@ -38,10 +38,10 @@ class Usage(Section):
     TITLE_SHOWN = "Usage"
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right", "group(1)", "By model, key, project, user, provider, route"),
+        Binding("right", "group(1)", "By model, key, project, user, provider, route, session"),
         Binding("left", "group(-1)", "By the group before"),
         Binding("s", "span", "The last 24 hours, 7 days, 30 days"),
-        Binding("enter", "drill", "Its requests"),
+        Binding("enter", "drill", "Its requests; of a session, the tree of its agents"),
         Binding("e", "export", "Export as CSV"),
     ]
 
@@ -156,12 +156,15 @@ class Usage(Section):
     def action_drill(self) -> None:
         """The requests of the row."""
         from paig_tui.screens.requests.list import Requests
+        from paig_tui.screens.usage.session import SessionDetail
 
         row = self.table.current
         if row is None:
             return
         group, since = GROUPS[self.group], self.span.since(self.state.as_of)
-        if row.name is None:
+        if group == "session" and row.name:
+            self.app.push_screen(SessionDetail(row.name))
+        elif row.name is None:
             self.app.push_screen(Requests("everyone", {}, since=since))
         elif row.name:
             self.app.push_screen(Requests(f"{group} {row.name}", {group: row.name}, since=since))

@@ -427,7 +427,7 @@ class ReportCalls:
 
     @endpoint
     def finish_login(self, handle: str) -> ApiCall[DeviceState]:
-        """Ask how that login stands; its `token` is None while nobody has completed it."""
+        """Ask how that login stands; its `token` is None until it is completed."""
         return ApiCall("POST", "sso/device/token", _one(DeviceState), body={"handle": handle})
 
     @endpoint

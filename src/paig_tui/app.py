@@ -73,7 +73,7 @@ class PaigApp(App[None]):
     """The terminal UI over the admin API.
 
     Args:
-        admin: Whom to ask; None shows `state` as it is, and asks nobody.
+        admin: The client to ask; None shows `state` as it is.
         profile: The name that the header gives the gateway.
         read_only: Whether nothing may be changed.
         clock: The present, in UTC.

@@ -75,7 +75,7 @@ def lines(parts: Iterable[Content | str]) -> Content:
 
 
 def fitted(content: Content, width: int) -> Content:
-    """Content in exactly so many cells, cut with an ellipsis."""
+    """Content in exactly `width` cells, cut with an ellipsis."""
     cut = content.truncate(width, ellipsis=True)
     return cut.pad_right(width - cut.cell_length)
 

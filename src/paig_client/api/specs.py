@@ -39,7 +39,7 @@ class ExportSpec(Spec):
 
 
 class ProjectTelemetry(Spec):
-    """What is exported about a project's requests, besides what the gateway exports about all."""
+    """What is exported about a project's requests, in addition to what the gateway exports about all."""
 
     export: ExportSpec | None = None
     """The project's own backend."""
@@ -309,7 +309,7 @@ class AnswerSpec(Spec):
     until: datetime | None = None
     """When the raise ends; at the end of the limit's window if left out."""
     answer: str | None = Field(default=None, max_length=500)
-    """What the one that asked is told."""
+    """The answer to the person who asked."""
 
 
 class GrantSpec(Spec):

@@ -1,4 +1,4 @@
-"""What the shell offers at Tab besides commands and options: names, from the gateway if it answers at once.
+"""Completion of names by the shell, from the gateway if it answers at once.
 
 Nothing here fails: if no gateway answers, or there is no token, nothing is offered.
 """

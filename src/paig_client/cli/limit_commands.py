@@ -29,7 +29,7 @@ Why = Annotated[str, typer.Option("--why", help="The reason: it stays in the aud
 InWindow = Annotated[Window, typer.Option("--window", help="Which limit.")]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="When it ends, such as 2h or 2027-01-31.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.")]
-Answer = Annotated[str | None, typer.Option("--answer", metavar="TEXT", help="What the one that asked is told.")]
+Answer = Annotated[str | None, typer.Option("--answer", metavar="TEXT", help="The answer to the person who asked.")]
 
 
 @app.command("list", example="paig limits list --sort -used")

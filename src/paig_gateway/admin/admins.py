@@ -1,4 +1,4 @@
-"""Admins and their tokens. Nobody gives, changes or takes away more than they have themselves."""
+"""Admins and their tokens. A principal cannot give, change or take away more than it has itself."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TokenId = Annotated[str, Path(description="The token's id.")]
 
 
 class Admins:
-    """The catalogue's admins, for somebody who may do only so much with them."""
+    """The catalogue's admins, as far as the principal may read or change them."""
 
     def __init__(self, services: AdminServices, principal: AdminIdentity) -> None:
         """Stand before the catalogue's admins."""
@@ -179,7 +179,7 @@ def access_routes(services: AdminServices) -> APIRouter:
             if not principal.may("access:write"):
                 raise ProblemError("forbidden", "Revoking others' tokens needs access:write.")
             if not _covers(principal, services.catalog.admins.get(admin_id).grants):
-                raise ProblemError("forbidden", "This is a token of somebody who may do more than you: ask an owner.")
+                raise ProblemError("forbidden", "This token's admin has more permissions than you: ask an owner.")
         tokens.revoke(token_id, actor=principal.name)
         services.changed()
 

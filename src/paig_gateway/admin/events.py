@@ -29,7 +29,7 @@ stream alive."""
 
 
 class EventStream(Response):
-    """The answer that goes on until its client leaves."""
+    """An answer that lasts until its client leaves."""
 
     media_type = "text/event-stream"
 

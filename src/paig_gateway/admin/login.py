@@ -357,7 +357,7 @@ def _note(services: AdminServices, purpose: str, until: datetime, **values: str)
 
 
 def _noted(services: AdminServices, purpose: str, text: str) -> dict[str, str] | None:
-    """What a login has remembered, unless it is somebody else's work, for another purpose, or too old."""
+    """A login's state, unless it is forged, for another purpose, or too old."""
     try:
         noted = json.loads(services.catalog.secrets.vault.open(text.encode(), "login"))
     except (SecretKeyError, ValueError):

@@ -168,7 +168,7 @@ class Projects:
 
 
 def absent(kind: str, reference: str) -> CatalogError:
-    """What those are told who may not know of an object: the same as if there were none."""
+    """The error for an object that the principal may not read: the same as for one that does not exist."""
     return CatalogError("not-found", f"There is no {kind} '{reference}': `paig {kind}s list` shows all.")
 
 

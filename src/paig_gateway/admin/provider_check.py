@@ -39,7 +39,7 @@ class Probe:
         path: As a client would write it below the route.
         body: What is posted; None for a GET.
         headers: Besides those that authenticate.
-        met: Statuses besides 2xx that say that the credential was looked at and taken.
+        met: Statuses other than 2xx that say that the credential was accepted.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""What becomes of a request that is refused for want of a right: it is counted, slowed down, and in the audit log."""
+"""Requests that are refused for lack of permission: counted, slowed down, and written to the audit log."""
 
 from __future__ import annotations
 

@@ -116,8 +116,8 @@ class AdminServices:
         started_at: When this process started.
         version: paig's version.
         key_uses: When keys were last used.
-        attempts: What was refused for want of a right.
-        sso: Who vouches for those who log in by single sign-on; None where nobody does.
+        attempts: What was refused for lack of permission.
+        sso: The identity provider of single sign-on; None where it is not set up.
     """
 
     engine: Engine

@@ -1,4 +1,4 @@
-"""Alerts: a webhook is told when a limit runs out and when a provider fails.
+"""Alerts: messages to a webhook when a limit runs out and when a provider fails.
 
 Limits are read every few seconds, off the request path. Whatever node sees something first writes it down, so that
 each is told once; delivery is tried again, by any node, until the webhook has taken it.
@@ -34,7 +34,7 @@ from paig_gateway.telemetry.settings import AlertsSpec
 
 CHECK_SECONDS = 5.0
 LEDGER_PATIENCE = timedelta(seconds=10)
-"""How long the database may be away before the webhook is told."""
+"""How long the database may be away before an alert is sent."""
 POST_SECONDS = 10.0
 AT_ONCE = 10
 """Alerts delivered in one look, at most; after one that fails, none."""
@@ -82,7 +82,7 @@ class Alerts:
             providers: Those that there are, by name.
             now: The present, in UTC.
             ledger: This node's ledger.
-            attempts: What was refused for want of a right on this node.
+            attempts: What was refused for lack of permission on this node.
             loops: The loops of agents that were seen on this node since the last look.
         """
         self._ledger = ledger
@@ -116,7 +116,7 @@ class Alerts:
                 await self.look(refusing, unpriced, security)
             except SQLAlchemyError as error:
                 if not away:
-                    log.warning("limits cannot be watched, trying on: %s", error)
+                    log.warning("cannot read the limits for alerts; retrying: %s", error)
                 away = True
             else:
                 away = False
@@ -125,7 +125,7 @@ class Alerts:
     async def watch_ledger(self) -> None:
         """Tell the webhook when this node cannot record, and when it can again.
 
-        It is told at once, not by way of the database, which is what is missing; so each node tells its own.
+        It is sent at once and by each node, not through the database, because the database is what is down.
         """
         if self._ledger is None:
             return
@@ -337,7 +337,7 @@ _ATTEMPTS: Mapping[str, str] = {
 
 
 def guess_alert(what: str, address: str, count: int, now: datetime) -> Alert:
-    """Many attempts from one address that were refused for want of a right; the same alert all hour long.
+    """Many attempts from one address that were refused for lack of permission; the same alert all hour long.
 
     Args:
         what: The kind of attempt.

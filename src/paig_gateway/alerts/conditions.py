@@ -20,7 +20,7 @@ TROUBLE_SHARE = 0.5
 """Trouble begins where so much of the tries fails."""
 
 MOST_UNPRICED = 100
-"""Models refused for want of a price that are remembered between two looks: their names are the clients' own words."""
+"""Models without a price that are remembered between two looks: their names are the clients' own words."""
 
 ModelName = tuple[str, str]
 """A model by its provider and the name that was asked for."""
@@ -107,7 +107,7 @@ class Refusals:
         return found
 
     def take_unpriced(self) -> set[ModelName]:
-        """The models that were refused for want of a price since the last look."""
+        """The models that were refused because they have no price since the last look."""
         found, self._unpriced = self._unpriced, set()
         return found
 

@@ -32,12 +32,12 @@ _INSERT = text(
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What is to be told.
+    """An alert to deliver.
 
     Attributes:
         id: The same for the same trouble, on every node.
         payload: What the webhook gets.
-        covers: The ids of lesser alerts that need not be told once this one is.
+        covers: The ids of lesser alerts that are not sent once this one is.
     """
 
     id: str
@@ -57,7 +57,7 @@ def raise_alerts(engine: Engine, alerts: list[Alert], now: datetime) -> None:
 
 
 def due(engine: Engine, now: datetime) -> Alert | None:
-    """The first alert to be delivered now; nobody else is handed it until `LEASE_SECONDS` are over."""
+    """The first alert to deliver now; no other node gets it until `LEASE_SECONDS` are over."""
     waiting = (
         select(col(AlertRow.id), col(AlertRow.payload), col(AlertRow.tries))
         .where(col(AlertRow.delivered_at).is_(None), col(AlertRow.next_try_at) <= milliseconds(now))

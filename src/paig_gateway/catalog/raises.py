@@ -137,7 +137,7 @@ class Raises:
         Args:
             id: The request's.
             until: When the raise ends; at the end of the limit's window if None, after a day where it has none.
-            answer: What the one that asked is told.
+            answer: The answer to the person who asked.
             actor: The maker of the change.
 
         Raises:

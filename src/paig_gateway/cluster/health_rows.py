@@ -112,7 +112,7 @@ def publish(
             connection.execute(delete(table).where(*mine))
         if rows := [_row(node_id, report) for report in reports]:
             connection.execute(insert(table), rows)
-        # The rows of nodes that are no more, of whom somebody has to be rid.
+        # Rows of nodes that no longer exist are removed by any node.
         connection.execute(delete(table).where(col(table.node_id).not_in(select(col(NodeRow.id)))))
         if changes:
             _write_changes(connection, changes)

@@ -26,7 +26,7 @@ from paig_gateway.routing.health import CredentialName, HealthTracker
 
 SHARE_SECONDS = 1.0
 FIGURES_EVERY = 5
-"""After so many looks also what came of the tries is written, where that changed."""
+"""Every so many looks, the results of tries are written too, if they changed."""
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class HealthSync:
         while not self._ending.is_set():
             try:
                 await self.share()
-            except Exception as error:  # whatever it is, the next look may succeed
+            except Exception as error:  # any error: the next look may succeed
                 if not away:
                     log.warning("The health of providers cannot be shared with other nodes; retrying: %s", error)
                 away = True
@@ -115,7 +115,7 @@ class HealthSync:
         return health_rows.read(self._engine)
 
     def _look(self, *, figures: bool) -> tuple[dict[CredentialName, _Told], list[StateChange]]:
-        """What is to be told, and which states are others than were told last."""
+        """What to write, and which states changed since the last time."""
         clock, now = self._health.clock(), self._health.now()
         fresh: dict[CredentialName, _Told] = {}
         changes: list[StateChange] = []
@@ -140,7 +140,7 @@ class HealthSync:
         return fresh, changes
 
     def _change(self, report: Report, before: BreakerState, now: datetime) -> StateChange:
-        """A change of state, told to the log besides; once, however often the database has to be asked to take it."""
+        """A change of state, also logged; once, however often the database must be tried."""
         name = report.provider, report.credential
         waits = report.waits if report.until is None and report.state == "cooling" else ()
         reason = report.reason or next((wait.reason for wait in waits), None)

@@ -88,7 +88,7 @@ def _open_sqlite(url: URL) -> Engine:
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite", database=str(path)),
         connect_args={"timeout": BUSY_SECONDS},
-        hide_parameters=True,  # errors are logged, values are nobody's business
+        hide_parameters=True,  # errors are logged, and must not contain values
     )
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

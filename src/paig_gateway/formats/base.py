@@ -22,7 +22,7 @@ ErrorShape = Literal["openai", "anthropic", "google", "bedrock"]
 
 
 class MalformedRequest(ValueError):
-    """The request cannot be read; the message tells its author what to mend."""
+    """The request cannot be read; the message tells its author what to change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ _EXTRA = "list_extra"
 
 
 class BadQuery(ValueError):
-    """A query that cannot be answered; the message says what to mend."""
+    """A query that cannot be answered; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)

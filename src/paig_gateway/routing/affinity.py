@@ -37,7 +37,7 @@ def has_several(route: Route) -> bool:
 
 
 async def unknown(stored: str) -> Holder | None:
-    """What nobody knows."""
+    """The account is unknown."""
     return None
 
 
@@ -53,7 +53,7 @@ class Affinity:
     _known: OrderedDict[str, Holder] = field(default_factory=OrderedDict)
 
     async def first(self, stored: str | None, order: list[Candidate]) -> list[Candidate]:
-        """The candidates at the account that has what the request goes on from; all where that is not known.
+        """The candidates at the account that has what the request refers to; all where that is unknown.
 
         No other account could answer instead: there the object is unknown, and an answer that says so would mislead.
         """

@@ -214,7 +214,7 @@ class Breaker:
             self._turn("credential_rejected", now, reason)
 
     def rate_limited(self, number: int, model: str, now: float, reason: str, seconds: float | None) -> None:
-        """The provider takes no more requests of this credential for a model, for so long as it says, if it does."""
+        """The provider accepts no more requests of this credential for a model, for `seconds` if it says how long."""
         self._end(number)
         self.outcomes.rate_limited(now, reason)
         self.wait(model, now, reason, seconds)
@@ -226,7 +226,7 @@ class Breaker:
             self.outcomes.failure(now, reason, fails=False)
 
     def wait(self, model: str, now: float, reason: str, seconds: float | None) -> None:
-        """The credential is not to be used for a model for a while; where nobody says how long, it is guessed."""
+        """The credential is not used for a model for a while; without `seconds`, how long is estimated."""
         known = self.waits.get(model)
         level = 0
         if seconds is None:
@@ -310,7 +310,7 @@ class Breaker:
         self._begin_state()
 
     def _enter(self, state: BreakerState, now: float, reason: str, seconds: float, *, own: bool) -> None:
-        """Rest for so long."""
+        """Rest for this many seconds."""
         self.state, self.since, self.until, self.reason, self.own = state, now, now + seconds, reason, own
         self._rest, self._opened_at = seconds, now
         self._begin_state()

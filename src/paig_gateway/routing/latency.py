@@ -1,4 +1,4 @@
-"""How long providers take to begin an answer, and who of several is to be asked first for it."""
+"""How long providers take to begin an answer, and which of several to ask first because of it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LEAST_SHARE = 0.1
 MEMORY_SECONDS = 30.0
 """The older the last measurement, the more a new one counts: this old, two thirds."""
 ALIKE = 1.2
-"""Who takes so many times as long as the fastest counts as equally fast,"""
+"""A member that takes at most this many times as long as the fastest counts as equally fast,"""
 ALIKE_SECONDS = 0.01
-"""and so does who takes so many seconds longer."""
+"""and so does one that takes at most this many seconds longer."""
 RETRY_SECONDS = 30.0
-"""Who is slow is asked first again after so long,"""
+"""A slow member is asked first again after this many seconds,"""
 RETRY_REQUESTS = 20
-"""and after so many requests."""
+"""and this many requests."""
 MOST_MEMBERS = 4096
 
 
@@ -68,14 +68,14 @@ class Latencies:
         """Who is to be asked first for one request: the smallest rank, those of the same rank by weight.
 
         The fastest, and who is nearly as fast, have rank 0; who is slower ranks by seconds. Now and then one of these,
-        or one of whom nothing is known, has its turn with rank -1, so that it is seen when it has become fast.
+        or an unknown one, gets rank -1 now and then, so that a member that became fast is noticed.
 
         Args:
             places: Equals.
             explore: Whether anybody is to have such a turn.
         """
         if not any(place in self._places for place in places):
-            return [0.0] * len(places)  # and nothing is kept of models that nobody has answered for
+            return [0.0] * len(places)  # models without any answer are not remembered
         paces, now = [self._pace(place) for place in places], self._clock()
         known = [pace.seconds for pace in paces if pace.seconds is not None]
         if not known:

@@ -104,7 +104,7 @@ class Outcomes:
         self.last_error_at = 0.0
 
     def ok(self, now: float, seconds: float) -> None:
-        """A try was answered, after so long."""
+        """A try was answered, after this many seconds."""
         slot = self._slot(now)
         slot.ok += 1
         step = step_of(seconds)

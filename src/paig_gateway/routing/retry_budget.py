@@ -1,11 +1,11 @@
 """A budget for retries, so that failover cannot multiply load. No I/O, no clock.
 
-Each request of a route puts a share of a retry into its bucket, a trickle flows in besides, and each retry takes one
-out. The bucket begins full: many requests may be on their way to a provider when it falls silent, and all of them must
-go somewhere else before its breaker can know of it.
+Each request of a route puts a share of a retry into its bucket, a trickle is added each second, and each retry takes
+one out. The bucket starts full: many requests may be at a provider when it stops answering, and all of them must go
+elsewhere before its breaker can notice.
 
-The share is that of the breaker: what fails more often than the budget can make good, the breaker takes out. So nobody
-notices a member that fails a fifth of its tries, however long it does.
+The share is that of the breaker: a member that fails more often than the budget covers is taken out by its
+breaker. So clients do not notice a member that fails a fifth of its tries, however long it does.
 """
 
 from __future__ import annotations

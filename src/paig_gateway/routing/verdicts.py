@@ -14,7 +14,7 @@ Verdict = Literal["ok", "provider_failure", "credential_rejected", "rate_limited
 
 Reach = Literal["credential", "elsewhere", "member"]
 """What a failure says something about: after one of the credential the provider is tried with its next one, after one
-of the member the next member is. `elsewhere`: that account has not what the request goes on from; another may."""
+of the member the next member is. `elsewhere`: that account does not have what the request refers to; another may."""
 
 REACH: Mapping[Verdict, Reach | None] = {
     "ok": None,
@@ -41,7 +41,7 @@ _REFUSED_TYPE = re.compile(rb"UnrecognizedClient|InvalidSignature|ExpiredToken")
 """Matches AWS's `x-amzn-errortype` where it says so there."""
 
 _NO_MEANS = re.compile(rb"insufficient_quota|billing_(?:hard_limit|not_active)|credit balance", re.IGNORECASE)
-"""Matches in the body of a 429 that no waiting will mend."""
+"""Matches in the body of a 429 where waiting does not help."""
 
 _SAID: tuple[tuple[re.Pattern[str], Verdict], ...] = (
     (

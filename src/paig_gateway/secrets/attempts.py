@@ -1,9 +1,9 @@
-"""Attempts that are refused for want of a right: wrong tokens and keys, refused actions and sensitive reads.
+"""Attempts that are refused for lack of permission: wrong tokens and keys, refused actions and sensitive reads.
 
 They are counted by kind and address, in bursts. A burst is logged once. Once it is long, the address has to wait
 between two attempts, twice as long each time, and what comes earlier is refused unlooked. What is right passes all the
-same if it cannot be guessed (`ENOUGH_BITS`): so nobody is locked out by another program at the same address, and what
-somebody has chosen badly cannot be found by trying.
+same if it cannot be guessed (`ENOUGH_BITS`): so a program is not locked out by another one at the same address, and a
+badly chosen value cannot be found by trying.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FREE: dict[AttemptKind, int] = {"token": 20, "key": 20, "action": 100, "read": 1
 SUSPICIOUS = 10
 """Refused attempts of a burst that are worth an alert."""
 QUIET_SECONDS = 60.0
-"""A burst is over when nothing was refused for so long."""
+"""A burst ends after this many seconds without a refusal."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds that an address has to wait at first, and at most."""
 MOST_BURSTS = 10_000

@@ -83,7 +83,7 @@ class DeviceLogin:
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
-    """A login that nobody has completed yet.
+    """A login that is not completed yet.
 
     Attributes:
         slow_down: Whether the provider wants to be asked less often.
@@ -104,7 +104,7 @@ class IdentityProvider:
         clock: Callable[[], float] = time.monotonic,
         timeout: float = TIMEOUT_SECONDS,
     ) -> None:
-        """Speak to nobody yet.
+        """Connect to nothing yet.
 
         Args:
             spec: With `issuer` and `client_id`.
@@ -319,7 +319,9 @@ class IdentityProvider:
             if status != 200:
                 raise ProviderAwayError(f"The identity provider has no configuration at {where} (HTTP {status}).")
             if found.get("issuer") != self.issuer:
-                raise ProviderAwayError(f"What answers at {where} calls itself {found.get('issuer')!r}: mend `issuer`.")
+                raise ProviderAwayError(
+                    f"What answers at {where} calls itself {found.get('issuer')!r}: check `issuer`."
+                )
             self._discovered, self._discovered_at = found, self._clock()
         return self._discovered
 

@@ -107,7 +107,7 @@ class SsoSpec(Spec):
 
 
 class SsoError(Exception):
-    """Somebody is not logged in; the message says why, without a token or a secret."""
+    """A login failed; the message says why, without a token or a secret."""
 
 
 class ProviderAwayError(SsoError):

@@ -92,7 +92,7 @@ class Aside(logging.handlers.QueueHandler):
 
 
 class LogWriter(threading.Thread):
-    """Writes records to a file. It holds no lock while it does: one that is stuck keeps nobody from ending."""
+    """Writes records to a file, without a lock: a stuck output does not keep the process from ending."""
 
     def __init__(self, lines: queue.Queue[logging.LogRecord | None], form: logging.Formatter, file: int) -> None:
         """Write them.
@@ -115,7 +115,7 @@ class LogWriter(threading.Thread):
             except Exception as error:
                 text = f"a line of {record.name} cannot be written: {type(error).__name__}"
             line = f"{text}\n".encode(errors="backslashreplace")
-            with contextlib.suppress(OSError):  # nobody reads: there is nowhere to say so
+            with contextlib.suppress(OSError):  # the reader is gone, and there is no other place to report it
                 while line:
                     line = line[os.write(self._file, line) :]
 

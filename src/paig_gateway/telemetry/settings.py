@@ -34,7 +34,7 @@ class TelemetrySpec(Spec):
     export: ExportSpec | None = None
     """Where the spans of all requests go."""
     export_metrics: ExportSpec | None = None
-    """Where metrics go, besides `/metrics`."""
+    """Where metrics are pushed to; `/metrics` has them too."""
     export_metrics_seconds: int = Field(default=60, ge=1, le=3600)
     """How often they go there."""
     audit_file: str | None = None
@@ -54,13 +54,13 @@ class TelemetrySpec(Spec):
 
 
 class AlertsSpec(Spec):
-    """What is told to a webhook; needs a restart to change."""
+    """What is sent to a webhook; needs a restart to change."""
 
     webhook: SecretReference | None = None
     """Where alerts go: a Slack-compatible webhook's URL. No alerts without it."""
     thresholds: list[Annotated[int, Field(ge=1, le=100)]] = Field(default=[50, 80, 100], min_length=1)
-    """Percent of a limit that, once spent, are told of."""
+    """Percentages of a limit; an alert is sent when one is spent."""
     rates: bool = False
     """Whether limits per minute count too."""
     providers: bool = True
-    """Whether a provider is told of that fails half of its tries."""
+    """Whether an alert is sent when a provider fails half of its tries."""

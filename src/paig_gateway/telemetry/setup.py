@@ -147,7 +147,7 @@ class Telemetry:
             engine: The database, for alerts.
             providers: Those that there are, by name, for alerts.
             now: The present, in UTC.
-            attempts: What was refused for want of a right, for alerts.
+            attempts: What was refused for lack of permission, for alerts.
             name: The process's name among the workers.
             version: The gateway's.
             scheme: How the gateway is reached: `http` or `https`.
@@ -213,7 +213,7 @@ class Telemetry:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin what goes on beside requests."""
+        """Start the background tasks."""
         work: list[Callable[[], Coroutine[None, None, None]]] = []
         if self.metrics is not None:
             work.append(self.metrics.share)
@@ -260,7 +260,7 @@ class Telemetry:
         return [row for row in finished_of_node(self._engine, node, until) if row.id not in counted]
 
     def _samples(self) -> Iterable[Sample]:
-        """What became of what was to be told."""
+        """What was exported, dropped and still waits."""
         yield from self.traces.samples()
         if self._push is not None:
             yield from self._push.destination.samples()
@@ -322,7 +322,7 @@ def audit_streams(
 
 
 def attempt_samples(attempts: Attempts) -> Source:
-    """What was refused for want of a right."""
+    """What was refused for lack of permission."""
 
     def samples() -> list[Sample]:
         return [("paig_security_refusals_total", (kind,), attempts.totals[kind]) for kind in FREE]

@@ -135,7 +135,7 @@ class AppState:
         return found
 
     def closest(self, count: int) -> list[LimitStatus]:
-        """The spending caps that are fullest, fullest first; those nobody has used are left out."""
+        """The spending caps that are fullest, fullest first; unused ones are left out."""
         spending = [limit for limit in self.limits or () if limit.unit == "usd" and used(limit) > 0]
         return sorted(spending, key=used, reverse=True)[:count]
 

@@ -157,7 +157,7 @@ class Section(Screen[None]):
             title: The form's.
             asked: What may be changed.
             before: Its values as they are.
-            update: Makes changes; with True only if nobody else changed it meanwhile.
+            update: Makes changes; with True only if it was not changed meanwhile.
             what: What is changed, for people.
             **options: For the form.
         """

@@ -64,7 +64,7 @@ class Refused(Exception):
 
 
 class BrokenOff(Exception):
-    """A request whose sender left before its end: there is nobody to answer."""
+    """A request whose sender left before its end."""
 
 
 class WebTerminal:

@@ -62,7 +62,7 @@ class Opening:
 
 
 def environment(ours: Mapping[str, str], size: tuple[int, int]) -> dict[str, str]:
-    """The environment of a child whose terminal has so many columns and rows."""
+    """The environment of a child whose terminal has that size."""
     return {
         **{name: ours[name] for name in PASSED_ON if name in ours},
         "TEXTUAL_DRIVER": "paig_tui.web.driver:Driver",

@@ -26,7 +26,7 @@ class Driver(WebDriver):
         self._write = write  # type: ignore[assignment]
 
     def run_input_thread(self) -> None:
-        """Read until the server closes the pipe, by will or by dying: then there is nobody to show anything to."""
+        """Read until the server closes the pipe, or dies: then there is no browser to show anything to."""
         super().run_input_thread()
         if not self.exit_event.is_set():
             self._app.post_message(messages.ExitApp())

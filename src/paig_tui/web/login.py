@@ -22,10 +22,10 @@ IDLE_LIFE = timedelta(hours=12)
 
 
 class LinkRefused(Exception):
-    """The link lets nobody in; the message says why, and what to do.
+    """The link does not work; the message says why, and what to do.
 
     Attributes:
-        suspicious: Whether it was a link that did let somebody in before.
+        suspicious: Whether the link was used before.
     """
 
     def __init__(self, message: str, *, suspicious: bool = False) -> None:
@@ -73,7 +73,7 @@ class Door:
         self._logins: dict[bytes, BrowserLogin] = {}
 
     def link(self) -> str:
-        """The token of a new link; the one before it lets nobody in any more."""
+        """The token of a new link; the one before it no longer works."""
         token = secrets.token_urlsafe(32)
         if self._link is not None:
             self._past[self._link[0]] = False

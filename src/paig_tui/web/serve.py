@@ -104,7 +104,7 @@ def _of_interest(record: logging.LogRecord) -> bool:
 IDLE_SECONDS = 5.0
 """How long a connection may take to its first request."""
 MOST_IDLE = 32
-"""Connections without a request; a new one drops the oldest of them, so that strangers lock nobody out."""
+"""Connections without a request; a new one drops the oldest of them, so that strangers cannot use them up."""
 
 
 class Protocol(H11Protocol):

@@ -18,7 +18,7 @@ AXIS = 6
 
 
 def resampled(values: Sequence[float], width: int) -> list[float]:
-    """The values spread over so many columns: each the mean of the time that it covers."""
+    """The values spread over `width` columns: each the mean of the time that it covers."""
     count = len(values)
     found = []
     for column in range(width):

@@ -23,9 +23,9 @@ from paig_gateway.telemetry.metrics.registry import Numbers, Source
 SHARE_SECONDS = 1.0
 """How often a worker writes its numbers for the others."""
 RECENT_MS = 5000
-"""For so long a worker remembers which requests it has counted, so that after its death the rest can be counted."""
+"""How long a worker remembers which requests it has counted, so that after its death the rest can be counted."""
 SILENT_SECONDS = 10.0
-"""After so long without a word a worker is taken for dead: what it counted stays, what it held does not."""
+"""A worker without an update for this long is treated as dead: its counts stay, its gauges do not."""
 
 log = logging.getLogger(__name__)
 

@@ -56,7 +56,7 @@ class Backend:
 
     @property
     def secrets(self) -> list[str]:
-        """What must not be told."""
+        """Secrets that no log or error may contain."""
         return list(self.headers.values())
 
     def url(self, signal: Signal) -> str:
@@ -231,7 +231,7 @@ class Destination(threading.Thread, Generic[T]):
             log.warning("%s are delivered again to '%s'", what, self.label)
 
     def _may_tell(self) -> bool:
-        """Whether a loss that goes on may be told of once more."""
+        """Whether a continuing loss may be logged again."""
         if (now := time.monotonic()) - self._told < TELL_SECONDS:
             return False
         self._told = now

@@ -242,7 +242,7 @@ class Keys(Section):
             await self.edit(f"edit {name}", asked, resource.model_dump(mode="json"), self._updater(resource), name)
 
     def _updater(self, resource: Key | Owner) -> Callable[[Mapping[str, object], bool], Awaitable[object]]:
-        """What changes it: with True only if nobody else changed it meanwhile."""
+        """What changes it: with True only if it was not changed meanwhile."""
         admin = self.paig.admin
 
         async def update(changes: Mapping[str, object], first: bool) -> object:

@@ -52,7 +52,7 @@ class Span:
             time += self.step
 
     def ticks(self, now: datetime, count: int = 5) -> list[str]:
-        """Words for so many of the steps, evenly apart."""
+        """Words for `count` of the steps, evenly apart."""
         times = list(self.times(now))
         chosen = [times[place * (len(times) - 1) // (count - 1)] for place in range(count - 1)]
         return [f"{time:{self.tick}}" for time in chosen] + ["now"]

@@ -12,16 +12,20 @@ from hashlib import sha256
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from paig_client.api.resources import SessionTree
-from paig_gateway.admin.holder_html import SECURITY, HolderView, holder_page, login_page
-from paig_gateway.admin.me import me_of
+from paig_client.api.specs import AskSpec
+from paig_gateway.admin.holder_html import SECURITY, HolderView, ask_section, holder_page, login_page
+from paig_gateway.admin.me import ask_of, me_of
+from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.refusals import address_of
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.site import HOLDER, is_own_form
+from paig_gateway.catalog import CatalogError
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import window_start
 from paig_gateway.ledger import reports
@@ -33,6 +37,8 @@ from paig_gateway.secrets.home import ENOUGH_BITS, bits
 HOLDER_SECONDS = 12 * 3600
 """How long a browser may look at a key's page."""
 DAYS, SESSIONS = 14, 10
+MOST_ASKED = 5
+"""Requests for more that are shown."""
 MOST_FORM = 4096
 """Bytes of a form that are read."""
 PURPOSE = "holder"
@@ -50,8 +56,7 @@ def holder_routes(services: AdminServices) -> APIRouter:
         if caller is None:
             return _page(login_page())
         await services.ledger.flush()
-        view = await run_in_threadpool(view_of, services, caller, site.origin(request))
-        return _page(holder_page(view))
+        return await _shown(services, request, caller)
 
     @router.post("/me")
     async def enter(request: Request) -> Response:
@@ -70,6 +75,27 @@ def holder_routes(services: AdminServices) -> APIRouter:
         site.set_cookie(response, request, HOLDER, _sealed(services, digest), HOLDER_SECONDS)
         return response
 
+    @router.post("/me/ask")
+    async def ask(request: Request) -> Response:
+        caller = _holder(services, request)
+        if caller is None or not is_own_form(request, site.origin(request)):
+            return RedirectResponse("/me", 303)
+        form = await _form(request)
+        given = {name: form.get(name, "").strip() for name in ("window", "to", "why")}
+        try:
+            spec = AskSpec.model_validate({name: value for name, value in given.items() if value})
+            await run_in_threadpool(ask_of, services, caller, spec, services.clock())
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            what = {"to": "The amount", "why": "The reason"}.get(str(first["loc"][0]), "The limit")
+            words = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+            return await _shown(services, request, caller, (f"{what} {words}.", True), 422)
+        except ProblemError as error:
+            return await _shown(services, request, caller, (f"Nothing was asked: {error.detail}", True), 422)
+        except CatalogError as error:
+            return await _shown(services, request, caller, (f"Nothing was asked: {error.message}", True), 409)
+        return RedirectResponse("/me#ask", 303)
+
     @router.post("/me/leave")
     async def leave(request: Request) -> Response:
         response = RedirectResponse("/me", 303)
@@ -78,6 +104,24 @@ def holder_routes(services: AdminServices) -> APIRouter:
         return response
 
     return router
+
+
+async def _shown(
+    services: AdminServices,
+    request: Request,
+    caller: Caller,
+    note: tuple[str, bool] | None = None,
+    status: int = 200,
+) -> Response:
+    """The page of a key."""
+    origin = services.site.origin(request)
+
+    def made() -> str:
+        view = view_of(services, caller, origin, note)
+        mine = [one for one in services.catalog.raises.requests(None) if one.key == caller.key]
+        return holder_page(view, ask_section(view, mine[-MOST_ASKED:][::-1]))
+
+    return _page(await run_in_threadpool(made), status)
 
 
 def _page(html: str, status: int = 200) -> HTMLResponse:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from html import escape
 from importlib import resources
 
-from paig_client.api.resources import Me, MyLimit, MyRequest, SessionTree, UsageTotal
+from paig_client.api.resources import LimitRequest, Me, MyLimit, MyRequest, SessionTree, UsageTotal
 from paig_client.environment import CLIENTS
 from paig_gateway.admin.charts import Value, column_chart, share_bar
 
@@ -240,6 +240,38 @@ def _requests(requests: Sequence[MyRequest]) -> Iterator[str]:
     else:
         yield '<p class="soft">None yet.</p>'
     yield "</section>"
+
+
+def ask_section(view: HolderView, requests: Sequence[LimitRequest]) -> str:
+    """The section in which more can be asked for; empty where no limit on money binds the key.
+
+    Args:
+        view: What the page shows.
+        requests: What was asked before, the newest first.
+    """
+    windows = list(dict.fromkeys(limit.window for limit in view.me.limits if limit.unit == "usd"))
+    if not windows:
+        return ""
+    options = "".join(f'<option value="{window}">{window}</option>' for window in windows)
+    rows = [
+        (
+            f'<span class="time">{_time(one.time)}</span>',
+            escape(f"{one.window}: {dollars(one.amount)}"),
+            escape(one.why),
+            escape(one.state + (f": {one.answer}" if one.answer else "")),
+        )
+        for one in requests
+    ]
+    asked = _table(("Time", "Asked for", "Why", "Answer"), rows, set(), escaped=True) if rows else ""
+    return (
+        '<section class="wide" aria-labelledby="ask"><h2 id="ask">Ask for more</h2>'
+        '<form method="post" action="/me/ask" class="fields">'
+        f'<div><label for="window">Limit</label><select id="window" name="window">{options}</select></div>'
+        '<div><label for="to">What it is to be, in US dollars</label>'
+        '<input id="to" name="to" inputmode="decimal" required maxlength="20" placeholder="10"></div>'
+        '<div><label for="why">Why</label><input id="why" name="why" required maxlength="500"></div>'
+        f"<div><button>Ask</button></div></form>{asked}</section>"
+    )
 
 
 def _clients(origin: str) -> Iterator[str]:

@@ -57,12 +57,21 @@ def me_routes(services: AdminServices) -> APIRouter:
     def ask_for_more(http: HttpRequest, body: JsonObject) -> LimitRequest:
         now = services.clock()
         caller = _caller(services, http, now)
-        spec = checked(AskSpec, body)
-        limits = (*caller.limits, *_own_named(caller))
-        limit = asked_limit(balances_of(services.engine, limits, now), spec)
-        return services.catalog.raises.ask(caller.key_id, limit.limit_id, spec.to, spec.why)
+        return ask_of(services, caller, checked(AskSpec, body), now)
 
     return router
+
+
+def ask_of(services: AdminServices, caller: Caller, spec: AskSpec, now: datetime) -> LimitRequest:
+    """Ask for more of a limit that binds a key.
+
+    Raises:
+        ProblemError: `invalid`; no such limit binds the key.
+        CatalogError: `invalid`; `conflict` where too many requests of the key wait already.
+    """
+    limits = (*caller.limits, *_own_named(caller))
+    limit = asked_limit(balances_of(services.engine, limits, now), spec)
+    return services.catalog.raises.ask(caller.key_id, limit.limit_id, spec.to, spec.why)
 
 
 def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:

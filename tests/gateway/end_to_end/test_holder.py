@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import re
+from decimal import Decimal
 from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 
 import httpx2
 import pytest
 
-from paig_client.api.specs import KeySpec
+from paig_client.api.specs import AnswerSpec, KeySpec, MatchSpec, NamedLimitSpec
 from paig_gateway.simulator.app import Simulator
-from tests.gateway.end_to_end.agents import SESSION, play
+from tests.gateway.end_to_end.agents import SESSION, STEPS, play
 from tests.gateway.end_to_end.conftest import World
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +92,9 @@ async def test_it_is_built_for_screen_readers(simulated: World, simulator: Simul
         assert len(outline.all("h1")) == 1
         assert outline.all("html")[0]["lang"] == "en"
         ids = {attributes.get("id") for _, attributes in outline.tags}
-        assert {one["for"] for one in outline.all("label")} == {one["id"] for one in outline.all("input")}
+        assert {one["for"] for one in outline.all("label")} == {
+            one["id"] for tag in ("input", "select") for one in outline.all(tag)
+        }
         for section in outline.all("section"):
             assert (
                 section.get("aria-label") or section.get("aria-labelledby") in ids or len(outline.all("section")) == 1
@@ -181,3 +185,57 @@ async def test_names_are_nothing_but_text(simulated: World, simulator: Simulator
     html = await page_of(simulated, key)
     assert not {"script", "img", "b"} & {tag for tag, _ in Outline(html).tags}
     assert "&lt;script&gt;" in html
+
+
+async def test_more_is_asked_for_on_the_page(simulated: World, simulator: Simulator) -> None:
+    """What was asked, and the answer, stand there; a wrong amount says what is wrong, and asks nothing."""
+    cookie = (await enter(simulated, await simulated.make_key("asker", daily="0.5"))).headers["set-cookie"]
+    simulated.http.cookies.clear()
+    own = {"sec-fetch-site": "same-origin", "cookie": cookie.partition(";")[0]}
+
+    async def ask(**fields: str) -> httpx2.Response:
+        return await simulated.http.post("/me/ask", data=fields, headers=own, follow_redirects=False)
+
+    for wrong, words in (
+        ({"to": "ten", "why": "w"}, "The amount must be an amount of US dollars"),
+        ({"to": "5", "window": "daily"}, "The reason is missing"),
+        ({"to": "5", "window": "weekly", "why": "w"}, "no weekly limit binds this key"),
+        ({"to": "0.1", "window": "daily", "why": "w"}, "Nothing was asked"),
+    ):
+        answer = await ask(**wrong)
+        assert answer.status_code in (409, 422)
+        assert words in answer.text
+    assert (await ask(to="5", window="daily", why="a <long> refactoring")).status_code == 303
+    shown = (await simulated.http.get("/me", headers=own)).text
+    assert "daily: $5.00" in shown
+    assert "a &lt;long&gt; refactoring" in shown
+    [asked] = [one for one in await simulated.admin.limit_requests() if one.key == "asker"]
+    await simulated.admin.approve_limit_request(asked.id, AnswerSpec(answer="until midnight"))
+    shown = (await simulated.http.get("/me", headers=own)).text
+    assert "approved: until midnight" in shown
+    assert "of $5.00" in shown
+    foreign = {**own, "sec-fetch-site": "cross-site"}
+    await simulated.http.post("/me/ask", data={"to": "9", "why": "evil"}, headers=foreign, follow_redirects=False)
+    assert not [one for one in await simulated.admin.limit_requests() if one.key == "asker"]
+
+
+async def test_a_budget_stops_a_session_and_no_other(simulated: World, simulator: Simulator) -> None:
+    """All agents of a session share it; the page, and the API that CLI and terminal UI show, say where it ended."""
+    spec = NamedLimitSpec(match=MatchSpec(key="budgeted"), per="session", total=Decimal("0.035"))
+    key = await simulated.make_key("budgeted")
+    await simulated.admin.named_limits.create("agents", spec)
+    statuses = [answer.status_code for answer in await play(simulated.http, key, "dear-session")]
+    assert statuses[:2] == [200, 200]
+    assert statuses[-1] == 402
+    assert [answer.status_code for answer in await play(simulated.http, key, "other-session", STEPS[:2])] == [200, 200]
+    found = await simulated.admin.session("dear-session")
+    assert Decimal(found.cost) <= Decimal("0.035")
+    assert found.errors == statuses.count(402)
+    [counter] = [
+        one for one in await simulated.admin.limits() if one.owner == "agents" and "dear" in (one.member or "")
+    ]
+    assert (counter.spent, counter.held) == (found.cost, "0")
+    text = re.sub(r"<[^>]+>", " ", await page_of(simulated, key))
+    assert "dear-session" in text
+    assert "total limit 'agents'" in unescape(text)
+    await simulated.admin.named_limits.delete("agents")

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from run import HERE, KEY, SECRET, free_port, process
+from common import HERE, KEY, SECRET, free_port, process
 
 from paig_gateway.pricing.price import PriceBook
 

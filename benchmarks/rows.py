@@ -58,12 +58,29 @@ def timed(name: str, work: Callable[[], object]) -> None:
     print(f"{name:<46}{(time.perf_counter() - began) * 1000:10.1f} ms")
 
 
+def write(books: BatchExecutor, rows: int) -> None:
+    """Write so many finished requests."""
+    draw = random.Random(1)
+    for first in range(0, rows, BATCH):
+        books.execute([finished(number, rows, draw) for number in range(first, min(first + BATCH, rows))])
+
+
+def fill(path: Path, rows: int) -> None:
+    """Make a database with so many finished requests."""
+    engine = open_engine(f"sqlite:///{path}")
+    migrate(engine)
+    books = BatchExecutor(engine, "node_bench", lambda: START + timedelta(days=DAYS))
+    books.start()
+    write(books, rows)
+    books.stop()
+    engine.dispose()
+
+
 def main() -> None:
     """Fill and measure."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rows", type=int, default=1_000_000)
     rows = options.parse_args().rows
-    draw = random.Random(1)
     with tempfile.TemporaryDirectory() as folder:
         engine = open_engine(f"sqlite:///{Path(folder) / 'paig.db'}")
         migrate(engine)
@@ -73,8 +90,7 @@ def main() -> None:
         with writing(engine) as connection:
             connection.execute(insert(KeyRow), [named_key(number) for number in range(KEYS)])
         began = time.perf_counter()
-        for first in range(0, rows, BATCH):
-            books.execute([finished(number, rows, draw) for number in range(first, min(first + BATCH, rows))])
+        write(books, rows)
         taken = time.perf_counter() - began
         print(f"{rows:,} rows written in {taken:.0f} s ({rows / taken:,.0f} a second)")
         everything = reports.Filter()

@@ -1,9 +1,13 @@
-"""What the gateway costs: the same load through a bare pass-through and through paig, side by side in one run.
+"""What the gateway costs, beside nginx, a bare Python proxy and, where wished for, rivals; all in one run.
 
-    python benchmarks/run.py [--seconds 5] [--connections 32]
+    make bench ARGS='--only chat-32,stream --seconds 2 --repeats 3'
+    make bench ARGS='--rivals'
 
-Both servers and the upstream are processes of their own on loopback. The ratio is what to look at: the absolute figures
-are those of the machine.
+Every server has a process of its own on loopback; where there are two cores, what is measured has one for itself, and
+the load (wrk) and the provider (nginx) share the other. The targets of a workload are asked in turns, in each of
+several rounds, and what counts is the ratio within a round: another program on the machine disturbs all of them alike.
+The CPU time of each request stands beside every rate, as it is disturbed least. Writes benchmarks/RESULTS.md; the notes
+at its end come from benchmarks/notes.md. Needs wrk and nginx (Debian: apt-get install wrk nginx-light).
 """
 
 from __future__ import annotations
@@ -12,146 +16,357 @@ import argparse
 import asyncio
 import contextlib
 import os
-import socket
+import platform
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-import uvloop
+import servers
+from common import HERE, free_port
+from loads import Measured, SlowProvider, chat, run, seconds_of, slow_streams
+from servers import Target
 
-HERE = Path(__file__).parent
-KEY = "paig_benchmark_key"
-SECRET = "a-secret-for-benchmarks-0123456789"
-CONFIG = """
-[providers.openai]
-kind = "openai"
-base_url = "http://127.0.0.1:{upstream}/v1"
-credential = "value:none"
-inject_cost = {inject}
-[projects.bench]
-limits = {{ monthly = 1000000 }}
-[keys.bench]
-secret = "env:BENCH_KEY"
-project = "bench"
-limits = {{ daily = 100000, total = 1000000 }}
-"""
+Open = Callable[[], AbstractContextManager[Target]]
+NO_TELEMETRY, ALL_TELEMETRY = "metrics = false", 'metrics = true\nlog = "json"\nlog_requests = true'
 
 
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@dataclass(slots=True)
+class Bench:
+    """One run of the benchmarks.
+
+    Attributes:
+        seconds: Of each measurement.
+        repeats: Rounds.
+        folder: For everything that is made.
+        provider: The provider's port.
+        missing: What could not be measured, and why.
+        lines: The results, in Markdown.
+    """
+
+    seconds: int
+    repeats: int
+    rivals: bool
+    folder: Path
+    provider: int
+    missing: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def say(self, *lines: str) -> None:
+        """Add to the results, and show."""
+        self.lines += lines
+        print("\n".join(lines), flush=True)
+
+    def paig(self, **settings: object) -> Open:
+        """The gateway in those settings."""
+        given: dict[str, object] = {"telemetry": NO_TELEMETRY, **settings}
+        return lambda: servers.paig(self.folder, self.provider, **given)  # type: ignore[arg-type]
+
+    def compare(
+        self,
+        title: str,
+        targets: dict[str, Open],
+        ask: Callable[[Target], Measured],
+        *,
+        against: str | None = None,
+    ) -> None:
+        """Measure targets in turns, and say how each stands to the first one, or to `against`."""
+        found: dict[str, list[Measured]] = {name: [] for name in targets}
+        with ExitStack() as stack:
+            opened: dict[str, Target] = {}
+            for name, open_target in targets.items():
+                try:
+                    opened[name] = stack.enter_context(open_target())
+                except (SystemExit, OSError, ImportError, subprocess.CalledProcessError) as error:
+                    self.missing.append(f"{title}, {name}: {str(error).splitlines()[0]}")
+            for number in range(self.repeats + 1):  # the first round warms up
+                for name, target in opened.items():
+                    measured = ask(target)
+                    if number:
+                        found[name].append(measured)
+        self.table(title, {name: rows for name, rows in found.items() if rows}, against or next(iter(targets)))
+
+    def table(self, title: str, found: dict[str, list[Measured]], against: str) -> None:
+        """Say what was found: medians, and the ratios' spread over the rounds."""
+        self.say(
+            f"\n### {title}\n",
+            f"| | requests/s | share of {against} | its spread | p50 ms | p99 ms | CPU µs | errors | lost |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        )
+        for name, rows in found.items():
+            share = spread = "–"
+            if len(base := found.get(against, [])) == len(rows):
+                shares = [row.rate / other.rate for row, other in zip(rows, base, strict=True)]
+                share, spread = f"{_ratio(statistics.median(shares))}", f"{_ratio(min(shares))} … {_ratio(max(shares))}"
+            cpu = [row.cpu for row in rows if row.cpu is not None]
+            middle = {key: statistics.median(getattr(row, key) for row in rows) for key in ("rate", "p50", "p99")}
+            errors, lost = sum(row.errors for row in rows), sum(row.lost for row in rows)
+            self.say(
+                f"| {name} | {middle['rate']:,.0f} | {share} | {spread} | {middle['p50']:.2f} | {middle['p99']:.2f} | "
+                f"{f'{statistics.median(cpu):,.0f}' if cpu else '–'} | {errors} | {lost} |"
+            )
 
 
-@contextlib.contextmanager
-def process(*command: str, port: int, **environment: str) -> Iterator[int]:
-    """A server process; its pid once it listens."""
-    running = subprocess.Popen([sys.executable, *command], env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(400):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            if running.poll() is not None:
-                raise SystemExit(f"{command[0]} ended with {running.returncode}")
-            time.sleep(0.05)
-        yield running.pid
-    finally:
-        running.terminate()
-        running.wait()
+def _ratio(share: float) -> str:
+    return f"1/{1 / share:.1f}" if share < 0.67 else f"{share:.2f}"
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used, in user and kernel mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _against_all(bench: Bench) -> dict[str, Open]:
+    targets: dict[str, Open] = {
+        "nginx": lambda: servers.reverse_proxy(bench.folder, bench.provider),
+        "bare Python": lambda: servers.bare(bench.provider),
+        "paig": bench.paig(),
+    }
+    if bench.rivals:
+        targets["Portkey"] = lambda: servers.portkey(bench.folder, bench.provider)
+        targets["LiteLLM"] = lambda: servers.litellm(bench.folder, bench.provider)
+    return targets
 
 
-async def load(port: int, path: str, stream: bool, connections: int, seconds: float) -> list[float]:
-    """Ask over and over on so many connections; the latency of each answer, in seconds."""
-    flag = b',"stream":true,"stream_options":{"include_usage":true}' if stream else b""
-    body = b'{"model":"gpt-5","messages":[{"role":"user","content":"Hi"}],"max_completion_tokens":50' + flag + b"}"
-    request = (
-        b"POST %s HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\ncontent-type: application/json\r\n"
-        b"content-length: %d\r\n\r\n%s" % (path.encode(), KEY.encode(), len(body), body)
+def _asks(bench: Bench, provider: str, body: bytes, connections: int) -> Callable[[Target], Measured]:
+    return lambda target: run(target, provider, body, connections, bench.seconds, bench.folder)
+
+
+def chat_at(connections: int) -> Callable[[Bench], None]:
+    """A chat of 2 KB at so many connections."""
+
+    def measure(bench: Bench) -> None:
+        targets = _against_all(bench)
+        if connections == 1:
+            targets = {"direct": lambda: servers.direct(bench.provider), **targets}
+            if Path("/dev/shm").is_dir():
+                targets["paig, ledger in memory"] = bench.paig(home=Path(tempfile.mkdtemp(dir="/dev/shm")))
+        title = f"2 KB chat, {connections} connection{'s' * (connections > 1)}"
+        bench.compare(title, targets, _asks(bench, "", chat(), connections), against="nginx")
+
+    return measure
+
+
+def settings(bench: Bench) -> None:
+    """The same chat at gateways in other settings."""
+    with ExitStack() as stack:
+        targets = {
+            "nginx": lambda: servers.reverse_proxy(bench.folder, bench.provider),
+            "paig, SQLite": bench.paig(),
+            "paig, metrics and a line for each request": bench.paig(telemetry=ALL_TELEMETRY),
+            "paig, 2 workers": bench.paig(workers=2),
+        }
+        try:
+            database = stack.enter_context(servers.postgres(bench.folder))
+            targets["paig, PostgreSQL"] = bench.paig(database=database)
+        except Exception as error:  # whatever keeps a database from starting
+            bench.missing.append(f"PostgreSQL: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+        bench.compare("2 KB chat, 32 connections, by settings", targets, _asks(bench, "", chat(), 32))
+
+
+def stream(bench: Bench) -> None:
+    """A stream of 200 events."""
+    targets = {name: found for name, found in _against_all(bench).items() if name != "LiteLLM"}
+    bench.compare("200-event stream, 32 connections", targets, _asks(bench, "stream", chat(stream=True), 32))
+
+
+def sizes(bench: Bench) -> None:
+    """A request with a large image, and a long answer."""
+    targets = {name: found for name, found in _against_all(bench).items() if name in ("nginx", "bare Python", "paig")}
+    bench.compare("6 MB image in the request, 4 connections", targets, _asks(bench, "", chat(image=6_000_000), 4))
+    bench.compare("10 MB answer, 4 connections", targets, _asks(bench, "large", chat(), 4))
+
+
+def failover(bench: Bench) -> None:
+    """A member that refuses each request, before one that answers."""
+    breaker = "breaker = { enabled = false }\nretries = { share = 1 }"
+    targets = {"one member": bench.paig(), "the first refuses": bench.paig(server=breaker)}
+
+    def ask(target: Target) -> Measured:
+        provider = "failover" if target is refusing else ""
+        return run(target, provider, chat(), 32, bench.seconds, bench.folder)
+
+    refusing: Target | None = None
+    inner = targets["the first refuses"]
+
+    @contextlib.contextmanager
+    def noted() -> Iterator[Target]:
+        nonlocal refusing
+        with inner() as refusing:
+            yield refusing
+
+    targets["the first refuses"] = noted
+    bench.compare("A provider that refuses, 32 connections", targets, ask)
+
+
+def limits(bench: Bench) -> None:
+    """Limits that exist, besides the four that bind."""
+
+    def more(count: int) -> str:
+        return "".join(f"[users.u{number}]\nlimits = {{ daily = 1 }}\n" for number in range(count))
+
+    targets = {f"{count:,} limits": bench.paig(more=more(count)) for count in (1, 100, 10_000)}
+    bench.compare("By limits that exist, 32 connections", targets, _asks(bench, "", chat(), 32))
+
+
+def rows(bench: Bench) -> None:
+    """Rows that the ledger has."""
+    from rows import fill
+
+    def filled(count: int) -> Path:
+        home = Path(tempfile.mkdtemp(dir=bench.folder))
+        fill(home / "paig.db", count)
+        return home
+
+    targets = {f"{count:,} rows": bench.paig(home=filled(count)) for count in (1_000, 100_000, 1_000_000)}
+    bench.compare("By rows of the ledger, 32 connections", targets, _asks(bench, "", chat(), 32))
+
+
+def slow(bench: Bench) -> None:
+    """Memory of streams that send an event each second."""
+
+    async def measure(count: int) -> float:
+        port = free_port()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(SlowProvider, "127.0.0.1", port, backlog=8192)
+        async with server:
+            opened = servers.paig(bench.folder, bench.provider, telemetry=NO_TELEMETRY, slow=port)
+            target = await asyncio.to_thread(opened.__enter__)
+            try:
+                return await slow_streams(target, count)
+            finally:
+                await asyncio.to_thread(opened.__exit__, None, None, None)
+
+    bench.say("\n### Slow streams\n", "| streams at once | KB of memory for each |", "|--:|--:|")
+    for count in (1_000, 5_000):
+        try:
+            bench.say(f"| {count:,} | {asyncio.run(measure(count)):.1f} |")
+        except (OSError, TimeoutError) as error:
+            bench.missing.append(f"{count:,} slow streams: {type(error).__name__} {error}")
+
+
+def start(bench: Bench) -> None:
+    """From the start to ready, and of the command line."""
+    ready = []
+    for _ in range(bench.repeats):
+        began = time.perf_counter()
+        with bench.paig()():
+            ready.append(time.perf_counter() - began)
+    bench.say("\n### Start\n", "| | median s | worst s |", "|---|--:|--:|")
+    bench.say(f"| `paig serve` to ready, with an empty database | {statistics.median(ready):.2f} | {max(ready):.2f} |")
+    entry = "import sys; from paig_client.cli import main; main()"
+    for name, command in (
+        ("`paig --help`", [sys.executable, "-c", entry, "--help"]),
+        ("`import paig_client`", [sys.executable, "-c", "import paig_client"]),
+        ("(Python itself)", [sys.executable, "-c", "pass"]),
+    ):
+        taken = seconds_of(command, max(bench.repeats, 5))
+        bench.say(f"| {name} | {statistics.median(taken):.2f} | {max(taken):.2f} |")
+
+
+def overload(bench: Bench) -> None:
+    """Four times as many requests at once as the gateway takes on."""
+    bounds = "bounds = { requests = 64, queued = 64, queue_seconds = 1 }"
+    found: dict[str, list[Measured]] = {"at capacity": [], "at 4 times capacity": []}
+    with bench.paig(server=bounds)() as target:
+        for number in range(bench.repeats + 1):
+            for name, connections in (("at capacity", 64), ("at 4 times capacity", 512)):
+                measured = run(target, "", chat(), connections, bench.seconds, bench.folder)
+                if number:
+                    found[name].append(measured)
+    bench.table("Overload: 64 requests at once, 64 in the queue", found, "at capacity")
+    bench.say("", "Errors are `overloaded` (503); p50 and p99 are of all answers, refusals included.")
+
+
+def soak(bench: Bench) -> None:
+    """Whether memory and descriptors stay flat over a long load: 100 times `--seconds`."""
+    bench.say("\n### Soak, 32 connections\n", "| requests so far | MB | descriptors |", "|--:|--:|--:|")
+    with bench.paig()() as target:
+        assert target.pid is not None
+        total = 0.0
+        for _ in range(10):
+            measured = run(target, "", chat(), 32, bench.seconds * 10, bench.folder)
+            total += measured.rate * bench.seconds * 10
+            descriptors = len(os.listdir(f"/proc/{target.pid}/fd"))
+            bench.say(f"| {total:,.0f} | {servers.memory_of(target.pid) / 2**20:.0f} | {descriptors} |")
+
+
+WORKLOADS: dict[str, Callable[[Bench], None]] = {
+    "chat-1": chat_at(1),
+    "chat-32": chat_at(32),
+    "chat-256": chat_at(256),
+    "settings": settings,
+    "stream": stream,
+    "sizes": sizes,
+    "failover": failover,
+    "limits": limits,
+    "rows": rows,
+    "slow": slow,
+    "start": start,
+    "overload": overload,
+    "soak": soak,
+}
+ALL = [name for name in WORKLOADS if name != "soak"]
+
+
+def machine() -> str:
+    """What it was measured on."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    name = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
+    revision = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(revision, capture_output=True, text=True, cwd=HERE).stdout.strip() or "unknown"
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}; {os.cpu_count()} cores ({name}), {platform.system()} "
+        f"{platform.release()}, Python {platform.python_version()}; {_version('wrk', '-v')}; "
+        f"{_version('nginx', '-v')}. "
+        f"Load of the machine at the start: {os.getloadavg()[0]:.1f}."
     )
-    latencies: list[float] = []
-    until = time.perf_counter() + seconds
 
-    async def worker() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while (began := time.perf_counter()) < until:
-            writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            if b" 200 " not in head[:20]:
-                raise SystemExit(f"unexpected answer: {head!r}")
-            if b"chunked" in head:
-                await reader.readuntil(b"\r\n0\r\n\r\n")
-            else:
-                at = head.index(b"content-length:")
-                await reader.readexactly(int(head[at + 15 :].split(b"\r\n", 1)[0]))
-            latencies.append(time.perf_counter() - began)
-        writer.close()
 
-    await asyncio.gather(*(worker() for _ in range(connections)))
-    return sorted(latencies)
+def _version(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    return " ".join((done.stdout + done.stderr).splitlines()[0].split()[:3])
 
 
 def main() -> None:
-    """Run every combination and print the table."""
+    """Measure, print, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--only", default=",".join(ALL), help=f"some of: {', '.join(WORKLOADS)}")
+    parser.add_argument("--seconds", type=int, default=4, help="of each measurement")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are over these")
+    parser.add_argument("--rivals", action="store_true", help="install and measure Portkey (npm) and LiteLLM (PyPI)")
+    parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
     options = parser.parse_args()
-    upstream, bare, paig = free_port(), free_port(), free_port()
-    with contextlib.ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        config = home / "paig.toml"
-        config.write_text(CONFIG.format(upstream=upstream, inject="true"))
-        stack.enter_context(process(str(HERE / "upstream.py"), str(upstream), port=upstream))
-        command = "import sys; from paig_client.cli import main; main()"
-        targets = {
-            "bare": (
-                bare,
-                stack.enter_context(
-                    process(str(HERE / "bare.py"), str(bare), f"http://127.0.0.1:{upstream}", port=bare)
-                ),
-                "/v1/chat/completions",
-            ),
-            "paig": (
-                paig,
-                stack.enter_context(
-                    process(
-                        *("-c", command, "serve", "--config", str(config), "--port", str(paig)),
-                        port=paig,
-                        PAIG_HOME=str(home),
-                        PAIG_SECRET_KEY=SECRET,
-                        PAIG_ADMIN_TOKEN=SECRET,
-                        BENCH_KEY=KEY,
-                    )
-                ),
-                "/proxy/openai/chat/completions",
-            ),
-        }
-        print(f"{'':18}{'requests/s':>12}{'of bare':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}")
-        for name, stream, connections in [
-            ("whole bodies", False, options.connections),
-            ("streams", True, options.connections),
-            ("one caller", False, 1),
-        ]:
-            baseline = 0.0
-            for target, (port, pid, path) in targets.items():
-                uvloop.run(load(port, path, stream, connections, 1))
-                before = cpu_seconds(pid)
-                latencies = uvloop.run(load(port, path, stream, connections, options.seconds))
-                cpu = (cpu_seconds(pid) - before) / len(latencies) * 1e6
-                rate = len(latencies) / options.seconds
-                baseline = baseline or rate
-                p50, p99 = latencies[len(latencies) // 2] * 1e3, latencies[int(len(latencies) * 0.99)] * 1e3
-                label = f"{name}, {target}"
-                print(f"{label:18}{rate:12,.0f}{rate / baseline:9.2f}{p50:9.2f}{p99:9.2f}{cpu:9.0f}", flush=True)
+    chosen = options.only.split(",")
+    if unknown := [name for name in chosen if name not in WORKLOADS]:
+        parser.error(f"unknown workload: {', '.join(unknown)}")
+    if lacking := [tool for tool in ("wrk", "nginx") if shutil.which(tool) is None]:
+        parser.error(f"{' and '.join(lacking)} not found: apt-get install wrk nginx-light")
+    with tempfile.TemporaryDirectory(prefix="paig-bench-") as scratch, ExitStack() as stack:
+        folder, provider = Path(scratch), free_port()
+        folder.chmod(0o755)  # nginx's worker is another user where it is started by root
+        bench = Bench(options.seconds, options.repeats, options.rivals, folder, provider)
+        stack.enter_context(servers.provider(folder, provider))
+        began = time.monotonic()
+        bench.say(
+            "# Benchmarks\n",
+            "Written by `make bench`; how it is measured: `benchmarks/run.py`.\n",
+            machine(),
+            f"{options.repeats} rounds of {options.seconds:g} s each; medians. paig: four limits bind a request, "
+            "the ledger is SQLite with `synchronous=FULL` in the system's temporary folder, and telemetry is off, "
+            "unless said otherwise.",
+        )
+        for name in chosen:
+            WORKLOADS[name](bench)
+        if not bench.rivals:
+            bench.missing.append("Portkey and LiteLLM: measured with --rivals")
+        bench.say("\n### Not measured\n", *(f"- {line}" for line in bench.missing))
+        bench.say("", f"The whole run took {(time.monotonic() - began) / 60:.0f} minutes.")
+    notes = (HERE / "notes.md").read_text() if (HERE / "notes.md").exists() else ""
+    options.output.write_text("\n".join(bench.lines) + "\n\n" + notes)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
-from run import CONFIG, HERE, KEY, SECRET, cpu_seconds, free_port, load, process
+from common import CONFIG, HERE, KEY, SECRET, cpu_seconds, free_port, load, process
 
 MODES = {
     "nothing": "metrics = false",

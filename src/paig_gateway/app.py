@@ -66,7 +66,14 @@ from paig_gateway.sso.settings import SsoError, SsoSpec
 from paig_gateway.telemetry.logs import ProcessLog
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
-from paig_gateway.telemetry.setup import Telemetry, attempt_samples, process_samples, provider_samples, secrets_of
+from paig_gateway.telemetry.setup import (
+    Telemetry,
+    attempt_samples,
+    listener_samples,
+    process_samples,
+    provider_samples,
+    secrets_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -220,6 +227,7 @@ class Gateway:
             secrets_of_telemetry,
             [
                 process_samples(ledger, __version__),
+                listener_samples(self.connections),
                 provider_samples(health, directory.providers),
                 attempt_samples(attempts),
                 *([self.log.samples] if self.log else []),

@@ -36,6 +36,24 @@ class Splitter:
         self._scanned = max(0, len(buffer) - _LONGEST_PART)
         return events
 
+    def feed_block(self, chunk: bytes) -> bytes | None:
+        """`feed`, with the events joined: for those who look for few among many.
+
+        Returns:
+            The events; None where their ends are not all two line feeds, and `feed` is to be called instead.
+        """
+        if self._returns or b"\r" in chunk:
+            return None
+        buffer = self._buffer
+        buffer += chunk
+        end = buffer.rfind(b"\n\n") + 2
+        if end < 2:
+            return b""
+        block = bytes(buffer[:end])
+        del buffer[:end]
+        self._scanned = 0
+        return block
+
     def rest(self) -> bytes:
         """The bytes of an event that is not complete."""
         return bytes(self._buffer)

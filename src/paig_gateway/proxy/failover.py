@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from paig_client.api.errors import ErrorCode
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.limits import Limit
@@ -32,6 +30,20 @@ from paig_gateway.proxy.upstream import Egress, Upstream
 from paig_gateway.routing.affinity import has_not
 from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.deadlines import Deadlines
+from paig_gateway.routing.decisions import (
+    Answered,
+    Cover,
+    Decisions,
+    Failure,
+    Leave,
+    Relay,
+    Result,
+    Step,
+    Stop,
+    Unanswered,
+    Unsigned,
+)
+from paig_gateway.routing.decisions import Try as SendTo
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
 from paig_gateway.routing.health import HealthTracker, Try
 from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach, another_may
@@ -109,16 +121,20 @@ class Failover:
         self._doubt = doubt
         self._refuse_stream_options: set[str] = set()
 
+    def decisions(self, exchange: Exchange, order: list[Candidate], outcome: Outcome) -> Decisions:
+        """What decides whom a request is sent to."""
+        return Decisions(exchange, exchange.stored, order, self._deadlines, self._health, outcome.leave_out)
+
     async def send(
-        self, exchange: Exchange, order: deque[Candidate], outcome: Outcome, funds: RequestFunds
+        self, exchange: Exchange, decisions: Decisions, outcome: Outcome, funds: RequestFunds
     ) -> tuple[Answer, bool]:
         """Send the request to the first candidate that takes it.
 
         Args:
             exchange: The request.
-            order: Whom to try; those who were tried are taken out. It is cleared when the client leaves.
+            decisions: What decides whom to try.
             outcome: Is told of each try, and charged for those that may be billed.
-            funds: What is held for the request: nobody is tried whom it cannot cover.
+            funds: What is held for the request: no candidate is tried that it cannot cover.
 
         Returns:
             The answer, and whether the gateway asked for stream usage that the client had not asked for. The last
@@ -126,141 +142,112 @@ class Failover:
 
         Raises:
             GatewayError: `upstream-unreachable` or `upstream-timeout`, where the last try brought no answer.
-            TimeoutError: The client has left, so there is nobody to try.
+            TimeoutError: The client has left.
         """
-        if not outcome.attempts:
-            if self._deadlines.is_over(exchange, self._clock()):
-                raise self._deadlines.ran_out(exchange, 0, None)
-            self._health.request(exchange.route.name)
-            self._health.pick(order)
-            while order and not await funds.covers(order[0], order[0].ceiling):
-                outcome.leave_out([order[0]], funds.short)
-                pass_over(order.popleft(), order)
-                self._health.pick(order)
+        return await self._follow(decisions.begin(self._clock()), exchange, decisions, outcome, funds)
+
+    async def send_again(
+        self, exchange: Exchange, decisions: Decisions, outcome: Outcome, funds: RequestFunds, failure: Failure
+    ) -> tuple[Answer, bool]:
+        """`send` after an answer that broke off before the client was given any of it."""
+        outcome.at_work = False
+        step = decisions.report(Unanswered(failure), self._clock(), outcome.cost)
+        return await self._follow(step, exchange, decisions, outcome, funds)
+
+    async def _follow(
+        self, step: Step, exchange: Exchange, decisions: Decisions, outcome: Outcome, funds: RequestFunds
+    ) -> tuple[Answer, bool]:
         answer: Answer | None = None
-        unsaid = bool(outcome.attempts)  # whether somebody did not say if what is asked for is stored there
+        asked = False
         try:
-            while order:
-                candidate = order.popleft()
-                began = self._clock()
-                attempt = outcome.begin(candidate, exchange, began)
-                tried = outcome.tried = self._health.begin(candidate)
-                failure: GatewayError | None = None
-                reach: Reach | None = "member"
-                asked = False
-                try:
-                    sent, fitted = with_maximum(exchange, candidate)
-                    if fitted is not None:
-                        attempt["fitted"] = fitted
-                    answer, asked = await self._send_asking(sent, candidate, len(outcome.attempts))
-                    attempt["status"] = answer.status
-                    answer, reach = await self._look(exchange, candidate, answer, outcome, tried, last=not order)
-                except SigningError as error:
-                    tried.credential_rejected("credential")
-                    attempt["error"], reach = "credential", "credential"
-                    failure = GatewayError("upstream-unreachable", f"{error} Ask an administrator to fix it.")
-                except UpstreamError as error:
-                    failure = self.failed(exchange, candidate, error, outcome)
-                    if (error.sent and isinstance(error, UpstreamTimeout)) or answer is not None:
-                        # The provider may well go on working, and bill for it.
-                        outcome.charge(candidate.ceiling, "ceiling", CUT)
-                    if answer is not None:
-                        await answer.aclose()
-                        answer = None
-                finally:
-                    tried.end()
-                    attempt["ms"] = round((self._clock() - began) * 1000, 3)
-                if answer is not None and reach is None:
-                    return answer, asked
-                if reach == "member":
-                    pass_over(candidate, order)
-                # That something is not stored here is no answer while another may have it.
-                answered = answer is not None and exchange.stored is None
-                seeks = reach == "elsewhere"
-                if not await self.goes_on(exchange, order, outcome, funds, answered=answered, seeks=seeks):
-                    if answer is None:
-                        raise failure or AssertionError("a try without an answer has a reason")
-                    if seeks and (unsaid or order):
-                        raise GatewayError(
-                            "upstream-unreachable",
-                            f"'{exchange.stored}' is unknown to '{candidate.provider.name}', and who may have it did "
-                            "not answer: try again.",
-                        )
-                    outcome.undo()
-                    outcome.tried = None  # it has said what there is to say
-                    return answer, asked
-                unsaid = unsaid or not seeks
-                if answer is not None:
-                    await answer.aclose()
-                    answer = None
-            raise TimeoutError("the client left while the next try was made ready")
+            while True:
+                match step:
+                    case SendTo(candidate=candidate, last=last):
+                        if answer is not None:
+                            await answer.aclose()
+                            answer = None
+                        answer, asked, result = await self._try(exchange, decisions, candidate, outcome, last=last)
+                        if not isinstance(result, Answered) or result.reach is not None:
+                            outcome.at_work = False
+                        step = decisions.report(result, self._clock(), outcome.cost)
+                    case Cover(candidate=candidate, total=total):
+                        held = await funds.covers(candidate, total)
+                        step = decisions.covered(None if held else funds.short)
+                    case Relay(after_all=after_all):
+                        assert answer is not None
+                        if after_all:
+                            outcome.undo()
+                            outcome.tried = None  # its outcome has been reported
+                        return answer, asked
+                    case Stop(error=error):
+                        raise error
+                    case Leave():
+                        raise TimeoutError("the client left while the next try was made ready")
         except BaseException:
             if answer is not None:
                 await answer.aclose()
             raise
 
-    def failed(self, exchange: Exchange, candidate: Candidate, error: UpstreamError, outcome: Outcome) -> GatewayError:
-        """Note that no answer came, or none to its end; returns what the client is told if it has seen nothing yet."""
-        late = isinstance(error, UpstreamTimeout)
-        code: ErrorCode = "upstream-timeout" if late else "upstream-unreachable"
-        outcome.attempts[-1]["error"] = code
-        over = late and self._deadlines.is_over(exchange, self._clock())
-        # An answer that was on its way, or a try that had only what others had left of the deadline, says nothing about
-        # the provider.
-        fair = not over or (len(outcome.attempts) == 1 and outcome.first_byte is None)
-        if fair and outcome.tried is not None:
+    async def _try(
+        self, exchange: Exchange, decisions: Decisions, candidate: Candidate, outcome: Outcome, *, last: bool
+    ) -> tuple[Answer | None, bool, Result]:
+        """Send the request to one candidate, and say what came of it."""
+        began = self._clock()
+        outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None
+        attempt = outcome.begin(candidate, exchange, began)
+        tried = outcome.tried = self._health.begin(candidate)
+        answer: Answer | None = None
+        asked = False
+        try:
+            sent, fitted = with_maximum(exchange, candidate)
+            if fitted is not None:
+                attempt["fitted"] = fitted
+            answer, asked = await self._send_asking(sent, candidate, len(outcome.attempts))
+            attempt["status"] = answer.status
+            answer, reach = await self._look(exchange, decisions, candidate, answer, outcome, tried, last=last)
+            return answer, asked, Answered(reach)
+        except SigningError as error:
+            tried.credential_rejected("credential")
+            attempt["error"] = "credential"
+            return None, False, Unsigned(str(error))
+        except UpstreamError as error:
+            failure = self.failed(decisions, error, outcome, answered=answer is not None)
+            if failure.may_be_billed:
+                outcome.charge(candidate.ceiling, "ceiling", CUT)
+            if answer is not None:
+                await answer.aclose()
+            return None, False, Unanswered(failure)
+        except BaseException:
+            if answer is not None:
+                await answer.aclose()
+            raise
+        finally:
+            tried.end()
+            attempt["ms"] = round((self._clock() - began) * 1000, 3)
+
+    def failed(
+        self, decisions: Decisions, error: UpstreamError, outcome: Outcome, *, answered: bool = False
+    ) -> Failure:
+        """Note that no answer came, or none to its end."""
+        begun = outcome.first_byte is not None
+        failure = decisions.failure(error, self._clock(), begun=begun, answered=answered)
+        outcome.attempts[-1]["error"] = (
+            "upstream-timeout" if isinstance(error, UpstreamTimeout) else "upstream-unreachable"
+        )
+        if failure.is_providers and outcome.tried is not None:
             outcome.tried.failed(error)
-        if over:
-            return self._deadlines.ran_out(exchange, len(outcome.attempts), candidate.provider)
-        said = "did not answer in time" if late else "could not be reached"
-        return GatewayError(code, f"The provider '{candidate.provider.name}' {said} ({error.reason}).")
-
-    async def goes_on(
-        self,
-        exchange: Exchange,
-        order: deque[Candidate],
-        outcome: Outcome,
-        funds: RequestFunds,
-        *,
-        answered: bool = False,
-        seeks: bool = False,
-    ) -> bool:
-        """Whether another candidate may be tried, who then comes first.
-
-        There is one who is worth it, time left, money to pay for it besides what is spent, and the route's retries are
-        not used up. Asked once a try has failed, and what it may cost has been charged.
-
-        Args:
-            exchange: The request.
-            order: Who is left.
-            outcome: What has come of it so far.
-            funds: What is held for it.
-            answered: Whether a provider's own answer can be given to the client if nobody else is tried.
-            seeks: Whether it is looked for who has something. That is no retry: nobody failed, and each is asked once.
-        """
-        outcome.at_work = False
-        if self._deadlines.is_over(exchange, self._clock()):
-            outcome.leave_out(order, "the deadline of all tries was over")
-            return False
-        while self._health.pick(order, answered=answered):
-            chosen = order[0]
-            if not await funds.covers(chosen, outcome.cost + chosen.ceiling):
-                # One that costs less may have room.
-                if order:
-                    outcome.leave_out([chosen], funds.short)
-                    pass_over(order.popleft(), order)
-                continue
-            # Who leaves meanwhile leaves nobody to try; and somebody else may have taken a probe's place.
-            if not order or (self._health.pick(order, answered=answered) and order[0] is chosen):
-                goes = bool(order) and (seeks or self._health.retry(exchange.route.name))
-                if not goes:
-                    outcome.leave_out(order, "the route had made as many retries as it may")
-                return goes
-        outcome.leave_out(order, "its circuit breaker is open, or it asked to wait")
-        return False
+        return failure
 
     async def _look(
-        self, exchange: Exchange, candidate: Candidate, answer: Answer, outcome: Outcome, tried: Try, *, last: bool
+        self,
+        exchange: Exchange,
+        decisions: Decisions,
+        candidate: Candidate,
+        answer: Answer,
+        outcome: Outcome,
+        tried: Try,
+        *,
+        last: bool,
     ) -> tuple[Answer, Reach | None]:
         """Whether an answer is a failure that another candidate may make good, and of what; it has been charged.
 
@@ -310,7 +297,7 @@ class Failover:
         meter.end()
         of: Reach = "member"
         if peeked.failure is not None:
-            self.failed(exchange, candidate, peeked.failure, outcome)
+            self.failed(decisions, peeked.failure, outcome)
         else:
             outcome.attempts[-1]["error"] = error = error_type(meter.body.get("error"))
             of = REACH[tried.stream_error(error)] or of
@@ -414,14 +401,6 @@ def way_to(provider: Provider) -> Egress | None:
     if provider.upstream_proxy is None and provider.upstream_ca is None:
         return None
     return Egress(provider.upstream_proxy, provider.upstream_ca)
-
-
-def pass_over(candidate: Candidate, order: deque[Candidate]) -> None:
-    """Try that member no more, though other credentials be left: they are taken out of `order`."""
-    left = [other for other in order if other.member is not candidate.member]
-    if len(left) < len(order):
-        order.clear()
-        order.extend(left)
 
 
 def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, bytes]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from paig_gateway.domain.money import format_usd
+from paig_gateway.formats import sse
 from paig_gateway.formats.base import Call, Format, Framing, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import END, PARTIAL
 from paig_gateway.formats.framing import FRAMINGS, Splitter
@@ -78,6 +79,13 @@ class StreamMeter:
             self._unsplit += len(chunk)
             return chunk
         rewrite = self.splice or self.hide
+        if isinstance(self._splitter, sse.Splitter) and (block := self._splitter.feed_block(chunk)) is not None:
+            passed = self._watch_block(block) if block else b""
+            self._waiting += len(chunk) - len(block)
+            if self._waiting > MAX_HELD:
+                self.unread, self._waiting = True, 0
+                passed += self._splitter.give_up()
+            return passed if rewrite else chunk
         try:
             events = self._splitter.feed(chunk)
         except ValueError:
@@ -98,6 +106,31 @@ class StreamMeter:
             return b""
         out = self._watch(rest)
         return out if self.splice or self.hide else b""
+
+    def _watch_block(self, block: bytes) -> bytes:
+        """Look at those of many events in which usage may stand; the rest is kept as it is."""
+        marker = self.fmt.usage_marker
+        if marker is None or self.fmt.fold is None or (match := marker.search(block)) is None:
+            return self._pass(block)
+        out: list[bytes] = []
+        at = 0
+        while match is not None:
+            start = block.rfind(b"\n\n", at, match.start()) + 2
+            if start < 2:
+                start = at
+            end = block.index(b"\n\n", match.start()) + 2
+            if start > at:
+                out.append(self._pass(block[at:start]))
+            out.append(self._watch(block[start:end]))
+            at, match = end, marker.search(block, end)
+        if at < len(block):
+            out.append(self._pass(block[at:]))
+        return b"".join(out)
+
+    def _pass(self, raw: bytes) -> bytes:
+        self._seen += len(raw)
+        self._keep(raw)
+        return raw
 
     def _watch(self, raw: bytes) -> bytes:
         self._seen += len(raw)
@@ -139,12 +172,23 @@ class StreamMeter:
     def _count(self, raws: list[bytes]) -> tuple[int, Generated]:
         """The bytes of text in raw events, and what else was generated."""
         size, found = 0, Generated()
-        for raw in raws:
+        for raw in self._single(raws):
             with contextlib.suppress(ValueError):
                 event = self._parse(raw)
                 size += len(self.fmt.text(event).encode("utf-8", "replace")) if self.fmt.text else 0
                 found += self.fmt.generated(event) if self.fmt.generated else Generated()
         return size, found
+
+    def _single(self, raws: list[bytes]) -> Iterator[bytes]:
+        """The events one by one, where several were kept together."""
+        for raw in raws:
+            if self.framing != "sse":
+                yield raw
+                continue
+            splitter = sse.Splitter()
+            yield from splitter.feed(raw)
+            if rest := splitter.rest():
+                yield rest
 
     def reading(self) -> UsageReading:
         """Usage and cost of what was seen; `extracted` is None where the stream brought no final usage."""
@@ -158,7 +202,7 @@ class StreamMeter:
         if read is None:
             return ""
         said: list[str] = []
-        for raw in self._kept:
+        for raw in self._single(self._kept):
             with contextlib.suppress(ValueError):
                 said.append(read(self._parse(raw)))
         return "".join(said)

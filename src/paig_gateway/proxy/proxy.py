@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -34,7 +33,7 @@ from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import ClientConnection, run_shielded
 from paig_gateway.proxy.binding import alike, binding_limits, counts_requests, is_capped
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
-from paig_gateway.proxy.failover import Failover, RequestFunds, pass_over
+from paig_gateway.proxy.failover import Failover, RequestFunds
 from paig_gateway.proxy.headers import error_headers
 from paig_gateway.proxy.hold import Held, hold
 from paig_gateway.proxy.loops import Loops
@@ -292,14 +291,14 @@ class Proxy:
         """Dispatch and relay; however it ends, the outcome says what it cost."""
         relay: Relay | None = None
         answered = False
-        left = deque(order)
+        decisions = self.failover.decisions(exchange, order, outcome)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as patience:
 
                 def gone() -> None:
                     """The client left: its answer is to be paid for, but no other one to be asked for."""
-                    left.clear()
+                    decisions.leave()
                     if relay is not None:
                         relay.response.resume()
                     candidate = outcome.candidate
@@ -310,14 +309,15 @@ class Proxy:
                 if client.gone:
                     gone()
                 try:
+                    sending = self.failover.send(exchange, decisions, outcome, funds)
                     while True:
                         relay = None
-                        response, asked = await self.failover.send(exchange, left, outcome, funds)
+                        response, asked = await sending
                         candidate = outcome.candidate
                         assert candidate is not None
                         relay = Relay(
                             exchange, candidate, outcome, client, response, asked, self.clock,
-                            self.settings.drain_mb * MEGABYTE, alone=not left,
+                            self.settings.drain_mb * MEGABYTE, alone=not decisions.order,
                         )  # fmt: skip
                         try:
                             await relay.run()
@@ -325,17 +325,14 @@ class Proxy:
                         except UpstreamError as error:
                             # A body that is not streamed is the client's only once it has come whole.
                             relay.settle()
-                            failure = self.failover.failed(exchange, candidate, error, outcome)
-                            pass_over(candidate, left)
-                            if client.started or not await self.failover.goes_on(exchange, left, outcome, funds):
-                                outcome.error = failure.code
-                                if not client.started:
-                                    raise failure from error
+                            failure = self.failover.failed(decisions, error, outcome)
+                            if client.started:
                                 # A client that is being streamed to learns of it by a broken connection.
+                                outcome.error = failure.error.code
                                 break
-                            outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None
                         finally:
                             await response.aclose()
+                        sending = self.failover.send_again(exchange, decisions, outcome, funds, failure)
                 finally:
                     client.cycle.on_gone = None
         except TimeoutError:

@@ -23,6 +23,7 @@ from paig_gateway.database.columns import milliseconds
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import finished_of_node
+from paig_gateway.listener.connections import Connections
 from paig_gateway.pricing.price import book_installed_at, book_refreshed_at
 from paig_gateway.proxy.loops import Loop
 from paig_gateway.proxy.observer import Observer, Watcher
@@ -326,6 +327,16 @@ def attempt_samples(attempts: Attempts) -> Source:
 
     def samples() -> list[Sample]:
         return [("paig_security_refusals_total", (kind,), attempts.totals[kind]) for kind in FREE]
+
+    return samples
+
+
+def listener_samples(connections: Connections) -> Source:
+    """What the listener of a process refused."""
+
+    def samples() -> list[Sample]:
+        refused = [("paig_listener_refusals_total", (str(code),), n) for code, n in connections.refused.items()]
+        return [*refused, ("paig_listener_dropped_total", (), connections.dropped)]
 
     return samples
 

@@ -1,0 +1,290 @@
+"""Whom to try next, when to give up, and what the client is told: a state machine without I/O.
+
+It is driven by `proxy.failover`, which sends, reads and asks the ledger, and reports what came of it:
+
+    begin ──► Cover ──covered──► Try ──report──► Relay    an answer that is the client's
+                ▲ └──► no candidate is left, or no time, money or retries: Relay or Stop
+                └──────────────────────────────────┘      one more try, for which the ledger must hold enough
+
+A client that leaves (`leave`), a deadline that has passed and a cap that is full are events like any other. Time is
+given with each event. Which members are well is asked of `HealthTracker`, which is in memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from paig_client.api.errors import ErrorCode
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.routing.candidates import Candidate
+from paig_gateway.routing.deadlines import Deadlines, Exchange
+from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
+from paig_gateway.routing.health import HealthTracker
+from paig_gateway.routing.verdicts import Reach
+
+# What to do
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Send the request to a candidate.
+
+    Attributes:
+        last: Nobody else is left, so that its answer is the client's, whatever it is.
+    """
+
+    candidate: Candidate
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """See that the ledger holds so many nanodollars for a try, and report by `covered` whether it does."""
+
+    candidate: Candidate
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Give the present answer to the client.
+
+    Attributes:
+        after_all: It is a failure that nobody could make good: what the try was charged for is taken back.
+    """
+
+    after_all: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Tell the client."""
+
+    error: GatewayError
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Do nothing more: the client has left."""
+
+
+Step = Try | Cover | Relay | Stop | Leave
+
+# What came of a try
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The provider answered.
+
+    Attributes:
+        reach: What another candidate may make good, or None where the answer is the client's.
+    """
+
+    reach: Reach | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No answer came, or none to its end."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """The candidate's credential cannot be used.
+
+    Attributes:
+        reason: Why, in a sentence that shows nothing of it.
+    """
+
+    reason: str
+
+
+Result = Answered | Unanswered | Unsigned
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a try without an answer means.
+
+    Attributes:
+        error: What the client is told where nobody else is tried.
+        is_providers: Whether it says something of the provider's health: not where the try had only what others had
+            left of the deadline, nor where an answer was on its way when that passed.
+        may_be_billed: Whether the provider may go on working on it, so that it is charged at its ceiling.
+    """
+
+    error: GatewayError
+    is_providers: bool
+    may_be_billed: bool
+
+
+class Decisions:
+    """The tries of one request.
+
+    Attributes:
+        order: Who is left, the next one first.
+        tries: How many there were.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        stored: str | None,
+        order: Iterable[Candidate],
+        deadlines: Deadlines,
+        health: HealthTracker,
+        leave_out: Callable[[Iterable[Candidate], str], None],
+    ) -> None:
+        """Decide for one request.
+
+        Args:
+            exchange: Its route, and when it came.
+            stored: What it goes on from that one account has, or None.
+            order: Who could answer, in the order of the route.
+            deadlines: How long it may take.
+            health: How the providers are.
+            leave_out: Is told why candidates are not tried.
+        """
+        self.order = deque(order)
+        self.tries = 0
+        self._exchange = exchange
+        self._stored = stored
+        self._deadlines = deadlines
+        self._health = health
+        self._leave_out = leave_out
+        self._present: Candidate | None = None
+        self._chosen: Candidate | None = None
+        self._spent = 0
+        self._failure: GatewayError | None = None
+        self._has_answer = self._seeks = False
+        self._unsaid = False
+        """Whether somebody did not say if what is asked for is stored there."""
+
+    def begin(self, now: float) -> Step:
+        """The first step, at that moment of the monotonic clock."""
+        if self._deadlines.is_over(self._exchange, now):
+            return Stop(self._deadlines.ran_out(self._exchange, 0, None))
+        self._health.request(self._exchange.route.name)
+        return self._look_for_another()
+
+    def report(self, result: Result, now: float, spent: int) -> Step:
+        """What to do after a try.
+
+        Args:
+            result: What came of it.
+            now: The present moment of the monotonic clock.
+            spent: What the request has cost so far, this try included, in nanodollars.
+        """
+        self._spent = spent
+        self._seeks, reach = False, "member"
+        match result:
+            case Answered(reach=None):
+                return Relay(after_all=False)
+            case Answered(reach=found):
+                self._failure, self._has_answer = None, True
+                self._seeks, reach = found == "elsewhere", found or "member"
+            case Unsigned(reason=reason):
+                self._failure = GatewayError("upstream-unreachable", f"{reason} Ask an administrator to fix it.")
+                self._has_answer, reach = False, "credential"
+            case Unanswered(failure=failure):
+                self._failure, self._has_answer = failure.error, False
+        if reach == "member":
+            self._pass_over(self._present)
+        if self._deadlines.is_over(self._exchange, now):
+            self._leave_out(self.order, "the deadline of all tries was over")
+            return self._end()
+        return self._look_for_another()
+
+    def covered(self, short: str | None) -> Step:
+        """What to do once the ledger was asked to hold enough for the next try.
+
+        Args:
+            short: Why it does not; None where it does.
+        """
+        assert self._chosen is not None
+        if short is not None:
+            # One that costs less may have room.
+            if self.order:
+                self._leave_out([self._chosen], short)
+                self._pass_over(self.order.popleft())
+            return self._look_for_another()
+        if not self.tries:
+            return self._try()
+        # Who left meanwhile leaves nobody to try; and somebody else may have taken a probe's place.
+        if self.order and not (self._pick() and self.order[0] is self._chosen):
+            return self._look_for_another()
+        # To look for who has something is no retry: nobody failed, and each is asked once.
+        if self.order and (self._seeks or self._health.retry(self._exchange.route.name)):
+            self._unsaid = self._unsaid or not self._seeks
+            return self._try()
+        self._leave_out(self.order, "the route had made as many retries as it may")
+        return self._end()
+
+    def leave(self) -> None:
+        """The client has left: its answer is to be paid for, but no other one to be asked for."""
+        self.order.clear()
+
+    def failure(self, error: UpstreamError, now: float, *, begun: bool, answered: bool = False) -> Failure:
+        """What it means that a try brought no answer, or none to its end.
+
+        Args:
+            error: What happened.
+            now: The present moment of the monotonic clock.
+            begun: Whether the answer's first byte had come.
+            answered: Whether the answer's head had come.
+        """
+        assert self._present is not None
+        provider = self._present.provider
+        late = isinstance(error, UpstreamTimeout)
+        over = late and self._deadlines.is_over(self._exchange, now)
+        said = "did not answer in time" if late else "could not be reached"
+        code: ErrorCode = "upstream-timeout" if late else "upstream-unreachable"
+        told = GatewayError(code, f"The provider '{provider.name}' {said} ({error.reason}).")
+        if over:
+            told = self._deadlines.ran_out(self._exchange, self.tries, provider)
+        return Failure(told, not over or (self.tries == 1 and not begun), (error.sent and late) or answered)
+
+    def _try(self) -> Step:
+        if not self.order:
+            return Leave()
+        self._present = self.order.popleft()
+        self.tries += 1
+        return Try(self._present, last=not self.order)
+
+    def _look_for_another(self) -> Step:
+        if not self._pick():
+            self._leave_out(self.order, "its circuit breaker is open, or it asked to wait")
+            return self._end()
+        self._chosen = self.order[0]
+        return Cover(self._chosen, self._spent + self._chosen.ceiling)
+
+    def _pick(self) -> bool:
+        # That something is not stored here is no answer while another may have it.
+        return self._health.pick(self.order, answered=self._has_answer and self._stored is None)
+
+    def _end(self) -> Step:
+        if not self._has_answer:
+            return Stop(self._failure) if self._failure is not None else Leave()
+        if self._seeks and (self._unsaid or self.order):
+            assert self._present is not None
+            return Stop(
+                GatewayError(
+                    "upstream-unreachable",
+                    f"'{self._stored}' is unknown to '{self._present.provider.name}', and who may have it did not "
+                    "answer: try again.",
+                )
+            )
+        return Relay(after_all=True)
+
+    def _pass_over(self, candidate: Candidate | None) -> None:
+        """Try that member no more, though other credentials be left."""
+        if candidate is not None:
+            left = [other for other in self.order if other.member is not candidate.member]
+            if len(left) < len(self.order):
+                self.order.clear()
+                self.order.extend(left)

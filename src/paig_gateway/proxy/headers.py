@@ -192,7 +192,8 @@ def client_key(headers: Mapping[bytes, bytes], query: bytes, *, from_page: bool 
                 key = key or unquote_plus(value.decode("latin-1")).encode("utf-8")
             elif named not in _QUERY_CREDENTIALS and not named.startswith("x-amz-"):
                 kept.append(part)
-        query = b"&".join(kept)
+        # Nor does the key itself go on, under whatever name.
+        query = b"&".join(part for part in kept if not key or key.decode("latin-1") not in _read(part))
     if not key:
         raise GatewayError(
             "missing-key",
@@ -200,6 +201,10 @@ def client_key(headers: Mapping[bytes, bytes], query: bytes, *, from_page: bool 
             "(or x-api-key, api-key, x-goog-api-key); an administrator makes one with 'paig keys create'.",
         )
     return key.decode("latin-1"), query
+
+
+def _read(part: bytes) -> str:
+    return unquote_plus(part.decode("latin-1"))
 
 
 def error_headers(error: GatewayError, request_id: str) -> Headers:

@@ -24,6 +24,7 @@ DIALOGS = {
     "in a table": "paig_tui.widgets.table:Table",
     "a request in full": "paig_tui.screens.requests.detail:RequestDetail",
     "requests of one key, model, …": "paig_tui.screens.requests.list:Requests",
+    "requests for more": "paig_tui.screens.keys.asks:LimitRequests",
     "a session": "paig_tui.screens.usage.session:SessionDetail",
     "a new key": "paig_tui.screens.keys.created:KeyCreated",
     "dry run": "paig_tui.screens.routes.dry_run:DryRun",

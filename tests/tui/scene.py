@@ -386,6 +386,7 @@ class Still(AsyncAdminClient):
         lists: Mapping[str, Iterable[BaseModel]] = {
             **{"keys": keys(), "limits": limits(), "providers": providers(), "routes": routes(), "audit": audit()},
             "health/providers": provider_health(),
+            "limits/requests": [],
         }
         if path in OWNERS:
             return {"items": [] if self.empty else owners(path)}

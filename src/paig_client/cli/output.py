@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 PIPE_COLUMNS = 200
 """Width of tables that do not go to a terminal."""
@@ -195,12 +196,28 @@ def print_table(
             Text(columns[number]), justify="right" if is_flush else "left", overflow="fold", no_wrap=is_flush
         )
     for row in cells:
-        table.add_row(*(Text(row[number]) for number in shown))
+        table.add_row(*(_painted(Text(row[number])) for number in shown))
     terminal = console()
     with terminal.capture() as captured:
         terminal.print(table)
     for line in captured.get().splitlines():
         print(line.replace(_PAD, " ").rstrip())
+
+
+def _painted(text: Text) -> Text:
+    """A cell with its colour, on a terminal that has colours: what a bar, a mark or an error says already."""
+    word = text.plain
+    if "░" in word or word.rstrip("!▲").endswith("%"):
+        text.stylize("red" if word.endswith("!") else "yellow" if word.endswith("▲") else "green")
+    elif word and not set(word) - set(" ▁▂▃▄▅▆▇█"):
+        text.stylize("cyan")
+    elif word.startswith(("■", "✕")):
+        text.stylize("red")
+    elif word.startswith("▲"):
+        text.stylize("yellow")
+    elif word.startswith("●"):
+        text.stylize("green")
+    return text
 
 
 def _align(cells: list[list[str]], column: int) -> None:

@@ -35,6 +35,7 @@ from paig_client.cli.options import (
 )
 from paig_client.cli.output import (
     Table,
+    console,
     milliseconds,
     narrow,
     number,
@@ -267,7 +268,7 @@ def tail(
 
     def show(row: Request) -> None:
         if wanted(row):
-            print(row.model_dump_json() if json else _line(row), flush=True)
+            print(row.model_dump_json() if json else _painted(_line(row), row), flush=True)
 
     def page_at(cursor: str | None) -> RequestPage:
         return admin.requests(
@@ -372,6 +373,23 @@ def _line(row: Request) -> str:
         key, room = _cut(row.key, 12), width() - len(head) - len(end) - 12 - 6
         return plain(f"{head}  {key}  {_cut(row.model, max(room, 8))}  {end}")
     return plain(f"{head}  {row.key:<16}  {row.model:<28}  {row.provider or '–':<12}  {end}")
+
+
+def _painted(line: str, row: Request) -> str:
+    """The line with the status in a colour: green, yellow where another member had to help, red where it failed."""
+    from rich.text import Text
+
+    failed = row.error is not None or (row.status or 0) >= 400
+    colour = "red" if failed else "yellow" if len(row.attempts) > 1 else "green"
+    text, start = Text(line), len("00:00:00  ")
+    text.stylize("dim", 0, start)
+    text.stylize(colour, start, start + 4)
+    if row.error:
+        text.stylize("red", len(line) - len(plain(row.error)))
+    terminal = console()
+    with terminal.capture() as captured:
+        terminal.print(text, end="", soft_wrap=True)
+    return captured.get()
 
 
 def aligned(amount: str) -> str:

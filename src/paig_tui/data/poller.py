@@ -123,6 +123,7 @@ class Feed:
                 "newest": lambda: admin.requests(limit=100),
                 "health": admin.health,
                 "limits": admin.limits,
+                "asks": admin.limit_requests,
                 "health_of": admin.providers.health,
                 "today": lambda: admin.usage(since=midnight),
             }

@@ -15,6 +15,7 @@ from paig_client.api.resources import (
     Health,
     Identity,
     Key,
+    LimitRequest,
     LimitStatus,
     Owner,
     Provider,
@@ -62,6 +63,8 @@ class AppState:
     users: list[Owner] | None = None
     providers: list[Provider] | None = None
     routes: list[Route] | None = None
+    asks: list[LimitRequest] | None = None
+    """Requests for more of a limit that wait for an answer."""
     limits: list[LimitStatus] | None = None
     health_of: list[ProviderHealth] | None = None
     """The health of each provider."""

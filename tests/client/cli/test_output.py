@@ -101,3 +101,32 @@ def test_times_to_come(monkeypatch: pytest.MonkeyPatch, seconds: int, shown: str
     monkeypatch.setattr(output, "datetime", Clock)
     assert output.ahead(now + timedelta(seconds=seconds)).startswith(shown)
     assert output.ahead(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("cell", "colour"),
+    [
+        ("████████ 100%!", 31),
+        ("███████░  93%▲", 33),
+        ("███░░░░░  42%", 32),
+        (" ▁▃█", 36),
+        ("■ stopped by ada", 31),
+        ("ci", None),
+    ],
+)
+def test_a_terminal_gets_colours_that_repeat_what_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cell: str, colour: int | None
+) -> None:
+    """Bars, trends and marks are coloured on a terminal; without one, or with NO_COLOR, there is no escape sequence."""
+    output.print_table(["a", "b"], [["x", cell]])
+    assert "\x1b" not in capsys.readouterr().out
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    output.print_table(["a", "b"], [["x", cell]])
+    line = capsys.readouterr().out.splitlines()[1]
+    assert ("\x1b[" in line) == (colour is not None)
+    assert colour is None or f"\x1b[{colour}m" in line
+    monkeypatch.setenv("NO_COLOR", "1")
+    output.print_table(["a", "b"], [["x", cell]])
+    assert "\x1b[3" not in capsys.readouterr().out

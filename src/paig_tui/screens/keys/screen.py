@@ -21,7 +21,7 @@ from paig_client.api.vocabulary import Permission
 from paig_tui.app import Undo
 from paig_tui.screens.keys.rows import COLUMNS, KINDS, ONE, KeyTableRow, Tab, about, rows
 from paig_tui.screens.section import Section
-from paig_tui.text import MUTED, NOT_YET, dollars, safe, until
+from paig_tui.text import MUTED, NOT_YET, WARN, dollars, safe, until
 from paig_tui.widgets.chrome import Panel, tabs
 from paig_tui.widgets.table import Table
 
@@ -56,6 +56,7 @@ class Keys(Section):
         Binding("right", "kind(1)", "Keys, projects, users"),
         Binding("left", "kind(-1)", "Users, projects, keys"),
         Binding("l", "requests", "Its requests"),
+        Binding("a", "asks", "Requests for more of a limit: approve or decline"),
     ]
 
     def __init__(self) -> None:
@@ -112,7 +113,9 @@ class Keys(Section):
             words.append((f"{kind} {count}", kind == self.kind, f"screen.show_kind('{kind}')"))
         some = f" · {shown:,} shown" if every is not None and shown != len(every) else ""
         order = " · fullest first" if self.fullest_first else ""
-        frame.border_title = Content.assemble(tabs(words), (some + order, MUTED), self.filter_note)
+        waiting = len(self.state.asks or ())
+        asks = (f" · a {waiting} ask{'s' if waiting == 1 else ''} for more", f"bold {WARN}") if waiting else ""
+        frame.border_title = Content.assemble(tabs(words), (some + order, MUTED), asks, self.filter_note)
         own = ("r rotate", "e edit") if self.kind == "keys" else ()
         frame.border_subtitle = self.hints("n new", "c caps", "d off/on", *own, "D delete", "o order", "→ kind")
 
@@ -132,6 +135,12 @@ class Keys(Section):
         self.kind = kind
         self.table.set_reactive(Table.cursor, 0)
         self.redraw(force=True)
+
+    def action_asks(self) -> None:
+        """Who asks for more."""
+        from paig_tui.screens.keys.asks import LimitRequests
+
+        self.app.push_screen(LimitRequests())
 
     def action_order(self) -> None:
         """Another order."""

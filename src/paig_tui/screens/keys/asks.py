@@ -1,0 +1,110 @@
+"""Requests of keys' holders for more of a limit: approved or declined with one key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from paig_client.admin import AdminError
+from paig_client.api.resources import LimitRequest
+from paig_client.api.specs import AnswerSpec
+from paig_tui.text import amount, plain, safe
+from paig_tui.widgets.chrome import hints
+from paig_tui.widgets.table import Column, Table
+
+if TYPE_CHECKING:
+    from paig_tui.app import PaigApp
+
+
+def _limit(one: LimitRequest) -> Content:
+    whose = "" if one.owner_kind == "key" and one.owner == one.key else f" of {one.owner_kind} {one.owner}"
+    return plain(f"{one.window}{whose}")
+
+
+COLUMNS: tuple[Column[LimitRequest], ...] = (
+    Column("asked", 12, lambda one: Content(f"{one.time:%m-%d %H:%M}")),
+    Column("key", 18, lambda one: plain(one.key)),
+    Column("limit", 22, _limit),
+    Column("to", 10, lambda one: Content.styled(amount(one.amount, one.unit), "bold"), right=True),
+    Column("why", 0, lambda one: plain(one.why), most=80),
+)
+
+
+class LimitRequests(ModalScreen[None]):
+    """The requests that wait for an answer."""
+
+    CSS = "LimitRequests { background: $background; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss", "Close"),
+        Binding("a", "approve", "Approve: the limit is raised until its window ends"),
+        Binding("x", "decline", "Decline: the limit stays as it is"),
+    ]
+
+    @property
+    def paig(self) -> PaigApp:
+        """The app."""
+        return cast("PaigApp", self.app)
+
+    @property
+    def table(self) -> Table[LimitRequest]:
+        """The table."""
+        return self.query_one(Table)
+
+    def compose(self) -> ComposeResult:
+        """A framed table."""
+        with Vertical(classes="frame", id="found"):
+            yield Table(COLUMNS, lambda one: one.id, empty="Loading …", id="requests")
+
+    def on_mount(self) -> None:
+        """Ask for them."""
+        frame = self.query_one("#found", Vertical)
+        frame.border_title = Content("requests for more")
+        allowed = () if self._refusal() else ("a approve", "x decline")
+        frame.border_subtitle = hints(self.BINDINGS, *allowed, "Esc back")
+        self.table.focus()
+        self.load()
+
+    @work(exclusive=True, exit_on_error=False)
+    async def load(self) -> None:
+        """Ask for them, and show them."""
+        try:
+            found = await self.paig.admin.limit_requests()
+        except AdminError as error:
+            self.table.empty = f"✕ {safe(error)}"
+            self.table.refresh()
+            return
+        self.table.empty = "No one asks for more."
+        self.table.show(found)
+
+    def _refusal(self) -> str | None:
+        if self.paig.read_only:
+            return "This is read-only: paig was started with --read-only."
+        return None if self.paig.state.may("limits:write") else "Your token may not do that: it lacks limits:write."
+
+    def action_approve(self) -> None:
+        """Raise the limit as asked for."""
+        self.answer(approve=True)
+
+    def action_decline(self) -> None:
+        """Leave it as it is."""
+        self.answer(approve=False)
+
+    @work(exclusive=True, group="answer", exit_on_error=False)
+    async def answer(self, *, approve: bool) -> None:
+        """Answer the one under the cursor."""
+        one, admin = self.table.current, self.paig.admin
+        if (refusal := self._refusal()) is not None:
+            self.notify(refusal, title="Not done", severity="warning")
+            return
+        if one is None:
+            return
+        answered = (admin.approve_limit_request if approve else admin.decline_limit_request)(one.id, AnswerSpec())
+        limit = f"{safe(one.key)}: {one.window} {amount(one.amount, one.unit)}"
+        if await self.paig.changing(answered, f"{'Approved' if approve else 'Declined'} for {limit}.") is not None:
+            self.load()

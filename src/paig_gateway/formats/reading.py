@@ -163,10 +163,19 @@ def present(raw: Raw | None) -> bool:
 
 
 def answers(raw: Raw | None) -> int:
-    """How many answers `n` and the like ask for; strings count too, since lenient servers take them."""
+    """How many answers `n` and the like ask for; digits in a string count too, since lenient servers take them.
+
+    Raises:
+        MalformedRequest: It is something else than a whole number, which each server may read in its own way.
+    """
+    if not present(raw):
+        return 1
     if (text := string(raw)) is not None and text.isdecimal() and len(text) < 10:
         return max(1, int(text))
-    return integer(raw) or 1
+    found = value(raw)
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or found != found // 1 or not 0 <= found <= MOST:
+        raise MalformedRequest("How many answers a request asks for must be a whole number.")
+    return int(found) or 1
 
 
 def largest(*raws: Raw | None) -> int | None:

@@ -286,13 +286,29 @@ def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) ->
     """
     try:
         if fmt.metered and plain:
-            form.check(plain, next((value for name, value in headers if name == b"content-type"), b""))
+            content_type = next((value for name, value in headers if name == b"content-type"), b"")
+            _check_charset(content_type)
+            form.check(plain, content_type)
             ambiguity.check_json(plain)
         call = fmt.read(model, plain)
     except MalformedRequest as error:
         raise GatewayError("bad-request", str(error)) from None
     dear = next((tier for tier in tiers(headers) if tier in DEAR), None)
     return call if dear is None or call.service_tier in DEAR else replace(call, service_tier=dear)
+
+
+_CHARSET = re.compile(rb"charset\s*=\s*[\"']?([^\s;\"',]+)", re.IGNORECASE)
+
+
+def _check_charset(content_type: bytes) -> None:
+    """See that a body is read as UTF-8, as the gateway reads it.
+
+    Raises:
+        MalformedRequest: Its content type says otherwise.
+    """
+    for charset in _CHARSET.findall(content_type):
+        if charset.lower() not in (b"utf-8", b"utf8", b"us-ascii", b"ascii"):
+            raise MalformedRequest("Send the body as UTF-8: the content type names another charset.")
 
 
 class ClientGone(Exception):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
 from urllib.parse import quote
 
@@ -343,6 +344,16 @@ class ReportCalls:
     def prune(self, before: datetime) -> ApiCall[Pruned]:
         """Remove the requests that began before a moment; totals and limits stay."""
         return ApiCall("POST", "usage/prune", _one(Pruned), body={"before": before.isoformat()})
+
+    @endpoint
+    def record_spent(
+        self, key: str, amount: Decimal | str, *, source: str, time: datetime | None = None
+    ) -> ApiCall[Request]:
+        """Count what a key spent at another gateway, in dollars; the same source is counted once."""
+        body: dict[str, object] = {"amount": str(amount), "source": source}
+        if time is not None:
+            body["time"] = time.isoformat()
+        return ApiCall("POST", _at("keys", key, "spent"), _one(Request), body=body)
 
     @endpoint
     def limits(self) -> ApiCall[list[LimitStatus]]:

@@ -237,7 +237,8 @@ class KeySpec(KeySettings, Spec):
     """What a client holds."""
 
     secret: str | None = None
-    """A reference to a value chosen elsewhere; if left out, one is made and shown once."""
+    """A reference to a value chosen elsewhere, or `sha256:` and the SHA-256 of one that only its holder knows; if left
+    out, one is made and shown once."""
 
 
 class MatchSpec(Spec):

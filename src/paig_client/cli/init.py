@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paig_client.cli.commands import Commands
-from paig_client.cli.options import Json, extra, text_of
+from paig_client.cli.options import Json, Profile, Url, connected, extra, text_of
 from paig_client.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from paig_client.cli.importers import Draft
+    from paig_client.cli.importers.litellm_database import Spend
 
 app = Commands(no_args_is_help=True, help="Make a paig.toml from another gateway's configuration.")
 
@@ -59,35 +62,65 @@ def init(
         say(f"Wrote {name}. Next: paig serve --config {name}, then paig providers test {next(iter(draft.providers))}")
 
 
-@app.command("litellm", example="paig import litellm config.yaml > paig.toml")
+@app.command("litellm", example="paig import litellm config.yaml --dump litellm.sql > paig.toml")
 def import_litellm(
     file: Annotated[Path, typer.Argument(metavar="FILE", allow_dash=True, help="A config.yaml; - for standard input.")],
+    dump: Annotated[
+        Path | None,
+        typer.Option("--dump", metavar="FILE", help="LiteLLM's database by pg_dump: keys, teams, users, budgets."),
+    ] = None,
+    spend: Annotated[
+        bool, typer.Option("--spend", help="Count what the dump's keys have spent at the running gateway.")
+    ] = False,
+    url: Url = None,
+    profile: Profile = None,
 ) -> None:
     """Print a paig.toml made from LiteLLM's config.yaml.
 
-    What has no counterpart is listed, and added as comments.
+    What has no counterpart is listed, and added as comments. After `paig apply`, run it again with --spend.
     """
     from paig_client.cli.importers import to_toml
     from paig_client.cli.importers.litellm import from_litellm
+    from paig_client.cli.importers.litellm_database import add_owners_and_keys, tables_of
 
     with extra("gateway"):
         import yaml  # type: ignore[import-untyped]
-    text = text_of(file)
+    if spend and dump is None:
+        raise typer.BadParameter("needs --dump: what was spent is in LiteLLM's database", param_hint="--spend")
+    source, text = file, text_of(file)
+    spent: list[Spend] = []
     try:
         draft = from_litellm(yaml.safe_load(text))
+        if dump is not None:
+            source = dump
+            spent = add_owners_and_keys(draft, tables_of(text_of(dump).splitlines()), datetime.now(UTC))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         say(f"paig: {file}:{line}: is not valid YAML: {error.problem}")
         raise typer.Exit(1) from None
     except (yaml.YAMLError, ValueError) as error:
-        say(f"paig: {file}: {error}")
+        say(f"paig: {source}: {error}")
         raise typer.Exit(1) from None
+    if spend:
+        return _record(spent, url, profile)
     print(to_toml(draft, f"From LiteLLM's {file.name}.\n{HEAD.format(file='paig.toml')}"), end="")
     if draft.notes:
         say("Not carried over, or changed:")
     _say_notes(draft)
-    found = [(len(draft.providers), "provider"), (len(draft.routes), "route"), (len(draft.prices), "price")]
+    made = {"provider": draft.providers, "route": draft.routes, "price": draft.prices}
+    made |= {"project": draft.projects, "user": draft.users, "key": draft.keys} if dump is not None else {}
+    found = [(len(table), what) for what, table in made.items()]
     say("Made " + ", ".join(f"{count} {what}{'s' if count != 1 else ''}" for count, what in found) + ".")
+
+
+def _record(spent: list[Spend], url: str | None, profile: str | None) -> None:
+    """Count at the gateway what keys have spent elsewhere."""
+    with connected(url, profile) as admin:
+        for found in spent:
+            row = admin.record_spent(found.key, found.amount, source=found.id, time=found.time)
+            already = "" if Decimal(row.cost or 0) else " (counted before)"
+            say(f"{found.key}: {found.amount} USD{already}")
+    say(f"Counted what {len(spent)} key{'s have' if len(spent) != 1 else ' has'} spent.")
 
 
 def _write(file: Path, text: str) -> None:

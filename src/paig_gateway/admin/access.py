@@ -82,6 +82,7 @@ OPERATIONS: Mapping[str, Needs] = {
     "rotate_key": Needs("keys:write", in_project=True),
     "disable_key": Needs("keys:write", in_project=True),
     "enable_key": Needs("keys:write", in_project=True),
+    "record_spent": Needs("ledger:write"),
     "get_organisation": Needs("catalog:read"),
     "put_organisation": Needs("organisation:write"),
     "update_organisation": Needs("organisation:write"),

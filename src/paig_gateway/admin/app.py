@@ -32,6 +32,7 @@ from paig_gateway.admin.refusals import RefusedRequests
 from paig_gateway.admin.reports import report_routes
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.sessions import session_routes as agent_session_routes
+from paig_gateway.admin.spent import spent_routes
 
 
 def admin_app(services: AdminServices) -> FastAPI:
@@ -67,6 +68,7 @@ def admin_app(services: AdminServices) -> FastAPI:
     api.include_router(provider_routes(services))
     api.include_router(health_routes(services))
     api.include_router(key_routes(services))
+    api.include_router(spent_routes(services))
     api.include_router(object_routes(services, KEYS))
     api.include_router(list_route(services, ADMINS))
     api.include_router(object_routes(services, ADMINS))

@@ -270,6 +270,7 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
             "key_expires_at": "2026-11-23T20:00:00Z", "handle": "gAAAAABk…",
         },
     ],
+    "SpentSpec": [{"amount": "12.34", "time": "2026-11-20T00:00:00Z", "source": "litellm:5d1c0a7e"}],
     "PersonalKeySpec": [{"handle": "gAAAAABk…"}],
     "PersonalKeyState": [{"expires_at": "2026-11-23T22:00:00Z", "handle": "gAAAAABk…"}],
     "Identity": [

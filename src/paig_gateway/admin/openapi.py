@@ -36,6 +36,7 @@ from paig_gateway.admin.examples import EXAMPLES
 from paig_gateway.admin.login import FinishDeviceSpec, PersonalKeySpec
 from paig_gateway.admin.problems import MEDIA_TYPE, PROBLEMS
 from paig_gateway.admin.reports import PruneSpec
+from paig_gateway.admin.spent import SpentSpec
 
 OpenApi = dict[str, Any]
 
@@ -116,7 +117,7 @@ def _listed(schema: OpenApi) -> str:
 def _bodies() -> OpenApi:
     """The schemas of request bodies: every Spec, and what creates and changes make of it."""
     specs: list[type[Spec]] = [*_SPECS.values(), ApplySpec, FinishDeviceSpec, PersonalKeySpec, PruneSpec]
-    specs += [RaiseSpec, AskSpec, AnswerSpec]
+    specs += [SpentSpec, RaiseSpec, AskSpec, AnswerSpec]
     _, made = models_json_schema([(spec, "validation") for spec in specs], ref_template=_REF)
     schemas: OpenApi = made["$defs"]
     for name, spec in _SPECS.items():

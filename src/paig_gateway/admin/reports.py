@@ -50,7 +50,12 @@ from paig_gateway.ledger.reports import BadQuery, Filter
 from paig_gateway.pricing.price import book_installed_at, book_refreshed_at, book_version
 
 
-def _in_utc(at: datetime) -> datetime:
+def in_utc(at: datetime) -> datetime:
+    """A time in UTC; one without a zone is in UTC already.
+
+    Raises:
+        ValueError: UTC does not have it.
+    """
     try:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except OverflowError:
@@ -61,12 +66,12 @@ ByModel = Annotated[str | None, Query(max_length=300, description="By the model'
 ByName = Annotated[str | None, Query(max_length=300, description="By name.")]
 Named = Annotated[str | None, Query(max_length=300, description="By name or id.")]
 Since = Annotated[
-    datetime | None, Query(description="The earliest time."), AfterValidator(lambda at: at and _in_utc(at))
+    datetime | None, Query(description="The earliest time."), AfterValidator(lambda at: at and in_utc(at))
 ]
 Until = Annotated[
     datetime | None,
     Query(description="The first moment that is too late."),
-    AfterValidator(lambda at: at and _in_utc(at)),
+    AfterValidator(lambda at: at and in_utc(at)),
 ]
 PageLimit = Annotated[int, Query(ge=1, le=reports.MAX_PAGE, description="How many items to answer at most.")]
 
@@ -74,7 +79,7 @@ PageLimit = Annotated[int, Query(ge=1, le=reports.MAX_PAGE, description="How man
 class PruneSpec(Spec):
     """Which requests are to be removed."""
 
-    before: Annotated[datetime, AfterValidator(_in_utc)]
+    before: Annotated[datetime, AfterValidator(in_utc)]
     """Those that began before this moment."""
 
 

@@ -25,6 +25,8 @@ from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import STORED, References, parse_reference
 
 MAX_OVERLAP = timedelta(days=30)
+HASHED = "sha256:"
+"""Before the SHA-256, in hex, of a key's value that only its holder knows, such as one made by another gateway."""
 
 _VERBS: Mapping[KeyState, str] = {"active": "enable", "disabled": "disable", "blocked": "block"}
 _END_OF_TIME = 253_370_764_800_000  # the year 9999, in milliseconds
@@ -37,6 +39,8 @@ def new_secret() -> str:
 
 def digest(secret: str) -> str:
     """What is stored of a secret and looked up by: its SHA-256, in hex. So much randomness needs no slower hash."""
+    if secret.startswith(HASHED):
+        return secret.removeprefix(HASHED)
     return sha256(secret.encode()).hexdigest()
 
 
@@ -55,20 +59,35 @@ def chosen_value(reference: str | None, references: References) -> str | None:
     """
     if reference is None or reference == STORED:
         return None
+    if reference.startswith(HASHED):
+        return _hashed(reference)
     try:
         value = references.resolve(reference)
     except SecretReferenceError as error:
         raise CatalogError("invalid", str(error), field="secret") from None
-    if not re.fullmatch(r"[\x21-\x7e]{8,512}", value):
+    if not re.fullmatch(r"[\x21-\x7e]{8,512}", value) or value.startswith(HASHED):
         raise CatalogError(
             "invalid", "a key's value must have 8 to 512 printable ASCII characters without spaces", field="secret"
         )
     return value
 
 
+def _hashed(reference: str) -> str:
+    """A reference that is the hash of a value.
+
+    Raises:
+        CatalogError: `invalid`.
+    """
+    if not re.fullmatch(rf"{HASHED}[0-9a-f]{{64}}", reference):
+        raise CatalogError("invalid", f"needs 64 lower-case hexadecimal digits after '{HASHED}'", field="secret")
+    return reference
+
+
 def problems(spec: KeySpec) -> Iterator[Problem]:
     """What is wrong with a key by itself: (field, message)."""
-    if spec.secret is not None:
+    if spec.secret is not None and spec.secret.startswith(HASHED):
+        _hashed(spec.secret)
+    elif spec.secret is not None:
         try:
             parse_reference(spec.secret)
         except SecretReferenceError as error:
@@ -127,7 +146,7 @@ def rotate(edit: Edit, row: KeyRow, overlap: timedelta = timedelta()) -> str:
     if not timedelta() <= overlap <= MAX_OVERLAP:
         raise CatalogError("invalid", f"must be between 0 and {MAX_OVERLAP.days} days", field="overlap")
     source = row.spec.get("secret")
-    if source is not None and source != STORED:
+    if source is not None and source != STORED and not source.startswith(HASHED):
         raise CatalogError(
             "conflict", f"The value of the key '{row.name}' comes from {source}: change it there and apply again."
         )
@@ -161,7 +180,7 @@ def _normal(secrets: Secrets, row: KeyRow | None, spec: KeySpec) -> KeySpec:
     stored = row is not None and row.spec.get("secret") == STORED
     if spec.secret == STORED and not stored:
         raise CatalogError("invalid", "there is no stored value to keep: give one or leave it out", field="secret")
-    if row is not None and stored and spec.secret is not None:
+    if row is not None and stored and spec.secret is not None and not spec.secret.startswith(HASHED):
         reference = parse_reference(spec.secret)
         if reference.is_literal and digest(reference.target.strip()) == row.hash:
             changes["secret"] = STORED
@@ -182,7 +201,8 @@ def _problems(edit: Edit, spec: KeySpec) -> Iterable[Problem]:
 def _store(edit: Edit, row: KeyRow, spec: KeySpec) -> KeySpec:
     row.project_id = _owner_id(edit.session, PROJECTS, spec.project)
     row.user_id = _owner_id(edit.session, USERS, spec.user)
-    literal = spec.secret is not None and parse_reference(spec.secret).is_literal
+    named = spec.secret if spec.secret is not None and not spec.secret.startswith(HASHED) else None
+    literal = named is not None and parse_reference(named).is_literal
     return spec.model_copy(update={"secret": STORED}) if literal else spec
 
 

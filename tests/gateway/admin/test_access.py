@@ -57,6 +57,7 @@ MATRIX: Mapping[str, tuple[str, str]] = {
     "rotate_key": ("oae", "oae"),
     "disable_key": ("oae", "oae"),
     "enable_key": ("oae", "oae"),
+    "record_spent": ("oa", ""),
     "get_organisation": ("oaev", ""),
     "put_organisation": ("oa", ""),
     "update_organisation": ("oa", ""),
@@ -77,6 +78,10 @@ MATRIX: Mapping[str, tuple[str, str]] = {
     "get_usage": ("oaev", "oaev"),
     "get_repricing": ("oaev", "oaev"),
     "prune_usage": ("oa", ""),
+    "list_sessions": ("oaev", "oaev"),
+    "get_session": ("oaev", "oaev"),
+    "stop_session": ("oae", "oae"),
+    "resume_session": ("oae", "oae"),
     "stream_events": ("oaev", "oaev"),
     "list_audit": ("oaev", "oaev"),
     "verify_audit": ("oaev", ""),
@@ -120,7 +125,16 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "prune_usage": {"before": "2020-01-01T00:00:00Z"},
     "apply_config": {"config": "", "dry_run": True},
 }
-OPEN = {"healthz", "readyz", "start_device_login", "finish_device_login", "get_me", "ask_for_more"}
+OPEN = {
+    "healthz",
+    "readyz",
+    "start_device_login",
+    "finish_device_login",
+    "renew_personal_key",
+    "end_personal_key",
+    "get_me",
+    "ask_for_more",
+}
 """What needs no admin token."""
 
 

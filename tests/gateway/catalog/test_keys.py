@@ -213,3 +213,19 @@ def test_long_lists_take_few_queries(tmp_path: Path) -> None:
         assert [int(key.limits.daily or 0) for key in listed] == list(range(50))
         assert {key.project for key in listed} == {"p"}
         assert len(asked) <= 6
+
+
+def test_a_key_can_be_made_from_the_hash_of_its_value(catalog: Catalog) -> None:
+    """Its holder's value works; the hash stands in the Spec; anything but a hash is refused."""
+    value = "sk-made-elsewhere-0123456789"
+    reference = f"sha256:{sha256(value.encode()).hexdigest()}"
+    catalog.keys.create("moved", KeySpec(secret=reference), actor="test")
+    with catalog.view() as session:
+        [row] = session.exec(select(KeyRow)).all()
+        assert row.hash == sha256(value.encode()).hexdigest()
+        assert row.spec["secret"] == reference
+    for wrong in ("sha256:", "sha256:abc", f"sha256:{'F' * 64}"):
+        with pytest.raises(CatalogError, match="64 lower-case hexadecimal digits"):
+            catalog.keys.create("other", KeySpec(secret=wrong), actor="test")
+    made = catalog.keys.rotate("moved", actor="test")
+    assert made.key.startswith("paig_")

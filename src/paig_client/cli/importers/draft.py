@@ -21,6 +21,9 @@ class Draft:
         providers: By name, and so the others.
         routes: Groups of providers.
         prices: What models cost.
+        projects: Whom keys belong to.
+        users: Whom keys belong to.
+        keys: What clients hold; by the hash of the value, never the value.
         notes: What was found and is not in it, or is otherwise: one sentence each.
     """
 
@@ -29,12 +32,20 @@ class Draft:
     providers: dict[str, Table] = field(default_factory=dict)
     routes: dict[str, Table] = field(default_factory=dict)
     prices: dict[str, Table] = field(default_factory=dict)
+    projects: dict[str, Table] = field(default_factory=dict)
+    users: dict[str, Table] = field(default_factory=dict)
+    keys: dict[str, Table] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
         """Say something of what is left out; once is enough."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def label_for(self, wanted: str, table: Mapping[str, Table]) -> str:
+        """A name like `wanted` that projects, users and keys can have, and that the table has not yet."""
+        plain = "".join(char if char.isprintable() else " " for char in wanted).strip()[:80].strip() or "unnamed"
+        return next(name for name in _numbered(plain) if name not in table)
 
     def name_for(self, wanted: str, table: Mapping[str, Table]) -> str:
         """A name near `wanted` that a URL can hold and that the table has not yet."""
@@ -62,7 +73,10 @@ def to_toml(draft: Draft, head: str) -> str:
         parts.append(toml.table("server", draft.server))
     if draft.organisation:
         parts.append(toml.table("organisation", draft.organisation))
-    tables = {"providers": draft.providers, "routes": draft.routes, "prices": draft.prices}
+    tables = {
+        **{"providers": draft.providers, "routes": draft.routes, "prices": draft.prices},
+        **{"projects": draft.projects, "users": draft.users, "keys": draft.keys},
+    }
     for kind, found in tables.items():
         parts += [toml.table(f"{kind}.{toml.key(name)}", table) for name, table in found.items()]
     if draft.notes:

@@ -93,11 +93,12 @@ def from_litellm(config: object) -> Draft:
     deployments = [found for number, entry in enumerate(listed) if (found := _deployment(draft, number, entry))]
     settings = _object(config.get("litellm_settings"))
     router = _object(config.get("router_settings"))
-    _routes(draft, deployments, _fallbacks(settings, router, draft))
+    _routes(draft, deployments, _fallbacks(settings, router, draft), _choice(router))
     _budget(draft, settings)
     _leave(draft, config)
     _leave(draft, settings, "litellm_settings", {"max_budget", "budget_duration", "fallbacks", "default_fallbacks"})
-    _leave(draft, router, "router_settings", {"fallbacks", "default_fallbacks"})
+    understood = {"fallbacks", "default_fallbacks", *(("routing_strategy",) if _choice(router) else ())}
+    _leave(draft, router, "router_settings", understood)
     _leave(draft, _object(config.get("general_settings")), "general_settings")
     _leave(draft, _object(config.get("environment_variables")), "environment_variables")
     return draft
@@ -218,7 +219,12 @@ def _price(draft: Draft, model: str, provider: str, parameters: Object) -> None:
         draft.prices[name] = {"model": model, "provider": provider, **rates}
 
 
-def _routes(draft: Draft, deployments: Iterable[Deployment], fallbacks: Mapping[str, list[str]]) -> None:
+def _choice(router: Object) -> Table:
+    """How a route chooses among equals: by latency where LiteLLM does."""
+    return {"choice": "latency"} if router.get("routing_strategy") == "latency-based-routing" else {}
+
+
+def _routes(draft: Draft, deployments: Iterable[Deployment], fallbacks: Mapping[str, list[str]], choice: Table) -> None:
     """A route for each name of a model: its own deployments first, then those of its fallbacks."""
     groups: dict[str, list[Deployment]] = {}
     for deployment in deployments:
@@ -244,7 +250,7 @@ def _routes(draft: Draft, deployments: Iterable[Deployment], fallbacks: Mapping[
             for deployment in found
         ]
         route = draft.name_for(name, draft.routes)
-        draft.routes[route] = {"members": members}
+        draft.routes[route] = {"members": members, **choice}
         if route != name:
             draft.note(f"The route of the model {name} is called {route}.")
     for name in fallbacks:
@@ -279,7 +285,7 @@ def _budget(draft: Draft, settings: Object) -> None:
 
 _HINTS: Mapping[str, str] = {
     "general_settings.master_key": "the admin token is PAIG_ADMIN_TOKEN, or made at the first start",
-    "general_settings.database_url": "the database is PAIG_DATABASE_URL; keys and spending in it stay there",
+    "general_settings.database_url": "the database is PAIG_DATABASE_URL; --dump brings keys and budgets from LiteLLM's",
     "router_settings.model_group_alias": "give the route another name, or the member a model map",
     "router_settings.routing_strategy": "members of one priority share requests by weight",
 }

@@ -57,6 +57,9 @@ screenshot: $(DEV) ## take docs/images/tui.svg again: the terminal UI at a real 
 bench: $(DEV) ## the benchmarks; ARGS go to benchmarks/run.py
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+chaos: $(DEV) ## break the gateway in every way for half an hour and compare the books; ARGS=--write writes docs/reliability.md
+	$(BIN)/python scripts/chaos.py $(ARGS)
+
 clients: $(DEV) ## run the newest release of every client and record where it connects (Linux, npm); ARGS name some
 	$(BIN)/python scripts/clients.py $(ARGS)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from paig_gateway.admin.problems import PROBLEMS
 from paig_gateway.database.engine import open_engine
@@ -156,10 +156,20 @@ def test_a_read_only_database_is_one_line_in_the_log(
     url = postgres.fresh_database()
     with running(tmp_path, url=url) as gateway:
         name = gateway.engine.url.database
+        others = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+        )
+
+        def end_sessions(connection: Connection) -> None:
+            """Have every session begin again, with the new setting."""
+            connection.execute(text(others), {"name": name})
+            connection.commit()
+            connection.invalidate()
+
         with gateway.engine.connect() as connection:
             connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
             connection.commit()
-        gateway.engine.dispose()
+            end_sessions(connection)
         try:
             with gateway.http() as http:
                 answer = http.post("projects", json={"name": "p"})
@@ -173,4 +183,4 @@ def test_a_read_only_database_is_one_line_in_the_log(
                 connection.execute(text("SET TRANSACTION READ WRITE"))
                 connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
                 connection.commit()
-            gateway.engine.dispose()
+                end_sessions(connection)

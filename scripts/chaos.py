@@ -72,7 +72,7 @@ def main() -> None:
     print(matrix)
     if given.write:
         page = _replaced(PAGE.read_text("utf-8"), "matrix", matrix)
-        PAGE.write_text(_replaced(page, "kills", kept["kills"] or "Not run."), "utf-8")
+        PAGE.write_text(_replaced(page, "kills", kept["kills"]) if kept["kills"] else page, "utf-8")
     raise SystemExit(failed)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
-from paig_gateway.formats.folding import dig, each, in_base64, joined, text_size
+from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import Media, bound
 
@@ -138,6 +138,20 @@ def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
     return {name: said.lower() for name, said in named if isinstance(said, str) and said}
 
 
+_GROSS = re.compile(r"(?:^|[./])openai\.")
+"""Models of which `inputTokens` includes what was read from the cache and written to it; of all others it does not."""
+
+
+def normalise(body: Json, model: str, headers: Mapping[str, str]) -> Json:
+    """Have `inputTokens` leave the cached tokens out, as the documentation says, for every model."""
+    usage = mapping(body.get("usage"))
+    fresh = whole(usage.get("inputTokens")) or 0
+    cached = sum(whole(usage.get(f"cache{kind}InputTokens")) or 0 for kind in ("Read", "Write"))
+    if not cached or fresh < cached or not _GROSS.search(model):
+        return body
+    return {**body, "usage": {**usage, "inputTokens": fresh - cached}}
+
+
 CONVERSE = Format(
     name="bedrock-converse",
     path=re.compile(r"(?:^|/)model/(?P<model>.+)/converse$"),
@@ -149,6 +163,7 @@ CONVERSE = Format(
     text=text,
     generated=generated,
     answer=frozenset({"output"}),
+    normalise=normalise,
 )
 
 STREAM = replace(

@@ -13,6 +13,7 @@ from functools import partial
 
 from paig_gateway.formats import anthropic, bedrock_converse, folding, openai_chat, reading
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
+from paig_gateway.formats.embeddings import searches
 from paig_gateway.formats.folding import dig, each, joined, mapping, whole
 from paig_gateway.formats.reading import Members
 from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
@@ -58,7 +59,10 @@ def _read_chat(model: str | None, body: bytes, top: Members, stream: bool) -> Ca
 
 
 def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> Call:
-    """Titan, Llama, Mistral's and Cohere's prompts, embeddings; what is none of them is bounded by the model alone."""
+    """Titan, Llama, Mistral's and Cohere's prompts, embeddings, reranking.
+
+    What is none of them is bounded by the model alone.
+    """
     media = Media()
     for image in (*reading.array(top.get("images")), top.get("inputImage")):
         if image is not None:
@@ -78,6 +82,7 @@ def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> 
         media=tuple(media.items),
         unbounded_input=media.unknown,
         asks_usage=True,
+        units={"rerank_searches": searches(top, body)} if {"query", "documents"} <= top.keys() else {},
     )
 
 

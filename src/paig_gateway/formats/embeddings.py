@@ -46,7 +46,7 @@ def _read_rerank(model: str | None, body: bytes) -> Call:
     call = _read(model, body)
     top = reading.request(body)
     query = reading.size(top.get("query")) * call.answers
-    return replace(call, input_tokens=call.input_tokens + query, units={"rerank_searches": _searches(top, body)})
+    return replace(call, input_tokens=call.input_tokens + query, units={"rerank_searches": searches(top, body)})
 
 
 SEARCH_DOCUMENTS = 100
@@ -55,7 +55,7 @@ SEARCH_DOCUMENTS = 100
 SEARCH_BYTES = 500
 
 
-def _searches(top: Members, body: bytes) -> int:
+def searches(top: Members, body: bytes) -> int:
     """How many units a rerank is billed at most: a token has at least one byte, so bytes bound the pieces."""
     documents = sum(len(reading.array(top.get(name))) for name in ("documents", "sources"))
     pieces = documents + len(body) // SEARCH_BYTES

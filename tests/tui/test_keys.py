@@ -317,3 +317,18 @@ def test_an_end_is_a_span_or_a_date() -> None:
     assert expiry("never", now) is None
     with pytest.raises(ValueError, match="write 30d"):
         expiry("tomorrow", now)
+
+
+async def test_a_cap_is_raised_for_a_while(world: World) -> None:
+    """By the row under the cursor; it ends by itself."""
+    await world.admin.keys.create("hasty", KeySpec(limits=LimitsSpec(daily=1)))
+    async with at(world) as hand:
+        await hand.press("2")
+        await hand.sees("hasty")
+        await hand.press("slash", *"hasty", "enter", "m")
+        await hand.sees("raise a cap of hasty")
+        await hand.fill(window="daily", to="20", until="2h", why="release day")
+        await hand.press("enter")
+        await hand.sees("cap of hasty is $20")
+    [raised] = await world.admin.raises()
+    assert (raised.owner, raised.amount, raised.why) == ("hasty", "20", "release day")

@@ -34,6 +34,11 @@ SHORTEST_AUDIO = 10
 """Seconds that are billed at least for a sound: Groq's minimum."""
 
 
+LEAST_READ = 131_072
+"""A smaller context window does not bound input: some models take more than their vendor says, and cut what they read.
+What they refuse costs nothing, so all of a text is held."""
+
+
 class Unbounded(Exception):
     """A request to a model could cost more than any bound that is known.
 
@@ -95,8 +100,10 @@ def worst_case(
     sizes = [media_tokens(item, model) for item in call.media]
     media = sum(size for size in sizes if size is not None)
     unbounded = call.unbounded_input or call.unbounded_tools or None in sizes
+    stated_by_operator = price is not None and price.is_own and price.context_window
+    reads = window if stated_by_operator else max(window, LEAST_READ)
     # Each text of a batch has a context window of its own.
-    whole = window * call.answers
+    whole = reads * call.answers
     stated = call.input_tokens + media + hidden
     asked = call.output_tokens
     sounds = [audio_seconds(item) for item in call.media if item.kind == "audio"]

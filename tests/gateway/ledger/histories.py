@@ -44,6 +44,7 @@ class History:
 
     engine: Engine
     seed: int = 1
+    length: int = 4000
     now: datetime = START
     done: int = 0
     refused: int = 0
@@ -72,6 +73,8 @@ class History:
                     continue
                 scale = 20 if kind in ("project", "organisation") else 4
                 amount = choose.randrange(20_000, 200_000) * scale * (number + 1)
+                if window == "total":  # it must last
+                    amount = amount * self.length // 4000
                 zone = choose.choice(ZONES)
                 changed = int((START + timedelta(days=choose.randrange(1, 9))).timestamp()) // 86_400 * 86_400
                 limits.append(
@@ -254,7 +257,7 @@ def main() -> None:
         server = Postgres().__enter__() if given.postgres else None
         engine = open_engine(server.new_database() if server else f"sqlite:///{Path(folder) / 'paig.db'}")
         migrate(engine)
-        history = History(engine, given.seed)
+        history = History(engine, given.seed, given.count)
         began = time.monotonic()
         history.run(given.count, given.seconds)
         taken = time.monotonic() - began

@@ -161,6 +161,14 @@ def test_a_window_below_the_price_s_own_tiers_is_no_bound() -> None:
     assert price.cost({"input_tokens": 800_010, "output_tokens": 1_000}, NOW) <= bound.money
 
 
+@pytest.mark.parametrize(("words", "held"), [(60_000, 60_000), (10**6, 131_072)])
+def test_a_small_window_does_not_bound_the_input(words: int, held: int) -> None:
+    """`computer-use-preview` reads more than the 8,192 tokens that its vendor says."""
+    price = price_of("openai", "computer-use-preview")
+    worst = worst_case(Call("computer-use-preview", input_tokens=words), "computer-use-preview", price, NOW)
+    assert worst.input_tokens == held
+
+
 def test_an_operator_s_window_and_maximum_count_as_they_are() -> None:
     price = own_price("m", rates={"input_mtok": Decimal(1)}, context_window=32_000, max_output=2_000).price
     worst = worst_case(Call("m", input_tokens=10**6), "m", price, NOW)

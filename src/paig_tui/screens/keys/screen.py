@@ -15,8 +15,8 @@ from textual.widget import Widget
 
 from paig_client.api.fields import Spec
 from paig_client.api.limits import SPENDING
-from paig_client.api.resources import Key, LimitStatus, NewKey, Owner, Project
-from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec
+from paig_client.api.resources import Key, LimitRaise, LimitStatus, NewKey, Owner, Project
+from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec, RaiseSpec
 from paig_client.api.vocabulary import Permission
 from paig_tui.app import Undo
 from paig_tui.screens.keys.rows import COLUMNS, KINDS, ONE, KeyTableRow, Tab, about, rows
@@ -43,6 +43,7 @@ class Keys(Section):
     CHANGING: ClassVar[Mapping[str, Permission]] = {
         **dict.fromkeys(("new", "caps", "edit", "switch", "rotate", "delete"), "keys:write"),
         "gateway_caps": "organisation:write",
+        "raise": "limits:write",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New key, project or user"),
@@ -52,6 +53,7 @@ class Keys(Section):
         Binding("r", "rotate", "Rotate the key: a new secret, the same caps"),
         Binding("D,delete", "delete", "Delete it"),
         Binding("w", "gateway_caps", "Caps of the whole gateway"),
+        Binding("m", "raise", "Raise one of its caps for a while: more for now"),
         Binding("o", "order", "Order by name, or fullest cap first"),
         Binding("right", "kind(1)", "Keys, projects, users"),
         Binding("left", "kind(-1)", "Users, projects, keys"),
@@ -175,6 +177,8 @@ class Keys(Section):
             )
             if key is not None:
                 self.paig.changed(f"Created {safe(key.name)}.")
+                for warning in key.warnings:
+                    self.notify(safe(warning), title="A tight cap", severity="warning", timeout=20)
                 self._show_secret(key, "created")
             return
 
@@ -219,6 +223,25 @@ class Keys(Section):
         caps = self.state.caps().get(("organisation", "organisation"), {})
         whole = "the whole gateway"
         await self._edit_caps(f"caps of {whole}", deepcopy(before), caps, update, f"Caps of {whole}")
+
+    @work(exclusive=True, group="dialog", exit_on_error=False)
+    async def action_raise(self) -> None:
+        """Raise a cap for a while; it ends by itself."""
+        from paig_tui.screens.forms import Form, checked, questions
+
+        if (row := self.table.current) is None:
+            return
+        owner, admin = {"owner_kind": ONE[self.kind], "owner": row.name}, self.paig.admin
+
+        async def save(_: str, values: dict[str, object]) -> LimitRaise:
+            return await admin.raise_limit(checked(RaiseSpec, {**owner, **values}))
+
+        asked = questions(RaiseSpec, only=("window", "to", "until", "why"))
+        title = f"raise a cap of {safe(row.name)}"
+        made = await self.app.push_screen_wait(Form(title, asked, self.state, save, do="Raise"))
+        if made is not None:
+            until = f"{made.until:%Y-%m-%d %H:%M} UTC"
+            self.paig.changed(f"The {made.window} cap of {safe(row.name)} is {dollars(made.amount)} until {until}.")
 
     async def _edit_caps(
         self,

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shlex
+import subprocess
 import sys
 import tomllib
 from collections.abc import AsyncIterator
@@ -109,6 +110,14 @@ def test_navigation_has_every_page_once() -> None:
     site = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]
     files = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
     assert sorted(pages(site["nav"])) == sorted(files)
+
+
+def test_table_of_scale_is_the_simulation_s() -> None:
+    """The page has what `benchmarks/scale.py` prints."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "scale.py")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    page = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    assert page.partition("<!-- scale -->\n")[2].partition("<!-- /scale -->")[0] == printed
 
 
 def test_every_error_code_is_documented() -> None:

@@ -95,19 +95,25 @@ def show_session(id: Id, key: OfKey = None, json: Json = False, url: Url = None,
 
 
 @app.command("stop", example="paig sessions stop 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
-def stop(id: Id, key: OfKey = None, yes: Yes = False, url: Url = None, profile: Profile = None) -> None:
+def stop(
+    id: Id, key: OfKey = None, yes: Yes = False, json: Json = False, url: Url = None, profile: Profile = None
+) -> None:
     """Refuse a session's requests from now on (`loop-stopped`)."""
     confirm(f"Refuse all further requests of the session {id}?", yes)
     with connected(url, profile) as admin:
         found = admin.stop_session(id, key=key)
+    if json:
+        return print_json(found)
     say(f"Session {id} of key {found.key} is stopped; it cost {usd(found.cost)}. `paig sessions resume` lets it go on.")
 
 
 @app.command("resume", example="paig sessions resume 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
-def resume(id: Id, key: OfKey = None, url: Url = None, profile: Profile = None) -> None:
+def resume(id: Id, key: OfKey = None, json: Json = False, url: Url = None, profile: Profile = None) -> None:
     """Let a session that was stopped go on."""
     with connected(url, profile) as admin:
-        admin.resume_session(id, key=key)
+        found = admin.resume_session(id, key=key)
+    if json:
+        return print_json(found)
     say(f"Session {id} may go on.")
 
 

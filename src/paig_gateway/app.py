@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -40,6 +41,7 @@ from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import holder_of
 from paig_gateway.listener.bounds import Bounds, most_connections
 from paig_gateway.listener.connections import Connections
+from paig_gateway.listener.upgrade import UPGRADE, Upgrade
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.providers.auth import Authenticator
@@ -50,6 +52,10 @@ from paig_gateway.proxy.forwarded import TrustedProxies, is_local
 from paig_gateway.proxy.loops import LoopRule, Loops
 from paig_gateway.proxy.proxy import Proxy
 from paig_gateway.proxy.request import Receive, Scope, Send
+from paig_gateway.proxy.sockets.dial import Dialler
+from paig_gateway.proxy.sockets.money import Books
+from paig_gateway.proxy.sockets.relay import Patience
+from paig_gateway.proxy.sockets.sockets import Sockets
 from paig_gateway.proxy.upstream import Timeouts, Upstream
 from paig_gateway.routing.affinity import Affinity, Holder
 from paig_gateway.routing.candidates import MemberOrder
@@ -73,6 +79,7 @@ from paig_gateway.telemetry.setup import (
     process_samples,
     provider_samples,
     secrets_of,
+    websocket_samples,
 )
 
 log = logging.getLogger(__name__)
@@ -220,6 +227,8 @@ class Gateway:
             server.retries,
         )
         loops = Loops(_loop_rule(self.sessions))
+        open_sessions: Counter[str] = Counter()
+        ended_sessions: Counter[tuple[str, str]] = Counter()
         attempts, key_uses = Attempts(self.clock), KeyUses()
         telemetry = Telemetry(
             self.telemetry,
@@ -230,6 +239,7 @@ class Gateway:
                 listener_samples(self.connections),
                 provider_samples(health, directory.providers),
                 attempt_samples(attempts),
+                websocket_samples(open_sessions, ended_sessions),
                 *([self.log.samples] if self.log else []),
             ],
             directory.telemetry,
@@ -248,6 +258,24 @@ class Gateway:
         telemetry.start()
         prices = PriceSources(PriceBook(), directory.own_prices)
         authenticator = Authenticator()
+        deadlines = Deadlines(timeouts)
+        choice, holders = MemberOrder(Latencies(self.clock)), Affinity(partial(_recall, store.engine, ledger))
+        admission = Admission(_admission_bounds(server.bounds))
+        sockets = Sockets(
+            directory,
+            Dialler(upstream, authenticator, directory.problem, health, self.clock, deadlines),
+            Books(
+                ledger, prices, choice, holders, telemetry.observer, self.now, self.clock, server.limit_wait,
+                server.on_ledger_down == "allow",
+            ),
+            admission,
+            attempts,
+            key_uses,
+            Patience(server.websockets.idle_seconds, server.websockets.total_seconds, server.drain_seconds),
+            server.websockets.message_mb * MEGABYTE,
+            open_sessions,
+            ended_sessions,
+        )  # fmt: skip
         proxy = Proxy(
             directory=directory,
             ledger=ledger,
@@ -258,19 +286,19 @@ class Gateway:
                 directory.problem,
                 health,
                 self.clock,
-                Deadlines(timeouts),
+                deadlines,
                 directory.doubt,
             ),
             now=self.now,
             clock=self.clock,
-            member_order=MemberOrder(Latencies(self.clock)),
-            affinity=Affinity(partial(_recall, store.engine, ledger)),
+            member_order=choice,
+            affinity=holders,
             settings=server,
             cors=Cors.of(server.cors_origins),
             observer=telemetry.observer,
             key_uses=key_uses,
             attempts=attempts,
-            admission=Admission(_admission_bounds(server.bounds)),
+            admission=admission,
             loops=loops,
         )
         admin = admin_app(
@@ -302,7 +330,7 @@ class Gateway:
         updater = UpdatePrices(url=server.prices_url or DEFAULT_UPDATE_URL) if server.refresh_prices else None
         if updater:
             updater.start()
-        self._parts = _Parts(ledger, upstream, proxy, admin, tasks, health_sync, telemetry, updater)
+        self._parts = _Parts(ledger, upstream, proxy, sockets, admin, tasks, health_sync, telemetry, updater)
 
     def not_ready(self) -> None:
         """Answer 503 to `/readyz` from now on, so that load balancers send nothing more here."""
@@ -341,7 +369,9 @@ class Gateway:
             raise RuntimeError("the gateway has not been started")
         self._proxies.apply(scope)
         path: str = scope["path"]
-        if path == "/readyz" and not self._ready:
+        if kind == "websocket":
+            await self._websocket(parts, path, scope)
+        elif path == "/readyz" and not self._ready:
             await _problem(send, 503, "unavailable", "The gateway is shutting down.")
         elif self.server.apart and not self._is_here(scope):
             await _problem(send, 404, "not-found", "This is not served at this address: the gateway has two.")
@@ -356,10 +386,20 @@ class Gateway:
             await parts.telemetry.metrics(scope, receive, send)
         elif not path.startswith("/proxy/"):
             await parts.admin(scope, receive, send)
-        elif kind == "http":
-            await parts.proxy(scope, receive, send)
         else:
-            await _upgrade_required(receive, send)
+            await parts.proxy(scope, receive, send)
+
+    async def _websocket(self, parts: _Parts, path: str, scope: Scope) -> None:
+        """Serve a request to go over to WebSocket; only the data plane has such."""
+        upgrade: Upgrade = scope["extensions"][UPGRADE]
+        if not path.startswith("/proxy/") or (self.server.apart and not self._is_here(scope)):
+            status, body = 404, _problem_body(404, "not-found", "There is no WebSocket at this address.")
+        elif not self._ready:
+            status, body = 503, _problem_body(503, "unavailable", "The gateway is shutting down.")
+        else:
+            await parts.sockets(scope, upgrade)
+            return
+        upgrade.refuse(status, [(b"content-type", b"application/problem+json")], body)
 
     def _shows_metrics(self, scope: Scope) -> bool:
         """Whether metrics are shown there at all; with a token, it decides."""
@@ -399,6 +439,7 @@ class _Parts:
     ledger: Ledger
     upstream: Upstream
     proxy: Proxy
+    sockets: Sockets
     admin: FastAPI
     tasks: tuple[asyncio.Task[None], ...]
     health_sync: HealthSync
@@ -514,17 +555,12 @@ def _admission_bounds(spec: BoundsSpec) -> AdmissionBounds:
     )
 
 
+def _problem_body(status: int, kind: str, detail: str) -> bytes:
+    return json.dumps({"type": kind, "title": kind, "status": status, "detail": detail}).encode()
+
+
 async def _problem(send: Send, status: int, kind: str, detail: str) -> None:
-    body = json.dumps({"type": kind, "title": kind, "status": status, "detail": detail}).encode()
+    body = _problem_body(status, kind, detail)
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _upgrade_required(receive: Receive, send: Send) -> None:
-    """WebSockets are not metered yet, so none is relayed; 426 makes clients fall back to HTTP."""
-    await receive()
-    body = json.dumps({"error": {"message": "WebSockets are not relayed: use HTTP.", "code": "upgrade-required"}})
-    headers = [(b"content-type", b"application/json"), (b"x-paig-error", b"bad-request")]
-    await send({"type": "websocket.http.response.start", "status": 426, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body.encode()})

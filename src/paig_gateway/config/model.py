@@ -24,7 +24,7 @@ from paig_client.api.specs import (
 from paig_gateway.config.lines import Path
 from paig_gateway.database.engine import CONNECTIONS
 from paig_gateway.proxy.egress import parse_proxy
-from paig_gateway.proxy.settings import ProxySpec, UpToAnHour
+from paig_gateway.proxy.settings import ProxySpec, UpToAnHour, WebSocketsSpec
 from paig_gateway.routing.breaker import BreakerSpec
 from paig_gateway.routing.deadlines import Timeouts
 from paig_gateway.routing.retry_budget import RetriesSpec
@@ -80,6 +80,7 @@ class ServerSpec(ProxySpec):
     port: int = Field(default=8787, ge=0, le=65_535)
     workers: int = Field(default=1, ge=1, le=256)
     timeouts: Timeouts = Timeouts()
+    websockets: WebSocketsSpec = WebSocketsSpec()
     breaker: BreakerSpec = BreakerSpec()
     retries: RetriesSpec = RetriesSpec()
     tls: bool = False

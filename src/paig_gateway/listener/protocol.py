@@ -1,7 +1,7 @@
 """The protocol of one client connection: uvicorn's httptools protocol with bounds.
 
 uvicorn's classes are internal to it, so `pyproject.toml` pins one minor version and `tests/gateway/listener` tests the
-seam: what is used of `HttpToolsProtocol` is its constructor, its attributes, WebSocket upgrades and flow control.
+seam: what is used of `HttpToolsProtocol` is its constructor, its attributes, its hook for upgrades and flow control.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from paig_gateway.formats.errors import error_body
 from paig_gateway.listener.bounds import MAX_PIPELINED, PROBES
 from paig_gateway.listener.connections import Connections
 from paig_gateway.listener.cycle import EXTENSION, Cycle
+from paig_gateway.listener.upgrade import UPGRADE, Upgrade
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -132,6 +133,17 @@ class HttpProtocol(HttpToolsProtocol):
         elif self.cycle is not None:
             # The parser stops at an upgrade: nothing after this request could be read.
             self.cycle.keep_alive = False
+
+    def handle_websocket_upgrade(self) -> None:
+        """Give the connection to the app, which speaks WebSocket on it by itself or refuses."""
+        self.connections.discard(self)
+        self.transport.pause_reading()
+        upgrade = Upgrade(self.transport, self.loop, self.connections, self.default_headers)  # type: ignore[arg-type]
+        scheme = "wss" if self.scheme == "https" else "ws"
+        scope = {**self.scope, "type": "websocket", "scheme": scheme, "extensions": {UPGRADE: upgrade}}
+        task = self.loop.create_task(self.app(scope, _nothing_to_receive, _nothing_to_send))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     # The parser's side
 
@@ -367,6 +379,14 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self.cycle.keep_alive = False
+
+
+async def _nothing_to_receive() -> Any:
+    raise RuntimeError("a WebSocket is not spoken through ASGI messages here: see Upgrade")
+
+
+async def _nothing_to_send(message: Any) -> None:
+    raise RuntimeError("a WebSocket is not spoken through ASGI messages here: see Upgrade")
 
 
 def _target(url: bytes) -> tuple[str, bytes, bytes] | None:

@@ -1,7 +1,8 @@
 """An answer's usage taken apart where several models, or several passes of one, are billed in it.
 
 The top-level usage of such an answer leaves some of it out: Anthropic's compaction and advisor iterations, the models
-that a Groq compound system asked, the images that a tool of OpenAI's Responses API made.
+that a Groq compound system asked, the images that a tool of OpenAI's Responses API made, the transcription of speech in
+its Realtime API.
 """
 
 from __future__ import annotations
@@ -38,7 +39,17 @@ def parts(fmt: str, body: Json) -> list[Part]:
         return [Part({"model": dig(one, "model"), "usage": mapping(dig(one, "usage"))}) for one in models]
     if fmt.startswith("openai-responses") and whole(dig(body, "tool_usage", "image_gen", "total_tokens")):
         return [Part(body), _images(body)]
+    if fmt == "openai-realtime" and (transcriptions := each(body.get("transcriptions"))):
+        return [*([Part(body)] if "usage" in body else []), *map(_transcription, transcriptions)]
     return [Part(body)]
+
+
+def _transcription(found: object) -> Part:
+    """What another model heard of the client's speech: billed by tokens, or by the second."""
+    model, usage = dig(found, "model"), mapping(dig(found, "usage"))
+    if usage.get("type") == "duration":
+        return Part({"model": model, "usage": usage}, own=False, flavor="live")
+    return Part({"model": model, "response": {"usage": usage}}, own=False, flavor="realtime")
 
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")

@@ -338,7 +338,7 @@ def _unseen_guardrail(body: Json, call: Call) -> int | None:
 _RESPONSES = frozenset({"openai-responses", "openai-responses-compact", "openai-responses-get"})
 _CHAT = frozenset({"openai-chat", "openai-completions"})
 _ANTHROPIC = frozenset({"anthropic", "bedrock-invoke"})
-_GEMINI = frozenset({"gemini"})
+_GEMINI = frozenset({"gemini", "gemini-live"})
 _INTERACTIONS = frozenset({"gemini-interactions", "gemini-interactions-get"})
 _TRANSCRIPTION = frozenset({"openai-transcription"})
 _BY_THE_SECOND = re.compile(r"whisper|voxtral|gpt-transcribe")
@@ -653,6 +653,7 @@ SUFFICIENT = frozenset(
 
 USAGE_OBJECTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "gemini": (("usageMetadata",),),
+    "gemini-live": (("usageMetadata",),),
     "gemini-embed": (("usageMetadata",), ("metadata",)),
     "mistral-ocr": (("usage_info",),),
     "rerank": (("usage",), ("meta", "billed_units")),
@@ -668,7 +669,7 @@ _TOKENS = (
     r"prompt_cache_hit|prompt_cache_miss|num_cached|local_cached|cache_read_input|cache_creation_input|cache_write_input|"
     r"cached_prompt_text|prompt_text|prompt_image|cached_text|cached_image|cached_audio|text|audio|image|video|document|"
     r"file|multimodal|reasoning|thinking|thought|thoughts|citation|search|tool|tool_use|accepted_prediction|"
-    r"rejected_prediction|prediction|ephemeral_5m_input|ephemeral_1h_input|ttl_12h|ttl_30m)_tokens"
+    r"rejected_prediction|prediction|ephemeral_5m_input|ephemeral_1h_input|ttl_12h|ttl_30m|grok)_tokens"
 )
 _CAMEL = (
     r"(?:(?:prompt|candidates|cachedContent|toolUsePrompt|thoughts|total|response|billablePrompt)?[tT]okenCount|"
@@ -692,6 +693,7 @@ _EXPLAINED = re.compile(
     r"|usage\.connectors\.(?:web_search|web_search_premium|code_interpreter|image_generation|document_library)$"
     r"|usage\.tool_calls_details\.(?:search_web|fetch_url)\.invocation$"
     r"|tool_usage\.(?:web_search\.num_requests|image_gen\..*)$"
+    r"|usage\.(?:billable_audio_seconds|input_text_messages)$"
     r"|usage_info\.(?:pages_processed|doc_size_bytes)$"
     r"|(?:usage|meta)\.billed_units\.(?:search_units|images)$"
     r"|usage\.(?:iterations\[\]\..*)$"

@@ -6,11 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from paig_client.api.fields import Number, Spec
+from paig_client.api.fields import Number, Seconds, Spec
 
 MEGABYTE = 1024 * 1024
 UpToAnHour = Annotated[Number, Field(ge=0, le=3600)]
 """Seconds, an hour at most; 0 for none."""
+
+
+class WebSocketsSpec(Spec):
+    """How long a session over a WebSocket may last, and how large its messages may be."""
+
+    idle_seconds: Seconds = 900.0
+    """Without a message in either direction; pings do not count."""
+    total_seconds: Annotated[Number, Field(gt=0, le=86_400)] = 7200.0
+    """From its beginning to its end."""
+    message_mb: int = Field(default=16, ge=1, le=1024)
+    """Megabytes of one message; a larger one closes the session (1009)."""
 
 
 class ProxySpec(Spec):

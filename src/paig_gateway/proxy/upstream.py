@@ -158,6 +158,24 @@ class Upstream:
         await response.answer()
         return response
 
+    async def dial(self, url: str, protocol: asyncio.Protocol, seconds: float, *, way: Egress | None = None) -> None:
+        """Connect a protocol that does not speak plain HTTP, such as WebSocket, as `send` would connect.
+
+        Args:
+            url: Absolute, `http` or `https`.
+            protocol: Is connected; the caller closes its transport.
+            seconds: How long it may take.
+            way: As for `send`.
+
+        Raises:
+            UpstreamUnreachable: There is no connection; `Unsendable` for a URL that cannot be used.
+            UpstreamTimeout: It took too long.
+        """
+        if (parts := _URL.fullmatch(url)) is None:
+            raise Unsendable("URL cannot be sent as it is", sent=False)
+        origin = self._origins.get((parts["origin"], way)) or self._origin(parts["origin"], way)
+        await origin.dial(protocol, seconds)
+
     def _origin(self, url: str, way: Egress | None) -> _Origin:
         secure, _, place = url.partition("://")
         tls = secure == "https"
@@ -268,6 +286,15 @@ class _Origin:
         self._all.add(connection)
         return connection
 
+    async def dial(self, protocol: asyncio.Protocol, seconds: float) -> None:
+        """Connect a protocol of the caller's, which is no part of the pool."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._open(protocol, asyncio.get_running_loop())
+        except FAILURES as exc:
+            self._addresses = []
+            raise failure(exc, "connect") from None
+
     def release(self, connection: Connection) -> None:
         """Keep a connection for the next request."""
         loop = asyncio.get_running_loop()
@@ -309,7 +336,7 @@ class _Origin:
                 place.set_result(None)
                 return
 
-    async def _open(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    async def _open(self, connection: asyncio.Protocol, loop: asyncio.AbstractEventLoop) -> None:
         via = self._proxy
         host, port = (self._host, self._port) if via is None else (via.host, via.port)
         try:

@@ -20,6 +20,7 @@ from .operation import Answer, Operation, Refused, Request
 from .reply import Mind, Prompt, Tokens
 from .response_store import Store
 from .routes import Routes, family_of, shape_of
+from .sockets import Sockets
 from .wire import encode
 
 
@@ -56,6 +57,16 @@ class Simulator:
         self._store = Store()
         self._routes = Routes(self._store)
         self._clock = clock
+        self._sockets = Sockets(
+            self._guard,
+            self._log,
+            self._mind,
+            lambda mount: self.served.setdefault(mount, Served()),
+            self._routes.find_socket,
+            family_of,
+            shape_of,
+            clock,
+        )
         self._times: Counter[int] = Counter()
 
     @property
@@ -80,8 +91,7 @@ class Simulator:
                 if message["type"] == "lifespan.shutdown":
                     return
         if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})  # before the handshake: a 403
+            await self._sockets(scope, receive, send)
             return
         client = Client(receive, send)
         body = await client.body()

@@ -16,8 +16,11 @@ from . import (
     openai_common,
     openai_responses,
 )
+from .gemini_live import play_live
 from .operation import Operation, Refused, Request, Shape
+from .realtime import ResponsesPlay, play_realtime
 from .response_store import Store
+from .sockets import Play
 
 # A mount is called after the provider it plays; what follows a hyphen tells accounts apart: groq, groq-2.
 _FAMILIES = {
@@ -108,7 +111,19 @@ class Routes:
             family: [(method, re.compile(base + tail), operations[name]) for method, tail, name in _OPENAI]
             for family, base in {**_BASES, "compatible": _ANY_BASE, "bedrock": _ANY_BASE}.items()
         }
+        self._responses_play = ResponsesPlay(operations["create"])
         self._anthropic = [(method, re.compile(path), operation) for method, path, operation in _ANTHROPIC]
+
+    def find_socket(self, family: str, path: str) -> Play | None:
+        """What is played on a WebSocket at a path; None where there is none."""
+        if family == "google":
+            return play_live if _LIVE.fullmatch(path) else None
+        base = {**_BASES, "compatible": _ANY_BASE}.get(family)
+        if base is None:
+            return None
+        if re.fullmatch(f"(?:{base}|/openai)/realtime", path):
+            return play_realtime
+        return self._responses_play if re.fullmatch(f"{base}/responses", path) else None
 
     def find(self, request: Request) -> Operation:
         """The operation behind the path; what the path says besides goes into the request's params.
@@ -126,6 +141,12 @@ class Routes:
                 request.params = _params(match)
                 return operation
         raise Refused(404, f"Invalid URL ({request.method} {request.path})")
+
+
+_LIVE = re.compile(
+    r"/ws/google\.(?:ai\.generativelanguage\.v1\w*\.GenerativeService\.|cloud\.aiplatform\.v1\w*\.LlmBidiService/)"
+    r"BidiGenerateContent"
+)
 
 
 def _params(match: re.Match[str]) -> dict[str, str]:

@@ -331,6 +331,18 @@ def attempt_samples(attempts: Attempts) -> Source:
     return samples
 
 
+def websocket_samples(opened: Mapping[str, int], ended: Mapping[tuple[str, str], int]) -> Source:
+    """The sessions over WebSockets of a process."""
+
+    def samples() -> list[Sample]:
+        return [
+            *(("paig_websocket_sessions", (name,), count) for name, count in opened.items()),
+            *(("paig_websocket_sessions_total", names, count) for names, count in ended.items()),
+        ]
+
+    return samples
+
+
 def listener_samples(connections: Connections) -> Source:
     """What the listener of a process refused."""
 

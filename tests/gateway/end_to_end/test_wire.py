@@ -14,9 +14,7 @@ from typing import Any
 
 import brotli
 import pytest
-import websockets
 import zstandard
-from websockets.exceptions import InvalidStatus
 
 from paig_gateway.simulator.app import Simulator
 from tests.gateway.end_to_end.conftest import World
@@ -157,14 +155,6 @@ async def test_no_client_header_reaches_an_upstream_unless_meant_to(replayed: Wo
     assert kept.items() <= asked.headers.items()
     assert not dropped.keys() & asked.headers.keys()
     assert (await replayed.admin.requests(limit=1)).items[0].tags == {"a": "b"}
-
-
-async def test_websockets_fall_back_to_http(simulated: World) -> None:
-    """WebSockets are not metered, so a handshake is answered with 426, at which clients use HTTP."""
-    url = simulated.origin.replace("http", "ws") + "/proxy/openai/responses"
-    with pytest.raises(InvalidStatus) as refused:
-        await websockets.connect(url, additional_headers=auth(simulated), proxy=None)
-    assert refused.value.response.status_code == 426
 
 
 async def test_the_first_byte_is_not_held_back(replayed: World, replay: Replay) -> None:

@@ -16,8 +16,34 @@ from paig_gateway.listener.bounds import Bounds
 from paig_gateway.listener.connections import Connections
 from paig_gateway.listener.cycle import EXTENSION, Cycle
 from paig_gateway.listener.protocol import HttpProtocol
+from paig_gateway.listener.upgrade import UPGRADE, Upgrade
 from paig_gateway.server import listen
 from tests.gateway.end_to_end.waiting import until
+
+
+class Hello(asyncio.Protocol):
+    """Says hello, takes what comes as what it is told, and ends when the server does."""
+
+    def __init__(self, upgrade: Upgrade) -> None:
+        self.upgrade, self.got, self.shut_down = upgrade, b"", False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello."""
+        self.upgrade.transport.write(b"hello")
+        self.upgrade.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Say it again."""
+        self.upgrade.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """No connection any more."""
+        self.upgrade.drop(self)
+
+    def shutdown(self) -> None:
+        """End with the server."""
+        self.upgrade.transport.write(b"bye")
+        self.upgrade.transport.close()
 
 
 @dataclass
@@ -32,10 +58,11 @@ class Echo:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answer one request."""
         if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.accept"})
-            await send({"type": "websocket.send", "text": "hello"})
-            await send({"type": "websocket.close"})
+            upgrade = scope["extensions"][UPGRADE]
+            if scope["path"] == "/refused":
+                upgrade.refuse(402, [(b"x-why", b"as asked")], b"no")
+            else:
+                upgrade.take(Hello(upgrade))
             return
         path = scope["path"]
         if path == "/unread":

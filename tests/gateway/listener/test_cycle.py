@@ -9,7 +9,6 @@ import pickle
 import httpx2
 import pytest
 import uvicorn
-from websockets.asyncio.client import connect
 
 from paig_gateway.listener.protocol import HttpProtocol
 from tests.gateway.listener.serving import GET, code, serving
@@ -155,9 +154,25 @@ async def test_head_and_no_content() -> None:
         assert code(await client.answer()) == (200, "")
 
 
-async def test_websockets_pass() -> None:
-    """An upgrade to a WebSocket goes on to uvicorn's own protocol."""
-    async with serving() as served:
-        async with connect(f"ws://127.0.0.1:{served.port}/ws", proxy=None) as socket:
-            assert await socket.recv() == "hello"
-        assert code(await served.ask(GET[:-2] + b"connection: close\r\n\r\n")) == (200, "")
+UPGRADE = b"GET %b HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n"
+
+
+async def test_upgrades_are_handed_over() -> None:
+    """The app gets the connection of a request to go over to WebSocket, answers itself, and is told of the end."""
+    async with serving() as served, await served.connect() as client:
+        await client.send(UPGRADE % b"/ws")
+        assert await client.reader.readexactly(5) == b"hello"
+        await client.send(b"what the app alone reads")
+        assert await client.reader.readexactly(24) == b"what the app alone reads"
+        served.server.should_exit = True
+        assert await client.reader.read() == b"bye"
+
+
+async def test_upgrades_are_refused_in_http() -> None:
+    """The app may answer with any HTTP response, after which the connection is closed."""
+    async with serving() as served, await served.connect() as client:
+        await client.send(UPGRADE % b"/refused")
+        answer = await client.reader.read()
+        assert answer.startswith(b"HTTP/1.1 402 Payment Required\r\n")
+        assert b"x-why: as asked\r\n" in answer
+        assert answer.endswith(b"\r\n\r\nno")

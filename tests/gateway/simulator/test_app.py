@@ -218,11 +218,12 @@ async def test_times_in_answers_come_from_the_clock() -> None:
     assert got["created"] == 1_800_000_000
 
 
-async def test_websockets_are_refused(base_url: str) -> None:
-    """There is no realtime API: the handshake gets a 403."""
+@pytest.mark.parametrize(("path", "status"), [("/openai/v1/nothing", 404), ("/openai/v1/realtime", 401)])
+async def test_websockets_are_refused(base_url: str, path: str, status: int) -> None:
+    """Where nothing is played, and without a credential, the upgrade gets an HTTP error."""
     async with httpx2.AsyncClient(verify=False) as client:
         response = await client.get(
-            f"{base_url}/openai/v1/realtime",
+            f"{base_url}{path}",
             headers={
                 "connection": "upgrade",
                 "upgrade": "websocket",
@@ -230,7 +231,7 @@ async def test_websockets_are_refused(base_url: str) -> None:
                 "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
             },
         )
-    assert response.status_code == 403
+    assert response.status_code == status
 
 
 async def test_without_a_transport_the_drop_is_an_exception() -> None:

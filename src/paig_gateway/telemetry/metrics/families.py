@@ -118,6 +118,10 @@ _TABLE = (
     Family("paig_ledger_set_aside_total", "counter", "Settlements that the database refused; charged at the ceiling."),
     Family("paig_listener_refusals_total", "counter", "Requests refused before their key was looked at.", ("code",)),
     Family("paig_listener_dropped_total", "counter", "Connections closed to make room for others."),
+    Family("paig_websocket_sessions", "gauge", "Sessions over WebSockets that are open.", ("format",)),
+    Family(
+        "paig_websocket_sessions_total", "counter", "Sessions over WebSockets that ended, and how.", ("format", "end")
+    ),
     Family("paig_retries_refused_total", "counter", "Tries not made as the retries were used up.", ("route",)),
     Family(
         "paig_breaker_open",

@@ -15,6 +15,7 @@ SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 
 OPERATIONS: Mapping[str, str] = {
     "gemini": "generate_content",
+    "gemini-live": "generate_content",
     "openai-completions": "text_completion",
     "openai-responses-get": "fetch_response",
     "openai-embeddings": "embeddings",
@@ -23,7 +24,7 @@ OPERATIONS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("openai-chat", "openai-responses", "openai-responses-compact", "anthropic"),
-            *("bedrock-converse", "bedrock-invoke", "cohere-chat"),
+            *("bedrock-converse", "bedrock-invoke", "cohere-chat", "openai-realtime"),
         ),
         "chat",
     ),

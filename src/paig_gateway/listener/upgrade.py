@@ -1,0 +1,60 @@
+"""A request to go over to WebSocket: the connection as the app gets it, with no answer sent yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Protocol
+
+UPGRADE = "paig.upgrade"
+"""Under this name of a scope's extensions the app finds the `Upgrade`."""
+
+
+class Connection(Protocol):
+    """What takes a connection over."""
+
+    def shutdown(self) -> None:
+        """End soon: the process is to end."""
+
+
+class Upgrade:
+    """The connection of a request to go over to WebSocket; nothing is read from it until it is taken over.
+
+    Attributes:
+        transport: The client's transport.
+        loop: Its event loop.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        connections: set[object],
+        default_headers: Iterable[tuple[bytes, bytes]],
+    ) -> None:
+        self.transport = transport
+        self.loop = loop
+        self._connections = connections
+        self._default_headers = tuple(default_headers)
+
+    def refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer with an HTTP response, and close the connection."""
+        fields = [*self._default_headers, *headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        try:
+            phrase = HTTPStatus(status).phrase
+        except ValueError:
+            phrase = ""
+        lines = [f"HTTP/1.1 {status} {phrase}\r\n".encode(), *(b"%b: %b\r\n" % field for field in fields), b"\r\n"]
+        self.transport.write(b"".join((*lines, body)))
+        self.transport.close()
+
+    def take(self, protocol: asyncio.Protocol) -> None:
+        """Hand the transport to a protocol, which is counted among the connections until it is dropped."""
+        self._connections.add(protocol)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+
+    def drop(self, protocol: asyncio.Protocol) -> None:
+        """The connection is closed."""
+        self._connections.discard(protocol)

@@ -1,0 +1,336 @@
+"""The turns of one session in the ledger: held before they begin, extended as they grow, settled when they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.errors import GatewayError, LedgerDown, LimitRefused
+from paig_gateway.domain.http import Headers
+from paig_gateway.domain.route import Route
+from paig_gateway.formats.base import Call
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.records import Reservation
+from paig_gateway.pricing.overrides import PriceSources
+from paig_gateway.proxy.binding import binding_limits, is_capped
+from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
+from paig_gateway.proxy.hold import Held, hold, with_maximum
+from paig_gateway.proxy.meter import StreamMeter
+from paig_gateway.proxy.observer import Observer
+from paig_gateway.proxy.request import Attribution, Target
+from paig_gateway.proxy.settling import CUT, charge_reading, charge_stream, error_type
+from paig_gateway.proxy.sockets.dial import Attempt
+from paig_gateway.proxy.sockets.turns import Ending, Session, Turn
+from paig_gateway.routing.affinity import Affinity
+from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
+
+SWITCHED = 101
+"""The status of the rows of a session's turns: what the client was sent."""
+
+UNUSED = "not-dispatched"
+"""The error of a hold whose turn never began, as the ledger calls it for requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What all sessions share: the ledger, the prices, the clocks.
+
+    Attributes:
+        limit_wait: Seconds that a turn waits for others to release what they hold of a cap.
+        allow_unrecorded: Whether turns pass while the ledger cannot record.
+    """
+
+    ledger: Ledger
+    prices: PriceSources
+    choice: MemberOrder
+    holders: Affinity
+    observer: Observer
+    now: Callable[[], datetime]
+    clock: Callable[[], float]
+    limit_wait: float = 5.0
+    allow_unrecorded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """What a session's turns have in common.
+
+    Attributes:
+        id: The request id that the client was told: the first turn's.
+        name: What the turns' rows call the session.
+        caller: Answers the key as it is now.
+        route: The route, with the one member that the session is connected to.
+        candidate: The member and the credential that the session is connected with.
+        attempts: The tries to connect.
+    """
+
+    id: str
+    name: str
+    caller: Callable[[], Caller]
+    route: Route
+    target: Target
+    headers: Headers
+    attribution: Attribution
+    candidate: Candidate
+    attempts: list[Attempt]
+
+
+@dataclass(slots=True)
+class _Open:
+    exchange: Exchange
+    reservation: Reservation
+    candidate: Candidate
+    outcome: Outcome
+    meter: StreamMeter
+    held: int
+    recorded: bool
+    """Whether the ledger holds it; false where the ledger was down and turns pass all the same."""
+
+
+@dataclass(slots=True)
+class Turns:
+    """The turns of one session.
+
+    Attributes:
+        settled: How many rows there are.
+    """
+
+    books: Books
+    upgraded: Upgraded
+    session: Session
+    settled: int = 0
+    _open: dict[Turn, _Open] = field(default_factory=dict)
+    _early: dict[Turn, list[bytes]] = field(default_factory=dict)
+    _first: bool = True
+
+    def at_work(self) -> bool:
+        """Whether a provider may be at work on a turn that is held."""
+        return any(turn.begun for turn in self._open)
+
+    async def hold(self, turn: Turn) -> bytes | None:
+        """Hold a turn's worst case, or what it has grown by.
+
+        Returns:
+            The message that asked for it, where an output maximum was filled in; None where it goes on as it came.
+
+        Raises:
+            GatewayError: There is no room, or the key may not do this.
+        """
+        if (known := self._open.get(turn)) is not None:
+            await self._extend(turn, known)
+            return None
+        exchange = self._exchange(turn.call, turn.frame)
+        try:
+            order = self._candidates(exchange)
+            reservation = self._reservation(exchange, order)
+            held = await self._reserve(Held(exchange, order, reservation))
+        except GatewayError as error:
+            self._refused(exchange, error)
+            raise
+        recorded = held is not None
+        if held is None:
+            held = Held(exchange, order, reservation)
+        exchange, candidate = held.exchange, held.order[0]
+        outcome = self._outcome(exchange, candidate)
+        self._open[turn] = _Open(
+            exchange, held.reservation, candidate, outcome, self._meter(turn, exchange, candidate),
+            held.reservation.ceiling, recorded,
+        )  # fmt: skip
+        self.books.observer.started(exchange, held.reservation)
+        for message in self._early.pop(turn, ()):
+            self.saw(turn, message)
+        sent, fitted = with_maximum(exchange, candidate)
+        if fitted is not None:
+            outcome.attempts[-1]["fitted"] = fitted
+        return sent.body if fitted is not None else None
+
+    def saw(self, turn: Turn, message: bytes) -> None:
+        """Take in what the provider says of a turn."""
+        known = self._open.get(turn)
+        if known is None:
+            if not turn.over:
+                self._early.setdefault(turn, []).append(message)
+            return
+        if known.outcome.first_byte is None:
+            known.outcome.first_byte = self.books.clock()
+        known.meter.feed(b"data: " + b" ".join(message.splitlines()) + b"\n\n")
+
+    def settle(self, turn: Turn, ending: Ending) -> None:
+        """Settle a turn that is over."""
+        self._early.pop(turn, None)
+        if (known := self._open.pop(turn, None)) is None:
+            return
+        outcome, meter = known.outcome, known.meter
+        if ending == "released":
+            outcome.attempts, outcome.error = [], UNUSED
+        elif ending == "ended":
+            charge_stream(outcome, meter, known.candidate, ended=True, asked=True)
+        if outcome.error is None and (error := meter.body.get("error")):
+            outcome.error = error_type(error)
+        self._record(known)
+
+    def break_off(self, reason: str) -> None:
+        """The session is over, and with it every turn that is not: what is known is charged, else the ceiling.
+
+        Args:
+            reason: Why it is over, as a row's error.
+        """
+        for turn in list(self._open):
+            known = self._open.pop(turn)
+            outcome, meter = known.outcome, known.meter
+            if not turn.begun:
+                outcome.attempts, outcome.error = [], UNUSED
+                self._record(known)
+                continue
+            outcome.error = reason
+            reading = meter.reading()
+            if reading.extracted is not None:
+                charge_reading(outcome, reading, known.candidate, known.exchange.call)
+            elif self.session.fmt.name == "openai-responses":
+                charge_stream(outcome, meter, known.candidate, ended=False, asked=True)
+            else:
+                outcome.charge(known.candidate.ceiling, "ceiling", CUT)
+            self._record(known)
+
+    def note_nothing(self) -> None:
+        """Leave a row of a session without a turn, so that the id that its client was told can be looked up."""
+        if self.settled or self._open:
+            return
+        exchange = self._exchange(Call(self.session.model, stream=True), b"")
+        outcome = self._outcome(exchange, self.upgraded.candidate)
+        settlement = outcome.settlement(exchange, self.books.now(), self.books.clock())
+        self.books.observer.finished(exchange, outcome, settlement)
+        self.books.ledger.note(self._reservation(exchange, []), settlement)
+
+    # Inside
+
+    async def _extend(self, turn: Turn, known: _Open) -> None:
+        exchange = replace(known.exchange, call=turn.call)
+        try:
+            [candidate] = self._candidates(exchange)
+            if known.recorded and candidate.ceiling > known.held:
+                await self._ask_for(known, candidate.ceiling - known.held)
+                known.held = candidate.ceiling
+        except GatewayError as error:
+            self.books.observer.refused(exchange.id, error)
+            raise
+        known.exchange, known.candidate = exchange, candidate
+        known.outcome.candidate = candidate
+
+    async def _ask_for(self, known: _Open, extra: int) -> None:
+        try:
+            await self.books.ledger.extend(known.exchange.id, extra)
+        except LookupError:
+            raise GatewayError(
+                "overloaded", "The ledger holds this turn no more: this gateway was taken for dead. Connect again."
+            ) from None
+
+    async def _reserve(self, held: Held) -> Held | None:
+        """What was reserved; None where the ledger is down and turns pass all the same."""
+        books = self.books
+        if books.allow_unrecorded and not books.ledger.healthy:
+            return None
+        try:
+            return await hold(books.ledger, held, books.limit_wait)
+        except LedgerDown:
+            if not books.allow_unrecorded:
+                raise
+            return None
+
+    def _exchange(self, call: Call, frame: bytes) -> Exchange:
+        upgraded, books = self.upgraded, self.books
+        now = books.now()
+        caller = upgraded.caller()
+        request_id = upgraded.id if self._first else new_request_id(now)
+        self._first = False
+        return Exchange(
+            request_id, now, books.clock(), caller, upgraded.route, upgraded.target, self.session.fmt, call, "GET",
+            upgraded.headers, frame, frame, upgraded.attribution, books.observer.trace(caller, upgraded.headers),
+        )  # fmt: skip
+
+    def _candidates(self, exchange: Exchange) -> list[Candidate]:
+        call, caller = exchange.call, exchange.caller
+        for name in (call.model, *call.fallbacks, *(extra.model for extra in call.also)):
+            if not caller.may_use_model(name):
+                raise GatewayError(
+                    "model-not-allowed",
+                    f"The key '{caller.key}' may not use the model '{name}'. It may use: "
+                    f"{', '.join(caller.models or ())}.",
+                    details={"model": name},
+                )
+        found = candidates(
+            exchange.route, exchange.fmt, call, exchange.target.path, exchange.time, self.books.prices,
+            self.books.choice, exchange.session, capped=is_capped(exchange),
+        )  # fmt: skip
+        mine = self.upgraded.candidate.credential.id
+        return [candidate for candidate in found if candidate.credential.id == mine]
+
+    def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:
+        caller, said = exchange.caller, exchange.attribution
+        return Reservation(
+            id=exchange.id,
+            time=exchange.time,
+            caller=caller,
+            limits=binding_limits(exchange, order[0] if order else None),
+            route=exchange.route.name,
+            provider=self.upgraded.candidate.provider.name,
+            model=exchange.call.model,
+            format=exchange.fmt.name,
+            stream=True,
+            ceiling=max((candidate.ceiling for candidate in order), default=0),
+            tokens=max((candidate.tokens for candidate in order), default=0),
+            tags=said.tags,
+            run=said.run,
+            session=self.upgraded.name,
+            agent=said.ids.agent if said.ids else None,
+            agent_parent=said.ids.parent if said.ids else None,
+            agent_name=said.ids.name if said.ids else None,
+            trace_id=exchange.trace.trace_id if exchange.trace else None,
+        )
+
+    def _outcome(self, exchange: Exchange, candidate: Candidate) -> Outcome:
+        outcome = Outcome(status=SWITCHED)
+        before, self.upgraded.attempts[:] = list(self.upgraded.attempts[:-1]), []
+        outcome.attempts += before
+        attempt = outcome.begin(candidate, exchange, self.books.clock())
+        attempt["status"] = SWITCHED
+        return outcome
+
+    def _meter(self, turn: Turn, exchange: Exchange, candidate: Candidate) -> StreamMeter:
+        meter = StreamMeter(exchange.fmt, exchange.call, "sse", {}, candidate.price_lookup, splice=False, hide=False)
+        meter.body.update(turn.facts)
+        return meter
+
+    def _record(self, known: _Open) -> None:
+        outcome, meter, books = known.outcome, known.meter, self.books
+        exchange = known.exchange
+        if outcome.attempts:
+            began = exchange.started + float(str(outcome.attempts[-1]["began_ms"])) / 1000
+            outcome.attempts[-1]["ms"] = round((books.clock() - began) * 1000, 3)
+        outcome.body, outcome.text = meter.body, meter.text
+        if outcome.attempts and exchange.fmt.work_id is not None:
+            outcome.work_id = exchange.fmt.work_id(meter.body)
+            books.holders.learn(self.upgraded.route, known.candidate, (outcome.work_id, exchange.stored))
+        settlement = outcome.settlement(exchange, books.now(), books.clock())
+        self.settled += 1
+        books.observer.finished(exchange, outcome, settlement)
+        if known.recorded:
+            books.ledger.settle_soon(settlement)
+        else:
+            books.ledger.charge_late(known.reservation, settlement)
+
+    def _refused(self, exchange: Exchange, error: GatewayError) -> None:
+        outcome = Outcome(status=error.status, error=error.code)
+        settlement = outcome.settlement(exchange, self.books.now(), self.books.clock())
+        settlement = replace(settlement, refusal={"code": error.code, "message": error.message, **error.details})
+        self.settled += 1
+        self.books.observer.refused(exchange.id, error)
+        self.books.observer.finished(exchange, outcome, settlement)
+        self.books.ledger.note(self._reservation(exchange, []), settlement)
+
+
+def waits(error: GatewayError) -> bool:
+    """Whether a refused turn may have room once other turns of its session are settled."""
+    return isinstance(error, LimitRefused)

@@ -1,0 +1,343 @@
+"""One session: messages between two peers, each turn held before it begins and settled when it ends.
+
+Messages of the client are taken one after the other; where one needs a hold, those behind it wait, and nothing more is
+read from the client. Messages of the provider go on at once. Whichever side is slow, the other one is not read from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from websockets.frames import Frame, Opcode
+
+from paig_client.api.errors import ErrorCode
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.formats import reading
+from paig_gateway.formats.base import MalformedRequest
+from paig_gateway.proxy.admission import BodyBytes
+from paig_gateway.proxy.sockets.apis import Api
+from paig_gateway.proxy.sockets.money import Turns, waits
+from paig_gateway.proxy.sockets.peer import Message, Peer
+from paig_gateway.proxy.sockets.turns import Need, Saw, Session, Turn
+
+VIOLATION, GOING_AWAY, RESTARTS, TRY_LATER, FAILED = 1008, 1001, 1012, 1013, 1011
+"""Close codes (RFC 6455 and its registry)."""
+
+_CLOSES: dict[ErrorCode, int] = {"overloaded": TRY_LATER}
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a session may take, in seconds.
+
+    Attributes:
+        idle: Without a message in either direction; pings do not count.
+        total: From its beginning to its end.
+        drain: How long the provider's answer is read on after the client has left.
+    """
+
+    idle: float = 900.0
+    total: float = 7200.0
+    drain: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a session ends.
+
+    Attributes:
+        reason: As rows of turns that are broken off say it.
+        client: The close code for the client.
+        provider: The close code for the provider.
+        said: The reason in the close frames.
+    """
+
+    reason: str
+    client: int
+    provider: int
+    said: str = ""
+
+
+class Relay:
+    """See the module; it is the `Link` of both peers."""
+
+    def __init__(
+        self,
+        api: Api,
+        session: Session,
+        turns: Turns,
+        client: Peer,
+        provider: Peer,
+        patience: Patience,
+        bytes_held: BodyBytes,
+    ) -> None:
+        self._api = api
+        self._session = session
+        self._turns = turns
+        self._client = client
+        self._provider = provider
+        self._patience = patience
+        self._bytes = bytes_held
+        self._loop = asyncio.get_running_loop()
+        self._inbox: deque[Message] = deque()
+        self._needs: deque[tuple[Turn, ...]] = deque()
+        """Turns to be held; those of the first message of the inbox are the last."""
+        self._head_waits = False
+        """Whether the first message of the inbox waits for the last of the needs."""
+        self._holding = False
+        """Whether a hold is being asked for, which the first message of the inbox may wait for."""
+        self._changed = asyncio.Event()
+        self._touched = self._loop.time()
+        self._end: End | None = None
+        self._ends_when_idle: End | None = None
+        self._leaves_at: float | None = None
+        self._gone: set[Peer] = set()
+
+    async def run(self) -> End:
+        """Relay until the session is over, and settle what is open then.
+
+        Returns:
+            How it ended.
+        """
+        began = self._loop.time()
+        end = End("shutdown", RESTARTS, RESTARTS)
+        try:
+            self._provider.attach(self)
+            self._client.attach(self)
+            self._provider.resume("attach")
+            self._client.resume("attach")
+            end = await self._until_end(began)
+        finally:
+            self._turns.break_off(end.reason)
+            self._turns.note_nothing()
+            self._bytes.release()
+            self._client.close(end.client, end.said)
+            self._provider.close(end.provider, end.said)
+        return end
+
+    async def _until_end(self, began: float) -> End:
+        while True:
+            if self._end is not None:
+                return self._end
+            if self._ends_when_idle is not None and not self._turns.at_work():
+                return self._ends_when_idle
+            if self._needs and self._ends_when_idle is None:
+                await self._hold_next()
+                continue
+            now = self._loop.time()
+            idle, total = self._touched + self._patience.idle, began + self._patience.total
+            until = min(idle, total, self._leaves_at or total)
+            if now >= until:
+                return self._ran_out(now, total)
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _ran_out(self, now: float, total: float) -> End:
+        if self._leaves_at is not None and now >= self._leaves_at and self._ends_when_idle is not None:
+            return self._ends_when_idle
+        if now >= total:
+            return End("session-too-long", GOING_AWAY, 1000, f"the session lasted {self._patience.total:g} s")
+        return End("session-idle", GOING_AWAY, 1000, f"no message for {self._patience.idle:g} s")
+
+    # Holding
+
+    async def _hold_next(self) -> None:
+        """Hold the turns that come next, and let the message go on that waits for them."""
+        turns = self._needs.popleft()
+        for_head = self._head_waits and not self._needs
+        self._head_waits = self._head_waits and not for_head
+        self._holding = True
+        changed: bytes | None = None
+        try:
+            for turn in turns:
+                if not turn.over:
+                    changed = await self._turns.hold(turn) or changed
+        except GatewayError as error:
+            # Another turn of this session may have what it lacks, and the session ends with a turn, not in one.
+            if self._turns.at_work() and waits(error) and await self._another_is_settled():
+                if for_head:  # what the provider's messages brought meanwhile goes first
+                    self._needs.append(turns)
+                    self._head_waits = True
+                else:
+                    self._needs.appendleft(turns)
+            else:
+                self._refuse(error)
+            return
+        finally:
+            self._holding = False
+        if for_head and self._inbox:  # else the client has left meanwhile
+            self._forward(changed)
+        self._advance()
+
+    async def _another_is_settled(self) -> bool:
+        """Wait until a turn is settled; false where the session ends first."""
+        before = self._turns.settled
+        while self._end is None and self._ends_when_idle is None:
+            if self._turns.settled != before:
+                return True
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(self._patience.idle):
+                    await self._changed.wait()
+            except TimeoutError:
+                return False
+        return False
+
+    def _refuse(self, error: GatewayError) -> None:
+        """End the session with the provider's own kind of error, after the turns that are held have ended."""
+        self._needs.clear()
+        self._inbox.clear()
+        self._tell(error, None)
+        code = _CLOSES.get(error.code, VIOLATION)
+        self._finish_when_idle(End(error.code, code, 1000, error.message))
+
+    def _tell(self, error: GatewayError, about: str | None) -> None:
+        if (said := self._api.error(error, about)) is not None:
+            self._client.send([Frame(Opcode.TEXT, said)])
+
+    def _finish_when_idle(self, end: End) -> None:
+        if self._ends_when_idle is None:
+            self._ends_when_idle = end
+            self._leaves_at = self._loop.time() + self._patience.drain
+        self._changed.set()
+
+    # What comes
+
+    def message(self, peer: Peer, message: Message) -> None:
+        """A message came."""
+        self._touched = self._loop.time()
+        if peer is self._provider:
+            self._from_provider(message)
+        elif self._ends_when_idle is None and self._end is None:
+            size = _size(message)
+            try:
+                self._bytes.add(size)
+            except GatewayError as error:
+                self._refuse(error)
+                return
+            self._inbox.append(message)
+            self._advance()
+
+    def control(self, peer: Peer, frame: Frame) -> None:
+        """A ping or a pong came: it goes on at once."""
+        (self._client if peer is self._provider else self._provider).control(frame)
+
+    def pressure(self, peer: Peer, high: bool) -> None:
+        """A side takes what it is sent too slowly, or has caught up."""
+        other = self._client if peer is self._provider else self._provider
+        if high:
+            other.pause("pressure")
+        else:
+            other.resume("pressure")
+
+    def closed(self, peer: Peer, code: int, reason: str) -> None:
+        """A side closed the session, or was lost."""
+        self._gone.add(peer)
+        if peer is self._provider:
+            seen = FAILED if code == 1006 else code
+            said = reason or ("the provider's connection was lost" if code == 1006 else "")
+            self._stop(End("upstream-closed" if code != 1006 else "upstream-lost", seen, code, said))
+            return
+        end = End("client-gone", code, GOING_AWAY if code == 1006 else code, reason)
+        self._needs.clear()
+        self._inbox.clear()
+        if self._turns.at_work() and self._drains():
+            self._finish_when_idle(end)
+        else:
+            self._stop(end)
+
+    def shutdown(self) -> None:
+        """The process is to end: end the session with its present turn."""
+        self._finish_when_idle(End("shutdown", RESTARTS, 1000, "the gateway restarts: connect again"))
+
+    def _drains(self) -> bool:
+        return self._turns.upgraded.candidate.provider.on_disconnect == "drain"
+
+    def _stop(self, end: End) -> None:
+        if self._end is None:
+            # What was refused or left before says why it ended, whoever closes now.
+            self._end = self._ends_when_idle or end
+        self._changed.set()
+
+    def _advance(self) -> None:
+        """Let the client's messages go on, up to one that needs a hold."""
+        while self._inbox and not self._needs and not self._holding and self._session.ready:
+            message = self._inbox[0]
+            try:
+                turns = self._session.client(_payload(message))
+            except (MalformedRequest, GatewayError) as error:
+                told = error if isinstance(error, GatewayError) else GatewayError("bad-request", str(error))
+                self._drop_first()
+                self._turns.books.observer.refused(self._turns.upgraded.id, told)
+                if self._api.error(told, None) is None:
+                    self._refuse(told)
+                    return
+                self._tell(told, _event_id(message))
+                continue
+            if turns:
+                self._needs.append(tuple(turns))
+                self._head_waits = True
+                self._changed.set()
+            else:
+                self._forward(None)
+        if self._inbox:
+            self._client.pause("hold")
+        else:
+            self._client.resume("hold")
+
+    def _forward(self, changed: bytes | None) -> None:
+        message = self._drop_first()
+        if changed is not None:
+            message = [Frame(Opcode.TEXT, changed)]
+        self._provider.send(message)
+
+    def _drop_first(self) -> Message:
+        message = self._inbox.popleft()
+        if not self._inbox:
+            self._bytes.release()
+        return message
+
+    def _from_provider(self, message: Message) -> None:
+        data = _payload(message)
+        for effect in self._session.provider(data):
+            if isinstance(effect, Saw):
+                self._turns.saw(effect.turn, data)
+            elif isinstance(effect, Need):
+                if self._ends_when_idle is None:
+                    self._need(effect.turn)
+            else:
+                self._turns.settle(effect.turn, effect.ending)
+                self._changed.set()
+        if self._client not in self._gone:
+            self._client.send(message)
+        if self._inbox:
+            self._advance()
+
+    def _need(self, turn: Turn) -> None:
+        """Hold a turn before the client's next message goes on."""
+        if self._head_waits:
+            self._needs.insert(len(self._needs) - 1, (turn,))
+        else:
+            self._needs.append((turn,))
+        self._changed.set()
+
+
+def _payload(message: Message) -> bytes:
+    if len(message) == 1:
+        return bytes(message[0].data)
+    return b"".join(bytes(frame.data) for frame in message)
+
+
+def _size(message: Message) -> int:
+    return sum(len(frame.data) for frame in message)
+
+
+def _event_id(message: Message) -> str | None:
+    """What the client calls its message."""
+    return reading.string(reading.members(_payload(message)).get("event_id"))

@@ -1,0 +1,117 @@
+"""What the machines of sessions say: which turn must be held before a message goes on, and which turn is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from paig_gateway.formats.base import Call, Format
+
+Ending = Literal["ended", "refused", "released"]
+"""How a turn ends: the provider ended it; the provider refused it, so it costs nothing; it never began."""
+
+
+@dataclass(eq=False, slots=True)
+class Turn:
+    """A turn of a session: what is held, settled and shown as one row.
+
+    Attributes:
+        call: Its worst case. It may grow while the turn is open; the hold follows before anything else is relayed.
+        frame: The client's message that asked for it; empty where the provider begins turns by itself.
+        begun: Whether the provider may be at work on it, and bill for it.
+        facts: What its events do not say and its folded body needs.
+        over: Whether it was reported as over.
+    """
+
+    call: Call
+    frame: bytes = b""
+    begun: bool = False
+    facts: dict[str, object] = field(default_factory=dict)
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The turn must be held, or its hold extended, before any further message of the client goes on."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Saw:
+    """The message that came belongs to the turn, and may tell what it used."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The turn is over and is to be settled."""
+
+    turn: Turn
+    ending: Ending
+
+
+Effect = Need | Saw | Over
+
+
+class Session(Protocol):
+    """The machine of one session: messages in, decisions out; no I/O."""
+
+    @property
+    def fmt(self) -> Format:
+        """The API format."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model of the session; empty until a message names it."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client's messages may be read: false until the provider has said what must be known first."""
+        ...
+
+    def client(self, message: bytes) -> list[Turn]:
+        """Take a message of the client in.
+
+        Returns:
+            The turns that must be held before the message goes on.
+
+        Raises:
+            MalformedRequest: What the message may cost is not known, so it may not go on.
+        """
+        ...
+
+    def provider(self, message: bytes) -> list[Effect]:
+        """Take a message of the provider in; what follows is done in that order."""
+        ...
+
+    def open(self) -> Iterable[Turn]:
+        """The turns that are not over."""
+        ...
+
+
+OVERHEAD = 64
+"""Tokens that a template may put around a message, beyond the bytes of the event that brings it."""
+
+
+@dataclass(slots=True)
+class Size:
+    """How much of a conversation there is, as bounds.
+
+    Attributes:
+        text: Tokens of text.
+        audio: Tokens of audio, and of what else costs as much.
+    """
+
+    text: int = 0
+    audio: int = 0
+
+    def __add__(self, other: Size) -> Size:
+        return Size(self.text + other.text, self.audio + other.audio)
+
+    def __sub__(self, other: Size) -> Size:
+        return Size(max(0, self.text - other.text), max(0, self.audio - other.audio))

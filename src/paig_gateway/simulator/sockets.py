@@ -1,0 +1,182 @@
+"""WebSockets of the simulated providers: who may connect, what is played, and how a connection breaks on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from . import faults as trouble
+from .auth import Guard
+from .books import Log, Received, Served
+from .delivery import Receive, Scope, Send
+from .faults import Faults
+from .operation import Answer, Refused, Request, Shape
+from .reply import Mind, Tokens
+from .wire import Document
+
+
+class Left(Exception):
+    """The client closed the connection."""
+
+
+@dataclass(slots=True)
+class Socket:
+    """One connection.
+
+    Attributes:
+        request: The upgrade, as the other parts of the simulator have requests.
+        served: What this mount billed.
+    """
+
+    request: Request
+    served: Served
+    _receive: Receive
+    _send: Send
+    sent: int = 0
+
+    async def message(self) -> Document:
+        """The client's next message.
+
+        Raises:
+            Left: There is none.
+        """
+        while True:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                raise Left
+            if message["type"] == "websocket.receive":
+                found: Document = json.loads(message.get("text") or message.get("bytes") or "")
+                return found
+
+    async def send(self, value: Document, *, binary: bool = False) -> None:
+        """Send a message."""
+        text = json.dumps(value, separators=(",", ":"))
+        content: Document = {"bytes": text.encode()} if binary else {"text": text}
+        await self._send({"type": "websocket.send", **content})
+        self.sent += 1
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Close the connection.
+
+        Raises:
+            Left: Always.
+        """
+        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        raise Left
+
+    def drop(self) -> None:
+        """Cut the connection, without a close frame.
+
+        Raises:
+            Left: Always.
+        """
+        transport: asyncio.Transport = self._send.__self__.transport  # type: ignore[attr-defined]
+        transport.abort()
+        raise Left
+
+    def faults(self, text: str) -> Faults:
+        """What a text asks to do wrong.
+
+        Raises:
+            ValueError: A directive that does not exist.
+        """
+        return trouble.parse(text, self.request.mount)
+
+    async def deliver(
+        self, events: list[Document], tokens: Tokens, faults: Faults, error: Document, *, binary: bool = False
+    ) -> None:
+        """Send the events of one turn, and bill it, the faults being done to it.
+
+        Args:
+            events: The events; the last one ends the turn.
+            tokens: What it is billed.
+            faults: What to do wrong.
+            error: The event that breaks it off on demand.
+            binary: Whether they go out as binary messages.
+        """
+        served, total = self.served, len(events)
+        served.started += 1
+        if faults.delay:
+            await asyncio.sleep(faults.delay)
+        if faults.error_first:
+            served.failed += 1
+            await self.send(error, binary=binary)
+            return
+        for index, event in enumerate(events):
+            if index == faults.disconnect:
+                served.cut_off(tokens, index, total)
+                self.drop()
+            if faults.error_event and index == total // 2:
+                served.cut_off(tokens, index, total)
+                await self.send(error, binary=binary)
+                return
+            if index and faults.chunk_delay:
+                await asyncio.sleep(faults.chunk_delay)
+            if index == total - 1:
+                served.complete(tokens)
+            await self.send(event, binary=binary)
+
+
+class Play(Protocol):
+    """Plays one API on a connection, until somebody leaves."""
+
+    async def __call__(self, socket: Socket) -> None: ...
+
+
+Find = Callable[[str, str], Play | None]
+"""Finds what is played: from the family and the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """The WebSockets of a simulator."""
+
+    guard: Guard
+    log: Log
+    mind: Mind
+    served: Callable[[str], Served]
+    find: Find
+    family_of: Callable[[str], str]
+    shape_of: Callable[[str], Shape]
+    clock: Callable[[], float]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        await receive()
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        query: bytes = scope["query_string"]
+        received = Received("GET", raw_path.decode("latin-1"), query.decode("latin-1"), list(scope["headers"]), b"")
+        self.log.add(received)
+        mount, _, rest = received.path[1:].partition("/")
+        family = self.family_of(mount)
+        asked: Mapping[str, str] = dict(parse_qsl(received.query, keep_blank_values=True))
+        request = Request(mount, family, "GET", "/" + rest, asked, dict(received.headers), self.clock(), self.mind)
+        try:
+            play = self.find(family, request.path)
+            if play is None:
+                raise Refused(404, f"Invalid URL (GET {request.path})")
+            if not self.guard.admits(request, received):
+                raise Refused(401, "")
+            wrong = trouble.parse(" ".join(asked.values()), mount)
+            if wrong.status is not None:
+                raise Refused(wrong.status, "")
+        except Refused as refusal:
+            await _refuse(send, self.shape_of(family).error(family, refusal.status, refusal.message or None))
+            return
+        offered: list[str] = scope.get("subprotocols") or []
+        await send({"type": "websocket.accept", "subprotocol": "realtime" if "realtime" in offered else None})
+        socket = Socket(request, self.served(mount), receive, send)
+        try:
+            await play(socket)
+        except (Left, OSError):
+            return
+
+
+async def _refuse(send: Send, answer: Answer) -> None:
+    headers = [(b"content-type", answer.content_type), *answer.headers]
+    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": answer.body})

@@ -20,8 +20,6 @@ from paig_client.cli.options import (
     Until,
     Url,
     User,
-    Yes,
-    confirm,
     connected,
     text_option,
 )
@@ -95,11 +93,8 @@ def show_session(id: Id, key: OfKey = None, json: Json = False, url: Url = None,
 
 
 @app.command("stop", example="paig sessions stop 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
-def stop(
-    id: Id, key: OfKey = None, yes: Yes = False, json: Json = False, url: Url = None, profile: Profile = None
-) -> None:
+def stop(id: Id, key: OfKey = None, json: Json = False, url: Url = None, profile: Profile = None) -> None:
     """Refuse a session's requests from now on (`loop-stopped`)."""
-    confirm(f"Refuse all further requests of the session {id}?", yes)
     with connected(url, profile) as admin:
         found = admin.stop_session(id, key=key)
     if json:

@@ -68,10 +68,9 @@ def test_sessions_are_listed_and_added_up(paig: Paig, url: str, coder: tuple[str
 
 
 def test_a_session_is_stopped_until_it_may_go_on(paig: Paig, url: str, real: Real, coder: tuple[str, str]) -> None:
-    """It asks first; then each request of the session is refused."""
+    """Each request of the session is refused meanwhile."""
     at, secret = ("--url", url), coder[1]
-    assert "add --yes" in paig("sessions", "stop", SESSION, *at).err
-    assert f"of key {coder[0]} is stopped" in paig("sessions", "stop", SESSION, "--yes", *at).err
+    assert f"of key {coder[0]} is stopped" in paig("sessions", "stop", SESSION, *at).err
     assert send(real, secret) == [429] * len(STEPS)
     assert "■ stopped by token:admin" in paig("sessions", "list", "--key", coder[0], *at).out
     assert "may go on" in paig("sessions", "resume", SESSION, *at).err

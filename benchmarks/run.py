@@ -18,6 +18,7 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -87,8 +88,13 @@ class Bench:
                 except (SystemExit, OSError, ImportError, subprocess.CalledProcessError) as error:
                     self.missing.append(f"{title}, {name}: {str(error).splitlines()[0]}")
             for number in range(self.repeats + 1):  # the first round warms up
-                for name, target in opened.items():
-                    measured = ask(target)
+                for name, target in list(opened.items()):
+                    try:
+                        measured = ask(target)
+                    except subprocess.CalledProcessError as error:
+                        self.missing.append(f"{title}, {name}: {(error.stderr or str(error)).strip()[-200:]}")
+                        del opened[name]
+                        continue
                     if number:
                         found[name].append(measured)
         self.table(title, {name: rows for name, rows in found.items() if rows}, against or next(iter(targets)))
@@ -345,6 +351,7 @@ def main() -> None:
         parser.error(f"unknown workload: {', '.join(unknown)}")
     if lacking := [tool for tool in ("wrk", "nginx") if shutil.which(tool) is None]:
         parser.error(f"{' and '.join(lacking)} not found: apt-get install wrk nginx-light")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
     with tempfile.TemporaryDirectory(prefix="paig-bench-") as scratch, ExitStack() as stack:
         folder, provider = Path(scratch), free_port()
         folder.chmod(0o755)  # nginx's worker is another user where it is started by root
@@ -361,6 +368,7 @@ def main() -> None:
         )
         for name in chosen:
             WORKLOADS[name](bench)
+            options.output.write_text("\n".join(bench.lines) + "\n")  # what there is, should the rest fail
         if not bench.rivals:
             bench.missing.append("Portkey and LiteLLM: measured with --rivals")
         bench.say("\n### Not measured\n", *(f"- {line}" for line in bench.missing))

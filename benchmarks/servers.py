@@ -301,7 +301,8 @@ def litellm(folder: Path, provider_port: int) -> Iterator[Target]:
     """LiteLLM's proxy without a database, from PyPI."""
     place = Path(tempfile.mkdtemp(prefix="litellm-", dir=folder))
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-    subprocess.run([str(place / "bin/pip"), "install", "--quiet", "litellm[proxy]"], check=True)
+    install = [str(place / "bin/pip"), "install", "--quiet", "litellm[proxy]"]
+    subprocess.run(install, check=True, capture_output=True)
     port = free_port()
     config = place / "config.yaml"
     config.write_text(

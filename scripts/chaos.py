@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,8 @@ def main() -> None:
     options.add_argument("--keep", action="store_true", help="keep the results of earlier runs")
     given = options.parse_args()
     until = time.monotonic() + given.minutes * 60
-    kept: dict[str, Any] = {"cells": {}, "kills": ""}
-    if given.keep and RESULTS.exists():
-        kept = json.loads(RESULTS.read_text())
+    if not given.keep:
+        RESULTS.unlink(missing_ok=True)
     RESULTS.parent.mkdir(exist_ok=True)
     failed = False
     for fault, database, nodes in fault_matrix.cells():
@@ -48,17 +49,16 @@ def main() -> None:
             continue
         cell = asyncio.run(fault_matrix.run_cell(fault, database, nodes))
         failed |= not cell.good
-        kept["cells"][name] = cell.plain()
-        RESULTS.write_text(json.dumps(kept))
+        _keep({"cells": {name: cell.plain()}})
         print(f"{name}: {cell.plain()}", flush=True)
     if given.only in ("", "kills"):
         kills = min(given.kills, int((until - time.monotonic()) / KILL_SECONDS))
         if kills > 0:
             tables, wrong = ledger_kills.tables(kills)
             failed |= wrong
-            kept["kills"] = tables
-            RESULTS.write_text(json.dumps(kept))
+            _keep({"kills": tables})
             print(tables)
+    kept = _kept()
     found = [
         Cell(**kept["cells"][name]) for place in fault_matrix.cells() if (name := Cell(*place).name) in kept["cells"]
     ]
@@ -74,6 +74,22 @@ def main() -> None:
         page = _replaced(PAGE.read_text("utf-8"), "matrix", matrix)
         PAGE.write_text(_replaced(page, "kills", kept["kills"]) if kept["kills"] else page, "utf-8")
     raise SystemExit(failed)
+
+
+def _kept() -> dict[str, Any]:
+    """The results so far."""
+    found: dict[str, Any] = {"cells": {}, "kills": ""}
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else found
+
+
+def _keep(found: Mapping[str, Any]) -> None:
+    """Add to the results, which another run may be adding to as well."""
+    with RESULTS.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = _kept()
+        kept["cells"] |= found.get("cells", {})
+        kept["kills"] = found.get("kills", kept["kills"])
+        RESULTS.write_text(json.dumps(kept))
 
 
 def _replaced(page: str, name: str, text: str) -> str:

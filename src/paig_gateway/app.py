@@ -356,6 +356,7 @@ class Gateway:
         parts.proxy.refused_rows.flush()
         await parts.ledger.stop()
         await parts.telemetry.stop()
+        await parts.admin.state.events.stop()
         self.store.engine.dispose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from paig_client.api.resources import BreakerChange
 from paig_gateway.catalog import Catalog
 from paig_gateway.cluster import health_rows
+from paig_gateway.database.threads import in_thread
 from paig_gateway.ledger import reports
 
 log = logging.getLogger(__name__)
@@ -128,11 +129,20 @@ class EventFeed:
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self._closed = False
+        self._ended: set[asyncio.Task[None]] = set()  # cancelled, and perhaps still in a thread
 
     def close(self) -> None:
         """End every stream, and let no new one last: the server shuts down. On the event loop's thread."""
         self._closed = True
         self._end_all()
+
+    async def stop(self) -> None:
+        """End every stream and wait until nothing reads the database any more."""
+        self.close()
+        if self._task is not None:
+            self._task.cancel()
+        if tasks := self._ended | ({self._task} if self._task else set()):
+            await asyncio.wait(tasks)
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[Listener]:
@@ -143,7 +153,7 @@ class EventFeed:
         """
         async with self._lock:  # while the shared reader stands still, so that nothing falls between
             if self._place is None:
-                self._place = await asyncio.to_thread(self._last)
+                self._place = await in_thread(self._last)
             listener = Listener(self._place)
             self._listeners.add(listener)
             if self._task is None:
@@ -156,12 +166,14 @@ class EventFeed:
             self._listeners.discard(listener)
             if not self._listeners and self._task is not None:
                 self._task.cancel()
+                self._ended.add(self._task)
+                self._task.add_done_callback(self._ended.discard)
                 self._task = self._place = None
 
     async def events(self, listener: Listener, since: FeedPosition | None) -> AsyncGenerator[FeedEvent | None]:
         """What a listener gets, first what it missed since a place; None is a heartbeat."""
         last = listener.place if since is None else since
-        while since is not None and (missed := await asyncio.to_thread(self._read, last, listener.place)):
+        while since is not None and (missed := await in_thread(self._read, last, listener.place)):
             for event in missed:
                 yield event
             last = missed[-1].place
@@ -203,7 +215,7 @@ class EventFeed:
         async with self._lock:
             if self._place is None:
                 return False
-            events = await asyncio.to_thread(self._read, self._place)
+            events = await in_thread(self._read, self._place)
             for event in events:
                 self._place = event.place
                 for listener in self._listeners:

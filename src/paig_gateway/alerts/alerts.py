@@ -23,6 +23,7 @@ from paig_gateway.alerts import rows
 from paig_gateway.alerts.conditions import Excess, LimitName, ModelName, Refusals, Trouble, troubles
 from paig_gateway.alerts.rows import Alert
 from paig_gateway.cluster import health_rows
+from paig_gateway.database.threads import in_thread
 from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.balances import LimitBalance, current_balances
@@ -104,7 +105,7 @@ class Alerts:
         """Look every few seconds until cancelled."""
         away = False
         with contextlib.suppress(SQLAlchemyError):
-            await asyncio.to_thread(rows.forget, self._engine, self._now())
+            await in_thread(rows.forget, self._engine, self._now())
         while True:
             refusing, unpriced = self._refusals.take(), self._refusals.take_unpriced()
             await self.watch_ledger()
@@ -157,17 +158,17 @@ class Alerts:
         Raises:
             SQLAlchemyError: The database is unavailable.
         """
-        await asyncio.to_thread(self._raise, refusing, unpriced, security)
+        await in_thread(self._raise, refusing, unpriced, security)
         for _ in range(AT_ONCE):
-            alert = await asyncio.to_thread(rows.due, self._engine, self._now())
+            alert = await in_thread(rows.due, self._engine, self._now())
             if alert is None:
                 return
             verdict = await self._deliver(alert)
             if not verdict.taken:
-                await asyncio.to_thread(self._failed, alert, verdict.again or 0.0)
+                await in_thread(self._failed, alert, verdict.again or 0.0)
                 return
             self._delivered += 1
-            await asyncio.to_thread(rows.delivered, self._engine, alert, self._now())
+            await in_thread(rows.delivered, self._engine, alert, self._now())
 
     def _raise(self, refusing: Iterable[LimitName], unpriced: Iterable[ModelName], security: Iterable[Alert]) -> None:
         now = self._now()

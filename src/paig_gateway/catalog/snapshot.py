@@ -49,6 +49,7 @@ from paig_gateway.database.tables import (
     TokenRow,
     UserRow,
 )
+from paig_gateway.database.threads import in_thread
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import PREFIX, Limit, Raise
 from paig_gateway.domain.named_limits import NamedLimit
@@ -228,13 +229,8 @@ class Directory:
         """Keep the directory fresh until cancelled. While the database is away the last snapshot serves."""
         away = False
         while True:
-            look = asyncio.ensure_future(asyncio.to_thread(self.refresh))
             try:
-                await asyncio.shield(look)
-            except asyncio.CancelledError:
-                # The thread goes on; it must give its connection back before the engine is closed.
-                await asyncio.wait({look})
-                raise
+                await in_thread(self.refresh)
             except Exception as error:  # whatever it is, the next try may succeed; readiness is the ledger's to judge
                 if not away:
                     log.warning("cannot read the catalogue, keys and limits stay as they were; retrying: %s", error)

@@ -11,6 +11,7 @@ from functools import partial
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from paig_gateway.database.threads import in_thread
 from paig_gateway.ledger import nodes, pruning
 from paig_gateway.ledger.writer import Task
 
@@ -45,7 +46,7 @@ async def prune(engine: Engine, perform: Perform, before: datetime, now: datetim
     """
     pruned, place = 0, None
     works_before = min(before, now - WORKS_KEPT)
-    while found := await asyncio.to_thread(_read_requests, engine, before, works_before, place):
+    while found := await in_thread(_read_requests, engine, before, works_before, place):
         await perform(partial(pruning.remove_requests, ids=[id for _, id in found]))
         pruned, place = pruned + len(found), found[-1]
         await asyncio.sleep(pause)
@@ -57,7 +58,7 @@ async def _prune_runs(
     engine: Engine, perform: Perform, before: datetime, pause: float, used_since: datetime | None = None
 ) -> None:
     last = ""
-    while (runs := await asyncio.to_thread(_read_runs, engine, before, last, used_since))[0]:
+    while (runs := await in_thread(_read_runs, engine, before, last, used_since))[0]:
         await perform(partial(pruning.remove_runs, ids=runs[1]))
         last = runs[0][-1]
         await asyncio.sleep(pause)
@@ -70,7 +71,7 @@ async def keep(engine: Engine, perform: Perform, node_id: str, days: int | None,
     """
     while True:
         try:
-            if await asyncio.to_thread(_is_first, engine, node_id):
+            if await in_thread(_is_first, engine, node_id):
                 now = clock()
                 ended = now - RUNS_KEPT
                 await _prune_runs(engine, perform, ended, PAUSE_SECONDS, used_since=ended)

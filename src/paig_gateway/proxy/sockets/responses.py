@@ -92,7 +92,8 @@ class ResponsesSession:
         turn = lane.active
         if kind == "error":
             if turn is None:
-                return self._end(lane, lane.asked[0], "refused") if lane.asked else []
+                first = lane.asked[0] if lane.asked else None
+                return [] if first is None else [Saw(first), *self._end(lane, first, "refused")]
             return [Saw(turn), *self._end(lane, turn, "ended")]
         if turn is None:
             return []

@@ -42,6 +42,15 @@ from paig_gateway.ledger.reports import holder_of
 from paig_gateway.listener.bounds import Bounds, most_connections
 from paig_gateway.listener.connections import Connections
 from paig_gateway.listener.upgrade import UPGRADE, Upgrade
+from paig_gateway.observability import (
+    Telemetry,
+    attempt_samples,
+    listener_samples,
+    process_samples,
+    provider_samples,
+    secrets_of,
+    websocket_samples,
+)
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.providers.auth import Authenticator
@@ -72,15 +81,6 @@ from paig_gateway.sso.settings import SsoError, SsoSpec
 from paig_gateway.telemetry.logs import ProcessLog
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
-from paig_gateway.telemetry.setup import (
-    Telemetry,
-    attempt_samples,
-    listener_samples,
-    process_samples,
-    provider_samples,
-    secrets_of,
-    websocket_samples,
-)
 
 log = logging.getLogger(__name__)
 

@@ -30,6 +30,7 @@ from paig_gateway.config.model import PROCESS
 from paig_gateway.database.engine import DatabaseError, utc_now
 from paig_gateway.listener.protocol import HttpProtocol
 from paig_gateway.listener.server import EmbeddedServer, Server, Workers
+from paig_gateway.observability import TelemetryError, secrets_of
 from paig_gateway.proxy.forwarded import is_local
 from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import home_folder, weakness
@@ -38,7 +39,6 @@ from paig_gateway.sso.settings import SsoError
 from paig_gateway.telemetry.logs import ProcessLog
 from paig_gateway.telemetry.redaction import Redactor
 from paig_gateway.telemetry.settings import LogLevel
-from paig_gateway.telemetry.setup import TelemetryError, secrets_of
 
 log = logging.getLogger(__name__)
 

@@ -287,7 +287,7 @@ class _Origin:
         return connection
 
     async def dial(self, protocol: asyncio.Protocol, seconds: float) -> None:
-        """Connect a protocol of the caller's, which is no part of the pool."""
+        """Connect a protocol of the caller's, outside of the pool."""
         try:
             async with asyncio.timeout(seconds):
                 await self._open(protocol, asyncio.get_running_loop())

@@ -16,8 +16,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from paig_client.api.specs import ExportSpec
+from paig_gateway import observability
 from paig_gateway.simulator.app import Simulator
-from paig_gateway.telemetry import setup
 from paig_gateway.telemetry.metrics.registry import Numbers
 from paig_gateway.telemetry.otlp import exporter, transport
 from paig_gateway.telemetry.otlp.metrics_push import Push
@@ -90,8 +90,8 @@ async def test_a_full_queue_drops_what_is_new(
 ) -> None:
     """More requests than may wait for a backend that hangs are answered all the same, and counted; told of once."""
     monkeypatch.setattr(exporter, "CLOSE_SECONDS", 0.3)
-    monkeypatch.setattr(setup, "MOST_QUEUED", 3)
-    monkeypatch.setattr(setup, "BATCH", 1)
+    monkeypatch.setattr(observability, "MOST_QUEUED", 3)
+    monkeypatch.setattr(observability, "BATCH", 1)
     async with no_backend() as url, traced(tmp_path, Simulator(), export={"endpoint": url}) as world:
         assert (await ask(world)).status_code == 200
         await until_on_the_way(world)
@@ -108,7 +108,7 @@ async def test_many_that_wait_go_without_their_content(
     """What was asked and answered takes room, so not all that wait keep it; who does not is counted."""
     monkeypatch.setattr(exporter, "CLOSE_SECONDS", 0.3)
     monkeypatch.setattr(recorder, "MOST_CONTENTS", 2)
-    monkeypatch.setattr(setup, "BATCH", 1)
+    monkeypatch.setattr(observability, "BATCH", 1)
     async with no_backend() as url, traced(tmp_path, Simulator(), export={"endpoint": url}, content=True) as world:
         assert (await ask(world)).status_code == 200
         await until_on_the_way(world)

@@ -261,7 +261,7 @@ class Relay:
 
     def _stop(self, end: End) -> None:
         if self._end is None:
-            # What was refused or left before says why it ended, whoever closes now.
+            # What was refused or left before says why it ended, whichever side closes now.
             self._end = self._ends_when_idle or end
         self._changed.set()
 

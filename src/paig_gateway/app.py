@@ -36,7 +36,7 @@ from paig_gateway.config.model import BoundsSpec, SessionsSpec
 from paig_gateway.database.columns import moment
 from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.domain.money import parse_usd
-from paig_gateway.ledger import new_limits
+from paig_gateway.ledger import new_limits, stored_objects
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import holder_of
 from paig_gateway.listener.bounds import Bounds, most_connections
@@ -65,6 +65,7 @@ from paig_gateway.proxy.sockets.dial import Dialler
 from paig_gateway.proxy.sockets.money import Books
 from paig_gateway.proxy.sockets.relay import Patience
 from paig_gateway.proxy.sockets.sockets import Sockets
+from paig_gateway.proxy.stored import StoredObjects
 from paig_gateway.proxy.upstream import Timeouts, Upstream
 from paig_gateway.routing.affinity import Affinity, Holder
 from paig_gateway.routing.candidates import MemberOrder
@@ -297,6 +298,11 @@ class Gateway:
             cors=Cors.of(server.cors_origins),
             observer=telemetry.observer,
             key_uses=key_uses,
+            stored=StoredObjects(
+                partial(stored_objects.find, store.engine),
+                lambda objects: stored_objects.save(store.engine, objects, self.now()),
+                partial(stored_objects.forget, store.engine),
+            ),
             attempts=attempts,
             admission=admission,
             loops=loops,
@@ -354,6 +360,7 @@ class Gateway:
             parts.updater.stop()
         await parts.upstream.__aexit__(None, None, None)
         parts.proxy.refused_rows.flush()
+        await parts.proxy.stored.close()
         await parts.ledger.stop()
         await parts.telemetry.stop()
         await parts.admin.state.events.stop()

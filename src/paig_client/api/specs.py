@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from paig_client.api.fields import Network, Pattern, Seconds, SecretReference, Spec, TimeZone, Usd, amount
 from paig_client.api.limits import Amounts, LimitsSpec, Window
-from paig_client.api.vocabulary import Choice, OnDisconnect, Permission, Role, WhenTight
+from paig_client.api.vocabulary import Choice, OnDisconnect, Permission, Role, Stored, WhenTight
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -185,6 +185,8 @@ class OrganisationSpec(OwnerSettings, Spec):
     when_tight: WhenTight | None = None
     """What happens to a request whose worst case does not fit what is left of a limit, where neither its key nor its
     project says: `refuse`, `fit` or `lower`; `fit` if left out."""
+    stored: Stored | None = None
+    """Which objects stored at providers any key may use at most: `own`, `project`, `shared` or `off`."""
 
 
 class ProjectSettings(OwnerSettings):
@@ -203,6 +205,8 @@ class ProjectSettings(OwnerSettings):
     """The HTTP methods that its keys may use; all if left out."""
     networks: list[Network] | None = None
     """The networks that its keys may be used from, such as `10.0.0.0/8`; all if left out."""
+    stored: Stored | None = None
+    """Which objects stored at providers its keys may use at most: `own`, `project`, `shared` or `off`."""
 
 
 class ProjectSpec(ProjectSettings, OwnerSpec):
@@ -228,6 +232,9 @@ class KeySettings(BaseModel):
     when_tight: WhenTight | None = None
     """What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` or `lower`;
     its project's if left out."""
+    stored: Stored | None = None
+    """Which objects stored at providers it may use: `own`, `project`, `shared` or `off`; the narrowest of its own,
+    its project's and the organisation's counts, `project` if all are left out."""
     allow_unmetered: bool = False
     """Whether it may use endpoints whose cost the gateway cannot see, under spending limits too."""
     expires_at: datetime | None = None

@@ -15,6 +15,9 @@ CostSource = Literal["list", "provider"]
 WhenTight = Literal["refuse", "fit", "lower"]
 """What happens to a request whose worst case does not fit what is left of a limit: it is refused, an output maximum is
 filled in, or one that it states is lowered too."""
+Stored = Literal["own", "project", "shared", "off"]
+"""Which objects stored at providers a key may use: those that it made, those of its project, all of the account's, or
+none."""
 KeyState = Literal["active", "disabled", "blocked"]
 """What an operator has made of a key."""
 KeyStatus = Literal["active", "disabled", "blocked", "expired", "limit-exceeded"]

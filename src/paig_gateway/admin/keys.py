@@ -133,6 +133,8 @@ class Keys:
             raise ProblemError("forbidden", "user: only who has keys:write in the whole gateway may name a user.")
         if fields.get("allow_unmetered") and not self._asker.may("routing:write"):
             raise ProblemError("forbidden", "allow_unmetered: letting a key spend unseen needs routing:write.")
+        if fields.get("stored") == "shared" and not self._asker.may("routing:write"):
+            raise ProblemError("forbidden", "stored: showing a key all of an account's objects needs routing:write.")
         secret = fields.get("secret")
         if isinstance(secret, str) and not secret.startswith("value:") and not self._asker.may("routing:write"):
             raise ProblemError(

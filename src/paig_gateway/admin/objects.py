@@ -149,22 +149,26 @@ class Projects:
 
     def create(self, name: str, spec: ProjectSpec, *, actor: str, repeat: Repeat[Project] | None = None) -> Project:
         """Make a project."""
-        self._check(spec.telemetry != ProjectTelemetry())
+        self._check(spec.telemetry != ProjectTelemetry(), spec.stored)
         return self._projects.create(name, spec, actor=actor, repeat=repeat)
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Project:
         """Change a project."""
-        self._check("telemetry" in changes)
+        self._check("telemetry" in changes, changes.get("stored"))
         return self._projects.update(reference, changes, actor=actor, version=version)
 
     def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
         """Remove a project."""
         self._projects.delete(reference, actor=actor, version=version)
 
-    def _check(self, telling: bool) -> None:
-        """Refuse a place that spans and the values of references are sent to, from those who set none for providers."""
+    def _check(self, telling: bool, stored: object) -> None:
+        """Refuse what only those may set who set up providers: where spans and references go, and all objects."""
         if telling and not self._asker.may("routing:write"):
             raise ProblemError("forbidden", "telemetry: where a project's spans are sent needs routing:write.")
+        if stored == "shared" and not self._asker.may("routing:write"):
+            raise ProblemError(
+                "forbidden", "stored: showing a project all of an account's objects needs routing:write."
+            )
 
 
 def absent(kind: str, reference: str) -> CatalogError:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, Row, select
 from sqlmodel import SQLModel, col
 
 from paig_client.api.specs import KeySpec, PriceSpec, ProjectTelemetry, ProviderSpec
-from paig_client.api.vocabulary import Role, WhenTight
+from paig_client.api.vocabulary import Role, Stored, WhenTight
 from paig_gateway.catalog import owners, providers
 from paig_gateway.catalog.base import Secrets
 from paig_gateway.catalog.limits import ORGANISATION_ID
@@ -360,7 +360,7 @@ def _bearers(connection: Connection, projects: Mapping[str, str]) -> dict[str, T
     }
 
 
-RESOLVED = {"limits", "expires_at", "when_tight", "formats", "methods"}
+RESOLVED = {"limits", "expires_at", "when_tight", "formats", "methods", "stored"}
 """Settings of a key that a caller has in another form, or from its project."""
 
 SETTINGS = frozenset(field.name for field in fields(Caller)) & KeySpec.model_fields.keys() - RESOLVED
@@ -379,7 +379,8 @@ def _callers(
     organisation = limits.get(("organisation", ORGANISATION_ID), ())
     specs: dict[str | None, Mapping[str, Any]] = {row.id: row.spec for row in _rows(connection, ProjectRow)}
     settings = connection.execute(select(col(MetaRow.text)).where(col(MetaRow.name) == ORGANISATION)).scalar()
-    everywhere: WhenTight = (json.loads(settings) if settings else {}).get("when_tight") or "fit"
+    above: Mapping[str, Any] = json.loads(settings) if settings else {}
+    everywhere: WhenTight = above.get("when_tight") or "fit"
     callers: dict[str, Caller] = {}
     old_until: dict[str, datetime] = {}
     for row in keys:
@@ -399,6 +400,7 @@ def _callers(
                 *limits.get(("project", row.project_id), ()),
                 *organisation,
             ),
+            stored=_narrowest(spec.get("stored"), project.get("stored"), above.get("stored")),
             named=_own(named, row.name, users.get(row.user_id), projects.get(row.project_id)),
             when_tight=spec.get("when_tight") or project.get("when_tight") or everywhere,
             formats=_both(spec.get("formats"), project.get("formats")),
@@ -418,6 +420,15 @@ def _both(own: list[str] | None, project: list[str] | None) -> tuple[str, ...] |
         only = project if own is None else own
         return None if only is None else tuple(only)
     return tuple(name for name in own if name in project)
+
+
+_WIDTHS: tuple[Stored, ...] = ("off", "own", "project", "shared")
+
+
+def _narrowest(*said: Stored | None) -> Stored:
+    """The narrowest of what a key and those above it say; `project` where none says anything."""
+    given = [one for one in said if one is not None]
+    return min(given, key=_WIDTHS.index) if given else "project"
 
 
 def _frozen(value: Any) -> Any:

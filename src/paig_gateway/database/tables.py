@@ -398,6 +398,21 @@ class StoppedSessionRow(SQLModel, table=True):
     stopped_at: int = Field(sa_column=_big())
 
 
+class StoredObjectRow(SQLModel, table=True):
+    """Who made an object that a provider stores; see `ledger.stored_objects`."""
+
+    __tablename__ = "stored_objects"
+    provider: str = Field(primary_key=True)
+    """The provider's name in the gateway."""
+    id: str = Field(primary_key=True, index=True)
+    """The object's id at the provider."""
+    kind: str
+    key_id: str = ""
+    """The key that made it; empty where it was given to a project."""
+    project_id: str = ""
+    created_at: int = Field(sa_column=_big())
+
+
 class AlertRow(SQLModel, table=True):
     """An alert that was raised: told once, whichever node saw it."""
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from paig_client.api.vocabulary import KeyState, WhenTight
+from paig_client.api.vocabulary import KeyState, Stored, WhenTight
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.named_limits import NamedLimit
@@ -36,6 +36,7 @@ class Caller:
         when_tight: What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` (an
             output maximum is filled in), `lower` (one that the request states is lowered, too).
         allow_unmetered: Whether it may use endpoints whose cost the gateway cannot see, under spending limits too.
+        stored: Which objects stored at providers it may use.
         expires_at: When it stops working, or None.
     """
 
@@ -57,6 +58,7 @@ class Caller:
     named: tuple[NamedLimit, ...] = ()
     when_tight: WhenTight = "fit"
     allow_unmetered: bool = False
+    stored: Stored = "project"
 
     def may_use_model(self, model: str) -> bool:
         """Whether `model`, as the client named it, is among the key's models."""

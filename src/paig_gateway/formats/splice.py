@@ -33,7 +33,7 @@ def splice_cost(body: bytes, paths: tuple[tuple[str, ...], ...], cost: str) -> b
     """
     text = _mended(body)
     for path in paths:
-        span = _locate(text, path)
+        span = locate(text, path)
         if span is not None and text[span[0] : span[0] + 1] == b"{":
             return _append(body, span, _members(cost))
     return body
@@ -55,9 +55,9 @@ def splice_member(body: bytes, path: tuple[str, ...], member: bytes) -> bytes:
     which must exist. Unchanged where it does not, or the body is not JSON.
     """
     text = _mended(body)
-    if (span := _locate(text, path)) is not None:
+    if (span := locate(text, path)) is not None:
         return body[: span[0]] + member + body[span[1] :]
-    parent = _locate(text, path[:-1])
+    parent = locate(text, path[:-1])
     if parent is None or not _is_object(text[parent[0] : parent[1]]):
         return body
     start = parent[0] + 1
@@ -97,8 +97,8 @@ def _mended(body: bytes) -> bytes:
     return reading.mended(body) if b"\\ud" in body or b"\\uD" in body else body
 
 
-def _locate(text: bytes, path: tuple[str, ...]) -> tuple[int, int] | None:
-    """Where the value at `path` starts and ends."""
+def locate(text: bytes, path: tuple[str, ...]) -> tuple[int, int] | None:
+    """Where the value at `path` starts and ends; None where there is none."""
     start = len(text) - len(text.lstrip(_SPACE))
     end = len(text.rstrip(_SPACE))
     for name in path:

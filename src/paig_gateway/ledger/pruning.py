@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, func, or_, select, tuple_
 from paig_gateway.database.columns import milliseconds
 from paig_gateway.domain.limits import PREFIX, window_start
 from paig_gateway.ledger.statements import TABLES
+from paig_gateway.ledger.stored_objects import keep_works
 
 REQUESTS, COUNTERS, LIMITS, RUNS = (TABLES[name] for name in ("requests", "counters", "limits", "runs"))
 PRUNE_ROWS = 250
@@ -54,7 +55,8 @@ def old_requests(
 
 
 def remove_requests(connection: Connection, ids: Sequence[str]) -> None:
-    """Remove requests; rollups and counters keep what they cost."""
+    """Remove requests; rollups and counters keep what they cost, and stored objects their owners."""
+    keep_works(connection, ids)
     connection.execute(delete(REQUESTS).where(REQUESTS.c.id.in_(ids)))
 
 

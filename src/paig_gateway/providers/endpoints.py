@@ -169,7 +169,8 @@ def _kinds(word: str) -> Iterable[str]:
 
 def _rank(endpoint: Endpoint) -> list[int]:
     # Of two paths of which one begins the other, the longer one comes first.
-    return [*(2 if segment == "**" else int("{" in segment) for segment in endpoint.path.split("/")), 3]
+    segments = endpoint.path.split("/")
+    return [*(3 if one == "**" else 2 if one.endswith("}") else int("{" in one) for one in segments), 4]
 
 
 @lru_cache(maxsize=1)

@@ -35,7 +35,9 @@ class PathRule:
         """The upstream's URL for a client's path."""
         return self.build(base, path, settings)
 
-    def knows(self, base: str, path: str, claimed_at: int, settings: Mapping[str, str]) -> bool:
+    def knows(
+        self, base: str, path: str, claimed_at: int, settings: Mapping[str, str], *, metered: bool = True
+    ) -> bool:
         """Whether a path means at this kind of provider what its ending says.
 
         Args:
@@ -43,12 +45,15 @@ class PathRule:
             path: The client's path.
             claimed_at: Where in it the part begins that the API format claims.
             settings: The provider's settings.
+            metered: Whether a model is asked, which `deployments/` in a path could name.
         """
         before, rest = path[:claimed_at], path[claimed_at:]
         own = "/" + base.split("://", 1)[-1].partition("/")[2]
         if own != "/":
             before = before.removeprefix(own)
-        if self.before.fullmatch(before) is None or (not self.deployments and "deployments/" in rest.lower()):
+        if self.before.fullmatch(before) is None or (
+            metered and not self.deployments and "deployments/" in rest.lower()
+        ):
             return False
         named = _VERTEX_PROJECT.match(before)
         return named is None or settings.get("project", named[1]) == named[1]

@@ -16,6 +16,7 @@ from paig_gateway.domain.route import Route
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.ledger.records import Settlement
 from paig_gateway.pricing.answer import UsageReading
+from paig_gateway.providers.endpoints import UNKNOWN, Endpoint, Operation
 from paig_gateway.proxy.request import Attribution, Target
 from paig_gateway.proxy.trace_context import Trace
 from paig_gateway.routing.candidates import Candidate, Session
@@ -41,6 +42,7 @@ class Exchange:
         body: The body as it came.
         plain: The body without its content encoding.
         trace: The trace that it belongs to, or None.
+        endpoint: The row of the table of endpoints.
         maximum: The output maximum that the gateway sets for each answer (`when_tight`), or None.
     """
 
@@ -59,6 +61,12 @@ class Exchange:
     attribution: Attribution
     trace: Trace | None = None
     maximum: int | None = None
+    endpoint: Endpoint = UNKNOWN
+
+    @property
+    def operation(self) -> Operation | None:
+        """What it does to a stored object."""
+        return self.endpoint.operation(self.method)
 
     @property
     def session(self) -> Session | None:

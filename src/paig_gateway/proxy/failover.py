@@ -390,8 +390,8 @@ class Failover:
 
     @staticmethod
     def _accept_encoding(exchange: Exchange) -> bytes:
-        """The meter reads what it can; only an answer that nobody meters may come compressed as the client likes."""
-        if exchange.fmt.metered:
+        """The meter reads what it can; only an answer that nobody reads may come compressed as the client likes."""
+        if exchange.fmt.metered or exchange.operation is not None:
             return b"identity"
         return next((value for name, value in exchange.headers if name == b"accept-encoding"), b"identity")
 

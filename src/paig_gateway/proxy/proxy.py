@@ -44,6 +44,7 @@ from paig_gateway.proxy.response import Relay
 from paig_gateway.proxy.sessions import FirstSessions
 from paig_gateway.proxy.settings import MEGABYTE, ProxySpec
 from paig_gateway.proxy.settling import CUT
+from paig_gateway.proxy.stored import StoredObjects
 from paig_gateway.routing.affinity import Affinity
 from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
 from paig_gateway.routing.failures import UpstreamError
@@ -71,6 +72,7 @@ class Proxy:
     observer: Observer = UNOBSERVED
     admission: Admission = field(default_factory=Admission)
     key_uses: KeyUses = field(default_factory=KeyUses)
+    stored: StoredObjects = field(default_factory=StoredObjects)
     attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
     loops: Loops = field(default_factory=Loops)
     first_sessions: FirstSessions = field(default_factory=FirstSessions)
@@ -147,7 +149,7 @@ class Proxy:
     ) -> Exchange:
         by_name = dict(headers)
         route = request.find_route(self.directory, target.route, caller)
-        route, (fmt, model, _) = request.find_endpoint(route, found, scope["method"], target)
+        route, (fmt, model, endpoint) = request.find_endpoint(route, found, scope["method"], target)
         caller.check_format(fmt.name)
         route = request.known_members(route, fmt, target)
         said = request.read(by_name)
@@ -160,7 +162,7 @@ class Proxy:
             said = replace(said, ids=self.first_sessions.resolve(caller.key_id, ids))
         return Exchange(
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
-            self.observer.trace(caller, headers),
+            self.observer.trace(caller, headers), endpoint=endpoint,
         )  # fmt: skip
 
     def _check_models(self, exchange: Exchange) -> None:
@@ -201,6 +203,7 @@ class Proxy:
                 exchange.session,
                 capped=is_capped(exchange),
             )
+            await self.stored.check(exchange)
             order = await self.affinity.first(exchange.stored, order)
             order = unmetered.admitted(exchange, order, capped=is_capped(exchange, soft=True))
             reservation = self._reservation(exchange, order)
@@ -317,7 +320,7 @@ class Proxy:
                         assert candidate is not None
                         relay = Relay(
                             exchange, candidate, outcome, client, response, asked, self.clock,
-                            self.settings.drain_mb * MEGABYTE, alone=not decisions.order,
+                            self.settings.drain_mb * MEGABYTE, self.stored, alone=not decisions.order,
                         )  # fmt: skip
                         try:
                             await relay.run()

@@ -108,7 +108,7 @@ def known_members(route: Route, fmt: Format, target: Target) -> Route:
             "bad-request",
             f"The query parameter '{hiding}' could hide what the request costs, so the gateway does not pass it.",
         )
-    found = tuple(member for member in route.members if _knows(member.provider, target.path, claim.start()))
+    found = tuple(member for member in route.members if _knows(member.provider, fmt, target.path, claim.start()))
     if not found:
         raise GatewayError(
             "no-price",
@@ -118,9 +118,10 @@ def known_members(route: Route, fmt: Format, target: Target) -> Route:
     return route if len(found) == len(route.members) else replace(route, members=found)
 
 
-def _knows(provider: Provider, path: str, claimed_at: int) -> bool:
+def _knows(provider: Provider, fmt: Format, path: str, claimed_at: int) -> bool:
     kind = KINDS[provider.kind]
-    return kind.path.knows(provider.base_url, path, claimed_at, {**(kind.defaults or {}), **provider.settings})
+    settings = {**(kind.defaults or {}), **provider.settings}
+    return kind.path.knows(provider.base_url, path, claimed_at, settings, metered=fmt.metered)
 
 
 def authenticate(

@@ -33,6 +33,7 @@ from paig_gateway.proxy.settling import (
     error_in,
     error_type,
 )
+from paig_gateway.proxy.stored import StoredObjects
 from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamError
 
@@ -66,6 +67,7 @@ class Relay:
     asked: bool
     clock: Callable[[], float]
     max_drained: int
+    stored: StoredObjects
     alone: bool = True
     headers: dict[str, str] = field(init=False)
     meter: StreamMeter | None = None
@@ -76,6 +78,7 @@ class Relay:
     _take: Sink = field(init=False)
     _end: Callable[[], None] = field(init=False)
     _holding: bool = False
+    _reads: bool = False
     _kept: list[bytes] = field(default_factory=list)
     _size: int = 0
     _looks: bool = False
@@ -94,7 +97,10 @@ class Relay:
         """
         self.outcome.status = self.response.status
         framing = framing_of_answer(self.exchange, self.response.status, self.headers)
-        if not self.exchange.fmt.metered:
+        if self.stored.holds(self.exchange, self.response.status, self.headers.get("content-type", "")):
+            self._holding = self._reads = True
+            self._take = self._kept_whole
+        elif not self.exchange.fmt.metered:
             self._start_as_it_is()
             self._take, self._end = self.client.write, self._end_unmetered
         elif framing is not None:
@@ -120,7 +126,39 @@ class Relay:
             if self.meter is not None and (rest := self.meter.end()):
                 self.client.write(rest)
         self.outcome.answered = self.clock()
+        if self._reads:
+            await self._end_read()
+            return
+        if self.exchange.operation == "delete" and self.response.status < 400:
+            await self.stored.deleted(self.exchange, self.candidate)
         self._end()
+
+    def _kept_whole(self, data: bytes) -> None:
+        self._kept.append(data)
+        self._size += len(data)
+        if self._size > MAX_HELD:
+            raise UpstreamBroken("the answer is too long to be read", sent=True)
+
+    async def _end_read(self) -> None:
+        """Give the client an answer about stored objects, once it is known whose they are."""
+        headers = self._client_headers()
+        raw = b"".join(self._kept)
+        try:
+            plain = decode(self.headers.get("content-encoding", ""), raw, MAX_HELD)
+        except ValueError:
+            raise UpstreamBroken("the answer is not in its content encoding", sent=True) from None
+        body = await self.stored.answered(self.exchange, self.candidate, plain)
+        if body is plain:
+            body = raw
+        else:
+            headers = [header for header in headers if header[0] != b"content-encoding"]
+        if self.exchange.fmt.unmetered:
+            unmetered.charge(self.outcome, self.candidate, self.response.status)
+        if self.exchange.method == "HEAD" or self.response.status in (204, 304):
+            self.client.start(self.response.status, headers)
+            self.client.end()
+        else:
+            self.client.answer(self.response.status, headers, body)
 
     def _end_unmetered(self) -> None:
         if self.exchange.fmt.unmetered:
@@ -242,6 +280,7 @@ class Relay:
         self.settled = True
         body, headers = raw, self._client_headers()
         reading = self._read_body(raw)
+        self._learn()
         if reading is not None and (reading.price is not None or reading.from_provider):
             cost = format_usd(reading.cost)
             headers.append((b"logfire-ai-gateway-cost", f"{cost}USD".encode()))
@@ -312,6 +351,11 @@ class Relay:
         elif not self.exchange.fmt.later_look:
             self.outcome.charge(self.candidate.ceiling, "ceiling", UNREAD)
 
+    def _learn(self) -> None:
+        """Take in which stored objects a metered answer made."""
+        if self.outcome.body is not None and self.response.status < 400:
+            self.stored.learn(self.exchange, self.candidate, self.outcome.body, self.outcome.work_id)
+
     # The end of a stream
 
     def settle(self) -> None:
@@ -337,6 +381,7 @@ class Relay:
                 outcome.tried.stream_error(outcome.error)
         if self.exchange.fmt.work_id:
             outcome.work_id = self.exchange.fmt.work_id(meter.body)
+        self._learn()
         charge_stream(outcome, meter, self.candidate, ended=self.ended, asked=self.asked)
 
 

@@ -16,6 +16,7 @@ import pytest
 from paig_client.admin import AsyncAdminClient
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, ProviderSpec
+from paig_client.api.vocabulary import Stored
 from paig_gateway.app import Gateway, Store
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import BreakerSpec
@@ -88,12 +89,13 @@ async def running_world(
     telemetry: TelemetrySpec | None = None,
     alerts: AlertsSpec | None = None,
     time: Time | None = None,
+    stored: Stored | None = None,
 ) -> AsyncIterator[World]:
-    """A gateway with those providers and one key without limits."""
+    """A gateway with those providers and one key without limits; `stored` is for objects made elsewhere."""
     store = Store.open(home)
     for name, spec in providers.items():
         store.catalog.providers.create(name, spec, actor="test")
-    key = store.catalog.keys.create("tester", KeySpec(), actor="test").key
+    key = store.catalog.keys.create("tester", KeySpec(stored=stored), actor="test").key
     async with AsyncExitStack() as stack:
         gateway = Gateway(store, server or ServerSpec(), telemetry or TelemetrySpec(), alerts or AlertsSpec())
         if time is not None:
@@ -156,7 +158,8 @@ async def replay() -> AsyncIterator[Replay]:
 @pytest.fixture(scope="module")
 async def replayed(environment: None, replay: Replay, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A gateway in front of `replay`."""
-    async with running_world(tmp_path_factory.mktemp("home"), replayed_providers(replay.base)) as world:
+    home = tmp_path_factory.mktemp("home")
+    async with running_world(home, replayed_providers(replay.base), stored="shared") as world:
         yield world
 
 

@@ -57,7 +57,7 @@ async def world(environment: None, tmp_path: Path) -> AsyncIterator[tuple[World,
             ),
             "one": ProviderSpec(kind="openai", base_url=f"{base}/openai/v1", credential=f"value:{KEYS[2]}"),
         }
-        async with running_world(tmp_path, specs) as running:
+        async with running_world(tmp_path, specs, stored="shared") as running:
             members = [MemberSpec(provider="two", weight=2), MemberSpec(provider="one")]
             await running.admin.routes.create("both", RouteSpec(members=members))
             yield running, accounts
@@ -203,7 +203,7 @@ async def test_to_look_for_it_takes_no_retries(environment: None, tmp_path: Path
             for name, key in zip(("bad", "good"), KEYS, strict=False)
         }
         server = ServerSpec(retries=RetriesSpec(share=0.001, per_second=0, burst=1))
-        async with running_world(tmp_path, specs, server) as running, client(running) as sdk:
+        async with running_world(tmp_path, specs, server, stored="shared") as running, client(running) as sdk:
             members = [MemberSpec(provider="bad", priority=1), MemberSpec(provider="good")]
             await running.admin.routes.create("both", RouteSpec(members=members))
             for number in range(3):

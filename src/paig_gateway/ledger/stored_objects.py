@@ -1,0 +1,122 @@
+"""Owners of the objects that providers store: which key and project made which object.
+
+Work that a ledger row names (`work_id`: a stored response, an interaction) belongs to the row's key. Everything else
+has a row of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, literal, select, union_all
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.selectable import CompoundSelect
+from sqlmodel import col
+
+from paig_gateway.database.columns import milliseconds
+from paig_gateway.database.tables import RequestRow, StoredObjectRow
+
+LONGEST = 512
+"""Characters of an id that is kept."""
+
+_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object at a provider.
+
+    Attributes:
+        provider: The provider's name in the gateway.
+        id: Its id at the provider.
+        kind: What it is: `file`, `vector-store`.
+        key_id: The key that made it; empty where it was given to a project.
+        project_id: The project of that key at that time, or None.
+    """
+
+    provider: str
+    id: str
+    kind: str
+    key_id: str
+    project_id: str | None
+
+
+def find(engine: Engine, ids: Sequence[str]) -> list[StoredObject]:
+    """The objects that have one of these ids, at whichever provider.
+
+    Raises:
+        SQLAlchemyError: The database cannot be read.
+    """
+    found: list[StoredObject] = []
+    row, work = StoredObjectRow, RequestRow
+    with engine.connect() as connection:
+        for some in _batches(ids):
+            own = select(col(row.provider), col(row.id), col(row.kind), col(row.key_id), col(row.project_id))
+            works = select(
+                col(work.provider), col(work.work_id), literal("response"), col(work.key_id), col(work.project_id)
+            )
+            both: CompoundSelect[Any] = union_all(
+                own.where(col(row.id).in_(some)),
+                works.where(col(work.work_id).in_(some), col(work.provider).is_not(None)),
+            )
+            for one in connection.execute(both):
+                found.append(StoredObject(one[0], one[1], one[2], one[3], one[4] or None))
+    return found
+
+
+def _batches(ids: Sequence[str]) -> list[list[str]]:
+    return [list(ids[place : place + _AT_ONCE]) for place in range(0, len(ids), _AT_ONCE)]
+
+
+def save(engine: Engine, objects: Sequence[StoredObject], at: datetime) -> int:
+    """Keep whose objects these are; who has one already keeps it. Returns how many are new.
+
+    Raises:
+        SQLAlchemyError: The database cannot be written.
+    """
+    with engine.begin() as connection:
+        return _save(connection, objects, milliseconds(at))
+
+
+def _save(connection: Connection, objects: Sequence[StoredObject], at: int) -> int:
+    values = [
+        {
+            "provider": one.provider,
+            "id": one.id,
+            "kind": one.kind,
+            "key_id": one.key_id,
+            "project_id": one.project_id or "",
+            "created_at": at,
+        }
+        for one in objects
+        if len(one.id) <= LONGEST
+    ]
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(StoredObjectRow).on_conflict_do_nothing()
+    # One row a statement: the number of those that are new is told for single rows alone.
+    return sum(connection.execute(statement, one).rowcount for one in values)
+
+
+def forget(engine: Engine, provider: str, id: str) -> None:
+    """Remove what is known of an object that was deleted.
+
+    Raises:
+        SQLAlchemyError: The database cannot be written.
+    """
+    row = StoredObjectRow
+    with engine.begin() as connection:
+        connection.execute(delete(row).where(col(row.provider) == provider, col(row.id) == id))
+
+
+def keep_works(connection: Connection, ids: Sequence[str]) -> None:
+    """Keep the owners of the work that ledger rows name, as these rows are about to be removed."""
+    work = RequestRow
+    named = select(col(work.provider), col(work.work_id), col(work.key_id), col(work.project_id), col(work.time)).where(
+        col(work.id).in_(ids), col(work.work_id).is_not(None), col(work.provider).is_not(None)
+    )
+    for row in connection.execute(named).all():
+        made = StoredObject(str(row.provider), str(row.work_id), "response", row.key_id, row.project_id or None)
+        _save(connection, [made], row.time)

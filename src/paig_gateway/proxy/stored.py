@@ -1,0 +1,312 @@
+"""Whose stored objects a request may use: the check before it is sent, and what its answer adds or must not show.
+
+A key sees what it or its project made (`stored`). What belongs to another owner and what does not exist get the same
+answer, after the same time. Requests that name no object read nothing from the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.formats import reading
+from paig_gateway.formats.base import ErrorShape, Json, MalformedRequest
+from paig_gateway.formats.folding import dig, each, mapping
+from paig_gateway.formats.listing import listing, without
+from paig_gateway.formats.references import last_name, stored_ids
+from paig_gateway.ledger.stored_objects import LONGEST, StoredObject
+from paig_gateway.proxy.exchange import Exchange
+from paig_gateway.routing.candidates import Candidate
+
+log = logging.getLogger(__name__)
+
+MOST_KNOWN = 20_000
+WAITS = (0.05, 0.2, 0.5)
+"""Seconds after which an unknown object is looked up again: the row of the request that made it may be on its way."""
+
+_STATUS: dict[ErrorShape, tuple[int, int]] = {
+    "openai": (404, 400),
+    "anthropic": (404, 404),
+    "google": (403, 403),
+    "bedrock": (404, 400),
+}
+"""How each API answers for an unknown id in the path, and in the body."""
+
+
+class ObjectNotFound(GatewayError):
+    """`not-found`, with the status that the provider's API has for an unknown id."""
+
+    def __init__(self, shape: ErrorShape, kind: str, id: str, *, in_path: bool) -> None:
+        self._status = _STATUS[shape][0 if in_path else 1]
+        super().__init__(
+            "not-found",
+            f"There is no {kind.replace('-', ' ')} '{id[:100]}' that this key may use.",
+            details={"id": id[:100]},
+            retryable=False,
+        )
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._status
+
+
+@dataclass(slots=True)
+class StoredObjects:
+    """Knows who made which object.
+
+    Attributes:
+        find: Looks owners up in the database, by ids; blocks.
+        save: Keeps owners in the database; blocks.
+        forget: Removes the owner of a deleted object, by provider and id; blocks.
+    """
+
+    find: Callable[[Sequence[str]], list[StoredObject]] = lambda ids: []
+    save: Callable[[Sequence[StoredObject]], object] = lambda objects: None
+    forget: Callable[[str, str], None] = lambda provider, id: None
+    _known: OrderedDict[tuple[str, str], StoredObject] = field(default_factory=OrderedDict)
+    _saving: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def check(self, exchange: Exchange) -> None:
+        """Refuse a request that names an object that its key may not use.
+
+        Raises:
+            GatewayError: `not-found`; `bad-request` where too many are named; `overloaded` where the database is away.
+        """
+        caller = exchange.caller
+        if caller.stored == "shared":
+            return
+        wanted: dict[str, bool] = {}
+        if exchange.endpoint.object is not None and (named := exchange.fmt.stored(exchange.target.path)):
+            wanted[unquote(named)] = True
+        if exchange.plain:
+            try:
+                found = stored_ids(exchange.plain)
+            except MalformedRequest as error:
+                raise GatewayError("bad-request", str(error)) from None
+            for id in found:
+                wanted.setdefault(id, False)
+        if not wanted:
+            return
+        allowed = await self._allowed(caller, _providers(exchange), list(wanted), wait=True)
+        for id, in_path in wanted.items():
+            if id not in allowed:
+                kind = exchange.endpoint.object if in_path and exchange.endpoint.object else "object"
+                raise ObjectNotFound(exchange.fmt.errors, kind, id, in_path=in_path)
+
+    async def _allowed(self, caller: Caller, providers: set[str], ids: list[str], *, wait: bool = False) -> set[str]:
+        """Those of the ids that the caller may use at one of the providers."""
+        if caller.stored == "shared":
+            return set(ids)
+        if caller.stored == "off":
+            return set()
+        allowed = {id for id in ids for provider in providers if self._is_of(caller, self._known.get((provider, id)))}
+        for pause in (0.0, *(WAITS if wait else ())):
+            missing = [id for id in ids if id not in allowed]
+            if not missing:
+                break
+            await asyncio.sleep(pause)
+            for found in await self._look_up(missing):
+                if found.provider in providers and self._is_of(caller, found):
+                    self._remember(found)
+                    allowed.add(found.id)
+        return allowed
+
+    async def _look_up(self, ids: list[str]) -> list[StoredObject]:
+        try:
+            return await asyncio.to_thread(self.find, ids)
+        except SQLAlchemyError as error:
+            log.warning("cannot look up who made a stored object: %s", type(error).__name__)
+            raise GatewayError(
+                "overloaded", "The gateway cannot look up whose stored object this is: try again.", retry_after=1
+            ) from None
+
+    def _is_of(self, caller: Caller, found: StoredObject | None) -> bool:
+        if found is None:
+            return False
+        same_project = found.project_id is not None and found.project_id == caller.project_id
+        return found.key_id == caller.key_id or (caller.stored == "project" and same_project)
+
+    def _remember(self, found: StoredObject) -> None:
+        place = (found.provider, found.id)
+        self._known[place] = found
+        self._known.move_to_end(place)
+        while len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+
+    def holds(self, exchange: Exchange, status: int, content_type: str) -> bool:
+        """Whether an answer must be read whole before the client gets its end: it makes objects, or lists them."""
+        operation = exchange.operation
+        if operation is None or exchange.fmt.metered or status >= 400 or exchange.method == "HEAD":
+            return False
+        if operation == "list":
+            return exchange.caller.stored != "shared"
+        if "json" not in content_type:
+            return False
+        return operation == "create" or (operation in ("read", "change") and exchange.endpoint.object in _MAKERS)
+
+    async def answered(self, exchange: Exchange, candidate: Candidate, body: bytes) -> bytes:
+        """Take an answer in that was read whole.
+
+        Args:
+            exchange: The request.
+            candidate: Where the answer came from.
+            body: The answer, without a content encoding.
+
+        Returns:
+            What the client gets: of a list, only what it may see.
+
+        Raises:
+            GatewayError: `not-allowed`, where a list cannot be told without other owners' objects.
+        """
+        if exchange.operation == "list":
+            return await self._visible(exchange, candidate, body)
+        top = mapping(reading.value(body))
+        made = list(_made(top)) if exchange.operation == "create" else []
+        objects = [self._object(exchange, candidate, id) for id in dict.fromkeys([*made, *_derived(top)])]
+        await self._save(objects)
+        return body
+
+    async def _visible(self, exchange: Exchange, candidate: Candidate, body: bytes) -> bytes:
+        try:
+            found = listing(body)
+        except ValueError as error:
+            raise GatewayError(
+                "not-allowed",
+                f"The gateway cannot tell whose objects this list shows, so it does not pass it: {error}.",
+            ) from None
+        if found is None:
+            return body
+        ids = [id for id in found.ids if id is not None]
+        allowed = await self._allowed(exchange.caller, {candidate.provider.name}, ids)
+        cut = without(body, found, [id in allowed for id in found.ids])
+        if cut is None:
+            raise GatewayError(
+                "not-allowed",
+                "This list tells how many objects there are at the provider, other owners' among them, so the gateway "
+                "does not pass it. Ask an administrator for stored = 'shared', or for an account of your own.",
+            )
+        return cut
+
+    def learn(self, exchange: Exchange, candidate: Candidate, body: Json, work_id: str | None) -> None:
+        """Take in what a metered answer made, before the client can name it.
+
+        The ledger's row keeps the work itself; other objects are kept in the background.
+        """
+        if work_id:
+            self._remember(self._object(exchange, candidate, work_id))
+        ids = set(_containers(body))
+        if exchange.operation == "create" and exchange.fmt.work_id is None and (id := _chat_id(exchange, body)):
+            ids.add(id)
+        if ids:
+            task = asyncio.create_task(self._save([self._object(exchange, candidate, id) for id in ids]))
+            self._saving.add(task)
+            task.add_done_callback(self._saving.discard)
+
+    async def deleted(self, exchange: Exchange, candidate: Candidate) -> None:
+        """Forget an object that was deleted at the provider."""
+        named = exchange.fmt.stored(exchange.target.path)
+        if named is None or not exchange.endpoint.path.rstrip("/*").endswith("{id}"):
+            return
+        provider, id = candidate.provider.name, unquote(named)
+        if exchange.target.path.rstrip("/").endswith(named):
+            self._known.pop((provider, id), None)
+            try:
+                await asyncio.to_thread(self.forget, provider, id)
+            except SQLAlchemyError as error:
+                log.warning("cannot forget a deleted object: %s", type(error).__name__)
+
+    async def close(self) -> None:
+        """Wait until everything is kept."""
+        await asyncio.gather(*self._saving, return_exceptions=True)
+
+    def _object(self, exchange: Exchange, candidate: Candidate, id: str) -> StoredObject:
+        caller = exchange.caller
+        kind = exchange.endpoint.object or "object"
+        return StoredObject(candidate.provider.name, id, kind, caller.key_id, caller.project_id)
+
+    async def _save(self, objects: list[StoredObject]) -> None:
+        objects = [one for one in objects if len(one.id) <= LONGEST]
+        if not objects:
+            return
+        for one in objects:
+            self._remember(one)
+        try:
+            await asyncio.to_thread(self.save, objects)
+        except SQLAlchemyError as error:
+            ids = ", ".join(one.id for one in objects)
+            log.error("cannot keep whose objects these are, so only this process knows: %s (%s)", ids, error)
+
+
+def _providers(exchange: Exchange) -> set[str]:
+    return {member.provider.name for member in exchange.route.members}
+
+
+_MAKERS = frozenset({"batch", "upload", "fine-tuning-job", "thread", "operation"})
+"""Kinds of objects whose answers name other objects that they made."""
+
+
+_DERIVED = (
+    ("file", "id"),
+    ("response", "responsesFile"),
+    ("dest", "fileName"),
+    ("metadata", "output", "responsesFile"),
+)
+
+
+def _made(body: Json) -> Iterable[str]:
+    """The ids in the answer to a request that made an object."""
+    raw = {name: value for name, value in body.items() if isinstance(value, str)}
+    for name in ("id", "request_id", "invocationArn", "jobArn", "batch_id", "collection_id", "thread_id"):
+        if raw.get(name):
+            yield raw[name]
+    if "id" not in raw and raw.get("name"):
+        yield last_name(raw["name"])
+    for place in ("file", "batch", "dataset", "model"):
+        for name in ("name", "id"):
+            if isinstance(id := dig(body, place, name), str) and id:
+                yield last_name(id)
+
+
+def _derived(body: Json) -> Iterable[str]:
+    """The ids of objects that an object's own work made: results of batches, completed uploads."""
+    for name in ("output_file_id", "error_file_id", "output_file", "error_file"):
+        if isinstance(id := body.get(name), str) and id:
+            yield id
+    for name in ("result_files", "output_file_ids"):
+        yield from (id for id in each(body.get(name)) if isinstance(id, str))
+    for path in (
+        ("file", "id"),
+        ("response", "responsesFile"),
+        ("dest", "fileName"),
+        ("metadata", "output", "responsesFile"),
+    ):
+        if isinstance(id := dig(body, *path), str) and id:
+            yield last_name(id)
+
+
+def _containers(body: Json) -> Iterable[str]:
+    """The containers in which a model's code ran."""
+    if isinstance(id := dig(body, "container", "id"), str):
+        yield id
+    for item in each(body.get("output")):
+        for id in (dig(item, "container_id"), dig(item, "environment", "container_id")):
+            if isinstance(id, str) and id:
+                yield id
+
+
+def _chat_id(exchange: Exchange, body: Json) -> str | None:
+    """The id of a chat completion that the request asked the provider to store, or to fetch later."""
+    top = reading.members(exchange.plain)
+    if not (reading.truth(top.get("store")) or reading.truth(top.get("deferred"))):
+        return None
+    found = body.get("request_id") or body.get("id")
+    return found if isinstance(found, str) and found else None

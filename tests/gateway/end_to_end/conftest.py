@@ -123,6 +123,7 @@ def replayed_providers(base: str) -> dict[str, ProviderSpec]:
             base_url=base + path,
             credential=f"value:{UPSTREAM_KEY}",
             require_price=False,
+            allow_unmetered=True,
             **settings,
         )
     return found

@@ -27,6 +27,7 @@ MAX_HEADERS = 64 * 1024
 """Bytes of an answer's headers, interim answers included; more is no answer."""
 _MAX_BETWEEN = 64 * 1024  # Bytes of framing, or of trailers, without a byte of the body.
 _BUFFER = 64 * 1024  # Bytes held for a slow reader before the provider is made to wait.
+_BURST = 64 * 1024  # Bytes that one answer passes on before the event loop does something else.
 _CLOCK = 0.001  # Seconds by which a timer may be early.
 
 
@@ -339,6 +340,7 @@ class UpstreamResponse:
     __slots__ = (
         "_buffer",
         "_buffered",
+        "_burst",
         "_connection",
         "_ended",
         "_failure",
@@ -363,6 +365,7 @@ class UpstreamResponse:
         self._total_at = total_at
         self._buffer: list[bytes] = []
         self._buffered = 0
+        self._burst = 0
         self._ended = False
         self._failure: Exception | None = None
         self._sink: Callable[[bytes], None] | None = None
@@ -495,12 +498,21 @@ class UpstreamResponse:
                 return
             if not self._paused:
                 self._watch()
+                self._burst += len(data)
+                if self._burst >= _BURST and self._connection is not None:
+                    self._connection.pause()
+                    self._loop.call_soon(self._after_burst)
             return
         self._buffer.append(data)
         self._buffered += len(data)
         if self._buffered > _BUFFER and self._connection is not None:
             self._connection.pause()
         self._wake()
+
+    def _after_burst(self) -> None:
+        self._burst = 0
+        if self._connection is not None and not self._paused:
+            self._connection.resume()
 
     def _finish(self) -> None:
         self._connection = None

@@ -54,6 +54,7 @@ from paig_gateway.observability import (
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.providers.auth import Authenticator
+from paig_gateway.proxy import one_address
 from paig_gateway.proxy.admission import Admission, AdmissionBounds
 from paig_gateway.proxy.browsers import Cors
 from paig_gateway.proxy.failover import Failover
@@ -367,7 +368,7 @@ class Gateway:
         self.store.engine.dispose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection: the data plane under `/proxy/`, the admin app elsewhere."""
+        """Serve one connection: the data plane under `/proxy/` and at the APIs' own paths, the admin app elsewhere."""
         kind = scope["type"]
         if kind == "lifespan":
             await self._lifespan(receive, send)
@@ -392,10 +393,13 @@ class Gateway:
             )
         elif path == "/metrics" and kind == "http" and parts.telemetry.metrics is not None:
             await parts.telemetry.metrics(scope, receive, send)
-        elif not path.startswith("/proxy/"):
-            await parts.admin(scope, receive, send)
-        else:
+        elif _is_data_plane(path):
             await parts.proxy(scope, receive, send)
+        elif kind == "http" and one_address.forgot_proxy(scope["method"], path):
+            message = f"There is nothing at {path}. Was /proxy forgotten? Send it to /proxy{path}."
+            await _problem(send, 404, "not-found", message)
+        else:
+            await parts.admin(scope, receive, send)
 
     async def _websocket(self, parts: _Parts, path: str, scope: Scope) -> None:
         """Serve a request to go over to WebSocket; only the data plane has such."""
@@ -423,7 +427,7 @@ class Gateway:
         host, port = scope["server"]
         server = self.server
         at_admin = port == server.admin_port and (port != server.port or host == server.admin_host)
-        return bool(at_admin) != path.startswith("/proxy/")
+        return bool(at_admin) != _is_data_plane(path)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -535,6 +539,10 @@ async def _test_provider(directory: Directory, upstream: Upstream, auth: Authent
 
 _BOTH = frozenset({"/healthz", "/readyz", "/me", "/admin/v1/me"})
 """What both listeners answer where the admin API has one of its own, besides single sign-on's login."""
+
+
+def _is_data_plane(path: str) -> bool:
+    return path.startswith("/proxy/") or one_address.is_native(path)
 
 
 def _listener_bounds(spec: BoundsSpec) -> Bounds:

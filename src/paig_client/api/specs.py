@@ -187,6 +187,11 @@ class OrganisationSpec(OwnerSettings, Spec):
     project says: `refuse`, `fit` or `lower`; `fit` if left out."""
     stored: Stored | None = None
     """Which objects stored at providers any key may use at most: `own`, `project`, `shared` or `off`."""
+    models: dict[Annotated[str, Field(min_length=1, max_length=200)], str] = Field(
+        default_factory=dict, max_length=1000
+    )
+    """For the one address: the route that serves a model, by the model's name or a pattern such as `gpt-5*`; in
+    `paig.toml`, the table `[models]`."""
 
 
 class ProjectSettings(OwnerSettings):

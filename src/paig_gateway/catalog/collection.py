@@ -14,12 +14,13 @@ from paig_client.api.resources import NewKey
 from paig_client.api.specs import KeySpec, OrganisationSpec
 from paig_client.api.vocabulary import KeyState
 from paig_gateway.catalog import keys, limits, objects, zones
-from paig_gateway.catalog.base import Edit
+from paig_gateway.catalog.base import CatalogError, Edit, suggestion
 from paig_gateway.catalog.cap_warnings import cap_warnings
 from paig_gateway.catalog.idempotency import Repeat, once
 from paig_gateway.catalog.keys import KEYS
 from paig_gateway.catalog.objects import ObjectType, R, S, W
 from paig_gateway.catalog.owners import PROJECTS
+from paig_gateway.catalog.references import route_names
 from paig_gateway.catalog.transactions import Transactions
 from paig_gateway.database.columns import moment
 from paig_gateway.database.tables import KeyRow, MetaRow
@@ -208,6 +209,7 @@ class Organisation:
             CatalogError: `invalid`.
         """
         with self._catalog.edit(actor) as edit:
+            _check_models(edit.session, spec)
             write_organisation(edit, spec)
             return read_organisation(edit.session)
 
@@ -218,8 +220,23 @@ class Organisation:
             CatalogError: `invalid`.
         """
         with self._catalog.edit(actor) as edit:
-            write_organisation(edit, objects.merged(read_organisation(edit.session), changes))
+            spec = objects.merged(read_organisation(edit.session), changes)
+            _check_models(edit.session, spec)
+            write_organisation(edit, spec)
             return read_organisation(edit.session)
+
+
+def _check_models(session: Session, spec: OrganisationSpec) -> None:
+    """See that the routes of models exist.
+
+    Raises:
+        CatalogError: `invalid`.
+    """
+    known = route_names(session) if spec.models else set()
+    for pattern, route in spec.models.items():
+        if route not in known:
+            close = suggestion(route, known) or ": make it first"
+            raise CatalogError("invalid", f"there is no route or provider '{route}'{close}", field=f"models.{pattern}")
 
 
 def read_organisation(session: Session) -> OrganisationSpec:

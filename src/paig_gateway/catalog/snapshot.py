@@ -115,6 +115,7 @@ class Snapshot:
         bearers: By the SHA-256 of an admin token, in hex; those of inactive admins are left out.
         projects: Names by id.
         stopped: Who stopped a session, by key's id and session.
+        models: For the one address: the names of routes, by patterns of models.
         old_until: Until when a secret from before a rotation is accepted, by its SHA-256.
     """
 
@@ -130,6 +131,7 @@ class Snapshot:
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     old_until: Mapping[str, datetime] = field(default_factory=dict)
     stopped: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 class Directory:
@@ -244,11 +246,13 @@ class Directory:
     def _load(self, connection: Connection, version: int) -> Snapshot:
         accounts, problems, lacking = self._providers(connection)
         projects = {row.id: row.name for row in _rows(connection, ProjectRow)}
-        callers, old_until = _callers(connection, projects, self._clock())
+        organisation = _organisation(connection)
+        callers, old_until = _callers(connection, projects, organisation, self._clock())
         return Snapshot(
             version, callers, _routes(connection, accounts), problems, _prices(connection), accounts,
             self._telemetry(connection), _bearers(connection, projects), projects, lacking, old_until,
             {(row.key_id, row.session): row.stopped_by for row in _rows(connection, StoppedSessionRow)},
+            organisation.get("models", {}),
         )  # fmt: skip
 
     def _providers(
@@ -367,8 +371,15 @@ SETTINGS = frozenset(field.name for field in fields(Caller)) & KeySpec.model_fie
 """What a caller has of its key's Spec as it stands there, lists as tuples."""
 
 
+def _organisation(connection: Connection) -> Mapping[str, Any]:
+    """The organisation's settings, as they are stored."""
+    stored = connection.execute(select(col(MetaRow.text)).where(col(MetaRow.name) == ORGANISATION)).scalar()
+    settings: Mapping[str, Any] = json.loads(stored) if stored else {}
+    return settings
+
+
 def _callers(
-    connection: Connection, projects: Mapping[str, str], now: datetime
+    connection: Connection, projects: Mapping[str, str], above: Mapping[str, Any], now: datetime
 ) -> tuple[dict[str, Caller], dict[str, datetime]]:
     """Every key by the hash of its secret, and until when the hashes of secrets before a rotation hold."""
     users = {row.id: row.name for row in _rows(connection, UserRow)}
@@ -378,8 +389,6 @@ def _callers(
     named = _named_limits(connection, limits)
     organisation = limits.get(("organisation", ORGANISATION_ID), ())
     specs: dict[str | None, Mapping[str, Any]] = {row.id: row.spec for row in _rows(connection, ProjectRow)}
-    settings = connection.execute(select(col(MetaRow.text)).where(col(MetaRow.name) == ORGANISATION)).scalar()
-    above: Mapping[str, Any] = json.loads(settings) if settings else {}
     everywhere: WhenTight = above.get("when_tight") or "fit"
     callers: dict[str, Caller] = {}
     old_until: dict[str, datetime] = {}

@@ -36,8 +36,11 @@ def export(catalog: Catalog) -> str:
 
 def _document(session: Session) -> Iterator[str]:
     organisation = _fields(read_organisation(session))
+    models = organisation.pop("models", None)
     if organisation:
         yield toml.table("organisation", organisation)
+    if isinstance(models, dict):
+        yield toml.table("models", models)
     for type in _TYPES:
         rows = [row for row in objects.rows(session, type) if not made_by_login(row)]
         names = [row.name for row in rows]

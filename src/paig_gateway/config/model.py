@@ -192,7 +192,8 @@ class Config:
     """A configuration file that is valid by itself: every name in it is defined in it.
 
     Attributes:
-        organisation: None where the file has no such section.
+        organisation: None where the file has no such section; its `models` stand apart.
+        models: For the one address: routes by patterns of models; None where the file has no such section.
         process: The sections in the file that only a start of the process reads.
         source: The file's name, for messages.
         lines: The line of each value.
@@ -206,6 +207,7 @@ class Config:
     alerts: AlertsSpec = field(default_factory=AlertsSpec)
     sso: SsoSpec = field(default_factory=SsoSpec)
     organisation: OrganisationSpec | None = None
+    models: Mapping[str, str] | None = None
     providers: Mapping[str, ProviderSpec] = field(default_factory=dict, repr=False)  # a literal may be a secret
     routes: Mapping[str, RouteSpec] = field(default_factory=dict)
     prices: Mapping[str, PriceSpec] = field(default_factory=dict)

@@ -32,7 +32,7 @@ from paig_gateway.config.model import PROCESS, Config, ConfigError, Issue, line_
 
 Model = TypeVar("Model", bound=Spec)
 
-TABLES = (*PROCESS, "organisation", "providers", "routes", "prices", "projects", "users", "limits", "keys")
+TABLES = (*PROCESS, "organisation", "models", "providers", "routes", "prices", "projects", "users", "limits", "keys")
 
 
 def load(path: FilePath) -> Config:
@@ -85,6 +85,7 @@ class _Reader:
         found = Config(
             **process,
             organisation=organisation,
+            models=self.models(),
             providers=self.many("providers", ProviderSpec, check_url_name),
             routes=self.many("routes", RouteSpec, check_url_name),
             prices=self.many("prices", PriceSpec, check_free_name),
@@ -133,6 +134,22 @@ class _Reader:
                 limits.amounts(owner.limits)
             except CatalogError as error:
                 self.wrong((*path, *_split(error.field)), error.message)
+
+    def models(self) -> Mapping[str, str] | None:
+        """The table `[models]`, which is part of the organisation's settings, but not of its table in the file."""
+        organisation = self.data.get("organisation")
+        if isinstance(organisation, dict) and "models" in organisation:
+            self.wrong(("organisation", "models"), "must be a table of its own: write [models]")
+        if "models" not in self.data:
+            return None
+        found = self.spec((), OrganisationSpec, {"models": self.data["models"]})
+        models = found.models if found is not None else {}
+        known = self.known("route")
+        for pattern, route in models.items():
+            if route not in known:
+                close = suggestion(route, known)
+                self.wrong(("models", pattern), f"there is no route or provider '{route}' in this file{close}")
+        return models
 
     def members(self, name: str, route: RouteSpec | None) -> Iterator[tuple[str, str]]:
         """What is wrong with a route's members; of a route that is not valid by itself, only the unknown providers."""

@@ -240,10 +240,11 @@ class _Comparison:
         return found
 
     def organisation(self, prune: bool) -> Iterator[PlannedChange]:
-        if self.config.organisation is None and not prune:
-            return
-        wanted = normal_organisation(self.config.organisation or OrganisationSpec())
         before = read_organisation(self.session)
+        absent = OrganisationSpec() if prune else before  # what the file does not name stays, unless it is pruned
+        models = absent.models if self.config.models is None else self.config.models
+        given = self.config.organisation or absent
+        wanted = normal_organisation(given.model_copy(update={"models": dict(models)}))
         if before != wanted:
             yield PlannedChange(
                 "change", "organisation", "organisation", _difference(before, wanted),
@@ -374,5 +375,5 @@ def _named(config: Config, entry: AuditEntry) -> bool:
         **{"user": config.users, "key": config.keys, "price": config.prices, "limit": config.limits},
     }
     if entry.kind not in tables:
-        return config.organisation is not None
+        return config.organisation is not None or config.models is not None
     return entry.name in tables[entry.kind] or entry.after is None

@@ -1,4 +1,4 @@
-"""The data plane: `ANY /proxy/{route}/{path}`, one ASGI callable, no framework.
+"""The data plane: `ANY /proxy/{route}/{path}`, and paths without a route; one ASGI callable, no framework.
 
 A request is taken in, its worst case reserved, sent on, relayed while a meter watches, and settled with its true cost
 in a block that nothing can cancel.
@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Literal
+from urllib.parse import unquote
 
 from paig_gateway.catalog.key_uses import KeyUses
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown, LimitRefused
 from paig_gateway.domain.http import Headers
-from paig_gateway.formats.base import ErrorShape
+from paig_gateway.domain.route import Member
+from paig_gateway.formats.base import Call, ErrorShape, Format
 from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
@@ -28,7 +30,7 @@ from paig_gateway.listener.cycle import EXTENSION
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.providers import endpoints
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy import browsers, request, sessions, unmetered
+from paig_gateway.proxy import browsers, one_address, request, sessions, unmetered
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import ClientConnection, run_shielded
 from paig_gateway.proxy.binding import alike, binding_limits, counts_requests, is_capped
@@ -148,14 +150,17 @@ class Proxy:
         body_bytes: BodyBytes,
     ) -> Exchange:
         by_name = dict(headers)
+        sent: tuple[bytes, bytes] | None = None
+        if not target.route and one_address.is_native(target.path):
+            sent = await self._read(headers, by_name, receive, body_bytes)
+            name = await self._find_route(scope["method"], target, found, caller, headers, sent[1], now)
+            target = replace(target, route=name)
         route = request.find_route(self.directory, target.route, caller)
         route, (fmt, model, endpoint) = request.find_endpoint(route, found, scope["method"], target)
         caller.check_format(fmt.name)
         route = request.known_members(route, fmt, target)
         said = request.read(by_name)
-        request.check_once(headers)
-        body = await request.read_body(by_name, receive, self.settings.max_body_mb * MEGABYTE, body_bytes)
-        plain = request.readable(body, by_name.get(b"content-encoding", b""), self.settings.max_body_mb * MEGABYTE)
+        body, plain = sent or await self._read(headers, by_name, receive, body_bytes)
         call = request.read_call(fmt, model, plain, headers)
         ids = said.ids or (sessions.of_user_id(call.session) if fmt.name == "anthropic" else None)
         if ids is not None:
@@ -164,6 +169,49 @@ class Proxy:
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
             self.observer.trace(caller, headers), endpoint=endpoint,
         )  # fmt: skip
+
+    async def _read(
+        self, headers: Headers, by_name: Mapping[bytes, bytes], receive: Receive, body_bytes: BodyBytes
+    ) -> tuple[bytes, bytes]:
+        """The request's body, as it came and without its content encoding."""
+        request.check_once(headers)
+        limit = self.settings.max_body_mb * MEGABYTE
+        body = await request.read_body(by_name, receive, limit, body_bytes)
+        return body, request.readable(body, by_name.get(b"content-encoding", b""), limit)
+
+    async def _find_route(
+        self,
+        method: str,
+        target: request.Target,
+        found: list[endpoints.Match],
+        caller: Caller,
+        headers: Headers,
+        plain: bytes,
+        now: datetime,
+    ) -> str:
+        """The name of the route that a request to the one address means."""
+        calls: dict[tuple[int, str | None], Call] = {}
+
+        def read(fmt: Format, model: str | None) -> Call:
+            key = (id(fmt), model)
+            if key not in calls:
+                calls[key] = request.read_call(fmt, model, plain, headers)
+            return calls[key]
+
+        def knows(member: Member, fmt: Format, call: Call) -> bool:
+            provider = member.provider
+            if (kind := KINDS.get(provider.kind)) is None:
+                return False
+            if call.model in member.models or call.model in provider.aliases:
+                return True
+            plan = self.member_order.plans.of(member, kind, fmt, call, target.path, now, self.prices)
+            return plan.price_lookup.price() is not None
+
+        named = {match.format.stored(target.path) for match in found if match.endpoint.object}
+        stored = [unquote(one) for one in named if one]
+        holders = await self.stored.holders(caller, stored) if stored else frozenset[str]()
+        names = frozenset(name for name, _ in headers)
+        return one_address.find(self.directory, caller, method, target, found, names, holders, read, knows)
 
     def _check_models(self, exchange: Exchange) -> None:
         """Refuse a model that the key may not use, wherever the request names it.

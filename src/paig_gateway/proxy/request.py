@@ -38,7 +38,10 @@ Send = Callable[[AsgiMessage], Awaitable[None]]
 
 @dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Target:
-    """Where a request is aimed: `/proxy/{route}{path}?{query}`, percent-encoded as it came."""
+    """Where a request is aimed: `/proxy/{route}{path}?{query}`, percent-encoded as it came.
+
+    The route is empty until it is found, where the request came to the one address: `{path}?{query}`.
+    """
 
     route: str
     path: str
@@ -51,7 +54,10 @@ _SLASHES = re.compile("/{2,}")
 def target(scope: Scope) -> Target:
     """Split the raw path after `/proxy/`. Doubled slashes, which users write by mistake, are single ones."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    route, _, path = _SLASHES.sub("/", raw.decode("latin-1")).removeprefix("/proxy/").partition("/")
+    text = _SLASHES.sub("/", raw.decode("latin-1"))
+    if not text.startswith("/proxy/"):
+        return Target("", text, scope["query_string"])
+    route, _, path = text.removeprefix("/proxy/").partition("/")
     return Target(route, "/" + path, scope["query_string"])
 
 
@@ -116,6 +122,12 @@ def known_members(route: Route, fmt: Format, target: Target) -> Route:
             f"before '{target.path[claim.start() :]}'.",
         )
     return route if len(found) == len(route.members) else replace(route, members=found)
+
+
+def has_path(provider: Provider, fmt: Format, path: str) -> bool:
+    """Whether a path means at a provider what its ending says."""
+    claim = fmt.path.search(path)
+    return claim is not None and _knows(provider, fmt, path, claim.start())
 
 
 def _knows(provider: Provider, fmt: Format, path: str, claimed_at: int) -> bool:

@@ -102,6 +102,17 @@ class StoredObjects:
                 kind = exchange.endpoint.object if in_path and exchange.endpoint.object else "object"
                 raise ObjectNotFound(exchange.fmt.errors, kind, id, in_path=in_path)
 
+    async def holders(self, caller: Caller, ids: Iterable[str]) -> frozenset[str]:
+        """The providers that have one of these objects, as far as the caller may use it.
+
+        Raises:
+            GatewayError: `overloaded` where the database is away.
+        """
+        if caller.stored == "off":
+            return frozenset()
+        found = await self._look_up(list(ids))
+        return frozenset(one.provider for one in found if caller.stored == "shared" or self._is_of(caller, one))
+
     async def _allowed(self, caller: Caller, providers: set[str], ids: list[str], *, wait: bool = False) -> set[str]:
         """Those of the ids that the caller may use at one of the providers."""
         if caller.stored == "shared":

@@ -14,7 +14,7 @@ from paig_gateway.formats import reading
 from paig_gateway.formats.references import last_name
 from paig_gateway.formats.splice import locate, splice_member
 
-_IDS = ("id", "invocationArn", "jobArn", "batch_id", "collection_id", "file_id", "name")
+_IDS = ("id", "invocationArn", "jobArn", "batch_id", "collection_id", "file_id", "name", "modelId")
 _TOTALS = ("total", "total_count", "totalSize", "total_size", "count")
 
 

@@ -303,6 +303,11 @@ class PriceBook:
         self._found[key] = price = self._match(provider_id, model)
         return price
 
+    def models(self, provider_id: str) -> list[str]:
+        """The names of the models of a genai-prices provider; empty where there is no such provider."""
+        found = next((known for known in self._present().providers if known.id == provider_id), None)
+        return [model.id for model in found.models] if found is not None else []
+
     def _match(self, provider_id: str, model: str) -> Price | None:
         for ref in spellings(provider_id, model):
             if (found := self._in_book(provider_id, ref) or self._in_our_table(provider_id, ref)) is not None:

@@ -30,7 +30,7 @@ from paig_gateway.listener.cycle import EXTENSION
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.providers import endpoints
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy import browsers, one_address, request, sessions, unmetered
+from paig_gateway.proxy import browsers, model_lists, one_address, request, sessions, unmetered
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import ClientConnection, run_shielded
 from paig_gateway.proxy.binding import alike, binding_limits, counts_requests, is_capped
@@ -95,6 +95,9 @@ class Proxy:
         found = endpoints.matches(scope["method"], target.path)
         likely = endpoints.choose(found, KINDS)
         shape = error_shape(likely.format if likely else None, target.route, target.path)
+        listed = None if target.route else model_lists.asked(scope["method"], target.path, dict(headers))
+        if listed is not None:
+            shape = listed[0]
         caller: Caller | None = None
         exchange: Exchange | None = None
         try:
@@ -111,6 +114,12 @@ class Proxy:
             caller.check_use(scope["method"], address)
             self.key_uses.note(caller.key_id, now, address)
             target = replace(target, query=query)
+            if listed is not None:
+                caller.check_format("models")
+                models = model_lists.usable(self.directory, caller, self.prices.book)
+                named = [(b"content-type", b"application/json"), (b"x-paig-request-id", request_id.encode())]
+                client.answer(200, named, model_lists.answer(listed[0], models, listed[1]))
+                return
             await self.admission.enter()
             try:
                 body = self.admission.body(caller.key_id)

@@ -16,7 +16,7 @@ from paig_gateway.formats.base import Framing, Json
 from paig_gateway.formats.framing import sniffed
 from paig_gateway.formats.splice import splice_cost
 from paig_gateway.pricing.answer import UsageReading, read_answer
-from paig_gateway.proxy import unmetered
+from paig_gateway.proxy import model_lists, unmetered
 from paig_gateway.proxy.asgi import ClientConnection
 from paig_gateway.proxy.content_encoding import Decoder, UnknownEncoding, decode, decoder, steps
 from paig_gateway.proxy.exchange import Exchange, Outcome
@@ -97,7 +97,8 @@ class Relay:
         """
         self.outcome.status = self.response.status
         framing = framing_of_answer(self.exchange, self.response.status, self.headers)
-        if self.stored.holds(self.exchange, self.response.status, self.headers.get("content-type", "")):
+        narrows = model_lists.narrows(self.exchange, self.response.status)
+        if narrows or self.stored.holds(self.exchange, self.response.status, self.headers.get("content-type", "")):
             self._holding = self._reads = True
             self._take = self._kept_whole
         elif not self.exchange.fmt.metered:
@@ -140,14 +141,17 @@ class Relay:
             raise UpstreamBroken("the answer is too long to be read", sent=True)
 
     async def _end_read(self) -> None:
-        """Give the client an answer about stored objects, once it is known whose they are."""
+        """Give the client an answer about stored objects or models, once it is known which are for its key."""
         headers = self._client_headers()
         raw = b"".join(self._kept)
         try:
             plain = decode(self.headers.get("content-encoding", ""), raw, MAX_HELD)
         except ValueError:
             raise UpstreamBroken("the answer is not in its content encoding", sent=True) from None
-        body = await self.stored.answered(self.exchange, self.candidate, plain)
+        if model_lists.narrows(self.exchange, self.response.status):
+            body = model_lists.narrowed(self.exchange.caller, plain)
+        else:
+            body = await self.stored.answered(self.exchange, self.candidate, plain)
         if body is plain:
             body = raw
         else:

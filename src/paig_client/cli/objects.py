@@ -242,7 +242,9 @@ def show_organisation(json: Json = False, url: Url = None, profile: Profile = No
     print_limits(found)
 
 
-_ORGANISATION_OPTIONS = options_of(OrganisationSpec, {}, None, making=False)
+# A table of routes by model is written in paig.toml.
+_ORGANISATION = tuple(name for name in OrganisationSpec.model_fields if name != "models")
+_ORGANISATION_OPTIONS = options_of(OrganisationSpec, {}, _ORGANISATION, making=False)
 
 
 def update_organisation(json: Json = False, url: Url = None, profile: Profile = None, **given: object) -> None:

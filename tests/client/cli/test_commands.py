@@ -123,6 +123,7 @@ def test_the_organisation_has_limits(paig: Paig, url: str) -> None:
     try:
         assert paig("organisation", "update", "--daily", "1000", "--soft", *at).code == 0
         assert paig("organisation", "update", "--requests-per-minute", "60000", *at).code == 0
+        assert "No such option" in paig("organisation", "update", "--model", "gpt-5", *at).err
         shown = paig("organisation", "show", *at).out
         assert "$1,000.00" in shown
         assert "requests/minute" in shown

@@ -337,7 +337,7 @@ def websocket_samples(opened: Mapping[str, int], ended: Mapping[tuple[str, str],
     def samples() -> list[Sample]:
         return [
             *(("paig_websocket_sessions", (name,), count) for name, count in opened.items()),
-            *(("paig_websocket_sessions_total", names, count) for names, count in ended.items()),
+            *(("paig_websockets_ended_total", names, count) for names, count in ended.items()),
         ]
 
     return samples

@@ -128,7 +128,7 @@ async def world(
     environment: None, provider: CaseProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     """A gateway in front of it."""
-    async with running_world(tmp_path_factory.mktemp("cases"), providers(provider.base)) as running:
+    async with running_world(tmp_path_factory.mktemp("cases"), providers(provider.base), stored="shared") as running:
         yield running
 
 

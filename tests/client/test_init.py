@@ -28,6 +28,7 @@ PUBLIC = [
     "RateLimited",
     "RouteNotFound",
     "UpstreamFailed",
+    "agent",
     "anthropic",
     "async_anthropic",
     "async_azure_openai",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paig_client.api.resources import Request
+if TYPE_CHECKING:
+    from paig_client.api.resources import Request
 
 NOT_TRIED = "not_tried"
 """The member of `refusal` that says, by provider, why members of the route were not tried."""

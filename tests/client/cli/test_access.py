@@ -62,7 +62,7 @@ def test_the_audit_log_says_who_did_what(paig: Paig, url: str, ada: str, monkeyp
     assert '{"daily": "2"} → {"daily": "3"}' in shown
     entries = json.loads(paig("audit", "--kind", "admin", "--name", ada, "--since", "1h", "--json", "--url", url).out)
     assert {entry["actor"] for entry in entries} == {"token:admin"}
-    assert "Nothing was changed" in paig("audit", "--actor", "admin:nobody", "--url", url).err
+    assert "no change has the actor 'admin:nobody'" in paig("audit", "--actor", "admin:nobody", "--url", url).err
     monkeypatch.setattr(output, "width", lambda: 80)
     narrow = paig("audit", "-n", "5", "--url", url).out.splitlines()
     assert len(narrow) == 6  # a line each

@@ -136,8 +136,8 @@ def test_named_limits_are_made_changed_and_deleted(paig: Paig, url: str) -> None
     assert made.code == 0
     assert "model=gpt-*" in paig("limits", "show", "by-model", *at).out
     assert paig("limits", "update", "by-model", "--daily", "7", *at).code == 0
-    [row] = json.loads(paig("limits", "list", "--of", "limit:by-model", "--json", *at).out)
-    assert (row["owner_kind"], row["amount"]) == ("limit", "7")
+    rows = json.loads(paig("limits", "list", "--of", "limit:by-model", "--json", *at).out)
+    assert {(row["owner_kind"], row["amount"]) for row in rows} == {("limit", "7")}
     assert paig("limits", "delete", "by-model", "--yes", *at).code == 0
 
 
@@ -147,11 +147,11 @@ def test_a_limit_is_raised_for_a_while(paig: Paig, url: str, real: Real) -> None
     ran = paig("limits", "raise", "key:raised-key", "20", "--until", "2h", "--why", "release day", *at)
     assert ran.code == 0
     assert "daily limit of key raised-key" in ran.err
-    [raised] = json.loads(paig("limits", "raises", "--json", *at).out)
-    assert (raised["amount"], raised["why"]) == ("20", "release day")
+    [raised] = [one for one in json.loads(paig("limits", "raises", "--json", *at).out) if one["why"] == "release day"]
+    assert raised["amount"] == "20"
     assert "raised-key" in paig("limits", "raises", *at).out
     assert paig("limits", "end-raise", raised["id"], *at).code == 0
-    assert "No limit is raised" in paig("limits", "raises", *at).err
+    assert raised["id"] not in paig("limits", "raises", "--json", *at).out
 
 
 def test_a_key_alone_sees_its_limits_and_asks_for_more(

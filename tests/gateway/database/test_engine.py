@@ -18,6 +18,7 @@ from paig_gateway.database import tables
 from paig_gateway.database.engine import DatabaseError, NewerSchemaError, migrate, open_engine, writing
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
 def test_migrations_make_exactly_the_tables(url: str) -> None:
     """What the revisions build and what the tables declare differ in nothing."""
     assert tables.RequestRow.metadata is SQLModel.metadata

@@ -72,7 +72,8 @@ async def test_killed_inside_a_step(
     """What may have been spent is charged at its ceiling; what was settled stays as it was settled."""
     async with provider(tmp_path) as (simulator, config):
         async with serving(tmp_path, config, database, die=step) as node:
-            assert await node.ask(PLAIN) is None
+            # The answer goes to the client before it is settled.
+            assert await node.ask(PLAIN) in ((None, 200) if dispatched else (None,))
             assert await node.process.wait() == -9
         assert len(simulator.requests) == dispatched
         async with serving(tmp_path, config, database) as node:

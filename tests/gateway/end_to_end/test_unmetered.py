@@ -225,7 +225,10 @@ async def test_interactions_are_metered(environment: None, echo: Echo, tmp_path:
     done = {"id": "int_1", "model": "gemini-2.5-flash", "status": "completed", "outputs": [], "usage": usage}
     async with world_of(tmp_path, echo, allow=False) as world:
         key = await world.make_key("capped", daily=5)
-        body = {"model": "gemini-2.5-flash", "input": "hi", "generation_config": {"max_output_tokens": 500}}
+        body = {
+            **{"model": "gemini-2.5-flash", "input": "hi " * 2000, "tools": [{"type": "google_search"}]},
+            "generation_config": {"max_output_tokens": 5000},
+        }
         echo.answer = replace(echo.answer, body=json.dumps(done).encode())
         found = await row(world, await send(world, "POST", "/google/v1beta/interactions", key, body))
         assert (found.format, found.cost, found.certainty) == ("gemini-interactions", "0.035675", "exact")

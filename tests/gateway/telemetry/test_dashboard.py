@@ -78,6 +78,10 @@ SHOWN_NOWHERE = {"paig_info", "paig_workers", "paig_telemetry_exported_total", "
     "paig_ledger_dropped_total",
     "paig_ledger_set_aside_total",
     "paig_price_book_age_seconds",
+    "paig_listener_refusals_total",
+    "paig_listener_dropped_total",
+    "paig_websocket_sessions",
+    "paig_websockets_ended_total",
 }
 
 

@@ -53,6 +53,7 @@ async def test_the_metrics_of_a_request(environment: None, tmp_path: Path) -> No
             assert (await ask(world, stream=True)).status_code == 200
     found = {name: shown(metric) for name, metric in receiver.latest.items()}
     assert receiver.headers[0]["path"] == "/v1/metrics"
+    assert found.pop("paig.price_book_age")[0] == "gauge in s"  # its value is of the moment
     assert {name: lines for name, lines in found.items() if not name.startswith("gen_ai")} == snapshot(
         {
             "paig.requests": [
@@ -84,6 +85,7 @@ async def test_the_metrics_of_a_request(environment: None, tmp_path: Path) -> No
             "paig.ledger_lag": ["gauge in s", "0"],
             "paig.ledger_dropped": ["sum in 1, rising", "0"],
             "paig.ledger_set_aside": ["sum in 1, rising", "0"],
+            "paig.listener_dropped": ["sum in 1, rising", "0"],
             "paig.telemetry_queue_depth": ["sum in 1", "destination=metrics: 0"],
             "paig.telemetry_exported": ["sum in 1, rising", "destination=metrics: 0"],
             "paig.telemetry_dropped": [
@@ -166,7 +168,7 @@ async def test_scraped_and_pushed_are_the_same(environment: None, tmp_path: Path
             else:
                 pushed[name, labels] = getattr(point, point.WhichOneof("value") or "")
     plain = {(name, frozenset(label for label in labels if label[1])): each for (name, labels), each in scraped.items()}
-    for name in ("paig_ledger_lag_seconds", "paig_ledger_queue_depth"):  # of the moment
+    for name in ("paig_ledger_lag_seconds", "paig_ledger_queue_depth", "paig_price_book_age_seconds"):  # of the moment
         del pushed[name, frozenset()], plain[name, frozenset()]
     assert pushed == pytest.approx(plain)
     assert len(pushed) > 80

@@ -172,7 +172,8 @@ async def test_the_numbers_agree_with_the_ledger_after_a_worker_was_killed(tmp_p
                 if len(rows) == 20 and all(row.state == "settled" for row in rows):
                     break
                 await asyncio.sleep(0.3)
-        assert sum(row.error == "node-lost" for row in rows) == killed
+        # An answer may have reached its client before it was settled: that request too is charged at its ceiling.
+        assert sum(row.error == "node-lost" for row in rows) >= killed
         await until_scraped("paig_requests_total", 20)
         await until_scraped("paig_cost_dollars_total", float(sum(Decimal(row.cost) for row in rows)))
         await until_scraped("paig_requests_in_flight", 0)

@@ -120,7 +120,7 @@ _TABLE = (
     Family("paig_listener_dropped_total", "counter", "Connections closed to make room for others."),
     Family("paig_websocket_sessions", "gauge", "Sessions over WebSockets that are open.", ("format",)),
     Family(
-        "paig_websocket_sessions_total", "counter", "Sessions over WebSockets that ended, and how.", ("format", "end")
+        "paig_websockets_ended_total", "counter", "Sessions over WebSockets that ended, and how.", ("format", "end")
     ),
     Family("paig_retries_refused_total", "counter", "Tries not made as the retries were used up.", ("route",)),
     Family(

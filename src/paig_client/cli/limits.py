@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from paig_client.api.limits import SPENDING
+from paig_client.api.windows import SPENDING
 from paig_client.cli.output import Cell, Table, ahead, bar, narrow, show, usd
 
 if TYPE_CHECKING:

@@ -34,10 +34,10 @@ def after_reserve() -> None:
 def before_settle() -> None:
     """The last byte has come from upstream, and is still to be settled."""
 
-    async def mortal(self: Ledger, settlement: Settlement) -> None:
+    def mortal(self: Ledger, settlement: Settlement) -> None:
         die()
 
-    Ledger.settle = mortal  # type: ignore[method-assign]
+    Ledger.settle_soon = mortal  # type: ignore[method-assign]
 
 
 def in_settle() -> None:

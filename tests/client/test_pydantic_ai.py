@@ -363,6 +363,7 @@ async def test_a_conversation_is_a_session(registered: str, double: Double) -> N
     assert not any("x-paig-agent" in seen.headers for seen in double.seen[-3:])
 
 
+@RESOLVES
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
 @pytest.mark.anyio

@@ -155,5 +155,8 @@ async def test_another_member_is_connected_where_one_is_away(environment: None, 
             await socket.recv()
         request_id = socket.response.headers["x-paig-request-id"]
         await until(lambda: bool(provider.closed))
-        rows = (await world.admin.requests()).items
-    assert rows[0].id == request_id or rows == []
+        async with asyncio.timeout(20):
+            while not (rows := (await world.admin.requests()).items):
+                await asyncio.sleep(0.05)
+                assert provider.closed
+    assert [(row.id, row.provider) for row in rows] == [(request_id, "openai")]

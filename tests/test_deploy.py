@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import configparser
 import contextlib
+import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +158,14 @@ def test_systemd_unit_gives_time_to_end() -> None:
     assert int(stop) >= server.lame_duck + server.shutdown_seconds + 10
 
 
-@contextlib.asynccontextmanager
-async def running_nginx(folder: Path, gateway: str) -> AsyncIterator[str]:
-    """Nginx with the configuration of `deploy/`, in front of a gateway; its address."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+def nginx(folder: Path, port: int, gateway: str) -> list[str]:
+    """How nginx is started with the configuration of `deploy/`, in front of a gateway."""
     text = (DEPLOY / "docker" / "nginx.conf").read_text("utf-8")
     text = text.replace("server paig:8787;", f"server {gateway};").replace("listen 8787;", f"listen 127.0.0.1:{port};")
     temporary = "".join(
@@ -173,7 +176,25 @@ async def running_nginx(folder: Path, gateway: str) -> AsyncIterator[str]:
         f"http {{ access_log off; {temporary} {text} }}\n",
         "utf-8",
     )
-    nginx = await asyncio.create_subprocess_exec("nginx", "-c", folder / "nginx.conf", "-e", folder / "error.log")
+    return ["nginx", "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log"]
+
+
+def caddy(folder: Path, port: int, gateway: str) -> list[str]:
+    """How Caddy is started with the lines of the page on proxies, in front of a gateway."""
+    page = (ROOT / "docs" / "deploy" / "proxies.md").read_text("utf-8")
+    [text] = re.findall(r"```text\n(gateway\.example \{\n.*?)```", page, re.DOTALL)
+    text = text.replace("gateway.example", f"http://127.0.0.1:{port}").replace("127.0.0.1:8787", gateway)
+    (folder / "Caddyfile").write_text("{\n    admin off\n}\n" + text, "utf-8")
+    return ["caddy", "run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"]
+
+
+@contextlib.asynccontextmanager
+async def running(command: list[str], folder: Path, port: int) -> AsyncIterator[str]:
+    """A proxy in front of a gateway; its address."""
+    with (folder / "proxy.log").open("wb") as log:
+        proxy = await asyncio.create_subprocess_exec(
+            *command, stdout=log, stderr=log, env={"HOME": str(folder), "PATH": os.environ["PATH"]}
+        )
     try:
         async with httpx2.AsyncClient(trust_env=False) as http:
             for _ in range(200):
@@ -181,22 +202,33 @@ async def running_nginx(folder: Path, gateway: str) -> AsyncIterator[str]:
                     if (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
                         break
                 await asyncio.sleep(0.05)
+            else:
+                pytest.fail((folder / "proxy.log").read_text("utf-8"))
         yield f"http://127.0.0.1:{port}"
     finally:
-        nginx.terminate()
-        await nginx.wait()
+        proxy.terminate()
+        await proxy.wait()
 
 
 @pytest.mark.anyio
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
-async def test_nginx_passes_streams_and_large_bodies(environment: None, tmp_path: Path) -> None:
-    """Behind nginx, with the configuration of `deploy/`, a stream comes event by event and a large body passes."""
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        pytest.param(started, marks=pytest.mark.skipif(shutil.which(name) is None, reason=f"needs {name}"), id=name)
+        for name, started in (("nginx", nginx), ("caddy", caddy))
+    ],
+)
+async def test_a_proxy_passes_streams_and_large_bodies(
+    proxy: Callable[[Path, int, str], list[str]], environment: None, tmp_path: Path
+) -> None:
+    """Behind a proxy that is configured as we say, a stream comes event by event and a large body passes."""
     message = {"role": "user", "content": "Hello [sim:chunk_delay=0.1]"}
     chat = {"model": "gpt-4o-mini", "messages": [message], "max_completion_tokens": 100}
+    port = free_port()
     async with (
         running_simulator() as base,
         running_world(tmp_path / "home", simulated_providers(base)) as world,
-        running_nginx(tmp_path, world.origin.removeprefix("http://")) as front,
+        running(proxy(tmp_path, port, world.origin.removeprefix("http://")), tmp_path, port) as front,
         httpx2.AsyncClient(trust_env=False, timeout=60, headers={"authorization": f"Bearer {world.key}"}) as http,
     ):
         url = f"{front}/proxy/openai/v1/chat/completions"
@@ -204,7 +236,7 @@ async def test_nginx_passes_streams_and_large_bodies(environment: None, tmp_path
             assert answer.status_code == 200
             pieces = [piece async for piece in answer.aiter_bytes()]
         assert b"".join(pieces).endswith(b"data: [DONE]\n\n")
-        assert len(pieces) > 1, "nginx gave the stream in one piece"
+        assert len(pieces) > 1, "the proxy gave the stream in one piece"
         image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 8_000_000}}
         large = {**chat, "messages": [{"role": "user", "content": [image]}]}
         answer = await http.post(url, json=large)

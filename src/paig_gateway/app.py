@@ -404,8 +404,9 @@ class Gateway:
     async def _websocket(self, parts: _Parts, path: str, scope: Scope) -> None:
         """Serve a request to go over to WebSocket; only the data plane has such."""
         upgrade: Upgrade = scope["extensions"][UPGRADE]
-        if not path.startswith("/proxy/") or (self.server.apart and not self._is_here(scope)):
-            status, body = 404, _problem_body(404, "not-found", "There is no WebSocket at this address.")
+        if not _is_data_plane(path) or (self.server.apart and not self._is_here(scope)):
+            forgot = f" Was /proxy forgotten? Send it to /proxy{path}." if one_address.forgot_proxy("GET", path) else ""
+            status, body = 404, _problem_body(404, "not-found", f"There is no WebSocket at this address.{forgot}")
         elif not self._ready:
             status, body = 503, _problem_body(503, "unavailable", "The gateway is shutting down.")
         else:

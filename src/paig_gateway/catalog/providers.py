@@ -14,7 +14,7 @@ from paig_client.api.specs import ProviderSpec
 from paig_gateway.catalog import credentials
 from paig_gateway.catalog.base import CatalogError, Edit, Secrets, check_url_name, suggestion
 from paig_gateway.catalog.objects import ObjectType, spec_of
-from paig_gateway.catalog.references import check_name_unused, check_unlimited
+from paig_gateway.catalog.references import check_name_unused, check_serves_no_model, check_unlimited
 from paig_gateway.database.tables import PriceRow, ProviderRow, RouteRow
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.providers.kinds import base_url as completed_url
@@ -137,6 +137,7 @@ def _unlink(edit: Edit, row: ProviderRow) -> None:
     if all(route.name != row.name for route in routes):
         check_name_unused(edit.session, "provider", row.name)
         check_unlimited(edit.session, "route", row.name)
+        check_serves_no_model(edit.session, "provider", row.name)
 
 
 PROVIDERS: ObjectType[ProviderRow, ProviderSpec, resources.Provider] = ObjectType(

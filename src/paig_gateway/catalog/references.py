@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from sqlmodel import Session, col, select
 
 from paig_gateway.catalog.base import CatalogError
-from paig_gateway.database.tables import AdminRow, KeyRow, NamedLimitRow, ProviderRow, RouteRow
+from paig_gateway.catalog.zones import ORGANISATION
+from paig_gateway.database.tables import AdminRow, KeyRow, MetaRow, NamedLimitRow, ProviderRow, RouteRow
 
 _SHOWN = 5
 
@@ -51,6 +54,17 @@ def check_unlimited(session: Session, kind: str, name: str) -> None:
     """
     limits = session.exec(select(NamedLimitRow.name, col(NamedLimitRow.spec)).order_by(NamedLimitRow.name))
     _refuse(kind, name, [limit for limit, spec in limits if spec.get("match", {}).get(kind) == name], "limits")
+
+
+def check_serves_no_model(session: Session, kind: str, name: str) -> None:
+    """Refuse to delete the last provider or route of a name that `[models]` leads to.
+
+    Raises:
+        CatalogError: `in-use`.
+    """
+    row = session.get(MetaRow, ORGANISATION)
+    models = json.loads(row.text).get("models", {}) if row is not None and row.text else {}
+    _refuse(kind, name, sorted(model for model, route in models.items() if route == name), "entries of [models]")
 
 
 def route_names(session: Session) -> set[str]:

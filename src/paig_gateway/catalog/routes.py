@@ -10,7 +10,7 @@ from paig_client.api import resources
 from paig_client.api.specs import RouteSpec
 from paig_gateway.catalog.base import Edit, check_url_name, suggestion
 from paig_gateway.catalog.objects import ObjectType, Problem
-from paig_gateway.catalog.references import check_name_unused, check_unlimited
+from paig_gateway.catalog.references import check_name_unused, check_serves_no_model, check_unlimited
 from paig_gateway.database.tables import ProviderRow, RouteRow
 
 
@@ -38,6 +38,7 @@ def _unlink(edit: Edit, row: RouteRow) -> None:
     if edit.session.exec(select(ProviderRow.id).where(ProviderRow.name == row.name)).first() is None:
         check_name_unused(edit.session, "route", row.name)
         check_unlimited(edit.session, "route", row.name)
+        check_serves_no_model(edit.session, "route", row.name)
 
 
 ROUTES: ObjectType[RouteRow, RouteSpec, resources.Route] = ObjectType(

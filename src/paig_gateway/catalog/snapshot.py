@@ -62,16 +62,21 @@ from paig_gateway.secrets.vault import Vault
 
 log = logging.getLogger(__name__)
 
-ALIASES: Mapping[str, str] = {
-    "openai-chat": "openai",
-    "openai-responses": "openai",
-    "chat": "openai",
-    "responses": "openai",
-    "gemini": "google-vertex",
-    "google-cloud": "google-vertex",
-    "converse": "bedrock",
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "openai-chat": ("openai",),
+    "openai-responses": ("openai",),
+    "chat": ("openai",),
+    "responses": ("openai",),
+    "gemini": ("google-vertex", "google"),
+    "google-cloud": ("google-vertex", "google"),
+    "google-vertex": ("google",),
+    "google": ("google-vertex",),
+    "converse": ("bedrock",),
 }
-"""Older spellings of routes; each means the other unless there is a route of its own name."""
+"""Other spellings of routes: where there is no route of a name, it means the first of these that there is.
+
+The two of Google understand each other's paths, so that pydantic-ai's `gateway/google:` works with either.
+"""
 
 POLL_SECONDS = 0.3
 
@@ -168,9 +173,9 @@ class Directory:
         return caller
 
     def route(self, name: str) -> Route | None:
-        """The route of that name, the provider of that name, or what an older spelling means; None if there is none."""
+        """The route of that name, the provider of that name, or what another spelling means; None if there is none."""
         routes = self.snapshot.routes
-        return routes.get(name) or routes.get(ALIASES.get(name, ""))
+        return next((routes[one] for one in (name, *ALIASES.get(name, ())) if one in routes), None)
 
     def stopped(self, key_id: str, session: str) -> str | None:
         """Who stopped a session; None where it is not stopped."""

@@ -27,5 +27,7 @@ def _free(name: str) -> Format:
     return Format(name=name, path=_NOWHERE, read=_read, metered=False)
 
 
-FREE = tuple(map(_free, ("count-tokens", "models", "files", "moderations", "conversations", "other-free")))
+MODELS = _free("models")
+"""Lists of models, a provider's or the gateway's own."""
+FREE = (MODELS, *map(_free, ("count-tokens", "files", "moderations", "conversations", "other-free")))
 UNMETERED = replace(_free("unmetered"), unmetered=True)

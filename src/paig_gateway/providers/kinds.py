@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from paig_gateway.formats.base import ErrorShape
 from paig_gateway.providers.adapters import ANTHROPIC, BEDROCK, VERTEX, Adapter
 from paig_gateway.providers.auth import Scheme
-from paig_gateway.providers.paths import PathRule, azure, bedrock, compatible, fixed, versioned, vertex
+from paig_gateway.providers.paths import PathRule, azure, bedrock, compatible, fixed, google, versioned, vertex
 
 _OPENAI_LIKE = fixed("/openai/v1", "/v1")
 _OPENAI: frozenset[ErrorShape] = frozenset({"openai"})
@@ -118,7 +118,7 @@ _ROWS = (
         "google",
         "https://generativelanguage.googleapis.com",
         auth="x-goog-api-key",
-        path=versioned("/v1beta", "/v1alpha", "/v1", beside="/upload|/download", below="/openai"),
+        path=google,
         google_query=True,
         speaks=frozenset({"openai", "google"}),
         price_provider="google",

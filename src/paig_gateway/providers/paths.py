@@ -192,6 +192,30 @@ vertex = PathRule(
 Clients of the Gemini API's spelling (`/v1beta/models/…`) mean Google's own publisher.
 """
 
+_GEMINI = versioned("/v1beta", "/v1alpha", "/v1", beside="/upload|/download", below="/openai")
+_VERTEX_VERSIONS = r"(?:/v1beta1|/v1beta|/v1alpha|/v1)*"
+_VERTEX_PLACE = r"(?:/projects/[^/]+/locations/[a-z0-9-]+)?"
+_VERTEX_PUBLISHER = r"(?:/publishers/google|/endpoints/openapi)?"
+_VERTEX_SPELLED = re.compile(
+    rf"(?P<versions>{_VERTEX_VERSIONS})(?P<place>{_VERTEX_PLACE})(?P<publisher>{_VERTEX_PUBLISHER})(?=/)"
+)
+
+
+def _google(base: str, path: str, settings: Mapping[str, str]) -> str:
+    found = _VERTEX_SPELLED.match(path)
+    if found is not None and ("v1beta1" in found["versions"] or found["place"] or found["publisher"]):
+        compatible_api = found["publisher"] == "/endpoints/openapi"
+        path = f"/v1beta{'/openai' if compatible_api else ''}{path[found.end() :]}"
+    return _GEMINI(base, path, settings)
+
+
+google = PathRule(
+    _google,
+    re.compile(rf"{_GEMINI.before.pattern}|{_VERTEX_VERSIONS}{_VERTEX_PLACE}{_VERTEX_PUBLISHER}"),
+)
+"""The Gemini API. Vertex AI's spelling means the same: whose account pays is the provider's key's to say, so that
+project and location are left out."""
+
 # What a client may ask of Google in a query; other parameters can leave the usage out of the answer, or encode it.
 _GOOGLE_PARAMETERS = frozenset({"alt", "key", "pagesize", "pagetoken", "uploadtype", "uploadid", "uploadprotocol"})
 _GOOGLE_ALT = frozenset({"sse", "json"})

@@ -50,7 +50,25 @@ def asked(method: str, path: str, headers: Mapping[bytes, bytes]) -> tuple[Shape
     if found is None:
         return None
     shape: Shape = "google" if found["google"] else "anthropic" if b"anthropic-version" in headers else "openai"
-    return shape, unquote(found["model"]) if found["model"] else None
+    return shape, named(path)
+
+
+def named(path: str) -> str | None:
+    """The model that a path of the gateway's own list names."""
+    found = _PATH.fullmatch(path)
+    return unquote(found["model"]) if found is not None and found["model"] else None
+
+
+_ONE = re.compile(r"(?:^|/)(?:[\w-]*models|inference-profiles|endpoints)/(.+?)(?:/endpoints)?/?$")
+
+
+def shown(exchange: Exchange) -> str | None:
+    """The model that a request asks a provider to describe; None where it asks for no single one."""
+    row = exchange.endpoint.path
+    if exchange.fmt.name != "models" or not row.endswith(("/**", "/{sub}")):
+        return None
+    found = _ONE.search(exchange.target.path)
+    return unquote(found[1]) if found is not None else None
 
 
 def usable(directory: Directory, caller: Caller, book: PriceBook) -> dict[str, str]:

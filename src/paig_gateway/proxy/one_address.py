@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from paig_gateway.catalog.snapshot import Directory
@@ -16,9 +17,12 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import Member, Route
 from paig_gateway.formats.base import Call, Format
+from paig_gateway.formats.sockets import detect_socket
+from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.providers import endpoints
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.request import Target, has_path
+from paig_gateway.routing.candidates import MemberPlans
 
 Read = Callable[[Format, str | None], Call]
 """Reads the request in a format, with the model that its path names."""
@@ -26,8 +30,10 @@ Read = Callable[[Format, str | None], Call]
 Knows = Callable[[Member, Format, Call], bool]
 """Whether a member of a route knows the model of a call: it has a price, or a name for it."""
 
-_NATIVE = re.compile(r"/+(?:v1|v1beta|v1beta1|v2|openai|model)/")
-_VERSIONED = re.compile(r"/+(?!admin/|me/|proxy/)[\w.-]+(/+v\d\w*/.+)")
+_NATIVE = re.compile(
+    r"/+(?:(?:v1|v1beta|v1beta1|v2|openai|model|upload|download|guardrail)/|ws/+google\.|async-invoke(?:/|$))"
+)
+_BELOW_A_NAME = re.compile(r"/+(?!admin/|me/|proxy/)[\w.-]+(/+.+)")
 
 
 def is_native(path: str) -> bool:
@@ -37,8 +43,22 @@ def is_native(path: str) -> bool:
 
 def forgot_proxy(method: str, path: str) -> bool:
     """Whether a path that is not served would be an API's with `/proxy` before it, as in `/anthropic/v1/messages`."""
-    found = _VERSIONED.fullmatch(path)
-    return found is not None and endpoints.detect(method, found[1]) is not None
+    found = _BELOW_A_NAME.fullmatch(path)
+    if found is None:
+        return False
+    return endpoints.detect(method, found[1]) is not None or (method == "GET" and detect_socket(found[1]) is not None)
+
+
+def knows_model(
+    member: Member, fmt: Format, call: Call, path: str, now: datetime, plans: MemberPlans, prices: PriceSources
+) -> bool:
+    """Whether a member of a route knows the model of a call: it has a name or a price for it."""
+    provider = member.provider
+    if (kind := KINDS.get(provider.kind)) is None:
+        return False
+    if call.model in member.models or call.model in provider.aliases:
+        return True
+    return plans.of(member, kind, fmt, call, path, now, prices).price_lookup.price() is not None
 
 
 def model_route(models: Mapping[str, str], model: str) -> str | None:
@@ -102,6 +122,49 @@ def find(
     if len(fitting) == 1:
         return fitting[0]
     raise _ambiguous(target, model, fitting, list(speaking))
+
+
+def find_socket(
+    directory: Directory,
+    caller: Caller,
+    target: Target,
+    fmt: Format,
+    kinds: Collection[str],
+    model: str,
+    knows: Callable[[Member], bool],
+) -> str:
+    """The name of the route that a WebSocket means; its arguments are those of `find`, and:
+
+    Args:
+        kinds: The kinds of provider that speak the format over WebSockets.
+        model: The model that the query names; empty where messages name it.
+
+    Raises:
+        GatewayError: As `find`.
+    """
+    if model and (named := model_route(directory.snapshot.models, model)) is not None:
+        return named
+    speaking = [
+        (name, members)
+        for name in directory.routes_of(caller)
+        if (
+            members := [
+                member
+                for member in directory.snapshot.routes[name].members
+                if member.provider.kind in kinds and has_path(member.provider, fmt, target.path)
+            ]
+        )
+    ]
+    if not speaking:
+        raise GatewayError(
+            "route-not-found",
+            f"No route of the key '{caller.key}' has a WebSocket at {target.path}: it needs a provider of the kind "
+            f"{', '.join(sorted(kinds))}.",
+        )
+    fitting = [name for name, members in speaking if not model or any(map(knows, members))]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise _ambiguous(target, model, fitting, [name for name, _ in speaking])
 
 
 def _match(route: Route, found: list[endpoints.Match], target: Target) -> endpoints.Match | None:

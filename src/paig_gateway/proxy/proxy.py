@@ -20,9 +20,10 @@ from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown, LimitRefused
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Member
+from paig_gateway.domain.route import Member, Route
 from paig_gateway.formats.base import Call, ErrorShape, Format
 from paig_gateway.formats.errors import error_body, error_shape
+from paig_gateway.formats.free import MODELS
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
 from paig_gateway.ledger.refusals import Refused
@@ -114,15 +115,14 @@ class Proxy:
             caller.check_use(scope["method"], address)
             self.key_uses.note(caller.key_id, now, address)
             target = replace(target, query=query)
-            if listed is not None:
-                caller.check_format("models")
-                models = model_lists.usable(self.directory, caller, self.prices.book)
-                named = [(b"content-type", b"application/json"), (b"x-paig-request-id", request_id.encode())]
-                client.answer(200, named, model_lists.answer(listed[0], models, listed[1]))
-                return
             await self.admission.enter()
             try:
                 body = self.admission.body(caller.key_id)
+                if listed is not None:
+                    caller.check_format("models")
+                    exchange = self._listing(scope["method"], request_id, now, started, target, caller, headers)
+                    await self._answer_list(exchange, client, *listed)
+                    return
                 exchange = await self._take_in(
                     scope, receive, request_id, now, started, target, found, caller, headers, body
                 )
@@ -179,6 +179,52 @@ class Proxy:
             self.observer.trace(caller, headers), endpoint=endpoint,
         )  # fmt: skip
 
+    def _listing(
+        self,
+        method: str,
+        request_id: str,
+        now: datetime,
+        started: float,
+        target: request.Target,
+        caller: Caller,
+        headers: Headers,
+    ) -> Exchange:
+        """A request for the gateway's own list of models, which no provider is asked for."""
+        said, trace = request.read(dict(headers)), self.observer.trace(caller, headers)
+        call = Call(model_lists.named(target.path) or "")
+        return Exchange(
+            request_id, now, started, caller, Route("", ()), target, MODELS, call, method, headers, b"", b"", said,
+            trace,
+        )  # fmt: skip
+
+    async def _answer_list(
+        self, exchange: Exchange, client: ClientConnection, shape: model_lists.Shape, model: str | None
+    ) -> None:
+        """Answer with the gateway's own list of models, or one of them; it leaves a row that cost nothing.
+
+        Raises:
+            GatewayError: `not-found`; `rate-limited`.
+        """
+        reservation = self._reservation(exchange, [])
+        recording = recorded_by(exchange, 0)
+        try:
+            if recording == "hold":
+                await self.ledger.reserve(reservation)
+        except GatewayError as error:
+            self._note_refusal(exchange, error)
+            raise
+        outcome = Outcome(status=200)
+        try:
+            models = model_lists.usable(self.directory, exchange.caller, self.prices.book)
+            body = model_lists.answer(shape, models, model)
+        except GatewayError as error:
+            outcome.status, outcome.error = error.status, error.code
+            raise
+        finally:
+            self._record(exchange, reservation, outcome, recording)
+        named = [(b"content-type", b"application/json"), (b"x-paig-request-id", exchange.id.encode())]
+        client.answer(200, named, body)
+
     async def _read(
         self, headers: Headers, by_name: Mapping[bytes, bytes], receive: Receive, body_bytes: BodyBytes
     ) -> tuple[bytes, bytes]:
@@ -208,13 +254,8 @@ class Proxy:
             return calls[key]
 
         def knows(member: Member, fmt: Format, call: Call) -> bool:
-            provider = member.provider
-            if (kind := KINDS.get(provider.kind)) is None:
-                return False
-            if call.model in member.models or call.model in provider.aliases:
-                return True
-            plan = self.member_order.plans.of(member, kind, fmt, call, target.path, now, self.prices)
-            return plan.price_lookup.price() is not None
+            plans = self.member_order.plans
+            return one_address.knows_model(member, fmt, call, target.path, now, plans, self.prices)
 
         named = {match.format.stored(target.path) for match in found if match.endpoint.object}
         stored = [unquote(one) for one in named if one]
@@ -231,7 +272,8 @@ class Proxy:
         caller, call, fmt = exchange.caller, exchange.call, exchange.fmt
         if caller.models is None:
             return
-        named = (call.model, *call.fallbacks, *(extra.model for extra in call.also))
+        shown = model_lists.shown(exchange)
+        named = (call.model, *call.fallbacks, *(extra.model for extra in call.also), *([shown] if shown else []))
         barred = next((name for name in named if name and not caller.may_use_model(name)), None)
         unnamed = not call.model and (fmt.unmetered or (fmt.metered and not fmt.later_look))
         if unnamed:

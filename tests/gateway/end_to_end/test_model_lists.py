@@ -108,3 +108,24 @@ async def test_a_confined_key_sees_its_models_in_a_providers_list(
         f"{path}/{kept[0][name].removeprefix('models/')}", headers={**headers, "authorization": f"Bearer {key}"}
     )
     assert one.status_code == 200
+    barred = next(model for model in whole[array] if model not in kept)
+    name_of = barred[name].removeprefix("models/")
+    refused = await simulated.http.get(f"{path}/{name_of}", headers={**headers, "authorization": f"Bearer {key}"})
+    assert (refused.status_code, refused.headers["x-paig-error"]) == (403, "model-not-allowed")
+    assert name_of in refused.text
+
+
+async def test_a_list_leaves_a_row(simulated: World) -> None:
+    """The gateway's own lists can be looked up like any request, and count for a limit on requests."""
+    key = await simulated.make_key("counted lists", requests_per_minute=2)
+    headers = {"authorization": f"Bearer {key}"}
+    listed = await simulated.http.get("/v1/models", headers=headers)
+    missing = await simulated.http.get("/v1/models/no-such-model", headers=headers)
+    refused = await simulated.http.get("/v1/models", headers=headers)
+    assert [answer.status_code for answer in (listed, missing, refused)] == [200, 404, 429]
+    found = [await simulated.admin.request(one.headers["x-paig-request-id"]) for one in (listed, missing, refused)]
+    assert [(row.status, row.format, row.model, row.cost, row.error) for row in found] == [
+        (200, "models", "", "0", None),
+        (404, "models", "no-such-model", "0", "not-found"),
+        (429, "models", "", "0", "rate-limited"),
+    ]

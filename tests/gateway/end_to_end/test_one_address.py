@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anthropic
 import openai
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
-from paig_client.api.specs import KeySpec, ProviderSpec
+from paig_client.admin import AdminError
+from paig_client.api.specs import KeySpec, ProviderSpec, RouteSpec
 from paig_gateway import config
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
@@ -190,6 +195,87 @@ async def test_a_forgotten_proxy_is_told(world: World) -> None:
     assert answer.status_code == 404
     assert "/proxy/anthropic/v1/messages" in answer.json()["detail"]
     assert "forgotten" not in (await world.http.get("/admin/v1/models")).text
+
+
+@pytest.mark.parametrize(
+    "path", ["/groq/openai/v1/chat/completions", "/anthropic/messages", "/bedrock/model/m/converse"]
+)
+async def test_a_forgotten_proxy_is_told_whatever_the_path(world: World, path: str) -> None:
+    """Also where no version follows the route's name."""
+    answer = await world.http.post(path, json={})
+    assert answer.status_code == 404
+    assert f"Send it to /proxy{path}" in answer.json()["detail"]
+
+
+async def test_what_models_names_cannot_be_deleted(world: World) -> None:
+    """Neither the route nor the provider that an entry of `[models]` leads to."""
+    admin = world.admin
+    await admin.providers.create("leaving", ProviderSpec(kind="openai", credential="value:x"))
+    await admin.routes.create("way", RouteSpec.model_validate({"members": [{"provider": "leaving"}]}))
+    await admin.update_organisation({"models": {"far-*": "way", "near-*": "leaving"}})
+    with pytest.raises(AdminError, match=r"The route 'way' is named by the entries of \[models\] 'far-\*'"):
+        await admin.routes.delete("way")
+    await admin.update_organisation({"models": {"far-*": None}})
+    await admin.routes.delete("way")
+    with pytest.raises(AdminError, match=r"The provider 'leaving' is named by the entries of \[models\] 'near-\*'"):
+        await admin.providers.delete("leaving")
+    await admin.update_organisation({"models": None})
+    await admin.providers.delete("leaving")
+
+
+def socket(world: World, key: str, path: str) -> Any:
+    """A WebSocket to the one address."""
+    origin = world.origin.replace("http", "ws", 1)
+    return connect(origin + path, additional_headers={"authorization": f"Bearer {key}"}, proxy=None)
+
+
+@pytest.mark.parametrize(
+    ("path", "routes", "message", "done"),
+    [
+        ("/v1/responses", ["openai", "google"],
+         {"type": "response.create", "model": "gpt-5", "input": "Hi", "max_output_tokens": 50}, "response.completed"),
+        ("/v1/realtime?model=gpt-realtime", ["openai", "google"], {"type": "response.create"}, "response.done"),
+        ("/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", ["openai", "google"],
+         {"setup": {"model": "models/gemini-2.5-flash"}}, "setupComplete"),
+    ],
+)  # fmt: skip
+async def test_websockets(world: World, path: str, routes: list[str], message: dict[str, object], done: str) -> None:
+    """The APIs' own paths find the only route that speaks them, or knows the model."""
+    key = await key_for(world, f"socket {path}", *routes)
+    async with socket(world, key, path) as connection:
+        await connection.send(json.dumps(message))
+        while done not in (said := str(await connection.recv())):
+            assert '"type":"error"' not in said
+
+
+async def test_websockets_that_may_mean_several_routes(world: World) -> None:
+    """400 with the candidates; `[models]` decides where the query names a model; elsewhere 404."""
+    key = await key_for(world, "several sockets", "openai", "second")
+    with pytest.raises(InvalidStatus) as refused:
+        await socket(world, key, "/v1/realtime?model=gpt-realtime").__aenter__()
+    assert refused.value.response.status_code == 400
+    assert refused.value.response.headers["x-paig-error"] == "ambiguous-request"
+    assert b"openai, second" in (refused.value.response.body or b"")
+    google = await key_for(world, "no such socket", "google")
+    with pytest.raises(InvalidStatus) as none:
+        await socket(world, google, "/v1/realtime?model=gpt-realtime").__aenter__()
+    assert none.value.response.headers["x-paig-error"] == "route-not-found"
+    with pytest.raises(InvalidStatus) as forgotten:
+        await socket(world, key, "/second/v1/realtime?model=gpt-realtime").__aenter__()
+    assert b"/proxy/second/v1/realtime" in (forgotten.value.response.body or b"")
+    await world.admin.update_organisation({"models": {"gpt-realtime": "second"}})
+    try:
+
+        async def decided() -> bool:
+            try:
+                async with socket(world, key, "/v1/realtime?model=gpt-realtime"):
+                    return True
+            except InvalidStatus:
+                return False
+
+        await until(decided)
+    finally:
+        await world.admin.update_organisation({"models": None})
 
 
 async def test_models_is_a_table_of_the_file(world: World) -> None:

@@ -27,7 +27,7 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import Credential, Member
-from paig_gateway.formats.base import Call, ErrorShape
+from paig_gateway.formats.base import Call, ErrorShape, Format
 from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.formats.media import MediaItem
 from paig_gateway.formats.sockets import detect_socket
@@ -36,7 +36,7 @@ from paig_gateway.ledger.refusals import Refused
 from paig_gateway.pricing.overrides import PriceLookup
 from paig_gateway.pricing.worst_case import BoundFormula, WorstCase
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy import browsers, request
+from paig_gateway.proxy import browsers, one_address, request
 from paig_gateway.proxy.admission import Admission
 from paig_gateway.proxy.binding import is_capped
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
@@ -139,7 +139,6 @@ class Sockets:
     def _exchange(
         self, request_id: str, now: datetime, started: float, caller: Caller, target: Target, headers: Headers
     ) -> Exchange:
-        route = request.find_route(self.directory, target.route, caller)
         fmt = detect_socket(target.path)
         if fmt is None:
             raise GatewayError(
@@ -148,7 +147,6 @@ class Sockets:
                 "See the list of API formats in the documentation.",
             )
         caller.check_format(fmt.name)
-        route = request.known_members(route, fmt, target)
         model = named_model(target) if fmt.errors == "openai" else ""
         call = Call(
             model=model,
@@ -158,11 +156,24 @@ class Sockets:
             media=(MediaItem("audio", seconds=1.0),),
             units={"input_text_messages": 1},
         )
+        if not target.route:
+            target = replace(target, route=self._find_route(caller, target, fmt, call, now))
+        route = request.known_members(request.find_route(self.directory, target.route, caller), fmt, target)
         said = request.read(dict(headers))
         return Exchange(
             request_id, now, started, caller, route, target, fmt, call, "GET", headers, b"", b"", said,
             self.books.observer.trace(caller, headers),
         )  # fmt: skip
+
+    def _find_route(self, caller: Caller, target: Target, fmt: Format, call: Call, now: datetime) -> str:
+        """The name of the route that an upgrade at the one address means."""
+        plans, prices = self.books.choice.plans, self.books.prices
+
+        def knows(member: Member) -> bool:
+            return one_address.knows_model(member, fmt, call, target.path, now, plans, prices)
+
+        kinds = APIS[fmt.name].kinds
+        return one_address.find_socket(self.directory, caller, target, fmt, kinds, call.model, knows)
 
     async def _serve(
         self, exchange: Exchange, upgrade: Upgrade, wanted: Wanted, key: str, caller_now: Callable[[], Caller]

@@ -1,14 +1,17 @@
 """What telemetry costs a request: the same load through gateways that tell more and more, in turns in one run.
 
-    python benchmarks/telemetry.py [--seconds 3] [--rounds 3] [--connections 8]
+    python benchmarks/telemetry.py [--seconds 3] [--rounds 3] [--connections 8] [--whole] [--only MODE]
 
 The ratio of CPU time for each request is what to look at: other programs on the machine disturb it least.
+With `uv pip install opentelemetry-exporter-otlp-proto-http` beside the development environment, OpenTelemetry's own
+exporter is measured too.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import re
 import tempfile
 import urllib.request
@@ -27,6 +30,7 @@ MODES = {
     "metrics, all traces": 'export = {{ endpoint = "http://127.0.0.1:{sink}" }}',
 }
 """What a gateway tells: a name, and its table `[telemetry]`."""
+OFFICIAL = "… by OpenTelemetry's exporter"
 
 
 @dataclass(slots=True)
@@ -64,30 +68,37 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--whole", action="store_true", help="answers in one piece, in place of streams")
+    parser.add_argument("--only", action="append", help="a mode; repeat")
     options = parser.parse_args()
+    modes = {name: table for name, table in MODES.items() if not options.only or name in options.only}
+    if importlib.util.find_spec("opentelemetry.exporter") is not None:
+        modes[OFFICIAL] = MODES["metrics, all traces"]
+    path, stream = "/proxy/openai/chat/completions", not options.whole
     upstream, sink = free_port(), free_port()
     with contextlib.ExitStack() as stack:
         for port in (upstream, sink):
             stack.enter_context(process(str(HERE / "upstream.py"), str(port), port=port))
         gateways = {}
-        for name, telemetry in MODES.items():
+        for name, telemetry in modes.items():
             port, home = free_port(), Path(stack.enter_context(tempfile.TemporaryDirectory()))
             config = CONFIG.format(upstream=upstream, inject="true")
             (home / "paig.toml").write_text(f"[telemetry]\n{telemetry.format(sink=sink)}\n{config}")
+            replaced = f"import sys; sys.path.append({str(HERE)!r}); import official_exporter as o; o.install(); "
             command = (
-                "import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 2); from paig_client.cli import main; main()"
+                f"{replaced if name == OFFICIAL else ''}import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 2); "
+                "from paig_client.cli import main; main()"
             )
             serve = ("-c", command, "serve", "--config", str(home / "paig.toml"), "--port", str(port))
             secrets = {"PAIG_SECRET_KEY": SECRET, "PAIG_ADMIN_TOKEN": SECRET, "BENCH_KEY": KEY}
             gateways[name] = Measured(
                 port, stack.enter_context(process(*serve, port=port, PAIG_HOME=str(home), **secrets))
             )
-            uvloop.run(load(port, "/proxy/openai/chat/completions", True, options.connections, 1))
+            uvloop.run(load(port, path, stream, options.connections, 1))
         for _ in range(options.rounds):
             for gateway in gateways.values():
                 before = cpu_seconds(gateway.pid)
-                path = "/proxy/openai/chat/completions"
-                answers = uvloop.run(load(gateway.port, path, True, options.connections, options.seconds))
+                answers = uvloop.run(load(gateway.port, path, stream, options.connections, options.seconds))
                 gateway.cpu += cpu_seconds(gateway.pid) - before
                 gateway.requests += len(answers)
                 gateway.seconds += options.seconds

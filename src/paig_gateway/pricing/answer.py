@@ -17,6 +17,7 @@ from paig_gateway.pricing.overrides import PriceLookup
 from paig_gateway.pricing.parts import Part, parts
 from paig_gateway.pricing.price import Price
 from paig_gateway.pricing.provider_charge import stated
+from paig_gateway.pricing.unexplained import DEFAULT_USAGE_OBJECTS, USAGE_OBJECTS, unexplained
 from paig_gateway.pricing.usage import Extracted, Usage, extract
 
 BYTES_PER_TOKEN = 4
@@ -77,7 +78,7 @@ def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pri
     doubts = [f"assumed: {name}" for name in assumed]
     doubts += [part.doubt for part, _ in found if part.doubt]
     doubts += [f"estimated: {name}" for name in counted.incomplete]
-    doubts += [f"unknown: {name}" for name in units.unexplained(fmt.name, body)]
+    doubts += [f"unknown: {name}" for name in unexplained(fmt.name, body)]
     total: Usage = {}
     cost, unpriced = 0, False
     main: Price | None = None
@@ -134,7 +135,7 @@ def _raw(fmt: Format, body: Json, read: Json) -> Json:
         return whole  # an interaction's, in its own words
     if read:
         return read
-    for place in units.USAGE_OBJECTS.get(fmt.name, units.DEFAULT_USAGE_OBJECTS):
+    for place in USAGE_OBJECTS.get(fmt.name, DEFAULT_USAGE_OBJECTS):
         found: object = body
         for step in place:
             found = found.get(step) if isinstance(found, Mapping) else None

@@ -1,7 +1,8 @@
 """A ledger that the release before wrote: what it holds in flight, owes and has summed up survives the migration.
 
-`revision_0010.sql` is the dump of a small SQLite database that this release wrote: thirteen settled requests in six
-quarters of an hour, one pending, one swept, two in flight on a node that has since died, and one refusal.
+`ledger_0010.sql` has the rows of a small SQLite database that this release wrote, with the tables of `schema_0010.sql`:
+thirteen settled requests in six quarters of an hour, one pending, one swept, two in flight on a node that has since
+died, and one refusal.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from paig_gateway.ledger.statements import SchemaChangedError
 from tests.gateway.databases import Postgres
 from tests.gateway.ledger.books import NOON, Totals, counters, document, limit, reservation, settlement, used
 
-DUMP = (Path(__file__).parent / "revision_0010.sql").read_text()
+HERE = Path(__file__).parent
+DUMP = "".join((HERE / name).read_text("utf-8") for name in ("schema_0010.sql", "ledger_0010.sql"))
 MIGRATIONS = Path(__file__).parents[3] / "src/paig_gateway/database/migrations"
 OLD_RESERVE = (
     "INSERT INTO requests (id, node_id, state, time, key_id, key, project_id, user_id, route, model, format, stream, "

@@ -1,7 +1,7 @@
 """A database of an earlier version opens, and everything in it is as it was.
 
-`schema_0010.sql` is a whole SQLite database as the version with revision 0010 wrote it, `schema_0010.toml` is what that
-version exported from it. Its secret key was `SECRET_KEY`.
+`schema_0010.sql` and `catalog_0010.sql` are a SQLite database as the version with revision 0010 wrote it,
+`catalog_0010.toml` is what that version exported from it. Its secret key was `SECRET_KEY`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ TABLES = (
 
 @pytest.fixture
 def old(url: str) -> str:
-    """A database of either kind at revision 0010, with the rows of `schema_0010.sql`."""
+    """A database of either kind at revision 0010, with the rows of `catalog_0010.sql`."""
     source = sqlite3.connect(":memory:", check_same_thread=False)
-    source.executescript((HERE / "schema_0010.sql").read_text("utf-8"))
+    for file in ("schema_0010.sql", "catalog_0010.sql"):
+        source.executescript((HERE / file).read_text("utf-8"))
     reading = create_engine("sqlite://", creator=lambda: source, poolclass=StaticPool)
     engine = open_engine(url)
     config = Config()
@@ -78,7 +79,7 @@ def opened(url: str, key: str = SECRET_KEY) -> Catalog:
 def test_everything_is_as_it_was(old: str) -> None:
     """The export is the same to the letter; keys, admins, credentials' ids and secrets are found."""
     catalog = opened(old)
-    assert export(catalog) == (HERE / "schema_0010.toml").read_text("utf-8")
+    assert export(catalog) == (HERE / "catalog_0010.toml").read_text("utf-8")
     assert [grant.project for grant in catalog.admins.get("eve").grants] == [None, "research"]
     assert catalog.admins.get("eve").grants[1] == GrantSpec(role="editor", project="research")
     assert catalog.admins.get("off").active is False

@@ -46,6 +46,11 @@ def media_in(content: Raw | None, media: Media) -> Media:
     return media
 
 
+LONG_WINDOW = "context-1m"
+"""How the name of the beta begins that gives some models a longer context window. Requests name it in the header
+`anthropic-beta`, or as `anthropic_beta` in the body at Bedrock and Vertex AI."""
+
+
 def read(model: str | None, body: bytes) -> Call:
     """Read a messages request; also that of Bedrock's and Vertex AI's, whose path names the model."""
     top = reading.request(body)
@@ -78,11 +83,18 @@ def read(model: str | None, body: bytes) -> Call:
         fallbacks=tuple(call.model for call in substitutes),
         also=tuple(models_named.besides(top)),
         unbounded_tools=bool(at_provider) or reading.present(top.get("mcp_servers")),
+        standard_window=not any(LONG_WINDOW in name for name in _betas(top)),
         asks_usage=True,
         service_tier="fast" if fast else reading.string(top.get("service_tier")),
         session=reading.string(reading.members(top.get("metadata")).get("user_id")),
         stored=reading.string(container) or reading.string(reading.members(container).get("id")),
     )
+
+
+def _betas(top: Members) -> list[str]:
+    """The betas that a body asks for, as Bedrock and Vertex AI take them."""
+    found = reading.value(top["anthropic_beta"]) if "anthropic_beta" in top else None
+    return [name for name in (found if isinstance(found, list) else [found]) if isinstance(name, str)]
 
 
 def _modifiers(top: Members) -> dict[str, str]:

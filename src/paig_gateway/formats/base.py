@@ -57,6 +57,7 @@ class Call:
         cache_write: The request may write to a prompt cache that costs more than plain input.
         searches: Upper bound of server-side tool calls billed apiece.
         unbounded_tools: Server-side tools that may grow input without a bound other than the context window.
+        standard_window: The request asks for no longer context window than the model has by default.
         server_tools: Tools and features that run at the provider, as the request names them.
         units: What else the request alone makes billable, by genai-prices' unit: `rerank_searches`, `document_pages`.
         modifiers: The request's own words that change a price: `service_tier`, `speed`, `inference_geo`.
@@ -84,6 +85,7 @@ class Call:
     cache_write: bool = False
     searches: int = 0
     unbounded_tools: bool = False
+    standard_window: bool = False
     server_tools: frozenset[str] = frozenset()
     units: Mapping[str, int] = field(default_factory=dict)
     modifiers: Mapping[str, str] = field(default_factory=dict)

@@ -105,7 +105,9 @@ def _speaks(raw: Raw | None) -> bool:
 def read_chat(model: str | None, body: bytes) -> Call:
     """Read a chat completions request."""
     top = reading.request(body)
-    named = reading.model_of(top, model)
+    # Mistral's agents have a model that the request does not name.
+    by_agent = not model and not reading.present(top.get("model")) and reading.present(top.get("agent_id"))
+    named = "" if by_agent else reading.model_of(top, model)
     media = media_in(top.get("messages"))
     tools = reading.objects(top.get("tools"))
     server_tools = _server_tools(top, tools, named)

@@ -13,6 +13,7 @@ from paig_gateway.formats import (
     gemini,
     images,
     interactions,
+    mistral_conversations,
     openai_chat,
     openai_responses,
 )
@@ -38,6 +39,7 @@ FORMATS: tuple[Format, ...] = (
     audio.SPEECH,
     interactions.INTERACTIONS,
     interactions.LATER_LOOK,
+    mistral_conversations.CONVERSATIONS,
     cohere.CHAT,
     embeddings.COHERE,
     embeddings.RERANK,

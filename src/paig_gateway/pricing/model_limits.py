@@ -49,6 +49,23 @@ def rounded_up(window: int) -> int:
     return window * 105 // 100 if window % 1000 == 0 else window
 
 
+_LONG_ON_REQUEST = re.compile(r"claude-sonnet-4(?:-5|-0)?$")
+_SOLD_BY = frozenset({"anthropic", "aws", "google"})
+
+
+def standard_window(model: str, provider: str) -> int | None:
+    """The context window of a model that has a longer one only on request; None for any other model.
+
+    Claude Sonnet 4 and 4.5 read 200,000 tokens, and more only with the beta `context-1m` (Anthropic's documentation,
+    "Context windows"). Others that sell them, such as OpenRouter, ask for it by themselves.
+
+    Args:
+        model: As a client or a provider names it.
+        provider: The provider of the price book that serves it.
+    """
+    return 200_000 if provider in _SOLD_BY and _LONG_ON_REQUEST.match(bare_name(model)) else None
+
+
 @dataclass(frozen=True, slots=True)
 class ModelLimits:
     """How much a model reads and writes at most, in tokens.

@@ -48,7 +48,7 @@ def answer_names(source: str, model: str, fmt: str) -> bool:
     """Whether only the answer names the model that is billed, so that it may pass although its own name has no price.
 
     That is so of Azure's deployments, which may have any name, of OpenRouter's routers, of Groq's compound systems, and
-    of a stored prompt that holds the model's name.
+    of stored prompts, agents and conversations that hold the model's name.
     """
     if source == "azure":
         return fmt in ("openai-chat", "openai-completions", "openai-responses", "openai-embeddings", "anthropic")
@@ -56,7 +56,9 @@ def answer_names(source: str, model: str, fmt: str) -> bool:
         return ROUTERS.fullmatch(model) is not None
     if source == "groq":
         return _COMPOUND.fullmatch(model) is not None
-    return not model and fmt == "openai-responses"
+    if model:
+        return False
+    return fmt == "openai-responses" or (source == "mistral" and fmt in ("openai-chat", "mistral-conversations"))
 
 
 _REASONING = re.compile(r"(?:.*/)?(?:gpt-5(?!.*chat)|gpt-[6-9]|o[1-9])")

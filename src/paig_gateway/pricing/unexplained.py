@@ -27,7 +27,7 @@ _TOKENS = (
     r"prompt_cache_hit|prompt_cache_miss|num_cached|local_cached|cache_read_input|cache_creation_input|cache_write_input|"
     r"cached_prompt_text|prompt_text|prompt_image|cached_text|cached_image|cached_audio|text|audio|image|video|document|"
     r"file|multimodal|reasoning|thinking|thought|thoughts|citation|search|tool|tool_use|accepted_prediction|"
-    r"rejected_prediction|prediction|ephemeral_5m_input|ephemeral_1h_input|ttl_12h|ttl_30m|grok)_tokens"
+    r"rejected_prediction|prediction|ephemeral_5m_input|ephemeral_1h_input|ttl_12h|ttl_30m|grok|connector)_tokens"
 )
 _CAMEL = (
     r"(?:(?:prompt|candidates|cachedContent|toolUsePrompt|thoughts|total|response|billablePrompt)?[tT]okenCount|"

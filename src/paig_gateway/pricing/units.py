@@ -363,7 +363,7 @@ UNITS: tuple[Unit, ...] = (
     *(
         Unit(
             f"connector_{name}",
-            _CHAT,
+            _CHAT | {"mistral-conversations"},
             f"`usage.connectors.{name}` (Mistral)",
             counts.at("usage", "connectors", name),
         )

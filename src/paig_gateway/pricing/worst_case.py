@@ -19,7 +19,7 @@ from paig_gateway.domain.money import NANO, nanodollars_ceiling
 from paig_gateway.formats.base import Call, ModelCall
 from paig_gateway.pricing.formula import UNITS
 from paig_gateway.pricing.media_tokens import audio_seconds, media_tokens
-from paig_gateway.pricing.model_limits import ModelLimits, model_limits, rounded_up
+from paig_gateway.pricing.model_limits import ModelLimits, model_limits, rounded_up, standard_window
 from paig_gateway.pricing.price import Price
 
 DEFAULT_CONTEXT_WINDOW = 1_050_000
@@ -105,13 +105,19 @@ def worst_case(
     # Each text of a batch has a context window of its own.
     whole = reads * call.answers
     stated = call.input_tokens + media + hidden
+    if unbounded:
+        # Tools read again and again, and a long text is held whole: the standard window bounds documents alone.
+        by_default = call.standard_window and not call.unbounded_tools
+        standard = standard_window(model, price.provider_id if price else "") if by_default else None
+        fetched = whole if standard is None else min(whole, standard * call.answers)
+        stated = max(min(stated, whole), fetched)
     asked = call.output_tokens
     sounds = [audio_seconds(item) for item in call.media if item.kind == "audio"]
     return WorstCase(
-        input_tokens=whole if unbounded else min(stated, whole),
+        input_tokens=min(stated, whole),
         output_tokens=(most * call.answers if asked is None else min(asked, max(most, window) * call.answers))
         + call.predicted,
-        media_tokens=whole if unbounded and call.media_in else min(media, whole),
+        media_tokens=min(stated, whole) if unbounded and call.media_in else min(media, whole),
         cache_write=call.cache_write,
         media_out=call.media_out,
         searches=call.searches,

@@ -17,6 +17,7 @@ from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.domain.route import Provider, Route
 from paig_gateway.formats import ambiguity, form
+from paig_gateway.formats.anthropic import LONG_WINDOW
 from paig_gateway.formats.base import Call, Format, MalformedRequest
 from paig_gateway.pricing.worst_case import DEAR
 from paig_gateway.providers import endpoints
@@ -291,8 +292,11 @@ def check_once(headers: Iterable[tuple[bytes, bytes]]) -> None:
         raise GatewayError("bad-request", f"The header {repeated} came more than once; send it once.")
 
 
+_LONG_WINDOW = LONG_WINDOW.encode()
+
+
 def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) -> Call:
-    """What a request asks, including a more expensive service tier that only its headers ask for.
+    """What a request asks, including a more expensive service tier or a longer window that only its headers ask for.
 
     Raises:
         GatewayError: `bad-request`, also where the request can be read in two ways.
@@ -306,6 +310,8 @@ def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) ->
         call = fmt.read(model, plain)
     except MalformedRequest as error:
         raise GatewayError("bad-request", str(error)) from None
+    if call.standard_window and any(name == b"anthropic-beta" and _LONG_WINDOW in value for name, value in headers):
+        call = replace(call, standard_window=False)
     dear = next((tier for tier in tiers(headers) if tier in DEAR), None)
     return call if dear is None or call.service_tier in DEAR else replace(call, service_tier=dear)
 

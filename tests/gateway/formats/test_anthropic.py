@@ -71,6 +71,21 @@ def test_other_wishes() -> None:
     assert call.unbounded_tools
 
 
+@pytest.mark.parametrize(
+    ("named", "standard"),
+    [
+        (None, True),
+        (["context-1m-2025-08-07"], False),
+        ("context-1m", False),
+        (["interleaved-thinking"], True),
+        (7, True),
+    ],
+)
+def test_longer_window_on_request(named: object, standard: bool) -> None:
+    """A body may ask for a longer context window by a beta's name; a header may, too."""
+    assert ask(**({} if named is None else {"anthropic_beta": named})).standard_window is standard
+
+
 def test_vertex_names_the_model_in_the_path() -> None:
     """On Vertex AI the body has no model."""
     path = "/v1/projects/p/locations/l/publishers/anthropic/models/claude-opus-4-5@20251101:streamRawPredict"

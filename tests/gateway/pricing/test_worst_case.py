@@ -210,3 +210,23 @@ def test_models_besides_and_repeats_are_held_too() -> None:
     assert instead.money >= dear.cost({"input_tokens": 1_000, "output_tokens": 1_000}, NOW)
     several = BoundFormula("claude-haiku-4-5", price, NOW).hold(replace(call, repeats=4))
     assert (several.money, several.tokens) == (4 * alone.money, 4 * alone.tokens)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "call", "tokens"),
+    [
+        ("anthropic", "claude-sonnet-4-5-20250929", {}, 200_000),
+        ("aws", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", {}, 200_000),
+        ("anthropic", "claude-sonnet-4-5", {"standard_window": False}, 1_050_000),
+        ("anthropic", "claude-sonnet-4-5", {"unbounded_tools": True}, 1_050_000),
+        ("anthropic", "claude-sonnet-4-5", {"input_tokens": 700_000}, 700_000),
+        ("anthropic", "claude-sonnet-4-6", {}, 1_050_000),
+        ("openrouter", "anthropic/claude-sonnet-4.5", {}, 1_050_000),
+    ],
+)
+def test_a_document_has_no_more_than_the_standard_window(
+    provider: str, model: str, call: dict[str, object], tokens: int
+) -> None:
+    """Where a model reads more on request alone, a linked document is bounded by what it reads otherwise."""
+    asked = replace(Call(model, input_tokens=50, unbounded_input=True, standard_window=True), **call)  # type: ignore[arg-type]
+    assert worst_case(asked, model, price_of(provider, model), NOW).input_tokens == tokens

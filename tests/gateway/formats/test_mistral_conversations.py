@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from paig_gateway.formats.mistral_conversations import CONVERSATIONS
-from tests.gateway.formats.asking import asked, event, fold, sse
+from tests.gateway.formats.asking import event, fold, sse
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,8 @@ from tests.gateway.formats.asking import asked, event, fold, sse
 )
 def test_what_is_asked(members: dict[str, Any], model: str, unbounded: bool, searches: int) -> None:
     """Connectors, agents and conversations that go on bring in what the request does not show."""
-    call = asked("/v1/conversations", {"inputs": "hi", "completion_args": {"max_tokens": 7}, **members})
+    body = {"inputs": "hi", "completion_args": {"max_tokens": 7}, **members}
+    call = CONVERSATIONS.read(None, json.dumps(body).encode())
     assert (call.model, call.output_tokens, call.unbounded_tools, call.searches) == (model, 7, unbounded, searches)
 
 

@@ -17,8 +17,8 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from paig_client.api.fields import Spec
-from paig_client.api.resources import AppliedConfig as Plan
 from paig_client.api.resources import (
+    Adopted,
     AuditEntry,
     AuditVerification,
     DeviceStart,
@@ -43,10 +43,21 @@ from paig_client.api.resources import (
     Resource,
     Session,
     SessionTree,
+    StoredObjectPage,
     Token,
     UsageReport,
 )
-from paig_client.api.specs import AnswerSpec, AskSpec, KeySpec, OrganisationSpec, ProviderSpec, RaiseSpec, TokenSpec
+from paig_client.api.resources import AppliedConfig as Plan
+from paig_client.api.specs import (
+    AdoptSpec,
+    AnswerSpec,
+    AskSpec,
+    KeySpec,
+    OrganisationSpec,
+    ProviderSpec,
+    RaiseSpec,
+    TokenSpec,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -331,6 +342,30 @@ class ReportCalls:
     def resume_session(self, id: str, *, key: str | None = None) -> ApiCall[SessionTree]:
         """Let a stopped session go on."""
         return ApiCall("POST", _at("sessions", id, "resume"), _one(SessionTree), {"key": key})
+
+    @endpoint
+    def stored_objects(
+        self,
+        *,
+        provider: str | None = None,
+        kind: str | None = None,
+        key: str | None = None,
+        project: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> ApiCall[StoredObjectPage]:
+        """Objects that providers store, with their owners; `cursor` is the previous page's `next_cursor`."""
+        query: dict[str, QueryValue] = {
+            **{"provider": provider, "kind": kind, "key": key, "project": project},
+            **{"limit": limit, "cursor": cursor},
+        }
+        return ApiCall("GET", "objects", _one(StoredObjectPage), query)
+
+    @endpoint
+    def adopt_objects(self, spec: AdoptSpec) -> ApiCall[Adopted]:
+        """Give a project the objects in an account that nothing owns."""
+        body = spec.model_dump(mode="json", exclude_unset=True)
+        return ApiCall("POST", "objects/adopt", _one(Adopted), body=body)
 
     @endpoint
     def reprice(

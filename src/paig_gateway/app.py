@@ -10,7 +10,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from paig_client.api.resources import ProviderCheck
 from paig_gateway import __version__
 from paig_gateway import config as configuration
 from paig_gateway.admin import AdminServices, admin_app
+from paig_gateway.admin.account_objects import account_objects
 from paig_gateway.admin.provider_check import check
 from paig_gateway.admin.reprice import reprice
 from paig_gateway.admin.services import ApplyResult, ConfigurationError
@@ -207,7 +208,9 @@ class Gateway:
         secrets_of_telemetry = secrets_of(self.telemetry, self.alerts)
         sso, client_secret = identity_provider(self.sso, self.now)
         started_at = self.now()
-        directory = Directory(store.engine, store.vault, store.catalog.secrets.references, self.now)
+        # What the author of a reference may name was checked when it was written.
+        references = replace(store.catalog.secrets.references, of_owner=True)
+        directory = Directory(store.engine, store.vault, references, self.now)
         self.redact.know(lambda: store.secrets)
         self.redact.know(directory.credentials)
         self.redact.know(lambda: secrets_of_telemetry)
@@ -319,6 +322,7 @@ class Gateway:
                 export_config=lambda: configuration.export(catalog),
                 reprice=lambda which: reprice(store.engine, prices, directory.providers(), which),
                 test_provider=partial(_test_provider, directory, upstream, authenticator),
+                account_objects=partial(account_objects, upstream=upstream, auth=authenticator),
                 clock=self.now,
                 node_id=node_id,
                 started_at=started_at,
@@ -506,7 +510,7 @@ def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[Ident
 
 def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> ApplyResult:
     try:
-        plan = configuration.plan(configuration.parse(config), catalog, prune=prune)
+        plan = configuration.plan(configuration.parse(config), catalog, actor=actor, prune=prune)
         keys = [] if dry_run else configuration.apply(plan, catalog, actor=actor)
     except ConfigError as error:
         raise ConfigurationError(error.issues) from error

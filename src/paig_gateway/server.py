@@ -93,7 +93,7 @@ def serve(
             store = Store.open(config=wanted)
             _check_strength(store)
             certificate = local_certificate(store.home, server.host) if server.tls and server.tls_cert is None else None
-            plan = configuration.plan(wanted, store.catalog, keep_drift=keep_drift)
+            plan = configuration.plan(wanted, store.catalog, actor="paig serve", keep_drift=keep_drift)
             made = configuration.apply(plan, store.catalog, actor="paig serve") if config else []
         except Exception as error:  # whatever it is: one line, and nothing has changed
             if verbose:
@@ -231,7 +231,7 @@ def _reload(path: Path, store: Store, running: Config, keep_drift: bool) -> None
     """Bring the gateway to its configuration file again, as `paig apply` does; say what only a restart changes."""
     try:
         wanted = configuration.load(path)
-        plan = configuration.plan(wanted, store.catalog, keep_drift=keep_drift)
+        plan = configuration.plan(wanted, store.catalog, actor="SIGHUP", keep_drift=keep_drift)
         made = configuration.apply(plan, store.catalog, actor="SIGHUP")
     except ConfigError as error:
         log.error("%s was not reloaded, and nothing changed: %s", path, error)

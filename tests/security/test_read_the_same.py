@@ -46,6 +46,15 @@ def test_a_body_in_utf8(content_type: bytes) -> None:
     assert read_call(CHAT, None, body(b'"n":1'), [(b"content-type", content_type)]).answers == 1
 
 
+@pytest.mark.parametrize(
+    "content_type", [b"application/x-www-form-urlencoded", b" Application/X-WWW-Form-Urlencoded ; charset=utf-8"]
+)
+def test_a_body_that_a_form_parser_would_read(content_type: bytes) -> None:
+    """A server that believes the header would find other members in the same text."""
+    with pytest.raises(GatewayError, match="as JSON"):
+        read_call(CHAT, None, body(b'"user":"&model=gpt-5-pro&n=100&"'), [(b"content-type", content_type)])
+
+
 def test_stream_options_that_are_null() -> None:
     """They ask for no usage, so the gateway asks in their place."""
     asked = asks(body(b'"stream":true,"stream_options":null'))

@@ -358,6 +358,41 @@ class LimitRequest(AboutLimit):
     answer: str | None
 
 
+class StoredObject(BaseModel):
+    """An object that a provider stores, and its owner."""
+
+    provider: str
+    id: str
+    """Its id at the provider."""
+    kind: str
+    """What it is: `file`, `batch`, `vector-store`."""
+    key: str | None
+    """The key that made it; None where it was given to a project."""
+    project: str | None
+    created_at: datetime
+    """Since when the gateway knows of it."""
+
+
+class StoredObjectPage(BaseModel):
+    """Some stored objects by provider and id, and where the next page begins."""
+
+    items: list[StoredObject]
+    next_cursor: str | None
+
+
+class Adopted(BaseModel):
+    """What became of the objects in the account of a route's providers."""
+
+    route: str
+    project: str
+    adopted: dict[str, int]
+    """How many were given to the project, by kind."""
+    owned: int
+    """How many have an owner already, and keep it."""
+    problems: list[str]
+    """Lists that could not be read, or not to their end."""
+
+
 class MyRequest(BaseModel):
     """A request, as the holder of its key sees it."""
 

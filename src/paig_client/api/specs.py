@@ -325,6 +325,16 @@ class AnswerSpec(Spec):
     """The answer to the person who asked."""
 
 
+class AdoptSpec(Spec):
+    """Objects in a provider's account that nothing owns yet, and the project that they are given to."""
+
+    route: str
+    """The route whose providers have them."""
+    project: str
+    ids: list[Annotated[str, Field(min_length=1, max_length=512)]] = Field(default=[], max_length=1000)
+    """The objects, by their ids at the one provider of the route; what its lists show if left out."""
+
+
 class GrantSpec(Spec):
     """A role, in the whole gateway or in one project."""
 

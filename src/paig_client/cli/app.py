@@ -91,6 +91,12 @@ for name, text in OBJECTS.items():
 app.add_typer(
     lazily("limit_commands"), name="limits", help="Limits: what is left, named ones, raises.", rich_help_panel=ADMIN
 )
+app.add_typer(
+    lazily("stored"),
+    name="objects",
+    help="Objects stored at providers: whose they are.",
+    rich_help_panel=ADMIN,
+)
 _command(rich_help_panel=ADMIN, example="paig apply paig.toml --dry-run")(configuration.apply)
 _command(rich_help_panel=ADMIN, example="paig export > paig.toml")(configuration.export)
 

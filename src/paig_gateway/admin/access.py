@@ -103,6 +103,9 @@ OPERATIONS: Mapping[str, Needs] = {
     "get_usage": Needs("ledger:read", in_project=True),
     "get_repricing": Needs("ledger:read", in_project=True),
     "prune_usage": Needs("ledger:write"),
+    "list_stored_objects": Needs("catalog:read", in_project=True),
+    # It shows a project objects that may be anybody's, as `stored = "shared"` does.
+    "adopt_stored_objects": Needs("routing:write"),
     "list_sessions": Needs("ledger:read", in_project=True),
     "get_session": Needs("ledger:read", in_project=True),
     "stop_session": Needs("keys:write", in_project=True),

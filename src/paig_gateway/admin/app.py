@@ -33,6 +33,7 @@ from paig_gateway.admin.reports import report_routes
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.sessions import session_routes as agent_session_routes
 from paig_gateway.admin.spent import spent_routes
+from paig_gateway.admin.stored_objects import stored_object_routes
 
 
 def admin_app(services: AdminServices) -> FastAPI:
@@ -78,6 +79,7 @@ def admin_app(services: AdminServices) -> FastAPI:
     api.include_router(limit_routes(services))
     api.include_router(report_routes(services))
     api.include_router(agent_session_routes(services))
+    api.include_router(stored_object_routes(services))
     api.include_router(me_routes(services))
     api.include_router(event_routes(app.state.events))
     api.include_router(configuration_routes(services))

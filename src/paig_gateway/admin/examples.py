@@ -299,6 +299,21 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
             ],
         }
     ],
+    "StoredObjectPage": [
+        {
+            "items": [
+                {
+                    "provider": "openai", "id": "file-9f86d081", "kind": "file", "key": "ci", "project": "research",
+                    "created_at": "2026-11-23T12:04:29Z",
+                }
+            ],
+            "next_cursor": None,
+        }
+    ],
+    "AdoptSpec": [{"route": "openai", "project": "research"}],
+    "Adopted": [
+        {"route": "openai", "project": "research", "adopted": {"batch": 2, "file": 31}, "owned": 7, "problems": []}
+    ],
     "UsageReport": [{"items": [_TOTAL], "total": {**_TOTAL, "group": {}}}],
     "AuditEntry": [_CHANGE],
     "AuditVerification": [{"rows": 1284, "head": "1284:5d1c0a7e", "problem": None}],

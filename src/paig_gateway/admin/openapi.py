@@ -17,6 +17,7 @@ from paig_client.api.fields import Spec
 from paig_client.api.resources import Problem
 from paig_client.api.specs import (
     AdminSpec,
+    AdoptSpec,
     AnswerSpec,
     AskSpec,
     KeySpec,
@@ -117,7 +118,7 @@ def _listed(schema: OpenApi) -> str:
 def _bodies() -> OpenApi:
     """The schemas of request bodies: every Spec, and what creates and changes make of it."""
     specs: list[type[Spec]] = [*_SPECS.values(), ApplySpec, FinishDeviceSpec, PersonalKeySpec, PruneSpec]
-    specs += [SpentSpec, RaiseSpec, AskSpec, AnswerSpec]
+    specs += [SpentSpec, RaiseSpec, AskSpec, AnswerSpec, AdoptSpec]
     _, made = models_json_schema([(spec, "validation") for spec in specs], ref_template=_REF)
     schemas: OpenApi = made["$defs"]
     for name, spec in _SPECS.items():

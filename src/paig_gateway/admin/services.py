@@ -13,10 +13,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_client.api.resources import AuditEntry, NewKey, ProviderCheck, Repricing
+from paig_gateway.admin.account_objects import AccountObjects
 from paig_gateway.admin.site import Site
 from paig_gateway.catalog import Catalog
 from paig_gateway.catalog.key_uses import KeyUses
 from paig_gateway.catalog.snapshot import Directory
+from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import Filter
 from paig_gateway.secrets.attempts import Attempts
@@ -97,6 +99,13 @@ class TestProvider(Protocol):
         """Send the provider of that name a small free request, and explain what comes of it."""
 
 
+class ReadAccounts(Protocol):
+    """Looks into the accounts of providers."""
+
+    async def __call__(self, providers: list[Provider]) -> AccountObjects:
+        """What the accounts store, as far as their lists show it."""
+
+
 @dataclass(frozen=True)
 class AdminServices:
     """What the admin API stands on.
@@ -111,6 +120,7 @@ class AdminServices:
         export_config: Answers the catalogue as the text of a `paig.toml`.
         reprice: What finished requests would cost at the prices known now.
         test_provider: See `TestProvider`.
+        account_objects: See `ReadAccounts`.
         clock: The present, in UTC.
         node_id: This process among the nodes.
         started_at: When this process started.
@@ -129,6 +139,7 @@ class AdminServices:
     export_config: Callable[[], str]
     reprice: Callable[[Filter], Repricing]
     test_provider: TestProvider
+    account_objects: ReadAccounts
     clock: Callable[[], datetime]
     node_id: str
     started_at: datetime

@@ -119,7 +119,7 @@ class KeyCollection:
         Raises:
             CatalogError: `invalid`, `conflict` where the name or the value is taken, or `idempotency-mismatch`.
         """
-        value = keys.chosen_value(spec.secret, self._catalog.secrets.references)
+        value = keys.chosen_value(spec.secret, self._catalog.secrets_for(actor).references)
 
         def make() -> NewKey:
             row, secret = keys.create(edit, name, spec, value)
@@ -137,7 +137,8 @@ class KeyCollection:
             CatalogError: `not-found`, `invalid`, `conflict`, or `changed` where another change was faster.
         """
         given = changes.get("secret")
-        value = keys.chosen_value(given, self._catalog.secrets.references) if isinstance(given, str) else None
+        references = self._catalog.secrets_for(actor).references
+        value = keys.chosen_value(given, references) if isinstance(given, str) else None
 
         def change(edit: Edit, row: KeyRow) -> None:
             objects.update(edit, KEYS, row, changes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Engine, text
@@ -20,6 +21,8 @@ from paig_gateway.database.columns import milliseconds
 from paig_gateway.database.engine import utc_now
 from paig_gateway.database.tables import MetaRow
 
+OWNERS = frozenset({"paig serve", "SIGHUP", "token:admin"})
+"""Those who act for the gateway's owner: its own start with a file, and the bearer of its own token."""
 DIRECTORY_VERSION = "directory_version"
 """The `meta` row that rises with every change that a running node must see."""
 
@@ -63,7 +66,7 @@ class Transactions:
         now = milliseconds(self._clock())
         with Session(self.engine, expire_on_commit=False) as session:
             version = session.connection().execute(_RAISE_VERSION).scalar_one()
-            edit = Edit(session, self.secrets, self._hooks, version, actor, now)
+            edit = Edit(session, self.secrets_for(actor), self._hooks, version, actor, now)
             try:
                 yield edit
                 if edit.changes:
@@ -72,6 +75,12 @@ class Transactions:
                 raise CatalogError(
                     "conflict", "An object of that name or value was made at the same time: repeat the request."
                 ) from error
+
+    def secrets_for(self, actor: str) -> Secrets:
+        """What seals secrets, and what that actor's references may name."""
+        if actor not in OWNERS:
+            return self.secrets
+        return replace(self.secrets, references=replace(self.secrets.references, of_owner=True))
 
     @contextmanager
     def view(self) -> Iterator[Session]:

@@ -117,12 +117,13 @@ class Plan:
         return next((entry for entry in self.drift if (entry.kind, entry.name) == (change.kind, change.name)), None)
 
 
-def plan(config: Config, catalog: Catalog, *, prune: bool = False, keep_drift: bool = False) -> Plan:
+def plan(config: Config, catalog: Catalog, *, actor: str = "", prune: bool = False, keep_drift: bool = False) -> Plan:
     """Compare a configuration with the catalogue.
 
     Args:
         config: The file.
         catalog: What there is.
+        actor: The maker of the changes, who decides what references may name.
         prune: Delete what the file does not name; otherwise it stays.
         keep_drift: Leave alone what was changed by hand since the last apply.
 
@@ -131,9 +132,10 @@ def plan(config: Config, catalog: Catalog, *, prune: bool = False, keep_drift: b
     """
     issues: list[Issue] = []
     values = {}
+    secrets = catalog.secrets_for(actor)
     for name, key in config.keys.items():
         try:
-            value = keys.chosen_value(key.secret, catalog.secrets.references)
+            value = keys.chosen_value(key.secret, secrets.references)
         except CatalogError as error:
             issues.append(config.issue(("keys", name, "secret"), error.message))
         else:
@@ -142,7 +144,7 @@ def plan(config: Config, catalog: Catalog, *, prune: bool = False, keep_drift: b
     if issues:
         raise ConfigError(issues)
     with catalog.view() as session:
-        changes = _Comparison(session, catalog.secrets, config, values).changes(prune)
+        changes = _Comparison(session, secrets, config, values).changes(prune)
         drift = _drift(session, config, changes)
     kept = frozenset((entry.kind, entry.name) for entry in drift) if keep_drift else frozenset()
     return Plan(_without(kept, changes), config, prune, values, drift, kept)
@@ -162,7 +164,7 @@ def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
         _mark(plan, catalog, actor)
         return []
     with catalog.edit(actor) as edit:
-        found = _Comparison(edit.session, catalog.secrets, plan.config, plan.values).changes(plan.prune)
+        found = _Comparison(edit.session, edit.secrets, plan.config, plan.values).changes(plan.prune)
         changes = _without(plan.kept, found)
         if not changes:
             return []  # another process has applied the same file

@@ -15,7 +15,7 @@ from paig_gateway.formats.references import last_name
 from paig_gateway.formats.splice import locate, splice_member
 
 _IDS = ("id", "invocationArn", "jobArn", "batch_id", "collection_id", "file_id", "name", "modelId")
-_TOTALS = ("total", "total_count", "totalSize", "total_size", "count")
+_TOTALS = ("total", "total_count", "total_items", "totalCount", "totalItems", "totalSize", "total_size", "count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,21 @@ def listing(body: bytes) -> Listing | None:
     if not isinstance(reading.value(body), (dict, list)):
         raise ValueError("it is not JSON")
     if text[:1] == b"[":
-        return _spans(body, None, len(body) - len(text), len(body.rstrip())) if reading.objects(text) else None
-    names = [name for name, raw in reading.members(body).items() if reading.objects(raw)]
+        return _spans(body, None, len(body) - len(text), len(body.rstrip())) if reading.array(text) else None
+    top = reading.members(body)
+    names = [name for name, raw in top.items() if reading.array(raw)]
     if len(names) > 1:
         raise ValueError(f"it has several lists, {', '.join(names)}")
+    for name, raw in top.items():
+        if name not in names and any(_holds_more(inner) for inner in reading.members(raw).values()):
+            raise ValueError(f"'{name}' may name objects, too")
     span = locate(body, (names[0],)) if names else None
     return _spans(body, names[0], *span) if span is not None else None
+
+
+def _holds_more(raw: msgspec.Raw) -> bool:
+    """Whether a value is an array or an object that is not empty."""
+    return bool(reading.array(raw) or reading.members(raw))
 
 
 def _spans(body: bytes, member: str | None, start: int, end: int) -> Listing:
@@ -76,7 +85,8 @@ def _spans(body: bytes, member: str | None, start: int, end: int) -> Listing:
         if at < 0:
             raise ValueError("its elements cannot be found")
         spans.append((at, at + len(element)))
-        ids.append(object_id(reading.members(element)))
+        id = reading.string(msgspec.Raw(element))
+        ids.append(last_name(id) if id is not None else object_id(reading.members(element)))
         place = at + len(element)
     return Listing(member, ids, spans, start, end)
 
@@ -95,8 +105,9 @@ def without(body: bytes, found: Listing, kept: list[bool]) -> bytes | None:
     if all(kept):
         return body
     top = reading.members(body) if found.member is not None else {}
-    if any((reading.integer(top.get(name)) or 0) > sum(kept) for name in _TOTALS):
-        return None
+    for members in (top, *map(reading.members, top.values())):
+        if any((reading.integer(members.get(name)) or 0) > sum(kept) for name in _TOTALS):
+            return None
     pieces = [body[found.start + 1 : found.spans[0][0]]]
     left = [number for number, keeps in enumerate(kept) if keeps]
     for place, number in enumerate(left):

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, literal, select, union_all
+from sqlalchemy import Connection, Engine, and_, delete, literal, or_, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.selectable import CompoundSelect
 from sqlmodel import col
 
 from paig_gateway.database.columns import milliseconds
-from paig_gateway.database.tables import RequestRow, StoredObjectRow
+from paig_gateway.database.tables import KeyRow, ProjectRow, RequestRow, StoredObjectRow
 
 LONGEST = 512
 """Characters of an id that is kept."""
@@ -69,6 +69,83 @@ def find(engine: Engine, ids: Sequence[str]) -> list[StoredObject]:
 
 def _batches(ids: Sequence[str]) -> list[list[str]]:
     return [list(ids[place : place + _AT_ONCE]) for place in range(0, len(ids), _AT_ONCE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A stored object with its owner's names.
+
+    Attributes:
+        object: The object.
+        key: The name of the key that made it, its id where that is deleted; None where it was given to a project.
+        project: The project's name, or its id likewise.
+        at: Since when it is known, in milliseconds.
+    """
+
+    object: StoredObject
+    key: str | None
+    project: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which stored objects are meant: those of a provider, a kind, a key, a project; None for all.
+
+    Attributes:
+        within: Ids of the only projects that may be told of; None for all.
+    """
+
+    provider: str | None = None
+    kind: str | None = None
+    key: str | None = None
+    project: str | None = None
+    within: frozenset[str] | None = None
+
+
+def owned(engine: Engine, wanted: Wanted, limit: int, after: tuple[str, str] | None = None) -> list[Owned]:
+    """Stored objects by provider and id, without the work that ledger rows name.
+
+    Args:
+        engine: The database.
+        wanted: Which of them.
+        limit: How many at most.
+        after: The provider and the id that they come after.
+    """
+    row, key, project = StoredObjectRow, KeyRow, ProjectRow
+    query = (
+        select(
+            col(row.provider), col(row.id), col(row.kind), col(row.key_id), col(row.project_id), col(row.created_at),
+            col(key.name), col(project.name),
+        )
+        .outerjoin(key, col(key.id) == col(row.key_id))
+        .outerjoin(project, col(project.id) == col(row.project_id))
+        .order_by(col(row.provider), col(row.id))
+        .limit(limit)
+    )  # fmt: skip
+    for column, value in ((row.provider, wanted.provider), (row.kind, wanted.kind)):
+        if value is not None:
+            query = query.where(col(column) == value)
+    if wanted.key is not None:
+        query = query.where(or_(col(key.name) == wanted.key, col(row.key_id) == wanted.key))
+    if wanted.project is not None:
+        query = query.where(or_(col(project.name) == wanted.project, col(row.project_id) == wanted.project))
+    if wanted.within is not None:
+        query = query.where(col(row.project_id).in_(wanted.within))
+    if after is not None:
+        provider, id = after
+        later = and_(col(row.provider) == provider, col(row.id) > id)
+        query = query.where(or_(col(row.provider) > provider, later))
+    with engine.connect() as connection:
+        return [
+            Owned(
+                StoredObject(one[0], one[1], one[2], one[3], one[4] or None),
+                one[6] or one[3] or None,
+                one[7] or one[4] or None,
+                one[5],
+            )
+            for one in connection.execute(query)
+        ]
 
 
 def save(engine: Engine, objects: Sequence[StoredObject], at: datetime) -> int:

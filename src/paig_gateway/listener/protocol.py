@@ -194,6 +194,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.table.head_ends(self)
         version = self.parser.get_http_version()
         target = _target(self.url)
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
+            self._refusal = GatewayError("bad-request", "The transfer-encoding must be 'chunked', given once.")
+            return
         if target is None or version not in ("1.0", "1.1"):
             said = "The request target is not a path." if target is None else "The version of HTTP must be 1.0 or 1.1."
             self._refusal = GatewayError("bad-request", said)

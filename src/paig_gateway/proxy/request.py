@@ -305,6 +305,8 @@ def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) ->
         if fmt.metered and plain:
             content_type = next((value for name, value in headers if name == b"content-type"), b"")
             _check_charset(content_type)
+            if content_type.strip().lower().startswith(b"application/x-www-form-urlencoded"):
+                raise MalformedRequest("Send the body as JSON, with the content-type application/json.")
             form.check(plain, content_type)
             ambiguity.check_json(plain)
         call = fmt.read(model, plain)

@@ -63,7 +63,8 @@ _SAID: tuple[tuple[re.Pattern[str], Verdict], ...] = (
 _SCOPE = re.compile(
     rb"missing.{0,3}scope|insufficient.{0,3}(?:permission|scope|privilege)|SCOPE_INSUFFICIENT|AccessDenied"
     rb"|not (?:authorized|allowed|permitted) to (?:perform|access|call|use|invoke)"
-    rb"|not have (?:the )?(?:permission|access|required)",
+    rb"|(?:not|n't) have (?:the )?(?:permission|access|required)|no (?:access|permission)s? (?:to|for)"
+    rb"|lacks? (?:the )?(?:required|necessary|permission)|permission.?denied",
     re.IGNORECASE,
 )
 """Matches in a 401 or 403 that names a scope or an operation: the credential serves other requests."""

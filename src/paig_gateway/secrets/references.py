@@ -3,7 +3,8 @@
 An administrator who may set providers may name any secret that the gateway can read, and have it sent to an address of
 the same administrator's choice. `References` therefore refuses what is the gateway's own (the home folder, `PAIG_*`,
 the variables that its settings name, the keyring service `paig`, `/proc`); and the table `[security]` of the
-configuration file can confine the rest.
+configuration file can confine the rest. The owner alone, who can read the home folder anyway, may name a credential of
+a provider that lies there beside the gateway's own files.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ STORED = "value:<stored>"
 _SCHEMES: tuple[str, ...] = get_args(Scheme)
 _FORMS = "env:NAME, keyring:SERVICE/USER, file:PATH or value:LITERAL"
 _MAX_FILE_BYTES = 1_000_000
+_OWN_FILE = re.compile(r"secret\.key|admin\.token|new-keys|tls$|listening$|paig\.db|unrecorded|set-aside|.*backup")
+"""What the gateway itself keeps in its home folder."""
 _SYSTEM_FOLDERS = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
@@ -113,12 +116,14 @@ class References:
         home: The gateway's home folder.
         own: The references that the gateway's own settings name.
         allowed: The owner's allow-lists.
+        of_owner: Whether the references are the owner's own, in whose home folder there may be credentials, too.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     home: Path | None = None
     own: frozenset[str] = frozenset()
     allowed: SecuritySpec = field(default_factory=SecuritySpec)
+    of_owner: bool = False
 
     def check(self, text: str) -> Reference:
         """Read a reference and make sure that it may be resolved.
@@ -198,9 +203,13 @@ class References:
         mounted = (self.environ.get(f"{variable}_FILE") for variable in FROM_FILES)
         if any(name and _real(name) == path for name in mounted):
             return _not_ours(target)
-        own = [self.home.resolve()] if self.home is not None else []
-        if any(path.is_relative_to(folder) for folder in (*own, *_SYSTEM_FOLDERS)):
+        if any(path.is_relative_to(folder) for folder in _SYSTEM_FOLDERS):
             return _not_ours(target)
+        home = self.home.resolve() if self.home is not None else None
+        if home is not None and path.is_relative_to(home):
+            parts = path.relative_to(home).parts
+            if not self.of_owner or not parts or _OWN_FILE.match(parts[0]):
+                return _not_ours(target)
         folders = self.allowed.file_folders
         if folders is not None and not any(path.is_relative_to(_real(folder)) for folder in folders):
             return f"[security] file_folders does not allow the file {target}: ask the gateway's owner"

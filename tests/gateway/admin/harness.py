@@ -24,11 +24,13 @@ from paig_client.api.resources import ProviderCheck
 from paig_client.api.vocabulary import Certainty
 from paig_gateway import config
 from paig_gateway.admin import AdminServices, ApplyResult, ConfigurationError, admin_app
+from paig_gateway.admin.account_objects import AccountObjects
 from paig_gateway.admin.reprice import reprice
 from paig_gateway.catalog import Catalog, LimitHooks, References
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.domain.caller import Caller
+from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.overrides import PriceSources
@@ -165,6 +167,9 @@ def running(
     async def answers(name: str) -> ProviderCheck:
         return ProviderCheck(provider=name, ok=True, outcome="ok", message="It answers.", request="GET http://x/models")
 
+    async def no_accounts(providers: list[Provider]) -> AccountObjects:
+        return AccountObjects()
+
     services = change(
         AdminServices(
             engine=engine,
@@ -176,6 +181,7 @@ def running(
             export_config=lambda: config.export(catalog),
             reprice=lambda which: reprice(engine, prices, directory.providers(), which),
             test_provider=answers,
+            account_objects=no_accounts,
             clock=clock,
             node_id=node_id,
             started_at=datetime(2026, 11, 23, 8, 0, tzinfo=UTC),

@@ -78,6 +78,8 @@ MATRIX: Mapping[str, tuple[str, str]] = {
     "get_usage": ("oaev", "oaev"),
     "get_repricing": ("oaev", "oaev"),
     "prune_usage": ("oa", ""),
+    "list_stored_objects": ("oaev", "oaev"),
+    "adopt_stored_objects": ("oa", ""),
     "list_sessions": ("oaev", "oaev"),
     "get_session": ("oaev", "oaev"),
     "stop_session": ("oae", "oae"),

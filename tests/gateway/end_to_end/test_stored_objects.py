@@ -264,13 +264,31 @@ async def test_what_an_objects_work_made_belongs_to_its_owner(tenants: Tenants) 
 
 @pytest.mark.parametrize(
     "answer",
-    [b'{"data":[{"id":"a"}],"total":7}', b"not json", b'{"a":[{"id":"x"}],"b":[{"id":"y"}]}'],
+    [
+        b'{"data":[{"id":"a"}],"total":7}',
+        b'{"data":[{"id":"a"}],"pagination":{"total_items":7}}',
+        b"not json",
+        b'{"a":[{"id":"x"}],"b":[{"id":"y"}]}',
+        b'{"a":[{"id":"x"}],"b":["y"]}',
+        b'{"files":{"file-1":{"name":"x"}}}',
+        b'{"result":{"data":[{"id":"x"}]}}',
+    ],
 )
 async def test_a_list_that_would_disclose_others_is_refused(tenants: Tenants, answer: bytes) -> None:
     """A total counts what others have; what cannot be read may hold anything."""
     tenants.echo.answer = Answer(answer)
     refused = await tenants.ask(tenants.theirs, "GET", "/openai/v1/files")
     assert (refused.status_code, refused.headers["x-paig-error"]) == (403, "not-allowed")
+
+
+async def test_a_list_of_nothing_but_ids(tenants: Tenants) -> None:
+    """An element may be the id itself."""
+    tenants.owned("openai", "file-plain")
+    tenants.echo.answer = Answer(b'{"data":["file-plain", "file-of-others", 7, null]}')
+    assert (await tenants.ask(tenants.mine, "GET", "/openai/v1/files")).json() == {"data": ["file-plain"]}
+    assert (await tenants.ask(tenants.theirs, "GET", "/openai/v1/files")).json() == {"data": []}
+    tenants.echo.answer = Answer(b'["file-of-others"]')
+    assert (await tenants.ask(tenants.mine, "GET", "/openai/v1/files")).json() == []
 
 
 async def test_requests_without_ids_read_nothing(tenants: Tenants, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,12 @@ async def test_failures_of_the_app(caplog: pytest.LogCaptureFixture) -> None:
         (b"POST /a HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", (400, "bad-request")),
         (b"POST /a HTTP/1.1\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", (400, "bad-request")),
         (b"POST /a HTTP/1.1\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n", (400, "bad-request")),
+        (
+            b"POST /a HTTP/1.1\r\ntransfer-encoding: identity\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            (400, "bad-request"),
+        ),
+        (b"POST /a HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", (400, "bad-request")),
+        (b"POST /a HTTP/1.1\r\ntransfer-encoding: Chunked\r\nconnection: close\r\n\r\n0\r\n\r\n", (200, "")),
         (b"GET /a HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n", (200, "")),
     ],
 )

@@ -27,6 +27,17 @@ from paig_gateway.routing.verdicts import REACH, Verdict, named, of_error, of_st
             "credential_rejected",
         ),
         (401, b"", "credential_rejected"),
+        (401, b'{"error":{"message":"Missing scopes: api.model.read.","code":"missing_scope"}}', "client_error"),
+        (401, b'{"error":{"message":"You have no access to this model"}}', "client_error"),
+        (401, b'{"error":{"message":"Project p does not have access to model gpt-5"}}', "client_error"),
+        (401, b'{"message":"You don\'t have access to the model with that ID."}', "client_error"),
+        (
+            401,
+            b'{"error":{"code":"PermissionDenied","message":"The principal lacks the required data action to perform'
+            b' POST operation"}}',
+            "client_error",
+        ),
+        (401, b'{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}', "credential_rejected"),
         (402, b'{"error":{"message":"Insufficient Balance"}}', "credential_rejected"),
         (403, b'{"error":{"message":"Your quota is exhausted"}}', "credential_rejected"),
         (403, b'{"error":{"message":"This model is not for your country"}}', "client_error"),

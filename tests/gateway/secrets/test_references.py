@@ -157,7 +157,8 @@ def test_keyring_that_hangs_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> N
         "file:{mounted}",
     ],
 )
-def test_gateways_own_secrets_are_never_resolved(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("of_owner", [False, True])
+def test_gateways_own_secrets_are_never_resolved(tmp_path: Path, text: str, of_owner: bool) -> None:
     """Whatever leads to them, links included, is refused by its place, before anything is read."""
     home = tmp_path / "home"
     home.mkdir()
@@ -169,12 +170,25 @@ def test_gateways_own_secrets_are_never_resolved(tmp_path: Path, text: str) -> N
     mounted = tmp_path / "mounted"
     mounted.write_text("of the gateway alone", "utf-8")
     environ = {"WEBHOOK": "of the gateway alone", "PAIG_SECRET_KEY_FILE": str(mounted)}
-    references = References(environ=environ, home=home, own=own)
+    references = References(environ=environ, home=home, own=own, of_owner=of_owner)
     written = text.format(home=home, link=tmp_path / "link", own=tmp_path / "own", mounted=mounted)
     with pytest.raises(SecretReferenceError) as caught:
         references.resolve(written)
     assert caught.value.code == "forbidden"
     assert "of the gateway alone" not in str(caught.value)
+
+
+def test_the_owner_alone_may_keep_credentials_in_the_home_folder(tmp_path: Path) -> None:
+    """Beside the gateway's own files, none of which is ever resolved."""
+    (tmp_path / "openai.key").write_text("sk-1", "utf-8")
+    of_owner = References(home=tmp_path, of_owner=True)
+    assert of_owner.resolve(f"file:{tmp_path}/openai.key") == "sk-1"
+    with pytest.raises(SecretReferenceError, match="another folder"):
+        References(home=tmp_path).check(f"file:{tmp_path}/openai.key")
+    own = ("secret.key.old", "admin.token", "paig.db", "paig.db-wal", "tls/ca.key", "new-keys.txt", "listening/1.url")
+    for name in (*own, "paig-backup.db", "unrecorded-node.jsonl", "set-aside-node.jsonl"):
+        with pytest.raises(SecretReferenceError, match="another folder"):
+            of_owner.check(f"file:{tmp_path}/{name}")
 
 
 def test_everything_else_is_allowed_unless_the_owner_says_so(tmp_path: Path) -> None:

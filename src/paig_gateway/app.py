@@ -40,7 +40,7 @@ from paig_gateway.domain.money import parse_usd
 from paig_gateway.ledger import new_limits, stored_objects
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import holder_of
-from paig_gateway.listener.bounds import Bounds, most_connections
+from paig_gateway.listener.bounds import ListenerBounds, most_connections
 from paig_gateway.listener.connections import Connections
 from paig_gateway.listener.upgrade import UPGRADE, Upgrade
 from paig_gateway.observability import (
@@ -550,9 +550,9 @@ def _is_data_plane(path: str) -> bool:
     return path.startswith("/proxy/") or one_address.is_native(path)
 
 
-def _listener_bounds(spec: BoundsSpec) -> Bounds:
+def _listener_bounds(spec: BoundsSpec) -> ListenerBounds:
     """The listener's bounds; no more connections than half of the files that the process may open."""
-    return Bounds(
+    return ListenerBounds(
         header_bytes=spec.header_kb * 1024,
         header_fields=spec.header_fields,
         target_bytes=spec.target_kb * 1024,

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from paig_client.api.specs import ExportSpec, ProjectTelemetry
 from paig_gateway.alerts.alerts import Alerts
-from paig_gateway.alerts.conditions import Refusals
+from paig_gateway.alerts.conditions import RefusalWatch
 from paig_gateway.database.columns import milliseconds
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.ledger import Ledger
@@ -206,7 +206,7 @@ class Telemetry:
             watching.append(RequestLog())
         self.alerts: Alerts | None = None
         if secrets.webhook is not None:
-            refusals = Refusals()
+            refusals = RefusalWatch()
             watching.append(refusals)
             self.alerts = Alerts(alerts, secrets.webhook, engine, refusals, providers, now, ledger, attempts, loops)
         self._audit = audit_streams(spec, engine, now, version, name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paig_client.cli.commands import Commands
-from paig_client.cli.options import Csv, Json, Lines, Profile, Project, Since, Sort, Until, Url, connected, text_option
+from paig_client.cli.options import Json, Lines, Listing, Profile, Project, Since, Until, Url, connected, text_option
 from paig_client.cli.output import Table, narrow, print_json, say, show, sort_field, when
 from paig_client.cli.values import period
 
@@ -25,6 +25,7 @@ app = Commands(invoke_without_command=True)
 @app.callback(epilog="Example: paig audit --kind key --since 7d")
 def audit(
     ctx: typer.Context,
+    listing: Listing,
     actor: Annotated[str | None, text_option("--actor", "Who: admin:NAME, admin:NAME/TOKEN, token:admin.")] = None,
     action: Annotated[str | None, text_option("--action", "create, update, delete, rotate, …")] = None,
     kind: Annotated[str | None, text_option("--kind", "key, project, provider, …")] = None,
@@ -33,30 +34,25 @@ def audit(
     since: Since = None,
     until: Until = None,
     lines: Lines = 50,
-    json: Json = False,
-    csv: Csv = False,
-    sort: Sort = None,
-    url: Url = None,
-    profile: Profile = None,
 ) -> None:
     """Show who changed what, newest first."""
     if ctx.invoked_subcommand is not None:
         return None
     begin, end = period(since, until)
     columns = ["time", "who", "did", "to", "name", "what"]
-    order = sort_field(sort, columns[:-1], FIELDS) if sort else None
-    with connected(url, profile) as admin:
+    order = sort_field(listing.sort, columns[:-1], FIELDS) if listing.sort else None
+    with listing.connected() as admin:
         found = admin.audit(
             actor=actor, action=action, kind=kind, name=name, project=project, since=begin, until=end, limit=lines,
             sort=order,
         )  # fmt: skip
-    if json:
+    if listing.json:
         return print_json(found)
     short = narrow()
     rows = [
         [when(item.time, short=short), item.actor, item.action, item.kind, item.name, _changes(item)] for item in found
     ]
-    return show(Table(columns, rows, "Nothing was changed.", cut="what"), csv=csv)
+    return show(Table(columns, rows, "Nothing was changed.", cut="what"), csv=listing.csv)
 
 
 @app.command(example="paig audit verify --expect HEAD")

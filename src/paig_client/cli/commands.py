@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from functools import wraps
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import typer
 import typer.main
@@ -39,7 +42,45 @@ class Commands(typer.Typer):
     def command(self, name: str | None = None, *, example: str = "", **settings: Any) -> Callable[[F], F]:
         """Add a command; `example` is a line that works, shown below its help."""
         epilog = f"Example: {example}" if example else None
-        return super().command(name, cls=Command, epilog=epilog, **settings)
+        add = super().command(name, cls=Command, epilog=epilog, **settings)
+        return lambda function: (add(with_groups(function)), function)[1]
+
+    def callback(self, *args: Any, **settings: Any) -> Callable[[F], F]:
+        """Add what runs before the group's commands, or without one."""
+        add = super().callback(*args, **settings)
+        return lambda function: (add(with_groups(function)), function)[1]
+
+
+def with_groups(function: Callable[..., object]) -> Callable[..., object]:
+    """A command whose parameters that are dataclasses of options are seen by Typer as one parameter for each field.
+
+    Options of the command alone come first, then those of its groups.
+    """
+    own = inspect.signature(function).parameters.values()
+    hints = get_type_hints(function, include_extras=True)
+    groups = {one.name: hints[one.name] for one in own if is_dataclass(hints.get(one.name))}
+    if not groups:
+        return function
+    seen = [
+        one.replace(annotation=hints[one.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for one in own
+        if one.name not in groups
+    ]
+    for group in groups.values():
+        kinds = get_type_hints(group, include_extras=True)
+        seen += [
+            inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=kinds[one.name])
+            for one in fields(group)
+        ]
+
+    @wraps(function)
+    def command(**given: Any) -> object:
+        made = {name: kind(**{one.name: given.pop(one.name) for one in fields(kind)}) for name, kind in groups.items()}
+        return function(**made, **given)
+
+    command.__signature__ = inspect.Signature(seen)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in seen}
+    return command
 
 
 def lazily(module: str, attribute: str = "app") -> Commands:

@@ -11,8 +11,8 @@ from paig_client.api.limits import Window
 from paig_client.api.specs import AnswerSpec, AskSpec, RaiseSpec
 from paig_client.cli import kinds
 from paig_client.cli.limits import OWNERS, table
-from paig_client.cli.options import Csv, Json, Profile, Sort, Url, checked, connected, holding_key, text_option
-from paig_client.cli.output import Cell, Table, ahead, print_json, say, show, usd, when
+from paig_client.cli.options import Json, Listing, Profile, Url, checked, connected, holding_key, text_option
+from paig_client.cli.output import Cell, Table, ahead, print_json, say, usd, when
 from paig_client.cli.resources import commands
 from paig_client.cli.values import did_you_mean, dollars, moment, utc_now
 
@@ -34,26 +34,20 @@ Answer = Annotated[str | None, typer.Option("--answer", metavar="TEXT", help="Th
 
 @app.command("list", example="paig limits list --sort -used")
 def list_limits(
+    listing: Listing,
     owner: Annotated[
         str | None, text_option("--of", "Only those of organisation, project, user, key or limit.", "KIND[:NAME]")
     ] = None,
-    json: Json = False,
-    csv: Csv = False,
-    sort: Sort = None,
-    url: Url = None,
-    profile: Profile = None,
 ) -> None:
     """List every limit, with what is spent, held and left.
 
     Also when each is reached at today's pace.
     """
     kind, name = _parsed(owner, "--of") if owner else ("", "")
-    with connected(url, profile) as admin:
+    with listing.connected() as admin:
         found = [limit for limit in admin.limits() if kind in ("", limit.owner_kind) and name in ("", limit.owner)]
-    if json:
-        return print_json(found)
     empty = "There are no limits yet: `paig keys update NAME --daily USD` sets one."
-    show(table(found, empty), csv=csv, sort=sort)
+    listing.print(found, lambda: table(found, empty))
 
 
 @app.command("raise", example='paig limits raise key:ci 20 --until 2h --why "release day"')
@@ -80,17 +74,13 @@ def raise_limit(
 
 
 @app.command("raises", example="paig limits raises")
-def list_raises(
-    json: Json = False, csv: Csv = False, sort: Sort = None, url: Url = None, profile: Profile = None
-) -> None:
+def list_raises(listing: Listing) -> None:
     """List the limits that are raised at present."""
-    with connected(url, profile) as admin:
+    with listing.connected() as admin:
         found = admin.raises()
-    if json:
-        return print_json(found)
     rows = [[one.id, _limit(one), _amount(one), Cell(ahead(one.until), one.until), one.actor, one.why] for one in found]
     columns = ["id", "limit", "to", "ends", "by", "why"]
-    show(Table(columns, rows, "No limit is raised.", right=["to"], spare=["by", "id"]), csv=csv, sort=sort)
+    listing.print(found, lambda: Table(columns, rows, "No limit is raised.", right=["to"], spare=["by", "id"]))
 
 
 @app.command("end-raise", example="paig limits end-raise raise_9f86d081884c7d65")
@@ -125,23 +115,16 @@ def ask(
 
 @app.command("requests", example="paig limits requests")
 def list_requests(
-    every: Annotated[bool, typer.Option("--all", help="Also those that are answered.")] = False,
-    json: Json = False,
-    csv: Csv = False,
-    sort: Sort = None,
-    url: Url = None,
-    profile: Profile = None,
+    listing: Listing, every: Annotated[bool, typer.Option("--all", help="Also those that are answered.")] = False
 ) -> None:
     """List requests for more of a limit."""
-    with connected(url, profile) as admin:
+    with listing.connected() as admin:
         found = admin.limit_requests(state=None if every else "open")
-    if json:
-        return print_json(found)
     rows = [
         [one.id, one.key, _limit(one), _amount(one), when(one.time, short=True), one.state, one.why] for one in found
     ]
     columns = ["id", "key", "limit", "to", "asked", "state", "why"]
-    show(Table(columns, rows, "Nothing is asked for.", right=["to"], spare=["state", "asked"]), csv=csv, sort=sort)
+    listing.print(found, lambda: Table(columns, rows, "Nothing is asked for.", right=["to"], spare=["state", "asked"]))
 
 
 @app.command("approve", example="paig limits approve ask_9f86d081884c7d65 --until 8h")

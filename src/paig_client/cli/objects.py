@@ -14,10 +14,9 @@ from paig_client.cli.commands import Commands
 from paig_client.cli.completion import names
 from paig_client.cli.limits import of_owner, print_limits
 from paig_client.cli.options import (
-    Csv,
     Json,
+    Listing,
     Profile,
-    Sort,
     Url,
     Yes,
     checked,
@@ -27,7 +26,7 @@ from paig_client.cli.options import (
     suggesting,
     text_option,
 )
-from paig_client.cli.output import Cell, Table, ahead, milliseconds, plain, print_facts, print_json, say, show, when
+from paig_client.cli.output import Cell, Table, ahead, milliseconds, plain, print_facts, print_json, say, when
 from paig_client.cli.resources import Name, NewName, commands, written
 from paig_client.cli.spec_options import Special, options_of, read, without_nones
 from paig_client.cli.values import duration, words
@@ -108,26 +107,20 @@ def try_provider(name: Name, json: Json = False, url: Url = None, profile: Profi
 
 @providers.command("health", example="paig providers health")
 def show_health(
+    listing: Listing,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Only this provider.", autocompletion=names())
     ] = None,
-    json: Json = False,
-    csv: Csv = False,
-    sort: Sort = None,
-    url: Url = None,
-    profile: Profile = None,
 ) -> None:
     """Show which providers work.
 
     Their circuit breakers on all nodes, and the tries of the last five minutes.
     """
-    with connected(url, profile) as admin, suggesting(name or "", kinds.PROVIDERS.known(admin)):
+    with listing.connected() as admin, suggesting(name or "", kinds.PROVIDERS.known(admin)):
         only = admin.providers.get(name).name if name else None
         found = [one for one in admin.providers.health() if only in (None, one.provider)]
-    if json:
-        return print_json(found)
     spare = ("tries", "credential")
-    show(Table(HEALTH, list(rows(found)), kinds.NO_PROVIDERS, right=FIGURES, spare=spare), csv=csv, sort=sort)
+    listing.print(found, lambda: Table(HEALTH, list(rows(found)), kinds.NO_PROVIDERS, right=FIGURES, spare=spare))
 
 
 HEALTH = ("provider", "credential", "state", "5m ok", "p95", "429s", "tries", "note")
@@ -196,14 +189,10 @@ tokens.command("create", example="paig tokens create laptop --expires 30d")(writ
 
 
 @tokens.command("list", example="paig tokens list")
-def list_tokens(
-    json: Json = False, csv: Csv = False, sort: Sort = None, url: Url = None, profile: Profile = None
-) -> None:
-    """List your tokens; everybody's, if you may."""
-    with connected(url, profile) as admin:
+def list_tokens(listing: Listing) -> None:
+    """List your tokens, or all tokens if your role allows it."""
+    with listing.connected() as admin:
         found = admin.tokens.list()
-    if json:
-        return print_json(found)
     listed = [
         [
             *(item.id, item.admin, item.name, f"{item.hint}…", ", ".join(item.scopes or ["all"])),
@@ -211,8 +200,8 @@ def list_tokens(
         ]
         for item in found
     ]
-    table = Table(["id", "admin", "name", "token", "scopes", "ends"], listed, "There are no tokens.")
-    show(table, csv=csv, sort=sort)
+    columns = ["id", "admin", "name", "token", "scopes", "ends"]
+    listing.print(found, lambda: Table(columns, listed, "There are no tokens."))
 
 
 @tokens.command("revoke", example="paig tokens revoke 01J…")

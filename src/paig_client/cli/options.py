@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from paig_client.cli.completion import names, profiles
-from paig_client.cli.output import say
-from paig_client.cli.values import did_you_mean, is_reference
+from paig_client.cli.output import Table, print_json, say, show
+from paig_client.cli.values import did_you_mean, is_reference, period
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
@@ -42,6 +44,57 @@ User = Annotated[str | None, text_option("--user", "Only this user.", autocomple
 Model = Annotated[str | None, text_option("--model", "Only this model.")]
 Provider = Annotated[str | None, text_option("--provider", "Only this provider.", autocompletion=names("providers"))]
 Route = Annotated[str | None, text_option("--route", "Only this route.", autocompletion=names("routes"))]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The options of every command that lists."""
+
+    json: Json = False
+    csv: Csv = False
+    sort: Sort = None
+    url: Url = None
+    profile: Profile = None
+
+    def connected(self) -> AbstractContextManager[AdminClient]:
+        """The admin API of the gateway that the options name; see `connected`."""
+        return connected(self.url, self.profile)
+
+    def print(self, found: object, table: Callable[[], Table]) -> None:
+        """Print what was found as JSON, or else the table of it."""
+        print_json(found) if self.json else show(table(), csv=self.csv, sort=self.sort)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """The options of every command that reads requests."""
+
+    since: Since = None
+    until: Until = None
+    key: Key = None
+    project: Project = None
+    user: User = None
+    model: Model = None
+
+    def period(self) -> tuple[datetime | None, datetime | None]:
+        """The times of --since and --until."""
+        return period(self.since, self.until)
+
+    def only(self) -> dict[str, Any]:
+        """The value that each field must have; None for any."""
+        return {"key": self.key, "project": self.project, "user": self.user, "model": self.model}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFilters(Filters):
+    """The same, and where requests went."""
+
+    provider: Provider = None
+    route: Route = None
+
+    def only(self) -> dict[str, Any]:
+        """The value that each field must have; None for any."""
+        return {**Filters.only(self), "provider": self.provider, "route": self.route}
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,17 +16,14 @@ from paig_client.api.refusals import in_short
 from paig_client.cli.completion import group_names
 from paig_client.cli.limits import print_limits
 from paig_client.cli.options import (
-    Csv,
     Json,
     Key,
+    Listing,
     Model,
     Profile,
     Project,
     Provider,
-    Route,
-    Since,
-    Sort,
-    Until,
+    RequestFilters,
     Url,
     User,
     connected,
@@ -49,7 +46,7 @@ from paig_client.cli.output import (
     usd,
     width,
 )
-from paig_client.cli.values import period, utc_now
+from paig_client.cli.values import utc_now
 
 if TYPE_CHECKING:
     from paig_client.admin import AdminClient
@@ -66,6 +63,8 @@ COUNTS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tok
 
 def usage(
     context: typer.Context,
+    filters: RequestFilters,
+    listing: Listing,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,40 +74,18 @@ def usage(
             autocompletion=group_names,
         ),
     ] = None,
-    since: Since = None,
-    until: Until = None,
-    key: Key = None,
-    project: Project = None,
-    user: User = None,
-    model: Model = None,
-    provider: Provider = None,
-    route: Route = None,
-    json: Json = False,
-    csv: Csv = False,
-    sort: Sort = None,
-    url: Url = None,
-    profile: Profile = None,
 ) -> None:
     """Show what was spent, and on what."""
     if context.invoked_subcommand:
         return None
-    if has_key_alone(url, profile):
-        given: dict[str, Any] = {
-            "--by": by,
-            "--since": since,
-            "--until": until,
-            "--key": key,
-            "--project": project,
-            "--user": user,
-        }
-        given |= {"--model": model, "--provider": provider, "--route": route, "--csv": csv or None, "--sort": sort}
-        return _own_usage(next((name for name, value in given.items() if value), None), json, url, profile)
+    csv, sort = listing.csv, listing.sort
+    if has_key_alone(listing.url, listing.profile):
+        given = {"by": by, **asdict(filters), "csv": csv, "sort": sort}
+        return _own_usage(next((f"--{name}" for name, value in given.items() if value), None), listing)
     groups = by or ["model"]
-    start, end = period(since, until)
-    only: dict[str, Any] = {
-        **{"key": key, "project": project, "user": user, "model": model, "provider": provider, "route": route}
-    }
-    with connected(url, profile) as admin:
+    start, end = filters.period()
+    only = filters.only()
+    with listing.connected() as admin:
         report = admin.usage(by=groups, since=start, until=end, **only)
         if csv and not sort:
             return _print_csv(groups, report)
@@ -116,22 +93,22 @@ def usage(
         if report.items and not {"day", "hour"} & set(groups):
             trend = Trend(start, end or utc_now())
             trend.fill(admin.usage(by=[*groups, trend.unit], since=trend.start, until=end, **only), groups)
-    if json:
+    if listing.json:
         return print_json({**report.model_dump(mode="json"), "trend": trend.as_json(groups) if trend else None})
     if csv:
         return _print_csv(groups, report, sort)
     _print_report(groups, report, trend, sort)
 
 
-def _own_usage(option: str | None, json: bool, url: str | None, profile: str | None) -> None:
+def _own_usage(option: str | None, listing: Listing) -> None:
     """What the holder of a key has spent today, and its limits."""
     if option is not None:
         raise typer.BadParameter(
             "needs an admin token; with a key alone, `paig usage` shows what that key spent.", param_hint=option
         )
-    with holding_key(url, profile) as client:
+    with holding_key(listing.url, listing.profile) as client:
         me = client.me()
-    if json:
+    if listing.json:
         return print_json(me)
     print_facts({"key": me.key, "spent today": usd(me.spent_today), "requests today": f"{me.requests_today:,}"})
     print_limits(me.limits)

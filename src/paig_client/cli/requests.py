@@ -8,24 +8,7 @@ import typer
 
 from paig_client.api.refusals import reasons
 from paig_client.cli.commands import Commands
-from paig_client.cli.options import (
-    Csv,
-    Json,
-    Key,
-    Lines,
-    Model,
-    Profile,
-    Project,
-    Provider,
-    Route,
-    Since,
-    Sort,
-    Until,
-    Url,
-    User,
-    connected,
-    text_option,
-)
+from paig_client.cli.options import Json, Lines, Listing, Profile, RequestFilters, Url, connected, text_option
 from paig_client.cli.output import (
     Cell,
     Table,
@@ -40,7 +23,6 @@ from paig_client.cli.output import (
     usd,
     when,
 )
-from paig_client.cli.values import period
 
 if TYPE_CHECKING:
     from paig_client.api.resources import Request
@@ -58,19 +40,13 @@ app = Commands(no_args_is_help=True, help="Requests: rows of the ledger.")
 
 @app.command("list", example="paig requests list --status 402 --since 1h")
 def list_requests(
+    filters: RequestFilters,
+    listing: Listing,
     lines: Lines = 50,
     status: Annotated[
         int | None, typer.Option("--status", metavar="N", help="Only this HTTP status.", show_default=False)
     ] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Only requests that failed.")] = False,
-    since: Since = None,
-    until: Until = None,
-    key: Key = None,
-    project: Project = None,
-    user: User = None,
-    model: Model = None,
-    provider: Provider = None,
-    route: Route = None,
     error: Annotated[str | None, text_option("--error", "Only this error, such as limit-exceeded.", "CODE")] = None,
     certainty: Annotated[
         str | None, text_option("--certainty", "exact, estimated, ceiling or unknown.", "WORD")
@@ -81,41 +57,36 @@ def list_requests(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="NAME[=VALUE]", help="Only with this tag; repeat.")
     ] = None,
-    json: Json = False,
-    csv: Csv = False,
-    sort: Sort = None,
-    url: Url = None,
-    profile: Profile = None,
 ) -> None:
     """List requests, newest first."""
     columns = (*COLUMNS, "error", "id")
-    order = sort_field(sort, columns, FIELDS) if sort else None
-    begin, end = period(since, until)
-    only = {"key": key, "project": project, "user": user, "model": model, "provider": provider, "route": route}
+    since, until = filters.period()
+    order = sort_field(listing.sort, columns, FIELDS) if listing.sort else None
     equal = {"error": error, "certainty": certainty, "format": format, "run": run, "session": session}
     found: list[Request] = []
-    with connected(url, profile) as admin:
+    with listing.connected() as admin:
         cursor: str | None = None
         while len(found) < lines:
             page = admin.requests(
                 limit=PAGE if errors else min(PAGE, lines - len(found)),
                 cursor=cursor,
                 status=status,
-                since=begin,
-                until=end,
                 sort=order,
                 tag=tag or (),
                 where=equal,
-                **only,
+                since=since,
+                until=until,
+                **filters.only(),
             )
             found += [row for row in page.items if not errors or _failed(row)]
             cursor = page.next_cursor
             if cursor is None:
                 break
     found = found[:lines]
-    if json:
+    if listing.json:
         return print_json(found)
-    show(Table(columns, [_row(row) for row in found], "There are no such requests.", RIGHT, SPARE), csv=csv)
+    rows = [_row(row) for row in found]
+    show(Table(columns, rows, "There are no such requests.", RIGHT, SPARE), csv=listing.csv)
 
 
 @app.command("show", example="paig requests show req_01J…")

@@ -13,8 +13,8 @@ from paig_client.api.fields import Spec
 from paig_client.cli.commands import Commands
 from paig_client.cli.completion import names
 from paig_client.cli.limits import print_limits
-from paig_client.cli.options import Csv, Json, Profile, Sort, Url, Yes, checked, confirm, connected, some, suggesting
-from paig_client.cli.output import Table, print_facts, print_json, say, show, with_more
+from paig_client.cli.options import Json, Listing, Profile, Url, Yes, checked, confirm, connected, some, suggesting
+from paig_client.cli.output import Table, print_facts, print_json, say, with_more
 from paig_client.cli.spec_options import Special, SpecOption, options_of, read, without_nones
 
 if TYPE_CHECKING:
@@ -144,15 +144,12 @@ def _update(kind: ObjectCommands) -> Callable[..., None]:
 
 
 def _list(kind: ObjectCommands) -> Callable[..., None]:
-    def list_objects(
-        json: Json = False, csv: Csv = False, sort: Sort = None, url: Url = None, profile: Profile = None
-    ) -> None:
-        with connected(url, profile) as admin:
+    def list_objects(listing: Listing) -> None:
+        with listing.connected() as admin:
             found = kind.collection(admin).list()
             limits = admin.limits() if kind.balances is not None and found else []
-        if json:
-            return print_json(with_more(found, [_members(kind, item, limits) for item in found]))
-        show(kind.table(found, limits), csv=csv, sort=sort)
+        shown = with_more(found, [_members(kind, item, limits) for item in found]) if listing.json else found
+        listing.print(shown, lambda: kind.table(found, limits))
 
     return list_objects
 

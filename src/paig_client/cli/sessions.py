@@ -7,24 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paig_client.cli.commands import Commands
-from paig_client.cli.options import (
-    Csv,
-    Json,
-    Key,
-    Lines,
-    Model,
-    Profile,
-    Project,
-    Since,
-    Sort,
-    Until,
-    Url,
-    User,
-    connected,
-    text_option,
-)
+from paig_client.cli.options import Filters, Json, Lines, Listing, Profile, Url, connected, text_option
 from paig_client.cli.output import Cell, Table, bar, narrow, number, print_facts, print_json, say, show, usd, when
-from paig_client.cli.values import period
 from paig_client.trees import branches
 
 if TYPE_CHECKING:
@@ -41,30 +25,14 @@ OfKey = Annotated[str | None, text_option("--key", "The key, where several have 
 
 
 @app.command("list", example="paig sessions list --since 1d --sort -cost")
-def list_sessions(
-    lines: Lines = 30,
-    since: Since = None,
-    until: Until = None,
-    key: Key = None,
-    project: Project = None,
-    user: User = None,
-    model: Model = None,
-    json: Json = False,
-    csv: Csv = False,
-    sort: Sort = None,
-    url: Url = None,
-    profile: Profile = None,
-) -> None:
+def list_sessions(filters: Filters, listing: Listing, lines: Lines = 30) -> None:
     """List sessions, the one with the latest request first."""
-    begin, end = period(since, until)
-    with connected(url, profile) as admin:
-        found = admin.sessions(key=key, project=project, user=user, model=model, since=begin, until=end, limit=lines)
-    if json:
-        return print_json(found)
+    since, until = filters.period()
+    with listing.connected() as admin:
+        found = admin.sessions(since=since, until=until, **filters.only(), limit=lines)
     empty = "There are no sessions: a client names one by its own headers, or with paig_client.session()."
-    show(
-        Table((*COLUMNS, "cost", "state"), list(map(_row, found)), empty, FIGURES, SPARE, "session"), csv=csv, sort=sort
-    )
+    columns = (*COLUMNS, "cost", "state")
+    listing.print(found, lambda: Table(columns, list(map(_row, found)), empty, FIGURES, SPARE, "session"))
 
 
 @app.command("show", example="paig sessions show 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")

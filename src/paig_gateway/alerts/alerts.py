@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.alerts import rows
-from paig_gateway.alerts.conditions import Excess, LimitName, ModelName, Refusals, Trouble, troubles
+from paig_gateway.alerts.conditions import Excess, LimitName, ModelName, RefusalWatch, Trouble, troubles
 from paig_gateway.alerts.rows import Alert
 from paig_gateway.cluster import health_rows
 from paig_gateway.database.threads import in_thread
@@ -66,7 +66,7 @@ class Alerts:
         spec: AlertsSpec,
         webhook: str,
         engine: Engine,
-        refusals: Refusals,
+        refusals: RefusalWatch,
         providers: Callable[[], Mapping[str, Provider]],
         now: Callable[[], datetime],
         ledger: LedgerState | None = None,

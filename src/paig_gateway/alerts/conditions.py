@@ -59,7 +59,7 @@ class Excess:
     times: int
 
 
-class Refusals:
+class RefusalWatch:
     """A watcher that remembers which limits refuse, and which answers state far too much, for the alerts."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from paig_client.api.limits import LimitsSpec
 from paig_client.api.vocabulary import WhenTight
 from paig_gateway.domain.money import format_usd
 from paig_gateway.formats.base import Call
-from paig_gateway.pricing.fit import SHARE, Need, Room, largest, least_output
+from paig_gateway.pricing.fit import SHARE, HoldSize, Room, largest, least_output
 from paig_gateway.pricing.model_limits import known_models, model_limits
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.pricing.worst_case import BoundFormula, Unbounded
@@ -78,9 +78,9 @@ def _then(formula: BoundFormula, model: str, room: Room, when_tight: WhenTight) 
     return f"with when_tight = {when_tight} it gets at most {fitted:,} tokens."
 
 
-def _need(formula: BoundFormula, maximum: int | None) -> Need:
+def _need(formula: BoundFormula, maximum: int | None) -> HoldSize:
     found = formula.hold(replace(Call(formula.model), input_tokens=INPUT_TOKENS, output_tokens=maximum))
-    return Need(found.money, found.tokens)
+    return HoldSize(found.money, found.tokens)
 
 
 def _named(models: Sequence[str] | None) -> list[str]:

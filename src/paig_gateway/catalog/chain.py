@@ -111,12 +111,6 @@ def verify(session: Session, vault: Vault, expect: str | None = None) -> Verifie
     return Verified(rows, found)
 
 
-def head_of(session: Session) -> str:
-    """The code of the newest row, to be kept elsewhere; empty where there is none."""
-    head = session.get(MetaRow, HEAD)
-    return head.text or "" if head is not None else ""
-
-
 def _earlier(first: AuditRow, rows: list[AuditRow]) -> str | None:
     """What is wrong with the rows from before the chain, given its first row."""
     after: Mapping[str, Any] = first.after or {}

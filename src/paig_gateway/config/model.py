@@ -23,6 +23,8 @@ from paig_client.api.specs import (
 )
 from paig_gateway.config.lines import Path
 from paig_gateway.database.engine import CONNECTIONS
+from paig_gateway.listener.bounds import ListenerBounds
+from paig_gateway.proxy.admission import MEGABYTE, AdmissionBounds
 from paig_gateway.proxy.egress import parse_proxy
 from paig_gateway.proxy.settings import ProxySpec, UpToAnHour, WebSocketsSpec
 from paig_gateway.routing.breaker import BreakerSpec
@@ -32,39 +34,41 @@ from paig_gateway.secrets.references import SecuritySpec
 from paig_gateway.sso.settings import SsoSpec
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
+_LISTENER, _ADMISSION = ListenerBounds(), AdmissionBounds()
+
 
 class BoundsSpec(Spec):
     """What clients may send, and how much a process takes on at once."""
 
-    header_kb: int = Field(default=64, ge=1, le=1024)
+    header_kb: int = Field(default=_LISTENER.header_bytes // 1024, ge=1, le=1024)
     """Kilobytes of one request's header fields."""
-    header_fields: int = Field(default=100, ge=10, le=10_000)
+    header_fields: int = Field(default=_LISTENER.header_fields, ge=10, le=10_000)
     """Header fields of one request."""
-    target_kb: int = Field(default=8, ge=1, le=256)
+    target_kb: int = Field(default=_LISTENER.target_bytes // 1024, ge=1, le=256)
     """Kilobytes of its path and query."""
-    header_seconds: Seconds = 10.0
+    header_seconds: Seconds = _LISTENER.header_seconds
     """From the first byte of a request to the end of its head; also for a TLS handshake."""
-    idle_seconds: Seconds = 20.0
+    idle_seconds: Seconds = _LISTENER.idle_seconds
     """From the start of a connection to its first byte."""
-    keep_alive_seconds: Seconds = 75.0
+    keep_alive_seconds: Seconds = _LISTENER.keep_alive_seconds
     """From the end of an answer to the first byte of the next request."""
-    body_seconds: Seconds = 10.0
+    body_seconds: Seconds = _LISTENER.body_seconds
     """How long a body may be on its way before its rate counts."""
-    body_bytes_per_second: int = Field(default=1024, ge=0, le=1_000_000_000)
+    body_bytes_per_second: int = Field(default=_LISTENER.body_rate, ge=0, le=1_000_000_000)
     """The rate that it must keep from then on."""
-    write_seconds: Seconds = 300.0
+    write_seconds: Seconds = _LISTENER.write_seconds
     """How long a client may read nothing of its answer."""
-    connections: int = Field(default=10_000, ge=1, le=1_000_000)
+    connections: int = Field(default=_LISTENER.max_connections, ge=1, le=1_000_000)
     """Connections at once."""
-    requests: int = Field(default=10_000, ge=1, le=1_000_000)
+    requests: int = Field(default=_ADMISSION.max_requests, ge=1, le=1_000_000)
     """Requests to providers that are served at once."""
-    queued: int = Field(default=1_000, ge=0, le=1_000_000)
+    queued: int = Field(default=_ADMISSION.max_queued, ge=0, le=1_000_000)
     """Requests that wait for a place among them."""
-    queue_seconds: Seconds = 5.0
+    queue_seconds: Seconds = _ADMISSION.queue_seconds
     """How long each of these waits at most."""
-    bodies_mb: int = Field(default=512, ge=1, le=1_000_000)
+    bodies_mb: int = Field(default=_ADMISSION.body_bytes // MEGABYTE, ge=1, le=1_000_000)
     """Megabytes of request bodies in memory at once."""
-    bodies_per_key_mb: int = Field(default=256, ge=1, le=1_000_000)
+    bodies_per_key_mb: int = Field(default=_ADMISSION.key_body_bytes // MEGABYTE, ge=1, le=1_000_000)
     """As many of them may belong to one key."""
 
 

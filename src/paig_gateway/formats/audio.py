@@ -14,9 +14,6 @@ from paig_gateway.formats.text import HIDDEN
 
 _FILES = re.compile(r"(?:file|audio|files?\[\d*\])$")
 
-TRANSCRIBED_TOKENS = 4
-"""Output tokens for each input token of a sound at most: dense speech, timestamps and speakers."""
-
 SPOKEN_TOKENS = 8
 """Audio tokens for each byte of text that is spoken at most, at the slowest speed (a quarter)."""
 

@@ -40,7 +40,7 @@ from paig_gateway.ledger.batch import (
     Settle,
 )
 from paig_gateway.ledger.records import Reservation, Settlement
-from paig_gateway.ledger.refusals import Refusals, Refused
+from paig_gateway.ledger.refusals import RefusalBuffer, Refused
 from paig_gateway.ledger.spool import Spool, Unrecorded, read
 from paig_gateway.ledger.sqlite import Checkpointer
 from paig_gateway.ledger.statements import is_rows_fault
@@ -94,7 +94,7 @@ class Ledger:
         self._checkpointer = Checkpointer(engine) if engine.dialect.name == "sqlite" else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watchdog: asyncio.TimerHandle | None = None
-        self._refusals = Refusals()
+        self._refusals = RefusalBuffer()
         self._refusing: set[Pending] = set()
         self._callers: dict[Pending, None] = {}
         self._unrecorded: dict[Pending, Unrecorded | None] = {}
@@ -297,18 +297,6 @@ class Ledger:
         """
         return cast(Corrected, await self._ask(Correct(work_id, key_id, settlement)))
 
-    async def bind_limit(self, limit: Limit, owner_id: str) -> None:
-        """Make a new limit begin with what its owner has spent in the present window, and holds now.
-
-        Where the limit is made in a transaction, `limit_created` does so inside it.
-        """
-        row = _row(limit, owner_id)
-        await self._ask(lambda connection: self.limit_created(connection, row))
-
-    async def drop_limit(self, limit: Limit) -> None:
-        """Remove a deleted limit's counters."""
-        await self._ask(lambda connection: new_limits.drop(connection, _row(limit, "")))
-
     def limit_created(self, connection: Connection, row: LimitRow) -> None:
         """To be called in the transaction that makes a limit; from any thread."""
         new_limits.bind(connection, row, self._clock())
@@ -457,18 +445,3 @@ class Ledger:
 
 def _nothing(_: Connection) -> None:
     """A task that is done once everything before it is."""
-
-
-def _row(limit: Limit, owner_id: str) -> LimitRow:
-    return LimitRow(
-        id=limit.id,
-        owner_kind=limit.owner_kind,
-        owner_id=owner_id,
-        unit=limit.unit,
-        window=limit.window,
-        amount=limit.amount,
-        soft=limit.soft,
-        zone=limit.zone.name,
-        old_zone=limit.zone.old,
-        zone_since=limit.zone.since,
-    )

@@ -69,7 +69,7 @@ class Refused:
         return {"id": self.id, "time": milliseconds(self.time), "project_id": project, "request": request}
 
 
-class Refusals:
+class RefusalBuffer:
     """Those that are still to be written; it belongs to one event loop."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ LINGER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ListenerBounds:
     """What a client may send, and how long it may take.
 
     Attributes:

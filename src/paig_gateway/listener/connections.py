@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from paig_client.api.errors import ErrorCode
-from paig_gateway.listener.bounds import LINGER_SECONDS, RESERVE, Bounds
+from paig_gateway.listener.bounds import LINGER_SECONDS, RESERVE, ListenerBounds
 
 SWEEP_SECONDS = 0.5
 """How often deadlines are looked at; a connection may outlive its own by this much."""
 
 
-class Connection(Protocol):
+class TrackedConnection(Protocol):
     """What the tables need of a connection."""
 
     def drop(self) -> None:
@@ -39,20 +39,20 @@ class Connections:
         dropped: How many connections were closed to make room.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: ListenerBounds) -> None:
         self.bounds = bounds
         self.refused: Counter[ErrorCode] = Counter()
         self.dropped = 0
-        self._new: dict[Connection, float] = {}
-        self._in_head: dict[Connection, float] = {}
-        self._idle: dict[Connection, float] = {}
-        self._lingering: dict[Connection, float] = {}
-        self._unread: dict[Connection, float] = {}
-        self._in_body: set[Connection] = set()
+        self._new: dict[TrackedConnection, float] = {}
+        self._in_head: dict[TrackedConnection, float] = {}
+        self._idle: dict[TrackedConnection, float] = {}
+        self._lingering: dict[TrackedConnection, float] = {}
+        self._unread: dict[TrackedConnection, float] = {}
+        self._in_body: set[TrackedConnection] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def opened(self, connection: Connection, open_now: int, loop: asyncio.AbstractEventLoop) -> bool:
+    def opened(self, connection: TrackedConnection, open_now: int, loop: asyncio.AbstractEventLoop) -> bool:
         """A connection was opened; where there are too many, the oldest one without a complete head is closed.
 
         Args:
@@ -90,50 +90,50 @@ class Connections:
         oldest.drop()
         return True
 
-    def head_begins(self, connection: Connection, now: float) -> None:
+    def head_begins(self, connection: TrackedConnection, now: float) -> None:
         """The first bytes of a request are there, and its head is not complete."""
         if connection not in self._in_head:
             self._new.pop(connection, None)
             self._idle.pop(connection, None)
             self._in_head[connection] = now + self.bounds.header_seconds
 
-    def head_ends(self, connection: Connection) -> None:
+    def head_ends(self, connection: TrackedConnection) -> None:
         """The head of a request is complete."""
         self._new.pop(connection, None)
         self._idle.pop(connection, None)
         self._in_head.pop(connection, None)
 
-    def waits_for_body(self, connection: Connection) -> bool:
+    def waits_for_body(self, connection: TrackedConnection) -> bool:
         """The body of a request is not complete; True where that was not known."""
         known = connection in self._in_body
         self._in_body.add(connection)
         return not known
 
-    def body_ends(self, connection: Connection) -> None:
+    def body_ends(self, connection: TrackedConnection) -> None:
         """The body of a request is complete, or no longer wanted."""
         self._in_body.discard(connection)
 
-    def waits_for_request(self, connection: Connection, now: float) -> None:
+    def waits_for_request(self, connection: TrackedConnection, now: float) -> None:
         """All requests of a connection are answered."""
         self._in_body.discard(connection)
         if connection not in self._in_head:
             self._idle[connection] = now + self.bounds.keep_alive_seconds
 
-    def lingers(self, connection: Connection, now: float) -> None:
+    def lingers(self, connection: TrackedConnection, now: float) -> None:
         """A connection has its last answer; what it still sends is dropped until it is closed."""
         self.closed(connection)
         self._lingering[connection] = now + LINGER_SECONDS
 
-    def write_waits(self, connection: Connection, now: float) -> None:
+    def write_waits(self, connection: TrackedConnection, now: float) -> None:
         """The client has to read before more can be written, or before the connection can be closed."""
         self._unread.pop(connection, None)
         self._unread[connection] = now + self.bounds.write_seconds
 
-    def write_goes_on(self, connection: Connection) -> None:
+    def write_goes_on(self, connection: TrackedConnection) -> None:
         """The client has read."""
         self._unread.pop(connection, None)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: TrackedConnection) -> None:
         """A connection is closed, or does not speak HTTP any more."""
         for table in (self._new, self._in_head, self._idle, self._lingering, self._unread):
             table.pop(connection, None)
@@ -158,21 +158,21 @@ class Connections:
             self._timer = None
 
 
-def _first(table: dict[Connection, float]) -> list[tuple[Connection, float]]:
+def _first(table: dict[TrackedConnection, float]) -> list[tuple[TrackedConnection, float]]:
     for connection, deadline in table.items():
         return [(connection, deadline)]
     return []
 
 
-def _expire(table: dict[Connection, float], now: float, end: Callable[[Connection], None]) -> None:
+def _expire(table: dict[TrackedConnection, float], now: float, end: Callable[[TrackedConnection], None]) -> None:
     while (first := _first(table)) and first[0][1] <= now:
         del table[first[0][0]]
         end(first[0][0])
 
 
-def _drop(connection: Connection) -> None:
+def _drop(connection: TrackedConnection) -> None:
     connection.drop()
 
 
-def _refuse_late(connection: Connection) -> None:
+def _refuse_late(connection: TrackedConnection) -> None:
     connection.head_is_late()

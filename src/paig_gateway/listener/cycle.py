@@ -55,7 +55,7 @@ def _status_line(status: int) -> bytes:
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 
 
-class Owner(Protocol):
+class CycleConnection(Protocol):
     """The connection that a cycle belongs to."""
 
     flow: FlowControl
@@ -109,7 +109,7 @@ class Cycle:
     )
 
     def __init__(
-        self, connection: Owner, scope: MutableMapping[str, Any], *, keep_alive: bool, expects_continue: bool
+        self, connection: CycleConnection, scope: MutableMapping[str, Any], *, keep_alive: bool, expects_continue: bool
     ) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
@@ -131,11 +131,6 @@ class Cycle:
         """Bytes of the body still to come; None where the end of the connection ends it."""
 
     # The connection's side
-
-    @property
-    def awaits_continue(self) -> bool:
-        """Whether the client waits for `100 Continue` before it sends the body."""
-        return self._expects_continue
 
     def feed(self, data: bytes) -> None:
         """A piece of the body arrived."""

@@ -11,7 +11,7 @@ UPGRADE = "paig.upgrade"
 """Under this name of a scope's extensions the app finds the `Upgrade`."""
 
 
-class Connection(Protocol):
+class Takeover(Protocol):
     """What takes a connection over."""
 
     def shutdown(self) -> None:

@@ -27,14 +27,14 @@ class Room:
     money: int | None
     tokens: int | None
 
-    def holds(self, need: Need, share: int = 1) -> bool:
+    def holds(self, need: HoldSize, share: int = 1) -> bool:
         """Whether a request fits into a part of the room."""
         money = self.money is None or need.money * share <= self.money
         return money and (self.tokens is None or need.tokens * share <= self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class HoldSize:
     """What a request holds: nanodollars and tokens."""
 
     money: int
@@ -53,7 +53,7 @@ def least_output(thinking: int | None, reasoning: bool) -> int:
     return REASONING_FLOOR if reasoning else FLOOR
 
 
-def largest(need: Callable[[int], Need], room: Room, least: int, most: int, share: int = 1) -> int | None:
+def largest(need: Callable[[int], HoldSize], room: Room, least: int, most: int, share: int = 1) -> int | None:
     """The largest output maximum with which a request takes at most one part in `share` of the room.
 
     Args:

@@ -16,7 +16,7 @@ from paig_gateway.domain.limits import Balance
 from paig_gateway.formats.maximum import set_maximum
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
-from paig_gateway.pricing.fit import FLOOR, SHARE, Need, Room, largest, least_output
+from paig_gateway.pricing.fit import FLOOR, SHARE, HoldSize, Room, largest, least_output
 from paig_gateway.pricing.model_limits import ModelLimits, model_limits
 from paig_gateway.proxy.binding import alike
 from paig_gateway.proxy.exchange import Exchange
@@ -157,11 +157,11 @@ class Fitting:
         now, ever = (largest(need, _room(found), 1, self.most) for found in (balances, whole))
         return Advice(self.field, now, ever)
 
-    def _need(self, maximum: int, longer: int = 0) -> Need:
+    def _need(self, maximum: int, longer: int = 0) -> HoldSize:
         call = self.full.exchange.call
         smaller = replace(call, output_tokens=maximum * call.answers, input_tokens=call.input_tokens + longer)
         holds = [candidate.bound.hold(smaller) for candidate in self.counted]
-        return Need(max(found.money for found in holds), max(found.tokens for found in holds))
+        return HoldSize(max(found.money for found in holds), max(found.tokens for found in holds))
 
     def _held(self, maximum: int) -> Held:
         exchange = self.full.exchange

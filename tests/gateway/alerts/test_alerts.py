@@ -24,7 +24,7 @@ from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_gateway.alerts import alerts as module
 from paig_gateway.alerts import rows as store
 from paig_gateway.alerts.alerts import Alerts, loop_alert
-from paig_gateway.alerts.conditions import Refusals, Trouble, troubles
+from paig_gateway.alerts.conditions import RefusalWatch, Trouble, troubles
 from paig_gateway.cluster.health_rows import Report
 from paig_gateway.database.engine import utc_now
 from paig_gateway.domain.errors import GatewayError
@@ -121,7 +121,7 @@ def looking(
         AlertsSpec.model_validate(spec),
         webhook.url,
         gateway.engine,
-        Refusals(),
+        RefusalWatch(),
         gateway.services.directory.providers,
         clock,
         ledger,
@@ -443,7 +443,7 @@ def test_what_makes_a_trouble() -> None:
 async def test_a_model_without_a_price_is_told_once_a_day(tmp_path: Path, url: str) -> None:
     """Whichever node refuses it, an alert names the model and the provider; the next day it is told again."""
     clock = Clock()
-    refusals = Refusals()
+    refusals = RefusalWatch()
     details: dict[str, Any] = {"model": "new-model", "provider": "openai"}
     refusals.refused("req_1", GatewayError("no-price", "no price", details=details))
     refusals.refused("req_2", GatewayError("no-price", "an endpoint without a model"))

@@ -10,12 +10,15 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from paig_client.api.limits import Unit, Window
 from paig_client.api.vocabulary import Certainty, OwnerKind
+from paig_gateway.database.engine import writing
+from paig_gateway.database.tables import LimitRow
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit, window_end, window_start
+from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.usage import Usage
 
@@ -147,3 +150,36 @@ def rollup_sums(engine: Engine) -> tuple[int, ...]:
 def window_of(limit: Limit, at: datetime) -> tuple[int, datetime | None]:
     """Start and end of the window that a moment falls in."""
     return window_start(limit.window, at), window_end(limit.window, at)
+
+
+async def bind_limit(ledger: Ledger, engine: Engine, limit: Limit, owner_id: str) -> None:
+    """Make a limit as the catalogue does: it begins with what its owner has spent and holds."""
+    await _write(engine, lambda connection: ledger.limit_created(connection, _row(limit, owner_id)))
+
+
+async def drop_limit(ledger: Ledger, engine: Engine, limit: Limit) -> None:
+    """Remove a limit as the catalogue does."""
+    await _write(engine, lambda connection: ledger.limit_removed(connection, _row(limit, "")))
+
+
+async def _write(engine: Engine, change: Callable[[Connection], None]) -> None:
+    def write() -> None:
+        with writing(engine) as connection:
+            change(connection)
+
+    await asyncio.to_thread(write)
+
+
+def _row(limit: Limit, owner_id: str) -> LimitRow:
+    return LimitRow(
+        id=limit.id,
+        owner_kind=limit.owner_kind,
+        owner_id=owner_id,
+        unit=limit.unit,
+        window=limit.window,
+        amount=limit.amount,
+        soft=limit.soft,
+        zone=limit.zone.name,
+        old_zone=limit.zone.old,
+        zone_since=limit.zone.since,
+    )

@@ -18,7 +18,9 @@ from tests.gateway.ledger.books import (
     NOON,
     Clock,
     Totals,
+    bind_limit,
     counters,
+    drop_limit,
     limit,
     reservation,
     rollup_sums,
@@ -416,7 +418,7 @@ async def test_a_limit_made_in_mid_window_knows_its_past(ledger: Ledger, engine:
         "soft": (limit("soft", 50_000, window="total", soft=True), "key_ci"),
     }
     for made, owner_id in kinds.values():
-        await ledger.bind_limit(made, owner_id)
+        await bind_limit(ledger, engine, made, owner_id)
     assert {name: totals(engine, made) for name, (made, _) in kinds.items()} == {
         "day": Totals(500, 1000),
         "month": Totals(9570, 1000),
@@ -435,14 +437,14 @@ async def test_a_limit_made_in_mid_window_knows_its_past(ledger: Ledger, engine:
 async def test_binding_again_brings_in_who_did_not_know_of_it(ledger: Ledger, engine: Engine) -> None:
     """A second time counts what was spent meanwhile by requests that the limit did not bind, and nothing twice."""
     day = limit("day", 10_000)
-    await ledger.bind_limit(day, "key_ci")
+    await bind_limit(ledger, engine, day, "key_ci")
     knowing, unaware, flying = reservation(day), reservation(), reservation(ceiling=500)
     await ledger.reserve(knowing)
     await ledger.charge(unaware, settlement(unaware, 70))
     await ledger.reserve(flying)
     await ledger.settle(settlement(knowing, 400))
     for _ in range(2):
-        await ledger.bind_limit(day, "key_ci")
+        await bind_limit(ledger, engine, day, "key_ci")
         assert totals(engine, day) == Totals(spent=470, held=500)
 
 
@@ -460,7 +462,7 @@ async def test_the_hold_of_a_limit_that_came_later_is_extended_with_the_rest(led
             ),
             values,
         )
-    await ledger.bind_limit(day, "key_ci")
+    await bind_limit(ledger, engine, day, "key_ci")
     await ledger.extend(request.id, 400)
     assert totals(engine, day) == Totals(spent=0, held=1400)
     with pytest.raises(GatewayError, match="daily limit"):
@@ -472,7 +474,7 @@ async def test_a_deleted_limit_leaves_no_counter(ledger: Ledger, engine: Engine)
     old, kept = limit("old", 10_000), limit("kept", 10_000, window="total")
     request = reservation(old, kept)
     await ledger.reserve(request)
-    await ledger.drop_limit(old)
+    await drop_limit(ledger, engine, old)
     await ledger.settle(settlement(request, 400))
     assert counters(engine) == {("kept", 0): Totals(400, 0)}
 

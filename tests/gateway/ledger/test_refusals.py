@@ -12,7 +12,7 @@ from paig_gateway.database.engine import writing
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.ledger import refusals
-from paig_gateway.ledger.refusals import REFUSALS, Refusals, Refused
+from paig_gateway.ledger.refusals import REFUSALS, RefusalBuffer, Refused
 from paig_gateway.ledger.reports import get_request
 from tests.gateway.ledger.books import NOON
 
@@ -24,7 +24,7 @@ REFUSED = Refused(
 
 def test_callers_without_a_known_key_are_the_smaller_part() -> None:
     """However many they are, a request of a known key still finds room; what finds none is counted."""
-    waiting = Refusals()
+    waiting = RefusalBuffer()
     assert waiting.add(replace(REFUSED, caller=None))
     for _ in range(1000):
         waiting.add(replace(REFUSED, caller=None))

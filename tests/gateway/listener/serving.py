@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import uvicorn
 
-from paig_gateway.listener.bounds import Bounds
+from paig_gateway.listener.bounds import ListenerBounds
 from paig_gateway.listener.connections import Connections
 from paig_gateway.listener.cycle import EXTENSION, Cycle
 from paig_gateway.listener.protocol import HttpProtocol
@@ -190,9 +190,9 @@ class Socket:
 
 
 @contextlib.asynccontextmanager
-async def serving(bounds: Bounds | None = None, ws: Any = "websockets-sansio") -> AsyncIterator[Served]:
+async def serving(bounds: ListenerBounds | None = None, ws: Any = "websockets-sansio") -> AsyncIterator[Served]:
     """The app, served within those bounds."""
-    table = Connections(bounds or Bounds())
+    table = Connections(bounds or ListenerBounds())
     app = Echo(table)
     config = uvicorn.Config(
         app, http=HttpProtocol, ws=ws, lifespan="off", log_config=None, proxy_headers=False, server_header=False

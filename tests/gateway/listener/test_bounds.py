@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from paig_gateway.listener.bounds import MAX_PIPELINED, RESERVE, Bounds
+from paig_gateway.listener.bounds import MAX_PIPELINED, RESERVE, ListenerBounds
 from tests.gateway.end_to_end.waiting import until
 from tests.gateway.listener.serving import GET, Served, code, serving
 
@@ -72,7 +72,7 @@ async def test_headers_cost_no_memory() -> None:
 
 async def test_the_bounds_are_exact() -> None:
     """A head that just fits passes; one byte or field more does not."""
-    bounds = Bounds(header_bytes=1000, header_fields=10, target_bytes=100)
+    bounds = ListenerBounds(header_bytes=1000, header_fields=10, target_bytes=100)
 
     def head(value: int = 0, fields: int = 2, target: int = 10) -> bytes:
         lines = [b"GET /" + b"t" * (target - 1) + b" HTTP/1.1", b"connection: close"]
@@ -121,7 +121,7 @@ async def test_trailers_are_not_headers() -> None:
 
 async def test_too_slow_a_head() -> None:
     """A head that does not end in time is refused, however busily it trickles; a whole one is not."""
-    async with serving(Bounds(header_seconds=1.0)) as served, AsyncExitStack() as stack:
+    async with serving(ListenerBounds(header_seconds=1.0)) as served, AsyncExitStack() as stack:
         idle, slow, silent = [await stack.enter_async_context(await served.connect()) for _ in range(3)]
         await slow.send(GET[:-2])
         await silent.send(b"G")
@@ -140,7 +140,7 @@ async def test_too_slow_a_head() -> None:
 
 async def test_idle_connections_are_closed() -> None:
     """Before a first byte, and after an answer, a connection is closed in time; one that waits for an answer is not."""
-    async with serving(Bounds(idle_seconds=0.5, keep_alive_seconds=1.0)) as served, AsyncExitStack() as stack:
+    async with serving(ListenerBounds(idle_seconds=0.5, keep_alive_seconds=1.0)) as served, AsyncExitStack() as stack:
         silent, served_once, waiting = [await stack.enter_async_context(await served.connect()) for _ in range(3)]
         await served_once.send(GET)
         await served_once.answer()
@@ -156,7 +156,7 @@ async def test_idle_connections_are_closed() -> None:
 
 async def test_too_slow_a_body() -> None:
     """A body is refused once it arrives below the rate; a slow one that keeps it passes."""
-    bounds = Bounds(body_seconds=1.0, body_rate=1000)
+    bounds = ListenerBounds(body_seconds=1.0, body_rate=1000)
     async with serving(bounds) as served, await served.connect() as slow, await served.connect() as steady:
         for client in (slow, steady):
             await client.send(POST + b"content-length: 4000\r\n\r\n")
@@ -175,7 +175,7 @@ async def test_too_slow_a_body() -> None:
 
 async def test_a_full_listener_drops_the_oldest_without_a_head() -> None:
     """Idle strangers keep no client out, and do not cut off one that is served."""
-    async with serving(Bounds(max_connections=20)) as served, AsyncExitStack() as stack:
+    async with serving(ListenerBounds(max_connections=20)) as served, AsyncExitStack() as stack:
         busy = await stack.enter_async_context(await served.connect())
         await busy.send(b"GET /wait HTTP/1.1\r\n\r\n")
         strangers = [await stack.enter_async_context(await served.connect()) for _ in range(60)]
@@ -191,7 +191,7 @@ async def test_a_full_listener_drops_the_oldest_without_a_head() -> None:
 
 async def test_the_reserve_is_for_probes() -> None:
     """Where all connections are being served, the probes still answer, and all else is told to come back."""
-    async with serving(Bounds(max_connections=5)) as served, AsyncExitStack() as stack:
+    async with serving(ListenerBounds(max_connections=5)) as served, AsyncExitStack() as stack:
         for _ in range(5):
             client = await stack.enter_async_context(await served.connect())
             await client.send(b"GET /wait HTTP/1.1\r\n\r\n")
@@ -219,7 +219,7 @@ async def test_pipelining_is_bounded() -> None:
 
 async def test_who_reads_nothing_is_dropped() -> None:
     """A client that does not read its answer is closed after a while."""
-    async with serving(Bounds(write_seconds=1.0)) as served, await served.connect() as client:
+    async with serving(ListenerBounds(write_seconds=1.0)) as served, await served.connect() as client:
         await client.send(b"GET /stream?count=10000 HTTP/1.1\r\n\r\n")
         await until(lambda: served.open == 1)
         await until(lambda: served.open == 0)
@@ -239,7 +239,7 @@ async def test_clients_that_leave_leave_nothing(caplog: pytest.LogCaptureFixture
 
 async def test_tables_are_empty_at_the_end() -> None:
     """No table keeps a connection that is closed."""
-    async with serving(Bounds(max_connections=10)) as served:
+    async with serving(ListenerBounds(max_connections=10)) as served:
         await churn(served)
         await until(lambda: served.open == 0)
         table = served.app.connections

@@ -19,7 +19,7 @@ SEARCHES = 20
 
 # Parts of a message that are text through and through.
 _TEXT_PARTS = frozenset({"text", "refusal", "thinking", "redacted_thinking", "reference", "tool_reference"})
-# Members that set tools of the server's own to work: OpenAI, OpenRouter, xAI, Qwen, Groq.
+# Members that set tools of the server's own to work: OpenAI, OpenRouter, xAI, Qwen, Groq, Azure.
 _SERVER_TOOLS = (
     "web_search_options",
     "plugins",
@@ -27,6 +27,8 @@ _SERVER_TOOLS = (
     "enable_search",
     "compound_custom",
     "mcp_servers",
+    "data_sources",
+    "dataSources",
 )
 # Models that search or run tools whether asked to or not: Perplexity, Groq's compound systems, OpenAI's search models.
 _SEARCHING = re.compile(r"sonar|compound|search|deep-research|:online$")

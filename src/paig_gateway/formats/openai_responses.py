@@ -1,4 +1,4 @@
-"""The Responses API: asking, compacting, and looking again at a stored response."""
+"""The Responses API: asking, compacting, deciding, and looking again at a stored response."""
 
 from __future__ import annotations
 
@@ -204,6 +204,17 @@ COMPACT = Format(
     text=text,
     answer=frozenset({"output"}),
 )
+
+DECISIONS = Format(
+    name="openai-decisions",
+    path=re.compile(r"(?:^|/)decisions/?$"),
+    read=_read,
+    flavor="responses",
+    usage_paths=(("usage",),),
+    context=context,
+    answer=frozenset({"answers"}),
+)
+"""Questions about an input, answered by probabilities (openai 3.57, `types/decision.py`)."""
 
 LATER_LOOK = Format(
     name="openai-responses-get",

@@ -33,6 +33,7 @@ FORMATS: tuple[Format, ...] = (
     gemini.EMBED,
     openai_responses.LATER_LOOK,
     openai_responses.COMPACT,
+    openai_responses.DECISIONS,
     openai_chat.COMPLETIONS,
     images.IMAGES,
     audio.TRANSCRIPTION,

@@ -243,6 +243,12 @@ UNKNOWN: dict[str, list[Body]] = {
     "openai-speech": [{"usage": {"input_tokens": 1, "output_tokens": 1, "holograms": 3}}],
     "gemini-interactions": [{"usage": {"total_input_tokens": 1, "total_output_tokens": 1, "holograms": 3}}],
     "gemini-interactions-get": [{"usage": {"total_input_tokens": 1, "total_output_tokens": 1, "holograms": 3}}],
+    "mistral-conversations": [
+        {"model": "m", "outputs": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "holograms": 3}}
+    ],
+    "openai-decisions": [
+        {"model": "m", "answers": [], "usage": {"input_tokens": 1, "output_tokens": 1, "holograms": 3}}
+    ],
     "mistral-ocr": [{"model": "m", "usage_info": {"pages_processed": 1, "holograms": 3}}],
 }
 

@@ -14,7 +14,14 @@ from paig_gateway.formats.base import Format, MalformedRequest, StreamEvent
 from paig_gateway.formats.framing import FRAMINGS
 from paig_gateway.formats.registry import FORMATS
 
-NEEDS_MODEL = [form for form in FORMATS if form.metered and "P<model>" not in form.path.pattern and not form.later_look]
+NEEDS_MODEL = [
+    form
+    for form in FORMATS
+    if form.metered
+    and "P<model>" not in form.path.pattern
+    and not form.later_look
+    and form.name != "mistral-conversations"  # one that goes on has a model already
+]
 READ = [form for form in FORMATS if form.metered and not form.later_look]
 
 

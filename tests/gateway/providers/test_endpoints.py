@@ -55,7 +55,6 @@ def test_inference_is_not_refused_and_only_accounts_are() -> None:
         ("google-vertex", "POST", f"{VERTEX}/ragCorpora"),
         ("google-vertex", "POST", f"{VERTEX}/reasoningEngines/r:query"),
         ("google-vertex", "POST", f"{VERTEX}/publishers/google/models/lyria-002:predict"),
-        ("mistral", "POST", "/v1/conversations"),
         ("mistral", "POST", "/v1/moderations"),
         ("mistral", "POST", "/v1/libraries/l/documents"),
         ("bedrock", "POST", "/async-invoke"),
@@ -76,6 +75,8 @@ def test_what_costs_is_not_free(kind: str, method: str, path: str) -> None:
     [
         ("mistral", "POST", "/v1/agents/completions", "openai-chat", None),
         ("mistral", "POST", "/rawPredict", "openai-chat", None),
+        ("mistral", "POST", "/v1/conversations", "mistral-conversations", None),
+        ("mistral", "POST", "/v1/conversations/c/restart", "mistral-conversations", None),
         ("azure", "POST", "/models/chat/completions", "openai-chat", None),
         ("azure", "POST", "/openai/deployments/w/audio/transcriptions", "openai-transcription", "w"),
         ("openai", "POST", "/v1/audio/speech", "openai-speech", None),
@@ -105,7 +106,7 @@ def test_one_path_is_another_endpoint_at_another_kind() -> None:
         "free",
         "costly",
     ]
-    assert choose(matches("POST", "/v1/conversations"), ("mistral", "openai")).endpoint.charging == "costly"  # type: ignore[union-attr]
+    assert choose(matches("POST", "/v1/conversations"), ("mistral", "openai")).endpoint.charging == "metered"  # type: ignore[union-attr]
 
 
 def test_another_api_of_the_same_path_is_not_taken_for_it() -> None:

@@ -32,6 +32,7 @@ from paig_client.api.resources import (
     Me,
     NewKey,
     NewToken,
+    Organisation,
     PersonalKeyState,
     Provider,
     ProviderCheck,
@@ -515,16 +516,15 @@ class ReportCalls:
         return ApiCall("GET", "organisation", _one(OrganisationSpec))
 
     @endpoint
-    def set_organisation(self, spec: OrganisationSpec) -> ApiCall[OrganisationSpec]:
+    def set_organisation(self, spec: OrganisationSpec) -> ApiCall[Organisation]:
         """Set the settings and limits of the whole gateway; one that is not given is none."""
-        return ApiCall(
-            "PUT", "organisation", _one(OrganisationSpec), body=spec.model_dump(mode="json", exclude_unset=True)
-        )
+        body = spec.model_dump(mode="json", exclude_unset=True, exclude={"warnings"})
+        return ApiCall("PUT", "organisation", _one(Organisation), body=body)
 
     @endpoint
-    def update_organisation(self, changes: Mapping[str, Any]) -> ApiCall[OrganisationSpec]:
+    def update_organisation(self, changes: Mapping[str, Any]) -> ApiCall[Organisation]:
         """Change settings and limits of the whole gateway; None lifts one, and what is not named stays."""
-        return ApiCall("PATCH", "organisation", _one(OrganisationSpec), body=dict(changes))
+        return ApiCall("PATCH", "organisation", _one(Organisation), body=dict(changes))
 
     @endpoint
     def export(self) -> ApiCall[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from paig_client.api.limits import Unit, Window
 from paig_client.api.specs import (
     AdminSettings,
     KeySettings,
     NamedLimitSettings,
+    OrganisationSpec,
     OwnerSettings,
     PriceSpec,
     ProjectSettings,
@@ -171,7 +172,21 @@ class OwnPrice(Resource):
     spec: PriceSpec
 
 
-class Owner(Resource, OwnerSettings):
+class Capped(Resource):
+    """What has caps."""
+
+    warnings: list[str] = []
+    """What a create and an update say of caps that are smaller than what one usual request holds; empty elsewhere."""
+
+
+class Organisation(OrganisationSpec):
+    """The settings of the whole gateway as a change answers them."""
+
+    warnings: list[str] = Field(default=[])
+    """Caps that are smaller than what one usual request holds, in words."""
+
+
+class Owner(Capped, OwnerSettings):
     """A user as the gateway shows it."""
 
 
@@ -179,7 +194,7 @@ class Project(Owner, ProjectSettings):
     """A project as the gateway shows it."""
 
 
-class Key(Resource, KeySettings):
+class Key(Capped, KeySettings):
     """A key as the gateway shows it: a hint of its secret, never the secret."""
 
     hint: str

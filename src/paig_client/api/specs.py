@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from paig_client.api.fields import Network, Pattern, Seconds, SecretReference, Spec, TimeZone, Usd, amount
-from paig_client.api.limits import Amounts, LimitsSpec, Window
+from paig_client.api.limits import Amounts, LimitsSpec, Unit, Window
 from paig_client.api.vocabulary import Choice, OnDisconnect, Permission, Role, Stored, WhenTight
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -297,7 +297,9 @@ class RaiseSpec(Spec):
     owner: str = "organisation"
     """The owner's name, or that of a named limit."""
     window: Window = "daily"
-    """Which of its limits; `minute` is the one on requests."""
+    """Which of its limits; `minute` is a rate."""
+    unit: Unit | None = None
+    """What the limit counts: `usd`, `requests` or `tokens`; if left out, requests a minute and US dollars otherwise."""
     member: str | None = Field(default=None, max_length=300)
     """The one member of a named limit that it is raised for; all if left out."""
     to: Usd
@@ -312,7 +314,9 @@ class AskSpec(Spec):
     to: Usd
     """The amount that the limit is to have."""
     window: Window | None = None
-    """Which limit; the tightest one on money if left out."""
+    """Which limit; the tightest one if left out."""
+    unit: Unit = "usd"
+    """What the limit counts: `requests` and `tokens` mean those a minute."""
     why: Why
 
 

@@ -41,8 +41,6 @@ SETTINGS = Special(
 
 def show_once(made: NewKey, as_json: bool) -> None:
     """Print a new key, the only time that it is shown."""
-    for warning in made.warnings:
-        say(f"Note: {warning}")
     if as_json:
         return print_json({"id": made.id, "name": made.name, "key": made.key})
     say(f"The key {made.name}, shown once: only its hash is stored.")
@@ -71,7 +69,7 @@ def _key_facts(key: Key) -> dict[str, str]:
         **{"project": key.project or "", "user": key.user or "", "expires": when(key.expires_at)},
         **{"routes": _all_or(key.routes), "models": _all_or(key.models), "created": when(key.created_at)},
     }
-    known = {*shown, "hint", "limits", "version", "created_at", "updated_at", "expires_at"}
+    known = {*shown, "hint", "limits", "version", "created_at", "updated_at", "expires_at", "warnings"}
     # A setting that is new has a line of its own without one here.
     more = {name: value for name, value in key.model_dump(mode="json").items() if name not in known}
     return {**shown, **{name.replace("_", " "): _text(value) for name, value in more.items()}}

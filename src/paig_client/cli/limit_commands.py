@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from paig_client.api.limits import Window
+from paig_client.api.limits import Unit, Window
 from paig_client.api.specs import AnswerSpec, AskSpec, RaiseSpec
 from paig_client.cli import kinds
 from paig_client.cli.limits import OWNERS, table
 from paig_client.cli.options import Json, Listing, Profile, Url, checked, connected, holding_key, text_option
 from paig_client.cli.output import Cell, Table, ahead, print_json, say, usd, when
 from paig_client.cli.resources import commands
-from paig_client.cli.values import did_you_mean, dollars, moment, utc_now
+from paig_client.cli.values import count, did_you_mean, dollars, moment, utc_now
 
 if TYPE_CHECKING:
     from paig_client.api.resources import AboutLimit, LimitRaise, LimitRequest
@@ -24,7 +24,8 @@ app = commands(kinds.NAMED_LIMITS)
 Owner = Annotated[
     str, typer.Argument(metavar="OWNER", help="organisation, key:NAME, project:NAME, user:NAME or limit:NAME.")
 ]
-Amount = Annotated[str, typer.Argument(metavar="USD", help="What the limit is to be meanwhile.")]
+Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="What the limit is to be meanwhile, in its unit.")]
+In = Annotated[Unit, typer.Option("--unit", help="What the limit counts; requests and tokens mean those a minute.")]
 Why = Annotated[str, typer.Option("--why", help="The reason: it stays in the audit log.")]
 InWindow = Annotated[Window, typer.Option("--window", help="Which limit.")]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="When it ends, such as 2h or 2027-01-31.")]
@@ -57,6 +58,7 @@ def raise_limit(
     why: Why,
     until: Annotated[str, typer.Option("--until", metavar="TIME", help="When it ends, such as 2h or 2027-01-31.")],
     window: InWindow = "daily",
+    unit: In = "usd",
     member: Annotated[
         str | None, typer.Option("--member", metavar="NAME", help="The one member of a named limit.")
     ] = None,
@@ -66,8 +68,9 @@ def raise_limit(
 ) -> None:
     """Raise a limit for a while; it ends by itself."""
     kind, name = _parsed(owner, "OWNER")
-    fields: dict[str, Any] = {"owner_kind": kind, "owner": name or kind, "window": window, "member": member}
-    spec = checked(RaiseSpec, {**fields, "to": dollars(amount), "until": _end(until), "why": why})
+    fields: dict[str, Any] = {"owner_kind": kind, "owner": name or kind, "member": member, "unit": unit}
+    fields["window"] = "minute" if unit != "usd" else window
+    spec = checked(RaiseSpec, {**fields, "to": _to(amount, unit), "until": _end(until), "why": why})
     with connected(url, profile) as admin:
         made = admin.raise_limit(spec)
     print_json(made) if json else say(f"Raised the {_limit(made)} to {_amount(made)} until {when(made.until)}.")
@@ -99,12 +102,13 @@ def ask(
         Literal["daily", "weekly", "monthly", "total"] | None,
         typer.Option("--window", help="Which limit. Default: the tightest one."),
     ] = None,
+    unit: In = "usd",
     json: Json = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
     """Ask for more of a limit, with a gateway key."""
-    fields = {"to": dollars(amount), "why": why, **({} if window is None else {"window": window})}
+    fields = {"to": _to(amount, unit), "why": why, "unit": unit, **({} if window is None else {"window": window})}
     spec = checked(AskSpec, fields)
     with holding_key(url, profile) as client:
         asked = client.ask_for_more(spec)
@@ -163,6 +167,11 @@ def _parsed(owner: str, hint: str) -> tuple[str, str]:
     return kind, name
 
 
+def _to(text: str, unit: Unit) -> str | int | None:
+    """An amount in a limit's unit."""
+    return dollars(text) if unit == "usd" else count(text)
+
+
 def _end(text: str) -> datetime:
     """When a raise ends: so long from now, or at a time."""
     return moment(text, utc_now(), ahead=True)
@@ -170,7 +179,8 @@ def _end(text: str) -> datetime:
 
 def _limit(about: AboutLimit) -> str:
     owner = about.owner_kind if about.owner_kind == "organisation" else f"{about.owner_kind} {about.owner}"
-    return f"{about.window} limit of {owner}" + (f", {about.member}" if about.member else "")
+    which = about.window if about.unit == "usd" else f"{about.unit} per {about.window}"
+    return f"{which} limit of {owner}" + (f", {about.member}" if about.member else "")
 
 
 def _amount(about: LimitRaise | LimitRequest) -> Cell:

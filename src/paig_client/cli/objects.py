@@ -27,7 +27,7 @@ from paig_client.cli.options import (
     text_option,
 )
 from paig_client.cli.output import Cell, Table, ahead, milliseconds, plain, print_facts, print_json, say, when
-from paig_client.cli.resources import Name, NewName, commands, written
+from paig_client.cli.resources import Name, NewName, commands, warn, written
 from paig_client.cli.spec_options import Special, options_of, read, without_nones
 from paig_client.cli.values import duration, words
 
@@ -245,6 +245,7 @@ def update_organisation(json: Json = False, url: Url = None, profile: Profile = 
     some(changes)
     with connected(url, profile) as admin:
         item = admin.update_organisation(changes)
+    warn(item)
     print_json(item) if json else say("Changed the organisation's limits.")
 
 

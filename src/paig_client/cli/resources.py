@@ -100,6 +100,12 @@ def written(
     return function
 
 
+def warn(made: object) -> None:
+    """Say where a cap is smaller than what one usual request holds."""
+    for warning in getattr(made, "warnings", ()):
+        say(f"Note: {warning}")
+
+
 def _create(kind: ObjectCommands) -> Callable[..., None]:
     options = options_of(kind.spec, kind.special, kind.only, making=True)
 
@@ -114,6 +120,7 @@ def _create(kind: ObjectCommands) -> Callable[..., None]:
         spec = checked(kind.spec, without_nones(fields))
         with connected(url, profile) as admin:
             made = kind.collection(admin).create(name, spec)
+        warn(made)
         if kind.created is not None:
             kind.created(made, json)
         elif json:
@@ -133,6 +140,7 @@ def _update(kind: ObjectCommands) -> Callable[..., None]:
         with connected(url, profile) as admin, suggesting(name, kind.known(admin)):
             seen = kind.before_update(admin, name, changes) if kind.before_update else None
             item = kind.collection(admin).update(name, changes, seen=seen)
+        warn(item)
         if json:
             print_json(item)
         elif kind.changed is not None:

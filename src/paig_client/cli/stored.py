@@ -9,20 +9,19 @@ import typer
 from paig_client.api.specs import AdoptSpec
 from paig_client.cli.commands import Commands
 from paig_client.cli.options import (
-    Csv,
     Json,
     Key,
     Lines,
+    Listing,
     Profile,
     Project,
     Provider,
-    Sort,
     Url,
     checked,
     connected,
     text_option,
 )
-from paig_client.cli.output import Cell, Table, print_json, say, show, when
+from paig_client.cli.output import Cell, Table, print_json, say, when
 
 if TYPE_CHECKING:
     from paig_client.api.resources import StoredObject
@@ -34,20 +33,16 @@ app = Commands(no_args_is_help=True, help="Objects stored at providers: files, b
 
 @app.command("list", example="paig objects list --provider openai --kind file")
 def list_objects(
+    listing: Listing,
     lines: Lines = 100,
     provider: Provider = None,
     kind: Annotated[str | None, text_option("--kind", "Only this kind, such as file.", "KIND")] = None,
     key: Key = None,
     project: Project = None,
-    json: Json = False,
-    csv: Csv = False,
-    sort: Sort = None,
-    url: Url = None,
-    profile: Profile = None,
 ) -> None:
     """List objects that providers store, with their owners."""
     found: list[StoredObject] = []
-    with connected(url, profile) as admin:
+    with listing.connected() as admin:
         cursor: str | None = None
         while len(found) < lines:
             page = admin.stored_objects(
@@ -62,14 +57,14 @@ def list_objects(
             cursor = page.next_cursor
             if cursor is None:
                 break
-    if json:
-        return print_json(found)
-    rows = [
-        [one.provider, one.kind, one.id, one.key or "", one.project or "", Cell(when(one.created_at), one.created_at)]
-        for one in found
-    ]
     columns = ["provider", "kind", "id", "key", "project", "known since"]
-    show(Table(columns, rows, "The gateway knows of no such objects.", spare=["known since"]), csv=csv, sort=sort)
+    empty = "The gateway knows of no such objects."
+    listing.print(found, lambda: Table(columns, list(map(_row, found)), empty, spare=["known since"]))
+
+
+def _row(one: StoredObject) -> list[str]:
+    since = Cell(when(one.created_at), one.created_at)
+    return [one.provider, one.kind, one.id, one.key or "", one.project or "", since]
 
 
 @app.command("adopt", example="paig objects adopt openai --project research")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from paig_client.api.fields import Spec
-from paig_client.api.resources import AppliedConfig, PlannedChange
+from paig_client.api.resources import AppliedConfig, Organisation, PlannedChange
 from paig_client.api.specs import OrganisationSpec
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
@@ -88,13 +88,13 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         "/organisation",
         operation_id="put_organisation",
         summary="Set the settings and limits of the whole gateway",
-        response_model=OrganisationSpec,
+        response_model=Organisation,
         openapi_extra=body_of("OrganisationSpec"),
     )
-    def put_organisation(principal: Principal, body: JsonObject) -> OrganisationSpec:
-        spec = services.catalog.organisation.put(checked(OrganisationSpec, body), actor=principal.name)
+    def put_organisation(principal: Principal, body: JsonObject) -> Organisation:
+        changed = services.catalog.organisation.put(checked(OrganisationSpec, body), actor=principal.name)
         services.changed()
-        return spec
+        return changed
 
     @router.patch(
         "/organisation",
@@ -102,13 +102,13 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         summary="Change settings and limits of the whole gateway",
         description="The body's fields take the place of those there are, inside `limits` too; null lifts a limit"
         " (RFC 7396). What is not named stays.",
-        response_model=OrganisationSpec,
+        response_model=Organisation,
         openapi_extra=body_of("ChangeOrganisation"),
     )
-    def update_organisation(principal: Principal, body: JsonObject) -> OrganisationSpec:
-        spec = services.catalog.organisation.update(body, actor=principal.name)
+    def update_organisation(principal: Principal, body: JsonObject) -> Organisation:
+        changed = services.catalog.organisation.update(body, actor=principal.name)
         services.changed()
-        return spec
+        return changed
 
     return router
 

@@ -170,6 +170,7 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
     "CreateOwner": [{"name": "ada", "limits": {"daily": "10", "monthly": "100"}}],
     "ChangeOwner": [{"limits": {"daily": None, "weekly": "50"}}],
     "OwnerSpec": [{"limits": {"monthly": "1000"}}],
+    "Organisation": [{"limits": {**_NO_CAPS, "monthly": "1000"}, "timezone": "Europe/Berlin", "warnings": []}],
     "OrganisationSpec": [{"limits": {"monthly": "1000"}, "timezone": "Europe/Berlin"}],
     "ChangeOrganisation": [{"limits": {"daily": None}, "when_tight": "lower"}],
     "CreateNamedLimit": [

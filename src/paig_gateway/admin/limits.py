@@ -51,7 +51,7 @@ def limit_routes(services: AdminServices) -> APIRouter:
     )
     def create_raise(principal: Principal, body: JsonObject) -> LimitRaise:
         spec = checked(RaiseSpec, body)
-        place = Place(spec.owner_kind, spec.owner, spec.window, spec.member)
+        place = Place(spec.owner_kind, spec.owner, spec.window, spec.member, spec.unit)
         made = raises.create(place, spec.to, spec.until, spec.why, actor=principal.name)
         services.changed()
         return made
@@ -95,13 +95,14 @@ def limit_routes(services: AdminServices) -> APIRouter:
 
 
 def asked_limit(found: list[LimitBalance], spec: AskSpec) -> LimitBalance:
-    """The limit that a key's holder asks more of: the tightest cap on money, unless a window is given.
+    """The limit that a key's holder asks more of: the tightest one that counts what is asked for.
 
     Raises:
         ProblemError: `invalid`; no such limit binds the key.
     """
     window: Window | None = spec.window
-    fitting = [one for one in found if one.unit == "usd" and window in (None, one.window)]
+    fitting = [one for one in found if one.unit == spec.unit and window in (None, one.window)]
     if not fitting:
-        raise invalid([FieldProblem("window", f"no {window or 'spending'} limit binds this key")])
+        what = f"limit on {spec.unit} a minute" if spec.unit != "usd" else f"{window or 'spending'} limit"
+        raise invalid([FieldProblem("window" if spec.unit == "usd" else "unit", f"no {what} binds this key")])
     return min(fitting, key=lambda one: (one.amount - one.spent - one.held, one.amount))

@@ -12,7 +12,7 @@ from sqlmodel import Session
 from paig_client.api import resources
 from paig_client.api.resources import NewKey
 from paig_client.api.specs import KeySpec, OrganisationSpec
-from paig_client.api.vocabulary import KeyState
+from paig_client.api.vocabulary import KeyState, WhenTight
 from paig_gateway.catalog import keys, limits, objects, zones
 from paig_gateway.catalog.base import CatalogError, Edit, suggestion
 from paig_gateway.catalog.cap_warnings import cap_warnings
@@ -55,7 +55,12 @@ class Collection(Generic[R, S, W]):
             CatalogError: `invalid`, `conflict` where the name is taken, or `idempotency-mismatch`.
         """
         with self._catalog.edit(actor) as edit:
-            return once(edit, repeat, lambda: self._one(edit.session, objects.create(edit, self._type, name, spec)))
+
+            def make() -> W:
+                row = objects.create(edit, self._type, name, spec)
+                return self._one(edit.session, row, warnings(edit, self._type, row))
+
+            return once(edit, repeat, make)
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> W:
         """Merge changes into an object (RFC 7396): null takes a field back to its default.
@@ -69,7 +74,9 @@ class Collection(Generic[R, S, W]):
         Raises:
             CatalogError: `not-found`, `invalid`, or `changed` where another change was faster.
         """
-        return self._edit(reference, actor, version, lambda edit, row: objects.update(edit, self._type, row, changes))
+        return self._edit(
+            reference, actor, version, lambda edit, row: objects.update(edit, self._type, row, changes), warns=True
+        )
 
     def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
         """Delete an object and its limits.
@@ -82,15 +89,24 @@ class Collection(Generic[R, S, W]):
             objects.check_version(self._type, row, version)
             objects.delete(edit, self._type, row)
 
-    def _edit(self, reference: str, actor: str, version: int | None, change: Callable[[Edit, R], None]) -> W:
+    def _edit(
+        self,
+        reference: str,
+        actor: str,
+        version: int | None,
+        change: Callable[[Edit, R], None],
+        *,
+        warns: bool = False,
+    ) -> W:
         with self._catalog.edit(actor) as edit:
             row = objects.get(edit.session, self._type, reference)
             objects.check_version(self._type, row, version)
             change(edit, row)
-            return self._one(edit.session, row)
+            return self._one(edit.session, row, warnings(edit, self._type, row) if warns else ())
 
-    def _one(self, session: Session, row: R) -> W:
-        return objects.resources(session, self._type, [row], self._catalog.now())[0]
+    def _one(self, session: Session, row: R, said: Sequence[str] = ()) -> W:
+        found = objects.resources(session, self._type, [row], self._catalog.now())[0]
+        return found.model_copy(update={"warnings": list(said)}) if said else found
 
 
 class KeyCollection:
@@ -123,7 +139,7 @@ class KeyCollection:
 
         def make() -> NewKey:
             row, secret = keys.create(edit, name, spec, value)
-            return NewKey(id=row.id, name=row.name, key=secret, warnings=_warnings(edit, spec))
+            return NewKey(id=row.id, name=row.name, key=secret, warnings=warnings(edit, KEYS, row))
 
         with self._catalog.edit(actor) as edit:
             return once(edit, repeat, make)
@@ -145,7 +161,7 @@ class KeyCollection:
             if value is not None:
                 keys.set_value(edit, row, value)
 
-        return self._all._edit(reference, actor, version, change)
+        return self._all._edit(reference, actor, version, change, warns=True)
 
     def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
         """Delete a key and its limits; its requests stay in the ledger.
@@ -183,12 +199,20 @@ class KeyCollection:
         return self._all._edit(reference, actor, version, lambda edit, row: keys.set_state(edit, row, state))
 
 
-def _warnings(edit: Edit, spec: KeySpec) -> list[str]:
-    """Where a key's caps are smaller than what one usual request of its models holds."""
-    project = objects.find(edit.session, PROJECTS, spec.project) if spec.project is not None else None
-    above = project.spec.get("when_tight") if project is not None else None
-    tight = spec.when_tight or above or read_organisation(edit.session).when_tight or "fit"
-    return list(cap_warnings(spec.limits, spec.models, tight, moment(edit.now)))
+def warnings(edit: Edit, type: ObjectType[R, S, W], row: R) -> list[str]:
+    """Where the caps of a key, project or user are smaller than what one usual request holds."""
+    if not type.limited or type.is_limit:
+        return []
+    spec = objects.read(edit.session, type, row)
+    project = getattr(spec, "project", None)
+    above = objects.find(edit.session, PROJECTS, project) if project is not None else None
+    tight: WhenTight = (
+        getattr(spec, "when_tight", None)
+        or (above.spec.get("when_tight") if above is not None else None)
+        or read_organisation(edit.session).when_tight
+        or "fit"
+    )
+    return list(cap_warnings(limits.of(spec), getattr(spec, "models", None), tight, moment(edit.now)))
 
 
 class Organisation:
@@ -203,7 +227,7 @@ class Organisation:
         with self._catalog.view() as session:
             return read_organisation(session)
 
-    def put(self, spec: OrganisationSpec, *, actor: str) -> OrganisationSpec:
+    def put(self, spec: OrganisationSpec, *, actor: str) -> resources.Organisation:
         """Make the settings those of `spec`.
 
         Raises:
@@ -212,9 +236,9 @@ class Organisation:
         with self._catalog.edit(actor) as edit:
             _check_models(edit.session, spec)
             write_organisation(edit, spec)
-            return read_organisation(edit.session)
+            return _warned(edit, read_organisation(edit.session))
 
-    def update(self, changes: Mapping[str, Any], *, actor: str) -> OrganisationSpec:
+    def update(self, changes: Mapping[str, Any], *, actor: str) -> resources.Organisation:
         """Merge changes into the settings as `Collection.update` does.
 
         Raises:
@@ -224,7 +248,12 @@ class Organisation:
             spec = objects.merged(read_organisation(edit.session), changes)
             _check_models(edit.session, spec)
             write_organisation(edit, spec)
-            return read_organisation(edit.session)
+            return _warned(edit, read_organisation(edit.session))
+
+
+def _warned(edit: Edit, spec: OrganisationSpec) -> resources.Organisation:
+    said = list(cap_warnings(spec.limits, None, spec.when_tight or "fit", moment(edit.now)))
+    return resources.Organisation.model_validate({**dict(spec), "warnings": said})
 
 
 def _check_models(session: Session, spec: OrganisationSpec) -> None:

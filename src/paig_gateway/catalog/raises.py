@@ -55,6 +55,12 @@ class Place:
     owner: str
     window: Window
     member: str | None = None
+    unit: Unit | None = None
+
+    @property
+    def counts(self) -> Unit:
+        """What the limit counts."""
+        return self.unit or ("requests" if self.window == "minute" else "usd")
 
 
 class Raises:
@@ -173,14 +179,14 @@ def _find(session: Session, place: Place) -> LimitRow:
         if type is None:
             raise CatalogError("invalid", f"nothing of the kind '{place.owner_kind}' has limits", field="owner_kind")
         owner_id = objects.get(session, type, owner).id
-    unit: Unit = "requests" if place.window == "minute" else "usd"
     found = select(LimitRow).where(
         LimitRow.owner_kind == place.owner_kind, LimitRow.owner_id == owner_id, LimitRow.window == place.window,
-        LimitRow.unit == unit,
+        LimitRow.unit == place.counts,
     )  # fmt: skip
     row = session.exec(found).first()
     if row is None:
-        raise CatalogError("not-found", f"The {place.owner_kind} '{owner}' has no {place.window} limit.")
+        what = f"limit on {place.counts} a minute" if place.window == "minute" else f"{place.window} limit"
+        raise CatalogError("not-found", f"The {place.owner_kind} '{owner}' has no {what}.")
     return row
 
 
@@ -195,6 +201,8 @@ def _member(session: Session, limit: LimitRow, member: str) -> str:
 
 
 def _amount(limit: LimitRow, to: Decimal) -> int:
+    if limit.unit != "usd" and to != int(to):
+        raise CatalogError("invalid", f"must be a whole number of {limit.unit}", field="to")
     amount = nanodollars(to) if limit.unit == "usd" else int(to)
     if not limit.amount < amount <= MAX_NANODOLLARS:
         raise CatalogError("invalid", f"must be more than the limit, {_shown(limit.unit, limit.amount)}", field="to")
@@ -267,4 +275,5 @@ def _shown(unit: str, amount: int) -> str:
 def _name(about: LimitRaise | LimitRequest) -> str:
     """The limit's name in the audit log."""
     owner = about.owner if about.owner_kind == "organisation" else f"{about.owner_kind} {about.owner}"
-    return f"{owner} {about.window}" + (f" {about.member}" if about.member else "")
+    unit = f" {about.unit}" if about.unit == "tokens" else ""
+    return f"{owner} {about.window}{unit}" + (f" {about.member}" if about.member else "")

@@ -154,6 +154,33 @@ def test_a_limit_is_raised_for_a_while(paig: Paig, url: str, real: Real) -> None
     assert raised["id"] not in paig("limits", "raises", "--json", *at).out
 
 
+def test_a_rate_is_raised_for_a_while(paig: Paig, url: str, real: Real) -> None:
+    """Requests or tokens a minute, as whole numbers; a key has both, and each is raised by itself."""
+    at, why = ("--url", url), ("--until", "1h", "--why", "load test")
+    real.make_key("paced", requests_per_minute=10, tokens_per_minute=1000)
+    for unit, to in (("tokens", "250000"), ("requests", "600")):
+        ran = paig("limits", "raise", "key:paced", to, "--unit", unit, *why, *at)
+        assert f"Raised the {unit} per minute limit of key paced to {to} until" in ran.err
+    shown = {one["unit"]: one["amount"] for one in json.loads(paig("limits", "raises", "--json", *at).out)}
+    assert shown == {"tokens": "250000", "requests": "600"}
+    wrong = paig("limits", "raise", "key:paced", "1.5", "--unit", "tokens", *why, *at)
+    assert (wrong.code, "whole number" in wrong.err) == (2, True)
+    real.make_key("unpaced")
+    absent = paig("limits", "raise", "key:unpaced", "9", "--unit", "tokens", *why, *at)
+    assert "has no limit on tokens a minute" in absent.err
+
+
+def test_a_change_says_where_a_cap_is_small(paig: Paig, url: str, real: Real) -> None:
+    """As a create does; what is printed for programs stays clean."""
+    at = ("--url", url)
+    real.make_key("tight-key")
+    ran = paig("keys", "update", "tight-key", "--daily", "1", "--json", *at)
+    assert "Note: A claude-sonnet-4-5 call" in ran.err or "Note: A gpt-5 call" in ran.err, ran.err
+    assert json.loads(ran.out)["limits"]["daily"] == "1"
+    assert "Note: " not in paig("keys", "update", "tight-key", "--daily", "100", *at).err
+    assert "Note: " in paig("users", "create", "tight-user", "--daily", "1", *at).err
+
+
 def test_a_key_alone_sees_its_limits_and_asks_for_more(
     paig: Paig, url: str, real: Real, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from paig_client.api.limits import LimitsSpec
-from paig_client.api.specs import KeySpec
+from paig_client.api.specs import KeySpec, OrganisationSpec, OwnerSpec, ProjectSpec
 from paig_client.api.vocabulary import WhenTight
 from paig_gateway.catalog import Catalog
 from paig_gateway.catalog.cap_warnings import cap_warnings
@@ -47,6 +47,25 @@ def test_a_new_key_says_it(catalog: Catalog) -> None:
     limits = LimitsSpec.model_validate({"daily": 1})
     assert catalog.keys.create("tight", KeySpec(limits=limits, models=["gpt-5"]), actor=ME).warnings
     assert not catalog.keys.create("small", KeySpec(limits=limits, models=["gpt-4o-mini"]), actor=ME).warnings
+
+
+def test_whatever_makes_or_changes_a_cap_says_it(catalog: Catalog) -> None:
+    """Each by its own mode or that of the organisation; a change of a state says nothing."""
+    tight = {"limits": {"daily": "1"}}
+    assert catalog.projects.create("lab", ProjectSpec.model_validate(tight), actor=ME).warnings
+    catalog.users.create("ada", OwnerSpec(), actor=ME)
+    catalog.keys.create("k", KeySpec(models=["gpt-5"]), actor=ME)
+    [said] = catalog.projects.update("lab", {"when_tight": "refuse"}, actor=ME).warnings
+    assert "with when_tight = refuse it is refused" in said
+    assert catalog.users.update("ada", tight, actor=ME).warnings
+    assert not catalog.users.update("ada", {"limits": {"daily": "100"}}, actor=ME).warnings
+    [said] = catalog.keys.update("k", tight, actor=ME).warnings
+    assert said.startswith("A gpt-5 call without a maximum holds")
+    assert not catalog.keys.set_state("k", "disabled", actor=ME).warnings
+    assert not catalog.keys.get("k").warnings
+    changed = catalog.organisation.update(tight, actor=ME)
+    assert changed.warnings
+    assert catalog.organisation.put(OrganisationSpec(), actor=ME).warnings == []
 
 
 def test_a_plan_says_it_of_what_changes(catalog: Catalog) -> None:

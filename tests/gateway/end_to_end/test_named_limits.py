@@ -171,6 +171,27 @@ async def test_a_limit_is_raised_and_falls_back(world: World) -> None:
     assert await world.admin.raises() == []
 
 
+async def test_rates_are_raised_and_asked_for(world: World) -> None:
+    """Requests and tokens a minute, each by itself, in whole numbers; the holder of a key asks for more of either."""
+    secret = await world.make_key("paced", tokens_per_minute=20, requests_per_minute=1000)
+    assert (await ask(world, secret)).headers["x-paig-error"] == "limit-too-small"
+    until = utc_now() + timedelta(hours=1)
+    rate = RaiseSpec(owner_kind="key", owner="paced", window="minute", to=Decimal(2000), until=until, why="load")
+    assert (await world.admin.raise_limit(rate)).unit == "requests"
+    assert (await ask(world, secret)).headers["x-paig-error"] == "limit-too-small"
+    with pytest.raises(Invalid, match="whole number of tokens"):
+        await world.admin.raise_limit(rate.model_copy(update={"unit": "tokens", "to": Decimal("99.5")}))
+    async with AsyncAdminClient(world.origin, token=secret) as own:
+        asked = await own.ask_for_more(AskSpec(to=Decimal(500_000), unit="tokens", why="load"))
+        assert (asked.unit, asked.window, asked.amount) == ("tokens", "minute", "500000")
+        with pytest.raises(Invalid, match="no spending limit"):
+            await own.ask_for_more(AskSpec(to=Decimal(5), why="money"))
+    await world.admin.approve_limit_request(asked.id, AnswerSpec(until=until))
+    assert (await ask(world, secret)).status_code == 200
+    for one in await world.admin.raises():
+        await world.admin.end_raise(one.id)
+
+
 async def test_a_holder_asks_and_an_admin_approves(world: World) -> None:
     secret = await world.make_key("modest", daily="0.0001", monthly=5)
     async with AsyncAdminClient(world.origin, token=secret) as own:

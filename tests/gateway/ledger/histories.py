@@ -1,6 +1,9 @@
 """Long random histories of a ledger: what was reserved, exchanged and settled must agree with what is stored.
 
-    python -m tests.gateway.ledger.histories 1000000 [--postgres] [--seconds 500]
+    python -m tests.gateway.ledger.histories 1000000 [--on sqlite|postgres|both] [--room 25] [--seconds 500]
+
+Both databases, one after the other, unless --on names one. --room multiplies the caps: with 1, most reservations are
+refused; with 25, most are accepted, and the caps still bind.
 
 Reservations over limits of keys, projects and the organisation, and named limits with a counter for each member; in
 time zones, some of them raised for a while; settled at less than they held, exchanged for the limits of another member,
@@ -15,6 +18,7 @@ import random
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,6 +49,7 @@ class History:
     engine: Engine
     seed: int = 1
     length: int = 4000
+    room: int = 1
     now: datetime = START
     done: int = 0
     refused: int = 0
@@ -72,7 +77,7 @@ class History:
                 if choose.random() < 0.4:
                     continue
                 scale = 20 if kind in ("project", "organisation") else 4
-                amount = choose.randrange(20_000, 200_000) * scale * (number + 1)
+                amount = choose.randrange(20_000, 200_000) * scale * (number + 1) * self.room
                 if window == "total":  # it must last
                     amount = amount * self.length // 4000
                 zone = choose.choice(ZONES)
@@ -246,29 +251,35 @@ def _exchanged(before: tuple[Limit, ...], after: tuple[Limit, ...]) -> tuple[Lim
 
 
 def main() -> None:
-    """Run one, and say how it went."""
-    options = argparse.ArgumentParser(description=__doc__)
+    """Run one on each database, and say how it went."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("count", type=int)
-    options.add_argument("--postgres", action="store_true")
-    options.add_argument("--seconds", type=float, default=1e9)
+    options.add_argument("--on", choices=["sqlite", "postgres", "both"], default="both")
+    options.add_argument("--room", type=int, default=25, help="what the caps are multiplied by")
+    options.add_argument("--seconds", type=float, default=1e9, help="how long each may take")
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        server = Postgres().__enter__() if given.postgres else None
-        engine = open_engine(server.new_database() if server else f"sqlite:///{Path(folder) / 'paig.db'}")
-        migrate(engine)
-        history = History(engine, given.seed, given.count)
-        began = time.monotonic()
-        history.run(given.count, given.seconds)
-        taken = time.monotonic() - began
-        counters = len(history.spent)
-        print(
-            f"{history.done:,} reservations ({history.refused:,} refused) on {engine.dialect.name} in {taken:.0f} s: "
-            f"{counters} counters, no hard limit overrun, rows = counters = rollups (seed {given.seed})"
-        )
-        engine.dispose()
-        if server is not None:
-            server.__exit__(None, None, None)
+    with ExitStack() as opened:
+        folder = opened.enter_context(tempfile.TemporaryDirectory())
+        if given.on != "postgres":
+            _run_on(f"sqlite:///{Path(folder) / 'paig.db'}", given)
+        if given.on != "sqlite":
+            _run_on(opened.enter_context(Postgres()).new_database(), given)
+
+
+def _run_on(url: str, given: argparse.Namespace) -> None:
+    engine = open_engine(url)
+    migrate(engine)
+    history = History(engine, given.seed, given.count, given.room)
+    began = time.monotonic()
+    history.run(given.count, given.seconds)
+    taken = time.monotonic() - began
+    print(
+        f"{history.done:,} reservations ({history.refused:,} refused) on {engine.dialect.name} in {taken:.0f} s: "
+        f"{len(history.spent)} counters, no hard limit overrun, rows = counters = rollups (seed {given.seed})",
+        flush=True,
+    )
+    engine.dispose()
 
 
 if __name__ == "__main__":

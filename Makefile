@@ -1,6 +1,11 @@
 # Everything runs in .venv, which the targets make themselves: Python 3.11 or newer, git and make are all it takes.
+# Of several Pythons the oldest supported one is taken, so that nothing newer is used unseen; `make newest` tries the newest.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+NEWEST = $(shell for python in python3.14 python3.13 python3.12 \
+	$$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[2-4].*/bin/python 2>/dev/null | sort -rV) $(PYTHON); do \
+	$$python -c '' 2>/dev/null && echo $$python && break; done)
+MINOR = 'import sys; print(*sys.version_info[:2], sep=".")'
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
@@ -21,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-quick oldest check docs screenshot bench chaos clients sbom audit lock dist clean
+.PHONY: help demo test test-slow test-quick newest oldest check docs screenshot bench chaos clients sbom audit lock dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +42,11 @@ test-slow: $(DEV) ## the tests that are slow by nature: real browsers and termin
 
 test-quick: $(DEV) ## tests without servers and databases, for a look at another Python
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(QUICK) $(ARGS)
+
+newest: $(DEV) ## the quick tests on the newest Python that is here, in an environment of its own
+	@old=$$($(BIN)/python -c $(MINOR)); new=$$($(NEWEST) -c $(MINOR)); \
+	if [ "$$old" = "$$new" ]; then echo "Python $$old is the newest here: make test has run everything on it."; \
+	else echo "The quick tests on Python $$new:"; $(MAKE) --no-print-directory test-quick VENV=.cache/newest PYTHON=$(NEWEST); fi
 
 oldest: $(OLDEST) ## the tests of pydantic-ai models, with the oldest pydantic-ai that is supported
 	PYTHONPATH=$(dir $(OLDEST)) $(BIN)/python -m pytest tests/client/test_pydantic_ai.py $(ARGS)

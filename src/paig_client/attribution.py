@@ -280,4 +280,4 @@ class AsyncRequestHook:
 
 def _check(text: str, what: str) -> None:
     if not _PLAIN.fullmatch(text) or text != text.strip():
-        raise ValueError(f"{what} is made of letters, digits, spaces and . : / @ _ - ; not {text!r}")
+        raise ValueError(f"{what} may have only letters, digits, spaces and . : / @ _ - ; not {text!r}")

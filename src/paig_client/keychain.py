@@ -63,7 +63,7 @@ def put(service: str, user: str, secret: str) -> None:
         return False
 
     if not _bounded(keep):
-        raise KeyringError("The keyring took the secret but does not give it back.")
+        raise KeyringError("The keyring accepted the secret but does not return it.")
 
 
 def remove(service: str, user: str) -> None:
@@ -114,7 +114,7 @@ def _is_weak(backend: KeyringBackend) -> bool:
 
 def _bounded(work: Callable[[], T]) -> T:
     if _stuck.is_set():
-        raise KeyringError("The keyring did not answer before, and is not asked again by this process.")
+        raise KeyringError("The keyring did not answer before, so this process does not try it again.")
     results: list[T] = []
     failures: list[Exception] = []
 

@@ -67,8 +67,8 @@ def check(access: Access) -> None:
     trusted = {0, os.getuid() if os.name == "posix" else 0, *_owner_of_token()}
     if owner is not None and owner not in trusted:
         raise WrongListenerError(
-            f"What listens at {root} belongs to another user (uid {owner}), so the admin token is not sent to it."
-            " Set PAIG_ADMIN_TOKEN to send one all the same."
+            f"The program at {root} belongs to another user (uid {owner}), so the admin token is not sent to it."
+            " To send a token anyway, set PAIG_ADMIN_TOKEN."
         )
 
 

@@ -108,11 +108,11 @@ def restore(client: str, folder: Path) -> list[Path]:
     kept = _kept(client, folder)
     found = _read_kept(kept)
     if not found:
-        raise SetupError(f"{SETUPS[client].title} was not set up from here")
+        raise SetupError(f"{SETUPS[client].title} was not set up by `paig setup` on this machine")
     for name, texts in found.items():
         path = Path(name)
         if path.exists() and path.read_text("utf-8") != texts["after"]:
-            raise SetupError(f"{path} was changed since; edit it by hand. What it was stands in {kept}")
+            raise SetupError(f"{path} was changed since; edit it by hand. The original is in {kept}")
     for name, texts in found.items():
         if (before := texts["before"]) is None:
             Path(name).unlink(missing_ok=True)

@@ -104,7 +104,7 @@ def secrets_of(spec: TelemetrySpec, alerts: AlertsSpec, environ: Mapping[str, st
         except SecretReferenceError as error:
             raise TelemetryError(f"[{table}] {name}: {error}") from None
     if not found.get("webhook", "https://").startswith(("http://", "https://")):
-        raise TelemetryError("[alerts] webhook: what it refers to is no http:// or https:// address")
+        raise TelemetryError("[alerts] webhook: its value must be an http:// or https:// address")
     return TelemetrySecrets(**found)
 
 

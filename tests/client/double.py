@@ -201,7 +201,7 @@ class Double:
         try:
             key, query = client_key(by_name, scope["query_string"])
             if key != self.key:
-                raise GatewayError("unknown-key", "The gateway knows no such key.")
+                raise GatewayError("unknown-key", "The gateway does not know this key.")
             if route == "-":
                 raise GatewayError("route-not-found", "There is no route '-'.", details={"routes": "openai"})
             if refusal is not None:

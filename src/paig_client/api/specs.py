@@ -101,14 +101,14 @@ class ProviderSpec(Spec):
     region: str | None = None
     api_version: str | None = None
     service_tier: str | None = None
-    """The tier that the upstream account uses where a request names none; decides the worst case's price."""
+    """The tier that the account uses if a request names none; it decides the price of the worst case."""
     on_disconnect: OnDisconnect = "drain"
     timeouts: TryTimeouts = TryTimeouts()
     """In place of the server's."""
     upstream_proxy: Annotated[str, Field(pattern=PROXY)] | None = None
     """URL of the HTTP proxy through which this provider is reached, or `direct`; the server's if left out."""
     upstream_ca: str | None = None
-    """A PEM file of certificate authorities to trust besides the system's; the server's if left out."""
+    """A PEM file of further certificate authorities to trust; the server's if left out."""
 
 
 class MemberSpec(Spec):
@@ -121,7 +121,7 @@ class MemberSpec(Spec):
     """Its share among members of the same priority."""
     active: bool = True
     models: dict[str, str] = Field(default_factory=dict)
-    """The model's name at this member, by the name the client uses."""
+    """The model's name at this member, for each name that clients use."""
 
 
 class RouteSettings(BaseModel):
@@ -140,7 +140,7 @@ class RouteSpec(RouteSettings, Spec):
 
 
 class PriceSpec(Spec):
-    """What a model costs, in place of the price book's price or where it has none.
+    """The price of a model that the price book lacks, or a price that replaces the book's.
 
     Every other field is a rate in US dollars by genai-prices' units, such as `input_mtok` and `output_mtok`: for a
     million tokens.
@@ -180,13 +180,13 @@ class OrganisationSpec(OwnerSettings, Spec):
     """The whole gateway."""
 
     timezone: TimeZone = "UTC"
-    """The time zone that days, weeks and months of limits begin in, such as `Europe/Berlin`; a new one counts from the
-    next window."""
+    """The time zone of days, weeks and months of limits, such as `Europe/Berlin`; a change counts from the next
+    window."""
     when_tight: WhenTight | None = None
-    """What happens to a request whose worst case does not fit what is left of a limit, where neither its key nor its
-    project says: `refuse`, `fit` or `lower`; `fit` if left out."""
+    """What happens if a request's worst case is more than a limit has left, unless its key or project decides:
+    `refuse`, `fit` (default) or `lower`."""
     stored: Stored | None = None
-    """Which objects stored at providers any key may use at most: `own`, `project`, `shared` or `off`."""
+    """The most objects stored at providers that any key may use: `own`, `project`, `shared` or `off`."""
     models: dict[Annotated[str, Field(min_length=1, max_length=200)], str] = Field(
         default_factory=dict, max_length=1000
     )
@@ -199,11 +199,11 @@ class ProjectSettings(OwnerSettings):
 
     telemetry: ProjectTelemetry = ProjectTelemetry()
     when_tight: WhenTight | None = None
-    """What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` or `lower`;
-    the organisation's if left out."""
+    """What happens if a request's worst case is more than a limit has left: `refuse`, `fit` or `lower`; the
+    organisation's setting if left out."""
     timezone: TimeZone | None = None
-    """The time zone that days, weeks and months of its limits and its keys' begin in, such as `Europe/Berlin`; the
-    organisation's if left out. A new one counts from the next window."""
+    """The time zone of days, weeks and months of its limits and its keys' limits, such as `Europe/Berlin`; the
+    organisation's if left out. A change counts from the next window."""
     formats: list[str] | None = None
     """The API formats that its keys may use, such as `openai-chat`; all if left out."""
     methods: list[Method] | None = None
@@ -211,7 +211,7 @@ class ProjectSettings(OwnerSettings):
     networks: list[Network] | None = None
     """The networks that its keys may be used from, such as `10.0.0.0/8`; all if left out."""
     stored: Stored | None = None
-    """Which objects stored at providers its keys may use at most: `own`, `project`, `shared` or `off`."""
+    """The most objects stored at providers that its keys may use: `own`, `project`, `shared` or `off`."""
 
 
 class ProjectSpec(ProjectSettings, OwnerSpec):
@@ -235,13 +235,13 @@ class KeySettings(BaseModel):
     """The networks that it may be used from, such as `10.0.0.0/8`; all if left out."""
     limits: LimitsSpec = LimitsSpec()
     when_tight: WhenTight | None = None
-    """What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` or `lower`;
-    its project's if left out."""
+    """What happens if a request's worst case is more than a limit has left: `refuse`, `fit` or `lower`; its project's
+    setting if left out."""
     stored: Stored | None = None
-    """Which objects stored at providers it may use: `own`, `project`, `shared` or `off`; the narrowest of its own,
-    its project's and the organisation's counts, `project` if all are left out."""
+    """The objects stored at providers that it may use: `own`, `project` (default), `shared` or `off`; its project
+    and the organisation can only narrow it."""
     allow_unmetered: bool = False
-    """Whether it may use endpoints whose cost the gateway cannot see, under spending limits too."""
+    """Whether it may use endpoints whose cost the gateway cannot see, even if it has spending limits."""
     expires_at: datetime | None = None
 
 
@@ -249,12 +249,12 @@ class KeySpec(KeySettings, Spec):
     """What a client holds."""
 
     secret: str | None = None
-    """A reference to a value chosen elsewhere, or `sha256:` and the SHA-256 of one that only its holder knows; if left
-    out, one is made and shown once."""
+    """A reference to your own value, or `sha256:` and the SHA-256 of a value that only its holder knows; by default a
+    value is created and shown once."""
 
 
 class MatchSpec(Spec):
-    """What a request must have to be bound by a named limit; what is left out is not asked for."""
+    """The requests that a named limit applies to: all given fields must match."""
 
     key: str | None = None
     user: str | None = None
@@ -264,7 +264,7 @@ class MatchSpec(Spec):
     model: str | None = Field(default=None, min_length=1, max_length=200)
     """A model's name or a pattern, such as `gpt-5*`."""
     tag: Annotated[str | None, Field(pattern=r"^[^=,\s]{1,100}(=[^=,]{1,200})?$")] = None
-    """`customer`: a request with that tag; `customer=acme`: with that value of it."""
+    """`customer`: requests with that tag; `customer=acme`: requests with that value of the tag."""
 
 
 class NamedLimitSettings(Amounts):
@@ -272,10 +272,10 @@ class NamedLimitSettings(Amounts):
 
     match: MatchSpec = MatchSpec()
     per: Annotated[str | None, Field(pattern=r"^(key|user|project|model|provider|session|tag:[^=,\s]{1,100})$")] = None
-    """What has an own counter each: `key`, `user`, `project`, `model`, `provider`, `session` or `tag:NAME`; one in all
-    if left out."""
+    """What gets its own counter: `key`, `user`, `project`, `model`, `provider`, `session` or `tag:NAME`; a single
+    counter if left out."""
     max_members: int = Field(default=10_000, ge=1, le=1_000_000)
-    """More counters than that are refused."""
+    """The most counters; further ones are refused."""
 
     @property
     def limits(self) -> LimitsSpec:
@@ -284,14 +284,14 @@ class NamedLimitSettings(Amounts):
 
 
 class NamedLimitSpec(NamedLimitSettings, Spec):
-    """A named limit: what it matches, for what each an own counter is kept, and its amounts."""
+    """A named limit: what it matches, what gets its own counter, and its amounts."""
 
 
 Why = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class RaiseSpec(Spec):
-    """A limit that is to be raised for a while."""
+    """A temporary raise of a limit."""
 
     owner_kind: Literal["organisation", "project", "user", "key", "limit"]
     owner: str = "organisation"
@@ -301,9 +301,9 @@ class RaiseSpec(Spec):
     unit: Unit | None = None
     """What the limit counts: `usd`, `requests` or `tokens`; if left out, requests a minute and US dollars otherwise."""
     member: str | None = Field(default=None, max_length=300)
-    """The one member of a named limit that it is raised for; all if left out."""
+    """The member of a named limit whose counter is raised; all members if left out."""
     to: Usd
-    """The amount that it has meanwhile."""
+    """The amount until the raise ends."""
     until: datetime
     why: Why
 

@@ -72,7 +72,7 @@ _command(rich_help_panel=GATEWAY, example="paig init")(init.init)
 app.add_typer(init.app, name="import", rich_help_panel=GATEWAY)
 _command(rich_help_panel=GATEWAY, example="paig backup paig-backup.db")(backup.backup)
 _command(rich_help_panel=GATEWAY, example="paig restore paig-backup.db")(backup.restore)
-app.add_typer(lazily("secret"), name="secret", help="The key that seals credentials.", rich_help_panel=GATEWAY)
+app.add_typer(lazily("secret"), name="secret", help="The key that encrypts credentials.", rich_help_panel=GATEWAY)
 _command("version", rich_help_panel=GATEWAY, example="paig version --json")(show_version)
 
 OBJECTS = {
@@ -89,12 +89,15 @@ OBJECTS = {
 for name, text in OBJECTS.items():
     app.add_typer(lazily("objects", name), name=name, help=text, rich_help_panel=ADMIN)
 app.add_typer(
-    lazily("limit_commands"), name="limits", help="Limits: what is left, named ones, raises.", rich_help_panel=ADMIN
+    lazily("limit_commands"),
+    name="limits",
+    help="Limits: balances, named limits, raises, requests for more.",
+    rich_help_panel=ADMIN,
 )
 app.add_typer(
     lazily("stored"),
     name="objects",
-    help="Objects stored at providers: whose they are.",
+    help="Objects stored at providers, and their owners.",
     rich_help_panel=ADMIN,
 )
 _command(rich_help_panel=ADMIN, example="paig apply paig.toml --dry-run")(configuration.apply)

@@ -26,7 +26,9 @@ app = Commands(invoke_without_command=True)
 def audit(
     ctx: typer.Context,
     listing: Listing,
-    actor: Annotated[str | None, text_option("--actor", "Who: admin:NAME, admin:NAME/TOKEN, token:admin.")] = None,
+    actor: Annotated[
+        str | None, text_option("--actor", "By this actor: admin:NAME, admin:NAME/TOKEN, token:admin.")
+    ] = None,
     action: Annotated[str | None, text_option("--action", "create, update, delete, rotate, …")] = None,
     kind: Annotated[str | None, text_option("--kind", "key, project, provider, …")] = None,
     name: Annotated[str | None, text_option("--name", "The object's name.")] = None,

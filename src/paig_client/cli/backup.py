@@ -12,9 +12,9 @@ from paig_client.cli.output import print_json, say
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write; must not exist.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")],
     secrets_only: Annotated[
-        bool, typer.Option("--secrets-only", help="Only the secret key and the admin token, for use beside pg_dump.")
+        bool, typer.Option("--secrets-only", help="Only the secret key and the admin token, for use with pg_dump.")
     ] = False,
     json: Json = False,
 ) -> None:

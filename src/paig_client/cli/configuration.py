@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def apply(
     file: Annotated[Path, typer.Argument(metavar="FILE", allow_dash=True, help="A paig.toml; - for standard input.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Also delete what the file does not name.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Also delete objects that the file does not name.")] = False,
     yes: Yes = False,
     json: Json = False,
     url: Url = None,

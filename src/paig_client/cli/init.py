@@ -86,7 +86,7 @@ def import_litellm(
     with extra("gateway"):
         import yaml  # type: ignore[import-untyped]
     if spend and dump is None:
-        raise typer.BadParameter("needs --dump: what was spent is in LiteLLM's database", param_hint="--spend")
+        raise typer.BadParameter("needs --dump, because LiteLLM's database has what was spent", param_hint="--spend")
     source, text = file, text_of(file)
     spent: list[Spend] = []
     try:

@@ -15,6 +15,7 @@ from paig_client.api.specs import (
     NamedLimitSpec,
     OwnerSpec,
     PriceSpec,
+    ProjectSpec,
     ProviderSpec,
     RouteSpec,
 )
@@ -125,20 +126,22 @@ _FOR = inspect.Parameter(
 KEYS = ObjectCommands(
     one="key",
     many="keys",
-    help="Keys: what clients hold, and their caps.",
+    help="Gateway keys of clients, and their caps.",
     spec=KeySpec,
     table=_keys_table,
     facts=_key_facts,
     balances=_binding,
-    special={"secret": Special(("--secret",), "A key chosen elsewhere; - asks for it.", reference, "REF")},
+    special={
+        "secret": Special(("--secret",), "Your own value for the key, as a reference; - asks for it.", reference, "REF")
+    },
     presets={"preset": (_FOR, _for_agent)},
     created=show_once,
     about={
         "create": "Create a key and print it, once: only its hash is stored.",
         "list": "List the keys, and how much of each cap is spent.",
-        "show": "Show one key, and every limit that binds it.",
-        "update": "Change a key; 'none' takes a value away.\n\nWhat is spent stays.",
-        "delete": "Delete a key for good; its rows in the ledger stay.",
+        "show": "Show one key, and every limit that applies to it.",
+        "update": "Change a key; 'none' removes a value.\n\nWhat was spent still counts.",
+        "delete": "Delete a key for good.\n\nIts rows in the ledger stay.",
     },
     examples={
         "create": "paig keys create ci --project research --daily 1 --expires 30d",
@@ -165,7 +168,7 @@ def _owner(one: str, help: str) -> ObjectCommands:
         one=one,
         many=f"{one}s",
         help=help,
-        spec=OwnerSpec,
+        spec=ProjectSpec if one == "project" else OwnerSpec,
         table=table,
         facts=facts,
         balances=lambda owner, limits: of_owner(limits, one, owner.name),
@@ -173,8 +176,8 @@ def _owner(one: str, help: str) -> ObjectCommands:
             "create": f"Create a {one}.",
             "list": f"List the {one}s, and how much of each cap is spent.",
             "show": f"Show one {one}, and how much of its limits is used.",
-            "update": "Change limits; 'none' lifts one.\n\nWhat is spent stays.",
-            "delete": f"Delete a {one} that nothing names any more.\n\nIts rows in the ledger stay.",
+            "update": "Change settings; 'none' removes a value.\n\nWhat was spent still counts.",
+            "delete": f"Delete a {one} that nothing refers to.\n\nIts rows in the ledger stay.",
         },
         examples={
             "create": f"paig {one}s create research --daily 10 --monthly 100",
@@ -239,7 +242,7 @@ _CREDENTIAL = "env:NAME, keyring:SERVICE/USER, file:PATH; - asks for it. Repeat 
 PROVIDERS = ObjectCommands(
     one="provider",
     many="providers",
-    help="Providers: accounts upstream.",
+    help="Providers: your accounts at AI providers.",
     spec=ProviderSpec,
     table=lambda found, limits: Table(
         ["name", "kind", "base url", "credential", "settings"],
@@ -257,11 +260,11 @@ PROVIDERS = ObjectCommands(
     },
     created=_provider_created,
     about={
-        "create": "Add a provider.\n\nReferences are looked up where the gateway runs.",
+        "create": "Add a provider.\n\nReferences to credentials are read on the gateway's machine.",
         "list": "List the providers.",
         "show": "Show one provider.",
-        "update": "Change what is given; 'none' takes a value back to its default.",
-        "delete": "Delete a provider that nothing names any more.\n\nIts rows in the ledger stay.",
+        "update": "Change a provider; 'none' resets a value to its default.",
+        "delete": "Delete a provider that nothing refers to.\n\nIts rows in the ledger stay.",
     },
     examples={
         "create": "paig providers create openai --kind openai --credential env:OPENAI_API_KEY",
@@ -372,11 +375,11 @@ ROUTES = ObjectCommands(
     before_update=_keep_models,
     about={
         "create": "Create a route.",
-        "list": "List the routes; every provider is also a route of its own name.",
+        "list": "List the routes.\n\nEvery provider is also a route with the provider's name.",
         "show": "Show one route and its members.",
         "update": "Change settings or members.\n\n"
         "'none' takes a setting back to its default; a member that stays keeps its model names.",
-        "delete": "Delete a route that nothing names any more.\n\nIts rows in the ledger stay.",
+        "delete": "Delete a route that nothing refers to.\n\nIts rows in the ledger stay.",
     },
     examples={
         "create": "paig routes create fast --member groq:10:3 --member openai:5",
@@ -417,7 +420,7 @@ def _prices_table(prices: Sequence[OwnPrice], limits: Sequence[LimitStatus]) -> 
 PRICES = ObjectCommands(
     one="price",
     many="prices",
-    help="Prices of your own, in place of the price book's.",
+    help="Your own prices, which replace the price book's.",
     spec=PriceSpec,
     table=_prices_table,
     facts=_price_facts,
@@ -437,8 +440,8 @@ PRICES = ObjectCommands(
         "create": "Set a model's price.",
         "list": "List the prices that were set here.",
         "show": "Show one price.",
-        "update": "Change what is given; 'none' takes a value back.\n\nWhat was charged stays.",
-        "delete": "Delete a price: the price book's applies again.\n\nWhat was charged stays.",
+        "update": "Change a price; 'none' removes a value.\n\nEarlier charges do not change.",
+        "delete": "Delete a price: the price book's applies again.\n\nEarlier charges do not change.",
     },
     examples={
         "create": "paig prices create my-model --rate input_mtok=0.5 --rate output_mtok=1.5",
@@ -467,13 +470,13 @@ def shown_match(limit: NamedLimit) -> str:
 NAMED_LIMITS = ObjectCommands(
     one="limit",
     many="named_limits",
-    help="Limits: what is left, named ones, raises.",
+    help="Limits: balances, named limits, raises, requests for more.",
     spec=NamedLimitSpec,
     table=lambda found, limits: Table(
-        ["name", "matches", "per"], [[one.name, shown_match(one), one.per or "one in all"] for one in found]
+        ["name", "matches", "per"], [[one.name, shown_match(one), one.per or "a single counter"] for one in found]
     ),
     facts=lambda limit: {
-        **{"name": limit.name, "id": limit.id, "matches": shown_match(limit), "per": limit.per or "one in all"},
+        **{"name": limit.name, "id": limit.id, "matches": shown_match(limit), "per": limit.per or "a single counter"},
         **{"created": when(limit.created_at)},
     },
     balances=lambda limit, limits: of_owner(limits, "limit", limit.name),
@@ -482,12 +485,14 @@ NAMED_LIMITS = ObjectCommands(
             ("--match",), "model=gpt-*, provider, project, key, user, route or tag=customer; repeat.", _matches,
             "FIELD=VALUE", list[str],
         ),
-        "per": Special(("--per",), "What has an own counter: key, user, project, model, provider, session, tag:NAME."),
+        "per": Special(
+            ("--per",), "What gets its own counter: key, user, project, model, provider, session or tag:NAME."
+        ),
     },
     about={
         "create": "Limit requests by model, provider, tag, project or user.",
         "show": "Show a named limit, and how much of it is used.",
-        "update": "Change a named limit; 'none' takes a value away.",
+        "update": "Change a named limit; 'none' removes a value.",
         "delete": "Delete a named limit.",
     },
     examples={
@@ -526,7 +531,7 @@ def _print_admin(admin: Admin, as_json: bool = False) -> None:
 ADMINS = ObjectCommands(
     one="admin",
     many="admins",
-    help="Admins: who may administer the gateway, or projects of it.",
+    help="Administrators of the gateway or of single projects.",
     spec=AdminSpec,
     table=lambda found, limits: Table(
         ["name", "roles", "from", "state"],
@@ -546,7 +551,7 @@ ADMINS = ObjectCommands(
         "create": "Create an admin; `paig tokens create` gives them a token.",
         "list": "List admins and their roles.",
         "show": "Show an admin.",
-        "update": "Change an admin.\n\nThe roles given replace all that they had.",
+        "update": "Change an admin.\n\nThe given roles replace all earlier ones.",
         "delete": "Delete an admin and all their tokens.",
     },
     examples={

@@ -24,9 +24,9 @@ app = commands(kinds.NAMED_LIMITS)
 Owner = Annotated[
     str, typer.Argument(metavar="OWNER", help="organisation, key:NAME, project:NAME, user:NAME or limit:NAME.")
 ]
-Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="What the limit is to be meanwhile, in its unit.")]
-In = Annotated[Unit, typer.Option("--unit", help="What the limit counts; requests and tokens mean those a minute.")]
-Why = Annotated[str, typer.Option("--why", help="The reason: it stays in the audit log.")]
+Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="The amount until the raise ends, in its unit.")]
+In = Annotated[Unit, typer.Option("--unit", help="What the limit counts; requests and tokens are per minute.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
 InWindow = Annotated[Window, typer.Option("--window", help="Which limit.")]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="When it ends, such as 2h or 2027-01-31.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.")]
@@ -37,17 +37,22 @@ Answer = Annotated[str | None, typer.Option("--answer", metavar="TEXT", help="Th
 def list_limits(
     listing: Listing,
     owner: Annotated[
-        str | None, text_option("--of", "Only those of organisation, project, user, key or limit.", "KIND[:NAME]")
+        str | None,
+        text_option(
+            "--of",
+            "Only limits of this owner: organisation, or project, user, key or limit with a name.",
+            "KIND[:NAME]",
+        ),
     ] = None,
 ) -> None:
-    """List every limit, with what is spent, held and left.
+    """List every limit: what is spent, held and left.
 
-    Also when each is reached at today's pace.
+    The table also shows when a limit will be reached at today's pace.
     """
     kind, name = _parsed(owner, "--of") if owner else ("", "")
     with listing.connected() as admin:
         found = [limit for limit in admin.limits() if kind in ("", limit.owner_kind) and name in ("", limit.owner)]
-    empty = "There are no limits yet: `paig keys update NAME --daily USD` sets one."
+    empty = "There are no limits yet. Set one with `paig keys update NAME --daily USD`."
     listing.print(found, lambda: table(found, empty))
 
 
@@ -60,7 +65,7 @@ def raise_limit(
     window: InWindow = "daily",
     unit: In = "usd",
     member: Annotated[
-        str | None, typer.Option("--member", metavar="NAME", help="The one member of a named limit.")
+        str | None, typer.Option("--member", metavar="NAME", help="Only this member of a named limit.")
     ] = None,
     json: Json = False,
     url: Url = None,
@@ -97,7 +102,7 @@ def end_raise(id: Id, json: Json = False, url: Url = None, profile: Profile = No
 @app.command("ask", example='paig limits ask 10 --why "a long refactoring"')
 def ask(
     amount: Amount,
-    why: Annotated[str, typer.Option("--why", help="The reason, for the admin that decides.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, for the admin who decides.")],
     window: Annotated[
         Literal["daily", "weekly", "monthly", "total"] | None,
         typer.Option("--window", help="Which limit. Default: the tightest one."),
@@ -119,7 +124,7 @@ def ask(
 
 @app.command("requests", example="paig limits requests")
 def list_requests(
-    listing: Listing, every: Annotated[bool, typer.Option("--all", help="Also those that are answered.")] = False
+    listing: Listing, every: Annotated[bool, typer.Option("--all", help="Include answered requests.")] = False
 ) -> None:
     """List requests for more of a limit."""
     with listing.connected() as admin:

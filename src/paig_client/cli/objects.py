@@ -42,8 +42,8 @@ providers = commands(kinds.PROVIDERS)
 routes = commands(kinds.ROUTES)
 prices = commands(kinds.PRICES)
 admins = commands(kinds.ADMINS)
-tokens = Commands(no_args_is_help=True, help="Admin tokens: what admins and their programs hold.")
-organisation = Commands(no_args_is_help=True, help="The caps on everything together.")
+tokens = Commands(no_args_is_help=True, help="Tokens of admins and their programs.")
+organisation = Commands(no_args_is_help=True, help="The caps on the whole gateway.")
 
 
 @keys.command("rotate", example="paig keys rotate ci --overlap 24h")

@@ -26,14 +26,14 @@ Client = Annotated[
     typer.Option(
         "--for",
         metavar="CLIENT",
-        help="Also set what this client reads, such as openai; repeat.",
+        help="Also set the variables of this client, such as openai; repeat.",
         autocompletion=clients,
     ),
 ]
 
 
 def env(
-    shell: Annotated[Shell, typer.Option("--shell", help="In which language.")] = "sh",
+    shell: Annotated[Shell, typer.Option("--shell", help="The format to print.")] = "sh",
     client: Client = None,
     json: Json = False,
     url: Url = None,
@@ -63,7 +63,7 @@ def env(
 
 
 def run(
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="What to run, after --.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command to run, after --.")],
     client: Client = None,
     url: Url = None,
     profile: Profile = None,
@@ -102,7 +102,7 @@ def setup(
     client: Annotated[
         str, typer.Argument(metavar="CLIENT", help="Such as claude-code or codex.", autocompletion=set_up)
     ],
-    undo: Annotated[bool, typer.Option("--undo", help="Put its files back as they were.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Restore its files.")] = False,
     yes: Yes = False,
     url: Url = None,
     profile: Profile = None,

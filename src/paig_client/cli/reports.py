@@ -104,7 +104,7 @@ def _own_usage(option: str | None, listing: Listing) -> None:
     """What the holder of a key has spent today, and its limits."""
     if option is not None:
         raise typer.BadParameter(
-            "needs an admin token; with a key alone, `paig usage` shows what that key spent.", param_hint=option
+            "needs an admin token; with only a key, `paig usage` shows what that key spent.", param_hint=option
         )
     with holding_key(listing.url, listing.profile) as client:
         me = client.me()

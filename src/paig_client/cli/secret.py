@@ -10,7 +10,7 @@ from paig_client.cli.commands import Commands
 from paig_client.cli.options import extra
 from paig_client.cli.output import say
 
-app = Commands(no_args_is_help=True, help="The key that seals the gateway's credentials.")
+app = Commands(no_args_is_help=True, help="The key that encrypts the gateway's credentials.")
 
 
 @app.callback()
@@ -21,7 +21,7 @@ def group() -> None:
 @app.command(example="paig secret rotate")
 def rotate(
     finish: Annotated[
-        bool, typer.Option("--finish", help="Drop the old key, once every gateway was started with the new one.")
+        bool, typer.Option("--finish", help="Drop the old key, after every gateway was started with the new one.")
     ] = False,
 ) -> None:
     """Seal everything with a new secret key.

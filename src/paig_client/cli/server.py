@@ -26,13 +26,13 @@ def serve(
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=1, help="Processes. Default: 1.")] = None,
     keep_drift: Annotated[
-        bool, typer.Option("--keep-drift", help="Keep what was changed by hand since the file was last applied.")
+        bool, typer.Option("--keep-drift", help="Keep changes made by hand since the file was last applied.")
     ] = False,
     log_level: Annotated[
         Level | None, typer.Option("--log-level", help="Log from this level on. Default: warning.", show_default=False)
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Where it cannot start, show the whole error, not one line of it.")
+        bool, typer.Option("--verbose", help="If it cannot start, show the whole error instead of one line.")
     ] = False,
 ) -> None:
     """Run the gateway."""

@@ -28,10 +28,10 @@ def login(
     profile: Profile = None,
     admin: Annotated[bool, typer.Option("--admin", help="Store an admin token, not a key.")] = False,
     sso: Annotated[bool, typer.Option("--sso", help="Log in at your identity provider, in a browser.")] = False,
-    place: Annotated[
-        SecretStore, typer.Option("--store", help="file: unencrypted, readable by you alone.")
-    ] = "keyring",
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the gateway whether it is accepted.")] = True,
+    place: Annotated[SecretStore, typer.Option("--store", help="file: unencrypted, readable only by you.")] = "keyring",
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Check with the gateway that it is accepted.")
+    ] = True,
 ) -> None:
     """Store a key for a gateway.
 

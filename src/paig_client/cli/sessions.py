@@ -20,8 +20,8 @@ SPARE = ("user", "project", "output", "cached", "input", "began", "errors", "mod
 
 app = Commands(no_args_is_help=True, help="Sessions of coding agents.")
 
-Id = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id, as the client calls it.")]
-OfKey = Annotated[str | None, text_option("--key", "The key, where several have a session of that id.", "NAME")]
+Id = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id, as the client sent it.")]
+OfKey = Annotated[str | None, text_option("--key", "The key, if several keys have a session with this id.", "NAME")]
 
 
 @app.command("list", example="paig sessions list --since 1d --sort -cost")

@@ -1,7 +1,7 @@
 """Options made from the fields of a spec, so that a new setting needs no line here.
 
-A field's type says how its option is parsed, its docstring is the help, and a table of limits in it becomes the options
-of the panel "Limits". `Special` stands in for a field whose option is not what its type suggests.
+A field's type says how its option is parsed, and its docstring is the help. A table of limits becomes the options of
+the panel "Limits". `Special` describes an option that does not follow from its field's type.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ COMMON: Mapping[str, Special] = {
         for row in WINDOWS
     },
 }
-"""Fields that read better under another name, or with a help of their own."""
+"""Fields with options of another name, or with another help than their docstring."""
 
 
 def options_of(
@@ -150,7 +150,7 @@ def _docstrings(spec: type[BaseModel]) -> dict[str, str]:
     """What is written below each field of a class and its bases."""
     found: dict[str, str] = {}
     for kind in reversed(spec.__mro__):
-        if not (inspect.isclass(kind) and issubclass(kind, Spec)):
+        if kind in (BaseModel, Spec) or not issubclass(kind, BaseModel):
             continue
         [body] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
         assert isinstance(body, ast.ClassDef)
@@ -187,7 +187,7 @@ def _by_type(name: str, field: FieldInfo, help: str) -> Special | None:
         return Special((flag,), text, dollars, "USD")
     if kind is datetime:
         return Special((flag.removesuffix("-at"),), text, expiry, "TIME")
-    if get_origin(kind) is list and get_args(kind)[0] in (str,):
+    if get_origin(kind) is list and _plain_type(get_args(kind)[0]) is str:
         return Special((flag.removesuffix("s"),), f"{text} Repeat for several.", words, "", list[str])
     if get_origin(kind) is list and get_origin(_plain_type(get_args(kind)[0])) is Literal:
         choices = ", ".join(get_args(_plain_type(get_args(kind)[0])))

@@ -70,10 +70,10 @@ def _row(one: StoredObject) -> list[str]:
 @app.command("adopt", example="paig objects adopt openai --project research")
 def adopt(
     route: Annotated[str, typer.Argument(metavar="ROUTE", help="The route whose providers have the objects.")],
-    project: Annotated[str, typer.Option("--project", metavar="NAME", help="The project that gets them.")],
+    project: Annotated[str, typer.Option("--project", metavar="NAME", help="The project that will own them.")],
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Only these, by their ids. Default: all that the providers list."),
+        typer.Argument(metavar="[ID]...", help="Ids of objects. Default: all that the providers list."),
     ] = None,
     json: Json = False,
     url: Url = None,

@@ -1,4 +1,4 @@
-"""Who may do what: every operation, the permission it needs, and whether a role in one project is enough.
+"""Permissions: every operation, the permission it needs, and whether a role in one project is enough.
 
 An operation without a row here cannot be served, because `Guarded` looks it up when the app is put together. Who asks
 is settled before anything else of a request is read. An operation that a project's own people may use confines itself
@@ -104,7 +104,7 @@ OPERATIONS: Mapping[str, Needs] = {
     "get_repricing": Needs("ledger:read", in_project=True),
     "prune_usage": Needs("ledger:write"),
     "list_stored_objects": Needs("catalog:read", in_project=True),
-    # It shows a project objects that may be anybody's, as `stored = "shared"` does.
+    # It shows a project objects that may belong to others, as `stored = "shared"` does.
     "adopt_stored_objects": Needs("routing:write"),
     "list_sessions": Needs("ledger:read", in_project=True),
     "get_session": Needs("ledger:read", in_project=True),
@@ -144,7 +144,7 @@ def token_authentication(
 ) -> Authenticate:
     """Authentication by the gateway's own admin token, whose bearer is the owner, or by one of an admin's.
 
-    A browser brings the token of its session in a cookie, and nothing else does: such a token is no bearer token.
+    Only a browser sends the token of its session, in a cookie: such a token is not accepted as a bearer token.
     Everything is looked up in memory, in the directory's
     snapshot: a token that is revoked on any node is unknown here as soon as the directory has noticed, well within a
     second.
@@ -164,7 +164,7 @@ def token_authentication(
         given = connection.headers.getlist("authorization")
         session = "" if given else browsers.cookie(connection, SESSION)
         if session and "method" not in connection.scope:  # any page may open a WebSocket, and it can prove nothing
-            raise ProblemError("forbidden", "A browser's session opens no WebSocket.")
+            raise ProblemError("forbidden", "A browser's session cannot open a WebSocket.")
         token = session or _bearer_token(given)
         digest = _digest(token)
         # Digests are of one length, so the time taken says nothing about the token's.
@@ -222,7 +222,7 @@ def check_page(connection: HTTPConnection, identity: AdminIdentity, vault: Vault
         ProblemError: `forbidden`.
     """
     if not is_own_page(connection):
-        raise ProblemError("forbidden", "A browser's session changes things only from the gateway's own pages.")
+        raise ProblemError("forbidden", "A browser's session can make changes only from the gateway's own pages.")
     if not vault.proves(f"csrf {identity.token_id}", connection.headers.get(CSRF_HEADER, "")):
         raise ProblemError("forbidden", "Send the header X-Paig-Csrf with the `csrf` that /admin/v1/whoami answers.")
 
@@ -245,7 +245,7 @@ def identity_of(bearer: TokenGrant, projects: Mapping[str, str], *, browser: boo
 
 
 def check(identity: AdminIdentity, needs: Needs) -> None:
-    """Refuse an operation to those who may not use it.
+    """Refuse an operation without its permission.
 
     Raises:
         ProblemError: `forbidden`.
@@ -254,7 +254,7 @@ def check(identity: AdminIdentity, needs: Needs) -> None:
     if permission is None or identity.may(permission) or (needs.in_project and identity.may_somewhere(permission)):
         return
     if identity.may_somewhere(permission):
-        raise ProblemError("forbidden", f"This needs {permission} in the whole gateway; you have it in projects alone.")
+        raise ProblemError("forbidden", f"This needs {permission} in the whole gateway; you have it only in projects.")
     raise ProblemError("forbidden", f"This needs the permission {permission}, which you do not have.")
 
 
@@ -281,7 +281,7 @@ def check_query(given: QueryParams, known: Mapping[str, bool]) -> None:
 
 
 class Guarded(APIRoute):
-    """A route that serves only those who may use its operation, and takes only the query parameters that it knows."""
+    """A route that checks the permission of its operation, and refuses unknown query parameters."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler behind the guard."""
@@ -312,7 +312,7 @@ async def _identity(request: Request) -> AdminIdentity:
 
 
 Principal = Annotated[AdminIdentity, Depends(_identity)]
-"""A handler's parameter: who asks."""
+"""A handler's parameter: the principal of the request."""
 
 
 def _digest(token: str) -> str:

@@ -72,7 +72,7 @@ class Admins:
 
     def _check(self, grants: Sequence[GrantSpec]) -> None:
         if not _covers(self._asker, grants):
-            raise ProblemError("forbidden", "These grants allow more than you may yourself: ask an owner.")
+            raise ProblemError("forbidden", "These grants give more permissions than you have: ask an owner.")
 
 
 class AdminPage(Page[Admin]):
@@ -193,7 +193,7 @@ def _owner(services: AdminServices, principal: AdminIdentity, spec: TokenSpec) -
     if own is not None and spec.admin in (None, own.id, own.name):
         return own
     if not principal.may("access:write"):
-        raise ProblemError("forbidden", "admin: making tokens for others needs access:write.")
+        raise ProblemError("forbidden", "admin: creating tokens for others needs access:write.")
     assert spec.admin is not None
     return services.catalog.admins.get(spec.admin)
 
@@ -201,9 +201,9 @@ def _owner(services: AdminServices, principal: AdminIdentity, spec: TokenSpec) -
 def _check_new_token(principal: AdminIdentity, owner: Admin, spec: TokenSpec) -> None:
     scopes = None if spec.scopes is None else frozenset(spec.scopes)
     if principal.scopes is not None and (scopes is None or not scopes <= principal.scopes):
-        raise ProblemError("forbidden", f"scopes: your own token is confined to {', '.join(sorted(principal.scopes))}.")
+        raise ProblemError("forbidden", f"scopes: your own token is limited to {', '.join(sorted(principal.scopes))}.")
     if not _covers(principal, owner.grants, scopes):
-        raise ProblemError("forbidden", "This token would be allowed more than you are: ask an owner.")
+        raise ProblemError("forbidden", "This token would have more permissions than you: ask an owner.")
     if principal.expires_at is None or principal.may("access:write"):
         return
     if spec.expires_at is None or _utc(spec.expires_at) > principal.expires_at:

@@ -14,7 +14,7 @@ class Value:
     """One column of a chart.
 
     Attributes:
-        label: What stands below it.
+        label: The text below it.
         size: How high it is, in any unit.
         text: The value in words, shown where the pointer rests.
     """
@@ -50,7 +50,7 @@ def column_chart(values: Sequence[Value], summary: str) -> str:
 
 
 def share_bar(share: float, *, kind: str = "", held: float = 0.0) -> str:
-    """A share as a bar; what stands beside it says the same in words.
+    """A share as a bar; the text beside it says the same.
 
     Args:
         share: From 0 to 1.

@@ -76,7 +76,7 @@ class FeedEvent:
     Attributes:
         name: `request`, `change` or `state`.
         data: A Request, an AuditEntry or a BreakerChange, as JSON.
-        place: How far a reader is who has it.
+        place: How far a reader is that has received it.
         projects: The ids of the projects that it concerns.
     """
 

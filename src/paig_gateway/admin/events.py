@@ -82,7 +82,7 @@ class EventStream(Response):
 
 
 def may_see(principal: AdminIdentity, event: FeedEvent) -> bool:
-    """Whether an event is of a project that they may know of; what concerns no project, only those who may know all."""
+    """Whether the reader may see an event; one that concerns no project needs the permission in the whole gateway."""
     if event.name == "dropped":
         return True
     within = principal.within("audit:read" if event.name == "change" else "ledger:read")

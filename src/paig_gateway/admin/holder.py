@@ -70,7 +70,7 @@ def holder_routes(services: AdminServices) -> APIRouter:
         digest = sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
         if _caller(services, digest) is None:
             services.attempts.refused("key", address)
-            return _page(login_page("The gateway knows no such key, or it is disabled or expired."), 403)
+            return _page(login_page("The gateway does not know this key, or the key is disabled or expired."), 403)
         response = RedirectResponse("/me", 303)
         site.set_cookie(response, request, HOLDER, _sealed(services, digest), HOLDER_SECONDS)
         return response

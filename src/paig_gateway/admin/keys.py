@@ -130,15 +130,18 @@ class Keys:
     def _check(self, fields: Mapping[str, Any]) -> None:
         """Refuse what concerns more than the keys of a project."""
         if self._theirs is not None and fields.get("user") is not None:
-            raise ProblemError("forbidden", "user: only who has keys:write in the whole gateway may name a user.")
+            raise ProblemError("forbidden", "user: naming a user needs keys:write in the whole gateway.")
         if fields.get("allow_unmetered") and not self._asker.may("routing:write"):
-            raise ProblemError("forbidden", "allow_unmetered: letting a key spend unseen needs routing:write.")
+            raise ProblemError(
+                "forbidden",
+                "allow_unmetered: this needs routing:write, because the key can then spend unseen.",
+            )
         if fields.get("stored") == "shared" and not self._asker.may("routing:write"):
-            raise ProblemError("forbidden", "stored: showing a key all of an account's objects needs routing:write.")
+            raise ProblemError("forbidden", "stored: giving a key all objects of an account needs routing:write.")
         secret = fields.get("secret")
         if isinstance(secret, str) and not secret.startswith("value:") and not self._asker.may("routing:write"):
             raise ProblemError(
-                "forbidden", "secret: a reference is looked up where the gateway runs, which needs routing:write."
+                "forbidden", "secret: a reference is read on the gateway's machine, which needs routing:write."
             )
 
     def _elsewhere(self) -> ProblemError:

@@ -131,7 +131,7 @@ def _caller(services: AdminServices, http: HttpRequest, now: datetime) -> Caller
         raise ProblemError("missing-token", "Send the gateway key: Authorization: Bearer paig_…")
     caller = services.directory.caller_by_hash(sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
     if caller is None or caller.state != "active":
-        raise ProblemError("unknown-token", "The gateway knows no such key, or it is disabled.")
+        raise ProblemError("unknown-token", "The gateway does not know this key, or the key is disabled.")
     if caller.expires_at is not None and caller.expires_at <= now:
         raise ProblemError("expired-token", "The key has expired; ask an administrator for another.")
     return caller

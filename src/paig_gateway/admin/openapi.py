@@ -108,7 +108,7 @@ def document(app: FastAPI, version: str) -> OpenApi:
 
 
 def _listed(schema: OpenApi) -> str:
-    """The name of the schema that a list is of; empty for what is no list and nothing else."""
+    """The name of the schema of a list's items; empty if it is not a list."""
     properties = schema.get("properties", {})
     if set(properties) not in ({"items"}, {"items", "next_cursor"}):
         return ""

@@ -70,7 +70,7 @@ class DatabaseProbe:
         self._running: asyncio.Future[str | None] | None = None
 
     async def works(self) -> bool:
-        """Whether the database takes a write now. Who asks meanwhile waits for the same look."""
+        """Whether the database accepts a write now; concurrent calls share one check."""
         if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().run_in_executor(self._thread, self._look)
         try:

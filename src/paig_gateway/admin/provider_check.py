@@ -58,7 +58,7 @@ PROBES: Mapping[str, tuple[Probe, ...]] = {
     "anthropic": (Probe("/v1/models", headers=((b"anthropic-version", b"2023-06-01"),)),),
     "google": (Probe("/v1beta/models"),),
     "google-vertex": (Probe("/v1/publishers/google/models/gemini-2.5-flash:countTokens", _COUNT),),
-    # The model may not count tokens: that is said only to those who may ask.
+    # The model may not count tokens: only callers who may ask are told.
     "bedrock": (
         Probe("/model/anthropic.claude-3-5-haiku-20241022-v1%3A0/count-tokens", _BEDROCK_COUNT, met=frozenset({400})),
     ),
@@ -240,7 +240,7 @@ def _json(body: bytes) -> object:
     try:
         return json.loads(body)
     except ValueError:
-        # A list longer than what is read is JSON all the same.
+        # A list that is longer than the part that is read is still JSON.
         return {} if len(body) > LONGEST and body[:1] in b"{[" else None
 
 

@@ -17,7 +17,7 @@ from paig_gateway.catalog import Catalog
 from paig_gateway.secrets.attempts import AttemptKind, Attempts, Bursts
 
 AUDITED = "refuse"
-"""The action of an entry of the audit log that stands for a burst of refused changes."""
+"""The action of an audit entry that summarises many refused changes."""
 _WRONG_TOKEN = ("unknown-token", "login-refused")
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,9 @@ class RefusedRequests:
         address = address_of(request)
         identity: AdminIdentity | None = getattr(request.state, "identity", None)
         if identity is not None and kind != "token":
-            address = f"{address} ({identity.name})"  # who is known is not taken for another at the same address
+            address = (
+                f"{address} ({identity.name})"  # a known admin is not confused with another one at the same address
+            )
         wait = self._attempts.wait(kind, address)
         self._attempts.refused(kind, address)
         if kind == "action" and identity is not None:
@@ -94,6 +96,6 @@ def slowed(kind: AttemptKind, wait: float) -> ProblemError:
     what = "wrong tokens" if kind == "token" else "requests that are not permitted"
     return ProblemError(
         "rate-limited",
-        f"Too many {what} came from this address: wait {seconds} s, and check what sends them.",
+        f"Too many {what} came from this address: wait {seconds} s, and check which program sends them.",
         headers={"retry-after": str(seconds)},
     )

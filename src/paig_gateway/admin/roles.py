@@ -42,7 +42,7 @@ EVERYTHING: frozenset[Permission] = frozenset(get_args(Permission))
 
 @dataclass(frozen=True, slots=True)
 class AdminIdentity:
-    """Who asks.
+    """The admin that sends a request.
 
     Attributes:
         id: The admin's id; empty for the bearer of the gateway's own token.

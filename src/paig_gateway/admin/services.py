@@ -84,7 +84,7 @@ class ApplyConfig(Protocol):
             config: The text of a `paig.toml`.
             dry_run: Change nothing.
             prune: Delete what the configuration does not name.
-            actor: Who asks, for the audit log.
+            actor: The actor, for the audit log.
 
         Raises:
             ConfigurationError: The text is wrong.

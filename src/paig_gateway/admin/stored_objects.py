@@ -1,4 +1,4 @@
-"""Objects that providers store: whose they are, and giving a project those that nothing owns."""
+"""Objects stored at providers: their owners, and giving objects without an owner to a project."""
 
 from __future__ import annotations
 

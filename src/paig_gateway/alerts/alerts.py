@@ -1,7 +1,7 @@
 """Alerts: messages to a webhook when a limit runs out and when a provider fails.
 
 Limits are read every few seconds, off the request path. Whatever node sees something first writes it down, so that
-each is told once; delivery is tried again, by any node, until the webhook has taken it.
+each is sent once; delivery is repeated, by any node, until the webhook has accepted it.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Alerts:
             self._delivered += 1
 
     def samples(self) -> list[Sample]:
-        """What became of the alerts that this process delivered, or was the last to try to."""
+        """Results of the alerts that this process delivered or was the last to try."""
         return [
             ("paig_telemetry_exported_total", ("alerts",), self._delivered),
             ("paig_telemetry_dropped_total", ("alerts", "export"), self._lost),

@@ -15,7 +15,7 @@ from paig_gateway.routing.breaker import BreakerState
 from paig_gateway.routing.outcomes import Sums
 
 LEAST_FAILURES = 5
-"""Fewer failed tries in five minutes are no trouble, unless they opened the breaker."""
+"""Fewer failed tries in five minutes are ignored, unless they opened the breaker."""
 TROUBLE_SHARE = 0.5
 """Trouble begins where so much of the tries fails."""
 

@@ -50,7 +50,7 @@ class Secrets:
 
 
 def _no_hook(connection: Connection, row: LimitRow) -> None:
-    """What happens to a limit where there is no ledger."""
+    """What happens to a limit if there is no ledger."""
 
 
 @dataclass(frozen=True)

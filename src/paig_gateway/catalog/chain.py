@@ -1,7 +1,7 @@
 """The audit log's chain: each row carries a code that authenticates it and all rows before it.
 
 The code of a row is an HMAC of its content and of the code of the row before, under a key derived from the secret key.
-`verify` finds every row that was altered, removed, reordered or inserted by somebody who can write to the database but
+`verify` finds every row that was altered, removed, reordered or inserted by someone who can write to the database but
 does not have the secret key. Only a tail that is cut off together with the recorded head cannot be found from inside:
 for that, compare with a head that was kept elsewhere (`paig audit verify --expect HEAD`).
 

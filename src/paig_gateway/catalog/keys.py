@@ -45,7 +45,7 @@ def digest(secret: str) -> str:
 
 
 def hint(secret: str) -> str:
-    """The first characters of a secret: nine of those made here, no more than a quarter of those chosen elsewhere."""
+    """The first characters of a secret: nine of a generated one, at most a quarter of an operator's own value."""
     return secret[: min(9, len(secret) // 4)]
 
 

@@ -103,12 +103,12 @@ class ObjectType(Generic[R, S, W]):
 
 
 def read(session: Session, type: ObjectType[R, S, W], row: R) -> S:
-    """The Spec that a row stands for."""
+    """The Spec of a row."""
     return specs(session, type, [row])[0]
 
 
 def specs(session: Session, type: ObjectType[R, S, W], rows: Sequence[R]) -> list[S]:
-    """The Specs that rows stand for, by one query for any number of them."""
+    """The Specs of rows, with one query for any number of them."""
     caps = limits.by_owner(session, type.owner_kind, [row.id for row in rows]) if type.limited else {}
     return [spec_of(type, row.spec, caps.get(row.id)) for row in rows]
 

@@ -54,11 +54,11 @@ class People:
         """Let a person in whom the identity provider vouches for.
 
         Args:
-            login: Who it is, and what their groups give.
+            login: The person, and what their groups grant.
             browser: Whether the token is for a browser's cookie, and nothing else; a browser gets no key.
 
         Returns:
-            None for a person whose groups give neither a role nor a key, and for one who is kept out.
+            None for a person whose groups grant neither a role nor a key, and for a person who is blocked.
         """
         with self._catalog.edit(logins.ACTOR) as edit:
             admin = logins.admit(edit, login)
@@ -92,7 +92,7 @@ class People:
             return login.key.expires_at
 
     def end_key(self, id: str) -> None:
-        """Delete a personal key; one that has ended already is no error."""
+        """Delete a personal key; a key that has already ended is not an error."""
         with self._catalog.edit(logins.ACTOR) as edit:
             row = edit.session.get(KeyRow, id)
             if row is not None and row.login:

@@ -70,7 +70,7 @@ def base_url(spec: ProviderSpec) -> str | None:
 
 
 def read(row: ProviderRow) -> ProviderSpec:
-    """The Spec that a row stands for; a literal credential is shown as stored."""
+    """The Spec of a row; a literal credential is shown as stored."""
     return spec_of(PROVIDERS, row.spec)
 
 
@@ -126,12 +126,12 @@ def _unlink(edit: Edit, row: ProviderRow) -> None:
     ]
     if users:
         raise CatalogError(
-            "in-use", f"The provider '{row.name}' is a member of the routes {', '.join(users)}: take it out first."
+            "in-use", f"The provider '{row.name}' is a member of the routes {', '.join(users)}: remove it there first."
         )
     prices = [price.name for price in edit.session.exec(select(PriceRow)) if price.spec.get("provider") == row.name]
     if prices:
         raise CatalogError(
-            "in-use", f"The provider '{row.name}' has prices of its own: {', '.join(prices)}; delete them first."
+            "in-use", f"The provider '{row.name}' has its own prices: {', '.join(prices)}; delete them first."
         )
     check_unlimited(edit.session, "provider", row.name)
     if all(route.name != row.name for route in routes):

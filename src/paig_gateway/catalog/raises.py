@@ -81,7 +81,7 @@ class Raises:
         """Raise a limit.
 
         Raises:
-            CatalogError: `not-found`; `invalid` where that is no raise, or too long a one.
+            CatalogError: `not-found`; `invalid` if the amount is not a raise, or the time is too long.
         """
         with self._catalog.edit(actor) as edit:
             limit = _find(edit.session, place)
@@ -122,12 +122,14 @@ class Raises:
             session = edit.session
             limit = session.get(LimitRow, limit_id[:PREFIX])
             if limit is None:
-                raise CatalogError("not-found", "There is no such limit any more.")
+                raise CatalogError("not-found", "The limit no longer exists.")
             amount = _amount(limit, to)
             waiting = select(func.count()).select_from(LimitRequestRow)
             waiting = waiting.where(LimitRequestRow.key_id == key_id, LimitRequestRow.state == "open")
             if session.exec(waiting).one() >= OPEN_REQUESTS:
-                raise CatalogError("conflict", f"{OPEN_REQUESTS} requests of this key wait for an answer already.")
+                raise CatalogError(
+                    "conflict", f"{OPEN_REQUESTS} requests of this key are already waiting for an answer."
+                )
             row = LimitRequestRow(
                 id=new_id("ask"), limit_id=limit_id, key_id=key_id, amount=amount, why=why, time=edit.now, state="open"
             )
@@ -191,11 +193,11 @@ def _find(session: Session, place: Place) -> LimitRow:
 
 
 def _member(session: Session, limit: LimitRow, member: str) -> str:
-    """The part of a counter's name that stands for a member."""
+    """The part of a counter's name that identifies a member."""
     row = session.get(NamedLimitRow, limit.owner_id) if limit.owner_kind == "limit" else None
     per = row.spec.get("per") if row is not None else None
     if per is None:
-        raise CatalogError("invalid", "the limit has one counter for all", field="member")
+        raise CatalogError("invalid", "the limit has a single counter, so it has no members", field="member")
     type = _TYPES.get(per)
     return objects.get(session, type, member).id if type is not None else member
 

@@ -124,7 +124,7 @@ class Resolver:
 
 
 def _mark(text: str) -> _Mark | None:
-    """What changes with the content of the file that a reference names; None where there is no such file."""
+    """A value that changes with the content of the file that a reference names; None if there is no such file."""
     try:
         found = os.stat(Path(parse_reference(text).target).expanduser())
     except (OSError, RuntimeError):

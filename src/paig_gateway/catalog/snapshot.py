@@ -73,7 +73,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "google": ("google-vertex",),
     "converse": ("bedrock",),
 }
-"""Other spellings of routes: where there is no route of a name, it means the first of these that there is.
+"""Other names of routes: a name without a route means the first of these that exists.
 
 The two of Google understand each other's paths, so that pydantic-ai's `gateway/google:` works with either.
 """
@@ -373,7 +373,7 @@ RESOLVED = {"limits", "expires_at", "when_tight", "formats", "methods", "stored"
 """Settings of a key that a caller has in another form, or from its project."""
 
 SETTINGS = frozenset(field.name for field in fields(Caller)) & KeySpec.model_fields.keys() - RESOLVED
-"""What a caller has of its key's Spec as it stands there, lists as tuples."""
+"""The fields that a caller copies from its key's Spec, with lists as tuples."""
 
 
 def _organisation(connection: Connection) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Sessions that were stopped: their requests are refused until they are let go on."""
+"""Stopped sessions: their requests are refused until the sessions are resumed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stop(catalog: Transactions, key_id: str, session: str, *, actor: str) -> Non
         if edit.session.get(StoppedSessionRow, (key_id, session)) is not None:
             return
         if edit.session.exec(select(func.count()).select_from(StoppedSessionRow)).one() >= MOST:
-            raise CatalogError("conflict", f"There are {MOST} stopped sessions: let some of them go on first.")
+            raise CatalogError("conflict", f"There are {MOST} stopped sessions: resume some of them first.")
         row = StoppedSessionRow(key_id=key_id, session=session, stopped_by=actor, stopped_at=edit.now)
         edit.session.add(row)
         _record(edit, "stop", key_id, session)

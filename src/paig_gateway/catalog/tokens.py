@@ -21,7 +21,7 @@ from paig_gateway.database.tables import AdminRow, TokenRow
 
 PREFIX = "paig_admin_"
 BROWSER_PREFIX = "paig_session_"
-"""Of the tokens in browsers' cookies, which are no bearer tokens."""
+"""The prefix of tokens in browsers' cookies, which are not bearer tokens."""
 _KEEP_EXPIRED_MS = 30 * 24 * 3600 * 1000
 
 

@@ -119,7 +119,7 @@ def publish(
 
 
 def read(engine: Engine) -> list[tuple[str, Report]]:
-    """What every node knows, each with its id; those that are no more are left out."""
+    """The health that each node reports, by node id, without nodes that are gone."""
     rows = select(BreakerRow).where(col(BreakerRow.node_id).in_(select(col(NodeRow.id))))
     with engine.connect() as connection:
         return [(row.node_id, _report(row._asdict())) for row in connection.execute(rows)]

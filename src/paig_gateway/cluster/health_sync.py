@@ -46,7 +46,7 @@ class HealthSync:
         Args:
             health: What it knows.
             engine: The database.
-            node_id: Who it is among the nodes.
+            node_id: This node's id.
             providers: Those that there are, by name.
         """
         self._health = health
@@ -102,7 +102,7 @@ class HealthSync:
         heard = await asyncio.to_thread(self._exchange, [told.report for told in fresh.values()], changes, gone)
         self._told |= fresh
         self._states |= {name: told.report.state for name, told in fresh.items()}
-        # Rows that are not there were removed, here or by somebody who took this node for dead.
+        # Missing rows were removed, here or by a node that considered this one dead.
         mine = {(report.provider, report.credential) for node, report in heard if node == self._node_id}
         self._told = {name: told for name, told in self._told.items() if name in mine}
         self._take_over([report for node, report in heard if node != self._node_id])

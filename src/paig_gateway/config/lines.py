@@ -130,7 +130,7 @@ class _Scan:
     def _match(self, pattern: re.Pattern[str]) -> str:
         match = pattern.match(self.text, self.at)
         if match is None:
-            raise ValueError(f"line {self._line_here()} is not the TOML that was expected here")
+            raise ValueError(f"line {self._line_here()} is not valid TOML here")
         self.at = match.end()
         return match[0]
 

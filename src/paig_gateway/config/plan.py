@@ -48,7 +48,7 @@ class PlannedChange:
 
     Attributes:
         kind: `provider`, `route`, `price`, `project`, `user`, `key`, `limit` or `organisation`.
-        changes: What becomes of each field: (before, after), None where there is none. Never a secret.
+        changes: The change of each field: (before, after), with None for a missing value. Never a secret.
     """
 
     action: Action

@@ -69,9 +69,7 @@ def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
         case "postgresql" | "postgres":
             return _open_postgresql(parsed.set(drivername="postgresql+psycopg"), connections)
         case other:
-            raise DatabaseError(
-                f"{other} is not a database that paig runs on: use sqlite:///… or postgresql+psycopg://…"
-            )
+            raise DatabaseError(f"{other} is not a supported database: use sqlite:///… or postgresql+psycopg://…")
 
 
 def _open_sqlite(url: URL) -> Engine:

@@ -28,7 +28,7 @@ class StoredLimit(Protocol):
 
 
 def limit_of(row: StoredLimit, owner: str | None = None, raises: Iterable[Raise] = ()) -> Limit:
-    """A limit; without its owner's name, the owner's id stands for it."""
+    """A limit; if the owner's name is not given, the owner's id is used."""
     kind: OwnerKind = row.owner_kind
     unit: Unit = row.unit
     window: Window = row.window

@@ -21,8 +21,8 @@ class GatewayError(Exception):
         message: For the person who reads it: what happened and what to do next. Never a secret.
         details: Machine-readable facts, as strings and integers (money as decimal strings of dollars).
         retry_after: Whole seconds for the `Retry-After` header, or None.
-        retryable: Whether the same request may succeed later without anybody changing anything. Where it is False, the
-            answer says `x-should-retry: false`, which OpenAI's and Anthropic's SDKs heed.
+        retryable: Whether the same request may succeed later if nothing is changed. If it is False, the
+            answer says `x-should-retry: false`, which OpenAI's and Anthropic's SDKs obey.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Advice:
     Attributes:
         field: The member of the request that states it.
         now: The largest value that fits what is left; None where none does.
-        ever: The largest value that fits a limit of which nothing is used; None where none does.
+        ever: The largest value that fits the unused limit; None if no value does.
     """
 
     field: str

@@ -34,7 +34,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class NamedLimit:
-    """A named limit: what it matches, for whom it counts apart, and its caps.
+    """A named limit: what it matches, what gets its own counter, and its caps.
 
     Attributes:
         match: What a request must have, by `key`, `user`, `project`, `route`, `provider`, `model` (a pattern) or `tag`.

@@ -51,7 +51,7 @@ class Provider:
         provider_cost: Whether the charge that the provider states is the cost; otherwise it is our list price.
         stream_usage: Whether the gateway asks for usage in streams; None for the kind's own way.
         service_tier: The account's default service tier, where it is not the standard one.
-        on_disconnect: What becomes of the upstream answer when the client leaves.
+        on_disconnect: What happens to the provider's answer if the client disconnects.
         settings: The kind's own settings: `project`, `location`, `token_url`, `region`, `api_version`.
         timeouts: Seconds that a try may take, by phase, where it is not as the server has it.
         upstream_proxy: URL of the proxy through which it is reached, `direct` for none; None for the server's.

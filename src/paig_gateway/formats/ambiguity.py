@@ -1,9 +1,9 @@
 """Requests that two parsers could read in two ways.
 
-A provider may take the first of two equal members where the gateway takes the last, or heed a member in a spelling that
-the gateway does not know. What decides money must not be open to that, so such a request is refused, at the places
-where a request decides: its top level, its settings, and each of its tools. What is inside messages, the parameters of
-tools and schemas decides nothing, and is not looked at.
+A provider may read the first of two equal members while the gateway reads the last, or accept a spelling that the
+gateway does not know. That must never change the price, so such a request is refused if it happens where prices are
+decided: at the request's top level, in its settings, and in each of its tools. The insides of messages, tool parameters
+and schemas are not checked, because they decide nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SETTINGS = frozenset(
     }
 )
 # Members that multiply or raise what a request costs, by their canonical names: in another case (`N`, `Model`) a
-# server that ignores case would heed them, and the gateway would not.
+# server that ignores case would read them, and the gateway would not.
 _DECIDING = frozenset(
     {
         "background",
@@ -72,7 +72,7 @@ _WHITESPACE = (b" ", b"\n", b"\r", b"\t")
 
 
 def check_json(body: bytes) -> None:
-    """See that a JSON request says each thing that decides money once.
+    """Check that a JSON request states everything that decides its price only once.
 
     Args:
         body: The decoded body. A body that is not a JSON object passes: its format refuses it, or does not read it.
@@ -123,7 +123,7 @@ def canonical(name: str) -> str:
 
 
 def check_names(names: Iterable[str], where: str = "") -> None:
-    """See that no two of some distinct names mean the same to a lenient server, nor one the same as a deciding name.
+    """Check that no two names mean the same to a lenient server, and that no name means the same as a deciding one.
 
     Raises:
         MalformedRequest: Two do, or one does.

@@ -12,7 +12,7 @@ from paig_gateway.formats.openai_chat import SEARCHES
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import Media, bound
 
-# Blocks that are text through and through.
+# Blocks that consist only of text.
 _TEXT_BLOCKS = frozenset(
     {
         *("text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "search_result", "tool_reference"),
@@ -183,7 +183,7 @@ def text(event: StreamEvent) -> str:
 
 
 def generated(event: StreamEvent) -> Generated:
-    """Redacted thinking, and the signature that stands for thinking that is not shown."""
+    """Redacted thinking, and the signature of thinking that is not shown."""
     said = reading.value(event.data)
     blocks = [dig(said, "content_block"), dig(said, "delta"), *each(dig(said, "content"))]
     hidden = [dig(block, "data") for block in blocks if dig(block, "type") == "redacted_thinking"]

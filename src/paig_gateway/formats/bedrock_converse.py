@@ -13,7 +13,7 @@ from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, 
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import Media, bound
 
-# Blocks that are text through and through.
+# Blocks that consist only of text.
 _TEXT_BLOCKS = frozenset(
     {"text", "json", "toolUse", "cachePoint", "reasoningContent", "citationsContent", "searchResult"}
 )

@@ -1,6 +1,6 @@
 """Amazon Bedrock's InvokeModel: each model family's own request and answer.
 
-The family is told by the shape of the bytes, not by the model's name: an inference profile's ARN names none.
+The family is recognised by the shape of the body, because an inference profile's ARN does not name it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _read_chat(model: str | None, body: bytes, top: Members, stream: bool) -> Ca
 def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> Call:
     """Titan, Llama, Mistral's and Cohere's prompts, embeddings, reranking.
 
-    What is none of them is bounded by the model alone.
+    Any other request is bounded only by the model.
     """
     media = Media()
     for image in (*reading.array(top.get("images")), top.get("inputImage")):

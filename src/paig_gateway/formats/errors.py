@@ -11,7 +11,7 @@ from paig_gateway.formats.base import ErrorShape, Format
 
 Details = Mapping[str, object]
 
-# What each shape calls an error, by HTTP status; the entry for 0 is for all others.
+# Names of errors in each shape, by HTTP status; 0 stands for all others.
 _TYPES: Mapping[ErrorShape, Mapping[int, str]] = {
     "openai": {
         400: "invalid_request_error",
@@ -67,7 +67,7 @@ _TYPES: Mapping[ErrorShape, Mapping[int, str]] = {
 
 
 def error_kind(shape: ErrorShape, status: int) -> str:
-    """What an API calls an error of that status."""
+    """The API's name for an error with that status."""
     return _TYPES[shape].get(status, _TYPES[shape][0])
 
 
@@ -81,7 +81,7 @@ def error_body(
         status: The HTTP status.
         code: The gateway's own code.
         message: For the person who reads it.
-        details: Machine-readable facts; they go along under a name of the gateway's own.
+        details: Machine-readable facts; they are sent under a name of the gateway's own.
 
     Returns:
         The JSON body, and headers of the shape besides the content type.

@@ -30,7 +30,7 @@ _NAME_HEADER: dict[str, str] = {"event": ":event-type", "exception": ":exception
 
 
 class CorruptFrame(ValueError):
-    """Bytes that are no event stream frame."""
+    """Bytes that are not an event stream frame."""
 
 
 class Splitter:
@@ -43,8 +43,8 @@ class Splitter:
         """Take the next bytes; return the frames they complete.
 
         Raises:
-            CorruptFrame: The stream goes on with something that is no frame. `rest` still has all bytes that were not
-                returned; frames before the corrupt one are returned first, and the next call raises.
+            CorruptFrame: The stream continues with something that is not a frame. Frames before it are returned first,
+                and the next call raises; `rest` still has all bytes that were not returned.
         """
         buffer = self._buffer
         buffer += chunk
@@ -70,7 +70,7 @@ class Splitter:
         return bytes(self._buffer)
 
     def give_up(self) -> bytes:
-        """Nothing is let go of: no frame is longer than `MAX_FRAME`."""
+        """Nothing to release: no frame is longer than `MAX_FRAME`."""
         return b""
 
 

@@ -1,4 +1,4 @@
-"""What the folds of all formats share.
+"""Functions that the folds of all formats share.
 
 A fold takes events into a body of the shape that the call without a stream would have returned, as far as it matters to
 money. The usage object goes where the extractor looks only when it is final. Until then it is kept under
@@ -18,14 +18,14 @@ from paig_gateway.formats.reading import Members, Raw
 PARTIAL = "partial_usage"
 
 END = "stream_end"
-"""Set in the body of a stream that came to its own end: a finish reason, a stop event, `[DONE]`."""
+"""Set in the body of a stream that ended normally: a finish reason, a stop event, `[DONE]`."""
 
 USAGE_OR_ERROR = re.compile(rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"])|:\s*error\b')
-"""Matches in an event that has a usage object or tells of an error."""
+"""Matches in an event that has a usage object or an error."""
 
 
 def keep(body: dict[str, object], top: Members, names: Iterable[str]) -> None:
-    """Copy members that say something into the body."""
+    """Copy members with a value into the body."""
     for name in names:
         found = reading.value(top.get(name))
         if found is not None and found != "":
@@ -33,7 +33,7 @@ def keep(body: dict[str, object], top: Members, names: Iterable[str]) -> None:
 
 
 def usage_in(raw: Raw | None) -> dict[str, object]:
-    """A usage object's members, but for nulls; empty where there is none."""
+    """A usage object's members except nulls; empty if there is none."""
     return {name: value for name, value in mapping(reading.value(raw)).items() if value is not None}
 
 
@@ -120,12 +120,12 @@ def joined(*pieces: object) -> str:
 
 
 def text_size(found: object) -> int:
-    """The length of a string; 0 of anything else."""
+    """The length of a string; 0 for anything else."""
     return len(found) if isinstance(found, str) else 0
 
 
 def in_base64(length: int) -> int:
-    """The bytes that so many letters of base64 stand for."""
+    """The number of bytes in base64 text of this length."""
     return length * 3 // 4
 
 

@@ -34,7 +34,7 @@ def is_form(body: bytes) -> bool:
 
 
 def check(body: bytes, content_type: bytes) -> None:
-    """See that a form has one reading: plain parts, each with a plain name, and nothing around them.
+    """Check that a form can be read in one way only: plain parts, each with a plain name, and nothing around them.
 
     Args:
         body: The decoded body.

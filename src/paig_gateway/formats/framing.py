@@ -14,18 +14,18 @@ class Splitter(Protocol):
     """Cuts a stream into raw events, whatever the chunks: the events and the rest, joined, are the input."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take the next bytes; return the raw events they complete. Raises ValueError where they are no such stream."""
+        """Take the next bytes; return the raw events they complete. Raises ValueError if they are not such a stream."""
         ...
 
     def rest(self) -> bytes:
-        """The bytes that no complete event has claimed."""
+        """The bytes that are not part of a complete event."""
         ...
 
     def give_up(self) -> bytes:
-        """Let go of an event that is too long to wait for; what is still to come of it comes as an event of its own.
+        """Release the beginning of an event that is too long to wait for; the rest becomes a separate event.
 
         Returns:
-            The bytes that are let go of.
+            The released bytes.
         """
         ...
 
@@ -57,7 +57,7 @@ def sniffed(head: bytes) -> Framing | None:
 
     `json` is a document: a body, or a stream of that framing.
     """
-    if head[:1] == b"{":  # a frame of so many bytes there is not
+    if head[:1] == b"{":  # no frame has this length
         return "json"
     if eventstream.is_frame(head):
         return "eventstream"

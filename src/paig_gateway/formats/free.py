@@ -1,6 +1,6 @@
-"""Operations without a meter: those that cost nothing by themselves, and those whose cost cannot be seen from here.
+"""Operations that are not metered: free ones, and those whose cost the gateway cannot see.
 
-Only their names and how they are read are here: which paths they have is the table of endpoints in `providers`.
+This file has only their names and how they are read; their paths are in the table of endpoints in `providers`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from paig_gateway.formats import reading
 from paig_gateway.formats.base import Call, Format
 
 _LARGEST_READ = 1024 * 1024
-"""Bytes of a body that is looked into for a model's name; uploads are larger and name none."""
+"""The largest body that is searched for a model's name; uploads are larger and name none."""
 
 _NOWHERE = re.compile(r"(?!)")
 

@@ -59,7 +59,7 @@ class Splitter:
         return bytes(self._buffer)
 
     def give_up(self) -> bytes:
-        """Let go of an element that is too long to wait for; see `framing.Splitter`."""
+        """Release an element that is too long to wait for; see `framing.Splitter`."""
         rest = bytes(self._buffer[: self._position])
         del self._buffer[: self._position]
         self._position = 0

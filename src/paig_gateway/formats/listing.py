@@ -61,10 +61,10 @@ def listing(body: bytes) -> Listing | None:
     top = reading.members(body)
     names = [name for name, raw in top.items() if reading.array(raw)]
     if len(names) > 1:
-        raise ValueError(f"it has several lists, {', '.join(names)}")
+        raise ValueError(f"it has several lists: {', '.join(names)}")
     for name, raw in top.items():
         if name not in names and any(_holds_more(inner) for inner in reading.members(raw).values()):
-            raise ValueError(f"'{name}' may name objects, too")
+            raise ValueError(f"'{name}' may also name objects")
     span = locate(body, (names[0],)) if names else None
     return _spans(body, names[0], *span) if span is not None else None
 
@@ -100,7 +100,7 @@ def without(body: bytes, found: Listing, kept: list[bool]) -> bytes | None:
         kept: Of each element, whether it stays.
 
     Returns:
-        The answer; None where a total would tell of the elements that are gone.
+        The answer; None if a total would reveal the removed elements.
     """
     if all(kept):
         return body

@@ -17,7 +17,7 @@ from paig_gateway.formats.text import Media, bound
 SEARCHES = 20
 """Server-side tool calls assumed at most where a request sets no bound of its own."""
 
-# Parts of a message that are text through and through.
+# Parts of a message that consist only of text.
 _TEXT_PARTS = frozenset({"text", "refusal", "thinking", "redacted_thinking", "reference", "tool_reference"})
 # Members that set tools of the server's own to work: OpenAI, OpenRouter, xAI, Qwen, Groq, Azure.
 _SERVER_TOOLS = (
@@ -225,7 +225,7 @@ def _fold_choice(body: dict[str, object], choice: Members) -> None:
 
 
 def _by_index(known: list[object], new: list[object]) -> list[object]:
-    """Executed tools: each is told when it begins and again when it ended, under the same index."""
+    """Executed tools: each is sent when it begins and again when it has ended, with the same index."""
     found = {dig(tool, "index") if dig(tool, "index") is not None else place: tool for place, tool in enumerate(known)}
     for place, tool in enumerate(new):
         index = dig(tool, "index")

@@ -14,7 +14,7 @@ from paig_gateway.formats.text import Media, bound
 # Tools that the client runs; whatever else there is runs at the provider and feeds its results back into the input.
 _CLIENT_TOOLS = frozenset({"function", "custom", "local_shell", "apply_patch", "namespace"})
 _COMPUTER_TOOLS = frozenset({"computer", "computer_use_preview", "computer-preview"})
-# Parts and items that are text through and through; encrypted reasoning is longer than what it stands for.
+# Parts and items that consist only of text; encrypted reasoning is longer than the reasoning itself.
 _TEXT = frozenset(
     {
         *("input_text", "output_text", "text", "refusal", "reasoning", "reasoning_text", "summary_text", "compaction"),
@@ -93,7 +93,7 @@ def _model(top: reading.Members, model: str | None) -> str:
 
 
 def _conversation(raw: Raw | None) -> str | None:
-    """The conversation's id, which stands there as it is or in an object."""
+    """The conversation's id, given as a string or in an object."""
     return reading.string(raw) or reading.string(reading.members(raw).get("id"))
 
 

@@ -179,10 +179,10 @@ def answers(raw: Raw | None) -> int:
 
 
 def largest(*raws: Raw | None) -> int | None:
-    """The largest of several members that may bound the output, since servers differ in which they heed.
+    """The largest of several members that may bound the output, because servers differ in which one they read.
 
-    None where one of them is no count above zero: a lenient server may read `"100000"` or `-1` as more than another one
-    says, and to Google's and Ollama's a 0 is no bound.
+    None where one of them is not a count above zero: a lenient server may read `"100000"` or `-1` as more than another
+    one says, and for Google's and Ollama's servers 0 means no bound.
     """
     found = [integer(raw) or None for raw in raws if present(raw)]
     return None if None in found else max((number for number in found if number is not None), default=None)

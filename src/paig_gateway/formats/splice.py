@@ -16,7 +16,7 @@ from paig_gateway.formats import reading
 
 _SPACE = b" \t\r\n"
 _CANDIDATES = 16
-"""Look-alikes of one value that are told apart before we give up; more than one is rare, more than two unheard of."""
+"""How many look-alikes of one value are tried; there is rarely more than one."""
 _DATA_LINE = re.compile(rb"(?:^(?:\xef\xbb\xbf)?|(?<=[\r\n]))data:[ ]?([^\r\n]*)")
 
 

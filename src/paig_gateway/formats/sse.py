@@ -59,7 +59,7 @@ class Splitter:
         return bytes(self._buffer)
 
     def give_up(self) -> bytes:
-        """Let go of an event that is too long to wait for; see `framing.Splitter`."""
+        """Release an event that is too long to wait for; see `framing.Splitter`."""
         rest, self._buffer, self._scanned = bytes(self._buffer), bytearray(), 0
         return rest
 

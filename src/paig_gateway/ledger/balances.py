@@ -1,4 +1,4 @@
-"""Where limits stand. It blocks: call it in a thread."""
+"""Balances of limits. It blocks: call it in a thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ZONE = (LIMITS.c.window, LIMITS.c.zone, LIMITS.c.old_zone, LIMITS.c.zone_since)
 
 @dataclass(frozen=True, slots=True)
 class LimitBalance:
-    """Where a limit stands in one of its windows; amounts as the ledger counts them.
+    """A limit's balance in one of its windows; amounts as the ledger counts them.
 
     Attributes:
         limit_id: The limit's id, or the name of one member's counter.
@@ -88,14 +88,14 @@ def current_balances(
     percent: int = 0,
     owners: Collection[tuple[str, str]] = (),
 ) -> list[LimitBalance]:
-    """Where limits stand in `now`'s window.
+    """Balances of limits in the window of `now`.
 
     Args:
         engine: The database.
         now: The present.
         within: Only limits of these projects (by id) and of their keys; None for all.
-        percent: Only limits of which so much is spent; one that lacks a trifle of it may be among them.
-        owners: Whose limits (by kind and name) are among them all the same.
+        percent: Only limits of which at least this share is spent; rounding may include one that is slightly below.
+        owners: Owners (kind and name) whose limits are included in any case.
     """
     with engine.connect() as connection:
         names = owner_names(connection)
@@ -144,7 +144,7 @@ def _balances(
 
 
 def balances_of(engine: Engine, limits: Sequence[Limit], now: datetime) -> list[LimitBalance]:
-    """Where these limits stand in `now`'s window, in their order."""
+    """Balances of these limits in the window of `now`, in their order."""
     wanted = {(limit.id, window_start(limit.window, now, limit.zone)) for limit in limits}
     read = select(COUNTERS.c.limit_id, COUNTERS.c.window_start, COUNTERS.c.spent, COUNTERS.c.held)
     with engine.connect() as connection:

@@ -19,7 +19,7 @@ class Reservation:
     Attributes:
         id: The request's id, `x-paig-request-id`; sorts by time.
         time: When it came; its windows and its prices are those of this moment.
-        caller: Who asks.
+        caller: The key that sent the request.
         limits: Every limit that binds it: the caller's, and the run's where it has a budget.
         ceiling: The most it could cost, in nanodollars.
         tokens: The most tokens it could use, input and output together.

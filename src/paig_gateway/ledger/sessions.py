@@ -19,7 +19,7 @@ from paig_gateway.domain.money import format_usd
 from paig_gateway.ledger.reports import REQUESTS, SUMS, Filter, row_conditions, row_sums
 
 MOST_AGENTS = 1000
-"""Agents of a session that are told apart; the cheapest of more are summed up as one."""
+"""The most agents of a session that are listed; of more, the cheapest are summed up as one."""
 OTHERS = "(others)"
 
 _TIMES = (func.min(REQUESTS.c.time).label("began"), func.max(REQUESTS.c.time).label("ended"))
@@ -140,7 +140,7 @@ def _in_order(nodes: Mapping[str, _Agent]) -> list[SessionAgent]:
 
 
 def _parent(node: _Agent, nodes: Mapping[str, _Agent]) -> str:
-    """Its parent's id; the main agent's where there is no such parent, it leads back to itself, or it is far away."""
+    """Its parent's id, or the main agent's if there is no such parent, a circle, or too many generations."""
     at, steps = node.parent, 0
     while at and at in nodes and at != node.id and steps < DEEPEST:
         at, steps = nodes[at].parent, steps + 1
@@ -149,7 +149,7 @@ def _parent(node: _Agent, nodes: Mapping[str, _Agent]) -> str:
 
 
 DEEPEST = 50
-"""Generations of agents that are told apart."""
+"""The most generations of agents that are shown."""
 
 
 def _shown(node: _Agent, depth: int) -> SessionAgent:

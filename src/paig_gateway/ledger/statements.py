@@ -179,7 +179,7 @@ def row(values: Sequence[Any]) -> FinishedRow:
 
 
 def limit(values: Sequence[Any]) -> Limit:
-    """A limit from its `LIMIT_COLUMNS`; its owner's name is not among them, so the owner's id stands for it."""
+    """A limit from its `LIMIT_COLUMNS`; its owner's id is used as the owner's name, which is not among them."""
     return limit_of(LimitRow(**dict(zip(LIMIT_NAMES, values, strict=True))))
 
 

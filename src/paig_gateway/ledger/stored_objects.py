@@ -149,7 +149,7 @@ def owned(engine: Engine, wanted: Wanted, limit: int, after: tuple[str, str] | N
 
 
 def save(engine: Engine, objects: Sequence[StoredObject], at: datetime) -> int:
-    """Keep whose objects these are; who has one already keeps it. Returns how many are new.
+    """Record the owner of these objects; an object that has an owner keeps it. Returns how many are new.
 
     Raises:
         SQLAlchemyError: The database cannot be written.
@@ -173,7 +173,7 @@ def _save(connection: Connection, objects: Sequence[StoredObject], at: int) -> i
     ]
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(StoredObjectRow).on_conflict_do_nothing()
-    # One row a statement: the number of those that are new is told for single rows alone.
+    # One row a statement, because the number of new rows is known only for single rows.
     return sum(connection.execute(statement, one).rowcount for one in values)
 
 

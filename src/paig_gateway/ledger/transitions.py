@@ -161,7 +161,7 @@ class Refusal:
 
     Attributes:
         limit: The limit that is reported.
-        waits: Ids of the limits that lack room only for what requests in flight hold; empty where waiting is no use.
+        waits: Ids of the limits that lack room only because of requests in flight; empty if waiting would not help.
         balances: Every hard limit on money or tokens that binds the request, as it stands.
         crowded: Whether the limit has as many counters as it may have, and none for this request's member.
     """
@@ -176,7 +176,7 @@ class Refusal:
     crowded: bool = False
 
     def error(self, now: datetime) -> GatewayError:
-        """What the client is told."""
+        """The message for the client."""
         if self.crowded:
             return too_many_members(self.limit)
         return LimitRefused(

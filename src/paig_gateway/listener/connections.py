@@ -152,7 +152,7 @@ class Connections:
         self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def stop(self) -> None:
-        """Look at no more deadlines: the process serves nothing any more."""
+        """Stop checking deadlines: the process no longer serves."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

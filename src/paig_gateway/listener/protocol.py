@@ -359,7 +359,11 @@ class HttpProtocol(HttpToolsProtocol):
         """Refuse the request whose head did not arrive in time."""
         if not self._deaf:
             seconds = self.bounds.header_seconds
-            self._refuse(GatewayError("too-slow", f"The head of the request did not arrive within {seconds:g} s."))
+            self._refuse(
+                GatewayError(
+                    "too-slow", f"The request's headers did not arrive within {seconds:g} s. Send them faster."
+                )
+            )
 
     def check_body(self, now: float) -> None:
         """Refuse the request whose body arrives too slowly."""
@@ -418,5 +422,5 @@ def _head_too_large(most: int) -> GatewayError:
 
 
 def overloaded(why: str) -> GatewayError:
-    """The refusal of a request that there is no room for now."""
+    """The refusal of a request for which there is no room now."""
     return GatewayError("overloaded", f"{why} Try again shortly.", retry_after=1)

@@ -144,7 +144,7 @@ class Server(uvicorn.Server):
         await self.lifespan.shutdown()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Wait until something is done, or the time is over, or somebody insists on the end by a second Ctrl-C."""
+        """Wait until something is done, the time is over, or a second Ctrl-C ends the wait."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while not done():

@@ -39,7 +39,7 @@ class UsageReading:
         price: The price it was charged at, or None where there is none.
         cost: Nanodollars.
         modifiers: What besides usage decided the cost: the service tier and the like.
-        list_price: What the price list says that it costs, in nanodollars; None where there is no price.
+        list_price: The cost by the price list, in nanodollars; None if there is no price.
         from_provider: Whether `cost` is the charge that the provider itself states.
         doubts: Why the cost is not exact; empty where it is.
         unknown: Whether nothing says what it costs: its model has no price, and may pass without one.

@@ -175,7 +175,7 @@ class PriceSources:
         if key not in self._discounted:
             if len(self._discounted) >= MAX_FOUND:
                 self._discounted.clear()
-            # The pair holds on to the price, so that its id is no other's.
+            # The pair keeps the price alive, so that no other object gets its id.
             self._discounted[key] = price, replace(price, factor=factor, _formulas={})
         return self._discounted[key][1]
 

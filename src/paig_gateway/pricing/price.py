@@ -27,7 +27,7 @@ from paig_gateway.pricing.names import spellings
 from paig_gateway.pricing.usage import Usage
 
 OWN = "own"
-"""What stands for the price book's provider in the identity of a price that the operator set: `own/my-model`."""
+"""The provider's part in the identity of a price that the operator set: `own/my-model`."""
 
 Context = Mapping[str, str]
 """Modifiers that the price book has variants for."""

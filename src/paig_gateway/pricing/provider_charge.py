@@ -1,4 +1,4 @@
-"""The charge that some providers state in their answers: it is the cost, and our list price stands beside it.
+"""The charge that some providers state in their answers. It is the cost; the row also has the list price.
 
 Sources: OpenRouter's usage accounting, xAI's and Perplexity's API references, LiteLLM's proxy headers (2026-11).
 """

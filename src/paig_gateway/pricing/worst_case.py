@@ -1,8 +1,8 @@
 """The worst case of a request: the most that it could use, and the most that this could cost.
 
-What is held before a request is sent must never be less than what it costs. So each number here is an upper bound, and
-what has no bound is said (`Unbounded`), never taken as 0. docs/bounds.md lists the bound of each format, and what
-cannot be bounded.
+The amount held before a request is sent must never be less than its cost. So each number here is an upper bound, and
+a unit without a bound raises `Unbounded` instead of counting as 0. docs/bounds.md lists the bound of each format, and
+what cannot be bounded.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def ceiling(worst: WorstCase, price: Price | None, at: datetime, tier: str | Non
             are always among those compared, since a provider may fall back to them.
 
     Raises:
-        Unbounded: The price has a unit of which no bound is known.
+        Unbounded: The price has a unit without a known bound.
     """
     if price is None:
         return 0
@@ -184,7 +184,7 @@ class DearestRates:
         """The most that `worst` could cost, in nanodollars.
 
         Raises:
-            Unbounded: The price has a unit of which no bound is known.
+            Unbounded: The price has a unit without a known bound.
         """
         most = max(self._rates(number, worst).dollars(worst) for number in range(len(self.contexts)))
         return nanodollars_ceiling(most * self.factor)
@@ -212,7 +212,7 @@ class _Rates:
         text: For a token of text in the input.
         media: For a token of anything else in the input.
         output: For a token of the output.
-        others: For one of each unit that is no token.
+        others: For one of each unit that is not a token.
     """
 
     text: Decimal
@@ -258,10 +258,10 @@ def _reachable(worst: WorstCase, prices: ModelPrice) -> _Rates:
 
 
 def _count(unit: UnitDef, worst: WorstCase) -> int:
-    """How much of a unit that is no token a request could use.
+    """How much a request could use of a unit that is not a token.
 
     Raises:
-        Unbounded: Nobody can say.
+        Unbounded: No bound is known.
     """
     if unit.usage_key in worst.units:
         return worst.units[unit.usage_key]

@@ -117,7 +117,9 @@ _SCHEMES: Mapping[Scheme, _Apply] = {
 def _ascii(provider: Provider, secret: str) -> bytes:
     credential = secret.strip()
     if not credential.isascii() or not credential.isprintable():
-        raise SigningError(f"the credential of provider '{provider.name}' has characters that no header can carry")
+        raise SigningError(
+            f"the credential of provider '{provider.name}' has characters that are not allowed in a header"
+        )
     return credential.encode("ascii")
 
 
@@ -177,7 +179,7 @@ def _fetch_google_token(provider: Provider, secret: str) -> tuple[str, float]:
         credentials.refresh(HttpxRequest())
     except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
         reason = type(error).__name__
-        raise SigningError(f"no Google token could be had for provider '{provider.name}' ({reason})") from error
+        raise SigningError(f"cannot get a Google token for provider '{provider.name}' ({reason})") from error
     # google-auth's expiry is naive, in UTC.
     ends = credentials.expiry.replace(tzinfo=UTC).timestamp() if credentials.expiry else time.time() + 3600
     return credentials.token, ends
@@ -215,9 +217,7 @@ def _sign(
 
     credentials = Credentials(*keys) if keys else botocore.session.get_session().get_credentials()
     if credentials is None:
-        raise SigningError(
-            f"provider '{provider.name}' has no credential, and the machine offers no AWS credentials either"
-        )
+        raise SigningError(f"provider '{provider.name}' has no credential, and this machine has no AWS credentials")
     content_type = next((value.decode("latin-1") for name, value in headers if name == b"content-type"), None)
     request = AWSRequest(
         method=method, url=url, data=body, headers={"content-type": content_type} if content_type else {}

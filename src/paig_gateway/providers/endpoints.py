@@ -20,7 +20,7 @@ from paig_gateway.formats.registry import FORMATS
 from paig_gateway.providers.kinds import KINDS
 
 Charging = Literal["metered", "later", "free", "costly", "forbidden"]
-"""What becomes of a request's cost; see the head of `endpoints.txt`."""
+"""How a request's cost is handled; see the head of `endpoints.txt`."""
 
 Operation = Literal["create", "list", "read", "change", "delete"]
 """What a request does to a stored object. `change` is every way of going on from one."""
@@ -35,7 +35,7 @@ class Endpoint:
         kinds: The kinds of provider that have it.
         methods: Its HTTP methods.
         path: Its path after the version prefix, with placeholders.
-        charging: What becomes of its cost.
+        charging: How its cost is handled.
         format: What reads its requests and answers; its `path` matches the endpoint's paths.
         object: The kind of stored object that it is about; None where it is about none.
     """

@@ -34,7 +34,7 @@ class AdmissionBounds:
 
 
 class Admission:
-    """The places of one process, and who has them.
+    """The places of one process, and the requests that have them.
 
     Attributes:
         running: Requests that are being served.
@@ -106,7 +106,7 @@ class Admission:
         self._bytes_of[key_id] = of_key
 
     def release(self, key_id: str, count: int) -> None:
-        """Bytes of a body are no longer in memory."""
+        """Count bytes of a body that are no longer in memory."""
         self.body_bytes -= count
         left = self._bytes_of.get(key_id, 0) - count
         if left > 0:

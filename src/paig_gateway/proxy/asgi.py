@@ -11,7 +11,7 @@ from paig_gateway.listener.cycle import Cycle
 
 
 async def run_shielded(work: Awaitable[None]) -> None:
-    """Run `work` to its end though the task be cancelled, and be cancelled after it."""
+    """Run `work` to its end even if the task is cancelled, and cancel the task after it."""
     task = asyncio.ensure_future(work)
     cancelled = False
     while not task.done():

@@ -39,7 +39,7 @@ def check(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     destinations = []
     for name, value in headers:
         if name == b"service-worker" and value.strip().lower() == b"script":
-            raise GatewayError("not-allowed", "An answer of a provider is not a service worker.")
+            raise GatewayError("not-allowed", "A provider's answer cannot be a service worker.")
         if name.startswith(b"sec-fetch-"):
             from_page = True
             if name == b"sec-fetch-dest":
@@ -47,7 +47,7 @@ def check(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     if any(dest not in (b"", b"empty", b"websocket") for dest in destinations):
         raise GatewayError(
             "not-allowed",
-            "A browser may not open this as a page, or embed it: call it with fetch, or from a program.",
+            "A browser must not open this as a page or embed it: call it with fetch, or from a program.",
         )
     return from_page and b"websocket" not in destinations
 

@@ -45,7 +45,7 @@ def decoder(encoding: str) -> Decoder | None:
 
 
 def steps(undo: Decoder, chunk: bytes) -> Iterator[bytes]:
-    """Undo a chunk bit by bit, so that no more than one step of it is there at once.
+    """Decode a chunk in steps, so that only one step is in memory at a time.
 
     Raises:
         ValueError: As the decoder does.
@@ -77,7 +77,7 @@ def decode(encoding: str, data: bytes, limit: int, *, strict: bool = False) -> b
         if size > limit:
             raise ValueError("the decoded body is too large")
     if strict and not undo.ended():
-        raise ValueError("it is cut short, or something follows its end")
+        raise ValueError("it is cut short, or has extra bytes after its end")
     return b"".join(decoded)
 
 

@@ -101,7 +101,7 @@ class Outcome:
         body: What was read of the answer, as a body that is not streamed has it.
         text: What a streamed answer said, as far as it was kept.
         not_tried: Why members of the route were not tried, by provider.
-        tried: Is told what the present try says of its provider.
+        tried: Receives the result of the present try for its provider.
         reasons: Why the cost is not exact.
         excess: How many times the most that was held for it an answer stated, where that is far too much.
     """
@@ -210,7 +210,7 @@ LONGEST_REASON = 500
 """Characters of the reason why a cost is not exact."""
 
 DEEPEST_USAGE = 20
-"""Levels of a provider's usage object that are kept: what is deeper is no usage, and nobody could read it back."""
+"""The deepest level of a provider's usage object that is kept."""
 
 
 def _plain(raw: Mapping[str, object]) -> Mapping[str, object] | None:

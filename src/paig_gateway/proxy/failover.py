@@ -133,7 +133,7 @@ class Failover:
         Args:
             exchange: The request.
             decisions: What decides whom to try.
-            outcome: Is told of each try, and charged for those that may be billed.
+            outcome: Records each try, and the cost of those that may be billed.
             funds: What is held for the request: no candidate is tried that it cannot cover.
 
         Returns:
@@ -182,7 +182,7 @@ class Failover:
                     case Stop(error=error):
                         raise error
                     case Leave():
-                        raise TimeoutError("the client left while the next try was made ready")
+                        raise TimeoutError("the client disconnected while the next try was being prepared")
         except BaseException:
             if answer is not None:
                 await answer.aclose()
@@ -390,7 +390,7 @@ class Failover:
 
     @staticmethod
     def _accept_encoding(exchange: Exchange) -> bytes:
-        """The meter reads what it can; only an answer that nobody reads may come compressed as the client likes."""
+        """The meter must be able to read the answer; only an unmetered answer may be compressed as the client wants."""
         if exchange.fmt.metered or exchange.operation is not None:
             return b"identity"
         return next((value for name, value in exchange.headers if name == b"accept-encoding"), b"identity")
@@ -415,7 +415,7 @@ def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, byte
 
 
 def framing_of_answer(exchange: Exchange, status: int, headers: Mapping[str, str]) -> Framing | None:
-    """How an answer is cut into events; None where it is no stream."""
+    """How an answer is cut into events; None if it is not a stream."""
     fmt = exchange.fmt
     if fmt.fold is None or status >= 400:
         return None

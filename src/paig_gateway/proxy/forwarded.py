@@ -29,7 +29,7 @@ class TrustedProxies:
                 named += value.decode("latin-1").split(",")
             elif name == b"x-forwarded-proto":
                 scheme = value.decode("latin-1").rpartition(",")[2].strip().lower()
-        # Each proxy adds whom it was asked by; what stands before the first stranger is that stranger's own word.
+        # Each proxy appends the address of its client; addresses before the first untrusted one are not reliable.
         for text in reversed(named):
             address = _address(text.strip())
             if address is None:

@@ -197,8 +197,8 @@ def client_key(headers: Mapping[bytes, bytes], query: bytes, *, from_page: bool 
     if not key:
         raise GatewayError(
             "missing-key",
-            "No gateway key came with the request. Send it as 'Authorization: Bearer paig_…' "
-            "(or x-api-key, api-key, x-goog-api-key); an administrator makes one with 'paig keys create'.",
+            "The request has no gateway key. Send one as 'Authorization: Bearer paig_…' "
+            "(or x-api-key, api-key, x-goog-api-key); an administrator creates one with 'paig keys create'.",
         )
     return key.decode("latin-1"), query
 

@@ -148,7 +148,7 @@ class Fitting:
         return self._held(self.floor) if self.floor <= self.most else None
 
     def advice(self, balances: tuple[Balance, ...]) -> Advice:
-        """What makes the request fit, now and at a limit of which nothing is used.
+        """What makes the request fit, now and if nothing of the limit were used.
 
         Stating a maximum makes the request itself longer, which the numbers leave room for.
         """
@@ -180,7 +180,7 @@ class Fitting:
 
 
 def tightness(exchange: Exchange) -> WhenTight:
-    """What becomes of the request where it does not fit: its header's word, else its key's."""
+    """What happens if the request does not fit: as its header says, else its key's setting."""
     off = dict(exchange.headers).get(b"x-paig-fit", b"").strip().lower() == b"off"
     return "refuse" if off else exchange.caller.when_tight
 

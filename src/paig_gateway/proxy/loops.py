@@ -94,7 +94,7 @@ class Loops:
                     raise GatewayError(
                         "loop-stopped",
                         f"The session '{session}' sent the same request {len(times)} times within "
-                        f"{rule.seconds / 60:g} minutes: it goes round in circles. Change the request, or begin "
+                        f"{rule.seconds / 60:g} minutes: this looks like a loop. Change the request, or begin "
                         "another session.",
                         details={"session": session, "kind": "repeated", "requests": len(times)},
                         retryable=False,

@@ -42,7 +42,7 @@ class StreamMeter:
         splice: Whether the cost goes into the stream.
         hide: Whether events that are there only because the gateway asked are kept from the client.
         body: The folded answer so far.
-        unread: Part of the stream was not read, so that nobody can tell what it said.
+        unread: Part of the stream was not read, so its content is unknown.
     """
 
     fmt: Format
@@ -153,7 +153,7 @@ class StreamMeter:
         return raw
 
     def _keep(self, raw: bytes) -> None:
-        """Keep an event in case the stream ends without usage; what is too much to keep is counted and let go."""
+        """Keep an event in case the stream ends without usage; events beyond the limit are counted and dropped."""
         if self._kept_size < KEPT_FOR_ESTIMATE:
             self._kept.append(raw)
             self._kept_size += len(raw)

@@ -145,7 +145,7 @@ def narrows(exchange: Exchange, status: int) -> bool:
 
 
 def narrowed(caller: Caller, body: bytes) -> bytes:
-    """A provider's list of models without those that the key may not use; what is no list stays as it is.
+    """A provider's list of models without those that the key may not use; anything else is returned unchanged.
 
     Raises:
         GatewayError: `not-allowed`, where the list cannot be read, or tells how many there are.
@@ -165,6 +165,6 @@ def narrowed(caller: Caller, body: bytes) -> bytes:
 def _untold(why: str) -> GatewayError:
     return GatewayError(
         "not-allowed",
-        f"The key is confined to some models, and the gateway cannot take the others out of this list: {why}. "
+        f"The key may use only some models, and the gateway cannot remove the others from this list: {why}. "
         "GET /v1/models, without a route, lists what the key may use.",
     )

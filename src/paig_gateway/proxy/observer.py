@@ -1,4 +1,4 @@
-"""What the data plane tells of its work: implemented by `telemetry`, put together with it in `gateway`."""
+"""Events of the data plane, for `telemetry`; `app` connects both."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Watcher(Protocol):
         """A request is let through, its worst case held."""
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """A request is over, or was refused once it was known whose it is. Told once of each."""
+        """A request is finished, or was refused after its key was known; called once for each."""
 
 
 class Observer(Watcher, Protocol):
-    """What the plane needs: besides a watcher, somebody who decides about traces."""
+    """What the data plane needs: an observer, and a decision about traces."""
 
     def trace(self, caller: Caller, headers: Headers) -> Trace | None:
         """The trace that a request with those headers (lower-case names) belongs to, or None."""
 
 
 class Unobserved:
-    """Nobody listens."""
+    """An observer that does nothing."""
 
     def trace(self, caller: Caller, headers: Headers) -> Trace | None:
         """Pass the client's on."""

@@ -313,7 +313,7 @@ class Proxy:
             if held is not None:
                 exchange, order, reservation = held.exchange, held.order, held.reservation
             else:
-                # Whether the ledger wrote the reservation before it went down, nobody knows: it has another id.
+                # The ledger may have written the reservation before it went down, so this one gets another id.
                 exchange = replace(exchange, id=new_request_id(exchange.time))
                 reservation, recording = replace(reservation, id=exchange.id), "late"
         except GatewayError as error:
@@ -343,15 +343,15 @@ class Proxy:
         if (by := self.directory.stopped(caller.key_id, session)) is not None:
             raise GatewayError(
                 "loop-stopped",
-                f"The session '{session}' was stopped by {by}. Begin another session, or ask an administrator to let "
-                "this one go on.",
+                f"The session '{session}' was stopped by {by}. Begin another session, or ask an administrator to "
+                "resume this one.",
                 details={"session": session, "kind": "stopped", "by": by},
                 retryable=False,
             )
         self.loops.seen(caller.key_id, caller.key, session, exchange.plain, exchange.time)
 
     async def _hold(self, exchange: Exchange, order: list[Candidate], reservation: Reservation) -> Held | None:
-        """Reserve; None where the ledger is down and the request may pass all the same."""
+        """Reserve; None if the ledger is down and the request may pass anyway."""
         allow = self.settings.on_ledger_down == "allow"
         if allow and not self.ledger.healthy:
             return None
@@ -517,7 +517,7 @@ def recorded_by(exchange: Exchange, ceiling: int) -> Recording:
     """How a request gets into the ledger while that is up."""
     if exchange.fmt.later_look:
         return "look"
-    # What is free counts as a request all the same.
+    # A free request still counts as a request.
     return "hold" if exchange.fmt.metered or ceiling > 0 or counts_requests(exchange) else "note"
 
 

@@ -1,4 +1,4 @@
-"""Taking a request in: whose it is, where it is to go, what it asks. Everything here may still be refused for free."""
+"""Taking in a request: its key, its route and its content. Refusing it here costs nothing."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def authenticate(
     *,
     from_page: bool = False,
 ) -> tuple[Caller, bytes]:
-    """Find who is asking.
+    """Find the key that sent a request.
 
     Args:
         directory: Who there is.
@@ -173,14 +173,15 @@ def authenticate(
     if wait and (caller is None or bits(secret) < ENOUGH_BITS):
         raise GatewayError(
             "rate-limited",
-            f"Too many wrong keys came from this address: wait {math.ceil(wait)} s, and check what sends them.",
+            f"Too many wrong keys came from this address: wait {math.ceil(wait)} s, and check which program "
+            "sends them.",
             retry_after=math.ceil(wait),
             retryable=False,
         )
     if caller is None:
         raise GatewayError(
             "unknown-key",
-            "The gateway knows no such key. Check that the whole key was copied ('paig keys list' shows how each "
+            "The gateway does not know this key. Check that the whole key was copied ('paig keys list' shows how each "
             "begins), or make one with 'paig keys create'.",
         )
     if caller.state == "disabled":
@@ -274,10 +275,10 @@ def readable(body: bytes, encoding: bytes, limit: int) -> bytes:
         return decode(encoding.decode("latin-1"), body, limit, strict=True)
     except UnknownEncoding as error:
         raise GatewayError(
-            "bad-request", f"The gateway cannot read content-encoding '{error}': send it plain."
+            "bad-request", f"The gateway cannot read content-encoding '{error}': send the body without it."
         ) from None
     except ValueError as error:
-        raise GatewayError("bad-request", f"The body is not what its content-encoding says: {error}.") from None
+        raise GatewayError("bad-request", f"The body does not match its content-encoding: {error}.") from None
 
 
 def check_once(headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -289,7 +290,7 @@ def check_once(headers: Iterable[tuple[bytes, bytes]]) -> None:
     said = [name for name, _ in headers if name in (b"content-type", b"content-encoding")]
     if len(said) > 1 and len(set(said)) < len(said):
         repeated = next(name.decode() for name in said if said.count(name) > 1)
-        raise GatewayError("bad-request", f"The header {repeated} came more than once; send it once.")
+        raise GatewayError("bad-request", f"The header {repeated} was sent more than once; send it once.")
 
 
 _LONG_WINDOW = LONG_WINDOW.encode()

@@ -41,7 +41,7 @@ TAIL = 64 * 1024
 """Bytes of the end of a body too long to hold that are looked at for its usage."""
 
 _LONGEST_PREAMBLE = 4096
-"""Bytes of white space after which nobody looks any more for a stream in what is not called one."""
+"""Bytes of white space after which an answer without a stream's content type is no longer searched for a stream."""
 
 Sink = Callable[[bytes], None]
 

@@ -137,7 +137,7 @@ class StoredObjects:
         except SQLAlchemyError as error:
             log.warning("cannot look up who made a stored object: %s", type(error).__name__)
             raise GatewayError(
-                "overloaded", "The gateway cannot look up whose stored object this is: try again.", retry_after=1
+                "overloaded", "The gateway cannot look up the owner of this stored object. Try again.", retry_after=1
             ) from None
 
     def _is_of(self, caller: Caller, found: StoredObject | None) -> bool:
@@ -192,7 +192,7 @@ class StoredObjects:
         except ValueError as error:
             raise GatewayError(
                 "not-allowed",
-                f"The gateway cannot tell whose objects this list shows, so it does not pass it: {error}.",
+                f"The gateway cannot tell who owns the objects in this list, so it does not pass the list on: {error}.",
             ) from None
         if found is None:
             return body

@@ -30,7 +30,7 @@ class Trace:
         flags: Two hex digits; the lowest bit says that the trace is recorded, the next that its id is random.
         state: The client's `tracestate`.
         spans: Whether the gateway makes spans; if not, the client's own is the parent of whatever the provider does.
-        onward: Whether the provider is told.
+        onward: Whether it is passed to the provider.
     """
 
     trace_id: str

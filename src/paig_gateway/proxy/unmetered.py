@@ -1,4 +1,4 @@
-"""Endpoints that cost, and whose cost the gateway cannot see: who may use them, and what their rows say."""
+"""Endpoints with a cost that the gateway cannot see: which keys may use them, and what their rows say."""
 
 from __future__ import annotations
 

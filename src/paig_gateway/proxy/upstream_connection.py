@@ -24,7 +24,7 @@ from paig_gateway.routing.deadlines import Timeouts
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 MAX_HEADERS = 64 * 1024
-"""Bytes of an answer's headers, interim answers included; more is no answer."""
+"""The most bytes of an answer's headers, including interim answers."""
 _MAX_BETWEEN = 64 * 1024  # Bytes of framing, or of trailers, without a byte of the body.
 _BUFFER = 64 * 1024  # Bytes held for a slow reader before the provider is made to wait.
 _BURST = 64 * 1024  # Bytes that one answer passes on before the event loop does something else.

@@ -51,7 +51,7 @@ NEXT: Mapping[BreakerState, Mapping[BreakerEvent, BreakerState]] = {
         **{"rested": "half-open", "proven": "closed"},
     },
 }
-"""What becomes of each state by each sign that can come in it; any other sign is a defect."""
+"""The next state for each state and sign; any other sign is a defect."""
 
 PROBES = 2
 """How many tries a half-open circuit takes at once, and how many must go well before it closes."""

@@ -122,7 +122,7 @@ def candidates(
     if not found and not unpriced:
         raise GatewayError(
             "upstream-unreachable",
-            f"The route '{route.name}' has no member that can be asked: an administrator must add or activate one.",
+            f"The route '{route.name}' has no active member. Ask an administrator to add or activate one.",
         )
     if not found:
         what = f"the model '{call.model}'" if call.model else f"'{fmt.name}'"
@@ -204,7 +204,7 @@ class MemberPlans:
         if plan is None:
             if len(self._plans) >= MOST_PLANS:
                 self._plans = {}
-            # The plan holds on to the member, so that its id is no other's.
+            # The plan keeps the member alive, so that no other object gets its id.
             begun = datetime.fromtimestamp(minute * 60, UTC)
             plan = self._plans[key] = _plan(member, kind, fmt, call, path, begun, prices)
         return plan

@@ -10,7 +10,7 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import Provider, Route
 
 SPARE = 0.02
-"""Seconds before the deadline by which there must be a connection: one at the last moment would be in vain."""
+"""How many seconds before the deadline a connection must be open: a later one could not be used."""
 TOLERANCE = 0.005
 """Seconds by which timers may differ."""
 
@@ -77,10 +77,10 @@ class Deadlines:
         return limits.model_copy(update=within)
 
     def ran_out(self, exchange: Exchange, tries: int, last: Provider | None) -> GatewayError:
-        """What the client is told when the deadline has passed."""
+        """The error for the client after the deadline."""
         where = f" after {tries} {'try' if tries == 1 else 'tries'}, the last at '{last.name}'" if last else ""
         return GatewayError(
             "upstream-timeout",
             f"The {self.of(exchange):g} s that a request of the route '{exchange.route.name}' may take ran out{where}. "
-            "Ask for a shorter answer, or have an administrator raise the deadline.",
+            "Ask for a shorter answer, or ask an administrator to raise the deadline.",
         )

@@ -1,4 +1,4 @@
-"""Whom to try next, when to give up, and what the client is told: a state machine without I/O.
+"""Which candidate to try next, when to give up, and what the client receives: a state machine without I/O.
 
 It is driven by `proxy.failover`, which sends, reads and asks the ledger, and reports what came of it:
 
@@ -32,7 +32,7 @@ class Try:
     """Send the request to a candidate.
 
     Attributes:
-        last: Nobody else is left, so that its answer is the client's, whatever it is.
+        last: No other candidate is left, so the client receives its answer in any case.
     """
 
     candidate: Candidate
@@ -52,7 +52,7 @@ class Relay:
     """Give the present answer to the client.
 
     Attributes:
-        after_all: It is a failure that nobody could make good: what the try was charged for is taken back.
+        after_all: It is a failure, and no other candidate succeeded: the try's charge is undone.
     """
 
     after_all: bool
@@ -112,7 +112,7 @@ class Failure:
     """What a try without an answer means.
 
     Attributes:
-        error: What the client is told where nobody else is tried.
+        error: The error for the client if no other candidate is tried.
         is_providers: Whether it says something of the provider's health: not where the try had only what others had
             left of the deadline, nor where an answer was on its way when that passed.
         may_be_billed: Whether the provider may go on working on it, so that it is charged at its ceiling.
@@ -127,7 +127,7 @@ class Decisions:
     """The tries of one request.
 
     Attributes:
-        order: Who is left, the next one first.
+        order: The remaining candidates, the next one first.
         tries: How many there were.
     """
 
@@ -148,7 +148,7 @@ class Decisions:
             order: Who could answer, in the order of the route.
             deadlines: How long it may take.
             health: How the providers are.
-            leave_out: Is told why candidates are not tried.
+            leave_out: Receives the reason why a candidate is not tried.
         """
         self.order = deque(order)
         self.tries = 0
@@ -163,7 +163,7 @@ class Decisions:
         self._failure: GatewayError | None = None
         self._has_answer = self._seeks = False
         self._unsaid = False
-        """Whether somebody did not say if what is asked for is stored there."""
+        """Whether a candidate did not say if it stores the object."""
 
     def begin(self, now: float) -> Step:
         """The first step, at that moment of the monotonic clock."""
@@ -215,10 +215,10 @@ class Decisions:
             return self._look_for_another()
         if not self.tries:
             return self._try()
-        # Who left meanwhile leaves nobody to try; and somebody else may have taken a probe's place.
+        # After the client disconnected nothing is tried; and another request may have taken the probe.
         if self.order and not (self._pick() and self.order[0] is self._chosen):
             return self._look_for_another()
-        # To look for who has something is no retry: nobody failed, and each is asked once.
+        # Searching for the provider that stores an object is not a retry: no try failed, and each is asked once.
         if self.order and (self._seeks or self._health.retry(self._exchange.route.name)):
             self._unsaid = self._unsaid or not self._seeks
             return self._try()
@@ -264,7 +264,7 @@ class Decisions:
         return Cover(self._chosen, self._spent + self._chosen.ceiling)
 
     def _pick(self) -> bool:
-        # That something is not stored here is no answer while another may have it.
+        # "Not stored here" is not the answer as long as another candidate may have the object.
         return self._health.pick(self.order, answered=self._has_answer and self._stored is None)
 
     def _end(self) -> Step:
@@ -275,14 +275,14 @@ class Decisions:
             return Stop(
                 GatewayError(
                     "upstream-unreachable",
-                    f"'{self._stored}' is unknown to '{self._present.provider.name}', and who may have it did not "
-                    "answer: try again.",
+                    f"'{self._stored}' is unknown to '{self._present.provider.name}', and the one that may have it "
+                    "did not answer: try again.",
                 )
             )
         return Relay(after_all=True)
 
     def _pass_over(self, candidate: Candidate | None) -> None:
-        """Try that member no more, though other credentials be left."""
+        """Do not try that member again, even with other credentials."""
         if candidate is not None:
             left = [other for other in self.order if other.member is not candidate.member]
             if len(left) < len(self.order):

@@ -32,7 +32,7 @@ class Pace:
     Attributes:
         seconds: The moving average of its times to the first byte; None before the first is known.
         measured: When the last one was measured.
-        tried: When it was last asked first although it was not known to be fast.
+        tried: When it was last tried first although it was not known to be fast.
         passed: For how many requests it has not been, since.
     """
 
@@ -65,14 +65,14 @@ class Latencies:
         pace.measured = now
 
     def ranks(self, places: Sequence[MemberKey], *, explore: bool = True) -> list[float]:
-        """Who is to be asked first for one request: the smallest rank, those of the same rank by weight.
+        """The order of members for one request: by rank, and by weight within a rank.
 
-        The fastest, and who is nearly as fast, have rank 0; who is slower ranks by seconds. Now and then one of these,
-        or an unknown one, gets rank -1 now and then, so that a member that became fast is noticed.
+        The fastest members and those that are nearly as fast have rank 0; slower ones rank by seconds. Now and then one
+        of these, or an unknown one, gets rank -1 now and then, so that a member that became fast is noticed.
 
         Args:
             places: Equals.
-            explore: Whether anybody is to have such a turn.
+            explore: Whether a member may get such a turn.
         """
         if not any(place in self._places for place in places):
             return [0.0] * len(places)  # models without any answer are not remembered

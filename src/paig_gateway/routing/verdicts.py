@@ -10,7 +10,8 @@ from typing import Literal
 
 Verdict = Literal["ok", "provider_failure", "credential_rejected", "rate_limited", "client_error"]
 """`provider_failure`: the provider has trouble. `credential_rejected`: it does not accept this credential.
-`rate_limited`: it accepts no more requests at present. `client_error`: the fault is the request's, at any provider."""
+`rate_limited`: it accepts no further requests at present. `client_error`: the fault is the request's, at any
+provider."""
 
 Reach = Literal["credential", "elsewhere", "member"]
 """What a failure says something about: after one of the credential the provider is tried with its next one, after one
@@ -113,7 +114,7 @@ def of_status(status: int, body: bytes = b"", error_type: bytes = b"") -> Verdic
 
 
 def of_request(status: int, body: bytes) -> bool:
-    """Whether a refusal speaks of this request alone (scope, operation, size), though others may be served."""
+    """Whether a refusal concerns only this request (scope, operation, size), so that others may be served."""
     if status in (401, 403):
         return _SCOPE.search(body) is not None and _REFUSED.search(body) is None
     return status == 413 or (status == 429 and _OWN_SIZE.search(body) is not None)

@@ -195,7 +195,7 @@ def _is_wildcard(host: str) -> bool:
 
 
 def _write(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file at once, readable by nobody else in between."""
+    """Replace a file atomically, readable only by its owner."""
     part = path.with_suffix(path.suffix + ".part")
     part.unlink(missing_ok=True)
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

@@ -48,9 +48,9 @@ class Person:
     """Whom the provider vouches for.
 
     Attributes:
-        subject: Issuer and subject: who it is, for good.
+        subject: Issuer and subject, which identify the person permanently.
         name: What to call them; may change, and proves nothing.
-        groups: Those that the provider tells of.
+        groups: The groups that the provider states.
         refresh_token: What the provider is asked with again, where it gave one; a secret.
     """
 
@@ -146,10 +146,10 @@ class IdentityProvider:
         return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(query)}"
 
     async def exchange(self, code: str, redirect_uri: str, nonce: str, verifier: str) -> Person:
-        """Who has logged in with a browser.
+        """The person who has logged in with a browser.
 
         Raises:
-            SsoError: Nobody.
+            SsoError: The login failed.
         """
         form = {
             "grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier
@@ -185,7 +185,7 @@ class IdentityProvider:
             raise ProviderAwayError("The identity provider's answer to the device login is not usable.") from error
 
     async def finish_device(self, device_code: str, nonce: str) -> Person | PendingLogin:
-        """Who has completed the login, if anybody has.
+        """The person who has completed the login, or None.
 
         Raises:
             SsoError: It was refused, or has expired.
@@ -205,7 +205,7 @@ class IdentityProvider:
 
         Args:
             refresh_token: As the last answer gave it.
-            subject: Who it must be.
+            subject: The person that it must be.
             nonce: That of the login.
 
         Raises:
@@ -223,7 +223,7 @@ class IdentityProvider:
 
     @asynccontextmanager
     async def _step(self) -> AsyncIterator[None]:
-        """Bounds what a step of a login may take.
+        """Limits how long a step of a login may take.
 
         Raises:
             ProviderAwayError: It takes too long, or too many are under way.

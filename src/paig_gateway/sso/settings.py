@@ -72,7 +72,7 @@ class SsoSpec(Spec):
     groups: dict[str, Role | GrantSpec] = Field(default_factory=dict)
     """What members of a group may do: a role, or a role in a project."""
     groups_claim: str = "groups"
-    """Where the provider tells of groups."""
+    """The claim that lists a person's groups."""
     scopes: list[str] = Field(default=["openid", "profile", "email", "groups"])
     """What is asked of the provider."""
     device_login: bool = True

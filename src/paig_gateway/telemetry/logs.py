@@ -164,7 +164,7 @@ class RequestLog:
         """Say nothing until it is over."""
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """Log what became of a request."""
+        """Log a finished request."""
         caller, usage = exchange.caller, settlement.usage or {}
         fields = {
             "status": settlement.status,

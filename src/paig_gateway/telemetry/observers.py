@@ -42,7 +42,7 @@ class Observers:
         return self._trace(caller, headers)
 
     def refused(self, request_id: str, error: GatewayError) -> None:
-        """Tell of an error of the gateway's own."""
+        """Report an error of the gateway's own."""
         for observer in self._observers:
             try:
                 observer.refused(request_id, error)
@@ -50,7 +50,7 @@ class Observers:
                 self._failed(request_id)
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
-        """Tell of a request that is let through."""
+        """Report a request that is admitted."""
         for observer in self._observers:
             try:
                 observer.started(exchange, reservation)
@@ -58,7 +58,7 @@ class Observers:
                 self._failed(exchange.id)
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """Tell of a request that is over."""
+        """Report a finished request."""
         for observer in self._observers:
             try:
                 observer.finished(exchange, outcome, settlement)

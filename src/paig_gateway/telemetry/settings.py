@@ -19,7 +19,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class TelemetrySpec(Spec):
-    """What the process tells of its work; needs a restart to change."""
+    """Logs, metrics, traces and the audit stream; a change needs a restart."""
 
     log: Literal["text", "json"] = "text"
     """The form of the log on standard error."""
@@ -46,7 +46,7 @@ class TelemetrySpec(Spec):
     sample: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
     """The share of traces recorded, of those that begin at the gateway."""
     propagate: bool = True
-    """Whether providers are told of the trace (`traceparent`, `tracestate`)."""
+    """Whether the trace is passed to providers (`traceparent`, `tracestate`)."""
     content: bool = False
     """Whether spans carry what was asked and answered, of every project."""
     redact: list[Pattern] = Field(default_factory=list)

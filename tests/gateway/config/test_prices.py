@@ -58,7 +58,7 @@ def test_prices_from_a_file_and_back(catalog: Catalog) -> None:
 def test_a_provider_with_prices_stays(catalog: Catalog) -> None:
     """It cannot be deleted while a price names it."""
     apply(plan(parse(PRICED), catalog), catalog, actor=ME)
-    with pytest.raises(CatalogError, match="has prices of its own: my-model"):
+    with pytest.raises(CatalogError, match="has its own prices: my-model"):
         catalog.providers.delete("house", actor=ME)
 
 

@@ -115,7 +115,7 @@ async def test_the_deadline_ends_it_all(world: World, stream: bool) -> None:
     assert (response.status_code, response.headers["x-paig-error"]) == (504, "upstream-timeout")
     assert response.json()["error"]["message"] == (
         "The 0.5 s that a request of the route 'deadline' may take ran out after 1 try, the last at 'slow'. "
-        "Ask for a shorter answer, or have an administrator raise the deadline."
+        "Ask for a shorter answer, or ask an administrator to raise the deadline."
     )
     assert 0.45 <= took < 3
     row = await settled(world, response.headers["x-paig-request-id"])

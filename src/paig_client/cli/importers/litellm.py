@@ -88,7 +88,7 @@ def from_litellm(config: object) -> Draft:
     """
     listed = config.get("model_list") if isinstance(config, Mapping) else None
     if not isinstance(config, Mapping) or not isinstance(listed, list):
-        raise ValueError("there is no model_list in it: is it LiteLLM's config.yaml?")
+        raise ValueError("it has no model_list: is it LiteLLM's config.yaml?")
     draft = Draft()
     deployments = [found for number, entry in enumerate(listed) if (found := _deployment(draft, number, entry))]
     settings = _object(config.get("litellm_settings"))

@@ -54,7 +54,7 @@ class Connected:
 
     Attributes:
         peer: The connection; None where the provider refused.
-        candidate: Whom it is with.
+        candidate: The provider that it is connected to.
         status: The answer's status.
         headers: The answer's headers, names in lower case.
         body: The body of a refusal.
@@ -93,7 +93,7 @@ class Dialler:
             exchange: The upgrade.
             order: Whom to try; those who were tried are taken out.
             wanted: What the client asks for.
-            attempts: Is told of each try, as the wire model `Attempt` has it.
+            attempts: Receives each try, in the shape of the wire model `Attempt`.
 
         Returns:
             Who accepted; or who refused in a way that no other candidate would make good, or as the last.

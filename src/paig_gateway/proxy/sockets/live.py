@@ -23,7 +23,7 @@ AHEAD_SECONDS = 30.0
 """Seconds of audio that are held beyond what was sent."""
 
 AHEAD_BYTES = 4096
-"""Bytes of text that are held likewise."""
+"""Bytes of text that are held in the same way."""
 
 TOKENS_PER_SECOND = 32
 """Of audio: 25 as documented, bounded as `media_tokens` does."""

@@ -86,7 +86,7 @@ class _Open:
     meter: StreamMeter
     held: int
     recorded: bool
-    """Whether the ledger holds it; false where the ledger was down and turns pass all the same."""
+    """Whether the ledger holds it; false if the ledger was down and turns pass anyway."""
 
 
 @dataclass(slots=True)
@@ -224,11 +224,12 @@ class Turns:
             await self.books.ledger.extend(known.exchange.id, extra)
         except LookupError:
             raise GatewayError(
-                "overloaded", "The ledger holds this turn no more: this gateway was taken for dead. Connect again."
+                "overloaded",
+                "The ledger has released this turn, because this gateway did not respond for too long. Connect again.",
             ) from None
 
     async def _reserve(self, held: Held) -> Held | None:
-        """What was reserved; None where the ledger is down and turns pass all the same."""
+        """What was reserved; None if the ledger is down and turns pass anyway."""
         books = self.books
         if books.allow_unrecorded and not books.ledger.healthy:
             return None

@@ -29,7 +29,7 @@ Message = list[Frame]
 
 
 class Link(Protocol):
-    """What is told of a peer."""
+    """Events of a peer."""
 
     def message(self, peer: Peer, message: Message) -> None:
         """A message came."""
@@ -253,7 +253,7 @@ class Peer(asyncio.Protocol):
                 transport.close()  # after what was written: both close frames have gone over
 
     def write(self, data: bytes) -> None:
-        """Write what is no frame: the answer to an upgrade."""
+        """Write bytes that are not a frame: the answer to an upgrade."""
         if self._transport is not None:
             self._transport.write(data)
 

@@ -27,7 +27,7 @@ AHEAD_SECONDS = 30.0
 """Seconds of audio that are held beyond what was sent, so that not every piece of it needs a write."""
 
 AHEAD_BYTES = 4096
-"""Bytes of text that are held likewise."""
+"""Bytes of text that are held in the same way."""
 
 OUTPUT_SECONDS = 60.0
 """Seconds of the provider's speech that are held at a time, where a model is billed by the second."""

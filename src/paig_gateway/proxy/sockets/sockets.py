@@ -143,7 +143,7 @@ class Sockets:
         if fmt is None:
             raise GatewayError(
                 "no-price",
-                f"The gateway does not know what a WebSocket at {target.path} costs, so it opens none. "
+                f"The gateway does not know what a WebSocket at {target.path} costs, so it does not open one. "
                 "See the list of API formats in the documentation.",
             )
         caller.check_format(fmt.name)
@@ -266,7 +266,7 @@ class Sockets:
         if not found:
             raise GatewayError(
                 "upstream-unreachable",
-                f"The route '{route.name}' has no member that can be asked: an administrator must add or activate one.",
+                f"The route '{route.name}' has no active member. Ask an administrator to add or activate one.",
             )
         return found
 
@@ -341,7 +341,7 @@ def _key_of(headers: Headers) -> str:
     found = dict(headers)
     version, key = found.get(b"sec-websocket-version", b""), found.get(b"sec-websocket-key", b"")
     if version.strip() != b"13" or len(key.strip()) != 24:
-        raise GatewayError("bad-request", "The request to go over to WebSocket is not one of version 13 (RFC 6455).")
+        raise GatewayError("bad-request", "The WebSocket request must have version 13 (RFC 6455).")
     return key.strip().decode("latin-1")
 
 
@@ -352,7 +352,7 @@ def _wanted(headers: Headers, max_size: int) -> Wanted:
         if name == b"sec-websocket-protocol":
             offered += [part.strip() for part in value.decode("latin-1").split(",")]
     if any(_TOKEN.fullmatch(offer) is None for offer in offered):
-        raise GatewayError("bad-request", "The header sec-websocket-protocol is not a list of names.")
+        raise GatewayError("bad-request", "The header sec-websocket-protocol must be a list of names.")
     key = next((offer.removeprefix(KEY_PROTOCOL) for offer in offered if offer.startswith(KEY_PROTOCOL)), None)
     if key is not None and not any(name == b"authorization" for name, _ in headers):
         headers.append((b"authorization", b"Bearer " + key.encode()))

@@ -29,7 +29,7 @@ class Family:
     Attributes:
         name: As it is scraped; a counter's ends in `_total`. One with dots is not scraped.
         labels: The names of its labels, in the order of their values.
-        merge: What becomes of the values of several workers.
+        merge: How the values of several workers are merged.
         unit: What one stored unit is worth in shown units: money is stored as nanodollars and shown as dollars.
         buckets: Upper bounds of a histogram's buckets.
         measure: The unit over OTLP of one whose name does not tell.

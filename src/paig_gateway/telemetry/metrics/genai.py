@@ -33,7 +33,7 @@ class GenAi:
         self._errors, self._addresses = Names(MOST_NAMES), Names(MOST_NAMES)
 
     def refused(self, request_id: str, error: GatewayError) -> None:
-        """What was refused before it was known whose it is was no operation."""
+        """A request refused before its key was known is not an operation."""
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
         """Only the end tells."""

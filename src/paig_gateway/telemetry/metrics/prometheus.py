@@ -121,7 +121,7 @@ class Exposition:
         """Write this process's numbers for the other workers, where there are any.
 
         Args:
-            ended: Whether these are its last: what it held counts no more.
+            ended: Whether these are its last: its gauges then no longer count.
         """
         self._ended = self._ended or ended
         if self._folder is not None:

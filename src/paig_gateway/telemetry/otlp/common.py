@@ -1,4 +1,4 @@
-"""What all exports have in common: who speaks, and how a value becomes an attribute.
+"""What all exports share: the resource, and how a value becomes an attribute.
 
 Imported only in threads that export, because it loads protobuf. OpenTelemetry's SDK and exporter in place of this cost
 a traced request 9 % more CPU, and lose what docs/internals/telemetry.md lists.
@@ -40,16 +40,16 @@ def put(attributes: Attributes, values: Mapping[str, Value | None]) -> None:
 
 
 def scope(version: str) -> InstrumentationScope:
-    """Whose spans and metrics these are."""
+    """The instrumentation scope of spans and metrics."""
     return InstrumentationScope(name="paig", version=version)
 
 
 def resource(version: str, instance: str, environ: Mapping[str, str] = os.environ) -> Resource:
-    """The process: its name and what else `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say of it.
+    """The process as a resource, with `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
 
     Args:
         version: The gateway's version.
-        instance: The process's name among all that ever were.
+        instance: The process's unique id.
         environ: The environment.
     """
     said = {}

@@ -1,7 +1,7 @@
-"""OpenTelemetry's semantic conventions, as data: names that spans and metrics share.
+"""Names from OpenTelemetry's semantic conventions that spans and metrics share.
 
-For generative AI these are those of release 0.1.0. What that release renamed goes by the name of 1.41 too, which is
-what pydantic-ai, Logfire and most dashboards speak yet.
+For generative AI the names are those of release 0.1.0. Names that it changed are also sent as in 1.41, because
+pydantic-ai, Logfire and most dashboards still use those.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
-"""The last that holds both HTTP's and generative AI's names; release 0.1.0 of the latter has published none."""
+"""The last schema with the names for both HTTP and generative AI; release 0.1.0 of the latter has published none."""
 
 OPERATIONS: Mapping[str, str] = {
     "gemini": "generate_content",
@@ -29,7 +29,7 @@ OPERATIONS: Mapping[str, str] = {
         "chat",
     ),
 }
-"""`gen_ai.operation.name` by API format; another format is an operation of its own name."""
+"""`gen_ai.operation.name` by API format; other formats use their own name."""
 
 INFERENCE = frozenset({"chat", "generate_content", "text_completion"})
 """The operations that the conventions call inference."""
@@ -44,10 +44,10 @@ PROVIDERS: Mapping[str, str] = {
     "moonshot": "moonshot_ai",
     "xai": "x_ai",
 }
-"""`gen_ai.provider.name` by provider kind; another kind goes by its own name."""
+"""`gen_ai.provider.name` by provider kind; other kinds use their own name."""
 
 MODALITIES = ("text", "image", "audio")
-"""The kinds of tokens that the conventions tell apart."""
+"""The kinds of tokens in the conventions."""
 
 USAGE: Mapping[str, tuple[str, ...]] = {
     "input_tokens": ("gen_ai.usage.input_tokens",),
@@ -71,6 +71,6 @@ def operation_of(fmt: str, model: str) -> str:
 
 @lru_cache(1000)
 def address_of(url: str) -> tuple[str, int]:
-    """`server.address` and `server.port` of a base URL; of none, nothing."""
+    """`server.address` and `server.port` of a base URL, or an empty address."""
     found = urlsplit(url)
     return (found.hostname, found.port or (443 if found.scheme == "https" else 80)) if found.hostname else ("", 0)

@@ -1,4 +1,4 @@
-"""Bringing spans and metrics to a backend: a bounded queue and a thread for each, so that none holds a request up."""
+"""Exporting spans and metrics: each backend has a bounded queue and a thread, so that it never delays a request."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.otlp.transport import ExportResult, OverGrpc, OverHttp, Sender, Signal
 
 MOST_QUEUED = 2048
-"""Finished requests that wait for a backend; what comes on top is dropped and counted."""
+"""Finished requests that wait for a backend; further ones are dropped and counted."""
 BATCH = 256
-"""Requests sent at once."""
+"""Requests in one export."""
 PAUSE_SECONDS = 1.0
-"""How long a batch is gathered."""
+"""How long a batch is collected."""
 PAUSES = (1.0, 2.0, 4.0, 8.0)
-"""Seconds before each further try at a batch, unless the backend asks for more; then it is given up."""
+"""Seconds before each further try at a batch, unless the backend asks for a longer pause. After the last try the batch
+is dropped."""
 LONGEST_PAUSE = 300.0
-"""The most that a backend may ask for."""
+"""The longest pause that a backend may ask for."""
 CLOSE_SECONDS = 5.0
-"""How long the end of the process waits for what is still queued, at all backends together."""
+"""How long the process waits at its end for queued records, for all backends together."""
 TELL_SECONDS = 60.0
-"""How often the log says that records are lost, while they are."""
+"""How often the log repeats that records are being lost."""
 
 _LIBRARIES = {
     "otlp-http": ("opentelemetry.proto",),
@@ -91,7 +92,7 @@ def backend(spec: ExportSpec, environ: Mapping[str, str] = os.environ) -> Backen
 
 
 def missing_library(spec: ExportSpec) -> str | None:
-    """What to install before anything can be exported so, or None."""
+    """What to install before this export can work, or None."""
     try:
         found = all(importlib.util.find_spec(library) is not None for library in _LIBRARIES[spec.to])
     except ModuleNotFoundError:
@@ -104,7 +105,7 @@ class Destination(threading.Thread, Generic[T]):
 
     Attributes:
         dropped: Records that found the queue full.
-        bared: Records that went without their content, since many waited.
+        content_stripped: Records exported without their content, because many were waiting.
         failed: Records that the backend did not take.
         exported: Records that it took.
     """
@@ -149,7 +150,7 @@ class Destination(threading.Thread, Generic[T]):
         return self._queue.qsize()
 
     def put(self, record: T) -> None:
-        """Take a record, or drop it where too many wait; never blocks."""
+        """Queue a record, or drop it if the queue is full; never blocks."""
         try:
             self._queue.put_nowait(record)
         except queue.Full:
@@ -159,7 +160,7 @@ class Destination(threading.Thread, Generic[T]):
                 log.warning("%s for '%s' are dropped, %d so far: it takes them too slowly", what, self.label, lost)
 
     def samples(self) -> list[Sample]:
-        """What became of the records."""
+        """Counts of the records, as samples."""
         return [
             ("paig_telemetry_queue_depth", (self.label,), self.waiting),
             ("paig_telemetry_exported_total", (self.label,), self.exported),
@@ -173,13 +174,13 @@ class Destination(threading.Thread, Generic[T]):
         ]
 
     def finish(self) -> None:
-        """Let the thread end once it has sent what is queued."""
+        """Let the thread end after it has sent the queued records."""
         self._closing.set()
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)  # wakes it
 
     def give_up(self) -> None:
-        """Break off what is on its way, and count what is left as lost."""
+        """Break off the export in progress, and count queued records as lost."""
         if self.is_alive() and self._sender is not None:
             self._sender.close()
         self.failed += self.waiting
@@ -189,7 +190,7 @@ class Destination(threading.Thread, Generic[T]):
         try:
             encode, sender = self._encoder(), self._open()
         except Exception as error:
-            # Whatever is wrong with it, requests go on; what comes is counted as lost.
+            # Requests must not fail because of it; records are counted as lost.
             log.error("%s cannot be exported to '%s': %s", self._signal.name, self.label, error)
             self._refuse()
             return
@@ -207,7 +208,7 @@ class Destination(threading.Thread, Generic[T]):
         sender.close()
 
     def _deliver(self, sender: Sender, export: bytes) -> ExportResult:
-        """Send an export, again and again where the backend may take it later."""
+        """Send an export, and repeat it if the backend may accept it later."""
         for pause in (*PAUSES, None):
             verdict = sender.send(export)
             self._tell(verdict)
@@ -238,7 +239,7 @@ class Destination(threading.Thread, Generic[T]):
         return True
 
     def _batches(self) -> Iterator[list[T]]:
-        """What came within a pause, until closed and all is sent."""
+        """Batches of the records of one pause, until closed and all is sent."""
         while True:
             batch = [record for record in (self._queue.get(),) if record is not None]
             until = time.monotonic() + PAUSE_SECONDS
@@ -267,7 +268,7 @@ class Destination(threading.Thread, Generic[T]):
 
 
 def close(destinations: Iterable[Destination[T]]) -> None:
-    """Send what is queued everywhere, for `CLOSE_SECONDS` at most, and end; blocks."""
+    """Send queued records to all backends for at most `CLOSE_SECONDS`, then end; blocks."""
     ending = list(destinations)
     for destination in ending:
         destination.finish()

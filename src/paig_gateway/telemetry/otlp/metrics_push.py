@@ -1,4 +1,4 @@
-"""Metrics over OTLP: every so often, a reading of the numbers for a thread to send."""
+"""Metrics over OTLP: at intervals, a reading of all numbers is queued for a thread to send."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Push:
-    """Hands readings to a destination.
+    """Queues readings for a destination.
 
-    A reading holds all that was counted since the process began, so one that is lost loses nothing; where the last one
-    still waits for the backend, the next is dropped.
+    A reading has all counts since the process began, so a lost reading loses nothing. If the last one is still waiting
+    for the backend, the next one is dropped.
 
     Attributes:
         destination: Where they go.
@@ -29,14 +29,14 @@ class Push:
     def __init__(
         self, spec: ExportSpec, every: float, read: Callable[[], Numbers], *, version: str, instance: str
     ) -> None:
-        """Hand over readings.
+        """Queue readings.
 
         Args:
             spec: Where to.
             every: Seconds from one to the next.
             read: Takes one, on the event loop.
             version: The gateway's version.
-            instance: The process's name among all that ever were.
+            instance: The process's unique id.
         """
         self._every = every
         self._read = read
@@ -53,13 +53,13 @@ class Push:
         self.destination.start()
 
     async def run(self) -> None:
-        """Hand over one reading after another until cancelled."""
+        """Queue one reading after another until cancelled."""
         while True:
             await asyncio.sleep(self._every)
             self._push()
 
     async def stop(self) -> None:
-        """Hand over the last, for some seconds at most."""
+        """Send the last reading, for a few seconds at most."""
         self._push()
         await asyncio.to_thread(close, [self.destination])
 

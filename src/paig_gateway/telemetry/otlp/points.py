@@ -1,8 +1,8 @@
-"""From the gateway's numbers to metrics over OTLP, cumulative since the process began.
+"""The gateway's numbers as OTLP metrics, cumulative since the process began.
 
-Each worker process reports under a `service.instance.id` of its own, as an OpenTelemetry SDK in it would: backends sum
-over instances, and a restarted worker is another instance that begins at zero. Imported only in a thread that exports,
-because it loads protobuf.
+Each worker process has its own `service.instance.id`, as with an OpenTelemetry SDK: backends sum over instances, and a
+restarted worker is a new instance that begins at zero. Imported only in a thread that exports, because it loads
+protobuf.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Points:
     """Makes exports of readings."""
 
     def __init__(self, version: str, instance: str, began: int) -> None:
-        """Make them in the name of this process.
+        """Set the process that they come from.
 
         Args:
             version: The gateway's version.
-            instance: The process's name among all that ever were.
+            instance: The process's unique id.
             began: When the numbers began, in nanoseconds since the epoch.
         """
         self._resource = otlp.resource(version, instance)
@@ -55,7 +55,7 @@ class Points:
         series = reading.numbers.values.get(family.name)
         if not series:
             return
-        # What adds up over workers is a sum, rising or not; what does not is a gauge.
+        # Values that add up over workers are sums, all others are gauges.
         if family.kind == "counter" or family.merge == "sum":
             metric.sum.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
             metric.sum.is_monotonic = family.kind == "counter"
@@ -95,7 +95,7 @@ def _set(point: NumberDataPoint, value: float, *, whole: bool) -> None:
 
 
 def _name(attributes: Attributes, family: Family, labels: Labels) -> None:
-    """The labels as attributes; one that is empty says nothing."""
+    """The labels as attributes, except empty ones."""
     named = zip(family.labels, labels, strict=True)
     otlp.put(
         attributes,

@@ -1,4 +1,4 @@
-"""Sending one export to a backend, over HTTP or gRPC, and what its answer means, as OTLP has it."""
+"""Sending one export to a backend over HTTP or gRPC, and reading the answer as OTLP defines it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     import grpc
 
 SEND_SECONDS = 10.0
-"""How long a backend may take to answer one try."""
+"""How long a backend may take to answer a try."""
 MOST_ANSWERED = 64 * 1024
 """Bytes of an answer that are read."""
 
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 _COMPRESSION_LEVEL = 1
-"""Spans resemble each other so much that more effort gains little."""
+"""Spans are so similar that a higher level gains little."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One of the kinds of things that OTLP carries.
+    """One of the signals of OTLP.
 
     Attributes:
-        name: As the log calls it.
-        path: Where a backend takes it over HTTP.
-        method: And over gRPC.
+        name: Its name in the log.
+        path: The path of the backend's HTTP endpoint.
+        method: The gRPC method.
     """
 
     name: Literal["traces", "metrics", "logs"]
@@ -50,13 +50,13 @@ METRICS = Signal("metrics", "/v1/metrics", f"{_SERVICE}.metrics.v1.MetricsServic
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What became of an export.
+    """The result of an export.
 
     Attributes:
-        taken: Whether the backend has it.
-        why: Why not, or what it found wrong with parts of it.
-        again: Seconds after which it may be sent once more; None where that is of no use.
-        rejected: Spans or points that the backend did not keep, of an export that it took.
+        taken: Whether the backend accepted it.
+        why: Why not, or why parts of it were rejected.
+        again: Seconds after which it may be sent again; None if that would not help.
+        rejected: Spans or points that the backend rejected, of an export that it accepted.
     """
 
     taken: bool
@@ -66,13 +66,13 @@ class ExportResult:
 
 
 class Sender(Protocol):
-    """A way to a backend."""
+    """A connection to a backend."""
 
     def send(self, export: bytes) -> ExportResult:
-        """Send an export; blocks for `SEND_SECONDS` or so at most, and raises nothing."""
+        """Send an export; blocks for about `SEND_SECONDS` at most, and raises nothing."""
 
     def close(self) -> None:
-        """Let go of the connection; an export that is on its way fails."""
+        """Close the connection; an export in progress fails."""
 
 
 class OverHttp:
@@ -99,7 +99,7 @@ class OverHttp:
                     if len(answer) > MOST_ANSWERED or time.monotonic() > until:
                         break
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            # Its text may show the address; which kind of error it is says enough.
+            # Only the kind of error, because its text may contain the address.
             return ExportResult(False, type(error).__name__, 0.0)
         except RuntimeError:  # closed meanwhile
             return ExportResult(False, "the gateway ends")
@@ -162,19 +162,19 @@ class OverGrpc:
 
 
 def _partly(answer: bytes) -> ExportResult:
-    """What an answer to a taken export says of parts that were not kept: alike for all signals."""
+    """What the answer to an accepted export says about rejected parts; the same for all signals."""
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     try:
         partial = ExportTraceServiceResponse.FromString(answer).partial_success
-    except DecodeError:  # some answer in words of their own
+    except DecodeError:  # an answer that is not OTLP
         return ExportResult(True)
     return ExportResult(True, partial.error_message, rejected=max(0, partial.rejected_spans))
 
 
 def _pause(error: grpc.RpcError) -> float | None:
-    """The pause that a failed call asks for, as `RetryInfo`."""
+    """The pause that a failed call asks for (`RetryInfo`)."""
     from google.protobuf.message import DecodeError
     from google.rpc.error_details_pb2 import RetryInfo
     from google.rpc.status_pb2 import Status
@@ -193,6 +193,6 @@ def _pause(error: grpc.RpcError) -> float | None:
 
 
 def pause_of(headers: Mapping[str, str]) -> float:
-    """The seconds that an answer's `Retry-After` asks to wait; 0 where it asks for none."""
+    """The seconds that an answer's `Retry-After` asks for; 0 without one."""
     value = headers.get("retry-after", "").encode("latin-1", "replace")
     return retry_after([(b"retry-after", value)], datetime.now(UTC)) or 0.0

@@ -1,4 +1,4 @@
-"""Traces: which requests are recorded, and where their spans go."""
+"""Traces: which requests are recorded, and where their spans are exported."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from paig_gateway.telemetry.traces.content import MOST_ASKED
 from paig_gateway.telemetry.traces.record import Content, Record, record_of
 
 MOST_CONTENTS = 100
-"""Records with content that wait for a backend; further ones go without it."""
+"""Records with content that wait for a backend; further ones are exported without their content."""
 
 NOTHING = ProjectTelemetry()
 
 
 @dataclass(frozen=True, slots=True)
 class TraceSettings:
-    """What an operator may set of traces.
+    """Settings of traces.
 
     Attributes:
-        export: Where all spans go; None where only projects export.
+        export: The backend of all spans; None if only projects export.
         sample: The share of traces recorded of those that begin at the gateway.
-        propagate: Whether providers are told of traces.
-        content: Whether what was asked and answered is recorded, of every project.
-        redact: Patterns that are blacked out in it.
+        propagate: Whether traces are passed to providers.
+        content: Whether prompts and answers of every project are recorded.
+        redact: Patterns whose matches are blacked out in prompts and answers.
     """
 
     export: ExportSpec | None = None
@@ -44,7 +44,7 @@ class TraceSettings:
 
 
 class Traces:
-    """Decides about traces, and hands finished requests to those who export."""
+    """Decides which requests have traces, and queues finished requests for export."""
 
     def __init__(
         self,
@@ -52,12 +52,12 @@ class Traces:
         project: Callable[[str], ProjectTelemetry | None],
         open_destination: Callable[[str, ExportSpec], Destination[Record]],
     ) -> None:
-        """Export as the settings and the projects' own have it.
+        """Export as the settings and the projects' own settings say.
 
         Args:
-            settings: What holds for all.
-            project: What a project's id has set of its own.
-            open_destination: Begins to export under a label.
+            settings: Settings of the whole gateway.
+            project: Returns a project's own settings, by its id.
+            open_destination: Opens a destination with a label.
         """
         self._settings = settings
         self._project = project
@@ -75,13 +75,13 @@ class Traces:
         return found
 
     def refused(self, request_id: str, error: GatewayError) -> None:
-        """What was refused before it was known whose it is has no span."""
+        """A request refused before its key was known has no span."""
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
         """Spans are made at the end."""
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """Hand a request to those who export it."""
+        """Queue a request for its destinations."""
         if exchange.trace is None or not exchange.trace.spans:
             return
         settings, own = self._settings, self._set_by(exchange.caller)
@@ -94,15 +94,15 @@ class Traces:
         if own.export is not None:
             _put(self._of_project(exchange.caller, own.export), full, record)
         if self._all is not None:
-            # A project's content goes to its own backend where it has one.
+            # A project's content is sent to its own backend if it has one.
             _put(self._all, full if settings.content or own.export is None else record, record)
 
     def samples(self) -> Iterable[Sample]:
-        """What became of the records, by destination."""
+        """Counts of the records, by destination."""
         return [sample for destination in self.destinations() for sample in destination.samples()]
 
     def secrets(self) -> list[str]:
-        """What destinations send as their credentials."""
+        """Credentials of the destinations."""
         return [secret for destination in self.destinations() for secret in destination.secrets]
 
     def destinations(self) -> list[Destination[Record]]:

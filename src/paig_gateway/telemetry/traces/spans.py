@@ -1,7 +1,7 @@
-"""From finished requests to their spans, as the semantic conventions for HTTP and generative AI have them.
+"""Spans of finished requests, by the semantic conventions for HTTP and generative AI.
 
-Imported only in a thread that exports, and with it protobuf. Usage and cost of a request stand on one span alone, that
-of the try that answered, so that a backend that adds them up over a trace counts them once.
+Imported only in a thread that exports, because it loads protobuf. Usage and cost of a request are only on the span of
+the try that answered, so that a backend that sums over a trace counts them once.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Spans:
     """Makes spans of records."""
 
     def __init__(self, version: str, instance: str, scheme: str, redact: Callable[[str], str]) -> None:
-        """Make them in the name of this process.
+        """Set the process that they come from.
 
         Args:
             version: The gateway's version.
-            instance: The process's name among all that ever were.
+            instance: The process's unique id.
             scheme: How the gateway is reached: `http` or `https`.
             redact: Blacks out secrets in captured content.
         """
@@ -155,7 +155,7 @@ def _attempt(record: Record, operation: str, attempt: Mapping[str, object], numb
 
 
 def _answer(record: Record) -> Attributes:
-    """What the answer said of itself, and what it cost."""
+    """Attributes of the answer, and its cost."""
     settlement, (response_id, model, reasons) = record.settlement, record.response
     found: Attributes = {}
     if response_id is not None:
@@ -171,7 +171,7 @@ def _answer(record: Record) -> Attributes:
             found |= dict.fromkeys(USAGE.get(name, ()), int(count))
     earlier = sum(parse_usd(str(attempt.get("cost", "0"))) for attempt in settlement.attempts[:-1])
     if settlement.usage is not None or settlement.cost:
-        # As pydantic-ai and Logfire name it; the conventions have no cost yet.
+        # The name that pydantic-ai and Logfire use; the conventions have no name for the cost.
         found["operation.cost"] = max(0, settlement.cost - earlier) / 1e9
     if settlement.error and "error.type" not in found and settlement.attempts[-1].get("error") is None:
         found["error.type"] = settlement.error

@@ -150,7 +150,7 @@ def test_line_of_one_workplace_is_an_offence(tmp_path: Path, line: str, offence:
     "line",
     ["https://gateway.example/proxy/work/x", "tests/root/x", "sqlite:////var/paig.db", "file:key.json", "a simple/x"],
 )
-def test_harmless_line_is_no_offence(tmp_path: Path, line: str) -> None:
+def test_harmless_line_is_not_an_offence(tmp_path: Path, line: str) -> None:
     """Lines that only look like a path of one machine pass."""
     tree(tmp_path, {"notes.md": line})
     assert list(check_files.problems(tmp_path, ["notes.md"])) == []

@@ -33,7 +33,7 @@ def test_every_spelling_of_a_gateway_is_one(written: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["", "http://", "ftp://gw", "http://gw:notaport", "http://u@gw", "http://gw#x"])
-def test_what_is_no_address_is_refused(written: str) -> None:
+def test_a_wrong_address_is_refused(written: str) -> None:
     """The error is a ValueError that says so."""
     with pytest.raises(ValueError, match="gateway"):
         root(written)

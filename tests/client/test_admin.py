@@ -57,7 +57,7 @@ def test_objects_of_every_kind_can_be_made_read_changed_and_removed(admin: Admin
 
 
 def test_create_sends_only_what_was_said(admin: AdminClient, double: Double) -> None:
-    """Fields of a Spec that nobody set are left to the gateway's defaults."""
+    """Fields of a Spec that were not set are left to the gateway's defaults."""
     admin.keys.create("ci", KeySpec(limits=LimitsSpec(daily=Decimal("0.05"))))
     row = double.objects["keys"]["ci"]
     assert row["limits"] == {"daily": "0.05"}
@@ -133,7 +133,7 @@ def test_refusals_are_typed_and_carry_the_problem(admin: AdminClient, stranger: 
 
 
 def test_no_gateway_is_unreachable() -> None:
-    """A port where nobody listens gives `GatewayUnreachable`, with the address."""
+    """A port without a listener gives `GatewayUnreachable`, with the address."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with (
@@ -143,7 +143,7 @@ def test_no_gateway_is_unreachable() -> None:
         admin.health()
 
 
-def test_an_answer_that_is_no_admin_api_is_named_so(admin: AdminClient, double: Double) -> None:
+def test_an_answer_from_another_server_is_reported(admin: AdminClient, double: Double) -> None:
     """JSON of another shape is not taken for an empty answer."""
     double.usage = {"rows": []}
     with pytest.raises(NotTheAdminApi, match="GET /admin/v1/usage"):

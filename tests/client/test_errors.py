@@ -144,7 +144,7 @@ def test_a_rejected_key(gateway: str) -> None:
 
 @pytest.mark.parametrize("call", [call for call, _, _ in calls.SYNC], ids=lambda call: call.__name__)
 def test_a_providers_own_error_is_not_the_gateways(gateway: str, double: Double, call: Callable[..., object]) -> None:
-    """What the provider says passes, and is nobody's PaigError."""
+    """What the provider says passes, and is not a PaigError."""
     double.upstream_status = 400
     with pytest.raises(Exception) as raised:  # noqa: PT011  (whatever the SDK raises)
         call(api_key=KEY, base_url=gateway)

@@ -286,7 +286,7 @@ async def test_fallback_models_and_override_take_gateway_names(registered: str, 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_sockets")
 async def test_names_may_be_resolved_late(gateway: str, double: Double) -> None:
-    """An agent may be defined before the registration; durable workers look the name up anew, as text, each time."""
+    """An agent may be defined before the registration; durable workers look the name up again, as text, each time."""
     agent = Agent("gateway/mistral:mistral-small-latest", defer_model_check=True)
     with paig_client.register(api_key=KEY, base_url=gateway):
         await agent.run("Hello")

@@ -42,7 +42,7 @@ class Postgres:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def fresh_database(self) -> str:
-        """The URL of the one migrated database, emptied; whoever was still connected to it is cut off."""
+        """The URL of the one migrated database, emptied; open connections to it are closed."""
         with psycopg.connect(self._server.get_uri(SHARED), autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

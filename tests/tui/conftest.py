@@ -42,7 +42,7 @@ async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 async def fresh(environment: None, tmp_path: Path) -> AsyncIterator[World]:
-    """A gateway that nobody has used yet."""
+    """A new gateway."""
     async with running_simulator() as base, running_world(tmp_path / "home", simulated_providers(base)) as running:
         yield running
 

@@ -40,7 +40,7 @@ async def test_a_developer_asks_and_the_operator_answers(world: World) -> None:
     assert me.limits[0].amount == "5"
 
 
-async def test_who_may_only_look_answers_nothing(world: World) -> None:
+async def test_a_viewer_cannot_answer_requests(world: World) -> None:
     secret = await world.make_key("asks-in-vain", daily="1")
     own = {"authorization": f"Bearer {secret}"}
     await world.http.post("/admin/v1/me/limit-requests", headers=own, json={"to": "5", "why": "because"})

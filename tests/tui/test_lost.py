@@ -95,7 +95,7 @@ async def test_every_section_is_dated_and_without_zeros() -> None:
             assert table.visual_style.dim
 
 
-async def test_never_connected_is_no_zero() -> None:
+async def test_never_connected_is_not_shown_as_zero() -> None:
     """Without any answer there are dashes, not zeros, and the reason in the header."""
     admin = Still()
     admin.down = True

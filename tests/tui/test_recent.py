@@ -1,4 +1,4 @@
-"""The figures of the last minutes are running sums that say the same as counting anew."""
+"""The figures of the last minutes are running sums that say the same as counting again."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def figures(recent: Recent, now: datetime) -> tuple[object, ...]:
 @given(st.lists(st.tuples(st.floats(0, 900), st.floats(1, 9000), st.sampled_from([200, 200, 402, 500])), max_size=60),
        st.integers(0, 2**32))  # fmt: skip
 def test_running_sums_equal_counting(shapes: list[tuple[float, float, int]], seed: int) -> None:
-    """In whatever order rows come, change and grow old, the figures are those of counting anew."""
+    """In whatever order rows come, change and grow old, the figures are those of counting again."""
     chance = random.Random(seed)
     recent, rows = Recent(), {}
     for number, (age, ms, status) in enumerate(shapes):

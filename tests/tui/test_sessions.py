@@ -61,7 +61,7 @@ async def test_the_tree_fits_every_size(world: World, size: tuple[int, int]) -> 
         assert "…" not in digger
 
 
-async def test_who_may_only_look_stops_nothing(world: World) -> None:
+async def test_a_viewer_cannot_stop_sessions(world: World) -> None:
     await play(world.http, await world.make_key("looked-at"), "looked-at", STEPS[:1])
     async with at(world, read_only=True) as hand:
         await hand.press("3")

@@ -189,7 +189,7 @@ async def test_key_created_looks_as_accepted(album: Album) -> None:
         await album.compare("key-created", hand)
 
 
-def test_every_picture_is_somebodys() -> None:
+def test_every_picture_belongs_to_a_test() -> None:
     """No picture is left of what is no longer drawn; none names an address, and all are small."""
     if WRITE:
         for file in HERE.glob("*.svg"):

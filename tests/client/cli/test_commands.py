@@ -136,7 +136,7 @@ def test_the_organisation_has_limits(paig: Paig, url: str) -> None:
 
 
 @pytest.mark.parametrize("command", [["keys", "list"], ["usage"], ["tail"], ["apply", "-"]], ids=" ".join)
-def test_what_is_no_gateway_is_named_so(
+def test_a_server_that_is_not_a_gateway_is_reported(
     paig: Paig, gateway: str, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     """What else answers at an address is not quoted at length: the address is what is wrong."""
@@ -159,7 +159,7 @@ def start(*words: str, **more: Any) -> subprocess.Popen[str]:
     )
 
 
-def test_a_reader_who_has_enough_is_no_failure(url: str) -> None:
+def test_closing_the_pipe_early_is_not_a_failure(url: str) -> None:
     """`paig usage | head -1` ends without a word, whatever was still to come."""
     reading, writing = os.pipe()
     os.close(reading)

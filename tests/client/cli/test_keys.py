@@ -47,7 +47,7 @@ def test_create_sends_caps_owner_and_expiry(paig: Paig, url: str, double: Double
 
 
 @pytest.mark.parametrize("amount", ["a lot", "-1", "nan", "1e10", "0.0000000001", ""])
-def test_create_refuses_what_is_no_amount(paig: Paig, url: str, double: Double, amount: str) -> None:
+def test_create_refuses_a_wrong_amount(paig: Paig, url: str, double: Double, amount: str) -> None:
     """A cap that cannot be one is a usage error, and no key is made."""
     ran = paig("keys", "create", "ci", "--daily", amount, "--url", url)
     assert ran.code == 2

@@ -89,7 +89,7 @@ def test_the_columns_of_a_sparkline() -> None:
     assert reports.Trend(None, datetime(2026, 11, 23, tzinfo=UTC)).heading == "14 days"
 
 
-def test_csv_is_no_formula(paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csv_cells_are_not_formulas(paig: Paig, gateway: str, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key named like a spreadsheet's formula is quoted."""
     monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
     numbers = dict.fromkeys(("requests", "errors", "input_tokens", "output_tokens"), 1)

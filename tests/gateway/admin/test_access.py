@@ -232,7 +232,7 @@ def test_without_a_token_there_is_nothing(gateway: Gateway) -> None:
                 assert (answer.status_code, answer.json()["code"]) == (401, "missing-token"), operation
 
 
-def test_who_makes_projects_does_not_thereby_say_where_spans_go(gateway: Gateway, tokens: Mapping[str, str]) -> None:
+def test_creating_projects_does_not_allow_setting_their_export(gateway: Gateway, tokens: Mapping[str, str]) -> None:
     """What is told of a project's requests, and to whom, needs the right to set providers."""
     editor = as_(gateway, tokens, "org-editor")
     editor.projects.create("edited", OwnerSpec())
@@ -326,7 +326,7 @@ def test_a_key_that_moves_is_told_in_both_projects(gateway: Gateway, tokens: Map
     assert len(owner.audit(project="blue", name="mover")) == 2
 
 
-def test_nobody_gives_more_than_they_have(gateway: Gateway, tokens: Mapping[str, str]) -> None:
+def test_no_admin_grants_more_than_it_has(gateway: Gateway, tokens: Mapping[str, str]) -> None:
     """An admin makes no owner, no token for one, takes none from one; an editor makes nobody."""
     boss = as_(gateway, tokens, "org-admin")
     owner_token = next(token for token in boss.tokens.list() if token.admin == "org-owner")

@@ -91,7 +91,7 @@ def test_bad_requests_are_explained(http: httpx2.Client, case: str) -> None:
 
 
 def test_all_fields_at_fault_are_named(http: httpx2.Client) -> None:
-    """A problem lists every wrong field, so that nobody mends them one by one."""
+    """A problem lists every wrong field, so that they can be fixed together."""
     body = {"limits": {"daily": "much", "weekly": -1}, "models": "gpt-5"}
     errors = http.post("/keys", json=body).json()["errors"]
     assert {error["field"] for error in errors} == {"name", "limits.daily", "limits.weekly", "models"}

@@ -173,8 +173,8 @@ async def test_each_threshold_is_told_once_in_a_window(tmp_path: Path, url: str)
     )
 
 
-async def test_who_jumps_over_a_threshold_hears_of_the_highest(tmp_path: Path) -> None:
-    """One request that takes 90 % is one message; a limit that is raised begins anew."""
+async def test_jumping_over_thresholds_alerts_for_the_highest(tmp_path: Path) -> None:
+    """One request that takes 90 % is one message; a limit that is raised begins again."""
     clock = Clock()
     with running(tmp_path) as gateway, listening() as webhook:
         key(gateway, "ci", total=10)
@@ -325,7 +325,7 @@ async def test_an_alert_is_given_up_and_counted(
     assert "an alert is given up after 2 tries: The key 'ci' has used 50 % of its daily limit" in caplog.text
 
 
-async def test_a_webhook_that_never_answers_holds_nobody_up(
+async def test_a_webhook_that_never_answers_delays_no_request(
     environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While it hangs requests are answered, and the gateway ends without waiting for it."""

@@ -59,7 +59,7 @@ def test_all_read_what_each_writes(engine: Engine) -> None:
 
 
 def test_a_dead_node_has_nothing_to_say(engine: Engine) -> None:
-    """Rows of a node that is none any more are passed over, and removed by whoever writes next."""
+    """Rows of a node that is gone are skipped, and removed by the next write."""
     register(engine, "one", "two")
     health_rows.publish(engine, "two", [OPEN])
     with writing(engine) as connection:

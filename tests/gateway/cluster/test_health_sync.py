@@ -92,7 +92,7 @@ async def test_only_news_is_told(node: Node, caplog: pytest.LogCaptureFixture) -
 
 
 async def test_a_node_taken_for_dead_speaks_again(node: Node) -> None:
-    """Rows that another removed are written anew, without a change that never was."""
+    """Rows that another removed are written again, without a change that never was."""
     node.fail()
     await node.sharing.share()
     health_rows.forget(node.engine, "one")
@@ -111,7 +111,7 @@ async def test_a_provider_that_is_gone_is_told_of_no_more(node: Node) -> None:
     assert list(node.health.breakers()) == []
 
 
-async def test_whoever_signs_off_takes_his_rows_along(node: Node) -> None:
+async def test_a_node_that_signs_off_removes_its_rows(node: Node) -> None:
     """A node that stops leaves nothing behind."""
     node.fail()
     await node.sharing.share()
@@ -142,7 +142,7 @@ async def test_models_names_are_clients_words(node: Node) -> None:
     assert len(report.waits[0].model) == health_rows.LONGEST_MODEL
 
 
-async def test_a_node_that_nobody_asks_hears_that_all_is_well(engine: Engine) -> None:
+async def test_an_idle_node_hears_of_a_recovery(engine: Engine) -> None:
     """One that went by another's word does not stay half-open until somebody comes by."""
     one, two = (Node(engine, name) for name in ("one", "two"))
     one.fail()

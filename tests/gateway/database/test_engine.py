@@ -84,7 +84,7 @@ def test_a_failed_migration_leaves_nothing_behind(url: str, monkeypatch: pytest.
 
 
 def test_the_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
-    """The file, and the log beside it, are readable by nobody else; a folder that is missing is made."""
+    """The file, and the log beside it, are readable only by their owner; a folder that is missing is made."""
     path = tmp_path / "new" / "paig.db"
     engine = open_engine(f"sqlite:///{path}")
     migrate(engine)

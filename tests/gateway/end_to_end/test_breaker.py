@@ -124,7 +124,7 @@ async def test_no_client_can_talk_a_credential_down(limited: tuple[World, Replay
 
 
 async def test_a_single_member_is_always_asked(environment: None, tmp_path: Path) -> None:
-    """Where there is nobody else, a provider's own answer is better than none: its breaker refuses nobody."""
+    """Without another member, a provider's own answer is better than none: its breaker refuses no request."""
     async with two_members(tmp_path) as (world, _):
         for _ in range(8):
             assert await tried(world, FAIL, route="bad") == [("bad", 500)]
@@ -134,7 +134,7 @@ async def test_a_single_member_is_always_asked(environment: None, tmp_path: Path
         assert await tried(world) == [("bad", 200)]
 
 
-async def test_who_fails_is_the_last_resort(environment: None, tmp_path: Path) -> None:
+async def test_a_failing_member_is_the_last_resort(environment: None, tmp_path: Path) -> None:
     """An open member is asked all the same once all others have failed."""
     async with two_members(tmp_path) as (world, _):
         for _ in range(5):
@@ -163,7 +163,7 @@ async def test_retry_after_is_heeded(environment: None, tmp_path: Path, status: 
         assert await tried(world) == [("bad", 200)]
 
 
-async def test_who_was_told_to_wait_is_not_asked_after_an_answer(environment: None, tmp_path: Path) -> None:
+async def test_a_rate_limited_member_is_not_tried_after_an_answer(environment: None, tmp_path: Path) -> None:
     """With every member out, the first still gets to say so itself; its 429 and `Retry-After` pass unchanged."""
     async with two_members(tmp_path) as (world, time):
         both = "[sim:status=429] [sim:retry_after=120] "
@@ -243,7 +243,7 @@ async def test_retries_are_bounded(environment: None, tmp_path: Path) -> None:
         assert set(statuses[3:]) == {200, 500}
 
 
-async def test_a_mended_credential_begins_anew(environment: None, tmp_path: Path) -> None:
+async def test_a_repaired_credential_starts_with_a_clean_record(environment: None, tmp_path: Path) -> None:
     """Whoever gives a refused provider another secret need not wait for it to rest."""
     async with two_members(tmp_path) as (world, _):
         assert await tried(world, "[sim@openai-bad:status=401] ") == [("bad", 401), ("good", 200)]

@@ -192,7 +192,7 @@ async def test_a_conversation_stays_where_it_is(world: tuple[World, Providers], 
     assert not any(one.header("x-paig-session") for one in providers.simulator.requests)
 
 
-async def test_a_conversation_whose_member_fails_goes_on_at_one_other(world: tuple[World, Providers]) -> None:
+async def test_a_conversation_whose_member_fails_continues_at_another_member(world: tuple[World, Providers]) -> None:
     """The next in its own order, the same one each time; and back home afterwards."""
     running, providers = world
     session = {"headers": {"x-paig-session": "chat 7"}}

@@ -145,7 +145,7 @@ async def test_a_key_that_will_not_do_is_passed_over(world: tuple[World, Account
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 async def test_what_speaks_of_the_request_is_the_clients(world: tuple[World, Account], status: int) -> None:
-    """A refusal that another key would meet with as well passes, byte for byte, and nobody else is asked."""
+    """A refusal that another key would meet with as well passes, byte for byte, and no other member is asked."""
     running, account = world
     body = b'{"error":{"message":"This model is not for your country"}}'
     account.refusals = dict.fromkeys(KEYS, (status, body))

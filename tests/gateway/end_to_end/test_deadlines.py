@@ -124,7 +124,7 @@ async def test_the_deadline_ends_it_all(world: World, stream: bool) -> None:
     assert Decimal(row.cost) == Decimal(row.reserved) > 0
 
 
-async def test_a_deadline_that_is_over_before_anybody_was_asked(world: World) -> None:
+async def test_a_deadline_that_passes_before_the_first_try(world: World) -> None:
     """Nothing is sent, nothing is charged, and nothing stays held."""
     key = await world.make_key("late", total=1)
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": STORY}]}

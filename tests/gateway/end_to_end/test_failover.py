@@ -129,7 +129,7 @@ def check_costs(row: Request, fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_alone(world: tuple[World, Simulator], fault: Fault) -> None:
-    """Where there is nobody else, the provider's own answer passes, or the gateway says that none came."""
+    """Without another member, the provider's own answer passes, or the gateway says that none came."""
     running, _ = world
     response = await ask(running, fault.name, fault)
     assert response.status_code == fault.alone
@@ -166,7 +166,7 @@ async def test_beside_another(world: tuple[World, Simulator], fault: Fault) -> N
 
 @pytest.mark.parametrize("where", ["", "-failover", "-weighted"])
 async def test_broken_in_the_middle(world: tuple[World, Simulator], where: str) -> None:
-    """Once a byte has reached the client nobody else is tried: the stream breaks, and what came is charged."""
+    """Once a byte has reached the client no other member is tried: the stream breaks, and what came is charged."""
     running, _ = world
     fault = Fault("f500", 0, "upstream-unreachable", "disconnect=4")
 
@@ -185,7 +185,7 @@ async def test_broken_in_the_middle(world: tuple[World, Simulator], where: str) 
 
 @pytest.mark.parametrize("where", ["", "-failover", "-weighted"])
 async def test_an_error_in_the_middle(world: tuple[World, Simulator], where: str) -> None:
-    """An error event after the first content is the client's: nobody else is tried, and what came is charged."""
+    """An error event after the first content is the client's: no other member is tried, and what came is charged."""
     running, _ = world
     fault = Fault("f500", 200, "server_error", "error_event")
     for _ in range(50):

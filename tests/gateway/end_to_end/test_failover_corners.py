@@ -73,7 +73,7 @@ async def test_signs_of_life_are_no_answer(environment: None, tmp_path: Path) ->
     assert b"[DONE]" in came[-1][1]
 
 
-async def test_who_costs_less_may_have_room(environment: None, tmp_path: Path) -> None:
+async def test_a_cheaper_member_may_fit(environment: None, tmp_path: Path) -> None:
     """Where a cap has no room for the next member besides what was charged, it may have for the one after it."""
     async with running_simulator(Simulator()) as base:
         specs = {

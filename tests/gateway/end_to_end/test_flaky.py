@@ -1,4 +1,4 @@
-"""A member that fails a fifth of its requests: nobody notices, and every try that was given up is paid for rightly.
+"""A member that fails a fifth of its requests: clients do not notice, and every abandoned try is charged correctly.
 
 `benchmarks/failover.py` does the same with ten thousand requests, and measures.
 """

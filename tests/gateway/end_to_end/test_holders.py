@@ -126,7 +126,7 @@ async def test_another_process_finds_it_in_the_ledger(world: tuple[World, Accoun
             assert accounts.asked == [home]
 
 
-async def test_what_nobody_knows_is_asked_for_in_turn(world: tuple[World, Accounts]) -> None:
+async def test_an_object_of_unknown_place_is_asked_for_in_turn(world: tuple[World, Accounts]) -> None:
     """The client gets the account's answer that has it, else the last one's refusal; then it is known."""
     running, accounts = world
     async with httpx2.AsyncClient(trust_env=False) as http:
@@ -151,7 +151,7 @@ async def test_what_nobody_knows_is_asked_for_in_turn(world: tuple[World, Accoun
         assert ([attempt.status for attempt in row.attempts], row.cost) == ([400] * 3, "0")
 
 
-async def test_nobody_says_that_there_is_none_while_the_one_who_has_it_is_away(world: tuple[World, Accounts]) -> None:
+async def test_not_found_is_not_said_while_the_provider_that_has_it_is_away(world: tuple[World, Accounts]) -> None:
     """That others do not know it is no answer: the client sees trouble, which may be over at the next try."""
     running, accounts = world
     accounts.down = {KEYS[2]: (500, b"{}")}
@@ -166,7 +166,7 @@ async def test_nobody_says_that_there_is_none_while_the_one_who_has_it_is_away(w
     assert (await running.admin.usage()).total.cost == "0"
 
 
-async def test_nobody_says_that_there_is_none_while_the_one_who_has_it_has_no_means(
+async def test_not_found_is_not_said_while_the_provider_that_has_it_has_no_credential(
     world: tuple[World, Accounts],
 ) -> None:
     """Nor is it one where the account that may have it answers for lack of quota, whatever its status."""
@@ -181,7 +181,7 @@ async def test_nobody_says_that_there_is_none_while_the_one_who_has_it_has_no_me
     assert sorted(accounts.asked[1:]) == sorted(KEYS[:2])
 
 
-async def test_what_the_holder_fails_at_nobody_else_is_asked(world: tuple[World, Accounts]) -> None:
+async def test_no_other_member_is_asked_if_the_holder_fails(world: tuple[World, Accounts]) -> None:
     """The client sees the holder's own trouble, not that others do not know what it means."""
     running, accounts = world
     async with client(running) as sdk:
@@ -195,7 +195,7 @@ async def test_what_the_holder_fails_at_nobody_else_is_asked(world: tuple[World,
 
 
 async def test_to_look_for_it_takes_no_retries(environment: None, tmp_path: Path) -> None:
-    """However often somebody asks for what nobody has, the route's retries are there for those who need them."""
+    """Requests for unknown objects do not use up the route's retries."""
     accounts = Accounts()
     async with running_simulator(accounts) as base:  # type: ignore[arg-type]
         specs = {

@@ -99,7 +99,7 @@ async def test_a_request_that_is_not_utf8_goes_on_as_it_is(replayed: World, repl
 
 
 @pytest.mark.parametrize("other", ["100000", -1])
-async def test_a_maximum_that_is_no_count_is_none(replayed: World, replay: Replay, other: object) -> None:
+async def test_a_maximum_that_is_not_a_count_is_ignored(replayed: World, replay: Replay, other: object) -> None:
     """Beside a small maximum, one that lenient servers read as a large one leaves the model's own."""
     answering(replay, b'{"model":"gpt-5",' + USAGE + b"}")
     row = await row_of(replayed, await post(replayed, {**CHAT, "max_tokens": 10, "max_completion_tokens": other}))

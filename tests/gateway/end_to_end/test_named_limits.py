@@ -154,7 +154,7 @@ async def test_a_limit_names_only_what_there_is(world: World, match: dict[str, s
 
 
 async def test_a_limit_is_raised_and_falls_back(world: World) -> None:
-    """While it is raised a request passes that is refused before and after; the audit log has who and why."""
+    """While it is raised a request passes that is refused before and after; the audit log has actor and reason."""
     secret = await world.make_key("hasty", daily="0.0001")
     assert (await ask(world, secret)).headers["x-paig-error"] == "limit-too-small"
     until = utc_now() + timedelta(hours=1)

@@ -84,7 +84,7 @@ async def test_the_next_member_answers_and_nothing_is_charged(
         (404, JSON, b'{"error":{"message":"The model `gpt-4o-mini` does not exist","code":"model_not_found"}}'),
     ],
 )
-async def test_with_nobody_else_the_providers_own_bytes_pass(
+async def test_without_another_member_the_providers_own_bytes_pass(
     both: tuple[World, Replay], status: int, headers: Sequence[tuple[str, str]], body: bytes
 ) -> None:
     """The only member's word is the client's, whatever it is, and free."""

@@ -152,7 +152,7 @@ async def test_a_repeated_credential_is_blacked_out(scripted: tuple[World, str],
     assert (await tried(*scripted)).message.endswith("It says: no such key: …")
 
 
-async def test_what_is_no_api_is_said(scripted: tuple[World, str], answers: Answers) -> None:
+async def test_a_path_that_is_not_an_api_is_reported(scripted: tuple[World, str], answers: Answers) -> None:
     """A website, or a redirection to one."""
     answers.body = b"<!doctype html><title>Welcome</title>"
     found = await tried(*scripted)
@@ -198,7 +198,7 @@ async def test_a_name_that_does_not_resolve(scripted: tuple[World, str]) -> None
     assert "no-such-host.invalid does not resolve" in found.message
 
 
-async def test_nobody_listens(scripted: tuple[World, str]) -> None:
+async def test_nothing_listens(scripted: tuple[World, str]) -> None:
     """Host and port are named."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -21,7 +21,7 @@ CLAUDE, AT_BEDROCK = "claude-sonnet-4-5", "us.anthropic.claude-sonnet-4-5-202509
 
 @pytest.fixture(scope="module")
 async def world(environment: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[World, Simulator]]:
-    """Two OpenAI accounts, a Bedrock one twice, one that nobody answers for, and routes over them."""
+    """Two OpenAI accounts, a Bedrock one twice, one that does not answer, and routes over them."""
     simulator = Simulator()
     async with running_simulator(simulator) as base:
         specs = {

@@ -97,7 +97,7 @@ async def test_an_encoded_stream_by_another_name(replayed: World, replay: Replay
     assert (row.cost, row.certainty) == ("0.0175", "exact")
 
 
-async def test_two_encodings_are_one_that_nobody_reads(replayed: World, replay: Replay) -> None:
+async def test_two_encodings_are_refused(replayed: World, replay: Replay) -> None:
     """`Content-Encoding` twice means one upon the other, not the latter."""
     replay.headers = [("content-type", "text/event-stream"), ("content-encoding", "br"), ("content-encoding", "gzip")]
     replay.pieces = [gzip.compress(EVENTS)]

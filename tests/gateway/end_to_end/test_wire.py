@@ -93,8 +93,8 @@ async def test_a_chunked_request(replayed: World, replay: Replay) -> None:
     assert response.headers["pydantic-ai-gateway-price-estimate"] == "0.0001USD"
 
 
-async def test_the_usage_that_nobody_asked_for_is_hidden(replayed: World, replay: Replay) -> None:
-    """The gateway asks for stream usage, meters it, and keeps the extra event from a client who did not ask."""
+async def test_usage_that_the_client_did_not_ask_for_is_hidden(replayed: World, replay: Replay) -> None:
+    """The gateway asks for stream usage, meters it, and hides the extra event from a client that did not ask."""
     replay.status, replay.headers, replay.pieces = 200, [("content-type", "text/event-stream")], [STREAM]
     replay.asked.clear()
     url, body = "/proxy/openai/chat/completions", {**CHAT, "stream": True}

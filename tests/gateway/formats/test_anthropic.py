@@ -124,7 +124,7 @@ def test_a_stream_cut_short_is_not_complete(stream: list[bytes]) -> None:
 
 
 def test_a_split_that_cannot_be_right_any_more() -> None:
-    """Cache writes told anew without their split: the old split is dropped where it exceeds them."""
+    """Cache writes told again without their split: the old split is dropped where it exceeds them."""
     fewer, more = (
         fold(MESSAGES, [start(), delta({"output_tokens": 1, "cache_creation_input_tokens": total})])["usage"]
         for total in (25, 35)

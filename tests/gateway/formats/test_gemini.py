@@ -128,7 +128,7 @@ def counts(body: Json) -> dict[str, int | float] | None:
 
 
 def test_later_chunks_may_drop_fields() -> None:
-    """Fields that a later chunk leaves out stay as they were; parts of a count told anew do not."""
+    """Fields that a later chunk leaves out stay as they were; parts of a count told again do not."""
     body = fold(STREAM, [chunk(FIRST), chunk({"promptTokenCount": 15, "candidatesTokenCount": 9}, finish="STOP")])
     assert body["usageMetadata"] == {
         **{name: value for name, value in FIRST.items() if name != "candidatesTokensDetails"},

@@ -56,7 +56,7 @@ def test_an_answer_of_each_format(name: str) -> None:
 
 @pytest.mark.parametrize("body", REFUSALS)
 @pytest.mark.parametrize("name", ANSWERS)
-def test_what_is_no_answer_of_any_format(name: str, body: bytes) -> None:
+def test_bodies_that_are_not_an_answer_of_any_format(name: str, body: bytes) -> None:
     """Errors, pages, empty and broken bodies are not answers, whichever format was asked."""
     assert judge(BY_NAME[name], 200, {}, body, True) == "not-answer"
 

@@ -187,7 +187,7 @@ def test_asking_for_usage_in_any_request(members: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_hidden(said: Any, hidden: bool) -> None:
-    """Only a chunk that is nothing but usage is hidden from who did not ask for it."""
+    """Only a chunk that is nothing but usage is hidden from a client that did not ask for it."""
     assert CHAT.is_asked_only is not None
     assert CHAT.is_asked_only(event(said)) is hidden
     assert CHAT.is_asked_only(StreamEvent("", b"[DONE]")) is False

@@ -168,7 +168,7 @@ def test_what_lenient_servers_take_for_true(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("raw", [None, b"false", b"0", b"null", b'"false"', b'"no"', b"2", b"[]", b"[1]", b"{}", b'""'])
-def test_what_nobody_takes_for_true(raw: bytes | None) -> None:
+def test_values_that_are_not_true(raw: bytes | None) -> None:
     """Absent, false, or refused by all."""
     assert not reading.truth(raw)
 

@@ -205,7 +205,7 @@ async def test_a_provider_that_charges_more_is_recorded_honestly(ledger: Ledger,
     assert (await refused(ledger, reservation(cap, ceiling=0))).details["spent"] == "0.0000013"
 
 
-async def test_nobody_settles_a_request_that_is_not_there(ledger: Ledger) -> None:
+async def test_an_unknown_request_cannot_be_settled(ledger: Ledger) -> None:
     """It is an error of the caller's, and says so."""
     with pytest.raises(LookupError, match="req_nowhere"):
         await ledger.settle(settlement("req_nowhere"))
@@ -380,7 +380,7 @@ async def test_a_full_queue_refuses(engine: Engine) -> None:
 
 
 async def test_stopping_writes_what_is_queued(engine: Engine) -> None:
-    """Nothing that was handed over is lost, those who wait are refused, and the node signs off."""
+    """Nothing that was handed over is lost, waiting requests are refused, and the node signs off."""
     ledger = Ledger(engine, node_id="node_a", clock=Clock())
     await ledger.start()
     cap = limit("cap", 100_000)
@@ -434,7 +434,7 @@ async def test_a_limit_made_in_mid_window_knows_its_past(ledger: Ledger, engine:
     assert all(totals(engine, made).held == 0 for made, _ in kinds.values())
 
 
-async def test_binding_again_brings_in_who_did_not_know_of_it(ledger: Ledger, engine: Engine) -> None:
+async def test_binding_again_counts_requests_that_did_not_know_the_limit(ledger: Ledger, engine: Engine) -> None:
     """A second time counts what was spent meanwhile by requests that the limit did not bind, and nothing twice."""
     day = limit("day", 10_000)
     await bind_limit(ledger, engine, day, "key_ci")

@@ -58,7 +58,7 @@ def node_ids(engine: Engine) -> set[str]:
 
 
 def test_a_dead_nodes_requests_are_charged_at_their_ceiling(engine: Engine) -> None:
-    """Fifteen seconds without a beat, and whoever starts next settles what it left, and says how that is known."""
+    """Fifteen seconds without a beat, and the next node to start settles what it left, and says how that is known."""
     clock = Clock()
     dead = node(engine, "dead", clock)
     pace = limit("pace", 1000, unit="tokens", window="minute")
@@ -91,7 +91,7 @@ def test_a_live_nodes_requests_are_never_touched(engine: Engine) -> None:
 
 
 def test_a_sleeper_that_wakes_puts_the_truth_in_place_of_the_ceiling(engine: Engine) -> None:
-    """Its late settlements correct what others charged for it, in all sums, and it registers anew."""
+    """Its late settlements correct what others charged for it, in all sums, and it registers again."""
     clock = Clock()
     sleeper, other = node(engine, "sleeper", clock), node(engine, "other", clock)
     request, unused = hold(sleeper, 1000), hold(sleeper, 500)
@@ -157,7 +157,7 @@ def test_two_nodes_cannot_share_a_name(engine: Engine) -> None:
 
 
 def test_many_open_requests_are_swept_in_parts(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A node that died with a thousand requests in flight holds nobody up for long, and none is forgotten."""
+    """A node that died with a thousand requests in flight delays no request for long, and none is forgotten."""
     monkeypatch.setattr("paig_gateway.ledger.batch.SWEEP_ROWS", 40)
     clock = Clock()
     dead, heir = node(engine, "dead", clock), node(engine, "heir", clock)
@@ -196,7 +196,7 @@ def test_what_a_lost_commit_left_behind_is_let_go(engine: Engine) -> None:
 
 
 def test_a_process_is_told_from_another_of_the_same_number() -> None:
-    """Gone is who ran here and whose number is free, or taken by a later process; of others nothing is known."""
+    """A node is gone if it ran here and its process id is free, or taken by a later process."""
     here = Process.present()
     name, place, start = here.host.split(" ")
     assert not here.is_gone()
@@ -255,7 +255,7 @@ async def test_a_killed_process_is_noticed_by_its_neighbours(engine: Engine, bri
 
 
 async def test_a_late_beat_is_not_a_death(engine: Engine) -> None:
-    """After a machine's sleep every beat is old for a moment; only who is as silent at the next look is dead."""
+    """After a sleep of the machine every beat is old; only a node that is silent at the next look too is dead."""
     clock = Clock()
     late, dead = node(engine, "late", clock), node(engine, "dead", clock)
     lates, deads = hold(late), hold(dead)

@@ -78,7 +78,7 @@ async def ledger(engine: Engine) -> AsyncIterator[Ledger]:
 async def test_a_commit_that_fails_once_is_done_once(
     ledger: Ledger, engine: Engine, faults: Faults, mode: Literal["before", "after"]
 ) -> None:
-    """Whether or not it was done before the connection broke, nobody notices, and nothing counts twice."""
+    """Whether or not it was done before the connection broke, no client notices, and nothing counts twice."""
     pace = limit("pace", 100, unit="requests", window="minute")
     request, charged, noted = (reservation(CAP, pace) for _ in range(3))
     faults.mode = mode
@@ -122,9 +122,7 @@ async def test_while_the_database_is_down(ledger: Ledger, engine: Engine, faults
     await ledger.reserve(reservation(CAP))
 
 
-async def test_what_was_written_for_a_caller_who_was_told_no_is_let_go(
-    ledger: Ledger, engine: Engine, faults: Faults
-) -> None:
+async def test_a_row_written_for_a_refused_caller_is_released(ledger: Ledger, engine: Engine, faults: Faults) -> None:
     """A commit whose answer was lost, and whose caller gave up: its hold is gone once the database is back."""
     faults.mode = "after"
     requests = [reservation(CAP) for _ in range(3)]
@@ -136,7 +134,7 @@ async def test_what_was_written_for_a_caller_who_was_told_no_is_let_go(
     assert sorted(found["state"] for found in rows(engine)) == ["open", "settled", "settled", "settled"]
 
 
-async def test_who_waits_for_room_when_the_database_goes_down(ledger: Ledger, faults: Faults) -> None:
+async def test_waiting_for_room_when_the_database_goes_down(ledger: Ledger, faults: Faults) -> None:
     """They are refused as overloaded, and not kept for the whole of their wait."""
     cap = limit("small", 1000)
     await ledger.reserve(reservation(cap))

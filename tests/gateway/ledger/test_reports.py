@@ -137,7 +137,7 @@ async def test_the_tail_misses_nothing(filled: Engine) -> None:
 
 
 async def test_bad_questions_are_told_what_is_wrong(filled: Engine) -> None:
-    """An unknown group, a group named twice, a cursor of somebody else's."""
+    """An unknown group, a group named twice, a cursor of another list."""
     with pytest.raises(BadQuery, match="no group 'colour'"):
         usage(filled, ["colour"], Filter())
     with pytest.raises(BadQuery, match="twice"):

@@ -97,7 +97,7 @@ async def test_what_is_spent_alone_refuses_at_once(ledger: Ledger) -> None:
     assert time.monotonic() - begun < 2
 
 
-async def test_who_waits_hears_when_spending_rules_it_out(ledger: Ledger) -> None:
+async def test_a_waiting_request_is_refused_once_spending_rules_it_out(ledger: Ledger) -> None:
     """A wait ends with a refusal as soon as what is spent leaves no hope."""
     cap = limit("cap", 1000)
     first = reservation(cap, ceiling=1000)
@@ -109,7 +109,7 @@ async def test_who_waits_hears_when_spending_rules_it_out(ledger: Ledger) -> Non
 
 
 async def test_a_wait_ends(ledger: Ledger, engine: Engine) -> None:
-    """Without any release, whoever waits is refused after the time it was given, with the present figures."""
+    """Without any release, a waiting request is refused after its time, with the present figures."""
     cap = limit("cap", 1000)
     await ledger.reserve(reservation(cap, ceiling=700))
     begun = time.monotonic()
@@ -156,7 +156,7 @@ async def test_first_come_first_served(ledger: Ledger) -> None:
 
 
 async def test_a_big_one_does_not_starve_the_small_ones_of_other_limits(ledger: Ledger) -> None:
-    """Who waits for its key's cap holds up nobody who shares only the project's."""
+    """A request that waits for its key's cap does not delay one that shares only the project's."""
     project = limit("project", 10_000, owner_kind="project", owner="lab")
     key, other = limit("key", 1000), limit("other", 1000, owner="other")
     first = reservation(project, key, ceiling=800)
@@ -171,7 +171,7 @@ async def test_a_big_one_does_not_starve_the_small_ones_of_other_limits(ledger: 
     assert await big.granted()
 
 
-async def test_one_who_does_not_wait_takes_the_room_there_is(ledger: Ledger) -> None:
+async def test_a_request_that_does_not_wait_takes_the_room_there_is(ledger: Ledger) -> None:
     """A request that would rather be refused than wait is not refused where there is room for it."""
     cap = limit("cap", 1000)
     first = reservation(cap, ceiling=800)
@@ -185,7 +185,7 @@ async def test_one_who_does_not_wait_takes_the_room_there_is(ledger: Ledger) -> 
     assert await big.granted()
 
 
-async def test_who_gives_up_waiting_holds_nothing(ledger: Ledger, engine: Engine) -> None:
+async def test_a_request_that_gives_up_waiting_holds_nothing(ledger: Ledger, engine: Engine) -> None:
     """A caller that goes away leaves the line, and those behind it move up."""
     cap = limit("cap", 1000)
     first = reservation(cap, ceiling=1000)
@@ -200,7 +200,9 @@ async def test_who_gives_up_waiting_holds_nothing(ledger: Ledger, engine: Engine
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.0003, 0.001, 0.003])
-async def test_whoever_goes_away_at_any_moment_holds_nothing(ledger: Ledger, engine: Engine, delay: float) -> None:
+async def test_a_client_that_disconnects_at_any_moment_holds_nothing(
+    ledger: Ledger, engine: Engine, delay: float
+) -> None:
     """Cancelled while queued, while being written, or just after: what was written for it is let go."""
     cap = limit("cap", 10**6)
     tasks = [asyncio.create_task(ledger.reserve(reservation(cap))) for _ in range(50)]
@@ -230,7 +232,7 @@ async def test_room_that_another_node_makes_is_found(ledger: Ledger, engine: Eng
 
 
 async def test_many_limits_many_callers(ledger: Ledger, engine: Engine) -> None:
-    """Keys with caps of their own under one project: every cap is kept, and nobody waits for ever."""
+    """Keys with caps of their own under one project: every cap is kept, and no request waits for ever."""
     project = limit("project", 30_000, owner_kind="project", owner="lab", window="total")
     keys = [limit(f"key_{number}", 5000 + 1000 * number, owner=f"k{number}") for number in range(6)]
     spent: dict[str, int] = {}

@@ -217,7 +217,7 @@ async def test_pipelining_is_bounded() -> None:
         assert await client.rest() == b""
 
 
-async def test_who_reads_nothing_is_dropped() -> None:
+async def test_a_client_that_does_not_read_is_dropped() -> None:
     """A client that does not read its answer is closed after a while."""
     async with serving(ListenerBounds(write_seconds=1.0)) as served, await served.connect() as client:
         await client.send(b"GET /stream?count=10000 HTTP/1.1\r\n\r\n")

@@ -36,7 +36,7 @@ def test_an_image_of_unknown_size_is_the_largest() -> None:
     assert image_tokens(MediaItem("image", width=1, height=1), "some-model") == ANY_IMAGE
 
 
-def test_a_second_of_sound_is_no_context_window() -> None:
+def test_a_second_of_sound_is_not_a_context_window() -> None:
     assert audio_tokens(MediaItem("audio", size=32_044, seconds=1.0)) <= 100
     assert audio_tokens(MediaItem("audio", size=32_000)) <= 3_000
     # A dense container may hold much silence in few bytes.

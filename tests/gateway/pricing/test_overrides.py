@@ -77,7 +77,7 @@ def test_before_the_first_day_the_book_counts() -> None:
 
 
 def test_changed_prices_are_seen_at_once() -> None:
-    """The tuple of prices is looked at anew as soon as it is another."""
+    """The tuple of prices is looked at again as soon as it is another."""
     present: tuple[PriceOverride, ...] = (price("m", 2),)
     prices = PriceSources(PriceBook(), lambda: present)
     price_lookup = PriceLookup(prices, "house", "", "m", NOW)

@@ -152,7 +152,7 @@ def test_ordinary_requests_hold_ordinary_sums(provider: str, model: str, call: C
     assert held <= float(most) * 10**9
 
 
-def test_a_window_below_the_price_s_own_tiers_is_no_bound() -> None:
+def test_a_window_below_the_tiers_of_the_price_is_not_a_bound() -> None:
     """Claude Sonnet 4.5 has a rate for more than 200,000 tokens, so its 200,000 window is not its largest."""
     price = price_of("anthropic", "claude-sonnet-4-5")
     call = Call("claude-sonnet-4-5", input_tokens=4_000_000, output_tokens=1_000)
@@ -180,7 +180,7 @@ def test_a_model_of_which_nothing_is_known_has_the_default_window() -> None:
     assert (worst.input_tokens, worst.output_tokens) == (DEFAULT_CONTEXT_WINDOW, DEFAULT_CONTEXT_WINDOW)
 
 
-def test_a_unit_that_nobody_can_count_has_no_bound() -> None:
+def test_an_uncountable_unit_has_no_bound() -> None:
     """A price by the second holds nothing for a request whose sound is not seen: it is refused, not free."""
     price = price_of("groq", "whisper-large-v3")
     with pytest.raises(Unbounded, match="audio_seconds"):

@@ -170,7 +170,7 @@ def test_rows_are_unique() -> None:
     assert [key for key, number in seen.items() if number > 1] == []
 
 
-def test_a_line_that_is_no_row_is_an_error() -> None:
+def test_a_line_that_is_not_a_row_is_an_error() -> None:
     """The table names the line."""
     with pytest.raises(ValueError, match="line 2"):
         parse("[x] openai: openai\nGET\n")

@@ -38,8 +38,8 @@ async def test_places_and_queue() -> None:
     assert (admission.running, admission.queued) == (0, 0)
 
 
-async def test_who_waits_too_long_or_leaves() -> None:
-    """A wait is bounded; who gives up waiting, or is cancelled, takes no place with it."""
+async def test_a_request_that_waits_too_long_or_leaves() -> None:
+    """A wait is bounded; a request that gives up waiting, or is cancelled, keeps no place."""
     admission = Admission(AdmissionBounds(max_requests=1, max_queued=5, queue_seconds=0.05))
     await admission.enter()
     with pytest.raises(GatewayError) as caught:

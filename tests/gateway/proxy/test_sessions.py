@@ -67,13 +67,13 @@ def test_each_client_s_headers_are_read(headers: dict[bytes, bytes], expected: A
 
 
 @pytest.mark.parametrize("value", [b"x" * 129, b"two words", b"a\x00b", b"<script>", b"\xff\xfe"])
-def test_what_is_no_id_is_ignored_in_the_headers_of_others(value: bytes) -> None:
+def test_a_wrong_id_in_a_foreign_header_is_ignored(value: bytes) -> None:
     assert read({b"x-claude-code-session-id": value}) is None
     assert read({**CLAUDE, b"x-claude-code-agent-id": value}) == AgentIds("s1")
 
 
 @pytest.mark.parametrize("name", [b"x-paig-session", b"x-paig-agent", b"x-paig-agent-parent", b"x-paig-agent-name"])
-def test_what_is_no_id_is_refused_in_ours(name: bytes) -> None:
+def test_a_wrong_id_in_our_header_is_refused(name: bytes) -> None:
     with pytest.raises(GatewayError, match=name.decode()) as refused:
         read({b"x-paig-session": b"s", name: b"x" * 129})
     assert refused.value.code == "bad-request"

@@ -743,7 +743,7 @@ async def test_leaving_the_seam_ends_open_streams() -> None:
 async def test_an_idle_connection_that_breaks_makes_no_noise(
     upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A pooled connection that the provider resets is nobody's failure: nothing is logged."""
+    """A pooled connection that the provider resets is not a failure: nothing is logged."""
 
     async def script(connection: Connection) -> None:
         while True:
@@ -820,7 +820,7 @@ async def test_a_connection_closing_as_the_request_goes_out(upstream: Upstream) 
 
 
 def refused_port() -> int:
-    """A loopback port that nobody listens on."""
+    """A loopback port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -837,7 +837,7 @@ def refused_port() -> int:
         f"http://{'a' * 70}.invalid/",
     ],
 )
-async def test_nobody_there(upstream: Upstream, url: str) -> None:
+async def test_nothing_listens_there(upstream: Upstream, url: str) -> None:
     """A refused connection or an unknown name is unreachable, and certainly unsent."""
     with pytest.raises(UpstreamUnreachable) as caught:
         await upstream.send("POST", url.format(port=refused_port()), [], b"{}")
@@ -1048,8 +1048,8 @@ async def test_a_slow_reader_is_not_an_idle_provider(upstream: Upstream) -> None
     assert b"".join(got) == body
 
 
-async def test_silence_while_nobody_reads_is_not_idleness(upstream: Upstream) -> None:
-    """A provider that pauses for longer than the idle timeout while the consumer is busy has kept nobody waiting."""
+async def test_silence_while_the_client_does_not_read_is_not_idleness(upstream: Upstream) -> None:
+    """A provider that pauses for longer than the idle timeout while the consumer is busy has not made it wait."""
 
     async def script(connection: Connection) -> None:
         await connection.request()
@@ -1242,7 +1242,7 @@ def test_an_environment_with_a_proxy_that_cannot_be_used() -> None:
 
 
 @pytest.mark.parametrize("status", [b"000", b"099", b"101", b"600", b"999"])
-async def test_a_status_outside_the_range_is_no_answer(upstream: Upstream, status: bytes) -> None:
+async def test_a_status_outside_the_range_is_not_an_answer(upstream: Upstream, status: bytes) -> None:
     """A status outside 200 to 599 is unreachable, and its connection is not used again."""
     async with provider(always(b"HTTP/1.1 %s Odd\r\ncontent-length: 2\r\n\r\nok" % status)) as served:
         for _ in range(2):
@@ -1271,7 +1271,7 @@ async def test_trailers_are_dropped_and_bounded(upstream: Upstream) -> None:
             await post(upstream, served.url)
 
 
-async def test_a_body_that_nobody_asked_for_spoils_the_connection(upstream: Upstream) -> None:
+async def test_an_unexpected_body_closes_the_connection(upstream: Upstream) -> None:
     """Bytes after the end of an answer are never taken for the next request's answer."""
     async with provider(always(OK + b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nspoof")) as served:
         for _ in range(2):

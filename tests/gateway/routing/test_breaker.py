@@ -49,7 +49,7 @@ class Circuit:
 
 
 def test_a_row_of_failures_opens_it() -> None:
-    """The fifth failure in a row opens; any good answer begins the row anew."""
+    """The fifth failure in a row opens; any good answer begins the row again."""
     circuit = Circuit()
     circuit.fail(4)
     circuit.ok()
@@ -150,7 +150,7 @@ def test_a_failed_probe_doubles_the_rest_up_to_the_longest() -> None:
         assert min(nominal * (1 - JITTER), 60) <= rest <= min(nominal * (1 + JITTER), 60)
 
 
-def test_a_relapse_rests_longer_and_a_recovery_begins_anew() -> None:
+def test_a_relapse_rests_longer_and_a_recovery_resets_the_rest() -> None:
     """Opening again soon after closing doubles the rest; after a long while in health it is the first again."""
     circuit = Circuit()
     circuit.fail(5)
@@ -177,8 +177,8 @@ def test_a_refused_credential_cools_at_once() -> None:
     assert (circuit.ready(), circuit.state) == ("ready", "half-open")
 
 
-def test_whoever_is_asked_all_the_same_is_proven_by_it() -> None:
-    """Where there is nobody else an open circuit is asked too: as many good answers as a probe needs close it."""
+def test_a_try_in_spite_of_an_open_breaker_counts_as_a_probe() -> None:
+    """Without another member an open circuit is asked too: as many good answers as a probe needs close it."""
     circuit = Circuit()
     circuit.fail(5)
     until = circuit.breaker.until
@@ -220,7 +220,7 @@ def test_a_wait_is_bounded() -> None:
     assert circuit.breaker.readiness(MODEL, circuit.now) == ("waiting", circuit.now + RULE.longest)
 
 
-def test_a_wait_that_nobody_named_is_guessed_and_grows() -> None:
+def test_a_wait_without_retry_after_is_guessed_and_grows() -> None:
     """Without a word of how long, it is the first rest, doubled while it was too short, and the first after a pause."""
     circuit, waits = Circuit(), []
     for pause in (0, 0, 0, 100):
@@ -280,7 +280,7 @@ def test_another_nodes_finding_is_believed_unless_we_know_better() -> None:
     assert (busy.state, busy.ready()) == ("closed", "waiting")
 
 
-def test_what_nobody_asks_for_is_forgotten() -> None:
+def test_unused_entries_are_forgotten() -> None:
     """A half-open circuit is closed after the longest rest without a request, whatever became of the last one."""
     for probing in (False, True):
         circuit = Circuit()
@@ -297,7 +297,7 @@ def test_what_nobody_asks_for_is_forgotten() -> None:
         assert circuit.breaker.look(circuit.now) == "closed"
 
 
-def test_another_nodes_good_answers_relieve_one_that_nobody_asks() -> None:
+def test_another_nodes_good_answers_close_an_idle_breaker() -> None:
     """An answer from before the failures proves nothing, nor does one while the circuit rests or tries by itself."""
     circuit = Circuit()
     before = circuit.now
@@ -425,7 +425,7 @@ class AnyLife(RuleBasedStateMachine):
 
     @invariant()
     def never_longer_than_the_longest(self) -> None:
-        """No rest and no wait is longer, and who is not ready knows until when."""
+        """No rest and no wait is longer, and a member that is not ready knows until when."""
         now = self.circuit.now
         readiness, until = self.circuit.breaker.readiness(MODEL, now)
         assert until <= now + RULE.longest + 1e-6

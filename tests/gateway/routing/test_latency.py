@@ -1,4 +1,4 @@
-"""Who is fast: moving averages, equals, and turns for who was slow."""
+"""Fast members: moving averages, equals, and turns for slow ones."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def know(latencies: Latencies, **seconds: float) -> None:
         latencies.ranks([A, B, C][: len(seconds)])
 
 
-def test_of_whom_nothing_is_known_are_equals(latencies: Latencies) -> None:
+def test_unknown_members_are_equal(latencies: Latencies) -> None:
     """Before anything is measured, weight alone decides."""
     assert latencies.ranks([A, B]) == [0.0, 0.0]
 
 
 def test_the_fastest_comes_first(latencies: Latencies) -> None:
-    """The slower ones follow by their averages; who is nearly as fast is an equal."""
+    """The slower ones follow by their averages; one that is nearly as fast is an equal."""
     know(latencies, a=0.5, b=0.2, c=0.23)
     assert latencies.ranks([A, B, C]) == [0.5, 0.0, 0.0]
     assert latencies.ranks([C, A]) == [0.0, 0.5]
@@ -88,7 +88,7 @@ def test_what_is_old_counts_for_little(latencies: Latencies, clock: Clock) -> No
     assert latencies.ranks([A, B], explore=False) == [0.0, 0.0]
 
 
-def test_who_is_slow_has_its_turn(latencies: Latencies, clock: Clock) -> None:
+def test_a_slow_member_has_its_turn(latencies: Latencies, clock: Clock) -> None:
     """Once in half a minute and in twenty requests, whichever is later; it comes back as soon as it is fast."""
     know(latencies, a=0.1, b=5.0)
 
@@ -109,7 +109,7 @@ def test_who_is_slow_has_its_turn(latencies: Latencies, clock: Clock) -> None:
     assert latencies.ranks([A, B])[1] == 0.0
 
 
-def test_who_is_new_is_asked_once_until_it_has_answered(latencies: Latencies, clock: Clock) -> None:
+def test_a_new_member_gets_one_try_until_it_has_answered(latencies: Latencies, clock: Clock) -> None:
     """One request finds out how fast a new member is; the others do not wait for it."""
     know(latencies, a=0.1)
     ranks = [latencies.ranks([A, B]) for _ in range(10)]
@@ -118,8 +118,8 @@ def test_who_is_new_is_asked_once_until_it_has_answered(latencies: Latencies, cl
     assert latencies.ranks([A, B]) == [0.0, 0.0]
 
 
-def test_who_stands_by_is_not_tried_out(latencies: Latencies) -> None:
-    """Without exploring nobody has a turn, nor uses one up."""
+def test_a_standby_member_is_not_explored(latencies: Latencies) -> None:
+    """Without exploring no member has a turn, or uses one up."""
     latencies.measured(A, 0.1)
     assert [latencies.ranks([A, B], explore=False) for _ in range(3)] == [[0.0, math.inf]] * 3
     assert latencies.ranks([A, B]) == [0.0, -1.0]
@@ -136,7 +136,7 @@ def test_places_are_measured_apart_and_are_not_too_many(latencies: Latencies) ->
     assert latencies.ranks([A, B]) == [0.0, 0.0]
 
 
-def test_models_that_nobody_answers_for_leave_nothing(latencies: Latencies) -> None:
+def test_unknown_models_leave_nothing(latencies: Latencies) -> None:
     """A client that asks for ever new models does not push out what was measured of the real ones."""
     know(latencies, a=1.0, b=0.1)
     for number in range(2 * MOST_MEMBERS):

@@ -120,6 +120,6 @@ def test_every_verdict_has_a_reach() -> None:
 
 @pytest.mark.parametrize("error", ["The user's text: hello", "x" * 61, "", "line\nline"])
 def test_what_an_error_quotes_is_not_shown(error: str) -> None:
-    """Only a name is told on; a sentence may hold what nobody else is to read."""
+    """Only a name is passed on; a sentence may hold secrets."""
     assert named(error) == "stream-error"
     assert named("overloaded_error") == "overloaded_error"

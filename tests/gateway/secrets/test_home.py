@@ -283,7 +283,7 @@ def test_keyring_that_hangs_does_not_hold_up_the_start(tmp_path: Path, monkeypat
     ring.released.set()
 
 
-def test_secret_that_left_the_keyring_is_never_made_anew(tmp_path: Path) -> None:
+def test_secret_that_left_the_keyring_is_never_made_again(tmp_path: Path) -> None:
     """Where the file says that the keyring has it and it has not, the start fails and says what to do."""
     ring = MemoryKeyring()
     keyring.set_keyring(ring)

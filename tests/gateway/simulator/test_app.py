@@ -151,7 +151,7 @@ async def test_requests_are_written_down(http: httpx2.AsyncClient, simulator: Si
 
 
 async def test_books_over_http(http: httpx2.AsyncClient, simulator: Simulator) -> None:
-    """Whoever runs the simulator elsewhere can ask what was billed, and start anew."""
+    """A program that runs the simulator can ask what was billed, and reset it."""
     await http.post("/openai/v1/chat/completions", json=CHAT)
     served = (await http.get("/sim/served")).json()
     assert served["openai"] == {

@@ -70,7 +70,7 @@ def test_directives(text: str, expected: Faults) -> None:
 
 @pytest.mark.parametrize("text", ["[sim:statuss=500]", "[sim:status]", "[sim:status=x]", "[sim:status=200]"])
 def test_misspelt_directive(text: str) -> None:
-    """What nobody understands is an error, not silence."""
+    """An unknown fault is an error, not silence."""
     with pytest.raises(ValueError, match=r"sim|invalid literal"):
         parse(text, "openai")
 

@@ -158,7 +158,7 @@ def own_page(gateway: Gateway, client: httpx2.Client) -> dict[str, str]:
     return {**site, "x-paig-csrf": client.get(f"{gateway.url}/admin/v1/whoami", headers=site).json()["csrf"]}
 
 
-def test_a_browser_s_session_is_no_bearer_token(gateway: Gateway) -> None:
+def test_a_browser_session_is_not_a_bearer_token(gateway: Gateway) -> None:
     """Nor is a token of another making a session."""
     with browser() as client, browser() as forged:
         come_in(gateway, client, "ada")
@@ -184,7 +184,7 @@ def test_every_answer_of_the_console_says_what_pages_may(gateway: Gateway) -> No
 
 
 def test_a_login_is_its_browser_s_own(gateway: Gateway) -> None:
-    """A callback without this browser's own state, or with another's, logs nobody in; nor does a refusal."""
+    """A callback without this browser's own state, or with another's, does not log in; nor does a refusal."""
     with browser() as mine, browser() as theirs, browser() as fresh:
         back = walk(mine, f"{gateway.url}/admin/sso/login", "ada", until=f"{gateway.url}/admin/sso/callback")
         stolen = back.headers["location"]
@@ -392,7 +392,7 @@ def by_device(gateway: Gateway, login: str) -> AdminClient:
     return gateway.client(token)
 
 
-def test_a_name_leads_to_nobody_else_s_account(gateway: Gateway) -> None:
+def test_a_name_never_leads_to_another_account(gateway: Gateway) -> None:
     """Somebody whom the provider calls as an admin is called here gets an account of their own."""
     owner = gateway.client()
     by_device(gateway, "ada")
@@ -406,7 +406,7 @@ def test_a_name_leads_to_nobody_else_s_account(gateway: Gateway) -> None:
     assert {found.name for found in owner.admins.list()} > {"ada@example.com", name.removeprefix("admin:")}
 
 
-def test_who_is_made_inactive_does_not_log_in(gateway: Gateway) -> None:
+def test_an_inactive_admin_cannot_log_in(gateway: Gateway) -> None:
     """An operator's no holds, whatever the provider says, and what roles were changed by hand are the groups' again."""
     owner = gateway.client()
     bob = by_device(gateway, "bob")
@@ -420,7 +420,7 @@ def test_who_is_made_inactive_does_not_log_in(gateway: Gateway) -> None:
     owner.admins.update("bob@example.com", AdminSpec(active=True, grants=[GrantSpec(role="viewer")]))
 
 
-def test_who_leaves_a_group_loses_its_role(tmp_path: Path) -> None:
+def test_leaving_a_group_loses_its_role(tmp_path: Path) -> None:
     """At the next login, for older sessions too; who is in none any more, or whose groups are not told, has nothing."""
     with running_liar() as liar:
         spec = settings(liar.issuer, groups={"staff": "viewer", "bosses": "admin"})
@@ -469,7 +469,7 @@ def test_groups_may_come_from_userinfo(node: Path, keys: list[dict[str, Any]], t
             assert by_device(gateway, "ada").whoami().permissions
 
 
-def test_a_wrong_client_secret_lets_nobody_in(gateway: Gateway, issuer: str, tmp_path: Path) -> None:
+def test_a_wrong_client_secret_refuses_every_login(gateway: Gateway, issuer: str, tmp_path: Path) -> None:
     """The provider's refusal is told, without the secret."""
     sso = IdentityProvider(settings(issuer), "a wrong one", now=utc_now)
     with running(tmp_path, change=lambda services: replace(services, sso=sso)) as other, other.http(None) as http:

@@ -157,7 +157,7 @@ def test_the_key_ends_with_the_group(gateway: Gateway, groups: Path, paig: Calla
     assert owner.keys.list() == []
 
 
-def test_a_person_who_is_kept_out_gets_no_key(gateway: Gateway, paig: Callable[..., str], tmp_path: Path) -> None:
+def test_a_blocked_person_gets_no_key(gateway: Gateway, paig: Callable[..., str], tmp_path: Path) -> None:
     """Neither by a login nor by a renewal: an inactive admin, and a person one of whose keys was disabled."""
     log_in(gateway, "ada", tmp_path / "client")
     owner = gateway.client()

@@ -137,7 +137,7 @@ async def test_an_unsigned_token_is_refused(liar: Liar, provider: IdentityProvid
 
 
 @pytest.mark.parametrize("alg", ["HS256", "HS384", "HS512"])
-async def test_a_shared_secret_is_no_signature(liar: Liar, provider: IdentityProvider, alg: str) -> None:
+async def test_a_shared_secret_is_not_a_signature(liar: Liar, provider: IdentityProvider, alg: str) -> None:
     """Neither the public key nor the client's secret, used as a password, makes a token."""
     pem = jwt.PyJWK.from_dict(public(KEY), "RS256").key
     for secret in (pem.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), b"secret", b""):
@@ -246,7 +246,7 @@ async def test_a_provider_that_never_ends_is_given_up(liar: Liar) -> None:
     assert time.monotonic() - began < 5
 
 
-async def test_all_who_wait_for_the_same_answer_are_told_in_time(liar: Liar) -> None:
+async def test_all_waiting_requests_get_the_shared_answer_in_time(liar: Liar) -> None:
     """Those who want the keys while somebody else is reading them do not wait one after the other."""
     provider = impatient(liar)
     liar.say()
@@ -288,7 +288,7 @@ async def test_a_compressed_answer_is_not_blown_up(liar: Liar, provider: Identit
 
 
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b"{", b"\xff", b"<html>"])
-async def test_an_answer_that_is_no_json_is_told_of(liar: Liar, provider: IdentityProvider, raw: bytes) -> None:
+async def test_an_answer_that_is_not_json_is_reported(liar: Liar, provider: IdentityProvider, raw: bytes) -> None:
     """Whatever comes in place of an answer is the provider's failure."""
     liar.raw = raw
     with pytest.raises(ProviderAwayError, match="as it should"):
@@ -296,8 +296,8 @@ async def test_an_answer_that_is_no_json_is_told_of(liar: Liar, provider: Identi
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"null", b'{"id_token": 7}', b'{"id_token": "a.b"}'])
-async def test_an_answer_without_a_token_is_no_login(liar: Liar, provider: IdentityProvider, raw: bytes) -> None:
-    """An answer that has no ID token, or none that is one, lets nobody in."""
+async def test_an_answer_without_a_token_is_not_a_login(liar: Liar, provider: IdentityProvider, raw: bytes) -> None:
+    """An answer that has no ID token, or none that is one, refuses the login."""
     liar.raw = raw
     with pytest.raises(SsoError, match=r"ID token|not valid"):
         await log_in(provider)
@@ -379,7 +379,7 @@ async def test_an_address_is_a_name_only_where_it_is_verified(liar: Liar, provid
 async def test_a_provider_that_is_not_itself_is_not_used(
     liar: Liar, provider: IdentityProvider, discovery: dict[str, Any]
 ) -> None:
-    """Another issuer's configuration, or addresses that are missing or not encrypted, let nobody in."""
+    """Another issuer's configuration, or addresses that are missing or not encrypted, refuse the login."""
     liar.say()
     liar.discovery = discovery
     with pytest.raises(ProviderAwayError):

@@ -63,7 +63,7 @@ async def settled(world: World, destination: str = "all", **wanted: float) -> Sc
             await asyncio.sleep(0.02)
 
 
-async def test_a_backend_that_never_answers_holds_nobody_up(
+async def test_a_backend_that_never_answers_delays_no_request(
     environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests are answered while their spans and the metrics wait; the gateway's end waits for neither."""
@@ -105,7 +105,7 @@ async def test_a_full_queue_drops_what_is_new(
 async def test_many_that_wait_go_without_their_content(
     environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was asked and answered takes room, so not all that wait keep it; who does not is counted."""
+    """Contents need memory, so only some waiting records keep theirs; the others are counted."""
     monkeypatch.setattr(exporter, "CLOSE_SECONDS", 0.3)
     monkeypatch.setattr(recorder, "MOST_CONTENTS", 2)
     monkeypatch.setattr(observability, "BATCH", 1)
@@ -217,7 +217,7 @@ def receiving(*answers: Answer) -> AbstractContextManager[Receiver]:
     return over_http(*answers) if spoken(answers[0]) == "otlp-http" else over_grpc(*answers)
 
 
-async def test_nobody_there(environment: None, tmp_path: Path, told: list[str]) -> None:
+async def test_nothing_listens_there(environment: None, tmp_path: Path, told: list[str]) -> None:
     """Where no connection can be made, it is tried some times, then given up and counted; the address is not told."""
     async with traced(tmp_path, Simulator(), export={"endpoint": "http://127.0.0.1:9"}) as world:
         assert (await ask(world)).status_code == 200

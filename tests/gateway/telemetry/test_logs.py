@@ -119,7 +119,7 @@ def test_an_exception_is_written_without_secrets() -> None:
 
 
 @pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes have a size of their own here")
-async def test_a_log_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
+async def test_an_unread_log_delays_no_request(tmp_path: Path) -> None:
     """With a standard error that is full, requests are answered and the process ends when told to.
 
     What it had room for is lines of text: what a client writes into a path forges none.
@@ -166,7 +166,7 @@ def test_a_line_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
 
 
 def test_a_stuck_log_drops_lines_and_counts_them() -> None:
-    """Where nobody takes the lines away, who logs does not wait."""
+    """If the log is not read, logging does not wait."""
     aside = Aside(queue.Queue(2))
     for _ in range(5):
         aside.handle(logging.makeLogRecord({"msg": "x"}))

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def world(environment: None, tmp_path: Path) -> AsyncIterator[World]:
-    """A good provider, one that nobody answers for, one without prices, and a route over the first two."""
+    """A good provider, one that does not answer, one without prices, and a route over the first two."""
     async with running_simulator() as base:
         specs = {
             "openai": ProviderSpec(kind="openai", base_url=f"{base}/openai/v1", credential="value:a"),
@@ -121,7 +121,7 @@ async def test_refusals_are_counted_by_code_and_by_limit(world: World) -> None:
 
 
 async def test_clients_cannot_make_up_series_without_end(world: World) -> None:
-    """Models that nobody ever answered for are `other`, and so is every model after the hundredth."""
+    """Models that no provider answered for are `other`, and so is every model after the hundredth."""
     made_up = (ask(world, "local", model=f"made-up-{number}") for number in range(110))
     assert set(await asyncio.gather(*made_up)) == {200}
     assert await ask(world, "openai", model="no-such-model") == 400

@@ -81,7 +81,7 @@ async def test_content_without_a_backend_of_its_own_goes_to_the_gateways(environ
 async def test_a_backend_whose_token_is_missing_loses_spans_and_no_request(
     environment: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says what cannot be had, and for whom."""
+    """The log says what cannot be read, and for which project."""
     async with traced(tmp_path, Simulator()) as world:
         export = {"endpoint": "http://127.0.0.1:9", "token": "env:NO_SUCH_TOKEN"}
         key = await key_of(world, "research", {"export": export})

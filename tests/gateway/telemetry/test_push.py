@@ -248,7 +248,7 @@ async def test_tries_embeddings_and_parts_of_tokens(environment: None, tmp_path:
     )
 
 
-async def test_nobody_can_make_up_series(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_clients_cannot_invent_series(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of models, asked for and answering, there are so many at most; what comes later is `other`."""
     monkeypatch.setattr(genai, "MOST_MODELS", 3)
     with over_http() as receiver:

@@ -316,7 +316,7 @@ NO_TRACEPARENT = {
 }
 
 
-async def test_what_is_no_traceparent_begins_no_trace(environment: None, tmp_path: Path) -> None:
+async def test_a_wrong_traceparent_begins_no_trace(environment: None, tmp_path: Path) -> None:
     """The trace begins at the gateway then, and the state of a trace that nobody named goes nowhere."""
     simulator = Simulator()
     with over_http() as receiver:

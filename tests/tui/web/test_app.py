@@ -143,7 +143,7 @@ async def test_a_log_out_counts_at_once(entrance: Site) -> None:
     assert len(entrance.told) == 1
 
 
-async def test_what_is_no_hello_ends_it(entrance: Site) -> None:
+async def test_a_wrong_first_message_ends_it(entrance: Site) -> None:
     """A first message that is wrong in any way closes the WebSocket before there is a process."""
     await entrance.enter()
     for said in HELLOS:
@@ -190,7 +190,7 @@ async def test_files_are_those_that_there_are(entrance: Site) -> None:
         assert (await entrance.http.get(f"/static/{name}")).status_code == 404, name
 
 
-async def test_a_body_that_is_no_token_is_refused(entrance: Site) -> None:
+async def test_a_body_that_is_not_a_token_is_refused(entrance: Site) -> None:
     """Only so much of a login's body is read."""
     answer = await entrance.post("/login", content=b"x" * 10_000)
     assert (answer.status_code, answer.text) == (413, "That is no token.\n")

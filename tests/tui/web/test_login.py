@@ -22,7 +22,7 @@ def test_a_link_lets_in_once() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "é\ud800", "a" * 43])
-def test_what_is_no_link_is_refused(token: str) -> None:
+def test_a_wrong_link_is_refused(token: str) -> None:
     """Nothing else gets in, whether there is a link or not."""
     door = Door(Clock())
     for _ in range(2):

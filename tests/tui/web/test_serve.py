@@ -178,7 +178,7 @@ async def test_https_with_the_own_authority(world: World, tmp_path: Path) -> Non
 
 
 @pytest.mark.anyio
-async def test_idle_connections_lock_nobody_out(entrance: Site) -> None:
+async def test_idle_connections_do_not_block_others(entrance: Site) -> None:
     """Strangers hold as many connections as they like: the owner comes in, and idle ones are closed."""
     host, port = "127.0.0.1", int(entrance.origin.rpartition(":")[2])
     opened = [await asyncio.open_connection(host, port) for _ in range(100)]

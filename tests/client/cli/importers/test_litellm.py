@@ -174,7 +174,7 @@ def test_odd_names_give_a_file_that_can_be_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("config", [None, [], {}, {"model_list": {}}, "text"])
-def test_what_is_no_configuration_is_refused(config: object) -> None:
+def test_a_file_that_is_not_a_configuration_is_refused(config: object) -> None:
     """With a word on what was expected."""
     with pytest.raises(ValueError, match="model_list"):
         from_litellm(config)

@@ -35,7 +35,7 @@ class Frame:
 
     Attributes:
         id: None for the session's main agent.
-        parent: The agent that started it; None where that is the main one.
+        parent: The agent that started it; None if that is the main one.
         name: What kind of agent it is, for people.
     """
 

@@ -40,7 +40,7 @@ class Changes:
     Attributes:
         client: The client.
         files: The new text of each file that changes.
-        before: Its present text; None where there is no file.
+        before: Its present text; None if there is no file.
         key: The key, which is not shown.
         folder: Where the present texts are kept.
     """

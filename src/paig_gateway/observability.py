@@ -113,7 +113,7 @@ class Telemetry:
 
     Attributes:
         observer: What the data plane tells of its work.
-        metrics: The app behind `/metrics`; None where it is switched off.
+        metrics: The app behind `/metrics`; None if it is switched off.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Telemetry:
             name: The process's name among the workers.
             version: The gateway's.
             scheme: How the gateway is reached: `http` or `https`.
-            folder: Where workers share their numbers; None where there is one process.
+            folder: Where workers share their numbers; None if there is one process.
             ledger: The ledger, to be watched.
             loops: The loops of agents that were seen since the last look, for alerts.
         """
@@ -303,7 +303,7 @@ def process_samples(ledger: Ledger, version: str) -> Source:
 
 
 def _book_age() -> list[float]:
-    """How old the prices are at least, in seconds; nothing where that is not known."""
+    """How old the prices are at least, in seconds; nothing if that is not known."""
     at = book_refreshed_at() or book_installed_at()
     return [max(0.0, time.time() - at.timestamp())] if at else []
 

@@ -1,4 +1,4 @@
-"""Copying: by the desktop's own program where there is one, else by the terminal (OSC 52)."""
+"""Copying: by the desktop's own program if there is one, else by the terminal (OSC 52)."""
 
 from __future__ import annotations
 

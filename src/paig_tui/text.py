@@ -103,7 +103,7 @@ def dollars(amount: str | Decimal | float | None) -> str:
 
 
 def rounded(amount: str | Decimal) -> str:
-    """An amount for a narrow place: no cents from $100 on, and none where there are none."""
+    """An amount for a narrow place: no cents from $100 on, and none if there are none."""
     value = Decimal(amount)
     return f"${value:,.0f}" if abs(value) >= 100 else dollars(value).removesuffix(".00").removesuffix("00")
 

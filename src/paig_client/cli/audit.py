@@ -68,7 +68,7 @@ def verify(
 ) -> None:
     """Look for altered, missing and reordered entries.
 
-    Ends with 1 where there are any. Keep the printed head elsewhere: only with --expect is a log found whose newest
+    Ends with 1 if there are any. Keep the printed head elsewhere: only with --expect is a log found whose newest
     entries were cut off.
     """
     with connected(url, profile) as admin:

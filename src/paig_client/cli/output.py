@@ -47,7 +47,7 @@ class Table:
     Attributes:
         columns: Their headings.
         rows: A cell for each column.
-        empty: What to say where there are no rows.
+        empty: What to say if there are no rows.
         right: The columns that are set flush right; money in them is aligned at its point.
         spare: The columns that a narrow terminal does without, the first to go first.
         cut: The column that is cut to the room that a narrow terminal leaves it.

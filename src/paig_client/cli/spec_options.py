@@ -176,7 +176,7 @@ def _plain_type(annotation: Any) -> Any:
 
 
 def _by_type(name: str, field: FieldInfo, help: str) -> Special | None:
-    """The option of a field by its type, or None where the field is for configuration files."""
+    """The option of a field by its type, or None if the field is for configuration files."""
     flag, kind = f"--{name.replace('_', '-')}", _plain_type(field.annotation)
     text = " ".join(help.split()) or f"Its {name.replace('_', ' ')}."
     if kind is bool:

@@ -36,7 +36,7 @@ class Needs:
     """What an operation needs.
 
     Attributes:
-        permission: None where any admin token will do.
+        permission: None if any admin token will do.
         in_project: Whether it is enough to have the permission in some project.
         goes_on: Whether its answer goes on for as long as the client stays.
     """

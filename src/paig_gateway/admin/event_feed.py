@@ -233,7 +233,7 @@ class EventFeed:
         return FeedPosition(*reports.last_finished(self._engine), change, health_rows.last_change(self._engine))
 
     def _read(self, after: FeedPosition, until: FeedPosition | None = None) -> list[FeedEvent]:
-        """What lies after a place, up to another where one is given: requests, then changes, then states."""
+        """What lies after a place, up to another if one is given: requests, then changes, then states."""
         events: list[FeedEvent] = []
         place = after
         for found in reports.finished_since(self._engine, after.finished_at, after.request, limit=PAGE):

@@ -153,7 +153,7 @@ def _sealed(services: AdminServices, digest: str) -> str:
 
 
 def _holder(services: AdminServices, request: Request) -> Caller | None:
-    """The key that a browser has shown; None where it has shown none, or that one is of no use any more."""
+    """The key that a browser has shown; None if it has shown none, or that one is of no use any more."""
     try:
         cookie = services.site.cookie(request, HOLDER)
         note = json.loads(services.catalog.secrets.vault.open(cookie.encode(), PURPOSE)) if cookie else None

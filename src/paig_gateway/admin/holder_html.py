@@ -243,7 +243,7 @@ def _requests(requests: Sequence[MyRequest]) -> Iterator[str]:
 
 
 def ask_section(view: HolderView, requests: Sequence[LimitRequest]) -> str:
-    """The section in which more can be asked for; empty where no limit on money binds the key.
+    """The section in which more can be asked for; empty if no limit on money binds the key.
 
     Args:
         view: What the page shows.

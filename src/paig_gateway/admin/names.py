@@ -38,7 +38,7 @@ def check_names(services: AdminServices, principal: AdminIdentity, **given: str 
 def _known(
     services: AdminServices, session: Session, principal: AdminIdentity, kind: str, name: str
 ) -> list[str] | None:
-    """The names that there are, or None where `name` is one of them."""
+    """The names that there are, or None if `name` is one of them."""
     if kind in _OWNERS:
         return _owners(session, principal, kind, name)
     if kind in ("provider", "route"):

@@ -127,7 +127,7 @@ class AdminServices:
         version: paig's version.
         key_uses: When keys were last used.
         attempts: What was refused for lack of permission.
-        sso: The identity provider of single sign-on; None where it is not set up.
+        sso: The identity provider of single sign-on; None if it is not set up.
     """
 
     engine: Engine

@@ -38,7 +38,7 @@ class Site:
         return _named(connection)
 
     def cookie(self, connection: HTTPConnection, name: str) -> str:
-        """The value of one of our cookies; empty where there is none."""
+        """The value of one of our cookies; empty if there is none."""
         return connection.cookies.get(self._name(connection, name), "")
 
     def set_cookie(self, response: Response, connection: HTTPConnection, name: str, value: str, seconds: int) -> None:

@@ -128,7 +128,7 @@ class Catalog(Transactions):
     def seal(self) -> int:
         """Bring what is sealed to the present secret key and form, and begin the audit log's chain.
 
-        Does nothing where all of it is so already. `paig serve` does this at its start, `paig secret rotate` after it
+        Does nothing if all of it is so already. `paig serve` does this at its start, `paig secret rotate` after it
         has made a new key.
 
         Returns:

@@ -31,7 +31,7 @@ class CatalogError(Exception):
         code: `not-found`, `conflict` (a name or a secret is taken), `changed` (another change was faster), `invalid`,
             `in-use`, or `idempotency-mismatch`.
         message: What is wrong and what to do, never a secret.
-        field: The Spec's field at fault, such as `members.0.provider`; empty where it is none or all of it.
+        field: The Spec's field at fault, such as `members.0.provider`; empty if it is none or all of it.
     """
 
     def __init__(self, code: CatalogErrorCode, message: str, *, field: str = "") -> None:

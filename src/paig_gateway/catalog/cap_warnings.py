@@ -96,7 +96,7 @@ def _named(models: Sequence[str] | None) -> list[str]:
 
 
 def _bound(model: str, at: datetime) -> BoundFormula | None:
-    """What bounds a request to a model at its vendor; None where that is not known."""
+    """What bounds a request to a model at its vendor; None if that is not known."""
     prices = (_book().find(vendor, model) for vendor in VENDORS)
     price = next((price for price in prices if price is not None), None)
     if price is None:

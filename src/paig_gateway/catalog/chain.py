@@ -41,7 +41,7 @@ class Verified:
 
     Attributes:
         rows: How many rows there are, those before the chain included.
-        head: The code of the newest row; empty where there is none.
+        head: The code of the newest row; empty if there is none.
         problem: The first thing that is wrong, or None.
     """
 
@@ -62,7 +62,7 @@ def append(session: Session, vault: Vault, row: AuditRow) -> None:
 
 
 def earlier_rows(session: Session) -> dict[str, Any] | None:
-    """What the row that is to begin the chain must say of the rows before it; None where there is nothing to seal."""
+    """What the row that is to begin the chain must say of the rows before it; None if there is nothing to seal."""
     if session.get(MetaRow, HEAD) is not None:
         return None
     rows = session.exec(select(AuditRow).order_by(col(AuditRow.id))).all()

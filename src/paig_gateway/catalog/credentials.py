@@ -67,7 +67,7 @@ def purpose(id: str, kind: str, base_url: str | None) -> str:
 
 
 def origin(kind: str, base_url: str | None) -> str:
-    """Scheme, host and port of a base URL, in one spelling; the kind, where none is given."""
+    """Scheme, host and port of a base URL, in one spelling; the kind, if none is given."""
     if base_url is None:
         return f"kind:{kind}"
     parts = urlsplit(base_url)
@@ -106,7 +106,7 @@ def normal(secrets: Secrets, row: ProviderRow | None, spec: ProviderSpec) -> dic
     """What changes in a Spec so that what is stored already is named as stored.
 
     Raises:
-        CatalogError: A stored literal is to be kept where there is none or where the provider's address has changed, or
+        CatalogError: A stored literal is to be kept if there is none or where the provider's address has changed, or
             two are the same.
     """
     there = [one for one in stored(row) if one.sealed is not None] if row is not None else []
@@ -197,7 +197,7 @@ def seal_again(vault: Vault, row: ProviderRow) -> bool:
 
 
 def _known(vault: Vault, there: list[StoredCredential], text: str, place: str) -> StoredCredential | None:
-    """The stored literal that a text names or repeats; None where it is something else."""
+    """The stored literal that a text names or repeats; None if it is something else."""
     if mask := _MASK.fullmatch(text):
         fit = [one for one in there if mask["id"] in (None, one.id)]
         if not fit:

@@ -50,7 +50,7 @@ def hint(secret: str) -> str:
 
 
 def chosen_value(reference: str | None, references: References) -> str | None:
-    """The value that a key's `secret` names; None where none is given or the stored one is to be kept.
+    """The value that a key's `secret` names; None if none is given or the stored one is to be kept.
 
     Looks into the environment, files or the keyring, so it is called before a transaction is opened.
 

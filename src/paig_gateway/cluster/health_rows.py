@@ -50,7 +50,7 @@ class Report:
 
     Attributes:
         own: Whether it found the state out itself; else it goes by another's word.
-        until: When its rest ends; None where it does not rest, or waits for some models alone.
+        until: When its rest ends; None if it does not rest, or waits for some models alone.
         waits: What it was told of single models.
         sums: What came of the tries of five minutes.
         ok_at: When the provider last answered it well.
@@ -138,7 +138,7 @@ def best_state(credentials: Iterable[Iterable[Report]]) -> BreakerState:
 
 
 def last_change(engine: Engine) -> int:
-    """The number of the last change; 0 where there was none."""
+    """The number of the last change; 0 if there was none."""
     with engine.connect() as connection:
         return connection.execute(select(func.max(col(BreakerChangeRow.id)))).scalar() or 0
 

@@ -196,8 +196,8 @@ class Config:
     """A configuration file that is valid by itself: every name in it is defined in it.
 
     Attributes:
-        organisation: None where the file has no such section; its `models` stand apart.
-        models: For the one address: routes by patterns of models; None where the file has no such section.
+        organisation: None if the file has no such section; its `models` stand apart.
+        models: For the one address: routes by patterns of models; None if the file has no such section.
         process: The sections in the file that only a start of the process reads.
         source: The file's name, for messages.
         lines: The line of each value.

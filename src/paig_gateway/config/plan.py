@@ -128,7 +128,7 @@ def plan(config: Config, catalog: Catalog, *, actor: str = "", prune: bool = Fal
         keep_drift: Leave alone what was changed by hand since the last apply.
 
     Raises:
-        ConfigError: A key's value cannot be read, or a stored secret is to be kept where there is none.
+        ConfigError: A key's value cannot be read, or a stored secret is to be kept if there is none.
     """
     issues: list[Issue] = []
     values = {}
@@ -184,7 +184,7 @@ def _without(kept: frozenset[tuple[str, str]], changes: Sequence[PlannedChange])
 
 
 def changed_by_hand(session: Session) -> list[AuditRow] | None:
-    """The audit entries since a file was last applied that a file could have said; None where none ever was."""
+    """The audit entries since a file was last applied that a file could have said; None if none ever was."""
     applied = select(func.max(col(AuditRow.id))).where(col(AuditRow.kind) == CONFIGURATION)
     last = session.exec(applied).one()
     if last is None:

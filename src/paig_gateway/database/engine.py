@@ -39,12 +39,12 @@ class NewerSchemaError(DatabaseError):
 
 
 def utc_now() -> datetime:
-    """The present, in UTC: the clock that is used where none is handed in."""
+    """The present, in UTC: the clock that is used if none is handed in."""
     return datetime.now(UTC)
 
 
 def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
-    """Open a database; a SQLite file is made where there is none, readable by its owner alone.
+    """Open a database; a SQLite file is made if there is none, readable by its owner alone.
 
     Args:
         url: `sqlite:///path/to/file.db` or `postgresql+psycopg://user@host/name`.

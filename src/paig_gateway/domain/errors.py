@@ -64,7 +64,7 @@ class Advice:
 
     Attributes:
         field: The member of the request that states it.
-        now: The largest value that fits what is left; None where none does.
+        now: The largest value that fits what is left; None if none does.
         ever: The largest value that fits the unused limit; None if no value does.
     """
 

@@ -22,7 +22,7 @@ class Zone:
 
     Attributes:
         name: Its IANA name.
-        old: The zone before, whose window is finished first; None where it was never changed.
+        old: The zone before, whose window is finished first; None if it was never changed.
         since: From when on the new one counts, in seconds since the epoch: the end of the old one's window.
     """
 
@@ -109,7 +109,7 @@ class Balance:
 
     @property
     def left(self) -> int:
-        """What neither is spent nor held; below 0 where a cap was overrun or lowered."""
+        """What neither is spent nor held; below 0 if a cap was overrun or lowered."""
         return self.limit.amount - self.spent - self.held
 
 

@@ -88,7 +88,7 @@ def bound(named: Iterable[NamedLimit], subject: Subject) -> tuple[Limit, ...]:
 
 
 def member_of(per: str, subject: Subject) -> tuple[str, str]:
-    """The member that a request counts in: its id, which outlives its name, and its name. Empty where it has none."""
+    """The member that a request counts in: its id, which outlives its name, and its name. Empty if it has none."""
     match per:
         case "key":
             return subject.key

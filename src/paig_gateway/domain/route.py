@@ -22,7 +22,7 @@ class Credential:
     Attributes:
         id: What it is called in the ledger, in logs and in metrics: the same on every node and after a restart, another
             once another secret is stored in its place. It tells nothing of the secret.
-        secret: The secret itself; None where the provider needs none.
+        secret: The secret itself; None if the provider needs none.
     """
 
     id: str
@@ -50,10 +50,10 @@ class Provider:
         aliases: Names of models at the provider, and the models that they are priced and bounded as.
         provider_cost: Whether the charge that the provider states is the cost; otherwise it is our list price.
         stream_usage: Whether the gateway asks for usage in streams; None for the kind's own way.
-        service_tier: The account's default service tier, where it is not the standard one.
+        service_tier: The account's default service tier, if it is not the standard one.
         on_disconnect: What happens to the provider's answer if the client disconnects.
         settings: The kind's own settings: `project`, `location`, `token_url`, `region`, `api_version`.
-        timeouts: Seconds that a try may take, by phase, where it is not as the server has it.
+        timeouts: Seconds that a try may take, by phase, if it is not as the server has it.
         upstream_proxy: URL of the proxy through which it is reached, `direct` for none; None for the server's.
         upstream_ca: A PEM file of authorities to trust besides the system's; None for the server's.
     """
@@ -104,8 +104,8 @@ class Route:
     Attributes:
         choice: How one of several members of the same priority is chosen.
         affinity: Whether the requests of one conversation go to the same member.
-        timeouts: Seconds that a try may take, by phase, where it is not as the provider has it.
-        deadline: Seconds that all tries may take together, where it is not as the server has it.
+        timeouts: Seconds that a try may take, by phase, if it is not as the provider has it.
+        deadline: Seconds that all tries may take together, if it is not as the server has it.
     """
 
     name: str

@@ -136,19 +136,18 @@ def _headers(raw: bytes, position: int, end: int) -> dict[str, str]:
     return headers
 
 
-def encode(name: str, payload: bytes, *, kind: MessageKind = "event", content_type: str = "application/json") -> bytes:
+def encode(name: str, payload: bytes, *, kind: MessageKind = "event") -> bytes:
     """Write a frame.
 
     Args:
         name: The event's or exception's type.
         payload: Its payload.
         kind: What sort of message it is.
-        content_type: Of the payload.
 
     Raises:
         ValueError: A header's value is longer than the format has room for.
     """
-    values = {_NAME_HEADER[kind]: name, ":content-type": content_type, ":message-type": kind}
+    values = {_NAME_HEADER[kind]: name, ":content-type": "application/json", ":message-type": kind}
     headers = b"".join(_header(key, value.encode()) for key, value in values.items())
     start = struct.pack(">II", _OVERHEAD + len(headers) + len(payload), len(headers))
     frame = start + _CRC.pack(crc32(start)) + headers + payload

@@ -37,12 +37,12 @@ def usage_in(raw: Raw | None) -> dict[str, object]:
     return {name: value for name, value in mapping(reading.value(raw)).items() if value is not None}
 
 
-def note_usage(body: dict[str, object], usage: Mapping[str, object], *, final: bool, key: str = "usage") -> None:
+def note_usage(body: dict[str, object], usage: Mapping[str, object], *, final: bool) -> None:
     """Take a cumulative usage object in; see `updated`. Counts are never added up."""
     if not usage:
         return
-    known = mapping(body.pop(PARTIAL, None) or body.get(key))
-    body[key if final or key in body else PARTIAL] = updated(known, usage)
+    known = mapping(body.pop(PARTIAL, None) or body.get("usage"))
+    body["usage" if final or "usage" in body else PARTIAL] = updated(known, usage)
 
 
 def updated(known: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
@@ -60,11 +60,11 @@ def updated(known: Mapping[str, object], new: Mapping[str, object]) -> dict[str,
     return merged
 
 
-def finish(body: dict[str, object], key: str = "usage") -> None:
+def finish(body: dict[str, object]) -> None:
     """Note the end of the answer: the usage known so far is final."""
     body[END] = True
     if PARTIAL in body:
-        body[key] = body.pop(PARTIAL)
+        body["usage"] = body.pop(PARTIAL)
 
 
 def note_error(body: dict[str, object], error: object) -> None:

@@ -39,7 +39,7 @@ FRAMINGS: Mapping[Framing, tuple[Callable[[], Splitter], Callable[[bytes], Strea
 
 
 def framing_of(content_type: str) -> Framing | None:
-    """The framing that a response's content type names, or None where it is not a stream of events.
+    """The framing that a response's content type names, or None if it is not a stream of events.
 
     `application/json` may be either a body or, where a Gemini stream was asked for, a stream of the framing `json`.
     """
@@ -53,7 +53,7 @@ _FIELD = re.compile(rb"(?:data|event|id|retry)?:")
 
 
 def sniffed(head: bytes) -> Framing | None:
-    """What the first bytes of an answer show it to be, whatever its content type; None where they show nothing yet.
+    """What the first bytes of an answer show it to be, whatever its content type; None if they show nothing yet.
 
     `json` is a document: a body, or a stream of that framing.
     """

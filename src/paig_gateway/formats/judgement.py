@@ -89,7 +89,7 @@ def _judge_events(framing: Framing, head: bytes, undecided: Judgement, *, comple
 
 
 def judge_events(events: Iterable[StreamEvent]) -> Literal["answer", "not-answer"] | None:
-    """Judge a stream by its first events; None where they are all preamble."""
+    """Judge a stream by its first events; None if they are all preamble."""
     for event in events:
         if (found := judge_event(event)) is not None:
             return found
@@ -97,7 +97,7 @@ def judge_events(events: Iterable[StreamEvent]) -> Literal["answer", "not-answer
 
 
 def judge_event(event: StreamEvent) -> Literal["answer", "not-answer"] | None:
-    """What an event at the start of a stream means, in whichever format; None where it is preamble.
+    """What an event at the start of a stream means, in whichever format; None if it is preamble.
 
     An error is an exception frame, an event named `error`, one with an `error` object (OpenAI, Gemini, Groq), or a
     response that failed before it said anything.

@@ -23,8 +23,8 @@ class Listing:
     """A list in an answer.
 
     Attributes:
-        member: The name of the array; None where the answer is nothing but the array.
-        ids: The id of each element; None where it has none.
+        member: The name of the array; None if the answer is nothing but the array.
+        ids: The id of each element; None if it has none.
         spans: Where each element starts and ends in the answer.
         start: Where the array starts.
         end: Where it ends.
@@ -46,7 +46,7 @@ def object_id(members: Mapping[str, msgspec.Raw]) -> str | None:
 
 
 def listing(body: bytes) -> Listing | None:
-    """The list in an answer; None where it is empty.
+    """The list in an answer; None if it is empty.
 
     Raises:
         ValueError: The answer is not JSON, or has several lists; the message says which.

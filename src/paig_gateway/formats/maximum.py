@@ -38,7 +38,7 @@ def set_maximum(body: bytes, format_name: str, field: str, most: int) -> tuple[b
         most: Tokens of each answer.
 
     Returns:
-        The request with the maximum in it, and which members say it now. None where that is not known to bound the
+        The request with the maximum in it, and which members say it now. None if that is not known to bound the
         output: the format has no such member, or the request goes around it.
     """
     top = reading.members(body)
@@ -91,7 +91,7 @@ def _goes_around(top: Members) -> bool:
 
 
 def _invoke_shape(top: Members) -> Path | None:
-    """Where a model family of Bedrock's InvokeModel takes the maximum; None where the shape names no family."""
+    """Where a model family of Bedrock's InvokeModel takes the maximum; None if the shape names no family."""
     if "anthropic_version" in top:
         return ("max_tokens",)
     if "inferenceConfig" in top or "schemaVersion" in top:

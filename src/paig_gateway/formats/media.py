@@ -29,14 +29,14 @@ class MediaItem:
 
     Attributes:
         kind: What it is.
-        size: Its bytes, without base64; 0 where it is a link.
-        width: Pixels; None where they are not known.
-        height: Pixels; None where they are not known.
+        size: Its bytes, without base64; 0 if it is a link.
+        width: Pixels; None if they are not known.
+        height: Pixels; None if they are not known.
         detail: The resolution that the request asks for (`low`, `high`, …), or None.
-        seconds: How long a sound is; None where only its size is known.
+        seconds: How long a sound is; None if only its size is known.
         dense: Whether a sound of this container may have fewer bytes than tokens of any steady bit rate.
-        pages: Pages of a document; None where they cannot be counted.
-        text: Upper bound of the bytes of a document's text; None where it is not known.
+        pages: Pages of a document; None if they cannot be counted.
+        text: Upper bound of the bytes of a document's text; None if it is not known.
     """
 
     kind: MediaKind
@@ -66,7 +66,7 @@ def audio(data: bytes, size: int) -> MediaItem:
 
 
 def dimensions(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a PNG, JPEG, GIF or WebP image; None where its head does not say."""
+    """Width and height of a PNG, JPEG, GIF or WebP image; None if its head does not say."""
     for magic, look in _IMAGES:
         if data.startswith(magic):
             try:
@@ -180,7 +180,7 @@ def _streams(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _inflate(dictionary: bytes, body: bytes, most: int) -> bytes | None:
-    """A stream's bytes; None where they cannot be read, or are more than `most`."""
+    """A stream's bytes; None if they cannot be read, or are more than `most`."""
     if b"/Filter" not in dictionary:
         return body if len(body) <= most else None
     if not _PLAIN_FILTERS.search(dictionary) or most <= 0:
@@ -197,7 +197,7 @@ _DATA_URL = re.compile(rb'\s*"data:([^;,"]*)[^,"]{0,100};base64,')
 
 
 def media_type(raw: bytes) -> bytes | None:
-    """The media type of a JSON string that is a data URL with base64; None where it is none."""
+    """The media type of a JSON string that is a data URL with base64; None if it is none."""
     match = _DATA_URL.match(raw[:300])
     return match[1].replace(b"\\/", b"/").lower() if match else None
 

@@ -29,7 +29,7 @@ def splice_cost(body: bytes, paths: tuple[tuple[str, ...], ...], cost: str) -> b
         cost: US dollars, a decimal.
 
     Returns:
-        The document with the cost in it; unchanged where no path leads to an object, or the body is not JSON.
+        The document with the cost in it; unchanged if no path leads to an object, or the body is not JSON.
     """
     text = _mended(body)
     for path in paths:
@@ -98,7 +98,7 @@ def _mended(body: bytes) -> bytes:
 
 
 def locate(text: bytes, path: tuple[str, ...]) -> tuple[int, int] | None:
-    """Where the value at `path` starts and ends; None where there is none."""
+    """Where the value at `path` starts and ends; None if there is none."""
     start = len(text) - len(text.lstrip(_SPACE))
     end = len(text.rstrip(_SPACE))
     for name in path:

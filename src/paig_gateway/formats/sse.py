@@ -40,7 +40,7 @@ class Splitter:
         """`feed`, with the events joined: for those who look for few among many.
 
         Returns:
-            The events; None where their ends are not all two line feeds, and `feed` is to be called instead.
+            The events; None if their ends are not all two line feeds, and `feed` is to be called instead.
         """
         if self._returns or b"\r" in chunk:
             return None

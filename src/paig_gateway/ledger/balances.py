@@ -33,7 +33,7 @@ class LimitBalance:
         amount: What the limit is at present: raised, where it is.
         member: Whose counter it is, where a named limit has one for each.
         window_start: Seconds since the epoch.
-        raised_until: When it goes back to its own amount; None where it is not raised.
+        raised_until: When it goes back to its own amount; None if it is not raised.
     """
 
     limit_id: str
@@ -83,7 +83,6 @@ class LimitBalance:
 def current_balances(
     engine: Engine,
     now: datetime,
-    within: frozenset[str] | None = None,
     *,
     percent: int = 0,
     owners: Collection[tuple[str, str]] = (),
@@ -93,13 +92,12 @@ def current_balances(
     Args:
         engine: The database.
         now: The present.
-        within: Only limits of these projects (by id) and of their keys; None for all.
         percent: Only limits of which at least this share is spent; rounding may include one that is slightly below.
         owners: Owners (kind and name) whose limits are included in any case.
     """
     with engine.connect() as connection:
         names = owner_names(connection)
-        return list(_balances(connection, now, within, names, percent, owners))
+        return list(_balances(connection, now, None, names, percent, owners))
 
 
 def _balances(
@@ -157,7 +155,7 @@ def balances_of(engine: Engine, limits: Sequence[Limit], now: datetime) -> list[
 
 
 def limit_balances(engine: Engine, now: datetime, within: frozenset[str] | None = None) -> list[LimitStatus]:
-    """The limits that `current_balances` means, as the admin API shows them."""
+    """The limits of these projects (by id) and of their keys, or all, as the admin API shows them."""
     with engine.connect() as connection:
         found = list(_balances(connection, now, within, owner_names(connection)))
         today = TodaysSpend(connection, now)

@@ -46,7 +46,7 @@ class TodaysSpend:
                     self._add("limit", one.name, _member(one, subject), row.cost)
 
     def of(self, owner_kind: str, owner: str, member: str | None = None) -> int | None:
-        """What an owner, or one member of a named limit, has spent today; None where totals do not say."""
+        """What an owner, or one member of a named limit, has spent today; None if totals do not say."""
         if owner_kind == "limit" and owner in self._untold:
             return None
         return self._sums.get((owner_kind, owner, member), 0)
@@ -59,12 +59,12 @@ class TodaysSpend:
 def reached_at(
     unit: Unit, left: int, spent_today: int | None, resets_at: datetime | None, now: datetime
 ) -> datetime | None:
-    """When a limit is used up at today's pace; None where its window ends before, or nothing was spent today.
+    """When a limit is used up at today's pace; None if its window ends before, or nothing was spent today.
 
     Args:
         unit: What it counts; only money is forecast.
         left: What is not spent of it, in nanodollars.
-        spent_today: What its owner has spent since midnight, in nanodollars; None where that is not known.
+        spent_today: What its owner has spent since midnight, in nanodollars; None if that is not known.
         resets_at: When its window ends.
         now: The present.
     """

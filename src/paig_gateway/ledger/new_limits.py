@@ -141,7 +141,7 @@ class _Named:
 
     @classmethod
     def read(cls, connection: Connection, row: LimitRow) -> _Named | None:
-        """The named limit that owns a limit; None where it is gone."""
+        """The named limit that owns a limit; None if it is gone."""
         found = connection.execute(select(NAMED.c.name, NAMED.c.spec).where(NAMED.c.id == row.owner_id)).first()
         if found is None:
             return None
@@ -202,14 +202,14 @@ def _bounds(limit: Limit, start: int) -> tuple[int, int | None]:
 
 
 def _hold(connection: Connection, limit_id: str, start: int, amount: int) -> None:
-    """Add to a counter's hold, and make the counter where there is none; it is locked afterwards."""
+    """Add to a counter's hold, and make the counter if there is none; it is locked afterwards."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     new = insert(COUNTERS).values(limit_id=limit_id, window_start=start, spent=0, held=amount)
     connection.execute(new.on_conflict_do_update(index_elements=_KEY, set_={"held": COUNTERS.c.held + amount}))
 
 
 def _spend(connection: Connection, limit_id: str, start: int, amount: int) -> None:
-    """Set what is spent of a counter, and make the counter where there is none."""
+    """Set what is spent of a counter, and make the counter if there is none."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     new = insert(COUNTERS).values(limit_id=limit_id, window_start=start, spent=amount, held=0)
     connection.execute(new.on_conflict_do_update(index_elements=_KEY, set_={"spent": amount}))

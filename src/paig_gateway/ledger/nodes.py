@@ -67,7 +67,7 @@ def _place() -> str:
 
 
 def _start(pid: int) -> str:
-    """When a process began, in clock ticks since boot; `-` where there is none such, or it has ended."""
+    """When a process began, in clock ticks since boot; `-` if there is none such, or it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

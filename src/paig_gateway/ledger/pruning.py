@@ -69,7 +69,7 @@ def old_runs(
         connection: A connection.
         before: The moment.
         after: The id.
-        used_since: Requests before this do not keep a budget; None where each does.
+        used_since: Requests before this do not keep a budget; None if each does.
 
     Returns:
         All of them, and those whose runs no request is left of.

@@ -32,9 +32,9 @@ class Refused:
 
     Attributes:
         id: `x-paig-request-id`.
-        caller: Who sent it; None where no known key came with it.
-        route: As its path says; empty where it says none.
-        format: The name of its API format; empty where it has none.
+        caller: Who sent it; None if no known key came with it.
+        route: As its path says; empty if it says none.
+        format: The name of its API format; empty if it has none.
     """
 
     id: str

@@ -57,7 +57,7 @@ def keys_of(engine: Engine, session: str, which: Filter) -> list[tuple[str, str,
 
 
 def session_tree(engine: Engine, key_id: str, session: str, stopped: StoppedBy) -> SessionTree | None:
-    """A session with its agents; None where the ledger has no request of it."""
+    """A session with its agents; None if the ledger has no request of it."""
     mine = (REQUESTS.c.session == session, REQUESTS.c.key_id == key_id)
     agent, model = func.coalesce(REQUESTS.c.agent, "").label("agent"), REQUESTS.c.model
     named = [func.max(REQUESTS.c[name]).label(name) for name in ("agent_parent", "agent_name", *_OWNERS)]

@@ -31,7 +31,7 @@ class Unrecorded:
     """One line of a spool.
 
     Attributes:
-        reason: Why the database refused it, where it is set aside.
+        reason: Why the database refused it, if it is set aside.
     """
 
     reservation: Reservation | None

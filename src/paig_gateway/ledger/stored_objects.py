@@ -33,7 +33,7 @@ class StoredObject:
         provider: The provider's name in the gateway.
         id: Its id at the provider.
         kind: What it is: `file`, `vector-store`.
-        key_id: The key that made it; empty where it was given to a project.
+        key_id: The key that made it; empty if it was given to a project.
         project_id: The project of that key at that time, or None.
     """
 
@@ -77,7 +77,7 @@ class Owned:
 
     Attributes:
         object: The object.
-        key: The name of the key that made it, its id where that is deleted; None where it was given to a project.
+        key: The name of the key that made it, its id where that is deleted; None if it was given to a project.
         project: The project's name, or its id likewise.
         at: Since when it is known, in milliseconds.
     """

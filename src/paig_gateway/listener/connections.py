@@ -61,7 +61,7 @@ class Connections:
             loop: The event loop of the process.
 
         Returns:
-            False where no room could be made, and the new connection is to be closed.
+            False if no room could be made, and the new connection is to be closed.
         """
         if (
             open_now > self.bounds.max_connections
@@ -104,7 +104,7 @@ class Connections:
         self._in_head.pop(connection, None)
 
     def waits_for_body(self, connection: TrackedConnection) -> bool:
-        """The body of a request is not complete; True where that was not known."""
+        """The body of a request is not complete; True if that was not known."""
         known = connection in self._in_body
         self._in_body.add(connection)
         return not known

@@ -9,7 +9,7 @@ from paig_gateway.formats.base import Call, Json
 from paig_gateway.formats.folding import dig, each, mapping, whole
 
 Count: TypeAlias = Callable[[Json, Call], int | float | None]
-"""Counts a unit in an answer; None where the answer does not mention it."""
+"""Counts a unit in an answer; None if the answer does not mention it."""
 
 
 def present(body: Json) -> set[str]:
@@ -133,7 +133,7 @@ def grounded(kind: str) -> Count:
 
 
 def transcribed(body: Json, call: Call) -> int | float | None:
-    """Seconds of sound; None where the answer counts tokens."""
+    """Seconds of sound; None if the answer counts tokens."""
     if number(dig(body, "usage", "input_tokens")) or number(dig(body, "usage", "prompt_tokens")):
         return None
     return first(at("usage", "seconds"), at("usage", "prompt_audio_seconds"), at("duration"))(body, call)
@@ -144,7 +144,7 @@ _SPEECH_BYTES = 4_000
 
 
 def sounding(body: Json, call: Call) -> int | float | None:
-    """About how long the sounds in the request last; None where the answer counts tokens."""
+    """About how long the sounds in the request last; None if the answer counts tokens."""
     if mapping(body.get("usage")):
         return None
     sounds = [item for item in call.media if item.kind == "audio"]

@@ -20,8 +20,8 @@ class Room:
     """What is left of the limits that bind a request.
 
     Attributes:
-        money: Nanodollars left of the tightest limit on money; None where none binds.
-        tokens: Tokens left of the tightest limit on tokens; None where none binds.
+        money: Nanodollars left of the tightest limit on money; None if none binds.
+        tokens: Tokens left of the tightest limit on tokens; None if none binds.
     """
 
     money: int | None
@@ -64,7 +64,7 @@ def largest(need: Callable[[int], HoldSize], room: Room, least: int, most: int, 
         share: See above.
 
     Returns:
-        The maximum, or None where even `least` takes more.
+        The maximum, or None if even `least` takes more.
     """
     if least > most or not room.holds(need(least), share):
         return None

@@ -124,7 +124,7 @@ def audio_tokens(item: MediaItem) -> int:
 
 
 def pdf_tokens(item: MediaItem, model: str) -> int | None:
-    """The most tokens of a document, each page read as text and as a picture; None where only the window bounds it."""
+    """The most tokens of a document, each page read as text and as a picture; None if only the window bounds it."""
     if item.pages is None or item.text is None:
         return None
     page = MediaItem("image")
@@ -135,7 +135,7 @@ def pdf_tokens(item: MediaItem, model: str) -> int | None:
 
 
 def media_tokens(item: MediaItem, model: str) -> int | None:
-    """The most tokens of one item; None where only the model's context window bounds it."""
+    """The most tokens of one item; None if only the model's context window bounds it."""
     match item.kind:
         case "image":
             return image_tokens(item, model)

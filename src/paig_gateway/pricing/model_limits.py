@@ -72,8 +72,8 @@ class ModelLimits:
 
     Attributes:
         window: Upper bound of the input.
-        output: The vendor's output maximum, which a request may be told to keep to; None where none is known.
-        most: Upper bound of one answer, at the provider that was asked about; None where only the window bounds it.
+        output: The vendor's output maximum, which a request may be told to keep to; None if none is known.
+        most: Upper bound of one answer, at the provider that was asked about; None if only the window bounds it.
         reasoning: Whether the model may think before it answers.
     """
 

@@ -1,4 +1,4 @@
-"""How a model's name leads to its price, where it is not the name that the price book has.
+"""How a model's name leads to its price, if it is not the name that the price book has.
 
 Rules of the providers' own: routing suffixes, publishers' prefixes, ARNs. What no rule explains is named by the answer
 (`ANSWER_NAMES_MODEL`), or by the operator (`aliases`).

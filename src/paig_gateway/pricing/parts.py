@@ -92,7 +92,7 @@ def _add(sums: dict[str, int], counts: Mapping[str, int]) -> None:
 
 
 def _shaped(counts: Mapping[str, int]) -> dict[str, object]:
-    """Counts as a usage object; the split of cache writes only where there is one."""
+    """Counts as a usage object; the split of cache writes only if there is one."""
     found: dict[str, object] = {name: counts.get(name, 0) for name in _COUNTS}
     times = {name: counts.get(name, 0) for name in _TIMES}
     return {**found, "cache_creation": times} if any(times.values()) else found

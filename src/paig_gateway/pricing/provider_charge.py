@@ -20,7 +20,7 @@ TICKS_PER_DOLLAR = Decimal(10**10)
 """xAI's unit."""
 
 Read = Callable[[Json, Mapping[str, str]], "Decimal | None"]
-"""Reads US dollars from an answer's body and headers (lower-case names); None where it states no charge."""
+"""Reads US dollars from an answer's body and headers (lower-case names); None if it states no charge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ChargeRule:
 
 
 def stated(rule: ChargeRule, body: Json, headers: Mapping[str, str]) -> int | None:
-    """The provider's own charge in nanodollars, or None where the answer states none that can be read."""
+    """The provider's own charge in nanodollars, or None if the answer states none that can be read."""
     dollars = rule.read(body, headers)
     return nanodollars(dollars) if dollars is not None and 0 <= dollars <= MOST else None
 

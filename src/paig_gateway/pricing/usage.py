@@ -36,7 +36,7 @@ class Extracted:
     Attributes:
         usage: The counts.
         raw: The provider's own usage object, untouched.
-        model: The model the answer names, or None where its format names none.
+        model: The model the answer names, or None if its format names none.
     """
 
     usage: Usage
@@ -57,7 +57,7 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
         home: The genai-prices provider that invented the format.
 
     Returns:
-        What was read, or None where the answer carries no usage, or counts that cannot be.
+        What was read, or None if the answer carries no usage, or counts that cannot be.
     """
     body = _with_totals(body, flavor)
     for extractor in _extractors(provider, flavor, home):
@@ -91,7 +91,7 @@ _COMPILED: dict[int, tuple[Step, ...] | None] = {}
 
 
 def _compiled(extractor: UsageExtractor) -> tuple[Step, ...] | None:
-    """An extractor's mappings as plain data; None where one of them is more than a path of names."""
+    """An extractor's mappings as plain data; None if one of them is more than a path of names."""
     if not isinstance(extractor.root, str) or not isinstance(extractor.model_path, str):
         return None
     steps: list[Step] = []
@@ -106,7 +106,7 @@ def _compiled(extractor: UsageExtractor) -> tuple[Step, ...] | None:
 
 
 def _quickly(extractor: UsageExtractor, body: Json) -> tuple[str | None, dict[str, int]] | None:
-    """What `extractor.extract` reads where every count is a plain whole number; None where it must be asked itself."""
+    """What `extractor.extract` reads where every count is a plain whole number; None if it must be asked itself."""
     if id(extractor) not in _COMPILED:
         _COMPILED[id(extractor)] = _compiled(extractor)
     steps = _COMPILED[id(extractor)]

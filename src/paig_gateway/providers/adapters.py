@@ -48,7 +48,7 @@ class Adapter:
     Attributes:
         pack: The request for the provider, given the model's name there and whether it is to be streamed.
         native: Whether a path is in the provider's own spelling already, so that nothing is to be done.
-        unframe: The server-sent event for a frame of an AWS event stream; None where streams come as they are.
+        unframe: The server-sent event for a frame of an AWS event stream; None if streams come as they are.
     """
 
     pack: Callable[[OutboundRequest, str, bool], OutboundRequest]

@@ -24,24 +24,24 @@ class ProviderKind:
 
     Attributes:
         name: As written in `kind = "…"`.
-        base_url: Where it answers unless told otherwise; `{setting}` is filled in; None where each account has its own.
+        base_url: Where it answers unless told otherwise; `{setting}` is filled in; None if each account has its own.
         auth: How requests to it are authenticated.
         path: How a client's path becomes the upstream's.
         speaks: The families of API formats that it answers, each named by the shape of its errors.
         adapters: By format: how it takes a format outside those families, or in a spelling of its own.
         path_decides: Whether the model named in the request decides the price, not the one named in the answer.
-        price_provider: Whose prices in genai-prices; None where there are none.
+        price_provider: Whose prices in genai-prices; None if there are none.
         require_price: Whether a model without a price is refused unless told otherwise.
         asks_usage: Whether its OpenAI-shaped streams give usage only when asked (`stream_options.include_usage`).
         maximum: By format: the member of a request in which it heeds the output maximum, levels separated by dots,
-            where it is not the usual one (`USUAL_MAXIMUM`); empty where no member bounds all output that it bills.
+            if it is not the usual one (`USUAL_MAXIMUM`); empty if no member bounds all output that it bills.
         reasoning_maximum: The same for models that think before they answer.
         states_cost: Whether its answers state its own charge.
         reports_usage: Whether it states the usage of every complete answer; not so of servers that may run anything.
         hidden_tokens: Tokens of a system prompt of its own that it may add to a request unseen, and bills.
         google_query: Whether it is Google's, where parameters of a query can hide usage.
         settings: Names of the settings it takes besides the common ones.
-        defaults: Values of those settings where none is given.
+        defaults: Values of those settings if none is given.
     """
 
     name: str
@@ -64,7 +64,7 @@ class ProviderKind:
     defaults: Mapping[str, str] | None = None
 
     def maximum_field(self, format_name: str, *, reasoning: bool) -> str | None:
-        """The member of a request that bounds all output that is billed; None where there is none.
+        """The member of a request that bounds all output that is billed; None if there is none.
 
         Args:
             format_name: The API format.
@@ -263,7 +263,7 @@ def base_url(kind: ProviderKind, given: str | None, settings: Mapping[str, str])
         settings: The provider's settings, over the kind's defaults.
 
     Returns:
-        The URL without a trailing slash, or None where the kind has no default and none was given.
+        The URL without a trailing slash, or None if the kind has no default and none was given.
     """
     values = {**(kind.defaults or {}), **settings}
     own = kind.base_url.format(**values) if kind.base_url else None

@@ -109,10 +109,10 @@ compatible = PathRule(_compatible, re.compile(r"(?:(?:/openai)?/v1)*"), deployme
 
 
 def versioned(default: str, *others: str, beside: str = "", below: str = "") -> PathRule:
-    """The path holds the version: the last of repeated ones counts, `default` where there is none.
+    """The path holds the version: the last of repeated ones counts, `default` if there is none.
 
     Args:
-        default: The version where none is given.
+        default: The version if none is given.
         *others: Patterns of the others.
         beside: A pattern of what may stand before the versions.
         below: A pattern of what may stand between them and the end.
@@ -222,7 +222,7 @@ _GOOGLE_ALT = frozenset({"sse", "json"})
 
 
 def google_query(query: bytes) -> str | None:
-    """The first parameter of a query that may hide usage from the gateway at Google; None where there is none."""
+    """The first parameter of a query that may hide usage from the gateway at Google; None if there is none."""
     seen = []
     for part in filter(None, query.split(b"&")):
         name, _, value = (unquote_plus(each.decode("latin-1")) for each in part.partition(b"="))

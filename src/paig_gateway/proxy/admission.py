@@ -54,7 +54,7 @@ class Admission:
         return len(self._queue)
 
     async def enter(self) -> None:
-        """Take a place, after a wait in the queue where there is none free; `leave` gives it back.
+        """Take a place, after a wait in the queue if there is none free; `leave` gives it back.
 
         Raises:
             GatewayError: `overloaded`: the queue is full, or the wait was too long.

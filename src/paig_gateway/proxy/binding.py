@@ -18,7 +18,7 @@ def binding_limits(exchange: Exchange, candidate: Candidate | None) -> tuple[Lim
 
     Args:
         exchange: The request.
-        candidate: The member that it is sent to; None where it is sent to none.
+        candidate: The member that it is sent to; None if it is sent to none.
     """
     caller, said = exchange.caller, exchange.attribution
     limits = caller.limits

@@ -52,7 +52,7 @@ def is_local(host: str) -> bool:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, also with a port; None where it is none."""
+    """An address, also with a port; None if it is none."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

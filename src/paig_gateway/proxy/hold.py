@@ -107,7 +107,7 @@ class Fitting:
 
     @classmethod
     def of(cls, full: Held) -> Fitting | None:
-        """What can be done for a request; None where no member of it is known to bound its output."""
+        """What can be done for a request; None if no member of it is known to bound its output."""
         exchange = full.exchange
         call, name = exchange.call, exchange.fmt.name
         order = [candidate for candidate in full.order if _field(candidate, name)]
@@ -137,14 +137,14 @@ class Fitting:
         )
 
     def fitted(self, balances: tuple[Balance, ...]) -> Held | None:
-        """The request with the largest maximum that the rule allows; None where the smallest does not fit."""
+        """The request with the largest maximum that the rule allows; None if the smallest does not fit."""
         room = _room(balances)
         if self.floor > self.most or not room.holds(self._need(self.floor)):
             return None
         return self._held(largest(self._need, room, self.floor, self.most, SHARE) or self.floor)
 
     def least(self) -> Held | None:
-        """The request with the smallest maximum; None where the request states a smaller one itself."""
+        """The request with the smallest maximum; None if the request states a smaller one itself."""
         return self._held(self.floor) if self.floor <= self.most else None
 
     def advice(self, balances: tuple[Balance, ...]) -> Advice:

@@ -191,7 +191,7 @@ class StreamMeter:
                 yield rest
 
     def reading(self) -> UsageReading:
-        """Usage and cost of what was seen; `extracted` is None where the stream brought no final usage."""
+        """Usage and cost of what was seen; `extracted` is None if the stream brought no final usage."""
         if self._reading is None:
             self._reading = read_answer(self.fmt, self.body, self.headers, self.price_lookup, self.call)
         return self._reading
@@ -223,7 +223,7 @@ class StreamMeter:
         return "error" in self.body and self.is_empty()
 
     def estimate(self) -> UsageReading | None:
-        """Usage counted from what was seen of a stream that brought none; None where nothing can be counted."""
+        """Usage counted from what was seen of a stream that brought none; None if nothing can be counted."""
         if self.fmt.text is None or self._seen == 0 or self.unread:
             return None
         self._count_more()
@@ -246,7 +246,7 @@ def last_members(end: bytes) -> Json | None:
 
 
 def decode_json(body: bytes) -> Json | None:
-    """A JSON object, or None where the bytes are something else."""
+    """A JSON object, or None if the bytes are something else."""
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

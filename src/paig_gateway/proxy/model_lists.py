@@ -44,7 +44,7 @@ def asked(method: str, path: str, headers: Mapping[bytes, bytes]) -> tuple[Shape
     """What a request to the one address asks of models: in whose shape, and which one, None for all of them.
 
     Returns:
-        None where it asks nothing of them.
+        None if it asks nothing of them.
     """
     found = _PATH.fullmatch(path) if method == "GET" else None
     if found is None:
@@ -63,7 +63,7 @@ _ONE = re.compile(r"(?:^|/)(?:[\w-]*models|inference-profiles|endpoints)/(.+?)(?
 
 
 def shown(exchange: Exchange) -> str | None:
-    """The model that a request asks a provider to describe; None where it asks for no single one."""
+    """The model that a request asks a provider to describe; None if it asks for no single one."""
     row = exchange.endpoint.path
     if exchange.fmt.name != "models" or not row.endswith(("/**", "/{sub}")):
         return None
@@ -114,7 +114,7 @@ def answer(shape: Shape, models: Mapping[str, str], model: str | None) -> bytes:
     """The list of models in an API's shape, or one of them.
 
     Raises:
-        GatewayError: `not-found`, where there is no such model.
+        GatewayError: `not-found`, if there is no such model.
     """
     if model is not None:
         if model not in models:

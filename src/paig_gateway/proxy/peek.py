@@ -72,7 +72,7 @@ class PeekableResponse:
             patience: Seconds to wait for it; nothing is lost when they are over.
 
         Returns:
-            The piece; nothing where there is none (yet): the answer has ended or broken, or patience has.
+            The piece; nothing if there is none (yet): the answer has ended or broken, or patience has.
         """
         if self.ended or self.failure is not None:
             return b""
@@ -150,11 +150,11 @@ async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> b
     return False
 
 
-async def beginning(answer: PeekableResponse, most: int = PEEKED, patience: float = BODY_SECONDS) -> bytes:
-    """The first bytes of a body, all of it if it is short and comes soon."""
+async def beginning(answer: PeekableResponse) -> bytes:
+    """The first bytes of a body, or all of it if it is short and arrives soon."""
     time = asyncio.get_running_loop().time
-    size, deadline = sum(map(len, answer.buffered)), time() + patience
-    while size < most and (chunk := await answer.read(max(deadline - time(), 0.0))):
+    size, deadline = sum(map(len, answer.buffered)), time() + BODY_SECONDS
+    while size < PEEKED and (chunk := await answer.read(max(deadline - time(), 0.0))):
         size += len(chunk)
     return b"".join(answer.buffered)
 

@@ -29,7 +29,7 @@ class AgentIds:
     Attributes:
         session: The session.
         agent: The agent; None for the session's main agent.
-        parent: The agent that started it; None where that is the main agent, or not known.
+        parent: The agent that started it; None if that is the main agent, or not known.
         name: What kind of agent it is, for people.
         nested: Whether `session` is only the parent's session, which may have a parent itself.
     """
@@ -83,7 +83,7 @@ STATED = frozenset(name for client in CLIENTS for name in client.session)
 
 
 def read(headers: Mapping[bytes, bytes]) -> AgentIds | None:
-    """The ids in a request's headers (lower-case names), or None where they name no session.
+    """The ids in a request's headers (lower-case names), or None if they name no session.
 
     Raises:
         GatewayError: `bad-request`, where a header of ours is not valid.

@@ -26,7 +26,7 @@ class Trace:
     Attributes:
         trace_id: 32 hex digits.
         span_id: 16 hex digits: the gateway's span of the request.
-        parent_id: The client's span, or None where the trace begins here.
+        parent_id: The client's span, or None if the trace begins here.
         flags: Two hex digits; the lowest bit says that the trace is recorded, the next that its id is random.
         state: The client's `tracestate`.
         spans: Whether the gateway makes spans; if not, the client's own is the parent of whatever the provider does.
@@ -55,7 +55,7 @@ class Trace:
 
 
 def read(headers: Headers, *, onward: bool = True, spans: bool = False) -> Trace | None:
-    """The trace that a client's headers speak of; None where they speak of none, or not as the standard has it."""
+    """The trace that a client's headers speak of; None if they speak of none, or not as the standard has it."""
     said = [header for header in headers if header[0].startswith(b"trace")]
     parents = [value for name, value in said if name == b"traceparent"]
     if len(parents) != 1 or (match := _TRACEPARENT.fullmatch(parents[0])) is None:

@@ -233,7 +233,7 @@ class _Origin:
         self._closed = False
 
     def take(self, now: float) -> Connection | None:
-        """An idle connection, the last used first; None where there is none."""
+        """An idle connection, the last used first; None if there is none."""
         while self._idle:
             connection = self._idle.pop()
             if connection.open and now - connection.idle_since < _KEEP_ALIVE:

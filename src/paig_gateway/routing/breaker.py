@@ -108,7 +108,7 @@ class Breaker:
     Attributes:
         state: As it was last looked at; `readiness` lets a rest end.
         since: When it began.
-        until: When its rest ends; 0 where it does not rest.
+        until: When its rest ends; 0 if it does not rest.
         reason: What it was for.
         own: Whether this node found it out; else it goes by another's word.
         waits: By model.

@@ -80,7 +80,7 @@ class Answered:
     """The provider answered.
 
     Attributes:
-        reach: What another candidate may make good, or None where the answer is the client's.
+        reach: What another candidate may make good, or None if the answer is the client's.
     """
 
     reach: Reach | None
@@ -204,7 +204,7 @@ class Decisions:
         """What to do once the ledger was asked to hold enough for the next try.
 
         Args:
-            short: Why it does not; None where it does.
+            short: Why it does not; None if it does.
         """
         assert self._chosen is not None
         if short is not None:

@@ -51,11 +51,11 @@ class Sums:
 
     @property
     def ok_share(self) -> float | None:
-        """The share of the good ones; None where there are none at all."""
+        """The share of the good ones; None if there are none at all."""
         return self.ok / self.tries if self.tries else None
 
     def quantile(self, share: float) -> float | None:
-        """The seconds within which that share of the good ones was answered; None where there are none."""
+        """The seconds within which that share of the good ones was answered; None if there are none."""
         wanted = math.ceil(sum(self.times.values()) * share)
         seen = 0
         for step in sorted(self.times):

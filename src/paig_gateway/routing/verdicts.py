@@ -24,7 +24,7 @@ REACH: Mapping[Verdict, Reach | None] = {
     "rate_limited": "credential",
     "client_error": None,
 }
-"""Which other candidates may succeed, by verdict; None where none can."""
+"""Which other candidates may succeed, by verdict; None if none can."""
 
 BODY_TELLS = frozenset({400, 401, 402, 403, 404, 413, 429})
 """Statuses whose meaning stands in the body."""
@@ -121,7 +121,7 @@ def of_request(status: int, body: bytes) -> bool:
 
 
 def another_may(status: int, body: bytes) -> Reach | None:
-    """What else may serve a request that a provider refused without being at fault; None where nothing may.
+    """What else may serve a request that a provider refused without being at fault; None if nothing may.
 
     A scope that one credential lacks another may have; a model that one member does not know, or a size that it does
     not take, another may.
@@ -156,7 +156,7 @@ _RETRY_INFO = re.compile(rb'"retryDelay"\s*:\s*"(\d{1,9}(?:\.\d{1,9})?)s"')
 
 
 def retry_after(headers: HeaderPairs, now: datetime) -> float | None:
-    """The seconds that a refusal asks to wait; None where it does not say, or says none.
+    """The seconds that a refusal asks to wait; None if it does not say, or says none.
 
     Args:
         headers: The answer's.
@@ -177,7 +177,7 @@ def retry_after_in_body(body: bytes) -> float | None:
 
 
 def until_refilled(headers: HeaderPairs, now: datetime) -> float | None:
-    """The seconds until there is something left of a rate that an answer says is used up; None where none is.
+    """The seconds until there is something left of a rate that an answer says is used up; None if none is.
 
     Where several are, the last of them to come back.
     """

@@ -51,7 +51,7 @@ def keyring_call(work: Callable[[], T]) -> T:
 
 
 def read(service: str, user: str) -> str | None:
-    """A password of the machine's keyring, or None where it has none of that name.
+    """A password of the machine's keyring, or None if it has none of that name.
 
     Raises:
         SecretsError: No keyring answers.

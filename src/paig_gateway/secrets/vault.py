@@ -86,7 +86,7 @@ class Vault:
         return self._keys[0]
 
     def key_of(self, id: str) -> SecretKey | None:
-        """The key of that id, or None where it is not known (any more)."""
+        """The key of that id, or None if it is not known (any more)."""
         found = next((key for key in self._keys if key.id == id), None)
         if found is None and self._reload is not None:
             with self._lock:

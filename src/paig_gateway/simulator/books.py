@@ -27,7 +27,7 @@ class Received:
         return None if found is None else found.decode("latin-1")
 
     def shown(self) -> dict[str, Any]:
-        """As JSON, with the body in base64 where it is not text."""
+        """As JSON, with the body in base64 if it is not text."""
         try:
             body: dict[str, Any] = {"body": self.body.decode()}
         except UnicodeDecodeError:

@@ -89,8 +89,8 @@ class Prompt:
         limit: The most output tokens allowed.
         schema: What the text must be JSON of.
         reasoning: Tokens to think.
-        marks: How many texts come before each cache mark; None where caching is automatic.
-        ttl: How long the last mark asks to keep the cache; empty where it does not say.
+        marks: How many texts come before each cache mark; None if caching is automatic.
+        ttl: How long the last mark asks to keep the cache; empty if it does not say.
         carried: Input tokens of the stored conversation that this request continues.
         samples: How many answers are wanted.
     """
@@ -140,7 +140,7 @@ class Reply:
 
     Attributes:
         model: The model's name without directives.
-        text, pieces: The text, and the same cut for streaming; empty where tools are called.
+        text, pieces: The text, and the same cut for streaming; empty if tools are called.
         thought: Text with as many words as there are reasoning tokens.
         finish: `stop`, `length` or `tool`.
     """

@@ -146,7 +146,7 @@ class FieldRow(Vertical):
             choices.display = False
 
     def action_choose(self, step: int) -> None:
-        """Highlight another choice; where there is none, go to another field."""
+        """Highlight another choice; if there is none, go to another field."""
         if not self.move(step):
             (self.screen.focus_next if step > 0 else self.screen.focus_previous)()
 

@@ -36,7 +36,7 @@ class Over(Exception):
     """The terminal is at its end.
 
     Attributes:
-        code: What to close the WebSocket with; None where the browser has gone.
+        code: What to close the WebSocket with; None if the browser has gone.
     """
 
     def __init__(self, code: int | None) -> None:

@@ -105,7 +105,7 @@ def from_litellm(config: object) -> Draft:
 
 
 def _deployment(draft: Draft, number: int, entry: object) -> Deployment | None:
-    """A deployment, its provider and its price put into the draft; None where we have nothing like it."""
+    """A deployment, its provider and its price put into the draft; None if we have nothing like it."""
     found, where = _object(entry), f"model_list[{number}]"
     parameters = _object(found.get("litellm_params"))
     name, spoken = _text(found.get("model_name")), _text(parameters.get("model"))

@@ -53,7 +53,7 @@ class Connected:
     """A provider that accepted the upgrade, or the last one's refusal of it.
 
     Attributes:
-        peer: The connection; None where the provider refused.
+        peer: The connection; None if the provider refused.
         candidate: The provider that it is connected to.
         status: The answer's status.
         headers: The answer's headers, names in lower case.

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Exposition:
-    """The numbers of this process, and of the other workers where there are any.
+    """The numbers of this process, and of the other workers if there are any.
 
     Each worker writes its numbers into a folder that all share, every second and before each scrape that it answers.
     Whichever worker is asked adds them all up, and so a counter never falls from one scrape to the next.
@@ -54,7 +54,7 @@ class Exposition:
             numbers: What this process has counted.
             sources: Where present values come from.
             name: This process's name among the workers.
-            folder: Where workers share their numbers; None where there is one process.
+            folder: Where workers share their numbers; None if there is one process.
             token: The bearer token that a scraper must show, or None.
             clock: Seconds since the epoch, for the age of the workers' files.
             recent: The requests that were counted last: when, in milliseconds since the epoch, and their ids.
@@ -112,13 +112,13 @@ class Exposition:
         return registry
 
     async def share(self) -> None:
-        """Write this process's numbers for the other workers until cancelled; at once over where there are none."""
+        """Write this process's numbers for the other workers until cancelled; at once over if there are none."""
         while self._folder is not None:
             await self.share_once()
             await asyncio.sleep(SHARE_SECONDS)
 
     async def share_once(self, *, ended: bool = False) -> None:
-        """Write this process's numbers for the other workers, where there are any.
+        """Write this process's numbers for the other workers, if there are any.
 
         Args:
             ended: Whether these are its last: its gauges then no longer count.
@@ -131,7 +131,7 @@ class Exposition:
         """Up to when a worker that is gone has counted, and the ids of what it counted since; it reads a file.
 
         Returns:
-            Milliseconds since the epoch and ids; None where it shared no numbers with this process.
+            Milliseconds since the epoch and ids; None if it shared no numbers with this process.
         """
         try:
             said = json.loads((self._folder / f"{name}.json").read_bytes()) if self._folder else None

@@ -121,7 +121,7 @@ def test_a_transaction_that_reads_first_can_write(tmp_path: Path) -> None:
     ("url", "says"),
     [
         ("nonsense", "not a database URL"),
-        ("mysql://root@localhost/x", "not a database that paig runs on"),
+        ("mysql://root@localhost/x", "not a supported database"),
         ("sqlite://", "in a file"),
         ("sqlite:///:memory:", "in a file"),
         ("sqlite:////proc/nowhere/paig.db", "cannot be opened"),

@@ -63,6 +63,7 @@ from paig_gateway.proxy.forwarded import TrustedProxies, is_local
 from paig_gateway.proxy.loops import LoopRule, Loops
 from paig_gateway.proxy.proxy import Proxy
 from paig_gateway.proxy.request import Receive, Scope, Send
+from paig_gateway.proxy.sessions import FirstSessions
 from paig_gateway.proxy.sockets.dial import Dialler
 from paig_gateway.proxy.sockets.money import Books
 from paig_gateway.proxy.sockets.relay import Patience
@@ -266,16 +267,23 @@ class Gateway:
         deadlines = Deadlines(timeouts)
         choice, holders = MemberOrder(Latencies(self.clock)), Affinity(partial(_recall, store.engine, ledger))
         admission = Admission(_admission_bounds(server.bounds))
+        stored = StoredObjects(
+            partial(stored_objects.find, store.engine),
+            lambda objects: stored_objects.save(store.engine, objects, self.now()),
+            partial(stored_objects.forget, store.engine),
+        )
+        first_sessions = FirstSessions()
         sockets = Sockets(
             directory,
             Dialler(upstream, authenticator, directory.problem, health, self.clock, deadlines),
             Books(
-                ledger, prices, choice, holders, telemetry.observer, self.now, self.clock, server.limit_wait,
-                server.on_ledger_down == "allow",
+                ledger, prices, choice, holders, telemetry.observer, self.now, self.clock, directory, loops, stored,
+                server.limit_wait, server.on_ledger_down == "allow",
             ),
             admission,
             attempts,
             key_uses,
+            first_sessions,
             Patience(server.websockets.idle_seconds, server.websockets.total_seconds, server.drain_seconds),
             server.websockets.message_mb * MEGABYTE,
             open_sessions,
@@ -302,11 +310,8 @@ class Gateway:
             cors=Cors.of(server.cors_origins),
             observer=telemetry.observer,
             key_uses=key_uses,
-            stored=StoredObjects(
-                partial(stored_objects.find, store.engine),
-                lambda objects: stored_objects.save(store.engine, objects, self.now()),
-                partial(stored_objects.forget, store.engine),
-            ),
+            stored=stored,
+            first_sessions=first_sessions,
             attempts=attempts,
             admission=admission,
             loops=loops,

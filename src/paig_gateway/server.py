@@ -360,7 +360,8 @@ async def running_gateway(gateway: Gateway, *, host: str = "127.0.0.1", port: in
         Its origin, such as `http://127.0.0.1:40123`.
     """
     listener = listen(host, port)
-    server = EmbeddedServer(_uvicorn(gateway, ServerSpec(host=host, port=port)))
+    spec = ServerSpec(host=host, port=port, tls_cert=gateway.server.tls_cert, tls_key=gateway.server.tls_key)
+    server = EmbeddedServer(_uvicorn(gateway, spec))
     running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
     try:
         while not server.started:
@@ -368,7 +369,7 @@ async def running_gateway(gateway: Gateway, *, host: str = "127.0.0.1", port: in
             if running.done():
                 await running
                 raise RuntimeError("the gateway ended before it had started")
-        yield f"http://{host}:{listener.getsockname()[1]}"
+        yield f"{'https' if spec.tls_cert else 'http'}://{host}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await running

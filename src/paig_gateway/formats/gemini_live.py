@@ -18,10 +18,11 @@ _MARKER = re.compile(rb'"(?:usageMetadata|usage_metadata|turnComplete|turn_compl
 _COUNTS = {
     "promptTokenCount": "promptTokensDetails",
     "responseTokenCount": "responseTokensDetails",
+    "candidatesTokenCount": "candidatesTokensDetails",
     "cachedContentTokenCount": "cacheTokensDetails",
     "toolUsePromptTokenCount": "toolUsePromptTokensDetails",
 }
-# What the extractor of Gemini's other API calls them.
+# What Vertex AI and Gemini's other API call them.
 _OTHERWISE = {"responseTokenCount": "candidatesTokenCount", "responseTokensDetails": "candidatesTokensDetails"}
 _QUERIES = ("webSearchQueries", "imageSearchQueries", "retrievalQueries")
 
@@ -41,15 +42,16 @@ def camel_case(name: str) -> str:
     return head + "".join(part.capitalize() for part in rest)
 
 
-def _camel(found: object) -> object:
+def in_camel_case(found: object) -> object:
+    """Names in camel case, however they came; values as they are."""
     if isinstance(found, Mapping):
-        return {camel_case(str(name)): _camel(value) for name, value in found.items()}
-    return [_camel(value) for value in found] if isinstance(found, list) else found
+        return {camel_case(str(name)): in_camel_case(value) for name, value in found.items()}
+    return [in_camel_case(value) for value in found] if isinstance(found, list) else found
 
 
 def usage_of(top: Mapping[str, reading.Raw]) -> Json:
     """The usage in a message; empty where there is none."""
-    return mapping(_camel(reading.value(either(top, "usageMetadata", "usage_metadata"))))
+    return mapping(in_camel_case(reading.value(either(top, "usageMetadata", "usage_metadata"))))
 
 
 def fold(body: dict[str, object], event: StreamEvent) -> None:
@@ -57,7 +59,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
     top = reading.members(event.data)
     if usage := usage_of(top):
         body["usageMetadata"] = _sum(mapping(body.get("usageMetadata")), usage)
-    content = mapping(_camel(reading.value(either(top, "serverContent", "server_content"))))
+    content = mapping(in_camel_case(reading.value(either(top, "serverContent", "server_content"))))
     if content.get("turnComplete") is True:
         body[folding.END] = True
     if grounding := mapping(content.get("groundingMetadata")):
@@ -91,7 +93,7 @@ def _as_candidates(body: Json, model: str, headers: Mapping[str, str]) -> Json:
 
 def text(event: StreamEvent) -> str:
     """What the model says in a message."""
-    parts = each(dig(_camel(reading.value(event.data)), "serverContent", "modelTurn", "parts"))
+    parts = each(dig(in_camel_case(reading.value(event.data)), "serverContent", "modelTurn", "parts"))
     return joined(*(dig(part, "text") for part in parts))
 
 

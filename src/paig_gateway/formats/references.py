@@ -32,6 +32,8 @@ _NAMES = frozenset(
 _MARKER = re.compile(rb'"(?:%b)"' % b"|".join(sorted(name.encode() for name in _NAMES)))
 # Names of which only certain values are stored objects; others are well-known things or places elsewhere.
 _PREFIXES = {"agent": "agent_", "skill_id": "skill_", "fileName": "files/", "file_name": "files/"}
+_WORDS = {"conversation": ("auto", "none")}
+"""Values that are no ids: the Realtime API says so whether an answer belongs to the session's conversation."""
 _PLACES = frozenset({"fileUri", "file_uri"})
 _PASSED_OVER = frozenset(
     {
@@ -109,4 +111,6 @@ def _ids(name: str, value: object) -> Iterator[str]:
 
 def _is_stored(name: str, value: str) -> bool:
     """Whether a place is one at the provider that the request goes to, and not a bucket or a web page."""
+    if value in _WORDS.get(name, ()):
+        return False
     return name not in _PLACES or "://" not in value or re.search(r"://[^/]*/(?:v\w+/)?files/", value) is not None

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.money import format_usd
+from paig_gateway.proxy.exchange import Exchange
 
 MOST_SESSIONS = 10_000
 """Sessions that are watched at once; the one that was silent longest is forgotten first."""
@@ -77,15 +79,23 @@ class Loops:
     _sessions: OrderedDict[tuple[str, str], _Watched] = field(default_factory=OrderedDict)
     _found: dict[tuple[LoopKind, str, str], Loop] = field(default_factory=dict)
 
-    def seen(self, key_id: str, key: str, session: str, body: bytes, now: datetime) -> None:
+    def seen(self, key_id: str, key: str, session: str, body: bytes | None, now: datetime) -> None:
         """Note a request that is about to be sent.
+
+        Args:
+            key_id: The key's id.
+            key: Its name.
+            session: The session.
+            body: What is asked; None where equal requests are no sign of a loop, as each turn of a spoken conversation
+                is asked for in the same words.
+            now: The present.
 
         Raises:
             GatewayError: `loop-stopped`, where it is part of a loop and loops are stopped.
         """
         watched, rule = self._watched(key_id, session), self.rule
         minute, wait = divmod(int(now.timestamp()), 60)
-        if rule.requests:
+        if rule.requests and body is not None:
             times = self._times(watched, hash((len(body), body[:HEAD], body[-TAIL:])))
             times.append(now.timestamp())
             if len(times) == times.maxlen and times[-1] - times[0] <= rule.seconds:
@@ -123,6 +133,30 @@ class Loops:
         """The loops that were seen since the last look."""
         found, self._found = list(self._found.values()), {}
         return found
+
+    def check(self, directory: Directory, exchange: Exchange, body: bytes | None) -> None:
+        """Refuse a request of a session that was stopped, or that goes round in circles and is to be stopped.
+
+        Args:
+            directory: Which sessions were stopped.
+            exchange: The request.
+            body: As for `seen`.
+
+        Raises:
+            GatewayError: `loop-stopped`.
+        """
+        caller, session = exchange.caller, exchange.attribution.session
+        if session is None:
+            return
+        if (by := directory.stopped(caller.key_id, session)) is not None:
+            raise GatewayError(
+                "loop-stopped",
+                f"The session '{session}' was stopped by {by}. Begin another session, or ask an administrator to "
+                "resume this one.",
+                details={"session": session, "kind": "stopped", "by": by},
+                retryable=False,
+            )
+        self.seen(caller.key_id, caller.key, session, body, exchange.time)
 
     def _is_spending(self, watched: _Watched, minute: int) -> bool:
         most = self.rule.usd_per_minute

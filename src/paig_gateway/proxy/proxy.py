@@ -290,7 +290,8 @@ class Proxy:
     async def _serve(self, exchange: Exchange, client: ClientConnection) -> None:
         fmt = exchange.fmt
         try:
-            self._check_session(exchange)
+            if fmt.metered:
+                self.loops.check(self.directory, exchange, exchange.plain)
             order = candidates(
                 exchange.route,
                 fmt,
@@ -330,25 +331,6 @@ class Proxy:
         finally:
             if self._record(exchange, reservation, outcome, recording):
                 await run_shielded(self._record_look(exchange, reservation, outcome))
-
-    def _check_session(self, exchange: Exchange) -> None:
-        """Refuse a request of a session that was stopped, or that goes round in circles and is to be stopped.
-
-        Raises:
-            GatewayError: `loop-stopped`.
-        """
-        caller, session = exchange.caller, exchange.attribution.session
-        if session is None or not exchange.fmt.metered:
-            return
-        if (by := self.directory.stopped(caller.key_id, session)) is not None:
-            raise GatewayError(
-                "loop-stopped",
-                f"The session '{session}' was stopped by {by}. Begin another session, or ask an administrator to "
-                "resume this one.",
-                details={"session": session, "kind": "stopped", "by": by},
-                retryable=False,
-            )
-        self.loops.seen(caller.key_id, caller.key, session, exchange.plain, exchange.time)
 
     async def _hold(self, exchange: Exchange, order: list[Candidate], reservation: Reservation) -> Held | None:
         """Reserve; None if the ledger is down and the request may pass anyway."""

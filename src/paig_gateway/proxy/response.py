@@ -97,6 +97,8 @@ class Relay:
         """
         self.outcome.status = self.response.status
         framing = framing_of_answer(self.exchange, self.response.status, self.headers)
+        if self.exchange.operation == "create" and self.response.status < 300 and "location" in self.headers:
+            self.stored.located(self.exchange, self.candidate, self.headers["location"])
         narrows = model_lists.narrows(self.exchange, self.response.status)
         if narrows or self.stored.holds(self.exchange, self.response.status, self.headers.get("content-type", "")):
             self._holding = self._reads = True

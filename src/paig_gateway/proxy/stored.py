@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -94,13 +94,29 @@ class StoredObjects:
                 raise GatewayError("bad-request", str(error)) from None
             for id in found:
                 wanted.setdefault(id, False)
-        if not wanted:
-            return
-        allowed = await self._allowed(caller, _providers(exchange), list(wanted), wait=True)
+        if wanted:
+            kind = exchange.endpoint.object or "object"
+            await self.check_ids(caller, _providers(exchange), wanted, exchange.fmt.errors, kind)
+
+    async def check_ids(
+        self, caller: Caller, providers: set[str], wanted: Mapping[str, bool], shape: ErrorShape, kind: str = "object"
+    ) -> None:
+        """Refuse ids of objects that a key may not use.
+
+        Args:
+            caller: The key.
+            providers: Where the objects may be, by the providers' names.
+            wanted: The ids, each with whether it stands in the path or the query, and not in a body.
+            shape: Whose way it is to say so.
+            kind: What the path's object is.
+
+        Raises:
+            GatewayError: `not-found`; `overloaded` where the database is away.
+        """
+        allowed = await self._allowed(caller, providers, list(wanted), wait=True)
         for id, in_path in wanted.items():
             if id not in allowed:
-                kind = exchange.endpoint.object if in_path and exchange.endpoint.object else "object"
-                raise ObjectNotFound(exchange.fmt.errors, kind, id, in_path=in_path)
+                raise ObjectNotFound(shape, kind if in_path else "object", id, in_path=in_path)
 
     async def holders(self, caller: Caller, ids: Iterable[str]) -> frozenset[str]:
         """The providers that have one of these objects, as far as the caller may use it.
@@ -218,9 +234,20 @@ class StoredObjects:
         if exchange.operation == "create" and exchange.fmt.work_id is None and (id := _chat_id(exchange, body)):
             ids.add(id)
         if ids:
-            task = asyncio.create_task(self._save([self._object(exchange, candidate, id) for id in ids]))
-            self._saving.add(task)
-            task.add_done_callback(self._saving.discard)
+            self.keep([self._object(exchange, candidate, id) for id in ids])
+
+    def keep(self, objects: Sequence[StoredObject]) -> None:
+        """Keep owners in the background; this process knows them at once."""
+        for one in objects:
+            self._remember(one)
+        task = asyncio.create_task(self._save(list(objects)))
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+
+    def located(self, exchange: Exchange, candidate: Candidate, location: str) -> None:
+        """Take in where an answer says that the object is which a request made: a call's body is its description."""
+        if id := last_name(location.partition("?")[0]):
+            self.keep([self._object(exchange, candidate, id)])
 
     async def deleted(self, exchange: Exchange, candidate: Candidate) -> None:
         """Forget an object that was deleted at the provider."""

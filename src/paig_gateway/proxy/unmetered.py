@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.providers.endpoints import UNKNOWN
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.routing.candidates import Candidate
+
+_PAST = re.compile(r"/realtime(?:api)?/|/auth_tokens")
+"""Endpoints that let a client speak to the provider past the gateway."""
 
 UNSEEN = "the gateway cannot see what this endpoint costs"
 
@@ -39,6 +44,10 @@ def _refused(exchange: Exchange, order: list[Candidate], *, capped: bool) -> Gat
     known = title != UNKNOWN.format.title
     asked = f"{exchange.method} {exchange.target.path}"
     what = "cannot see" if known else "does not know"
+    why = ", so it does not pass it."
+    if _PAST.search(title):
+        why = ": with its answer a client speaks to the provider past the gateway. Connect a WebSocket to the gateway"
+        why += f" instead, at /proxy/{exchange.route.name}/realtime, where each turn is metered."
     flat = " or for the key"
     if known:
         flat = (
@@ -52,7 +61,7 @@ def _refused(exchange: Exchange, order: list[Candidate], *, capped: bool) -> Gat
         advice = f"set allow_unmetered = true under [providers.{provider}]{flat}"
     return GatewayError(
         "no-price",
-        f"The gateway {what} what {asked} costs, so it does not pass it. An administrator can {advice}.",
+        f"The gateway {what} what {asked} costs{why} An administrator can {advice}.",
         details={"provider": provider, "endpoint": title},
     )
 

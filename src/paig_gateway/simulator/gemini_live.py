@@ -7,6 +7,7 @@ speech, and the model answers. A turn that calls a function goes on with its res
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from .faults import Faults
 from .reply import Prompt, Tool, count
 from .reply import Tokens as Counts
 from .sockets import Socket
-from .wire import Document
+from .wire import Document, new_id
 
 RATE, TOKENS = 32_000, 25
 WORD_SECONDS = 0.25
@@ -35,6 +36,7 @@ class Live:
     heard: bytearray = field(default_factory=bytearray)
     speaking: bool = False
     ask: str = ""
+    resumes: bool = False
     called: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
@@ -43,6 +45,8 @@ class Live:
         setup = first.get("setup")
         if setup is None:
             await self.socket.close(1007, "setup must be the first message and only the first")
+        if not _is_of(self.socket.request.mount, self.socket.request.path, str((setup or {}).get("model"))):
+            await self.socket.close(1008, "The model or the service is not found here.")
         self._set_up(setup or {})
         await self._send({"setupComplete": {}})
         while True:
@@ -64,6 +68,7 @@ class Live:
         self.limit = config.get("maxOutputTokens")
         detection = (setup.get("realtimeInputConfig") or {}).get("automaticActivityDetection") or {}
         self.listens = not detection.get("disabled")
+        self.resumes = "sessionResumption" in setup
         for tool in setup.get("tools") or ():
             for declared in tool.get("functionDeclarations") or ():
                 self.tools.append(Tool(declared["name"], declared.get("parameters") or {"type": "object"}))
@@ -133,11 +138,14 @@ class Live:
             end: Document = {"serverContent": {"turnComplete": True}}
             events.append(end if faults.no_usage else {**end, **usage})
         counted = usage["usageMetadata"]
-        tokens = Counts(input=counted["promptTokenCount"], output=counted["responseTokenCount"])
+        read, wrote = counted["promptTokenCount"], counted["totalTokenCount"] - counted["promptTokenCount"]
+        tokens = Counts(input=read, output=wrote)
         if faults.error_event or faults.error_first:
             await self.socket.close(1011, "Internal error encountered.")
         await self.socket.deliver(events, tokens, faults, {}, binary=True)
-        for part in counted["responseTokensDetails"]:
+        if self.resumes:
+            await self._send({"sessionResumptionUpdate": {"newHandle": new_id("handle_", 40), "resumable": True}})
+        for part in counted["candidatesTokensDetails" if self._at_vertex else "responseTokensDetails"]:
             if part["modality"] == "AUDIO":
                 self.audio += part["tokenCount"]
             else:
@@ -150,18 +158,34 @@ class Live:
             details.append({"modality": "AUDIO", "tokenCount": self.audio})
         written = [{"modality": "TEXT", "tokenCount": text}] if text else []
         written += [{"modality": "AUDIO", "tokenCount": audio}] if audio else []
+        written_as = ("candidatesTokenCount", "candidatesTokensDetails") if self._at_vertex else _WRITTEN
         return {
             "usageMetadata": {
                 "promptTokenCount": read + self.audio,
-                "responseTokenCount": text + audio,
+                written_as[0]: text + audio,
                 "totalTokenCount": read + self.audio + text + audio,
                 "promptTokensDetails": details,
-                "responseTokensDetails": written,
+                written_as[1]: written,
             }
         }
 
+    @property
+    def _at_vertex(self) -> bool:
+        return self.socket.request.mount.partition("-")[0] == "vertex"
+
     async def _send(self, value: Document) -> None:
         await self.socket.send(value, binary=True)
+
+
+_WRITTEN = ("responseTokenCount", "responseTokensDetails")
+_VERTEX = re.compile(r"(projects/[^/]+/locations/[^/]+/)?publishers/google/models/[^/]+")
+
+
+def _is_of(mount: str, path: str, model: str) -> bool:
+    """Whether the service and the model's name are those of the mount: Vertex AI has others than the Gemini API."""
+    if mount.partition("-")[0] == "vertex":
+        return "LlmBidiService" in path and _VERTEX.fullmatch(model) is not None
+    return "GenerativeService" in path and model.startswith("models/")
 
 
 async def play_live(socket: Socket) -> None:

@@ -3,7 +3,7 @@
 Realtime: a tenth of a second of the client's audio is a token, a twentieth of the model's. A piece of audio that is not
 silent begins the client's speech, a silent one after it ends it; where the provider listens, it then answers by itself.
 What an earlier response read is cached for the next one. A model whose name begins with `grok-voice` is billed by the
-second, as xAI does.
+second, as xAI does. A connection with `call_id` joins a call in which the model is about to speak.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class Realtime:
     async def run(self) -> None:
         """Play until the client leaves."""
         await self._emit("session.created", session=self.session)
+        if "call_id" in self.socket.request.query:
+            await self._respond({})  # what is said in the call
         while True:
             message = await self.socket.message()
             await self._take(message)

@@ -10,15 +10,19 @@ from urllib.parse import parse_qsl, quote
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Provider
+from paig_gateway.domain.route import Member, Provider
+from paig_gateway.formats import reading
 from paig_gateway.formats.base import Format
 from paig_gateway.formats.errors import error_kind
-from paig_gateway.formats.gemini_live import LIVE
+from paig_gateway.formats.folding import dig, mapping
+from paig_gateway.formats.gemini_live import LIVE, in_camel_case
 from paig_gateway.formats.openai_realtime import REALTIME
+from paig_gateway.formats.references import stored_ids
 from paig_gateway.formats.sockets import RESPONSES_SOCKET
+from paig_gateway.formats.splice import splice_member
 from paig_gateway.providers.kinds import ProviderKind
 from paig_gateway.proxy.request import Target
-from paig_gateway.proxy.sockets.live import LiveSession
+from paig_gateway.proxy.sockets.live import LiveSession, resumed
 from paig_gateway.proxy.sockets.realtime import RealtimeSession
 from paig_gateway.proxy.sockets.responses import ResponsesSession
 from paig_gateway.proxy.sockets.turns import Session
@@ -31,17 +35,21 @@ class Api:
     Attributes:
         fmt: Its format.
         kinds: The kinds of providers that speak it.
-        session: Makes the machine of a session: from the provider's kind, the model of the upgrade, its headers.
+        session: Makes the machine of a session: from the provider's kind, the upgrade's target, model and headers.
         url: The provider's URL, with `http` or `https`: from the kind, the provider, the target and the model's name
             there.
+        outgoing: A client's message as the member of the route gets it: with the model's name there.
+        stored: The ids of stored objects that a client's message names.
         error: The message that tells a client of an error, from the error and the id of the message that it is about;
             None where the API has none but the reason in a close frame.
     """
 
     fmt: Format
     kinds: frozenset[str]
-    session: Callable[[ProviderKind, str, Headers], Session]
+    session: Callable[[ProviderKind, Target, str, Headers], Session]
     url: Callable[[ProviderKind, Provider, Target, str], str]
+    outgoing: Callable[[Member, bytes], bytes]
+    stored: Callable[[bytes], list[str]]
     error: Callable[[GatewayError, str | None], bytes | None]
 
 
@@ -49,6 +57,11 @@ def named_model(target: Target) -> str:
     """The model that the query of an upgrade names, as OpenAI and Azure have it; empty where it names none."""
     query = dict(parse_qsl(target.query.decode("latin-1")))
     return query.get("model") or query.get("deployment") or ""
+
+
+def call_id(target: Target) -> str | None:
+    """The call over WebRTC or SIP that an upgrade joins at the side; None where it begins a session of its own."""
+    return dict(parse_qsl(target.query.decode("latin-1"))).get("call_id")
 
 
 def _event(error: GatewayError, about: str | None) -> bytes:
@@ -87,24 +100,117 @@ def _openai_url(kind: ProviderKind, provider: Provider, target: Target, model: s
     return f"{url}?{query.decode('latin-1')}" if query else url
 
 
+_SERVICES = {
+    "google": ("google.ai.generativelanguage.", ".GenerativeService.BidiGenerateContent", "v1beta"),
+    "google-vertex": ("google.cloud.aiplatform.", ".LlmBidiService/BidiGenerateContent", "v1beta1"),
+}
+"""What the Live API is called at each kind: what stands before the version and behind it, and the usual version."""
+
+
 def _google_url(kind: ProviderKind, provider: Provider, target: Target, model: str) -> str:
+    """The Live API as the kind spells it; in the client's version, where that is of the same spelling."""
     base = re.sub(r"/v1(?:beta|beta1|alpha)?$", "", provider.base_url)
-    found = LIVE.path.search(target.path)
-    assert found is not None  # the format was found by its path
-    url = f"{base}/{target.path[found.start() :].lstrip('/')}"
+    before, behind, usual = _SERVICES[kind.name]
+    named = re.search(re.escape(before) + r"(v\d\w*)", target.path)
+    url = f"{base}/ws/{before}{named[1] if named else usual}{behind}"
     return f"{url}?{target.query.decode('latin-1')}" if target.query else url
 
 
-def _responses(kind: ProviderKind, model: str, headers: Headers) -> Session:
+def _renamed(member: Member, message: bytes, *path: str) -> bytes:
+    """The message with the model's name at that member, where it stands at that path; no other byte changes."""
+    found = reading.members(message)
+    for name in path[:-1]:
+        found = reading.members(found.get(name))
+    asked = reading.string(found.get(path[-1]))
+    named = member.model(asked) if asked else asked
+    return message if named == asked else splice_member(message, path, json.dumps(named).encode())
+
+
+def _realtime_outgoing(member: Member, message: bytes) -> bytes:
+    return _renamed(member, message, "session", "model") if b'"model"' in message else message
+
+
+def _responses_outgoing(member: Member, message: bytes) -> bytes:
+    return _renamed(member, message, "model")
+
+
+_RESOURCE = re.compile(
+    r"(?:projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/)?(?:publishers/(?P<publisher>[^/]+)/)?"
+    r"(?:models/)?(?P<model>[^/]+)"
+)
+
+
+def _live_outgoing(member: Member, message: bytes) -> bytes:
+    """The setup with the model's resource as the member's kind names it; Vertex's has the project and the location."""
+    setup = reading.members(message).get("setup")
+    named = reading.string(reading.members(setup).get("model")) if setup is not None else None
+    if named is None:
+        return message
+    wanted = live_model(member, named)
+    return message if wanted == named else splice_member(message, ("setup", "model"), json.dumps(wanted).encode())
+
+
+def live_model(member: Member, named: str) -> str:
+    """The resource name of a model for the Live API of a member of a route.
+
+    Raises:
+        GatewayError: `no-price`: it names another project than the provider's, or what no price is known for.
+    """
+    provider = member.provider
+    found = _RESOURCE.fullmatch(named)
+    if found is None:
+        raise GatewayError(
+            "no-price",
+            f"The gateway does not know what the model '{named[:200]}' costs: name it as 'models/NAME', or at Vertex "
+            "as 'publishers/google/models/NAME'.",
+        )
+    model, publisher = member.model(found["model"]), found["publisher"] or "google"
+    if provider.kind == "google":
+        if found["project"] or publisher != "google":
+            raise GatewayError(
+                "no-price",
+                f"The provider '{provider.name}' has no Vertex projects: name the model as 'models/{found['model']}'.",
+            )
+        return f"models/{model}"
+    project, location = provider.settings.get("project"), provider.settings.get("location", "global")
+    if found["project"] and (project or found["project"]) != found["project"]:
+        raise GatewayError(
+            "no-price",
+            f"The provider '{provider.name}' is of another Vertex project than the one that the message names: leave "
+            f"'projects/…/' out of the model's name.",
+        )
+    if found["location"] and found["location"] != location and provider.base_url.endswith("aiplatform.googleapis.com"):
+        raise GatewayError(
+            "no-price",
+            f"The session is connected to the location '{location}', and the message names another one: leave "
+            f"'locations/…/' out of the model's name.",
+        )
+    resource = f"publishers/{publisher}/models/{model}"
+    if found["project"]:
+        return f"projects/{found['project']}/locations/{found['location']}/{resource}"
+    return f"projects/{project}/locations/{location}/{resource}" if project else resource
+
+
+def _live_stored(message: bytes) -> list[str]:
+    """What `stored_ids` finds, and the session that is to be resumed."""
+    found = stored_ids(message)
+    if b"esumption" in message:
+        top = mapping(reading.value(message))
+        if isinstance(handle := dig(in_camel_case(top), "setup", "sessionResumption", "handle"), str) and handle:
+            found.append(resumed(handle))
+    return found
+
+
+def _responses(kind: ProviderKind, target: Target, model: str, headers: Headers) -> Session:
     return ResponsesSession(headers)
 
 
-def _live(kind: ProviderKind, model: str, headers: Headers) -> Session:
+def _live(kind: ProviderKind, target: Target, model: str, headers: Headers) -> Session:
     return LiveSession()
 
 
-def _realtime(kind: ProviderKind, model: str, headers: Headers) -> Session:
-    return RealtimeSession(model, by_seconds=kind.name == "xai")
+def _realtime(kind: ProviderKind, target: Target, model: str, headers: Headers) -> Session:
+    return RealtimeSession(model, by_seconds=kind.name == "xai", joins=call_id(target) is not None)
 
 
 _OPENAI_LIKE = frozenset({"openai", "azure", "xai", "openai-compatible", "vllm"})
@@ -112,9 +218,9 @@ _OPENAI_LIKE = frozenset({"openai", "azure", "xai", "openai-compatible", "vllm"}
 APIS: Mapping[str, Api] = {
     api.fmt.name: api
     for api in (
-        Api(REALTIME, _OPENAI_LIKE, _realtime, _openai_url, _event),
-        Api(RESPONSES_SOCKET, _OPENAI_LIKE, _responses, _openai_url, _response_event),
-        Api(LIVE, frozenset({"google", "google-vertex"}), _live, _google_url, _no_event),
+        Api(REALTIME, _OPENAI_LIKE, _realtime, _openai_url, _realtime_outgoing, stored_ids, _event),
+        Api(RESPONSES_SOCKET, _OPENAI_LIKE, _responses, _openai_url, _responses_outgoing, stored_ids, _response_event),
+        Api(LIVE, frozenset(_SERVICES), _live, _google_url, _live_outgoing, _live_stored, _no_event),
     )
 }
 """By the format's name."""

@@ -7,6 +7,7 @@ another generation, which reads all that came before once more.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ from dataclasses import dataclass, field
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import Call, Format, MalformedRequest
 from paig_gateway.formats.folding import dig, each, in_base64, mapping, text_size, whole
-from paig_gateway.formats.gemini_live import LIVE, camel_case, either, usage_of
+from paig_gateway.formats.gemini_live import LIVE, camel_case, either, in_camel_case, usage_of
 from paig_gateway.formats.media import MediaItem
 from paig_gateway.formats.text import BUILT_IN, TOOL, TOOLS
-from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Need, Over, Saw, Size, Turn
+from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Made, Need, Over, Saw, Size, Turn, check_inside
 
 AHEAD_SECONDS = 30.0
 """Seconds of audio that are held beyond what was sent."""
@@ -34,7 +35,15 @@ FRAME_TOKENS = 2_240
 SEARCHES = 10
 """Queries of a turn that may be billed, where a tool of Google's searches."""
 
+
+def resumed(handle: str) -> str:
+    """The id under which a session that can be resumed is kept: the handle itself is as good as a key."""
+    return f"session-{hashlib.sha256(handle.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"
+
+
 _RATE = re.compile(r"rate=(\d{4,6})")
+_DETAILS = ("promptTokensDetails", "responseTokensDetails", "candidatesTokensDetails")
+"""Where usage tells the parts of what was read and written; the last is Vertex AI's name for the second."""
 _BRINGS = frozenset({"clientContent", "realtimeInput", "toolResponse"})
 _CLIENT_TOOLS = frozenset({"functionDeclarations"})
 
@@ -85,13 +94,14 @@ class LiveSession:
             raise MalformedRequest("A message of the Live API has one member that says what it is.")
         [kind], [raw] = kinds, top.values()
         if kind == "setup":
+            check_inside(raw)
             self._set_up(message, reading.value(raw))
             return []
         if kind not in _BRINGS:
             raise MalformedRequest(f"The gateway does not know what a message '{kind}' costs, so it passes none.")
         if not self.model:
             raise MalformedRequest("The first message of the Live API is 'setup', which names the model.")
-        content = mapping(_camel(reading.value(raw)))
+        content = mapping(in_camel_case(reading.value(raw)))
         begins = self._take_in(kind, content, len(message))
         turns = self._needed()
         if self._turn is not None:
@@ -101,7 +111,7 @@ class LiveSession:
     def _set_up(self, message: bytes, raw: object) -> None:
         if self.model:
             raise MalformedRequest("The session is set up already.")
-        setup = mapping(_camel(raw))
+        setup = mapping(in_camel_case(raw))
         named = setup.get("model")
         if not isinstance(named, str) or not named or len(named) > reading.LONGEST_NAME:
             raise MalformedRequest("The message 'setup' names no model.")
@@ -168,9 +178,14 @@ class LiveSession:
     def provider(self, message: bytes) -> list[Effect]:
         """Take a message of the provider in."""
         top = reading.members(message)
-        content = mapping(_camel(reading.value(either(top, "serverContent", "server_content"))))
+        content = mapping(in_camel_case(reading.value(either(top, "serverContent", "server_content"))))
         usage = usage_of(top)
         found: list[Effect] = []
+        update = mapping(
+            in_camel_case(reading.value(either(top, "sessionResumptionUpdate", "session_resumption_update")))
+        )
+        if isinstance(handle := update.get("newHandle"), str) and handle:
+            found.append(Made("session", resumed(handle)))
         if usage and self._late is not None:
             found += [Saw(self._late), self._end(self._late)]
             self._late = None
@@ -178,11 +193,11 @@ class LiveSession:
             return found
         called = either(top, "toolCall", "tool_call") is not None
         if not content and not usage and not called:
-            return []
+            return found
         turn = self._turn
         if turn is None:
             if not (content.get("modelTurn") or usage or called):
-                return []
+                return found
             # The provider begins by itself what nothing asked for.
             turn = self._arm()
             found.append(Need(turn))
@@ -215,7 +230,7 @@ class LiveSession:
         total = whole(usage.get("totalTokenCount"))
         if total is None:
             return
-        parts = [*each(usage.get("promptTokensDetails")), *each(usage.get("responseTokensDetails"))]
+        parts = [part for details in _DETAILS for part in each(usage.get(details))]
         text = sum(whole(dig(part, "tokenCount")) or 0 for part in parts if dig(part, "modality") == "TEXT")
         self._base = Size(text, max(0, total - text)) if parts else Size(0, total)
         covered = self._covered
@@ -251,10 +266,3 @@ class LiveSession:
             repeats=generations,
             asks_usage=True,
         )
-
-
-def _camel(found: object) -> object:
-    """Names in camel case, however they came; values as they are."""
-    if isinstance(found, Mapping):
-        return {camel_case(str(name)): _camel(value) for name, value in found.items()}
-    return [_camel(value) for value in found] if isinstance(found, list) else found

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown, LimitRefused
 from paig_gateway.domain.http import Headers
@@ -13,16 +14,19 @@ from paig_gateway.domain.route import Route
 from paig_gateway.formats.base import Call
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
+from paig_gateway.ledger.stored_objects import StoredObject
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.proxy.binding import binding_limits, is_capped
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.hold import Held, hold, with_maximum
+from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.meter import StreamMeter
 from paig_gateway.proxy.observer import Observer
 from paig_gateway.proxy.request import Attribution, Target
 from paig_gateway.proxy.settling import CUT, charge_reading, charge_stream, error_type
 from paig_gateway.proxy.sockets.dial import Attempt
 from paig_gateway.proxy.sockets.turns import Ending, Session, Turn
+from paig_gateway.proxy.stored import StoredObjects
 from paig_gateway.routing.affinity import Affinity
 from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
 
@@ -49,6 +53,9 @@ class Books:
     observer: Observer
     now: Callable[[], datetime]
     clock: Callable[[], float]
+    directory: Directory
+    loops: Loops
+    stored: StoredObjects
     limit_wait: float = 5.0
     allow_unrecorded: bool = False
 
@@ -59,15 +66,14 @@ class Upgraded:
 
     Attributes:
         id: The request id that the client was told: the first turn's.
-        name: What the turns' rows call the session.
         caller: Answers the key as it is now.
         route: The route, with the one member that the session is connected to.
         candidate: The member and the credential that the session is connected with.
+        attribution: What the upgrade says of its work; it names the session of all turns.
         attempts: The tries to connect.
     """
 
     id: str
-    name: str
     caller: Callable[[], Caller]
     route: Route
     target: Target
@@ -103,11 +109,18 @@ class Turns:
     settled: int = 0
     _open: dict[Turn, _Open] = field(default_factory=dict)
     _early: dict[Turn, list[bytes]] = field(default_factory=dict)
+    """What came of turns whose hold is still on its way."""
+    _ended: dict[Turn, Ending] = field(default_factory=dict)
+    """Turns that the provider began and ended meanwhile."""
     _first: bool = True
 
     def at_work(self) -> bool:
         """Whether a provider may be at work on a turn that is held."""
         return any(turn.begun for turn in self._open)
+
+    def owes(self, turn: Turn) -> bool:
+        """Whether a turn is over that was never held, as the provider was faster than the ledger."""
+        return turn in self._ended
 
     async def hold(self, turn: Turn) -> bytes | None:
         """Hold a turn's worst case, or what it has grown by.
@@ -122,29 +135,67 @@ class Turns:
             await self._extend(turn, known)
             return None
         exchange = self._exchange(turn.call, turn.frame)
+        order: list[Candidate] = []
         try:
+            # A spoken answer is asked for in the same words each time.
+            body = turn.frame if self.session.fmt.name == "openai-responses" else None
+            self.books.loops.check(self.books.directory, exchange, body)
             order = self._candidates(exchange)
             reservation = self._reservation(exchange, order)
             held = await self._reserve(Held(exchange, order, reservation))
         except GatewayError as error:
-            self._refused(exchange, error)
+            if turn.begun and not turn.frame and order:
+                # The provider began it by itself, so it costs all the same: it is charged as it ends.
+                self._begin(turn, Held(exchange, order, reservation), recorded=False)
+            else:
+                self._refused(exchange, error)
             raise
         recorded = held is not None
         if held is None:
             held = Held(exchange, order, reservation)
+        known = self._begin(turn, held, recorded=recorded)
+        sent, fitted = with_maximum(known.exchange, known.candidate)
+        if fitted is not None:
+            known.outcome.attempts[-1]["fitted"] = fitted
+        return sent.body if fitted is not None else None
+
+    def _begin(self, turn: Turn, held: Held, *, recorded: bool) -> _Open:
         exchange, candidate = held.exchange, held.order[0]
         outcome = self._outcome(exchange, candidate)
-        self._open[turn] = _Open(
+        known = self._open[turn] = _Open(
             exchange, held.reservation, candidate, outcome, self._meter(turn, exchange, candidate),
             held.reservation.ceiling, recorded,
         )  # fmt: skip
         self.books.observer.started(exchange, held.reservation)
         for message in self._early.pop(turn, ()):
             self.saw(turn, message)
-        sent, fitted = with_maximum(exchange, candidate)
-        if fitted is not None:
-            outcome.attempts[-1]["fitted"] = fitted
-        return sent.body if fitted is not None else None
+        if (ending := self._ended.pop(turn, None)) is not None:
+            self.settle(turn, ending)
+        return known
+
+    def _begin_late(self, turn: Turn) -> None:
+        """Take in a turn that the provider began before it was held, and that is not going to be."""
+        exchange = self._exchange(turn.call, turn.frame)
+        try:
+            order = self._candidates(exchange)
+            self._begin(turn, Held(exchange, order, self._reservation(exchange, order)), recorded=False)
+        except GatewayError as error:
+            self._refused(exchange, error)
+
+    async def check(self, named: list[str]) -> None:
+        """Refuse a message that names stored objects which the key may not use.
+
+        Raises:
+            GatewayError: `not-found`; `overloaded` where the database is away.
+        """
+        wanted = dict.fromkeys(named, False)
+        provider = self.upgraded.candidate.provider.name
+        await self.books.stored.check_ids(self.upgraded.caller(), {provider}, wanted, self.session.fmt.errors)
+
+    def made(self, kind: str, id: str) -> None:
+        """Take in that the provider keeps an object for this key."""
+        caller, provider = self.upgraded.caller(), self.upgraded.candidate.provider.name
+        self.books.stored.keep([StoredObject(provider, id, kind, caller.key_id, caller.project_id)])
 
     def saw(self, turn: Turn, message: bytes) -> None:
         """Take in what the provider says of a turn."""
@@ -159,8 +210,11 @@ class Turns:
 
     def settle(self, turn: Turn, ending: Ending) -> None:
         """Settle a turn that is over."""
-        self._early.pop(turn, None)
         if (known := self._open.pop(turn, None)) is None:
+            if ending == "ended" and turn.begun and turn in self._early:
+                self._ended[turn] = ending
+            else:
+                self._early.pop(turn, None)
             return
         outcome, meter = known.outcome, known.meter
         if ending == "released":
@@ -177,6 +231,8 @@ class Turns:
         Args:
             reason: Why it is over, as a row's error.
         """
+        for turn in [turn for turn in self._early if turn.begun]:
+            self._begin_late(turn)
         for turn in list(self._open):
             known = self._open.pop(turn)
             outcome, meter = known.outcome, known.meter
@@ -284,7 +340,7 @@ class Turns:
             tokens=max((candidate.tokens for candidate in order), default=0),
             tags=said.tags,
             run=said.run,
-            session=self.upgraded.name,
+            session=said.session,
             agent=said.ids.agent if said.ids else None,
             agent_parent=said.ids.parent if said.ids else None,
             agent_name=said.ids.name if said.ids else None,
@@ -302,6 +358,8 @@ class Turns:
     def _meter(self, turn: Turn, exchange: Exchange, candidate: Candidate) -> StreamMeter:
         meter = StreamMeter(exchange.fmt, exchange.call, "sse", {}, candidate.price_lookup, splice=False, hide=False)
         meter.body.update(turn.facts)
+        if "model" in turn.facts:
+            meter.body["model"] = candidate.model  # the client may call it otherwise
         return meter
 
     def _record(self, known: _Open) -> None:
@@ -314,7 +372,10 @@ class Turns:
         if outcome.attempts and exchange.fmt.work_id is not None:
             outcome.work_id = exchange.fmt.work_id(meter.body)
             books.holders.learn(self.upgraded.route, known.candidate, (outcome.work_id, exchange.stored))
+            books.stored.learn(exchange, known.candidate, meter.body, outcome.work_id)
         settlement = outcome.settlement(exchange, books.now(), books.clock())
+        caller, session = exchange.caller, exchange.attribution.session or ""
+        books.loops.spent(caller.key_id, caller.key, session, settlement.cost, settlement.finished)
         self.settled += 1
         books.observer.finished(exchange, outcome, settlement)
         if known.recorded:

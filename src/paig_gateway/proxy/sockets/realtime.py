@@ -21,7 +21,7 @@ from paig_gateway.formats.folding import dig, each, in_base64, mapping, whole
 from paig_gateway.formats.media import MediaItem
 from paig_gateway.formats.openai_realtime import BILLED_BEFORE, REALTIME, TRANSCRIBED, TRANSCRIPTION_MODEL
 from paig_gateway.formats.text import TOOL, TOOLS, Media
-from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Need, Over, Saw, Size, Turn
+from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Need, Over, Saw, Size, Turn, check_inside
 
 AHEAD_SECONDS = 30.0
 """Seconds of audio that are held beyond what was sent, so that not every piece of it needs a write."""
@@ -84,10 +84,13 @@ class RealtimeSession:
     Attributes:
         model: The session's model; what a client named in its query, else what the provider says.
         by_seconds: Whether the model is billed by the seconds of audio.
+        joins: Whether the session joins a call, whose audio goes past the gateway: the provider may begin a turn at any
+            time, and how much was said is not known.
     """
 
     model: str = ""
     by_seconds: bool = False
+    joins: bool = False
     _settings: Settings = field(default_factory=Settings)
     _armed: Turn | None = None
     _asked: deque[Turn] = field(default_factory=deque)
@@ -134,6 +137,9 @@ class RealtimeSession:
         if kind == "input_audio_buffer.commit":
             return [self._arm()] if self._settings.transcribes and self._armed is None else []
         if kind in _UPDATES:
+            session = reading.members(top.get("session"))
+            check_inside(top.get("session"), reading.members(session.get("audio")).get("input"))
+            self._check_model(session)
             self._settings = _merged(self._settings, top.get("session"), told=False)
             self._text += len(message) + TOOLS
             return self._grown([self._arm()] if self._settings.times_out and self._armed is None else [])
@@ -141,8 +147,16 @@ class RealtimeSession:
             self._item(message, top.get("item"))
             return self._grown([])
         if kind == "response.create":
+            check_inside(top.get("response"))
             return [self._create(message, top.get("response"))]
         raise MalformedRequest(f"The gateway does not know what a message of type {kind!r} costs, so it passes none.")
+
+    def _check_model(self, session: reading.Members) -> None:
+        named = reading.string(session.get("model"))
+        if named is not None and self.model and named != self.model:
+            raise MalformedRequest(
+                f"The session's model is '{self.model}' from its beginning: leave \"model\" out, or connect again."
+            )
 
     def _audio(self) -> list[Turn]:
         if self._settings.listens or self._settings.transcription_only:
@@ -209,6 +223,8 @@ class RealtimeSession:
             self._settings = _merged(self._settings, top.get("session"), told=True)
             if self._settings.transcription_only and self._settings.transcribes:
                 self.model = self.model or self._settings.transcribes
+            if self.joins and self._armed is None and not self._active:
+                return [Need(self._arm())]
         elif kind == "input_audio_buffer.committed":
             self._committed(reading.string(top.get("item_id")))
         elif kind == "response.created":
@@ -269,7 +285,7 @@ class RealtimeSession:
         else:
             found.append(self._end(turn))
         settings = self._settings
-        goes_on = settings.at_provider or settings.times_out or (settings.listens and self._heard)
+        goes_on = settings.at_provider or settings.times_out or (settings.listens and (self._heard or self.joins))
         if goes_on and self._armed is None and not self._asked:
             found.append(Need(self._arm()))
         return found
@@ -373,7 +389,7 @@ class RealtimeSession:
             output_tokens=settings.max_output,
             media_in=True,
             media=tuple(media),
-            unbounded_input=self._unbounded or settings.stored,
+            unbounded_input=self._unbounded or settings.stored or self.joins,
             media_out=not settings.text_only,
             unbounded_tools=settings.at_provider,
             units={"input_text_messages": self._messages + 1} if self.by_seconds else {},

@@ -14,13 +14,13 @@ from websockets.frames import Frame, Opcode
 
 from paig_client.api.errors import ErrorCode
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.formats import reading
+from paig_gateway.formats import ambiguity, reading
 from paig_gateway.formats.base import MalformedRequest
 from paig_gateway.proxy.admission import BodyBytes
 from paig_gateway.proxy.sockets.apis import Api
 from paig_gateway.proxy.sockets.money import Turns, waits
 from paig_gateway.proxy.sockets.peer import Message, Peer
-from paig_gateway.proxy.sockets.turns import Need, Saw, Session, Turn
+from paig_gateway.proxy.sockets.turns import Made, Need, Saw, Session, Turn
 
 VIOLATION, GOING_AWAY, RESTARTS, TRY_LATER, FAILED = 1008, 1001, 1012, 1013, 1011
 """Close codes (RFC 6455 and its registry)."""
@@ -87,7 +87,11 @@ class Relay:
         self._head_waits = False
         """Whether the first message of the inbox waits for the last of the needs."""
         self._holding = False
-        """Whether a hold is being asked for, which the first message of the inbox may wait for."""
+        """Whether a hold is being asked for, or an owner, which the first message of the inbox may wait for."""
+        self._named: list[str] = []
+        """Stored objects that the first message of the inbox names, and whose owners are to be looked up."""
+        self._checked = False
+        """Whether that was done."""
         self._changed = asyncio.Event()
         self._touched = self._loop.time()
         self._end: End | None = None
@@ -126,6 +130,9 @@ class Relay:
             if self._needs and self._ends_when_idle is None:
                 await self._hold_next()
                 continue
+            if self._named and self._ends_when_idle is None:
+                await self._check_named()
+                continue
             now = self._loop.time()
             idle, total = self._touched + self._patience.idle, began + self._patience.total
             until = min(idle, total, self._leaves_at or total)
@@ -156,7 +163,7 @@ class Relay:
         changed: bytes | None = None
         try:
             for turn in turns:
-                if not turn.over:
+                if not turn.over or self._turns.owes(turn):
                     changed = await self._turns.hold(turn) or changed
         except GatewayError as error:
             # Another turn of this session may have what it lacks, and the session ends with a turn, not in one.
@@ -173,6 +180,20 @@ class Relay:
             self._holding = False
         if for_head and self._inbox:  # else the client has left meanwhile
             self._forward(changed)
+        self._advance()
+
+    async def _check_named(self) -> None:
+        """Look up whose the stored objects are that the first message of the inbox names."""
+        named, self._named = self._named, []
+        self._holding = True
+        try:
+            await self._turns.check(named)
+            self._checked = bool(self._inbox)  # the client may have left meanwhile
+        except GatewayError as error:
+            if self._inbox:
+                self._reject(error)
+        finally:
+            self._holding = False
         self._advance()
 
     async def _another_is_settled(self) -> bool:
@@ -193,6 +214,7 @@ class Relay:
         """End the session with the provider's own kind of error, after the turns that are held have ended."""
         self._needs.clear()
         self._inbox.clear()
+        self._named.clear()
         self._tell(error, None)
         code = _CLOSES.get(error.code, VIOLATION)
         self._finish_when_idle(End(error.code, code, 1000, error.message))
@@ -247,6 +269,7 @@ class Relay:
         end = End("client-gone", code, GOING_AWAY if code == 1006 else code, reason)
         self._needs.clear()
         self._inbox.clear()
+        self._named.clear()
         if self._turns.at_work() and self._drains():
             self._finish_when_idle(end)
         else:
@@ -268,17 +291,19 @@ class Relay:
     def _advance(self) -> None:
         """Let the client's messages go on, up to one that needs a hold."""
         while self._inbox and not self._needs and not self._holding and self._session.ready:
-            message = self._inbox[0]
+            payload = _payload(self._inbox[0])
             try:
-                turns = self._session.client(_payload(message))
+                if not self._checked:
+                    ambiguity.check_json(payload)
+                    self._api.outgoing(self._turns.upgraded.candidate.member, payload)
+                    if named := self._api.stored(payload):
+                        self._named = named
+                        self._changed.set()
+                        break
+                turns = self._session.client(payload)
             except (MalformedRequest, GatewayError) as error:
-                told = error if isinstance(error, GatewayError) else GatewayError("bad-request", str(error))
-                self._drop_first()
-                self._turns.books.observer.refused(self._turns.upgraded.id, told)
-                if self._api.error(told, None) is None:
-                    self._refuse(told)
+                if not self._reject(error if isinstance(error, GatewayError) else bad_request(error)):
                     return
-                self._tell(told, _event_id(message))
                 continue
             if turns:
                 self._needs.append(tuple(turns))
@@ -291,13 +316,26 @@ class Relay:
         else:
             self._client.resume("hold")
 
+    def _reject(self, error: GatewayError) -> bool:
+        """Tell the client that its message goes no further; whether the session goes on."""
+        message = self._drop_first()
+        self._turns.books.observer.refused(self._turns.upgraded.id, error)
+        if self._api.error(error, None) is None:
+            self._refuse(error)
+            return False
+        self._tell(error, _event_id(message))
+        return True
+
     def _forward(self, changed: bytes | None) -> None:
         message = self._drop_first()
-        if changed is not None:
-            message = [Frame(Opcode.TEXT, changed)]
+        payload = _payload(message) if changed is None else changed
+        sent = self._api.outgoing(self._turns.upgraded.candidate.member, payload)
+        if changed is not None or sent is not payload:
+            message = [Frame(message[0].opcode, sent)]
         self._provider.send(message)
 
     def _drop_first(self) -> Message:
+        self._checked = False
         message = self._inbox.popleft()
         if not self._inbox:
             self._bytes.release()
@@ -311,6 +349,8 @@ class Relay:
             elif isinstance(effect, Need):
                 if self._ends_when_idle is None:
                     self._need(effect.turn)
+            elif isinstance(effect, Made):
+                self._turns.made(effect.kind, effect.id)
             else:
                 self._turns.settle(effect.turn, effect.ending)
                 self._changed.set()
@@ -326,6 +366,11 @@ class Relay:
         else:
             self._needs.append((turn,))
         self._changed.set()
+
+
+def bad_request(error: MalformedRequest) -> GatewayError:
+    """What is told of a message that cannot be read."""
+    return GatewayError("bad-request", str(error))
 
 
 def _payload(message: Message) -> bytes:

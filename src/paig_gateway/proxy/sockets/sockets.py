@@ -43,7 +43,8 @@ from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.headers import error_headers, to_client
 from paig_gateway.proxy.observer import present_request
 from paig_gateway.proxy.request import Scope, Target
-from paig_gateway.proxy.sockets.apis import APIS, Api, named_model
+from paig_gateway.proxy.sessions import AgentIds, FirstSessions
+from paig_gateway.proxy.sockets.apis import APIS, Api, call_id, named_model
 from paig_gateway.proxy.sockets.dial import Attempt, Connected, Dialler, Wanted
 from paig_gateway.proxy.sockets.money import Books, Turns, Upgraded
 from paig_gateway.proxy.sockets.peer import Peer, server_frames
@@ -51,8 +52,8 @@ from paig_gateway.proxy.sockets.relay import Patience, Relay
 from paig_gateway.routing.candidates import Candidate, candidates
 from paig_gateway.secrets.attempts import Attempts
 
-KEY_PROTOCOL = "openai-insecure-api-key."
-"""Begins the subprotocol in which browsers carry a key."""
+KEY_PROTOCOLS = ("openai-insecure-api-key.", "xai-client-secret.")
+"""Begin the subprotocols in which browsers carry a key."""
 
 _ACCOUNTS = ("openai-organization.", "openai-project.")
 """Begin subprotocols that choose whose account pays: the gateway does."""
@@ -92,6 +93,7 @@ class Sockets:
     admission: Admission
     attempts: Attempts
     key_uses: KeyUses
+    first_sessions: FirstSessions
     patience: Patience = field(default_factory=Patience)
     max_message: int = 16 * 1024 * 1024
     open: Counter[str] = field(default_factory=Counter)
@@ -160,6 +162,8 @@ class Sockets:
             target = replace(target, route=self._find_route(caller, target, fmt, call, now))
         route = request.known_members(request.find_route(self.directory, target.route, caller), fmt, target)
         said = request.read(dict(headers))
+        if said.ids is not None:
+            said = replace(said, ids=self.first_sessions.resolve(caller.key_id, said.ids))
         return Exchange(
             request_id, now, started, caller, route, target, fmt, call, "GET", headers, b"", b"", said,
             self.books.observer.trace(caller, headers),
@@ -181,7 +185,7 @@ class Sockets:
         api = APIS[exchange.fmt.name]
         attempts: list[Attempt] = []
         try:
-            order = self._order(api, exchange)
+            order = self._order(api, await self._with_call(exchange))
             connected = await self.dialler.connect(api, exchange, deque(order), wanted, attempts)
         except GatewayError as error:
             self._note(exchange, error.status, error.code, attempts, error)
@@ -205,18 +209,18 @@ class Sockets:
         caller_now: Callable[[], Caller],
     ) -> None:
         candidate, name = connected.candidate, exchange.fmt.name
+        ids = exchange.attribution.ids or AgentIds(f"ws_{exchange.id.removeprefix('req_')}")
         upgraded = Upgraded(
             id=exchange.id,
-            name=exchange.attribution.session or f"ws_{exchange.id.removeprefix('req_')}",
             caller=caller_now,
             route=replace(exchange.route, members=(candidate.member,)),
             target=exchange.target,
             headers=exchange.headers,
-            attribution=exchange.attribution,
+            attribution=replace(exchange.attribution, ids=ids),
             candidate=candidate,
             attempts=attempts,
         )
-        session = api.session(candidate.kind, candidate.model, exchange.headers)
+        session = api.session(candidate.kind, exchange.target, exchange.call.model, exchange.headers)
         turns = Turns(self.books, upgraded, session)
         held = self.admission.body(exchange.caller.key_id)
         self.open[name] += 1
@@ -269,6 +273,22 @@ class Sockets:
                 f"The route '{route.name}' has no active member. Ask an administrator to add or activate one.",
             )
         return found
+
+    async def _with_call(self, exchange: Exchange) -> Exchange:
+        """The upgrade; where it joins a call that goes on elsewhere, with the members that have the call.
+
+        Raises:
+            GatewayError: `not-found`, where the call is another owner's.
+        """
+        if (call := call_id(exchange.target)) is None:
+            return exchange
+        stored, caller, route = self.books.stored, exchange.caller, exchange.route
+        names = {member.provider.name for member in route.members}
+        await stored.check_ids(caller, names, {call: True}, exchange.fmt.errors, "call")
+        if holders := await stored.holders(caller, [call]):
+            members = tuple(member for member in route.members if member.provider.name in holders)
+            exchange = replace(exchange, route=replace(route, members=members or route.members))
+        return exchange
 
     def _unpriced(self, exchange: Exchange, member: Member, credential: Credential) -> Candidate:
         """A candidate for a session whose model is named later: only its turns are priced."""
@@ -353,10 +373,10 @@ def _wanted(headers: Headers, max_size: int) -> Wanted:
             offered += [part.strip() for part in value.decode("latin-1").split(",")]
     if any(_TOKEN.fullmatch(offer) is None for offer in offered):
         raise GatewayError("bad-request", "The header sec-websocket-protocol must be a list of names.")
-    key = next((offer.removeprefix(KEY_PROTOCOL) for offer in offered if offer.startswith(KEY_PROTOCOL)), None)
+    key = next((offer.partition(".")[2] for offer in offered if offer.startswith(KEY_PROTOCOLS)), None)
     if key is not None and not any(name == b"authorization" for name, _ in headers):
         headers.append((b"authorization", b"Bearer " + key.encode()))
-    kept = tuple(offer for offer in offered if not offer.startswith((KEY_PROTOCOL, *_ACCOUNTS)))
+    kept = tuple(offer for offer in offered if not offer.startswith((*KEY_PROTOCOLS, *_ACCOUNTS)))
     return Wanted(kept, _deflate(headers) is not None, max_size)
 
 

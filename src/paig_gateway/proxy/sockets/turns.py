@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from paig_gateway.formats import ambiguity, reading
 from paig_gateway.formats.base import Call, Format
 
 Ending = Literal["ended", "refused", "released"]
@@ -53,7 +54,15 @@ class Over:
     ending: Ending
 
 
-Effect = Need | Saw | Over
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The provider keeps an object, which a later session may name."""
+
+    kind: str
+    id: str
+
+
+Effect = Need | Saw | Over | Made
 
 
 class Session(Protocol):
@@ -92,6 +101,17 @@ class Session(Protocol):
     def open(self) -> Iterable[Turn]:
         """The turns that are not over."""
         ...
+
+
+def check_inside(*objects: reading.Raw | None) -> None:
+    """See that settings inside a message say each thing that decides money once; its top level is checked for all.
+
+    Raises:
+        MalformedRequest: A member is there twice, or in two spellings.
+    """
+    for raw in objects:
+        if raw is not None:
+            ambiguity.check_json(bytes(raw))
 
 
 OVERHEAD = 64

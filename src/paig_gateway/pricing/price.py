@@ -174,6 +174,8 @@ class Price:
                 key == "web_searches" and prices.requests_kcount is not None  # searching is what the request is for
             )
         modality = dimensions.get("modality", "text")
+        if modality == "audio" and prices.audio_hours is not None:
+            return True  # the same sound is billed by its length
         if modality == "text" or (dimensions["direction"] == "input" and not self._dear_input(modality)):
             return True
         return any(

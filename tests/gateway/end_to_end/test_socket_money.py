@@ -107,6 +107,18 @@ async def test_equal_requests_are_a_loop_but_equal_answers_asked_for_are_none(si
     assert len(await rows_of(simulated, "ws-loops", 22)) == 22
 
 
+async def test_a_spoken_answer_without_usage_costs_the_ceiling(simulated: World) -> None:
+    """What the provider does not tell is not free."""
+    key = await simulated.make_key("ws-untold", daily=5)
+    async with socket(simulated, key, "/proxy/openai/realtime?model=gpt-realtime") as connection:
+        item = {**ITEM, "content": [{"type": "input_text", "text": "Hello [sim:no_usage]"}]}
+        await connection.send(json.dumps({"type": "conversation.item.create", "item": item}))
+        await connection.send(json.dumps({"type": "response.create", "response": {"max_output_tokens": 50}}))
+        await until_type(connection, "response.done")
+    [row] = await rows_of(simulated, "ws-untold", 1)
+    assert (row.certainty, row.cost) == ("ceiling", row.reserved)
+
+
 async def test_a_turn_with_tools_has_all_its_generations_in_one_row(simulated: World) -> None:
     """In the Live API the result of a function sets off another generation of the same turn."""
     key = await simulated.make_key("ws-tools", daily=20)

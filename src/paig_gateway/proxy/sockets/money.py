@@ -23,7 +23,7 @@ from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.meter import StreamMeter
 from paig_gateway.proxy.observer import Observer
 from paig_gateway.proxy.request import Attribution, Target
-from paig_gateway.proxy.settling import CUT, charge_reading, charge_stream, error_type
+from paig_gateway.proxy.settling import CUT, NO_USAGE, charge_reading, charge_stream, error_type
 from paig_gateway.proxy.sockets.dial import Attempt
 from paig_gateway.proxy.sockets.turns import Ending, Session, Turn
 from paig_gateway.proxy.stored import StoredObjects
@@ -201,7 +201,7 @@ class Turns:
         """Take in what the provider says of a turn."""
         known = self._open.get(turn)
         if known is None:
-            if not turn.over:
+            if turn.begun or not turn.over:
                 self._early.setdefault(turn, []).append(message)
             return
         if known.outcome.first_byte is None:
@@ -219,11 +219,18 @@ class Turns:
         outcome, meter = known.outcome, known.meter
         if ending == "released":
             outcome.attempts, outcome.error = [], UNUSED
+        elif ending == "ended" and self._hides_usage(meter):
+            outcome.charge(known.candidate.ceiling, "ceiling", NO_USAGE)
         elif ending == "ended":
             charge_stream(outcome, meter, known.candidate, ended=True, asked=True)
         if outcome.error is None and (error := meter.body.get("error")):
             outcome.error = error_type(error)
         self._record(known)
+
+    def _hides_usage(self, meter: StreamMeter) -> bool:
+        """Whether a spoken response was made whose usage is not told: of its events, the meter sees the ends alone."""
+        made = self.session.fmt.name == "openai-realtime" and meter.body.get("status") in ("completed", "incomplete")
+        return made and meter.reading().extracted is None
 
     def break_off(self, reason: str) -> None:
         """The session is over, and with it every turn that is not: what is known is charged, else the ceiling.

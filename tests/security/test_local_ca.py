@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import threading
@@ -52,6 +53,18 @@ def test_the_gateways_names_are_trusted(tmp_path: Path, host: str) -> None:
         connect(made, "other.example")
     for path in (made.key, tmp_path / "tls" / "ca.key"):
         assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_lost_folder_is_made_again(tmp_path: Path) -> None:
+    """With another authority: clients need the new bundle, and the old one trusts nothing of it."""
+    first = local_certificate(tmp_path, "127.0.0.1")
+    old = tmp_path / "old.pem"
+    old.write_bytes(first.bundle.read_bytes())
+    shutil.rmtree(tmp_path / "tls")
+    made = local_certificate(tmp_path, "127.0.0.1")
+    connect(made, "127.0.0.1")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connect(made, "127.0.0.1", old)
 
 
 @pytest.mark.parametrize("victim", ["api.openai.com", "192.0.2.99", "evil.localhost.example"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,6 +63,9 @@ def demo(
     """
     with extra("gateway,pydantic-ai,openai,anthropic"):
         from paig_gateway.demo import main
+
+        for name in ("pydantic_ai", "openai", "anthropic"):
+            import_module(name)  # pydantic-ai itself says so only at the first call
     raise typer.Exit(main(live=live))
 
 

@@ -71,6 +71,28 @@ async def chat(world: World, key: str, **more: object) -> httpx2.Response:
     return await world.http.post("/proxy/openai/v1/chat/completions", headers=headers, json={**body, **more})
 
 
+async def test_an_organisations_cap_of_zero_stops_everything(simulated: World) -> None:
+    """Whatever costs something is refused at once, under whichever key, streams and embeddings included; lists pass."""
+    key, headers = simulated.key, {"authorization": f"Bearer {simulated.key}"}
+    assert (await chat(simulated, key)).status_code == 200
+    await simulated.admin.update_organisation({"limits": {"daily": "0"}})
+    try:
+        other = await simulated.make_key("stopped", daily=100)
+        embed = {"model": "text-embedding-3-small", "input": "x"}
+        claude = {"model": "claude-haiku-4-5", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}
+        refused = [
+            await chat(simulated, key),
+            await chat(simulated, other, stream=True),
+            await simulated.http.post("/proxy/openai/v1/embeddings", headers=headers, json=embed),
+            await simulated.http.post("/proxy/anthropic/v1/messages", headers=headers, json=claude),
+        ]
+        assert {answer.headers.get("x-paig-error") for answer in refused} <= {"limit-too-small", "limit-exceeded"}
+        assert (await simulated.http.get("/proxy/openai/v1/models", headers=headers)).status_code == 200
+    finally:
+        await simulated.admin.update_organisation({"limits": {"daily": None}})
+    assert (await chat(simulated, key)).status_code == 200
+
+
 async def test_models_to_choose_from_hold_the_dearest(simulated: World) -> None:
     """Where a request names other models that may answer, the dearest is held, and each must be allowed and priced."""
     key = await simulated.make_key("chooser")

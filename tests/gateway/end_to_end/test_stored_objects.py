@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -15,6 +18,8 @@ from paig_gateway.database.engine import utc_now
 from paig_gateway.ledger.stored_objects import StoredObject, save
 from paig_gateway.providers.endpoints import Endpoint, endpoints
 from paig_gateway.providers.kinds import KINDS, base_url
+from paig_gateway.proxy import stored
+from tests.gateway.databases import Postgres
 from tests.gateway.end_to_end.conftest import UPSTREAM_KEY, World, running_world
 from tests.gateway.end_to_end.echo import Answer, Echo, as_json, running_echo
 
@@ -65,11 +70,19 @@ class Tenants:
 @pytest.fixture(scope="module")
 async def tenants(environment: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tenants]:
     """Two keys without a project, at every kind of provider."""
-    home = tmp_path_factory.mktemp("home")
-    async with running_echo() as echo, running_world(home, providers(echo.base)) as world:
-        found = Tenants(world, echo, "", "")
-        found.mine, found.theirs = await found.key("mine"), await found.key("theirs")
+    async with running_tenants(tmp_path_factory.mktemp("home")) as found:
         yield found
+
+
+@asynccontextmanager
+async def running_tenants(home: Path) -> AsyncIterator[Tenants]:
+    """Two tenants of a gateway that looks an unknown object up again after a shorter time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored, "WAITS", (0.01,))
+        async with running_echo() as echo, running_world(home, providers(echo.base)) as world:
+            found = Tenants(world, echo, "", "")
+            found.mine, found.theirs = await found.key("mine"), await found.key("theirs")
+            yield found
 
 
 @pytest.fixture(autouse=True)
@@ -243,6 +256,38 @@ async def test_responses_are_known_at_once_and_from_the_ledger(tenants: Tenants)
         refused = await tenants.ask(tenants.theirs, method, f"/openai/v1/responses/{path}")
         assert (refused.status_code, refused.headers["x-paig-error"]) == (404, "not-found"), path
         assert (await tenants.ask(tenants.mine, method, f"/openai/v1/responses/{path}")).status_code == 200, path
+
+
+async def test_two_tenants_on_postgresql(
+    environment: None, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole table again: what is read, changed or deleted by its id, and what is listed, at every endpoint."""
+    monkeypatch.setenv("PAIG_DATABASE_URL", postgres.fresh_database())
+    wrong: list[str] = []
+    async with running_tenants(tmp_path) as tenants:
+        for number, one in enumerate(BY_ID):
+            tenants.owned(kind_of(one[1]), f"id{number}")
+
+        async def by_id(number: int, method: str, row: Endpoint) -> None:
+            path = path_of(row, f"id{number}")
+            refused = await tenants.ask(tenants.theirs, method, path)
+            allowed = await tenants.ask(tenants.mine, method, path)
+            if refused.headers.get("x-paig-error") != "not-found" or allowed.status_code != 200:
+                wrong.append(f"{method} {path}: {refused.status_code} {allowed.status_code}")
+
+        for start in range(0, len(BY_ID), 24):
+            some = list(enumerate(BY_ID))[start : start + 24]
+            await asyncio.gather(*(by_id(number, *one) for number, one in some))
+        tenants.echo.answer = Answer(b'{"data":[{"id":"other"},{"id":"listed"}]}')
+        for method, row in LISTS:
+            tenants.owned(kind_of(row), "listed")
+            path = path_of(row, "")
+            mine = await tenants.ask(tenants.mine, method, path)
+            theirs = await tenants.ask(tenants.theirs, method, path)
+            if (mine.json(), theirs.json()) != ({"data": [{"id": "listed"}]}, {"data": []}):
+                wrong.append(f"{method} {path}: {mine.text} {theirs.text}")
+    assert wrong == []
+    assert len(BY_ID) > 200
 
 
 async def test_what_an_objects_work_made_belongs_to_its_owner(tenants: Tenants) -> None:

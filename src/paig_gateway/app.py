@@ -57,10 +57,12 @@ from paig_gateway.pricing.price import PriceBook
 from paig_gateway.providers.auth import Authenticator
 from paig_gateway.proxy import one_address
 from paig_gateway.proxy.admission import Admission, AdmissionBounds
+from paig_gateway.proxy.batches import Batches
 from paig_gateway.proxy.browsers import Cors
 from paig_gateway.proxy.failover import Failover
 from paig_gateway.proxy.forwarded import TrustedProxies, is_local
 from paig_gateway.proxy.loops import LoopRule, Loops
+from paig_gateway.proxy.provider_client import ProviderClient
 from paig_gateway.proxy.proxy import Proxy
 from paig_gateway.proxy.request import Receive, Scope, Send
 from paig_gateway.proxy.sessions import FirstSessions
@@ -289,6 +291,8 @@ class Gateway:
             open_sessions,
             ended_sessions,
         )  # fmt: skip
+        client = ProviderClient(upstream, authenticator)
+        batches = Batches(store.engine, ledger, directory, prices, client, self.now, node_id)
         proxy = Proxy(
             directory=directory,
             ledger=ledger,
@@ -306,6 +310,7 @@ class Gateway:
             clock=self.clock,
             member_order=choice,
             affinity=holders,
+            batches=batches,
             settings=server,
             cors=Cors.of(server.cors_origins),
             observer=telemetry.observer,
@@ -342,6 +347,7 @@ class Gateway:
         tasks = (
             asyncio.create_task(directory.run(), name="directory"),
             asyncio.create_task(key_uses.run(store.engine), name="key uses"),
+            asyncio.create_task(batches.run(), name="batches"),
         )
         updater = UpdatePrices(url=server.prices_url or DEFAULT_UPDATE_URL) if server.refresh_prices else None
         if updater:
@@ -365,6 +371,7 @@ class Gateway:
         for task in parts.tasks:
             task.cancel()
         await asyncio.wait(parts.tasks)
+        await parts.proxy.batches.close()
         await parts.health_sync.stop()
         if parts.updater:
             parts.updater.stop()

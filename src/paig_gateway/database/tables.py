@@ -413,6 +413,50 @@ class StoredObjectRow(SQLModel, table=True):
     created_at: int = Field(sa_column=_big())
 
 
+class BatchRow(SQLModel, table=True):
+    """A batch that a provider works on, and what its hold is for; see `ledger.batches`. Gone once it is charged."""
+
+    __tablename__ = "batches"
+    __table_args__ = (Index("ix_batches_work", "provider", "work_id"), Index("ix_batches_look", "look_at"))
+    id: str = Field(primary_key=True)
+    """The id of the request that made it, and of its hold."""
+    provider: str
+    work_id: str
+    """The batch's id at the provider."""
+    format: str
+    """The API format of the request that made it: it tells how the provider is asked."""
+    path: str
+    """The path of that request, which the batch's own begins with."""
+    credential: str
+    """The id of the credential that it was made with."""
+    key_id: str
+    project_id: str = ""
+    created_at: int = Field(sa_column=_big())
+    deadline: int = Field(sa_column=_big())
+    """When what has no result by then is charged at its ceiling."""
+    look_at: int = Field(sa_column=_big())
+    """When the provider is asked next, unless somebody asks before."""
+    looks: int = 0
+    """How often it was asked."""
+    node: str = ""
+    """The node that asks at present."""
+    until: int = Field(default=0, sa_column=_big())
+    """Until when no other node asks, unless that one dies."""
+    lines: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
+    """What its lines ask, compressed; NULL where the gateway could not read them."""
+
+
+class BatchInputRow(SQLModel, table=True):
+    """What the lines of a file ask that was uploaded for a batch."""
+
+    __tablename__ = "batch_inputs"
+    provider: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    """The file's id at the provider."""
+    created_at: int = Field(sa_column=_big())
+    lines: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 class AlertRow(SQLModel, table=True):
     """An alert that was raised: told once, whichever node saw it."""
 

@@ -179,6 +179,7 @@ class Format:
         opaque: Answers are not text: they go to the client as they come, and only the request tells what they cost.
         later_look: A later look at work that was asked for before: nothing is reserved, and its usage is charged only
             if it never came through before.
+        batch: It makes a batch of other requests, which are held one by one and charged when their results come.
     """
 
     name: str
@@ -206,6 +207,7 @@ class Format:
     title: str = ""
     opaque: bool = False
     later_look: bool = False
+    batch: bool = False
 
     def stored(self, path: str) -> str | None:
         """What a path names that one account at the provider has; None where it names no such thing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from paig_gateway.formats import (
     anthropic,
     audio,
+    batches,
     bedrock_converse,
     bedrock_invoke,
     cohere,
@@ -45,6 +46,7 @@ FORMATS: tuple[Format, ...] = (
     embeddings.COHERE,
     embeddings.RERANK,
     embeddings.OCR,
+    *(api.format for api in batches.APIS.values()),
     *free.FREE,
     free.UNMETERED,
 )

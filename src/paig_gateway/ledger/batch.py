@@ -14,7 +14,7 @@ from paig_gateway.database.engine import writing
 from paig_gateway.domain.limits import PREFIX, Limit
 from paig_gateway.ledger import nodes
 from paig_gateway.ledger.postgres import PostgresConnection
-from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.ledger.records import BatchLine, Reservation, Settlement
 from paig_gateway.ledger.sqlite import SqliteConnection
 from paig_gateway.ledger.statements import LedgerConnection, ReadSet, RowsRead
 from paig_gateway.ledger.transitions import (
@@ -114,6 +114,15 @@ class Correct(LedgerCommand):
     work_id: str
     key_id: str | None
     settlement: Settlement
+
+
+@dataclass(slots=True, eq=False)
+class SettleLines(LedgerCommand):
+    """Write rows of a batch's lines; see `LedgerBatch.settle_lines`."""
+
+    id: str
+    lines: Sequence[BatchLine]
+    end: Settlement | None
 
 
 @dataclass(slots=True, eq=False)
@@ -353,6 +362,10 @@ class BatchExecutor:
                     self._want_hold(wanted, id)
                 case Correct(work_id=work_id):
                     wanted.works.add(text(work_id))
+                case SettleLines(id=id, lines=lines):
+                    wanted.node_id = self.node_id
+                    self._want_hold(wanted, id)
+                    wanted.rows.update(line.settlement.id for line in lines)
         return wanted
 
     def _needs_more(self, commands: Sequence[LedgerCommand], found: RowsRead, wanted: ReadSet) -> bool:
@@ -429,6 +442,11 @@ class BatchExecutor:
                 return batch.correct(work_id, key_id, s)
             case Sweep(id=id, node_id=node_id):
                 batch.sweep(id, node_id)
+            case SettleLines(id=id, lines=lines, end=end):
+                try:
+                    batch.settle_lines(id, lines, end)
+                except LookupError as error:
+                    return error
             case SetAside():
                 self._set_aside(command, batch)
         return None

@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, update
 
 from paig_gateway.database.engine import utc_now
 from paig_gateway.database.tables import LimitRow
@@ -38,8 +38,10 @@ from paig_gateway.ledger.batch import (
     Reserve,
     SetAside,
     Settle,
+    SettleLines,
 )
-from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.ledger.nodes import HOLDS
+from paig_gateway.ledger.records import BatchLine, Reservation, Settlement
 from paig_gateway.ledger.refusals import RefusalBuffer, Refused
 from paig_gateway.ledger.spool import Spool, Unrecorded, read
 from paig_gateway.ledger.sqlite import Checkpointer
@@ -52,6 +54,8 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 2.0
 WATCH_SECONDS = 0.25
 FLUSH_SECONDS = 1.0
+NO_NODE = ""
+"""Stands in a hold for its node where the work goes on at the provider: no node's end charges it."""
 
 
 class Ledger:
@@ -296,6 +300,34 @@ class Ledger:
             `unknown` where the ledger has no row of it, `already` where its row is exact.
         """
         return cast(Corrected, await self._ask(Correct(work_id, key_id, settlement)))
+
+    async def defer(self, request_id: str, write: Callable[[Connection], object]) -> None:
+        """Take a hold away from this node, because the work goes on without it: no node's death charges it.
+
+        Args:
+            request_id: A request that is reserved and not settled.
+            write: Writes, in the same transaction, what will be needed to charge it later.
+
+        Raises:
+            LookupError: The request is not open: this node was taken for dead, and the hold is charged.
+        """
+
+        def deferred(connection: Connection) -> None:
+            hold = update(HOLDS).where(HOLDS.c.id == request_id).values(node_id=NO_NODE)
+            if connection.execute(hold).rowcount != 1:
+                raise LookupError(f"the ledger has no open request {request_id}")
+            write(connection)
+
+        await self._ask(deferred)
+        self._executor.open.pop(request_id, None)
+
+    async def settle_lines(self, batch_id: str, lines: Sequence[BatchLine], end: Settlement | None = None) -> None:
+        """Write rows of a batch's lines, each once whoever writes it, and close its hold with the end; durable.
+
+        Raises:
+            LookupError: The batch has no hold: all of it is charged already.
+        """
+        await self._ask(SettleLines(batch_id, lines, end))
 
     def limit_created(self, connection: Connection, row: LimitRow) -> None:
         """To be called in the transaction that makes a limit; from any thread."""

@@ -93,3 +93,22 @@ class Settlement:
     certainty_reason: str | None = None
     cost_source: CostSource | None = None
     list_price: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLine:
+    """One line of a batch, which becomes a row of its own.
+
+    Attributes:
+        settlement: How it ended; its id is made of the batch's.
+        model: The model that it asked for.
+        format: The API format of its request.
+        reserved: What the batch held for it, in nanodollars.
+        tags: What tells the line from the others, besides the batch's own tags.
+    """
+
+    settlement: Settlement
+    model: str
+    format: str
+    reserved: int
+    tags: Mapping[str, str]

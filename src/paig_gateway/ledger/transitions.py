@@ -23,7 +23,7 @@ from paig_client.api.vocabulary import Certainty
 from paig_gateway.database.columns import json_text, milliseconds, moment, text
 from paig_gateway.domain.errors import GatewayError, LimitRefused, too_many_members
 from paig_gateway.domain.limits import UTC_ZONE, Balance, Limit, Zone, window_end, window_start
-from paig_gateway.ledger.records import Reservation, Settlement
+from paig_gateway.ledger.records import BatchLine, Reservation, Settlement
 from paig_gateway.pricing.usage import Usage
 
 CounterKey = tuple[str, int]
@@ -385,6 +385,28 @@ class LedgerBatch:
                 settlement = _free(settlement)
         self._finish(row, settlement, hold)
 
+    def settle_lines(self, id: str, lines: Iterable[BatchLine], end: Settlement | None) -> None:
+        """Write rows of a batch's lines, each once, in place of what the batch's hold has for them.
+
+        Args:
+            id: The batch's hold. What a line costs is taken from it; the rest stays held until the end.
+            lines: The lines.
+            end: How the batch itself ended, which closes its hold; None while lines are still to come.
+
+        Raises:
+            LookupError: The batch has no hold: all of it is charged already.
+        """
+        hold = self.holds.get(id)
+        if hold is None:
+            raise LookupError(f"the ledger has no open batch {id}")
+        for line in lines:
+            if line.settlement.id not in self.rows:
+                part = _part(hold, line, self.node_id)
+                self._finish(_row_of(part, None), line.settlement, part)
+        self.extended[id] = (_encode(hold.limits).decode(), hold.reserved)
+        if end is not None:
+            self.settle(end, None)
+
     def charge(self, reservation: Reservation, settlement: Settlement, *, counted: bool = True) -> None:
         """Write a finished row that held nothing, whether or not its limits have room.
 
@@ -563,6 +585,25 @@ class LedgerBatch:
             and (key_id is None or row.key_id == key_id)
             and (provider is None or row.provider is None or row.provider == provider)
         ]
+
+
+def _part(hold: Hold, line: BatchLine, node_id: str) -> Hold:
+    """What a batch's hold gives for one line, as a hold of its own: what the line costs, as far as it reaches."""
+    cost = line.settlement.cost
+    given = [(lid, start, min(cost, held) if unit == "usd" else 0, unit) for lid, start, held, unit in hold.limits]
+    hold.limits = [
+        (lid, start, held - part[2], unit) for (lid, start, held, unit), part in zip(hold.limits, given, strict=True)
+    ]
+    request = msgspec.structs.replace(
+        hold.request,
+        model=text(line.model),
+        format=line.format,
+        tags={**(hold.request.tags or {}), **{text(name): text(value) for name, value in line.tags.items()}},
+    )
+    return Hold(
+        line.settlement.id, node_id, hold.time, hold.key_id, hold.project_id, hold.user_id, line.reserved, given,
+        request,
+    )  # fmt: skip
 
 
 def _row_of(hold: Hold, state: Literal["swept"] | None) -> FinishedRow:

@@ -21,6 +21,9 @@ from genai_prices.types import ModelInfo
 Modifiers = Mapping[str, str]
 """`service_tier`, `processing`, `speed`, `inference_geo`, `region`, `latency`: lower-case values."""
 
+IN_BATCH: Modifiers = {"processing": "batch"}
+"""What a line of a batch has besides its own words."""
+
 STANDARD: Mapping[str, frozenset[str]] = {
     "service_tier": frozenset({"", "auto", "default", "standard", "standard_only", "on_demand", "unspecified"}),
     "processing": frozenset({"", "standard", "online"}),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, distribution, version
+from math import prod
 
 from genai_prices import Usage as GenaiUsage
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
@@ -22,7 +23,7 @@ from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, Provider, Ti
 from paig_gateway.domain.money import nanodollars
 from paig_gateway.pricing.extra_models import extra_model, extra_rates
 from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS, Formula, Shape, compile_formula, rate, shape
-from paig_gateway.pricing.modifiers import Applied, Modifiers, apply, unusual
+from paig_gateway.pricing.modifiers import IN_BATCH, Applied, Modifiers, apply, unusual
 from paig_gateway.pricing.names import spellings
 from paig_gateway.pricing.usage import Usage
 
@@ -155,6 +156,13 @@ class Price:
         for name, usd in added.items():
             prices.__dict__.setdefault(name, usd)
         return prices
+
+    def batch_rates(self, at: datetime) -> tuple[ModelPrice, Decimal]:
+        """The rates for requests in a batch, and what they are to be multiplied by at most."""
+        applied = apply(IN_BATCH, self._model, self.provider_id, at)
+        # What is read from a cache may cost more than the discount on plain input leaves, but never as plain input.
+        factor = prod((one.factor for one in applied.factors), start=Decimal(1))
+        return self.model_prices(at, applied.context), factor
 
     def rate(self, key: str, at: datetime) -> Decimal | None:
         """US dollars for one of a unit that is counted under `key`; None where the price has no flat rate for it."""

@@ -180,6 +180,15 @@ class DearestRates:
         found = [price.model_prices(at, context) for context in names]
         return cls(price.factor, tuple((prices, _steps(prices)) for prices in found))
 
+    @classmethod
+    def of_batch(cls, price: Price, at: datetime) -> DearestRates:
+        """The rates of a price for requests in a batch: those of batches where they are known, else the standard ones.
+
+        A provider never falls back to other rates: what a batch cannot do it leaves undone.
+        """
+        prices, factor = price.batch_rates(at)
+        return cls(price.factor * factor, ((prices, _steps(prices)),))
+
     def ceiling(self, worst: WorstCase) -> int:
         """The most that `worst` could cost, in nanodollars.
 
@@ -320,6 +329,7 @@ class BoundFormula:
         besides: The models that the provider may call besides, with their prices.
         at: The time of the request.
         tier: The service tier asked for, else the account's own.
+        batch: Whether the request is a line of a batch.
         hidden: Tokens that the provider may add to a prompt unseen.
         factor: What the price may be multiplied by: regions, residency of data.
     """
@@ -332,6 +342,7 @@ class BoundFormula:
     factor: Decimal = Decimal(1)
     instead: tuple[tuple[str, Price | None], ...] = ()
     besides: tuple[tuple[ModelCall, Price | None], ...] = ()
+    batch: bool = False
     _known: dict[tuple[str, int], tuple[int, DearestRates | None]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -370,6 +381,9 @@ class BoundFormula:
         key = (model, id(price))
         if (found := self._known.get(key)) is None:
             window = context_window(price, model_limits(model, price.provider_id if price else ""), self.at)
-            rates = DearestRates.of(price, self.at, self.tier) if price is not None else None
+            rates: DearestRates | None = None
+            if price is not None:
+                tier = self.tier
+                rates = DearestRates.of_batch(price, self.at) if self.batch else DearestRates.of(price, self.at, tier)
             found = self._known[key] = window, rates
         return found

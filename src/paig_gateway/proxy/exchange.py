@@ -17,6 +17,7 @@ from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.ledger.records import Settlement
 from paig_gateway.pricing.answer import UsageReading
 from paig_gateway.providers.endpoints import UNKNOWN, Endpoint, Operation
+from paig_gateway.proxy.batch_lines import BatchLines
 from paig_gateway.proxy.request import Attribution, Target
 from paig_gateway.proxy.trace_context import Trace
 from paig_gateway.routing.candidates import Candidate, Session
@@ -44,6 +45,7 @@ class Exchange:
         trace: The trace that it belongs to, or None.
         endpoint: The row of the table of endpoints.
         maximum: The output maximum that the gateway sets for each answer (`when_tight`), or None.
+        lines: The requests of the batch that it makes, where they could be read.
     """
 
     id: str
@@ -62,6 +64,7 @@ class Exchange:
     trace: Trace | None = None
     maximum: int | None = None
     endpoint: Endpoint = UNKNOWN
+    lines: BatchLines | None = None
 
     @property
     def operation(self) -> Operation | None:
@@ -104,6 +107,7 @@ class Outcome:
         tried: Receives the result of the present try for its provider.
         reasons: Why the cost is not exact.
         excess: How many times the most that was held for it an answer stated, where that is far too much.
+        deferred: Its hold stays open: it made a batch, which is charged when its results come.
     """
 
     attempts: list[dict[str, object]] = field(default_factory=list)
@@ -124,6 +128,7 @@ class Outcome:
     tried: Try | None = None
     reasons: tuple[str, ...] = ()
     excess: int | None = None
+    deferred: bool = False
     _before: tuple[int, Certainty, tuple[str, ...]] = (0, "exact", ())
 
     def begin(self, candidate: Candidate, exchange: Exchange, clock: float) -> dict[str, object]:
@@ -189,7 +194,7 @@ class Outcome:
             cost=self.cost,
             certainty=self.certainty if self.attempts else None,
             usage=extracted.usage if extracted else None,
-            raw_usage=_plain(extracted.raw) if extracted else None,
+            raw_usage=kept_usage(extracted.raw) if extracted else None,
             price=price.identity(reading.modifiers) if reading and price else None,
             certainty_reason="; ".join(self.reasons)[:LONGEST_REASON] or None if self.attempts else None,
             cost_source=("provider" if reading.from_provider else "list") if reading and reading.extracted else None,
@@ -213,7 +218,8 @@ DEEPEST_USAGE = 20
 """The deepest level of a provider's usage object that is kept."""
 
 
-def _plain(raw: Mapping[str, object]) -> Mapping[str, object] | None:
+def kept_usage(raw: Mapping[str, object]) -> Mapping[str, object] | None:
+    """A provider's usage object, where it is one that can be kept."""
     return raw if raw and _is_within(raw, DEEPEST_USAGE) else None
 
 

@@ -34,6 +34,7 @@ from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy import browsers, model_lists, one_address, request, sessions, unmetered
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import ClientConnection, run_shielded
+from paig_gateway.proxy.batches import Batches
 from paig_gateway.proxy.binding import alike, binding_limits, counts_requests, is_capped
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.failover import Failover, RequestFunds
@@ -70,6 +71,7 @@ class Proxy:
     clock: Callable[[], float]
     member_order: MemberOrder
     affinity: Affinity
+    batches: Batches
     settings: ProxySpec = field(default_factory=ProxySpec)
     cors: browsers.Cors = browsers.NO_PAGES
     observer: Observer = UNOBSERVED
@@ -275,7 +277,7 @@ class Proxy:
         shown = model_lists.shown(exchange)
         named = (call.model, *call.fallbacks, *(extra.model for extra in call.also), *([shown] if shown else []))
         barred = next((name for name in named if name and not caller.may_use_model(name)), None)
-        unnamed = not call.model and (fmt.unmetered or (fmt.metered and not fmt.later_look))
+        unnamed = not call.model and (fmt.unmetered or (fmt.metered and not fmt.later_look and not fmt.batch))
         if unnamed:
             barred = "(none that the gateway can read)"
         if barred:
@@ -306,6 +308,10 @@ class Proxy:
             await self.stored.check(exchange)
             order = await self.affinity.first(exchange.stored, order)
             order = unmetered.admitted(exchange, order, capped=is_capped(exchange, soft=True))
+            if exchange.fmt.batch:
+                exchange, order = await self.batches.prepare(exchange, order, capped=is_capped(exchange, soft=True))
+            elif exchange.operation == "delete":
+                await self.batches.before_delete(exchange)
             reservation = self._reservation(exchange, order)
             recording = recorded_by(exchange, reservation.ceiling)
             held: Held | None = Held(exchange, order, reservation)
@@ -334,7 +340,7 @@ class Proxy:
 
     async def _hold(self, exchange: Exchange, order: list[Candidate], reservation: Reservation) -> Held | None:
         """Reserve; None if the ledger is down and the request may pass anyway."""
-        allow = self.settings.on_ledger_down == "allow"
+        allow = self.settings.on_ledger_down == "allow" and not exchange.fmt.batch
         if allow and not self.ledger.healthy:
             return None
         try:
@@ -401,7 +407,8 @@ class Proxy:
                         assert candidate is not None
                         relay = Relay(
                             exchange, candidate, outcome, client, response, asked, self.clock,
-                            self.settings.drain_mb * MEGABYTE, self.stored, alone=not decisions.order,
+                            self.settings.drain_mb * MEGABYTE, self.stored, self.batches,
+                            alone=not decisions.order,
                         )  # fmt: skip
                         try:
                             await relay.run()
@@ -447,6 +454,8 @@ class Proxy:
         self.member_order.learn(exchange.route, exchange.fmt, exchange.call, outcome.attempts, first)
         if answered and outcome.candidate is not None:
             self.affinity.learn(exchange.route, outcome.candidate, (outcome.work_id, exchange.stored))
+        if outcome.deferred:
+            return False
         if recording == "hold":
             self.ledger.settle_soon(settlement)
         elif recording == "note":
@@ -465,6 +474,11 @@ class Proxy:
     def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:
         caller, said = exchange.caller, exchange.attribution
         limits = binding_limits(exchange, order[0] if order else None)
+        model = exchange.call.model
+        if exchange.fmt.batch:
+            # A batch runs at the provider's pace, so limits of tokens per minute say nothing of it.
+            limits = tuple(limit for limit in limits if limit.unit != "tokens")
+            model = model or next(iter(exchange.lines.models if exchange.lines is not None else ()), "")
         bound = alike(exchange, order) if order else []
         return Reservation(
             id=exchange.id,
@@ -473,7 +487,7 @@ class Proxy:
             limits=limits,
             route=exchange.route.name,
             provider=order[0].provider.name if order else None,
-            model=exchange.call.model,
+            model=model,
             format=exchange.fmt.name,
             stream=exchange.call.stream,
             ceiling=max((candidate.ceiling for candidate in bound), default=0),

@@ -18,6 +18,7 @@ from paig_gateway.formats.splice import splice_cost
 from paig_gateway.pricing.answer import UsageReading, read_answer
 from paig_gateway.proxy import model_lists, unmetered
 from paig_gateway.proxy.asgi import ClientConnection
+from paig_gateway.proxy.batches import Batches
 from paig_gateway.proxy.content_encoding import Decoder, UnknownEncoding, decode, decoder, steps
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.failover import framing_of_answer, header_map
@@ -68,6 +69,7 @@ class Relay:
     clock: Callable[[], float]
     max_drained: int
     stored: StoredObjects
+    batches: Batches
     alone: bool = True
     headers: dict[str, str] = field(init=False)
     meter: StreamMeter | None = None
@@ -100,7 +102,8 @@ class Relay:
         if self.exchange.operation == "create" and self.response.status < 300 and "location" in self.headers:
             self.stored.located(self.exchange, self.candidate, self.headers["location"])
         narrows = model_lists.narrows(self.exchange, self.response.status)
-        if narrows or self.stored.holds(self.exchange, self.response.status, self.headers.get("content-type", "")):
+        held = self.stored.holds(self.exchange, self.response.status, self.headers.get("content-type", ""))
+        if narrows or held or self.exchange.fmt.batch:
             self._holding = self._reads = True
             self._take = self._kept_whole
         elif not self.exchange.fmt.metered:
@@ -153,7 +156,14 @@ class Relay:
         if model_lists.narrows(self.exchange, self.response.status):
             body = model_lists.narrowed(self.exchange.caller, plain)
         else:
-            body = await self.stored.answered(self.exchange, self.candidate, plain)
+            body = plain
+            if self.stored.holds(self.exchange, self.response.status, "application/json"):
+                body = await self.stored.answered(self.exchange, self.candidate, plain)
+            self.settled = True
+            if self.response.status >= 400 and self.exchange.fmt.batch:
+                self.outcome.error = f"upstream-{self.response.status}"
+            status = self.response.status
+            body = await self.batches.answered(self.exchange, self.candidate, self.outcome, body, status)
         if body is plain:
             body = raw
         else:
@@ -169,6 +179,8 @@ class Relay:
     def _end_unmetered(self) -> None:
         if self.exchange.fmt.unmetered:
             unmetered.charge(self.outcome, self.candidate, self.response.status)
+        if self.response.status < 400:
+            self.batches.fetched(self.exchange, self.candidate)
         self.client.end()
 
     def _pressed(self, paused: bool) -> None:

@@ -172,11 +172,12 @@ class StoredObjects:
     def holds(self, exchange: Exchange, status: int, content_type: str) -> bool:
         """Whether an answer must be read whole before the client gets its end: it makes objects, or lists them."""
         operation = exchange.operation
-        if operation is None or exchange.fmt.metered or status >= 400 or exchange.method == "HEAD":
+        metered = exchange.fmt.metered and not exchange.fmt.batch
+        if operation is None or metered or status >= 400 or exchange.method == "HEAD":
             return False
         if operation == "list":
             return exchange.caller.stored != "shared"
-        if "json" not in content_type:
+        if "json" not in content_type or "jsonl" in content_type or "ndjson" in content_type:
             return False
         return operation == "create" or (operation in ("read", "change") and exchange.endpoint.object in _MAKERS)
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import Chance, Credential, Member, Provider, Route, by_luck, by_session, even
 from paig_gateway.formats.base import Call, Format
-from paig_gateway.pricing.modifiers import bound_factor
+from paig_gateway.pricing.modifiers import IN_BATCH, bound_factor
 from paig_gateway.pricing.overrides import PriceLookup, PriceSources
 from paig_gateway.pricing.price import Price
 from paig_gateway.pricing.provider_charge import CHARGES
@@ -95,7 +95,7 @@ def candidates(
             continue
         if fmt.unmetered and plan.price is not None:
             hold = CostBound(plan.bound.worst(call), plan.price.cost({}, at), 0)
-        elif fmt.metered and not fmt.later_look:
+        elif fmt.metered and not fmt.later_look and not fmt.batch:
             try:
                 hold = plan.bound.hold(call)
             except Unbounded as error:
@@ -236,7 +236,7 @@ def _plan(
     others = [(name, replace(price_lookup, model=name).price()) for name in call.fallbacks]
     besides = [(extra, replace(price_lookup, model=extra.model).price()) for extra in call.also]
     unknown = any(known is None for known in (price, *(one[1] for one in (*others, *besides))))
-    unknown = unknown and fmt.metered and not fmt.later_look
+    unknown = unknown and fmt.metered and not fmt.later_look and not fmt.batch
     refused = provider.require_price and unknown
     priced_as = provider.aliases.get(model, model)
     bound = BoundFormula(
@@ -248,6 +248,7 @@ def _plan(
         bound_factor(source, priced_as, price_lookup.modifiers),
         instead=tuple(others),
         besides=tuple(besides),
+        batch=IN_BATCH.items() <= call.modifiers.items(),
     )
     return MemberPlan(member, model, price_lookup, price, bound, refused)
 
@@ -260,7 +261,7 @@ def _modifiers(call: Call, provider: Provider, path: str) -> dict[str, str]:
     """What the request and the provider's address name that may change a price."""
     found = {name: value.lower() for name, value in call.modifiers.items()}
     tier = call.service_tier or provider.service_tier
-    if tier and "service_tier" not in found and "speed" not in found:
+    if tier and "service_tier" not in found and "speed" not in found and "processing" not in found:
         found["service_tier"] = tier.lower()
     if (host := _REGION_HOST.match(provider.base_url)) is not None:
         found["region"] = host.group(1)

@@ -211,22 +211,23 @@ def _headers() -> HeaderFields:
     )
 
 
-def _body(value: Document) -> Answer:
+def whole(value: Document) -> Answer:
+    """A whole answer."""
     return Answer(b"application/json", encode(value), headers=_headers())
 
 
 def _write(request: Request, prompt: Prompt) -> Answer:
     reply = request.reply(prompt)
-    whole = message(reply, prompt.ttl, _tier(request))
+    said = message(reply, prompt.ttl, _tier(request))
     no_usage = request.faults.no_usage
     if prompt.stream:
-        events = [sse(event, event["type"]) for event in stream_events(whole, reply, no_usage=no_usage)]
+        events = [sse(event, event["type"]) for event in stream_events(said, reply, no_usage=no_usage)]
         headers = (*_headers(), (b"cache-control", b"no-cache"))
         answer = Answer(b"text/event-stream; charset=utf-8", events=events, headers=headers)
     else:
         if no_usage:
-            del whole["usage"]
-        answer = _body(whole)
+            del said["usage"]
+        answer = whole(said)
     answer.tokens = reply.tokens
     return answer
 
@@ -236,7 +237,7 @@ def _read_count(request: Request) -> Prompt:
 
 
 def _write_count(request: Request, prompt: Prompt) -> Answer:
-    return _body({"input_tokens": count(prompt).input})
+    return whole({"input_tokens": count(prompt).input})
 
 
 def _models(request: Request, prompt: Prompt) -> Answer:
@@ -244,9 +245,9 @@ def _models(request: Request, prompt: Prompt) -> Answer:
         return {"type": "model", "id": name, "display_name": name, "created_at": "2025-10-01T00:00:00Z"}
 
     if (name := request.params.get("id")) is not None:
-        return _body(shown(strip(name)))
+        return whole(shown(strip(name)))
     data = [shown(name) for name in _MODELS]
-    return _body({"data": data, "has_more": False, "first_id": _MODELS[0], "last_id": _MODELS[-1]})
+    return whole({"data": data, "has_more": False, "first_id": _MODELS[0], "last_id": _MODELS[-1]})
 
 
 def error_body(status: int, text: str | None, request_id: str | None) -> Document:

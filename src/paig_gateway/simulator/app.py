@@ -13,9 +13,11 @@ import msgspec
 
 from . import faults as trouble
 from .auth import Guard
+from .batches import Batches
 from .books import Log, Received, Served
 from .delivery import Client, Receive, Scope, Send, compress
 from .faults import Faults
+from .files import Files
 from .operation import Answer, Operation, Refused, Request
 from .reply import Mind, Prompt, Tokens
 from .response_store import Store
@@ -55,7 +57,13 @@ class Simulator:
         self._log = Log(keep)
         self._mind = Mind(chunks)
         self._store = Store()
-        self._routes = Routes(self._store)
+        self._files = Files()
+        self._batches = Batches(
+            self._files,
+            lambda request: self._routes.find(request),
+            lambda mount: self.served.setdefault(mount, Served()),
+        )
+        self._routes = Routes(self._store, self._files, self._batches)
         self._clock = clock
         self._sockets = Sockets(
             self._guard,
@@ -80,6 +88,8 @@ class Simulator:
         self._log.clear()
         self._mind.forget()
         self._store.clear()
+        self._files.clear()
+        self._batches.clear()
         self._times.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,7 +154,10 @@ class Simulator:
             shape = operation.shape
             if not self._guard.admits(request, received):
                 raise Refused(401, "")
-            request.body = _decode(received.body)
+            if operation.raw:
+                request.raw = received.body
+            else:
+                request.body = _decode(received.body)
             prompt = _understand(operation, request)
             faults = request.faults = self._faults(received, request, prompt)
         except Refused as refusal:

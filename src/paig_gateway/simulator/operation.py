@@ -45,6 +45,7 @@ class Request:
         family: The provider that the mount's name stands for.
         path: The rest of the raw path, percent-encoding kept.
         params: What the route read out of the path, decoded.
+        raw: The body as it came, where the operation takes something else than JSON.
         now: Seconds since the epoch.
     """
 
@@ -59,6 +60,7 @@ class Request:
     body: Document = field(default_factory=dict[str, Any])
     params: Mapping[str, str] = field(default_factory=dict[str, str])
     faults: Faults = NONE
+    raw: bytes = b""
 
     def reply(self, prompt: Prompt) -> Reply:
         """What the model says to the prompt."""
@@ -87,12 +89,14 @@ class Operation:
             the body is not what the API takes.
         write: Answers.
         free: Nothing is generated, so nothing is billed or counted.
+        raw: Its body is not JSON.
     """
 
     read: Callable[[Request], Prompt]
     write: Callable[[Request, Prompt], Answer]
     shape: Shape
     free: bool = False
+    raw: bool = False
 
 
 def nothing(request: Request) -> Prompt:

@@ -7,15 +7,18 @@ from urllib.parse import unquote
 
 from . import (
     anthropic,
+    batches,
     bedrock,
     bedrock_invoke,
     embeddings,
+    files,
     gemini,
     gemini_embed,
     openai_chat,
     openai_common,
     openai_responses,
 )
+from .files import Files
 from .gemini_live import play_live
 from .operation import Operation, Refused, Request, Shape
 from .realtime import ResponsesPlay, play_realtime
@@ -55,6 +58,30 @@ _OPENAI = (
     ("POST", r"/responses/(?P<id>[^/]+)/cancel", "cancel"),
     ("POST", r"/embeddings", "embeddings"),
     ("GET", r"/models(?:/(?P<id>.+))?", "models"),
+    ("POST", r"/files", "upload"),
+    ("GET", r"/files", "files"),
+    ("GET", r"/files/(?P<id>[^/]+)", "file"),
+    ("GET", r"/files/(?P<id>[^/]+)/content", "file-content"),
+    ("DELETE", r"/files/(?P<id>[^/]+)", "delete-file"),
+    ("POST", r"/batches", "batch-create"),
+    ("GET", r"/batches", "batches"),
+    ("GET", r"/batches/(?P<id>[^/]+)", "batch"),
+    ("POST", r"/batches/(?P<id>[^/]+)/cancel", "batch-cancel"),
+)
+_BATCHES = (
+    ("POST", r"/v1/messages/batches", "create"),
+    ("GET", r"/v1/messages/batches", "batches"),
+    ("GET", r"/v1/messages/batches/(?P<id>[^/]+)", "batch"),
+    ("DELETE", r"/v1/messages/batches/(?P<id>[^/]+)", "delete"),
+    ("GET", r"/v1/messages/batches/(?P<id>[^/]+)/results", "results"),
+    ("POST", r"/v1/messages/batches/(?P<id>[^/]+)/cancel", "cancel"),
+)
+_GEMINI_BATCHES = (
+    ("POST", r"/v1beta/models/(?P<model>[^/:]+)(?::|%3A)batchGenerateContent", "create"),
+    ("GET", r"/v1beta/batches", "batches"),
+    ("GET", r"/v1beta/batches/(?P<id>[^/:]+)", "batch"),
+    ("DELETE", r"/v1beta/batches/(?P<id>[^/:]+)", "delete"),
+    ("POST", r"/v1beta/batches/(?P<id>[^/:]+)(?::|%3A)cancel", "cancel"),
 )
 _ANTHROPIC = (
     ("POST", r"/v1/messages", anthropic.OPERATION),
@@ -97,22 +124,30 @@ class Routes:
 
     Args:
         store: Where the Responses API keeps what it made.
+        of_files: The files of all mounts.
+        of_batches: The batches of all mounts.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, of_files: Files, of_batches: batches.Batches) -> None:
         operations = {
             "chat": openai_chat.OPERATION,
             "count": openai_responses.COUNT,
             "embeddings": embeddings.OPERATION,
             "models": openai_common.MODELS,
             **openai_responses.operations(store),
+            **files.operations(of_files),
+            **batches.openai_operations(of_batches),
         }
         self._openai = {
             family: [(method, re.compile(base + tail), operations[name]) for method, tail, name in _OPENAI]
             for family, base in {**_BASES, "compatible": _ANY_BASE, "bedrock": _ANY_BASE}.items()
         }
         self._responses_play = ResponsesPlay(operations["create"])
-        self._anthropic = [(method, re.compile(path), operation) for method, path, operation in _ANTHROPIC]
+        made = batches.anthropic_operations(of_batches)
+        rows = (*_ANTHROPIC, *((method, path, made[name]) for method, path, name in _BATCHES))
+        self._anthropic = [(method, re.compile(path), operation) for method, path, operation in rows]
+        of_gemini = batches.gemini_operations(of_batches)
+        self._gemini = [(method, re.compile(path), of_gemini[name]) for method, path, name in _GEMINI_BATCHES]
 
     def find_socket(self, family: str, path: str) -> Play | None:
         """What is played on a WebSocket at a path; None where there is none."""
@@ -132,15 +167,24 @@ class Routes:
             Refused: There is none: 404.
         """
         if request.family == "google":
-            return _find_google(request)
+            return _in(self._gemini, request) or _find_google(request)
         if request.family == "bedrock" and request.path.startswith("/model/"):
             return _find_bedrock(request)
         table = self._anthropic if request.family == "anthropic" else self._openai[request.family]
-        for method, path, operation in table:
-            if method == request.method and (match := path.fullmatch(request.path)):
-                request.params = _params(match)
-                return operation
+        if (operation := _in(table, request)) is not None:
+            return operation
         raise Refused(404, f"Invalid URL ({request.method} {request.path})")
+
+
+_Table = list[tuple[str, re.Pattern[str], Operation]]
+
+
+def _in(table: _Table, request: Request) -> Operation | None:
+    for method, path, operation in table:
+        if method == request.method and (match := path.fullmatch(request.path)):
+            request.params = _params(match)
+            return operation
+    return None
 
 
 _LIVE = re.compile(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paig_gateway.ledger.batch import BatchExecutor, BatchResult, LedgerCommand, Settle
+from paig_gateway.ledger.batch import BatchExecutor, BatchResult, LedgerCommand, Settle, SettleLines
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.records import Reservation, Settlement
@@ -74,12 +74,26 @@ def after_settle() -> None:
     BatchExecutor.execute = mortal  # type: ignore[method-assign]
 
 
+def after_lines() -> None:
+    """Some lines of a batch are charged, and others are not yet."""
+    execute = BatchExecutor.execute
+
+    def mortal(self: BatchExecutor, commands: Sequence[LedgerCommand], blocked: Any = ()) -> BatchResult:
+        result = execute(self, commands, blocked)
+        if any(isinstance(command, SettleLines) for command in commands):
+            die()
+        return result
+
+    BatchExecutor.execute = mortal  # type: ignore[method-assign]
+
+
 STEPS: dict[str, Callable[[], None]] = {
     "": lambda: None,
     "after-reserve": after_reserve,
     "before-settle": before_settle,
     "in-settle": in_settle,
     "after-settle": after_settle,
+    "after-lines": after_lines,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,481 @@
+"""Batches of requests: how each API is given them, says how far they are, and returns their results.
+
+Four APIs make batches: OpenAI's (also Groq's and Azure's) of the lines of a file, Mistral's of a file or of requests in
+the body, Anthropic's of requests in the body, Gemini's of either. What a line asks is read by the format of its own
+endpoint; which one that is, is only named here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from paig_gateway.formats import reading
+from paig_gateway.formats.base import Call, ErrorShape, Format, Json, MalformedRequest
+from paig_gateway.formats.folding import dig, each, mapping
+from paig_gateway.formats.reading import Members
+from paig_gateway.formats.references import last_name
+
+LONGEST_ID = 256
+"""Characters of what a batch calls one of its lines; OpenAI and Anthropic take 64."""
+
+_NOWHERE = re.compile(r"(?!)")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One request of a batch.
+
+    Attributes:
+        id: What the batch calls it.
+        path: The path that it would be sent to alone; {model} stands for a model that only the batch names.
+        body: Its body.
+    """
+
+    id: str
+    path: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAsked:
+    """What a request for a batch asks.
+
+    Attributes:
+        lines: Its requests, where they stand in its body.
+        files: Ids of the files that have them, where they do not.
+        path: The path that they are sent to, where the batch says so for all of them.
+        model: The model that they ask for, where the batch says so for all of them.
+    """
+
+    lines: Iterable[Line] | None = None
+    files: tuple[str, ...] = ()
+    path: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LineResult:
+    """What became of one request of a batch.
+
+    Attributes:
+        id: What the batch calls it.
+        status: The status that it would have had alone.
+        body: The answer, or None where there is none.
+        error: What the provider calls the error, or None.
+    """
+
+    id: str
+    status: int | None
+    body: Json | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """How far a batch is.
+
+    Attributes:
+        name: The provider's word for it.
+        ended: Whether all of its results are there.
+        results: Paths to the results, below the API's version prefix, with a query where they need one.
+        inline: The results, where they stand in the batch itself.
+        usage: What the whole batch used, where the provider says so.
+        model: The model that it asked for, where it says so.
+        answered: How many of its requests were answered, where the provider says so.
+    """
+
+    name: str
+    ended: bool
+    results: tuple[str, ...] = ()
+    inline: tuple[LineResult, ...] | None = None
+    usage: Json | None = None
+    model: str | None = None
+    answered: int | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it came to its own end, so that each of its requests has a result."""
+        return self.ended and self.name not in BROKEN_OFF
+
+
+BROKEN_OFF = frozenset({"failed", "expired", "cancelled", "timeout_exceeded"})
+"""What the APIs call batches whose requests are not all done: what has no result was not done, and costs nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchApi:
+    """An API's batches.
+
+    Attributes:
+        format: The format of the request that makes one.
+        asked: Reads that request: its body, and the model that its path names. Raises MalformedRequest.
+        line: Reads a line of a file: its bytes, and what the batch says of all lines. Raises MalformedRequest.
+        id: The batch's id in an answer about it, or None.
+        at: The path of a batch: that of the request that made it, and the batch's id.
+        state: Reads an answer about it.
+        result: Reads a line of its results; None where it is none.
+        lifetime: After how long nothing can be had any more: the longest window and how long results are kept.
+    """
+
+    format: Format
+    asked: Callable[[bytes, str | None], BatchAsked]
+    line: Callable[[bytes, BatchAsked], Line]
+    id: Callable[[Json], str | None]
+    at: Callable[[str, str], str]
+    state: Callable[[Json], BatchState]
+    result: Callable[[Json], LineResult | None]
+    lifetime: timedelta
+
+
+def _format(name: str, errors: ErrorShape, read: Callable[[str | None, bytes], Call]) -> Format:
+    return Format(name=name, path=_NOWHERE, read=read, errors=errors, batch=True)
+
+
+def _checked_id(id: str | None, place: str) -> str:
+    if not id:
+        raise MalformedRequest(f"{place} needs an id of its own, as a string.")
+    if len(id) > LONGEST_ID:
+        raise MalformedRequest(f"{place} has an id of more than {LONGEST_ID} characters.")
+    return id
+
+
+def _object(top: Members, name: str, id: str) -> bytes:
+    raw = top.get(name)
+    if raw is None or bytes(memoryview(raw)[:1]) != b"{":
+        raise MalformedRequest(f"The request '{id}' of the batch has no \"{name}\" that is a JSON object.")
+    return bytes(raw)
+
+
+# OpenAI, Azure, Groq and servers like them
+
+
+def _read_openai(model: str | None, body: bytes) -> Call:
+    top = reading.request(body)
+    return Call(model="", background=True, stored=reading.string(top.get("input_file_id")))
+
+
+def _openai_asked(body: bytes, model: str | None) -> BatchAsked:
+    file = reading.string(reading.request(body).get("input_file_id"))
+    return BatchAsked(files=(file,) if file else ())
+
+
+def _openai_line(line: bytes, asked: BatchAsked) -> Line:
+    top = reading.request(line)
+    id = _checked_id(reading.string(top.get("custom_id")), "Each line")
+    path = reading.string(top.get("url"))
+    if not path:
+        raise MalformedRequest(f"The line '{id}' names no \"url\", such as /v1/chat/completions.")
+    return Line(id, path, _object(top, "body", id))
+
+
+def _text_id(body: Json) -> str | None:
+    found = body.get("id")
+    return found if isinstance(found, str) and found else None
+
+
+def _below(path: str, id: str) -> str:
+    plain, mark, query = path.partition("?")
+    return f"{plain.rstrip('/')}/{id}{mark}{query}"
+
+
+_OPENAI_ENDS = frozenset({"completed", "failed", "expired", "cancelled"})
+
+
+def _texts(*values: object) -> tuple[str, ...]:
+    return tuple(value for value in values if isinstance(value, str) and value)
+
+
+def _openai_state(body: Json) -> BatchState:
+    name = str(body.get("status") or "").lower()
+    files = _texts(body.get("output_file_id"), body.get("error_file_id"))
+    usage, model = mapping(body.get("usage")), body.get("model")
+    return BatchState(
+        name,
+        name in _OPENAI_ENDS,
+        tuple(f"files/{id}/content" for id in files),
+        usage=usage if usage.get("total_tokens") else None,
+        model=model if isinstance(model, str) else None,
+        answered=_status(dig(body, "request_counts", "completed")),
+    )
+
+
+def _status(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _openai_result(line: Json) -> LineResult | None:
+    id = line.get("custom_id")
+    if not isinstance(id, str):
+        return None
+    response = mapping(line.get("response"))
+    status, body = _status(response.get("status_code")), mapping(response.get("body"))
+    error = dig(line, "error", "code") or dig(body, "error", "type") or dig(body, "error", "code")
+    if line.get("error") and not error:
+        error = "error"
+    answered = status is not None and status < 400 and not line.get("error")
+    return LineResult(id, status, body if answered else None, str(error)[:100] if error else None)
+
+
+# Mistral
+
+
+def _read_mistral(model: str | None, body: bytes) -> Call:
+    asked = _mistral_asked(body, model)
+    return Call(model=asked.model or "", background=True, stored=asked.files[0] if asked.files else None)
+
+
+def _mistral_asked(body: bytes, model: str | None) -> BatchAsked:
+    top = reading.request(body)
+    named = [reading.string(raw) or reading.string(reading.members(raw).get("file_id")) for raw in _files(top)]
+    path = reading.string(top.get("endpoint"))
+    of_all = BatchAsked(None, tuple(filter(None, named)), path, reading.string(top.get("model")))
+    if not (requests := reading.array(top.get("requests"))):
+        return of_all
+    return BatchAsked([_mistral_line(bytes(raw), of_all) for raw in requests], (), path, of_all.model)
+
+
+def _files(top: Members) -> list[reading.Raw]:
+    return list(reading.array(top.get("input_files")))
+
+
+def _mistral_line(line: bytes, asked: BatchAsked) -> Line:
+    top = reading.request(line)
+    id = _checked_id(reading.string(top.get("custom_id")), "Each request of the batch")
+    if asked.path is None:
+        raise MalformedRequest('The batch names no "endpoint", such as /v1/chat/completions.')
+    body = _object(top, "body", id)
+    inner = reading.members(body)
+    if asked.model and "model" not in inner:
+        body = b'{"model":' + json.dumps(asked.model).encode() + (b"," if inner else b"") + body[1:]
+    return Line(id, asked.path, body)
+
+
+_MISTRAL_ENDS = frozenset({"success", "failed", "timeout_exceeded", "cancelled"})
+
+
+def _mistral_state(body: Json) -> BatchState:
+    name = str(body.get("status") or "").lower()
+    files = _texts(body.get("output_file"), body.get("error_file"))
+    found = [one for each_one in each(body.get("outputs")) if (one := _openai_result(mapping(each_one))) is not None]
+    return BatchState(
+        name,
+        name in _MISTRAL_ENDS,
+        tuple(f"files/{id}/content" for id in files),
+        tuple(found) if found else None,
+        answered=_status(body.get("succeeded_requests")),
+    )
+
+
+# Anthropic
+
+
+def _read_anthropic(model: str | None, body: bytes) -> Call:
+    return Call(model="", background=True)
+
+
+def _anthropic_asked(body: bytes, model: str | None) -> BatchAsked:
+    return BatchAsked([_anthropic_line(top) for top in _requests(reading.request(body).get("requests"))])
+
+
+def _requests(raw: reading.Raw | None) -> Iterator[Members]:
+    for one in reading.array(raw):
+        top = reading.members(one)
+        if not top:
+            raise MalformedRequest("Each request of the batch must be a JSON object.")
+        yield top
+
+
+def _anthropic_line(top: Members) -> Line:
+    id = _checked_id(reading.string(top.get("custom_id")), "Each request of the batch")
+    return Line(id, "/v1/messages", _object(top, "params", id))
+
+
+def _no_file(line: bytes, asked: BatchAsked) -> Line:
+    raise MalformedRequest("Batches of this API are not made of files.")
+
+
+def _anthropic_state(body: Json) -> BatchState:
+    name = str(body.get("processing_status") or "")
+    paths = (f"messages/batches/{body.get('id')}/results",)
+    return BatchState(name, name == "ended", paths, answered=_status(dig(body, "request_counts", "succeeded")))
+
+
+def _anthropic_result(line: Json) -> LineResult | None:
+    id, result = line.get("custom_id"), mapping(line.get("result"))
+    if not isinstance(id, str):
+        return None
+    kind = result.get("type")
+    if kind == "succeeded":
+        return LineResult(id, 200, mapping(result.get("message")))
+    error = dig(result, "error", "error", "type") or dig(result, "error", "type") or kind or "error"
+    return LineResult(id, 400 if kind == "errored" else None, None, str(error)[:100])
+
+
+# Gemini
+
+
+def _read_gemini(model: str | None, body: bytes) -> Call:
+    config = _gemini_config(body)
+    file = _both(config, "fileName", "file_name")
+    return Call(model=model or "", background=True, stored=last_name(file) if file else None)
+
+
+def _both(top: Members, camel: str, snake: str) -> str | None:
+    return reading.string(top.get(camel)) or reading.string(top.get(snake))
+
+
+def _inner(top: Members, camel: str, snake: str) -> Members:
+    return reading.members(top.get(camel)) or reading.members(top.get(snake))
+
+
+def _gemini_config(body: bytes) -> Members:
+    return _inner(reading.members(reading.request(body).get("batch")), "inputConfig", "input_config")
+
+
+def _gemini_asked(body: bytes, model: str | None) -> BatchAsked:
+    config = _gemini_config(body)
+    if file := _both(config, "fileName", "file_name"):
+        return BatchAsked(None, (last_name(file),), model=model)
+    lines = [
+        Line(str(number), _gemini_path(top), _object(top, "request", str(number)))
+        for number, top in enumerate(_requests(reading.members(config.get("requests")).get("requests")))
+    ]
+    return BatchAsked(lines or None, model=model)
+
+
+def _gemini_path(top: Members) -> str:
+    """Where a line would be sent to: an embedding has one content, everything else a list of them."""
+    embeds = "content" in reading.members(top.get("request"))
+    return f"/v1beta/models/{{model}}:{'embedContent' if embeds else 'generateContent'}"
+
+
+def _gemini_line(line: bytes, asked: BatchAsked) -> Line:
+    top = reading.request(line)
+    id = _checked_id(reading.string(top.get("key")), "Each line")
+    return Line(id, _gemini_path(top), _object(top, "request", id))
+
+
+def _gemini_id(body: Json) -> str | None:
+    name = body.get("name")
+    return last_name(name) if isinstance(name, str) and name else None
+
+
+_VERSION = re.compile(r"^(.*?)(?:^|/)models/")
+
+
+def _gemini_at(path: str, id: str) -> str:
+    found = _VERSION.match(path)
+    return f"{found[1] if found else ''}/batches/{id}"
+
+
+def _gemini_state(body: Json) -> BatchState:
+    name = str(dig(body, "metadata", "state") or "").rpartition("STATE_")[2].lower()
+    ended = name in ("succeeded", "failed", "cancelled", "expired", "partially_succeeded") or body.get("done") is True
+    output = mapping(dig(body, "metadata", "output")) or mapping(body.get("response"))
+    file = output.get("responsesFile")
+    inline: tuple[LineResult, ...] | None = None
+    for kind in ("inlinedResponses", "inlinedEmbedContentResponses"):
+        if isinstance(found := dig(output, kind, "inlinedResponses"), list):
+            inline = tuple(_gemini_answer(str(number), mapping(one)) for number, one in enumerate(found))
+    paths = (f"files/{last_name(file)}:download?alt=media",) if isinstance(file, str) and file else ()
+    return BatchState(name, ended, paths, inline)
+
+
+def _gemini_answer(id: str, one: Json) -> LineResult:
+    error = mapping(one.get("error"))
+    if error:
+        said = error.get("status") or error.get("code") or "error"
+        return LineResult(id, 400, None, str(said)[:100])
+    return LineResult(id, 200, mapping(one.get("response")))
+
+
+def _gemini_result(line: Json) -> LineResult | None:
+    id = line.get("key")
+    return _gemini_answer(id, line) if isinstance(id, str) else None
+
+
+OPENAI = BatchApi(
+    _format("openai-batch", "openai", _read_openai),
+    _openai_asked,
+    _openai_line,
+    _text_id,
+    _below,
+    _openai_state,
+    _openai_result,
+    # A day's window, and files are kept for thirty days (platform.openai.com/docs/guides/batch); Groq takes a week.
+    timedelta(days=38),
+)
+MISTRAL = BatchApi(
+    _format("mistral-batch", "openai", _read_mistral),
+    _mistral_asked,
+    _mistral_line,
+    _text_id,
+    _below,
+    _mistral_state,
+    _openai_result,
+    # A week at most (timeout_hours); how long files are kept is not documented.
+    timedelta(days=15),
+)
+ANTHROPIC = BatchApi(
+    _format("anthropic-batch", "anthropic", _read_anthropic),
+    _anthropic_asked,
+    _no_file,
+    _text_id,
+    _below,
+    _anthropic_state,
+    _anthropic_result,
+    # Results are kept for 29 days after the batch was made (docs.anthropic.com, message batches).
+    timedelta(days=29),
+)
+GEMINI = BatchApi(
+    _format("gemini-batch", "google", _read_gemini),
+    _gemini_asked,
+    _gemini_line,
+    _gemini_id,
+    _gemini_at,
+    _gemini_state,
+    _gemini_result,
+    # A batch expires after 48 hours (ai.google.dev/gemini-api/docs/batch-api), and files are kept for as long.
+    timedelta(days=5),
+)
+
+APIS: Mapping[str, BatchApi] = {api.format.name: api for api in (OPENAI, MISTRAL, ANTHROPIC, GEMINI)}
+"""By the name of the format."""
+
+_OBJECTS = {
+    "chat.completion": "/v1/chat/completions",
+    "response": "/v1/responses",
+    "list": "/v1/embeddings",
+    "text_completion": "/v1/completions",
+    "message": "/v1/messages",
+}
+
+
+def path_of_answer(body: Json) -> str | None:
+    """Where a request was sent to whose answer this is; None where that cannot be told."""
+    kind = body.get("object") or body.get("type")
+    if isinstance(kind, str) and kind in _OBJECTS:
+        return _OBJECTS[kind]
+    model = body.get("modelVersion")
+    return f"/v1beta/models/{model}:generateContent" if isinstance(model, str) and model else None
+
+
+def model_of_answer(body: Json) -> str:
+    """The model that an answer names; empty where it names none."""
+    found = body.get("model") or body.get("modelVersion")
+    return found if isinstance(found, str) else ""
+
+
+_RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")https?://[^"\\/]+(?:/[^"\\]*?)?(/v1/messages/batches/[^"\\]+")')
+
+
+def own_results_url(body: bytes) -> bytes:
+    """An answer about Anthropic's batches, with the addresses of results relative.
+
+    Clients send their key to that address, and the provider's host must not get a gateway's key.
+    """
+    return _RESULTS_URL.sub(rb"\1\2", body) if b'"results_url"' in body else body

@@ -1,0 +1,159 @@
+"""Batches at work: what their holds are for, and which node asks their provider at present.
+
+A batch's row is written in the transaction that takes its hold away from its node, and removed once all is charged.
+Whoever asks the provider takes the row for a while; a node that dies has it no longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from paig_gateway.database.columns import milliseconds, moment
+from paig_gateway.ledger.statements import TABLES
+
+BATCHES, INPUTS, NODES = (TABLES[name] for name in ("batches", "batch_inputs", "nodes"))
+TAKEN = timedelta(minutes=2)
+"""For how long a node has a batch to itself."""
+INPUTS_KEPT = timedelta(days=31)
+"""How long it is known what a file asks: OpenAI keeps files of batches for thirty days."""
+AT_ONCE = 20
+"""Batches that are looked at in one round."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch that is not charged yet.
+
+    Attributes:
+        id: The id of the request that made it, and of its hold.
+        provider: The provider's name in the gateway.
+        work_id: The batch's id there.
+        format: The API format of the request that made it.
+        path: The path of that request.
+        credential: The id of the credential that it was made with.
+        key_id: The key that made it.
+        project_id: Its project, or None.
+        created_at: When; its prices are those of that moment.
+        deadline: When what has no result is charged at its ceiling.
+        looks: How often the provider was asked.
+    """
+
+    id: str
+    provider: str
+    work_id: str
+    format: str
+    path: str
+    credential: str
+    key_id: str
+    project_id: str | None
+    created_at: datetime
+    deadline: datetime
+    looks: int = 0
+
+
+_COLUMNS = [BATCHES.c[name] for name in OpenBatch.__slots__]
+
+
+def begin(connection: Connection, batch: OpenBatch, look_at: datetime, lines: bytes | None) -> None:
+    """Keep a batch, in the transaction that takes its hold away from its node."""
+    values = {name: getattr(batch, name) for name in OpenBatch.__slots__}
+    times = {"created_at": milliseconds(batch.created_at), "deadline": milliseconds(batch.deadline)}
+    values |= {**times, "project_id": batch.project_id or "", "look_at": milliseconds(look_at), "lines": lines}
+    connection.execute(insert(BATCHES).values({**values, "node": "", "until": 0}))
+
+
+def due(engine: Engine, at: datetime) -> list[OpenBatch]:
+    """Batches that are to be looked at by then."""
+    query = select(*_COLUMNS).where(BATCHES.c.look_at <= milliseconds(at)).order_by(BATCHES.c.look_at).limit(AT_ONCE)
+    return _read(engine, query)
+
+
+def of_work(engine: Engine, providers: Sequence[str], work_id: str) -> list[OpenBatch]:
+    """The batch of an id at one of the providers, if it is not charged yet."""
+    query = select(*_COLUMNS).where(BATCHES.c.work_id == work_id, BATCHES.c.provider.in_(providers))
+    return _read(engine, query)
+
+
+def of_caller(engine: Engine, providers: Sequence[str], key_id: str, project_id: str | None) -> list[OpenBatch]:
+    """The latest batches of a key or its project at the providers that are not charged yet."""
+    mine = BATCHES.c.key_id == key_id
+    if project_id:
+        mine = or_(mine, BATCHES.c.project_id == project_id)
+    query = select(*_COLUMNS).where(mine, BATCHES.c.provider.in_(providers))
+    return _read(engine, query.order_by(BATCHES.c.created_at.desc()).limit(AT_ONCE))
+
+
+def take(engine: Engine, batch_id: str, node: str, at: datetime) -> bool:
+    """Have a batch for this node alone; false where another node that lives has it, or it is charged."""
+    row, now = BATCHES.c, milliseconds(at)
+    free = or_(row.until < now, row.node == node, row.node.not_in(select(NODES.c.id)))
+    taken = update(BATCHES).where(row.id == batch_id, free).values(node=node, until=milliseconds(at + TAKEN))
+    with engine.begin() as connection:
+        return connection.execute(taken).rowcount == 1
+
+
+def give_back(engine: Engine, batch_id: str, node: str, look_at: datetime) -> None:
+    """Let any node look at a batch again, at that time."""
+    values = {"node": "", "until": 0, "look_at": milliseconds(look_at), "looks": BATCHES.c.looks + 1}
+    with engine.begin() as connection:
+        connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id, BATCHES.c.node == node).values(values))
+
+
+def hurry(engine: Engine, batch_id: str, at: datetime) -> None:
+    """Have a batch looked at soon, also if this process ends before."""
+    row = BATCHES.c
+    with engine.begin() as connection:
+        connection.execute(
+            update(BATCHES).where(row.id == batch_id, row.look_at > milliseconds(at)).values(look_at=milliseconds(at))
+        )
+
+
+def lines_of(engine: Engine, batch_id: str) -> bytes | None:
+    """What a batch's lines ask; None where that is not known."""
+    with engine.connect() as connection:
+        return connection.execute(select(BATCHES.c.lines).where(BATCHES.c.id == batch_id)).scalar()
+
+
+def end(engine: Engine, batch_id: str) -> None:
+    """Forget a batch that is charged."""
+    with engine.begin() as connection:
+        connection.execute(delete(BATCHES).where(BATCHES.c.id == batch_id))
+
+
+def keep_input(engine: Engine, provider: str, file_id: str, at: datetime, lines: bytes) -> None:
+    """Keep what the lines of an uploaded file ask."""
+    values = {"provider": provider, "id": file_id, "created_at": milliseconds(at), "lines": lines}
+    old = INPUTS.c.created_at < milliseconds(at - INPUTS_KEPT)
+    with engine.begin() as connection:
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        connection.execute(dialect.insert(INPUTS).values(values).on_conflict_do_nothing())
+        connection.execute(delete(INPUTS).where(old))
+
+
+def find_input(engine: Engine, providers: Sequence[str], file_id: str) -> tuple[str, bytes] | None:
+    """At which of the providers a file is, and what its lines ask; None where it was not read."""
+    query = select(INPUTS.c.provider, INPUTS.c.lines).where(INPUTS.c.id == file_id, INPUTS.c.provider.in_(providers))
+    with engine.connect() as connection:
+        found = connection.execute(query).first()
+    return None if found is None else (found[0], found[1])
+
+
+def _read(engine: Engine, query: object) -> list[OpenBatch]:
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()  # type: ignore[call-overload]
+    return [
+        OpenBatch(
+            **{
+                **row._asdict(),
+                "project_id": row.project_id or None,
+                "created_at": moment(row.created_at),
+                "deadline": moment(row.deadline),
+            }
+        )
+        for row in rows
+    ]

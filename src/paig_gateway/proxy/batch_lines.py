@@ -1,0 +1,272 @@
+"""What the lines of a batch ask: read once, held by, and kept until their results have come.
+
+Lines that differ in nothing but their length are one group, so that a batch of fifty thousand takes little room.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import msgspec
+
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.route import Member
+from paig_gateway.formats.base import Call, Format, MalformedRequest
+from paig_gateway.formats.batches import BatchApi, BatchAsked, Line
+from paig_gateway.pricing.modifiers import IN_BATCH
+from paig_gateway.pricing.overrides import PriceSources
+from paig_gateway.providers import endpoints
+from paig_gateway.providers.kinds import KINDS
+from paig_gateway.proxy.request import read_call
+from paig_gateway.routing.candidates import MemberPlan, MemberPlans
+
+MOST_LINES = 200_000
+"""Lines that a batch may have: OpenAI takes 50,000, Anthropic 100,000."""
+LONGEST_LINE = 32 * 1024 * 1024
+"""Bytes of one line of a file."""
+MOST_KEPT = 256 * 1024 * 1024
+"""Bytes of what is kept of a batch's lines, before it is compressed."""
+
+
+class LineGroup(msgspec.Struct):
+    """Lines that ask the same, but for their length.
+
+    Attributes:
+        path: Where they would be sent to alone.
+        call: What they ask, without the length of their input.
+        ids: What the batch calls them.
+        inputs: The bound of each one's input tokens.
+    """
+
+    path: str
+    call: Call
+    ids: list[str]
+    inputs: list[int]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[LineGroup]).decode
+
+
+@dataclass(slots=True)
+class BatchLines:
+    """All lines of a batch."""
+
+    groups: list[LineGroup] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many lines there are."""
+        return sum(len(group.ids) for group in self.groups)
+
+    @property
+    def models(self) -> list[str]:
+        """The models that they ask for, each once."""
+        named = [
+            (group.call.model, *group.call.fallbacks, *(one.model for one in group.call.also)) for group in self.groups
+        ]
+        return list(dict.fromkeys(name for names in named for name in names if name))
+
+    def packed(self) -> bytes:
+        """All of it in few bytes."""
+        return zlib.compress(_encode(self.groups), 6)
+
+    @staticmethod
+    def unpacked(data: bytes) -> BatchLines:
+        """What `packed` made."""
+        return BatchLines(_decode(zlib.decompress(data, bufsize=1 << 16)))
+
+    def of_batch(self, path_model: str | None) -> BatchLines:
+        """The same lines, asking for the model that only the batch names."""
+        if path_model is None or not any("{model}" in group.path for group in self.groups):
+            return self
+        return BatchLines(
+            [
+                LineGroup(
+                    group.path.replace("{model}", path_model),
+                    replace(group.call, model=path_model),
+                    group.ids,
+                    group.inputs,
+                )
+                if "{model}" in group.path
+                else group
+                for group in self.groups
+            ]
+        )
+
+
+@dataclass(slots=True)
+class LineReader:
+    """Reads lines as they come.
+
+    Attributes:
+        api: Whose batches.
+        asked: What the batch says of all lines, as far as it is known.
+        kind: The kind of provider.
+    """
+
+    api: BatchApi
+    asked: BatchAsked
+    kind: str
+    count: int = 0
+    _groups: dict[bytes, LineGroup] = field(default_factory=dict)
+    _matches: dict[str, endpoints.Match] = field(default_factory=dict)
+    _rest: bytes = b""
+    _size: int = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes of a file.
+
+        Raises:
+            GatewayError: `bad-request`, where a line cannot be read; `no-price`, where it asks for what costs unseen.
+        """
+        *whole, self._rest = (self._rest + data if self._rest else data).split(b"\n")
+        for line in whole:
+            self._line(line)
+        if len(self._rest) > LONGEST_LINE:
+            raise _wrong(f"Line {self.count + 1} of the batch's file is longer than {LONGEST_LINE // 2**20} MB.")
+
+    def end(self) -> BatchLines:
+        """All that was read, after the last bytes. Raises as `feed` does."""
+        rest, self._rest = self._rest, b""
+        self._line(rest)
+        return BatchLines(list(self._groups.values()))
+
+    def add(self, lines: Iterable[Line]) -> None:
+        """Take lines that do not come from a file. Raises as `feed` does."""
+        try:
+            for line in lines:
+                self._add(line)
+        except MalformedRequest as error:
+            raise _wrong(str(error)) from None
+
+    def _line(self, raw: bytes) -> None:
+        if self.count == 0:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        raw = raw.strip()
+        if not raw:
+            return
+        try:
+            self._add(self.api.line(raw, self.asked))
+        except MalformedRequest as error:
+            raise _wrong(f"Line {self.count + 1} of the batch's file: {error}") from None
+
+    def _add(self, line: Line) -> None:
+        match = self._matches.get(line.path) or self._match(line.path)
+        call = read_call(match.format, match.model, line.body, [])
+        call = replace(call, stream=False, background=False, asks_usage=True)
+        self.count += 1
+        self._size += len(line.id) + 8
+        key = _encode((line.path, replace(call, input_tokens=0)))
+        group = self._groups.get(key)
+        if group is None:
+            self._size += 2 * len(key)
+            group = self._groups[key] = LineGroup(line.path, replace(call, input_tokens=0), [], [])
+        group.ids.append(line.id)
+        group.inputs.append(call.input_tokens)
+        if self.count > MOST_LINES or self._size > MOST_KEPT:
+            raise _wrong(f"The batch has too many lines: split it into batches of at most {MOST_LINES:,}.")
+
+    def _match(self, path: str) -> endpoints.Match:
+        match = match_of(path, self.kind)
+        if match is None or (not match.format.metered and match.endpoint.charging != "free") or match.format.later_look:
+            raise GatewayError(
+                "no-price",
+                f"The gateway cannot see what {path} costs, so it does not pass a batch of it. An administrator can "
+                "set allow_unmetered = true for the key.",
+                details={"endpoint": f"POST {path}"},
+            )
+        self._matches[path] = match
+        return match
+
+
+def _wrong(message: str) -> GatewayError:
+    return GatewayError("bad-request", message)
+
+
+def match_of(path: str, kind: str) -> endpoints.Match | None:
+    """The endpoint of a line at a kind of provider."""
+    return endpoints.detect("POST", path.partition("?")[0], kind)
+
+
+@dataclass(slots=True)
+class LinePlans:
+    """What lines of a batch may cost at one provider.
+
+    Attributes:
+        member: The provider's place in the route.
+        at: When the batch was made.
+        prices: Every price there is.
+    """
+
+    member: Member
+    at: datetime
+    prices: PriceSources
+    _plans: MemberPlans = field(default_factory=MemberPlans)
+    _known: dict[int, tuple[Format, Call, MemberPlan]] = field(default_factory=dict)
+
+    def of(self, group: LineGroup) -> tuple[Format, Call, MemberPlan]:
+        """The format of a group of lines, what they ask as lines of a batch, and what it means at the provider."""
+        if (found := self._known.get(id(group))) is not None:
+            return found
+        provider = self.member.provider
+        match = match_of(group.path, provider.kind)
+        if match is None:
+            raise LookupError(f"{group.path} is not an endpoint of {provider.kind}")
+        call = in_batch(group.call)
+        plan = self._plans.of(self.member, KINDS[provider.kind], match.format, call, group.path, self.at, self.prices)
+        found = self._known[id(group)] = match.format, call, plan
+        return found
+
+    def ceiling(self, group: LineGroup, input_tokens: int) -> int:
+        """What one line of a group costs at most, in nanodollars. Raises `Unbounded` as `BoundFormula.hold` does."""
+        fmt, call, plan = self.of(group)
+        return plan.bound.hold(replace(call, input_tokens=input_tokens)).money if fmt.metered else 0
+
+    def total(self, lines: BatchLines) -> int:
+        """What all lines cost at most. Raises `Unbounded` as `BoundFormula.hold` does."""
+        return sum(
+            self.ceiling(group, tokens) * times
+            for group in lines.groups
+            for tokens, times in Counter(group.inputs).items()
+        )
+
+    def unpriced(self, lines: BatchLines) -> str | None:
+        """A model that the provider wants a price for, and that has none; None where there is none such."""
+        for group in lines.groups:
+            fmt, call, plan = self.of(group)
+            if plan.is_refused and fmt.metered:
+                return call.model
+        return None
+
+
+def in_batch(call: Call) -> Call:
+    """A request as a line of a batch: service tiers are for requests of their own."""
+    modifiers = {name: value for name, value in call.modifiers.items() if name != "service_tier"}
+    return replace(call, modifiers={**modifiers, **IN_BATCH}, service_tier=None)
+
+
+def by_id(lines: BatchLines) -> dict[str, tuple[LineGroup, int]]:
+    """The lines by what the batch calls them; of several of a name, the later ones have a number."""
+    found: dict[str, tuple[LineGroup, int]] = {}
+    names = Numbered()
+    for group in lines.groups:
+        for id, tokens in zip(group.ids, group.inputs, strict=True):
+            found[names.name(id)] = group, tokens
+    return found
+
+
+@dataclass(slots=True)
+class Numbered:
+    """Tells apart what has the same name."""
+
+    _seen: Counter[str] = field(default_factory=Counter)
+
+    def name(self, id: str) -> str:
+        """The name, with a number from the second time on."""
+        self._seen[id] += 1
+        return id if self._seen[id] == 1 else f"{id}\n{self._seen[id]}"

@@ -1,0 +1,355 @@
+"""Looking at a batch at its provider, and charging each of its lines by its result.
+
+A line's row has an id that is made of the batch's and its own, so it is written once, whoever looks and however often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from paig_gateway.domain.route import Member, Provider
+from paig_gateway.formats.base import Call, Format, Json
+from paig_gateway.formats.batches import (
+    APIS,
+    BatchApi,
+    BatchState,
+    LineResult,
+    model_of_answer,
+    path_of_answer,
+)
+from paig_gateway.ledger.batches import OpenBatch
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.records import BatchLine, Settlement
+from paig_gateway.pricing.answer import UsageReading, read_answer
+from paig_gateway.pricing.modifiers import IN_BATCH
+from paig_gateway.pricing.overrides import PriceSources
+from paig_gateway.pricing.worst_case import CostBound, Unbounded
+from paig_gateway.providers.kinds import KINDS
+from paig_gateway.proxy.batch_lines import BatchLines, LineGroup, LinePlans, Numbered, by_id
+from paig_gateway.proxy.exchange import Outcome, kept_usage
+from paig_gateway.proxy.meter import MAX_HELD, decode_json
+from paig_gateway.proxy.provider_client import ProviderClient, credential_of
+from paig_gateway.proxy.settling import NO_USAGE, charge_reading
+from paig_gateway.routing.candidates import Candidate, MemberPlan
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 200
+"""Lines that are charged in one transaction."""
+TURN = 20
+"""Lines after which other work has its turn."""
+NO_RESULT = "the provider gave no result in time"
+LOST_RESULT = "the provider gave no result that the gateway could read"
+
+
+class NotYetError(Exception):
+    """Not all of the results can be had now; the message says why."""
+
+
+@dataclass(slots=True)
+class Look:
+    """One look at one batch.
+
+    Attributes:
+        batch: The batch.
+        provider: Where it is.
+        client: Asks the provider.
+        ledger: Where lines are charged.
+        prices: Every price there is.
+        lines: What its lines ask, or None where that is not known.
+        now: The present.
+    """
+
+    batch: OpenBatch
+    provider: Provider
+    client: ProviderClient
+    ledger: Ledger
+    prices: PriceSources
+    lines: BatchLines | None
+    now: Callable[[], datetime]
+    api: BatchApi = field(init=False)
+    plans: LinePlans = field(init=False)
+    _answers: int = 0
+    _unread: bool = False
+    _guesses: list[LineGroup] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.api = APIS[self.batch.format]
+        self.plans = LinePlans(Member(self.provider), self.batch.created_at, self.prices)
+
+    async def run(self) -> bool:
+        """Charge what can be charged; whether that is all of the batch.
+
+        Raises:
+            UpstreamError: The provider cannot be reached.
+            SigningError: Its credential cannot be used.
+            NotYetError: Its results cannot be had.
+            LookupError: The batch is charged already.
+        """
+        late = self.now() >= self.batch.deadline
+        try:
+            state = self.api.state(await self._json(self.api.at(self.batch.path, self.batch.work_id)))
+            if not state.ended:
+                raise NotYetError(f"it is {state.name or 'at work'}")
+            await self._charge(state, late=late)
+        except NotYetError:
+            if not late:
+                raise
+            await self.give_up()
+        return True
+
+    async def give_up(self) -> None:
+        """Charge what has no result at its ceiling: it is not known to have cost less."""
+        await self._end(self._missing(set(), None), self._own(None))
+
+    async def _charge(self, state: BatchState, *, late: bool) -> None:
+        known = by_id(self.lines) if self.lines is not None else {}
+        names, seen, gone = Numbered(), set[str](), False
+        some: list[BatchLine] = []
+        async for result in self._results(state):
+            if result is None:
+                gone = True
+                continue
+            name = names.name(result.id)
+            seen.add(name)
+            some.append(self._line(name, known.get(name), result))
+            if len(some) % TURN == 0:
+                await asyncio.sleep(0)
+            if len(some) == AT_ONCE:
+                await self.ledger.settle_lines(self.batch.id, some)
+                some = []
+        if some:
+            await self.ledger.settle_lines(self.batch.id, some)
+        complete = state.answered is not None and self._answers >= state.answered
+        if gone and not complete:
+            if self._answers == 0 and state.usage is not None:
+                await self._end((), self._by_usage(state))
+                return
+            if not late:
+                raise NotYetError("its results are not there")
+        undone = None
+        if complete or (not state.is_complete and not self._unread):
+            undone = "failed" if state.is_complete else f"batch-{state.name}"
+        await self._end(self._missing(seen, undone), self._own(state))
+
+    async def _end(self, lines: Iterable[BatchLine], end: Settlement) -> None:
+        some: list[BatchLine] = []
+        for line in lines:
+            some.append(line)
+            if len(some) == AT_ONCE:
+                await self.ledger.settle_lines(self.batch.id, some)
+                some = []
+        await self.ledger.settle_lines(self.batch.id, some, end)
+
+    def _missing(self, seen: set[str], undone: str | None) -> Iterable[BatchLine]:
+        """The lines without a result: free where they were not done, else at their ceiling."""
+        for name, (group, tokens) in by_id(self.lines).items() if self.lines is not None else ():
+            if name in seen:
+                continue
+            if undone is not None:
+                yield self._line(name, (group, tokens), LineResult(name, None, None, undone))
+                continue
+            bound = self._bound(group, tokens)
+            end = Settlement(
+                self._id(name), self.now(), bound, "ceiling", provider=self.provider.name, error="no-result",
+                certainty_reason=NO_RESULT if not seen else LOST_RESULT,
+            )  # fmt: skip
+            yield self._row(name, group, end, bound)
+
+    async def _json(self, path: str) -> Json:
+        async with self.client.get(self.provider, credential_of(self.provider, self.batch.credential), path) as answer:
+            parts: list[bytes] = []
+            async for chunk in answer.chunks():
+                parts.append(chunk)
+                if sum(map(len, parts)) > 8 * MAX_HELD:
+                    raise NotYetError("the provider's answer is too long")
+            body = decode_json(b"".join(parts))
+            if answer.status >= 400 or body is None:
+                raise NotYetError(f"the provider answered {answer.status} for {path}")
+            return body
+
+    async def _results(self, state: BatchState) -> AsyncIterator[LineResult | None]:
+        """The results; None stands for a file of them that is gone."""
+        if state.inline is not None:
+            for result in state.inline:
+                yield result
+            return
+        prefix = self._prefix()
+        for path in state.results:
+            place = f"{prefix}/{path}"
+            if ":download" in path:
+                place = f"/download{place}"
+            credential = credential_of(self.provider, self.batch.credential)
+            async with self.client.get(self.provider, credential, place) as answer:
+                if answer.status in (404, 410):
+                    yield None
+                    continue
+                if answer.status >= 400:
+                    raise NotYetError(f"the provider answered {answer.status} for {path}")
+                rest = b""
+                async for chunk in answer.chunks():
+                    *whole, rest = (rest + chunk if rest else chunk).split(b"\n")
+                    if len(rest) > MAX_HELD:
+                        raise NotYetError("a line of its results is too long")
+                    for line in whole:
+                        if (found := self._read(line)) is not None:
+                            yield found
+                if (found := self._read(rest)) is not None:
+                    yield found
+
+    def _read(self, line: bytes) -> LineResult | None:
+        if not line.strip():
+            return None
+        body = decode_json(line)
+        result = self.api.result(body) if body is not None else None
+        if result is None:
+            self._unread = True
+        return result
+
+    def _prefix(self) -> str:
+        """What stands before the paths of results: the version, as the path of the batch has it."""
+        path = self.api.at(self.batch.path, "ID").partition("?")[0]
+        for end in ("/messages/batches/ID", "/batch/jobs/ID", "/batches/ID"):
+            if path.endswith(end):
+                return path.removesuffix(end)
+        return ""
+
+    def _line(self, name: str, known: tuple[LineGroup, int] | None, result: LineResult) -> BatchLine:
+        """A line's row, by its result."""
+        if result.body is not None:
+            self._answers += 1
+        group, tokens = known or self._guessed(result)
+        if group is None:
+            end = Settlement(
+                self._id(name), self.now(), 0, "unknown" if result.body is not None else "exact", status=result.status,
+                error=result.error, provider=self.provider.name,
+            )  # fmt: skip
+            return BatchLine(end, "", self.batch.format, 0, self._tags(name))
+        fmt, call, plan = self.plans.of(group)
+        call = replace(call, input_tokens=tokens)
+        outcome = Outcome(status=result.status, error=result.error)
+        bound = _bound(plan, call, fmt)
+        if result.body is not None:
+            reading = read_answer(_batched(fmt), result.body, {}, plan.price_lookup, call)
+            if reading.extracted is not None:
+                charge_reading(outcome, reading, self._candidate(plan, bound), call)
+            elif fmt.metered:
+                outcome.charge(bound.money, "ceiling", NO_USAGE)
+        end = self._settlement(self._id(name), outcome)
+        return self._row(name, group, end, bound.money)
+
+    def _guessed(self, result: LineResult) -> tuple[LineGroup | None, int]:
+        """What a line asked that is not known, as its answer shows it."""
+        path = path_of_answer(result.body) if result.body is not None else None
+        if result.body is None or path is None:
+            return None, 0
+        group = LineGroup(path, Call(model=model_of_answer(result.body)), [], [])
+        try:
+            self.plans.of(group)
+        except LookupError:
+            return None, 0
+        self._guesses.append(group)  # plans are kept by the group's identity
+        return group, 0
+
+    def _bound(self, group: LineGroup, tokens: int) -> int:
+        fmt, call, plan = self.plans.of(group)
+        return _bound(plan, replace(call, input_tokens=tokens), fmt).money
+
+    def _candidate(self, plan: MemberPlan, bound: CostBound) -> Candidate:
+        credential = credential_of(self.provider, self.batch.credential)
+        return Candidate(
+            plan.member, credential, KINDS[self.provider.kind], plan.model, plan.price_lookup, plan.price, bound.worst,
+            bound.money, bound.tokens, plan.bound,
+        )  # fmt: skip
+
+    def _settlement(self, id: str, outcome: Outcome) -> Settlement:
+        reading: UsageReading | None = outcome.reading
+        extracted = reading.extracted if reading else None
+        price = reading.price if reading else None
+        return Settlement(
+            id=id,
+            finished=self.now(),
+            cost=outcome.cost,
+            certainty=outcome.certainty,
+            usage=extracted.usage if extracted else None,
+            raw_usage=kept_usage(extracted.raw) if extracted else None,
+            price=price.identity(reading.modifiers) if reading and price else None,
+            certainty_reason="; ".join(outcome.reasons)[:500] or None,
+            cost_source=("provider" if reading.from_provider else "list") if reading and extracted else None,
+            list_price=reading.list_price if reading and reading.from_provider else None,
+            provider=self.provider.name,
+            status=outcome.status,
+            error=outcome.error,
+        )
+
+    def _own(self, state: BatchState | None) -> Settlement:
+        """How the batch itself ended: its cost is that of its lines."""
+        blind = self.lines is None and (state is None or self._answers == 0)
+        return Settlement(
+            id=self.batch.id,
+            finished=self.now(),
+            cost=0,
+            certainty="unknown" if blind else "exact",
+            certainty_reason=NO_RESULT if blind else None,
+            provider=self.provider.name,
+            status=200,
+            error=None if state is None or state.is_complete else f"batch-{state.name}",
+            work_id=None if blind else self.batch.work_id,
+        )
+
+    def _by_usage(self, state: BatchState) -> Settlement:
+        """The batch charged as a whole, by what the provider says that it used: its results are gone."""
+        model = state.model or next(iter(self.lines.models if self.lines is not None else ()), "")
+        group = LineGroup("/v1/responses", Call(model=model), [], [])
+        fmt, call, plan = self.plans.of(group)
+        outcome = Outcome(status=200)
+        body = {"object": "response", "model": model, "usage": state.usage}
+        reading = read_answer(_batched(fmt), body, {}, plan.price_lookup, call)
+        most = self.plans.total(self.lines) if self.lines is not None else 0
+        if reading.extracted is not None:
+            bound = CostBound(plan.bound.worst(call), most, 0)
+            charge_reading(outcome, reading, self._candidate(plan, bound), call)
+        else:
+            outcome.charge(most, "ceiling", LOST_RESULT)
+        end = self._settlement(self.batch.id, outcome)
+        return replace(end, work_id=self.batch.work_id if end.certainty == "exact" else None)
+
+    def _row(self, name: str, group: LineGroup, end: Settlement, bound: int) -> BatchLine:
+        fmt, _, _ = self.plans.of(group)
+        return BatchLine(end, group.call.model, fmt.name, bound, self._tags(name))
+
+    def _tags(self, name: str) -> dict[str, str]:
+        return {"batch": self.batch.work_id, "custom_id": name.partition("\n")[0]}
+
+    def _id(self, name: str) -> str:
+        return f"{self.batch.id}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def _bound(plan: MemberPlan, call: Call, fmt: Format) -> CostBound:
+    """What a line may cost at most; nothing where nothing bounds it."""
+    if fmt.metered:
+        try:
+            return plan.bound.hold(call)
+        except Unbounded:
+            pass
+    return CostBound(plan.bound.worst(call), 0, 0)
+
+
+_formats: dict[str, Format] = {}
+
+
+def _batched(fmt: Format) -> Format:
+    """A format whose answers are priced as those of a batch, whether or not they say so."""
+    if (found := _formats.get(fmt.name)) is None:
+        inner = fmt.context
+
+        def context(body: Json, headers: object) -> dict[str, str]:
+            return {**(inner(body, {}) if inner is not None else {}), **IN_BATCH}
+
+        found = _formats[fmt.name] = replace(fmt, context=context)
+    return found

@@ -1,0 +1,461 @@
+"""Batches: held whole when they are made, charged line by line when their results come, whoever fetches them.
+
+A batch's lines are read from the request or from the file that it names, and held at the rates of batches. Its hold
+then belongs to no node: it stays until the results are there, for days if need be. When a client's answer shows that a
+batch has ended, and seldom by itself, the gateway asks the provider and charges each line once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from urllib.parse import unquote
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from paig_gateway.catalog.snapshot import Directory
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.formats import form
+from paig_gateway.formats.base import Json, MalformedRequest
+from paig_gateway.formats.batches import APIS, GEMINI, OPENAI, BatchApi, BatchAsked, own_results_url
+from paig_gateway.formats.folding import dig
+from paig_gateway.formats.references import last_name
+from paig_gateway.ledger import batches as rows
+from paig_gateway.ledger.batches import OpenBatch
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.pricing.overrides import PriceSources
+from paig_gateway.pricing.worst_case import Unbounded
+from paig_gateway.providers.auth import SigningError
+from paig_gateway.proxy.batch_lines import BatchLines, LinePlans, LineReader
+from paig_gateway.proxy.batch_looks import Look, NotYetError
+from paig_gateway.proxy.exchange import Exchange, Outcome
+from paig_gateway.proxy.meter import decode_json
+from paig_gateway.proxy.provider_client import ProviderClient
+from paig_gateway.routing.candidates import Candidate
+from paig_gateway.routing.failures import UpstreamError
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 2.0
+"""How often it is looked whether a batch is due."""
+LOOKS = tuple(timedelta(minutes=minutes) for minutes in (5, 10, 20, 40, 60))
+"""How long after a look the next one is due, if no client asks before; the last holds from then on."""
+DEFER_SECONDS = 5.0
+"""How long the client's answer waits until the database has the batch."""
+DELETE_SECONDS = 20.0
+"""How long the deletion of results waits until they are charged."""
+RENEW_SECONDS = 30.0
+"""How often a node that looks says so."""
+
+
+@dataclass(slots=True)
+class Batches:
+    """See the module. It belongs to one event loop.
+
+    Attributes:
+        engine: The database, for what is not money.
+        ledger: Where lines are charged.
+        directory: Which providers there are.
+        prices: Every price there is.
+        client: Asks providers.
+        now: The present.
+        node_id: This node.
+    """
+
+    engine: Engine
+    ledger: Ledger
+    directory: Directory
+    prices: PriceSources
+    client: ProviderClient
+    now: Callable[[], datetime]
+    node_id: str
+    _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _again: set[str] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    # Making one
+
+    async def prepare(
+        self, exchange: Exchange, order: list[Candidate], *, capped: bool
+    ) -> tuple[Exchange, list[Candidate]]:
+        """Read the lines of the batch that a request makes, and hold what they may cost.
+
+        Args:
+            exchange: The request.
+            order: The members that could answer.
+            capped: Whether a spending limit or a run's budget binds the request.
+
+        Returns:
+            The request with its lines, and the members that could do all of them, each with its ceiling.
+
+        Raises:
+            GatewayError: `bad-request`, where a line cannot be read; `no-price`, where one has no price, or where the
+                lines cannot be seen and must be; `model-not-allowed` and `not-allowed` for what the key may not use.
+        """
+        api = APIS[exchange.fmt.name]
+        try:
+            found, order = await self._read(api, exchange, order)
+        except GatewayError as error:
+            if error.code == "bad-request" or not _passes_unseen(exchange, order, capped=capped):
+                raise
+            return exchange, order
+        exchange = replace(exchange, lines=found)
+        caller = exchange.caller
+        for model in found.models:
+            if not caller.may_use_model(model):
+                raise GatewayError(
+                    "model-not-allowed",
+                    f"The key '{caller.key}' may not use the model '{model}', which the batch asks for. It may use: "
+                    f"{', '.join(caller.models or ())}.",
+                    details={"model": model},
+                )
+        held = await asyncio.to_thread(self._hold, exchange, found, order, capped)
+        for fmt in held[1]:
+            caller.check_format(fmt)
+        return exchange, held[0]
+
+    async def _read(
+        self, api: BatchApi, exchange: Exchange, order: list[Candidate]
+    ) -> tuple[BatchLines, list[Candidate]]:
+        """The lines of a batch, and the members that have its file."""
+        try:
+            asked = await asyncio.to_thread(api.asked, exchange.plain, exchange.call.model or None)
+        except MalformedRequest as error:
+            raise GatewayError("bad-request", str(error)) from None
+        reader = LineReader(api, asked, order[0].provider.kind)
+        if asked.lines is not None:
+            lines = asked.lines
+            await asyncio.to_thread(reader.add, lines)
+            return _filled(reader.end().of_batch(asked.model)), order
+        if not asked.files:
+            raise _unseen("it names neither requests nor a file of them")
+        groups = BatchLines()
+        for file in asked.files:
+            found, order = await self._file(api, asked, file, order)
+            groups.groups += found.of_batch(asked.model).groups
+        return _filled(groups), order
+
+    async def _file(
+        self, api: BatchApi, asked: BatchAsked, file: str, order: list[Candidate]
+    ) -> tuple[BatchLines, list[Candidate]]:
+        """The lines of a file: as they were read when it was uploaded, else as the provider has them."""
+        providers = list({one.provider.name for one in order})
+        known = await asyncio.to_thread(rows.find_input, self.engine, providers, file)
+        if known is not None:
+            name, packed = known
+            return await asyncio.to_thread(BatchLines.unpacked, packed), [
+                one for one in order if one.provider.name == name
+            ]
+        why = "the provider does not show it"
+        for candidate in order:
+            reader = LineReader(api, asked, candidate.provider.kind)
+            prefix = "/download/v1beta" if api is GEMINI else ""
+            path = f"{prefix}/files/{file}:download?alt=media" if api is GEMINI else f"/files/{file}/content"
+            try:
+                async with self.client.get(candidate.provider, candidate.credential, path) as answer:
+                    if answer.status >= 400:
+                        continue
+                    async for chunk in answer.chunks():
+                        await asyncio.to_thread(reader.feed, chunk)
+            except (UpstreamError, SigningError) as error:
+                why = str(error)
+                continue
+            provider = candidate.provider.name
+            return reader.end(), [one for one in order if one.provider.name == provider]
+        raise _unseen(f"its file '{file}' was not uploaded through it, and {why}")
+
+    def _hold(
+        self, exchange: Exchange, lines: BatchLines, order: list[Candidate], capped: bool
+    ) -> tuple[list[Candidate], list[str]]:
+        """The members that have a price for each line, with their ceilings; and the formats of the lines."""
+        found: list[Candidate] = []
+        formats: list[str] = []
+        totals: dict[int, int | GatewayError] = {}
+        for candidate in order:
+            place = id(candidate.member)
+            if place not in totals:
+                plans = LinePlans(candidate.member, exchange.time, self.prices)
+                totals[place] = _total(plans, lines, candidate, capped=capped)
+                formats = formats or list(dict.fromkeys(plans.of(group)[0].name for group in lines.groups))
+            total = totals[place]
+            if not isinstance(total, GatewayError):
+                found.append(replace(candidate, ceiling=total, tokens=0))
+        if not found:
+            raise next(error for error in totals.values() if isinstance(error, GatewayError))
+        return found, formats
+
+    async def accepted(self, exchange: Exchange, candidate: Candidate, outcome: Outcome, body: Json | None) -> None:
+        """Keep a batch that a provider has taken, before its client hears of it."""
+        api = APIS[exchange.fmt.name]
+        work_id = api.id(body) if body is not None else None
+        if work_id is None:
+            outcome.charge(candidate.ceiling, "ceiling", "the answer names no batch")
+            return
+        outcome.work_id, now = work_id, self.now()
+        path = exchange.target.path
+        version = [part for part in exchange.target.query.split(b"&") if part.startswith(b"api-version=")]
+        if version:
+            path += f"?{version[0].decode('latin-1')}"
+        batch = OpenBatch(
+            exchange.id, candidate.provider.name, work_id, exchange.fmt.name, path, candidate.credential.id,
+            exchange.caller.key_id, exchange.caller.project_id, exchange.time, exchange.time + api.lifetime,
+        )  # fmt: skip
+        packed = await asyncio.to_thread(exchange.lines.packed) if exchange.lines is not None else None
+        outcome.deferred = True
+        deferring = self._start(
+            self._defer(batch, partial(rows.begin, batch=batch, look_at=now + LOOKS[0], lines=packed))
+        )
+        await asyncio.wait({deferring}, timeout=DEFER_SECONDS)
+
+    async def _defer(self, batch: OpenBatch, write: Callable[[Connection], object]) -> None:
+        try:
+            await self.ledger.defer(batch.id, write)
+        except LookupError:
+            log.error("batch %s is charged at its ceiling: this node was taken for dead meanwhile", batch.work_id)
+        except (SQLAlchemyError, GatewayError) as error:
+            log.error("batch %s is charged at its ceiling when this node ends: %s", batch.work_id, error)
+
+    # What passes by
+
+    async def answered(
+        self, exchange: Exchange, candidate: Candidate, outcome: Outcome, body: bytes, status: int
+    ) -> bytes:
+        """Take in an answer about batches or files that was read whole.
+
+        Returns:
+            What the client gets.
+        """
+        if status >= 400:
+            return body
+        kind, operation = exchange.endpoint.object, exchange.operation
+        if kind == "file" and operation == "create":
+            await self._uploaded(exchange, candidate, decode_json(body) or {})
+        if kind != "batch":
+            return body
+        if exchange.fmt.batch:
+            await self.accepted(exchange, candidate, outcome, decode_json(body))
+        elif operation == "read":
+            self._seen(exchange, candidate, body)
+        return own_results_url(body)
+
+    def _seen(self, exchange: Exchange, candidate: Candidate, body: bytes) -> None:
+        """Have a batch charged that an answer shows to have ended."""
+        answer, named = decode_json(body), exchange.fmt.stored(exchange.target.path)
+        if answer is None or named is None:
+            return
+        work_id, engine, provider = unquote(named), self.engine, candidate.provider.name
+        if any(api.state(answer).ended for api in APIS.values()):
+            self._start(self._hurry(partial(rows.of_work, engine, [provider], work_id)))
+
+    def fetched(self, exchange: Exchange, candidate: Candidate) -> None:
+        """Have charged what an answer may have shown that goes to the client unread: results, and files of them."""
+        kind, operation = exchange.endpoint.object, exchange.operation
+        if kind not in ("batch", "file") or operation not in ("read", "list"):
+            return
+        caller, engine, provider = exchange.caller, self.engine, candidate.provider.name
+        named = exchange.fmt.stored(exchange.target.path)
+        if kind == "batch" and named:
+            self._start(self._hurry(partial(rows.of_work, engine, [provider], unquote(named))))
+        else:
+            find = partial(rows.of_caller, engine, [provider], caller.key_id, caller.project_id)
+            self._start(self._hurry(find))
+
+    async def before_delete(self, exchange: Exchange) -> None:
+        """Charge what is about to be deleted, if it is the results of a batch."""
+        kind = exchange.endpoint.object
+        if kind not in ("batch", "file"):
+            return
+        caller, named = exchange.caller, exchange.fmt.stored(exchange.target.path)
+        providers = [member.provider.name for member in exchange.route.members]
+        if kind == "batch":
+            found = await asyncio.to_thread(rows.of_work, self.engine, providers, unquote(named or ""))
+        else:
+            find = partial(rows.of_caller, self.engine, providers, caller.key_id, caller.project_id)
+            found = await asyncio.to_thread(find)
+        if found:
+            looks = {self._look(batch) for batch in found}
+            await asyncio.wait(looks, timeout=DELETE_SECONDS)
+
+    async def _uploaded(self, exchange: Exchange, candidate: Candidate, body: Json) -> None:
+        """Keep what the lines of a file ask that was uploaded for a batch."""
+        content = _batch_file(exchange.plain)
+        id = body.get("id") or dig(body, "file", "name")
+        if content is None or not isinstance(id, str):
+            return
+        kind, provider = candidate.provider.kind, candidate.provider.name
+        reader = LineReader(OPENAI, BatchAsked(), kind)
+
+        def read() -> bytes:
+            reader.feed(content)
+            return reader.end().packed()
+
+        try:
+            packed = await asyncio.to_thread(read)
+            await asyncio.to_thread(rows.keep_input, self.engine, provider, last_name(id), self.now(), packed)
+        except GatewayError as error:  # the request that makes a batch of it reads it again, and says so
+            log.info("a file for a batch is not read at its upload: %s", error.message)
+        except SQLAlchemyError as error:
+            log.warning("what a file for a batch asks could not be kept: %s", type(error).__name__)
+
+    # Looking
+
+    async def run(self) -> None:
+        """Look at batches that no client has asked for, for as long as the task lives."""
+        while True:
+            try:
+                for batch in await asyncio.to_thread(rows.due, self.engine, self.now()):
+                    self._look(batch)
+            except SQLAlchemyError as error:
+                log.warning("batches cannot be looked at, trying again: %s", type(error).__name__)
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def close(self) -> None:
+        """End what is on its way; the next node that looks goes on."""
+        tasks = {*self._tasks, *self._looks.values()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _hurry(self, find: Callable[[], list[OpenBatch]]) -> None:
+        try:
+            for batch in await asyncio.to_thread(find):
+                await asyncio.to_thread(rows.hurry, self.engine, batch.id, self.now())
+                if batch.id in self._looks:
+                    self._again.add(batch.id)
+                self._look(batch)
+        except SQLAlchemyError as error:
+            log.warning("a batch that has ended is looked at later: %s", type(error).__name__)
+
+    def _look(self, batch: OpenBatch) -> asyncio.Task[None]:
+        """Look at a batch, unless this process does so already."""
+        if (task := self._looks.get(batch.id)) is None:
+            task = self._looks[batch.id] = asyncio.create_task(self._look_at(batch), name=f"batch {batch.work_id}")
+            task.add_done_callback(lambda _: self._looked(batch))
+        return task
+
+    def _looked(self, batch: OpenBatch) -> None:
+        self._looks.pop(batch.id, None)
+        if batch.id in self._again:
+            self._again.discard(batch.id)
+            self._look(batch)
+
+    async def _look_at(self, batch: OpenBatch) -> None:
+        renewing: asyncio.Task[None] | None = None
+        try:
+            if not await asyncio.to_thread(rows.take, self.engine, batch.id, self.node_id, self.now()):
+                return
+            renewing = asyncio.create_task(self._renew(batch))
+            if await self._charge(batch):
+                await asyncio.to_thread(rows.end, self.engine, batch.id)
+                return
+            pause = LOOKS[min(batch.looks, len(LOOKS) - 1)]
+            await asyncio.to_thread(rows.give_back, self.engine, batch.id, self.node_id, self.now() + pause)
+        except (SQLAlchemyError, GatewayError) as error:
+            log.warning("batch %s is looked at later: %s", batch.work_id, error)
+        except Exception:
+            log.exception("batch %s could not be charged, trying again later", batch.work_id)
+            pause = LOOKS[-1]
+            await asyncio.to_thread(rows.give_back, self.engine, batch.id, self.node_id, self.now() + pause)
+        finally:
+            if renewing is not None:
+                renewing.cancel()
+
+    async def _renew(self, batch: OpenBatch) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.to_thread(rows.take, self.engine, batch.id, self.node_id, self.now())
+
+    async def _charge(self, batch: OpenBatch) -> bool:
+        """Charge a batch's lines by their results; whether all of it is charged."""
+        provider = self.directory.providers().get(batch.provider)
+        if provider is None:
+            log.warning("batch %s cannot be looked at: there is no provider '%s'", batch.work_id, batch.provider)
+            return False
+        packed = await asyncio.to_thread(rows.lines_of, self.engine, batch.id)
+        lines = await asyncio.to_thread(BatchLines.unpacked, packed) if packed is not None else None
+        look = Look(batch, provider, self.client, self.ledger, self.prices, lines, self.now)
+        try:
+            return await look.run()
+        except LookupError:
+            return True  # another node was faster
+        except (UpstreamError, SigningError) as error:
+            if self.now() < batch.deadline:
+                log.info("batch %s is looked at later: %s", batch.work_id, error)
+                return False
+            await look.give_up()
+            return True
+        except NotYetError as error:
+            log.debug("batch %s is looked at later: %s", batch.work_id, error)
+            return False
+
+    def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _filled(lines: BatchLines) -> BatchLines:
+    if not lines.count:
+        raise GatewayError("bad-request", "The batch has no requests.")
+    return lines
+
+
+def _unseen(why: str) -> GatewayError:
+    return GatewayError(
+        "no-price",
+        f"The gateway cannot see what the batch asks: {why}. Upload its file through the gateway, or put its requests "
+        "into the body where the API takes that; an administrator can set allow_unmetered = true for the key.",
+    )
+
+
+def _passes_unseen(exchange: Exchange, order: list[Candidate], *, capped: bool) -> bool:
+    """Whether a batch may be made whose lines nobody has read; see `unmetered.admitted`."""
+    allowed = exchange.caller.allow_unmetered
+    if exchange.caller.models is not None:
+        return False  # it could ask for any model
+    return allowed or (not capped and any(one.provider.allow_unmetered for one in order))
+
+
+def _total(plans: LinePlans, lines: BatchLines, candidate: Candidate, *, capped: bool) -> int | GatewayError:
+    """What all lines cost at most at a provider, or why they cannot be sent there."""
+    try:
+        unpriced = plans.unpriced(lines)
+        if unpriced is None:
+            return plans.total(lines)
+    except Unbounded as error:
+        if not capped:
+            return 0
+        return GatewayError(
+            "no-price",
+            f"Nothing bounds how many {error.unit.replace('_', ' ')} a line of the batch may be billed for, so it "
+            "cannot be sent under a spending limit.",
+            details={"unit": error.unit},
+        )
+    except LookupError as error:
+        return GatewayError("no-price", f"The batch cannot be sent there: {error}.")
+    provider = candidate.provider.name
+    return GatewayError(
+        "no-price",
+        f"No price is known for the model '{unpriced}', which the batch asks for, at provider '{provider}', and it "
+        f"requires one. Check the model's name, or have an administrator add a price or an alias to paig.toml.",
+        details={"model": unpriced, "provider": provider},
+    )
+
+
+def _batch_file(body: bytes) -> bytes | None:
+    """The content of the one file in a form that says that it is for a batch; None where it does not say so plainly.
+
+    A form that could be read in two ways is not read here: the file is then read as the provider has it.
+    """
+    if not form.is_form(body):
+        return None
+    parts = [(name, body[start:end]) for name, start, end in form.fields(body)]
+    files = [content for name, content in parts if name == "file"]
+    purposes = [content for name, content in parts if name == "purpose"]
+    return files[0] if len(files) == 1 and purposes == [b"batch"] else None

@@ -1,0 +1,58 @@
+"""Requests of the gateway's own to a provider, with the provider's credential."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from paig_gateway.domain.http import Headers
+from paig_gateway.domain.route import Credential, Provider
+from paig_gateway.providers.auth import Authenticator
+from paig_gateway.providers.kinds import KINDS
+from paig_gateway.proxy.failover import way_to
+from paig_gateway.proxy.upstream import Upstream, UpstreamResponse
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderClient:
+    """Sends requests that no client asked for.
+
+    Attributes:
+        upstream: The HTTP client of the data plane, with its trust and its proxies.
+        auth: Signs requests.
+    """
+
+    upstream: Upstream
+    auth: Authenticator
+
+    @asynccontextmanager
+    async def get(self, provider: Provider, credential: Credential, path: str) -> AsyncIterator[UpstreamResponse]:
+        """A provider's answer to a GET.
+
+        Args:
+            provider: The provider.
+            credential: One of its credentials.
+            path: As a client would write it below the route, with a query where it needs one.
+
+        Raises:
+            UpstreamError: No answer came.
+            SigningError: The credential cannot be used.
+        """
+        kind = KINDS[provider.kind]
+        plain, mark, query = path.partition("?")
+        url = f"{kind.path(provider.base_url, plain, provider.settings)}{mark}{query}"
+        headers: Headers = [(b"accept", b"*/*"), (b"accept-encoding", b"identity")]
+        if "anthropic" in kind.speaks:
+            headers.append((b"anthropic-version", b"2023-06-01"))
+        headers += await self.auth.headers(kind.auth, provider, credential, "GET", url, headers, b"")
+        answer = await self.upstream.send("GET", url, headers, None, way=way_to(provider))
+        try:
+            yield answer
+        finally:
+            await answer.aclose()
+
+
+def credential_of(provider: Provider, id: str) -> Credential:
+    """The credential of that id, else the first one: a replaced credential is most often the same account's."""
+    return next((one for one in provider.credentials if one.id == id), provider.credentials[0])

@@ -1,0 +1,467 @@
+"""Batches of OpenAI's, Anthropic's and Gemini's APIs: made, looked at, cancelled, expired, with their results.
+
+A batch is at work at its first look and done from the second on. What a line's text says changes that: with
+`[batch:looks=5]` it is at work for five looks, with `[batch:never]` for ever; a line with `[batch:expire]` is not done
+when the batch expires, which then ends it. Directives of the simulator hold for each line: `[sim:status=500]` fails it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from . import anthropic, gemini
+from . import faults as trouble
+from .books import Served
+from .files import Files
+from .openai_common import SHAPE, body
+from .operation import Answer, Operation, Refused, Request, nothing
+from .reply import Prompt
+from .wire import Document, encode, new_id, pretty
+
+_DIRECTIVE = re.compile(rb"\[batch:(?:looks=(\d+)|(never)|(expire))\]")
+
+LineEnd = Literal["done", "failed", "expired", "cancelled"]
+Find = Callable[[Request], Operation]
+Bill = Callable[[str], Served]
+
+
+@dataclass
+class Line:
+    """One request of a batch, and what became of it."""
+
+    id: str
+    path: str
+    body: Document
+    expires: bool = False
+    end: LineEnd | None = None
+    answer: Document = field(default_factory=dict[str, Any])
+    status: int = 200
+
+
+@dataclass
+class Batch:
+    """A batch of one mount.
+
+    Attributes:
+        looks: How often it is still found at work.
+        state: `work`, `cancelling`, then how it ended.
+    """
+
+    id: str
+    family: str
+    lines: list[Line]
+    asked: Document
+    made: float
+    looks: int
+    state: str = "work"
+    ended: float | None = None
+    files: tuple[str | None, str | None] = (None, None)
+
+    def counts(self) -> dict[LineEnd, int]:
+        """How many lines ended in which way."""
+        ends: tuple[LineEnd, ...] = ("done", "failed", "expired", "cancelled")
+        return {end: sum(line.end == end for line in self.lines) for end in ends}
+
+
+@dataclass
+class Batches:
+    """The batches of all mounts.
+
+    Attributes:
+        files: Where input and results are.
+        find: Finds the operation behind a line's path.
+        bill: What a mount has billed.
+    """
+
+    files: Files
+    find: Find
+    bill: Bill
+    kept: dict[tuple[str, str], Batch] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self.kept.clear()
+
+    def make(self, request: Request, prefix: str, lines: list[Line]) -> Batch:
+        """A new batch."""
+        if not lines:
+            raise Refused(400, "The batch has no requests.")
+        text = b"".join(encode(line.body) for line in lines)
+        looks = 1
+        for found in _DIRECTIVE.finditer(text):
+            looks = int(found[1]) if found[1] else 10**9 if found[2] else looks
+        for line in lines:
+            line.expires = b"[batch:expire]" in encode(line.body)
+        batch = Batch(new_id(prefix, 24), request.family, lines, request.body, request.now, looks)
+        self.kept[request.mount, batch.id] = batch
+        return batch
+
+    def look(self, request: Request) -> Batch:
+        """A batch as it is now; each look brings it forward.
+
+        Raises:
+            Refused: There is none: 404.
+        """
+        batch = self._find(request)
+        if batch.ended is None:
+            if batch.looks > 0 and batch.state == "work":
+                batch.looks -= 1
+            else:
+                self._end(request, batch)
+        return batch
+
+    def cancel(self, request: Request) -> Batch:
+        """Cancel a batch: the first half of its lines is done before it stops. Raises as `look` does."""
+        batch = self._find(request)
+        if batch.ended is None:
+            batch.state = "cancelling"
+        return batch
+
+    def delete(self, request: Request) -> Batch:
+        """Forget a batch that has ended.
+
+        Raises:
+            Refused: There is none, or it is at work.
+        """
+        batch = self._find(request)
+        if batch.ended is None:
+            raise Refused(400, "A batch that is at work cannot be deleted: cancel it first.")
+        del self.kept[request.mount, batch.id]
+        return batch
+
+    def _find(self, request: Request) -> Batch:
+        id = request.params["id"]
+        if (batch := self.kept.get((request.mount, id))) is None:
+            raise Refused(404, f"No batch found with id '{id}'.")
+        return batch
+
+    def _end(self, request: Request, batch: Batch) -> None:
+        cancelled = batch.state == "cancelling"
+        half = len(batch.lines) // 2
+        for number, line in enumerate(batch.lines):
+            if cancelled and number >= half:
+                line.end = "cancelled"
+            elif line.expires:
+                line.end = "expired"
+            else:
+                self._do(request, line)
+        expired = any(line.end == "expired" for line in batch.lines)
+        batch.state = "cancelled" if cancelled else "expired" if expired else "completed"
+        batch.ended = request.now
+
+    def _do(self, request: Request, line: Line) -> None:
+        """Do one line, as if it had been sent alone."""
+        one = replace(request, method="POST", path=line.path, query={}, body=line.body, params={})
+        served = self.bill(request.mount)
+        served.started += 1
+        shape = SHAPE
+        try:
+            operation = self.find(one)
+            shape = operation.shape
+            prompt = operation.read(one)
+            one.faults = trouble.parse(f"{prompt.model}\n{prompt.ask}", request.mount)
+            if one.faults.status is not None:
+                raise Refused(one.faults.status, "")
+            answer = operation.write(one, prompt)
+        except Refused as refusal:
+            answer = shape.error(request.family, refusal.status, refusal.message or None)
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            answer = shape.error(request.family, 400, f"Invalid request body: {problem}.")
+        line.status, line.answer = answer.status, msgspec.json.decode(answer.body)
+        line.end = "done" if answer.status < 400 else "failed"
+        if answer.tokens is not None and line.end == "done":
+            served.complete(answer.tokens)
+        else:
+            served.failed += 1
+
+
+def _jsonl(lines: list[Document]) -> bytes:
+    return b"".join(encode(line) + b"\n" for line in lines)
+
+
+# OpenAI, and the servers like it
+
+_OPENAI_STATES = {"work": "in_progress", "cancelling": "cancelling"}
+
+
+def _openai_lines(content: bytes) -> list[Line]:
+    found = []
+    for number, raw in enumerate(content.splitlines(), 1):
+        if not raw.strip():
+            continue
+        try:
+            one = msgspec.json.decode(raw, type=dict[str, Any])
+            found.append(Line(one["custom_id"], one["url"], one["body"]))
+        except (msgspec.DecodeError, KeyError) as problem:
+            raise Refused(400, f"Line {number} of the input file is invalid: {problem}") from None
+    return found
+
+
+def _openai_shown(request: Request, batch: Batch) -> Document:
+    counts, ended = batch.counts(), None if batch.ended is None else int(batch.ended)
+    output, errors = batch.files
+    done = [line.answer.get("usage") or {} for line in batch.lines if line.end == "done"]
+    sent = sum(one.get("input_tokens", one.get("prompt_tokens", 0)) for one in done)
+    said = sum(one.get("output_tokens", one.get("completion_tokens", 0)) for one in done)
+    usage: Document = {"input_tokens": sent, "output_tokens": said, "total_tokens": sent + said}
+    usage |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    return {
+        "id": batch.id,
+        "object": "batch",
+        "endpoint": batch.asked.get("endpoint"),
+        "errors": None,
+        "input_file_id": batch.asked.get("input_file_id"),
+        "completion_window": batch.asked.get("completion_window", "24h"),
+        "status": _OPENAI_STATES.get(batch.state, batch.state),
+        "output_file_id": output,
+        "error_file_id": errors,
+        "created_at": int(batch.made),
+        "in_progress_at": int(batch.made),
+        "expires_at": int(batch.made) + 86_400,
+        "completed_at": ended if batch.state == "completed" else None,
+        "expired_at": ended if batch.state == "expired" else None,
+        "cancelled_at": ended if batch.state == "cancelled" else None,
+        "request_counts": {
+            "total": len(batch.lines),
+            "completed": counts["done"],
+            "failed": counts["failed"] + counts["expired"],
+        },
+        "metadata": batch.asked.get("metadata"),
+        **({"usage": usage} if ended is not None and request.family == "openai" else {}),
+    }
+
+
+def _openai_result(line: Line) -> Document:
+    error = None
+    if line.end == "expired":
+        error = {"code": "batch_expired", "message": "This request could not be executed before the batch expired."}
+    elif line.end == "cancelled":
+        error = {"code": "batch_cancelled", "message": "This request was cancelled."}
+    response = {"status_code": line.status, "request_id": new_id("", 32), "body": line.answer}
+    made = {"id": new_id("batch_req_", 24), "custom_id": line.id}
+    return {**made, "response": None if error else response, "error": error}
+
+
+def openai_operations(batches: Batches) -> dict[str, Operation]:
+    """Making, looking at, listing and cancelling batches of files."""
+
+    def results(request: Request, batch: Batch) -> None:
+        if batch.ended is None or batch.files != (None, None):
+            return
+        done = [_openai_result(line) for line in batch.lines if line.end == "done"]
+        undone = [_openai_result(line) for line in batch.lines if line.end in ("failed", "expired")]
+        names = (f"{batch.id}_output.jsonl", f"{batch.id}_error.jsonl")
+        made = [
+            batches.files.make(request, _jsonl(lines), "batch_output", name) if lines else None
+            for lines, name in zip((done, undone), names, strict=True)
+        ]
+        batch.files = (made[0], made[1])
+
+    def create(request: Request, prompt: Prompt) -> Answer:
+        lines = _openai_lines(batches.files.find(request, request.body["input_file_id"])[1])
+        return body(request, _openai_shown(request, batches.make(request, "batch_", lines)) | {"status": "validating"})
+
+    def show(request: Request, prompt: Prompt) -> Answer:
+        batch = batches.look(request)
+        results(request, batch)
+        return body(request, _openai_shown(request, batch))
+
+    def cancel(request: Request, prompt: Prompt) -> Answer:
+        return body(request, _openai_shown(request, batches.cancel(request)))
+
+    def listed(request: Request, prompt: Prompt) -> Answer:
+        mine = [batch for (mount, _), batch in batches.kept.items() if mount == request.mount]
+        data = [_openai_shown(request, batch) for batch in mine[::-1]]
+        return body(request, {"object": "list", "data": data, "has_more": False})
+
+    return {
+        "batch-create": Operation(_needs("input_file_id", "endpoint"), create, SHAPE, free=True),
+        "batch": Operation(nothing, show, SHAPE, free=True),
+        "batch-cancel": Operation(nothing, cancel, SHAPE, free=True),
+        "batches": Operation(nothing, listed, SHAPE, free=True),
+    }
+
+
+def _needs(*names: str) -> Callable[[Request], Prompt]:
+    def read(request: Request) -> Prompt:
+        for name in names:
+            if name not in request.body:
+                raise KeyError(name)
+        return Prompt()
+
+    return read
+
+
+# Anthropic
+
+
+def _anthropic_shown(request: Request, batch: Batch) -> Document:
+    counts = batch.counts()
+    ended = batch.ended is not None
+    tally = {"succeeded": counts["done"], "errored": counts["failed"], "expired": counts["expired"]}
+    host = request.headers.get(b"host", b"127.0.0.1").decode("latin-1")
+    place = f"http://{host}/{request.mount}/v1/messages/batches/{batch.id}/results"
+    return {
+        "id": batch.id,
+        "type": "message_batch",
+        "processing_status": "ended" if ended else "canceling" if batch.state == "cancelling" else "in_progress",
+        "request_counts": {
+            "processing": 0 if ended else len(batch.lines),
+            **tally,
+            "canceled": counts["cancelled"],
+        },
+        "created_at": _time(batch.made),
+        "expires_at": _time(batch.made + 86_400),
+        "ended_at": _time(batch.ended) if batch.ended is not None else None,
+        "archived_at": None,
+        "cancel_initiated_at": _time(batch.made) if batch.state in ("cancelling", "cancelled") else None,
+        "results_url": place if ended else None,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _anthropic_result(line: Line) -> Document:
+    result: Document = {"type": "canceled" if line.end == "cancelled" else "expired"}
+    if line.end == "done":
+        message = {**line.answer, "usage": {**line.answer["usage"], "service_tier": "batch"}}
+        result = {"type": "succeeded", "message": message}
+    elif line.end == "failed":
+        result = {"type": "errored", "error": line.answer}
+    return {"custom_id": line.id, "result": result}
+
+
+def anthropic_operations(batches: Batches) -> dict[str, Operation]:
+    """Making, looking at, listing, cancelling and deleting batches of messages, and their results."""
+
+    def answer(request: Request, batch: Batch) -> Answer:
+        return anthropic.whole(_anthropic_shown(request, batch))
+
+    def create(request: Request, prompt: Prompt) -> Answer:
+        lines = [Line(one["custom_id"], "/v1/messages", one["params"]) for one in request.body["requests"]]
+        return answer(request, batches.make(request, "msgbatch_01", lines))
+
+    def results(request: Request, prompt: Prompt) -> Answer:
+        batch = batches.look(request)
+        if batch.ended is None:
+            raise Refused(400, "The batch has not finished processing.")
+        return Answer(b"application/x-jsonl", _jsonl([_anthropic_result(line) for line in batch.lines]))
+
+    def listed(request: Request, prompt: Prompt) -> Answer:
+        mine = [batch for (mount, _), batch in batches.kept.items() if mount == request.mount]
+        data = [_anthropic_shown(request, batch) for batch in mine[::-1]]
+        ids = [one["id"] for one in data] or [None]
+        return anthropic.whole({"data": data, "has_more": False, "first_id": ids[0], "last_id": ids[-1]})
+
+    def delete(request: Request, prompt: Prompt) -> Answer:
+        return anthropic.whole({"id": batches.delete(request).id, "type": "message_batch_deleted"})
+
+    def over(act: Callable[[Request], Batch]) -> Operation:
+        def write(request: Request, prompt: Prompt) -> Answer:
+            return answer(request, act(request))
+
+        return Operation(nothing, write, anthropic.SHAPE, free=True)
+
+    return {
+        "create": Operation(_needs("requests"), create, anthropic.SHAPE, free=True),
+        "batch": over(batches.look),
+        "cancel": over(batches.cancel),
+        "results": Operation(nothing, results, anthropic.SHAPE, free=True),
+        "batches": Operation(nothing, listed, anthropic.SHAPE, free=True),
+        "delete": Operation(nothing, delete, anthropic.SHAPE, free=True),
+    }
+
+
+# Gemini
+
+_GEMINI_STATES = {"work": "RUNNING", "cancelling": "RUNNING", "completed": "SUCCEEDED"}
+
+
+def _gemini_shown(batch: Batch) -> Document:
+    state = f"BATCH_STATE_{_GEMINI_STATES.get(batch.state, batch.state.upper())}"
+    counts = batch.counts()
+    asked = batch.asked.get("batch") or {}
+    metadata: Document = {
+        "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
+        "model": f"models/{batch.asked['model']}",
+        "displayName": asked.get("displayName") or "",
+        "createTime": _time(batch.made),
+        "updateTime": _time(batch.ended or batch.made),
+        "batchStats": {
+            "requestCount": str(len(batch.lines)),
+            "successfulRequestCount": str(counts["done"]),
+            "failedRequestCount": str(counts["failed"]),
+        },
+        "state": state,
+        "name": f"batches/{batch.id}",
+    }
+    shown: Document = {"name": f"batches/{batch.id}", "metadata": metadata}
+    if batch.ended is not None:
+        metadata["endTime"] = _time(batch.ended)
+        shown["done"] = True
+    if batch.state == "completed":
+        output = {"inlinedResponses": {"inlinedResponses": [_gemini_result(line) for line in batch.lines]}}
+        metadata["output"] = output
+        shown["response"] = output
+    return shown
+
+
+def _gemini_result(line: Line) -> Document:
+    if line.end == "failed":
+        error = line.answer.get("error") or {}
+        return {"error": {"code": line.status, "message": error.get("message", "")}}
+    return {"response": line.answer}
+
+
+def gemini_operations(batches: Batches) -> dict[str, Operation]:
+    """Making, looking at, listing, cancelling and deleting batches of requests in the body."""
+
+    def answer(value: Document) -> Answer:
+        return Answer(gemini.JSON, pretty(value), headers=gemini.headers())
+
+    def create(request: Request, prompt: Prompt) -> Answer:
+        model = request.params["model"]
+        asked = request.body["batch"].get("inputConfig") or request.body["batch"].get("input_config")
+        if "requests" not in asked:
+            raise Refused(400, "The simulator takes requests in the body alone.")
+        path = f"/v1beta/models/{model}:generateContent"
+        lines = [
+            Line(str(number), path, {name: value for name, value in one["request"].items() if name != "model"})
+            for number, one in enumerate(asked["requests"]["requests"])
+        ]
+        request.body["model"] = model
+        return answer(_gemini_shown(batches.make(request, "", lines)))
+
+    def listed(request: Request, prompt: Prompt) -> Answer:
+        mine = [batch for (mount, _), batch in batches.kept.items() if mount == request.mount]
+        return answer({"operations": [_gemini_shown(batch) for batch in mine[::-1]]})
+
+    def cancel(request: Request, prompt: Prompt) -> Answer:
+        batches.cancel(request)
+        return answer({})
+
+    def delete(request: Request, prompt: Prompt) -> Answer:
+        batches.delete(request)
+        return answer({})
+
+    def show(request: Request, prompt: Prompt) -> Answer:
+        return answer(_gemini_shown(batches.look(request)))
+
+    def free(write: Callable[[Request, Prompt], Answer]) -> Operation:
+        return Operation(nothing, write, gemini.SHAPE, free=True)
+
+    return {
+        "create": Operation(_needs("batch"), create, gemini.SHAPE, free=True),
+        "batch": free(show),
+        "batches": free(listed),
+        "cancel": free(cancel),
+        "delete": free(delete),
+    }

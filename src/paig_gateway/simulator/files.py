@@ -1,0 +1,113 @@
+"""Files that OpenAI-shaped providers keep: uploaded by form, listed, read and deleted; and Gemini's downloads."""
+
+from __future__ import annotations
+
+import email.parser
+import email.policy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from . import gemini
+from .openai_common import SHAPE, body
+from .operation import Answer, Operation, Refused, Request, nothing
+from .reply import Prompt
+from .wire import Document, new_id
+
+MOST = 500
+
+
+@dataclass
+class Files:
+    """The files of all mounts, by mount and id: what is said of each, and its content."""
+
+    kept: dict[tuple[str, str], tuple[Document, bytes]] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self.kept.clear()
+
+    def make(self, request: Request, content: bytes, purpose: str, name: str) -> str:
+        """Keep a file; its id. The oldest makes room."""
+        id = new_id("" if request.family in ("google", "mistral") else "file-", 22)
+        said: Document = {
+            "id": id,
+            "object": "file",
+            "bytes": len(content),
+            "created_at": int(request.now),
+            "expires_at": None,
+            "filename": name,
+            "purpose": purpose,
+            "status": "processed",
+            "status_details": None,
+        }
+        self.kept[request.mount, id] = said, content
+        if len(self.kept) > MOST:
+            del self.kept[next(iter(self.kept))]
+        return id
+
+    def find(self, request: Request, id: str) -> tuple[Document, bytes]:
+        """A file and its content.
+
+        Raises:
+            Refused: There is none: 404.
+        """
+        found = self.kept.get((request.mount, id))
+        if found is None:
+            raise Refused(404, f"No such File object: {id}")
+        return found
+
+
+def operations(files: Files) -> dict[str, Operation]:
+    """What can be done with files, over one store."""
+
+    def upload(request: Request, prompt: Prompt) -> Answer:
+        fields = _form(request)
+        name, content = fields.get("file", ("", b""))
+        purpose = fields.get("purpose", ("", b""))[1].decode("utf-8", "replace")
+        if not purpose or "file" not in fields:
+            raise Refused(400, "'file' and 'purpose' are required properties")
+        return body(request, files.find(request, files.make(request, content, purpose, name))[0])
+
+    def show(request: Request, prompt: Prompt) -> Answer:
+        return body(request, files.find(request, request.params["id"])[0])
+
+    def content(request: Request, prompt: Prompt) -> Answer:
+        return Answer(b"application/octet-stream", files.find(request, request.params["id"])[1])
+
+    def listed(request: Request, prompt: Prompt) -> Answer:
+        mine = [said for (mount, _), (said, _) in files.kept.items() if mount == request.mount]
+        return body(request, {"object": "list", "data": mine[::-1], "has_more": False})
+
+    def delete(request: Request, prompt: Prompt) -> Answer:
+        id = request.params["id"]
+        files.find(request, id)
+        del files.kept[request.mount, id]
+        return body(request, {"id": id, "object": "file", "deleted": True})
+
+    def free(write: Callable[[Request, Prompt], Answer], *, raw: bool = False) -> Operation:
+        return Operation(nothing, write, SHAPE, free=True, raw=raw)
+
+    return {
+        "upload": free(upload, raw=True),
+        "file": free(show),
+        "file-content": free(content),
+        "files": free(listed),
+        "delete-file": free(delete),
+        "download": Operation(nothing, content, gemini.SHAPE, free=True),
+    }
+
+
+def _form(request: Request) -> dict[str, tuple[str, bytes]]:
+    """The fields of a form: each one's file name and content."""
+    kind = request.headers.get(b"content-type", b"")
+    if not kind.startswith(b"multipart/form-data"):
+        raise Refused(400, "The content type must be multipart/form-data")
+    parser = email.parser.BytesParser(policy=email.policy.HTTP)
+    message = parser.parsebytes(b"content-type: " + kind + b"\r\n\r\n" + request.raw)
+    found: dict[str, tuple[str, bytes]] = {}
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        content = part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(content, bytes):
+            found[name] = part.get_filename() or "", content
+    return found

@@ -95,7 +95,7 @@ async def check(node: Node, count: int) -> None:
 
 @pytest.mark.parametrize("count", [250, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_killed_while_lines_are_charged(tmp_path: Path, database: str | None, count: int) -> None:
-    """The hold outlives its node, and the next one goes on where the lines stopped; two fetches charge nothing twice."""
+    """The hold outlives its node, and the next one goes on where the lines stopped; nothing is charged twice."""
     async with provider(tmp_path) as (_, config):
         async with serving(tmp_path, config, database) as node:
             batch = await make(node, count)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -236,7 +234,9 @@ async def test_what_is_not_done_costs_nothing(provider: Provider, way: str) -> N
     rows = {row.tags["custom_id"]: row for row in await client.charged()}
     assert sorted(rows) == [f"r-{number}" for number in range(6)]
     assert all(Decimal(rows[f"r-{number}"].cost) > 0 for number in range(3))
-    assert all((Decimal(rows[f"r-{number}"].cost), bool(rows[f"r-{number}"].error)) == (0, True) for number in (3, 4, 5))
+    assert all(
+        (Decimal(rows[f"r-{number}"].cost), bool(rows[f"r-{number}"].error)) == (0, True) for number in (3, 4, 5)
+    )
 
 
 async def test_deleting_the_results_charges_them_first(provider: Provider) -> None:
@@ -320,9 +320,7 @@ async def test_openais_batch_with_its_sdk_at_the_one_address(provider: Provider)
         responses = {"model": "gpt-5-mini", "input": "Hi", "max_output_tokens": 50}
         lines = [{"custom_id": "one", "method": "POST", "url": "/v1/responses", "body": responses}]
         file = await sdk.files.create(file=("in.jsonl", jsonl(lines)), purpose="batch")
-        batch = await sdk.batches.create(
-            input_file_id=file.id, endpoint="/v1/responses", completion_window="24h"
-        )
+        batch = await sdk.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h")
         while batch.status != "completed":
             batch = await sdk.batches.retrieve(batch.id)
         assert batch.output_file_id is not None

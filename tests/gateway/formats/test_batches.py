@@ -1,0 +1,135 @@
+"""How each API is given batches, says how far they are, and returns their results."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from paig_gateway.formats.base import MalformedRequest
+from paig_gateway.formats.batches import (
+    ANTHROPIC,
+    GEMINI,
+    MISTRAL,
+    OPENAI,
+    BatchApi,
+    BatchAsked,
+    Line,
+    LineResult,
+    own_results_url,
+    path_of_answer,
+)
+
+
+def test_what_a_batch_is_made_of() -> None:
+    """A file's id, or the requests themselves."""
+    assert OPENAI.asked(b'{"input_file_id":"file-1","endpoint":"/v1/responses"}', None).files == ("file-1",)
+    message = b'{"requests":[{"custom_id":"a","params":{"model":"claude-sonnet-4-5","max_tokens":5}}]}'
+    assert ANTHROPIC.asked(message, None).lines == [
+        Line("a", "/v1/messages", b'{"model":"claude-sonnet-4-5","max_tokens":5}')
+    ]
+    inline = (
+        b'{"batch":{"inputConfig":{"requests":{"requests":[{"request":{"contents":[]}},{"request":{"content":{}}}]}}}}'
+    )
+    paths = [line.path for line in GEMINI.asked(inline, "gemini-2.5-flash").lines or ()]
+    assert paths == ["/v1beta/models/{model}:generateContent", "/v1beta/models/{model}:embedContent"]
+    named = GEMINI.asked(b'{"batch":{"input_config":{"file_name":"files/abc"}}}', "gemini-2.5-flash")
+    assert (named.files, named.lines) == (("abc",), None)
+
+
+def test_mistral_names_model_and_endpoint_once() -> None:
+    """Its lines say neither, whether they stand in the body or in a file."""
+    job = {"endpoint": "/v1/chat/completions", "model": "mistral-small-latest", "timeout_hours": 24}
+    asked = MISTRAL.asked(json.dumps({**job, "input_files": ["f-1", {"file_id": "f-2"}]}).encode(), None)
+    assert asked == BatchAsked(None, ("f-1", "f-2"), "/v1/chat/completions", "mistral-small-latest")
+    line = MISTRAL.line(b'{"custom_id":"0","body":{"messages":[]}}', asked)
+    assert json.loads(line.body) == {"model": "mistral-small-latest", "messages": []}
+    empty = MISTRAL.line(b'{"custom_id":"0","body":{}}', asked)
+    assert json.loads(empty.body) == {"model": "mistral-small-latest"}
+    own = MISTRAL.line(b'{"custom_id":"0","body":{"model":"other"}}', asked)
+    assert json.loads(own.body) == {"model": "other"}
+    inline = {**job, "requests": [{"custom_id": "1", "body": {"messages": []}}]}
+    [found] = MISTRAL.asked(json.dumps(inline).encode(), None).lines or ()
+    assert (found.id, found.path) == ("1", "/v1/chat/completions")
+
+
+@pytest.mark.parametrize(
+    ("api", "line"),
+    [
+        (OPENAI, b"[]"),
+        (OPENAI, b'{"url":"/v1/responses","body":{}}'),
+        (OPENAI, b'{"custom_id":"a","body":{}}'),
+        (OPENAI, b'{"custom_id":"a","url":"/v1/responses","body":[]}'),
+        (OPENAI, b'{"custom_id":"%b","url":"/v1/responses","body":{}}' % (b"a" * 257)),
+        (MISTRAL, b'{"custom_id":"a","body":{}}'),
+        (GEMINI, b'{"request":{}}'),
+        (ANTHROPIC, b'{"custom_id":"a","params":{}}'),
+    ],
+)
+def test_lines_that_are_no_requests(api: BatchApi, line: bytes) -> None:
+    """Each is refused in words."""
+    with pytest.raises(MalformedRequest):
+        api.line(line, BatchAsked())
+
+
+def test_states() -> None:
+    """Which words mean that all results are there, and where they are."""
+    done = OPENAI.state({"status": "completed", "output_file_id": "o", "error_file_id": "e"})
+    assert (done.ended, done.is_complete, done.results) == (True, True, ("files/o/content", "files/e/content"))
+    expired = OPENAI.state({"status": "expired", "output_file_id": "o", "request_counts": {"completed": 3}})
+    assert (expired.ended, expired.is_complete, expired.answered) == (True, False, 3)
+    assert not any(OPENAI.state({"status": word}).ended for word in ("validating", "in_progress", "cancelling", ""))
+    assert MISTRAL.state({"status": "TIMEOUT_EXCEEDED", "output_file": "o"}).results == ("files/o/content",)
+    assert ANTHROPIC.state({"id": "b", "processing_status": "ended"}).results == ("messages/batches/b/results",)
+    assert not ANTHROPIC.state({"processing_status": "canceling"}).ended
+    assert not GEMINI.state({"metadata": {"state": "BATCH_STATE_RUNNING"}}).ended
+    file = GEMINI.state({"metadata": {"state": "JOB_STATE_SUCCEEDED", "output": {"responsesFile": "files/x"}}})
+    assert file.results == ("files/x:download?alt=media",)
+    answers = [{"response": {"usageMetadata": {}}}, {"error": {"code": 3, "message": "no"}}]
+    inline = GEMINI.state({"done": True, "response": {"inlinedResponses": {"inlinedResponses": answers}}})
+    assert inline.inline == (LineResult("0", 200, {"usageMetadata": {}}), LineResult("1", 400, None, "3"))
+
+
+def test_results() -> None:
+    """What each API says of a line."""
+    good = {"custom_id": "a", "response": {"status_code": 200, "body": {"usage": {}}}, "error": None}
+    assert OPENAI.result(good) == LineResult("a", 200, {"usage": {}})
+    bad = {"custom_id": "a", "response": {"status_code": 429, "body": {"error": {}}}, "error": {"code": "slow"}}
+    assert OPENAI.result(bad) == LineResult("a", 429, None, "slow")
+    late = {"custom_id": "a", "response": None, "error": {"code": "batch_expired"}}
+    assert OPENAI.result(late) == LineResult("a", None, None, "batch_expired")
+    assert OPENAI.result({"id": "no custom id"}) is None
+    answered = {"custom_id": "a", "result": {"type": "succeeded", "message": {"usage": {}}}}
+    assert ANTHROPIC.result(answered) == LineResult("a", 200, {"usage": {}})
+    assert ANTHROPIC.result({"custom_id": "a", "result": {"type": "canceled"}}) == LineResult(
+        "a", None, None, "canceled"
+    )
+    wrong = {"type": "errored", "error": {"type": "error", "error": {"type": "invalid_request_error"}}}
+    assert ANTHROPIC.result({"custom_id": "a", "result": wrong}) == LineResult("a", 400, None, "invalid_request_error")
+    assert GEMINI.result({"key": "k", "response": {"a": 1}}) == LineResult("k", 200, {"a": 1})
+
+
+def test_paths_of_batches() -> None:
+    """A batch is below the request that made it; Gemini's are not."""
+    assert OPENAI.at("/openai/v1/batches?api-version=2024", "b") == "/openai/v1/batches/b?api-version=2024"
+    assert ANTHROPIC.at("/v1/messages/batches/", "b") == "/v1/messages/batches/b"
+    assert GEMINI.at("/v1beta/models/gemini-2.5-flash:batchGenerateContent", "b") == "/v1beta/batches/b"
+    assert GEMINI.at("models/gemini-2.5-flash:batchGenerateContent", "b") == "/batches/b"
+    assert GEMINI.id({"name": "batches/b"}) == "b"
+
+
+def test_results_url_stays_at_the_gateway() -> None:
+    """Only the address of results is made relative, and no other byte changes."""
+    body = b'{"id":"b", "results_url" : "https://api.anthropic.com/v1/messages/batches/b/results", "x":"https://a/v1"}'
+    assert own_results_url(body) == (
+        b'{"id":"b", "results_url" : "/v1/messages/batches/b/results", "x":"https://a/v1"}'
+    )
+    assert own_results_url(b'{"results_url":null}') == b'{"results_url":null}'
+
+
+def test_answers_tell_what_was_asked() -> None:
+    """For lines that nobody has read."""
+    assert path_of_answer({"object": "chat.completion"}) == "/v1/chat/completions"
+    assert path_of_answer({"type": "message"}) == "/v1/messages"
+    assert path_of_answer({"modelVersion": "gemini-2.5-flash"}) == "/v1beta/models/gemini-2.5-flash:generateContent"
+    assert path_of_answer({"object": "moderation"}) is None

@@ -162,11 +162,14 @@ class Batches:
                         continue
                     async for chunk in answer.chunks():
                         await asyncio.to_thread(reader.feed, chunk)
+                lines = reader.end()
             except (UpstreamError, SigningError) as error:
                 why = str(error)
                 continue
+            except GatewayError as error:
+                raise _unseen(error.message) from None
             provider = candidate.provider.name
-            return reader.end(), [one for one in order if one.provider.name == provider]
+            return lines, [one for one in order if one.provider.name == provider]
         raise _unseen(f"its file '{file}' was not uploaded through it, and {why}")
 
     def _hold(

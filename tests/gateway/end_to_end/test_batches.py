@@ -127,7 +127,7 @@ async def ended(client: Client, id: str, path: str = "/batches") -> dict[str, An
 
 async def test_one_hold_and_a_row_for_each_line(provider: Provider) -> None:
     """Planted failures cost nothing; answers cost half of what they would alone; a second fetch adds nothing."""
-    simulator, world, _ = provider
+    _, world, _ = provider
     client = await client_of(world, "lines")
     lines = [line(f"r-{number}", "Hi [sim:status=500]" if number % 5 == 0 else f"Hi {number}") for number in range(40)]
     made = await client.make(lines, metadata={"job": "nightly"})
@@ -201,7 +201,7 @@ async def test_what_no_key_may_ask_in_a_line(
 
 async def test_a_file_that_was_uploaded_elsewhere_is_read_at_the_provider(provider: Provider) -> None:
     """The gateway reads the file with the provider's credential before it holds anything."""
-    simulator, world, _ = provider
+    _, world, _ = provider
     provider_url = (await world.admin.providers.get("openai")).base_url
     form = {"purpose": "batch"}
     sent = await world.http.post(

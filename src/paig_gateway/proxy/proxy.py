@@ -260,6 +260,8 @@ class Proxy:
             return one_address.knows_model(member, fmt, call, target.path, now, plans, self.prices)
 
         named = {match.format.stored(target.path) for match in found if match.endpoint.object}
+        # A batch is made of a file, and so is where that is.
+        named |= {read(match.format, match.model).stored for match in found if match.format.batch}
         stored = [unquote(one) for one in named if one]
         holders = await self.stored.holders(caller, stored) if stored else frozenset[str]()
         names = frozenset(name for name, _ in headers)

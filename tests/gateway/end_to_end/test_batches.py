@@ -311,8 +311,23 @@ async def test_anthropics_batch_with_its_sdk(provider: Provider) -> None:
     assert not any(key in str(one.headers) for one in simulator.requests)
 
 
-async def test_openais_batch_with_its_sdk_at_the_one_address(provider: Provider) -> None:
-    """Files, batch and results, with nothing but the address of the route."""
+async def test_a_batch_at_the_one_address_goes_where_its_file_is(provider: Provider) -> None:
+    """Of several routes that have batches, the one whose provider has the file."""
+    _, world, _ = provider
+    client = await client_of(world, "one-address")
+    file = await client.upload([line("a")])
+    body = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    made = await world.http.post("/v1/batches", headers=client.headers, json=body)
+    assert made.status_code == 200, made.text
+    assert (await world.admin.request(made.headers["x-paig-request-id"])).route == "openai"
+    for _ in range(2):
+        looked = await world.http.get(f"/v1/batches/{made.json()['id']}", headers=client.headers)
+    assert looked.json()["status"] == "completed"
+    assert len(await client.charged()) == 1
+
+
+async def test_openais_batch_with_its_sdk(provider: Provider) -> None:
+    """Files, batch and results."""
     _, world, _ = provider
     client = await client_of(world, "sdk")
     key = client.headers["authorization"].removeprefix("Bearer ")

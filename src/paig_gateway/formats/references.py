@@ -38,7 +38,7 @@ _PLACES = frozenset({"fileUri", "file_uri"})
 _PASSED_OVER = frozenset(
     {
         *("parameters", "input_schema", "inputSchema", "schema", "json_schema", "properties", "args", "arguments"),
-        *("metadata", "annotations", "citations", "enum", "default", "examples"),
+        *("metadata", "client_metadata", "labels", "annotations", "citations", "enum", "default", "examples"),
     }
 )
 

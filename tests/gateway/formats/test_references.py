@@ -1,0 +1,28 @@
+"""Which stored objects a body names: what a provider looks up, and not what a client says of itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from paig_gateway.formats.references import stored_ids
+
+
+@pytest.mark.parametrize("place", ["metadata", "client_metadata", "labels", "arguments", "properties"])
+@pytest.mark.parametrize("name", ["thread_id", "conversation_id", "previous_response_id", "file_id"])
+def test_what_a_client_says_of_itself_names_nothing(place: str, name: str) -> None:
+    """Coding agents put ids of their own into metadata, under the names of a provider's objects; Codex always does."""
+    body = {"model": "gpt-5", "input": "Hello", place: {name: "01a22c3f-d571-75e0-b0dd-8dceaf50445a"}}
+    assert stored_ids(json.dumps(body).encode()) == []
+
+
+def test_the_same_names_elsewhere_do() -> None:
+    """Beside such members, and inside messages, they count."""
+    content = [{"type": "input_file", "file_id": "file-1"}]
+    body = {
+        "previous_response_id": "resp_1",
+        "client_metadata": {"thread_id": "of its own"},
+        "input": [{"role": "user", "content": content}],
+    }
+    assert sorted(stored_ids(json.dumps(body).encode())) == ["file-1", "resp_1"]

@@ -1,7 +1,8 @@
-"""Take docs/images/tui.svg: the terminal UI at a gateway, after an hour of requests to simulated providers.
+"""Take docs/images/: tui.svg, the terminal UI after an hour of requests, and demo.svg, which moves.
 
-Run as `make screenshot`. The gateway's clock is put forward between requests, so that an hour takes seconds; all else
-is as it is: keys with caps, requests over HTTP, prices, ledger, admin API, app.
+Run as `make screenshot`. The providers are simulated, and the gateway's clock is put forward between requests, so that
+an hour takes seconds; all else is as it is: keys with caps, requests over HTTP, prices, ledger, admin API, app. In
+demo.svg, `paig demo` runs before that.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_tui.app import PaigApp
 
-TARGET = Path(__file__).parent.parent / "docs" / "images" / "tui.svg"
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZE = (120, 34)
 ADMIN = "screenshot-admin-token"
 PROVIDERS = {"anthropic": "/anthropic", "google": "/google", "groq": "/groq/openai/v1", "openai": "/openai/v1"}
@@ -44,6 +45,8 @@ KEYS = (
     ("translator", "product", "0.5", None, "google", "gemini-2.5-flash", 5),
 )
 MINUTES = 58
+SECTIONS = (("2", "eval-batch"), ("3", "claude-haiku-4-5"))
+"""Keys that lead to further sections, and what is to be seen there."""
 RECT = re.compile(r'<rect fill="(\S+)" x="(\S+)" y="(\S+)" width="(\S+)" height="(\S+)" shape-rendering="crispEdges"/>')
 
 
@@ -150,8 +153,8 @@ async def shown(app: PaigApp, *words: str) -> None:
             await asyncio.sleep(0.1)
 
 
-async def take(home: Path) -> str:
-    """The picture."""
+async def take(home: Path) -> list[str]:
+    """Pictures of the dashboard, before and after a few more requests, of the keys and of the usage."""
     clock = Clock()
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running_simulator())
@@ -163,14 +166,23 @@ async def take(home: Path) -> str:
         secrets = await set_up(admin, simulator)
         await hour(http, secrets, clock)
         app = PaigApp(AsyncAdminClient(origin, token=ADMIN), profile="prod", clock=clock.now)
-        async with app.run_test(size=SIZE):
-            await shown(app, "● live", "● 200")
+        pictures = []
+
+        async def picture(*words: str) -> None:
+            await shown(app, *words)
+            pictures.append(tidy(app.export_screenshot(title="paig tui")))
+
+        async with app.run_test(size=SIZE) as pilot:
+            await picture("● live", "● 200")
             await hour_goes_on(http, secrets)
             await asyncio.sleep(2)
-            picture = app.export_screenshot(title="paig tui")
+            await picture("● live", "● 200")
+            for section, *words in SECTIONS:
+                await pilot.press(section)
+                await picture(*words)
         if app.failures:
             raise RuntimeError("\n".join(app.failures))
-        return tidy(picture)
+        return pictures
 
 
 async def hour_goes_on(http: httpx2.AsyncClient, secrets: dict[str, str]) -> None:
@@ -181,15 +193,19 @@ async def hour_goes_on(http: httpx2.AsyncClient, secrets: dict[str, str]) -> Non
 
 
 def main() -> int:
-    """Take it and write it."""
+    """Take them and write them."""
+    from moving_picture import picture, record  # beside this file, which the tests import from elsewhere
+
     os.environ |= {"PAIG_SECRET_KEY": "screenshot", "PAIG_ADMIN_TOKEN": ADMIN, "PAIG_THEME": "dark"}
     os.environ.pop("NO_COLOR", None)
     os.environ.pop("PAIG_DATABASE_URL", None)
     with tempfile.TemporaryDirectory() as home:
-        picture = asyncio.run(take(Path(home)))
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text(picture, "utf-8")
-    print(f"{TARGET.name}: {len(picture) // 1000} kB")
+        pictures = asyncio.run(take(Path(home)))
+    moving = picture(record(), pictures)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for name, svg in (("tui.svg", pictures[1]), ("demo.svg", moving)):
+        (IMAGES / name).write_text(svg, "utf-8")
+        print(f"{name}: {len(svg) // 1000} kB")
     return 0
 
 

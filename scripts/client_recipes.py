@@ -26,7 +26,7 @@ class Recipe:
         tools: Whether one of the commands has the model call a tool.
         files: Files in its home folder, such as settings that would lead it elsewhere.
         variables: Further variables.
-        setup: Whether it is run by itself, after `paig setup`.
+        setup: Whether it is run by itself, after `paig setup` of `client`, if that is named.
     """
 
     client: str
@@ -85,6 +85,9 @@ _GENAI_JS = f"""import {{ GoogleGenAI }} from "@google/genai";
 const client = new GoogleGenAI({{}});
 console.log((await client.models.generateContent({{ model: "{GEMINI}", contents: "hi" }})).text);
 for await (const chunk of await client.models.generateContentStream({{ model: "{GEMINI}", contents: "hi" }})) {{}}
+const tools = [{{ functionDeclarations: [{{ name: "weather", description: "w", parametersJsonSchema: {{ type: "object", properties: {{ city: {{ type: "string" }} }} }} }}] }}];
+const answer = await client.models.generateContent({{ model: "{GEMINI}", contents: "call weather", config: {{ tools }} }});
+if (!answer.functionCalls) throw new Error("no call");
 """
 _BOTO = 'import boto3\nclient = boto3.client("bedrock-runtime")\nhi = [{"role": "user", "content": [{"text": "hi"}]}]\n'
 _BOTO_TOOL = '{"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object", "properties": {"city": {"type": "string"}}}}}}]}'
@@ -104,6 +107,9 @@ const client = new BedrockRuntimeClient({{ requestHandler: new NodeHttpHandler()
 const input = {{ modelId: "{NOVA}", messages: [{{ role: "user", content: [{{ text: "hi" }}] }}] }};
 console.log((await client.send(new ConverseCommand(input))).usage);
 for await (const event of (await client.send(new ConverseStreamCommand(input))).stream) {{}}
+const toolConfig = {{ tools: [{{ toolSpec: {{ name: "weather", inputSchema: {{ json: {{ type: "object", properties: {{ city: {{ type: "string" }} }} }} }} }} }}] }};
+const call = {{ ...input, messages: [{{ role: "user", content: [{{ text: "call weather" }}] }}], toolConfig }};
+if ((await client.send(new ConverseCommand(call))).stopReason !== "tool_use") throw new Error("no call");
 """
 _LANGCHAIN = f"""from langchain.chat_models import init_chat_model
 def weather(city: str) -> str:
@@ -159,6 +165,26 @@ model = OpenAIServerModel(model_id="{GPT}")
 print(model([{{"role": "user", "content": [{{"type": "text", "text": "hi"}}]}}]).content)
 for part in model.generate_stream([{{"role": "user", "content": [{{"type": "text", "text": "hi"}}]}}]): pass
 """
+_PYDANTIC_AI = f"""import asyncio
+from pydantic_ai import Agent
+async def main():
+    for model in ("openai:gpt-5", "openai-chat:{GPT}", "anthropic:{CLAUDE}", "google:{GEMINI}", "groq:openai/gpt-oss-120b"):
+        async with Agent("gateway/" + model) as agent:
+            await agent.run("hi")
+            async with agent.run_stream("hi") as result:
+                await result.get_output()
+        tooled = Agent("gateway/" + model, tools=[weather])
+        async with tooled:
+            await tooled.run("call weather")
+def weather(city: str) -> str:
+    "Weather."
+    return "sun"
+asyncio.run(main())
+"""
+_HELPER = (
+    '{"apiKeyHelper": "eval \\"$(paig env)\\" && printf %s \\"$PAIG_API_KEY\\"", "env": {"ANTHROPIC_BASE_URL":'
+    ' "http://127.0.0.1:8787/proxy/anthropic", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"}}'
+)
 _ELSEWHERE = '{"env": {"ANTHROPIC_BASE_URL": "https://elsewhere.example", "ANTHROPIC_BEDROCK_BASE_URL": "https://elsewhere.example"}}'
 
 RECIPES: Mapping[str, Recipe] = {
@@ -171,6 +197,9 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "Claude Code, Vertex": _agent(
         "claude-code-vertex", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, tools=True
+    ),
+    "Claude Code, apiKeyHelper": _agent(
+        "", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, setup=True, files={".claude/settings.json": _HELPER}
     ),
     "Claude Code, paig setup": _agent("claude-code", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, setup=True),
     "Codex": _agent("", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT, tools=True),
@@ -238,6 +267,21 @@ RECIPES: Mapping[str, Recipe] = {
         [("-m", GPT, PROMPT), ("-m", GPT, "--no-stream", PROMPT), ("-m", "claude-sonnet-4.5", PROMPT)],
         "llm",
     ),
+    "goose": _agent(
+        "goose",
+        "@aaif/goose-binary-linux-x64",
+        *("goose-binary-linux-x64", "run", "--no-session", "-t", PROMPT),
+        tools=True,
+        variables={"GOOSE_PROVIDER": "openai", "GOOSE_MODEL": GPT, "GOOSE_DISABLE_KEYRING": "1"},
+    ),
+    "goose, Claude": _agent(
+        "goose",
+        "@aaif/goose-binary-linux-x64",
+        *("goose-binary-linux-x64", "run", "--no-session", "-t", PROMPT),
+        tools=True,
+        variables={"GOOSE_PROVIDER": "anthropic", "GOOSE_MODEL": CLAUDE, "GOOSE_DISABLE_KEYRING": "1"},
+    ),
+    "pydantic-ai": Recipe("", ["pydantic-ai-slim[openai,anthropic,google,groq]"], [_PYDANTIC_AI], tools=True),
     "OpenAI SDK": Recipe("openai", ["openai"], _OPENAI, tools=True),
     "Anthropic SDK": Recipe("anthropic", ["anthropic"], _anthropic("anthropic.Anthropic()", CLAUDE), tools=True),
     "AnthropicBedrock": Recipe(
@@ -250,8 +294,10 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "google-genai": Recipe("google", ["google-genai"], _GENAI, tools=True),
     "google-genai, Vertex": Recipe("google-vertex", ["google-genai"], _GENAI, tools=True),
-    "google-genai for JavaScript": Recipe("google", ["@google/genai"], [_GENAI_JS], "node", npm=True),
-    "google-genai for JavaScript, Vertex": Recipe("google-vertex", ["@google/genai"], [_GENAI_JS], "node", npm=True),
+    "google-genai for JavaScript": Recipe("google", ["@google/genai"], [_GENAI_JS], "node", npm=True, tools=True),
+    "google-genai for JavaScript, Vertex": Recipe(
+        "google-vertex", ["@google/genai"], [_GENAI_JS], "node", npm=True, tools=True
+    ),
     "boto3": Recipe(
         "bedrock",
         ["boto3"],
@@ -264,7 +310,12 @@ RECIPES: Mapping[str, Recipe] = {
         tools=True,
     ),
     "AWS SDK for JavaScript": Recipe(
-        "bedrock", ["@aws-sdk/client-bedrock-runtime", "@smithy/node-http-handler"], [_AWS_JS], "node", npm=True
+        "bedrock",
+        ["@aws-sdk/client-bedrock-runtime", "@smithy/node-http-handler"],
+        [_AWS_JS],
+        "node",
+        npm=True,
+        tools=True,
     ),
     "Vercel AI SDK": Recipe(
         "vercel-ai", ["ai", "@ai-sdk/openai", "@ai-sdk/anthropic"], [_VERCEL], "node", npm=True, tools=True

@@ -1,8 +1,9 @@
 """Run the newest release of every client through `paig run`, and record which addresses it connects to.
 
-`make clients` installs the clients from npm and PyPI below `.cache/clients`, starts a gateway in front of the simulated
-providers in a network without a way out (`client_sink`), runs every recipe of `client_recipes` and writes
-`docs/clients/checked.md`. Arguments name the recipes to run; the others keep their line on the page.
+`make clients` installs the clients from npm and PyPI below `.cache/clients`, and Node.js beside them, because their
+newest releases ask for more than distributions have. It starts a gateway in front of the simulated providers in a
+network without a way out (`client_sink`), runs every recipe of `client_recipes` and writes `docs/clients/checked.md`.
+Arguments name the recipes to run; the others keep their line on the page.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,12 @@ from client_recipes import RECIPES, Recipe
 
 CACHE = Path(".cache/clients").absolute()
 PAGE = Path("docs/clients/checked.md")
-ROOT = "http://127.0.0.1:8787"
+ROOT, SIMULATOR = "http://127.0.0.1:8787", "http://127.0.0.1:8799"
 TOKEN = "clients-admin-token-0123456789abcdef"
 BIN = Path(sys.executable).parent
 SECONDS = 120
+NODE = "node@24"
+"""An npm package that brings the program itself."""
 SIMULATED = {
     "openai": "/openai/v1",
     "anthropic": "/anthropic",
@@ -48,6 +52,7 @@ class Outcome:
     Attributes:
         version: The client's release.
         rows: The ledger's rows of it.
+        offered: How many requests offered tools to a model.
         elsewhere: Hosts other than the gateway that it connected to.
         leaks: Requests elsewhere that carried the gateway key.
         trouble: Why it failed; empty where it did not.
@@ -55,6 +60,7 @@ class Outcome:
 
     version: str
     rows: list[dict[str, Any]]
+    offered: int
     elsewhere: list[str]
     leaks: list[str]
     trouble: str
@@ -63,12 +69,14 @@ class Outcome:
 def main(names: Sequence[str]) -> int:
     """Run the recipes and return the exit code: 1 if a client failed or sent the key elsewhere."""
     wanted = {name: recipe for name, recipe in RECIPES.items() if not names or name in names}
+    os.environ["PATH"] = f"{node()}:{os.environ['PATH']}"
     if not os.environ.get(client_sink.ENTERED):
         for recipe in wanted.values():
             install(recipe)
     client_sink.enter()
     CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:  # Gemini CLI refuses settings below /tmp
+    # Gemini CLI refuses settings below /tmp; clients leave programs behind that still write.
+    with tempfile.TemporaryDirectory(dir=CACHE, ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         sink = client_sink.Sink()
         with gateway(home) as key:
@@ -83,6 +91,16 @@ def main(names: Sequence[str]) -> int:
                     print(outcomes[name].trouble[-2000:], flush=True)
     PAGE.write_text(page({name: line(name, outcome) for name, outcome in outcomes.items()}), "utf-8")
     return int(any(outcome.trouble or outcome.leaks for outcome in outcomes.values()))
+
+
+def node() -> Path:
+    """The folder of the Node.js that the clients run with, which is installed unless it is there."""
+    folder = CACHE / "node"
+    if not (found := folder / "node_modules/node/bin").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_text("{}")
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", NODE], cwd=folder, check=True)
+    return found
 
 
 def folder_of(recipe: Recipe) -> Path:
@@ -139,13 +157,13 @@ def gateway(home: Path) -> Iterator[str]:
     with (home / "gateway.log").open("w") as log:
         serving = subprocess.Popen([BIN / "paig", "serve", "--config", config], env=environment, stdout=log, stderr=log)
         try:
-            for attempt in range(200):
+            while True:
                 try:
                     ask("GET", "health")
                     break
                 except OSError:
-                    if attempt == 199:
-                        raise
+                    if serving.poll() is not None:
+                        raise SystemExit((home / "gateway.log").read_text("utf-8")) from None
                     time.sleep(0.1)
             yield str(ask("POST", "keys", {"name": "clients"})["key"])
         finally:
@@ -163,8 +181,18 @@ def ask(method: str, path: str, body: Mapping[str, object] | None = None) -> Any
         data=json.dumps(body).encode() if body is not None else None,
         headers={"authorization": f"Bearer {TOKEN}", "content-type": "application/json"},
     )
+    return _load(request)
+
+
+def _load(request: urllib.request.Request | str) -> Any:
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
+
+
+def offers_tools(request: Mapping[str, str]) -> bool:
+    """Whether a request, as the simulated provider got it, offers tools to the model."""
+    body = json.loads(request.get("body") or "null")
+    return isinstance(body, dict) and any(body.get(name) for name in ("tools", "toolConfig"))
 
 
 def clean() -> dict[str, str]:
@@ -183,14 +211,16 @@ def run(name: str, recipe: Recipe, home: Path, key: str, sink: client_sink.Sink,
         (own / path).parent.mkdir(parents=True, exist_ok=True)
         (own / path).write_text(text)
     environment = clean() | {
+        **{"PATH": f"{BIN}:{os.environ['PATH']}"},
         **{"HOME": str(own), "PAIG_HOME": str(own / "paig"), "PAIG_URL": ROOT, "PAIG_API_KEY": key, "TERM": "dumb"},
         **{"CI": "1", "SSL_CERT_FILE": str(trust), "NODE_EXTRA_CA_CERTS": str(trust), "REQUESTS_CA_BUNDLE": str(trust)},
         **recipe.variables,
     }
     before = {row["id"] for row in ask("GET", "requests?limit=200")["items"]}
+    _load(urllib.request.Request(f"{SIMULATOR}/sim/reset", method="POST"))
     sink.forget()
     paig = str(BIN / "paig")
-    if recipe.setup:
+    if recipe.setup and recipe.client:
         subprocess.run([paig, "setup", recipe.client, "--yes"], env=environment, check=True, capture_output=True)
     trouble = ""
     for command in recipe.commands:
@@ -198,51 +228,70 @@ def run(name: str, recipe: Recipe, home: Path, key: str, sink: client_sink.Sink,
         words = [paig, "run", *chosen, "--", *(recipe.words(command, folder_of(recipe)))]
         if recipe.setup:
             words = list(recipe.words(command, folder_of(recipe)))
-        try:
-            ran = subprocess.run(
-                words,
-                env=environment,
-                cwd=work,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                stdin=subprocess.DEVNULL,
-            )
-            if ran.returncode:
-                trouble += f"{command[:60]!r} ended with {ran.returncode}: {ran.stdout[-800:]}{ran.stderr[-1200:]}\n"
-        except subprocess.TimeoutExpired:
-            trouble += f"{command[:60]!r} took more than {SECONDS} s\n"
+        trouble += _trouble(words, str(command)[:60], environment, work)
     time.sleep(0.5)
     rows = [row for row in ask("GET", "requests?limit=200")["items"] if row["id"] not in before]
+    offered = sum(offers_tools(request) for request in _load(f"{SIMULATOR}/sim/requests"))
+    if recipe.tools and not offered:
+        trouble += "no request offered tools\n"
     elsewhere = sorted({host for host, _ in sink.dialed} | sink.looked_up)
     leaks = [f"{visit.host}: {visit.line}" for visit in sink.visits if visit.leaked]
     if not rows:
         trouble += "the ledger has no row of it\n"
-    return Outcome(version(recipe), rows, elsewhere, leaks, trouble)
+    return Outcome(version(recipe), rows, offered, elsewhere, leaks, trouble)
+
+
+def _trouble(words: Sequence[str], title: str, environment: Mapping[str, str], work: Path) -> str:
+    """Run a command, with all that it starts; why it failed, or nothing."""
+    with subprocess.Popen(
+        words,
+        env=environment,
+        cwd=work,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired as late:
+            said = (late.output or b"").decode("utf-8", "replace")
+            return f"{title!r} took more than {SECONDS} s: {said[-2000:]}\n"
+        finally:  # what it left behind would be taken for the next client
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return f"{title!r} ended with {process.returncode}: {said[-2000:]}\n" if process.returncode else ""
 
 
 def line(name: str, outcome: Outcome) -> str:
     """An outcome as a row of the page's table."""
     rows = outcome.rows
     formats = ", ".join(sorted({row["format"] for row in rows}))
-    kinds = [
-        kind
-        for kind, there in {
-            "plain": any(not row["stream"] for row in rows),
-            "stream": any(row["stream"] for row in rows),
-            "tools": RECIPES[name].tools,
-        }.items()
-        if there
-    ]
-    right = rows and all(
-        row["status"] == 200 and row["certainty"] == "exact" and float(row["cost"]) > 0 and row["key"] == "clients"
-        for row in rows
+    ways = (
+        [row for row in rows if not row["stream"]],
+        [row for row in rows if row["stream"]],
+        rows if outcome.offered else [],
     )
-    wrong = sorted({f"{row['status']} {row['error'] or row['certainty']}" for row in rows if row["status"] != 200})
-    state = "**failed**" if outcome.trouble else "yes" if right else f"partly: {', '.join(wrong)}" if wrong else "no"
-    others = ", ".join(map(_host, outcome.elsewhere)) or "none"
+    cells = " | ".join(map(_way, ways))
+    others = f"no: {', '.join(map(_host, outcome.elsewhere))}" if outcome.elsewhere else "yes"
     leak = f"**{'; '.join(outcome.leaks)}**" if outcome.leaks else "no"
-    return f"| {name} | {outcome.version} | {formats} | {', '.join(kinds)} | {state} | {others} | {leak} |"
+    failed = " **failed**" if outcome.trouble else ""
+    return f"| {name}{failed} | {outcome.version} | {formats} | {cells} | {others} | {leak} |"
+
+
+def _way(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Whether the rows of one way are right, and show what it cost."""
+    if not rows:
+        return "–"
+    rows = [row for row in rows if row["format"] != "models"]  # a list of models costs nothing
+    if wrong := {f"{row['status']} {row['error'] or row['certainty']}" for row in rows if not _is_right(row)}:
+        return f"**{', '.join(sorted(wrong))}**"
+    return "row, cost" if all(float(row["cost"]) > 0 for row in rows) else "row"
+
+
+def _is_right(row: Mapping[str, Any]) -> bool:
+    return bool(row["status"] == 200 and row["certainty"] == "exact" and row["key"] == "clients")
 
 
 def _host(name: str) -> str:
@@ -252,22 +301,28 @@ def _host(name: str) -> str:
 
 def page(lines: Mapping[str, str]) -> str:
     """The page, with new lines for the recipes that were run; the others keep the line that they had."""
-    old = {text.split(" | ")[0].removeprefix("| "): text for text in PAGE.read_text("utf-8").splitlines()}
+    old = {
+        text.split(" | ")[0].removeprefix("| ").removesuffix(" **failed**"): text
+        for text in PAGE.read_text("utf-8").splitlines()
+    }
     head = """# Clients that were run
 
 `make clients` wrote this page. It runs each client by `paig run` (or after `paig setup`) against a gateway with
 simulated providers, in a network in which every host name and address leads to a recorder.
 
-- *Tools*: a model was offered tools; SDKs had it call one.
-- *Row and cost right*: each request has a row of the right key with status 200, and its cost is exact and above zero.
-- *Other hosts*: what the client connected to besides the gateway, such as its maker's telemetry.
+- *Plain*, *stream*, *tools*: the client's requests whose answers come whole, those whose answers are streamed, and
+  whether it offered tools to the model (then all its requests count). *Row*: each has a row in the ledger, of the right
+  key, with status 200 and an exact cost. *Cost*: and the row shows a cost above zero. A dash: the client did not do it.
+- *Only the gateway's address*: whether it connected to the gateway alone, else the other hosts, such as its maker's
+  telemetry.
 - *Key sent elsewhere*: whether the gateway key was in any request to another host. The recorder ends TLS with
   certificates that the clients are told to trust, so it reads these requests.
 
-| client | release | API format | ways | row and cost right | other hosts | key sent elsewhere |
-|---|---|---|---|---|---|---|
+| client | release | API format | plain | stream | tools | only the gateway's address | key sent elsewhere |
+|---|---|---|---|---|---|---|---|
 """
-    return head + "\n".join(lines.get(name) or old.get(name, "") for name in RECIPES) + "\n"
+    found = (lines.get(name) or old.get(name) for name in RECIPES)
+    return head + "\n".join(filter(None, found)) + "\n"
 
 
 if __name__ == "__main__":

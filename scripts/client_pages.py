@@ -34,12 +34,82 @@ class Page:
         title: What the client's makers call it.
         clients: The names that `--for` takes, the usual one first.
         notes: What a user should know besides.
+        more: Sections of its own.
     """
 
     title: str
     clients: Sequence[str]
     notes: str = ""
+    more: str = ""
 
+
+_CLAUDE = """## A key that is renewed: apiKeyHelper
+
+A [personal key](../sso.md#give-everybody-a-key-of-their-own) ends after some hours. `paig run` renews it at each start; Claude
+Code by itself does so with a helper in `~/.claude/settings.json`, which it runs every five minutes and after a 401:
+
+```json
+{
+  "apiKeyHelper": "eval \\"$(paig env)\\" && printf %s \\"$PAIG_API_KEY\\"",
+  "env": { "ANTHROPIC_BASE_URL": "http://127.0.0.1:8787/proxy/anthropic" }
+}
+```
+
+With `"CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"` in `env`, `/model` offers what the key may use, as `GET /v1/models` of
+the gateway lists it.
+
+## Log in from Claude Code itself
+
+Claude Code 2.1.195 and newer logs in to a gateway without any `paig` command: `/login` shows a code, the person confirms it at
+your identity provider, and Claude Code gets the personal key of the person's group, renews it, and ends it at `/logout`. Set up
+[keys by single sign-on](../sso.md#give-everybody-a-key-of-their-own), serve the gateway with https at an address inside your
+network, and give each machine these managed settings (`/etc/claude-code/managed-settings.json` on Linux):
+
+```json
+{
+  "forceLoginMethod": "gateway",
+  "forceLoginGatewayUrl": "https://gateway.example",
+  "parentSettingsBehavior": "merge"
+}
+```
+
+What you set as `claude_settings` reaches everyone who has logged in, as managed settings:
+
+```toml
+[sso]
+issuer = "https://login.example.com/realms/acme"
+client_id = "paig"
+scopes = ["openid", "profile", "email", "groups", "offline_access"]
+
+[sso.keys.everybody]
+limits = { daily = 10 }
+
+[sso.claude_settings]
+availableModels = ["claude-sonnet-4-6"]
+env = { CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY = "1" }
+```
+
+The gateway speaks the protocol that Claude Code 2.1.332 describes (`claude gateway` serves it at `/protocol`):
+
+| | |
+|---|---|
+| `GET /.well-known/oauth-authorization-server` | where to log in |
+| `POST /oauth/device_authorization`, `/oauth/token`, `/oauth/revoke` | the device flow, renewal, `/logout` |
+| `GET /managed/settings` | `claude_settings`, with a checksum; 404 where there are none |
+| `/v1/messages`, `/v1/messages/count_tokens`, `GET /v1/models` | at the [one address](../clients.md#one-address-for-every-api) |
+
+What is missing, because it is not described or not of use here:
+
+- The page where a person confirms the code is the identity provider's. Whether every release of Claude Code opens a page of
+  another host is not described. `/login` itself was not run: the steps were tested as the protocol has them, with a real
+  identity provider.
+- Metrics, logs and traces (`POST /v1/metrics`, `/v1/logs`, `/v1/traces`) are not taken in, so do not turn them on by
+  `claude_settings`. The ledger has what each session cost.
+- `login_notice`, `/user/bootstrap` and settings that differ by group are not served.
+- Over a cap, Claude Code is told 402, which it does not repeat. The spend limits of Claude apps gateway
+  (`/v1/organizations/spend_limits`) are not served: use [caps](../caps.md).
+
+"""
 
 _AGENT = "It sends long requests with a high output maximum, so make its key with `paig keys create NAME --for {}`."
 PAGES = {
@@ -49,6 +119,7 @@ PAGES = {
         "When the cap refuses a request, Claude Code shows the gateway's message and stops: it does not repeat a 402. It looks"
         " for updates and sends telemetry at its maker's, without the gateway key; `DISABLE_TELEMETRY=1` and"
         " `DISABLE_AUTOUPDATER=1` turn that off.",
+        _CLAUDE,
     ),
     "codex": Page(
         "Codex",
@@ -94,8 +165,8 @@ PAGES = {
     "goose": Page(
         "goose",
         ("goose",),
-        "Its Vertex provider has a fixed address: do not give it the gateway key. `make clients` does not run goose, because it"
-        " is in neither npm nor PyPI; the variables are those of its documentation.",
+        "Its Vertex provider has a fixed address: do not give it the gateway key. The command is called `goose`; `make clients`"
+        " runs the program of npm's package `@aaif/goose-binary-linux-x64`, which has a longer name.",
     ),
     "llm": Page("llm", ("llm",), "The plugin `llm-gemini` has a fixed address: do not give it the gateway key."),
     "openai": Page("OpenAI SDKs", ("openai", "azure"), ""),
@@ -141,6 +212,7 @@ def write(name: str, page: Page) -> str:
     lines += _modes(page)
     lines += _variables(page)
     lines += _setup(name, page)
+    lines += [page.more] if page.more else []
     lines += _run(name, page)
     lines += ["## Good to know", "", *_wrapped(_notes(page))] if _notes(page) else []
     return "\n".join(lines).rstrip() + "\n"

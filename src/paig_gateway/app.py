@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from paig_client.api.resources import ProviderCheck
 from paig_gateway import __version__
 from paig_gateway import config as configuration
-from paig_gateway.admin import AdminServices, admin_app
+from paig_gateway.admin import AdminServices, admin_app, claude_login
 from paig_gateway.admin.account_objects import account_objects
 from paig_gateway.admin.provider_check import check
 from paig_gateway.admin.reprice import reprice
@@ -439,7 +439,7 @@ class Gateway:
     def _is_here(self, scope: Scope) -> bool:
         """Whether a path is served at the address at which the request came, where there are two."""
         path: str = scope["path"]
-        if path in _BOTH or path.startswith(("/admin/sso/", "/me/")):
+        if path in _BOTH or path in claude_login.PATHS or path.startswith(("/admin/sso/", "/me/", "/admin/v1/me/")):
             return True
         host, port = scope["server"]
         server = self.server

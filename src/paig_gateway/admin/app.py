@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paig_gateway.admin.access import token_authentication
 from paig_gateway.admin.admins import ADMINS, access_routes
+from paig_gateway.admin.claude_login import claude_routes
 from paig_gateway.admin.configuration import configuration_routes
 from paig_gateway.admin.docs_page import SECURITY, docs_page
 from paig_gateway.admin.event_feed import EventFeed
@@ -87,6 +88,7 @@ def admin_app(services: AdminServices) -> FastAPI:
     app.include_router(probe_routes(services))
     app.include_router(browser_routes(services))
     app.include_router(holder_routes(services))
+    app.include_router(claude_routes(services))
 
     @cache
     def described() -> dict[str, Any]:

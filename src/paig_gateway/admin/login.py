@@ -88,7 +88,7 @@ def login_routes(services: AdminServices) -> APIRouter:
         nonce = secrets.token_urlsafe(16)
         found = await _asked(_provider(services).start_device(nonce))
         until = services.clock() + timedelta(seconds=found.expires_in)
-        handle = _note(services, "device", until, device_code=found.device_code, nonce=nonce)
+        handle = sealed(services, "device", until, device_code=found.device_code, nonce=nonce)
         return DeviceStart(
             handle=handle,
             user_code=found.user_code,
@@ -106,7 +106,7 @@ def login_routes(services: AdminServices) -> APIRouter:
         openapi_extra=body_of("FinishDeviceSpec"),
     )
     async def finish_device_login(body: JsonObject) -> DeviceState:
-        noted = _noted(services, "device", checked(FinishDeviceSpec, body).handle)
+        noted = opened(services, "device", checked(FinishDeviceSpec, body).handle)
         if noted is None:
             raise invalid([FieldProblem("handle", "is of no login that is under way: begin again")])
         found = await _asked(_provider(services).finish_device(noted["device_code"], noted["nonce"]))
@@ -146,8 +146,8 @@ def login_routes(services: AdminServices) -> APIRouter:
                 await anyio.to_thread.run_sync(services.catalog.people.end_key, noted["key"])
                 services.changed()
                 raise ProblemError("login-refused", f"{error} The personal key has ended.") from None
-        login = replace(_login(services, person), expires_at=datetime.fromtimestamp(float(noted["until"]), UTC))
-        login = replace(login, key=_bounded(login.key, login.expires_at))
+        login = replace(login_of(services, person), expires_at=datetime.fromtimestamp(float(noted["until"]), UTC))
+        login = replace(login, key=bounded_key(login.key, login.expires_at))
         until = await anyio.to_thread.run_sync(services.catalog.people.renew_key, noted["key"], login)
         services.changed()
         if until is None:
@@ -210,7 +210,7 @@ def browser_routes(services: AdminServices) -> APIRouter:
         callback = site.origin(request) + CALLBACK
         url = await _asked(_provider(services).authorization_url(callback, state, nonce, verifier))
         until = services.clock() + timedelta(seconds=LOGIN_SECONDS)
-        note = _note(services, "browser", until, state=state, nonce=nonce, verifier=verifier, next=next)
+        note = sealed(services, "browser", until, state=state, nonce=nonce, verifier=verifier, next=next)
         if len(note) > MAX_COOKIE:
             raise invalid([FieldProblem("next", "is too long")])
         response = RedirectResponse(url, 303)
@@ -232,7 +232,7 @@ def browser_routes(services: AdminServices) -> APIRouter:
         return response
 
     async def come_back(request: Request, state: str, code: str, error: str) -> Response:
-        noted = _noted(services, "browser", site.cookie(request, LOGIN_COOKIE))
+        noted = opened(services, "browser", site.cookie(request, LOGIN_COOKIE))
         if noted is None or not hmac.compare_digest(noted["state"].encode(), state.encode()):
             raise ProblemError(
                 "login-refused", "This browser has no such login under way, or it took too long: begin again."
@@ -293,7 +293,7 @@ def is_console(path: str) -> bool:
     return place == "/me" or (place.startswith("/admin/") and not place.startswith("/admin//"))
 
 
-def _login(services: AdminServices, person: Person) -> Login:
+def login_of(services: AdminServices, person: Person) -> Login:
     """What a person's groups give, from now on."""
     spec = _provider(services).spec
     ends = services.clock() + timedelta(hours=spec.session_hours)
@@ -301,10 +301,10 @@ def _login(services: AdminServices, person: Person) -> Login:
     if (given := spec.key(person.groups)) is not None:
         settings = KeySpec(project=given.project, routes=given.routes, models=given.models, when_tight=given.when_tight)
         key = PersonalKey(settings, given.limits, services.clock() + timedelta(hours=spec.key_hours))
-    return Login(person.subject, person.name, spec.grants(person.groups), ends, _bounded(key, ends))
+    return Login(person.subject, person.name, spec.grants(person.groups), ends, bounded_key(key, ends))
 
 
-def _bounded(key: PersonalKey | None, ends: datetime) -> PersonalKey | None:
+def bounded_key(key: PersonalKey | None, ends: datetime) -> PersonalKey | None:
     """The key, which never lasts longer than the login."""
     return None if key is None else replace(key, expires_at=min(key.expires_at, ends))
 
@@ -315,7 +315,7 @@ async def _logged_in(services: AdminServices, person: Person, *, browser: bool =
     Raises:
         ProblemError: `login-refused` where none of their groups gives either.
     """
-    login = _login(services, person)
+    login = login_of(services, person)
 
     def record() -> LoggedIn | None:
         made = services.catalog.people.log_in(login, browser=browser)
@@ -335,7 +335,7 @@ async def _logged_in(services: AdminServices, person: Person, *, browser: bool =
 
 def _key_handle(services: AdminServices, key: str, login: Login, person: Person, nonce: str) -> str:
     """What a personal key is renewed with: all that the gateway must know then, sealed."""
-    return _note(
+    return sealed(
         services,
         "key",
         login.expires_at,
@@ -345,18 +345,19 @@ def _key_handle(services: AdminServices, key: str, login: Login, person: Person,
 
 
 def _key_noted(services: AdminServices, handle: str) -> dict[str, str]:
-    noted = _noted(services, "key", handle)
+    noted = opened(services, "key", handle)
     if noted is None:
         raise ProblemError("login-refused", "This login has ended: log in again with `paig login --sso`.")
     return noted
 
 
-def _note(services: AdminServices, purpose: str, until: datetime, **values: str) -> str:
+def sealed(services: AdminServices, purpose: str, until: datetime, **values: str) -> str:
+    """A login's state for the client to keep, which only `opened` with the same purpose reads."""
     note = json.dumps({**values, "for": f"{purpose} login", "until": until.timestamp()})
     return services.catalog.secrets.vault.seal(note.encode(), "login").decode()
 
 
-def _noted(services: AdminServices, purpose: str, text: str) -> dict[str, str] | None:
+def opened(services: AdminServices, purpose: str, text: str) -> dict[str, str] | None:
     """A login's state, unless it is forged, for another purpose, or too old."""
     try:
         noted = json.loads(services.catalog.secrets.vault.open(text.encode(), "login"))

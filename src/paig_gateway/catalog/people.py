@@ -50,12 +50,13 @@ class People:
         """Bind to a catalogue."""
         self._catalog = catalog
 
-    def log_in(self, login: Login, *, browser: bool = False) -> LoggedIn | None:
+    def log_in(self, login: Login, *, browser: bool = False, token: bool = True) -> LoggedIn | None:
         """Let a person in whom the identity provider vouches for.
 
         Args:
             login: The person, and what their groups grant.
             browser: Whether the token is for a browser's cookie, and nothing else; a browser gets no key.
+            token: Whether a person with a role gets a session of the admin API.
 
         Returns:
             None for a person whose groups grant neither a role nor a key, and for a person who is blocked.
@@ -65,7 +66,7 @@ class People:
             if admin is None and logins.kept_out(edit, login):
                 return None
             key = None if browser else _new_key(edit, login)
-            if admin is None:
+            if admin is None or not token:
                 return LoggedIn(key[0], None, key[1]) if key is not None else None
             edit.actor = f"admin:{admin.name}"
             name, spec = logins.session_spec(edit, admin, login)

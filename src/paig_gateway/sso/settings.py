@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from paig_client.api.fields import SecretReference, Spec
 from paig_client.api.limits import LimitsSpec
@@ -83,6 +83,8 @@ class SsoSpec(Spec):
     """For each group the personal key that its members get; of several groups the first in the file counts."""
     key_hours: int = Field(default=8, ge=1, le=720)
     """How long a personal key lasts after a login or a renewal."""
+    claude_settings: dict[str, JsonValue] = Field(default_factory=dict)
+    """Managed settings of Claude Code, for everyone who logged in with its `/login`."""
     public_url: Origin | None = None
     """The gateway's own address as browsers see it, where that is not the one that their requests name."""
 

@@ -55,13 +55,14 @@ check: $(DEV) ## lint, format, types, import direction, repository hygiene
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/example_types.py
 	$(BIN)/python scripts/check_imports.py
 	$(BIN)/python scripts/check_files.py
 
 docs: $(DEV) ## build the documentation into site/
 	$(BIN)/zensical build --clean --strict
 
-screenshot: $(DEV) ## take docs/images/tui.svg again: the terminal UI at a real gateway
+screenshot: $(DEV) ## take the pictures of docs/images/ again: the demo and the terminal UI, at real gateways
 	$(BIN)/python scripts/screenshot.py
 
 bench: $(DEV) ## the benchmarks; ARGS go to benchmarks/run.py
@@ -72,6 +73,7 @@ chaos: $(DEV) ## break the gateway in every way for half an hour and compare the
 
 clients: $(DEV) ## run the newest release of every client and record where it connects (Linux, npm); ARGS name some
 	$(BIN)/python scripts/clients.py $(ARGS)
+	$(BIN)/python scripts/example_types.py --pyright
 
 sbom: $(DEV) ## write dist/sbom.cdx.json: what a locked installation consists of (CycloneDX)
 	$(BIN)/python scripts/sbom.py $(ARGS)

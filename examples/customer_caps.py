@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request
@@ -20,7 +21,7 @@ import paig_client
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec
 
-DAILY = "1.00"
+DAILY = Decimal("1.00")
 GATEWAY = os.environ.get("PAIG_URL", "http://127.0.0.1:8787")
 
 

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from paig_client.attribution import budget as budget
     from paig_client.attribution import session as session
     from paig_client.attribution import tags as tags
+    from paig_client.charges import Charge as Charge
+    from paig_client.charges import Fitted as Fitted
+    from paig_client.charges import Spend as Spend
+    from paig_client.charges import async_spend_of as async_spend_of
+    from paig_client.charges import spend_of as spend_of
+    from paig_client.charges import spending as spending
     from paig_client.credentials import CredentialError as CredentialError
     from paig_client.errors import BadRequest as BadRequest
     from paig_client.errors import BodyTooLarge as BodyTooLarge
@@ -85,6 +91,7 @@ _HOMES = {
         "openai",
         "vertex_anthropic",
     ),
+    "charges": ("Charge", "Fitted", "Spend", "async_spend_of", "spend_of", "spending"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

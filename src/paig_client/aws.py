@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paig_client.attribution import headers
+from paig_client.charges import Gateway, note
 
 REGION = "us-east-1"
 """Not used: it is part of a signature that the gateway drops."""
@@ -34,7 +35,13 @@ def bedrock_client(target: str, key: str, **options: Any) -> Any:
     client = session.client(
         "bedrock-runtime", endpoint_url=target, config=own.merge(config) if config is not None else own, **options
     )
+    gateway = Gateway.of(target, key)
+
+    def note_answer(parsed: Any, **_: object) -> None:
+        note(parsed["ResponseMetadata"].get("HTTPHeaders"), gateway)
+
     client.meta.events.register("before-sign.bedrock-runtime", _attribute)
+    client.meta.events.register("after-call.bedrock-runtime", note_answer)
     return client
 
 

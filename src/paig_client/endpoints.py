@@ -30,6 +30,8 @@ from paig_client.api.resources import (
     LimitRequest,
     LimitStatus,
     Me,
+    MyRequest,
+    MyRequestList,
     NewKey,
     NewToken,
     Organisation,
@@ -433,6 +435,12 @@ class ReportCalls:
     def me(self) -> ApiCall[Me]:
         """What the gateway key that this client has as its token may see of itself."""
         return ApiCall("GET", "me", _one(Me))
+
+    @endpoint
+    def my_requests(self, ids: Iterable[str]) -> ApiCall[list[MyRequest]]:
+        """Requests of the gateway key that this client has as its token, by id, at most a hundred."""
+        read = _one(MyRequestList)
+        return ApiCall("GET", "me/requests", lambda content: read(content).items, query={"id": list(ids)})
 
     @endpoint
     def ask_for_more(self, spec: AskSpec) -> ApiCall[LimitRequest]:

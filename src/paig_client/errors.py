@@ -26,7 +26,9 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import TypeGuard
+from typing import Any, TypeGuard
+
+from paig_client.api.refusals import would_help
 
 CODE_HEADER = "x-paig-error"
 DETAILS_HEADER = "x-paig-error-details"
@@ -63,6 +65,15 @@ class PaigError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
 
+    @property
+    def would_help(self) -> str | None:
+        """What would let the same request pass, in words; None where the gateway does not say."""
+        return would_help(self.details)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As copies and pickles need it: an error may cross processes."""
+        return _again, (type(self), dict(vars(self)))
+
     def _text(self, name: str) -> str | None:
         value = self.details.get(name)
         return value if isinstance(value, str) else None
@@ -73,6 +84,13 @@ class PaigError(Exception):
         except (KeyError, InvalidOperation):
             return None
         return number if number.is_finite() else None
+
+
+def _again(kind: type[PaigError], known: Mapping[str, Any]) -> PaigError:
+    """An error of a kind, by its attributes."""
+    made = kind(known["code"], known["message"])
+    vars(made).update(known)
+    return made
 
 
 class KeyRejected(PaigError):

@@ -13,6 +13,7 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.providers import Provider, gateway, infer_provider_class
 
 from paig_client.attribution import headers
+from paig_client.charges import AsyncResponseHook, Gateway, ResponseHook
 from paig_client.sdks import forget_azure_token
 
 Build = Callable[[str, str, Any], Provider[Any]]
@@ -185,8 +186,17 @@ def _huggingface(target: str, key: str, http_client: Any | None) -> Provider[Any
     if http_client is not None:
         raise UserError("huggingface_hub takes no HTTP client")
 
+    noting = AsyncResponseHook(ResponseHook(Gateway.of(target, key)))
+
     class Client(AsyncInferenceClient):
         """Its HTTP client is its own: what goes with each request is added to the headers that it reads."""
+
+        async def _get_async_client(self) -> Any:
+            http = await super()._get_async_client()  # type: ignore[no-untyped-call]
+            hooks = http.event_hooks
+            if noting not in hooks["response"]:
+                http.event_hooks = {**hooks, "response": [*hooks["response"], noting]}
+            return http
 
         @property
         def headers(self) -> dict[str, str]:

@@ -9,18 +9,21 @@ along, and Bedrock works over http.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio.to_thread
-from pydantic_ai.exceptions import UserError
+from pydantic_ai.exceptions import ModelAPIError, UserError
 from pydantic_ai.models import Model, infer_model
+from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.providers import Provider, gateway
 
-from paig_client import attribution, credentials, providers
+from paig_client import attribution, charges, credentials, errors, providers
+from paig_client.sdks import add_hooks
 
 if TYPE_CHECKING:
     from pydantic_ai import RunContext
@@ -60,7 +63,7 @@ def gateway_provider(
         raise UserError(str(error)) from error
     target = f"{access.base_url}/{route or providers.route(name)}"
     provider = providers.build(name, target, access.secret.value, http_client)
-    _adopt(provider, target, http_client)
+    _adopt(provider, charges.Gateway.of(target, access.secret.value), http_client)
     return provider
 
 
@@ -74,6 +77,9 @@ def gateway_model(
     http_client: Any | None = None,
 ) -> Model:
     """A pydantic-ai model whose requests go through the gateway, without any global state.
+
+    Refusals of the gateway's are raised as `PaigError`s, such as `LimitExceeded`, that are also the exceptions which
+    pydantic-ai would raise.
 
     Args:
         model: `<api_format>:<model>`, with or without `gateway/` before it, such as `openai:gpt-5`.
@@ -92,7 +98,53 @@ def gateway_model(
     provider = gateway_provider(
         name, route=route, api_key=api_key, base_url=base_url, profile=profile, http_client=http_client
     )
-    return infer_model(f"{providers.kind(name)}:{model_name}", provider_factory=lambda _: provider)
+    return GatewayModel(infer_model(f"{providers.kind(name)}:{model_name}", provider_factory=lambda _: provider))
+
+
+class GatewayModel(WrapperModel):
+    """A model that raises what the gateway refused as the gateway's typed errors."""
+
+    async def request(self, *args: Any, **kwargs: Any) -> Any:
+        """As the model that is wrapped."""
+        with _typed_refusals():
+            return await super().request(*args, **kwargs)
+
+    async def count_tokens(self, *args: Any, **kwargs: Any) -> Any:
+        """As the model that is wrapped."""
+        with _typed_refusals():
+            return await super().count_tokens(*args, **kwargs)
+
+    @asynccontextmanager
+    async def request_stream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """As the model that is wrapped."""
+        with _typed_refusals():
+            async with super().request_stream(*args, **kwargs) as stream:
+                yield stream
+
+
+@contextmanager
+def _typed_refusals() -> Iterator[None]:
+    try:
+        yield
+    except ModelAPIError as raised:
+        error = errors.from_exception(raised)
+        if error is None or isinstance(raised, errors.PaigError):
+            raise
+        raise _refusal(error, raised) from raised
+
+
+def _refusal(error: errors.PaigError, raised: ModelAPIError) -> errors.PaigError:
+    """The gateway's error that is also what pydantic-ai raised, so that programs which handle that go on to do so."""
+    kind, base = type(error), type(raised)
+
+    def reduce(_: object) -> tuple[Any, ...]:
+        return _refusal, (error, raised)
+
+    # Categories of pydantic-ai's errors are classes made on demand, so this one cannot be written down either.
+    made: Any = type(kind.__name__, (kind, base), {"__module__": kind.__module__, "__reduce__": reduce})
+    refusal: errors.PaigError = made.__new__(made, error.message)
+    vars(refusal).update({**vars(raised), **vars(error)})
+    return refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +245,9 @@ def PaigGateway(
 ) -> ResolveModelId[Any]:
     """A capability: the `gateway/…` models of `Agent(…, capabilities=[PaigGateway()])` go through this gateway.
 
-    Each run is an agent of a session: of the one that the run around it belongs to, else of its conversation.
+    Each run is an agent of a session: of the one that the run around it belongs to, else of its conversation. What its
+    tools' agents spend counts as its own, too (`spend_of`). A refusal of the gateway's is raised as a `PaigError`, such
+    as `LimitExceeded`, which is also the exception that pydantic-ai raised.
 
     No global state: give each agent its own, or several with a `prefix` each, such as `prod/` for `prod/openai:gpt-5`.
     Models are made when first used, off the event loop, and kept.
@@ -242,7 +296,10 @@ def _capability() -> type[ResolveModelId[Any]]:
         async def wrap_run(self, ctx: RunContext[Any], *, handler: Callable[[], Awaitable[Any]]) -> Any:
             """Run the agent as a branch of its session."""
             name = getattr(getattr(ctx, "agent", None), "name", None)
-            with attribution.agent(_plain(name), id=_plain(ctx.run_id), session=_plain(ctx.conversation_id)):
+            with (
+                attribution.agent(_plain(name), id=_plain(ctx.run_id), session=_plain(ctx.conversation_id)),
+                charges.run_spending(ctx.run_id or ""),
+            ):
                 return await handler()
 
     return Gateway
@@ -278,30 +335,25 @@ def _present_run() -> RunContext[Any] | None:
     return get_current_run_context()
 
 
-def _adopt(provider: Provider[Any], target: str, http_client: Any | None) -> None:
-    """Send attribution along, and let pydantic-ai know the provider for a gateway's.
+def _adopt(provider: Provider[Any], asked: charges.Gateway, http_client: Any | None) -> None:
+    """Send attribution along, note answers, and let pydantic-ai know the provider for a gateway's.
 
     The attributes are pydantic-ai's private ones; where a version has them not, nothing is lost but what they do.
     """
     own, make = getattr(provider, "_own_http_client", None), getattr(provider, "_http_client_factory", None)
-    hook = _RunHook(attribution.RequestHook.for_gateway(target))
+    hook = _RunHook(attribution.RequestHook.for_gateway(asked.root))
+    noting = charges.AsyncResponseHook(charges.ResponseHook(asked))
     for client in (own, http_client):
-        _add_hook(client, hook)
+        if client is not None:
+            add_hooks(client, hook, noting)
     if make is not None:
 
         def make_hooked() -> Any:
             client = make()
-            _add_hook(client, hook)
+            add_hooks(client, hook, noting)
             return client
 
         provider._http_client_factory = make_hooked
     provider._model_id_namespace = f"{PREFIX}{provider.name}"
     if (known := getattr(gateway, "_gateway_providers", None)) is not None:
         known.add(provider)
-
-
-def _add_hook(client: Any | None, hook: Callable[[Any], Awaitable[None]]) -> None:
-    if client is not None:
-        hooks = client.event_hooks.setdefault("request", [])
-        if hook not in hooks:
-            hooks.append(hook)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from paig_client.attribution import AsyncRequestHook, RequestHook, headers
+from paig_client.charges import AsyncResponseHook, Gateway, ResponseHook, note
 from paig_client.credentials import resolve
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def mistral(
     to = _gateway(route, api_key, base_url, profile)
     client = Mistral(server_url=to.target, api_key=to.key, **options)
     for http in (client.sdk_configuration.client, client.sdk_configuration.async_client):
-        _hook(http, to.target)
+        _hook(http, to)
     return client
 
 
@@ -177,7 +178,37 @@ def google(
         return request
 
     setattr(api, "_build_request", attribute)  # noqa: B010  (a method of an instance, to type checkers)
+    _note_google(api, Gateway.of(to.target, to.key))
     return client
+
+
+def _note_google(api: Any, gateway: Gateway) -> None:
+    """Note the answers that google-genai's HTTP clients bring, whether httpx or aiohttp."""
+    send, async_send = api._request_once, api._async_request_once
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        with _noted_failure(gateway):
+            answer = send(*args, **kwargs)
+        note(answer.headers, gateway)
+        return answer
+
+    async def async_noting(*args: Any, **kwargs: Any) -> Any:
+        with _noted_failure(gateway):
+            answer = await async_send(*args, **kwargs)
+        note(answer.headers, gateway)
+        return answer
+
+    api._request_once, api._async_request_once = noting, async_noting
+
+
+@contextmanager
+def _noted_failure(gateway: Gateway) -> Iterator[None]:
+    """Note the answer that an exception of google-genai's carries."""
+    try:
+        yield
+    except Exception as error:
+        note(getattr(getattr(error, "response", None), "headers", None), gateway)
+        raise
 
 
 def bedrock(
@@ -214,17 +245,24 @@ def _located(options: dict[str, Any]) -> dict[str, Any]:
 
 def _attributed(client: T, to: _Gateway) -> T:
     """The client, its requests carrying tags and budgets."""
-    _hook(getattr(client, "_client", None), to.target)
+    _hook(getattr(client, "_client", None), to)
     return client
 
 
-def _hook(http: Any, target: str) -> None:
-    """Add the hook to an HTTP client of httpx's kind, once."""
+def _hook(http: Any, to: _Gateway) -> None:
+    """Add the hooks to an HTTP client of httpx's kind, once."""
     is_async = inspect.iscoroutinefunction(http.send)
-    hook: Callable[..., object] = (AsyncRequestHook if is_async else RequestHook).for_gateway(target)
-    hooks = http.event_hooks.setdefault("request", [])
-    if hook not in hooks:
-        hooks.append(hook)
+    hook: Callable[..., object] = (AsyncRequestHook if is_async else RequestHook).for_gateway(to.target)
+    noting = ResponseHook(Gateway.of(to.target, to.key))
+    add_hooks(http, hook, AsyncResponseHook(noting) if is_async else noting)
+
+
+def add_hooks(http: Any, request: Callable[..., object], response: Callable[..., object]) -> None:
+    """Add a hook for requests and one for answers to an HTTP client of httpx's kind, each once."""
+    for name, hook in (("request", request), ("response", response)):
+        hooks = http.event_hooks.setdefault(name, [])
+        if hook not in hooks:
+            hooks.append(hook)
 
 
 @contextmanager

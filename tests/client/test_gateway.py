@@ -116,6 +116,22 @@ async def test_embeddings(real: Real, real_key: str, tag: str, model: str) -> No
     assert row.usage["input_tokens"] > 0
 
 
+async def test_realtime(real: Real, real_key: str) -> None:
+    """A realtime session is relayed, and its turn is a row that is charged."""
+    pytest.importorskip("pydantic_ai.realtime")
+    before = {row.id for row in real.admin.requests(limit=200).items}
+    with paig_client.register(api_key=real_key, base_url=real.root):
+        async with Agent().realtime("gateway/openai:gpt-realtime").session() as session:
+            await session.send("Hello there")
+            async for event in session:
+                if event.event_kind == "realtime_turn_complete":
+                    break
+    assert session.result is not None
+    assert "Hello" in session.result.output
+    [row] = [row for row in real.admin.requests(limit=200).items if row.id not in before]
+    assert (row.format, row.certainty, Decimal(row.cost) > 0) == ("openai-realtime", "exact", True)
+
+
 async def test_tags_and_budgets_keep_to_their_task(real: Real, real_key: str, tag: str) -> None:
     """Runs at the same time have each its own tags and budget; tasks started inside a `with` have its."""
     async with Agent(paig_client.gateway_model(MODELS[0], api_key=real_key, base_url=real.root)) as agent:

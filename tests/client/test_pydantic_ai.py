@@ -184,6 +184,23 @@ async def test_images_and_realtime_are_built_for_the_gateway(registered: str) ->
     assert realtime.infer_realtime_model("gateway/openai:gpt-realtime").model_name == "gpt-realtime"
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.usefixtures("quiet_sockets")
+async def test_images_go_through_the_gateway(registered: str, double: Double) -> None:
+    """An image is asked for at the route's own address, with the gateway key alone."""
+    images = pytest.importorskip("pydantic_ai.images", reason="since pydantic-ai 2.50")
+    dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    part = {"inlineData": {"mimeType": "image/png", "data": dot}}
+    usage = {"promptTokenCount": 8, "candidatesTokenCount": 1290, "totalTokenCount": 1298}
+    candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
+    double.canned["google-vertex"] = {"candidates": [candidate], "usageMetadata": usage}
+    result = await images.ImageGenerator("gateway/google-vertex:gemini-2.5-flash-image").generate("A dot")
+    assert result.images
+    assert double.seen[-1].route == "google-vertex"
+    assert ":generateContent" in double.seen[-1].path
+    assert "real" not in credentials_sent(double.seen[-1])
+
+
 def test_register_is_idempotent_and_reversible() -> None:
     """Twice is once; the handle takes it back; an inner `with` does not end an outer one."""
     own = pydantic_gateway.gateway_provider, pydantic_gateway.normalize_gateway_provider

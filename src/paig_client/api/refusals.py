@@ -12,15 +12,22 @@ NOT_TRIED = "not_tried"
 """The member of `refusal` that says, by provider, why members of the route were not tried."""
 
 
+def would_help(details: Mapping[str, Any]) -> str | None:
+    """What would let the refused request pass, by the refusal's details; None where they do not say."""
+    if (field := details.get("field")) and (value := details.get("lower_to")) is not None:
+        return f"{field} at {value} or less"
+    if details.get("owner") is not None and (resets := details.get("resets_at")):
+        return f"a larger limit; or waiting until {resets}"
+    return None
+
+
 def reasons(row: Request) -> Iterator[tuple[str, str]]:
     """What a person wants to know of a refusal: (what, in words)."""
     found: Mapping[str, Any] = row.refusal or {}
     if message := found.get("message"):
         yield "refused because", str(message)
-    if (field := found.get("field")) and (value := found.get("lower_to")) is not None:
-        yield "would have helped", f"{field} at {value} or less"
-    elif found.get("owner") is not None and (resets := found.get("resets_at")):
-        yield "would have helped", f"a larger limit; or waiting until {resets}"
+    if helps := would_help(found):
+        yield "would have helped", helps
     for provider, why in (found.get(NOT_TRIED) or {}).items():
         yield f"not tried: {provider}", str(why)
 

@@ -420,6 +420,19 @@ class MyRequest(BaseModel):
     cost: str | None
     error: str | None
     refusal: dict[str, Any] | None = None
+    provider: str | None = None
+    usage: dict[str, int | float] | None = None
+    certainty: Certainty | None = None
+    certainty_reason: str | None = None
+    """Why the cost is not exact."""
+    fitted: str | None = None
+    """The output maximum that the gateway set (`when_tight`), as `x-paig-fitted` says it; null where it set none."""
+
+
+class MyRequestList(BaseModel):
+    """Requests of a key, newest first."""
+
+    items: list[MyRequest]
 
 
 class Me(BaseModel):

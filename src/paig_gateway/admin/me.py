@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request as HttpRequest
 
-from paig_client.api.resources import LimitRequest, Me, MyLimit, MyRequest
+from paig_client.api.resources import LimitRequest, Me, MyLimit, MyRequest, MyRequestList, Request
 from paig_client.api.specs import AskSpec
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.limits import asked_limit
@@ -28,6 +29,8 @@ from paig_gateway.ledger.reports import Filter
 
 LATEST = 20
 """Requests that are shown."""
+MAX_IDS = 100
+"""Requests that may be asked for at once."""
 
 
 def me_routes(services: AdminServices) -> APIRouter:
@@ -43,7 +46,22 @@ def me_routes(services: AdminServices) -> APIRouter:
     )
     def get_me(http: HttpRequest) -> Me:
         now = services.clock()
-        return me_of(services, _caller(services, http, now), now)
+        return me_of(services, caller_of(services, http, now), now)
+
+    @router.get(
+        "/me/requests",
+        operation_id="list_my_requests",
+        summary="Show a gateway key its own requests, by id",
+        description="The ids are those of `x-paig-request-id`. Other keys' requests are left out, as unknown ids are.",
+        tags=["ledger"],
+    )
+    def list_my_requests(
+        http: HttpRequest,
+        id: Annotated[list[str], Query(min_length=1, max_length=MAX_IDS, description="The id of a request.")],
+    ) -> MyRequestList:
+        caller = caller_of(services, http, services.clock())
+        found = reports.requests_of_key(services.engine, caller.key_id, caller.key, id)
+        return MyRequestList(items=[_mine(row) for row in found])
 
     @router.post(
         "/me/limit-requests",
@@ -56,7 +74,7 @@ def me_routes(services: AdminServices) -> APIRouter:
     )
     def ask_for_more(http: HttpRequest, body: JsonObject) -> LimitRequest:
         now = services.clock()
-        caller = _caller(services, http, now)
+        caller = caller_of(services, http, now)
         return ask_of(services, caller, checked(AskSpec, body), now)
 
     return router
@@ -96,13 +114,17 @@ def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
         limits=[
             MyLimit.model_validate(one.shown(spent.of(one.owner_kind, one.owner, one.member), now)) for one in balances
         ],
-        requests=[
-            MyRequest(
-                id=row.id, time=row.time, state=row.state, status=row.status, model=row.model, route=row.route,
-                cost=row.cost, error=row.error, refusal=row.refusal,
-            )
-            for row in latest
-        ],
+        requests=[_mine(row) for row in latest],
+    )
+
+
+def _mine(row: Request) -> MyRequest:
+    """A row of the ledger as the holder of its key sees it."""
+    fitted = next((attempt.fitted for attempt in reversed(row.attempts)), None)
+    return MyRequest(
+        id=row.id, time=row.time, state=row.state, status=row.status, model=row.model, route=row.route,
+        cost=row.cost, error=row.error, refusal=row.refusal, provider=row.provider, usage=row.usage,
+        certainty=row.certainty, certainty_reason=row.certainty_reason, fitted=fitted,
     )  # fmt: skip
 
 
@@ -119,7 +141,7 @@ def _own_named(caller: Caller) -> Iterator[Limit]:
             yield from named.bind(subject)
 
 
-def _caller(services: AdminServices, http: HttpRequest, now: datetime) -> Caller:
+def caller_of(services: AdminServices, http: HttpRequest, now: datetime) -> Caller:
     """The key that asks.
 
     Raises:

@@ -98,6 +98,26 @@ def get_request(engine: Engine, request_id: str, within: frozenset[str] | None =
     return None
 
 
+def requests_of_key(engine: Engine, key_id: str, key: str, ids: Sequence[str]) -> list[Request]:
+    """Those of a key's requests that have one of these ids, finished, in flight or refused, newest first.
+
+    Args:
+        engine: The database.
+        key_id: The key's id.
+        key: The key's name; what was refused before it could be in the ledger is known by it.
+        ids: The requests' ids.
+    """
+    found: dict[str, Request] = {}
+    with engine.connect() as connection:
+        # Holds first: a request that is settled in between is then found among the finished ones.
+        for table, read in ((HOLDS, _open_request), (REQUESTS, _request)):
+            query = select(table).where(table.c.id.in_(ids), table.c.key_id == key_id)
+            found |= {row.id: read(row) for row in connection.execute(query)}
+        refused = map(_refused_request, connection.execute(select(REFUSALS).where(REFUSALS.c.id.in_(ids))))
+        found |= {row.id: row for row in refused if row.key == key}
+    return sorted(found.values(), key=lambda row: (row.time, row.id), reverse=True)
+
+
 def list_requests(
     engine: Engine, which: Filter, *, cursor: str | None = None, limit: int = 100, sort: str | None = None
 ) -> RequestPage:

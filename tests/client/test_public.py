@@ -1,0 +1,149 @@
+"""The public names of `paig_client` and how they are called: a change here is a change for every user."""
+
+# ruff: noqa: E501  (signatures, as they are)
+
+from __future__ import annotations
+
+import inspect
+
+from inline_snapshot import snapshot
+
+import paig_client
+
+
+def test_the_names() -> None:
+    """What can be imported from the package itself."""
+    assert paig_client.__all__ == snapshot(
+        [
+            "AdminClient",
+            "AsyncAdminClient",
+            "BadRequest",
+            "BodyTooLarge",
+            "Charge",
+            "CredentialError",
+            "Fitted",
+            "KeyRejected",
+            "LimitExceeded",
+            "LimitTooSmall",
+            "ModelNotAllowed",
+            "NoPrice",
+            "ObjectNotFound",
+            "Overloaded",
+            "PaigError",
+            "PaigGateway",
+            "RateLimited",
+            "RouteNotFound",
+            "Spend",
+            "UpstreamFailed",
+            "agent",
+            "anthropic",
+            "async_anthropic",
+            "async_azure_openai",
+            "async_groq",
+            "async_openai",
+            "async_spend_of",
+            "async_vertex_anthropic",
+            "azure_openai",
+            "bedrock",
+            "budget",
+            "from_exception",
+            "gateway_model",
+            "gateway_provider",
+            "google",
+            "groq",
+            "mistral",
+            "openai",
+            "register",
+            "session",
+            "spend_of",
+            "spending",
+            "tags",
+            "unregister",
+            "vertex_anthropic",
+        ]
+    )
+
+
+def test_the_ways_to_call_them() -> None:
+    """The functions and contexts of a program that asks models; the SDKs' own clients take what those take."""
+    called = (
+        "PaigGateway",
+        "gateway_model",
+        "gateway_provider",
+        "register",
+        "unregister",
+        "spend_of",
+        "async_spend_of",
+    )
+    called += ("spending", "tags", "budget", "session", "agent", "from_exception")
+    assert {name: str(inspect.signature(getattr(paig_client, name))) for name in called} == snapshot(
+        {
+            "PaigGateway": "(*, api_key: 'str | None' = None, base_url: 'str | None' = None, profile: 'str | None' = None, prefix: 'str' = 'gateway/') -> 'ResolveModelId[Any]'",
+            "gateway_model": "(model: 'str', *, route: 'str | None' = None, api_key: 'str | None' = None, base_url: 'str | None' = None, profile: 'str | None' = None, http_client: 'Any | None' = None) -> 'Model'",
+            "gateway_provider": "(upstream_provider: 'str', /, *, route: 'str | None' = None, api_key: 'str | None' = None, base_url: 'str | None' = None, profile: 'str | None' = None, http_client: 'Any | None' = None) -> 'Provider[Any]'",
+            "register": "(*, api_key: 'str | None' = None, base_url: 'str | None' = None, profile: 'str | None' = None) -> 'Registration'",
+            "unregister": "() -> 'None'",
+            "spend_of": "(work: 'Run | spending', *, wait: 'float' = 5.0) -> 'Spend'",
+            "async_spend_of": "(work: 'Run | spending', *, wait: 'float' = 5.0) -> 'Spend'",
+            "spending": "() -> 'None'",
+            "tags": "(named: 'Mapping[str, object] | None' = None, /, **more: 'object') -> 'None'",
+            "budget": "(usd: 'Decimal | float | str', *, run: 'str | None' = None) -> 'None'",
+            "session": "(name: 'str | None' = None) -> 'None'",
+            "agent": "(name: 'str | None' = None, *, id: 'str | None' = None, session: 'str | None' = None) -> 'None'",
+            "from_exception": "(exc: 'BaseException') -> 'PaigError | None'",
+        }
+    )
+
+
+def test_the_attributes_of_results_and_errors() -> None:
+    """What results and refusals tell."""
+    kinds = (paig_client.Spend, paig_client.Charge, paig_client.Fitted, paig_client.LimitExceeded)
+    assert {
+        kind.__name__: sorted(
+            name for name in {*getattr(kind, "__slots__", ()), *dir(kind)} - {*dir(Exception)} if name[0] != "_"
+        )
+        for kind in kinds
+    } == snapshot(
+        {
+            "Spend": [
+                "certainty",
+                "charges",
+                "cost",
+                "fitted",
+                "input_tokens",
+                "missing",
+                "output_tokens",
+                "refusals",
+                "request_ids",
+                "settled",
+            ],
+            "Charge": [
+                "certainty",
+                "certainty_reason",
+                "cost",
+                "fitted",
+                "id",
+                "model",
+                "provider",
+                "refusal",
+                "route",
+                "settled",
+                "status",
+                "time",
+                "usage",
+            ],
+            "Fitted": ["cut", "field", "maximum"],
+            "LimitExceeded": [
+                "amount",
+                "held",
+                "needed",
+                "owner",
+                "owner_kind",
+                "resets_at",
+                "spent",
+                "unit",
+                "window",
+                "would_help",
+            ],
+        }
+    )

@@ -185,6 +185,8 @@ _HELPER = (
     '{"apiKeyHelper": "eval \\"$(paig env)\\" && printf %s \\"$PAIG_API_KEY\\"", "env": {"ANTHROPIC_BASE_URL":'
     ' "http://127.0.0.1:8787/proxy/anthropic", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"}}'
 )
+# The simulated model calls whatever a prompt speaks of, and would start agents for ever.
+_FEWER_TOOLS = ("--exclude-tools", "agent,skill,tool_search")
 _ELSEWHERE = '{"env": {"ANTHROPIC_BASE_URL": "https://elsewhere.example", "ANTHROPIC_BEDROCK_BASE_URL": "https://elsewhere.example"}}'
 
 RECIPES: Mapping[str, Recipe] = {
@@ -222,8 +224,10 @@ RECIPES: Mapping[str, Recipe] = {
     "Gemini CLI, paig setup": _agent(
         "gemini-cli", "@google/gemini-cli", "gemini", "--skip-trust", "-m", GEMINI, "-p", PROMPT, setup=True
     ),
-    "Qwen Code": _agent("", "@qwen-code/qwen-code", "qwen", "-m", GPT, "-p", PROMPT, tools=True),
-    "Qwen Code, paig setup": _agent("qwen-code", "@qwen-code/qwen-code", "qwen", "-m", GPT, "-p", PROMPT, setup=True),
+    "Qwen Code": _agent("", "@qwen-code/qwen-code", "qwen", *_FEWER_TOOLS, "-m", GPT, "-p", PROMPT, tools=True),
+    "Qwen Code, paig setup": _agent(
+        "qwen-code", "@qwen-code/qwen-code", "qwen", *_FEWER_TOOLS, "-m", GPT, "-p", PROMPT, setup=True
+    ),
     "OpenCode": _agent("", "opencode-ai", "opencode", "run", "-m", f"anthropic/{CLAUDE}", PROMPT, tools=True),
     "OpenCode, paig setup": _agent(
         "opencode", "opencode-ai", "opencode", "run", "-m", f"openai/{GPT}", PROMPT, setup=True

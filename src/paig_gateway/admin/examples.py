@@ -289,6 +289,18 @@ EXAMPLES: Mapping[str, list[Mapping[str, Any]]] = {
             "limits": [{**_LIMIT, "reached_at": None}], "requests": [],
         }
     ],
+    "MyRequestList": [
+        {
+            "items": [
+                {
+                    "id": "req_019b3a5e7c", "time": "2026-11-23T12:00:00Z", "state": "settled", "status": 200,
+                    "model": "gpt-5-mini", "route": "fast", "cost": "0.00042", "error": None, "refusal": None,
+                    "provider": "openai", "usage": {"input_tokens": 120, "output_tokens": 190}, "certainty": "exact",
+                    "certainty_reason": None, "fitted": "max_completion_tokens=4096",
+                }
+            ]
+        }
+    ],
     "Request": [_REQUEST],
     "Session": [_SESSION],
     "SessionTree": [

@@ -102,7 +102,7 @@ def document(app: FastAPI, version: str) -> OpenApi:
                 operation["security"] = [{"adminToken": []}]
                 operation["x-permission"] = needs.permission
                 operation["x-in-project"] = needs.in_project
-            elif operation["operationId"] in ("get_me", "ask_for_more"):
+            elif operation["operationId"] in ("get_me", "list_my_requests", "ask_for_more"):
                 operation["security"] = [{"gatewayKey": []}]
     return found
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from paig_client.cli.importers.environment import KEYS
+from paig_client.cli.importers.environment import ADDRESSES, KEYS
+from paig_gateway.app import Store
 from paig_gateway.config import load, parse
 from tests.client.cli.conftest import Paig
 
@@ -49,6 +50,24 @@ def test_init_can_print(paig: Paig, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert parse(paig("init", "-").out).providers["groq"].kind == "groq"
     told = json.loads(paig("init", str(tmp_path / "x.toml"), "--json").out)
     assert told["providers"] == {"groq": {"kind": "groq", "credential": "env:GROQ_API_KEY"}}
+
+
+def test_init_takes_every_key_there_is(paig: Paig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider for each, which the gateway takes as it stands: no setting is missing, and no value is in the file."""
+    for kind, names in KEYS.items():
+        monkeypatch.setenv(names[-1], f"value-of-{kind}")
+    for kind, names in ADDRESSES.items():
+        monkeypatch.setenv(names[0], f"https://{kind}.example")
+    file = tmp_path / "paig.toml"
+    assert paig("init", str(file)).code == 0
+    found = load(file).providers
+    assert {name: spec.kind for name, spec in found.items()} == {kind: kind for kind in KEYS}
+    assert {name: spec.credential for name, spec in found.items()} == {k: f"env:{v[-1]}" for k, v in KEYS.items()}
+    assert "value-of" not in file.read_text()
+    store = Store.open(tmp_path / "home")
+    for name, spec in found.items():
+        store.catalog.providers.create(name, spec, actor="test")
+    assert {provider.name for provider in store.catalog.providers.list()} == set(KEYS)
 
 
 def test_init_without_a_key_says_what_it_looked_for(paig: Paig, tmp_path: Path) -> None:

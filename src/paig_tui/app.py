@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CHANGES: tuple[Permission, ...] = ("keys:write", "owners:write", "routing:write", "organisation:write")
+CHANGES: tuple[Permission, ...] = (
+    "keys:write", "owners:write", "routing:write", "organisation:write", "limits:write",
+)  # fmt: skip
 """Permissions of which at least one is needed to change anything here."""
 FLUSH = 0.25
 """Seconds between two drawings."""
@@ -74,7 +76,7 @@ class PaigApp(App[None]):
 
     Args:
         admin: The client to ask; None shows `state` as it is.
-        profile: The name that the header gives the gateway.
+        profile: The name of the profile that the gateway was found by; empty where it was found otherwise.
         read_only: Whether nothing may be changed.
         clock: The present, in UTC.
         state: What is known already.
@@ -100,7 +102,7 @@ class PaigApp(App[None]):
         self,
         admin: AsyncAdminClient | None,
         *,
-        profile: str = "default",
+        profile: str = "",
         read_only: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         state: AppState | None = None,
@@ -274,13 +276,13 @@ class PaigApp(App[None]):
             await self.admin_client.aclose()
 
 
-def main(*, url: str, token: str, profile: str = "default", read_only: bool = False) -> int:
+def main(*, url: str, token: str, profile: str = "", read_only: bool = False) -> int:
     """Run the terminal UI.
 
     Args:
         url: The gateway's root address.
         token: The admin token.
-        profile: The name that the header gives the gateway.
+        profile: The name of the profile that the gateway was found by; empty where it was found otherwise.
         read_only: Whether nothing may be changed.
 
     Returns:

@@ -98,7 +98,9 @@ async def run(app: PaigApp, command: Command) -> None:
     await app.run_action(command.action)
 
 
-OBJECTS = {"keys": "Key", "projects": "Project", "users": "User", "providers": "Provider", "routes": "Route"}
+OBJECTS = {
+    "keys": "Key", "projects": "Project", "users": "User", "providers": "Provider", "routes": "Route", "named": "Limit",
+}  # fmt: skip
 """What the palette finds by name: the part of the state, and what one of it is called."""
 MOST_OBJECTS = 30
 """Objects that the palette offers at once."""
@@ -120,12 +122,12 @@ async def go_to(app: PaigApp, part: str, name: str) -> None:
     """Go to an object: its section, with the cursor on it."""
     from paig_tui.widgets.table import Table
 
-    section = part if part in ("providers", "routes") else "keys"
+    section = {"providers": "providers", "routes": "routes", "named": "limits"}.get(part, "keys")
     if app.current_mode != section:
         await app.switch_mode(section)
     screen = cast("Section", app.screen)
     screen.action_clear_filter()
-    if section == "keys":
+    if section in ("keys", "limits"):
         await screen.run_action(f"show_kind('{part}')")
 
     def point() -> None:

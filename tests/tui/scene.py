@@ -24,7 +24,9 @@ from paig_client.api.resources import (
     Health,
     Identity,
     Key,
+    LimitRaise,
     LimitStatus,
+    NamedLimit,
     Owner,
     Project,
     Provider,
@@ -120,6 +122,44 @@ def limits() -> list[LimitStatus]:
         for kind, name, caps in every
         for window, (spent, cap) in caps.items()
     ]
+
+
+def named_limits() -> list[NamedLimit]:
+    """Limits on what requests have in common."""
+    found: tuple[tuple[str, dict[str, object]], ...] = (
+        ("agents", {"per": "session", "total": "5"}),
+        ("gpt-per-customer", {"match": {"model": "gpt-*", "tag": "customer"}, "per": "tag:customer", "daily": "5"}),
+        ("opus", {"match": {"model": "claude-opus-*"}, "monthly": "200", "requests_per_minute": 60}),
+    )
+    return [NamedLimit.model_validate({**_stamped(name, "nlim"), **spec}) for name, spec in found]
+
+
+def raises() -> list[LimitRaise]:
+    """What is raised at present."""
+    about = {"owner_kind": "key", "owner": "ci-bot", "unit": "usd", "window": "daily", "member": None}
+    more = {"amount": "20", "actor": "token:admin", "why": "release day", "since": NOW - timedelta(hours=1)}
+    return [LimitRaise.model_validate({"id": "raise_1", **about, **more, "until": NOW + timedelta(hours=5)})]
+
+
+def counters() -> list[LimitStatus]:
+    """Where the counters of named limits stand, and a limit on tokens."""
+    told = (
+        ("limit", "agents", "5d1b7c62-0f0e-4a7e-9c55-2f6d0f3f1c9a", "usd", "total", "5", "4.1", "0.35"),
+        ("limit", "agents", "01998f6e-77aa-7c01-b2f4-6f2c41d0a9b2", "usd", "total", "5", "0.8", "0"),
+        ("limit", "gpt-per-customer", "acme", "usd", "daily", "5", "5", "0"),
+        ("limit", "gpt-per-customer", "", "usd", "daily", "5", "0.02", "0"),
+        ("limit", "opus", None, "requests", "minute", "60", "12", "0"),
+        ("key", "support-chat", None, "tokens", "minute", "200000", "91300", "4096"),
+    )
+    return [
+        LimitStatus(
+            owner_kind=kind, owner=owner, member=member, unit=unit, window=window, amount=cap, spent=spent, held=held,
+            left=str(Decimal(cap) - Decimal(spent) - Decimal(held)), soft=False,
+            resets_at=NOW + timedelta(seconds=29) if window == "minute" else ENDS[window],
+            reached_at=NOW + timedelta(hours=3) if member and member.startswith("5d1b") else None,
+        )  # type: ignore[arg-type]
+        for kind, owner, member, unit, window, cap, spent, held in told
+    ]  # fmt: skip
 
 
 def providers() -> list[Provider]:
@@ -283,6 +323,7 @@ NAMES: Mapping[str, tuple[str | None, ...]] = {
     "user": (None, "bob", "alice"),
     "provider": tuple(provider for provider, _, _, _ in MODELS),
     "route": ("openai", "anthropic", "fast", "google-vertex"),
+    "session": ("5d1b7c62-0f0e-4a7e-9c55-2f6d0f3f1c9a", "01998f6e-77aa-7c01-b2f4-6f2c41d0a9b2", None),
 }
 SHARES = (0.44, 0.29, 0.16, 0.07, 0.03, 0.01)
 
@@ -384,9 +425,17 @@ class Still(AsyncAdminClient):
                 mode="json"
             )
         lists: Mapping[str, Iterable[BaseModel]] = {
-            **{"keys": keys(), "limits": limits(), "providers": providers(), "routes": routes(), "audit": audit()},
+            **{
+                "keys": keys(),
+                "limits": [*limits(), *counters()],
+                "providers": providers(),
+                "routes": routes(),
+                "audit": audit(),
+            },
             "health/providers": provider_health(),
             "limits/requests": [],
+            "limits/raises": raises(),
+            "named-limits": named_limits(),
         }
         if path in OWNERS:
             return {"items": [] if self.empty else owners(path)}

@@ -280,7 +280,7 @@ async def test_each_status_has_its_sign_and_word(world: World) -> None:
 
 
 async def test_the_fullest_come_first_on_demand(world: World) -> None:
-    """`o` puts the fullest caps first, and back."""
+    """`o` sorts by the first column: the fullest caps come first."""
     key = await world.make_key("z-full", daily="0.001")
     await world.make_key("a-empty", daily="5")
     while await ask(world, key) == 200:
@@ -289,7 +289,7 @@ async def test_the_fullest_come_first_on_demand(world: World) -> None:
         await hand.press("2")
         await hand.sees("a-empty", "z-full")
         await hand.press("o")
-        text = await hand.sees("fullest first", "z-full")
+        text = await hand.sees("status▲", "z-full")
         assert text.index("z-full") < text.index("a-empty")
 
 
@@ -327,7 +327,8 @@ async def test_a_cap_is_raised_for_a_while(world: World) -> None:
         await hand.sees("hasty")
         await hand.press("slash", *"hasty", "enter", "m")
         await hand.sees("raise a cap of hasty")
-        await hand.fill(window="daily", to="20", until="2h", why="release day")
+        await hand.sees("daily: $1.00; $0 spent")
+        await hand.fill(to="20", until="2h", why="release day")
         await hand.press("enter")
         await hand.sees("cap of hasty is $20")
     [raised] = await world.admin.raises()

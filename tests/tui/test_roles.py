@@ -25,7 +25,7 @@ async def test_read_only_changes_nothing(world: World) -> None:
     async with at(world, read_only=True) as hand:
         await hand.sees("read-only")
         await hand.press("2")
-        text = await hand.sees("tester", "o order")
+        text = await hand.sees("tester", "→ kind")
         assert "n new" not in text
         for key in ("d", "n", "c", "e", "r", "w", "D", "enter"):
             await hand.press(key)

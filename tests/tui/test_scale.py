@@ -108,7 +108,7 @@ async def test_ten_thousand_keys_cost_as_much_as_are_in_sight(
         await hand.press("slash", *"777", "enter")
         await hand.sees("key-00777", "19 shown")
         await hand.press("o", "escape", "home")
-        await hand.sees("fullest first")
+        await hand.sees("status▲")
         assert app.screen.query_one(Table).cursor == 0
 
 

@@ -13,6 +13,8 @@ from paig_client.cli.options import Profile, Url, admin_access, extra
 from paig_client.cli.output import say
 
 Level = Literal["debug", "info", "warning", "error"]
+PROFILE = "profile "
+"""How the source of an address begins that a profile has."""
 
 
 def serve(
@@ -97,7 +99,8 @@ def tui(
     with extra("tui"):
         from paig_tui.app import main
     access = admin_access(url, profile)
-    root, token, name = access.root.value, access.secret.value, profile or "default"
+    root, token = access.root.value, access.secret.value
+    name = access.root.source.removeprefix(PROFILE) if access.root.source.startswith(PROFILE) else ""
     if not web:
         raise typer.Exit(main(url=root, token=token, profile=name, read_only=read_only))
     with extra("tui"):

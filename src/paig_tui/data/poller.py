@@ -123,6 +123,7 @@ class Feed:
                 "newest": lambda: admin.requests(limit=100),
                 "health": admin.health,
                 "limits": admin.limits,
+                "raises": admin.raises,
                 "asks": admin.limit_requests,
                 "health_of": admin.providers.health,
                 "today": lambda: admin.usage(since=midnight),
@@ -149,6 +150,7 @@ class Feed:
                 "users": admin.users.list,
                 "providers": admin.providers.list,
                 "routes": admin.routes.list,
+                "named": admin.named_limits.list,
                 "yesterday": lambda: admin.usage(since=midnight - day, until=now - day),
             }
         )

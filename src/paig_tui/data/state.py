@@ -15,8 +15,10 @@ from paig_client.api.resources import (
     Health,
     Identity,
     Key,
+    LimitRaise,
     LimitRequest,
     LimitStatus,
+    NamedLimit,
     Owner,
     Provider,
     ProviderHealth,
@@ -66,6 +68,10 @@ class AppState:
     asks: list[LimitRequest] | None = None
     """Requests for more of a limit that wait for an answer."""
     limits: list[LimitStatus] | None = None
+    named: list[NamedLimit] | None = None
+    """Named limits; where their counters stand is in `limits`."""
+    raises: list[LimitRaise] | None = None
+    """Limits that are raised at present."""
     health_of: list[ProviderHealth] | None = None
     """The health of each provider."""
     newest: RequestPage | None = None

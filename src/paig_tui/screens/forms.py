@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import types
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ValidationError
 from textual.content import Content
@@ -86,6 +88,19 @@ def _of(part: str) -> Callable[[AppState], list[str]]:
     return names
 
 
+PER = ("key", "user", "project", "model", "provider", "session", "tag:")
+"""What a named limit may count apart, as its form offers it."""
+
+
+def _routes(state: AppState) -> list[str]:
+    """Every provider is a route of its own name, too."""
+    return sorted({*_of("routes")(state), *_of("providers")(state)})
+
+
+def _zones(_: AppState) -> list[str]:
+    return ["UTC", *sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))]
+
+
 WORDS: Mapping[str, Words] = {
     "project": Words(choices=_of("projects")),
     "user": Words(choices=_of("users")),
@@ -97,7 +112,22 @@ WORDS: Mapping[str, Words] = {
     "expires_at": Words("Expires", "never", "30d, 12h or a date"),
     "secret": Words("Key value", "made here; or env:NAME, file:PATH"),
     **{f"limits.{row.field}": _cap(row) for row in WINDOWS},
-    "limits.soft": Words("Soft caps", note="yes: reserve nothing, refuse once spent"),
+    **{f"limit.{row.field}": _cap(row) for row in WINDOWS},
+    "soft": Words("Soft caps", note="yes: reserve nothing, refuse once spent"),
+    "limit.match.key": Words("Of the key", "any", choices=_of("keys")),
+    "limit.match.user": Words("… the user", "any", choices=_of("users")),
+    "limit.match.project": Words("… the project", "any", choices=_of("projects")),
+    "limit.match.route": Words("… the route", "any", choices=_routes),
+    "limit.match.provider": Words("… the provider", "any", choices=_of("providers")),
+    "limit.match.model": Words("… the model", "any; or gpt-5*", choices=_models),
+    "limit.match.tag": Words("… the tag", "any; or customer, or customer=acme"),
+    "limit.per": Words("Counts each", "one for all; or key, session, tag:customer, …", choices=lambda _: PER),
+    "limit.max_members": Words("At most", note="counters; a request for one more is refused"),
+    "gateway.models": Words("Models to routes", "none; or gpt-5*=openai, …", "for the one address"),
+    "gateway.timezone": Words("Time zone", "UTC", choices=_zones),
+    "timezone": Words("Time zone", "the gateway's", choices=_zones),
+    "until": Words("Until", "2h, 3d or a date", "it ends by itself"),
+    "why": Words("Why", "for the audit log"),
     "provider": Words(choices=_of("providers")),
     "members": Words("Members", "groq, openai", "equal shares at first", _of("providers"), "names"),
     "base_url": Words("Address", "the kind's own"),
@@ -302,13 +332,43 @@ def nested(values: Mapping[str, object]) -> dict[str, object]:
     return whole
 
 
-def picked(values: Mapping[str, object], like: Mapping[str, object]) -> dict[str, object]:
-    """Of the values those that the other document has: what takes a change back."""
+def taken_back(
+    asked: Iterable[Question], before: Mapping[str, object], changes: Mapping[str, object]
+) -> dict[str, object]:
+    """What takes changes back: of the values before, those that were changed, to be merged (RFC 7396)."""
+    asked = [*asked]
+    mappings = frozenset(question.path for question in asked if question.kind == "pairs")
+    return merge_patch(asked, changes, _picked(before, changes, mappings, ""))
+
+
+def _picked(
+    values: Mapping[str, object], like: Mapping[str, object], mappings: frozenset[str], prefix: str
+) -> dict[str, object]:
+    """Of the values those that the other document has; a mapping is taken whole."""
     found: dict[str, object] = {}
     for name, value in like.items():
-        before = values.get(name)
-        found[name] = picked(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else before
+        before, path = values.get(name), prefix + name
+        inner = isinstance(value, Mapping) and isinstance(before, Mapping) and path not in mappings
+        found[name] = _picked(before, value, mappings, f"{path}.") if inner else before  # type: ignore[arg-type]
     return found
+
+
+def merge_patch(
+    asked: Iterable[Question], before: Mapping[str, object], changes: Mapping[str, object]
+) -> dict[str, object]:
+    """Changes for the admin API, which merges them (RFC 7396): a name that is gone from a mapping is null there.
+
+    Args:
+        asked: The questions that were answered.
+        before: The values that the changes meet.
+        changes: What is to become of some of them.
+    """
+    merged = deepcopy(dict(changes))
+    for question in asked:
+        old, new = at(before, question.path), at(merged, question.path)
+        if question.kind == "pairs" and isinstance(old, Mapping) and isinstance(new, dict):
+            new.update({name: None for name in old if name not in new})
+    return merged
 
 
 def checked(spec: type[SpecT], values: Mapping[str, object]) -> SpecT:

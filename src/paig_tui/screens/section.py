@@ -1,4 +1,4 @@
-"""What the six sections share: the lines at top and bottom, the filter, drawing only what changed."""
+"""What the sections share: the lines at top and bottom, the filter, drawing only what changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALLEST = (80, 24)
 
 
 class Section(Screen[None]):
-    """One of the six. A subclass composes its `body` and fills it in `show`."""
+    """One of them. A subclass composes its `body` and fills it in `show`."""
 
     NAME: ClassVar[str]
     TITLE_SHOWN: ClassVar[str]
@@ -122,11 +122,16 @@ class Section(Screen[None]):
         if part in self.state.denied:
             return f"✕ not allowed: {safe(self.state.denied[part])}"
         if getattr(self.state, part, None) is None:
-            link = self.state.link
-            if link.state == "refused":
-                return "✕ The gateway refuses the token: run `paig login` or set PAIG_ADMIN_TOKEN."
-            return f"✕ {safe(link.reason)}" if link.state == "lost" else "Loading …"
+            return self.unreachable
         return "Nothing fits the filter." if self.filter_text else empty
+
+    @property
+    def unreachable(self) -> str:
+        """What stands in place of what was never fetched: why, as far as that is known."""
+        link = self.state.link
+        if link.state == "refused":
+            return "✕ The gateway refuses the token: run `paig login` or set PAIG_ADMIN_TOKEN."
+        return f"✕ {safe(link.reason)}" if link.state == "lost" else "Loading …"
 
     def hints(self, *wanted: str) -> Content:
         """The keys that a frame names below; those that change something only where that is allowed."""
@@ -162,18 +167,27 @@ class Section(Screen[None]):
             **options: For the form.
         """
         from paig_tui.app import Undo
-        from paig_tui.screens.forms import Form, picked
+        from paig_tui.screens.forms import Form, merge_patch, taken_back
+
+        warnings: Sequence[str] = ()
 
         async def save(_: str, changes: dict[str, object]) -> dict[str, object]:
+            nonlocal warnings
             if changes:
-                await update(changes, True)
+                warnings = getattr(await update(merge_patch(asked, before, changes), True), "warnings", ())
             return changes
 
         form: Form[dict[str, object]] = Form(title, asked, self.state, save, before=before, **options)
         changes = await self.app.push_screen_wait(form)
         if changes:
-            back = picked(before, changes)
+            back = taken_back(asked, before, changes)
             self.paig.changed(f"{what} changed.", Undo(title, lambda: update(back, False)))
+            self.warn(warnings)
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Show where a cap is smaller than what one usual request holds, in the gateway's words."""
+        for warning in warnings:
+            self.notify(safe(warning), title="A tight cap", severity="warning", timeout=20)
 
     def action_filter(self) -> None:
         """Write a filter."""

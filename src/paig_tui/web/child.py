@@ -51,13 +51,13 @@ class Opening:
     Attributes:
         url: The gateway's root address.
         token: The admin token.
-        profile: The name that the header gives the gateway.
+        profile: The name of the profile that the gateway was found by; empty where it was found otherwise.
         read_only: Whether nothing may be changed.
     """
 
     url: str
     token: str = field(repr=False)
-    profile: str = "default"
+    profile: str = ""
     read_only: bool = False
 
 

@@ -18,8 +18,9 @@ SECTIONS = (
     ("keys", "Keys", "Keys"),
     ("usage", "Usage", "Usage"),
     ("providers", "Prov", "Providers"),
-    ("routes", "Routes", "Routes"),
+    ("routes", "Route", "Routes"),
     ("log", "Log", "Log"),
+    ("limits", "Limit", "Limits"),
 )
 """Name, and title in a narrow and in a wide terminal."""
 WIDE = 110
@@ -52,9 +53,8 @@ class Header(Static):
         """Draw it again."""
         now = state.clock()
         clock = Content.assemble((f"{now:%H:%M:%S}", "bold"), (" UTC ", MUTED))
-        left = Content.assemble(
-            (" paig ", PILL), " ", (plain(profile).plain, "bold"), (" @ ", MUTED), plain(host), "  "
-        )
+        named = ((plain(profile).plain, "bold"), (" @ ", MUTED)) if profile else ()
+        left = Content.assemble((" paig ", PILL), " ", *named, plain(host), "  ")
         middle = Content.assemble(link_status(state, now), "  ", (role, MUTED))
         room = (self.size.width or 80) - left.cell_length - clock.cell_length - 1
         middle = middle.truncate(max(0, room), ellipsis=True)
@@ -79,9 +79,9 @@ class Footer(Static):
             word = title if wide else short
             parts.append(link(str(number), word, f"app.section('{section}')", here=section == current))
         parts += [
-            link("/", "Filter", "screen.filter"),
+            link("/", "Filter" if wide else "", "screen.filter"),
             link("?", "Help", "app.help"),
-            link(":", "Cmd", "app.command_palette"),
+            link(":", "Cmd" if wide else "", "app.command_palette"),
         ]
         if undo:
             parts.append(link("u", "Undo", "app.undo"))
@@ -95,7 +95,8 @@ def link(key: str, word: str, action: str, *, here: bool = False) -> Content:
     """Our own words as something to click; the key is set off."""
     if here:
         return Content.styled(f" {key} {word} ", PILL)
-    return Content.from_markup(f"[@click={action}] [bold $primary]{key}[/] {word} [/]")
+    word = f" {word}" if word else ""
+    return Content.from_markup(f"[@click={action}] [bold $primary]{key}[/]{word} [/]")
 
 
 def hints(bindings: Iterable[BindingType], *wanted: str) -> Content:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from textual.content import Content
 
@@ -15,6 +16,8 @@ APART = 4
 """Cells for a value from which on there is a gap between two."""
 AXIS = 6
 """Lines of a chart from which on it has axes."""
+SHADES = (("█", "$primary"), ("▒", "$accent"), ("▓", "$secondary"), ("░", "$primary"), ("·", "$foreground 60%"))
+"""What the series of a chart are drawn with: told apart by their shade, and by colour too."""
 
 
 def resampled(values: Sequence[float], width: int) -> list[float]:
@@ -45,12 +48,23 @@ def _sizes(values: Sequence[float], width: int) -> Sequence[float]:
 def _columns(sizes: Sequence[float], width: int, height: int) -> list[str]:
     if not sizes or width < 1 or height < 1:
         return [" " * max(0, width)] * max(0, height)
-    wide, top = width // len(sizes), max(sizes) or 1.0
+    top, widths = max(sizes) or 1.0, _widths(len(sizes), width)
     found = []
     for line in range(height - 1, -1, -1):
         blocks = (_block(size / top * height * 8 - line * 8, line == 0 and size > 0) for size in sizes)
-        found.append("".join(block * (wide - 1) + " " if wide >= APART else block for block in blocks).ljust(width))
+        found.append("".join(_cells(block, wide) for block, wide in zip(blocks, widths, strict=True)).ljust(width))
     return found
+
+
+def _widths(count: int, width: int) -> list[int]:
+    """The cells of each of so many columns: together they fill the width."""
+    edges = [place * width // count for place in range(count + 1)]
+    return [end - begin for begin, end in pairwise(edges)]
+
+
+def _cells(sign: str, wide: int) -> str:
+    """One line of a column, with a gap behind it where there is room."""
+    return sign * (wide - 1) + " " if wide >= APART else sign * wide
 
 
 def _block(eighths: float, visible: bool) -> str:
@@ -82,13 +96,67 @@ def chart(
     gutter = len(unit(max(values, default=0.0))) + 2
     room = max(1, width - gutter)
     sizes = _sizes(values, room)
-    peak, last = max(sizes, default=0.0), height - 2
+    drawn = _faded(_columns(sizes, room, height - 1))
+    return _with_axes(drawn, max(sizes, default=0.0), gutter, room, ticks, unit)
+
+
+def _with_axes(
+    drawn: Sequence[Content],
+    peak: float,
+    gutter: int,
+    room: int,
+    ticks: Sequence[str],
+    unit: Callable[[float], str],
+) -> Content:
+    """The lines of a chart with the peak at their left, and the ticks below."""
+    last = len(drawn) - 1
     marks = {last: unit(0.0)} | ({0: unit(peak), last // 2: unit(peak / 2)} if peak else {})
-    drawn = []
-    for number, line in enumerate(_faded(_columns(sizes, room, height - 1))):
+    found = []
+    for number, line in enumerate(drawn):
         mark = marks.get(number, "")[: gutter - 2]
-        drawn.append(Content.assemble((f"{mark:>{gutter - 2}} {'┤' if mark else '│'}", MUTED), line))
-    return lines([*drawn, Content.styled(" " * gutter + spread(ticks, room - room % max(1, len(sizes))), MUTED)])
+        found.append(Content.assemble((f"{mark:>{gutter - 2}} {'┤' if mark else '│'}", MUTED), line))
+    return lines([*found, Content.styled(" " * gutter + spread(ticks, room), MUTED)])
+
+
+def stacked(
+    series: Sequence[Sequence[float]], width: int, height: int, *, ticks: Sequence[str], unit: Callable[[float], str]
+) -> Content:
+    """A column chart of several series, one upon the other, each in a shade of `SHADES` and in a colour.
+
+    Args:
+        series: The lowest first, at most as many as there are shades; each oldest first, all of one length.
+        width: In cells.
+        height: In lines, the axis among them.
+        ticks: Words for the times, oldest first; the last one is the present.
+        unit: How a value is written.
+    """
+    totals = [sum(values) for values in zip(*series, strict=True)]
+    gutter = len(unit(max(totals, default=0.0))) + 2
+    room = max(1, width - gutter)
+    if room < len(totals):
+        series = [resampled(values, room) for values in series]
+        totals = [sum(values) for values in zip(*series, strict=True)]
+    peak, widths, high = max(totals, default=0.0), _widths(len(totals), room), height - 1
+    drawn = []
+    for line in range(high):
+        level = peak * (high - line - 0.5) / high
+        parts = []
+        for values, total, wide in zip(zip(*series, strict=True), totals, widths, strict=True):
+            shade = _shade(values, level)
+            if shade is None and line == high - 1 and total > 0:  # the smallest value shows a line
+                shade = max(range(len(values)), key=values.__getitem__)
+            sign, style = (" ", "") if shade is None else SHADES[shade]
+            parts.append((_cells(sign, wide), style))
+        drawn.append(Content.assemble(*parts))
+    return _with_axes(drawn, peak, gutter, room, ticks, unit)
+
+
+def _shade(values: Sequence[float], level: float) -> int | None:
+    """Which of the values, one upon the other, is at that height."""
+    for place, value in enumerate(values):
+        if (level := level - value) < 0:
+            return place
+    return None
 
 
 def _faded(rows: Sequence[str]) -> list[Content]:

@@ -21,6 +21,12 @@ from textual.strip import Strip
 from textual.style import Style
 
 RowT = TypeVar("RowT")
+MEASURED = 100
+"""Rows, beside those in sight, that say how wide a column has to be."""
+
+
+def _nothing(_: object) -> Content:
+    return Content("")
 
 
 @dataclass(frozen=True)
@@ -29,21 +35,32 @@ class Column(Generic[RowT]):
 
     Attributes:
         title: Its heading.
-        width: In cells; 0 takes what the others leave.
+        width: In cells; 0 is as wide as what it shows, as far as there is room.
         cell: What it shows of a row.
         right: Whether it is aligned to the right.
         least: The width of the table from which on the column is shown.
         below: The width of the table from which on it is not.
-        most: How wide one of width 0 may get.
+        most: How wide one may get that has no fixed width.
+        wide: In place of `cell`, what it shows in so many cells: such a column has at least `width`, and takes what the
+            others leave.
+        sort: What rows are sorted by in this column; None where it is nothing to sort by.
+        field: The admin API's name of it, where the API sorts because the rows are pages of more.
     """
 
     title: str
     width: int
-    cell: Callable[[RowT], Content]
+    cell: Callable[[RowT], Content] = _nothing
     right: bool = False
     least: int = 0
     below: int = 10_000
     most: int = 10_000
+    wide: Callable[[RowT, int], Content] | None = None
+    sort: Callable[[RowT], Any] | None = None
+    field: str = ""
+
+    def drawn(self, row: RowT, width: int) -> Content:
+        """What it shows of a row in so many cells."""
+        return self.cell(row) if self.wide is None else self.wide(row, width)
 
 
 class Table(ScrollView, Generic[RowT], can_focus=True):
@@ -71,6 +88,8 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         Binding("home,g", "edge(-1)", "The first row"),
         Binding("end,G", "edge(1)", "The last row"),
         Binding("enter", "choose", "Open the row; so does a second click on it"),
+        Binding("o", "sort", "Sort by the next column; so does a click on its heading"),
+        Binding("O", "reverse", "Sort the other way round; so does a second click on the heading"),
     ]
 
     cursor: reactive[int] = reactive(0)
@@ -99,6 +118,18 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
             """The table."""
             return self.table
 
+    class Sorted(Message):
+        """The rows are to be sorted in another way."""
+
+        def __init__(self, table: Table[Any]) -> None:
+            super().__init__()
+            self.table = table
+
+        @property
+        def control(self) -> Table[Any]:
+            """The table."""
+            return self.table
+
     def __init__(
         self,
         columns: Sequence[Column[RowT]],
@@ -112,14 +143,22 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         self.key = key
         self.empty = empty
         self.rows: Sequence[RowT] = ()
+        self.sorted_by = ""
+        """The heading of the column that the rows are sorted by; empty where they are as they came."""
+        self.largest_first = False
+        self._given: Sequence[RowT] = ()
+        self._widest: dict[Column[RowT], int] = {}
+        self._widths: list[tuple[Column[RowT], int]] = []
         self._strips: dict[int, tuple[RowT, Strip]] = {}
         self._drawn_for: object = None
 
     def show(self, rows: Sequence[RowT], *, follow: bool = False) -> None:
         """Show these rows; the cursor stays on its row unless it follows the first."""
         before = self.current_key
-        self.rows = rows
+        self._given = rows
+        self.rows = rows = self._in_order(rows)
         self.virtual_size = Size(self.room, len(rows) + 1)
+        self._measure()
         if follow:
             self.set_reactive(Table.cursor, 0)
             self.scroll_to(y=0, animate=False)
@@ -180,8 +219,69 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         if (row := self.current) is not None:
             self.post_message(self.Chosen(self, row))
 
+    # Sorting
+
+    @property
+    def sort_field(self) -> str | None:
+        """How the admin API calls the order, `-cost`; None where the rows are as they came."""
+        column = self._sorting()
+        return None if column is None or not column.field else ("-" if self.largest_first else "") + column.field
+
+    def _sorting(self) -> Column[RowT] | None:
+        named = (column for column in self.columns if column.sort is not None and column.title == self.sorted_by)
+        return next(named, None)
+
+    def _in_order(self, rows: Sequence[RowT]) -> Sequence[RowT]:
+        column = self._sorting()
+        if column is None or column.sort is None:
+            return rows
+        keyed = [(column.sort(row), row) for row in rows]
+        known = [one for one in keyed if one[0] is not None]
+        known.sort(key=lambda one: one[0], reverse=self.largest_first)
+        return [row for _, row in known] + [row for value, row in keyed if value is None]
+
+    def sort_by(self, title: str, *, largest_first: bool) -> None:
+        """Sort by the column of a heading; by none where it is empty."""
+        self.sorted_by, self.largest_first = title, largest_first
+        self.show(self._given)
+        self.post_message(self.Sorted(self))
+
+    def _sort_naturally(self, column: Column[RowT]) -> None:
+        """Numbers and bars with the largest first, names from A to Z."""
+        self.sort_by(column.title, largest_first=column.right or column.wide is not None)
+
+    def action_sort(self) -> None:
+        """By the next column; after the last as they came."""
+        columns = [column for column, _ in self._widths if column.sort is not None]
+        titles = [column.title for column in columns]
+        following = titles.index(self.sorted_by) + 1 if self.sorted_by in titles else 0
+        if following < len(columns):
+            self._sort_naturally(columns[following])
+        else:
+            self.sort_by("", largest_first=False)
+
+    def action_reverse(self) -> None:
+        """The other way round."""
+        if self.sorted_by:
+            self.sort_by(self.sorted_by, largest_first=not self.largest_first)
+
+    def _click_heading(self, x: int) -> None:
+        end = 1
+        for column, size in self._widths:
+            end += size + 1
+            if x < end:
+                if column.sort is not None:
+                    if column.title == self.sorted_by:
+                        self.action_reverse()
+                    else:
+                        self._sort_naturally(column)
+                return
+
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor; on a second click open the row."""
+        """Move the cursor; on a second click open the row. On a heading, sort by it."""
+        if event.y == 0:
+            self._click_heading(event.x)
+            return
         place = event.y - 1 + self.scroll_offset.y
         if event.y < 1 or not 0 <= place < len(self.rows):
             return
@@ -193,6 +293,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
     def on_resize(self) -> None:
         """Columns come and go with the width."""
         self.virtual_size = Size(self.room, len(self.rows) + 1)
+        self._measure()
         self.refresh()
 
     @property
@@ -200,28 +301,46 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         """The width that rows have."""
         return self.scrollable_content_region.width
 
-    def _shown(self) -> list[tuple[Column[RowT], int]]:
-        """The columns that there is room for, with their widths."""
+    def _measure(self) -> None:
+        """Find how wide the columns are: they grow with what they show, and never shrink while the same are shown."""
         shown = [column for column in self.columns if column.least <= self.room < column.below]
-        spare = self.room - sum(column.width for column in shown) - len(shown) - 1
+        if [column for column, _ in self._widths] != shown:
+            self._widest.clear()
+        top = self.scroll_offset.y
+        looked_at = [*self.rows[:MEASURED], *self.rows[top : top + self.size.height]]
+        for column in shown:
+            if not column.width:
+                drawn = max((column.drawn(row, column.most).cell_length for row in looked_at), default=0)
+                widest = max(4, len(column.title), drawn, self._widest.get(column, 0))
+                self._widest[column] = min(column.most, widest)
+        self._widths = self._shared(shown)
+
+    def _shared(self, shown: Sequence[Column[RowT]]) -> list[tuple[Column[RowT], int]]:
+        """The room, shared out: what each column needs, and the rest to those that can use it."""
         widths = [column.width for column in shown]
-        elastic = sorted((place for place, size in enumerate(widths) if not size), key=lambda place: shown[place].most)
-        for left, place in zip(range(len(elastic), 0, -1), elastic, strict=True):
-            widths[place] = max(4, min(shown[place].most, spare // left))
+        spare = self.room - sum(widths) - len(shown) - 1
+        elastic = [place for place, size in enumerate(widths) if not size]
+        needed = sorted(elastic, key=lambda place: self._widest[shown[place]])
+        for left, place in zip(range(len(needed), 0, -1), needed, strict=True):
+            widths[place] = max(4, min(self._widest[shown[place]], spare // left))
             spare -= widths[place]
+        growing = [place for place, column in enumerate(shown) if column.wide is not None] or elastic[-1:]
+        for left, place in zip(range(len(growing), 0, -1), growing, strict=True):
+            more = max(0, min(shown[place].most - widths[place], spare // left))
+            widths[place] += more
+            spare -= more
         return list(zip(shown, widths, strict=True))
 
     def render_line(self, y: int) -> Strip:
         """The headings, or a row; a row that was drawn before, and is not under the cursor, is not drawn again."""
         width = self.room
         base = self.visual_style
-        drawn_for = (width, base, self.columns, self.app.theme)
+        drawn_for = (width, base, self.columns, [size for _, size in self._widths], self.app.theme)
         if drawn_for != self._drawn_for or len(self._strips) > 4 * self.size.height + 100:
             self._drawn_for = drawn_for
             self._strips.clear()
         if y == 0:
-            cells = [(Content(column.title), size, column.right) for column, size in self._shown()]
-            return self._line(cells, base + self.get_visual_style("table--header"), width)
+            return self._headings(base + self.get_visual_style("table--header"), width)
         place = y - 1 + self.scroll_offset.y
         if not self.rows and y == 1:
             style = base + self.get_visual_style("table--empty", partial=True)
@@ -241,11 +360,23 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         style = base + self.get_visual_style("table--cursor", partial=True)
         if not self.get_component_styles("table--cursor").text_style.reverse:
             return self._row(row, style, width)
-        cells = [(Content(column.cell(row).plain), size, column.right) for column, size in self._shown()]
+        cells = [(Content(column.drawn(row, size).plain), size, column.right) for column, size in self._widths]
         return self._line(cells, style + Style(reverse=True), width)  # Textual leaves it out of the visual style
 
     def _row(self, row: RowT, style: Style, width: int) -> Strip:
-        return self._line([(column.cell(row), size, column.right) for column, size in self._shown()], style, width)
+        cells = [(column.drawn(row, size), size, column.right) for column, size in self._widths]
+        return self._line(cells, style, width)
+
+    def _headings(self, style: Style, width: int) -> Strip:
+        """The headings; an arrow follows that of the column that the rows are sorted by."""
+        cells = []
+        for column, size in self._widths:
+            by = column.sort is not None and column.title == self.sorted_by
+            heading = Content(column.title)
+            if by:
+                heading = Content.assemble(heading.truncate(max(1, size - 1)), "▼" if self.largest_first else "▲")
+            cells.append((heading, size, column.right))
+        return self._line(cells, style, width)
 
     def _line(self, cells: list[tuple[Content, int, bool]], style: Style, width: int) -> Strip:
         parse = self.app.stylesheet.parse_style

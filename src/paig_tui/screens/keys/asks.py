@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import work
@@ -27,12 +28,16 @@ def _limit(one: LimitRequest) -> Content:
     return plain(f"{one.window}{whose}")
 
 
+def _to(one: LimitRequest) -> Content:
+    return Content.styled(amount(one.amount, one.unit), "bold")
+
+
 COLUMNS: tuple[Column[LimitRequest], ...] = (
-    Column("asked", 12, lambda one: Content(f"{one.time:%m-%d %H:%M}")),
-    Column("key", 18, lambda one: plain(one.key)),
-    Column("limit", 22, _limit),
-    Column("to", 10, lambda one: Content.styled(amount(one.amount, one.unit), "bold"), right=True),
-    Column("why", 0, lambda one: plain(one.why), most=80),
+    Column("asked", 12, lambda one: Content(f"{one.time:%m-%d %H:%M}"), sort=lambda one: one.time),
+    Column("key", 0, lambda one: plain(one.key), most=40, sort=lambda one: one.key.casefold()),
+    Column("limit", 0, _limit, most=40, sort=lambda one: _limit(one).plain),
+    Column("to", 10, _to, right=True, sort=lambda one: Decimal(one.amount)),
+    Column("why", 0, lambda one: plain(one.why)),
 )
 
 

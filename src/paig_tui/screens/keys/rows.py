@@ -37,6 +37,8 @@ Tab = Literal["keys", "projects", "users"]
 KINDS: tuple[Tab, ...] = ("keys", "projects", "users")
 WIDE = 150
 """Width of the table from which on caps are shown in dollars too."""
+URGENT = ("limit-exceeded", "active", "expired", "blocked", "disabled")
+"""Statuses, those that somebody should look at first."""
 ONE = {"keys": "key", "projects": "project", "users": "user"}
 
 
@@ -66,6 +68,11 @@ class KeyTableRow:
     def name(self) -> str:
         """Its name."""
         return self.resource.name
+
+    @property
+    def members(self) -> Sequence[Key]:
+        """The key itself, or a project's or user's."""
+        return (self.resource,) if isinstance(self.resource, Key) else self.keys
 
     @property
     def fullest(self) -> float:
@@ -129,21 +136,50 @@ def _used(state: AppState, keys: Sequence[Key], now: datetime) -> str:
     return "never" if young else f">{span((now - since).total_seconds())}"
 
 
+MONEY = 14
+"""Cells for what is spent of a cap, in dollars."""
+
+
 def _cap(window: Window, title: str) -> tuple[Column[KeyTableRow], Column[KeyTableRow]]:
     """A cap's column, and that of a wide terminal, with what is spent in dollars."""
 
-    def cell(row: KeyTableRow) -> Content:
-        return cap_cell(used(row.caps[window]) if window in row.caps else None)
+    def full(row: KeyTableRow) -> float | None:
+        return used(row.caps[window]) if window in row.caps else None
 
-    def wide(row: KeyTableRow) -> Content:
+    def narrow(row: KeyTableRow, width: int) -> Content:
+        return cap_cell(full(row), width - 6)
+
+    def wide(row: KeyTableRow, width: int) -> Content:
         limit = row.caps.get(window)
         if limit is None:
-            return cap_cell(None, 6)
+            return cap_cell(None, width - MONEY - 7)
         money = Content(f"{rounded(limit.spent)}/{rounded(limit.amount)}")
-        return Content.assemble(cap_cell(used(limit), 6), " ", money)
+        return Content.assemble(cap_cell(used(limit), width - MONEY - 7), " ", fitted(money, MONEY))
 
-    narrow = Column(title, 10, cell, least=100 if window == "weekly" else 0, below=WIDE)
-    return narrow, Column(title, 25, wide, least=WIDE)
+    least = 100 if window == "weekly" else 0
+    return (
+        Column(title, 10, wide=narrow, least=least, below=WIDE, most=26, sort=full),
+        Column(title, MONEY + 11, wide=wide, least=WIDE, most=60, sort=full),
+    )
+
+
+def _urgency(row: KeyTableRow) -> tuple[int, float, str]:
+    """Those whose caps are fullest first, then those that are switched off."""
+    place = URGENT.index(row.status) if row.status in URGENT else len(URGENT)
+    return place, -row.fullest, row.name.casefold()
+
+
+def _name(row: KeyTableRow) -> str:
+    return row.name.casefold()
+
+
+def _bound(row: KeyTableRow) -> float | None:
+    return None if row.binds is None else used(row.binds)
+
+
+def _last_used(row: KeyTableRow) -> float | None:
+    times = [key.last_used_at.timestamp() for key in row.members if key.last_used_at is not None]
+    return max(times, default=None)
 
 
 def _binds(row: KeyTableRow) -> Content:
@@ -177,19 +213,23 @@ def _count(row: KeyTableRow) -> Content:
     return Content.assemble(f"{active:,}", (f"/{len(row.keys):,}", MUTED))
 
 
-STATUS: Column[KeyTableRow] = Column("status", 10, lambda row: status(row.status))
-NAME: Column[KeyTableRow] = Column("name", 0, lambda row: plain(row.name), most=40)
-USED: Column[KeyTableRow] = Column("used", 5, lambda row: Content.styled(row.used, MUTED), right=True)
+STATUS: Column[KeyTableRow] = Column("status", 10, lambda row: status(row.status), sort=_urgency)
+NAME: Column[KeyTableRow] = Column(
+    "name", 0, lambda row: plain(row.name), most=60, sort=lambda row: row.name.casefold()
+)
+USED: Column[KeyTableRow] = Column("used", 5, lambda row: Content.styled(row.used, MUTED), right=True, sort=_last_used)
 CAPS = tuple(column for row in SPENDING for column in _cap(row.window, row.label))
-BINDS: Column[KeyTableRow] = Column("binds", 0, _binds, least=136, most=28)
-_OWNER = (STATUS, NAME, Column("keys", 9, _count, right=True), USED, BINDS, *CAPS)
+BINDS: Column[KeyTableRow] = Column(
+    "binds", 0, _binds, least=136, most=50, sort=lambda row: used(row.binds) if row.binds else -1.0
+)
+_OWNER = (STATUS, NAME, Column("keys", 9, _count, right=True, sort=lambda row: len(row.keys)), USED, BINDS, *CAPS)
 COLUMNS: Mapping[Tab, Sequence[Column[KeyTableRow]]] = {
     "keys": (
         STATUS,
         NAME,
         Column("key", 10, _hint, below=WIDE),
         USED,
-        Column("project / user", 20, _belongs, least=120),
+        Column("project / user", 0, _belongs, least=120, most=50, sort=lambda row: _belongs(row).plain),
         BINDS,
         *CAPS,
     ),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
-from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
@@ -14,24 +12,17 @@ from textual.content import Content
 from textual.widget import Widget
 
 from paig_client.api.fields import Spec
-from paig_client.api.limits import SPENDING
-from paig_client.api.resources import Key, LimitRaise, LimitStatus, NewKey, Owner, Project
-from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec, RaiseSpec
+from paig_client.api.resources import Key, NewKey, Owner, Project
+from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec
 from paig_client.api.vocabulary import Permission
 from paig_tui.app import Undo
 from paig_tui.screens.keys.rows import COLUMNS, KINDS, ONE, KeyTableRow, Tab, about, rows
 from paig_tui.screens.section import Section
-from paig_tui.text import MUTED, NOT_YET, WARN, dollars, safe, until
+from paig_tui.text import MUTED, NOT_YET, WARN, safe
 from paig_tui.widgets.chrome import Panel, tabs
 from paig_tui.widgets.table import Table
 
 SPECS: Mapping[Tab, type[Spec]] = {"keys": KeySpec, "projects": ProjectSpec, "users": OwnerSpec}
-
-
-def spent(limit: LimitStatus, now: datetime) -> str:
-    """Where a cap stands, in words."""
-    resets = f", resets in {until(limit.resets_at, now)}" if limit.resets_at else ""
-    return f"{dollars(limit.spent)} spent, {dollars(limit.left)} left{resets}"
 
 
 class Keys(Section):
@@ -52,9 +43,8 @@ class Keys(Section):
         Binding("d", "switch", "Disable or enable it; of a project or user, its keys"),
         Binding("r", "rotate", "Rotate the key: a new secret, the same caps"),
         Binding("D,delete", "delete", "Delete it"),
-        Binding("w", "gateway_caps", "Caps of the whole gateway"),
+        Binding("w", "gateway_caps", "Caps and settings of the whole gateway"),
         Binding("m", "raise", "Raise one of its caps for a while: more for now"),
-        Binding("o", "order", "Order by name, or fullest cap first"),
         Binding("right", "kind(1)", "Keys, projects, users"),
         Binding("left", "kind(-1)", "Users, projects, keys"),
         Binding("l", "requests", "Its requests"),
@@ -64,7 +54,6 @@ class Keys(Section):
     def __init__(self) -> None:
         super().__init__()
         self.kind: Tab = "keys"
-        self.fullest_first = False
 
     def body(self) -> Iterable[Widget]:
         """A table, and where there is room what is known of a row."""
@@ -86,7 +75,7 @@ class Keys(Section):
 
     def stamp(self) -> object:
         """What it depends on: not on single requests."""
-        return self.state.fetches, self.kind, self.fullest_first
+        return self.state.fetches, self.kind
 
     def show(self) -> None:
         """Fill the table."""
@@ -95,7 +84,7 @@ class Keys(Section):
         table.empty = self.nothing(self.kind, f"No {self.kind} here. n makes one.")
         every = rows(self.state, self.kind)
         shown = [row for row in every or () if self._wanted(row)]
-        shown.sort(key=lambda row: (-row.fullest, row.name.casefold()) if self.fullest_first else row.name.casefold())
+        shown.sort(key=lambda row: row.name.casefold())
         table.show(shown)
         self._titles(len(shown), every)
         self._about()
@@ -114,12 +103,11 @@ class Keys(Section):
             count = NOT_YET if found is None else f"{len(found):,}"
             words.append((f"{kind} {count}", kind == self.kind, f"screen.show_kind('{kind}')"))
         some = f" · {shown:,} shown" if every is not None and shown != len(every) else ""
-        order = " · fullest first" if self.fullest_first else ""
         waiting = len(self.state.asks or ())
         asks = (f" · a {waiting} ask{'s' if waiting == 1 else ''} for more", f"bold {WARN}") if waiting else ""
-        frame.border_title = Content.assemble(tabs(words), (some + order, MUTED), asks, self.filter_note)
+        frame.border_title = Content.assemble(tabs(words), (some, MUTED), asks, self.filter_note)
         own = ("r rotate", "e edit") if self.kind == "keys" else ()
-        frame.border_subtitle = self.hints("n new", "c caps", "d off/on", *own, "D delete", "o order", "→ kind")
+        frame.border_subtitle = self.hints("n new", "c caps", "d off/on", *own, "D delete", "m raise", "→ kind")
 
     @on(Table.Moved, "#objects")
     def _about(self) -> None:
@@ -143,11 +131,6 @@ class Keys(Section):
         from paig_tui.screens.keys.asks import LimitRequests
 
         self.app.push_screen(LimitRequests())
-
-    def action_order(self) -> None:
-        """Another order."""
-        self.fullest_first = not self.fullest_first
-        self.redraw(force=True)
 
     def action_requests(self) -> None:
         """The requests of the row under the cursor."""
@@ -177,8 +160,7 @@ class Keys(Section):
             )
             if key is not None:
                 self.paig.changed(f"Created {safe(key.name)}.")
-                for warning in key.warnings:
-                    self.notify(safe(warning), title="A tight cap", severity="warning", timeout=20)
+                self.warn(key.warnings)
                 self._show_secret(key, "created")
             return
 
@@ -202,63 +184,32 @@ class Keys(Section):
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_caps(self) -> None:
         """Edit the caps; can be undone."""
+        from paig_tui.screens.forms import questions
+        from paig_tui.screens.limits.forms import cap_notes
+
         if (row := self.table.current) is not None:
             resource, name = row.resource, safe(row.name)
-            await self._edit_caps(
-                f"caps of {name}", resource.model_dump(mode="json"), row.caps, self._updater(resource),
-                f"Caps of {name}", intro=self._also_binds(resource),
+            notes, before = cap_notes(row.caps, self.state.clock()), resource.model_dump(mode="json")
+            await self.edit(
+                f"caps of {name}", questions(OwnerSpec), before, self._updater(resource), f"Caps of {name}",
+                notes=notes, intro=self._also_binds(resource),
             )  # fmt: skip
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_gateway_caps(self) -> None:
-        """Edit the caps that bind everybody; can be undone."""
-        admin = self.paig.admin
-        before = (await admin.organisation()).model_dump(mode="json")
-        limits = before["limits"]
+        """Edit the caps and settings that bind everybody; can be undone."""
+        from paig_tui.screens.limits.forms import edit_gateway
 
-        async def update(changes: Mapping[str, Any], _: bool) -> None:
-            limits.update(changes["limits"])
-            await admin.update_organisation({"limits": limits})
-
-        caps = self.state.caps().get(("organisation", "organisation"), {})
-        whole = "the whole gateway"
-        await self._edit_caps(f"caps of {whole}", deepcopy(before), caps, update, f"Caps of {whole}")
+        await edit_gateway(self)
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_raise(self) -> None:
         """Raise a cap for a while; it ends by itself."""
-        from paig_tui.screens.forms import Form, checked, questions
+        from paig_tui.screens.limits.forms import raise_limit
 
-        if (row := self.table.current) is None:
-            return
-        owner, admin = {"owner_kind": ONE[self.kind], "owner": row.name}, self.paig.admin
-
-        async def save(_: str, values: dict[str, object]) -> LimitRaise:
-            return await admin.raise_limit(checked(RaiseSpec, {**owner, **values}))
-
-        asked = questions(RaiseSpec, only=("window", "to", "until", "why"))
-        title = f"raise a cap of {safe(row.name)}"
-        made = await self.app.push_screen_wait(Form(title, asked, self.state, save, do="Raise"))
-        if made is not None:
-            until = f"{made.until:%Y-%m-%d %H:%M} UTC"
-            self.paig.changed(f"The {made.window} cap of {safe(row.name)} is {dollars(made.amount)} until {until}.")
-
-    async def _edit_caps(
-        self,
-        title: str,
-        before: Mapping[str, object],
-        caps: Mapping[str, LimitStatus],
-        update: Callable[[Mapping[str, object], bool], Awaitable[object]],
-        what: str,
-        intro: str = "",
-    ) -> None:
-        from paig_tui.screens.forms import questions
-
-        notes = {
-            f"limits.{row.field}": spent(caps[row.window], self.state.clock()) if row.window in caps else "no cap"
-            for row in SPENDING
-        }
-        await self.edit(title, questions(OwnerSpec), before, update, what, notes=notes, intro=intro)
+        if (row := self.table.current) is not None:
+            mine = (ONE[self.kind], row.name)
+            await raise_limit(self, [one for one in self.state.limits or () if (one.owner_kind, one.owner) == mine])
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_edit(self) -> None:
@@ -288,16 +239,16 @@ class Keys(Section):
 
     def _also_binds(self, resource: Key | Owner) -> str:
         """What else may refuse before these caps do."""
+        from paig_tui.screens.limits.forms import also_binds
+
         caps = self.state.caps()
         owners = [("project", resource.project), ("user", resource.user)] if isinstance(resource, Key) else []
-        found = [
-            f"{kind} {safe(name)}'s cap of ${limit.amount} ({limit.window})"
-            for kind, name in owners
+        return also_binds([
+            limit
+            for kind, name in (*owners, ("organisation", "organisation"))
             if name is not None
             for limit in caps.get((kind, name), {}).values()
-        ]
-        found += [f"the gateway's ${one.amount} ({one.window})" for one in caps.get(("organisation",) * 2, {}).values()]
-        return "▲ may bind first: " + ", ".join(found) if found else ""
+        ])  # fmt: skip
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_switch(self) -> None:

@@ -32,12 +32,18 @@ def _action(entry: AuditEntry) -> Content:
     return Content.styled(f"{glyph} {safe(entry.action)}", style)
 
 
+def _fields(entry: AuditEntry) -> Content:
+    """What became of each field, in one line."""
+    return Content.assemble(*(part for one in differences(entry).split("\n") for part in (one, ("  ", ""))))
+
+
 AUDIT: tuple[Column[AuditEntry], ...] = (
-    Column("time", 14, lambda entry: Content(f"{entry.time:%m-%d %H:%M:%S}")),
-    Column("who", 16, lambda entry: plain(entry.actor)),
-    Column("did", 10, _action),
-    Column("what", 13, lambda entry: plain(entry.kind)),
-    Column("name", 0, lambda entry: plain(entry.name)),
+    Column("time", 14, lambda entry: Content(f"{entry.time:%m-%d %H:%M:%S}"), sort=lambda entry: entry.time),
+    Column("who", 0, lambda entry: plain(entry.actor), most=40, sort=lambda entry: entry.actor),
+    Column("did", 0, _action, most=24, sort=lambda entry: entry.action),
+    Column("what", 0, lambda entry: plain(entry.kind), most=24, sort=lambda entry: entry.kind),
+    Column("name", 0, lambda entry: plain(entry.name), most=60, sort=lambda entry: entry.name.casefold()),
+    Column("fields", 0, _fields, least=110),
 )
 
 
@@ -120,10 +126,12 @@ class Log(Section):
                 page = await admin.audit(limit=PAGE, cursor=last)
                 self.audit = _joined(page, self.audit or [], more)
             else:
-                found = await admin.requests(limit=PAGE, cursor=self.cursor if more else None)
-                if more or self.cursor is None:
+                sort = self.table.sort_field
+                found = await admin.requests(limit=PAGE, cursor=self.cursor if more else None, sort=sort)
+                if more or self.cursor is None or sort is not None:
                     self.cursor = found.next_cursor
-                self.requests = _joined(found.items, self.requests or [], more)
+                known = self.requests if more or sort is None else None
+                self.requests = _joined(found.items, known or [], more)
             self.problem = ""
         except AdminError as error:
             self.problem = str(error)
@@ -141,7 +149,7 @@ class Log(Section):
             table.columns = REQUESTS
             found = self.requests
         rows = [row for row in found or () if self._wanted(row)]
-        table.empty = safe(self.problem) if self.problem else "Loading …" if found is None else "Nothing here."
+        table.empty = safe(self.problem) if self.problem else self.unreachable if found is None else "Nothing here."
         table.show(rows)
         frame = self.query_one("#frame", Vertical)
         count = NOT_YET if found is None else f"{len(found)}"
@@ -178,6 +186,13 @@ class Log(Section):
 
         if isinstance(row := self.table.current, Request):
             self.app.push_screen(RequestDetail(row))
+
+    @on(Table.Sorted, "#rows")
+    def _sorted(self) -> None:
+        """Of the requests, those that come first in that order are asked for: they need not be the latest."""
+        if self.kind == "requests":
+            self.requests, self.cursor = None, None
+            self.load()
 
     def action_kind(self) -> None:
         """The other one."""

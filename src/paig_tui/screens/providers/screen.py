@@ -44,6 +44,10 @@ def _good(row: ProviderTableRow) -> Content:
     return _figure(None if row.status.good is None else f"{row.status.good:.1%}")
 
 
+def _p95(row: ProviderTableRow) -> Content:
+    return _figure(None if row.status.p95 is None else took(row.status.p95))
+
+
 def _throttled(row: ProviderTableRow) -> Content:
     return Content.styled(f"{row.status.throttled:,}", WARN if row.status.throttled else MUTED)
 
@@ -57,15 +61,25 @@ def _keys(row: ProviderTableRow) -> Content:
 
 
 COLUMNS: tuple[Column[ProviderTableRow], ...] = (
-    Column("state", 9, lambda row: Content.styled(row.status.word, row.status.style)),
-    Column("provider", 0, lambda row: plain(row.provider.name), most=28),
-    Column("5m ok", 6, _good, right=True),
-    Column("p95", 6, lambda row: _figure(None if row.status.p95 is None else took(row.status.p95)), right=True),
-    Column("429s", 5, _throttled, right=True),
-    Column("tries", 6, lambda row: Content(f"{row.status.tries:,}"), right=True, least=100),
-    Column("keys", 4, _keys, right=True),
+    Column("state", 9, lambda row: Content.styled(row.status.word, row.status.style), sort=lambda row: row.status.word),
+    Column("provider", 0, lambda row: plain(row.provider.name), most=50, sort=lambda row: row.provider.name.casefold()),
+    Column("5m ok", 6, _good, right=True, sort=lambda row: row.status.good),
+    Column("p95", 6, _p95, right=True, sort=lambda row: row.status.p95),
+    Column("429s", 5, _throttled, right=True, sort=lambda row: row.status.throttled),
+    Column(
+        "tries",
+        6,
+        lambda row: Content(f"{row.status.tries:,}"),
+        right=True,
+        least=100,
+        sort=lambda row: row.status.tries,
+    ),
+    Column("keys", 4, _keys, right=True, sort=lambda row: len(row.provider.credentials)),
     Column("note", 0, lambda row: plain(row.status.note, MUTED if row.status.style == GOOD else row.status.style)),
-    Column("kind", 16, lambda row: plain(row.provider.kind, MUTED), least=116),
+    Column(
+        "kind", 0, lambda row: plain(row.provider.kind, MUTED), least=116, most=24, sort=lambda row: row.provider.kind
+    ),
+    Column("address", 0, lambda row: plain(row.provider.base_url or NOT_YET, MUTED), least=150),
 )
 
 

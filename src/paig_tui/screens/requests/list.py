@@ -76,12 +76,12 @@ class Requests(ModalScreen[None]):
         assert isinstance(self.app, PaigApp)
         table = self.query_one(Table)
         try:
-            page = await self.app.admin.requests(**self.which, limit=PAGE, cursor=self.cursor)
+            page = await self.app.admin.requests(**self.which, limit=PAGE, cursor=self.cursor, sort=table.sort_field)
         except AdminError as error:
             table.empty = safe(error)
             table.refresh()
             return
-        self.rows += filter(self.keep, page.items)
+        self.rows = [*(self.rows if self.cursor else ()), *filter(self.keep, page.items)]
         self.cursor = page.next_cursor
         table.empty = "No request."
         table.show(self.rows)
@@ -91,12 +91,20 @@ class Requests(ModalScreen[None]):
         more = "+" if self.cursor else ""
         frame = self.query_one("#found", Vertical)
         frame.border_title = Content.assemble("requests of ", plain(self.title_shown), f" · {len(self.rows)}{more}")
-        frame.border_subtitle = Content(("m earlier ones · " if self.cursor else "") + "Enter details · Esc back")
+        frame.border_subtitle = Content(
+            ("m earlier ones · " if self.cursor else "") + "Enter details · o sort · Esc back"
+        )
 
     def action_more(self) -> None:
         """Earlier ones."""
         if self.cursor is not None:
             self.load()
+
+    @on(Table.Sorted)
+    def _sorted(self) -> None:
+        """Those that come first in that order: they need not be the latest."""
+        self.cursor = None
+        self.load()
 
     @on(Table.Chosen)
     def _open(self, event: Table.Chosen) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 
 from textual.content import Content
 
@@ -43,24 +44,55 @@ def _why(row: Request) -> Content:
     return plain(f"after {', '.join(lost)}", WARN) if lost else Content("")
 
 
+def _provider(row: Request) -> Content:
+    return plain(row.provider or NOT_YET, "" if row.provider else MUTED)
+
+
+def _all_tokens(row: Request) -> float | None:
+    return None if not row.usage else sum(row.usage.get(name, 0) for name in ("input_tokens", "output_tokens"))
+
+
+def _first(row: Request) -> Content:
+    return Content(took(row.ms_first_byte))
+
+
+def _took(row: Request) -> Content:
+    return Content(took(row.ms_total))
+
+
+def _day_and_time(row: Request) -> Content:
+    return Content.assemble((f"{row.time:%m-%d} ", MUTED), f"{row.time:%H:%M:%S}")
+
+
 TAIL: Sequence[Column[Request]] = (
-    Column("time", 8, lambda row: Content(f"{row.time:%H:%M:%S}")),
-    Column("status", 12, outcome),
-    Column("key", 0, lambda row: plain(row.key), most=32),
-    Column("model", 0, lambda row: plain(row.model), below=150),
-    Column("model", 0, lambda row: plain(row.model), least=150, most=36),
-    Column("project / user", 0, _belongs, least=150, most=26),
-    Column("route", 14, lambda row: plain(row.route, MUTED), least=150),
-    Column("provider", 14, lambda row: plain(row.provider or NOT_YET, "" if row.provider else MUTED), least=104),
-    Column("tokens", 13, tokens, right=True, least=104),
+    Column("time", 8, lambda row: Content(f"{row.time:%H:%M:%S}"), sort=lambda row: row.time, field="time"),
+    Column("status", 12, outcome, sort=attrgetter("status"), field="status"),
+    Column("key", 0, lambda row: plain(row.key), most=40, sort=lambda row: row.key.casefold(), field="key"),
+    Column("model", 0, lambda row: plain(row.model), most=60, sort=lambda row: row.model, field="model"),
+    Column("project / user", 0, _belongs, least=150, most=40, sort=lambda row: row.project, field="project"),
+    Column(
+        "route", 0, lambda row: plain(row.route, MUTED), least=150, most=24, sort=attrgetter("route"), field="route"
+    ),
+    Column("provider", 14, _provider, least=104, sort=lambda row: row.provider, field="provider"),
+    Column("tokens", 13, tokens, right=True, least=104, sort=_all_tokens),
     Column("why", 0, _why, least=150),
-    Column("first", 7, lambda row: Content(took(row.ms_first_byte)), right=True, least=150),
-    Column("took", 7, lambda row: Content(took(row.ms_total)), right=True),
-    Column("cost", 10, cost, right=True),
+    Column(
+        "first",
+        7,
+        lambda row: Content(took(row.ms_first_byte)),
+        right=True,
+        least=150,
+        sort=_first,
+        field="ms_first_byte",
+    ),
+    Column(
+        "took", 7, lambda row: Content(took(row.ms_total)), right=True, sort=attrgetter("ms_total"), field="ms_total"
+    ),
+    Column("cost", 10, cost, right=True, sort=lambda row: Decimal(row.cost), field="cost"),
 )
 """The live tail; the wider the terminal, the more columns."""
 REQUESTS: Sequence[Column[Request]] = (
-    Column("time", 14, lambda row: Content.assemble((f"{row.time:%m-%d} ", MUTED), f"{row.time:%H:%M:%S}")),
+    Column("time", 14, _day_and_time, sort=lambda row: row.time, field="time"),
     *TAIL[1:],
 )
 """Requests of more than a day."""

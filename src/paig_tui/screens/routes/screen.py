@@ -41,10 +41,10 @@ def _part(row: MemberTableRow) -> Content:
     return Content.styled("● first", GOOD)
 
 
-def _share(row: MemberTableRow) -> Content:
+def _share(row: MemberTableRow, width: int) -> Content:
     if row.share is None:
         return Content.styled("—", MUTED)
-    return Content.assemble(bar(row.share, 6, "$primary"), f" {row.share:>4.0%}")
+    return Content.assemble(bar(row.share, max(1, width - 5), "$primary"), f" {row.share:>4.0%}")
 
 
 def _state(row: MemberTableRow) -> Content:
@@ -53,16 +53,25 @@ def _state(row: MemberTableRow) -> Content:
     return Content.styled(row.status.word, row.status.style)
 
 
+def _members(route: Route) -> Content:
+    return Content(str(len(route.members)))
+
+
+def _member_names(route: Route) -> Content:
+    return plain(", ".join(member.provider for member in route.members), MUTED)
+
+
 ROUTES: tuple[Column[Route], ...] = (
-    Column("route", 0, lambda route: plain(route.name)),
-    Column("members", 7, lambda route: Content(str(len(route.members))), right=True),
+    Column("route", 0, lambda route: plain(route.name), sort=lambda route: route.name.casefold()),
+    Column("members", 7, _members, right=True, below=50, sort=lambda route: len(route.members)),
+    Column("members", 0, _member_names, least=50, sort=lambda route: len(route.members)),
 )
 MEMBERS: tuple[Column[MemberTableRow], ...] = (
     Column("part", 10, _part),
-    Column("provider", 0, lambda row: plain(row.member.provider)),
-    Column("pri", 4, lambda row: Content(str(row.member.priority)), right=True),
-    Column("weight", 6, lambda row: Content(str(row.member.weight)), right=True),
-    Column("share", 11, _share, least=60),
+    Column("provider", 0, lambda row: plain(row.member.provider), sort=lambda row: row.member.provider.casefold()),
+    Column("pri", 4, lambda row: Content(str(row.member.priority)), right=True, sort=lambda row: row.member.priority),
+    Column("weight", 6, lambda row: Content(str(row.member.weight)), right=True, sort=lambda row: row.member.weight),
+    Column("share", 11, wide=_share, least=60, most=45, sort=lambda row: row.share),
     Column("share", 5, lambda row: Content("—" if row.share is None else f"{row.share:.0%}"), right=True, below=60),
     Column("state", 9, _state),
     Column("renames", 0, lambda row: plain(renames(row.member.models)), least=84),
@@ -210,7 +219,8 @@ class Routes(Section):
             return
 
         async def update_member(changes: Mapping[str, object], first: bool) -> object:
-            member = MemberSpec.model_validate({**row.member.model_dump(), **changes})
+            given = {name: _without_nulls(value) for name, value in changes.items()}  # a member is sent whole
+            member = MemberSpec.model_validate({**row.member.model_dump(), **given})
             members = _json(self._with(row, **member.model_dump()))
             return await routes.update(route.id, {"members": members}, seen=route if first else None)
 
@@ -279,6 +289,12 @@ class Routes(Section):
         ask = Confirm(f"delete route {name}?", "Requests to it are refused from then on.", do="Delete", type_name=name)
         if await self.app.push_screen_wait(ask):
             await self.paig.changing(self.paig.admin.routes.delete(route.id), f"Route {name} is deleted.")
+
+
+def _without_nulls(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    return {name: one for name, one in value.items() if one is not None}
 
 
 def _json(members: Iterable[MemberSpec]) -> list[dict[str, object]]:

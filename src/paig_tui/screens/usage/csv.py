@@ -7,7 +7,17 @@ import io
 
 from paig_client.api.resources import UsageReport
 
-FIGURES = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
+FIGURES = (
+    "requests",
+    "errors",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cost",
+    "list_cost",
+    "difference",
+)
 
 
 def to_csv(group: str, report: UsageReport) -> str:

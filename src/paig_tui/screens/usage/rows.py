@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 
 from textual.content import Content
 
 from paig_client.api.resources import UsageReport, UsageTotal
-from paig_tui.text import BAD, MUTED, WARN, bar, dollars, plain
+from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, bar, dollars, plain
 from paig_tui.widgets.plot import spark
 from paig_tui.widgets.table import Column
 
@@ -145,23 +144,59 @@ def _errors(row: UsageTableRow) -> Content:
     return Content.styled(count(row.total.errors), BAD if share > 0.05 else WARN if share else MUTED)
 
 
-def _trend(row: UsageTableRow) -> Content:
-    return Content.styled(spark(row.course, TREND) if row.course else "", "$secondary")
+def _trend(row: UsageTableRow, width: int) -> Content:
+    return Content.styled(spark(row.course, min(width, len(row.course))) if row.course else "", "$secondary")
 
 
 def _share(row: UsageTableRow, width: int) -> Content:
-    return Content.assemble(bar(row.share, width, "$primary"), f" {row.share:>4.0%}")
+    return Content.assemble(bar(row.share, max(1, width - 6), "$primary"), f" {row.share:>4.0%}")
+
+
+def _difference(row: UsageTableRow) -> Content:
+    """What the providers' own charges add to the list's prices."""
+    value = Decimal(row.total.difference)
+    if not value:
+        return Content.styled(NOT_YET, MUTED)
+    return Content.styled(f"{'+' if value > 0 else '-'}{dollars(abs(value))}", WARN if value > 0 else GOOD)
+
+
+def _figure(
+    title: str, width: int, names: str, cell: Callable[[UsageTableRow], Content] | None = None, *, least: int = 0
+) -> Column[UsageTableRow]:
+    """A column of a sum, or of several together; where the largest are first, everything stays above them."""
+
+    def total(row: UsageTableRow) -> Decimal:
+        return sum((Decimal(getattr(row.total, name)) for name in names.split()), Decimal(0))
+
+    def shown(row: UsageTableRow) -> Content:
+        return Content(count(int(total(row))))
+
+    return Column(title, width, cell or shown, right=True, least=least, sort=lambda row: (row.name is None, total(row)))
+
+
+def _cost(row: UsageTableRow) -> Content:
+    return Content.styled(dollars(row.total.cost), "bold")
+
+
+def _list_cost(row: UsageTableRow) -> Content:
+    return Content(dollars(row.total.list_cost))
 
 
 COLUMNS: tuple[Column[UsageTableRow], ...] = (
-    Column("", 0, lambda row: row.shown, most=60),
-    Column("requests", 8, lambda row: Content(count(row.total.requests)), right=True),
-    Column("errors", 6, _errors, right=True),
-    Column("tokens", 14, _tokens, right=True),
-    Column("cached", 8, lambda row: Content(count(row.total.cache_read_tokens)), right=True, least=100),
-    Column("cost", 9, lambda row: Content.styled(dollars(row.total.cost), "bold"), right=True),
-    Column("share", 15, partial(_share, width=8), least=100, below=150),
-    Column("share", 57, partial(_share, width=50), least=150),
+    Column("name", 0, lambda row: row.shown, most=80, sort=lambda row: (row.name or "").casefold()),
+    _figure("requests", 8, "requests"),
+    _figure("errors", 6, "errors", _errors),
+    _figure("tokens", 14, "input_tokens output_tokens", _tokens),
+    _figure("cached", 8, "cache_read_tokens", least=100),
+    _figure("cost", 9, "cost", _cost),
+    Column("share", 15, wide=_share, least=100, most=80),
     Column("share", 5, lambda row: Content(f"{row.share:.0%}"), right=True, below=100),
-    Column("trend", TREND, _trend),
+    Column("trend", TREND, wide=_trend, most=31),
 )
+CHARGED: tuple[Column[UsageTableRow], ...] = (
+    *COLUMNS[:6],
+    _figure("list price", 10, "list_cost", _list_cost, least=100),
+    _figure("difference", 10, "difference", _difference),
+    *COLUMNS[6:],
+)
+"""With what the price list says, where providers state charges of their own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -20,13 +20,15 @@ from paig_client.admin import AdminError
 from paig_client.api.resources import UsageReport
 from paig_tui.screens.section import Section
 from paig_tui.screens.usage.csv import to_csv
-from paig_tui.screens.usage.rows import COLUMNS, GROUPS, MOST_COURSES, SPANS, UsageTableRow, courses, rows
-from paig_tui.text import MUTED, NOT_YET, dollars, safe
+from paig_tui.screens.usage.rows import CHARGED, COLUMNS, GROUPS, MOST_COURSES, SPANS, UsageTableRow, courses, rows
+from paig_tui.text import MUTED, NOT_YET, dollars, lines, safe
 from paig_tui.widgets.chrome import Panel, tabs
-from paig_tui.widgets.plot import chart
+from paig_tui.widgets.plot import SHADES, chart, stacked
 from paig_tui.widgets.table import Table
 
 STALE_AFTER = timedelta(seconds=15)
+STACKED = 9
+"""Lines of the plot from which on it shows the groups one upon the other."""
 LOOKED_AT = 0.2
 """Seconds that the cursor stays on a row before its course is asked for, where that is not known."""
 
@@ -100,9 +102,12 @@ class Usage(Section):
         if self.problem and report is None:
             table.empty = f"✕ {safe(self.problem)}"
         else:
-            table.empty = "Loading …" if report is None else "Nothing was spent."
+            table.empty = self.unreachable if report is None else "Nothing was spent."
         shown: list[UsageTableRow] = []
         if report is not None and report.total.requests:
+            # Beside a provider's own charge stands what the price list says.
+            charged = any(Decimal(item.difference) for item in (report.total, *report.items))
+            table.columns = CHARGED if charged else COLUMNS
             every = rows(report, GROUPS[self.group], self.courses, list(self.span.times(self.state.as_of)))
             shown = [row for row in every if row.name is None or self.matches(row.name)]
         table.show(shown)
@@ -119,8 +124,40 @@ class Usage(Section):
         panel.title(f"spend per {self.span.bucket} · last {self.span.words} · {whose}")
         if row is None or row.course is None:
             panel.paint(lambda _, __: Content.styled(NOT_YET, MUTED))
+            return
+        drawn = partial(chart, row.course, ticks=self.span.ticks(self.state.as_of), unit=dollars)
+        parts = [one for one in self.table.rows if one.name is not None and one.course is not None]
+        if row.name is None and len(parts) > 1 and not self.filter_text:
+            panel.paint(partial(self._parts, row, sorted(parts, key=lambda one: -one.share), drawn))
         else:
-            panel.paint(partial(chart, row.course, ticks=self.span.ticks(self.state.as_of), unit=dollars))
+            panel.paint(drawn)
+
+    def _parts(
+        self,
+        whole: UsageTableRow,
+        parts: Sequence[UsageTableRow],
+        alone: Callable[[int, int], Content],
+        width: int,
+        height: int,
+    ) -> Content:
+        """What the most expensive groups cost, one upon the other, with a legend; all as one where there is no room."""
+        if height < STACKED or whole.course is None:
+            return alone(width, height)
+        shown = parts[: len(SHADES) if len(parts) == len(SHADES) else len(SHADES) - 1]
+        series = [[*(one.course or ())] for one in shown]
+        named = [(one.shown, one.total.cost) for one in shown]
+        if len(shown) < len(parts):
+            sums = [sum(values) for values in zip(*series, strict=True)]
+            series.append([max(0.0, every - sum_) for every, sum_ in zip(whole.course, sums, strict=True)])
+            rest = Decimal(whole.total.cost) - sum((Decimal(one.total.cost) for one in shown), Decimal(0))
+            named.append((Content(f"{len(parts) - len(shown)} others"), str(max(rest, Decimal(0)))))
+        room = max(8, width // len(named) - 14)
+        legend = Content("   ").join(
+            Content.assemble(shade, " ", name.truncate(room, ellipsis=True), (f" {dollars(cost)}", MUTED))
+            for shade, (name, cost) in zip(SHADES, named, strict=False)
+        )
+        ticks = self.span.ticks(self.state.as_of)
+        return lines([legend, stacked(series, width, height - 1, ticks=ticks, unit=dollars)])
 
     @on(Table.Moved, "#groups")
     def _moved(self) -> None:

@@ -63,7 +63,7 @@ def _cached(row: AgentTableRow) -> Content:
 
 
 def _share(row: AgentTableRow, width: int) -> Content:
-    return Content.assemble(bar(row.share, width, "$primary"), f" {row.share:>4.0%}")
+    return Content.assemble(bar(row.share, max(1, width - 6), "$primary"), f" {row.share:>4.0%}")
 
 
 def _lasted(row: AgentTableRow) -> Content:
@@ -79,9 +79,8 @@ COLUMNS: tuple[Column[AgentTableRow], ...] = (
     Column("lasted", 7, _lasted, right=True, least=90),
     Column("cost", 12, lambda row: Content(pointed(row.agent.cost)), right=True),
     Column("with below", 12, lambda row: Content.styled(pointed(row.agent.total_cost), "bold"), right=True),
-    Column("share", 13, partial(_share, width=7), below=130),
-    Column("share", 26, partial(_share, width=20), least=130),
-    Column("models", 30, lambda row: plain(", ".join(row.agent.models), MUTED), least=150),
+    Column("share", 13, wide=_share, most=60),
+    Column("models", 0, lambda row: plain(", ".join(row.agent.models), MUTED), least=110, most=60),
 )
 
 

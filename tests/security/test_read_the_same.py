@@ -5,15 +5,23 @@ from __future__ import annotations
 import pytest
 
 from paig_gateway.domain.errors import GatewayError
+from paig_gateway.formats.images import IMAGES
 from paig_gateway.formats.openai_chat import CHAT, asks
 from paig_gateway.proxy.request import read_call
 
 MESSAGES = b'"messages":[{"role":"user","content":"hi"}]'
-JSON = b"application/json"
+JSON, FORM = b"application/json", b"multipart/form-data; boundary=XB"
 
 
 def body(member: bytes) -> bytes:
     return b'{"model":"gpt-5-nano","max_tokens":10,%b,%b}' % (member, MESSAGES)
+
+
+def form(name: str, value: str) -> bytes:
+    """A form that asks for an image, with one field more."""
+    fields = [("model", "gpt-image-1"), ("prompt", "x"), (name, value)]
+    parts = [f'--XB\r\nContent-Disposition: form-data; name="{one}"\r\n\r\n{text}\r\n' for one, text in fields]
+    return ("".join(parts) + "--XB--\r\n").encode()
 
 
 @pytest.mark.parametrize(
@@ -47,12 +55,48 @@ def test_a_body_in_utf8(content_type: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "content_type", [b"application/x-www-form-urlencoded", b" Application/X-WWW-Form-Urlencoded ; charset=utf-8"]
+    "content_type",
+    [
+        b"application/x-www-form-urlencoded",
+        b" Application/X-WWW-Form-Urlencoded ; charset=utf-8",
+        b"application/json, application/x-www-form-urlencoded",
+    ],
 )
 def test_a_body_that_a_form_parser_would_read(content_type: bytes) -> None:
     """A server that believes the header would find other members in the same text."""
     with pytest.raises(GatewayError, match="as JSON"):
         read_call(CHAT, None, body(b'"user":"&model=gpt-5-pro&n=100&"'), [(b"content-type", content_type)])
+
+
+@pytest.mark.parametrize("wrong", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", "\u00e4".encode()[:1]])
+@pytest.mark.parametrize("place", [b'"max\xc3\xa4_tok%bens":9', b'"user":"%b"'])
+def test_a_body_that_is_not_utf8(wrong: bytes, place: bytes) -> None:
+    """A server that leaves such bytes away would read another name; a large body is looked through to its end."""
+    headers = [(b"content-type", JSON)]
+    for padding in (b"", b'"x":"' + "\u00e4".encode() * 1_000_001 + b'",'):
+        with pytest.raises(GatewayError, match="UTF-8"):
+            read_call(CHAT, None, body(padding + place % wrong), headers)
+    assert read_call(CHAT, None, body('"user":"\u00e4\U0001f600"'.encode()), headers).model == "gpt-5-nano"
+
+
+@pytest.mark.parametrize("n", ["1e1", "+10", "-1", "10.0", "\u0661\u0660", "ten", "0x10"])
+def test_a_forms_number_of_answers_that_is_not_plain(n: str) -> None:
+    """A server may read it as more than one."""
+    with pytest.raises(GatewayError, match="whole number"):
+        read_call(IMAGES, None, form("n", n), [(b"content-type", FORM)])
+
+
+@pytest.mark.parametrize("name", ["n[]", "n[0]", "model[]", "stream[x]", "max_tokens[]", "_charset_"])
+def test_a_forms_field_that_another_server_calls_otherwise(name: str) -> None:
+    """Brackets that some servers leave away, and a field that names another charset."""
+    with pytest.raises(GatewayError, match=r"without brackets|charset"):
+        read_call(IMAGES, None, form(name, "10"), [(b"content-type", FORM)])
+
+
+def test_a_forms_plain_fields() -> None:
+    """White space around a number, and lists of images, are as they were."""
+    assert read_call(IMAGES, None, form("n", " 10 "), [(b"content-type", FORM)]).answers == 10
+    assert read_call(IMAGES, None, form("image[]", "x"), [(b"content-type", FORM)]).answers == 1
 
 
 def test_stream_options_that_are_null() -> None:

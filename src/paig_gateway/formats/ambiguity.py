@@ -85,6 +85,11 @@ def check_json(body: bytes) -> None:
     _check_object(body, reading.request(body), "")
 
 
+def decides(name: str) -> bool:
+    """Whether a member of that name may decide what a request costs, in whichever spelling."""
+    return canonical(name) in _DECIDING
+
+
 def _check_object(raw: bytes, found: Members, where: str) -> None:
     check_names(found, where)
     if _hides_text(raw, found) and not _names_are_distinct(raw):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from paig_gateway.formats.ambiguity import check_names
+from paig_gateway.formats.ambiguity import check_names, decides
 from paig_gateway.formats.base import MalformedRequest
 
 _FIELD = re.compile(rb'content-disposition:[^\r\n]*?;\s*name="?([^";\r\n]*)"?', re.IGNORECASE)
@@ -75,6 +75,10 @@ def check(body: bytes, content_type: bytes) -> None:
         raise MalformedRequest(f'The form gives "{repeated}" more than once.')
     distinct = dict.fromkeys(names)
     check_names(distinct)
+    if "_charset_" in distinct:
+        raise MalformedRequest("Send the form as UTF-8, without a field that names a charset.")
+    if listed := next((name for name in distinct if "[" in name and decides(name.partition("[")[0])), None):
+        raise MalformedRequest(f'Write "{listed.partition("[")[0]}" without brackets, which some servers leave away.')
     if both := next((name for name in distinct if f"{name}[]" in distinct), None):
         raise MalformedRequest(f'The form gives "{both}[]" beside "{both}": give one.')
 

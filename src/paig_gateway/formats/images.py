@@ -40,8 +40,10 @@ def _read_form(model: str | None, body: bytes) -> Call:
     named_model = model or one.get("model")
     if not named_model:
         raise MalformedRequest('The request names no model: give the form field "model".')
-    n = int(one["n"]) if one.get("n", "").isdecimal() and len(one["n"]) < 10 else 1
-    return _call(named_model, body, media, max(1, n), stream=one.get("stream", "").lower() in ("true", "1"))
+    n = one.get("n") or "1"
+    if not (n.isascii() and n.isdecimal() and len(n) < 10):  # some servers read `1e1` and `+10` as ten
+        raise MalformedRequest("How many answers a request asks for must be a whole number.")
+    return _call(named_model, body, media, max(1, int(n)), stream=one.get("stream", "").lower() in ("true", "1"))
 
 
 def _call(model: str, body: bytes, media: Media, n: int, *, stream: bool) -> Call:

@@ -81,7 +81,7 @@ sbom: $(DEV) ## write dist/sbom.cdx.json: what a locked installation consists of
 audit: ## look up the locked dependencies in the Python advisory database (fetches pip-audit)
 	@test -x $(AUDIT) || { $(PYTHON) -m venv --clear .cache/audit && .cache/audit/bin/python -m pip install --quiet pip-audit; }
 	@$(AUDIT) --strict --disable-pip --require-hashes --requirement requirements/gateway.txt $(ARGS) || \
-		{ echo 'Not passed. "Could not be audited" means that pypi.org does not answer here: nothing was looked up.' >&2; exit 1; }
+		{ echo 'Not passed. "Could not be audited" means that the package index does not answer here: nothing was looked up.' >&2; exit 1; }
 
 lock: $(DEV) ## compile requirements/ again; ARGS=--upgrade takes newer versions
 	$(COMPILE) --all-extras --group dev --output-file requirements/dev.txt

@@ -42,6 +42,7 @@ from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog import AuditFilter
 from paig_gateway.catalog.audit import AUDIT_SORTED
+from paig_gateway.catalog.base import suggestion
 from paig_gateway.database.order import BadOrder
 from paig_gateway.database.tables import NodeRow
 from paig_gateway.ledger import nodes, reports
@@ -189,7 +190,10 @@ def report_routes(services: AdminServices) -> APIRouter:
         try:
             return reports.usage(engine, by, which, sort, limit)
         except BadQuery as error:
-            raise invalid([FieldProblem("by", str(error))]) from None
+            close = next(
+                (near for name in by if name not in reports.GROUPS and (near := suggestion(name, reports.GROUPS))), ""
+            )
+            raise invalid([FieldProblem("by", f"{str(error).rstrip('.')}{close}.")]) from None
         except BadOrder as error:
             raise _bad_order(error, [*by, *(name for name in UsageTotal.model_fields if name != "group")]) from None
 

@@ -89,6 +89,52 @@ const tools = [{{ functionDeclarations: [{{ name: "weather", description: "w", p
 const answer = await client.models.generateContent({{ model: "{GEMINI}", contents: "call weather", config: {{ tools }} }});
 if (!answer.functionCalls) throw new Error("no call");
 """
+# The SDK speaks TLS to whatever host; the gateway that the recipes run against has none.
+_PLAIN_WS = """const { get, set } = Object.getOwnPropertyDescriptor(URL.prototype, "protocol");
+Object.defineProperty(URL.prototype, "protocol", { get, set(wanted) { set.call(this, wanted.replace(/^wss/, "ws")); } });
+const { default: OpenAI } = await import("openai");
+"""
+_REALTIME_JS = (
+    _PLAIN_WS
+    + """const { OpenAIRealtimeWS } = await import("openai/realtime/ws");
+const talk = new OpenAIRealtimeWS({ model: "gpt-realtime" }, new OpenAI());
+let turns = 0;
+const ask = () => {
+  talk.send({ type: "conversation.item.create", item: { type: "message", role: "user", content: [{ type: "input_text", text: "hi" }] } });
+  talk.send({ type: "response.create", response: { max_output_tokens: 200 } });
+};
+talk.on("error", (error) => { throw error; });
+talk.on("session.created", ask);
+talk.on("response.done", (event) => { console.log(event.response.usage); ++turns < 2 ? ask() : talk.close(); });
+"""
+)
+_RESPONSES_WS_JS = (
+    _PLAIN_WS
+    + """const { ResponsesWS } = await import("openai/resources/responses/ws");
+const socket = new ResponsesWS(new OpenAI());
+socket.on("error", (error) => { throw error; });
+socket.on("response.completed", (event) => { console.log(event.response.usage); socket.close(); });
+socket.send({ type: "response.create", model: "gpt-5", input: "hi", max_output_tokens: 400 });
+"""
+)
+_LIVE_JS = """import { GoogleGenAI, Modality } from "@google/genai";
+const client = new GoogleGenAI({});
+let finish, fail;
+const done = new Promise((resolve, reject) => { finish = resolve; fail = reject; });
+const session = await client.live.connect({
+  model: "gemini-3.1-flash-live-preview",
+  config: { responseModalities: [Modality.AUDIO] },
+  callbacks: {
+    onmessage: (message) => { if (message.usageMetadata) console.log(message.usageMetadata); if (message.serverContent?.turnComplete) finish(); },
+    onerror: fail,
+    onclose: (event) => fail(new Error(`closed: ${event.code} ${event.reason}`)),
+  },
+});
+session.sendClientContent({ turns: "hi", turnComplete: true });
+await done;
+session.close();
+process.exit(0);
+"""
 _BOTO = 'import boto3\nclient = boto3.client("bedrock-runtime")\nhi = [{"role": "user", "content": [{"text": "hi"}]}]\n'
 _BOTO_TOOL = '{"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object", "properties": {"city": {"type": "string"}}}}}}]}'
 _VERCEL = f"""import {{ generateText, streamText, tool, jsonSchema }} from "ai";
@@ -302,6 +348,11 @@ RECIPES: Mapping[str, Recipe] = {
     "google-genai for JavaScript, Vertex": Recipe(
         "google-vertex", ["@google/genai"], [_GENAI_JS], "node", npm=True, tools=True
     ),
+    "OpenAI SDK for JavaScript, Realtime": Recipe("openai", ["openai", "ws"], [_REALTIME_JS], "node", npm=True),
+    "OpenAI SDK for JavaScript, Responses over WebSocket": Recipe(
+        "openai", ["openai", "ws"], [_RESPONSES_WS_JS], "node", npm=True
+    ),
+    "google-genai for JavaScript, Live": Recipe("google", ["@google/genai"], [_LIVE_JS], "node", npm=True),
     "boto3": Recipe(
         "bedrock",
         ["boto3"],

@@ -105,7 +105,8 @@ def node() -> Path:
 
 def folder_of(recipe: Recipe) -> Path:
     """Where a recipe's packages are installed."""
-    return CACHE / re.sub(r"[^A-Za-z0-9.-]+", "_", recipe.packages[0])
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", recipe.packages[0])
+    return CACHE / (f"npm-{name}" if recipe.npm else name)
 
 
 def install(recipe: Recipe) -> None:
@@ -284,14 +285,19 @@ def _way(rows: Sequence[Mapping[str, Any]]) -> str:
     """Whether the rows of one way are right, and show what it cost."""
     if not rows:
         return "–"
-    rows = [row for row in rows if row["format"] != "models"]  # a list of models costs nothing
+    rows = [row for row in rows if row["format"] != "models" and not _is_unused(row)]  # a list of models costs nothing
     if wrong := {f"{row['status']} {row['error'] or row['certainty']}" for row in rows if not _is_right(row)}:
         return f"**{', '.join(sorted(wrong))}**"
     return "row, cost" if all(float(row["cost"]) > 0 for row in rows) else "row"
 
 
+def _is_unused(row: Mapping[str, Any]) -> bool:
+    """Whether it is a turn that was held for a WebSocket and never began."""
+    return (row["status"], row["error"]) == (101, "not-dispatched")
+
+
 def _is_right(row: Mapping[str, Any]) -> bool:
-    return bool(row["status"] == 200 and row["certainty"] == "exact" and row["key"] == "clients")
+    return bool(row["status"] in (200, 101) and row["certainty"] == "exact" and row["key"] == "clients")
 
 
 def _host(name: str) -> str:
@@ -312,7 +318,8 @@ simulated providers, in a network in which every host name and address leads to 
 
 - *Plain*, *stream*, *tools*: the client's requests whose answers come whole, those whose answers are streamed, and
   whether it offered tools to the model (then all its requests count). *Row*: each has a row in the ledger, of the right
-  key, with status 200 and an exact cost. *Cost*: and the row shows a cost above zero. A dash: the client did not do it.
+  key, with status 200 (a turn over a WebSocket: 101) and an exact cost. *Cost*: and the row shows a cost above zero. A
+  dash: the client did not do it.
 - *Only the gateway's address*: whether it connected to the gateway alone, else the other hosts, such as its maker's
   telemetry.
 - *Key sent elsewhere*: whether the gateway key was in any request to another host. The recorder ends TLS with

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paig_gateway.domain.http import Headers
 
@@ -52,6 +52,11 @@ class Trace:
             return []
         found = [(b"traceparent", f"00-{self.trace_id}-{parent}-{self.flags}".encode())]
         return [*found, (b"tracestate", self.state)] if self.state else found
+
+
+def beside(trace: Trace) -> Trace:
+    """The trace of another request that belongs together with this one: of the same parent, with a span of its own."""
+    return replace(trace, span_id=f"{_draw.getrandbits(64) or 1:016x}")
 
 
 def read(headers: Headers, *, onward: bool = True, spans: bool = False) -> Trace | None:

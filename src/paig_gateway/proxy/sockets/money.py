@@ -27,6 +27,7 @@ from paig_gateway.proxy.settling import CUT, NO_USAGE, charge_reading, charge_st
 from paig_gateway.proxy.sockets.dial import Attempt
 from paig_gateway.proxy.sockets.turns import Ending, Session, Turn
 from paig_gateway.proxy.stored import StoredObjects
+from paig_gateway.proxy.trace_context import Trace, beside
 from paig_gateway.routing.affinity import Affinity
 from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
 
@@ -71,6 +72,7 @@ class Upgraded:
         candidate: The member and the credential that the session is connected with.
         attribution: What the upgrade says of its work; it names the session of all turns.
         attempts: The tries to connect.
+        trace: The upgrade's trace, which is the first turn's; the others belong to it too.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Upgraded:
     attribution: Attribution
     candidate: Candidate
     attempts: list[Attempt]
+    trace: Trace | None
 
 
 @dataclass(slots=True)
@@ -307,11 +310,13 @@ class Turns:
         upgraded, books = self.upgraded, self.books
         now = books.now()
         caller = upgraded.caller()
-        request_id = upgraded.id if self._first else new_request_id(now)
+        request_id, trace = upgraded.id, upgraded.trace
+        if not self._first:
+            request_id, trace = new_request_id(now), beside(trace) if trace is not None else None
         self._first = False
         return Exchange(
             request_id, now, books.clock(), caller, upgraded.route, upgraded.target, self.session.fmt, call, "GET",
-            upgraded.headers, frame, frame, upgraded.attribution, books.observer.trace(caller, upgraded.headers),
+            upgraded.headers, frame, frame, upgraded.attribution, trace,
         )  # fmt: skip
 
     def _candidates(self, exchange: Exchange) -> list[Candidate]:

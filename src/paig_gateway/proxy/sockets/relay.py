@@ -343,6 +343,8 @@ class Relay:
 
     def _from_provider(self, message: Message) -> None:
         data = _payload(message)
+        if self._client not in self._gone:
+            self._client.send(message)  # the client does not wait for what follows from it
         for effect in self._session.provider(data):
             if isinstance(effect, Saw):
                 self._turns.saw(effect.turn, data)
@@ -354,8 +356,6 @@ class Relay:
             else:
                 self._turns.settle(effect.turn, effect.ending)
                 self._changed.set()
-        if self._client not in self._gone:
-            self._client.send(message)
         if self._inbox:
             self._advance()
 

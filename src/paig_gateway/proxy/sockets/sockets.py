@@ -219,6 +219,7 @@ class Sockets:
             attribution=replace(exchange.attribution, ids=ids),
             candidate=candidate,
             attempts=attempts,
+            trace=exchange.trace,
         )
         session = api.session(candidate.kind, exchange.target, exchange.call.model, exchange.headers)
         turns = Turns(self.books, upgraded, session)

@@ -50,6 +50,7 @@ class Record:
     user: str | None
     tags: Mapping[str, str]
     run: str | None
+    session: str | None
     kinds: Mapping[str, tuple[str, str]]
     settlement: Settlement
     response: tuple[str | None, str | None, Sequence[str]]
@@ -83,6 +84,7 @@ def record_of(exchange: Exchange, outcome: Outcome, settlement: Settlement, trac
         user=caller.user,
         tags=exchange.attribution.tags,
         run=exchange.attribution.run,
+        session=exchange.attribution.session,
         kinds={name: (members[name].kind, members[name].base_url) for name in tried if name in members},
         settlement=settlement,
         response=(

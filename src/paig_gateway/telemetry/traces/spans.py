@@ -117,6 +117,7 @@ def _server(record: Record, scheme: str) -> Attributes:
         "paig.project": record.project,
         "paig.user": record.user,
         "paig.run": record.run,
+        "paig.session": record.session,
         **{f"paig.tag.{name}": value for name, value in record.tags.items()},
         "paig.cost": format_usd(settlement.cost),
         "paig.certainty": settlement.certainty,

@@ -37,6 +37,10 @@ def usage_in(raw: Raw | None) -> dict[str, object]:
     return {name: value for name, value in mapping(reading.value(raw)).items() if value is not None}
 
 
+MOST_MEMBERS, LONGEST_VALUE = 200, 1000
+"""Members of a stream's usage object, on each level, that are kept; and the characters or elements of one of them."""
+
+
 def note_usage(body: dict[str, object], usage: Mapping[str, object], *, final: bool) -> None:
     """Take a cumulative usage object in; see `updated`. Counts are never added up."""
     if not usage:
@@ -48,16 +52,23 @@ def note_usage(body: dict[str, object], usage: Mapping[str, object], *, final: b
 def updated(known: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
     """A usage object after a later one: later counts replace earlier ones, but a zero or an empty value never does.
 
-    Some servers repeat every member in the last event and fill in only those that are new.
+    Some servers repeat every member in the last event and fill in only those that are new. What no server would send,
+    new names without end and long texts, is left out: a stream's usage stays small however long it goes on.
     """
     merged = dict(known)
     for name, value in new.items():
         old = merged.get(name)
+        if (name not in merged and len(merged) >= MOST_MEMBERS) or _is_long(value):
+            continue
         if isinstance(value, Mapping) and isinstance(old, Mapping):
             merged[name] = updated(mapping(old), mapping(value))
         elif value or isinstance(value, bool) or not old:
-            merged[name] = value
+            merged[name] = updated({}, mapping(value)) if isinstance(value, Mapping) else value
     return merged
+
+
+def _is_long(value: object) -> bool:
+    return isinstance(value, (str, list)) and len(value) > LONGEST_VALUE
 
 
 def finish(body: dict[str, object]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paig_gateway.formats.folding import finish, note_usage, provisional
+from paig_gateway.formats.folding import MOST_MEMBERS, finish, note_usage, provisional
 
 
 def test_counts_replace_and_never_add() -> None:
@@ -13,6 +13,20 @@ def test_counts_replace_and_never_add() -> None:
     note_usage(body, {"a": 1, "b": 2}, final=False)
     note_usage(body, {"b": 3}, final=True)
     assert body == {"usage": {"a": 1, "b": 3}}
+
+
+def test_a_stream_cannot_make_its_usage_grow() -> None:
+    """New names without end, long texts and long lists are left out, on every level; counts still replace others."""
+    body: dict[str, Any] = {}
+    for number in range(1000):
+        noise = {f"a{number}": 1, f"b{number}": {str(other): 1 for other in range(1000)}, "note": "x" * 100_000}
+        note_usage(body, {"tokens": number, "list": [1] * 5000, **noise}, final=False)
+    finish(body)
+    usage = body["usage"]
+    assert (usage["tokens"], len(usage)) == (999, MOST_MEMBERS)
+    assert "note" not in usage
+    assert "list" not in usage
+    assert len(usage["b0"]) == MOST_MEMBERS
 
 
 def test_final_stays_final() -> None:

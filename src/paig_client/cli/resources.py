@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from paig_client.api.resources import LimitStatus
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id.", autocompletion=names())]
-NewName = Annotated[str, typer.Argument(metavar="NAME", help="Its name.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="A name of your choice.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,14 @@ to their projects; the others need a role in the whole gateway.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, get_origin
 
 from fastapi import Depends
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.datastructures import QueryParams
 from starlette.requests import HTTPConnection, Request
@@ -280,6 +281,12 @@ def check_query(given: QueryParams, known: Mapping[str, bool]) -> None:
         raise invalid(wrong)
 
 
+def _query_parameters(dependant: Dependant) -> Iterator[Any]:
+    yield from dependant.query_params
+    for inner in dependant.dependencies:
+        yield from _query_parameters(inner)
+
+
 class Guarded(APIRoute):
     """A route that checks the permission of its operation, and refuses unknown query parameters."""
 
@@ -289,7 +296,7 @@ class Guarded(APIRoute):
         needs = OPERATIONS[self.operation_id or self.name]
         known = {
             parameter.alias: get_origin(parameter.field_info.annotation) is list
-            for parameter in self.dependant.query_params
+            for parameter in _query_parameters(self.dependant)
         }
 
         async def guarded(request: Request) -> Response:

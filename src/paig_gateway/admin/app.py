@@ -61,6 +61,7 @@ def admin_app(services: AdminServices) -> FastAPI:
         refused.check_guess,
     )
     app.state.note_refusal = refused.note
+    app.state.services = services
     app.state.vault = services.catalog.secrets.vault
     app.state.events = EventFeed(services.engine, services.catalog)
     api = APIRouter(prefix=PREFIX)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
+from fastapi import Request as HttpRequest
 from pydantic import AfterValidator, BaseModel
 from sqlalchemy import func, select
 from sqlmodel import col
@@ -77,6 +79,27 @@ Until = Annotated[
 PageLimit = Annotated[int, Query(ge=1, le=reports.MAX_PAGE, description="How many items to answer at most.")]
 
 
+def _asked(
+    http: HttpRequest,
+    principal: Principal,
+    key: Named = None,
+    project: Named = None,
+    user: Named = None,
+    model: ByModel = None,
+    provider: ByName = None,
+    route: ByName = None,
+    since: Since = None,
+    until: Until = None,
+) -> Filter:
+    services: AdminServices = http.app.state.services
+    check_names(services, principal, key=key, project=project, user=user, model=model, provider=provider, route=route)
+    return Filter(key, project, user, model, provider, route, None, since, until, principal.within("ledger:read"))
+
+
+Asked = Annotated[Filter, Depends(_asked)]
+"""A handler's parameter: the requests that the query asks for, of those that the principal may read."""
+
+
 class PruneSpec(Spec):
     """Which requests are to be removed."""
 
@@ -109,31 +132,18 @@ def report_routes(services: AdminServices) -> APIRouter:
     engine = services.engine
 
     def list_requests(
-        principal: Principal,
-        key: Named = None,
-        project: Named = None,
-        user: Named = None,
-        model: ByModel = None,
-        provider: ByName = None,
-        route: ByName = None,
+        asked: Asked,
         status: Annotated[int | None, Query(ge=100, le=599, description="The status that the client was sent.")] = None,
         state: Annotated[Literal["open", "settled"] | None, Query(description="In flight, or finished.")] = None,
         stream: Annotated[bool | None, Query(description="Whether it is streamed.")] = None,
         tag: Annotated[list[str], Query(max_length=8, description="`NAME=VALUE`, or `NAME` for any value.")] = [],  # noqa: B006
-        since: Since = None,
-        until: Until = None,
         limit: PageLimit = 100,
         cursor: Cursor = None,
         sort: Sort = None,
         **equal: Any,
     ) -> RequestPage:
-        check_names(
-            services, principal, key=key, project=project, user=user, model=model, provider=provider, route=route
-        )
-        which = Filter(
-            key, project, user, model, provider, route, status, since, until, principal.within("ledger:read"),
-            state, stream, {name: value for name, value in equal.items() if value is not None}, _tags(tag),
-        )  # fmt: skip
+        given = {name: value for name, value in equal.items() if value is not None}
+        which = replace(asked, status=status, state=state, stream=stream, equal=given, tags=_tags(tag))
         try:
             return reports.list_requests(engine, which, cursor=cursor, limit=limit, sort=sort)
         except BadOrder as error:
@@ -168,25 +178,13 @@ def report_routes(services: AdminServices) -> APIRouter:
         tags=["ledger"],
     )
     def get_usage(
-        principal: Principal,
+        which: Asked,
         by: Annotated[
             list[str], Query(max_length=8, description=f"Any of {', '.join(reports.GROUPS)}, or `tag:NAME`.")
         ] = [],  # noqa: B006
-        key: Named = None,
-        project: Named = None,
-        user: Named = None,
-        model: ByModel = None,
-        provider: ByName = None,
-        route: ByName = None,
-        since: Since = None,
-        until: Until = None,
         sort: Sort = None,
         limit: Annotated[int | None, Query(ge=1, le=reports.MAX_PAGE, description="How many groups at most.")] = None,
     ) -> UsageReport:
-        check_names(
-            services, principal, key=key, project=project, user=user, model=model, provider=provider, route=route
-        )
-        which = Filter(key, project, user, model, provider, route, None, since, until, principal.within("ledger:read"))
         try:
             return reports.usage(engine, by, which, sort, limit)
         except BadQuery as error:
@@ -205,23 +203,8 @@ def report_routes(services: AdminServices) -> APIRouter:
         "Changes nothing: what was charged stays charged.",
         tags=["ledger"],
     )
-    def get_repricing(
-        principal: Principal,
-        key: Named = None,
-        project: Named = None,
-        user: Named = None,
-        model: ByModel = None,
-        provider: ByName = None,
-        route: ByName = None,
-        since: Since = None,
-        until: Until = None,
-    ) -> Repricing:
-        check_names(
-            services, principal, key=key, project=project, user=user, model=model, provider=provider, route=route
-        )
-        return services.reprice(
-            Filter(key, project, user, model, provider, route, None, since, until, principal.within("ledger:read"))
-        )
+    def get_repricing(which: Asked) -> Repricing:
+        return services.reprice(which)
 
     @router.post(
         "/usage/prune",

@@ -66,6 +66,14 @@ def test_help_is_read_at_a_glance(narrow: None, words: tuple[str, ...], capsys: 
     assert [p.name for p in explained] == []
 
 
+def test_options_of_settings_say_what_they_do() -> None:
+    """Their help is the docstring of the setting, not a sentence made of its name."""
+    for words, command in COMMANDS.items():
+        for parameter in command.params:
+            made = f"Its {parameter.name.replace('_', ' ')}."
+            assert made not in (getattr(parameter, "help", None) or ""), (words, parameter.name)
+
+
 LEAVES = {words: command for words, command in COMMANDS.items() if words and "commands" not in dir(command)}
 
 

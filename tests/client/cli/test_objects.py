@@ -171,6 +171,29 @@ def test_owners_from_creation_to_deletion(paig: Paig, url: str, real: Real, kind
     assert name not in rows(paig, kind, url)
 
 
+def test_a_project_has_its_own_settings(paig: Paig, url: str, real: Real) -> None:
+    """Every setting of a project has an option, which is kept and can be reset."""
+    options = [
+        "--timezone",
+        "Europe/Berlin",
+        "--when-tight",
+        "refuse",
+        "--network",
+        "10.0.0.0/8",
+        "--format",
+        "anthropic",
+    ]
+    assert paig("projects", "create", "life-own", *options, "--url", url).code == 0
+    item = rows(paig, "projects", url)["life-own"]
+    kept = [item[name] for name in ("timezone", "when_tight", "networks", "formats")]
+    assert kept == ["Europe/Berlin", "refuse", ["10.0.0.0/8"], ["anthropic"]]
+    assert paig("projects", "update", "life-own", "--network", "nowhere", "--url", url).code != 0
+    assert paig("projects", "update", "life-own", "--timezone", "none", "--network", "none", "--url", url).code == 0
+    item = rows(paig, "projects", url)["life-own"]
+    assert (item["timezone"], item["networks"], item["when_tight"]) == (None, None, "refuse")
+    assert paig("projects", "delete", "life-own", "--yes", "--url", url).code == 0
+
+
 def test_keys_on_a_real_gateway(paig: Paig, url: str) -> None:
     """What the options say is what the gateway keeps, and the limits that bind are shown."""
     paig("projects", "create", "life-lab", "--monthly", "100", "--url", url)

@@ -143,7 +143,7 @@ def token_authentication(
     site: Site | None = None,
     check_guess: Callable[[HTTPConnection], None] = lambda connection: None,
 ) -> Authenticate:
-    """Authentication by the gateway's own admin token, whose bearer is the owner, or by one of an admin's.
+    """Authentication by the gateway's own admin token (the owner), or by a token of an admin.
 
     Only a browser sends the token of its session, in a cookie: such a token is not accepted as a bearer token.
     Everything is looked up in memory, in the directory's
@@ -152,7 +152,7 @@ def token_authentication(
 
     Args:
         admin_token: The gateway's own token, or what answers it.
-        snapshot: Answers the directory as it is.
+        snapshot: Returns the present directory.
         clock: The present.
         site: Where browsers find the gateway.
         check_guess: Refuses a token that could be guessed while its address is guessing.

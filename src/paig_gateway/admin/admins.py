@@ -39,7 +39,7 @@ class Admins:
     """The catalogue's admins, as far as the principal may read or change them."""
 
     def __init__(self, services: AdminServices, principal: AdminIdentity) -> None:
-        """Stand before the catalogue's admins."""
+        """Wrap the catalogue's admins."""
         self._admins = services.catalog.admins
         self._asker = principal
 

@@ -59,7 +59,7 @@ def named(spec: type[S], body: Mapping[str, Any]) -> tuple[str, S]:
 
 
 def body_of(schema: str) -> dict[str, Any]:
-    """What the OpenAPI document says of an operation whose body has that schema."""
+    """The OpenAPI request body with that schema."""
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"requestBody": {"required": True, "content": content}}
 

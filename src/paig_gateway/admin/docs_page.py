@@ -85,6 +85,6 @@ def _schema(schema: OpenApi) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text whose words in backquotes are code."""
+    """Text with code in backquotes."""
     parts = escape(text).split("`")
     return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts))

@@ -1,6 +1,6 @@
 """The feed of events: what happens on any node, read once per process for all who listen.
 
-The source is the ledger's tail, where finished requests stand in the order of commits, whatever the node, and the audit
+The source is the ledger's tail, where finished requests are in the order of commits, whatever the node, and the audit
 log and the breakers' changes, likewise in order. An event's id says how far its reader has come in all of them, so that
 any node can go on from there and nothing comes twice or not at all.
 """
@@ -233,7 +233,7 @@ class EventFeed:
         return FeedPosition(*reports.last_finished(self._engine), change, health_rows.last_change(self._engine))
 
     def _read(self, after: FeedPosition, until: FeedPosition | None = None) -> list[FeedEvent]:
-        """What lies after a place, up to another if one is given: requests, then changes, then states."""
+        """The events after a position, up to another if one is given: requests, then changes, then states."""
         events: list[FeedEvent] = []
         place = after
         for found in reports.finished_since(self._engine, after.finished_at, after.request, limit=PAGE):

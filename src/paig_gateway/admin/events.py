@@ -114,7 +114,7 @@ def event_routes(feed: EventFeed) -> APIRouter:
             raise invalid([FieldProblem("Last-Event-ID", str(error))]) from None
 
         def principal() -> AdminIdentity | None:
-            """Who reads, by their token as it is now."""
+            """The reader's present identity, by its token."""
             try:
                 identity: AdminIdentity = request.app.state.authenticate(request)
             except ProblemError:

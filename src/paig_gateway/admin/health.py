@@ -109,7 +109,7 @@ def _credential_health(id: str, told: Sequence[tuple[str, Report]], now: datetim
 
 
 def _node(node: str, report: Report, now: datetime) -> NodeBreaker:
-    """What a node told, as it is by now: a wait may have ended since."""
+    """What a node reported, updated to now: a wait may have ended since."""
     state, until, reason = report.state, report.until, report.reason
     if state == "cooling" and until is None:
         waits = [wait for wait in report.waits if wait.until > now]

@@ -320,7 +320,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int
 
 
 PRECISE = 6
-"""Decimal places of amounts that stand below one another."""
+"""Decimal places of amounts in a column."""
 
 
 def dollars(amount: str | Decimal, places: int | None = None) -> str:
@@ -328,7 +328,7 @@ def dollars(amount: str | Decimal, places: int | None = None) -> str:
 
     Args:
         amount: The amount.
-        places: Decimal places, where amounts stand below one another.
+        places: Decimal places, for amounts in a column.
     """
     value = Decimal(amount)
     if places is None:

@@ -55,7 +55,7 @@ class Keys:
     """
 
     def __init__(self, services: AdminServices, principal: AdminIdentity) -> None:
-        """Stand before the catalogue's keys."""
+        """Wrap the catalogue's keys."""
         self._services = services
         self._keys = services.catalog.keys
         self._asker = principal
@@ -166,7 +166,7 @@ KEYS: ObjectApi[KeySpec, Key, NewKey] = ObjectApi("key", "keys", KeySpec, Key, N
 
 
 def key_routes(services: AdminServices) -> APIRouter:
-    """The list of keys, and what can be done with keys alone."""
+    """The list of keys, and operations that only keys have."""
     router = APIRouter(prefix="/keys", tags=["keys"], route_class=Guarded)
 
     def list_keys(

@@ -131,7 +131,7 @@ class Projects:
     """The catalogue's projects, as far as the principal may read them."""
 
     def __init__(self, services: AdminServices, principal: AdminIdentity) -> None:
-        """Stand before the catalogue's projects."""
+        """Wrap the catalogue's projects."""
         self._projects = services.catalog.projects
         self._asker = principal
         self._within = principal.within("catalog:read")
@@ -202,7 +202,7 @@ NAMED_LIMITS: ObjectApi[NamedLimitSpec, NamedLimit, NamedLimit] = ObjectApi(
     lambda services, principal: services.catalog.named_limits,
 )  # fmt: skip
 LISTED: tuple[ObjectApi[Any, Any, Any], ...] = (PROVIDERS, ROUTES, PRICES, PROJECTS, USERS, NAMED_LIMITS)
-"""The kinds whose list needs nothing but the catalogue."""
+"""The kinds whose list needs only the catalogue."""
 
 Reference = Annotated[str, Path(description="Name or id, percent-encoded."), AfterValidator(unquote)]
 Limit = Annotated[int | None, Query(ge=1, le=MAX_PAGE, description="How many items to answer at most.")]
@@ -282,7 +282,7 @@ def part(
 
 
 def unknown_sort(field: str, known: Iterable[str]) -> ProblemError:
-    """What is answered where a list is to be sorted by a field that its items do not have."""
+    """The error for a list that cannot be sorted by a field."""
     names = list(known)
     close = suggestion(field, names)
     return invalid([FieldProblem("sort", f"there is no field '{field}'{close or ': use ' + ', '.join(sorted(names))}")])
@@ -317,7 +317,7 @@ def filterable(model: type[BaseModel]) -> dict[str, type[Any] | Any]:
 
 
 def filtered(items: Iterable[ItemT], wanted: Mapping[str, object]) -> list[ItemT]:
-    """The items whose fields have the values that are wanted; None means any.
+    """The items whose fields have the wanted values; None means any.
 
     Raises:
         ProblemError: `invalid`; nothing has that name.

@@ -133,7 +133,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _message(text: str) -> str:
-    """Pydantic's message as the second half of a sentence whose first is the field's name."""
+    """Pydantic's message as the rest of a sentence that begins with the field's name."""
     if text in _SAYS:
         return _SAYS[text]
     text = text.removeprefix("Value error, ").replace("Input should be", "must be")

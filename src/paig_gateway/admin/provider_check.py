@@ -38,7 +38,7 @@ class Probe:
     Attributes:
         path: As a client would write it below the route.
         body: What is posted; None for a GET.
-        headers: Besides those that authenticate.
+        headers: Headers in addition to those that authenticate.
         met: Statuses other than 2xx that say that the credential was accepted.
     """
 
@@ -70,7 +70,7 @@ PROBES: Mapping[str, tuple[Probe, ...]] = {
 _USUAL = (_MODELS, _EMPTY_CHAT)
 
 PUBLIC = frozenset({"huggingface", "novita", "ovhcloud", "ollama", "vllm"})
-"""Kinds whose list of models is there for everybody: it says nothing of the credential."""
+"""Kinds whose list of models is public, so it does not test the credential."""
 
 _BAD_KEY = re.compile(
     r"(api[ _-]?key|token|signature|credential)s?\b.{0,40}\b(not valid|invalid|incorrect|expired|unrecogni[sz]ed)"
@@ -89,7 +89,7 @@ async def check(provider: Provider, upstream: Upstream, auth: Authenticator) -> 
         auth: Signs requests.
 
     Returns:
-        What came of the first credential that does not do, else of the first.
+        The result of the first credential that fails, or else of the first.
     """
     of_all = [await _check(provider, credential, upstream, auth) for credential in provider.credentials]
     if len(of_all) == 1:
@@ -173,7 +173,7 @@ _NETWORK = "Is there a firewall or a proxy on the way (HTTPS_PROXY)?"
 
 
 def _unreached(error: UpstreamError, url: str) -> tuple[ProviderOutcome, str]:
-    """What it means that no answer came."""
+    """The result if no answer arrived."""
     parts = urlsplit(url)
     host, reason = parts.hostname or "", str(error)
     if isinstance(error, UpstreamTimeout):

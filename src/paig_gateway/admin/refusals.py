@@ -31,7 +31,7 @@ class RefusedRequests:
 
         Args:
             attempts: Where to count.
-            catalog: Whose audit log to write.
+            catalog: The catalogue with the audit log.
             clock: Monotonic seconds.
         """
         self._attempts = attempts

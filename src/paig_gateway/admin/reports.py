@@ -1,4 +1,4 @@
-"""What has happened: the ledger, its sums, where limits stand, who changed what, and how the gateway is."""
+"""Reports: the ledger, its sums, balances of limits, the audit log, and the gateway's health."""
 
 from __future__ import annotations
 
@@ -101,14 +101,14 @@ Asked = Annotated[Filter, Depends(_asked)]
 
 
 class PruneSpec(Spec):
-    """Which requests are to be removed."""
+    """The requests to remove."""
 
     before: Annotated[datetime, AfterValidator(in_utc)]
     """Those that began before this moment."""
 
 
 class LimitList(BaseModel):
-    """Limits, where each stands, and where the next page begins."""
+    """Limits with their balances, and where the next page begins."""
 
     items: list[LimitStatus]
     next_cursor: str | None = None

@@ -54,7 +54,7 @@ class AdminIdentity:
         expires_at: When their token ends.
         token_id: Which token it is; empty for the gateway's own.
         session: Whether a login made it.
-        browser: Whether it came in a browser's cookie.
+        browser: Whether it was sent in a browser's cookie.
     """
 
     id: str
@@ -96,7 +96,7 @@ class AdminIdentity:
 def effective_permissions(
     grants: Iterable[tuple[Role, str | None]], scopes: frozenset[str] | None = None
 ) -> tuple[frozenset[Permission], dict[str, frozenset[Permission]]]:
-    """What grants come to, everywhere and by project, of which a token may be confined to some.
+    """The permissions from grants, everywhere and by project; a token may be limited to some of them.
 
     Args:
         grants: Roles, each with the id of the project that it holds in, None for everywhere.

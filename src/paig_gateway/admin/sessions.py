@@ -88,7 +88,7 @@ def session_routes(services: AdminServices) -> APIRouter:
 def _key_of(
     services: AdminServices, principal: AdminIdentity, needed: Permission, session: str, key: str | None
 ) -> str:
-    """The id of the key whose session is meant.
+    """The id of the session's key.
 
     Raises:
         ProblemError: `not-found`; `invalid` where several keys have such a session.

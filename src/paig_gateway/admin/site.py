@@ -50,7 +50,7 @@ class Site:
         response.delete_cookie(self._name(connection, name), **self._attributes(connection, name))
 
     def _name(self, connection: HTTPConnection, name: str) -> str:
-        """Over HTTPS a name for which browsers take a cookie from this very host alone, not from its neighbours."""
+        """Over HTTPS, a name for which browsers accept cookies only from exactly this host."""
         return f"__Host-{name}" if self._secure(connection) else name
 
     def _secure(self, connection: HTTPConnection) -> bool:

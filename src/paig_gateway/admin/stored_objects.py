@@ -95,7 +95,7 @@ def _shown(one: Owned) -> StoredObject:
 
 
 def _providers(services: AdminServices, spec: AdoptSpec) -> list[Provider]:
-    """The providers of the route that is meant.
+    """The providers of the route.
 
     Raises:
         ProblemError: `invalid`; there is no such route.

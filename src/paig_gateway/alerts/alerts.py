@@ -342,7 +342,7 @@ def guess_alert(what: str, address: str, count: int, now: datetime) -> Alert:
 
     Args:
         what: The kind of attempt.
-        address: Where they came from.
+        address: The address that sent them.
         count: How many there were so far.
         now: The present.
     """
@@ -363,7 +363,7 @@ def guess_alert(what: str, address: str, count: int, now: datetime) -> Alert:
 
 
 def excess_alert(excess: Excess, now: datetime) -> Alert:
-    """An answer that stated far more usage than was held for it; the same alert all hour long for a provider."""
+    """An answer that stated far more usage than was held for it; one alert per hour and provider."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     text = (
         f"The provider '{excess.provider}' stated {excess.times} times the cost that was held for the request "

@@ -1,4 +1,4 @@
-"""Which providers fail, by what all nodes say of them, and which limits refuse."""
+"""Failing providers, by the reports of all nodes, and refusing limits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LimitName = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A provider of which much fails.
+    """A provider with many failures.
 
     Attributes:
         tries: In the last five minutes, on all nodes.
@@ -113,7 +113,7 @@ class RefusalWatch:
 
 
 def troubles(reports: Iterable[Report], providers: Mapping[str, Provider]) -> list[Trouble]:
-    """The providers of which much fails now, or which no credential is left of.
+    """The providers that fail often now, or have no usable credential.
 
     Args:
         reports: What all nodes say.

@@ -46,7 +46,7 @@ class Alert:
 
 
 def raise_alerts(engine: Engine, alerts: list[Alert], now: datetime) -> None:
-    """Remember alerts; one that was raised before, here or by another node, stays as it is."""
+    """Remember alerts; an alert that was raised before, here or by another node, is unchanged."""
     at = milliseconds(now)
     with writing(engine) as connection:
         for alert in alerts:

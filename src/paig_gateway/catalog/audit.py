@@ -20,7 +20,7 @@ from paig_gateway.database.tables import AuditRow, ProjectRow
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which changes are meant; None means any.
+    """A filter of changes; None means any.
 
     Attributes:
         actor: The maker; `admin:ada` also means each of that admin's tokens, such as `admin:ada/ci`.
@@ -30,7 +30,7 @@ class AuditFilter:
         project: A project's name or id: changes of it and of what belongs to it.
         since: The earliest time.
         until: The first moment that is too late.
-        within: The ids of the only projects whose changes are shown.
+        within: The ids of the projects whose changes are shown; None for all.
     """
 
     actor: str | None = None

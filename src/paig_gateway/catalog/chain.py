@@ -37,7 +37,7 @@ _FIELDS = ("id", "time", "actor", "action", "kind", "name", "project_id", "old_p
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What verifying the chain came to.
+    """The result of verifying the chain.
 
     Attributes:
         rows: How many rows there are, those before the chain included.
@@ -62,7 +62,7 @@ def append(session: Session, vault: Vault, row: AuditRow) -> None:
 
 
 def earlier_rows(session: Session) -> dict[str, Any] | None:
-    """What the row that is to begin the chain must say of the rows before it; None if there is nothing to seal."""
+    """What the chain's first row must record of the rows before it; None if there is nothing to seal."""
     if session.get(MetaRow, HEAD) is not None:
         return None
     rows = session.exec(select(AuditRow).order_by(col(AuditRow.id))).all()

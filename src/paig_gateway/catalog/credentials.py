@@ -85,7 +85,7 @@ def problems(spec: ProviderSpec, references: References | None = None) -> Iterat
 
     Args:
         spec: The provider.
-        references: What references may name; None looks at their form alone.
+        references: What references may name; None checks only their form.
     """
     if spec.credential is not None and spec.credentials is not None:
         yield "credentials", "is given beside 'credential': give one credential or a list of several, not both"

@@ -68,7 +68,7 @@ def is_first_use(engine: Engine, secret: str, now: int) -> bool:
 
 
 def once(edit: Edit, repeat: Repeat[A] | None, make: Callable[[], A]) -> A:
-    """The answer of `make`, or the one that it gave when the same create came first. Failures are not kept.
+    """The answer of `make`, or the earlier answer to the same create. Failures are not kept.
 
     Args:
         edit: The open transaction in which `make` makes its changes.

@@ -61,7 +61,7 @@ class Login:
 def admit(edit: Edit, login: Login) -> AdminRow | None:
     """The admin that logs in, with the current roles of its groups; None if it has none.
 
-    An admin is identified by issuer and subject alone: a name proves nothing, and never leads to another account. An
+    An admin is identified only by issuer and subject: a name proves nothing, and never leads to another account. An
     admin whose groups give no role any more loses the roles that it had.
     """
     known = set(edit.session.exec(select(ProjectRow.name)))

@@ -62,7 +62,7 @@ def _nothing_more(row: Any, spec: Any, now: int) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class ObjectType(Generic[R, S, W]):
-    """What sets one kind of object apart.
+    """What is specific to one kind of object.
 
     Attributes:
         kind: Its name in messages and in the audit log.
@@ -93,12 +93,12 @@ class ObjectType(Generic[R, S, W]):
 
     @property
     def is_limit(self) -> bool:
-        """Whether its Spec is a limit itself, so that its caps stand among its own fields."""
+        """Whether its Spec is itself a limit, with the caps among its fields."""
         return issubclass(self.spec, Amounts)
 
     @property
     def owner_kind(self) -> OwnerKind:
-        """As whose owner its limits are stored."""
+        """The owner kind of its limits."""
         return cast(OwnerKind, self.kind)
 
 
@@ -174,7 +174,7 @@ def create(edit: Edit, type: ObjectType[R, S, W], name: str, spec: S, **columns:
         edit: The open transaction.
         type: Its kind.
         name: Its name.
-        spec: What it is to be.
+        spec: Its new settings.
         **columns: What of its row its Spec does not decide.
 
     Raises:

@@ -49,7 +49,7 @@ _ROWS: Mapping[str, type[SQLModel]] = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which limit is meant: an owner's, in a window, and of a named limit perhaps one member's alone."""
+    """Identifies a limit: by owner and window, and for a named limit perhaps by member."""
 
     owner_kind: OwnerKind
     owner: str
@@ -162,7 +162,7 @@ class Raises:
             return _decide(edit, row, "approved", answer)
 
     def decline(self, id: str, answer: str | None, *, actor: str) -> LimitRequest:
-        """Leave the limit as it is.
+        """Leave the limit unchanged.
 
         Raises:
             CatalogError: `not-found`, or `conflict` where it is answered already.

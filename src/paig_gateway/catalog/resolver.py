@@ -1,4 +1,4 @@
-"""Providers' credentials in the clear, in this process's memory alone."""
+"""Providers' credentials in the clear, only in this process's memory."""
 
 from __future__ import annotations
 

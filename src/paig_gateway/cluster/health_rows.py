@@ -52,7 +52,7 @@ class Report:
         own: Whether it found the state out itself; else it goes by another's word.
         until: When its rest ends; None if it does not rest, or waits for some models alone.
         waits: What it was told of single models.
-        sums: What came of the tries of five minutes.
+        sums: The results of the tries of five minutes.
         ok_at: When the provider last answered it well.
     """
 
@@ -132,7 +132,7 @@ def forget(engine: Engine, node_id: str) -> None:
 
 
 def best_state(credentials: Iterable[Iterable[Report]]) -> BreakerState:
-    """A provider's state: that of its best credential, of each of which the worst that any node says counts."""
+    """A provider's state: that of its best credential; for each credential the worst state of all nodes counts."""
     worst = (max((WORSE.index(one.state) for one in told), default=0) for told in credentials)
     return WORSE[min(worst, default=0)]
 

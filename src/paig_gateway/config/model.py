@@ -78,7 +78,7 @@ def _proxy(url: str) -> str:
 
 
 class ServerSpec(ProxySpec):
-    """The process itself; needs a restart to change."""
+    """The process itself; a change needs a restart."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8787, ge=0, le=65_535)
@@ -100,7 +100,7 @@ class ServerSpec(ProxySpec):
     cors_origins: list[Annotated[str, Field(pattern=r"^https?://[^\s/*]+$")]] = Field(default_factory=list)
     """Origins whose pages may call the data plane from a browser."""
     trusted_proxies: list[Network] = Field(default_factory=list)
-    """Networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    """Networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are accepted."""
     metrics_open: bool = False
     """Whether `/metrics` answers other machines without a token."""
     bounds: BoundsSpec = BoundsSpec()
@@ -115,7 +115,7 @@ class ServerSpec(ProxySpec):
     upstream_proxy: Annotated[str, AfterValidator(_proxy)] | None = None
     """URL of the HTTP proxy through which providers are reached; a password in it is never shown."""
     upstream_ca: str | None = None
-    """A PEM file of certificate authorities to trust besides the system's."""
+    """A PEM file of further certificate authorities to trust."""
     trust_env: bool = False
     """Read `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` where `upstream_proxy` is not set."""
 
@@ -127,28 +127,28 @@ class ServerSpec(ProxySpec):
 
     @property
     def apart(self) -> bool:
-        """Whether the admin API and the console listen apart from the data plane."""
+        """Whether the admin API and the console have their own address."""
         return self.admin_host is not None or self.admin_port is not None
 
 
 class SessionsSpec(Spec):
-    """When an agent's session counts as going round in circles; needs a restart to change."""
+    """When an agent's session counts as a loop; a change needs a restart."""
 
     loop_requests: int = Field(default=20, ge=0, le=10_000)
-    """This many equal requests of a session are a loop; 0 for no such rule."""
+    """This many equal requests of a session are a loop; 0 turns the rule off."""
     loop_minutes: int = Field(default=10, ge=1, le=1440)
     """Within this time."""
     loop_usd_per_minute: Usd | None = Decimal(5)
-    """So is more money of a session than this within a minute."""
+    """A session that spends more than this within a minute is a loop."""
     stop_loops: bool = False
-    """Whether a loop's requests are refused (`loop-stopped`), besides being told of."""
+    """Whether a loop's requests are refused (`loop-stopped`); otherwise it is only reported."""
 
 
 class LedgerSpec(Spec):
-    """The ledger; needs a restart to change."""
+    """The ledger; a change needs a restart."""
 
     connections: int = Field(default=CONNECTIONS, ge=2, le=1000)
-    """Connections to PostgreSQL that a worker opens at most, besides the one of the ledger's writer."""
+    """The most connections to PostgreSQL that a worker opens, not counting the ledger writer's."""
     keep_days: int | None = Field(default=None, ge=1, le=36_500)
     """How many whole days finished requests are kept; for ever if left out."""
 

@@ -44,7 +44,7 @@ _PLACES = {"organisation": "organisation", **{kind: f"{kind}s" for kind in KINDS
 
 @dataclass(frozen=True)
 class PlannedChange:
-    """One object that is to be made, changed or deleted.
+    """One object to create, change or delete.
 
     Attributes:
         kind: `provider`, `route`, `price`, `project`, `user`, `key`, `limit` or `organisation`.
@@ -125,7 +125,7 @@ def plan(config: Config, catalog: Catalog, *, actor: str = "", prune: bool = Fal
         catalog: What there is.
         actor: The maker of the changes, who decides what references may name.
         prune: Delete what the file does not name; otherwise it stays.
-        keep_drift: Leave alone what was changed by hand since the last apply.
+        keep_drift: Keep changes made by hand since the last apply.
 
     Raises:
         ConfigError: A key's value cannot be read, or a stored secret is to be kept if there is none.
@@ -154,7 +154,7 @@ def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
     """Do what a plan says, all of it or nothing.
 
     Returns:
-        The keys whose values were made here: the only time that they are shown.
+        The keys whose values were created here; they are shown only now.
 
     Raises:
         CatalogError: `changed` where the catalogue has changed since, so that the plan would do something else;
@@ -254,7 +254,7 @@ class _Comparison:
             )  # fmt: skip
 
     def made(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlannedChange]:
-        """What is to be created or changed of one kind, keys aside."""
+        """What to create or change of one kind, except keys."""
         there = self.there(type)
         for name, spec in specs.items():
             row, before = there.get(name, (None, None))
@@ -269,7 +269,7 @@ class _Comparison:
                 )
 
     def keys(self) -> Iterator[PlannedChange]:
-        """What is to be created or changed of the keys; their values count too."""
+        """What to create or change of the keys, including their values."""
         there = self.there(KEYS)
         for name, spec in self.config.keys.items():
             row, before = there.get(name, (None, None))
@@ -287,7 +287,7 @@ class _Comparison:
                 yield PlannedChange("change", "key", name, change, _key_replacement(name, spec, value))
 
     def removed(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlannedChange]:
-        """What is to be deleted of one kind."""
+        """What to delete of one kind."""
         for name, (row, before) in self.there(type).items():
             if name not in specs and not made_by_login(row):
                 yield PlannedChange("delete", type.kind, name, _difference(before, None), _deletion(type, name))

@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 BUSY_SECONDS = 5.0
 """How long an ordinary SQLite connection waits for another's write."""
 CONNECTIONS = 5
-"""How many connections a process opens to PostgreSQL at most, besides the one of the ledger's writer."""
+"""How many connections a process opens to PostgreSQL at most, not counting the ledger writer's."""
 MIGRATION_LOCK = 0x70616967  # "paig": the PostgreSQL advisory lock that a migration holds
 MIGRATION_SECONDS = 60
 """How long a starting process waits for another's migration."""
@@ -44,11 +44,11 @@ def utc_now() -> datetime:
 
 
 def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
-    """Open a database; a SQLite file is made if there is none, readable by its owner alone.
+    """Open a database; a SQLite file is made if there is none, readable only by its owner.
 
     Args:
         url: `sqlite:///path/to/file.db` or `postgresql+psycopg://user@host/name`.
-        connections: How many connections to PostgreSQL may be open, besides the one of the ledger's writer.
+        connections: How many connections to PostgreSQL may be open, not counting the ledger writer's.
 
     Returns:
         An engine; nothing is migrated yet.

@@ -33,9 +33,9 @@ class Caller:
         project_networks: Networks that the keys of its project may be used from; None means all.
         limits: Every limit that binds it: its own, its user's, its project's, the organisation's.
         named: The named limits that may bind its requests, by what each of them is.
-        when_tight: What happens to a request whose worst case does not fit what is left of a limit: `refuse`, `fit` (an
+        when_tight: What happens if a request's worst case is more than a limit has left: `refuse`, `fit` (an
             output maximum is filled in), `lower` (one that the request states is lowered, too).
-        allow_unmetered: Whether it may use endpoints whose cost the gateway cannot see, under spending limits too.
+        allow_unmetered: Whether it may use endpoints whose cost the gateway cannot see, even if it has spending limits.
         stored: Which objects stored at providers it may use.
         expires_at: When it stops working, or None.
     """

@@ -99,7 +99,7 @@ class LimitRefused(GatewayError):
         Args:
             limit: The limit that refused.
             spent: What its window has been charged, in the limit's unit.
-            held: What requests in flight hold of it.
+            held: The amount that requests in flight hold.
             needed: What this request needed.
             resets_at: When the window ends, or None for `total`.
             now: The present.

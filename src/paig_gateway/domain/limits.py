@@ -70,7 +70,7 @@ class Limit:
         amount: The cap, in nanodollars, requests or tokens.
         soft: Refuse only once `spent >= amount`; nothing is reserved against it.
         zone: Where its days, weeks and months begin.
-        member: Whose counter it is, where a named limit has one for each member.
+        member: The member whose counter it is, if a named limit has one for each.
         max_members: The most counters that such a limit may have in a window; None for other limits.
         raises: Its larger amounts for a while; see `in_force`.
     """
@@ -100,7 +100,7 @@ class Balance:
     Attributes:
         limit: The limit.
         spent: What was charged.
-        held: What requests in flight hold.
+        held: The amount that requests in flight hold.
     """
 
     limit: Limit

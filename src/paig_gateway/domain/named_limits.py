@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from paig_gateway.domain.limits import Limit, member_id
 
 LONGEST_MEMBER = 100
-"""Characters of a member that stand in its counter's name; of a longer one stands a digest."""
+"""The most characters of a member in its counter's name; a longer member is replaced by a digest."""
 
 
 @dataclass(frozen=True, slots=True)

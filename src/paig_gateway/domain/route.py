@@ -45,7 +45,7 @@ class Provider:
         inject_cost: Whether costs are spliced into its answers.
         require_price: Whether a model without a price is refused.
         allow_unmetered: Whether endpoints whose cost the gateway cannot see may be used.
-        price_provider: Whose prices in genai-prices; None for the kind's own.
+        price_provider: The provider in genai-prices whose prices are used; None for the kind's own.
         price_factor: What the price book's prices are multiplied by: a discount.
         aliases: Names of models at the provider, and the models that they are priced and bounded as.
         provider_cost: Whether the charge that the provider states is the cost; otherwise it is our list price.
@@ -55,7 +55,7 @@ class Provider:
         settings: The kind's own settings: `project`, `location`, `token_url`, `region`, `api_version`.
         timeouts: Seconds that a try may take, by phase, if it is not as the server has it.
         upstream_proxy: URL of the proxy through which it is reached, `direct` for none; None for the server's.
-        upstream_ca: A PEM file of authorities to trust besides the system's; None for the server's.
+        upstream_ca: A PEM file of further certificate authorities; None for the server's.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Member:
 
 
 def even(member: Member) -> float:
-    """The pace of members of whom none is known to be faster."""
+    """The pace of members if none is known to be faster."""
     return 0.0
 
 
@@ -116,7 +116,7 @@ class Route:
     deadline: float | None = None
 
     def order(self, chance: Chance, pace: Callable[[Member], float] = even) -> list[Member]:
-        """The members in the order in which they are to be tried.
+        """The members in the order of tries.
 
         By priority, those of weight 0 after their equals and as written; then by pace, then by weighted chance. With
         the same chances the order is the same, whatever other members there are: one that goes or comes moves no other.

@@ -80,7 +80,7 @@ def drop(connection: Connection, row: LimitRow) -> None:
 
 
 def rebind(connection: Connection, rows: list[LimitRow], since: datetime, now: datetime) -> None:
-    """Bind again the limits whose owners have sent requests since: not every node knew of the limit at once."""
+    """Bind limits again if their owners have sent requests since, because nodes learn of a limit one after another."""
     queries = [
         select(*(table.c[name] for name in _OWNER_COLUMN.values())).where(table.c.time >= milliseconds(since))
         for table in (HOLDS, REQUESTS)

@@ -32,7 +32,7 @@ class NodeInUseError(Exception):
 
 @dataclass(frozen=True)
 class Process:
-    """A process, told apart from any other that ever ran.
+    """A process, with a unique id.
 
     Attributes:
         host: `name place start`: the host's name, where its process ids are valid, and when the process began. The last
@@ -137,7 +137,7 @@ def open_ids(connection: Connection, node_id: str, limit: int | None = None) -> 
 
 
 def forget(connection: Connection, node_id: str) -> bool:
-    """Remove a node that has no open requests; one that has is left as it is. Whether it was removed here.
+    """Remove a node unless it has open requests. Returns whether it was removed here.
 
     Two statements, because only the second sees what a transaction committed that the first had to wait for.
     """

@@ -147,7 +147,7 @@ BUDGET = f"{_insert(RUNS_TABLE, _RUN)} ON CONFLICT DO NOTHING"
 
 
 def _document(table: Table, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
-    """Rows as the JSON parameter of a statement; values that are JSON already go in as they are."""
+    """Rows as the JSON parameter of a statement; values that are already JSON are inserted unchanged."""
     nested = [isinstance(table.c[name].type, JSON) for name in columns]
     return _encode(
         [
@@ -176,7 +176,7 @@ class PostgresConnection:
             raise
 
     def read(self, wanted: ReadSet) -> RowsRead | None:
-        """Begin, lock, read; counters that must exist and do not are made apart, so that others need not wait."""
+        """Begin, lock, read; missing counters are created in a separate transaction, so that others need not wait."""
         keys = wanted.keys | wanted.create
         with self._raw.pipeline():
             self._say(BEGIN)

@@ -1,4 +1,4 @@
-"""Removes counters whose window is long over, and requests that are older than they are kept."""
+"""Removes counters of past windows, and requests older than the ledger keeps them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RowPosition = tuple[int, str]
 def old_requests(
     connection: Connection, before: datetime, works_before: datetime, after: RowPosition | None
 ) -> Sequence[RowPosition]:
-    """Some finished requests that came before a moment, from a place on.
+    """Some finished requests from before a moment, starting at a position.
 
     Args:
         connection: A connection.
@@ -72,7 +72,7 @@ def old_runs(
         used_since: Requests before this do not keep a budget; None if each does.
 
     Returns:
-        All of them, and those whose runs no request is left of.
+        All of them, and those of runs without any request left.
     """
     id = RUNS.c.id
     old = select(id).where(RUNS.c.created_at < milliseconds(before), id > after).order_by(id).limit(PRUNE_ROWS)

@@ -32,7 +32,7 @@ Perform = Callable[[Task], Awaitable[object]]
 
 
 async def prune(engine: Engine, perform: Perform, before: datetime, now: datetime, pause: float = 0.0) -> int:
-    """Remove finished requests that came before a moment, and budgets of runs that no request is left of.
+    """Remove finished requests from before a moment, and budgets of runs without any request left.
 
     Args:
         engine: The ledger's database, to be read.

@@ -69,7 +69,7 @@ class Spool:
                 self.path.unlink(missing_ok=True)
 
     def set_aside(self, entry: Unrecorded) -> None:
-        """Keep a request that the database will never take as it is."""
+        """Keep a request that the database will never accept unchanged."""
         self._append(self.set_aside_path, entry)
 
     def left_behind(self, alive: Container[str]) -> list[Path]:

@@ -76,7 +76,7 @@ class ReadSet:
         create: Counters that must exist.
         members: How many counters of its kind may exist, for those among `create` that belong to a limit's member.
         crowded: Those that may not be made, because so many exist; the connection adds them.
-        runs: Runs whose budget is asked for.
+        runs: Runs whose budget is read.
         limits: Limits to look up.
     """
 
@@ -93,7 +93,7 @@ class ReadSet:
 
     @property
     def size(self) -> int:
-        """How much is to be read, to tell whether a set has grown."""
+        """The size of the set, to see whether it has grown."""
         return len(self.rows) + len(self.keys) + len(self.create) + len(self.limits)
 
 
@@ -110,7 +110,7 @@ class RowsRead:
 
 
 class LedgerConnection(Protocol):
-    """A connection of the ledger's own; after an error it is to be closed."""
+    """A connection used only by the ledger; it must be closed after an error."""
 
     def read(self, wanted: ReadSet) -> RowsRead | None:
         """Begin, lock and read. None: a counter had to be made first, outside the transaction; read again.
@@ -162,7 +162,7 @@ def quoted(names: Iterable[str], prefix: str = "") -> str:
 
 
 def hold(values: Sequence[Any]) -> Hold:
-    """A hold from its columns `HELD`, whose JSON comes as text."""
+    """A hold from its columns `HELD`, with JSON as text."""
     found = Hold(*values)
     found.limits = _limits.decode(cast(str, found.limits))
     found.request = _request.decode(cast(str, found.request))
@@ -170,7 +170,7 @@ def hold(values: Sequence[Any]) -> Hold:
 
 
 def row(values: Sequence[Any]) -> FinishedRow:
-    """A finished row from its columns `READ`, whose JSON comes as text."""
+    """A finished row from its columns `READ`, with JSON as text."""
     found = FinishedRow(*values)
     found.holds = _limits.decode(cast(str, found.holds)) if found.holds else []
     found.usage = None if found.usage is None else _usage.decode(cast(str, found.usage))
@@ -210,7 +210,7 @@ def fitting(missing: Iterable[CounterKey], wanted: ReadSet, count: Callable[[str
 def counter_changes(batch: LedgerBatch) -> list[tuple[Value, ...]]:
     """What to add to each counter: limit id, window start, spent, held.
 
-    A new one is written even at nothing: a settlement leaves alone a counter that is not there.
+    A new counter is written even if it is zero, because a settlement ignores missing counters.
     """
     return [
         (*key, counter.spent - counter.spent_before, counter.held - counter.held_before)

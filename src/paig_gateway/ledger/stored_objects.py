@@ -90,7 +90,7 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which stored objects are meant: those of a provider, a kind, a key, a project; None for all.
+    """A filter of stored objects: by provider, kind, key and project; None means any.
 
     Attributes:
         within: Ids of the only projects that may be told of; None for all.

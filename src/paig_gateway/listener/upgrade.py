@@ -1,4 +1,4 @@
-"""A request to go over to WebSocket: the connection as the app gets it, with no answer sent yet."""
+"""A WebSocket upgrade request: the connection that the app receives, before any answer is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Takeover(Protocol):
 
 
 class Upgrade:
-    """The connection of a request to go over to WebSocket; nothing is read from it until it is taken over.
+    """The connection of a WebSocket upgrade request; nothing is read from it until it is taken over.
 
     Attributes:
         transport: The client's transport.

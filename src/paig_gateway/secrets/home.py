@@ -2,7 +2,7 @@
 
 Each secret has a file in the home folder, made once with `O_EXCL` so that processes that start together agree. Where
 the machine has an OS keyring, the secret is kept there and the file holds only its reference (`keyring:paig/…`);
-elsewhere the file, readable by its owner alone, holds the secret itself. A later start thus knows where its secret must
+elsewhere the file, readable only by its owner, holds the secret itself. A later start thus knows where its secret must
 be, and never makes another one because a keyring is locked.
 """
 
@@ -23,7 +23,7 @@ from paig_gateway.secrets import keyring
 from paig_gateway.secrets.errors import SecretsError
 
 FROM_FILES = ("PAIG_DATABASE_URL", "PAIG_SECRET_KEY", "PAIG_ADMIN_TOKEN")
-"""Variables whose value may also stand in a file, named by the variable with `_FILE` after it."""
+"""Variables whose value may also be in a file, which the variable with the suffix `_FILE` names."""
 
 ENOUGH_BITS = 128
 """What guessing a secret must take at least: two to this power."""
@@ -164,7 +164,7 @@ def weakness(variable: str, secret: str) -> str | None:
 
 
 def _kept(path: Path, variable: str) -> str:
-    """The secret whose file is `path`, made now if there is none."""
+    """The secret in the file `path`, created now if there is none."""
     content = _read_private(path)
     if content is None:
         content = _make(path)

@@ -3,8 +3,8 @@
 Some clients refuse to send a bearer key over plain HTTP (botocore) or always dial TLS (Google's Live API). The bundle
 holds the system's roots as well as ours, because `SSL_CERT_FILE` and `AWS_CA_BUNDLE` replace a client's trust store.
 
-Who trusts the authority trusts it for the gateway's own names alone: its certificate is constrained to them, so its
-key, which lies in the home folder, is of no use for any other site.
+Clients that trust the authority trust it only for the gateway's own names: its certificate is constrained to them, so
+its key, which is in the home folder, is useless for any other site.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def local_certificate(home: Path, host: str, name: str = "server", now: datetime
     """Make a certificate for `host` and the loopback names, signed by the home folder's own authority.
 
     The authority is kept as long as it outlives a new certificate and may sign one for `host`; else another is made,
-    and clients need the new bundle, which lies where the old one did.
+    and clients need the new bundle, which replaces the old one.
 
     Args:
         home: The gateway's home folder.

@@ -1,9 +1,9 @@
 """The vault: what the database holds in encrypted form, and the keys derived from the secret key.
 
 A sealed value is AES-256-GCM under a key derived from the secret key. It is bound to its *purpose*, a text such as the
-provider's id and the origin that its credential is sent to: a value that somebody moves to another row, or whose
+provider's id and the origin that its credential is sent to: a value that is moved to another row, or whose
 provider is given another address, cannot be opened. Each value names the key that sealed it, so that values under two
-secret keys can stand side by side while the key is changed (`paig secret rotate`).
+secret keys can be in use together while the key is changed (`paig secret rotate`).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Vault:
 
         Args:
             keys: `NEW` or `NEW,OLD`, of any length; keys are derived from them.
-            reload: Answers `keys` as they are now; asked when a value names a key that is not known, because another
+            reload: Returns the present `keys`; asked when a value names a key that is not known, because another
                 process may have changed the key.
 
         Raises:

@@ -15,7 +15,7 @@ ALGORITHMS: Mapping[str, str] = {
     **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
     "EdDSA": "OKP",
 }
-"""The algorithms that are taken, and the kind of key of each: signatures alone. `none`, and the shared secrets of HS256
+"""The accepted algorithms, and the kind of key of each: only signatures. `none`, and the shared secrets of HS256
 and its like, which would make a password of the provider's public key, are not among them."""
 
 REFETCH_SECONDS = 10.0

@@ -45,7 +45,7 @@ PENDING = ("authorization_pending", "slow_down")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom the provider vouches for.
+    """A person that the provider has authenticated.
 
     Attributes:
         subject: Issuer and subject, which identify the person permanently.
@@ -302,7 +302,7 @@ class IdentityProvider:
         return claims
 
     async def _userinfo(self, answer: Claims, subject: str) -> Claims:
-        """What the provider says beside the ID token."""
+        """What the provider says in addition to the ID token."""
         access = answer.get("access_token")
         if not isinstance(access, str) or "userinfo_endpoint" not in await self._discover():
             return {}

@@ -1,7 +1,7 @@
 """Batches at work: what their holds are for, and which node asks their provider at present.
 
 A batch's row is written in the transaction that takes its hold away from its node, and removed once all is charged.
-Whoever asks the provider takes the row for a while; a node that dies has it no longer.
+The node that asks the provider takes the row for a while; if the node dies, the row becomes free again.
 """
 
 from __future__ import annotations

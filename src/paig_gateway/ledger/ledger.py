@@ -322,7 +322,7 @@ class Ledger:
         self._executor.open.pop(request_id, None)
 
     async def settle_lines(self, batch_id: str, lines: Sequence[BatchLine], end: Settlement | None = None) -> None:
-        """Write rows of a batch's lines, each once whoever writes it, and close its hold with the end; durable.
+        """Write rows of a batch's lines, each once, and close its hold with the end; durable.
 
         Raises:
             LookupError: The batch has no hold: all of it is charged already.

@@ -1,6 +1,6 @@
 """Looking at a batch at its provider, and charging each of its lines by its result.
 
-A line's row has an id that is made of the batch's and its own, so it is written once, whoever looks and however often.
+A line's row has an id made of the batch's id and its own, so it is written once, however often results are fetched.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Look:
         Raises:
             UpstreamError: The provider cannot be reached.
             SigningError: Its credential cannot be used.
-            NotYetError: Its results cannot be had.
+            NotYetError: Its results are not available yet.
             LookupError: The batch is charged already.
         """
         late = self.now() >= self.batch.deadline

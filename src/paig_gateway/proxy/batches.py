@@ -1,4 +1,4 @@
-"""Batches: held whole when they are made, charged line by line when their results come, whoever fetches them.
+"""Batches: held whole when they are made, charged line by line when their results arrive, however they are fetched.
 
 A batch's lines are read from the request or from the file that it names, and held at the rates of batches. Its hold
 then belongs to no node: it stays until the results are there, for days if need be. When a client's answer shows that a

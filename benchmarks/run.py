@@ -33,10 +33,10 @@ from pathlib import Path
 import servers
 from common import HERE, free_port
 from loads import Measured, SlowProvider, chat, run, seconds_of, slow_streams
-from servers import Target
+from servers import NO_TELEMETRY, Target
 
 Open = Callable[[], AbstractContextManager[Target]]
-NO_TELEMETRY, ALL_TELEMETRY = "metrics = false", 'metrics = true\nlog = "json"\nlog_requests = true'
+ALL_TELEMETRY = 'metrics = true\nlog = "json"\nlog_requests = true'
 
 
 @dataclass(slots=True)

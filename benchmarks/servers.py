@@ -20,6 +20,7 @@ from common import HERE, KEY, SECRET, free_port
 GATEWAY_CORE, LOAD_CORE = "0", "1"
 """Where there are two cores: what is measured has one for itself, the load and the provider share the other."""
 
+NO_TELEMETRY = "metrics = false"
 USAGE = {"prompt_tokens": 420, "completion_tokens": 180, "total_tokens": 600}
 STREAM_EVENTS = 200
 
@@ -152,14 +153,10 @@ def provider(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
     files = folder / "answers"
     files.mkdir()
     words = "word " * 180
-    (files / "chat.json").write_text(json.dumps(_answer(words)))
-    (files / "large.json").write_text(json.dumps(_answer("word " * (2 * 1024 * 1024))))
+    (files / "chat.json").write_text(json.dumps(answer(words)))
+    (files / "large.json").write_text(json.dumps(answer("word " * (2 * 1024 * 1024))))
     (files / "refusal.json").write_text('{"error":{"message":"Overloaded","type":"server_error"}}')
-    events = [{**_event("word word "), "obfuscation": "abcd"} for _ in range(STREAM_EVENTS)]
-    events.append({**_event(""), "choices": [], "usage": USAGE})
-    (files / "stream.sse").write_text(
-        "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
-    )
+    (files / "stream.sse").write_text(events())
 
     def place(path: str, file: str, kind: str, status: int = 200) -> str:
         # A file answers a POST too, once nginx has called it an error.
@@ -182,7 +179,15 @@ def provider(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
     )
 
 
-def _answer(content: str) -> dict[str, object]:
+def events() -> str:
+    """A stream of 200 events, and one with the usage."""
+    found = [{**_event("word word "), "obfuscation": "abcd"} for _ in range(STREAM_EVENTS)]
+    found.append({**_event(""), "choices": [], "usage": USAGE})
+    return "".join(f"data: {json.dumps(one)}\n\n" for one in found) + "data: [DONE]\n\n"
+
+
+def answer(content: str) -> dict[str, object]:
+    """A chat completion."""
     return {
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-5-2025-08-07",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}],

@@ -24,7 +24,7 @@ from paig_gateway.ledger.transitions import (
     LedgerBatch,
     Refusal,
     binding,
-    counter_key,
+    counter_keys,
     run_id,
 )
 
@@ -168,13 +168,13 @@ class BatchResult:
     released: set[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class OpenRequest:
     """A request in flight, as this process remembers it."""
 
     reservation: Reservation
     limits: tuple[Limit, ...]
-    keys: frozenset[CounterKey]
+    keys: tuple[CounterKey, ...]
 
 
 class BatchExecutor:
@@ -403,16 +403,16 @@ class BatchExecutor:
         self._want_counters(wanted, binding(reservation, runs), reservation)
 
     def _want_counters(self, wanted: ReadSet, limits: tuple[Limit, ...], reservation: Reservation) -> None:
-        for limit in limits:
-            key = counter_key(limit, reservation.time)
-            wanted.create.add(key)
+        keys = counter_keys(limits, reservation.time)
+        wanted.create.update(keys)
+        for limit, key in zip(limits, keys, strict=True):
             if limit.max_members is not None:
                 wanted.members[key] = limit.max_members
 
     def _want_hold(self, wanted: ReadSet, id: str) -> None:
         wanted.holds.add(id)
         if (mine := self.open.get(id)) is not None:
-            wanted.keys |= mine.keys
+            wanted.keys.update(mine.keys)
 
     def _reservation(self, command: Settle | SetAside) -> Reservation | None:
         mine = self.open.get(command.request_id)
@@ -491,13 +491,11 @@ class BatchExecutor:
             match command:
                 case Reserve(reservation=r) if result is None:
                     limits = binding(r, batch.runs)
-                    keys = frozenset(counter_key(limit, r.time) for limit in limits)
-                    self.open[r.id] = OpenRequest(r, limits, keys)
+                    self.open[r.id] = OpenRequest(r, limits, counter_keys(limits, r.time))
                 case Extend(id=id) if result is None and command.exchange is not None and id in self.open:
                     mine = self.open[id]
                     bound = self._exchanged(command, mine.limits) or ()
-                    keys = frozenset(counter_key(limit, mine.reservation.time) for limit in bound)
-                    self.open[id] = OpenRequest(mine.reservation, bound, keys)
+                    self.open[id] = OpenRequest(mine.reservation, bound, counter_keys(bound, mine.reservation.time))
                 case Settle() | SetAside() if result is None:
                     self.open.pop(command.request_id, None)
                 case Release(id=id):

@@ -56,6 +56,8 @@ WATCH_SECONDS = 0.25
 FLUSH_SECONDS = 1.0
 NO_NODE = ""
 """Stands in a hold for its node where the work goes on at the provider: no node's end charges it."""
+LATER_SECONDS = 0.005
+"""How long a settlement that nobody waits for may wait for reservations to be written with it."""
 
 
 class Ledger:
@@ -103,6 +105,7 @@ class Ledger:
         self._callers: dict[Pending, None] = {}
         self._unrecorded: dict[Pending, Unrecorded | None] = {}
         self._stopping = False
+        self._wakes = False
 
     @property
     def healthy(self) -> bool:
@@ -122,7 +125,7 @@ class Ledger:
     @property
     def queued(self) -> int:
         """How many changes wait for the writer."""
-        return self._writer.queue.qsize()
+        return self._writer.queue.qsize() + len(self._writer.later)
 
     @property
     def lag(self) -> float:
@@ -181,6 +184,8 @@ class Ledger:
         while not self._writer.queue.empty():  # what came while the thread was ending
             if (pending := self._writer.queue.get()) is not None:
                 self._answer([(pending, overloaded("The gateway has shut down."))])
+        while self._writer.later:
+            self._answer([(self._writer.later.popleft(), overloaded("The gateway has shut down."))])
 
     async def reserve(self, reservation: Reservation, *, wait: float = 0.0) -> None:
         """Hold a request's worst case against every limit that binds it; durable on return.
@@ -196,7 +201,7 @@ class Ledger:
         """
         if self._stopping:
             raise overloaded("The gateway is shutting down: try again.")
-        if self._writer.queue.qsize() >= self._max_queue:
+        if self.queued >= self._max_queue:
             raise overloaded("Too many requests are waiting for the ledger: try again.")
         await self._ask(Reserve(reservation, patient=wait > 0), wait, watched=True)
 
@@ -231,7 +236,7 @@ class Ledger:
 
     def settle_soon(self, settlement: Settlement) -> None:
         """`settle` without waiting: the hold is durable already, so a crash before the write charges the ceiling."""
-        self._put(Pending(Settle(settlement), None, time.monotonic()))
+        self._put(Pending(Settle(settlement), None, time.monotonic()), soon=True)
 
     async def charge(self, reservation: Reservation, settlement: Settlement) -> None:
         """Write a finished request that held nothing; it counts, whether or not its limits have room.
@@ -254,7 +259,7 @@ class Ledger:
 
         Dropped, and counted in `dropped`, where too much is queued.
         """
-        if self._stopping or self._writer.queue.qsize() >= self._max_queue // 2:
+        if self._stopping or self.queued >= self._max_queue // 2:
             self.dropped += 1
             return
         self._put(Pending(Charge(reservation, settlement, counted=False), None, time.monotonic()))
@@ -376,7 +381,7 @@ class Ledger:
     def _write_refusals(self) -> None:
         """Hand those that wait to the writer."""
         found = self._refusals.take()
-        if found and self._writer.is_alive():
+        if found and self._writer.running:
             pending = Pending(partial(refusals.write, refused=found), None, time.monotonic())
             self._refusing.add(pending)
             self._put(pending)
@@ -396,8 +401,9 @@ class Ledger:
         finally:
             del self._callers[pending]
 
-    def _put(self, pending: Pending) -> None:
-        if not self._writer.is_alive():
+    def _put(self, pending: Pending, *, soon: bool = False) -> None:
+        """Hand a command to the writer, at once or with the next one that a caller waits for."""
+        if not self._writer.running:
             raise RuntimeError("the ledger is not running")
         match pending.command:
             case Settle(settlement=s):
@@ -405,7 +411,19 @@ class Ledger:
                 self._unrecorded[pending] = Unrecorded(mine.reservation if mine else None, s)
             case Charge(reservation=r, settlement=s, counted=counted):
                 self._unrecorded[pending] = Unrecorded(r, s) if counted else None
-        self._writer.queue.put(pending)
+        if soon and self._loop is not None:
+            self._writer.later.append(pending)
+            if not self._wakes:
+                self._wakes = True
+                self._loop.call_later(LATER_SECONDS, self._wake)
+        else:
+            self._writer.queue.put(pending)
+
+    def _wake(self) -> None:
+        """Have the writer do what nobody waits for, unless it has done it already."""
+        self._wakes = False
+        if self._writer.later:
+            self._writer.queue.put(None)
 
     def _deliver(self, answers: Answers) -> None:
         """Wake the callers; on the writer's thread."""
@@ -432,7 +450,7 @@ class Ledger:
                     future.set_exception(answer)
                 else:
                     future.set_result(answer)
-            elif isinstance(pending.command, Reserve) and answer is None and self._writer.is_alive():
+            elif isinstance(pending.command, Reserve) and answer is None and self._writer.running:
                 self._put(Pending(Release(pending.command.reservation.id), None, pending.since))  # its caller has left
 
     def _was_recorded(self, pending: Pending, answer: object) -> None:
@@ -471,7 +489,7 @@ class Ledger:
         if not self.healthy:
             for entry in self._unrecorded.values():
                 self._keep(entry)
-        if self._loop is not None and self._writer.is_alive():
+        if self._loop is not None and self._writer.running:
             self._watchdog = self._loop.call_later(WATCH_SECONDS, self._watch)
 
 

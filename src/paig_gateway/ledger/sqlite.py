@@ -48,8 +48,7 @@ def _update(columns: Iterable[str]) -> str:
     return f"UPDATE requests SET {changes} WHERE id = ?"
 
 
-SCHEMA_QUERY = f"SELECT value FROM meta WHERE name = '{SCHEMA}'"
-NODE = "SELECT 1 FROM nodes WHERE id = ?"
+BEGUN = f"SELECT (SELECT value FROM meta WHERE name = '{SCHEMA}'), EXISTS (SELECT 1 FROM nodes WHERE id = ?)"
 HOLDS = f"SELECT {quoted(HELD)} FROM holds WHERE id IN (SELECT value FROM json_each(?))"
 ROWS = f"SELECT {quoted(READ)} FROM requests WHERE id IN (SELECT value FROM json_each(?))"
 WORKS = f"SELECT {quoted(READ)} FROM requests WHERE work_id IN (SELECT value FROM json_each(?))"
@@ -91,8 +90,9 @@ class SqliteConnection:
     def read(self, wanted: ReadSet) -> RowsRead | None:
         """Take the write lock, and read."""
         self._raw.execute("BEGIN IMMEDIATE")
-        check_schema(self._raw.execute(SCHEMA_QUERY).fetchone())
-        registered = wanted.node_id is None or bool(self._all(NODE, wanted.node_id))
+        schema, known = self._raw.execute(BEGUN, (wanted.node_id,)).fetchone()
+        check_schema((schema,))
+        registered = wanted.node_id is None or bool(known)
         holds = {found.id: found for found in map(hold, self._in(HOLDS, wanted.holds))} if wanted.holds else {}
         rows = {found.id: found for found in map(row, self._in(ROWS, wanted.rows))} if wanted.rows else {}
         if wanted.works:
@@ -122,9 +122,13 @@ class SqliteConnection:
             many(ROLL, rollups)
         if batch.finishes:
             stamp = self._all(STAMP, batch.now)[0][0]
-            many(FINISH, [(*values, stamp) for values in batch.inserted])
-            many(SETTLE, [(*values, stamp, id) for id, values in batch.updated.items()])
-            many(CORRECT, [(*values, stamp, id) for id, values in batch.corrected.items()])
+            for statement, rows in (
+                (FINISH, [(*values, stamp) for values in batch.inserted]),
+                (SETTLE, [(*values, stamp, id) for id, values in batch.updated.items()]),
+                (CORRECT, [(*values, stamp, id) for id, values in batch.corrected.items()]),
+            ):
+                if rows:
+                    many(statement, rows)
         if batch.budgets:
             many(BUDGET, [(*budget, batch.now) for budget in batch.budgets])
         self._raw.execute("COMMIT")

@@ -95,7 +95,8 @@ class HeldRequest(msgspec.Struct, frozen=True, omit_defaults=True):
         tags = {text(name): text(value) for name, value in r.tags.items()} if r.tags else None
         return cls(
             caller.key, r.route, text(r.model), r.format, caller.project, caller.user, text(r.provider), r.stream, tags,
-            text(r.run), text(r.session), r.trace_id, text(r.agent), text(r.agent_parent), text(r.agent_name),
+            r.run and text(r.run), r.session and text(r.session), r.trace_id, r.agent and text(r.agent),
+            r.agent_parent and text(r.agent_parent), r.agent_name and text(r.agent_name),
         )  # fmt: skip
 
     def document(self) -> str:
@@ -192,12 +193,27 @@ class Refusal:
 
 def counter_key(limit: Limit, at: datetime) -> CounterKey:
     """The counter that a request of that moment moves."""
-    return limit.id, _start_at(limit.window, at, limit.zone)
+    return limit.id, _start(limit.window, int(at.timestamp()) // 60, limit.zone)
 
 
-@lru_cache(maxsize=4096)
-def _start_at(window: Window, at: datetime, zone: Zone) -> int:
-    return _start(window, int(at.timestamp()) // 60, zone)
+_KNOWN_KEYS: dict[int, tuple[tuple[Limit, ...], int, tuple[CounterKey, ...]]] = {}
+"""By the id of some limits: these, so that the id stays theirs, a minute, and their counters in it."""
+
+
+def counter_keys(limits: tuple[Limit, ...], at: datetime) -> tuple[CounterKey, ...]:
+    """The counters that a request of that moment moves, one for each limit.
+
+    All requests of a key have the same limits, in the same object, so this is worked out once a minute.
+    """
+    minute = int(at.timestamp()) // 60
+    known = _KNOWN_KEYS.get(id(limits))
+    if known is not None and known[0] is limits and known[1] == minute:
+        return known[2]
+    keys = tuple((limit.id, _start(limit.window, minute, limit.zone)) for limit in limits)
+    if len(_KNOWN_KEYS) >= 4096:
+        _KNOWN_KEYS.clear()
+    _KNOWN_KEYS[id(limits)] = limits, minute, keys
+    return keys
 
 
 @lru_cache(maxsize=4096)
@@ -290,17 +306,18 @@ class LedgerBatch:
             waited_for: Ids of limits that others already wait for; this request waits behind them.
         """
         limits = binding(reservation, self.runs)
-        refusal = self._room(limits, reservation.time, reservation.ceiling, reservation.tokens)
+        keys = counter_keys(limits, reservation.time)
+        refusal = self._room(limits, keys, reservation.time, reservation.ceiling, reservation.tokens)
         behind = frozenset(limit.id for limit in limits if limit.id in waited_for) if waited_for else frozenset[str]()
         if refusal is not None:
             return replace(refusal, waits=refusal.waits | behind) if refusal.waits and behind else refusal
         if behind:
-            limit = next(limit for limit in limits if limit.id in behind)
-            counter = self.counters[counter_key(limit, reservation.time)]
+            limit, key = next(pair for pair in zip(limits, keys, strict=True) if pair[0].id in behind)
+            counter = self.counters[key]
             needed = reservation.tokens if limit.unit == "tokens" else reservation.ceiling
-            balances = self._balances(limits, reservation.time)
+            balances = self._balances(limits, keys)
             return Refusal(limit, counter.spent, counter.held, needed, reservation.time, behind, balances)
-        held = self._take(limits, reservation.time, reservation.ceiling, reservation.tokens)
+        held = self._take(limits, keys, reservation.ceiling, reservation.tokens)
         r, caller, request = reservation, reservation.caller, HeldRequest.of(reservation)
         hold = Hold(
             r.id, self.node_id, milliseconds(r.time), caller.key_id, caller.project_id or "", caller.user_id or "",
@@ -341,7 +358,8 @@ class LedgerBatch:
         dollars = {held[0] for held in hold.limits if held[3] == "usd"} - gone
         bound = [limit for limit in known.values() if limit.id in dollars and not limit.soft]
         at, total = moment(hold.time), hold.reserved + extra
-        refusal = self._room(bound, at, extra, 0) or self._room(new, at, total, tokens)
+        bound_keys, new_keys = ([counter_key(limit, at) for limit in limits] for limits in (bound, new))
+        refusal = self._room(bound, bound_keys, at, extra, 0) or self._room(new, new_keys, at, total, tokens)
         if refusal:
             return refusal
         held: list[LimitHold] = []
@@ -352,7 +370,7 @@ class LedgerBatch:
                 counter.held += more
             if lid not in gone:
                 held.append((lid, start, amount + (more if counter is not None else 0), unit))
-        hold.limits = [*held, *self._take(new, at, total, tokens)]
+        hold.limits = [*held, *self._take(new, new_keys, total, tokens)]
         hold.reserved = total
         self.extended[id] = (_encode(hold.limits).decode(), hold.reserved)
         return None
@@ -459,11 +477,12 @@ class LedgerBatch:
         )
         self._finish(_row_of(hold, "swept"), end, hold)
 
-    def _take(self, limits: Iterable[Limit], at: datetime, ceiling: int, tokens: int) -> list[LimitHold]:
+    def _take(
+        self, limits: Iterable[Limit], keys: Iterable[CounterKey], ceiling: int, tokens: int
+    ) -> list[LimitHold]:
         """Hold so much of each limit; a limit on requests counts one."""
         held: list[LimitHold] = []
-        for limit in limits:
-            key = counter_key(limit, at)
+        for limit, key in zip(limits, keys, strict=True):
             counter = self.counters[key]
             if limit.unit == "requests":
                 counter.spent += 1
@@ -476,11 +495,13 @@ class LedgerBatch:
                 self.budgets.append((limit.id, limit.amount))
         return held
 
-    def _room(self, limits: Collection[Limit], at: datetime, ceiling: int, tokens: int) -> Refusal | None:
+    def _room(
+        self, limits: Collection[Limit], keys: Collection[CounterKey], at: datetime, ceiling: int, tokens: int
+    ) -> Refusal | None:
         """Whether every limit has room; the refusal that is reported is the one that keeps the request out longest."""
         short: list[tuple[Limit, Counter, int]] = []
-        for limit in limits:
-            counter = self.counters.get(counter_key(limit, at))
+        for limit, key in zip(limits, keys, strict=True):
+            counter = self.counters.get(key)
             needed = 1 if limit.unit == "requests" else ceiling if limit.unit == "usd" else tokens
             if counter is None:
                 if limit.max_members is not None:
@@ -497,11 +518,11 @@ class LedgerBatch:
         waits = [limit.id for limit, counter, needed in short if _has_room_later(limit, counter, needed)]
         limit, counter, needed = max(short, key=lambda s: (not _has_room_later(*s), _wait(s[0], at)))
         patient = frozenset(waits) if len(waits) == len(short) else frozenset[str]()
-        return Refusal(limit, counter.spent, counter.held, needed, at, patient, self._balances(limits, at))
+        return Refusal(limit, counter.spent, counter.held, needed, at, patient, self._balances(limits, keys))
 
-    def _balances(self, limits: Iterable[Limit], at: datetime) -> tuple[Balance, ...]:
+    def _balances(self, limits: Iterable[Limit], keys: Iterable[CounterKey]) -> tuple[Balance, ...]:
         """The hard limits on money and tokens, as they stand."""
-        found = [(limit, self.counters.get(counter_key(limit, at))) for limit in limits]
+        found = [(limit, self.counters.get(key)) for limit, key in zip(limits, keys, strict=True)]
         return tuple(
             Balance(limit, counter.spent, counter.held)
             for limit, counter in found
@@ -520,8 +541,8 @@ class LedgerBatch:
         """What a request would have held, at nothing, where its row is written without a reservation."""
         r, caller = reservation, reservation.caller
         held: list[LimitHold] = []
-        for limit in binding(reservation, self.runs) if counted else ():
-            key = counter_key(limit, r.time)
+        limits = binding(reservation, self.runs) if counted else ()
+        for limit, key in zip(limits, counter_keys(limits, r.time), strict=True):
             if (counter := self.counters.get(key)) is None:
                 continue  # the limit has too many members
             if limit.unit == "requests":
@@ -652,20 +673,38 @@ def _count(usage: Usage, name: str) -> int:
     return int(_tally(usage, name))
 
 
+def _counts(usage: Usage) -> Sequence[int]:
+    """The counts that rollups add up."""
+    found = []
+    for name in COUNTS:
+        count = usage.get(name, 0)
+        found.append(count if type(count) is int and 0 <= count <= MAX_COUNT else _count(usage, name))
+    return found
+
+
+def _stored(usage: Usage) -> Usage:
+    """The counts as they are stored."""
+    for count in usage.values():
+        if type(count) is not int or not 0 <= count <= MAX_COUNT:
+            return {name: _tally(usage, name) for name in usage}
+    return usage
+
+
 def _metrics(row: FinishedRow) -> Sequence[int]:
     failed = row.error is not None or (row.status is not None and row.status >= 400)
-    counts = [_count(row.usage, name) for name in COUNTS] if row.usage else (0, 0, 0, 0)
+    counts = _counts(row.usage) if row.usage else (0, 0, 0, 0)
     return (1, int(failed), *counts, row.cost)
 
 
 def _values(row: FinishedRow, s: Settlement) -> tuple[Value, ...]:
     """A settlement, after it has moved the row, as `SETTLED` has the columns."""
-    usage = None if s.usage is None else {name: _tally(s.usage, name) for name in s.usage}
+    usage = None if s.usage is None else _stored(s.usage)
     final = row.state == "settled"  # then nothing will move its limits again
     return (
         row.state, None if final or not row.holds else _encode(row.holds).decode(), row.provider, row.model, s.cost,
-        s.certainty, text(s.certainty_reason), s.cost_source, s.list_price, json_text(usage), json_text(s.raw_usage),
-        text(s.price), s.status, text(s.error), json_text(s.refusal or None), json_text(s.attempts or None),
+        s.certainty, s.certainty_reason and text(s.certainty_reason), s.cost_source, s.list_price, json_text(usage),
+        json_text(s.raw_usage), text(s.price), s.status, s.error and text(s.error),
+        json_text(s.refusal) if s.refusal else None, json_text(s.attempts) if s.attempts else None,
         text(s.work_id), s.ms_total, s.ms_first_byte, s.ms_gateway,
     )  # fmt: skip
 
@@ -675,7 +714,8 @@ def _new_values(row: FinishedRow, s: Settlement, hold: Hold) -> tuple[Value, ...
     request = hold.request
     return (
         row.id, hold.node_id, row.time, row.key_id, request.key, row.project_id, request.project, row.user_id,
-        request.user, request.route, request.format, request.stream, json_text(request.tags), request.run,
+        request.user, request.route, request.format, request.stream,
+        None if request.tags is None else json_text(request.tags), request.run,
         request.session, request.agent, request.agent_parent, request.agent_name, request.trace_id, row.reserved,
         *_values(row, s),
     )  # fmt: skip

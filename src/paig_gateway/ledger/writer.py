@@ -1,5 +1,9 @@
 """The ledger's writer: one thread that takes what callers queued, and executes it in batches.
 
+Settlements that nobody waits for do not wake it: they lie in `later` for some milliseconds at most, and most often go
+with the next reservations into one transaction. A client that sends one request after the other so waits for one commit
+each, not for two.
+
 It never gives up what it took: a batch that the database did not take stays in the backlog and is tried again. A single
 command that the database refuses for its own values is set aside, so that it does not block the others.
 
@@ -15,6 +19,7 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -97,7 +102,9 @@ class Writer(threading.Thread):
     """See the module.
 
     Attributes:
-        queue: What is to be done; None ends the thread once all of it is.
+        queue: What is to be done; None only wakes the thread.
+        later: What is to be done with it, or soon; `Ledger` wakes the thread in time.
+        running: Whether the thread takes what is queued.
         healthy: Whether the database took the last batch.
         last_error: Why not, or None.
         stuck_since: Since when the present batch has been tried, on the monotonic clock; None between batches.
@@ -107,6 +114,8 @@ class Writer(threading.Thread):
     def __init__(self, executor: BatchExecutor, deliver: Callable[[Answers], None]) -> None:
         super().__init__(name="paig-ledger", daemon=True)
         self.queue: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
+        self.later: deque[Pending] = deque()
+        self.running = False
         self.healthy = True
         self.last_error: str | None = None
         self.stuck_since: float | None = None
@@ -138,8 +147,19 @@ class Writer(threading.Thread):
         """Bind a new limit once more when every node knows of it; from any thread."""
         self._rebinds.append((time.monotonic() + REBIND_SECONDS, row, self._executor.clock()))
 
+    def start(self) -> None:
+        """Begin to work."""
+        self.running = True
+        super().start()
+
     def run(self) -> None:
         """Work until ended."""
+        try:
+            self._work()
+        finally:
+            self.running = False
+
+    def _work(self) -> None:
         while True:
             self._take()
             if self._ending.is_set():
@@ -159,14 +179,19 @@ class Writer(threading.Thread):
         """Move what is queued to the backlog; wait for it if there is nothing else to do."""
         due = min(self._beat_at, self._look_at if self._line else math.inf)
         timeout = 0.0 if self._backlog or self._ending.is_set() else max(0.0, due - time.monotonic())
+        taken: list[Pending] = []
         try:
-            while len(self._backlog) < BATCH:
+            while len(self._backlog) + len(taken) < BATCH:
                 pending = self.queue.get(timeout=timeout) if timeout else self.queue.get_nowait()
                 timeout = 0.0
                 if pending is not None:
-                    self._backlog[pending] = None
+                    taken.append(pending)
         except queue.Empty:
             pass
+        # After the queue, so that what is taken from there finds recorded all that was handed over before it.
+        while self.later:
+            self._backlog[self.later.popleft()] = None
+        self._backlog.update(dict.fromkeys(taken))
 
     def _turn(self) -> None:
         now = time.monotonic()

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import uvloop
 from common import KEY, SECRET
-from servers import CONFIG, NO_TELEMETRY, USAGE, answer, events
+from servers import CONFIG, NO_TELEMETRY, answer, events
 
 from paig_gateway import config as configuration
 from paig_gateway.app import Store
@@ -170,7 +170,7 @@ async def measure(options: argparse.Namespace, home: Path) -> None:
     server = EmbeddedServer(uvicorn)
     listener = listen("127.0.0.1", 0)
     running = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
     gc.set_threshold(*GARBAGE)
     gc.collect()
@@ -179,7 +179,7 @@ async def measure(options: argparse.Namespace, home: Path) -> None:
     clients = []
     for _ in range(options.connections):
         client = Client(chat(stream=options.stream), loop, b"0\r\n\r\n" if options.stream else None)
-        protocol = uvicorn.http_protocol_class(uvicorn, server.server_state, server.lifespan.state)  # type: ignore[call-arg,operator]
+        protocol = uvicorn.http_protocol_class(uvicorn, server.server_state, server.lifespan.state)  # type: ignore[call-arg]
         protocol.connection_made(Wire(client.take))
         client.protocol = protocol
         clients.append(client)
@@ -204,7 +204,7 @@ async def measure(options: argparse.Namespace, home: Path) -> None:
                 profiles[1].enable()
             turn()
 
-        writer._turn = profiled
+        writer._turn = profiled  # type: ignore[method-assign]
         profiles[0].enable()
         await load(options.requests)
         profiles[0].disable()

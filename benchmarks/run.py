@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import os
 import platform
+import resource
 import shutil
 import signal
 import statistics
@@ -48,6 +49,7 @@ class Bench:
         repeats: Rounds.
         folder: For everything that is made.
         provider: The provider's port.
+        small: A hundredth of everything there is to be much of: only to see that it works.
         missing: What could not be measured, and why.
         lines: The results, in Markdown.
     """
@@ -57,8 +59,13 @@ class Bench:
     rivals: bool
     folder: Path
     provider: int
+    small: bool = False
     missing: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+
+    def sizes(self, *counts: int) -> tuple[int, ...]:
+        """How much there is of something, from little to much."""
+        return tuple(max(1, count // 100) for count in counts) if self.small else counts
 
     def say(self, *lines: str) -> None:
         """Add to the results, and show."""
@@ -213,7 +220,9 @@ def limits(bench: Bench) -> None:
     def more(count: int) -> str:
         return "".join(f"[users.u{number}]\nlimits = {{ daily = 1 }}\n" for number in range(count))
 
-    targets = {f"{count:,} limits": bench.paig(more=more(count)) for count in (1, 100, 10_000)}
+    targets = {
+        f"{count:,} limit{'s' * (count > 1)}": bench.paig(more=more(count)) for count in bench.sizes(1, 100, 10_000)
+    }
     bench.compare("By limits that exist, 32 connections", targets, _asks(bench, "", chat(), 32))
 
 
@@ -226,7 +235,7 @@ def rows(bench: Bench) -> None:
         fill(home / "paig.db", count)
         return home
 
-    targets = {f"{count:,} rows": bench.paig(home=filled(count)) for count in (1_000, 100_000, 1_000_000)}
+    targets = {f"{count:,} rows": bench.paig(home=filled(count)) for count in bench.sizes(1_000, 100_000, 1_000_000)}
     bench.compare("By rows of the ledger, 32 connections", targets, _asks(bench, "", chat(), 32))
 
 
@@ -246,7 +255,7 @@ def slow(bench: Bench) -> None:
                 await asyncio.to_thread(opened.__exit__, None, None, None)
 
     bench.say("\n### Slow streams\n", "| streams at once | KB of memory for each |", "|--:|--:|")
-    for count in (1_000, 5_000):
+    for count in (100, 500) if bench.small else (1_000, 5_000):
         try:
             bench.say(f"| {count:,} | {asyncio.run(measure(count)):.1f} |")
         except (OSError, TimeoutError) as error:
@@ -343,6 +352,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(ALL), help=f"some of: {', '.join(WORKLOADS)}")
     parser.add_argument("--seconds", type=int, default=4, help="of each measurement")
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are over these")
+    parser.add_argument("--small", action="store_true", help="few limits, rows and streams: to see that it works")
     parser.add_argument("--rivals", action="store_true", help="install and measure Portkey (npm) and LiteLLM (PyPI)")
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
     options = parser.parse_args()
@@ -352,10 +362,12 @@ def main() -> None:
     if lacking := [tool for tool in ("wrk", "nginx") if shutil.which(tool) is None]:
         parser.error(f"{' and '.join(lacking)} not found: apt-get install wrk nginx-light")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # two connections for each slow stream
     with tempfile.TemporaryDirectory(prefix="paig-bench-") as scratch, ExitStack() as stack:
         folder, provider = Path(scratch), free_port()
         folder.chmod(0o755)  # nginx's worker is another user where it is started by root
-        bench = Bench(options.seconds, options.repeats, options.rivals, folder, provider)
+        bench = Bench(options.seconds, options.repeats, options.rivals, folder, provider, options.small)
         stack.enter_context(servers.provider(folder, provider))
         began = time.monotonic()
         bench.say(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from paig_gateway.formats import folding, models_named, reading
 from paig_gateway.formats.base import Call, Format, Generated, Json, ModelCall, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
+from paig_gateway.formats.marker import EVENT_ERROR, Marker
 from paig_gateway.formats.openai_chat import SEARCHES
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import Media, bound
@@ -121,7 +122,7 @@ def _searches(tools: list[Members]) -> int:
     return total
 
 
-_MARKER = re.compile(rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"]|server_tool_use"|message_delta")|:\s*error\b')
+_MARKER = Marker(rb'"usage"\s*:\s*\{', rb'"error"\s*:\s*[{"]', rb'"server_tool_use"', rb'"message_delta"', EVENT_ERROR)
 
 
 def fold(body: dict[str, object], event: StreamEvent) -> None:

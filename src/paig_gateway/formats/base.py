@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from paig_gateway.formats.marker import Marker
 from paig_gateway.formats.media import MediaItem
 
 Json = Mapping[str, object]
@@ -190,7 +191,7 @@ class Format:
     errors: ErrorShape = "openai"
     methods: frozenset[str] = frozenset({"POST"})
     framing: Framing | None = None
-    usage_marker: re.Pattern[bytes] | None = None
+    usage_marker: re.Pattern[bytes] | Marker | None = None
     fold: Fold | None = None
     usage_paths: tuple[tuple[str, ...], ...] = ()
     splice_streams: bool = False

@@ -7,12 +7,12 @@ money. The usage object goes where the extractor looks only when it is final. Un
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import cast
 
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import Json, StreamEvent
+from paig_gateway.formats.marker import EVENT_ERROR, Marker
 from paig_gateway.formats.reading import Members, Raw
 
 PARTIAL = "partial_usage"
@@ -20,7 +20,7 @@ PARTIAL = "partial_usage"
 END = "stream_end"
 """Set in the body of a stream that ended normally: a finish reason, a stop event, `[DONE]`."""
 
-USAGE_OR_ERROR = re.compile(rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"])|:\s*error\b')
+USAGE_OR_ERROR = Marker(rb'"usage"\s*:\s*\{', rb'"error"\s*:\s*[{"]', EVENT_ERROR)
 """Matches in an event that has a usage object or an error."""
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
+from paig_gateway.formats.marker import Marker
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import EMBEDDED_ITEM, Media, bound
 
@@ -116,7 +117,13 @@ def _budget(configs: list[Raw]) -> int | None:
     return reading.largest(*stated)
 
 
-_MARKER = re.compile(rb'"(?:usageMetadata"\s*:\s*\{|finishReason"|blockReason"|groundingMetadata"|error"\s*:\s*\{)')
+_MARKER = Marker(
+    rb'"usageMetadata"\s*:\s*\{',
+    rb'"finishReason"',
+    rb'"blockReason"',
+    rb'"groundingMetadata"',
+    rb'"error"\s*:\s*\{',
+)
 # What is billed of grounding; the texts and links of its chunks are not kept.
 _QUERIES = ("webSearchQueries", "imageSearchQueries", "retrievalQueries")
 

@@ -26,11 +26,15 @@ CALLS = 20
 
 def instead(top: Members) -> list[ModelCall]:
     """The models that may answer in place of the request's own."""
+    if top.keys().isdisjoint(_INSTEAD):
+        return []
     return [call for name in _INSTEAD if name in top for call in _in(top[name], times=1, plain=True)]
 
 
 def besides(top: Members) -> list[ModelCall]:
     """The models that may work besides the request's own."""
+    if top.keys().isdisjoint(_BESIDES):
+        return []
     return [call for name in _BESIDES if name in top for call in _in(top[name], times=CALLS, plain=False)]
 
 

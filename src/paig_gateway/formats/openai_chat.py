@@ -10,6 +10,7 @@ import msgspec
 from paig_gateway.formats import folding, models_named, reading
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size
+from paig_gateway.formats.marker import EVENT_ERROR, Marker
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.splice import splice_member
 from paig_gateway.formats.text import Media, bound
@@ -56,6 +57,8 @@ def media_in(messages: Raw | None) -> Media:
 
 def _server_tools(top: Members, tools: list[Members], model: str) -> frozenset[str]:
     """What runs at the provider, by the names that the request uses; a model that searches unasked, by its own."""
+    if not tools and top.keys().isdisjoint(_SERVER_TOOLS) and _SEARCHING.search(model) is None:
+        return frozenset()
     kinds = {reading.string(tool.get("type")) or "function" for tool in tools} - {"function", "custom"}
     asked = {name for name in _SERVER_TOOLS if reading.present(top.get(name)) and not _is_off(top[name])}
     return frozenset(kinds | asked | ({model} if _SEARCHING.search(model) else set()))
@@ -73,6 +76,8 @@ SUBAGENTS = 3
 
 def repeats(top: Members, model: str) -> int:
     """How many times over the work may be done: agents side by side, modes that try several times."""
+    if "multi_agent" not in top and "reasoning" not in top and "multi-agent" not in model.lower():
+        return 1
     agents = reading.members(top.get("multi_agent"))
     count = 1
     if agents and reading.truth(agents.get("enabled", msgspec.Raw(b"true"))):
@@ -88,8 +93,8 @@ def repeats(top: Members, model: str) -> int:
 
 def modifiers(top: Members) -> dict[str, str]:
     """What changes the price, as the request words it."""
-    named = ((name, reading.string(top.get(name))) for name in ("service_tier", "speed", "inference_geo"))
-    return {name: value for name, value in named if value}
+    names = [name for name in ("service_tier", "speed", "inference_geo") if name in top]
+    return {name: value for name in names if (value := reading.string(top[name]))}
 
 
 def _is_off(raw: Raw) -> bool:
@@ -97,11 +102,13 @@ def _is_off(raw: Raw) -> bool:
 
 
 def _asks_usage(top: Members) -> bool:
-    return reading.literally(reading.members(top.get("stream_options")).get("include_usage"))
+    return "stream_options" in top and reading.literally(
+        reading.members(top.get("stream_options")).get("include_usage")
+    )
 
 
 def _speaks(raw: Raw | None) -> bool:
-    return any(kind != "text" for kind in each(reading.value(raw)))
+    return raw is not None and any(kind != "text" for kind in each(reading.value(raw)))
 
 
 def read_chat(model: str | None, body: bytes) -> Call:
@@ -135,7 +142,7 @@ def read_chat(model: str | None, body: bytes) -> Call:
         repeats=repeats(top, named),
         server_tools=server_tools,
         modifiers=modifiers(top),
-        thinking=reading.integer(reading.members(top.get("reasoning")).get("max_tokens")),
+        thinking=reading.integer(reading.members(top["reasoning"]).get("max_tokens")) if "reasoning" in top else None,
         fallbacks=tuple(call.model for call in models_named.instead(top)),
         also=tuple(models_named.besides(top)),
         session=reading.string(top.get("prompt_cache_key")),
@@ -179,10 +186,15 @@ def is_asked_only(event: StreamEvent) -> bool:
     return bool(reading.members(top.get("usage"))) and not holds_more
 
 
-# Usage, the end, and errors; `"usage":null` is in every chunk of some. Branches start with a literal character, which
-# makes the search several times quicker.
-_MARKER = re.compile(
-    rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:\s*[{"]|executed_tools"|\$web_search")|:\s*error\b|\[DONE\]',
+# Usage, the end, and errors; `"usage":null` is in every chunk of some.
+_MARKER = Marker(
+    rb'"usage"\s*:\s*\{',
+    rb'"finish_reason"\s*:\s*"',
+    rb'"error"\s*:\s*[{"]',
+    rb'"executed_tools"',
+    rb'"\$web_search"',
+    rb"\[DONE\]",
+    EVENT_ERROR,
 )
 
 

@@ -7,6 +7,7 @@ import re
 from paig_gateway.formats import folding, models_named, reading
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined
+from paig_gateway.formats.marker import EVENT_ERROR, Marker
 from paig_gateway.formats.openai_chat import SEARCHES, context, modifiers, repeats
 from paig_gateway.formats.reading import Raw
 from paig_gateway.formats.text import Media, bound
@@ -101,10 +102,13 @@ def _look_again(model: str | None, body: bytes) -> Call:
     return Call(model="")
 
 
-_TOLD = rb"response\.(?:created|completed|incomplete|failed|cancelled)"
-_MARKER = re.compile(
-    rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"]|type"\s*:\s*"error"|%b"|response\.output_item\.done")|:\s*(?:error|%b)\b'
-    % (_TOLD, _TOLD),
+_MARKER = Marker(
+    rb'"usage"\s*:\s*\{',
+    rb'"error"\s*:\s*[{"]',
+    rb'"type"\s*:\s*"error"',
+    rb"response\.(?:created|completed|incomplete|failed|cancelled)\b",
+    rb'"response\.output_item\.done"',
+    EVENT_ERROR,
 )
 # What is kept of an output item: its kind, and what tells one billed call from another.
 _ITEM = ("type", "id", "status", "action", "container_id", "environment", "size", "quality")

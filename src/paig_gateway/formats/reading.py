@@ -92,19 +92,19 @@ def model_of(top: Members, model: str | None) -> str:
 def members(raw: Raw | None) -> Members:
     """An object's members; none where it is not an object."""
     try:
-        return _decode(_MEMBERS, raw) if _opens(raw, b"{") and raw is not None else {}
+        return _decode(_MEMBERS, raw) if raw is not None and _opens(raw, _OBJECT) else {}
     except (msgspec.DecodeError, RecursionError):
         return {}
 
 
 def objects(raw: Raw | None) -> list[Members]:
     """The objects among an array's elements."""
-    if raw is None or not _opens(raw, b"["):
+    if raw is None or not _opens(raw, _LIST):
         return []
     try:
         return _decode(_OBJECTS, raw)
     except msgspec.ValidationError:
-        return [members(each) for each in array(raw) if _opens(each, b"{")]
+        return [members(each) for each in array(raw) if _opens(each, _OBJECT)]
     except (msgspec.DecodeError, RecursionError):
         return []
 
@@ -127,7 +127,7 @@ def value(raw: Raw | None) -> object:
 
 def string(raw: Raw | None) -> str | None:
     """A string, or None."""
-    if raw is None or not _opens(raw, b'"'):
+    if raw is None or not _opens(raw, _STRING):
         return None
     found = value(raw)
     return found if isinstance(found, str) else None
@@ -193,12 +193,17 @@ def size(raw: Raw | None) -> int:
     return 0 if raw is None else len(memoryview(raw))
 
 
-def _opens(raw: Raw | None, bracket: bytes) -> bool:
-    if raw is None:
+_OBJECT, _LIST, _STRING = b'{["'
+_BEFORE = frozenset(b" \t\r\n\xef")
+
+
+def _opens(raw: Raw, bracket: int) -> bool:
+    view = memoryview(raw)
+    if not view:
         return False
-    start = bytes(memoryview(raw)[:1])
-    if start in b" \t\r\n\xef":  # only whole bodies are read with white space before them
-        start = bytes(raw).lstrip()[:1]
+    start = view[0]
+    if start in _BEFORE:  # only whole bodies are read with white space before them
+        return bytes(raw).lstrip()[:1] == bytes((bracket,))
     return start == bracket
 
 

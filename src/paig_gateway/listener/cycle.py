@@ -244,9 +244,11 @@ class Cycle:
             self.keep_alive = False
         lines = [_STATUS_LINES[status]]
         length: int | None = None
-        for name, value in (*self._connection.default_headers, *headers):
-            if _BAD_VALUE.search(value):
-                raise ValueError(f"not a valid header: {name!r}")
+        headers = [*self._connection.default_headers, *headers]
+        if _BAD_VALUE.search(b"".join([value for _, value in headers])):
+            bad = next(name for name, value in headers if _BAD_VALUE.search(value))
+            raise ValueError(f"not a valid header: {bad!r}")
+        for name, value in headers:
             name = _NAMES.get(name) or _plain_name(name)
             if name == b"content-length":
                 length = int(value)

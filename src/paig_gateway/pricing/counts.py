@@ -16,7 +16,9 @@ def present(body: Json) -> set[str]:
     """The members of an answer, of its usage, and of the messages of its choices."""
     found = {*body, *mapping(body.get("usage"))}
     for choice in each(body.get("choices")):
-        found.update(mapping(dig(choice, "message")))
+        message = choice.get("message") if type(choice) is dict else dig(choice, "message")
+        if message is not None:
+            found.update(mapping(message))
     return found
 
 

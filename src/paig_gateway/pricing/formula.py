@@ -69,7 +69,10 @@ class Formula:
                 return None
             left.append(count)
             if count:
-                total += rate(term.price, everything) * Decimal(count) / term.per
+                price = term.price
+                if type(price) is not Decimal:
+                    price = rate(price, everything)
+                total += price * Decimal(count) / term.per
         return total
 
 

@@ -60,13 +60,11 @@ _EXPLAINED = re.compile(
 
 def unexplained(fmt: str, body: Json) -> list[str]:
     """Numbers above zero in an answer's usage objects, and server tools in its output, that may be billed unseen."""
-    places = USAGE_OBJECTS.get(fmt, ()) or DEFAULT_USAGE_OBJECTS
-    found = [
-        name
-        for place in places
-        for name, number in _numbers(dig(body, *place), ".".join(place))
-        if number and not _is_explained(name)
-    ]
+    names: list[str] = []
+    for place in USAGE_OBJECTS.get(fmt, ()) or DEFAULT_USAGE_OBJECTS:
+        if place[0] in body:
+            _note_numbers(dig(body, *place), ".".join(place), names)
+    found = [name for name in names if not _is_explained(name)]
     return list(dict.fromkeys([*found, *_unknown_tools(body)]))
 
 
@@ -75,18 +73,20 @@ def _is_explained(name: str) -> bool:
     return _EXPLAINED.match(name) is not None
 
 
-def _numbers(found: object, name: str) -> Iterator[tuple[str, int | float]]:
-    if isinstance(found, Mapping):
+def _note_numbers(found: object, name: str, names: list[str]) -> None:
+    """Note the places of all numbers but 0 in a value that stands at `name`."""
+    if type(found) is dict or isinstance(found, Mapping):
         for key, value in found.items():
             if type(value) is int:
-                yield f"{name}.{key}", value
+                if value:
+                    names.append(f"{name}.{key}")
             else:
-                yield from _numbers(value, f"{name}.{key}")
+                _note_numbers(value, f"{name}.{key}", names)
     elif isinstance(found, list):
         for value in found:
-            yield from _numbers(value, f"{name}[]")
-    elif isinstance(found, (int, float)) and not isinstance(found, bool):
-        yield name, found
+            _note_numbers(value, f"{name}[]", names)
+    elif found and isinstance(found, (int, float)) and not isinstance(found, bool):
+        names.append(name)
 
 
 _KNOWN_CALLS = frozenset(
@@ -111,11 +111,11 @@ _KNOWN_EXECUTED = frozenset(
 
 
 def _unknown_tools(body: Json) -> Iterator[str]:
-    for item in map(mapping, each(body.get("output"))):
+    for item in map(mapping, each(body.get("output"))) if "output" in body else ():
         kind = item.get("type")
         if isinstance(kind, str) and kind.endswith("_call") and kind not in _KNOWN_CALLS:
             yield kind
-    for block in map(mapping, each(body.get("content"))):
+    for block in map(mapping, each(body.get("content"))) if "content" in body else ():
         name = block.get("name")
         if block.get("type") == "server_tool_use" and isinstance(name, str) and name not in _KNOWN_TOOLS:
             yield name

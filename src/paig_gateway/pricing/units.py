@@ -73,6 +73,10 @@ class Counts:
     incomplete: tuple[str, ...] = ()
 
 
+FEW_MEMBERS = 100
+"""Members of the largest answer for which it is remembered which units it can have."""
+
+
 def count(fmt: str, source: str, model: str, body: Json, call: Call) -> Counts:
     """Count the units of an answer.
 
@@ -85,9 +89,10 @@ def count(fmt: str, source: str, model: str, body: Json, call: Call) -> Counts:
     """
     found: dict[str, int | float] = {}
     incomplete: list[str] = []
-    present = counts.present(body)
-    for unit, names in _units_of(fmt, source, model):
-        if unit.name in found or (names is not None and names.isdisjoint(present)):
+    present = frozenset(counts.present(body))
+    possible = _possible if len(present) <= FEW_MEMBERS else _possible.__wrapped__
+    for unit in possible(fmt, source, model, present):
+        if unit.name in found:
             continue
         number = unit.count(body, call)
         if number:
@@ -101,6 +106,13 @@ def count(fmt: str, source: str, model: str, body: Json, call: Call) -> Counts:
 def _units_of(fmt: str, source: str, model: str) -> tuple[tuple[Unit, frozenset[str] | None], ...]:
     """The units that can occur, each with the members of which an answer with some of it has at least one."""
     return tuple((unit, counts.NEEDED.get(unit.count)) for unit in UNITS if unit.is_of(fmt, source, model))
+
+
+@lru_cache(maxsize=1024)
+def _possible(fmt: str, source: str, model: str, present: frozenset[str]) -> tuple[Unit, ...]:
+    """The units that can occur in an answer with those members."""
+    units = _units_of(fmt, source, model)
+    return tuple(unit for unit, names in units if names is None or not names.isdisjoint(present))
 
 
 def own_rate(unit: str, source: str, model: str) -> Decimal | None:

@@ -8,7 +8,7 @@ where an operator allows what cannot be metered.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
@@ -191,7 +191,11 @@ def _index() -> Mapping[tuple[str, str], tuple[Endpoint, ...]]:
     return {key: tuple(sorted(rows, key=lambda row: order[id(row)])) for key, rows in found.items()}
 
 
-def matches(method: str, path: str) -> list[Match]:
+LONGEST_KNOWN = 256
+"""Characters of the longest path whose rows are remembered."""
+
+
+def matches(method: str, path: str) -> Sequence[Match]:
     """The rows that a request may mean.
 
     Args:
@@ -201,6 +205,10 @@ def matches(method: str, path: str) -> list[Match]:
     Returns:
         First those that claim more of the path, then as in the table.
     """
+    return _known(method, path) if len(path) <= LONGEST_KNOWN else _matches(method, path)
+
+
+def _matches(method: str, path: str) -> Sequence[Match]:
     index = _index()
     found: list[Match] = []
     ambiguous: bool | None = None
@@ -211,10 +219,13 @@ def matches(method: str, path: str) -> list[Match]:
             if ambiguous is None:
                 ambiguous = is_ambiguous(path)
             if ambiguous:
-                return []
+                return ()
             model = match.groupdict().get("model")
             found.append(Match(row.format, unquote(model) if model else None, row))
-    return found
+    return tuple(found)
+
+
+_known = lru_cache(maxsize=2048)(_matches)
 
 
 def is_ambiguous(path: str) -> bool:
@@ -222,7 +233,7 @@ def is_ambiguous(path: str) -> bool:
     return _AMBIGUOUS.search(unquote(unquote(path))) is not None
 
 
-def choose(found: list[Match], kinds: Iterable[str]) -> Match | None:
+def choose(found: Sequence[Match], kinds: Iterable[str]) -> Match | None:
     """The row that counts for a route whose members are of those kinds, in their order; None where there is none."""
     for kind in kinds:
         for one in found:

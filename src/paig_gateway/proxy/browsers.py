@@ -82,8 +82,10 @@ class Cors:
 
     def preflight(self, method: str, headers: Headers) -> Headers | None:
         """The headers of the answer to a browser that asks whether a page may call; None where it does not ask."""
+        if method != "OPTIONS":
+            return None
         asked = dict(headers)
-        if method != "OPTIONS" or b"access-control-request-method" not in asked or asked.get(b"origin") is None:
+        if b"access-control-request-method" not in asked or asked.get(b"origin") is None:
             return None
         if asked[b"origin"] not in self.origins:
             return None

@@ -267,10 +267,10 @@ class Failover:
             if exchange.stored and has_not(status, body):
                 return answer, REACH[verdict] or "elsewhere"
             return answer, REACH[verdict] or another_may(status, body)
-        headers = header_map(answer.headers)
         if last:
             tried.answered(status, answer.headers)
             return answer, None
+        headers = header_map(answer.headers)
         framing = framing_of_answer(exchange, status, headers)
         peeked = PeekableResponse.of(answer)
         if framing is None or headers.get("content-encoding", "identity") != "identity":
@@ -428,6 +428,6 @@ def header_map(headers: Headers) -> dict[str, str]:
     """Headers by name, as the formats read them; the values of one that comes several times are joined by commas."""
     found: dict[str, str] = {}
     for name, value in headers:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
+        key, text = str(name, "latin-1"), str(value, "latin-1")
         found[key] = f"{found[key]}, {text}" if key in found else text
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import unquote_plus
 
 from paig_gateway.domain.errors import GatewayError
@@ -118,11 +119,12 @@ _ASKS_PASSWORD = re.compile(rb"(?:^|[\s,])(?:basic|digest|negotiate|ntlm)(?:[\s,
 
 def to_upstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """The client's headers that are meant for the provider."""
-    return [
-        (name, value)
-        for name, value in headers
-        if (name in _TO_UPSTREAM or name.startswith(_TO_UPSTREAM_PREFIXES)) and name not in _NEVER_TO_UPSTREAM
-    ]
+    return [header for header in headers if _goes_on(header[0])]
+
+
+@lru_cache(maxsize=1024)
+def _goes_on(name: bytes) -> bool:
+    return (name in _TO_UPSTREAM or name.startswith(_TO_UPSTREAM_PREFIXES)) and name not in _NEVER_TO_UPSTREAM
 
 
 # In these a request may name a dearer service than the standard one, whatever its body says.
@@ -146,11 +148,14 @@ def to_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [
         (name, value)
         for name, value in headers
-        if name not in _NEVER_TO_CLIENT
-        and name not in _STEERING
-        and not name.startswith(_STEERING_PREFIXES)
-        and not (name == b"www-authenticate" and _ASKS_PASSWORD.search(value))
+        if _passes(name) and not (name == b"www-authenticate" and _ASKS_PASSWORD.search(value))
     ]
+
+
+@lru_cache(maxsize=1024)
+def _passes(name: bytes) -> bool:
+    kept = name in _NEVER_TO_CLIENT or name in _STEERING or name.startswith(_STEERING_PREFIXES)
+    return not kept
 
 
 # Under these a client's own login may stand in a query.

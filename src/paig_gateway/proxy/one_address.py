@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -73,7 +73,7 @@ def find(
     caller: Caller,
     method: str,
     target: Target,
-    found: list[endpoints.Match],
+    found: Sequence[endpoints.Match],
     headers: Collection[bytes],
     holders: Collection[str],
     read: Read,
@@ -167,7 +167,7 @@ def find_socket(
     raise _ambiguous(target, model, fitting, [name for name, _ in speaking])
 
 
-def _match(route: Route, found: list[endpoints.Match], target: Target) -> endpoints.Match | None:
+def _match(route: Route, found: Sequence[endpoints.Match], target: Target) -> endpoints.Match | None:
     """The endpoint that a request means at a route; None where no member of it has one."""
     match = endpoints.choose(found, [member.provider.kind for member in route.members])
     if match is None or match.endpoint.charging == "forbidden":

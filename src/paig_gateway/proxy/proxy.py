@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -91,14 +91,15 @@ class Proxy:
         started, now = self.clock(), self.now()
         request_id = new_request_id(now)
         present_request.set(request_id)
-        headers = [(name.lower(), value) for name, value in scope["headers"]]
+        headers: Headers = scope["headers"]  # in lower case
+        by_name = dict(headers)
         cors = self.cors
         client = ClientConnection(scope["extensions"][EXTENSION], [*browsers.SEALED, *cors.headers(headers)])
         target = request.target(scope)
         found = endpoints.matches(scope["method"], target.path)
         likely = endpoints.choose(found, KINDS)
         shape = error_shape(likely.format if likely else None, target.route, target.path)
-        listed = None if target.route else model_lists.asked(scope["method"], target.path, dict(headers))
+        listed = None if target.route else model_lists.asked(scope["method"], target.path, by_name)
         if listed is not None:
             shape = listed[0]
         caller: Caller | None = None
@@ -112,7 +113,7 @@ class Proxy:
                 return
             address = scope["client"][0] if scope.get("client") else None
             caller, query = request.authenticate(
-                self.directory, dict(headers), target.query, now, self.attempts, address, from_page=from_page
+                self.directory, by_name, target.query, now, self.attempts, address, from_page=from_page
             )
             caller.check_use(scope["method"], address)
             self.key_uses.note(caller.key_id, now, address)
@@ -126,7 +127,7 @@ class Proxy:
                     await self._answer_list(exchange, client, *listed)
                     return
                 exchange = await self._take_in(
-                    scope, receive, request_id, now, started, target, found, caller, headers, body
+                    scope, receive, request_id, now, started, target, found, caller, headers, by_name, body
                 )
                 self._check_models(exchange)
                 await self._serve(exchange, client)
@@ -139,7 +140,7 @@ class Proxy:
             self.observer.refused(request_id, error)
             if exchange is None:  # else the ledger has a row of it
                 if caller is None and error.code in ("key-disabled", "key-blocked", "key-expired"):
-                    caller, _ = request.find_caller(self.directory, dict(headers), target.query)
+                    caller, _ = request.find_caller(self.directory, by_name, target.query)
                 fmt = likely.format.name if likely else ""
                 self.ledger.note_refused(
                     Refused(request_id, now, caller, scope["method"], target.path, target.route, fmt, error)
@@ -155,12 +156,12 @@ class Proxy:
         now: datetime,
         started: float,
         target: request.Target,
-        found: list[endpoints.Match],
+        found: Sequence[endpoints.Match],
         caller: Caller,
         headers: Headers,
+        by_name: Mapping[bytes, bytes],
         body_bytes: BodyBytes,
     ) -> Exchange:
-        by_name = dict(headers)
         sent: tuple[bytes, bytes] | None = None
         if not target.route and one_address.is_native(target.path):
             sent = await self._read(headers, by_name, receive, body_bytes)
@@ -240,7 +241,7 @@ class Proxy:
         self,
         method: str,
         target: request.Target,
-        found: list[endpoints.Match],
+        found: Sequence[endpoints.Match],
         caller: Caller,
         headers: Headers,
         plain: bytes,

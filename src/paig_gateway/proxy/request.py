@@ -6,7 +6,7 @@ import codecs
 import hashlib
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -64,7 +64,7 @@ def target(scope: Scope) -> Target:
 
 
 def find_endpoint(
-    route: Route, found: list[endpoints.Match], method: str, target: Target
+    route: Route, found: Sequence[endpoints.Match], method: str, target: Target
 ) -> tuple[Route, endpoints.Match]:
     """The endpoint that a request means at a route, and the route with the members that have it.
 

@@ -344,7 +344,10 @@ def _containers(body: Json) -> Iterable[str]:
 
 def _chat_id(exchange: Exchange, body: Json) -> str | None:
     """The id of a chat completion that the request asked the provider to store, or to fetch later."""
-    top = reading.members(exchange.plain)
+    plain = exchange.plain
+    if not (reading.mentions(plain, "store") or reading.mentions(plain, "deferred")):
+        return None
+    top = reading.members(plain)
     if not (reading.truth(top.get("store")) or reading.truth(top.get("deferred"))):
         return None
     found = body.get("request_id") or body.get("id")

@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal
 
@@ -131,6 +132,7 @@ class Attempts:
         return found
 
 
+@lru_cache(maxsize=4096)
 def _group(address: str | None) -> str:
     """The address, or the network of an IPv6 address that one client has to itself."""
     try:

@@ -195,6 +195,32 @@ async def test_settling_twice_is_nothing(ledger: Ledger, engine: Engine) -> None
     assert rollup_sums(engine)[-1] == 400
 
 
+async def test_a_settlement_that_nobody_waits_for_is_written_with_the_next_reservation(
+    ledger: Ledger, engine: Engine
+) -> None:
+    """One commit serves both, and what the settlement releases is there for the reservation."""
+    cap = limit("cap", 1000)
+    first, second = reservation(cap, ceiling=1000), reservation(cap, ceiling=900)
+    await ledger.reserve(first)
+    ledger.settle_soon(settlement(first, 100))
+    await ledger.reserve(second)
+    assert row(engine, first.id)["state"] == "settled"
+    assert totals(engine, cap) == Totals(spent=100, held=900)
+
+
+async def test_a_settlement_that_nobody_waits_for_is_written_soon(ledger: Ledger, engine: Engine) -> None:
+    """Without a further reservation, too."""
+    cap = limit("cap", 1000)
+    request = reservation(cap, ceiling=1000)
+    await ledger.reserve(request)
+    ledger.settle_soon(settlement(request, 100))
+    async with asyncio.timeout(30):
+        while row(engine, request.id)["state"] != "settled":  # noqa: ASYNC110 - the database has no event for it
+            await asyncio.sleep(0.01)
+    assert totals(engine, cap) == Totals(spent=100, held=0)
+    assert ledger.queued == 0
+
+
 async def test_a_provider_that_charges_more_is_recorded_honestly(ledger: Ledger, engine: Engine) -> None:
     """What was spent stands there even where it is more than was held, and more than the cap."""
     cap = limit("cap", 1000)

@@ -268,7 +268,7 @@ def _trouble(words: Sequence[str], title: str, environment: Mapping[str, str], w
 def line(name: str, outcome: Outcome) -> str:
     """An outcome as a row of the page's table."""
     rows = outcome.rows
-    formats = ", ".join(sorted({row["format"] for row in rows}))
+    formats = ", ".join(sorted({row["format"] + " (WebSocket)" * (row["status"] == 101) for row in rows}))
     ways = (
         [row for row in rows if not row["stream"]],
         [row for row in rows if row["stream"]],

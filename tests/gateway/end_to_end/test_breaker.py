@@ -115,7 +115,7 @@ async def test_no_client_can_talk_a_credential_down(limited: tuple[World, Replay
     world, replay, _ = limited
     model = "insufficient-quota-API_KEY_INVALID"
     replay.status = 403
-    replay.pieces = [b'{"error":{"message":"You have no access to the model ' + model.encode() + b'"}}']
+    replay.pieces = [b'{"error":{"message":"Not offered in your country: the model ' + model.encode() + b'"}}']
     await world.admin.providers.update("bad", {"require_price": False})
     await world.admin.providers.update("good", {"require_price": False})
     assert await tried(world, model=model) == [("bad", 403)]

@@ -20,6 +20,7 @@ from paig_client.api.specs import ExportSpec, ProjectTelemetry
 from paig_gateway.alerts.alerts import Alerts
 from paig_gateway.alerts.conditions import RefusalWatch
 from paig_gateway.database.columns import milliseconds
+from paig_gateway.database.threads import in_thread
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import finished_of_node
@@ -245,7 +246,7 @@ class Telemetry:
         while True:
             for node in self._ledger.take_buried():
                 try:
-                    for row in await asyncio.to_thread(self._uncounted, node):
+                    for row in await in_thread(self._uncounted, node):
                         if self._counted is not None:
                             self._counted.recovered(row)
                 except SQLAlchemyError as error:

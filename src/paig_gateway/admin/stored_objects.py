@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from paig_gateway.admin.problems import FieldProblem, invalid
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog.base import suggestion
 from paig_gateway.database.columns import moment
+from paig_gateway.database.threads import in_thread
 from paig_gateway.domain.route import Provider
 from paig_gateway.formats.references import last_name
 from paig_gateway.ledger import stored_objects
@@ -81,7 +81,7 @@ def stored_object_routes(services: AdminServices) -> APIRouter:
             account = AccountObjects(found=places)
         else:
             account = await services.account_objects(providers)
-        return await asyncio.to_thread(_give, services, spec, account, principal.name)
+        return await in_thread(_give, services, spec, account, principal.name)
 
     return router
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.engine import writing
+from paig_gateway.database.threads import in_thread
 
 WRITE_SECONDS = 5.0
 
@@ -81,7 +82,7 @@ class KeyUses:
         try:
             while True:
                 await asyncio.sleep(WRITE_SECONDS)
-                await asyncio.to_thread(self._try, engine)
+                await in_thread(self._try, engine)
         finally:
             self._try(engine)
 

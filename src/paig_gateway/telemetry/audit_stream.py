@@ -26,6 +26,7 @@ from paig_client.api.specs import ExportSpec
 from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import AuditRow, MetaRow
+from paig_gateway.database.threads import in_thread
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.telemetry.metrics.registry import Sample
 from paig_gateway.telemetry.otlp.exporter import backend
@@ -194,14 +195,14 @@ class AuditStream:
         """Look for new entries until cancelled."""
         while True:
             try:
-                await asyncio.to_thread(self.look)
+                await in_thread(self.look)
             except (StreamError, SQLAlchemyError) as error:
                 if not self._failing:
-                    log.warning("the audit log is not streamed, trying on: %s", error)
+                    log.warning("The audit log cannot be streamed; retrying: %s", error)
                 self._failing = True
             else:
                 if self._failing:
-                    log.warning("the audit log is streamed again")
+                    log.warning("The audit log is streamed again.")
                 self._failing = False
             await asyncio.sleep(LOOK_SECONDS)
 

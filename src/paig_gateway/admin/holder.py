@@ -1,24 +1,26 @@
 """The page `/me`: the holder of a gateway key sees what the key may spend, what it has spent, and on what.
 
 The key itself is shown once, in a form; the browser keeps a sealed cookie that names its hash. The cookie ends with the
-key, with its secret, and after half a day.
+key, with its secret, and after half a day. A person who comes by single sign-on sees the keys of the person's own user,
+one at a time, without any secret and without an administrator's role.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from paig_client.api.resources import SessionTree
 from paig_client.api.specs import AskSpec
+from paig_gateway.admin.holder_cookie import HOLDER_SECONDS, HolderCookie, keep_holder, read_holder
 from paig_gateway.admin.holder_html import SECURITY, HolderView, ask_section, holder_page, login_page
 from paig_gateway.admin.me import ask_of, me_of
 from paig_gateway.admin.problems import ProblemError
@@ -31,17 +33,15 @@ from paig_gateway.domain.limits import window_start
 from paig_gateway.ledger import reports
 from paig_gateway.ledger.reports import Filter
 from paig_gateway.ledger.sessions import list_sessions, session_tree
-from paig_gateway.secrets.errors import SecretKeyError
 from paig_gateway.secrets.home import ENOUGH_BITS, bits
 
-HOLDER_SECONDS = 12 * 3600
-"""How long a browser may look at a key's page."""
 DAYS, SESSIONS = 14, 10
 MOST_ASKED = 5
 """Requests for more that are shown."""
+MOST_LOOKED_AT = 50
+"""Requests of a person that are looked at for the key that was used last."""
 MOST_FORM = 4096
 """Bytes of a form that are read."""
-PURPOSE = "holder"
 HEADERS = {"content-security-policy": SECURITY, "referrer-policy": "same-origin", "x-frame-options": "DENY"}
 
 
@@ -52,11 +52,11 @@ def holder_routes(services: AdminServices) -> APIRouter:
 
     @router.get("/me")
     async def show(request: Request) -> Response:
-        caller = _holder(services, request)
-        if caller is None:
-            return _page(login_page())
+        holder = await run_in_threadpool(_holder, services, request)
+        if isinstance(holder, str):
+            return _page(login_page(holder, sso=services.sso is not None))
         await services.ledger.flush()
-        return await _shown(services, request, caller)
+        return await _shown(services, request, holder)
 
     @router.post("/me")
     async def enter(request: Request) -> Response:
@@ -72,15 +72,21 @@ def holder_routes(services: AdminServices) -> APIRouter:
             services.attempts.refused("key", address)
             return _page(login_page("The gateway does not know this key, or the key is disabled or expired."), 403)
         response = RedirectResponse("/me", 303)
-        site.set_cookie(response, request, HOLDER, _sealed(services, digest), HOLDER_SECONDS)
+        keep_holder(services, request, response, services.clock() + timedelta(seconds=HOLDER_SECONDS), key=digest)
         return response
 
     @router.post("/me/ask")
     async def ask(request: Request) -> Response:
-        caller = _holder(services, request)
-        if caller is None or not is_own_form(request, site.origin(request)):
-            return RedirectResponse("/me", 303)
+        holder = await run_in_threadpool(_holder, services, request)
         form = await _form(request)
+        proof = form.get("proof", "")
+        if (
+            isinstance(holder, str)
+            or not is_own_form(request, site.origin(request))
+            or not holder.cookie.is_proof(proof)
+        ):
+            return RedirectResponse("/me", 303)
+        caller = holder.caller
         given = {name: form.get(name, "").strip() for name in ("window", "to", "why")}
         try:
             spec = AskSpec.model_validate({name: value for name, value in given.items() if value})
@@ -89,12 +95,13 @@ def holder_routes(services: AdminServices) -> APIRouter:
             first = error.errors(include_input=False, include_url=False)[0]
             what = {"to": "The amount", "why": "The reason"}.get(str(first["loc"][0]), "The limit")
             words = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-            return await _shown(services, request, caller, (f"{what} {words}.", True), 422)
+            return await _shown(services, request, holder, (f"{what} {words}.", True), 422)
         except ProblemError as error:
-            return await _shown(services, request, caller, (f"Nothing was asked: {error.detail}", True), 422)
+            return await _shown(services, request, holder, (f"Nothing was asked: {error.detail}", True), 422)
         except CatalogError as error:
-            return await _shown(services, request, caller, (f"Nothing was asked: {error.message}", True), 409)
-        return RedirectResponse("/me#ask", 303)
+            return await _shown(services, request, holder, (f"Nothing was asked: {error.message}", True), 409)
+        which = f"?{urlencode({'key': caller.key})}" if holder.keys else ""
+        return RedirectResponse(f"/me{which}#ask", 303)
 
     @router.post("/me/leave")
     async def leave(request: Request) -> Response:
@@ -106,18 +113,56 @@ def holder_routes(services: AdminServices) -> APIRouter:
     return router
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who looks at the page.
+
+    Attributes:
+        caller: The key that is shown.
+        keys: The names of the person's keys, who came by single sign-on; empty for a key alone.
+        cookie: What the browser has shown.
+    """
+
+    caller: Caller
+    keys: tuple[str, ...]
+    cookie: HolderCookie
+
+
+def _holder(services: AdminServices, request: Request) -> Holder | str:
+    """Who looks at the page; else what the login page says."""
+    cookie = read_holder(services, request)
+    if cookie is None:
+        return ""
+    if not cookie.user:
+        caller = _caller(services, cookie.key)
+        return "" if caller is None else Holder(caller, (), cookie)
+    now = services.clock()
+    found = {
+        caller.key: caller
+        for caller in services.directory.snapshot.callers.values()
+        if caller.user_id == cookie.user and caller.state == "active" and not _is_over(caller, now)
+    }
+    if not found:
+        return "You have no key that works: `paig login --sso` makes one."
+    wanted = request.query_params.get("key", "")
+    if wanted not in found:
+        latest = reports.list_requests(services.engine, Filter(user=cookie.user), limit=MOST_LOOKED_AT).items
+        wanted = next((row.key for row in latest if row.key in found), min(found))
+    return Holder(found[wanted], tuple(sorted(found)), cookie)
+
+
 async def _shown(
     services: AdminServices,
     request: Request,
-    caller: Caller,
+    holder: Holder,
     note: tuple[str, bool] | None = None,
     status: int = 200,
 ) -> Response:
     """The page of a key."""
-    origin = services.site.origin(request)
+    origin, caller = services.site.origin(request), holder.caller
 
     def made() -> str:
-        view = view_of(services, caller, origin, note)
+        view = view_of(services, caller, origin, note, holder.keys, holder.cookie.proof)
         mine = [one for one in services.catalog.raises.requests(None) if one.key == caller.key]
         return holder_page(view, ask_section(view, mine[-MOST_ASKED:][::-1]))
 
@@ -141,30 +186,21 @@ async def _form(request: Request) -> dict[str, str]:
 def _caller(services: AdminServices, digest: str) -> Caller | None:
     """The key whose secret has that SHA-256, if it may be used now."""
     caller = services.directory.caller_by_hash(digest)
-    if caller is None or caller.state != "active":
-        return None
-    return None if caller.expires_at is not None and caller.expires_at <= services.clock() else caller
+    return None if caller is None or caller.state != "active" or _is_over(caller, services.clock()) else caller
 
 
-def _sealed(services: AdminServices, digest: str) -> str:
-    until = services.clock() + timedelta(seconds=HOLDER_SECONDS)
-    note = json.dumps({"key": digest, "until": until.timestamp()})
-    return services.catalog.secrets.vault.seal(note.encode(), PURPOSE).decode()
+def _is_over(caller: Caller, now: datetime) -> bool:
+    return caller.expires_at is not None and caller.expires_at <= now
 
 
-def _holder(services: AdminServices, request: Request) -> Caller | None:
-    """The key that a browser has shown; None if it has shown none, or that one is of no use any more."""
-    try:
-        cookie = services.site.cookie(request, HOLDER)
-        note = json.loads(services.catalog.secrets.vault.open(cookie.encode(), PURPOSE)) if cookie else None
-    except (SecretKeyError, SQLAlchemyError, ValueError):
-        return None
-    if not isinstance(note, dict) or note["until"] <= services.clock().timestamp():
-        return None
-    return _caller(services, note["key"])
-
-
-def view_of(services: AdminServices, caller: Caller, origin: str, note: tuple[str, bool] | None = None) -> HolderView:
+def view_of(
+    services: AdminServices,
+    caller: Caller,
+    origin: str,
+    note: tuple[str, bool] | None = None,
+    keys: Sequence[str] = (),
+    proof: str = "",
+) -> HolderView:
     """All that a key's page shows."""
     now, engine = services.clock(), services.engine
     today = datetime.fromtimestamp(window_start("daily", now), UTC)
@@ -185,4 +221,6 @@ def view_of(services: AdminServices, caller: Caller, origin: str, note: tuple[st
         origin=origin,
         now=now,
         note=note,
+        keys=keys,
+        proof=proof,
     )

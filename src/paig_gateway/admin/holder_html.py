@@ -10,6 +10,7 @@ from decimal import Decimal
 from hashlib import sha256
 from html import escape
 from importlib import resources
+from urllib.parse import urlencode
 
 from paig_client.api.resources import LimitRequest, Me, MyLimit, MyRequest, SessionTree, UsageTotal
 from paig_client.environment import CLIENTS
@@ -49,6 +50,8 @@ class HolderView:
         origin: Scheme and host of the gateway.
         now: The present.
         note: What to say on top, and whether it is bad news.
+        keys: The names of all keys of a person, this one among them; empty for a key alone.
+        proof: What each form that changes something carries.
     """
 
     me: Me
@@ -58,10 +61,18 @@ class HolderView:
     origin: str
     now: datetime
     note: tuple[str, bool] | None = None
+    keys: Sequence[str] = ()
+    proof: str = ""
 
 
-def login_page(problem: str = "") -> str:
-    """The page for those who have not shown a key."""
+def login_page(problem: str = "", *, sso: bool = False) -> str:
+    """The page for those who have not shown a key.
+
+    Args:
+        problem: What is wrong.
+        sso: Whether a person may come by single sign-on instead.
+    """
+    instead = '<p>Or <a href="/admin/sso/login?next=/me">log in with single sign-on</a>.</p>' if sso else ""
     alert = f'<p class="note bad" role="alert">{escape(problem)}</p>' if problem else ""
     return _document(
         "Your gateway key",
@@ -70,7 +81,7 @@ def login_page(problem: str = "") -> str:
         '<form method="post" action="/me" class="fields"><div><label for="key">Gateway key</label>'
         '<input id="key" name="key" type="password" autocomplete="off" required maxlength="500" '
         'placeholder="paig_…" spellcheck="false"></div>'
-        "<div><button>Show</button></div></form></section></main>",
+        f"<div><button>Show</button></div></form>{instead}</section></main>",
     )
 
 
@@ -99,6 +110,12 @@ def _parts(view: HolderView, ask: str) -> Iterator[str]:
     yield '<header class="top">' + f"<h1>{escape(me.key)}</h1>"
     yield f'<span class="soft grow">{escape(" · ".join(filter(None, [*whose, ends])))}</span>'
     yield '<form method="post" action="/me/leave"><button class="quiet">Leave</button></form></header>'
+    if len(view.keys) > 1:
+        yield '<nav class="top" aria-label="Your keys">'
+        for name in view.keys:
+            here = ' aria-current="page"' if name == me.key else ""
+            yield f'<a href="/me?{escape(urlencode({"key": name}))}"{here}>{escape(name)}</a> '
+        yield "</nav>"
     yield '<main id="main">'
     if view.note is not None:
         text, bad = view.note
@@ -140,6 +157,7 @@ def _limits(limits: Sequence[MyLimit], now: datetime) -> Iterator[str]:
         kind = "full" if share >= 1 else "near" if share >= 0.8 else ""
         show = dollars if limit.unit == "usd" else _count
         owner = "the organisation" if limit.owner_kind == "organisation" else f"{limit.owner_kind} {limit.owner}"
+        owner += "" if limit.member is None else f", {limit.member or 'none'}"
         window = {"minute": f"{limit.unit} a minute", "total": "in all"}.get(limit.window, limit.window)
         yield f'<li><div class="row"><span><strong>{escape(window.capitalize())}</strong> '
         yield f'<span class="soft">{escape(owner)}</span></span>'
@@ -262,10 +280,12 @@ def ask_section(view: HolderView, requests: Sequence[LimitRequest]) -> str:
         )
         for one in requests
     ]
+    which = f"?{escape(urlencode({'key': view.me.key}))}" if view.keys else ""
     asked = _table(("Time", "Asked for", "Why", "Answer"), rows, set(), escaped=True) if rows else ""
     return (
         '<section class="wide" aria-labelledby="ask"><h2 id="ask">Ask for more</h2>'
-        '<form method="post" action="/me/ask" class="fields">'
+        f'<form method="post" action="/me/ask{which}" class="fields">'
+        f'<input type="hidden" name="proof" value="{escape(view.proof)}">'
         f'<div><label for="window">Limit</label><select id="window" name="window">{options}</select></div>'
         '<div><label for="to">What it is to be, in US dollars</label>'
         '<input id="to" name="to" inputmode="decimal" required maxlength="20" placeholder="10"></div>'

@@ -26,6 +26,7 @@ from paig_client.api.resources import DeviceStart, DeviceState, PersonalKeyState
 from paig_client.api.specs import KeySpec
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
+from paig_gateway.admin.holder_cookie import keep_holder
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid, problem_response
 from paig_gateway.admin.refusals import address_of
 from paig_gateway.admin.services import AdminServices
@@ -50,6 +51,7 @@ DEVICE_STARTS = 20
 """Logins with a device code that one address may begin, until it was quiet for a minute."""
 BROWSER = "/admin/sso"
 CALLBACK = f"{BROWSER}/callback"
+HOLDER_PAGE = "/me"
 
 
 class FinishDeviceSpec(Spec):
@@ -245,9 +247,18 @@ def browser_routes(services: AdminServices) -> APIRouter:
         person = await _asked(
             _provider(services).exchange(code, site.origin(request) + CALLBACK, noted["nonce"], noted["verifier"])
         )
-        login, made = await _logged_in(services, person, browser=True)
         # Not a redirect: a browser sends no strict cookie along a chain of redirects that began at another site.
         response = HTMLResponse(_ON.format(next=escape(noted["next"])))
+        if noted["next"].partition("?")[0] == HOLDER_PAGE:  # a person's own keys need no session of the console
+            login = login_of(services, person)
+            user = await anyio.to_thread.run_sync(services.catalog.people.user_of, login)
+            if user is None:
+                raise ProblemError(
+                    "login-refused", f"{person.name} has no key here. `paig login --sso` makes one if a group gives it."
+                )
+            keep_holder(services, request, response, login.expires_at, user=user)
+            return response
+        login, made = await _logged_in(services, person, browser=True)
         seconds = int((login.expires_at - services.clock()).total_seconds())
         if made.token is not None:
             site.set_cookie(response, request, SESSION, made.token.token, seconds)
@@ -290,7 +301,7 @@ def is_console(path: str) -> bool:
     steps = [unquote(step) for step in place.split("/")]
     if any(step.partition(";")[0] in (".", "..") or "/" in step or "\\" in step for step in steps[1:]):
         return False
-    return place == "/me" or (place.startswith("/admin/") and not place.startswith("/admin//"))
+    return place == HOLDER_PAGE or (place.startswith("/admin/") and not place.startswith("/admin//"))
 
 
 def login_of(services: AdminServices, person: Person) -> Login:

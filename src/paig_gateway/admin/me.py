@@ -6,7 +6,7 @@ It is asked for with the gateway key itself, and needs no admin token.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Annotated
 
@@ -21,16 +21,19 @@ from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit, window_start
-from paig_gateway.domain.named_limits import Subject
+from paig_gateway.domain.named_limits import MATCHES, Subject
 from paig_gateway.ledger import reports
 from paig_gateway.ledger.balances import balances_of
 from paig_gateway.ledger.forecast import TodaysSpend
 from paig_gateway.ledger.reports import Filter
+from paig_gateway.ledger.sessions import list_sessions
 
 LATEST = 20
 """Requests that are shown."""
 MAX_IDS = 100
 """Requests that may be asked for at once."""
+LATELY, MEMBERS = timedelta(days=7), 10
+"""How far back models, sessions and tags are looked for whose limits are shown, and how many of each limit at most."""
 
 
 def me_routes(services: AdminServices) -> APIRouter:
@@ -94,7 +97,7 @@ def ask_of(services: AdminServices, caller: Caller, spec: AskSpec, now: datetime
 
 def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
     """What a key may see of itself."""
-    balances = balances_of(services.engine, (*caller.limits, *_own_named(caller)), now)
+    balances = balances_of(services.engine, (*caller.limits, *_own_named(caller), *_by_use(services, caller, now)), now)
     with services.engine.connect() as connection:
         spent = TodaysSpend(connection, now)
     midnight = datetime.fromtimestamp(window_start("daily", now), UTC)
@@ -130,15 +133,47 @@ def _mine(row: Request) -> MyRequest:
 
 def _own_named(caller: Caller) -> Iterator[Limit]:
     """The named limits that bind all of a key's requests, or those to some model or provider."""
-    subject = Subject(
-        (caller.key_id, caller.key),
-        (caller.user_id, caller.user or "") if caller.user_id is not None else None,
-        (caller.project_id, caller.project or "") if caller.project_id is not None else None,
-        "", None, ("",),
-    )  # fmt: skip
+    subject = _subject(caller)
     for named in caller.named:
         if named.per in (None, "key", "user", "project") and "tag" not in named.match:
             yield from named.bind(subject)
+
+
+def _by_use(services: AdminServices, caller: Caller, now: datetime) -> Iterator[Limit]:
+    """The counters of named limits that the key's own requests of late count in: by model, provider, session or tag.
+
+    Only values that the key itself has used are looked up, so that it learns of nobody else's.
+    """
+    of_key = Filter(key=caller.key_id, since=now - LATELY)
+    for named in caller.named:
+        per = named.per
+        if per in (None, "key", "user", "project"):
+            if "tag" in named.match:
+                yield from named.bind(_subject(caller))
+            continue
+        if per == "session":
+            found = [one.session for one in list_sessions(services.engine, of_key, {}, limit=MEMBERS)]
+        else:
+            totals = reports.usage(services.engine, [per], of_key, limit=MEMBERS).items
+            found = [value for one in totals if (value := one.group[per]) is not None]
+        for value in found:
+            subject = _subject(caller, per, value)
+            if per not in named.match or MATCHES[per](subject, named.match[per]):
+                yield from named.bind(subject)
+
+
+def _subject(caller: Caller, per: str = "", value: str = "") -> Subject:
+    """What named limits look at of a request of the key, of which one thing is known."""
+    return Subject(
+        (caller.key_id, caller.key),
+        (caller.user_id, caller.user or "") if caller.user_id is not None else None,
+        (caller.project_id, caller.project or "") if caller.project_id is not None else None,
+        "",
+        value if per == "provider" else None,
+        (value if per == "model" else "",),
+        {per.removeprefix("tag:"): value} if per.startswith("tag:") else {},
+        value if per == "session" else None,
+    )
 
 
 def caller_of(services: AdminServices, http: HttpRequest, now: datetime) -> Caller:

@@ -74,6 +74,12 @@ class People:
             made = tokens.add(edit, admin, name, spec, session=True, prefix=prefix)
             return LoggedIn(admin.name, made, key[1] if key is not None else None)
 
+    def user_of(self, login: Login) -> str | None:
+        """The id of the user that a person's keys belong to; None without one, and for a person who is blocked."""
+        with self._catalog.edit(logins.ACTOR) as edit:
+            user = _user(edit, login)
+            return None if user is None or logins.kept_out(edit, login) else user.id
+
     def renew_key(self, id: str, login: Login) -> datetime | None:
         """Let a personal key last longer, as its person's groups are now; without a group that gives one, it ends.
 

@@ -93,7 +93,7 @@ async def test_it_is_built_for_screen_readers(simulated: World, simulator: Simul
         assert outline.all("html")[0]["lang"] == "en"
         ids = {attributes.get("id") for _, attributes in outline.tags}
         assert {one["for"] for one in outline.all("label")} == {
-            one["id"] for tag in ("input", "select") for one in outline.all(tag)
+            one["id"] for tag in ("input", "select") for one in outline.all(tag) if one.get("type") != "hidden"
         }
         for section in outline.all("section"):
             assert (
@@ -193,8 +193,11 @@ async def test_more_is_asked_for_on_the_page(simulated: World, simulator: Simula
     simulated.http.cookies.clear()
     own = {"sec-fetch-site": "same-origin", "cookie": cookie.partition(";")[0]}
 
+    [proof] = re.findall(r'name="proof" value="(\w+)"', (await simulated.http.get("/me", headers=own)).text)
+
     async def ask(**fields: str) -> httpx2.Response:
-        return await simulated.http.post("/me/ask", data=fields, headers=own, follow_redirects=False)
+        given = {"proof": proof, **fields}
+        return await simulated.http.post("/me/ask", data=given, headers=own, follow_redirects=False)
 
     for wrong, words in (
         ({"to": "ten", "why": "w"}, "The amount must be an amount of US dollars"),
@@ -215,7 +218,9 @@ async def test_more_is_asked_for_on_the_page(simulated: World, simulator: Simula
     assert "approved: until midnight" in shown
     assert "of $5.00" in shown
     foreign = {**own, "sec-fetch-site": "cross-site"}
-    await simulated.http.post("/me/ask", data={"to": "9", "why": "evil"}, headers=foreign, follow_redirects=False)
+    evil = {"to": "9", "why": "evil"}
+    for headers, fields in ((foreign, {**evil, "proof": proof}), (own, evil), (own, {**evil, "proof": proof[::-1]})):
+        await simulated.http.post("/me/ask", data=fields, headers=headers, follow_redirects=False)
     assert not [one for one in await simulated.admin.limit_requests() if one.key == "asker"]
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from paig_client.api.resources import Me
+from paig_client.api.specs import MatchSpec, NamedLimitSpec
 from paig_gateway.ledger.forecast import reached_at
 from paig_gateway.simulator.app import Simulator
 from tests.gateway.end_to_end.conftest import World
@@ -45,6 +46,36 @@ async def test_a_key_sees_its_own_limits_and_requests(simulated: World, simulato
 async def test_only_a_gateway_key_may_ask(simulated: World, simulator: Simulator, token: str) -> None:
     answer = await simulated.http.get("/admin/v1/me", headers={"authorization": f"Bearer {token}"} if token else {})
     assert answer.status_code == 401
+
+
+async def test_limits_of_what_the_key_used_are_shown(simulated: World, simulator: Simulator) -> None:
+    """Of limits by tag, session or model: those that the key's own requests count in, and no other customer's."""
+    key, other = await simulated.make_key("tagger"), await simulated.make_key("other-tagger")
+    limits = {
+        "by-tag": NamedLimitSpec(per="tag:customer", daily=Decimal(5)),
+        "by-session": NamedLimitSpec(per="session", total=Decimal(3)),
+        "by-model": NamedLimitSpec(match=MatchSpec(model="gpt-5*"), per="model", daily=Decimal(9)),
+        "one-tag": NamedLimitSpec(match=MatchSpec(tag="customer"), monthly=Decimal(7)),
+    }
+    for name, spec in limits.items():
+        await simulated.admin.named_limits.create(name, spec)
+    body = {"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}], "max_completion_tokens": 90}
+    for secret, customer, session in ((key, "acme", "s-own"), (other, "globex", "s-other")):
+        headers = {
+            "authorization": f"Bearer {secret}",
+            "x-paig-tags": f"customer={customer}",
+            "x-paig-session": session,
+        }
+        answer = await simulated.http.post("/proxy/openai/v1/chat/completions", headers=headers, json=body)
+        assert answer.status_code == 200
+    await simulated.admin.requests(key="tagger")
+    answer = await simulated.http.get("/admin/v1/me", headers={"authorization": f"Bearer {key}"})
+    found = {(one.owner, one.member): one for one in Me.model_validate(answer.json()).limits}
+    assert set(found) == {("by-tag", "acme"), ("by-session", "s-own"), ("by-model", "gpt-5"), ("one-tag", None)}
+    assert Decimal(found["by-session", "s-own"].spent) == Decimal(found["by-tag", "acme"].spent) > 0
+    assert "globex" not in answer.text
+    for name in limits:
+        await simulated.admin.named_limits.delete(name)
 
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

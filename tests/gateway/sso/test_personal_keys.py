@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,35 @@ def test_a_configuration_file_leaves_them_alone(gateway: Gateway) -> None:
     assert "kim" not in export(catalog)
     again = plan(parse(export(catalog)), catalog, prune=True)
     assert (again.changes, again.drift) == ((), [])
+
+
+def test_a_person_sees_the_page_of_their_keys_without_a_role(gateway: Gateway, tmp_path: Path) -> None:
+    """The login gives no session of the console; the cookie is strict; a change needs the page's proof."""
+    log_in(gateway, "bob", tmp_path / "client")
+    owner = gateway.client()
+    [key] = [one for one in owner.keys.list() if one.user == "bob@example.com"]
+    begin = f"{gateway.url}/admin/sso/login?next=/me"
+    with browser() as client:
+        assert 'href="/admin/sso/login?next=/me"' in client.get(f"{gateway.url}/me").text
+        back = walk(client, begin, "bob", until=f"{gateway.url}/me")
+        [cookie] = [one for one in back.headers.get_list("set-cookie") if one.startswith("paig_key=")]
+        assert {"httponly", "samesite=strict", "path=/"} <= {part.strip().lower() for part in cookie.split(";")}
+        assert "paig_session" not in client.cookies
+        assert client.get(f"{gateway.url}/admin/v1/keys").status_code == 401
+        page = client.get(f"{gateway.url}/me?key=sales-key").text
+        assert f"<h1>{key.name}</h1>" in page
+        assert "of $5.00" in page
+        [action] = re.findall(r'action="(/me/ask[^"]*)"', page)
+        [proof] = re.findall(r'name="proof" value="(\w+)"', page)
+        asked = {"to": "50", "window": "daily", "why": "a release"}
+        own = {"sec-fetch-site": "same-origin"}
+        client.post(gateway.url + unescape(action), data=asked, headers=own)
+        assert owner.limit_requests() == []
+        client.post(gateway.url + unescape(action), data={**asked, "proof": proof}, headers=own)
+        assert [(one.key, one.amount, one.owner_kind) for one in owner.limit_requests()] == [(key.name, "50", "user")]
+        owner.keys.disable(key.id)
+        assert "You have no key that works" in client.get(f"{gateway.url}/me").text
+    with browser() as client:
+        refused = walk(client, begin, "joe")
+        assert (refused.status_code, refused.json()["code"]) == (403, "login-refused")
+        assert "paig login --sso" in refused.json()["detail"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -12,12 +14,14 @@ from paig_client.api.specs import AnswerSpec, AskSpec, RaiseSpec
 from paig_client.cli import kinds
 from paig_client.cli.limits import OWNERS, table
 from paig_client.cli.options import Json, Listing, Profile, Url, checked, connected, holding_key, text_option
-from paig_client.cli.output import Cell, Table, ahead, print_json, say, usd, when
+from paig_client.cli.output import Cell, Table, ahead, print_json, say, sparkline, usd, when, with_more
+from paig_client.cli.reports import Trend
 from paig_client.cli.resources import commands
 from paig_client.cli.values import count, did_you_mean, dollars, moment, utc_now
 
 if TYPE_CHECKING:
-    from paig_client.api.resources import AboutLimit, LimitRaise, LimitRequest
+    from paig_client.admin import AdminClient
+    from paig_client.api.resources import AboutLimit, LimitRaise, LimitRequest, LimitStatus
 
 app = commands(kinds.NAMED_LIMITS)
 
@@ -47,13 +51,34 @@ def list_limits(
 ) -> None:
     """List every limit: what is spent, held and left.
 
-    The table also shows when a limit will be reached at today's pace.
+    Also when it will be reached at today's pace, and what its owner spent on each of the last seven days.
     """
     kind, name = _parsed(owner, "--of") if owner else ("", "")
     with listing.connected() as admin:
         found = [limit for limit in admin.limits() if kind in ("", limit.owner_kind) and name in ("", limit.owner)]
+        trends = {} if listing.csv else _trends(admin, {limit.owner_kind for limit in found if limit.unit == "usd"})
+
+    def days(limit: LimitStatus) -> list[Decimal]:
+        trend = trends.get(limit.owner_kind) if limit.unit == "usd" else None
+        if trend is None:
+            return []
+        return trend.costs(None if limit.owner_kind == "organisation" else [limit.owner])
+
     empty = "There are no limits yet. Set one with `paig keys update NAME --daily USD`."
-    listing.print(found, lambda: table(found, empty))
+    if listing.json:
+        return print_json(with_more(found, [{"spent_by_day": [*map(str, days(limit))]} for limit in found]))
+    listing.print(found, lambda: table(found, empty, [sparkline(days(limit)) for limit in found] if trends else ()))
+
+
+def _trends(admin: AdminClient, kinds: Collection[str]) -> dict[str, Trend]:
+    """By kind of owner, what each spent on each of the last seven days; named limits have no such totals."""
+    found = {}
+    for kind in kinds:
+        if kind != "limit":
+            groups = [] if kind == "organisation" else [kind]
+            trend = found[kind] = Trend(utc_now() - timedelta(days=6), utc_now())
+            trend.fill(admin.usage(by=[*groups, trend.unit], since=trend.start), groups)
+    return found
 
 
 @app.command("raise", example='paig limits raise key:ci 20 --until 2h --why "release day"')

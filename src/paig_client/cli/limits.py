@@ -16,6 +16,8 @@ WINDOWS = tuple(row.window for row in SPENDING)
 OWNERS = ("organisation", "project", "user", "key", "limit")
 REACHED = "used up"
 """When a limit is used up at today's pace."""
+DAYS = "7 days"
+"""What a limit's owner spent on each of them."""
 COLUMNS = ("limit of", "window", "amount", "spent", "held", "left", "used", "resets")
 
 
@@ -39,17 +41,25 @@ def cells(limits: Iterable[LimitStatus]) -> list[str]:
     ]
 
 
-def table(limits: Sequence[LimitStatus], empty: str = "") -> Table:
-    """Limits with what is spent, held and left of each."""
-    right, spare = ("amount", "spent", "held", "left"), ("held", "left", "resets")
-    rows = [_row(limit) for limit in limits]
-    if not any(limit.reached_at for limit in limits):
-        return Table(COLUMNS, rows, empty, right, spare)
-    forecast = [Cell(ahead(limit.reached_at), limit.reached_at) for limit in limits]
-    return Table(
-        (*COLUMNS, REACHED), [[*row, at] for row, at in zip(rows, forecast, strict=True)], empty, right,
-        ("held", "left", REACHED, "resets"),
-    )  # fmt: skip
+def table(limits: Sequence[LimitStatus], empty: str = "", days: Sequence[str] = ()) -> Table:
+    """Limits with what is spent, held and left of each.
+
+    Args:
+        limits: The limits.
+        empty: What is said if there are none.
+        days: For each, what its owner spent on the last days, as a sparkline.
+    """
+    columns, rows = list(COLUMNS), [_row(limit) for limit in limits]
+    spare = ["held", "left", "resets"]
+    if any(limit.reached_at for limit in limits):
+        columns.append(REACHED)
+        rows = [[*row, Cell(ahead(one.reached_at), one.reached_at)] for row, one in zip(rows, limits, strict=True)]
+        spare.insert(2, REACHED)
+    if days:
+        columns.append(DAYS)
+        rows = [[*row, line] for row, line in zip(rows, days, strict=True)]
+        spare.insert(0, DAYS)
+    return Table(columns, rows, empty, ("amount", "spent", "held", "left"), spare)
 
 
 def print_limits(limits: Sequence[LimitStatus]) -> None:

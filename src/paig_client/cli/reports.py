@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -160,10 +160,14 @@ class Trend:
         ]
         return {"unit": self.unit, "times": [time.isoformat() for time in self._times], "items": items}
 
+    def costs(self, names: Sequence[str | None] | None) -> list[Decimal]:
+        """What one group cost at each step, the oldest first; all of them for None."""
+        chosen = list(self._costs.values()) if names is None else [self._costs.get(tuple(names), {})]
+        return [sum((of.get(time, Decimal(0)) for of in chosen), Decimal(0)) for time in self._times]
+
     def line(self, names: Sequence[str | None] | None) -> str:
         """The sparkline of one group, or of all for None."""
-        chosen = list(self._costs.values()) if names is None else [self._costs.get(tuple(names), {})]
-        return sparkline([sum((of.get(time, Decimal(0)) for of in chosen), Decimal(0)) for time in self._times])
+        return sparkline(self.costs(names))
 
 
 def _print_csv(groups: list[str], report: UsageReport, sort: str | None = None) -> None:
@@ -264,12 +268,23 @@ def tail(
             show(row)
 
     with connected(url, profile) as admin:
+        if not json and console().is_terminal:
+            say(_today(admin, only))
         if not follow:
             return before()
         try:
             _follow(admin, news, before)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
+
+
+def _today(admin: AdminClient, only: Mapping[str, Any]) -> str:
+    """What was spent in the last 24 hours, hour by hour, of the requests that are looked at: one line."""
+    trend = Trend(utc_now() - timedelta(hours=24), utc_now())
+    report = admin.usage(by=[trend.unit], since=trend.start, **only)
+    trend.fill(report, [])
+    spent, count = usd(report.total.cost), report.total.requests
+    return f"24 hours  {trend.line(None) or '–'}  {spent} in {count:,} request{'' if count == 1 else 's'}"
 
 
 def _last(page_at: Callable[[str | None], RequestPage], count: int, wanted: Callable[[Request], bool]) -> list[Request]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
 from paig_client.api.resources import Request, UsageReport
 from paig_client.cli import reports
@@ -109,6 +111,16 @@ def test_tail_shows_the_last_requests(paig: Paig, url: str, spent: str) -> None:
     times = [json.loads(line)["time"] for line in lines]
     assert times == sorted(times)
     assert len(times) == 3
+
+
+def test_tail_begins_with_the_day_on_a_terminal(
+    paig: Paig, url: str, spent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line above the requests, apart from standard output: what was spent hour by hour, and the sum."""
+    monkeypatch.setattr(reports, "console", lambda: Console(force_terminal=True, width=200, no_color=True))
+    ran = paig("tail", "--no-follow", "--key", spent, "--url", url)
+    assert re.search(r"^24 hours  [ ▁▂▃▄▅▆▇]*█ *  \$\d+\.\d+ in 3 requests$", ran.err, re.MULTILINE)
+    assert "24 hours" not in paig("tail", "--no-follow", "--json", "--key", spent, "--url", url).err
 
 
 def test_tail_marks_how_the_cost_is_known_and_what_failed(

@@ -45,9 +45,11 @@ def test_limits_are_listed(paig: Paig, url: str, spender: str) -> None:
     at = ("--url", url)
     table = paig("limits", "list", "--of", f"key:{spender}", *at).out
     assert "$5.00" in table
+    assert "7 days" in table
     [limit] = json.loads(paig("limits", "list", "--of", f"key:{spender}", "--json", *at).out)
     [line] = csv.DictReader(io.StringIO(paig("limits", "list", "--of", f"key:{spender}", "--csv", *at).out))
     assert (line["amount"], line["spent"]) == (limit["amount"], limit["spent"])
+    assert [float(one) > 0 for one in limit["spent_by_day"]] == [False] * 6 + [True]
     assert "Did you mean 'key'?" in paig("limits", "list", "--of", "keys", *at).err
 
 

@@ -24,6 +24,7 @@ from paig_gateway.catalog.transactions import Transactions
 from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.limit_rows import zone_of
 from paig_gateway.database.tables import (
+    CounterRow,
     KeyRow,
     LimitRequestRow,
     LimitRow,
@@ -198,8 +199,26 @@ def _member(session: Session, limit: LimitRow, member: str) -> str:
     per = row.spec.get("per") if row is not None else None
     if per is None:
         raise CatalogError("invalid", "the limit has a single counter, so it has no members", field="member")
+    if per == "session":
+        return _session(session, limit, member)
     type = _TYPES.get(per)
     return objects.get(session, type, member).id if type is not None else member
+
+
+def _session(session: Session, limit: LimitRow, member: str) -> str:
+    """The part of a counter's name that identifies a session: its key's id, and the client's own word.
+
+    Raises:
+        CatalogError: `invalid`; no session of that id has a counter, or sessions of several keys have one.
+    """
+    of_limit = func.substr(CounterRow.limit_id, 1, PREFIX) == limit.id
+    named = col(CounterRow.limit_id).endswith(f":{member}", autoescape=True)
+    found = {id[PREFIX + 1 :] for id in session.exec(select(CounterRow.limit_id).where(of_limit, named))}
+    exact = [id for id in found if id.partition(":")[2] == member]
+    if len(exact) == 1:
+        return exact[0]
+    which = "sessions of several keys have" if exact else "no session has"
+    raise CatalogError("invalid", f"{which} a counter '{member}': `paig limits list` shows all", field="member")
 
 
 def _amount(limit: LimitRow, to: Decimal) -> int:
@@ -249,7 +268,17 @@ def _described(session: Session, limit_id: str) -> dict[str, Any]:
     owner = session.get(table, row.owner_id) if table is not None else None
     name = getattr(owner, "name", row.owner_kind)
     member = limit_id[PREFIX + 1 :] or None
+    if member is not None and isinstance(owner, NamedLimitRow):
+        member = _shown_member(session, owner.spec.get("per"), member)
     return {"owner_kind": row.owner_kind, "owner": name, "unit": row.unit, "window": row.window, "member": member}
+
+
+def _shown_member(session: Session, per: str | None, id: str) -> str:
+    """A member as people know it."""
+    if per == "session":
+        return id.partition(":")[2]
+    table = _ROWS.get(per) if per is not None else None
+    return getattr(session.get(table, id), "name", id) if table is not None else id
 
 
 def _raise(session: Session, row: RaiseRow) -> LimitRaise:

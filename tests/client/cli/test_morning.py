@@ -38,6 +38,10 @@ def test_the_morning(paig: Paig, real: Real, url: str, monkeypatch: pytest.Monke
     assert "│  └─ Explore" in tree
     limits = paig("limits", "list", "--of", "limit:agents", *at).out
     assert f"limit agents ({SESSION})" in limits.replace("\n", "")
+    more = ("--window", "total", "--member", SESSION, "--until", "1h", "--why", "let it finish")
+    assert paig("limits", "raise", "limit:agents", "1", *more, *at).code == 0
+    assert SESSION in paig("limits", "raises", *at).out
+    assert send(real, key, STEPS[-1]) == 200
     real.admin.named_limits.delete("agents")
 
     # With the key alone: what did I spend, and how much is left?

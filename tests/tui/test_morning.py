@@ -42,10 +42,9 @@ async def test_the_morning(world: World) -> None:
         await hand.sees("■ 402 limit", "● 200 ok")
         await hand.press("escape", "escape")
 
-        # How much is left? The session's budget is full, the other session's is not.
+        # How much is left? Each session has a budget of its own.
         await hand.press("7", "slash", *"agents", "enter")
-        text = await hand.sees(f"limit agents ({SESSION})", "limit agents (another)", "total")
-        assert text.index(SESSION) < text.index("(another)")
+        await hand.sees(f"limit agents ({SESSION})", "limit agents (another)", "total")
 
         # Give it more: the session's budget for an hour, and what was asked for with one key.
         await hand.point(f"limit agents total usd {SESSION}")

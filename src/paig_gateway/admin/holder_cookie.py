@@ -57,7 +57,7 @@ def keep_holder(
         user: The id of the person's user.
     """
     now = services.clock().timestamp()
-    seconds = int(min(until.timestamp() - now, HOLDER_SECONDS))
+    seconds = round(min(until.timestamp() - now, HOLDER_SECONDS))
     note = json.dumps({"key": key, "user": user, "until": now + seconds})
     sealed = services.catalog.secrets.vault.seal(note.encode(), PURPOSE).decode()
     services.site.set_cookie(response, request, HOLDER, sealed, seconds)

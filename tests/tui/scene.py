@@ -25,6 +25,7 @@ from paig_client.api.resources import (
     Identity,
     Key,
     LimitRaise,
+    LimitRequest,
     LimitStatus,
     NamedLimit,
     Owner,
@@ -34,6 +35,8 @@ from paig_client.api.resources import (
     Request,
     RequestPage,
     Route,
+    SessionAgent,
+    SessionTree,
     UsageReport,
     UsageTotal,
 )
@@ -51,6 +54,7 @@ ENDS = {
     "monthly": datetime(2026, 12, 1, tzinfo=UTC),
     "total": None,
 }
+SESSION = "5d1b7c62-0f0e-4a7e-9c55-2f6d0f3f1c9a"
 MODELS = (
     ("openai", "openai-chat", "gpt-5", 0.012),
     ("anthropic", "anthropic", "claude-sonnet-4-5", 0.021),
@@ -139,6 +143,51 @@ def raises() -> list[LimitRaise]:
     about = {"owner_kind": "key", "owner": "ci-bot", "unit": "usd", "window": "daily", "member": None}
     more = {"amount": "20", "actor": "token:admin", "why": "release day", "since": NOW - timedelta(hours=1)}
     return [LimitRaise.model_validate({"id": "raise_1", **about, **more, "until": NOW + timedelta(hours=5)})]
+
+
+def asks() -> list[LimitRequest]:
+    """Requests for more that wait for an answer."""
+    told = (
+        ("alice-dev", "key", "alice-dev", "daily", "3", "a long refactoring of the importers"),
+        ("bob-notebook", "user", "bob", "total", "800", "the evaluation of the new models takes until Friday"),
+    )
+    rest = {"unit": "usd", "member": None, "state": "open", "actor": None, "decided_at": None, "answer": None}
+    return [
+        LimitRequest.model_validate(
+            {
+                **{"id": f"ask_{place}", "key": key, "owner_kind": kind, "owner": owner, "window": window},
+                **{"amount": amount, "why": why, "time": NOW - timedelta(minutes=8 + 30 * place), **rest},
+            }
+        )
+        for place, (key, kind, owner, window, amount, why) in enumerate(told)
+    ]
+
+
+def session() -> SessionTree:
+    """A session of a coding agent: its agents, and what each of them spent."""
+    # id, kind, depth, requests, tokens in, those from a cache, tokens out, cost, with those below, seconds, model
+    told = (
+        (None, None, 0, 14, 61200, 48100, 5210, "0.9134", "4.1", 1430, "claude-sonnet-4-5"),
+        ("a1f09c3d", "Explore", 1, 22, 184300, 121000, 3120, "0.7421", "2.411", 320, "claude-sonnet-4-5"),
+        ("b27e4410", "Explore", 2, 41, 402100, 310200, 8020, "1.6689", "1.6689", 260, "claude-sonnet-4-5"),
+        ("c90d77aa", "Test", 1, 9, 30800, 9100, 940, "0.0287", "0.0287", 95, "claude-haiku-4-5"),
+        ("d4415e02", "Review", 1, 6, 88000, 20000, 2300, "0.7469", "0.7469", 71, "claude-opus-4-5"),
+    )
+    began = NOW - timedelta(minutes=31)
+    agents = [
+        SessionAgent(
+            id=id, name=kind, depth=depth, requests=count, errors=0, input_tokens=read, cache_read_tokens=cached,
+            cache_write_tokens=0, output_tokens=wrote, cost=cost, total_cost=total, models=[model],
+            began=began + timedelta(minutes=place), ended=began + timedelta(minutes=place, seconds=lasted),
+            ms_busy=lasted * 600,
+        )
+        for place, (id, kind, depth, count, read, cached, wrote, cost, total, lasted, model) in enumerate(told)
+    ]  # fmt: skip
+    return SessionTree(
+        session=SESSION, key="alice-dev", project="research", user="alice", agents=4, requests=92, errors=1,
+        input_tokens=766400, cache_read_tokens=508400, cache_write_tokens=0, output_tokens=19590, cost="4.1",
+        began=began, ended=began + timedelta(seconds=1430), ms_busy=1_305_600, tree=agents,
+    )  # fmt: skip
 
 
 def counters() -> list[LimitStatus]:
@@ -424,6 +473,8 @@ class Still(AsyncAdminClient):
             return RequestPage(items=rows[: int(str(query.get("limit") or 100))], next_cursor=None).model_dump(
                 mode="json"
             )
+        if path == f"sessions/{SESSION}":
+            return session().model_dump(mode="json")
         lists: Mapping[str, Iterable[BaseModel]] = {
             **{
                 "keys": keys(),
@@ -433,7 +484,7 @@ class Still(AsyncAdminClient):
                 "audit": audit(),
             },
             "health/providers": provider_health(),
-            "limits/requests": [],
+            "limits/requests": asks(),
             "limits/raises": raises(),
             "named-limits": named_limits(),
         }

@@ -22,10 +22,11 @@ import paig_tui.data.poller
 from paig_client.api.resources import NewKey
 from paig_tui.app import PaigApp
 from paig_tui.screens.keys.created import KeyCreated
+from paig_tui.screens.usage.session import SessionDetail
 from paig_tui.widgets.table import Table
 from scripts.screenshot import tidy
 from tests.tui.conftest import Hand
-from tests.tui.scene import NOW, Still, providers
+from tests.tui.scene import NOW, SESSION, Still, providers
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +58,16 @@ DIALOGS: Mapping[str, tuple[int, tuple[str, ...], str]] = {
     "request": (1, ("down", "enter"), "request req_"),
     "help": (1, ("question_mark",), "help"),
 }
+# What opens over the limits, or is another kind of them, in each size: what to press there, and what is seen then.
+SIZES = ("80x24", "120x40", "200x50")
+OPENED: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "named-limits": (("right",), "gpt-per-customer"),
+    "raises": (("right",), "release day"),
+    "asks": (("a",), "a long refactoring"),
+    "session": ((), "├─ Test"),
+}
 NAMES = {f"{section}-{look}" for section in SECTIONS for look in LOOKS} | {*DIALOGS, "key-created"}
+NAMES |= {f"{opened}-{size}" for opened in OPENED for size in SIZES}
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +175,14 @@ async def test_sections_look_as_accepted(look: str, album: Album, monkeypatch: p
         for number, section in enumerate(SECTIONS, 1):
             await go(hand, number, empty=admin.empty)
             await album.compare(f"{section}-{look}", hand)
+        for opened, (keys, seen) in OPENED.items() if look in SIZES else ():
+            await hand.press(*keys)
+            if opened == "session":
+                await app.push_screen(SessionDetail(SESSION))
+            await hand.sees(seen)
+            await album.compare(f"{opened}-{look}", hand)
+            if len(app.screen_stack) > 1:
+                await hand.press("escape")
     assert app.failures == []
 
 

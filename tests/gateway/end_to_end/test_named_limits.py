@@ -216,7 +216,7 @@ async def test_requests_for_more_are_bounded(world: World) -> None:
     async with AsyncAdminClient(world.origin, token=secret) as own:
         for _ in range(5):
             await own.ask_for_more(AskSpec(to=Decimal(2), why="please"))
-        with pytest.raises(Conflict, match="wait for an answer"):
+        with pytest.raises(Conflict, match="waiting for an answer"):
             await own.ask_for_more(AskSpec(to=Decimal(2), why="please"))
 
 

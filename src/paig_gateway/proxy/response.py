@@ -142,8 +142,16 @@ class Relay:
     def _kept_whole(self, data: bytes) -> None:
         self._kept.append(data)
         self._size += len(data)
-        if self._size > MAX_HELD:
+        if self._size <= MAX_HELD:
+            return
+        if self.exchange.operation != "read":
             raise UpstreamBroken("the answer is too long to be read", sent=True)
+        # One object of this size is a batch with its results: it goes on as it comes.
+        self._holding = self._reads = False
+        self._start_as_it_is()
+        self.client.write(b"".join(self._kept))
+        self._kept = []
+        self._take, self._end = self.client.write, self._end_unmetered
 
     async def _end_read(self) -> None:
         """Give the client an answer about stored objects or models, once it is known which are for its key."""

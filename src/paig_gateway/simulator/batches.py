@@ -1,4 +1,4 @@
-"""Batches of OpenAI's, Anthropic's and Gemini's APIs: made, looked at, cancelled, expired, with their results.
+"""Batches of OpenAI's, Mistral's, Anthropic's and Gemini's APIs: made, looked at, cancelled, expired, with results.
 
 A batch is at work at its first look and done from the second on. What a line's text says changes that: with
 `[batch:looks=5]` it is at work for five looks, with `[batch:never]` for ever; a line with `[batch:expire]` is not done
@@ -22,7 +22,7 @@ from .files import Files
 from .openai_common import SHAPE, body
 from .operation import Answer, Operation, Refused, Request, nothing
 from .reply import Prompt
-from .wire import Document, encode, new_id, pretty
+from .wire import Document, encode, new_id, objects, pretty
 
 _DIRECTIVE = re.compile(rb"\[batch:(?:looks=(\d+)|(never)|(expire))\]")
 
@@ -157,7 +157,9 @@ class Batches:
 
     def _do(self, request: Request, line: Line) -> None:
         """Do one line, as if it had been sent alone."""
-        one = replace(request, method="POST", path=line.path, query={}, body=line.body, params={})
+        # Groq's lines name paths of OpenAI's API, which it has below /openai.
+        path = f"/openai{line.path}" if request.family == "groq" else line.path
+        one = replace(request, method="POST", path=path, query={}, body=line.body, params={})
         served = self.bill(request.mount)
         served.started += 1
         shape = SHAPE
@@ -248,20 +250,22 @@ def _openai_result(line: Line) -> Document:
     return {**made, "response": None if error else response, "error": error}
 
 
+def _keep_results(batches: Batches, request: Request, batch: Batch) -> None:
+    """Make the files of the results of a batch that has ended."""
+    if batch.ended is None or batch.files != (None, None):
+        return
+    done = [_openai_result(line) for line in batch.lines if line.end == "done"]
+    undone = [_openai_result(line) for line in batch.lines if line.end in ("failed", "expired")]
+    names = (f"{batch.id}_output.jsonl", f"{batch.id}_error.jsonl")
+    made = [
+        batches.files.make(request, _jsonl(lines), "batch_output", name) if lines else None
+        for lines, name in zip((done, undone), names, strict=True)
+    ]
+    batch.files = (made[0], made[1])
+
+
 def openai_operations(batches: Batches) -> dict[str, Operation]:
     """Making, looking at, listing and cancelling batches of files."""
-
-    def results(request: Request, batch: Batch) -> None:
-        if batch.ended is None or batch.files != (None, None):
-            return
-        done = [_openai_result(line) for line in batch.lines if line.end == "done"]
-        undone = [_openai_result(line) for line in batch.lines if line.end in ("failed", "expired")]
-        names = (f"{batch.id}_output.jsonl", f"{batch.id}_error.jsonl")
-        made = [
-            batches.files.make(request, _jsonl(lines), "batch_output", name) if lines else None
-            for lines, name in zip((done, undone), names, strict=True)
-        ]
-        batch.files = (made[0], made[1])
 
     def create(request: Request, prompt: Prompt) -> Answer:
         lines = _openai_lines(batches.files.find(request, request.body["input_file_id"])[1])
@@ -269,7 +273,7 @@ def openai_operations(batches: Batches) -> dict[str, Operation]:
 
     def show(request: Request, prompt: Prompt) -> Answer:
         batch = batches.look(request)
-        results(request, batch)
+        _keep_results(batches, request, batch)
         return body(request, _openai_shown(request, batch))
 
     def cancel(request: Request, prompt: Prompt) -> Answer:
@@ -285,6 +289,61 @@ def openai_operations(batches: Batches) -> dict[str, Operation]:
         "batch": Operation(nothing, show, SHAPE, free=True),
         "batch-cancel": Operation(nothing, cancel, SHAPE, free=True),
         "batches": Operation(nothing, listed, SHAPE, free=True),
+    }
+
+
+# Mistral
+
+_MISTRAL_STATES = {"work": "RUNNING", "cancelling": "CANCELLATION_REQUESTED", "completed": "SUCCESS"}
+
+
+def _mistral_shown(batch: Batch) -> Document:
+    counts, (output, errors) = batch.counts(), batch.files
+    return {
+        "id": batch.id,
+        "object": "batch",
+        "input_files": batch.asked.get("input_files", []),
+        "metadata": batch.asked.get("metadata"),
+        "endpoint": batch.asked["endpoint"],
+        "model": batch.asked.get("model"),
+        "output_file": output,
+        "error_file": errors,
+        "errors": [],
+        "outputs": None,
+        "status": _MISTRAL_STATES.get(batch.state, "TIMEOUT_EXCEEDED" if batch.state == "expired" else "CANCELLED"),
+        "created_at": int(batch.made),
+        "total_requests": len(batch.lines),
+        "completed_requests": counts["done"] + counts["failed"],
+        "succeeded_requests": counts["done"],
+        "failed_requests": counts["failed"],
+    }
+
+
+def mistral_operations(batches: Batches) -> dict[str, Operation]:
+    """Making, looking at and cancelling jobs of files or of requests in the body."""
+
+    def create(request: Request, prompt: Prompt) -> Answer:
+        asked = request.body
+        raws = [*objects(asked.get("requests"))]
+        for file in asked.get("input_files") or ():
+            content = batches.files.find(request, file)[1]
+            raws += [msgspec.json.decode(raw, type=dict[str, Any]) for raw in content.splitlines() if raw.strip()]
+        named = {"model": asked["model"]} if asked.get("model") else {}
+        lines = [Line(raw["custom_id"], asked["endpoint"], {**named, **raw["body"]}) for raw in raws]
+        return body(request, _mistral_shown(batches.make(request, "", lines)) | {"status": "QUEUED"})
+
+    def show(request: Request, prompt: Prompt) -> Answer:
+        batch = batches.look(request)
+        _keep_results(batches, request, batch)
+        return body(request, _mistral_shown(batch))
+
+    def cancel(request: Request, prompt: Prompt) -> Answer:
+        return body(request, _mistral_shown(batches.cancel(request)))
+
+    return {
+        "job-create": Operation(_needs("endpoint"), create, SHAPE, free=True),
+        "job": Operation(nothing, show, SHAPE, free=True),
+        "job-cancel": Operation(nothing, cancel, SHAPE, free=True),
     }
 
 

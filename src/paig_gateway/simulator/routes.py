@@ -67,6 +67,9 @@ _OPENAI = (
     ("GET", r"/batches", "batches"),
     ("GET", r"/batches/(?P<id>[^/]+)", "batch"),
     ("POST", r"/batches/(?P<id>[^/]+)/cancel", "batch-cancel"),
+    ("POST", r"/batch/jobs", "job-create"),
+    ("GET", r"/batch/jobs/(?P<id>[^/]+)", "job"),
+    ("POST", r"/batch/jobs/(?P<id>[^/]+)/cancel", "job-cancel"),
 )
 _BATCHES = (
     ("POST", r"/v1/messages/batches", "create"),
@@ -137,6 +140,7 @@ class Routes:
             **openai_responses.operations(store),
             **files.operations(of_files),
             **batches.openai_operations(of_batches),
+            **batches.mistral_operations(of_batches),
         }
         self._openai = {
             family: [(method, re.compile(base + tail), operations[name]) for method, tail, name in _OPENAI]

@@ -38,6 +38,8 @@ async def provider(environment: None, tmp_path_factory: pytest.TempPathFactory) 
             "openai": ProviderSpec(kind="openai", base_url=f"{base}/openai/v1", credential="value:a"),
             "anthropic": ProviderSpec(kind="anthropic", base_url=f"{base}/anthropic", credential="value:b"),
             "google": ProviderSpec(kind="google", base_url=f"{base}/google", credential="value:c"),
+            "groq": ProviderSpec(kind="groq", base_url=f"{base}/groq/openai/v1", credential="value:d"),
+            "mistral": ProviderSpec(kind="mistral", base_url=f"{base}/mistral", credential="value:e"),
         }
         async with running_world(tmp_path_factory.mktemp("home"), specs, time=time) as running:
             yield simulator, running, time
@@ -368,6 +370,44 @@ async def test_geminis_batch_with_its_sdk(provider: Provider) -> None:
     assert Decimal(rows["0"].cost) > 0
     assert rows["0"].price == "google/gemini-2.5-flash;processing=batch"
     assert rows["0"].certainty == "exact"
+
+
+async def test_groq(provider: Provider) -> None:
+    """OpenAI's batches at another provider, at its own rates."""
+    _, world, _ = provider
+    client = await client_of(world, "groq", "/proxy/groq/openai/v1")
+    made = await client.make([line("a", model="openai/gpt-oss-120b"), line("b", "Hi [sim:status=500]")])
+    assert made.headers["x-paig-error"] == "no-price"  # Groq has no gpt-5-mini
+    made = await client.make([line(id, model="openai/gpt-oss-120b") for id in "ab"])
+    assert made.status_code == 200, made.text
+    assert (await ended(client, made.json()["id"]))["status"] == "completed"
+    rows = await client.charged()
+    assert sorted((row.tags["custom_id"], row.certainty) for row in rows) == [("a", "exact"), ("b", "exact")]
+    assert {row.price for row in rows} == {"groq/openai/gpt-oss-120b;processing=batch"}
+
+
+@pytest.mark.parametrize("inline", [False, True])
+async def test_mistral(provider: Provider, inline: bool) -> None:
+    """Its jobs name model and endpoint once, and are made of files or of requests in the body."""
+    _, world, _ = provider
+    client = await client_of(world, f"mistral-{inline}", "/proxy/mistral/v1")
+    prompts = ("Hi", "Hi [sim:status=500]")
+    requests = [
+        {"custom_id": str(number), "body": {"max_tokens": 50, "messages": [{"role": "user", "content": prompt}]}}
+        for number, prompt in enumerate(prompts)
+    ]
+    source = {"requests": requests} if inline else {"input_files": [await client.upload(requests)]}
+    job = {"model": "mistral-small-latest", "endpoint": "/v1/chat/completions", **source}
+    made = await client.post("/batch/jobs", json=job)
+    assert made.status_code == 200, made.text
+    assert Decimal((await client.limit()).held) > 0
+    states = [(await client.get(f"/batch/jobs/{made.json()['id']}")).json()["status"] for _ in range(2)]
+    assert states == ["RUNNING", "SUCCESS"]
+    rows = {row.tags["custom_id"]: row for row in await client.charged()}
+    assert (Decimal(rows["1"].cost), rows["1"].status) == (0, 500)
+    assert rows["0"].certainty == "exact"
+    assert (rows["0"].price or "").startswith("mistral/mistral-small")
+    assert (rows["0"].price or "").endswith(";processing=batch")
 
 
 async def test_a_key_under_no_cap_may_make_what_nobody_can_read(provider: Provider) -> None:

@@ -251,7 +251,7 @@ def in_batch(call: Call) -> Call:
 
 
 def by_id(lines: BatchLines) -> dict[str, tuple[LineGroup, int]]:
-    """The lines by what the batch calls them; of several of a name, the later ones have a number."""
+    """The lines by their names: see `Numbered`."""
     found: dict[str, tuple[LineGroup, int]] = {}
     names = Numbered()
     for group in lines.groups:
@@ -262,11 +262,16 @@ def by_id(lines: BatchLines) -> dict[str, tuple[LineGroup, int]]:
 
 @dataclass(slots=True)
 class Numbered:
-    """Tells apart what has the same name."""
+    """Tells apart lines that a batch calls the same: a name is a line's id with the number of the time before it."""
 
     _seen: Counter[str] = field(default_factory=Counter)
 
     def name(self, id: str) -> str:
-        """The name, with a number from the second time on."""
+        """The name of the next line of that id."""
         self._seen[id] += 1
-        return id if self._seen[id] == 1 else f"{id}\n{self._seen[id]}"
+        return f"{self._seen[id]}:{id}"
+
+
+def id_of(name: str) -> str:
+    """The id of the line of that name."""
+    return name.partition(":")[2]

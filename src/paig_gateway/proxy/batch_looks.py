@@ -30,7 +30,7 @@ from paig_gateway.pricing.modifiers import IN_BATCH
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.worst_case import CostBound, Unbounded
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy.batch_lines import BatchLines, LineGroup, LinePlans, Numbered, by_id
+from paig_gateway.proxy.batch_lines import BatchLines, LineGroup, LinePlans, Numbered, by_id, id_of
 from paig_gateway.proxy.exchange import Outcome, kept_usage
 from paig_gateway.proxy.meter import MAX_HELD, decode_json
 from paig_gateway.proxy.provider_client import ProviderClient, credential_of
@@ -324,7 +324,7 @@ class Look:
         return BatchLine(end, group.call.model, fmt.name, bound, self._tags(name))
 
     def _tags(self, name: str) -> dict[str, str]:
-        return {"batch": self.batch.work_id, "custom_id": name.partition("\n")[0]}
+        return {"batch": self.batch.work_id, "custom_id": id_of(name)}
 
     def _id(self, name: str) -> str:
         return f"{self.batch.id}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}"

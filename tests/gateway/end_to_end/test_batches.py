@@ -160,6 +160,7 @@ async def test_one_hold_and_a_row_for_each_line(provider: Provider) -> None:
     cost = answered.usage["input_tokens"] * Decimal("0.125") + answered.usage["output_tokens"] * Decimal(1)
     assert Decimal(answered.cost) == cost / 1_000_000
     assert sum(Decimal(row.cost) for row in rows) < Decimal(held.held)
+    assert (await world.admin.request(answered.id)).tags == answered.tags
     own = await world.admin.request(made.headers["x-paig-request-id"])
     assert (own.state, Decimal(own.cost), own.certainty) == ("settled", 0, "exact")
     usage = (await world.admin.usage(by=["key"], key="lines")).items

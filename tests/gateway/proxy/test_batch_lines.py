@@ -45,7 +45,7 @@ def test_lines_in_pieces_are_groups_with_few_bytes() -> None:
     packed = found.packed()
     assert len(packed) < 8000
     assert BatchLines.unpacked(packed) == found
-    assert by_id(found)["r-51"][1] == found.groups[0].inputs[51]
+    assert by_id(found)["1:r-51"][1] == found.groups[0].inputs[51]
 
 
 def test_small_pieces_blank_lines_and_a_missing_end() -> None:
@@ -67,8 +67,8 @@ def test_batch_rates_are_half() -> None:
 
 
 def test_repeated_ids_are_told_apart() -> None:
-    """By the number of the time, as their results are."""
-    assert list(by_id(read(line("a") + line("a")))) == ["a", "a\n2"]
+    """By the number of the time, as their results are, whatever other ids look like."""
+    assert list(by_id(read(line("a") + line("2:a") + line("a")))) == ["1:a", "1:2:a", "2:a"]
 
 
 def test_gemini_lines_get_the_batches_model() -> None:

@@ -180,6 +180,16 @@ async def test_a_cap_that_does_not_carry_it_refuses_the_whole(provider: Provider
     assert Decimal((await client.limit()).held) == 0
 
 
+async def test_a_batch_that_the_provider_refuses_holds_nothing(provider: Provider) -> None:
+    """Its error passes, and the row cost nothing."""
+    _, world, _ = provider
+    client = await client_of(world, "refused")
+    refused = await client.post("/batches", json={"input_file_id": await client.upload([line("a")])})
+    assert (refused.status_code, refused.headers.get("x-paig-error")) == (400, None)
+    assert await client.charged() == []
+    assert (await world.admin.request(refused.headers["x-paig-request-id"])).cost == "0"
+
+
 @pytest.mark.parametrize(
     ("lines", "code", "says"),
     [

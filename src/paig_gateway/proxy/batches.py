@@ -22,9 +22,7 @@ from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.formats import form
 from paig_gateway.formats.base import Json, MalformedRequest
-from paig_gateway.formats.batches import APIS, GEMINI, OPENAI, BatchApi, BatchAsked, own_results_url
-from paig_gateway.formats.folding import dig
-from paig_gateway.formats.references import last_name
+from paig_gateway.formats.batches import APIS, GEMINI, BatchApi, BatchAsked, own_results_url
 from paig_gateway.ledger import batches as rows
 from paig_gateway.ledger.batches import OpenBatch
 from paig_gateway.ledger.ledger import Ledger
@@ -33,6 +31,7 @@ from paig_gateway.pricing.worst_case import Unbounded
 from paig_gateway.providers.auth import SigningError
 from paig_gateway.proxy.batch_lines import BatchLines, LinePlans, LineReader
 from paig_gateway.proxy.batch_looks import Look, NotYetError
+from paig_gateway.proxy.batch_uploads import AT_ONCE, BatchUpload
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.meter import decode_json
 from paig_gateway.proxy.provider_client import ProviderClient
@@ -237,7 +236,7 @@ class Batches:
             return body
         kind, operation = exchange.endpoint.object, exchange.operation
         if kind == "file" and operation == "create":
-            await self._uploaded(exchange, candidate, decode_json(body) or {})
+            await self._uploaded(exchange, candidate, body)
         if kind != "batch":
             return body
         if exchange.fmt.batch:
@@ -284,26 +283,28 @@ class Batches:
             looks = {self._look(batch) for batch in found}
             await asyncio.wait(looks, timeout=DELETE_SECONDS)
 
-    async def _uploaded(self, exchange: Exchange, candidate: Candidate, body: Json) -> None:
-        """Keep what the lines of a file ask that was uploaded for a batch."""
-        content = _batch_file(exchange.plain)
-        id = body.get("id") or dig(body, "file", "name")
-        if content is None or not isinstance(id, str):
+    def watch(self, exchange: Exchange) -> BatchUpload | None:
+        """Reads a file as it is uploaded, if a batch may be made of it."""
+        members = exchange.route.members
+        if exchange.endpoint.object != "file" or not members:
+            return None
+        return BatchUpload(
+            members[0].provider.kind,
+            lambda provider, id, lines: rows.keep_input(self.engine, provider, id, self.now(), lines),
+        )
+
+    async def _uploaded(self, exchange: Exchange, candidate: Candidate, body: bytes) -> None:
+        """Read a file that was uploaded whole."""
+        if (upload := self.watch(exchange)) is None or not form.is_form(exchange.plain):
             return
-        kind, provider = candidate.provider.kind, candidate.provider.name
-        reader = LineReader(OPENAI, BatchAsked(), kind)
-
-        def read() -> bytes:
-            reader.feed(content)
-            return reader.end().packed()
-
-        try:
-            packed = await asyncio.to_thread(read)
-            await asyncio.to_thread(rows.keep_input, self.engine, provider, last_name(id), self.now(), packed)
-        except GatewayError as error:  # the request that makes a batch of it reads it again, and says so
-            log.info("a file for a batch is not read at its upload: %s", error.message)
-        except SQLAlchemyError as error:
-            log.warning("what a file for a batch asks could not be kept: %s", type(error).__name__)
+        for name, start, end in form.fields(exchange.plain):
+            if name != "file":
+                upload.field(name, exchange.plain[start:end])
+                continue
+            for place in range(start, end, AT_ONCE):
+                upload.piece(name, exchange.plain[place : min(place + AT_ONCE, end)])
+                await upload.complete()
+        await upload.answered(candidate, body)
 
     # Looking
 
@@ -449,16 +450,3 @@ def _total(plans: LinePlans, lines: BatchLines, candidate: Candidate, *, capped:
         f"requires one. Check the model's name, or have an administrator add a price or an alias to paig.toml.",
         details={"model": unpriced, "provider": provider},
     )
-
-
-def _batch_file(body: bytes) -> bytes | None:
-    """The content of the one file in a form that says that it is for a batch; None where it does not say so plainly.
-
-    A form that could be read in two ways is not read here: the file is then read as the provider has it.
-    """
-    if not form.is_form(body):
-        return None
-    parts = [(name, body[start:end]) for name, start, end in form.fields(body)]
-    files = [content for name, content in parts if name == "file"]
-    purposes = [content for name, content in parts if name == "purpose"]
-    return files[0] if len(files) == 1 and purposes == [b"batch"] else None

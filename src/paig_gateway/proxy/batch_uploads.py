@@ -1,0 +1,110 @@
+"""Files for batches, read as they are uploaded: what their lines ask is known before a batch is made of them.
+
+Lines are read aside, in a thread. A file that comes faster than its lines can be read, or that has other lines, is read
+at the provider when a batch is made of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from paig_gateway.domain.errors import GatewayError
+from paig_gateway.formats.batches import GEMINI, OPENAI, BatchAsked
+from paig_gateway.formats.folding import dig
+from paig_gateway.formats.references import last_name
+from paig_gateway.proxy.batch_lines import LineReader
+from paig_gateway.proxy.meter import decode_json
+from paig_gateway.routing.candidates import Candidate
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 256 * 1024
+"""Bytes that are read at a time."""
+MOST_WAITING = 8 * 1024 * 1024
+"""Bytes that may wait to be read."""
+
+
+@dataclass(slots=True)
+class BatchUpload:
+    """Reads one file as it passes; see `uploads.UploadWatcher`.
+
+    Attributes:
+        kind: The kind of provider that it goes to.
+        keep: Keeps what its lines ask, by the provider's name and the file's id; blocks.
+    """
+
+    kind: str
+    keep: Callable[[str, str, bytes], None]
+    _reader: LineReader | None = None
+    _purpose: bytes | None = None
+    _dropped: bool = False
+    _waiting: list[bytes] = field(default_factory=list)
+    _size: int = 0
+    _reading: asyncio.Task[None] | None = None
+
+    def field(self, name: str, content: bytes) -> None:
+        """A form's field that is no file: of two purposes, nobody knows which one counts."""
+        if name == "purpose":
+            self._dropped = self._dropped or self._purpose is not None
+            self._purpose = content
+
+    def piece(self, name: str, data: bytes) -> None:
+        """The next piece of the file; `name` is empty where there is no form."""
+        if self._dropped or name not in ("", "file") or not data:
+            return
+        if self._reader is None:
+            if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+                self._drop()
+                return
+            self._reader = LineReader(OPENAI if name else GEMINI, BatchAsked(), self.kind)
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size > MOST_WAITING:
+            self._drop()
+        elif self._reading is None and self._size >= AT_ONCE:
+            self._reading = asyncio.create_task(self._read(self._reader))
+
+    async def complete(self) -> None:
+        """All of it has passed."""
+        if self._reading is not None:
+            await self._reading
+        if self._reader is not None and not self._dropped:
+            await self._read(self._reader)
+
+    async def answered(self, candidate: Candidate, body: bytes) -> None:
+        """The provider has it: keep what its lines ask."""
+        answer, reader = decode_json(body), self._reader
+        id = dig(answer, "id") or dig(answer, "file", "name")
+        of_batch = reader is not None and (reader.api is GEMINI or self._purpose == b"batch")
+        if self._dropped or not of_batch or reader is None or not isinstance(id, str):
+            return
+        if candidate.provider.kind != self.kind:
+            return
+        try:
+            lines = reader.end()
+            if lines.count:
+                packed = await asyncio.to_thread(lines.packed)
+                await asyncio.to_thread(self.keep, candidate.provider.name, last_name(id), packed)
+        except GatewayError as error:  # the request that makes a batch of it reads it again, and says so
+            log.info("a file for a batch is not read at its upload: %s", error.message)
+        except SQLAlchemyError as error:
+            log.warning("what a file for a batch asks could not be kept: %s", type(error).__name__)
+
+    async def _read(self, reader: LineReader) -> None:
+        """Read what waits."""
+        while self._waiting and not self._dropped:
+            data, self._waiting, self._size = b"".join(self._waiting), [], 0
+            try:
+                await asyncio.to_thread(reader.feed, data)
+            except GatewayError as error:
+                log.info("a file for a batch is not read at its upload: %s", error.message)
+                self._drop()
+        self._reading = None
+
+    def _drop(self) -> None:
+        self._dropped, self._waiting, self._size = True, [], 0

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import quote
 
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import Call, ErrorShape, Format, Json, MalformedRequest
@@ -177,9 +178,14 @@ def _text_id(body: Json) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
+def segment(id: str) -> str:
+    """An id as one segment of a path, whatever is in it."""
+    return quote(id, safe="") if id.strip(".") else "-"
+
+
 def _below(path: str, id: str) -> str:
     plain, mark, query = path.partition("?")
-    return f"{plain.rstrip('/')}/{id}{mark}{query}"
+    return f"{plain.rstrip('/')}/{segment(id)}{mark}{query}"
 
 
 _OPENAI_ENDS = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -196,7 +202,7 @@ def _openai_state(body: Json) -> BatchState:
     return BatchState(
         name,
         name in _OPENAI_ENDS,
-        tuple(f"files/{id}/content" for id in files),
+        tuple(f"files/{segment(id)}/content" for id in files),
         usage=usage if usage.get("total_tokens") else None,
         model=model if isinstance(model, str) else None,
         answered=_status(dig(body, "request_counts", "completed")),
@@ -264,7 +270,7 @@ def _mistral_state(body: Json) -> BatchState:
     return BatchState(
         name,
         name in _MISTRAL_ENDS,
-        tuple(f"files/{id}/content" for id in files),
+        tuple(f"files/{segment(id)}/content" for id in files),
         tuple(found) if found else None,
         answered=_status(body.get("succeeded_requests")),
     )
@@ -300,7 +306,7 @@ def _no_file(line: bytes, asked: BatchAsked) -> Line:
 
 def _anthropic_state(body: Json) -> BatchState:
     name = str(body.get("processing_status") or "")
-    paths = (f"messages/batches/{body.get('id')}/results",)
+    paths = (f"messages/batches/{segment(str(body.get('id')))}/results",)
     return BatchState(name, name == "ended", paths, answered=_status(dig(body, "request_counts", "succeeded")))
 
 
@@ -369,7 +375,7 @@ _VERSION = re.compile(r"^(.*?)(?:^|/)models/")
 
 def _gemini_at(path: str, id: str) -> str:
     found = _VERSION.match(path)
-    return f"{found[1] if found else ''}/batches/{id}"
+    return f"{found[1] if found else ''}/batches/{segment(id)}"
 
 
 def _gemini_state(body: Json) -> BatchState:
@@ -381,7 +387,7 @@ def _gemini_state(body: Json) -> BatchState:
     for kind in ("inlinedResponses", "inlinedEmbedContentResponses"):
         if isinstance(found := dig(output, kind, "inlinedResponses"), list):
             inline = tuple(_gemini_answer(str(number), mapping(one)) for number, one in enumerate(found))
-    paths = (f"files/{last_name(file)}:download?alt=media",) if isinstance(file, str) and file else ()
+    paths = (f"files/{segment(last_name(file))}:download?alt=media",) if isinstance(file, str) and file else ()
     return BatchState(name, ended, paths, inline)
 
 
@@ -469,6 +475,20 @@ def model_of_answer(body: Json) -> str:
     found = body.get("model") or body.get("modelVersion")
     return found if isinstance(found, str) else ""
 
+
+def place_of(path: str, below: str) -> str:
+    """The path of something beside a batch: what the request that made the batch, or a look at it, has before it.
+
+    Args:
+        path: The path of that request, with a query where it had one.
+        below: The path below the version prefix, with a query where it needs one.
+    """
+    plain, mark, query = path.partition("?")
+    before = _BATCHES.sub("", plain, count=1)
+    return f"{before}/{below}" + (f"{mark}{query}" if "?" not in below else "")
+
+
+_BATCHES = re.compile(r"/*(?:messages/batches|batch/jobs|batches)(?:/.*)?$|/*models/[^/]*$")
 
 _RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")https?://[^"\\/]+(?:/[^"\\]*?)?(/v1/messages/batches/[^"\\]+")')
 

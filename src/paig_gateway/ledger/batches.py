@@ -119,6 +119,13 @@ def lines_of(engine: Engine, batch_id: str) -> bytes | None:
         return connection.execute(select(BATCHES.c.lines).where(BATCHES.c.id == batch_id)).scalar()
 
 
+def held_for(engine: Engine, batch_id: str) -> int | None:
+    """Nanodollars that were held for a batch when it was made; None where its hold is closed."""
+    holds = TABLES["holds"].c
+    with engine.connect() as connection:
+        return connection.execute(select(holds.reserved).where(holds.id == batch_id)).scalar()
+
+
 def end(engine: Engine, batch_id: str) -> None:
     """Forget a batch that is charged."""
     with engine.begin() as connection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -21,6 +21,7 @@ from paig_gateway.formats.batches import (
     LineResult,
     model_of_answer,
     path_of_answer,
+    place_of,
 )
 from paig_gateway.ledger.batches import OpenBatch
 from paig_gateway.ledger.ledger import Ledger
@@ -45,6 +46,10 @@ TURN = 20
 """Lines after which other work has its turn."""
 NO_RESULT = "the provider gave no result in time"
 LOST_RESULT = "the provider gave no result that the gateway could read"
+
+
+class ChargedError(Exception):
+    """All of the batch is charged already: another node was faster."""
 
 
 class NotYetError(Exception):
@@ -89,7 +94,7 @@ class Look:
             UpstreamError: The provider cannot be reached.
             SigningError: Its credential cannot be used.
             NotYetError: Its results are not available yet.
-            LookupError: The batch is charged already.
+            ChargedError: The batch is charged already.
         """
         late = self.now() >= self.batch.deadline
         try:
@@ -121,10 +126,10 @@ class Look:
             if len(some) % TURN == 0:
                 await asyncio.sleep(0)
             if len(some) == AT_ONCE:
-                await self.ledger.settle_lines(self.batch.id, some)
+                await self._write(some)
                 some = []
         if some:
-            await self.ledger.settle_lines(self.batch.id, some)
+            await self._write(some)
         complete = state.answered is not None and self._answers >= state.answered
         if gone and not complete:
             if self._answers == 0 and state.usage is not None:
@@ -142,9 +147,15 @@ class Look:
         for line in lines:
             some.append(line)
             if len(some) == AT_ONCE:
-                await self.ledger.settle_lines(self.batch.id, some)
+                await self._write(some)
                 some = []
-        await self.ledger.settle_lines(self.batch.id, some, end)
+        await self._write(some, end)
+
+    async def _write(self, lines: Sequence[BatchLine], end: Settlement | None = None) -> None:
+        try:
+            await self.ledger.settle_lines(self.batch.id, lines, end)
+        except LookupError:
+            raise ChargedError from None
 
     def _missing(self, seen: set[str], undone: str | None) -> Iterable[BatchLine]:
         """The lines without a result: free where they were not done, else at their ceiling."""
@@ -179,9 +190,8 @@ class Look:
             for result in state.inline:
                 yield result
             return
-        prefix = self._prefix()
         for path in state.results:
-            place = f"{prefix}/{path}"
+            place = place_of(self.batch.path, path)
             if ":download" in path:
                 place = f"/download{place}"
             credential = credential_of(self.provider, self.batch.credential)
@@ -210,14 +220,6 @@ class Look:
         if result is None:
             self._unread = True
         return result
-
-    def _prefix(self) -> str:
-        """What stands before the paths of results: the version, as the path of the batch has it."""
-        path = self.api.at(self.batch.path, "ID").partition("?")[0]
-        for end in ("/messages/batches/ID", "/batch/jobs/ID", "/batches/ID"):
-            if path.endswith(end):
-                return path.removesuffix(end)
-        return ""
 
     def _line(self, name: str, known: tuple[LineGroup, int] | None, result: LineResult) -> BatchLine:
         """A line's row, by its result."""

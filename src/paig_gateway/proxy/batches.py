@@ -22,15 +22,24 @@ from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.formats import form
 from paig_gateway.formats.base import Json, MalformedRequest
-from paig_gateway.formats.batches import APIS, GEMINI, BatchApi, BatchAsked, own_results_url
+from paig_gateway.formats.batches import (
+    APIS,
+    GEMINI,
+    BatchApi,
+    BatchAsked,
+    own_results_url,
+    place_of,
+    segment,
+)
 from paig_gateway.ledger import batches as rows
 from paig_gateway.ledger.batches import OpenBatch
 from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.records import Settlement
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.worst_case import Unbounded
 from paig_gateway.providers.auth import SigningError
 from paig_gateway.proxy.batch_lines import BatchLines, LinePlans, LineReader
-from paig_gateway.proxy.batch_looks import Look, NotYetError
+from paig_gateway.proxy.batch_looks import NO_RESULT, ChargedError, Look, NotYetError
 from paig_gateway.proxy.batch_uploads import AT_ONCE, BatchUpload
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.meter import decode_json
@@ -135,16 +144,22 @@ class Batches:
             raise _unseen("it names neither requests nor a file of them")
         groups = BatchLines()
         for file in asked.files:
-            found, order = await self._file(api, asked, file, order)
+            found, order = await self._file(exchange, api, asked, file, order)
             groups.groups += found.of_batch(asked.model).groups
         return _filled(groups), order
 
     async def _file(
-        self, api: BatchApi, asked: BatchAsked, file: str, order: list[Candidate]
+        self, exchange: Exchange, api: BatchApi, asked: BatchAsked, file: str, order: list[Candidate]
     ) -> tuple[BatchLines, list[Candidate]]:
         """The lines of a file: as they were read when it was uploaded, else as the provider has them."""
         providers = list({one.provider.name for one in order})
-        known = await asyncio.to_thread(rows.find_input, self.engine, providers, file)
+        try:
+            known = await asyncio.to_thread(rows.find_input, self.engine, providers, file)
+        except SQLAlchemyError as error:
+            log.warning("cannot look up what a batch's file asks: %s", type(error).__name__)
+            raise GatewayError(
+                "overloaded", "The gateway cannot look up what the batch's file asks: try again.", retry_after=1
+            ) from None
         if known is not None:
             name, packed = known
             return await asyncio.to_thread(BatchLines.unpacked, packed), [
@@ -153,8 +168,10 @@ class Batches:
         why = "the provider does not show it"
         for candidate in order:
             reader = LineReader(api, asked, candidate.provider.kind)
-            prefix = "/download/v1beta" if api is GEMINI else ""
-            path = f"{prefix}/files/{file}:download?alt=media" if api is GEMINI else f"/files/{file}/content"
+            place = f"files/{segment(file)}:download?alt=media" if api is GEMINI else f"files/{segment(file)}/content"
+            path = place_of(_with_version(exchange), place)
+            if api is GEMINI:
+                path = f"/download{path}"
             try:
                 async with self.client.get(candidate.provider, candidate.credential, path) as answer:
                     if answer.status >= 400:
@@ -199,10 +216,7 @@ class Batches:
             outcome.charge(candidate.ceiling, "ceiling", "the answer names no batch")
             return
         outcome.work_id, now = work_id, self.now()
-        path = exchange.target.path
-        version = [part for part in exchange.target.query.split(b"&") if part.startswith(b"api-version=")]
-        if version:
-            path += f"?{version[0].decode('latin-1')}"
+        path = _with_version(exchange)
         batch = OpenBatch(
             exchange.id, candidate.provider.name, work_id, exchange.fmt.name, path, candidate.credential.id,
             exchange.caller.key_id, exchange.caller.project_id, exchange.time, exchange.time + api.lifetime,
@@ -274,11 +288,14 @@ class Batches:
             return
         caller, named = exchange.caller, exchange.fmt.stored(exchange.target.path)
         providers = [member.provider.name for member in exchange.route.members]
+        find = partial(rows.of_caller, self.engine, providers, caller.key_id, caller.project_id)
         if kind == "batch":
-            found = await asyncio.to_thread(rows.of_work, self.engine, providers, unquote(named or ""))
-        else:
-            find = partial(rows.of_caller, self.engine, providers, caller.key_id, caller.project_id)
+            find = partial(rows.of_work, self.engine, providers, unquote(named or ""))
+        try:
             found = await asyncio.to_thread(find)
+        except SQLAlchemyError as error:
+            log.warning("cannot look up whose results are deleted: %s", type(error).__name__)
+            return
         if found:
             looks = {self._look(batch) for batch in found}
             await asyncio.wait(looks, timeout=DELETE_SECONDS)
@@ -379,14 +396,14 @@ class Batches:
         provider = self.directory.providers().get(batch.provider)
         if provider is None:
             log.warning("batch %s cannot be looked at: there is no provider '%s'", batch.work_id, batch.provider)
-            return False
+            return self.now() >= batch.deadline and await self._write_off(batch)
         packed = await asyncio.to_thread(rows.lines_of, self.engine, batch.id)
         lines = await asyncio.to_thread(BatchLines.unpacked, packed) if packed is not None else None
         look = Look(batch, provider, self.client, self.ledger, self.prices, lines, self.now)
         try:
             return await look.run()
-        except LookupError:
-            return True  # another node was faster
+        except ChargedError:
+            return True
         except (UpstreamError, SigningError) as error:
             if self.now() < batch.deadline:
                 log.info("batch %s is looked at later: %s", batch.work_id, error)
@@ -397,11 +414,27 @@ class Batches:
             log.debug("batch %s is looked at later: %s", batch.work_id, error)
             return False
 
+    async def _write_off(self, batch: OpenBatch) -> bool:
+        """Charge all that is held for a batch whose provider is gone."""
+        held = await asyncio.to_thread(rows.held_for, self.engine, batch.id)
+        if held is not None:
+            end = Settlement(
+                batch.id, self.now(), held, "ceiling", status=200, error="no-result", certainty_reason=NO_RESULT
+            )
+            await self.ledger.settle(end)
+        return True
+
     def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _with_version(exchange: Exchange) -> str:
+    """A request's path, with the version of Azure's API that its query names."""
+    version = [part for part in exchange.target.query.split(b"&") if part.startswith(b"api-version=")]
+    return exchange.target.path + (f"?{version[0].decode('latin-1')}" if version else "")
 
 
 def _filled(lines: BatchLines) -> BatchLines:

@@ -18,6 +18,8 @@ from paig_gateway.formats.batches import (
     LineResult,
     own_results_url,
     path_of_answer,
+    place_of,
+    segment,
 )
 
 
@@ -116,6 +118,17 @@ def test_paths_of_batches() -> None:
     assert GEMINI.at("/v1beta/models/gemini-2.5-flash:batchGenerateContent", "b") == "/v1beta/batches/b"
     assert GEMINI.at("models/gemini-2.5-flash:batchGenerateContent", "b") == "/batches/b"
     assert GEMINI.id({"name": "batches/b"}) == "b"
+
+
+def test_places_beside_a_batch() -> None:
+    """They have the prefix and the version of the request that made the batch; an id stays one segment."""
+    assert place_of("/openai/v1/batches?api-version=2", "files/f/content") == "/openai/v1/files/f/content?api-version=2"
+    assert place_of("/v1/batch/jobs", "files/f/content") == "/v1/files/f/content"
+    assert place_of("/v1/messages/batches/", "messages/batches/b/results") == "/v1/messages/batches/b/results"
+    assert place_of("/v1beta/models/m:batchGenerateContent", "files/f:download?alt=media") == (
+        "/v1beta/files/f:download?alt=media"
+    )
+    assert [segment(id) for id in ("file-1", "../x", "..", "a?b#c", "")] == ["file-1", "..%2Fx", "-", "a%3Fb%23c", "-"]
 
 
 def test_results_url_stays_at_the_gateway() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from paig_gateway.database.columns import milliseconds, moment
@@ -68,9 +68,13 @@ def begin(connection: Connection, batch: OpenBatch, look_at: datetime, lines: by
 
 
 def due(engine: Engine, at: datetime) -> list[OpenBatch]:
-    """Batches that are to be looked at by then."""
-    query = select(*_COLUMNS).where(BATCHES.c.look_at <= milliseconds(at)).order_by(BATCHES.c.look_at).limit(AT_ONCE)
-    return _read(engine, query)
+    """Batches that are to be looked at by then, and that no node looks at."""
+    query = select(*_COLUMNS).where(BATCHES.c.look_at <= milliseconds(at), _is_free(at))
+    return _read(engine, query.order_by(BATCHES.c.look_at).limit(AT_ONCE))
+
+
+def _is_free(at: datetime) -> ColumnElement[bool]:
+    return or_(BATCHES.c.until < milliseconds(at), BATCHES.c.node.not_in(select(NODES.c.id)))
 
 
 def of_work(engine: Engine, providers: Sequence[str], work_id: str) -> list[OpenBatch]:
@@ -90,8 +94,8 @@ def of_caller(engine: Engine, providers: Sequence[str], key_id: str, project_id:
 
 def take(engine: Engine, batch_id: str, node: str, at: datetime) -> bool:
     """Have a batch for this node alone; false where another node that lives has it, or it is charged."""
-    row, now = BATCHES.c, milliseconds(at)
-    free = or_(row.until < now, row.node == node, row.node.not_in(select(NODES.c.id)))
+    row = BATCHES.c
+    free = or_(_is_free(at), row.node == node)
     taken = update(BATCHES).where(row.id == batch_id, free).values(node=node, until=milliseconds(at + TAKEN))
     with engine.begin() as connection:
         return connection.execute(taken).rowcount == 1

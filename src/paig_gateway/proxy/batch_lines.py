@@ -32,6 +32,10 @@ MOST_KEPT = 256 * 1024 * 1024
 """Bytes of what is kept of a batch's lines, before it is compressed."""
 
 
+class UnseenError(GatewayError):
+    """The gateway cannot see what a batch asks, which a key with `allow_unmetered` may make all the same."""
+
+
 class LineGroup(msgspec.Struct):
     """Lines that ask the same, but for their length.
 
@@ -174,7 +178,7 @@ class LineReader:
     def _match(self, path: str) -> endpoints.Match:
         match = match_of(path, self.kind)
         if match is None or (not match.format.metered and match.endpoint.charging != "free") or match.format.later_look:
-            raise GatewayError(
+            raise UnseenError(
                 "no-price",
                 f"The gateway cannot see what {path} costs, so it does not pass a batch of it. An administrator can "
                 "set allow_unmetered = true for the key.",

@@ -38,7 +38,7 @@ from paig_gateway.ledger.records import Settlement
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.worst_case import Unbounded
 from paig_gateway.providers.auth import SigningError
-from paig_gateway.proxy.batch_lines import BatchLines, LinePlans, LineReader
+from paig_gateway.proxy.batch_lines import BatchLines, LinePlans, LineReader, UnseenError
 from paig_gateway.proxy.batch_looks import NO_RESULT, ChargedError, Look, NotYetError
 from paig_gateway.proxy.batch_uploads import AT_ONCE, BatchUpload
 from paig_gateway.proxy.exchange import Exchange, Outcome
@@ -108,8 +108,8 @@ class Batches:
         api = APIS[exchange.fmt.name]
         try:
             found, order = await self._read(api, exchange, order)
-        except GatewayError as error:
-            if error.code == "bad-request" or not _passes_unseen(exchange, order, capped=capped):
+        except UnseenError:
+            if not _passes_unseen(exchange, order, capped=capped):
                 raise
             return exchange, order
         exchange = replace(exchange, lines=found)
@@ -182,8 +182,8 @@ class Batches:
             except (UpstreamError, SigningError) as error:
                 why = str(error)
                 continue
-            except GatewayError as error:
-                raise _unseen(error.message) from None
+            except GatewayError as error:  # what the provider has is the provider's to refuse
+                raise UnseenError(error.code, error.message, details=error.details) from None
             provider = candidate.provider.name
             return lines, [one for one in order if one.provider.name == provider]
         raise _unseen(f"its file '{file}' was not uploaded through it, and {why}")
@@ -443,8 +443,8 @@ def _filled(lines: BatchLines) -> BatchLines:
     return lines
 
 
-def _unseen(why: str) -> GatewayError:
-    return GatewayError(
+def _unseen(why: str) -> UnseenError:
+    return UnseenError(
         "no-price",
         f"The gateway cannot see what the batch asks: {why}. Upload its file through the gateway, or put its requests "
         "into the body where the API takes that; an administrator can set allow_unmetered = true for the key.",

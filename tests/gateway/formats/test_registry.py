@@ -118,9 +118,6 @@ def test_other_methods(method: str, path: str, name: str) -> None:
         "/v1/realtime/calls",
         "/openai/v1/realtime/client_secrets",
         "/v1/realtime/sessions",
-        "/v1/batches",
-        "/v1/messages/batches",
-        "/v1/batch/jobs",
         "/v1/fine_tuning/jobs",
         "/v1/threads/t/runs",
         "/v1/videos",
@@ -131,7 +128,6 @@ def test_other_methods(method: str, path: str, name: str) -> None:
         "/v1beta/cachedContents",
         f"{VERTEX}/google/models/imagen-4.0:predict",
         f"{VERTEX}/google/models/veo-3:predictLongRunning",
-        "/v1beta/models/gemini-2.5-flash:batchGenerateContent",
         "/async-invoke",
     ],
 )
@@ -140,6 +136,24 @@ def test_known_but_unmetered(path: str) -> None:
     found = detect("POST", path)
     assert found is not None
     assert (found[0].name, found[0].unmetered, found[0].metered) == ("unmetered", True, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "name"),
+    [
+        ("openai", "/v1/batches", "openai-batch"),
+        ("groq", "/openai/v1/batches", "openai-batch"),
+        ("anthropic", "/v1/messages/batches", "anthropic-batch"),
+        ("mistral", "/v1/batch/jobs", "mistral-batch"),
+        ("google", "/v1beta/models/gemini-2.5-flash:batchGenerateContent", "gemini-batch"),
+        ("google", "/v1beta/models/gemini-embedding-001:asyncBatchEmbedContent", "gemini-batch"),
+    ],
+)
+def test_batches(kind: str, path: str, name: str) -> None:
+    """Each API's batches have a format of their own."""
+    found = detect("POST", path, kind)
+    assert found is not None
+    assert (found.format.name, found.format.batch, found.endpoint.charging) == (name, True, "later")
 
 
 @pytest.mark.parametrize(

@@ -421,7 +421,7 @@ def test_agents_outside_a_run_are_named_by_hand() -> None:
     with paig_client.session("chat 7"), paig_client.agent():
         assert headers() == {"x-paig-session": "chat 7"}
     for wrong in ({"name": "a\nb"}, {"id": "x" * 129}, {"session": ""}):
-        with pytest.raises(ValueError, match="is made of"):
+        with pytest.raises(ValueError, match="may have only"):
             paig_client.agent(**wrong)
 
 

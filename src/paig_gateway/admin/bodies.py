@@ -77,7 +77,7 @@ async def _json_object(request: Request) -> dict[str, Any]:
         where = f"line {error.lineno}, column {error.colno}"
         raise ProblemError("bad-request", f"The body is not JSON: {error.msg} at {where}.") from None
     except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits, thousands of brackets
-        raise ProblemError("bad-request", "The body is not readable JSON.") from None
+        raise ProblemError("bad-request", "The body is not JSON that the gateway can read.") from None
     if not isinstance(body, dict):
         raise invalid([FieldProblem("", "The body must be a JSON object")])
     return body

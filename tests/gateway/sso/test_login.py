@@ -351,7 +351,7 @@ def test_a_browser_s_session_opens_no_websocket(gateway: Gateway) -> None:
         return found.name
 
     for origin in (gateway.url, "https://evil.example", "null", ""):
-        with pytest.raises(ProblemError, match="no WebSocket"):
+        with pytest.raises(ProblemError, match="cannot open a WebSocket"):
             identity(origin)
 
 

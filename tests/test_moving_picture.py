@@ -6,6 +6,8 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
+
 from scripts.moving_picture import record
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +45,7 @@ def test_it_moves_and_can_rest() -> None:
     assert "@media (prefers-reduced-motion: reduce) { * { animation: none !important } }" in text
 
 
+@pytest.mark.slow
 def test_it_shows_what_the_demo_prints() -> None:
     """Every line of the demo is in the picture, in order, but for numbers and times; `make screenshot` renews it."""
     root = ElementTree.parse(PICTURE).getroot()

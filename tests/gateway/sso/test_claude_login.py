@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from paig_client.api.specs import OwnerSpec
+from paig_gateway.admin.login import DEVICE_STARTS
 from paig_gateway.database.engine import utc_now
 from paig_gateway.sso.provider import DEVICE_GRANT, IdentityProvider
 from paig_gateway.sso.settings import SsoSpec
@@ -177,3 +178,17 @@ def test_a_gateway_without_single_sign_on(tmp_path: Path) -> None:
         answer = client.get("/.well-known/oauth-authorization-server")
         assert (answer.status_code, "[sso.keys.GROUP]" in answer.text) == (404, True)
         assert client.post("/oauth/device_authorization").json()["error"] == "access_denied"
+
+
+def test_logins_are_limited(tmp_path: Path) -> None:
+    """One address cannot begin logins without end; Claude Code is told to slow down, and in words why."""
+    spec = SsoSpec.model_validate({**SETTINGS, "issuer": "http://127.0.0.1:9"})
+    sso = IdentityProvider(spec, CLIENT_SECRET, now=utc_now)
+    with (
+        running(tmp_path, change=lambda services: replace(services, sso=sso)) as gateway,
+        httpx2.Client(base_url=gateway.url, trust_env=False) as client,
+    ):
+        answers = [client.post("/oauth/device_authorization") for _ in range(DEVICE_STARTS + 1)]
+    assert {answer.status_code for answer in answers[:-1]} == {503}
+    assert (answers[-1].status_code, answers[-1].json()["error"]) == (429, "slow_down")
+    assert "Too many logins" in answers[-1].json()["error_description"]

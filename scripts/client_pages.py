@@ -100,9 +100,9 @@ The gateway speaks the protocol that Claude Code 2.1.332 describes (`claude gate
 
 What is missing, because it is not described or not of use here:
 
-- The page where a person confirms the code is the identity provider's. Whether every release of Claude Code opens a page of
-  another host is not described. `/login` itself was not run: the steps were tested as the protocol has them, with a real
-  identity provider.
+- The page where a person confirms the code is the identity provider's, at another host than the gateway. Claude Code 2.1.332
+  takes that: its `/login` was run by hand against a gateway on the same machine, over http, up to "Signed in to Cloud gateway
+  as bob@example.com". Its check of certificates and of addresses inside your network was not run.
 - Metrics, logs and traces (`POST /v1/metrics`, `/v1/logs`, `/v1/traces`) are not taken in, so do not turn them on by
   `claude_settings`. The ledger has what each session cost.
 - `login_notice`, `/user/bootstrap` and settings that differ by group are not served.

@@ -315,7 +315,7 @@ def litellm(folder: Path, provider_port: int) -> Iterator[Target]:
         f"      api_base: http://127.0.0.1:{provider_port}/v1\n"
     )
     command = [str(place / "bin/litellm"), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-    with running(pinned(GATEWAY_CORE, *command), f"http://127.0.0.1:{port}/health/liveliness", 180) as pid:
+    with running(pinned(GATEWAY_CORE, *command), f"http://127.0.0.1:{port}/health/liveliness", 600) as pid:
         yield Target(f"http://127.0.0.1:{port}", pid, "")
 
 

@@ -280,6 +280,7 @@ def _mistral_state(body: Json) -> BatchState:
 
 
 def _read_anthropic(model: str | None, body: bytes) -> Call:
+    reading.request(body)
     return Call(model="", background=True)
 
 

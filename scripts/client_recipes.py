@@ -254,7 +254,6 @@ RECIPES: Mapping[str, Recipe] = {
     "Codex over WebSockets": _agent(
         *("", "@openai/codex", "codex", "-c", "model_providers.paig.supports_websockets=true"),
         *("exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT),
-        tools=True,
     ),
     "Codex, --for openai": _agent(
         "openai", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT

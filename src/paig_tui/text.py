@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from textual.content import Content
 
+from paig_client.api.refusals import failed, is_unused
 from paig_client.api.resources import Request
 
 GOOD, WARN, BAD, ACCENT, MUTED = "$success", "$warning", "$error", "$accent", "dim"
@@ -178,10 +179,6 @@ def cap_cell(share: float | None, width: int = 4) -> Content:
     return Content.assemble(bar(share, width), " ", (percent(share), level(share)))
 
 
-SWITCHED, UNUSED = 101, "not-dispatched"
-"""The status of a WebSocket's turns, and the error of one that never began."""
-
-
 def outcome(request: Request) -> Content:
     """A request's status: glyph, number, word; `429→200` where attempts came before."""
     codes = [str(attempt.status or "✕") for attempt in request.attempts]
@@ -189,16 +186,9 @@ def outcome(request: Request) -> Content:
     shown = f"{codes[0]}→{final}" if len(codes) > 1 else final
     if request.state == "open":
         return Content.styled(f"◌ {shown}", MUTED)
-    if request.error == UNUSED and request.status == SWITCHED:
+    if is_unused(request):
         return Content.styled(f"◌ {shown} unused", MUTED)
     if failed(request):
         word = WHY.get(request.error or "", "error")
         return Content.styled(f"{'■' if word in ('limit', 'rate') else '✕'} {shown} {word}", BAD)
     return Content.styled(f"▲ {shown}" if len(codes) > 1 else f"● {shown} ok", WARN if len(codes) > 1 else GOOD)
-
-
-def failed(request: Request) -> bool:
-    """Whether the client got an error."""
-    if request.status == SWITCHED and request.error == UNUSED:
-        return False  # a turn that was held for a WebSocket and never began
-    return request.error is not None or (request.status or 0) >= 400

@@ -12,12 +12,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paig_client.api.errors import CODES
+from paig_client.api.refusals import failed
 from paig_client.api.vocabulary import BreakerState, KeyStatus
 from paig_tui.screens.providers.health import STATES
 from paig_tui.screens.requests.text import trace_link
 from paig_tui.screens.usage.csv import to_csv
 from paig_tui.screens.usage.rows import SPANS
-from paig_tui.text import KEY_STATUS, WHY, bar, dollars, exact, fitted, percent, plain, pointed, safe, span, took, until
+from paig_tui.text import (
+    KEY_STATUS,
+    WHY,
+    bar,
+    dollars,
+    exact,
+    fitted,
+    outcome,
+    percent,
+    plain,
+    pointed,
+    safe,
+    span,
+    took,
+    until,
+)
 from paig_tui.widgets.plot import chart, columns, resampled, spark, spread
 from tests.tui.scene import NOW, requests, usage
 
@@ -162,3 +178,14 @@ def test_a_trace_is_found_only_where_its_address_is_known() -> None:
     assert trace_link(traced, {}) is None
     assert trace_link(traced, {"PAIG_TRACE_URL": "javascript:alert({trace_id})"}) is None
     assert trace_link(traced.model_copy(update={"trace_id": None}), {"PAIG_TRACE_URL": "https://t/"}) is None
+
+
+def test_a_turn_that_was_held_and_never_began_is_no_error() -> None:
+    """A WebSocket's turns have the status 101; one that was broken off failed, one that was not needed did not."""
+    turn = requests()[0].model_copy(update={"status": 101, "state": "settled", "error": None, "attempts": []})
+    unused = turn.model_copy(update={"error": "not-dispatched"})
+    lost = turn.model_copy(update={"error": "upstream-lost"})
+    assert [outcome(row).plain[:5] for row in (turn, unused, lost)] == ["● 101", "◌ 101", "✕ 101"]
+    assert [failed(row) for row in (turn, unused, lost)] == [False, False, True]
+    other = unused.model_copy(update={"status": 503})
+    assert failed(other)

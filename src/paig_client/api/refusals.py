@@ -12,6 +12,20 @@ NOT_TRIED = "not_tried"
 """The member of `refusal` that says, by provider, why members of the route were not tried."""
 
 
+SWITCHED, UNUSED = 101, "not-dispatched"
+"""The status of a WebSocket's turns, and the error of one that was held and never began."""
+
+
+def is_unused(row: Request) -> bool:
+    """Whether it is a turn that was held for a WebSocket and never began: it cost nothing, and nothing failed."""
+    return (row.status, row.error) == (SWITCHED, UNUSED)
+
+
+def failed(row: Request) -> bool:
+    """Whether the client got an error."""
+    return not is_unused(row) and (row.error is not None or (row.status or 0) >= 400)
+
+
 def would_help(details: Mapping[str, Any]) -> str | None:
     """What would let the refused request pass, by the refusal's details; None where they do not say."""
     if (field := details.get("field")) and (value := details.get("lower_to")) is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paig_client.api.refusals import in_short
+from paig_client.api.refusals import failed, in_short
 from paig_client.cli.completion import group_names
 from paig_client.cli.limits import print_limits
 from paig_client.cli.options import (
@@ -244,8 +244,9 @@ def tail(
     seen: set[str] = set()
 
     def wanted(row: Request) -> bool:
-        failed = row.error is not None or row.status is None or row.status >= 400
-        return (failed or not errors) and all(name is None or getattr(row, what) == name for what, name in only.items())
+        return (failed(row) or row.status is None or not errors) and all(
+            name is None or getattr(row, what) == name for what, name in only.items()
+        )
 
     def show(row: Request) -> None:
         if wanted(row):
@@ -371,13 +372,13 @@ def _painted(line: str, row: Request) -> str:
     """The line with the status in a colour: green, yellow where another member had to help, red where it failed."""
     from rich.text import Text
 
-    failed = row.error is not None or (row.status or 0) >= 400
-    colour = "red" if failed else "yellow" if len(row.attempts) > 1 else "green"
+    wrong = failed(row)
+    colour = "red" if wrong else "yellow" if len(row.attempts) > 1 else "green"
     text, start = Text(line), len("00:00:00  ")
     text.stylize("dim", 0, start)
     text.stylize(colour, start, start + 4)
     if row.error:
-        text.stylize("red", len(line) - len(plain(row.error)))
+        text.stylize("red" if wrong else "dim", len(line) - len(plain(row.error)))
     terminal = console()
     with terminal.capture() as captured:
         terminal.print(text, end="", soft_wrap=True)

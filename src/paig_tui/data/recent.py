@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from paig_client.api.refusals import failed
 from paig_client.api.resources import Request
-from paig_tui.text import failed
 
 TAIL = 500
 """How many requests the live tail keeps."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from paig_client.api.refusals import SWITCHED, UNUSED
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown, LimitRefused
@@ -30,12 +31,6 @@ from paig_gateway.proxy.stored import StoredObjects
 from paig_gateway.proxy.trace_context import Trace, beside
 from paig_gateway.routing.affinity import Affinity
 from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
-
-SWITCHED = 101
-"""The status of the rows of a session's turns: what the client was sent."""
-
-UNUSED = "not-dispatched"
-"""The error of a hold whose turn never began, as the ledger calls it for requests."""
 
 
 @dataclass(frozen=True, slots=True)

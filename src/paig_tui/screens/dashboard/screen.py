@@ -12,12 +12,13 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
 
+from paig_client.api.refusals import failed
 from paig_client.api.resources import Request
 from paig_tui.screens.dashboard import panels
 from paig_tui.screens.dashboard.guide import guide
 from paig_tui.screens.requests.rows import TAIL
 from paig_tui.screens.section import Section
-from paig_tui.text import ACCENT, GOOD, WARN, failed
+from paig_tui.text import ACCENT, GOOD, WARN
 from paig_tui.widgets.chrome import Panel
 from paig_tui.widgets.table import Table
 

@@ -71,7 +71,7 @@ from paig_gateway.proxy.sockets.money import Books
 from paig_gateway.proxy.sockets.relay import Patience
 from paig_gateway.proxy.sockets.sockets import Sockets
 from paig_gateway.proxy.stored import StoredObjects
-from paig_gateway.proxy.upstream import Timeouts, Upstream
+from paig_gateway.proxy.upstream import Upstream
 from paig_gateway.routing.affinity import Affinity, Holder
 from paig_gateway.routing.candidates import MemberOrder
 from paig_gateway.routing.deadlines import Deadlines
@@ -226,7 +226,7 @@ class Gateway:
         hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)
         catalog = Catalog(store.engine, store.vault, store.catalog.secrets.references, hooks=hooks, clock=self.now)
         timeouts = server.timeouts
-        upstream = _upstream(server, timeouts)
+        upstream = upstream_of(server)
         await upstream.__aenter__()
         health = HealthTracker(
             self.clock,
@@ -476,15 +476,15 @@ class _Parts:
     updater: UpdatePrices | None
 
 
-def _upstream(server: ServerSpec, timeouts: Timeouts) -> Upstream:
-    """The way to the providers.
+def upstream_of(server: ServerSpec) -> Upstream:
+    """The way to the providers, not yet opened.
 
     Raises:
         UpstreamSettingsError: A proxy or a file of authorities that is set cannot be used.
     """
     try:
         return Upstream(
-            timeouts=timeouts,
+            timeouts=server.timeouts,
             ca_file=server.upstream_ca,
             proxy=server.upstream_proxy,
             environment=os.environ if server.trust_env else None,

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from paig_client.api.resources import NewKey
 from paig_gateway import config as configuration
-from paig_gateway.app import Gateway, Store, identity_provider
+from paig_gateway.app import Gateway, Store, UpstreamSettingsError, identity_provider, upstream_of
 from paig_gateway.catalog import CatalogError
 from paig_gateway.config import Config, ConfigError, Plan, ServerSpec
 from paig_gateway.config.model import PROCESS
@@ -85,6 +85,7 @@ def serve(
             server = _settings(wanted.server, host=host, port=port, tls=tls, workers=workers)
             secrets_of(wanted.telemetry, wanted.alerts)
             identity_provider(wanted.sso, utc_now)
+            upstream_of(server)
             raise_descriptors()
             forbid_core_dumps()
             server, listeners = _bound(server)
@@ -148,7 +149,7 @@ def _run(
 
 def _why(error: Exception, verbose: bool) -> str:
     """Why the gateway cannot start, in one line."""
-    if isinstance(error, (SecretsError, DatabaseError, CatalogError, _CannotListen)):
+    if isinstance(error, (SecretsError, DatabaseError, CatalogError, UpstreamSettingsError, _CannotListen)):
         return str(error)
     said = " ".join(str(error).split())
     more = "" if verbose else " `paig serve --verbose` shows the whole error."

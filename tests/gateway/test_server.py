@@ -80,6 +80,31 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert done.stderr == said
 
 
+@pytest.mark.parametrize(
+    ("settings", "environ", "says"),
+    [
+        (
+            "trust_env = true",
+            {"HTTP_PROXY": "socks5://127.0.0.1:1"},
+            "[server] trust_env: HTTP_PROXY: the proxy's scheme",
+        ),
+        ('upstream_ca = "/nowhere.pem"', {}, "[server] upstream_ca: cannot read certificates"),
+    ],
+)
+def test_a_way_to_the_providers_that_cannot_be(
+    tmp_path: Path, settings: str, environ: dict[str, str], says: str
+) -> None:
+    """It is said in one line, before anything is applied or served."""
+    config = tmp_path / "paig.toml"
+    config.write_text(f"[server]\n{settings}\n[projects.p]\n")
+    arguments, environment = command(tmp_path, "--port", "0", "--config", str(config))
+    done = subprocess.run(arguments, env={**environment, **environ}, capture_output=True, text=True, timeout=60)
+    [line] = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert line.startswith(f"paig: {says}")
+    assert not (tmp_path / "paig.db").exists()
+
+
 def test_a_host_that_is_not_ours(tmp_path: Path) -> None:
     """An address of another machine is refused in words."""
     arguments, environment = command(tmp_path, "--host", "192.0.2.1", "--port", "0")

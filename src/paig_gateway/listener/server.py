@@ -27,6 +27,13 @@ GARBAGE = (10_000, 20, 50)
 BREAK_SECONDS = 10.0
 """How long requests that were broken off at the end may take to be recorded."""
 
+ACCEPTS = 16
+"""Connections that are accepted in one turn of the event loop.
+
+libuv accepts one for each handle that listens. Where turns are long, as under many large streams, a queue of strangers
+would keep clients out; so each socket has several handles.
+"""
+
 CERTIFICATE_TICKS = 50
 """Tenths of a second between two looks at the files of the certificate."""
 
@@ -95,7 +102,8 @@ class Server(uvicorn.Server):
             await loop.create_server(
                 protocol, sock=sock, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=seconds
             )
-            for sock in sockets or []
+            for listening in sockets or []
+            for sock in (listening, *(listening.dup() for _ in range(ACCEPTS - 1)))
         ]
         # What there is now stays: looking through it again and again for garbage costs a tenth of the time.
         gc.collect()

@@ -153,7 +153,7 @@ class StoredObjects:
         except SQLAlchemyError as error:
             log.warning("cannot look up who made a stored object: %s", type(error).__name__)
             raise GatewayError(
-                "overloaded", "The gateway cannot look up the owner of this stored object. Try again.", retry_after=1
+                "overloaded", "The gateway cannot look up the owner of this stored object: try again.", retry_after=1
             ) from None
 
     def _is_of(self, caller: Caller, found: StoredObject | None) -> bool:

@@ -19,7 +19,8 @@ from paig_gateway.pricing.extra_models import EXTRA_MODELS, EXTRA_RATES
 from paig_gateway.pricing.formula import UNITS as BOOK_UNITS
 from paig_gateway.pricing.modifiers import FACTORS
 from paig_gateway.pricing.provider_charge import CHARGES
-from paig_gateway.pricing.units import RATES, UNITS
+from paig_gateway.pricing.rates import RATES
+from paig_gateway.pricing.units import UNITS
 from paig_gateway.providers.kinds import KINDS, ProviderKind
 
 PAGE = Path(__file__).parent.parent / "docs" / "billing.md"

@@ -15,10 +15,10 @@ from paig_client.api.resources import RepricedTotal, Repricing
 from paig_gateway.domain.money import format_usd
 from paig_gateway.domain.route import Provider
 from paig_gateway.ledger.reports import Charged, Filter, charged_requests
-from paig_gateway.pricing import units
 from paig_gateway.pricing.modifiers import Modifiers
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import OWN, Price
+from paig_gateway.pricing.rates import own_rate
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.routing.candidates import price_provider
 
@@ -101,7 +101,7 @@ def _repriced(request: Charged, prices: PriceSources, providers: Mapping[str, Pr
 
 def _rate_of(prices: PriceSources, source: str, model: str, provider: str, at: datetime, unit: str) -> Decimal | None:
     own = prices.own_rate(provider, model, unit, at)
-    return own if own is not None else units.own_rate(unit, source, model)
+    return own if own is not None else own_rate(unit, source, model)
 
 
 def _read(identity: str) -> tuple[str, str, Modifiers | None]:

@@ -172,6 +172,10 @@ class Directory:
             return None
         return caller
 
+    def caller_of_key(self, key_id: str) -> Caller | None:
+        """The key of that id, whatever its state; None if there is none."""
+        return next((caller for caller in self.snapshot.callers.values() if caller.key_id == key_id), None)
+
     def route(self, name: str) -> Route | None:
         """The route of that name, the provider of that name, or what another spelling means; None if there is none."""
         routes = self.snapshot.routes

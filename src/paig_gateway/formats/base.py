@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 from paig_gateway.formats.marker import Marker
@@ -181,6 +182,8 @@ class Format:
         later_look: A later look at work that was asked for before: nothing is reserved, and its usage is charged only
             if it never came through before.
         batch: It makes a batch of other requests, which are held one by one and charged when their results come.
+        result: The part of its worst case that work cost, where no usage says more: 1 for all of it, 0 where it failed;
+            None where that is not known yet.
     """
 
     name: str
@@ -209,6 +212,7 @@ class Format:
     opaque: bool = False
     later_look: bool = False
     batch: bool = False
+    result: Callable[[Json], Decimal | None] | None = None
 
     def stored(self, path: str) -> str | None:
         """What a path names that one account at the provider has; None where it names no such thing."""

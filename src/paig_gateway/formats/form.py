@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from paig_gateway.formats.ambiguity import check_names, decides
@@ -47,10 +48,7 @@ def check(body: bytes, content_type: bytes) -> None:
         if is_form(body):
             raise MalformedRequest("The body is a form, and the content-type does not say so.")
         return
-    named = _CONTENT_TYPE.fullmatch(content_type.strip())
-    if named is None:
-        raise MalformedRequest("The content-type of a form must be 'multipart/form-data; boundary=…' and nothing else.")
-    boundary = b"--" + (named[1] or named[2])
+    boundary = b"--" + boundary_of(content_type)
     if body.startswith(b"\r\n"):
         body = body[2:]
     if not body.startswith(boundary):
@@ -64,27 +62,52 @@ def check(body: bytes, content_type: bytes) -> None:
             raise MalformedRequest(
                 "The form is cut short: each part needs headers, a blank line and a boundary at its end."
             )
-        names.append(_name(body[start + 2 : blank]))
+        names.append(part_name(body[start + 2 : blank])[0])
         start = end + 2 + len(boundary)
     if body[start:] not in (b"--", b"--\r\n"):
         raise MalformedRequest("The form must end with its closing boundary, and nothing may come after it.")
     if body.count(boundary) > len(names) + 1:
         raise MalformedRequest("The form's boundary stands inside one of its parts: choose another one.")
-    repeated = next((name for name in names if names.count(name) > 1 and not _LIST.match(name)), None)
+    check_repeated(names)
+    check_names(dict.fromkeys(names))
+
+
+def boundary_of(content_type: bytes) -> bytes:
+    """The boundary that a content type names.
+
+    Raises:
+        MalformedRequest: It names none, or in a way that parsers read differently.
+    """
+    named = _CONTENT_TYPE.fullmatch(content_type.strip())
+    if named is None:
+        raise MalformedRequest("The content-type of a form must be 'multipart/form-data; boundary=…' and nothing else.")
+    return named[1] or named[2]
+
+
+def check_repeated(names: list[str]) -> None:
+    """See that a form gives each field once, lists aside.
+
+    Raises:
+        MalformedRequest: It does not.
+    """
+    counted = Counter(names)
+    repeated = next((name for name, times in counted.items() if times > 1 and not _LIST.match(name)), None)
     if repeated is not None:
         raise MalformedRequest(f'The form gives "{repeated}" more than once.')
-    distinct = dict.fromkeys(names)
-    check_names(distinct)
-    if "_charset_" in distinct:
+    if "_charset_" in counted:
         raise MalformedRequest("Send the form as UTF-8, without a field that names a charset.")
-    if listed := next((name for name in distinct if "[" in name and decides(name.partition("[")[0])), None):
+    if listed := next((name for name in counted if "[" in name and decides(name.partition("[")[0])), None):
         raise MalformedRequest(f'Write "{listed.partition("[")[0]}" without brackets, which some servers leave away.')
-    if both := next((name for name in distinct if f"{name}[]" in distinct), None):
+    if both := next((name for name in counted if f"{name}[]" in counted), None):
         raise MalformedRequest(f'The form gives "{both}[]" beside "{both}": give one.')
 
 
-def _name(head: bytes) -> str:
-    """A part's name, from headers that every parser reads alike."""
+def part_name(head: bytes) -> tuple[str, bool]:
+    """A part's name, from headers that every parser reads alike, and whether it is a file.
+
+    Raises:
+        MalformedRequest: Parsers may read them differently.
+    """
     dispositions = []
     for line in head.split(b"\r\n"):
         if _DISPOSITION.fullmatch(line):
@@ -108,7 +131,7 @@ def _name(head: bytes) -> str:
     read = _FIELD.search(head)
     if read is None or read[1] != values[b"name"][1:-1]:
         raise MalformedRequest("A part of the form has a filename that reads like a name: choose another one.")
-    return values[b"name"][1:-1].decode("utf-8", "replace")
+    return values[b"name"][1:-1].decode("utf-8", "replace"), len(values) > 1
 
 
 def fields(body: bytes) -> Iterator[tuple[str, int, int]]:

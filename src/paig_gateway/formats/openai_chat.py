@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -296,6 +297,12 @@ def refuses_stream_options(status: int, body: bytes) -> bool:
     return status in (400, 404, 415, 422, 500) and REFUSED_OPTION.search(body[:65536]) is not None
 
 
+def _deferred(body: Json) -> str | None:
+    """The name of work whose answer is to be fetched later."""
+    found = body.get("request_id")
+    return found if isinstance(found, str) and found and not body.get("choices") else None
+
+
 CHAT = Format(
     name="openai-chat",
     # Also Mistral's fill-in-the-middle, which is a chat answer to a prompt.
@@ -313,8 +320,24 @@ CHAT = Format(
     text=text,
     generated=generated,
     # A deferred completion is fetched later by its `request_id`.
+    work_id=_deferred,
     answer=frozenset({"choices", "request_id"}),
 )
+
+DEFERRED = replace(
+    CHAT,
+    name="openai-chat-deferred",
+    path=re.compile(r"(?!)"),
+    methods=frozenset({"GET"}),
+    read=lambda model, body: Call(model=""),
+    framing=None,
+    fold=None,
+    asks=None,
+    work_id=None,
+    answer=frozenset(),
+    later_look=True,
+)
+"""A later look at a chat completion that was asked for before; until it is there, the answer is 202 and empty."""
 
 COMPLETIONS = Format(
     name="openai-completions",

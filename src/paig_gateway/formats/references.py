@@ -68,9 +68,14 @@ def last_name(name: str) -> str:
 
 def _in_form(body: bytes) -> Iterator[str]:
     for name, start, end in form.fields(body):
-        name = name.partition("[")[0]
-        if name in _NAMES and end - start <= 512:
-            yield from _ids(name, body[start:end].decode("utf-8", "replace").strip())
+        yield from ids_in_field(name, body[start : min(end, start + 513)])
+
+
+def ids_in_field(name: str, content: bytes) -> Iterator[str]:
+    """The ids of stored objects that a field of a form names."""
+    name = name.partition("[")[0]
+    if name in _NAMES and len(content) <= 512:
+        yield from _ids(name, content.decode("utf-8", "replace").strip())
 
 
 def _in_json(body: bytes) -> Iterator[str]:

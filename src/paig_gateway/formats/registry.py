@@ -12,11 +12,13 @@ from paig_gateway.formats import (
     embeddings,
     free,
     gemini,
+    guardrail,
     images,
     interactions,
     mistral_conversations,
     openai_chat,
     openai_responses,
+    videos,
 )
 from paig_gateway.formats.base import Format
 
@@ -47,6 +49,15 @@ FORMATS: tuple[Format, ...] = (
     embeddings.RERANK,
     embeddings.OCR,
     *(api.format for api in batches.APIS.values()),
+    openai_chat.DEFERRED,
+    videos.OPENAI,
+    videos.XAI,
+    videos.OPENAI_LOOK,
+    videos.VEO,
+    videos.VEO_LOOK,
+    videos.VEO_FETCH,
+    videos.IMAGEN,
+    guardrail.APPLY,
     *free.FREE,
     free.UNMETERED,
 )

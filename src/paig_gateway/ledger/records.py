@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 from paig_client.api.vocabulary import Certainty, CostSource
 from paig_gateway.domain.caller import Caller
@@ -70,6 +71,8 @@ class Settlement:
         refusal: The details of the gateway's own error, where it refused the request.
         attempts: Each try, as the wire model `Attempt` has it.
         work_id: The provider's name of the work, by which a later look at it is known.
+        of_ceiling: For a correction, in place of `cost` and `usage`: the part that the work did cost of what was
+            charged for it at its ceiling; None where these say it.
         ms_gateway: Milliseconds that the gateway itself took of `ms_total`.
     """
 
@@ -93,6 +96,7 @@ class Settlement:
     certainty_reason: str | None = None
     cost_source: CostSource | None = None
     list_price: int | None = None
+    of_ceiling: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

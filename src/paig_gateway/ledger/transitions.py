@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
@@ -455,6 +456,10 @@ class LedgerBatch:
             return "already"
         row = min(rows, key=lambda row: (row.time, row.id))
         truth = replace(settlement, id=row.id, status=row.status, error=row.error, work_id=work_id)
+        if settlement.of_ceiling is not None:
+            part = settlement.of_ceiling
+            usage = {name: _part(amount, part) for name, amount in (row.usage or {}).items()}
+            truth = replace(truth, cost=int(row.cost * part), usage=usage, cost_source="list")
         self._move(row, truth)
         if (mine := self._finished.get(row.id)) is not None:  # its row is written by this very batch
             first = mine.settlement
@@ -632,6 +637,11 @@ def _row_of(hold: Hold, state: Literal["swept"] | None) -> FinishedRow:
         hold.id, state or "settled", hold.time, hold.key_id, hold.project_id, hold.user_id, request.route,
         request.provider, request.model, hold.limits, hold.reserved, 0, None, None, None, None, None,
     )  # fmt: skip
+
+
+def _part(amount: int | float, part: Decimal) -> int | float:
+    found = Decimal(str(amount)) * part
+    return int(found) if found == int(found) else float(found)
 
 
 def _free(settlement: Settlement) -> Settlement:

@@ -367,8 +367,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def check_body(self, now: float) -> None:
         """Refuse the request whose body arrives too slowly."""
-        waited = now - self._body_since
-        if self.flow.read_paused or waited < self.bounds.body_seconds:
+        if self.flow.read_paused:  # the client is made to wait
+            self._body_since, self._body_bytes = now, 0
+            return
+        if now - self._body_since < self.bounds.body_seconds:
             return
         if self._body_bytes < self.bounds.body_rate * self.bounds.body_seconds:
             rate, seconds = self.bounds.body_rate, self.bounds.body_seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from paig_gateway.formats.base import Call, Format, Generated, Json
 from paig_gateway.formats.folding import provisional
@@ -43,6 +44,7 @@ class UsageReading:
         from_provider: Whether `cost` is the charge that the provider itself states.
         doubts: Why the cost is not exact; empty where it is.
         unknown: Whether nothing says what it costs: its model has no price, and may pass without one.
+        of_ceiling: The part of its worst case that work cost, where the answer states no usage.
     """
 
     extracted: Extracted | None
@@ -53,6 +55,7 @@ class UsageReading:
     from_provider: bool = False
     doubts: tuple[str, ...] = ()
     unknown: bool = False
+    of_ceiling: Decimal | None = None
 
 
 def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLookup, call: Call) -> UsageReading:
@@ -73,7 +76,7 @@ def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pri
         fmt.name, prices.source, prices.aliases.get(prices.model) or model or prices.model, body, call
     )
     if not found and not any((fmt.name, name) in units.SUFFICIENT for name in counted.found):
-        return UsageReading(None, None, 0)
+        return _result(fmt, body, headers, prices)
     modifiers, assumed = _modifiers(fmt, body, headers, prices)
     doubts = [f"assumed: {name}" for name in assumed]
     doubts += [part.doubt for part, _ in found if part.doubt]
@@ -82,7 +85,7 @@ def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pri
     total: Usage = {}
     cost, unpriced = 0, False
     main: Price | None = None
-    for number, (part, one) in enumerate(found or [(Part(body), Extracted(_nothing(), {}, model))]):
+    for number, (part, one) in enumerate(found or [(Part(body), Extracted(dict(NOTHING), {}, model))]):
         usage: Usage = {**one.usage, **counted.found} if number == 0 else one.usage
         price = prices.price(one.model or model) if number == 0 else prices.price_of(one.model or prices.model)
         main = price if number == 0 else main
@@ -92,7 +95,7 @@ def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pri
             unpriced = True
             doubts.append(f"unpriced: model {one.model or prices.model}")
             continue
-        charge = prices.charge(price, usage, modifiers)
+        charge = prices.charge(price, usage, modifiers, one.model or model)
         cost += charge.cost
         doubts += charge.doubts
     raw = _raw(fmt, body, found[0][1].raw if found else {})
@@ -117,8 +120,20 @@ def _model_of(body: Json) -> str | None:
     return named if isinstance(named, str) and named else None
 
 
-def _nothing() -> Usage:
-    return {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0}
+NOTHING: Usage = {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0}
+"""The usage of an answer without tokens."""
+
+
+def _result(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLookup) -> UsageReading:
+    """What became of work whose answer states no usage: the provider's own charge, or the part of its worst case."""
+    part = fmt.result(body) if fmt.result is not None else None
+    if part is None:
+        return UsageReading(None, None, 0)
+    own = stated(prices.charge_rule, body, headers) if prices.charge_rule is not None else None
+    extracted = Extracted(dict(NOTHING), _raw(fmt, body, {}), _model_of(body))
+    if own is not None:
+        return UsageReading(extracted, None, own, from_provider=True)
+    return UsageReading(extracted, None, 0, of_ceiling=part)
 
 
 def _of_other_model(usage: Usage) -> Usage:

@@ -241,3 +241,23 @@ def unseen_guardrail(body: Json, call: Call) -> int | None:
     """A guardrail that ran without a trace: it is billed, and nothing says how much."""
     traced = dig(body, "trace", "guardrail") or dig(body, "amazon-bedrock-trace", "guardrail")
     return 1 if "guardrail" in call.server_tools and not traced else None
+
+
+def applied(*names: str) -> Count:
+    """Units of a guardrail that was asked for by itself."""
+
+    def counted(body: Json, call: Call) -> int | None:
+        usage = mapping(body.get("usage"))
+        return sum(whole(usage.get(name)) or 0 for name in names) or None
+
+    return counted
+
+
+def charged_before(body: Json, call: Call) -> None:
+    """What the request alone states, and its worst case has charged already."""
+
+
+def predicted(body: Json, call: Call) -> int | None:
+    """Images: what a filter took away is not billed."""
+    made = [mapping(one) for one in each(body.get("predictions"))]
+    return sum("bytesBase64Encoded" in one or "gcsUri" in one for one in made)

@@ -60,6 +60,16 @@ EXTRA_MODELS: tuple[ExtraModel, ...] = (
     _model("voyageai", r"rerank-lite-1", "[L] 2026-11", 8_000, input_mtok="0.02"),
 )
 
+_NO_TOKENS = {"input_mtok": "0", "output_mtok": "0"}
+"""Of what is billed by units alone: seconds of video, images, text units."""
+
+EXTRA_MODELS += (
+    *(_model(source, r"sora-2.*", "[L] 2026-11", None, **_NO_TOKENS) for source in ("openai", "azure")),
+    _model("google", r"(?:veo|imagen)-.*", "[L] 2026-11", None, **_NO_TOKENS),
+    _model("x-ai", r"grok-imagine-video.*", "[L] 2026-11", None, **_NO_TOKENS),
+    _model("aws", r"bedrock-guardrail", "[L] 2026-11", None, **_NO_TOKENS),
+)
+
 EXTRA_RATES: tuple[ExtraModel, ...] = (
     _model("openai", r"gpt-4o-audio-preview.*", "[L] 2026-11", input_audio_mtok="40", output_audio_mtok="80"),
     _model("openai", r"gpt-4o-mini-audio-preview.*", "[3] 2025-12", input_audio_mtok="10", output_audio_mtok="20"),

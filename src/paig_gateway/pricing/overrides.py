@@ -8,16 +8,17 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import partial
 
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
 from genai_prices.types import Provider as PriceProvider
 
-from paig_gateway.pricing import units
 from paig_gateway.pricing.formula import UNITS
 from paig_gateway.pricing.modifiers import Modifiers
 from paig_gateway.pricing.names import answer_names
 from paig_gateway.pricing.price import OWN, Price, PriceBook, PricedUsage
 from paig_gateway.pricing.provider_charge import ChargeRule
+from paig_gateway.pricing.rates import own_rate
 from paig_gateway.pricing.units import UNITS as BILLED_UNITS
 from paig_gateway.pricing.usage import Usage
 
@@ -233,20 +234,26 @@ class PriceLookup:
             return None
         return self.prices.dearest(_stand_in_sources(self.source, fmt), self.at)
 
-    def charge(self, price: Price, usage: Usage, modifiers: Modifiers) -> PricedUsage:
+    def charge(self, price: Price, usage: Usage, modifiers: Modifiers, answered: str | None = None) -> PricedUsage:
         """What a usage costs at a price, the operator's and our own prices for units included."""
-        return price.charge(usage, self.at, modifiers, self.rate_of)
+        return price.charge(usage, self.at, modifiers, partial(self.rate_of, answered=answered))
 
-    def rate_of(self, unit: str) -> Decimal | None:
-        """US dollars for one of a unit: the operator's, the price book's, our own."""
-        for name in self._names(None):
+    def rate_of(self, unit: str, answered: str | None = None) -> Decimal | None:
+        """US dollars for one of a unit: the operator's, the price book's, our own.
+
+        Args:
+            unit: Its name.
+            answered: The model that answered, where none was asked for by name.
+        """
+        answered = None if self.model else answered
+        for name in self._names(answered):
             own = self.prices.own_rate(self.provider, name, unit, self.at)
             if own is not None:
                 return own
             book = self.prices.book_price(self.source, name, Decimal(1))
             if book is not None and (listed := book.rate(unit, self.at)) is not None:
                 return listed
-        return units.own_rate(unit, self.source, self.aliases.get(self.model, self.model))
+        return own_rate(unit, self.source, self.aliases.get(self.model, self.model) or answered or "")
 
     def _names(self, answered: str | None) -> list[str]:
         alias = self.aliases.get(self.model)

@@ -1,9 +1,9 @@
-"""What providers bill besides tokens: one table of units, and one of our own prices for them.
+"""What providers bill besides tokens: the table of units.
 
 `UNITS` says, per API format, what a unit is called, where its count stands in an answer, and whether the answer says
-all of it. `RATES` has US dollars for one unit where the price book has none: each row is dated and names its source.
-A unit that is counted and has no price makes a cost `estimated`, and so does a number in a usage object that no row
-and no list explains (`pricing/unexplained.py`).
+all of it (`pricing/rates.py` has prices of those that the price book has none for). A unit that is counted and has no
+price makes a cost `estimated`, and so does a number in a usage object that no row and no list explains
+(`pricing/unexplained.py`).
 
 Sources: [D] the provider's documentation, [L] litellm 1.110.2's price map, [3] a third party, [S] the provider's SDK.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import lru_cache
 
 from paig_gateway.formats.base import Call, Json
@@ -47,17 +46,6 @@ class Unit:
         if fmt not in self.formats or (self.sources and source not in self.sources):
             return False
         return self.models is None or self.models.search(model) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """US dollars for one unit, where the price book has no price for it."""
-
-    unit: str
-    sources: re.Pattern[str]
-    models: re.Pattern[str]
-    usd: Decimal
-    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +103,6 @@ def _possible(fmt: str, source: str, model: str, present: frozenset[str]) -> tup
     return tuple(unit for unit, names in units if names is None or not names.isdisjoint(present))
 
 
-def own_rate(unit: str, source: str, model: str) -> Decimal | None:
-    """Our own dated price of one unit, or None."""
-    rows = (rate for rate in RATES if rate.unit == unit and rate.sources.fullmatch(source))
-    return next((rate.usd for rate in rows if rate.models.search(model)), None)
-
-
 _RESPONSES = frozenset({"openai-responses", "openai-responses-compact", "openai-responses-get"})
 _CHAT = frozenset({"openai-chat", "openai-completions"})
 _ANTHROPIC = frozenset({"anthropic", "bedrock-invoke"})
@@ -135,6 +117,17 @@ _NEW_GEMINI = re.compile(r"gemini-(?![12](?!\d))")
 _SEARCH_MODELS = re.compile(r"search-(?:preview|api)")
 
 _XAI = ("usage", "server_side_tool_usage_details")
+
+_VIDEOS = {
+    "video_seconds": "the request's `seconds`, `duration` or `durationSeconds`, times the videos that it asks for: "
+    "charged when the work begins, and what came of it when its result passes",
+    "video_seconds_480p": "the same at `resolution` 480p (xAI)",
+    "video_seconds_720p": "the same at 720p (xAI)",
+    "video_seconds_1080p": "the same at 1080p",
+    "video_seconds_4k": "the same at 4k",
+    "video_seconds_high": "the same at a `size` above 1280x720 (OpenAI)",
+    "input_images": "the pictures that a video begins with (xAI)",
+}
 
 UNITS: tuple[Unit, ...] = (
     # Searches
@@ -371,6 +364,11 @@ UNITS: tuple[Unit, ...] = (
         "`usage.prompt_audio_seconds` (Mistral)",
         counts.at("usage", "prompt_audio_seconds"),
     ),
+    Unit("images", frozenset({"gemini-images"}), "`predictions[]` that have an image", counts.predicted),
+    *(
+        Unit(name, frozenset({"openai-videos", "xai-videos", "gemini-videos"}), where, counts.charged_before)
+        for name, where in _VIDEOS.items()
+    ),
     # Connectors and guardrails
     *(
         Unit(
@@ -385,6 +383,10 @@ UNITS: tuple[Unit, ...] = (
         Unit(name, _BEDROCK, f"`trace.guardrail…invocationMetrics.usage`: {', '.join(parts)}", counts.guardrail(*parts))
         for name, parts in counts.GUARDRAIL.items()
     ),
+    *(
+        Unit(name, frozenset({"bedrock-guardrail"}), f"`usage`: {', '.join(parts)}", counts.applied(*parts))
+        for name, parts in counts.GUARDRAIL.items()
+    ),
     Unit(
         "guardrail",
         _BEDROCK,
@@ -395,44 +397,12 @@ UNITS: tuple[Unit, ...] = (
 )
 
 
-def _rate(unit: str, sources: str, usd: str, origin: str, models: str = "") -> Rate:
-    return Rate(unit, re.compile(sources), re.compile(models), Decimal(usd), origin)
-
-
-RATES: tuple[Rate, ...] = (
-    # Preview searches with models that do not reason cost more; their search tokens are free.
-    _rate("web_searches", "openai|azure", "0.025", "[L] 2026-11", r"gpt-4o(?:-mini)?-search-preview"),
-    _rate("web_searches", "openai|azure", "0.010", "[L] 2026-11", r"search-api"),
-    _rate("web_searches", "google", "0.035", "[L] 2026-11", r"gemini-[12]"),
-    _rate("web_searches", "google", "0.014", "[L] 2026-11", r"gemini-"),
-    _rate("web_searches", "x-ai", "0.005", "[D] docs.x.ai, 2026-11"),
-    _rate("web_searches", "groq", "0.005", "[3] 2026-11"),
-    _rate("web_searches", "openrouter", "0.02", "[3] 2026-11: five results at $4 a thousand"),
-    _rate("social_searches", "x-ai", "0.005", "[D] docs.x.ai, 2026-11"),
-    _rate("code_executions", "x-ai", "0.005", "[D] docs.x.ai, 2026-11"),
-    _rate("attachment_searches", "x-ai", "0.010", "[D] docs.x.ai, 2026-11"),
-    _rate("storage_searches", "x-ai", "0.0025", "[D] docs.x.ai, 2026-11"),
-    _rate("storage_searches", "openai|azure", "0.0025", "[L] 2026-11"),
-    _rate("page_visits", "groq", "0.001", "[3] 2026-11"),
-    _rate("map_groundings", "google", "0.025", "[L] 2026-11", r"gemini-[12]"),
-    _rate("map_groundings", "google", "0.014", "[L] 2026-11", r"gemini-"),
-    _rate("web_fetches", "perplexity", "0.0005", "[3] 2026-11"),
-    _rate("rerank_searches", "cohere|azure", "0.0025", "[L] 2026-11", r"rerank-v[45](?:\.0)?-pro"),
-    _rate("rerank_searches", "cohere|azure", "0.002", "[L] 2026-11", r"rerank"),
-    _rate("rerank_searches", "aws", "0.001", "[L, D] 2026-11", r"amazon\.rerank"),
-    _rate("rerank_searches", "aws", "0.002", "[L, D] 2026-11", r"cohere\.rerank"),
-    _rate("code_interpreter", "openai", "0.03", "[L] 2026-11: a container of the smallest size"),
-    _rate("code_interpreter", "azure", "0.033", "[L] 2026-11: a session"),
-    _rate("guardrail_text_units", "aws", "0.00015", "[L] 2026-11"),
-    _rate("guardrail_filter_units", "aws", "0.0001", "[L] 2026-11"),
-    _rate("guardrail_reasoning_units", "aws", "0.00017", "[L] 2026-11"),
-    _rate("guardrail_images", "aws", "0.00075", "[L] 2026-11"),
-)
-
 SUFFICIENT = frozenset(
     {
         *(("rerank", "rerank_searches"), ("bedrock-invoke", "rerank_searches"), ("openai-images", "images")),
         *(("openai-transcription", "audio_seconds"), ("openai-speech", "input_characters")),
+        ("gemini-images", "images"),
+        *(("bedrock-guardrail", name) for name in counts.GUARDRAIL),
     }
 )
 """Formats and units whose count is all that is billed, so that an answer without tokens is priced by it."""

@@ -7,7 +7,7 @@ what cannot be bounded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -17,7 +17,7 @@ from genai_prices.units import UnitDef
 
 from paig_gateway.domain.money import NANO, nanodollars_ceiling
 from paig_gateway.formats.base import Call, ModelCall
-from paig_gateway.pricing.formula import UNITS
+from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS
 from paig_gateway.pricing.media_tokens import audio_seconds, media_tokens
 from paig_gateway.pricing.model_limits import ModelLimits, model_limits, rounded_up, standard_window
 from paig_gateway.pricing.price import Price
@@ -332,6 +332,7 @@ class BoundFormula:
         batch: Whether the request is a line of a batch.
         hidden: Tokens that the provider may add to a prompt unseen.
         factor: What the price may be multiplied by: regions, residency of data.
+        rate_of: US dollars for one of a unit that is not the price book's, or None.
     """
 
     model: str
@@ -340,6 +341,7 @@ class BoundFormula:
     tier: str | None = None
     hidden: int = 0
     factor: Decimal = Decimal(1)
+    rate_of: Callable[[str], Decimal | None] = lambda unit: None
     instead: tuple[tuple[str, Price | None], ...] = ()
     besides: tuple[tuple[ModelCall, Price | None], ...] = ()
     batch: bool = False
@@ -374,7 +376,22 @@ class BoundFormula:
     def _of(self, call: Call, model: str, price: Price | None) -> tuple[WorstCase, int]:
         window, rates = self._rates(model, price)
         worst = worst_case(call, model, price, self.at, self.hidden, window)
-        return worst, rates.ceiling(worst) if rates is not None else 0
+        return worst, rates.ceiling(worst) + self._units(call, price) if rates is not None and price is not None else 0
+
+    def _units(self, call: Call, price: Price) -> int:
+        """What units cost at most that the price book does not know: seconds of video, images.
+
+        Raises:
+            Unbounded: One of them has no price.
+        """
+        total = Decimal(0)
+        for unit, number in call.units.items():
+            if unit in BY_USAGE_KEY or not number:
+                continue
+            if (rate := self.rate_of(unit)) is None:
+                raise Unbounded(unit)
+            total += rate * number
+        return nanodollars_ceiling(total * price.factor) if total else 0
 
     def _rates(self, model: str, price: Price | None) -> tuple[int, DearestRates | None]:
         """A model's context window and the rates that bound its cost, looked up once."""

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from urllib.parse import unquote
 
 from paig_client.api.vocabulary import Certainty
 from paig_gateway.domain.caller import Caller
@@ -18,8 +19,9 @@ from paig_gateway.ledger.records import Settlement
 from paig_gateway.pricing.answer import UsageReading
 from paig_gateway.providers.endpoints import UNKNOWN, Endpoint, Operation
 from paig_gateway.proxy.batch_lines import BatchLines
-from paig_gateway.proxy.request import Attribution, Target
+from paig_gateway.proxy.request import Attribution, Target, upload_session
 from paig_gateway.proxy.trace_context import Trace
+from paig_gateway.proxy.uploads import Upload
 from paig_gateway.routing.candidates import Candidate, Session
 from paig_gateway.routing.health import Try
 
@@ -46,6 +48,8 @@ class Exchange:
         endpoint: The row of the table of endpoints.
         maximum: The output maximum that the gateway sets for each answer (`when_tight`), or None.
         lines: The requests of the batch that it makes, where they could be read.
+        upload: The body, where it passes to the provider as it comes; `body` and `plain` are empty then.
+        origin: The address at which the client reached the gateway, as `https://gateway.example`.
     """
 
     id: str
@@ -65,6 +69,8 @@ class Exchange:
     maximum: int | None = None
     endpoint: Endpoint = UNKNOWN
     lines: BatchLines | None = None
+    upload: Upload | None = None
+    origin: str = ""
 
     @property
     def operation(self) -> Operation | None:
@@ -77,10 +83,17 @@ class Exchange:
         named = self.attribution.session or self.call.session
         return (self.caller.key_id, named) if named else None
 
+    def work_of(self, body: Json) -> str | None:
+        """The provider's name of the work in an answer: what a later look asked for, else as the answer says."""
+        asked = self.fmt.stored(self.target.path) if self.fmt.later_look else None
+        if asked is not None:
+            return unquote(asked)
+        return self.fmt.work_id(body) if self.fmt.work_id is not None else None
+
     @property
     def stored(self) -> str | None:
         """What it goes on from, or asks about, that one account at a provider has."""
-        return self.call.stored or self.fmt.stored(self.target.path)
+        return self.call.stored or self.fmt.stored(self.target.path) or upload_session(self.target)
 
 
 _ORDER: tuple[Certainty, ...] = ("exact", "estimated", "ceiling", "unknown")
@@ -208,6 +221,7 @@ class Outcome:
             ms_total=round(total * 1000, 3),
             ms_first_byte=round((self.first_byte - exchange.started) * 1000, 3) if self.first_byte else None,
             ms_gateway=round((total - upstream) * 1000, 3),
+            of_ceiling=reading.of_ceiling if reading and exchange.fmt.later_look else None,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -167,6 +167,8 @@ class Failover:
                             await answer.aclose()
                             answer = None
                         answer, asked, result = await self._try(exchange, decisions, candidate, outcome, last=last)
+                        if exchange.upload is not None and exchange.upload.started:
+                            decisions.leave()  # what has gone of it cannot be sent a second time
                         if not isinstance(result, Answered) or result.reach is not None:
                             outcome.at_work = False
                         step = decisions.report(result, self._clock(), outcome.cost)
@@ -381,7 +383,12 @@ class Failover:
         headers += await self._auth.headers(
             kind.auth, provider, candidate.credential, exchange.method, url, headers, body
         )
+        payload: bytes | AsyncIterator[bytes] | None
         payload = body if body or exchange.method in ("POST", "PUT", "PATCH") else None
+        if exchange.upload is not None:
+            payload = exchange.upload.pieces()
+            if (length := exchange.upload.length) is not None:
+                headers.append((b"content-length", length))
         timeouts = self._deadlines.of_try(exchange, provider, self._clock())
         answer = await self._upstream.send(
             exchange.method, url, headers, payload, timeouts=timeouts, way=way_to(provider)

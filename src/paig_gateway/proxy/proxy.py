@@ -31,7 +31,7 @@ from paig_gateway.listener.cycle import EXTENSION
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.providers import endpoints
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy import browsers, model_lists, one_address, request, sessions, unmetered
+from paig_gateway.proxy import browsers, model_lists, one_address, request, sessions, unmetered, uploads
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import ClientConnection, run_shielded
 from paig_gateway.proxy.batches import Batches
@@ -81,6 +81,7 @@ class Proxy:
     attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
     loops: Loops = field(default_factory=Loops)
     first_sessions: FirstSessions = field(default_factory=FirstSessions)
+    watch_upload: Callable[[Exchange], uploads.UploadWatcher | None] = lambda exchange: None
     refused_rows: RefusedRows = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,9 +113,15 @@ class Proxy:
                 client.end()
                 return
             address = scope["client"][0] if scope.get("client") else None
-            caller, query = request.authenticate(
-                self.directory, by_name, target.query, now, self.attempts, address, from_page=from_page
-            )
+            session = uploads.continued_session(target, by_name)
+            try:
+                caller, query = request.authenticate(
+                    self.directory, by_name, target.query, now, self.attempts, address, from_page=from_page
+                )
+            except GatewayError as error:
+                if session is None or error.code != "missing-key":
+                    raise
+                caller, query = await self._maker_of_session(session, now, address, error), target.query
             caller.check_use(scope["method"], address)
             self.key_uses.note(caller.key_id, now, address)
             target = replace(target, query=query)
@@ -163,8 +170,14 @@ class Proxy:
         body_bytes: BodyBytes,
     ) -> Exchange:
         sent: tuple[bytes, bytes] | None = None
+        upload: uploads.Upload | None = None
+        if uploads.is_upload(scope["method"], found, by_name):
+            request.check_once(headers)
+            upload = uploads.Upload(receive, by_name, self.settings.max_upload_mb * MEGABYTE)
+            upload.check_length()
+            sent = b"", b""
         if not target.route and one_address.is_native(target.path):
-            sent = await self._read(headers, by_name, receive, body_bytes)
+            sent = sent or await self._read(headers, by_name, receive, body_bytes)
             name = await self._find_route(scope["method"], target, found, caller, headers, sent[1], now)
             target = replace(target, route=name)
         route = request.find_route(self.directory, target.route, caller)
@@ -177,10 +190,31 @@ class Proxy:
         ids = said.ids or (sessions.of_user_id(call.session) if fmt.name == "anthropic" else None)
         if ids is not None:
             said = replace(said, ids=self.first_sessions.resolve(caller.key_id, ids))
-        return Exchange(
+        exchange = Exchange(
             request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
-            self.observer.trace(caller, headers), endpoint=endpoint,
+            self.observer.trace(caller, headers), endpoint=endpoint, upload=upload,
+            origin=uploads.origin_of(scope["scheme"], by_name),
         )  # fmt: skip
+        if upload is not None:
+            upload.check = partial(self.stored.check_named, exchange)
+            upload.watcher = self.watch_upload(exchange)
+        return exchange
+
+    async def _maker_of_session(
+        self, session: str, now: datetime, address: str | None, missing: GatewayError
+    ) -> Caller:
+        """The key that began a resumable upload, whose address Google's clients use without one.
+
+        Raises:
+            GatewayError: `missing-key`, where there is no such session; else as for any key.
+        """
+        key_id = None if self.attempts.wait("key", address) else await self.stored.maker(session)
+        caller = self.directory.caller_of_key(key_id) if key_id is not None else None
+        if caller is None:
+            self.attempts.refused("key", address)
+            raise missing
+        request.check_state(caller, now)
+        return caller
 
     def _listing(
         self,
@@ -396,6 +430,8 @@ class Proxy:
                         relay.response.resume()
                     candidate = outcome.candidate
                     drains = candidate is None or candidate.provider.on_disconnect == "drain"
+                    # Nothing is learned from the rest of a file.
+                    drains = drains and (exchange.fmt.metered or exchange.method not in ("GET", "HEAD"))
                     patience.reschedule(loop.time() + (self.settings.drain_seconds if drains else 0.0))
 
                 client.cycle.on_gone = gone
@@ -431,6 +467,9 @@ class Proxy:
                     client.cycle.on_gone = None
         except TimeoutError:
             outcome.error = outcome.error or "client-gone"
+        except ClientGone:
+            outcome.error = "client-gone"
+            raise
         except asyncio.CancelledError:
             outcome.error = outcome.error or "shutdown"
             raise
@@ -471,7 +510,8 @@ class Proxy:
         """Charge work when its usage first comes through, and never at a later look."""
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         assert outcome.work_id is not None
-        if await self.ledger.correct(outcome.work_id, None, settlement) == "unknown":
+        unknown = await self.ledger.correct(outcome.work_id, None, settlement) == "unknown"
+        if unknown and settlement.of_ceiling is None:
             await self.ledger.charge(reservation, settlement)
 
     def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote_plus
 
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
@@ -61,6 +62,15 @@ def target(scope: Scope) -> Target:
         return Target("", text, scope["query_string"])
     route, _, path = text.removeprefix("/proxy/").partition("/")
     return Target(route, "/" + path, scope["query_string"])
+
+
+_UPLOAD_ID = re.compile(rb"(?:^|&)upload_id=([^&]+)")
+
+
+def upload_session(target: Target) -> str | None:
+    """The session of a resumable upload at Google that a request names; None where it names none."""
+    found = _UPLOAD_ID.search(target.query) if "/upload/" in target.path else None
+    return unquote_plus(found[1].decode("latin-1")) if found is not None else None
 
 
 def find_endpoint(
@@ -185,6 +195,16 @@ def authenticate(
             "The gateway does not know this key. Check that the whole key was copied ('paig keys list' shows how each "
             "begins), or make one with 'paig keys create'.",
         )
+    check_state(caller, now)
+    return caller, query
+
+
+def check_state(caller: Caller, now: datetime) -> None:
+    """Refuse a key that is known and does not hold.
+
+    Raises:
+        GatewayError: `key-disabled`, `key-blocked`, `key-expired`.
+    """
     if caller.state == "disabled":
         raise GatewayError("key-disabled", f"The key '{caller.key}' is disabled; an administrator can enable it again.")
     if caller.state == "blocked":
@@ -194,7 +214,6 @@ def authenticate(
             "key-expired",
             f"The key '{caller.key}' expired at {caller.expires_at:%Y-%m-%dT%H:%M:%SZ}; ask for a new one.",
         )
-    return caller, query
 
 
 def find_caller(

@@ -16,7 +16,7 @@ from paig_gateway.formats.base import Framing, Json
 from paig_gateway.formats.framing import sniffed
 from paig_gateway.formats.splice import splice_cost
 from paig_gateway.pricing.answer import UsageReading, read_answer
-from paig_gateway.proxy import model_lists, unmetered
+from paig_gateway.proxy import model_lists, unmetered, uploads
 from paig_gateway.proxy.asgi import ClientConnection
 from paig_gateway.proxy.batches import Batches
 from paig_gateway.proxy.content_encoding import Decoder, UnknownEncoding, decode, decoder, steps
@@ -25,6 +25,7 @@ from paig_gateway.proxy.failover import framing_of_answer, header_map
 from paig_gateway.proxy.headers import to_client
 from paig_gateway.proxy.meter import MAX_HELD, StreamMeter, decode_json, last_members
 from paig_gateway.proxy.peek import Answer
+from paig_gateway.proxy.request import upload_session
 from paig_gateway.proxy.settling import (
     UNREAD,
     charge_body,
@@ -107,6 +108,7 @@ class Relay:
             self._holding = self._reads = True
             self._take = self._kept_whole
         elif not self.exchange.fmt.metered:
+            await self._note_session()
             self._start_as_it_is()
             self._take, self._end = self.client.write, self._end_unmetered
         elif framing is not None:
@@ -164,6 +166,7 @@ class Relay:
         if model_lists.narrows(self.exchange, self.response.status):
             body = model_lists.narrowed(self.exchange.caller, plain)
         else:
+            await self._note_session()
             body = plain
             if self.stored.holds(self.exchange, self.response.status, "application/json"):
                 body = await self.stored.answered(self.exchange, self.candidate, plain)
@@ -172,6 +175,8 @@ class Relay:
                 self.outcome.error = f"upstream-{self.response.status}"
             status = self.response.status
             body = await self.batches.answered(self.exchange, self.candidate, self.outcome, body, status)
+            if self.exchange.upload is not None and self.exchange.upload.watcher is not None:
+                await self.exchange.upload.watcher.answered(self.candidate, plain)
         if body is plain:
             body = raw
         else:
@@ -211,7 +216,21 @@ class Relay:
         added = [(b"x-paig-request-id", self.exchange.id.encode())]
         if self.outcome.attempts and (fitted := self.outcome.attempts[-1].get("fitted")):
             added.append((b"x-paig-fitted", str(fitted).encode()))
-        return [*to_client(self.response.headers), *added]
+        kept = to_client(self.response.headers)
+        if self.exchange.origin and "x-goog-upload-status" in self.headers:
+            kept = uploads.led_back(kept, self.exchange.origin, self.exchange.target.route)
+        return [*kept, *added]
+
+    async def _note_session(self) -> None:
+        """Keep whose a resumable upload is that the answer begins, and forget one that it ends."""
+        status = self.headers.get("x-goog-upload-status")
+        if status is None or self.response.status >= 400:
+            return
+        if (begun := uploads.begun_session(self.headers)) is not None:
+            self.outcome.work_id = begun  # whoever goes on with it is led to the same account
+            await self.stored.keep_session(self.exchange, self.candidate, begun)
+        elif status != "active" and (session := upload_session(self.exchange.target)) is not None:
+            await self.stored.drop(self.candidate, session)
 
     def _start_as_it_is(self) -> None:
         """Begin an answer whose body will not be changed."""
@@ -379,7 +398,8 @@ class Relay:
 
     def _learn(self) -> None:
         """Take in which stored objects a metered answer made."""
-        if self.outcome.body is not None and self.response.status < 400:
+        # A later look makes nothing: whose the work is, is known.
+        if self.outcome.body is not None and self.response.status < 400 and not self.exchange.fmt.later_look:
             self.stored.learn(self.exchange, self.candidate, self.outcome.body, self.outcome.work_id)
 
     # The end of a stream
@@ -405,8 +425,7 @@ class Relay:
             outcome.error = error_type(error)
             if outcome.tried is not None:
                 outcome.tried.stream_error(outcome.error)
-        if self.exchange.fmt.work_id:
-            outcome.work_id = self.exchange.fmt.work_id(meter.body)
+        outcome.work_id = self.exchange.work_of(meter.body)
         self._learn()
         charge_stream(outcome, meter, self.candidate, ended=self.ended, asked=self.asked)
 

@@ -29,6 +29,8 @@ class ProxySpec(Spec):
 
     max_body_mb: int = Field(default=64, ge=1, le=4096)
     """Larger requests are refused (`body-too-large`)."""
+    max_upload_mb: int = Field(default=2048, ge=1, le=65_536)
+    """The same for files, which pass to the provider as they come and are never held."""
     limit_wait: UpToAnHour = 5.0
     """Seconds that a request waits for money that other requests hold, before it is refused."""
     drain_seconds: UpToAnHour = 300.0

@@ -13,9 +13,10 @@ from dataclasses import replace
 
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.judgement import judge
-from paig_gateway.pricing.answer import UsageReading, estimate, read_answer
+from paig_gateway.pricing.answer import NOTHING, UsageReading, estimate, read_answer
 from paig_gateway.pricing.model_limits import model_limits, rounded_up
 from paig_gateway.pricing.names import hides_reasoning
+from paig_gateway.pricing.usage import Extracted
 from paig_gateway.pricing.worst_case import DEFAULT_CONTEXT_WINDOW
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.meter import StreamMeter
@@ -93,7 +94,7 @@ def charge_body(
         body = {}  # what the request says may be all that is billed
     if body is not None:
         outcome.body = body
-        outcome.work_id = fmt.work_id(body) if fmt.work_id else None
+        outcome.work_id = exchange.work_of(body)
         reading = read_answer(fmt, body, headers, candidate.price_lookup, call)
         if reading.extracted is not None:
             return charge_reading(outcome, reading, candidate, call)
@@ -104,6 +105,8 @@ def charge_body(
     elif judge(fmt, status, {}, plain, complete=True) == "not-answer":
         outcome.error = outcome.error or error_in(body)
     elif call.background:
+        if call.units:
+            outcome.reading = UsageReading(Extracted({**NOTHING, **call.units}, {}, call.model), candidate.price, 0)
         outcome.charge(candidate.ceiling, "ceiling", BACKGROUND)
     elif candidate.price_lookup.always_reports and fmt.answer:
         outcome.charge(candidate.ceiling, "ceiling", NO_USAGE)
@@ -154,6 +157,9 @@ def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate
         The reading with the cost that was charged.
     """
     outcome.reading = reading
+    if reading.of_ceiling is not None:
+        outcome.charge(int(candidate.ceiling * reading.of_ceiling), "exact")
+        return reading
     reason = "; ".join(reading.doubts) or None
     if reading.price is None and not reading.from_provider and not reading.cost:
         if candidate.provider.require_price and candidate.price is not None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +24,7 @@ from paig_gateway.formats.listing import listing, without
 from paig_gateway.formats.references import last_name, stored_ids
 from paig_gateway.ledger.stored_objects import LONGEST, StoredObject
 from paig_gateway.proxy.exchange import Exchange
+from paig_gateway.proxy.request import upload_session
 from paig_gateway.routing.candidates import Candidate
 
 log = logging.getLogger(__name__)
@@ -94,9 +95,21 @@ class StoredObjects:
                 raise GatewayError("bad-request", str(error)) from None
             for id in found:
                 wanted.setdefault(id, False)
+        if session := upload_session(exchange.target):
+            wanted[session] = True
         if wanted:
             kind = exchange.endpoint.object or "object"
             await self.check_ids(caller, _providers(exchange), wanted, exchange.fmt.errors, kind)
+
+    async def check_named(self, exchange: Exchange, ids: Sequence[str]) -> None:
+        """Refuse an upload whose fields name objects that its key may not use.
+
+        Raises:
+            GatewayError: As `check`.
+        """
+        if exchange.caller.stored != "shared":
+            wanted = dict.fromkeys(ids, False)
+            await self.check_ids(exchange.caller, _providers(exchange), wanted, exchange.fmt.errors)
 
     async def check_ids(
         self, caller: Caller, providers: set[str], wanted: Mapping[str, bool], shape: ErrorShape, kind: str = "object"
@@ -117,6 +130,29 @@ class StoredObjects:
         for id, in_path in wanted.items():
             if id not in allowed:
                 raise ObjectNotFound(shape, kind if in_path else "object", id, in_path=in_path)
+
+    async def maker(self, id: str) -> str | None:
+        """The id of the key that made an object, or None.
+
+        Raises:
+            GatewayError: `overloaded` where the database is away.
+        """
+        known = next((one for (_, known_id), one in reversed(self._known.items()) if known_id == id), None)
+        found = [known] if known is not None else await self._look_up([id])
+        return found[0].key_id if found else None
+
+    async def keep_session(self, exchange: Exchange, candidate: Candidate, id: str) -> None:
+        """Keep whose a resumable upload is, before its client is told where it goes on."""
+        await self._save([replace(self._object(exchange, candidate, id), kind="upload-session")])
+
+    async def drop(self, candidate: Candidate, id: str) -> None:
+        """Forget an object that is no more."""
+        provider = candidate.provider.name
+        self._known.pop((provider, id), None)
+        try:
+            await asyncio.to_thread(self.forget, provider, id)
+        except SQLAlchemyError as error:
+            log.warning("cannot forget a deleted object: %s", type(error).__name__)
 
     async def holders(self, caller: Caller, ids: Iterable[str]) -> frozenset[str]:
         """The providers that have one of these objects, as far as the caller may use it.
@@ -232,7 +268,7 @@ class StoredObjects:
         if work_id:
             self._remember(self._object(exchange, candidate, work_id))
         ids = set(_containers(body))
-        if exchange.operation == "create" and exchange.fmt.work_id is None and (id := _chat_id(exchange, body)):
+        if exchange.operation == "create" and not work_id and (id := _chat_id(exchange, body)):
             ids.add(id)
         if ids:
             self.keep([self._object(exchange, candidate, id) for id in ids])
@@ -255,13 +291,9 @@ class StoredObjects:
         named = exchange.fmt.stored(exchange.target.path)
         if named is None or not exchange.endpoint.path.rstrip("/*").endswith("{id}"):
             return
-        provider, id = candidate.provider.name, unquote(named)
+        id = unquote(named)
         if exchange.target.path.rstrip("/").endswith(named):
-            self._known.pop((provider, id), None)
-            try:
-                await asyncio.to_thread(self.forget, provider, id)
-            except SQLAlchemyError as error:
-                log.warning("cannot forget a deleted object: %s", type(error).__name__)
+            await self.drop(candidate, id)
 
     async def close(self) -> None:
         """Wait until everything is kept."""

@@ -246,6 +246,7 @@ def _plan(
         call.service_tier or provider.service_tier,
         kind.hidden_tokens,
         bound_factor(source, priced_as, price_lookup.modifiers),
+        price_lookup.rate_of,
         instead=tuple(others),
         besides=tuple(besides),
         batch=IN_BATCH.items() <= call.modifiers.items(),

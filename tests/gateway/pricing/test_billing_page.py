@@ -6,7 +6,8 @@ import runpy
 from pathlib import Path
 
 from paig_gateway.pricing.overrides import rate_problems
-from paig_gateway.pricing.units import RATES, UNITS
+from paig_gateway.pricing.rates import RATES
+from paig_gateway.pricing.units import UNITS
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "billing_page.py"
 

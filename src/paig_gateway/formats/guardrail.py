@@ -1,0 +1,54 @@
+"""Bedrock's ApplyGuardrail: a text or an image judged by policies, billed by text units of each policy."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from paig_gateway.formats import reading
+from paig_gateway.formats.base import Call, Format, Json
+from paig_gateway.formats.folding import mapping
+from paig_gateway.formats.text import HIDDEN
+
+MODEL = "bedrock-guardrail"
+"""What stands for a model's name: its price is that of the units."""
+
+UNIT = 1_000
+"""Characters of a text unit, begun ones included."""
+
+
+def _read(model: str | None, body: bytes) -> Call:
+    texts = images = 0
+    for block in reading.objects(reading.request(body).get("content")):
+        text = reading.string(reading.members(block.get("text")).get("text"))
+        texts += -(-len(text) // UNIT) if text else 0
+        images += int("image" in block)
+    return Call(
+        model=MODEL,
+        input_tokens=len(body) + HIDDEN,
+        output_tokens=0,
+        units={
+            # At most two policies of each price look at a text.
+            "guardrail_text_units": 2 * texts,
+            "guardrail_filter_units": 2 * texts,
+            "guardrail_reasoning_units": texts,
+            "guardrail_images": images,
+        },
+        asks_usage=True,
+    )
+
+
+def _result(body: Json) -> Decimal | None:
+    """Nothing, where only policies that cost nothing looked at it."""
+    usage = mapping(body.get("usage"))
+    return Decimal(0) if usage and not any(usage.values()) else None
+
+
+APPLY = Format(
+    name="bedrock-guardrail",
+    path=re.compile(r"(?!)"),
+    read=_read,
+    errors="bedrock",
+    answer=frozenset({"usage", "action"}),
+    result=_result,
+)

@@ -1,0 +1,92 @@
+"""Our own prices of units that the price book has no price for: each row is dated and names its source.
+
+Sources: [D] the provider's documentation, [L] litellm 1.110.2's price map, [3] a third party.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """US dollars for one unit, where the price book has no price for it."""
+
+    unit: str
+    sources: re.Pattern[str]
+    models: re.Pattern[str]
+    usd: Decimal
+    origin: str
+
+
+def own_rate(unit: str, source: str, model: str) -> Decimal | None:
+    """Our own dated price of one unit, or None."""
+    rows = (rate for rate in RATES if rate.unit == unit and rate.sources.fullmatch(source))
+    return next((rate.usd for rate in rows if rate.models.search(model)), None)
+
+
+def _rate(unit: str, sources: str, usd: str, origin: str, models: str = "") -> Rate:
+    return Rate(unit, re.compile(sources), re.compile(models), Decimal(usd), origin)
+
+
+def _video(sources: str, origin: str, models: str, **usd: str) -> tuple[Rate, ...]:
+    """The rates of a model's videos: a second, and a picture that they begin with."""
+    names = {"plain": "video_seconds", "picture": "input_images"}
+    return tuple(
+        _rate(names.get(name, f"video_seconds_{name.removeprefix('at_')}"), sources, each_one, origin, models)
+        for name, each_one in usd.items()
+    )
+
+
+RATES: tuple[Rate, ...] = (
+    # Preview searches with models that do not reason cost more; their search tokens are free.
+    _rate("web_searches", "openai|azure", "0.025", "[L] 2026-11", r"gpt-4o(?:-mini)?-search-preview"),
+    _rate("web_searches", "openai|azure", "0.010", "[L] 2026-11", r"search-api"),
+    _rate("web_searches", "google", "0.035", "[L] 2026-11", r"gemini-[12]"),
+    _rate("web_searches", "google", "0.014", "[L] 2026-11", r"gemini-"),
+    _rate("web_searches", "x-ai", "0.005", "[D] docs.x.ai, 2026-11"),
+    _rate("web_searches", "groq", "0.005", "[3] 2026-11"),
+    _rate("web_searches", "openrouter", "0.02", "[3] 2026-11: five results at $4 a thousand"),
+    _rate("social_searches", "x-ai", "0.005", "[D] docs.x.ai, 2026-11"),
+    _rate("code_executions", "x-ai", "0.005", "[D] docs.x.ai, 2026-11"),
+    _rate("attachment_searches", "x-ai", "0.010", "[D] docs.x.ai, 2026-11"),
+    _rate("storage_searches", "x-ai", "0.0025", "[D] docs.x.ai, 2026-11"),
+    _rate("storage_searches", "openai|azure", "0.0025", "[L] 2026-11"),
+    _rate("page_visits", "groq", "0.001", "[3] 2026-11"),
+    _rate("map_groundings", "google", "0.025", "[L] 2026-11", r"gemini-[12]"),
+    _rate("map_groundings", "google", "0.014", "[L] 2026-11", r"gemini-"),
+    _rate("web_fetches", "perplexity", "0.0005", "[3] 2026-11"),
+    _rate("rerank_searches", "cohere|azure", "0.0025", "[L] 2026-11", r"rerank-v[45](?:\.0)?-pro"),
+    _rate("rerank_searches", "cohere|azure", "0.002", "[L] 2026-11", r"rerank"),
+    _rate("rerank_searches", "aws", "0.001", "[L, D] 2026-11", r"amazon\.rerank"),
+    _rate("rerank_searches", "aws", "0.002", "[L, D] 2026-11", r"cohere\.rerank"),
+    _rate("code_interpreter", "openai", "0.03", "[L] 2026-11: a container of the smallest size"),
+    _rate("code_interpreter", "azure", "0.033", "[L] 2026-11: a session"),
+    _rate("guardrail_text_units", "aws", "0.00015", "[L] 2026-11"),
+    _rate("guardrail_filter_units", "aws", "0.0001", "[L] 2026-11"),
+    _rate("guardrail_reasoning_units", "aws", "0.00017", "[L] 2026-11"),
+    _rate("guardrail_images", "aws", "0.00075", "[L] 2026-11"),
+    _rate("images", "google", "0.06", "[L] 2026-11, fal.ai's price", r"imagen-4.*ultra"),
+    _rate("images", "google", "0.02", "[L] 2026-11", r"imagen-[34].*fast"),
+    _rate("images", "google", "0.04", "[L] 2026-11, of Imagen 4 fal.ai's price", r"imagen-[34]"),
+    *_video("google", "[L] 2026-11", r"veo-3\.1.*lite", plain="0.05", at_1080p="0.08"),
+    *_video("google", "[L] 2026-11", r"veo-3\.1.*fast", plain="0.1", at_1080p="0.12", at_4k="0.3"),
+    *_video("google", "[L] 2026-11", r"veo-3\.1", plain="0.4", at_1080p="0.4", at_4k="0.6"),
+    *_video("google", "[L] 2026-11", r"veo-3.*fast", plain="0.1", at_1080p="0.12"),
+    *_video("google", "[L] 2026-11", r"veo-3", plain="0.4", at_1080p="0.4"),
+    *_video("google", "[L] 2026-11", r"veo-2", plain="0.5"),
+    *_video("openai|azure", "[L] 2026-11", r"sora-2-pro", plain="0.3", high="0.5"),
+    *_video("openai|azure", "[L] 2026-11", r"sora-2", plain="0.1", high="0.1"),
+    # Without a resolution, at the dearest one.
+    *_video(
+        "x-ai", "[L] 2026-11", r"video-1\.5-lite", plain="0.14", at_480p="0.02", at_720p="0.03", at_1080p="0.14",
+        picture="0.01",
+    ),
+    *_video(
+        "x-ai", "[L] 2026-11", r"video-1\.5", plain="0.25", at_480p="0.08", at_720p="0.14", at_1080p="0.25",
+        picture="0.01",
+    ),
+    *_video("x-ai", "[L] 2026-11", r"imagine-video", plain="0.07", at_480p="0.05", at_720p="0.07", picture="0.002"),
+)  # fmt: skip

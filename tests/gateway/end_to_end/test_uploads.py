@@ -435,7 +435,9 @@ async def test_a_session_stands_for_the_key_that_began_it(world: World, sink: Si
     await world.admin.keys.disable("begins")
 
     async def disabled() -> bool:
-        refused = await world.http.post(url, headers={"x-goog-upload-command": "query"})
+        refused = await world.http.get("/proxy/google/v1beta/files", headers={"x-goog-api-key": key.key})
         return refused.headers.get("x-paig-error") == "key-disabled"
 
     await until(disabled)
+    refused = await world.http.post(url, headers={"x-goog-upload-command": "query"})
+    assert (refused.status_code, refused.headers["x-paig-error"]) == (403, "key-disabled")

@@ -458,7 +458,7 @@ class LedgerBatch:
         truth = replace(settlement, id=row.id, status=row.status, error=row.error, work_id=work_id)
         if settlement.of_ceiling is not None:
             part = settlement.of_ceiling
-            usage = {name: _part(amount, part) for name, amount in (row.usage or {}).items()}
+            usage = {name: _share(amount, part) for name, amount in (row.usage or {}).items()}
             truth = replace(truth, cost=int(row.cost * part), usage=usage, cost_source="list")
         self._move(row, truth)
         if (mine := self._finished.get(row.id)) is not None:  # its row is written by this very batch
@@ -639,7 +639,7 @@ def _row_of(hold: Hold, state: Literal["swept"] | None) -> FinishedRow:
     )  # fmt: skip
 
 
-def _part(amount: int | float, part: Decimal) -> int | float:
+def _share(amount: int | float, part: Decimal) -> int | float:
     found = Decimal(str(amount)) * part
     return int(found) if found == int(found) else float(found)
 

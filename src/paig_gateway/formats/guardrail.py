@@ -24,7 +24,7 @@ def _read(model: str | None, body: bytes) -> Call:
         texts += -(-len(text) // UNIT) if text else 0
         images += int("image" in block)
     return Call(
-        model=MODEL,
+        model=model or MODEL,
         input_tokens=len(body) + HIDDEN,
         output_tokens=0,
         units={

@@ -70,11 +70,13 @@ def _read_openai(model: str | None, body: bytes) -> Call:
     """`POST /videos`, as a form or as JSON."""
     if form.is_form(body):
         said = {name: body[start:end].decode("utf-8", "replace").strip() for name, start, end in form.fields(body)}
+        named = model or said.get("model")
+        if not named:
+            raise MalformedRequest('The request names no model: give the form field "model".')
     else:
-        said = {name: text for name, raw in reading.request(body).items() if (text := _text(raw)) is not None}
-    named = model or said.get("model")
-    if not named:
-        raise MalformedRequest('The request names no model: give "model".')
+        top = reading.request(body)
+        named = reading.model_of(top, model)
+        said = {name: text for name, raw in top.items() if (text := _text(raw)) is not None}
     unit = "video_seconds" if said.get("size", _USUAL_SIZES[0]) in _USUAL_SIZES else "video_seconds_high"
     return _call(named, body, {unit: _seconds(said.get("seconds"), _SORA_SECONDS)})
 
@@ -125,8 +127,11 @@ def _read_veo(model: str | None, body: bytes) -> Call:
     if resolution not in _VEO_RESOLUTIONS:
         raise MalformedRequest('"resolution" must be 720p, 1080p or 4k.')
     seconds = _seconds(_parameter(body, "durationSeconds", "duration_seconds"), _VEO_SECONDS)
-    prompts = max(1, len(reading.array(reading.request(body).get("instances"))))
-    return _call(model or "", body, {_VEO_RESOLUTIONS[resolution]: seconds * _count(body, 1) * prompts})
+    top = reading.request(body)
+    prompts = max(1, len(reading.array(top.get("instances"))))
+    return _call(
+        reading.model_of(top, model), body, {_VEO_RESOLUTIONS[resolution]: seconds * _count(body, 1) * prompts}
+    )
 
 
 def _look(model: str | None, body: bytes) -> Call:
@@ -210,8 +215,9 @@ _IMAGEN_IMAGES = 4
 
 
 def _read_imagen(model: str | None, body: bytes) -> Call:
-    prompts = max(1, len(reading.array(reading.request(body).get("instances"))))
-    call = _call(model or "", body, {"images": _count(body, _IMAGEN_IMAGES) * prompts})
+    top = reading.request(body)
+    prompts = max(1, len(reading.array(top.get("instances"))))
+    call = _call(reading.model_of(top, model), body, {"images": _count(body, _IMAGEN_IMAGES) * prompts})
     return replace(call, background=False)
 
 

@@ -53,6 +53,7 @@ _EXPLAINED = re.compile(
     r"|tool_usage\.(?:web_search\.num_requests|image_gen\..*)$"
     r"|usage\.(?:billable_audio_seconds|input_text_messages)$"
     r"|usage_info\.(?:pages_processed|doc_size_bytes)$"
+    r"|usage\.\w*Policy(?:Image|Free)?Units$"
     r"|(?:usage|meta)\.billed_units\.(?:search_units|images)$"
     r"|usage\.(?:iterations\[\]\..*)$"
 )

@@ -21,7 +21,8 @@ NEEDS_MODEL = [
     and "P<model>" not in form.path.pattern
     and not form.later_look
     and not form.batch  # its lines name models
-    and form.name != "mistral-conversations"  # one that goes on has a model already
+    # One that goes on has a model already, and a guardrail needs none.
+    and form.name not in ("mistral-conversations", "bedrock-guardrail")
 ]
 READ = [form for form in FORMATS if form.metered and not form.later_look]
 

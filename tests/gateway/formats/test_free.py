@@ -15,7 +15,6 @@ from tests.gateway.formats.asking import asked, form_of
         ("/v1/files", b"--abc\r\n\r\n--abc--", ""),
         ("/v1/moderations", b'{"model":7}', ""),
         ("/v1/realtime/calls", b"v=0\r\n", ""),
-        ("/v1/batches", b"", ""),
     ],
 )
 def test_free_operations_are_never_refused(path: str, body: bytes, model: str) -> None:

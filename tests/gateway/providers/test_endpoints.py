@@ -38,7 +38,6 @@ def test_inference_is_not_refused_and_only_accounts_are() -> None:
         ("openai", "POST", "/v1/agents/sessions"),
         ("openai", "POST", "/v1/agents/sessions/s/events"),
         ("openai", "POST", "/v1/threads/t/runs"),
-        ("openai", "POST", "/v1/videos"),
         ("openai", "POST", "/v1/videos/v/remix"),
         ("openai", "POST", "/v1/realtime/client_secrets"),
         ("openai", "POST", "/v1/fine_tuning/jobs"),
@@ -58,8 +57,7 @@ def test_inference_is_not_refused_and_only_accounts_are() -> None:
         ("mistral", "POST", "/v1/moderations"),
         ("mistral", "POST", "/v1/libraries/l/documents"),
         ("bedrock", "POST", "/async-invoke"),
-        ("bedrock", "POST", "/guardrail/g/version/1/apply"),
-        ("xai", "POST", "/v1/videos/generations"),
+        ("xai", "POST", "/v1/videos/edits"),
         ("cohere", "POST", "/v2/parse"),
     ],
 )

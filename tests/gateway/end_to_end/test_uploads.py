@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
-from google import genai
-from google.genai import types
 
-from paig_client.api.specs import KeySpec, ProviderSpec, RouteSpec
+from paig_client.api.specs import ProviderSpec, RouteSpec
 from paig_gateway.config import ServerSpec
 from tests.gateway.end_to_end.conftest import World, running_world
 from tests.gateway.end_to_end.waiting import until
@@ -347,97 +345,3 @@ async def test_what_is_refused_never_reaches_the_provider_whole(
     refused = await world.http.post(f"/proxy/openai{path}", content=body, headers=headers)
     assert refused.headers.get("x-paig-error") == code, refused.text
     assert sink.served == 0
-
-
-async def test_a_client_that_leaves_leaves_a_row(world: World, sink: Sink) -> None:
-    """And the provider gets no end."""
-    async with posting(world, "/proxy/openai/v1/files", 10 * MB) as (_, writer):
-        writer.write(HEAD + FILE + PIECE)
-        await writer.drain()
-
-        async def begun() -> bool:
-            return sink.size > 0
-
-        await until(begun)
-
-    async def told() -> bool:
-        row = (await world.admin.requests(limit=1)).items[0]
-        return (row.error, row.format, row.cost) == ("client-gone", "files", "0")
-
-    await until(told)
-    assert sink.served == 0
-
-
-class Google:
-    """Resumable uploads as Google plays them."""
-
-    def __init__(self) -> None:
-        self.sessions: dict[str, bytes] = {}
-        self.files: dict[str, bytes] = {}
-
-    def __call__(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Answer one request."""
-        if "upload_id=" not in path:
-            session = f"session-{len(self.sessions)}"
-            self.sessions[session] = b""
-            url = f"https://generativelanguage.googleapis.com{path}?upload_id={session}&upload_protocol=resumable"
-            return 200, {"x-goog-upload-status": "active", "x-goog-upload-url": url}, b""
-        session = path.partition("upload_id=")[2].partition("&")[0]
-        self.sessions[session] += body
-        name = f"files/{session}"
-        self.files[name] = self.sessions[session]
-        said = {"file": {"name": name, "uri": f"https://generativelanguage.googleapis.com/v1beta/{name}"}}
-        return 200, {"x-goog-upload-status": "final"}, json.dumps(said).encode()
-
-
-@pytest.mark.parametrize("address", ["/proxy/google", ""])
-async def test_resumable_uploads_lead_back(
-    world: World, sink: Sink, tmp_path_factory: pytest.TempPathFactory, address: str
-) -> None:
-    """google-genai uploads a file; the session and the file are the key's own, whichever key asks."""
-    google = sink.answers = Google()
-    path = tmp_path_factory.mktemp("files") / "note.txt"
-    path.write_bytes(PIECE * 3)
-    mine = (await world.admin.keys.create(f"mine{address}", KeySpec(routes=["google"]))).key
-    theirs = (await world.admin.keys.create(f"theirs{address}", KeySpec(routes=["google"]))).key
-    client = genai.Client(api_key=mine, http_options=types.HttpOptions(base_url=world.origin + address))
-    made = await client.aio.files.upload(file=str(path))
-    await client.aio.aclose()
-    assert google.files[str(made.name)] == PIECE * 3
-    assert "x-goog-api-key: d" in sink.heads[-1].lower()
-    session = next(iter(google.sessions))
-    url = f"/proxy/google/upload/v1beta/files?upload_id={session}&upload_protocol=resumable"
-    command = {"x-goog-upload-command": "query"}
-    before = len(sink.heads)
-    stranger = await world.http.post(url, headers=command)
-    assert (stranger.status_code, stranger.headers["x-paig-error"]) == (401, "missing-key")  # it has ended
-    refused = await world.http.post(url, headers={**command, "x-goog-api-key": theirs})
-    assert refused.headers["x-paig-error"] == "not-found"
-    named = await world.http.get(f"/proxy/google/v1beta/{made.name}", headers={"x-goog-api-key": theirs})
-    assert named.headers["x-paig-error"] == "not-found"
-    assert len(sink.heads) == before
-
-
-async def test_a_session_stands_for_the_key_that_began_it(world: World, sink: Sink) -> None:
-    """Without a key, as Google's clients use its address; not once the key is disabled, nor for another session."""
-    sink.answers = Google()
-    key = await world.admin.keys.create("begins", KeySpec(routes=["google"]))
-    start = {"x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start", "x-goog-api-key": key.key}
-    begun = await world.http.post("/proxy/google/upload/v1beta/files", json={"file": {}}, headers=start)
-    url = begun.headers["x-goog-upload-url"]
-    assert url.startswith(f"{world.origin}/proxy/google/upload/v1beta/files?upload_id=")
-    unknown = await world.http.post(
-        url.replace("upload_id=", "upload_id=x"), headers={"x-goog-upload-command": "upload"}
-    )
-    assert (unknown.status_code, unknown.headers["x-paig-error"]) == (401, "missing-key")
-    beginning = await world.http.post(url, headers={"x-goog-upload-command": "start"})
-    assert beginning.headers["x-paig-error"] == "missing-key"
-    await world.admin.keys.disable("begins")
-
-    async def disabled() -> bool:
-        refused = await world.http.get("/proxy/google/v1beta/files", headers={"x-goog-api-key": key.key})
-        return refused.headers.get("x-paig-error") == "key-disabled"
-
-    await until(disabled)
-    refused = await world.http.post(url, headers={"x-goog-upload-command": "query"})
-    assert (refused.status_code, refused.headers["x-paig-error"]) == (403, "key-disabled")

@@ -196,7 +196,7 @@ async def test_a_batch_that_the_provider_refuses_holds_nothing(provider: Provide
         ([line("a", model="gpt-5")], "model-not-allowed", "'gpt-5'"),
         (b'{"custom_id": "a"\n', "bad-request", "Line 1"),
         (jsonl([line("a")]) + b'{"custom_id":"b","url":"/v1/chat/completions"}\n', "bad-request", "'b'"),
-        ([{**line("a"), "url": "/v1/videos"}], "no-price", "/v1/videos"),
+        ([{**line("a"), "url": "/v1/fine_tuning/jobs"}], "no-price", "/v1/fine_tuning/jobs"),
         (b"\n", "bad-request", "no requests"),
     ],
 )

@@ -178,9 +178,9 @@ async def test_what_cannot_be_metered_needs_a_key_without_bounds(replayed: World
     video = {"model": "sora-2", "prompt": "Hi"}
     trusted = (await replayed.admin.keys.create("trusted", KeySpec(allow_unmetered=True))).key
     run = {"x-paig-run": "r1", "x-paig-run-budget": "0.01"}
-    budgeted = await post(replayed, video, "/proxy/openai/v1/videos", **run)
+    budgeted = await post(replayed, video, "/proxy/openai/v1/vector_stores", **run)
     assert (budgeted.status_code, budgeted.headers["x-paig-error"]) == (400, "no-price")
-    allowed = await post(replayed, video, "/proxy/openai/v1/videos", authorization=f"Bearer {trusted}")
+    allowed = await post(replayed, video, "/proxy/openai/v1/vector_stores", authorization=f"Bearer {trusted}")
     assert allowed.status_code == 200
 
 

@@ -311,6 +311,7 @@ class Gateway:
             member_order=choice,
             affinity=holders,
             batches=batches,
+            watch_upload=batches.watch,
             settings=server,
             cors=Cors.of(server.cors_origins),
             observer=telemetry.observer,

@@ -311,7 +311,7 @@ class Batches:
         )
 
     async def _uploaded(self, exchange: Exchange, candidate: Candidate, body: bytes) -> None:
-        """Read a file that was uploaded whole."""
+        """Read a file that was held: one that came in a content encoding."""
         if (upload := self.watch(exchange)) is None or not form.is_form(exchange.plain):
             return
         for name, start, end in form.fields(exchange.plain):

@@ -27,7 +27,7 @@ async def test_a_developer_asks_and_the_operator_answers(world: World) -> None:
         await hand.press("2")
         await hand.sees("a 2 ask for more")
         await hand.press("a")
-        await hand.sees("requests for more", "a long <refactoring>", "$5.00", "even more", "daily")
+        await hand.sees("requests for more", "a long <refactoring>", "$5.00", "even more", "daily", "why dev asks")
         await hand.press("a")
         await hand.sees("Approved for dev: daily $5.00")
         await hand.until(lambda: "refactoring" not in hand.text, "it waits no more")

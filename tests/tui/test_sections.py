@@ -182,7 +182,7 @@ async def test_a_route_is_made_edited_and_deleted(world: World) -> None:
         await hand.press("tab", "e")
         await hand.fill(choice="latency", deadline="2m")
         await hand.press("enter")
-        await hand.sees("Route made changed")
+        await hand.until(lambda: not isinstance(hand.app.screen, Dialog), "the form closes")
         route = await world.admin.routes.get("made")
         assert (route.choice, route.timeouts.deadline) == ("latency", 120)
         await hand.press("D")

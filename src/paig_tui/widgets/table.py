@@ -149,6 +149,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         self._given: Sequence[RowT] = ()
         self._widest: dict[Column[RowT], int] = {}
         self._widths: list[tuple[Column[RowT], int]] = []
+        self._measured_for = -1
         self._strips: dict[int, tuple[RowT, Strip]] = {}
         self._drawn_for: object = None
 
@@ -306,6 +307,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         shown = [column for column in self.columns if column.least <= self.room < column.below]
         if [column for column, _ in self._widths] != shown:
             self._widest.clear()
+        self._measured_for = self.room
         top = self.scroll_offset.y
         looked_at = [*self.rows[:MEASURED], *self.rows[top : top + self.size.height]]
         for column in shown:
@@ -334,6 +336,8 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
     def render_line(self, y: int) -> Strip:
         """The headings, or a row; a row that was drawn before, and is not under the cursor, is not drawn again."""
         width = self.room
+        if width != self._measured_for:  # a scrollbar came or went
+            self._measure()
         base = self.visual_style
         drawn_for = (width, base, self.columns, [size for _, size in self._widths], self.app.theme)
         if drawn_for != self._drawn_for or len(self._strips) > 4 * self.size.height + 100:

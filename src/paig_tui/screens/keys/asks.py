@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -16,7 +16,7 @@ from paig_client.admin import AdminError
 from paig_client.api.resources import LimitRequest
 from paig_client.api.specs import AnswerSpec
 from paig_tui.text import amount, plain, safe
-from paig_tui.widgets.chrome import hints
+from paig_tui.widgets.chrome import Panel, hints
 from paig_tui.widgets.table import Column, Table
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ COLUMNS: tuple[Column[LimitRequest], ...] = (
 class LimitRequests(ModalScreen[None]):
     """The requests that wait for an answer."""
 
-    CSS = "LimitRequests { background: $background; }"
+    CSS = "LimitRequests { background: $background; } LimitRequests #why { min-height: 4; max-height: 8; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close"),
         Binding("a", "approve", "Approve: the limit is raised until its window ends"),
@@ -65,6 +65,7 @@ class LimitRequests(ModalScreen[None]):
         """A framed table."""
         with Vertical(classes="frame", id="found"):
             yield Table(COLUMNS, lambda one: one.id, empty="Loading …", id="requests")
+        yield Panel("why", id="why")
 
     def on_mount(self) -> None:
         """Ask for them."""
@@ -86,6 +87,13 @@ class LimitRequests(ModalScreen[None]):
             return
         self.table.empty = "No one asks for more."
         self.table.show(found)
+
+    @on(Table.Moved)
+    def _why(self) -> None:
+        """The whole reason of the request under the cursor: it may be longer than its column."""
+        one, panel = self.table.current, self.query_one("#why", Panel)
+        panel.title("why" if one is None else f"why {safe(one.key)} asks")
+        panel.update(Content("") if one is None else plain(one.why))
 
     def _refusal(self) -> str | None:
         if self.paig.read_only:

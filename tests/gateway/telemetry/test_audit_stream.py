@@ -93,7 +93,7 @@ async def test_a_gateway_streams_to_a_file(
     entry = lines(path)[1]
     assert (entry["actor"], entry["action"], entry["kind"], entry["name"]) == ("me", "create", "key", "second")
     assert entry["code"] == store.catalog.verify_audit().head
-    assert caplog.text.count("is not streamed") == 1
+    assert caplog.text.count("cannot be streamed") == 1
     store.engine.dispose()
 
 

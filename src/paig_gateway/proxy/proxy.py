@@ -146,7 +146,8 @@ class Proxy:
         except GatewayError as error:
             self.observer.refused(request_id, error)
             if exchange is None:  # else the ledger has a row of it
-                if caller is None and error.code in ("key-disabled", "key-blocked", "key-expired"):
+                known = error.code in ("key-disabled", "key-blocked", "key-expired")
+                if caller is None and known and uploads.continued_session(target, by_name) is None:
                     caller, _ = request.find_caller(self.directory, by_name, target.query)
                 fmt = likely.format.name if likely else ""
                 self.ledger.note_refused(

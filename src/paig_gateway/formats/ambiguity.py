@@ -8,6 +8,7 @@ and schemas are not checked, because they decide nothing.
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -82,7 +83,35 @@ def check_json(body: bytes) -> None:
     """
     if not body.lstrip(b" \t\r\n\xef\xbb\xbf").startswith(b"{"):
         return
-    _check_object(body, reading.request(body), "")
+    found = reading.request(body)
+    _check_object(body, found, "")
+    if not body.isascii() and not _is_utf8(body):
+        # Some servers leave away what is not UTF-8, and then read other names than the gateway.
+        shorter = body.decode("utf-8", "ignore").encode()
+        theirs = reading.request(shorter)
+        _check_object(shorter, theirs, "")
+        if set(_deciding(theirs, "")) != set(_deciding(found, "")):
+            raise MalformedRequest("The request body is not UTF-8, and may be read in two ways: send it as UTF-8.")
+
+
+_AT_ONCE = 1024 * 1024
+
+
+def _is_utf8(body: bytes) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(body), _AT_ONCE):  # a large body is not held a second time
+            decoder.decode(body[start : start + _AT_ONCE], final=start + _AT_ONCE >= len(body))
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _deciding(found: Members, where: str) -> Iterator[str]:
+    """The deciding members of an object and of the settings in it, by their places."""
+    yield from (_at(where, name) for name in found if decides(name))
+    for inner, value in _settings(found, where):
+        yield from _deciding(reading.members(value), inner)
 
 
 def decides(name: str) -> bool:

@@ -66,16 +66,18 @@ def _call(model: str, body: bytes, units: Mapping[str, int]) -> Call:
     )
 
 
+_SORA = "sora-2"
+"""The model of a request that names none (openai 3.57, `types/video_create_params.py`)."""
+
+
 def _read_openai(model: str | None, body: bytes) -> Call:
     """`POST /videos`, as a form or as JSON."""
     if form.is_form(body):
         said = {name: body[start:end].decode("utf-8", "replace").strip() for name, start, end in form.fields(body)}
-        named = model or said.get("model")
-        if not named:
-            raise MalformedRequest('The request names no model: give the form field "model".')
+        named = model or said.get("model") or _SORA
     else:
         top = reading.request(body)
-        named = reading.model_of(top, model)
+        named = reading.model_of(top, model) if reading.present(top.get("model")) or model else _SORA
         said = {name: text for name, raw in top.items() if (text := _text(raw)) is not None}
     unit = "video_seconds" if said.get("size", _USUAL_SIZES[0]) in _USUAL_SIZES else "video_seconds_high"
     return _call(named, body, {unit: _seconds(said.get("seconds"), _SORA_SECONDS)})

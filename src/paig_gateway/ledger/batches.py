@@ -137,18 +137,27 @@ def end(engine: Engine, batch_id: str) -> None:
 
 
 def keep_input(engine: Engine, provider: str, file_id: str, at: datetime, lines: bytes) -> None:
-    """Keep what the lines of an uploaded file ask."""
+    """Keep what the lines of an uploaded file ask, instead of those of an earlier file of that id."""
     values = {"provider": provider, "id": file_id, "created_at": milliseconds(at), "lines": lines}
     old = INPUTS.c.created_at < milliseconds(at - INPUTS_KEPT)
     with engine.begin() as connection:
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        connection.execute(dialect.insert(INPUTS).values(values).on_conflict_do_nothing())
+        new = {"created_at": values["created_at"], "lines": lines}
+        kept = dialect.insert(INPUTS).values(values)
+        connection.execute(kept.on_conflict_do_update(index_elements=["provider", "id"], set_=new))
         connection.execute(delete(INPUTS).where(old))
 
 
-def find_input(engine: Engine, providers: Sequence[str], file_id: str) -> tuple[str, bytes] | None:
-    """At which of the providers a file is, and what its lines ask; None where it was not read."""
-    query = select(INPUTS.c.provider, INPUTS.c.lines).where(INPUTS.c.id == file_id, INPUTS.c.provider.in_(providers))
+def forget_input(engine: Engine, providers: Sequence[str], file_id: str) -> None:
+    """Forget what the lines of a file ask that is deleted, or replaced by one that was not read."""
+    with engine.begin() as connection:
+        connection.execute(delete(INPUTS).where(INPUTS.c.id == file_id, INPUTS.c.provider.in_(providers)))
+
+
+def find_input(engine: Engine, providers: Sequence[str], file_id: str, since: datetime) -> tuple[str, bytes] | None:
+    """At which of the providers a file is, and what its lines ask; None where it was not read since then."""
+    mine = INPUTS.c.id == file_id, INPUTS.c.provider.in_(providers), INPUTS.c.created_at >= milliseconds(since)
+    query = select(INPUTS.c.provider, INPUTS.c.lines).where(*mine)
     with engine.connect() as connection:
         found = connection.execute(query).first()
     return None if found is None else (found[0], found[1])

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -27,19 +28,26 @@ AT_ONCE = 256 * 1024
 """Bytes that are read at a time."""
 MOST_WAITING = 8 * 1024 * 1024
 """Bytes that may wait to be read."""
+MOST_READERS = 4
+"""Files that are read at a time in one process: the lines of one may take some hundred megabytes."""
+UPLOAD_OFFSET = b"x-goog-upload-offset"
+"""The header that says where in a file a request goes on."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class BatchUpload:
     """Reads one file as it passes; see `uploads.UploadWatcher`.
 
     Attributes:
         kind: The kind of provider that it goes to.
-        keep: Keeps what its lines ask, by the provider's name and the file's id; blocks.
+        keep: Keeps what its lines ask, by the provider's name and the file's id, or forgets what a file of that id
+            asked (None); blocks.
+        readers: The files that are being read in this process; one whose request ended drops out by itself.
     """
 
     kind: str
-    keep: Callable[[str, str, bytes], None]
+    keep: Callable[[str, str, bytes | None], None]
+    readers: WeakSet[BatchUpload]
     _reader: LineReader | None = None
     _purpose: bytes | None = None
     _dropped: bool = False
@@ -50,7 +58,8 @@ class BatchUpload:
     def field(self, name: str, content: bytes) -> None:
         """A form's field that is no file: of two purposes, nobody knows which one counts."""
         if name == "purpose":
-            self._dropped = self._dropped or self._purpose is not None
+            if self._purpose is not None or content != b"batch":
+                self.drop()
             self._purpose = content
 
     def piece(self, name: str, data: bytes) -> None:
@@ -59,13 +68,18 @@ class BatchUpload:
             return
         if self._reader is None:
             if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-                self._drop()
+                self.drop()
                 return
+            if len(self.readers) >= MOST_READERS:
+                log.info("a file for a batch is not read at its upload: %s others are being read", MOST_READERS)
+                self.drop()
+                return
+            self.readers.add(self)
             self._reader = LineReader(OPENAI if name else GEMINI, BatchAsked(), self.kind)
         self._waiting.append(data)
         self._size += len(data)
         if self._size > MOST_WAITING:
-            self._drop()
+            self.drop()
         elif self._reading is None and self._size >= AT_ONCE:
             self._reading = asyncio.create_task(self._read(self._reader))
 
@@ -80,20 +94,23 @@ class BatchUpload:
         """The provider has it: keep what its lines ask."""
         answer, reader = decode_json(body), self._reader
         id = dig(answer, "id") or dig(answer, "file", "name")
-        of_batch = reader is not None and (reader.api is GEMINI or self._purpose == b"batch")
-        if self._dropped or not of_batch or reader is None or not isinstance(id, str):
+        if not isinstance(id, str):
+            self.drop()
             return
-        if candidate.provider.kind != self.kind:
-            return
+        packed: bytes | None = None
         try:
-            lines = reader.end()
-            if lines.count:
-                packed = await asyncio.to_thread(lines.packed)
-                await asyncio.to_thread(self.keep, candidate.provider.name, last_name(id), packed)
+            of_batch = reader is not None and (reader.api is GEMINI or self._purpose == b"batch")
+            if reader is not None and of_batch and not self._dropped and candidate.provider.kind == self.kind:
+                lines = await asyncio.to_thread(reader.end)
+                packed = await asyncio.to_thread(lines.packed) if lines.count else None
         except GatewayError as error:  # the request that makes a batch of it reads it again, and says so
             log.info("a file for a batch is not read at its upload: %s", error.message)
+        try:
+            await asyncio.to_thread(self.keep, candidate.provider.name, last_name(id), packed)
         except SQLAlchemyError as error:
             log.warning("what a file for a batch asks could not be kept: %s", type(error).__name__)
+        finally:
+            self.readers.discard(self)
 
     async def _read(self, reader: LineReader) -> None:
         """Read what waits."""
@@ -103,8 +120,10 @@ class BatchUpload:
                 await asyncio.to_thread(reader.feed, data)
             except GatewayError as error:
                 log.info("a file for a batch is not read at its upload: %s", error.message)
-                self._drop()
+                self.drop()
         self._reading = None
 
-    def _drop(self) -> None:
-        self._dropped, self._waiting, self._size = True, [], 0
+    def drop(self) -> None:
+        """Read no more of it."""
+        self._dropped, self._waiting, self._size, self._reader = True, [], 0, None
+        self.readers.discard(self)

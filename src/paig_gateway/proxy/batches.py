@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import unquote
+from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.catalog.snapshot import Directory
@@ -31,6 +32,7 @@ from paig_gateway.formats.batches import (
     place_of,
     segment,
 )
+from paig_gateway.formats.references import last_name
 from paig_gateway.ledger import batches as rows
 from paig_gateway.ledger.batches import OpenBatch
 from paig_gateway.ledger.ledger import Ledger
@@ -40,7 +42,7 @@ from paig_gateway.pricing.worst_case import Unbounded
 from paig_gateway.providers.auth import SigningError
 from paig_gateway.proxy.batch_lines import BatchLines, LinePlans, LineReader, UnseenError
 from paig_gateway.proxy.batch_looks import NO_RESULT, ChargedError, Look, NotYetError
-from paig_gateway.proxy.batch_uploads import AT_ONCE, BatchUpload
+from paig_gateway.proxy.batch_uploads import AT_ONCE, UPLOAD_OFFSET, BatchUpload
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.meter import decode_json
 from paig_gateway.proxy.provider_client import ProviderClient
@@ -57,6 +59,8 @@ DEFER_SECONDS = 5.0
 """How long the client's answer waits until the database has the batch."""
 DELETE_SECONDS = 20.0
 """How long the deletion of results waits until they are charged."""
+GEMINI_FILES_KEPT = timedelta(hours=48)
+"""How long Google keeps a file; its client may then give the same name to another one."""
 RENEW_SECONDS = 30.0
 """How often a node that looks says so."""
 
@@ -84,6 +88,7 @@ class Batches:
     node_id: str
     _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _again: set[str] = field(default_factory=set)
+    _readers: WeakSet[BatchUpload] = field(default_factory=WeakSet)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     # Making one
@@ -154,7 +159,8 @@ class Batches:
         """The lines of a file: as they were read when it was uploaded, else as the provider has them."""
         providers = list({one.provider.name for one in order})
         try:
-            known = await asyncio.to_thread(rows.find_input, self.engine, providers, file)
+            since = exchange.time - (GEMINI_FILES_KEPT if api is GEMINI else rows.INPUTS_KEPT)
+            known = await asyncio.to_thread(rows.find_input, self.engine, providers, file, since)
         except SQLAlchemyError as error:
             log.warning("cannot look up what a batch's file asks: %s", type(error).__name__)
             raise GatewayError(
@@ -221,16 +227,15 @@ class Batches:
             exchange.id, candidate.provider.name, work_id, exchange.fmt.name, path, candidate.credential.id,
             exchange.caller.key_id, exchange.caller.project_id, exchange.time, exchange.time + api.lifetime,
         )  # fmt: skip
-        packed = await asyncio.to_thread(exchange.lines.packed) if exchange.lines is not None else None
+        # Nothing is awaited before this: a client that leaves now leaves a batch that will be charged.
         outcome.deferred = True
-        deferring = self._start(
-            self._defer(batch, partial(rows.begin, batch=batch, look_at=now + LOOKS[0], lines=packed))
-        )
+        deferring = self._start(self._defer(batch, now + LOOKS[0], exchange.lines))
         await asyncio.wait({deferring}, timeout=DEFER_SECONDS)
 
-    async def _defer(self, batch: OpenBatch, write: Callable[[Connection], object]) -> None:
+    async def _defer(self, batch: OpenBatch, look_at: datetime, lines: BatchLines | None) -> None:
         try:
-            await self.ledger.defer(batch.id, write)
+            packed = await asyncio.to_thread(lines.packed) if lines is not None else None
+            await self.ledger.defer(batch.id, partial(rows.begin, batch=batch, look_at=look_at, lines=packed))
         except LookupError:
             log.error("batch %s is charged at its ceiling: this node was taken for dead meanwhile", batch.work_id)
         except (SQLAlchemyError, GatewayError) as error:
@@ -299,16 +304,25 @@ class Batches:
         if found:
             looks = {self._look(batch) for batch in found}
             await asyncio.wait(looks, timeout=DELETE_SECONDS)
+        if kind == "file" and named:
+            await asyncio.to_thread(rows.forget_input, self.engine, providers, last_name(unquote(named)))
 
     def watch(self, exchange: Exchange) -> BatchUpload | None:
         """Reads a file as it is uploaded, if a batch may be made of it."""
         members = exchange.route.members
         if exchange.endpoint.object != "file" or not members:
             return None
-        return BatchUpload(
-            members[0].provider.kind,
-            lambda provider, id, lines: rows.keep_input(self.engine, provider, id, self.now(), lines),
-        )
+        upload = BatchUpload(members[0].provider.kind, self._keep_input, self._readers)
+        if (offset := dict(exchange.headers).get(UPLOAD_OFFSET, b"0").strip()) != b"0":
+            log.debug("a file that goes on at byte %s is not read at its upload", offset)
+            upload.drop()  # its first part passed in another request
+        return upload
+
+    def _keep_input(self, provider: str, id: str, lines: bytes | None) -> None:
+        if lines is None:
+            rows.forget_input(self.engine, [provider], id)
+        else:
+            rows.keep_input(self.engine, provider, id, self.now(), lines)
 
     async def _uploaded(self, exchange: Exchange, candidate: Candidate, body: bytes) -> None:
         """Read a file that was held: one that came in a content encoding."""
@@ -380,6 +394,9 @@ class Batches:
             log.warning("batch %s is looked at later: %s", batch.work_id, error)
         except Exception:
             log.exception("batch %s could not be charged, trying again later", batch.work_id)
+            if self.now() >= batch.deadline and await self._write_off(batch):
+                await asyncio.to_thread(rows.end, self.engine, batch.id)
+                return
             pause = LOOKS[-1]
             await asyncio.to_thread(rows.give_back, self.engine, batch.id, self.node_id, self.now() + pause)
         finally:

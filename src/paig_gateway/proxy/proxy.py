@@ -113,7 +113,8 @@ class Proxy:
                 client.end()
                 return
             address = scope["client"][0] if scope.get("client") else None
-            session = uploads.continued_session(target, by_name)
+            goes_on = uploads.is_upload(scope["method"], found, by_name)
+            session = uploads.continued_session(target, by_name) if goes_on else None
             try:
                 caller, query = request.authenticate(
                     self.directory, by_name, target.query, now, self.attempts, address, from_page=from_page
@@ -209,7 +210,7 @@ class Proxy:
         Raises:
             GatewayError: `missing-key`, where there is no such session; else as for any key.
         """
-        key_id = None if self.attempts.wait("key", address) else await self.stored.maker(session)
+        key_id = None if self.attempts.wait("key", address) else await self.stored.maker_of_session(session)
         caller = self.directory.caller_of_key(key_id) if key_id is not None else None
         if caller is None:
             self.attempts.refused("key", address)

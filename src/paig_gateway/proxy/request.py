@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import math
 import re
@@ -328,7 +327,6 @@ def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) ->
             _check_charset(content_type)
             if b"x-www-form-urlencoded" in content_type.lower():
                 raise MalformedRequest("Send the body as JSON, with the content-type application/json.")
-            _check_utf8(plain)
             form.check(plain, content_type)
             ambiguity.check_json(plain)
         call = fmt.read(model, plain)
@@ -352,25 +350,6 @@ def _check_charset(content_type: bytes) -> None:
     for charset in _CHARSET.findall(content_type):
         if charset.lower() not in (b"utf-8", b"utf8", b"us-ascii", b"ascii"):
             raise MalformedRequest("Send the body as UTF-8: the content type names another charset.")
-
-
-_AT_ONCE = 1024 * 1024
-
-
-def _check_utf8(body: bytes) -> None:
-    """See that JSON is UTF-8: what is not, some servers leave away, and read other names than the gateway.
-
-    Raises:
-        MalformedRequest: It is not.
-    """
-    if body.isascii() or body.lstrip(b" \t\r\n")[:1] != b"{":
-        return
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for start in range(0, len(body), _AT_ONCE):  # a large body is not held a second time
-            decoder.decode(body[start : start + _AT_ONCE], final=start + _AT_ONCE >= len(body))
-    except UnicodeDecodeError:
-        raise MalformedRequest("The request body is not UTF-8.") from None
 
 
 class ClientGone(Exception):

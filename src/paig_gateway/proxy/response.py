@@ -218,7 +218,9 @@ class Relay:
             added.append((b"x-paig-fitted", str(fitted).encode()))
         kept = to_client(self.response.headers)
         if self.exchange.origin and "x-goog-upload-status" in self.headers:
-            kept = uploads.led_back(kept, self.exchange.origin, self.exchange.target.route)
+            kept = uploads.led_back(
+                kept, self.exchange.origin, self.exchange.target.route, self.candidate.provider.base_url
+            )
         return [*kept, *added]
 
     async def _note_session(self) -> None:

@@ -60,6 +60,9 @@ class ObjectNotFound(GatewayError):
         return self._status
 
 
+_SESSION = "upload-session"
+
+
 @dataclass(slots=True)
 class StoredObjects:
     """Knows who made which object.
@@ -95,8 +98,9 @@ class StoredObjects:
                 raise GatewayError("bad-request", str(error)) from None
             for id in found:
                 wanted.setdefault(id, False)
-        if session := upload_session(exchange.target):
-            wanted[session] = True
+        session = upload_session(exchange.target)
+        if session is not None and await self.maker_of_session(session) != caller.key_id:
+            wanted[session] = True  # a key that may not look at objects goes on with what it began
         if wanted:
             kind = exchange.endpoint.object or "object"
             await self.check_ids(caller, _providers(exchange), wanted, exchange.fmt.errors, kind)
@@ -131,19 +135,19 @@ class StoredObjects:
             if id not in allowed:
                 raise ObjectNotFound(shape, kind if in_path else "object", id, in_path=in_path)
 
-    async def maker(self, id: str) -> str | None:
-        """The id of the key that made an object, or None.
+    async def maker_of_session(self, id: str) -> str | None:
+        """The id of the key that began a resumable upload, or None: ids of other objects are no secrets.
 
         Raises:
             GatewayError: `overloaded` where the database is away.
         """
-        known = next((one for (_, known_id), one in reversed(self._known.items()) if known_id == id), None)
-        found = [known] if known is not None else await self._look_up([id])
-        return found[0].key_id if found else None
+        known = [one for (_, known_id), one in self._known.items() if known_id == id and one.kind == _SESSION]
+        found = known or [one for one in await self._look_up([id]) if one.kind == _SESSION]
+        return found[-1].key_id if found else None
 
     async def keep_session(self, exchange: Exchange, candidate: Candidate, id: str) -> None:
         """Keep whose a resumable upload is, before its client is told where it goes on."""
-        await self._save([replace(self._object(exchange, candidate, id), kind="upload-session")])
+        await self._save([replace(self._object(exchange, candidate, id), kind=_SESSION)])
 
     async def drop(self, candidate: Candidate, id: str) -> None:
         """Forget an object that is no more."""

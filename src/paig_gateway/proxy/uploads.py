@@ -212,14 +212,15 @@ def _target(url: str) -> Target:
     return Target("", parts.path, parts.query.encode("latin-1", "replace"))
 
 
-def led_back(headers: Headers, origin: str, route: str) -> Headers:
+def led_back(headers: Headers, origin: str, route: str, base_url: str) -> Headers:
     """An answer's headers with the addresses of its session at the gateway: its path and query at the same route.
 
-    An address without a session's id is left out, since the gateway could not tell whose it is.
+    An address without a session's id is left out, since the gateway could not tell whose it is. One at another host
+    than the provider's stays as it is, since the gateway does not lead there.
     """
     changed: Headers = []
     for name, value in headers:
-        if name in _SESSION_URLS:
+        if name in _SESSION_URLS and urlsplit(value.decode("latin-1")).netloc == urlsplit(base_url).netloc:
             target = _target(value.decode("latin-1"))
             if upload_session(target) is None or not origin:
                 continue

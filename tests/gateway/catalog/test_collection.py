@@ -244,12 +244,17 @@ def test_organisation_has_limits(catalog: Catalog) -> None:
     """The whole gateway's limits are put, read, audited, and taken away."""
     caps = OrganisationSpec(limits=LimitsSpec(monthly=Decimal(100), soft=True), when_tight="lower")
     assert catalog.organisation.get() == OrganisationSpec()
-    assert catalog.organisation.put(caps, actor=ME) == caps
-    assert catalog.organisation.put(caps, actor=ME) == catalog.organisation.get()
+
+    def put(spec: OrganisationSpec) -> OrganisationSpec:
+        done = catalog.organisation.put(spec, actor=ME)
+        return OrganisationSpec.model_validate(done.model_dump(exclude={"warnings"}))
+
+    assert put(caps) == caps
+    assert put(caps) == catalog.organisation.get()
     assert [(entry.kind, entry.after) for entry in catalog.audit()] == [
         ("organisation", {"limits": {"monthly": "100", "soft": True}, "when_tight": "lower"})
     ]
-    assert catalog.organisation.put(OrganisationSpec(), actor=ME) == OrganisationSpec()
+    assert put(OrganisationSpec()) == OrganisationSpec()
 
 
 @pytest.mark.parametrize("reference", ["none", "proj_0123456789abcdef", "a\x00b", "\ud800", "", "x" * 1000])

@@ -16,7 +16,7 @@ from paig_client.api.specs import KeySpec, ProjectSpec, ProviderSpec
 from paig_client.api.vocabulary import Stored
 from paig_gateway.database.engine import utc_now
 from paig_gateway.ledger.stored_objects import StoredObject, save
-from paig_gateway.providers.endpoints import Endpoint, endpoints
+from paig_gateway.providers.endpoints import Endpoint, detect, endpoints
 from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.proxy import stored
 from tests.gateway.databases import Postgres
@@ -109,7 +109,16 @@ def path_of(row: Endpoint, id: str) -> str:
 STORED = [(method, row) for row in endpoints() if row.object for method in sorted(row.methods - {"HEAD"})]
 BY_ID = [one for one in STORED if one[1].operation(one[0]) in ("read", "change", "delete")]
 LISTS = [one for one in STORED if one[1].operation(one[0]) == "list"]
-MADE = [one for one in STORED if one[1].operation(one[0]) == "create" and not one[1].format.metered]
+
+
+def is_metered(method: str, row: Endpoint) -> bool:
+    """Whether the kind of provider that is asked has a row of its own for the path, and it is metered."""
+    kind = kind_of(row)
+    found = detect(method, path_of(row, "").removeprefix(f"/{kind}"), kind)
+    return found is not None and found.format.metered
+
+
+MADE = [one for one in STORED if one[1].operation(one[0]) == "create" and not is_metered(*one)]
 
 
 def named(one: tuple[str, Endpoint]) -> str:

@@ -21,8 +21,8 @@ NEEDS_MODEL = [
     and "P<model>" not in form.path.pattern
     and not form.later_look
     and not form.batch  # its lines name models
-    # One that goes on has a model already, and a guardrail needs none.
-    and form.name not in ("mistral-conversations", "bedrock-guardrail")
+    # A conversation that goes on has a model already, a video a default one, and a guardrail needs none.
+    and form.name not in ("mistral-conversations", "openai-videos", "bedrock-guardrail")
 ]
 READ = [form for form in FORMATS if form.metered and not form.later_look]
 

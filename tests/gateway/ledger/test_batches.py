@@ -171,8 +171,11 @@ async def test_one_node_looks_at_a_time(ledger: Ledger, engine: Engine) -> None:
 def test_inputs_are_kept_for_a_month(engine: Engine) -> None:
     """What a file asks is found at its own provider, and forgotten with the file."""
     batches.keep_input(engine, "openai", "file-1", NOON, b"first")
-    batches.keep_input(engine, "openai", "file-1", NOON, b"second")
-    assert batches.find_input(engine, ["groq", "openai"], "file-1") == ("openai", b"first")
-    assert batches.find_input(engine, ["groq"], "file-1") is None
+    batches.keep_input(engine, "openai", "file-1", NOON, b"second")  # another file that its client calls the same
+    assert batches.find_input(engine, ["groq", "openai"], "file-1", NOON) == ("openai", b"second")
+    assert batches.find_input(engine, ["groq"], "file-1", NOON) is None
+    assert batches.find_input(engine, ["openai"], "file-1", NOON + timedelta(seconds=1)) is None
     batches.keep_input(engine, "openai", "file-2", NOON + timedelta(days=32), b"other")
-    assert batches.find_input(engine, ["openai"], "file-1") is None
+    assert batches.find_input(engine, ["openai"], "file-1", NOON) is None
+    batches.forget_input(engine, ["openai"], "file-2")
+    assert batches.find_input(engine, ["openai"], "file-2", NOON) is None

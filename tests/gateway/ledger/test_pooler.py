@@ -32,6 +32,7 @@ def pooled(postgres: Postgres, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A fresh database's URL through a pooler with three server connections, and its own."""
     direct = postgres.new_database()
     folder = Path(parse_qs(urlsplit(direct).query)["host"][0])
+    private = folder.stat().st_mode  # the server does not start again in a folder that others can read
     home = Path(os.path.realpath(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -46,7 +47,7 @@ def pooled(postgres: Postgres, tmp_path: Path) -> Iterator[tuple[str, str]]:
         owner = pwd.getpwnam("postgres")
         for path in (home, *home.iterdir()):
             os.chown(path, owner.pw_uid, owner.pw_gid)
-        for path in (*home.parents[:-2], folder, *folder.parents[:-2]):
+        for path in (*home.parents[:-2], *folder.parents[:-2]):
             path.chmod(path.stat().st_mode | 0o11)
         folder.chmod(0o777)
         command[1:1] = ["-u", "postgres"]
@@ -67,6 +68,7 @@ def pooled(postgres: Postgres, tmp_path: Path) -> Iterator[tuple[str, str]]:
     finally:
         process.terminate()
         process.wait()
+        folder.chmod(private)
 
 
 async def test_four_nodes_behind_a_pooler(pooled: tuple[str, str]) -> None:

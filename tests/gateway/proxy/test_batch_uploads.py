@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from types import SimpleNamespace
 from typing import Any, cast
+from weakref import WeakSet
 
 import pytest
 
 from paig_gateway.proxy.batch_lines import BatchLines
-from paig_gateway.proxy.batch_uploads import AT_ONCE, BatchUpload
+from paig_gateway.proxy.batch_uploads import AT_ONCE, MOST_READERS, BatchUpload
 from paig_gateway.routing.candidates import Candidate
 
 pytestmark = pytest.mark.anyio
@@ -26,10 +28,15 @@ class Kept:
 
     def __init__(self) -> None:
         self.found: list[tuple[str, str, int]] = []
-        self.upload = BatchUpload("openai", self)
+        self.forgotten: list[str] = []
+        self.readers: WeakSet[BatchUpload] = WeakSet()
+        self.upload = BatchUpload("openai", self, self.readers)
 
-    def __call__(self, provider: str, id: str, lines: bytes) -> None:
-        self.found.append((provider, id, BatchLines.unpacked(lines).count))
+    def __call__(self, provider: str, id: str, lines: bytes | None) -> None:
+        if lines is None:
+            self.forgotten.append(id)
+        else:
+            self.found.append((provider, id, BatchLines.unpacked(lines).count))
 
     async def end(self, answer: object, kind: str = "openai") -> list[tuple[str, str, int]]:
         """End the upload."""
@@ -81,3 +88,21 @@ async def test_what_is_not_known_to_be_a_batch(fields: list[bytes], content: byt
         kept.upload.field("purpose", one)
     kept.upload.piece("file", content)
     assert await kept.end(answer, kind) == []
+    assert kept.forgotten == ([] if "error" in answer else ["f"])  # what an earlier file of that id asked
+    assert not kept.readers
+
+
+async def test_few_files_are_read_at_a_time() -> None:
+    """More are left to the provider; a request that ended without an answer makes room."""
+    kept = Kept()
+    others = [BatchUpload("openai", kept, kept.readers) for _ in range(MOST_READERS)]
+    for one in others:
+        one.piece("file", line(1))
+    kept.upload.field("purpose", b"batch")
+    kept.upload.piece("file", line(1))
+    assert await kept.end({"id": "f"}) == []
+    del one, others[0]
+    gc.collect()
+    again = BatchUpload("openai", kept, kept.readers)
+    again.piece("file", line(1))
+    assert again in kept.readers

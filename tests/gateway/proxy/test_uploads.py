@@ -144,14 +144,18 @@ def test_what_is_an_upload(method: str, path: str, headers: dict[bytes, bytes], 
 
 def test_addresses_of_sessions_lead_back() -> None:
     """Their host becomes the gateway, their path and query stay; one that names no session is left out."""
-    url = b"https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=AB%2FC&upload_protocol=resumable"
+    base = "https://generativelanguage.googleapis.com"
+    url = base.encode() + b"/upload/v1beta/files?upload_id=AB%2FC&upload_protocol=resumable"
     headers = [(b"x-goog-upload-status", b"active"), (b"x-goog-upload-url", url)]
-    assert led_back(headers, "http://gw:1", "g")[1][1] == (
+    assert led_back(headers, "http://gw:1", "g", base)[1][1] == (
         b"http://gw:1/proxy/g/upload/v1beta/files?upload_id=AB%2FC&upload_protocol=resumable"
     )
     assert begun_session({"x-goog-upload-url": url.decode()}) == "AB/C"
-    assert led_back([(b"x-goog-upload-url", b"https://elsewhere.example/x?upload_id=1")], "http://gw:1", "g") == []
-    assert led_back(headers, "", "g") == headers[:1]
+    nameless = [(b"x-goog-upload-url", base.encode() + b"/x?upload_id=1")]
+    assert led_back(nameless, "http://gw:1", "g", base) == []
+    elsewhere = [(b"x-goog-upload-url", b"https://elsewhere.example/upload/x?upload_id=1")]
+    assert led_back(elsewhere, "http://gw:1", "g", base) == elsewhere
+    assert led_back(headers, "", "g", base) == headers[:1]
     assert origin_of("https", {b"host": b"gw:1"}) == "https://gw:1"
     assert origin_of("https", {b"host": b"gw/evil"}) == ""
     target = Target("g", "/upload/v1beta/files", b"key=k&upload_id=S")

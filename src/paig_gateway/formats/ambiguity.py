@@ -119,6 +119,23 @@ def decides(name: str) -> bool:
     return canonical(name) in _DECIDING
 
 
+def read_once(raw: bytes, where: str) -> Members:
+    """Read an object each of whose own members decides something.
+
+    Args:
+        raw: Its JSON.
+        where: What it is, for the error.
+
+    Raises:
+        MalformedRequest: It is no object, or a member is there twice, or in two spellings.
+    """
+    found = reading.request(raw)
+    check_names(found, where)
+    if _hides_text(raw, found) and not _names_are_distinct(raw):
+        raise MalformedRequest(f'A member in "{where}" is given twice: give each name once.')
+    return found
+
+
 def _check_object(raw: bytes, found: Members, where: str) -> None:
     check_names(found, where)
     if _hides_text(raw, found) and not _names_are_distinct(raw):

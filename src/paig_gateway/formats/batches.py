@@ -15,6 +15,7 @@ from datetime import timedelta
 from urllib.parse import quote
 
 from paig_gateway.formats import reading
+from paig_gateway.formats.ambiguity import read_once
 from paig_gateway.formats.base import Call, ErrorShape, Format, Json, MalformedRequest
 from paig_gateway.formats.folding import dig, each, mapping
 from paig_gateway.formats.reading import Members
@@ -165,7 +166,7 @@ def _openai_asked(body: bytes, model: str | None) -> BatchAsked:
 
 
 def _openai_line(line: bytes, asked: BatchAsked) -> Line:
-    top = reading.request(line)
+    top = read_once(line, "the line")
     id = _checked_id(reading.string(top.get("custom_id")), "Each line")
     path = reading.string(top.get("url"))
     if not path:
@@ -241,6 +242,8 @@ def _mistral_asked(body: bytes, model: str | None) -> BatchAsked:
     of_all = BatchAsked(None, tuple(filter(None, named)), path, reading.string(top.get("model")))
     if not (requests := reading.array(top.get("requests"))):
         return of_all
+    if of_all.files:
+        raise MalformedRequest('The batch has both "requests" and "input_files": give one of them.')
     return BatchAsked([_mistral_line(bytes(raw), of_all) for raw in requests], (), path, of_all.model)
 
 
@@ -249,12 +252,14 @@ def _files(top: Members) -> list[reading.Raw]:
 
 
 def _mistral_line(line: bytes, asked: BatchAsked) -> Line:
-    top = reading.request(line)
+    top = read_once(line, "the line")
     id = _checked_id(reading.string(top.get("custom_id")), "Each request of the batch")
     if asked.path is None:
         raise MalformedRequest('The batch names no "endpoint", such as /v1/chat/completions.')
     body = _object(top, "body", id)
     inner = reading.members(body)
+    if asked.model and "model" in inner and reading.string(inner["model"]) != asked.model:
+        raise MalformedRequest(f"The request '{id}' of the batch names another model than the batch: name one.")
     if asked.model and "model" not in inner:
         body = b'{"model":' + json.dumps(asked.model).encode() + (b"," if inner else b"") + body[1:]
     return Line(id, asked.path, body)
@@ -290,10 +295,9 @@ def _anthropic_asked(body: bytes, model: str | None) -> BatchAsked:
 
 def _requests(raw: reading.Raw | None) -> Iterator[Members]:
     for one in reading.array(raw):
-        top = reading.members(one)
-        if not top:
+        if not reading.members(one):
             raise MalformedRequest("Each request of the batch must be a JSON object.")
-        yield top
+        yield read_once(bytes(one), "the request")
 
 
 def _anthropic_line(top: Members) -> Line:
@@ -335,17 +339,20 @@ def _both(top: Members, camel: str, snake: str) -> str | None:
     return reading.string(top.get(camel)) or reading.string(top.get(snake))
 
 
-def _inner(top: Members, camel: str, snake: str) -> Members:
-    return reading.members(top.get(camel)) or reading.members(top.get(snake))
-
-
 def _gemini_config(body: bytes) -> Members:
-    return _inner(reading.members(reading.request(body).get("batch")), "inputConfig", "input_config")
+    batch = reading.request(body).get("batch")
+    if not reading.members(batch):
+        return {}
+    top = read_once(bytes(batch or b""), "batch")
+    config = top.get("inputConfig") or top.get("input_config")
+    return read_once(bytes(config), "batch.inputConfig") if config is not None and reading.members(config) else {}
 
 
 def _gemini_asked(body: bytes, model: str | None) -> BatchAsked:
     config = _gemini_config(body)
     if file := _both(config, "fileName", "file_name"):
+        if reading.present(config.get("requests")):
+            raise MalformedRequest('The batch has both "requests" and a file: give one of them.')
         return BatchAsked(None, (last_name(file),), model=model)
     lines = [
         Line(str(number), _gemini_path(top), _object(top, "request", str(number)))
@@ -361,7 +368,7 @@ def _gemini_path(top: Members) -> str:
 
 
 def _gemini_line(line: bytes, asked: BatchAsked) -> Line:
-    top = reading.request(line)
+    top = read_once(line, "the line")
     id = _checked_id(reading.string(top.get("key")), "Each line")
     return Line(id, _gemini_path(top), _object(top, "request", id))
 

@@ -61,6 +61,10 @@ DELETE_SECONDS = 20.0
 """How long the deletion of results waits until they are charged."""
 GEMINI_FILES_KEPT = timedelta(hours=48)
 """How long Google keeps a file; its client may then give the same name to another one."""
+HURRY_PAUSE = timedelta(seconds=2)
+"""How long after a key read a file its batches are not looked at for another one."""
+MOST_HURRIED = 10_000
+"""Keys that are remembered for that."""
 RENEW_SECONDS = 30.0
 """How often a node that looks says so."""
 
@@ -88,6 +92,7 @@ class Batches:
     node_id: str
     _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _again: set[str] = field(default_factory=set)
+    _hurried: dict[str, datetime] = field(default_factory=dict)
     _readers: WeakSet[BatchUpload] = field(default_factory=WeakSet)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -282,9 +287,19 @@ class Batches:
         named = exchange.fmt.stored(exchange.target.path)
         if kind == "batch" and named:
             self._start(self._hurry(partial(rows.of_work, engine, [provider], unquote(named))))
-        else:
+        elif self._may_hurry(caller.key_id):
             find = partial(rows.of_caller, engine, [provider], caller.key_id, caller.project_id)
             self._start(self._hurry(find))
+
+    def _may_hurry(self, key_id: str) -> bool:
+        """Whether a key that reads files has its batches looked at: not at every poll of it."""
+        now = self.now()
+        if now - self._hurried.get(key_id, now - HURRY_PAUSE) < HURRY_PAUSE:
+            return False
+        if len(self._hurried) >= MOST_HURRIED:
+            self._hurried.clear()
+        self._hurried[key_id] = now
+        return True
 
     async def before_delete(self, exchange: Exchange) -> None:
         """Charge what is about to be deleted, if it is the results of a batch."""

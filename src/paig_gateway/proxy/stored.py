@@ -358,12 +358,7 @@ def _derived(body: Json) -> Iterable[str]:
             yield id
     for name in ("result_files", "output_file_ids"):
         yield from (id for id in each(body.get(name)) if isinstance(id, str))
-    for path in (
-        ("file", "id"),
-        ("response", "responsesFile"),
-        ("dest", "fileName"),
-        ("metadata", "output", "responsesFile"),
-    ):
+    for path in _DERIVED:
         if isinstance(id := dig(body, *path), str) and id:
             yield last_name(id)
 

@@ -48,8 +48,10 @@ def test_mistral_names_model_and_endpoint_once() -> None:
     assert json.loads(line.body) == {"model": "mistral-small-latest", "messages": []}
     empty = MISTRAL.line(b'{"custom_id":"0","body":{}}', asked)
     assert json.loads(empty.body) == {"model": "mistral-small-latest"}
-    own = MISTRAL.line(b'{"custom_id":"0","body":{"model":"other"}}', asked)
-    assert json.loads(own.body) == {"model": "other"}
+    own = MISTRAL.line(b'{"custom_id":"0","body":{"model":"mistral-small-latest"}}', asked)
+    assert json.loads(own.body) == {"model": "mistral-small-latest"}
+    with pytest.raises(MalformedRequest, match="another model"):
+        MISTRAL.line(b'{"custom_id":"0","body":{"model":"other"}}', asked)
     inline = {**job, "requests": [{"custom_id": "1", "body": {"messages": []}}]}
     [found] = MISTRAL.asked(json.dumps(inline).encode(), None).lines or ()
     assert (found.id, found.path) == ("1", "/v1/chat/completions")
@@ -66,12 +68,35 @@ def test_mistral_names_model_and_endpoint_once() -> None:
         (MISTRAL, b'{"custom_id":"a","body":{}}'),
         (GEMINI, b'{"request":{}}'),
         (ANTHROPIC, b'{"custom_id":"a","params":{}}'),
+        (OPENAI, b'{"custom_id":"a","url":"/v1/responses","body":{},"body":{"n":9}}'),
+        (OPENAI, b'{"custom_id":"a","url":"/v1/responses","Url":"/v1/completions","body":{}}'),
+        (GEMINI, b'{"key":"a","request":{},"request":{"contents":[]}}'),
     ],
 )
 def test_lines_that_are_no_requests(api: BatchApi, line: bytes) -> None:
     """Each is refused in words."""
     with pytest.raises(MalformedRequest):
         api.line(line, BatchAsked())
+
+
+INLINE = b'"requests":{"requests":[{"request":{"contents":[]}}]}'
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        (GEMINI, b'{"batch":{"inputConfig":{%b},"input_config":{"file_name":"files/dear"}}}' % INLINE),
+        (GEMINI, b'{"batch":{"inputConfig":{%b,"fileName":"files/dear"}}}' % INLINE),
+        (GEMINI, b'{"batch":{"inputConfig":{"fileName":"files/a","file_name":"files/b"}}}'),
+        (GEMINI, b'{"batch":{"inputConfig":{"fileName":"files/a"},"inputConfig":{"fileName":"files/b"}}}'),
+        (MISTRAL, b'{"endpoint":"/v1/x","input_files":["f"],"requests":[{"custom_id":"a","body":{}}]}'),
+        (ANTHROPIC, b'{"requests":[{"custom_id":"a","params":{},"params":{"max_tokens":9}}]}'),
+    ],
+)
+def test_batches_with_two_readings(api: BatchApi, body: bytes) -> None:
+    """A provider may take the lines that the gateway did not hold for."""
+    with pytest.raises(MalformedRequest):
+        api.asked(body, "m")
 
 
 def test_states() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from paig_gateway.database.columns import milliseconds, moment
@@ -71,6 +71,13 @@ def due(engine: Engine, at: datetime) -> list[OpenBatch]:
     """Batches that are to be looked at by then, and that no node looks at."""
     query = select(*_COLUMNS).where(BATCHES.c.look_at <= milliseconds(at), _is_free(at))
     return _read(engine, query.order_by(BATCHES.c.look_at).limit(AT_ONCE))
+
+
+def oldest(engine: Engine) -> datetime | None:
+    """When the oldest batch was made that is not charged yet; the rows of its lines have that time."""
+    with engine.connect() as connection:
+        found: int | None = connection.execute(select(func.min(BATCHES.c.created_at))).scalar()
+    return None if found is None else moment(found)
 
 
 def _is_free(at: datetime) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.database.threads import in_thread
-from paig_gateway.ledger import nodes, pruning
+from paig_gateway.ledger import batches, nodes, pruning
 from paig_gateway.ledger.writer import Task
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,9 @@ async def prune(engine: Engine, perform: Perform, before: datetime, now: datetim
         How many requests went.
     """
     pruned, place = 0, None
+    # The row of a batch's line tells that it is charged, for as long as other lines are not.
+    oldest = await in_thread(batches.oldest, engine)
+    before = before if oldest is None else min(before, oldest)
     works_before = min(before, now - WORKS_KEPT)
     while found := await in_thread(_read_requests, engine, before, works_before, place):
         await perform(partial(pruning.remove_requests, ids=[id for _, id in found]))

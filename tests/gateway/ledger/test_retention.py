@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 from paig_gateway.app import Gateway, Store
 from paig_gateway.config import LedgerSpec
 from paig_gateway.domain.limits import Limit
-from paig_gateway.ledger import pruning, retention
+from paig_gateway.ledger import batches, pruning, retention
+from paig_gateway.ledger.batches import OpenBatch
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import Filter, list_requests, usage
 from tests.gateway.end_to_end.waiting import until
@@ -83,6 +84,21 @@ async def test_work_that_may_be_looked_at_again_stays_a_month(engine: Engine) ->
     assert row(engine, work)["cost"] == 7
     clock.now = OLD + timedelta(days=32)
     assert await ledger.prune(clock.now - timedelta(days=1)) == 1
+    await ledger.stop()
+
+
+async def test_charged_lines_stay_while_their_batch_has_others(engine: Engine) -> None:
+    """Their rows are what keeps a later look from charging them again."""
+    ledger = Ledger(engine, node_id="node_a", clock=Clock(OLD))
+    await ledger.start()
+    await charged(ledger, time=OLD - timedelta(seconds=1))
+    await charged(ledger, time=OLD)
+    made = OpenBatch("req_1", "openai", "batch_1", "openai-batch", "/v1/batches", "cred", "key_ci", None, OLD, NOON)
+    with engine.begin() as connection:
+        batches.begin(connection, made, NOON, None)
+    assert await ledger.prune(NOON - timedelta(days=1)) == 1
+    batches.end(engine, made.id)
+    assert await ledger.prune(NOON - timedelta(days=1)) == 1
     await ledger.stop()
 
 

@@ -39,6 +39,12 @@ EXTRAS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index is reached with the certificates that the machine trusts, as pip does; uv has its own otherwise."""
+    monkeypatch.setenv("UV_SYSTEM_CERTS", "1")
+
+
 def build(folder: Path) -> dict[str, bytes]:
     """Build wheel and source archive; the files' bytes by name."""
     subprocess.run(

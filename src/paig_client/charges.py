@@ -47,7 +47,7 @@ _CERTAINTIES: tuple[Certainty, ...] = ("exact", "estimated", "ceiling", "unknown
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Whom to ask.
+    """Where to ask.
 
     Attributes:
         root: The gateway's root address.

@@ -125,7 +125,7 @@ class PaigApp(App[None]):
 
     @property
     def admin(self) -> AsyncAdminClient:
-        """Whom to ask."""
+        """The gateway's admin client."""
         if self.admin_client is None:
             raise AdminError("There is no gateway to ask.")
         return self.admin_client

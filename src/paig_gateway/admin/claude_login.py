@@ -59,7 +59,7 @@ def claude_routes(services: AdminServices) -> APIRouter:
     @router.get(DISCOVERY)
     async def discovery(request: Request) -> Response:
         if services.sso is None or not services.sso.spec.device_login or not services.sso.spec.keys:
-            raise ProblemError("not-found", "Nobody can log in here: `[sso.keys.GROUP]` of paig.toml sets that up.")
+            raise ProblemError("not-found", "No login gives a key here: `[sso.keys.GROUP]` of paig.toml sets that up.")
         origin = services.site.origin(request)
         return JSONResponse(
             {
@@ -151,7 +151,7 @@ async def _logged_in(services: AdminServices, device_code: str) -> dict[str, str
     """A personal key for the person who has completed the login.
 
     Raises:
-        _OAuthError: Nobody has, or none of the person's groups gives a key.
+        _OAuthError: No login has come, or none of the person's groups gives a key.
         SsoError: The identity provider refused, or is away.
     """
     provider = _provider(services)
@@ -161,7 +161,7 @@ async def _logged_in(services: AdminServices, device_code: str) -> dict[str, str
     person = await provider.finish_device(state["device_code"], state["nonce"])
     if isinstance(person, PendingLogin):
         raise _OAuthError(
-            400, "slow_down" if person.slow_down else "authorization_pending", "Nobody has logged in yet."
+            400, "slow_down" if person.slow_down else "authorization_pending", "The login has not been confirmed yet."
         )
     login = login_of(services, person)
     made = await anyio.to_thread.run_sync(lambda: services.catalog.people.log_in(login, token=False))
@@ -221,7 +221,7 @@ def _tokens(
 
 def _provider(services: AdminServices) -> IdentityProvider:
     if services.sso is None or not services.sso.spec.device_login:
-        raise _OAuthError(400, "access_denied", "Nobody can log in with a device code here.")
+        raise _OAuthError(400, "access_denied", "This gateway takes no logins with a device code.")
     return services.sso
 
 

@@ -142,7 +142,7 @@ def _own_named(caller: Caller) -> Iterator[Limit]:
 def _by_use(services: AdminServices, caller: Caller, now: datetime) -> Iterator[Limit]:
     """The counters of named limits that the key's own requests of late count in: by model, provider, session or tag.
 
-    Only values that the key itself has used are looked up, so that it learns of nobody else's.
+    Only values that the key itself has used are looked up, so that it learns of no other key's.
     """
     of_key = Filter(key=caller.key_id, since=now - LATELY)
     for named in caller.named:

@@ -435,7 +435,7 @@ class BatchRow(SQLModel, table=True):
     deadline: int = Field(sa_column=_big())
     """When what has no result by then is charged at its ceiling."""
     look_at: int = Field(sa_column=_big())
-    """When the provider is asked next, unless somebody asks before."""
+    """When the provider is asked next, unless a client asks before."""
     looks: int = 0
     """How often it was asked."""
     node: str = ""

@@ -229,7 +229,7 @@ class Relay:
         if status is None or self.response.status >= 400:
             return
         if (begun := uploads.begun_session(self.headers)) is not None:
-            self.outcome.work_id = begun  # whoever goes on with it is led to the same account
+            self.outcome.work_id = begun  # the requests that go on with it are led to the same account
             await self.stored.keep_session(self.exchange, self.candidate, begun)
         elif status != "active" and (session := upload_session(self.exchange.target)) is not None:
             await self.stored.drop(self.candidate, session)

@@ -57,7 +57,7 @@ FLUSH_SECONDS = 1.0
 NO_NODE = ""
 """Stands in a hold for its node where the work goes on at the provider: no node's end charges it."""
 LATER_SECONDS = 0.005
-"""How long a settlement that nobody waits for may wait for reservations to be written with it."""
+"""How long a settlement that no answer waits for is kept, to be written with the next reservations."""
 
 
 class Ledger:
@@ -420,7 +420,7 @@ class Ledger:
             self._writer.queue.put(pending)
 
     def _wake(self) -> None:
-        """Have the writer do what nobody waits for, unless it has done it already."""
+        """Have the writer do what no answer waits for, unless it has done it already."""
         self._wakes = False
         if self._writer.later:
             self._writer.queue.put(None)

@@ -1,8 +1,8 @@
 """The ledger's writer: one thread that takes what callers queued, and executes it in batches.
 
-Settlements that nobody waits for do not wake it: they lie in `later` for some milliseconds at most, and most often go
-with the next reservations into one transaction. A client that sends one request after the other so waits for one commit
-each, not for two.
+Settlements that no answer waits for do not wake it: they lie in `later` for a few milliseconds at most, and mostly go
+into one transaction with the next reservations. So a client that sends one request after the other waits for one
+commit each, not for two.
 
 It never gives up what it took: a batch that the database did not take stays in the backlog and is tried again. A single
 command that the database refuses for its own values is set aside, so that it does not block the others.

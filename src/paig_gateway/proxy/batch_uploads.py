@@ -1,7 +1,7 @@
 """Files for batches, read as they are uploaded: what their lines ask is known before a batch is made of them.
 
-Lines are read aside, in a thread. A file that comes faster than its lines can be read, or that has other lines, is read
-at the provider when a batch is made of it.
+Lines are read aside, in a thread. A file that comes faster than its lines can be read, or whose lines cannot be read,
+is read at the provider when a batch is made of it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class BatchUpload:
     _reading: asyncio.Task[None] | None = None
 
     def field(self, name: str, content: bytes) -> None:
-        """A form's field that is no file: of two purposes, nobody knows which one counts."""
+        """A form's field that is no file. Of two purposes, the provider may take either."""
         if name == "purpose":
             if self._purpose is not None or content != b"batch":
                 self.drop()

@@ -484,7 +484,7 @@ def _unseen(why: str) -> UnseenError:
 
 
 def _passes_unseen(exchange: Exchange, order: list[Candidate], *, capped: bool) -> bool:
-    """Whether a batch may be made whose lines nobody has read; see `unmetered.admitted`."""
+    """Whether a batch may be made whose lines were not read; see `unmetered.admitted`."""
     allowed = exchange.caller.allow_unmetered
     if exchange.caller.models is not None:
         return False  # it could ask for any model

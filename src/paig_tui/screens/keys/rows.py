@@ -38,7 +38,7 @@ KINDS: tuple[Tab, ...] = ("keys", "projects", "users")
 WIDE = 150
 """Width of the table from which on caps are shown in dollars too."""
 URGENT = ("limit-exceeded", "active", "expired", "blocked", "disabled")
-"""Statuses, those that somebody should look at first."""
+"""Statuses; those that need attention come first."""
 ONE = {"keys": "key", "projects": "project", "users": "user"}
 
 

@@ -23,7 +23,8 @@ from paig_client import PaigGateway, keychain, profiles, providers
 from tests.client import keyrings
 from tests.client.double import KEY, Double, Seen, limit_refusal, serving
 
-pytestmark = pytest.mark.anyio
+# Some of its models never close their client, others only in an agent that is entered.
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet_sockets")]
 
 HTTP = httpx2 if any(need.startswith("httpx2") for need in requires("pydantic-ai-slim") or ()) else httpx
 
@@ -163,7 +164,6 @@ async def test_azure_speaks_the_older_api_where_the_environment_asks(
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 async def test_embeddings_go_through_the_gateway(registered: str, double: Double) -> None:
     """`Embedder('gateway/…')` works for OpenAI's, Google's and Mistral-shaped embeddings."""
     assert (await Embedder("gateway/openai:text-embedding-3-small").embed_query("x")).embeddings
@@ -173,7 +173,6 @@ async def test_embeddings_go_through_the_gateway(registered: str, double: Double
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 async def test_images_and_realtime_are_built_for_the_gateway(registered: str) -> None:
     """Image and realtime models take their provider from the registration."""
     images = pytest.importorskip("pydantic_ai.images", reason="since pydantic-ai 2.50")
@@ -185,7 +184,6 @@ async def test_images_and_realtime_are_built_for_the_gateway(registered: str) ->
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 async def test_images_go_through_the_gateway(registered: str, double: Double) -> None:
     """An image is asked for at the route's own address, with the gateway key alone."""
     images = pytest.importorskip("pydantic_ai.images", reason="since pydantic-ai 2.50")
@@ -219,7 +217,6 @@ def test_register_is_idempotent_and_reversible() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 def test_the_latest_registration_counts_until_it_is_undone(gateway: str) -> None:
     """Another gateway can be registered over one, and taken back in any order."""
     first = paig_client.register(api_key=KEY, base_url="http://127.0.0.1:1")
@@ -274,7 +271,6 @@ async def test_bedrock_mantle_by_the_explicit_form(gateway: str, double: Double,
 
 @RESOLVES
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 async def test_two_gateways_in_one_process(gateway: str, double: Double) -> None:
     """Each agent's capability sends its models to its own gateway; models are made once."""
     other = Double(key="paig_other_key")
@@ -290,7 +286,6 @@ async def test_two_gateways_in_one_process(gateway: str, double: Double) -> None
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 async def test_fallback_models_and_override_take_gateway_names(registered: str, double: Double) -> None:
     """Names inside `FallbackModel` and `Agent.override` mean the same."""
     async with Agent(FallbackModel("gateway/openai:gpt-5", "gateway/groq:openai/gpt-oss-120b")) as agent:
@@ -301,7 +296,6 @@ async def test_fallback_models_and_override_take_gateway_names(registered: str, 
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 async def test_names_may_be_resolved_late(gateway: str, double: Double) -> None:
     """An agent may be defined before the registration; durable workers look the name up again, as text, each time."""
     agent = Agent("gateway/mistral:mistral-small-latest", defer_model_check=True)
@@ -314,7 +308,6 @@ async def test_names_may_be_resolved_late(gateway: str, double: Double) -> None:
 
 @RESOLVES
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 async def test_a_hanging_keyring_does_not_hold_up_the_event_loop(gateway: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a model's key is looked for in the keyring, other tasks go on."""
     monkeypatch.setattr(keyrings.Hanging, "release", threading.Event())
@@ -347,7 +340,6 @@ async def test_tags_and_budgets_travel_with_every_request(registered: str, doubl
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 @pytest.mark.anyio
 async def test_a_session_travels_with_its_requests(registered: str, double: Double) -> None:
     """Inside the `with` each request says what it belongs to; outside, the conversation is the session."""
@@ -366,7 +358,6 @@ async def test_a_session_travels_with_its_requests(registered: str, double: Doub
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 @pytest.mark.anyio
 async def test_a_conversation_is_a_session(registered: str, double: Double) -> None:
     """Runs that go on from one another send the same session, another run another; no code is needed."""
@@ -382,7 +373,6 @@ async def test_a_conversation_is_a_session(registered: str, double: Double) -> N
 
 @RESOLVES
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 @pytest.mark.anyio
 async def test_an_agent_within_an_agent_is_its_branch(gateway: str, double: Double) -> None:
     """With the capability, what a tool's own agents send belongs to the session of the agent that has the tool."""
@@ -440,7 +430,6 @@ def test_tags_outlive_the_event_loop(registered: str, double: Double) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 async def test_a_client_of_ones_own_is_used_and_tags_only_the_gateway(gateway: str, double: Double) -> None:
     """A shared HTTP client gets the hook once, and other hosts see no tags."""
     async with HTTP.AsyncClient() as http:

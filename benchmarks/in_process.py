@@ -27,7 +27,7 @@ from common import KEY, SECRET
 from servers import CONFIG, NO_TELEMETRY, answer, events
 
 from paig_gateway import config as configuration
-from paig_gateway.app import Store
+from paig_gateway.app import OpenDatabase
 from paig_gateway.listener.server import GARBAGE, EmbeddedServer
 from paig_gateway.proxy import upstream
 from paig_gateway.server import _gateway, _uvicorn, listen
@@ -163,7 +163,7 @@ async def measure(options: argparse.Namespace, home: Path) -> None:
     path.write_text(CONFIG.format(server="", telemetry=NO_TELEMETRY, provider=9, slow=9, more=""))
     os.environ |= {"PAIG_HOME": str(home), "PAIG_SECRET_KEY": SECRET, "PAIG_ADMIN_TOKEN": SECRET, "BENCH_KEY": KEY}
     wanted = configuration.load(path)
-    store = Store.open(config=wanted)
+    store = OpenDatabase.open(config=wanted)
     configuration.apply(configuration.plan(wanted, store.catalog), store.catalog, actor="bench")
     gateway = _gateway(store, wanted)
     uvicorn = _uvicorn(gateway, wanted.server)

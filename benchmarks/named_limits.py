@@ -20,7 +20,7 @@ from paig_client.api.vocabulary import OwnerKind
 from paig_gateway.database.engine import migrate, open_engine
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
-from paig_gateway.domain.named_limits import NamedLimit, Subject, bound
+from paig_gateway.domain.named_limits import LimitRule, Subject, bound
 from paig_gateway.ledger.batch import BatchExecutor, Reserve, Settle
 from paig_gateway.ledger.records import Reservation, Settlement
 
@@ -49,7 +49,7 @@ def main() -> None:
         own = tuple(cap(number, "key") for number in range(3))
         for count in (0, 1, 10):
             named = [
-                NamedLimit(f"limit-{number}", {"model": "gpt-*"}, "tag:customer", 10_000, (cap(100 + number, "limit"),))
+                LimitRule(f"limit-{number}", {"model": "gpt-*"}, "tag:customer", 10_000, (cap(100 + number, "limit"),))
                 for number in range(count)
             ]
             cpu, began = time.process_time(), time.perf_counter()

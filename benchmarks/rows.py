@@ -22,7 +22,7 @@ from paig_gateway.database.tables import KeyRow
 from paig_gateway.domain.caller import Caller
 from paig_gateway.ledger import reports
 from paig_gateway.ledger.balances import limit_balances
-from paig_gateway.ledger.batch import BatchExecutor, Charge
+from paig_gateway.ledger.batch import BatchExecutor, ChargeRow
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.ledger.reports import charged_requests
 
@@ -31,7 +31,7 @@ DAYS, KEYS, BATCH = 90, 50, 2000
 MODELS = ("gpt-5", "gpt-4o-mini", "claude-sonnet-4-5", "gemini-2.5-flash")
 
 
-def finished(number: int, rows: int, draw: random.Random) -> Charge:
+def finished(number: int, rows: int, draw: random.Random) -> ChargeRow:
     """One finished request, at its place in the ninety days."""
     at = START + timedelta(days=DAYS) * number / rows
     key = draw.randrange(KEYS)
@@ -41,7 +41,7 @@ def finished(number: int, rows: int, draw: random.Random) -> Charge:
     request = Reservation(id, at, caller, (), "openai", model, "openai-chat", False, 0, 0, provider="openai")
     usage: dict[str, int | float] = {"input_tokens": 500, "output_tokens": draw.randrange(1000)}
     cost = draw.randrange(1, 10**7)
-    return Charge(request, Settlement(id, at, cost, "exact", usage=usage, price=f"openai/{model}", status=200))
+    return ChargeRow(request, Settlement(id, at, cost, "exact", usage=usage, price=f"openai/{model}", status=200))
 
 
 def named_key(number: int) -> dict[str, object]:

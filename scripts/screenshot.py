@@ -24,7 +24,7 @@ import httpx2
 from paig_client.admin import AsyncAdminClient
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, MemberSpec, OrganisationSpec, ProjectSpec, ProviderSpec, RouteSpec
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.config import ServerSpec
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.serve import running_simulator
@@ -158,7 +158,7 @@ async def take(home: Path) -> list[str]:
     clock = Clock()
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running_simulator())
-        gateway = Gateway(Store.open(home), ServerSpec(), TelemetrySpec(), AlertsSpec())
+        gateway = Gateway(OpenDatabase.open(home), ServerSpec(), TelemetrySpec(), AlertsSpec())
         gateway.now, gateway.clock = clock.now, clock
         origin = await stack.enter_async_context(running_gateway(gateway))
         admin = await stack.enter_async_context(AsyncAdminClient(origin, token=ADMIN))

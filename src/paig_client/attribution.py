@@ -210,7 +210,7 @@ class _Url(Protocol):
     def port(self) -> int | None: ...
 
 
-class _Headers(Protocol):
+class _MutableHeaders(Protocol):
     encoding: str
 
     def __setitem__(self, name: str, value: str) -> None: ...
@@ -226,7 +226,7 @@ class HttpRequest(Protocol):
         ...
 
     @property
-    def headers(self) -> _Headers:
+    def headers(self) -> _MutableHeaders:
         """What it carries."""
         ...
 

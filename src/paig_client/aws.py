@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paig_client.attribution import headers
-from paig_client.charges import Gateway, note
+from paig_client.charges import GatewayAccess, note
 
 REGION = "us-east-1"
 """Not used: it is part of a signature that the gateway drops."""
@@ -35,7 +35,7 @@ def bedrock_client(target: str, key: str, **options: Any) -> Any:
     client = session.client(
         "bedrock-runtime", endpoint_url=target, config=own.merge(config) if config is not None else own, **options
     )
-    gateway = Gateway.of(target, key)
+    gateway = GatewayAccess.of(target, key)
 
     def note_answer(parsed: Any, **_: object) -> None:
         note(parsed["ResponseMetadata"].get("HTTPHeaders"), gateway)

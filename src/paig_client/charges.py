@@ -46,7 +46,7 @@ _CERTAINTIES: tuple[Certainty, ...] = ("exact", "estimated", "ceiling", "unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class GatewayAccess:
     """Where to ask.
 
     Attributes:
@@ -58,7 +58,7 @@ class Gateway:
     key: str = field(repr=False)
 
     @classmethod
-    def of(cls, target: str, key: str) -> Gateway:
+    def of(cls, target: str, key: str) -> GatewayAccess:
         """The gateway of a route's address, `…/proxy/openai`."""
         return cls(root(target.rpartition("/")[0]), key)
 
@@ -68,7 +68,7 @@ class Noted:
     """A request that was answered: its id, and by which gateway."""
 
     id: str
-    gateway: Gateway
+    gateway: GatewayAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ async def async_spend_of(work: Run | spending, *, wait: float = WAIT) -> Spend:
     return _spend(work, rows)
 
 
-def note(headers: object, gateway: Gateway) -> None:
+def note(headers: object, gateway: GatewayAccess) -> None:
     """Note the request that an answer belongs to, by the answer's headers."""
     id = _id_of(headers)
     if id is None:
@@ -315,9 +315,9 @@ def _noted(work: Run | spending) -> Sequence[Noted]:
     return found
 
 
-def _by_gateway(work: Run | spending) -> Mapping[Gateway, list[str]]:
+def _by_gateway(work: Run | spending) -> Mapping[GatewayAccess, list[str]]:
     """The ids to ask each gateway about, each once."""
-    found: dict[Gateway, dict[str, None]] = {}
+    found: dict[GatewayAccess, dict[str, None]] = {}
     for noted in tuple(_noted(work)):
         found.setdefault(noted.gateway, {})[noted.id] = None
     return {gateway: list(ids) for gateway, ids in found.items()}
@@ -393,7 +393,7 @@ class HttpResponse(Protocol):
 class ResponseHook:
     """A response hook for httpx clients: notes the answers of the gateway, and no others."""
 
-    gateway: Gateway
+    gateway: GatewayAccess
 
     def __call__(self, response: HttpResponse) -> None:
         if RequestHook.for_gateway(self.gateway.root).applies(response.request):

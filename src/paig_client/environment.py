@@ -35,7 +35,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientProgram:
     """How one client is pointed at the gateway.
 
     Attributes:
@@ -270,41 +270,47 @@ _CLAUDE = _claude_settings("ANTHROPIC_BASE_URL", "anthropic")
 _CLAUDE_BEDROCK = _claude_settings("ANTHROPIC_BEDROCK_BASE_URL", "bedrock")
 _CLAUDE_VERTEX = _claude_settings("ANTHROPIC_VERTEX_BASE_URL", "google-vertex")
 
-CLIENTS: Mapping[str, Client] = {
+CLIENTS: Mapping[str, ClientProgram] = {
     # SDKs
-    "openai": Client("OpenAI SDKs", _openai),
-    "anthropic": Client("Anthropic SDKs", _anthropic),
-    "google": Client("google-genai", _google),
-    "google-vertex": Client("google-genai in Vertex mode", _google_vertex),
-    "groq": Client("Groq SDKs", _groq),
-    "cohere": Client("Cohere SDKs", _cohere),
-    "azure": Client("AzureOpenAI", _azure),
-    "bedrock": Client("boto3, AWS SDKs, AnthropicBedrock", _bedrock),
+    "openai": ClientProgram("OpenAI SDKs", _openai),
+    "anthropic": ClientProgram("Anthropic SDKs", _anthropic),
+    "google": ClientProgram("google-genai", _google),
+    "google-vertex": ClientProgram("google-genai in Vertex mode", _google_vertex),
+    "groq": ClientProgram("Groq SDKs", _groq),
+    "cohere": ClientProgram("Cohere SDKs", _cohere),
+    "azure": ClientProgram("AzureOpenAI", _azure),
+    "bedrock": ClientProgram("boto3, AWS SDKs, AnthropicBedrock", _bedrock),
     # Frameworks
-    "litellm": Client("LiteLLM SDK", _litellm),
-    "langchain": Client("LangChain", _openai_and_anthropic),
-    "llama-index": Client("LlamaIndex", _openai),
-    "openai-agents": Client("OpenAI Agents SDK", _openai),
-    "instructor": Client("instructor", _openai_and_anthropic),
-    "dspy": Client("DSPy", _litellm),
-    "smolagents": Client("smolagents", _openai),
-    "vercel-ai": Client("Vercel AI SDK", lambda base, key: {**_openai(base, key), **_vercel_anthropic(base, key)}),
+    "litellm": ClientProgram("LiteLLM SDK", _litellm),
+    "langchain": ClientProgram("LangChain", _openai_and_anthropic),
+    "llama-index": ClientProgram("LlamaIndex", _openai),
+    "openai-agents": ClientProgram("OpenAI Agents SDK", _openai),
+    "instructor": ClientProgram("instructor", _openai_and_anthropic),
+    "dspy": ClientProgram("DSPy", _litellm),
+    "smolagents": ClientProgram("smolagents", _openai),
+    "vercel-ai": ClientProgram(
+        "Vercel AI SDK", lambda base, key: {**_openai(base, key), **_vercel_anthropic(base, key)}
+    ),
     # Programs
-    "claude-code": Client("Claude Code", _claude_code, ("claude",), _CLAUDE, agent=True),
-    "claude-code-bedrock": Client("Claude Code, Bedrock mode", _claude_code_bedrock, (), _CLAUDE_BEDROCK, agent=True),
-    "claude-code-vertex": Client("Claude Code, Vertex mode", _claude_code_vertex, (), _CLAUDE_VERTEX, agent=True),
-    "codex": Client("Codex", _codex, ("codex",), _codex_arguments, agent=True),
-    "gemini-cli": Client("Gemini CLI", _google, ("gemini",), file=_GEMINI_KEY, agent=True),
-    "gemini-cli-vertex": Client("Gemini CLI, Vertex mode", _google_vertex, (), file=_VERTEX, agent=True),
-    "qwen-code": Client("Qwen Code", _openai, ("qwen",), _qwen_arguments, agent=True),
-    "opencode": Client("OpenCode", _opencode, ("opencode",), agent=True),
-    "copilot": Client("Copilot CLI", _copilot, ("copilot",), agent=True),
-    "continue": Client(
+    "claude-code": ClientProgram("Claude Code", _claude_code, ("claude",), _CLAUDE, agent=True),
+    "claude-code-bedrock": ClientProgram(
+        "Claude Code, Bedrock mode", _claude_code_bedrock, (), _CLAUDE_BEDROCK, agent=True
+    ),
+    "claude-code-vertex": ClientProgram(
+        "Claude Code, Vertex mode", _claude_code_vertex, (), _CLAUDE_VERTEX, agent=True
+    ),
+    "codex": ClientProgram("Codex", _codex, ("codex",), _codex_arguments, agent=True),
+    "gemini-cli": ClientProgram("Gemini CLI", _google, ("gemini",), file=_GEMINI_KEY, agent=True),
+    "gemini-cli-vertex": ClientProgram("Gemini CLI, Vertex mode", _google_vertex, (), file=_VERTEX, agent=True),
+    "qwen-code": ClientProgram("Qwen Code", _openai, ("qwen",), _qwen_arguments, agent=True),
+    "opencode": ClientProgram("OpenCode", _opencode, ("opencode",), agent=True),
+    "copilot": ClientProgram("Copilot CLI", _copilot, ("copilot",), agent=True),
+    "continue": ClientProgram(
         "Continue CLI", _continue, ("cn",), file=File("continue.yaml", _continue_config, option="--config"), agent=True
     ),
-    "aider": Client("aider", _litellm, ("aider",), _aider_arguments, agent=True),
-    "goose": Client("goose", _goose, ("goose",), agent=True),
-    "llm": Client("llm", _openai_and_anthropic, ("llm",)),
+    "aider": ClientProgram("aider", _litellm, ("aider",), _aider_arguments, agent=True),
+    "goose": ClientProgram("goose", _goose, ("goose",), agent=True),
+    "llm": ClientProgram("llm", _openai_and_anthropic, ("llm",)),
 }
 """By what `--for` takes."""
 

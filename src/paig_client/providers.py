@@ -13,10 +13,10 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.providers import Provider, gateway, infer_provider_class
 
 from paig_client.attribution import headers
-from paig_client.charges import AsyncResponseHook, Gateway, ResponseHook
+from paig_client.charges import AsyncResponseHook, GatewayAccess, ResponseHook
 from paig_client.sdks import forget_azure_token
 
-Build = Callable[[str, str, Any], Provider[Any]]
+BuildProvider = Callable[[str, str, Any], Provider[Any]]
 """`(target, key, http_client) -> provider`; `target` is the gateway's route, `…/proxy/mistral`."""
 
 KINDS: Mapping[str, str] = {
@@ -186,7 +186,7 @@ def _huggingface(target: str, key: str, http_client: Any | None) -> Provider[Any
     if http_client is not None:
         raise UserError("huggingface_hub takes no HTTP client")
 
-    noting = AsyncResponseHook(ResponseHook(Gateway.of(target, key)))
+    noting = AsyncResponseHook(ResponseHook(GatewayAccess.of(target, key)))
 
     class Client(AsyncInferenceClient):
         """Its HTTP client is its own: what goes with each request is added to the headers that it reads."""
@@ -231,7 +231,7 @@ def _bedrock(target: str, key: str, http_client: Any | None) -> Provider[Any]:
     return BedrockProvider(bedrock_client=bedrock_client(target, key))
 
 
-BUILDERS: Mapping[str, Build] = {
+BUILDERS: Mapping[str, BuildProvider] = {
     "xai": _xai,
     "google-gla": _google_gla,
     "mistral": _mistral,

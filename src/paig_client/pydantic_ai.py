@@ -63,7 +63,7 @@ def gateway_provider(
         raise UserError(str(error)) from error
     target = f"{access.base_url}/{route or providers.route(name)}"
     provider = providers.build(name, target, access.secret.value, http_client)
-    _adopt(provider, charges.Gateway.of(target, access.secret.value), http_client)
+    _adopt(provider, charges.GatewayAccess.of(target, access.secret.value), http_client)
     return provider
 
 
@@ -335,7 +335,7 @@ def _present_run() -> RunContext[Any] | None:
     return get_current_run_context()
 
 
-def _adopt(provider: Provider[Any], asked: charges.Gateway, http_client: Any | None) -> None:
+def _adopt(provider: Provider[Any], asked: charges.GatewayAccess, http_client: Any | None) -> None:
     """Send attribution along, note answers, and let pydantic-ai know the provider for a gateway's.
 
     The attributes are pydantic-ai's private ones; where a version has them not, nothing is lost but what they do.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from paig_client.attribution import AsyncRequestHook, RequestHook, headers
-from paig_client.charges import AsyncResponseHook, Gateway, ResponseHook, note
+from paig_client.charges import AsyncResponseHook, GatewayAccess, ResponseHook, note
 from paig_client.credentials import resolve
 
 if TYPE_CHECKING:
@@ -178,11 +178,11 @@ def google(
         return request
 
     setattr(api, "_build_request", attribute)  # noqa: B010  (a method of an instance, to type checkers)
-    _note_google(api, Gateway.of(to.target, to.key))
+    _note_google(api, GatewayAccess.of(to.target, to.key))
     return client
 
 
-def _note_google(api: Any, gateway: Gateway) -> None:
+def _note_google(api: Any, gateway: GatewayAccess) -> None:
     """Note the answers that google-genai's HTTP clients bring, whether httpx or aiohttp."""
     send, async_send = api._request_once, api._async_request_once
 
@@ -202,7 +202,7 @@ def _note_google(api: Any, gateway: Gateway) -> None:
 
 
 @contextmanager
-def _noted_failure(gateway: Gateway) -> Iterator[None]:
+def _noted_failure(gateway: GatewayAccess) -> Iterator[None]:
     """Note the answer that an exception of google-genai's carries."""
     try:
         yield
@@ -253,7 +253,7 @@ def _hook(http: Any, to: _Gateway) -> None:
     """Add the hooks to an HTTP client of httpx's kind, once."""
     is_async = inspect.iscoroutinefunction(http.send)
     hook: Callable[..., object] = (AsyncRequestHook if is_async else RequestHook).for_gateway(to.target)
-    noting = ResponseHook(Gateway.of(to.target, to.key))
+    noting = ResponseHook(GatewayAccess.of(to.target, to.key))
     add_hooks(http, hook, AsyncResponseHook(noting) if is_async else noting)
 
 

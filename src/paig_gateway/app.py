@@ -96,7 +96,7 @@ RECALL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class OpenDatabase:
     """The opened and migrated database, and what reads and writes the catalogue in it."""
 
     home: Path
@@ -113,7 +113,7 @@ class Store:
         return [self.admin_token, self.secret_key, *([str(password)] if password else [])]
 
     @staticmethod
-    def open(home: Path | None = None, config: Config | None = None) -> Store:
+    def open(home: Path | None = None, config: Config | None = None) -> OpenDatabase:
         """Open the store of the home folder, making its secrets at the first start.
 
         Args:
@@ -136,7 +136,7 @@ class Store:
         references = References(home=home, own=own_references(config), allowed=config.security)
         catalog = Catalog(engine, vault, references, hooks=hooks)
         catalog.seal()
-        return Store(home, engine, vault, catalog, home_secrets.admin_token(home), secret_key)
+        return OpenDatabase(home, engine, vault, catalog, home_secrets.admin_token(home), secret_key)
 
 
 def own_references(config: Config) -> frozenset[str]:
@@ -169,7 +169,7 @@ class Gateway:
         sessions: What counts as an agent's loop.
     """
 
-    store: Store
+    store: OpenDatabase
     server: ServerSpec = field(default_factory=ServerSpec)
     telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
     alerts: AlertsSpec = field(default_factory=AlertsSpec)

@@ -21,7 +21,7 @@ import paig_client
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.resources import Request
 from paig_client.api.specs import KeySpec, ProviderSpec
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.serve import running_simulator
 
@@ -60,7 +60,7 @@ def main(*, live: bool = False) -> int:
 
 async def _simulated(console: Console, home: Path) -> int:
     async with running_simulator() as simulator:
-        store = Store.open(home)
+        store = OpenDatabase.open(home)
         for name, path in (("openai", "/openai/v1"), ("anthropic", "/anthropic")):
             spec = ProviderSpec(kind=name, base_url=simulator + path, credential="value:simulated")
             store.catalog.providers.create(name, spec, actor="demo")
@@ -79,7 +79,7 @@ async def _live(console: Console, home: Path) -> int:
         wanted = ", ".join(variable for variable, _ in LIVE.values())
         console.print(f"--live needs a provider's key in the environment: one of {wanted}.")
         return 1
-    store = Store.open(home)
+    store = OpenDatabase.open(home)
     for name in present:
         spec = ProviderSpec(kind=name, credential=f"env:{LIVE[name][0]}")
         store.catalog.providers.create(name, spec, actor="demo")

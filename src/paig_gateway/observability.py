@@ -21,7 +21,7 @@ from paig_gateway.alerts.alerts import Alerts
 from paig_gateway.alerts.conditions import RefusalWatch
 from paig_gateway.database.columns import milliseconds
 from paig_gateway.database.threads import in_thread
-from paig_gateway.domain.route import Provider
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import finished_of_node
 from paig_gateway.listener.connections import Connections
@@ -126,7 +126,7 @@ class Telemetry:
         project: Callable[[str], ProjectTelemetry | None],
         redact: Redactor,
         engine: Engine,
-        providers: Callable[[], Mapping[str, Provider]],
+        providers: Callable[[], Mapping[str, ActiveProvider]],
         now: Callable[[], datetime],
         attempts: Attempts,
         *,
@@ -354,7 +354,7 @@ def listener_samples(connections: Connections) -> Source:
     return samples
 
 
-def provider_samples(health: HealthTracker, providers: Callable[[], Mapping[str, Provider]]) -> Source:
+def provider_samples(health: HealthTracker, providers: Callable[[], Mapping[str, ActiveProvider]]) -> Source:
     """Present values of what a process knows of the providers."""
     names, routes = Names(MOST_NAMES), Names(MOST_NAMES)
 

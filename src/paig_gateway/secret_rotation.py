@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from paig_gateway.app import Store
+from paig_gateway.app import OpenDatabase
 from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import given, home_folder, replace_secret_key, secret_key, weakness
 from paig_gateway.secrets.vault import Vault
@@ -63,11 +63,11 @@ def rotate(home: Path | None = None, *, finish: bool = False, environ: Mapping[s
 
 
 def _seal(home: Path) -> None:
-    Store.open(home).engine.dispose()
+    OpenDatabase.open(home).engine.dispose()
 
 
 def _note(home: Path, keys: list[str]) -> None:
-    store = Store.open(home)
+    store = OpenDatabase.open(home)
     try:
         with store.catalog.edit("paig secret rotate") as edit:
             new, old = (Vault(key).key.id for key in keys[:2])

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from paig_client.api.resources import NewKey
 from paig_gateway import config as configuration
-from paig_gateway.app import Gateway, Store, UpstreamSettingsError, identity_provider, upstream_of
+from paig_gateway.app import Gateway, OpenDatabase, UpstreamSettingsError, identity_provider, upstream_of
 from paig_gateway.catalog import CatalogError
 from paig_gateway.config import Config, ConfigError, Plan, ServerSpec
 from paig_gateway.config.model import PROCESS
@@ -91,7 +91,7 @@ def serve(
             server, listeners = _bound(server)
             for listener in listeners:
                 opened.callback(listener.close)
-            store = Store.open(config=wanted)
+            store = OpenDatabase.open(config=wanted)
             _check_strength(store)
             certificate = local_certificate(store.home, server.host) if server.tls and server.tls_cert is None else None
             plan = configuration.plan(wanted, store.catalog, actor="paig serve", keep_drift=keep_drift)
@@ -118,7 +118,7 @@ def serve(
 
 
 def _run(
-    store: Store,
+    store: OpenDatabase,
     wanted: Config,
     listeners: list[socket.socket],
     certificate: Certificate | None,
@@ -228,7 +228,7 @@ def _in_a_thread(work: Callable[[], None]) -> Callable[[], None]:
     return start
 
 
-def _reload(path: Path, store: Store, running: Config, keep_drift: bool) -> None:
+def _reload(path: Path, store: OpenDatabase, running: Config, keep_drift: bool) -> None:
     """Bring the gateway to its configuration file again, as `paig apply` does; say what only a restart changes."""
     try:
         wanted = configuration.load(path)
@@ -259,7 +259,7 @@ def _needs_restart(running: Config, wanted: Config) -> list[str]:
     return found
 
 
-def _check_strength(store: Store) -> None:
+def _check_strength(store: OpenDatabase) -> None:
     """Refuse weak secrets that are set for the first time, and warn about those in use.
 
     Raises:
@@ -332,10 +332,10 @@ def worker() -> Gateway:
     settings = json.loads(os.environ[_SETTINGS])
     specs: dict[str, Any] = {name: spec.model_validate(settings[name]) for name, spec in PROCESS.items()}
     wanted = Config(**specs)
-    return _gateway(Store.open(config=wanted), wanted, Path(settings["shared"]))
+    return _gateway(OpenDatabase.open(config=wanted), wanted, Path(settings["shared"]))
 
 
-def _gateway(store: Store, wanted: Config, shared: Path | None = None) -> Gateway:
+def _gateway(store: OpenDatabase, wanted: Config, shared: Path | None = None) -> Gateway:
     """A gateway that is all its process does, so that the process's log is the gateway's."""
     redact = Redactor()
     log = ProcessLog(wanted.telemetry, redact)
@@ -440,7 +440,7 @@ def _announced(home: Path, origin: str) -> Generator[None, None, None]:
             path.unlink(missing_ok=True)
 
 
-def _greeting(store: Store, server: ServerSpec, certificate: Certificate | None) -> str:
+def _greeting(store: OpenDatabase, server: ServerSpec, certificate: Certificate | None) -> str:
     origin = _origin(server, certificate)
     providers = [provider.name for provider in store.catalog.providers.list()]
     keys = store.catalog.keys.list()

@@ -53,9 +53,9 @@ def _screen(name: str) -> Callable[[], Screen[Any]]:
 
 
 def _commands() -> type[Provider]:
-    from paig_tui.commands import Commands
+    from paig_tui.commands import PaletteProvider
 
-    return Commands
+    return PaletteProvider
 
 
 @dataclass(frozen=True)

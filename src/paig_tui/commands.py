@@ -36,7 +36,7 @@ DIALOGS = {
 
 
 @dataclass(frozen=True)
-class Command:
+class PaletteCommand:
     """Something that can be done.
 
     Attributes:
@@ -58,7 +58,7 @@ def _key(binding: Binding) -> str:
     return " ".join(KEYS.get(key, key) for key in binding.key.split(","))
 
 
-def commands(app: PaigApp) -> list[Command]:
+def commands(app: PaigApp) -> list[PaletteCommand]:
     """What can be done from the sections: everywhere first, then section by section."""
     from paig_tui.screens.section import Section
 
@@ -69,7 +69,7 @@ def commands(app: PaigApp) -> list[Command]:
     return [c for c in found if c.needs is None or (not app.read_only and app.state.may(c.needs))]
 
 
-def everything(app: PaigApp) -> list[Command]:
+def everything(app: PaigApp) -> list[PaletteCommand]:
     """That, and what can be done in single dialogs."""
     found = commands(app)
     for place, where in DIALOGS.items():
@@ -79,11 +79,11 @@ def everything(app: PaigApp) -> list[Command]:
 
 def _commands(
     place: str | None, bindings: Iterable[BindingType], where: str, needs: Mapping[str, Permission]
-) -> Iterator[Command]:
+) -> Iterator[PaletteCommand]:
     for binding in bindings:
         if isinstance(binding, Binding) and binding.show:
             needed = needs.get(binding.action.partition("(")[0])
-            yield Command(place, _key(binding), binding.description, f"{where}.{binding.action}", needed)
+            yield PaletteCommand(place, _key(binding), binding.description, f"{where}.{binding.action}", needed)
 
 
 def _named(where: str) -> Any:
@@ -91,7 +91,7 @@ def _named(where: str) -> Any:
     return getattr(import_module(module), name)
 
 
-async def run(app: PaigApp, command: Command) -> None:
+async def run(app: PaigApp, command: PaletteCommand) -> None:
     """Do it, where it is done."""
     if command.place is not None and app.current_mode != command.place:
         await app.switch_mode(command.place)
@@ -139,15 +139,15 @@ async def go_to(app: PaigApp, part: str, name: str) -> None:
     app.call_after_refresh(point)
 
 
-class Commands(Provider):
+class PaletteProvider(Provider):
     """The palette's entries."""
 
-    def _all(self) -> Iterator[tuple[Command, str]]:
+    def _all(self) -> Iterator[tuple[PaletteCommand, str]]:
         for command in commands(cast("PaigApp", self.app)):
             place = f"{command.place.capitalize()}: " if command.place else ""
             yield command, f"{place}{command.says}"
 
-    def _shown(self, command: Command, text: Content) -> Content:
+    def _shown(self, command: PaletteCommand, text: Content) -> Content:
         return Content.assemble(fitted(Content.styled(command.key, "bold $primary"), 9), text)
 
     async def discover(self) -> Hits:

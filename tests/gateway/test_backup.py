@@ -11,28 +11,30 @@ import pytest
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_client.cli import main
-from paig_gateway.app import Store
+from paig_gateway.app import OpenDatabase
 from paig_gateway.backup import BackupError, manifest, restore, write
 from paig_gateway.server import _announced
 from tests.gateway.databases import Postgres
 
 
 @pytest.fixture
-def store(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenDatabase:
     """A gateway's store in a home folder of its own, with a provider and a key in it."""
     monkeypatch.setenv("PAIG_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PAIG_DATABASE_URL", url)
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     for name in ("PAIG_SECRET_KEY", "PAIG_ADMIN_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    found = Store.open()
+    found = OpenDatabase.open()
     spec = ProviderSpec(kind="openai", credential="value:sk-upstream-secret-0123456789")
     found.catalog.providers.create("openai", spec, actor="test")
     found.catalog.keys.create("ci", KeySpec(limits=LimitsSpec.model_validate({"daily": "5"})), actor="test")
     return found
 
 
-def elsewhere(store: Store, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(
+    store: OpenDatabase, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Turn to another home folder and another, empty database of the same kind."""
     monkeypatch.setenv("PAIG_HOME", str(tmp_path / "other"))
     if store.engine.dialect.name == "sqlite":
@@ -43,7 +45,7 @@ def elsewhere(store: Store, request: pytest.FixtureRequest, tmp_path: Path, monk
 
 
 def test_a_backup_is_restored_whole(
-    store: Store, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: OpenDatabase, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Objects, secrets and what they encrypt are as they were; the database was open all the time."""
     file = tmp_path / "backup.zip"
@@ -53,7 +55,7 @@ def test_a_backup_is_restored_whole(
     assert manifest(file) == made
     elsewhere(store, request, tmp_path, monkeypatch)
     restore(file)
-    again = Store.open()
+    again = OpenDatabase.open()
     assert again.admin_token == store.admin_token
     assert [key.name for key in again.catalog.keys.list()] == ["ci"]
     before, after = (one.catalog.providers.get("openai") for one in (store, again))
@@ -63,7 +65,7 @@ def test_a_backup_is_restored_whole(
     store.engine.dispose()
 
 
-def test_nothing_is_overwritten(store: Store, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(store: OpenDatabase, tmp_path: Path) -> None:
     """Neither a file by a backup nor a gateway by a restore."""
     file = tmp_path / "backup.zip"
     write(file)
@@ -76,7 +78,7 @@ def test_nothing_is_overwritten(store: Store, tmp_path: Path) -> None:
     store.engine.dispose()
 
 
-def test_the_secrets_alone(store: Store, tmp_path: Path) -> None:
+def test_the_secrets_alone(store: OpenDatabase, tmp_path: Path) -> None:
     """Beside pg_dump, they are all that is missing."""
     file = tmp_path / "secrets.zip"
     assert write(file, secrets_only=True)["database"] == "none"
@@ -96,7 +98,7 @@ def test_what_is_not_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_restore_is_refused_while_a_gateway_runs(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: OpenDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also where its secrets come from the environment, so that nothing in the folder would be overwritten."""
     file, home = tmp_path / "backup.zip", tmp_path / "other"

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from paig_gateway.app import Store
+from paig_gateway.app import OpenDatabase
 from paig_gateway.config import Config, LedgerSpec
 from paig_gateway.server import serve
 from tests.gateway.databases import Postgres
@@ -119,10 +119,10 @@ def test_an_unexpected_error_is_one_line(
 ) -> None:
     """Whatever keeps the gateway from starting; the rest of it is shown where that is asked for."""
 
-    def broken(*_: object, **__: object) -> Store:
+    def broken(*_: object, **__: object) -> OpenDatabase:
         raise RuntimeError("the flux\nis out of order")
 
-    monkeypatch.setattr(Store, "open", broken)
+    monkeypatch.setattr(OpenDatabase, "open", broken)
     assert serve(port=0, verbose=verbose) == 1
     *rest, last = capsys.readouterr().err.splitlines()
     assert last.startswith("paig: Cannot start: RuntimeError: the flux is out of order.")
@@ -137,7 +137,7 @@ def test_a_worker_opens_so_many_connections(
     monkeypatch.setenv("PAIG_DATABASE_URL", postgres.fresh_database())
     monkeypatch.setenv("PAIG_SECRET_KEY", "secret-key-0123456789-abc")
     monkeypatch.setenv("PAIG_ADMIN_TOKEN", TOKEN)
-    store = Store.open(tmp_path, Config(ledger=LedgerSpec(connections=2)))
+    store = OpenDatabase.open(tmp_path, Config(ledger=LedgerSpec(connections=2)))
     with ExitStack() as opened:
         for _ in range(2):
             opened.enter_context(store.engine.connect())

@@ -12,7 +12,7 @@ import pytest
 
 from paig_client.admin import AsyncAdminClient
 from paig_client.api.specs import KeySpec
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.server import running_gateway
 from paig_gateway.sso.settings import SsoSpec
 from tests.gateway.end_to_end.conftest import ADMIN, replayed_providers
@@ -70,7 +70,7 @@ class Scene:
     """An operator's browser and what is around it."""
 
     gateway: str
-    store: Store
+    store: OpenDatabase
     relayed: str
     """The path of an answer that is an attacker's page, with a good gateway key."""
     page: Page
@@ -111,7 +111,7 @@ async def scene(environment: None, tmp_path: Path, browser: Chromium) -> AsyncIt
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(serving(upstream))
         issuer = await stack.enter_async_context(agreeing_provider("platform"))
-        store = Store.open(tmp_path)
+        store = OpenDatabase.open(tmp_path)
         store.catalog.providers.create("openai", replayed_providers(provider.origin)["openai"], actor="test")
         key = store.catalog.keys.create("mallory", KeySpec(), actor="test").key
         sso = SsoSpec.model_validate({"issuer": issuer, "client_id": "paig", "groups": {"platform": "admin"}})

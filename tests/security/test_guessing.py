@@ -11,7 +11,7 @@ import pytest
 
 from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, TokenSpec
 from paig_gateway.alerts import alerts
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.secrets import attempts
 from paig_gateway.secrets.attempts import FREE
 from paig_gateway.server import running_gateway
@@ -39,7 +39,7 @@ async def test_guessing_is_seen_and_slowed_down(
     monkeypatch.setattr(alerts, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(attempts, "FIRST_PAUSE", attempts.LONGEST_PAUSE)  # however slow the machine is
     monkeypatch.setenv("WEAK", WEAK)
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     strong = store.catalog.keys.create("strong", KeySpec(), actor="test").key
     store.catalog.keys.create("weak", KeySpec(secret="env:WEAK"), actor="test")
     with listening() as webhook:
@@ -82,7 +82,7 @@ async def test_guessing_is_seen_and_slowed_down(
 
 async def test_refused_changes_are_in_the_audit_log_once_a_burst(environment: None, tmp_path: Path) -> None:
     """With who tried what from where; refused looks are counted, and leave no entry."""
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     viewer = store.catalog.admins.create("vic", AdminSpec(grants=[GrantSpec(role="viewer")]), actor="test")
     token = store.catalog.tokens.create("t", viewer.id, TokenSpec(), actor="test").token
     mine = {"authorization": f"Bearer {token}"}

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from paig_client.api.specs import KeySpec
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.config import ServerSpec
 from paig_gateway.server import exposed, forbid_core_dumps, running_gateway
 from paig_gateway.telemetry.settings import TelemetrySpec
@@ -61,7 +61,7 @@ async def test_the_word_of_strangers_about_addresses_is_not_believed(
     environment: None, tmp_path: Path, trusted: list[str], forwarded: str, seen: str
 ) -> None:
     """A key that may be used from anywhere else shows which address counts."""
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     key = store.catalog.keys.create("k", KeySpec(networks=["198.51.100.0/24"]), actor="test").key
     server = ServerSpec(trusted_proxies=trusted)
     async with (
@@ -92,7 +92,7 @@ async def test_metrics_are_open_on_this_machine_alone(
 ) -> None:
     """Elsewhere with a token, or where the operator says so. From here, from elsewhere, from there with the token."""
     monkeypatch.setenv("METRICS", "a-metrics-token")
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     gateway = Gateway(store, server, telemetry=TelemetrySpec(metrics_token=token))
     away = {"x-forwarded-for": "192.0.2.1"}
     async with running_gateway(gateway) as origin, httpx2.AsyncClient(base_url=origin, trust_env=False) as http:

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, ProjectSpec, TokenSpec
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.server import running_gateway
 from tests.gateway.end_to_end.conftest import ADMIN
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 EVIL = "http://127.0.0.1:9"
 
 
-def token(store: Store, role: str) -> str:
+def token(store: OpenDatabase, role: str) -> str:
     """A new admin's token with that role in the whole gateway."""
     admin = store.catalog.admins.create(f"{role}s", AdminSpec(grants=[GrantSpec(role=role)]), actor="test")  # type: ignore[arg-type]
     return store.catalog.tokens.create("t", admin.id, TokenSpec(), actor="test").token
@@ -27,7 +27,7 @@ async def test_gateways_own_secrets_are_refused_wherever_a_reference_stands(envi
     """As a provider's credential, among several, as a key's value, in a project's telemetry and in a file."""
     (tmp_path / "admin.token").write_text(f"{ADMIN}\n", "utf-8")
     (tmp_path / "link").symlink_to(tmp_path / "admin.token")
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     mine = {"authorization": f"Bearer {token(store, 'admin')}"}
     own = [f"file:{tmp_path}/admin.token", f"file:{tmp_path}/link", "env:PAIG_ADMIN_TOKEN", "env:PAIG_SECRET_KEY"]
     async with (
@@ -54,7 +54,7 @@ async def test_gateways_own_secrets_are_refused_wherever_a_reference_stands(envi
 
 async def test_a_409_names_nothing_of_others(environment: None, tmp_path: Path) -> None:
     """A key value that another project's key has is refused without that key's name."""
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     for project in ("mine", "theirs"):
         store.catalog.projects.create(project, ProjectSpec(), actor="test")
     store.catalog.keys.create(

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from paig_client.api.specs import KeySpec, ProviderSpec
-from paig_gateway.app import Store
+from paig_gateway.app import OpenDatabase
 from paig_gateway.catalog import Catalog, CatalogError
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.secret_rotation import rotate
@@ -123,7 +123,7 @@ def test_the_secret_key_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("PAIG_SECRET_KEY", raising=False)
     monkeypatch.delenv("PAIG_DATABASE_URL", raising=False)
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     store.catalog.providers.create("openai", OPENAI, actor=ME)
     old = secret_key(tmp_path)
     with pytest.raises(SecretsError, match="no old secret key to drop"):
@@ -140,7 +140,7 @@ def test_the_secret_key_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     fresh = Directory(store.engine, Vault(new))
     fresh.refresh()
     assert [one.secret for one in fresh.providers()["openai"].credentials] == [SECRET]
-    assert Store.open(tmp_path).catalog.verify_audit().problem is None
+    assert OpenDatabase.open(tmp_path).catalog.verify_audit().problem is None
     store.engine.dispose()
 
 
@@ -149,7 +149,7 @@ def test_a_key_of_the_environment_is_rotated_in_steps(tmp_path: Path, monkeypatc
     old, new = "an-old-secret-key-0123456789", "a-new-secret-key-0123456789"
     monkeypatch.delenv("PAIG_DATABASE_URL", raising=False)
     monkeypatch.setenv("PAIG_SECRET_KEY", old)
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     store.catalog.providers.create("openai", OPENAI, actor=ME)
     store.engine.dispose()
     with pytest.raises(SecretsError, match="NEW,OLD"):
@@ -160,7 +160,7 @@ def test_a_key_of_the_environment_is_rotated_in_steps(tmp_path: Path, monkeypatc
     monkeypatch.setenv("PAIG_SECRET_KEY", f"{new},{old}")
     assert "the new key alone" in rotate(tmp_path)
     monkeypatch.setenv("PAIG_SECRET_KEY", new)
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     assert store.catalog.verify_audit().problem is None
     directory = Directory(store.engine, store.vault)
     directory.refresh()

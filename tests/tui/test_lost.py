@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from paig_client.admin import AsyncAdminClient
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.config import ServerSpec
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.serve import running_simulator
@@ -58,7 +58,7 @@ async def test_it_comes_back_by_itself(environment: None, tmp_path: Path) -> Non
             await hand.sees("● live")
         try:
             await hand.sees("✕ lost")
-            again = Gateway(Store.open(tmp_path / "home"), ServerSpec(), TelemetrySpec(), AlertsSpec())
+            again = Gateway(OpenDatabase.open(tmp_path / "home"), ServerSpec(), TelemetrySpec(), AlertsSpec())
             async with running_gateway(again, port=port) as origin:
                 async with httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
                     assert await ask(replace(world, http=http), world.key) == 200

@@ -13,8 +13,8 @@ import paig_tui.data.poller
 from paig_client.api.resources import Key, LimitStatus, Request
 from paig_tui.app import PaigApp
 from paig_tui.data.recent import TAIL, Window
-from paig_tui.screens.dashboard.screen import Dashboard
-from paig_tui.screens.keys.screen import Keys
+from paig_tui.screens.dashboard.screen import DashboardSection
+from paig_tui.screens.keys.screen import KeysSection
 from paig_tui.widgets.table import Table
 from tests.tui.conftest import Hand
 from tests.tui.scene import NOW, Still, keys, limits, requests
@@ -64,8 +64,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, count)
 
     counted(Table, "_row")
-    counted(Keys, "show")
-    counted(Dashboard, "show")
+    counted(KeysSection, "show")
+    counted(DashboardSection, "show")
     counted(Window, "_count")
     return counts
 
@@ -93,7 +93,7 @@ async def test_ten_thousand_keys_cost_as_much_as_are_in_sight(
         await hand.press("down")
         await hand.until(lambda: app.screen.query_one(Table).cursor == 1, "the cursor")
         assert work["Table._row"] <= 4
-        assert work["Keys.show"] == 0
+        assert work["KeysSection.show"] == 0
         work.clear()
         await hand.press("end")
         await hand.sees("key-09999")
@@ -103,7 +103,7 @@ async def test_ten_thousand_keys_cost_as_much_as_are_in_sight(
         app.feed.pending += finished(500, 0)
         await hand.until(lambda: app.feed is not None and not app.feed.pending, "a flush")
         await hand.pilot.pause()
-        assert (work["Keys.show"], work["Table._row"]) == (0, 0)
+        assert (work["KeysSection.show"], work["Table._row"]) == (0, 0)
         assert len(app.state.recent.tail) == TAIL
         await hand.press("slash", *"777", "enter")
         await hand.sees("key-00777", "19 shown")
@@ -127,17 +127,17 @@ async def test_two_hundred_a_second_are_drawn_four_times(work: Counter[str], by_
             work.clear()
             app.feed.pending += finished(PER_FLUSH, number * PER_FLUSH)
             await pilot.pause()
-            assert work["Dashboard.show"] == work["Table._row"] == 0
+            assert work["DashboardSection.show"] == work["Table._row"] == 0
             app.flush()
             await pilot.pause()
-            assert work["Dashboard.show"] == 1
+            assert work["DashboardSection.show"] == 1
             assert 0 < work["Table._row"] <= tail.size.height
             assert work["Window._count"] == PER_FLUSH
         assert len(app.state.recent.tail) == len(tail.rows) == TAIL
         work.clear()
         app.flush()
         await pilot.pause()
-        assert (work["Dashboard.show"], work["Table._row"]) == (0, 0)
+        assert (work["DashboardSection.show"], work["Table._row"]) == (0, 0)
 
 
 async def test_a_row_that_was_drawn_is_not_drawn_again(work: Counter[str], by_hand: None) -> None:

@@ -18,8 +18,8 @@ from paig_client.cli import (
     server,
     session,
 )
-from paig_client.cli.commands import Commands, lazily
-from paig_client.cli.options import Json
+from paig_client.cli.commands import PaigTyper, lazily
+from paig_client.cli.options import JsonOption
 
 HELP = """An AI gateway whose spending caps hold.
 
@@ -27,7 +27,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrongly called, 3 no gateway answers,
 130 stopped with Ctrl-C.
 """
 
-app = Commands(
+app = PaigTyper(
     help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -52,7 +52,7 @@ def top(
     """The options of `paig` itself."""
 
 
-def show_version(json: Json = False) -> None:
+def show_version(json: JsonOption = False) -> None:
     """Print the versions of paig, Python and the system."""
     import platform
     from importlib.metadata import version

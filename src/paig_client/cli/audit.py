@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paig_client.cli.commands import Commands
-from paig_client.cli.options import Json, Lines, Listing, Profile, Project, Since, Until, Url, connected, text_option
-from paig_client.cli.output import Table, narrow, print_json, say, show, sort_field, when
+from paig_client.cli.commands import PaigTyper
+from paig_client.cli.options import (
+    JsonOption,
+    Lines,
+    ListOptions,
+    Profile,
+    Project,
+    Since,
+    Until,
+    Url,
+    connected,
+    text_option,
+)
+from paig_client.cli.output import PrintedTable, narrow, print_json, say, show, sort_field, when
 from paig_client.cli.values import period
 
 if TYPE_CHECKING:
@@ -19,13 +30,13 @@ if TYPE_CHECKING:
 FIELDS = {"who": "actor", "did": "action", "to": "kind"}
 """Columns that are called otherwise in the API."""
 
-app = Commands(invoke_without_command=True)
+app = PaigTyper(invoke_without_command=True)
 
 
 @app.callback(epilog="Example: paig audit --kind key --since 7d")
 def audit(
     ctx: typer.Context,
-    listing: Listing,
+    listing: ListOptions,
     actor: Annotated[
         str | None, text_option("--actor", "By this actor: admin:NAME, admin:NAME/TOKEN, token:admin.")
     ] = None,
@@ -54,7 +65,7 @@ def audit(
     rows = [
         [when(item.time, short=short), item.actor, item.action, item.kind, item.name, _changes(item)] for item in found
     ]
-    return show(Table(columns, rows, "Nothing was changed.", cut="what"), csv=listing.csv)
+    return show(PrintedTable(columns, rows, "Nothing was changed.", cut="what"), csv=listing.csv)
 
 
 @app.command(example="paig audit verify --expect HEAD")
@@ -62,7 +73,7 @@ def verify(
     expect: Annotated[
         str | None, text_option("--expect", "The head that an earlier verification printed.", "HEAD")
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from paig_client.cli.options import Json, Yes, confirm, extra
+from paig_client.cli.options import JsonOption, Yes, confirm, extra
 from paig_client.cli.output import print_json, say
 
 
@@ -16,7 +16,7 @@ def backup(
     secrets_only: Annotated[
         bool, typer.Option("--secrets-only", help="Only the secret key and the admin token, for use with pg_dump.")
     ] = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Write database and secrets to one file.
 
@@ -38,7 +38,7 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A file of `paig backup`.")],
     yes: Yes = False,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Restore a backup into an empty PAIG_HOME and database.
 

@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 # Contexts and parameters are Click's, which some releases of Typer depend on and others contain.
-class Command(TyperCommand):
+class PaigCommand(TyperCommand):
     """A command. Its switches show no type: they take no value."""
 
     def get_params(self, ctx: Any) -> Any:
@@ -33,7 +33,7 @@ class Group(TyperGroup):
         return _without_types_of_switches(super().get_params(ctx))
 
 
-class Commands(typer.Typer):
+class PaigTyper(typer.Typer):
     """A `typer.Typer` whose commands and groups are these."""
 
     def __init__(self, **settings: Any) -> None:
@@ -42,7 +42,7 @@ class Commands(typer.Typer):
     def command(self, name: str | None = None, *, example: str = "", **settings: Any) -> Callable[[F], F]:
         """Add a command; `example` is a line that works, shown below its help."""
         epilog = f"Example: {example}" if example else None
-        add = super().command(name, cls=Command, epilog=epilog, **settings)
+        add = super().command(name, cls=PaigCommand, epilog=epilog, **settings)
         return lambda function: (add(with_groups(function)), function)[1]
 
     def callback(self, *args: Any, **settings: Any) -> Callable[[F], F]:
@@ -83,7 +83,7 @@ def with_groups(function: Callable[..., object]) -> Callable[..., object]:
     return command
 
 
-def lazily(module: str, attribute: str = "app") -> Commands:
+def lazily(module: str, attribute: str = "app") -> PaigTyper:
     """The commands of `paig_client.cli.MODULE`, which is imported when one of them is looked for."""
 
     class Lazy(Group):
@@ -104,7 +104,7 @@ def lazily(module: str, attribute: str = "app") -> Commands:
         def commands(self, value: Any) -> None:
             """Ignore what Typer found: nothing is registered here."""
 
-    return Commands(cls=Lazy, no_args_is_help=True)
+    return PaigTyper(cls=Lazy, no_args_is_help=True)
 
 
 def _without_types_of_switches(parameters: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paig_client.cli.options import Json, Profile, Url, Yes, confirm, connected, text_of
+from paig_client.cli.options import JsonOption, Profile, Url, Yes, confirm, connected, text_of
 from paig_client.cli.output import plain, print_json, say, when
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Also delete objects that the file does not name.")] = False,
     yes: Yes = False,
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paig_client.cli.commands import Commands
-from paig_client.cli.options import Json, Profile, Url, connected, extra, text_of
+from paig_client.cli.commands import PaigTyper
+from paig_client.cli.options import JsonOption, Profile, Url, connected, extra, text_of
 from paig_client.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from paig_client.cli.importers import Draft
-    from paig_client.cli.importers.litellm_database import Spend
+    from paig_client.cli.importers.litellm_database import LitellmSpend
 
-app = Commands(no_args_is_help=True, help="Make a paig.toml from another gateway's configuration.")
+app = PaigTyper(no_args_is_help=True, help="Make a paig.toml from another gateway's configuration.")
 
 HEAD = """\
 All settings: docs/settings.md. References are looked up where the gateway runs.
@@ -30,7 +30,7 @@ def init(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", allow_dash=True, help="Where to write; - for standard output.")
     ] = Path("paig.toml"),
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Write a first paig.toml from keys in the environment.
 
@@ -88,7 +88,7 @@ def import_litellm(
     if spend and dump is None:
         raise typer.BadParameter("needs --dump, because LiteLLM's database has what was spent", param_hint="--spend")
     source, text = file, text_of(file)
-    spent: list[Spend] = []
+    spent: list[LitellmSpend] = []
     try:
         draft = from_litellm(yaml.safe_load(text))
         if dump is not None:
@@ -113,7 +113,7 @@ def import_litellm(
     say("Made " + ", ".join(f"{count} {what}{'s' if count != 1 else ''}" for count, what in found) + ".")
 
 
-def _record(spent: list[Spend], url: str | None, profile: str | None) -> None:
+def _record(spent: list[LitellmSpend], url: str | None, profile: str | None) -> None:
     """Count at the gateway what keys have spent elsewhere."""
     with connected(url, profile) as admin:
         for found in spent:

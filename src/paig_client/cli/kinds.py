@@ -22,7 +22,7 @@ from paig_client.api.specs import (
 from paig_client.cli.completion import agents
 from paig_client.cli.limits import OWNERS, WINDOWS, cells, of_owner
 from paig_client.cli.options import reference
-from paig_client.cli.output import Cell, Table, plain, print_facts, print_json, print_table, say, usd, when
+from paig_client.cli.output import Cell, PrintedTable, plain, print_facts, print_json, print_table, say, usd, when
 from paig_client.cli.resources import ObjectCommands
 from paig_client.cli.spec_options import Special
 from paig_client.cli.values import assignments, did_you_mean, word
@@ -48,7 +48,7 @@ def show_once(made: NewKey, as_json: bool) -> None:
     print(plain(made.key))
 
 
-def _keys_table(keys: Sequence[Key], limits: Sequence[LimitStatus]) -> Table:
+def _keys_table(keys: Sequence[Key], limits: Sequence[LimitStatus]) -> PrintedTable:
     rows = [
         [
             f"{ {'active': '●', 'limit-exceeded': '■'}.get(key.status, '✕') } {key.status}",
@@ -61,7 +61,7 @@ def _keys_table(keys: Sequence[Key], limits: Sequence[LimitStatus]) -> Table:
     ]
     columns = ["status", "name", "key", "project", "user", *WINDOWS, "expires", "last used"]
     empty = "There are no keys yet: `paig keys create NAME` creates one."
-    return Table(columns, rows, empty, spare=["expires", "last used", "key", "weekly", "user", "monthly"])
+    return PrintedTable(columns, rows, empty, spare=["expires", "last used", "key", "weekly", "user", "monthly"])
 
 
 def _key_facts(key: Key) -> dict[str, str]:
@@ -157,9 +157,9 @@ KEYS = ObjectCommands(
 
 
 def _owner(one: str, help: str) -> ObjectCommands:
-    def table(owners: Sequence[Owner], limits: Sequence[LimitStatus]) -> Table:
+    def table(owners: Sequence[Owner], limits: Sequence[LimitStatus]) -> PrintedTable:
         rows = [[item.name, *cells(of_owner(limits, one, item.name))] for item in owners]
-        return Table([one, *WINDOWS], rows, f"There are no {one}s yet: `paig {one}s create NAME` creates one.")
+        return PrintedTable([one, *WINDOWS], rows, f"There are no {one}s yet: `paig {one}s create NAME` creates one.")
 
     def facts(owner: Owner) -> dict[str, str]:
         return {"name": owner.name, "id": owner.id, "created": when(owner.created_at)}
@@ -244,7 +244,7 @@ PROVIDERS = ObjectCommands(
     many="providers",
     help="Providers: your accounts at AI providers.",
     spec=ProviderSpec,
-    table=lambda found, limits: Table(
+    table=lambda found, limits: PrintedTable(
         ["name", "kind", "base url", "credential", "settings"],
         [[one.name, one.kind, one.base_url, one.references, _provider_settings(one.options)] for one in found],
         NO_PROVIDERS,
@@ -323,10 +323,10 @@ def _member_rows(route: Route) -> list[list[str]]:
     ]
 
 
-def _routes_table(routes: Sequence[Route], limits: Sequence[LimitStatus]) -> Table:
+def _routes_table(routes: Sequence[Route], limits: Sequence[LimitStatus]) -> PrintedTable:
     rows = [[route.name if at == 0 else "", *row] for route in routes for at, row in enumerate(_member_rows(route))]
     empty = "There are no routes but the providers' own: `paig routes create NAME --member PROVIDER …` creates one."
-    return Table(["route", *MEMBER], rows, empty, right=["priority", "weight", "share"], spare=["models"])
+    return PrintedTable(["route", *MEMBER], rows, empty, right=["priority", "weight", "share"], spare=["models"])
 
 
 def _route_settings(route: Route) -> str:
@@ -404,7 +404,7 @@ def _price_facts(item: OwnPrice) -> dict[str, str]:
     }
 
 
-def _prices_table(prices: Sequence[OwnPrice], limits: Sequence[LimitStatus]) -> Table:
+def _prices_table(prices: Sequence[OwnPrice], limits: Sequence[LimitStatus]) -> PrintedTable:
     rows = [
         [
             *(item.name, item.spec.model or item.name, item.spec.provider or "any"),
@@ -414,7 +414,7 @@ def _prices_table(prices: Sequence[OwnPrice], limits: Sequence[LimitStatus]) -> 
         for item in prices
     ]
     empty = "All prices are the price book's: `paig prices create MODEL --rate input_mtok=USD …` sets one."
-    return Table(["name", "model", "provider", "since", "US dollars"], rows, empty)
+    return PrintedTable(["name", "model", "provider", "since", "US dollars"], rows, empty)
 
 
 PRICES = ObjectCommands(
@@ -472,7 +472,7 @@ NAMED_LIMITS = ObjectCommands(
     many="named_limits",
     help="Limits: balances, named limits, raises, requests for more.",
     spec=NamedLimitSpec,
-    table=lambda found, limits: Table(
+    table=lambda found, limits: PrintedTable(
         ["name", "matches", "per"], [[one.name, shown_match(one), one.per or "a single counter"] for one in found]
     ),
     facts=lambda limit: {
@@ -533,7 +533,7 @@ ADMINS = ObjectCommands(
     many="admins",
     help="Administrators of the gateway or of single projects.",
     spec=AdminSpec,
-    table=lambda found, limits: Table(
+    table=lambda found, limits: PrintedTable(
         ["name", "roles", "from", "state"],
         [
             [one.name, shown_grants(one.grants), "sso" if one.sso else "", "active" if one.active else "inactive"]

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paig_client.cli import reports
-from paig_client.cli.commands import Commands
-from paig_client.cli.options import Json, Model, Profile, Since, Until, Url, Yes, confirm, connected
+from paig_client.cli.commands import PaigTyper
+from paig_client.cli.options import JsonOption, Model, Profile, Since, Until, Url, Yes, confirm, connected
 from paig_client.cli.output import print_json, print_table, say, usd
 from paig_client.cli.values import duration, period, utc_now
 
 if TYPE_CHECKING:
     from paig_client.api.resources import RepricedTotal
 
-app = Commands(invoke_without_command=True)
+app = PaigTyper(invoke_without_command=True)
 app.callback(epilog="Example: paig usage --by key --since 7d --sort -cost")(reports.usage)
 
 
@@ -24,7 +24,7 @@ def reprice(
     since: Since = None,
     until: Until = None,
     model: Model = None,
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
@@ -58,7 +58,7 @@ def _costs(item: RepricedTotal) -> tuple[str, str, str]:
 def prune(
     older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="90d, 12w, …")],
     yes: Yes = False,
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:

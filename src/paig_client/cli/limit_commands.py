@@ -13,8 +13,8 @@ from paig_client.api.limits import Unit, Window
 from paig_client.api.specs import AnswerSpec, AskSpec, RaiseSpec
 from paig_client.cli import kinds
 from paig_client.cli.limits import OWNERS, table
-from paig_client.cli.options import Json, Listing, Profile, Url, checked, connected, holding_key, text_option
-from paig_client.cli.output import Cell, Table, ahead, print_json, say, sparkline, usd, when, with_more
+from paig_client.cli.options import JsonOption, ListOptions, Profile, Url, checked, connected, holding_key, text_option
+from paig_client.cli.output import Cell, PrintedTable, ahead, print_json, say, sparkline, usd, when, with_more
 from paig_client.cli.reports import Trend
 from paig_client.cli.resources import commands
 from paig_client.cli.values import count, did_you_mean, dollars, moment, utc_now
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 app = commands(kinds.NAMED_LIMITS)
 
-Owner = Annotated[
+OwnerArgument = Annotated[
     str, typer.Argument(metavar="OWNER", help="organisation, key:NAME, project:NAME, user:NAME or limit:NAME.")
 ]
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="The amount until the raise ends, in its unit.")]
@@ -39,7 +39,7 @@ Answer = Annotated[str | None, typer.Option("--answer", metavar="TEXT", help="Th
 
 @app.command("list", example="paig limits list --sort -used")
 def list_limits(
-    listing: Listing,
+    listing: ListOptions,
     owner: Annotated[
         str | None,
         text_option(
@@ -83,7 +83,7 @@ def _trends(admin: AdminClient, kinds: Collection[str]) -> dict[str, Trend]:
 
 @app.command("raise", example='paig limits raise key:ci 20 --until 2h --why "release day"')
 def raise_limit(
-    owner: Owner,
+    owner: OwnerArgument,
     amount: Amount,
     why: Why,
     until: Annotated[str, typer.Option("--until", metavar="TIME", help="When it ends, such as 2h or 2027-01-31.")],
@@ -92,7 +92,7 @@ def raise_limit(
     member: Annotated[
         str | None, typer.Option("--member", metavar="NAME", help="Only this member of a named limit.")
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
@@ -107,17 +107,17 @@ def raise_limit(
 
 
 @app.command("raises", example="paig limits raises")
-def list_raises(listing: Listing) -> None:
+def list_raises(listing: ListOptions) -> None:
     """List the limits that are raised at present."""
     with listing.connected() as admin:
         found = admin.raises()
     rows = [[one.id, _limit(one), _amount(one), Cell(ahead(one.until), one.until), one.actor, one.why] for one in found]
     columns = ["id", "limit", "to", "ends", "by", "why"]
-    listing.print(found, lambda: Table(columns, rows, "No limit is raised.", right=["to"], spare=["by", "id"]))
+    listing.print(found, lambda: PrintedTable(columns, rows, "No limit is raised.", right=["to"], spare=["by", "id"]))
 
 
 @app.command("end-raise", example="paig limits end-raise raise_9f86d081884c7d65")
-def end_raise(id: Id, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def end_raise(id: Id, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """End a raise before its time."""
     with connected(url, profile) as admin:
         admin.end_raise(id)
@@ -133,7 +133,7 @@ def ask(
         typer.Option("--window", help="Which limit. Default: the tightest one."),
     ] = None,
     unit: In = "usd",
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
@@ -149,7 +149,7 @@ def ask(
 
 @app.command("requests", example="paig limits requests")
 def list_requests(
-    listing: Listing, every: Annotated[bool, typer.Option("--all", help="Include answered requests.")] = False
+    listing: ListOptions, every: Annotated[bool, typer.Option("--all", help="Include answered requests.")] = False
 ) -> None:
     """List requests for more of a limit."""
     with listing.connected() as admin:
@@ -158,7 +158,9 @@ def list_requests(
         [one.id, one.key, _limit(one), _amount(one), when(one.time, short=True), one.state, one.why] for one in found
     ]
     columns = ["id", "key", "limit", "to", "asked", "state", "why"]
-    listing.print(found, lambda: Table(columns, rows, "Nothing is asked for.", right=["to"], spare=["state", "asked"]))
+    listing.print(
+        found, lambda: PrintedTable(columns, rows, "Nothing is asked for.", right=["to"], spare=["state", "asked"])
+    )
 
 
 @app.command("approve", example="paig limits approve ask_9f86d081884c7d65 --until 8h")
@@ -166,7 +168,7 @@ def approve(
     id: Id,
     until: Until = None,
     answer: Answer = None,
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
@@ -182,7 +184,7 @@ def approve(
 
 
 @app.command("decline", example='paig limits decline ask_9f86d081884c7d65 --answer "not this month"')
-def decline(id: Id, answer: Answer = None, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def decline(id: Id, answer: Answer = None, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Decline a request for more."""
     spec = AnswerSpec() if answer is None else AnswerSpec(answer=answer)
     with connected(url, profile) as admin:

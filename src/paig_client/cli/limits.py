@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from paig_client.api.windows import SPENDING
-from paig_client.cli.output import Cell, Table, ahead, bar, narrow, show, usd
+from paig_client.cli.output import Cell, PrintedTable, ahead, bar, narrow, show, usd
 
 if TYPE_CHECKING:
     from paig_client.api.resources import LimitStatus
@@ -41,7 +41,7 @@ def cells(limits: Iterable[LimitStatus]) -> list[str]:
     ]
 
 
-def table(limits: Sequence[LimitStatus], empty: str = "", days: Sequence[str] = ()) -> Table:
+def table(limits: Sequence[LimitStatus], empty: str = "", days: Sequence[str] = ()) -> PrintedTable:
     """Limits with what is spent, held and left of each.
 
     Args:
@@ -59,7 +59,7 @@ def table(limits: Sequence[LimitStatus], empty: str = "", days: Sequence[str] = 
         columns.append(DAYS)
         rows = [[*row, line] for row, line in zip(rows, days, strict=True)]
         spare.insert(0, DAYS)
-    return Table(columns, rows, empty, ("amount", "spent", "held", "left"), spare)
+    return PrintedTable(columns, rows, empty, ("amount", "spent", "held", "left"), spare)
 
 
 def print_limits(limits: Sequence[LimitStatus]) -> None:

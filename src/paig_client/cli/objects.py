@@ -10,12 +10,12 @@ import typer
 
 from paig_client.api.specs import OrganisationSpec, TokenSpec
 from paig_client.cli import kinds
-from paig_client.cli.commands import Commands
+from paig_client.cli.commands import PaigTyper
 from paig_client.cli.completion import names
 from paig_client.cli.limits import of_owner, print_limits
 from paig_client.cli.options import (
-    Json,
-    Listing,
+    JsonOption,
+    ListOptions,
     Profile,
     Url,
     Yes,
@@ -26,7 +26,7 @@ from paig_client.cli.options import (
     suggesting,
     text_option,
 )
-from paig_client.cli.output import Cell, Table, ahead, milliseconds, plain, print_facts, print_json, say, when
+from paig_client.cli.output import Cell, PrintedTable, ahead, milliseconds, plain, print_facts, print_json, say, when
 from paig_client.cli.resources import Name, NewName, commands, warn, written
 from paig_client.cli.spec_options import Special, options_of, read, without_nones
 from paig_client.cli.values import duration, words
@@ -42,8 +42,8 @@ providers = commands(kinds.PROVIDERS)
 routes = commands(kinds.ROUTES)
 prices = commands(kinds.PRICES)
 admins = commands(kinds.ADMINS)
-tokens = Commands(no_args_is_help=True, help="Tokens of admins and their programs.")
-organisation = Commands(no_args_is_help=True, help="The caps on the whole gateway.")
+tokens = PaigTyper(no_args_is_help=True, help="Tokens of admins and their programs.")
+organisation = PaigTyper(no_args_is_help=True, help="The caps on the whole gateway.")
 
 
 @keys.command("rotate", example="paig keys rotate ci --overlap 24h")
@@ -53,7 +53,7 @@ def rotate(
         str | None,
         text_option("--overlap", "How long the old secret still works: 24h, 7d.", "TIME"),
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
     yes: Yes = False,
     url: Url = None,
     profile: Profile = None,
@@ -71,7 +71,7 @@ def rotate(
 
 
 @keys.command("disable", example="paig keys disable ci")
-def disable(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def disable(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Refuse a key until it is enabled again."""
     with connected(url, profile) as admin, suggesting(name, kinds.KEYS.known(admin)):
         key = admin.keys.disable(name)
@@ -79,7 +79,7 @@ def disable(name: Name, json: Json = False, url: Url = None, profile: Profile = 
 
 
 @keys.command("enable", example="paig keys enable ci")
-def enable(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def enable(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Accept a disabled or blocked key again."""
     with connected(url, profile) as admin, suggesting(name, kinds.KEYS.known(admin)):
         key = admin.keys.enable(name)
@@ -87,7 +87,7 @@ def enable(name: Name, json: Json = False, url: Url = None, profile: Profile = N
 
 
 @providers.command("test", example="paig providers test openai")
-def try_provider(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def try_provider(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Try a provider, and say what is wrong.
 
     The gateway sends it a small free request.
@@ -107,7 +107,7 @@ def try_provider(name: Name, json: Json = False, url: Url = None, profile: Profi
 
 @providers.command("health", example="paig providers health")
 def show_health(
-    listing: Listing,
+    listing: ListOptions,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Only this provider.", autocompletion=names())
     ] = None,
@@ -120,7 +120,9 @@ def show_health(
         only = admin.providers.get(name).name if name else None
         found = [one for one in admin.providers.health() if only in (None, one.provider)]
     spare = ("tries", "credential")
-    listing.print(found, lambda: Table(HEALTH, list(rows(found)), kinds.NO_PROVIDERS, right=FIGURES, spare=spare))
+    listing.print(
+        found, lambda: PrintedTable(HEALTH, list(rows(found)), kinds.NO_PROVIDERS, right=FIGURES, spare=spare)
+    )
 
 
 HEALTH = ("provider", "credential", "state", "5m ok", "p95", "429s", "tries", "note")
@@ -174,7 +176,9 @@ _TOKEN = {
 _TOKEN_OPTIONS = options_of(TokenSpec, _TOKEN, None, making=True)
 
 
-def create_token(name: NewName, json: Json = False, url: Url = None, profile: Profile = None, **given: object) -> None:
+def create_token(
+    name: NewName, json: JsonOption = False, url: Url = None, profile: Profile = None, **given: object
+) -> None:
     """Create an admin token; it is printed once."""
     spec = checked(TokenSpec, without_nones(read(_TOKEN_OPTIONS, given)))
     with connected(url, profile) as admin:
@@ -189,7 +193,7 @@ tokens.command("create", example="paig tokens create laptop --expires 30d")(writ
 
 
 @tokens.command("list", example="paig tokens list")
-def list_tokens(listing: Listing) -> None:
+def list_tokens(listing: ListOptions) -> None:
     """List your tokens, or all tokens if your role allows it."""
     with listing.connected() as admin:
         found = admin.tokens.list()
@@ -201,14 +205,14 @@ def list_tokens(listing: Listing) -> None:
         for item in found
     ]
     columns = ["id", "admin", "name", "token", "scopes", "ends"]
-    listing.print(found, lambda: Table(columns, listed, "There are no tokens."))
+    listing.print(found, lambda: PrintedTable(columns, listed, "There are no tokens."))
 
 
 @tokens.command("revoke", example="paig tokens revoke 01J…")
 def revoke_token(
     token: Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.", autocompletion=names())],
     yes: Yes = False,
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:
@@ -220,7 +224,7 @@ def revoke_token(
 
 
 @organisation.command("show", example="paig organisation show")
-def show_organisation(json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def show_organisation(json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Show the limits on everything, and how much of each is used."""
     with connected(url, profile) as admin:
         found = of_owner(admin.limits(), "organisation", "organisation")
@@ -236,7 +240,7 @@ _ORGANISATION = tuple(name for name in OrganisationSpec.model_fields if name != 
 _ORGANISATION_OPTIONS = options_of(OrganisationSpec, {}, _ORGANISATION, making=False)
 
 
-def update_organisation(json: Json = False, url: Url = None, profile: Profile = None, **given: object) -> None:
+def update_organisation(json: JsonOption = False, url: Url = None, profile: Profile = None, **given: object) -> None:
     """Change limits; 'none' lifts one.
 
     What is spent stays.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from paig_client.cli.completion import names, profiles
-from paig_client.cli.output import Table, print_json, say, show
+from paig_client.cli.output import PrintedTable, print_json, say, show
 from paig_client.cli.values import did_you_mean, is_reference, period
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def text_option(name: str, what: str, metavar: str = "", **more: Any) -> Any:
     return typer.Option(name, help=what, show_default=False, metavar=metavar or None, **more)
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Url = Annotated[str | None, text_option("--url", "The gateway's address.", "URL")]
 Profile = Annotated[str | None, text_option("--profile", "A profile of `paig login`.", "NAME", autocompletion=profiles)]
@@ -47,10 +47,10 @@ Route = Annotated[str | None, text_option("--route", "Only this route.", autocom
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ListOptions:
     """The options of every command that lists."""
 
-    json: Json = False
+    json: JsonOption = False
     csv: Csv = False
     sort: Sort = None
     url: Url = None
@@ -60,7 +60,7 @@ class Listing:
         """The admin API of the gateway that the options name; see `connected`."""
         return connected(self.url, self.profile)
 
-    def print(self, found: object, table: Callable[[], Table]) -> None:
+    def print(self, found: object, table: Callable[[], PrintedTable]) -> None:
         """Print what was found as JSON, or else the table of it."""
         print_json(found) if self.json else show(table(), csv=self.csv, sort=self.sort)
 

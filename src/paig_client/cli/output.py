@@ -41,7 +41,7 @@ class Cell(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PrintedTable:
     """Rows to print.
 
     Attributes:
@@ -60,7 +60,7 @@ class Table:
     spare: Sequence[str] = ()
     cut: str = ""
 
-    def sorted_by(self, wanted: str) -> Table:
+    def sorted_by(self, wanted: str) -> PrintedTable:
         """The same rows in another order: by a column, `-COLUMN` for the largest first; empty cells come last.
 
         Raises:
@@ -72,7 +72,7 @@ class Table:
         full = [row for row in self.rows if _value(row[at]) not in ("", None)]
         rest = [row for row in self.rows if _value(row[at]) in ("", None)]
         full.sort(key=lambda row: _order(_value(row[at])), reverse=reverse)
-        return Table(self.columns, [*full, *rest], self.empty, self.right, self.spare, self.cut)
+        return PrintedTable(self.columns, [*full, *rest], self.empty, self.right, self.spare, self.cut)
 
 
 def sort_field(wanted: str, columns: Sequence[str], fields: Mapping[str, str]) -> str:
@@ -145,7 +145,7 @@ def _safe(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else plain(text)
 
 
-def show(table: Table, *, csv: bool = False, sort: str | None = None) -> None:
+def show(table: PrintedTable, *, csv: bool = False, sort: str | None = None) -> None:
     """Print a table, as CSV if that is wanted: there, values stand behind what the cells show."""
     table = table.sorted_by(sort) if sort else table
     if csv:
@@ -167,7 +167,7 @@ def print_table(
     spare: Iterable[str] = (),
     cut: str = "",
 ) -> None:
-    """Print a table as `Table` describes it. Columns that are empty in every row are left out."""
+    """Print a table as `PrintedTable` describes it. Columns that are empty in every row are left out."""
     from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text

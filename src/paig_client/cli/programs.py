@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from paig_client.cli.completion import clients, set_up
-from paig_client.cli.options import Json, Profile, Url, Yes, confirm
+from paig_client.cli.options import JsonOption, Profile, Url, Yes, confirm
 from paig_client.cli.output import plain, print_json, say
 from paig_client.cli.values import did_you_mean
 
@@ -35,7 +35,7 @@ Client = Annotated[
 def env(
     shell: Annotated[Shell, typer.Option("--shell", help="The format to print.")] = "sh",
     client: Client = None,
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:

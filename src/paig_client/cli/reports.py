@@ -16,9 +16,9 @@ from paig_client.api.refusals import failed, in_short
 from paig_client.cli.completion import group_names
 from paig_client.cli.limits import print_limits
 from paig_client.cli.options import (
-    Json,
+    JsonOption,
     Key,
-    Listing,
+    ListOptions,
     Model,
     Profile,
     Project,
@@ -31,7 +31,7 @@ from paig_client.cli.options import (
     holding_key,
 )
 from paig_client.cli.output import (
-    Table,
+    PrintedTable,
     console,
     milliseconds,
     narrow,
@@ -64,7 +64,7 @@ COUNTS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tok
 def usage(
     context: typer.Context,
     filters: RequestFilters,
-    listing: Listing,
+    listing: ListOptions,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,7 +100,7 @@ def usage(
     _print_report(groups, report, trend, sort)
 
 
-def _own_usage(option: str | None, listing: Listing) -> None:
+def _own_usage(option: str | None, listing: ListOptions) -> None:
     """What the holder of a key has spent today, and its limits."""
     if option is not None:
         raise typer.BadParameter(
@@ -183,7 +183,7 @@ def _print_csv(groups: list[str], report: UsageReport, sort: str | None = None) 
         cells = [[value if isinstance(value, str) else number(value) for value in row[:-3]] for row in rows]
         money = [[usd(amount) for amount in row[-3:]] for row in rows]
         return show(
-            Table(columns, [[*names, *amounts] for names, amounts in zip(cells, money, strict=True)]),
+            PrintedTable(columns, [[*names, *amounts] for names, amounts in zip(cells, money, strict=True)]),
             csv=True,
             sort=sort,
         )
@@ -206,7 +206,7 @@ def _print_report(groups: list[str], report: UsageReport, trend: Trend | None, s
     for item in report.items:
         names = [item.group.get(name) for name in groups]
         rows.append(row(item, [name or "–" for name in names], names))
-    table = Table(
+    table = PrintedTable(
         [*groups, *labels, *amounts, *heading],
         rows,
         "Nothing was spent.",
@@ -235,7 +235,7 @@ def tail(
     user: User = None,
     model: Model = None,
     provider: Provider = None,
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:

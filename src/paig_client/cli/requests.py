@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paig_client.api.refusals import reasons
-from paig_client.cli.commands import Commands
-from paig_client.cli.options import Json, Lines, Listing, Profile, RequestFilters, Url, connected, text_option
+from paig_client.cli.commands import PaigTyper
+from paig_client.cli.options import JsonOption, Lines, ListOptions, Profile, RequestFilters, Url, connected, text_option
 from paig_client.cli.output import (
     Cell,
-    Table,
+    PrintedTable,
     milliseconds,
     narrow,
     number,
@@ -35,13 +35,13 @@ FIELDS = {"input": "input_tokens", "output": "output_tokens", "took": "ms_total"
 """Columns that are called otherwise in the API."""
 MARKS = {"estimated": "estimated", "ceiling": "charged at its reservation", "unknown": "unknown"}
 
-app = Commands(no_args_is_help=True, help="Requests: rows of the ledger.")
+app = PaigTyper(no_args_is_help=True, help="Requests: rows of the ledger.")
 
 
 @app.command("list", example="paig requests list --status 402 --since 1h")
 def list_requests(
     filters: RequestFilters,
-    listing: Listing,
+    listing: ListOptions,
     lines: Lines = 50,
     status: Annotated[
         int | None, typer.Option("--status", metavar="N", help="Only this HTTP status.", show_default=False)
@@ -86,13 +86,13 @@ def list_requests(
     if listing.json:
         return print_json(found)
     rows = [_row(row) for row in found]
-    show(Table(columns, rows, "There are no such requests.", RIGHT, SPARE), csv=listing.csv)
+    show(PrintedTable(columns, rows, "There are no such requests.", RIGHT, SPARE), csv=listing.csv)
 
 
 @app.command("show", example="paig requests show req_01J…")
 def show_request(
     id: Annotated[str, typer.Argument(metavar="ID", help="The x-paig-request-id of the answer.")],
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:

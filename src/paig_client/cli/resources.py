@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from paig_client.api.fields import Spec
-from paig_client.cli.commands import Commands
+from paig_client.cli.commands import PaigTyper
 from paig_client.cli.completion import names
 from paig_client.cli.limits import print_limits
-from paig_client.cli.options import Json, Listing, Profile, Url, Yes, checked, confirm, connected, some, suggesting
-from paig_client.cli.output import Table, print_facts, print_json, say, with_more
+from paig_client.cli.options import (
+    JsonOption,
+    ListOptions,
+    Profile,
+    Url,
+    Yes,
+    checked,
+    confirm,
+    connected,
+    some,
+    suggesting,
+)
+from paig_client.cli.output import PrintedTable, print_facts, print_json, say, with_more
 from paig_client.cli.spec_options import Special, SpecOption, options_of, read, without_nones
 
 if TYPE_CHECKING:
@@ -53,7 +64,7 @@ class ObjectCommands:
     many: str
     help: str
     spec: type[Spec]
-    table: Callable[[Sequence[Any], Sequence[LimitStatus]], Table]
+    table: Callable[[Sequence[Any], Sequence[LimitStatus]], PrintedTable]
     facts: Callable[[Any], Mapping[str, str]]
     balances: Callable[[Any, Sequence[LimitStatus]], list[LimitStatus]] | None = None
     details: Callable[[Any], None] | None = None
@@ -76,9 +87,9 @@ class ObjectCommands:
         return lambda: [item.name for item in self.collection(admin).list()]
 
 
-def commands(kind: ObjectCommands) -> Commands:
+def commands(kind: ObjectCommands) -> PaigTyper:
     """The group of commands of one kind; commands of its own are added to it."""
-    app = Commands(no_args_is_help=True, help=kind.help)
+    app = PaigTyper(no_args_is_help=True, help=kind.help)
     for verb, make in MAKERS.items():
         if verb in kind.about:
             app.command(verb, help=kind.about[verb], example=kind.examples[verb])(make(kind))
@@ -109,7 +120,7 @@ def warn(made: object) -> None:
 def _create(kind: ObjectCommands) -> Callable[..., None]:
     options = options_of(kind.spec, kind.special, kind.only, making=True)
 
-    def create(name: NewName, json: Json = False, url: Url = None, profile: Profile = None, **given: Any) -> None:
+    def create(name: NewName, json: JsonOption = False, url: Url = None, profile: Profile = None, **given: Any) -> None:
         fields: dict[str, Any] = {}
         for preset, (_, expand) in kind.presets.items():
             if (value := given.pop(preset)) is not None:
@@ -134,7 +145,7 @@ def _create(kind: ObjectCommands) -> Callable[..., None]:
 def _update(kind: ObjectCommands) -> Callable[..., None]:
     options = options_of(kind.spec, kind.special, kind.only, making=False)
 
-    def update(name: Name, json: Json = False, url: Url = None, profile: Profile = None, **given: Any) -> None:
+    def update(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None, **given: Any) -> None:
         changes = read(options, given)
         some(changes)
         with connected(url, profile) as admin, suggesting(name, kind.known(admin)):
@@ -152,7 +163,7 @@ def _update(kind: ObjectCommands) -> Callable[..., None]:
 
 
 def _list(kind: ObjectCommands) -> Callable[..., None]:
-    def list_objects(listing: Listing) -> None:
+    def list_objects(listing: ListOptions) -> None:
         with listing.connected() as admin:
             found = kind.collection(admin).list()
             limits = admin.limits() if kind.balances is not None and found else []
@@ -163,7 +174,7 @@ def _list(kind: ObjectCommands) -> Callable[..., None]:
 
 
 def _show(kind: ObjectCommands) -> Callable[..., None]:
-    def show_object(name: Name, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    def show_object(name: Name, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
         with connected(url, profile) as admin, suggesting(name, kind.known(admin)):
             item = kind.collection(admin).get(name)
             limits = admin.limits() if kind.balances is not None else []
@@ -180,7 +191,9 @@ def _show(kind: ObjectCommands) -> Callable[..., None]:
 
 
 def _delete(kind: ObjectCommands) -> Callable[..., None]:
-    def delete(name: Name, yes: Yes = False, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+    def delete(
+        name: Name, yes: Yes = False, json: JsonOption = False, url: Url = None, profile: Profile = None
+    ) -> None:
         confirm(f"Delete the {kind.one} {name} for good?", yes)
         with connected(url, profile) as admin, suggesting(name, kind.known(admin)):
             kind.collection(admin).delete(name)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from paig_client.cli.commands import Commands
+from paig_client.cli.commands import PaigTyper
 from paig_client.cli.options import extra
 from paig_client.cli.output import say
 
-app = Commands(no_args_is_help=True, help="The key that encrypts the gateway's credentials.")
+app = PaigTyper(no_args_is_help=True, help="The key that encrypts the gateway's credentials.")
 
 
 @app.callback()

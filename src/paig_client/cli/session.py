@@ -11,7 +11,7 @@ import typer
 
 from paig_client.addresses import is_loopback
 from paig_client.cli.limits import print_limits
-from paig_client.cli.options import Json, Profile, Url, confirm, holding_key, secret_input
+from paig_client.cli.options import JsonOption, Profile, Url, confirm, holding_key, secret_input
 from paig_client.cli.output import print_facts, print_json, print_table, say, usd
 from paig_client.cli.sso import end_personal_key, end_session, sign_on
 from paig_client.cli.values import did_you_mean
@@ -106,7 +106,7 @@ def logout(profile: Profile = None) -> None:
     say(f"Removed the profile {name} and the secrets stored for {root}.")
 
 
-def status(json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def status(json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Show which gateway the commands use, and whether it answers.
 
     Also where each value comes from.

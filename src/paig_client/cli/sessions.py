@@ -6,9 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from paig_client.cli.commands import Commands
-from paig_client.cli.options import Filters, Json, Lines, Listing, Profile, Url, connected, text_option
-from paig_client.cli.output import Cell, Table, bar, narrow, number, print_facts, print_json, say, show, usd, when
+from paig_client.cli.commands import PaigTyper
+from paig_client.cli.options import Filters, JsonOption, Lines, ListOptions, Profile, Url, connected, text_option
+from paig_client.cli.output import (
+    Cell,
+    PrintedTable,
+    bar,
+    narrow,
+    number,
+    print_facts,
+    print_json,
+    say,
+    show,
+    usd,
+    when,
+)
 from paig_client.trees import branches
 
 if TYPE_CHECKING:
@@ -18,25 +30,25 @@ COLUMNS = ("session", "key", "project", "user", "began", "lasted", "agents", "re
 FIGURES = ("lasted", "agents", "requests", "errors", "input", "cached", "output", "cost", "total")
 SPARE = ("user", "project", "output", "cached", "input", "began", "errors", "model")
 
-app = Commands(no_args_is_help=True, help="Sessions of coding agents.")
+app = PaigTyper(no_args_is_help=True, help="Sessions of coding agents.")
 
 Id = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id, as the client sent it.")]
 OfKey = Annotated[str | None, text_option("--key", "The key, if several keys have a session with this id.", "NAME")]
 
 
 @app.command("list", example="paig sessions list --since 1d --sort -cost")
-def list_sessions(filters: Filters, listing: Listing, lines: Lines = 30) -> None:
+def list_sessions(filters: Filters, listing: ListOptions, lines: Lines = 30) -> None:
     """List sessions, the one with the latest request first."""
     since, until = filters.period()
     with listing.connected() as admin:
         found = admin.sessions(since=since, until=until, **filters.only(), limit=lines)
     empty = "There are no sessions: a client names one by its own headers, or with paig_client.session()."
     columns = (*COLUMNS, "cost", "state")
-    listing.print(found, lambda: Table(columns, list(map(_row, found)), empty, FIGURES, SPARE, "session"))
+    listing.print(found, lambda: PrintedTable(columns, list(map(_row, found)), empty, FIGURES, SPARE, "session"))
 
 
 @app.command("show", example="paig sessions show 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
-def show_session(id: Id, key: OfKey = None, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def show_session(id: Id, key: OfKey = None, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Show a session as the tree of its agents: which of them spent what."""
     with connected(url, profile) as admin:
         found = admin.session(id, key=key)
@@ -57,11 +69,11 @@ def show_session(id: Id, key: OfKey = None, json: Json = False, url: Url = None,
         for stem, agent in zip(stems, found.tree, strict=True)
     ]
     columns = ["agent", "lasted", "requests", "input", "cached", "output", "cost", "total", "share", "model"]
-    show(Table(columns, rows, right=FIGURES, spare=("model", "output", "cached", "lasted", "input")))
+    show(PrintedTable(columns, rows, right=FIGURES, spare=("model", "output", "cached", "lasted", "input")))
 
 
 @app.command("stop", example="paig sessions stop 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
-def stop(id: Id, key: OfKey = None, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def stop(id: Id, key: OfKey = None, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Refuse a session's requests from now on (`loop-stopped`)."""
     with connected(url, profile) as admin:
         found = admin.stop_session(id, key=key)
@@ -71,7 +83,7 @@ def stop(id: Id, key: OfKey = None, json: Json = False, url: Url = None, profile
 
 
 @app.command("resume", example="paig sessions resume 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
-def resume(id: Id, key: OfKey = None, json: Json = False, url: Url = None, profile: Profile = None) -> None:
+def resume(id: Id, key: OfKey = None, json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Let a session that was stopped go on."""
     with connected(url, profile) as admin:
         found = admin.resume_session(id, key=key)

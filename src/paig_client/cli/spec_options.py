@@ -25,7 +25,7 @@ from paig_client.api.limits import WINDOWS, LimitsSpec
 from paig_client.cli.completion import names
 from paig_client.cli.values import count, dollars, expiry, word, words
 
-Read = Callable[[Any], Any]
+ParseOption = Callable[[Any], Any]
 """From what was written to what the admin API takes."""
 
 
@@ -45,7 +45,7 @@ class Special:
 
     flags: tuple[str, ...]
     help: str
-    read: Read = word
+    read: ParseOption = word
     metavar: str = ""
     kind: Any = str
     required: bool = False
@@ -64,10 +64,10 @@ class SpecOption:
 
     path: tuple[str, ...]
     parameter: inspect.Parameter
-    read: Read
+    read: ParseOption
 
 
-AMOUNTS: Mapping[bool, tuple[Read, str]] = {True: (dollars, "USD"), False: (count, "N")}
+AMOUNTS: Mapping[bool, tuple[ParseOption, str]] = {True: (dollars, "USD"), False: (count, "N")}
 """How a limit on money, and one on a count, is read."""
 
 COMMON: Mapping[str, Special] = {

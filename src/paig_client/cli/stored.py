@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paig_client.api.specs import AdoptSpec
-from paig_client.cli.commands import Commands
+from paig_client.cli.commands import PaigTyper
 from paig_client.cli.options import (
-    Json,
+    JsonOption,
     Key,
     Lines,
-    Listing,
+    ListOptions,
     Profile,
     Project,
     Provider,
@@ -21,19 +21,19 @@ from paig_client.cli.options import (
     connected,
     text_option,
 )
-from paig_client.cli.output import Cell, Table, print_json, say, when
+from paig_client.cli.output import Cell, PrintedTable, print_json, say, when
 
 if TYPE_CHECKING:
     from paig_client.api.resources import StoredObject
 
 PAGE = 200
 
-app = Commands(no_args_is_help=True, help="Objects stored at providers: files, batches, vector stores.")
+app = PaigTyper(no_args_is_help=True, help="Objects stored at providers: files, batches, vector stores.")
 
 
 @app.command("list", example="paig objects list --provider openai --kind file")
 def list_objects(
-    listing: Listing,
+    listing: ListOptions,
     lines: Lines = 100,
     provider: Provider = None,
     kind: Annotated[str | None, text_option("--kind", "Only this kind, such as file.", "KIND")] = None,
@@ -59,7 +59,7 @@ def list_objects(
                 break
     columns = ["provider", "kind", "id", "key", "project", "known since"]
     empty = "The gateway knows of no such objects."
-    listing.print(found, lambda: Table(columns, list(map(_row, found)), empty, spare=["known since"]))
+    listing.print(found, lambda: PrintedTable(columns, list(map(_row, found)), empty, spare=["known since"]))
 
 
 def _row(one: StoredObject) -> list[str]:
@@ -75,7 +75,7 @@ def adopt(
         list[str] | None,
         typer.Argument(metavar="[ID]...", help="Ids of objects. Default: all that the providers list."),
     ] = None,
-    json: Json = False,
+    json: JsonOption = False,
     url: Url = None,
     profile: Profile = None,
 ) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Credential, Provider
+from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import ErrorShape
 from paig_gateway.formats.listing import listing
@@ -53,7 +53,7 @@ class AccountObjects:
     problems: list[str] = field(default_factory=list)
 
 
-async def account_objects(providers: list[Provider], upstream: Upstream, auth: Authenticator) -> AccountObjects:
+async def account_objects(providers: list[ActiveProvider], upstream: Upstream, auth: Authenticator) -> AccountObjects:
     """Read all lists of stored objects that some providers have, with each of their credentials.
 
     Args:
@@ -65,7 +65,7 @@ async def account_objects(providers: list[Provider], upstream: Upstream, auth: A
     places = asyncio.Semaphore(_AT_ONCE)
     end = time.monotonic() + SECONDS
 
-    async def one(provider: Provider, credential: Credential, row: Endpoint) -> None:
+    async def one(provider: ActiveProvider, credential: Credential, row: Endpoint) -> None:
         async with places:
             problem = await _List(provider, credential, row, upstream, auth, end).read(result.found)
         if problem is not None:
@@ -91,7 +91,7 @@ def lists_of(kind: str) -> list[Endpoint]:
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    provider: Provider
+    provider: ActiveProvider
     credential: Credential
     row: Endpoint
     upstream: Upstream

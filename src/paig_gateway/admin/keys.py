@@ -44,11 +44,11 @@ Overlap = Annotated[
         description="How many seconds the old secret is still accepted.",
     ),
 ]
-Owner = tuple[str, str]
+OwnerRef = tuple[str, str]
 """An owner's kind and name."""
 
 
-class Keys:
+class PermittedKeys:
     """The catalogue's keys, as far as the principal may read or change them.
 
     Keys that a cap keeps from spending have the status `limit-exceeded`.
@@ -148,7 +148,7 @@ class Keys:
         names = ", ".join(f"'{name}'" for name in sorted(self._theirs or ()))
         return ProblemError("forbidden", f"project: you may make and change keys in {names} alone.")
 
-    def _spent(self) -> set[Owner]:
+    def _spent(self) -> set[OwnerRef]:
         """The owners of caps on money that are used up for the present window."""
         limits = limit_balances(self._services.engine, self._services.clock())
         return {
@@ -162,7 +162,7 @@ class KeyPage(Page[Key]):
     """Some keys by name, and where the next page begins."""
 
 
-KEYS: ObjectApi[KeySpec, Key, NewKey] = ObjectApi("key", "keys", KeySpec, Key, NewKey, KeyPage, Keys)
+KEYS: ObjectApi[KeySpec, Key, NewKey] = ObjectApi("key", "keys", KeySpec, Key, NewKey, KeyPage, PermittedKeys)
 
 
 def key_routes(services: AdminServices) -> APIRouter:
@@ -181,7 +181,7 @@ def key_routes(services: AdminServices) -> APIRouter:
     ) -> KeyPage:
         check_names(services, principal, project=project, user=user)
         wanted |= {"project": project, "user": user, "status": status}
-        return page(KeyPage, filtered(Keys(services, principal).list(), wanted), limit, cursor, sort)
+        return page(KeyPage, filtered(PermittedKeys(services, principal).list(), wanted), limit, cursor, sort)
 
     with_fields(list_keys, filterable(Key))
     router.get("", operation_id="list_keys", summary="List keys", response_model=KeyPage)(list_keys)
@@ -194,7 +194,9 @@ def key_routes(services: AdminServices) -> APIRouter:
         response_model=NewKey,
     )
     def rotate(principal: Principal, name_or_id: Reference, overlap: Overlap = 0) -> NewKey:
-        made = Keys(services, principal).rotate(name_or_id, actor=principal.name, overlap=timedelta(seconds=overlap))
+        made = PermittedKeys(services, principal).rotate(
+            name_or_id, actor=principal.name, overlap=timedelta(seconds=overlap)
+        )
         services.changed()
         return made
 
@@ -206,7 +208,7 @@ def key_routes(services: AdminServices) -> APIRouter:
         responses=TAGGED,
     )
     def disable(response: Response, principal: Principal, name_or_id: Reference) -> Key:
-        key = Keys(services, principal).set_state(name_or_id, "disabled", actor=principal.name)
+        key = PermittedKeys(services, principal).set_state(name_or_id, "disabled", actor=principal.name)
         services.changed()
         return tagged(response, key)
 
@@ -218,14 +220,14 @@ def key_routes(services: AdminServices) -> APIRouter:
         responses=TAGGED,
     )
     def enable(response: Response, principal: Principal, name_or_id: Reference) -> Key:
-        key = Keys(services, principal).set_state(name_or_id, "active", actor=principal.name)
+        key = PermittedKeys(services, principal).set_state(name_or_id, "active", actor=principal.name)
         services.changed()
         return tagged(response, key)
 
     return router
 
 
-def _with_status(key: Key, spent: set[Owner]) -> Key:
+def _with_status(key: Key, spent: set[OwnerRef]) -> Key:
     owners = {("organisation", "organisation"), ("project", key.project), ("user", key.user), ("key", key.name)}
     if key.status != "active" or not spent & owners:
         return key

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from paig_client.api.resources import ProviderCheck, ProviderOutcome
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Credential, Provider
+from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.providers.auth import Authenticator, SigningError
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.failover import way_to
@@ -80,7 +80,7 @@ _BAD_KEY = re.compile(
 )
 
 
-async def check(provider: Provider, upstream: Upstream, auth: Authenticator) -> ProviderCheck:
+async def check(provider: ActiveProvider, upstream: Upstream, auth: Authenticator) -> ProviderCheck:
     """Send a provider its free request with each of its credentials and explain what comes of it.
 
     Args:
@@ -106,7 +106,9 @@ async def check(provider: Provider, upstream: Upstream, auth: Authenticator) -> 
     )
 
 
-async def _check(provider: Provider, credential: Credential, upstream: Upstream, auth: Authenticator) -> ProviderCheck:
+async def _check(
+    provider: ActiveProvider, credential: Credential, upstream: Upstream, auth: Authenticator
+) -> ProviderCheck:
     found = ProviderCheck(provider=provider.name, outcome="failed", ok=False, message="", request="")
     began = time.monotonic()
     try:
@@ -123,7 +125,7 @@ async def _check(provider: Provider, credential: Credential, upstream: Upstream,
 
 
 async def _ask(
-    provider: Provider, credential: Credential, probe: Probe, upstream: Upstream, auth: Authenticator
+    provider: ActiveProvider, credential: Credential, probe: Probe, upstream: Upstream, auth: Authenticator
 ) -> ProviderCheck:
     kind = KINDS[provider.kind]
     url = kind.path(provider.base_url, probe.path, provider.settings)
@@ -194,7 +196,7 @@ def _unreached(error: UpstreamError, url: str) -> tuple[ProviderOutcome, str]:
 
 
 def _explained(
-    provider: Provider, credential: Credential, probe: Probe, answer: UpstreamResponse, body: bytes
+    provider: ActiveProvider, credential: Credential, probe: Probe, answer: UpstreamResponse, body: bytes
 ) -> tuple[ProviderOutcome, str]:
     """What an answer means."""
     status, said = answer.status, _said(body, credential.secret)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from paig_client.api.resources import RepricedTotal, Repricing
 from paig_gateway.domain.money import format_usd
-from paig_gateway.domain.route import Provider
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.reports import Charged, Filter, charged_requests
 from paig_gateway.pricing.modifiers import Modifiers
 from paig_gateway.pricing.overrides import PriceSources
@@ -50,7 +50,7 @@ class _Sum:
         }
 
 
-def reprice(engine: Engine, prices: PriceSources, providers: Mapping[str, Provider], which: Filter) -> Repricing:
+def reprice(engine: Engine, prices: PriceSources, providers: Mapping[str, ActiveProvider], which: Filter) -> Repricing:
     """Compare what requests were charged with what their usage costs now, at the prices of their own time.
 
     Args:
@@ -76,7 +76,9 @@ def reprice(engine: Engine, prices: PriceSources, providers: Mapping[str, Provid
     return Repricing(items=list(_totals(items)), left=left, **total.shown())
 
 
-def _repriced(request: Charged, prices: PriceSources, providers: Mapping[str, Provider]) -> tuple[str, int] | None:
+def _repriced(
+    request: Charged, prices: PriceSources, providers: Mapping[str, ActiveProvider]
+) -> tuple[str, int] | None:
     account = providers.get(request.provider)
     source, model, context = _read(request.price)
     price: Price | None = None

@@ -18,7 +18,7 @@ from paig_gateway.admin.site import Site
 from paig_gateway.catalog import Catalog
 from paig_gateway.catalog.key_uses import KeyUses
 from paig_gateway.catalog.snapshot import Directory
-from paig_gateway.domain.route import Provider
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import Filter
 from paig_gateway.secrets.attempts import Attempts
@@ -102,7 +102,7 @@ class TestProvider(Protocol):
 class ReadAccounts(Protocol):
     """Looks into the accounts of providers."""
 
-    async def __call__(self, providers: list[Provider]) -> AccountObjects:
+    async def __call__(self, providers: list[ActiveProvider]) -> AccountObjects:
         """What the accounts store, as far as their lists show it."""
 
 

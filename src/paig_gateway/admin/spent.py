@@ -13,7 +13,7 @@ from paig_client.api.fields import Spec, Usd
 from paig_client.api.resources import Request
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
-from paig_gateway.admin.keys import Keys
+from paig_gateway.admin.keys import PermittedKeys
 from paig_gateway.admin.objects import Reference
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
 from paig_gateway.admin.reports import in_utc
@@ -56,7 +56,7 @@ def spent_routes(services: AdminServices) -> APIRouter:
         time = spec.time or now
         if time > now:
             raise invalid([FieldProblem("time", "is in the future")])
-        key = await run_in_threadpool(Keys(services, principal).get, name_or_id)
+        key = await run_in_threadpool(PermittedKeys(services, principal).get, name_or_id)
         callers = services.directory.snapshot.callers.values()
         caller = next((caller for caller in callers if caller.key_id == key.id), None)
         if caller is None:

@@ -19,10 +19,10 @@ from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog.base import suggestion
 from paig_gateway.database.columns import moment
 from paig_gateway.database.threads import in_thread
-from paig_gateway.domain.route import Provider
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.formats.references import last_name
 from paig_gateway.ledger import stored_objects
-from paig_gateway.ledger.stored_objects import Owned, Wanted
+from paig_gateway.ledger.stored_objects import Owned, StoredObjectFilter
 
 _AT_ONCE = 500
 
@@ -54,7 +54,7 @@ def stored_object_routes(services: AdminServices) -> APIRouter:
             if not parted:
                 raise invalid([FieldProblem("cursor", "is not a cursor of this list: begin again without it")])
             after = (name, id)
-        wanted = Wanted(provider, kind, key, project, principal.within("catalog:read"))
+        wanted = StoredObjectFilter(provider, kind, key, project, principal.within("catalog:read"))
         found = stored_objects.owned(services.engine, wanted, limit + 1, after)
         shown = found[:limit]
         last = shown[-1].object if len(found) > limit else None
@@ -94,7 +94,7 @@ def _shown(one: Owned) -> StoredObject:
     )  # fmt: skip
 
 
-def _providers(services: AdminServices, spec: AdoptSpec) -> list[Provider]:
+def _providers(services: AdminServices, spec: AdoptSpec) -> list[ActiveProvider]:
     """The providers of the route.
 
     Raises:
@@ -118,7 +118,7 @@ def _give(services: AdminServices, spec: AdoptSpec, account: AccountObjects, act
     places = list(account.found)
     known = {(one.provider, one.id) for one in stored_objects.find(services.engine, [id for _, id in places])}
     new = [
-        stored_objects.StoredObject(provider, id, account.found[provider, id], "", project.id)
+        stored_objects.ProviderObject(provider, id, account.found[provider, id], "", project.id)
         for provider, id in places
         if (provider, id) not in known
     ]

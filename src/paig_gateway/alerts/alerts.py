@@ -25,7 +25,7 @@ from paig_gateway.alerts.rows import Alert
 from paig_gateway.cluster import health_rows
 from paig_gateway.database.threads import in_thread
 from paig_gateway.domain.money import format_usd
-from paig_gateway.domain.route import Provider
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.balances import LimitBalance, current_balances
 from paig_gateway.proxy.loops import Loop
 from paig_gateway.secrets.attempts import Attempts
@@ -67,7 +67,7 @@ class Alerts:
         webhook: str,
         engine: Engine,
         refusals: RefusalWatch,
-        providers: Callable[[], Mapping[str, Provider]],
+        providers: Callable[[], Mapping[str, ActiveProvider]],
         now: Callable[[], datetime],
         ledger: LedgerState | None = None,
         attempts: Attempts | None = None,

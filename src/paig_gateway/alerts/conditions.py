@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from paig_gateway.cluster.health_rows import Report, best_state
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.domain.route import Provider
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.routing.breaker import BreakerState
@@ -112,7 +112,7 @@ class RefusalWatch:
         return found
 
 
-def troubles(reports: Iterable[Report], providers: Mapping[str, Provider]) -> list[Trouble]:
+def troubles(reports: Iterable[Report], providers: Mapping[str, ActiveProvider]) -> list[Trouble]:
     """The providers that fail often now, or have no usable credential.
 
     Args:

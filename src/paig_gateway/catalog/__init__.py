@@ -22,7 +22,7 @@ from paig_gateway.catalog import audit, chain, credentials
 from paig_gateway.catalog.admins import ADMINS
 from paig_gateway.catalog.audit import EVERY_CHANGE, AuditFilter
 from paig_gateway.catalog.base import CatalogError, Edit, LimitHooks, Secrets
-from paig_gateway.catalog.collection import Collection, KeyCollection, Organisation
+from paig_gateway.catalog.collection import Collection, KeyCollection, OrganisationSettings
 from paig_gateway.catalog.named_limits import NAMED_LIMITS
 from paig_gateway.catalog.objects import rows
 from paig_gateway.catalog.owners import PROJECTS, USERS
@@ -47,7 +47,7 @@ __all__ = [
     "Edit",
     "KeyCollection",
     "LimitHooks",
-    "Organisation",
+    "OrganisationSettings",
     "References",
 ]
 
@@ -85,7 +85,7 @@ class Catalog(Transactions):
         )
         self.keys = KeyCollection(self)
         self.raises = Raises(self)
-        self.organisation = Organisation(self)
+        self.organisation = OrganisationSettings(self)
         self.tokens = TokenCollection(self)
         self.people = People(self)
 

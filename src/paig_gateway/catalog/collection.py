@@ -215,7 +215,7 @@ def warnings(edit: Edit, type: ObjectType[R, S, W], row: R) -> list[str]:
     return list(cap_warnings(limits.of(spec), getattr(spec, "models", None), tight, moment(edit.now)))
 
 
-class Organisation:
+class OrganisationSettings:
     """The settings and limits of the whole gateway."""
 
     def __init__(self, catalog: Transactions) -> None:

@@ -52,8 +52,8 @@ from paig_gateway.database.tables import (
 from paig_gateway.database.threads import in_thread
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import PREFIX, Limit, Raise
-from paig_gateway.domain.named_limits import NamedLimit
-from paig_gateway.domain.route import NO_CREDENTIAL, Credential, Member, Provider, Route
+from paig_gateway.domain.named_limits import LimitRule
+from paig_gateway.domain.route import NO_CREDENTIAL, ActiveProvider, ActiveRoute, Credential, Member
 from paig_gateway.pricing.overrides import PriceOverride, own_price
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.secrets.errors import SecretReferenceError
@@ -126,10 +126,10 @@ class Snapshot:
 
     version: int = -1
     callers: Mapping[str, Caller] = field(default_factory=dict)
-    routes: Mapping[str, Route] = field(default_factory=dict)
+    routes: Mapping[str, ActiveRoute] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
     prices: tuple[PriceOverride, ...] = ()
-    providers: Mapping[str, Provider] = field(default_factory=dict)
+    providers: Mapping[str, ActiveProvider] = field(default_factory=dict)
     telemetry: Mapping[str, ProjectTelemetry] = field(default_factory=dict)
     bearers: Mapping[str, TokenGrant] = field(default_factory=dict)
     projects: Mapping[str, str] = field(default_factory=dict)
@@ -176,7 +176,7 @@ class Directory:
         """The key of that id, whatever its state; None if there is none."""
         return next((caller for caller in self.snapshot.callers.values() if caller.key_id == key_id), None)
 
-    def route(self, name: str) -> Route | None:
+    def route(self, name: str) -> ActiveRoute | None:
         """The route of that name, the provider of that name, or what another spelling means; None if there is none."""
         routes = self.snapshot.routes
         return next((routes[one] for one in (name, *ALIASES.get(name, ())) if one in routes), None)
@@ -189,7 +189,7 @@ class Directory:
         """Names of the routes that the caller may use, sorted."""
         return sorted(name for name in self.snapshot.routes if caller.may_use_route(name))
 
-    def providers(self) -> Mapping[str, Provider]:
+    def providers(self) -> Mapping[str, ActiveProvider]:
         """The configured providers, by name."""
         return self.snapshot.providers
 
@@ -266,9 +266,9 @@ class Directory:
 
     def _providers(
         self, connection: Connection
-    ) -> tuple[dict[str, Provider], dict[str, str], dict[str, tuple[str, ...]]]:
+    ) -> tuple[dict[str, ActiveProvider], dict[str, str], dict[str, tuple[str, ...]]]:
         rows = [ProviderRow.model_validate(found._asdict()) for found in _rows(connection, ProviderRow)]
-        accounts: dict[str, Provider] = {}
+        accounts: dict[str, ActiveProvider] = {}
         problems: dict[str, str] = {}
         lacking: dict[str, tuple[str, ...]] = {}
         for row in rows:
@@ -301,7 +301,7 @@ class Directory:
             found[row.id] = spec.telemetry.model_copy(update={"export": None}) if wrong else spec.telemetry
         return found
 
-    def _problem(self, provider: Provider) -> str | None:
+    def _problem(self, provider: ActiveProvider) -> str | None:
         if provider.kind not in KINDS:
             return f"This gateway does not know the kind '{provider.kind}' of the provider '{provider.name}'."
         try:
@@ -311,10 +311,10 @@ class Directory:
         return None
 
 
-def _account(name: str, spec: ProviderSpec, credentials: tuple[Credential, ...]) -> Provider:
+def _account(name: str, spec: ProviderSpec, credentials: tuple[Credential, ...]) -> ActiveProvider:
     kind = KINDS.get(spec.kind)
     required = kind.require_price if kind else True
-    return Provider(
+    return ActiveProvider(
         name=name,
         kind=spec.kind,
         base_url=providers.base_url(spec) or "",
@@ -467,7 +467,7 @@ def _limits(connection: Connection, owners: Mapping[str, Mapping[str, str]], now
     return found
 
 
-def _named_limits(connection: Connection, limits: Caps) -> tuple[NamedLimit, ...]:
+def _named_limits(connection: Connection, limits: Caps) -> tuple[LimitRule, ...]:
     return tuple(
         named_limit(row.name, row.spec, tuple(replace(limit, owner=row.name) for limit in caps))
         for row in _rows(connection, NamedLimitRow)
@@ -475,7 +475,7 @@ def _named_limits(connection: Connection, limits: Caps) -> tuple[NamedLimit, ...
     )
 
 
-def _own(named: Iterable[NamedLimit], key: str, user: str | None, project: str | None) -> tuple[NamedLimit, ...]:
+def _own(named: Iterable[LimitRule], key: str, user: str | None, project: str | None) -> tuple[LimitRule, ...]:
     """The named limits that may bind a key's requests."""
     owner = {"key": key, "user": user, "project": project}
     return tuple(one for one in named if all(one.match.get(kind, name) == name for kind, name in owner.items()))
@@ -499,11 +499,11 @@ def _prices(connection: Connection) -> tuple[PriceOverride, ...]:
     return tuple(found)
 
 
-def _routes(connection: Connection, accounts: Mapping[str, Provider]) -> dict[str, Route]:
-    routes = {name: Route(name, (Member(account),)) for name, account in accounts.items()}
+def _routes(connection: Connection, accounts: Mapping[str, ActiveProvider]) -> dict[str, ActiveRoute]:
+    routes = {name: ActiveRoute(name, (Member(account),)) for name, account in accounts.items()}
     for row in _rows(connection, RouteRow):
         spec = spec_of(ROUTES, row.spec)
-        routes[row.name] = Route(
+        routes[row.name] = ActiveRoute(
             row.name,
             tuple(
                 Member(accounts[member.provider], member.priority, member.weight, member.models)

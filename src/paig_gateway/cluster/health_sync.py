@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.cluster import health_rows
 from paig_gateway.cluster.health_rows import Report, ReportedWait, StateChange
-from paig_gateway.domain.route import Provider
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.routing.breaker import Breaker, BreakerState
 from paig_gateway.routing.health import CredentialName, HealthTracker
 
@@ -39,7 +39,7 @@ class HealthSync:
         health: HealthTracker,
         engine: Engine,
         node_id: str,
-        providers: Callable[[], Mapping[str, Provider]],
+        providers: Callable[[], Mapping[str, ActiveProvider]],
     ) -> None:
         """Share what a process knows.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from paig_gateway.config.export import export
 from paig_gateway.config.model import Config, ConfigError, Issue, LedgerSpec, ServerSpec
 from paig_gateway.config.parse import load, parse
-from paig_gateway.config.plan import Plan, PlannedChange, apply, plan
+from paig_gateway.config.plan import Plan, PlanStep, apply, plan
 from paig_gateway.routing.deadlines import Timeouts
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "Issue",
     "LedgerSpec",
     "Plan",
-    "PlannedChange",
+    "PlanStep",
     "ServerSpec",
     "Timeouts",
     "apply",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-Path = tuple[str | int, ...]
+SpecPath = tuple[str | int, ...]
 """Where a value is: keys, and indexes into arrays."""
 
 _SPACE = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
@@ -23,7 +23,7 @@ _STRING = re.compile(
 _SCALAR = re.compile(r"[^,\]}#\n]*")
 
 
-def line_numbers(text: str) -> dict[Path, int]:
+def line_numbers(text: str) -> dict[SpecPath, int]:
     """The line, from 1, of every table, key and array element of a valid TOML document."""
     return _Scan(text).document()
 
@@ -32,13 +32,13 @@ class _Scan:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self.found: dict[Path, int] = {(): 1}
-        self.tables: dict[Path, int] = {}  # how many tables an array of tables has so far
+        self.found: dict[SpecPath, int] = {(): 1}
+        self.tables: dict[SpecPath, int] = {}  # how many tables an array of tables has so far
         self._line = 1
         self._counted = 0
 
-    def document(self) -> dict[Path, int]:
-        table: Path = ()
+    def document(self) -> dict[SpecPath, int]:
+        table: SpecPath = ()
         while self._skip():
             if self.text[self.at] == "[":
                 table = self._header()
@@ -46,13 +46,13 @@ class _Scan:
                 self._pair(table)
         return self.found
 
-    def _header(self) -> Path:
+    def _header(self) -> SpecPath:
         """`[a.b]` or `[[a.b]]`; in either, a part that is an array of tables means its last table."""
         array = self.text.startswith("[[", self.at)
         line = self._line_here()
         self.at += 2 if array else 1
         *front, last = self._key()
-        path: Path = ()
+        path: SpecPath = ()
         for part in front:
             path = (*path, part)
             if path in self.tables:
@@ -67,7 +67,7 @@ class _Scan:
         self.at += 2 if array else 1
         return path
 
-    def _pair(self, table: Path) -> None:
+    def _pair(self, table: SpecPath) -> None:
         line = self._line_here()
         path = (*table, *self._key())
         self._note(path, line)
@@ -75,7 +75,7 @@ class _Scan:
         self._blank()
         self._value(path)
 
-    def _value(self, path: Path) -> None:
+    def _value(self, path: SpecPath) -> None:
         opening = self.text[self.at]
         if opening == "[":
             self._list("]", path)
@@ -86,7 +86,7 @@ class _Scan:
         else:
             self._match(_SCALAR)
 
-    def _list(self, closing: str, path: Path) -> None:
+    def _list(self, closing: str, path: SpecPath) -> None:
         """The elements of an array, or the pairs of an inline table."""
         self.at += 1
         number = 0
@@ -115,7 +115,7 @@ class _Scan:
                 return parts
             self.at += 1
 
-    def _note(self, path: Path, line: int) -> None:
+    def _note(self, path: SpecPath, line: int) -> None:
         for length in range(1, len(path) + 1):
             self.found.setdefault(path[:length], line)
 

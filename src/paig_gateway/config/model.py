@@ -21,7 +21,7 @@ from paig_client.api.specs import (
     ProviderSpec,
     RouteSpec,
 )
-from paig_gateway.config.lines import Path
+from paig_gateway.config.lines import SpecPath
 from paig_gateway.database.engine import CONNECTIONS
 from paig_gateway.listener.bounds import ListenerBounds
 from paig_gateway.proxy.admission import MEGABYTE, AdmissionBounds
@@ -221,14 +221,14 @@ class Config:
     keys: Mapping[str, KeySpec] = field(default_factory=dict, repr=False)
     process: tuple[str, ...] = ()
     source: str = field(default="paig.toml", compare=False)
-    lines: Mapping[Path, int] = field(default_factory=dict, compare=False, repr=False)
+    lines: Mapping[SpecPath, int] = field(default_factory=dict, compare=False, repr=False)
 
-    def issue(self, path: Path, message: str) -> Issue:
+    def issue(self, path: SpecPath, message: str) -> Issue:
         """Something wrong with the value at `path`."""
         return Issue(self.source, line_of(self.lines, path), show_path(path), message)
 
 
-def show_path(path: Path) -> str:
+def show_path(path: SpecPath) -> str:
     """A path as it is written in TOML: `keys."Ada's laptop".limits.daily`, `routes.fast.members[0]`."""
     shown = ""
     for part in path:
@@ -239,7 +239,7 @@ def show_path(path: Path) -> str:
     return shown
 
 
-def line_of(lines: Mapping[Path, int], path: Path) -> int:
+def line_of(lines: Mapping[SpecPath, int], path: SpecPath) -> int:
     """The line of `path`, or of the nearest table around it."""
     while path not in lines and path:
         path = path[:-1]

@@ -27,7 +27,7 @@ from paig_client.api.specs import (
 )
 from paig_gateway.catalog import keys, limits, named_limits, prices, providers, routes
 from paig_gateway.catalog.base import CatalogError, check_free_name, check_url_name, suggestion
-from paig_gateway.config.lines import Path, line_numbers
+from paig_gateway.config.lines import SpecPath, line_numbers
 from paig_gateway.config.model import PROCESS, Config, ConfigError, Issue, line_of, show_path
 
 Model = TypeVar("Model", bound=Spec)
@@ -64,13 +64,13 @@ def parse(text: str, source: str = "paig.toml") -> Config:
         data = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_issue(text, source, str(error))]) from None
-    return _Reader(data, source, line_numbers(text.replace("\r\n", "\n"))).config()
+    return _SpecReader(data, source, line_numbers(text.replace("\r\n", "\n"))).config()
 
 
-class _Reader:
+class _SpecReader:
     """Collects what is wrong while it reads, so that a person sees all of it at once."""
 
-    def __init__(self, data: Mapping[str, Any], source: str, lines: Mapping[Path, int]) -> None:
+    def __init__(self, data: Mapping[str, Any], source: str, lines: Mapping[SpecPath, int]) -> None:
         self.data = data
         self.source = source
         self.lines = lines
@@ -123,7 +123,7 @@ class _Reader:
                 limits.amounts(limit.limits)
             except CatalogError as error:
                 self.wrong(("limits", name, *_split(error.field)[1:]), error.message)
-        owned: list[tuple[Path, OwnerSpec | OrganisationSpec | KeySpec]] = [
+        owned: list[tuple[SpecPath, OwnerSpec | OrganisationSpec | KeySpec]] = [
             *((("projects", name), owner) for name, owner in found.projects.items()),
             *((("users", name), owner) for name, owner in found.users.items()),
             *((("keys", name), key) for name, key in found.keys.items()),
@@ -203,13 +203,13 @@ class _Reader:
                 found[name] = spec
         return found
 
-    def spec(self, path: Path, model: type[Model], value: Any) -> Model | None:
+    def spec(self, path: SpecPath, model: type[Model], value: Any) -> Model | None:
         try:
             return model.model_validate(_with_times(value), strict=True)
         except ValidationError as error:
             details = error.errors(include_input=False, include_url=False)
             for detail in details:
-                place: Path = detail["loc"]
+                place: SpecPath = detail["loc"]
                 message = detail["msg"]
                 if detail["type"] == "extra_forbidden":
                     message = f"unknown field{suggestion(str(place[-1]), _fields(model, place[:-1]))}"
@@ -231,11 +231,11 @@ class _Reader:
             return model.model_validate(_with_times(good), strict=True)
         return None
 
-    def wrong(self, path: Path, message: str) -> None:
+    def wrong(self, path: SpecPath, message: str) -> None:
         self.issues.append(Issue(self.source, line_of(self.lines, path), show_path(path), message))
 
 
-def _split(place: str) -> Path:
+def _split(place: str) -> SpecPath:
     return tuple(int(part) if part.isdecimal() else part for part in place.split(".") if part)
 
 
@@ -245,7 +245,7 @@ def _plain(message: str) -> str:
     return message[0].lower() + message[1:]
 
 
-def _fields(model: type[BaseModel], place: Path) -> list[str]:
+def _fields(model: type[BaseModel], place: SpecPath) -> list[str]:
     """The fields known at a place inside a Spec."""
     for part in place:
         if isinstance(part, str) and part in model.model_fields:

@@ -27,7 +27,7 @@ from paig_gateway.catalog.owners import PROJECTS, USERS
 from paig_gateway.catalog.prices import PRICES
 from paig_gateway.catalog.providers import PROVIDERS
 from paig_gateway.catalog.routes import ROUTES
-from paig_gateway.config.lines import Path
+from paig_gateway.config.lines import SpecPath
 from paig_gateway.config.model import Config, ConfigError, Issue
 from paig_gateway.database.columns import moment
 from paig_gateway.database.tables import AuditRow
@@ -43,7 +43,7 @@ _PLACES = {"organisation": "organisation", **{kind: f"{kind}s" for kind in KINDS
 
 
 @dataclass(frozen=True)
-class PlannedChange:
+class PlanStep:
     """One object to create, change or delete.
 
     Attributes:
@@ -80,7 +80,7 @@ class Plan:
         kept: The kind and name of each object that stays as it was changed by hand.
     """
 
-    changes: tuple[PlannedChange, ...]
+    changes: tuple[PlanStep, ...]
     config: Config = field(repr=False)
     prune: bool = False
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -112,7 +112,7 @@ class Plan:
         """As the admin API shows it."""
         return [change.item() for change in self.changes]
 
-    def reverts(self, change: PlannedChange) -> AuditEntry | None:
+    def reverts(self, change: PlanStep) -> AuditEntry | None:
         """The change by hand that a change of the plan takes back, or None."""
         return next((entry for entry in self.drift if (entry.kind, entry.name) == (change.kind, change.name)), None)
 
@@ -179,7 +179,7 @@ def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
     return [key for key in made if key is not None]
 
 
-def _without(kept: frozenset[tuple[str, str]], changes: Sequence[PlannedChange]) -> tuple[PlannedChange, ...]:
+def _without(kept: frozenset[tuple[str, str]], changes: Sequence[PlanStep]) -> tuple[PlanStep, ...]:
     return tuple(change for change in changes if (change.kind, change.name) not in kept)
 
 
@@ -212,7 +212,7 @@ class _Comparison:
         self.values = values
         self.issues: list[Issue] = []
 
-    def changes(self, prune: bool) -> list[PlannedChange]:
+    def changes(self, prune: bool) -> list[PlanStep]:
         """Every change, ordered so that each object exists before it is named, and is free before it is deleted.
 
         Raises:
@@ -241,19 +241,19 @@ class _Comparison:
             raise ConfigError(self.issues)
         return found
 
-    def organisation(self, prune: bool) -> Iterator[PlannedChange]:
+    def organisation(self, prune: bool) -> Iterator[PlanStep]:
         before = read_organisation(self.session)
         absent = OrganisationSpec() if prune else before  # what the file does not name stays, unless it is pruned
         models = absent.models if self.config.models is None else self.config.models
         given = self.config.organisation or absent
         wanted = normal_organisation(given.model_copy(update={"models": dict(models)}))
         if before != wanted:
-            yield PlannedChange(
+            yield PlanStep(
                 "change", "organisation", "organisation", _difference(before, wanted),
                 lambda edit: write_organisation(edit, wanted),
             )  # fmt: skip
 
-    def made(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlannedChange]:
+    def made(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlanStep]:
         """What to create or change of one kind, except keys."""
         there = self.there(type)
         for name, spec in specs.items():
@@ -262,13 +262,11 @@ class _Comparison:
             if wanted is None:
                 continue
             if before is None:
-                yield PlannedChange("create", type.kind, name, _difference(None, wanted), _creation(type, name, spec))
+                yield PlanStep("create", type.kind, name, _difference(None, wanted), _creation(type, name, spec))
             elif before != wanted:
-                yield PlannedChange(
-                    "change", type.kind, name, _difference(before, wanted), _replacement(type, name, spec)
-                )
+                yield PlanStep("change", type.kind, name, _difference(before, wanted), _replacement(type, name, spec))
 
-    def keys(self) -> Iterator[PlannedChange]:
+    def keys(self) -> Iterator[PlanStep]:
         """What to create or change of the keys, including their values."""
         there = self.there(KEYS)
         for name, spec in self.config.keys.items():
@@ -279,18 +277,18 @@ class _Comparison:
                 continue
             change = _difference(before, wanted)
             if row is None:
-                yield PlannedChange("create", "key", name, change, _key_creation(name, spec, value))
+                yield PlanStep("create", "key", name, change, _key_creation(name, spec, value))
                 continue
             if value is not None and keys.digest(value) != row.hash and "secret" not in change:
                 change["secret"] = (spec.secret, f"{spec.secret} (a new value)")
             if change:
-                yield PlannedChange("change", "key", name, change, _key_replacement(name, spec, value))
+                yield PlanStep("change", "key", name, change, _key_replacement(name, spec, value))
 
-    def removed(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlannedChange]:
+    def removed(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlanStep]:
         """What to delete of one kind."""
         for name, (row, before) in self.there(type).items():
             if name not in specs and not made_by_login(row):
-                yield PlannedChange("delete", type.kind, name, _difference(before, None), _deletion(type, name))
+                yield PlanStep("delete", type.kind, name, _difference(before, None), _deletion(type, name))
 
     def there(self, type: ObjectType[R, S, W]) -> dict[str, tuple[R, S]]:
         """What there is of one kind, by name."""
@@ -301,7 +299,7 @@ class _Comparison:
         try:
             return type.normal(self.secrets, row, spec)
         except CatalogError as error:
-            path: Path = (_PLACES[type.kind], name, error.field)
+            path: SpecPath = (_PLACES[type.kind], name, error.field)
             self.issues.append(self.config.issue(path, error.message))
             return None
 
@@ -351,7 +349,7 @@ def _key_replacement(name: str, spec: KeySpec, value: str | None) -> Callable[[E
     return carry_out
 
 
-def _drift(session: Session, config: Config, changes: Sequence[PlannedChange]) -> list[AuditEntry]:
+def _drift(session: Session, config: Config, changes: Sequence[PlanStep]) -> list[AuditEntry]:
     """See `Plan.drift`; nothing, where no file was ever applied."""
     concerned = {(change.kind, change.name) for change in changes}
     return [

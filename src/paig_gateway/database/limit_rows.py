@@ -9,7 +9,7 @@ from paig_client.api.limits import Unit, Window
 from paig_client.api.specs import NamedLimitSpec
 from paig_client.api.vocabulary import OwnerKind
 from paig_gateway.domain.limits import UTC_ZONE, Limit, Raise, Zone
-from paig_gateway.domain.named_limits import NamedLimit
+from paig_gateway.domain.named_limits import LimitRule
 
 
 class StoredLimit(Protocol):
@@ -43,7 +43,7 @@ def zone_of(row: StoredLimit) -> Zone:
     return Zone(row.zone, row.old_zone, row.zone_since)
 
 
-def named_limit(name: str, stored: Mapping[str, Any], limits: tuple[Limit, ...]) -> NamedLimit:
+def named_limit(name: str, stored: Mapping[str, Any], limits: tuple[Limit, ...]) -> LimitRule:
     """A named limit, from its row's `spec` and its caps."""
     spec = NamedLimitSpec.model_validate(stored, extra="ignore")
-    return NamedLimit(name, spec.match.model_dump(exclude_none=True), spec.per, spec.max_members, limits)
+    return LimitRule(name, spec.match.model_dump(exclude_none=True), spec.per, spec.max_members, limits)

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Dialect, Select, and_, case, func, literal, or_, tuple_
 
 Kind = Literal["text", "number"]
-Place = tuple[bool, str | float, int, str]
+SortPosition = tuple[bool, str | float, int, str]
 """Where a row stands: whether it has no value, its value, its time and its id."""
 
 LACKS, VALUE = "sort_lacks", "sort_value"
@@ -47,7 +47,7 @@ class Order:
     field: str
     kind: Kind
     down: bool
-    after: Place | None = None
+    after: SortPosition | None = None
 
     @staticmethod
     def read(sort: str | None, cursor: str | None, known: Mapping[str, Kind], usual: str = "-time") -> Order:
@@ -63,7 +63,7 @@ class Order:
         order = Order(field, known[field], down)
         return order if cursor is None else Order(field, known[field], down, order._read(cursor))
 
-    def _read(self, cursor: str) -> Place:
+    def _read(self, cursor: str) -> SortPosition:
         try:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             field, down, lacks, value, time, id = msgspec.json.decode(
@@ -83,7 +83,7 @@ class Order:
         document = msgspec.json.encode((self.field, self.down, lacks, value, time, id))
         return base64.urlsafe_b64encode(document).decode().rstrip("=")
 
-    def place(self, row: Any) -> Place:
+    def place(self, row: Any) -> SortPosition:
         """Where a row stands that `of` selected."""
         value = getattr(row, VALUE)
         return bool(getattr(row, LACKS)), value if self.kind == "text" else float(value), row.time, row.id

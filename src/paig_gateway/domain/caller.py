@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from paig_client.api.vocabulary import KeyState, Stored, WhenTight
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.limits import Limit
-from paig_gateway.domain.named_limits import NamedLimit
+from paig_gateway.domain.named_limits import LimitRule
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Caller:
     networks: tuple[str, ...] | None = None
     project_networks: tuple[str, ...] | None = None
     limits: tuple[Limit, ...] = field(default=())
-    named: tuple[NamedLimit, ...] = ()
+    named: tuple[LimitRule, ...] = ()
     when_tight: WhenTight = "fit"
     allow_unmetered: bool = False
     stored: Stored = "project"

@@ -33,7 +33,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class NamedLimit:
+class LimitRule:
     """A named limit: what it matches, what gets its own counter, and its caps.
 
     Attributes:
@@ -82,7 +82,7 @@ class NamedLimit:
         )  # fmt: skip
 
 
-def bound(named: Iterable[NamedLimit], subject: Subject) -> tuple[Limit, ...]:
+def bound(named: Iterable[LimitRule], subject: Subject) -> tuple[Limit, ...]:
     """The counters of named limits that bind a request."""
     return tuple(limit for one in named if one.matches(subject) for limit in one.bind(subject))
 

@@ -34,7 +34,7 @@ NO_CREDENTIAL = Credential("none")
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
+class ActiveProvider:
     """An upstream account, its credentials in the clear: never log, never serialise.
 
     Attributes:
@@ -82,7 +82,7 @@ class Provider:
 class Member:
     """A provider's place in a route; see the contract for priority and weight."""
 
-    provider: Provider
+    provider: ActiveProvider
     priority: int = 0
     weight: int = 1
     models: Mapping[str, str] = field(default_factory=dict)
@@ -98,7 +98,7 @@ def even(member: Member) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class ActiveRoute:
     """A named group of providers; `members` are the active ones.
 
     Attributes:

@@ -28,7 +28,7 @@ _NOWHERE = re.compile(r"(?!)")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BatchRequest:
     """One request of a batch.
 
     Attributes:
@@ -53,7 +53,7 @@ class BatchAsked:
         model: The model that they ask for, where the batch says so for all of them.
     """
 
-    lines: Iterable[Line] | None = None
+    lines: Iterable[BatchRequest] | None = None
     files: tuple[str, ...] = ()
     path: str | None = None
     model: str | None = None
@@ -125,7 +125,7 @@ class BatchApi:
 
     format: Format
     asked: Callable[[bytes, str | None], BatchAsked]
-    line: Callable[[bytes, BatchAsked], Line]
+    line: Callable[[bytes, BatchAsked], BatchRequest]
     id: Callable[[Json], str | None]
     at: Callable[[str, str], str]
     state: Callable[[Json], BatchState]
@@ -165,13 +165,13 @@ def _openai_asked(body: bytes, model: str | None) -> BatchAsked:
     return BatchAsked(files=(file,) if file else ())
 
 
-def _openai_line(line: bytes, asked: BatchAsked) -> Line:
+def _openai_line(line: bytes, asked: BatchAsked) -> BatchRequest:
     top = read_once(line, "the line")
     id = _checked_id(reading.string(top.get("custom_id")), "Each line")
     path = reading.string(top.get("url"))
     if not path:
         raise MalformedRequest(f"The line '{id}' names no \"url\", such as /v1/chat/completions.")
-    return Line(id, path, _object(top, "body", id))
+    return BatchRequest(id, path, _object(top, "body", id))
 
 
 def _text_id(body: Json) -> str | None:
@@ -251,7 +251,7 @@ def _files(top: Members) -> list[reading.Raw]:
     return list(reading.array(top.get("input_files")))
 
 
-def _mistral_line(line: bytes, asked: BatchAsked) -> Line:
+def _mistral_line(line: bytes, asked: BatchAsked) -> BatchRequest:
     top = read_once(line, "the line")
     id = _checked_id(reading.string(top.get("custom_id")), "Each request of the batch")
     if asked.path is None:
@@ -262,7 +262,7 @@ def _mistral_line(line: bytes, asked: BatchAsked) -> Line:
         raise MalformedRequest(f"The request '{id}' of the batch names another model than the batch: name one.")
     if asked.model and "model" not in inner:
         body = b'{"model":' + json.dumps(asked.model).encode() + (b"," if inner else b"") + body[1:]
-    return Line(id, asked.path, body)
+    return BatchRequest(id, asked.path, body)
 
 
 _MISTRAL_ENDS = frozenset({"success", "failed", "timeout_exceeded", "cancelled"})
@@ -300,12 +300,12 @@ def _requests(raw: reading.Raw | None) -> Iterator[Members]:
         yield read_once(bytes(one), "the request")
 
 
-def _anthropic_line(top: Members) -> Line:
+def _anthropic_line(top: Members) -> BatchRequest:
     id = _checked_id(reading.string(top.get("custom_id")), "Each request of the batch")
-    return Line(id, "/v1/messages", _object(top, "params", id))
+    return BatchRequest(id, "/v1/messages", _object(top, "params", id))
 
 
-def _no_file(line: bytes, asked: BatchAsked) -> Line:
+def _no_file(line: bytes, asked: BatchAsked) -> BatchRequest:
     raise MalformedRequest("Batches of this API are not made of files.")
 
 
@@ -355,7 +355,7 @@ def _gemini_asked(body: bytes, model: str | None) -> BatchAsked:
             raise MalformedRequest('The batch has both "requests" and a file: give one of them.')
         return BatchAsked(None, (last_name(file),), model=model)
     lines = [
-        Line(str(number), _gemini_path(top), _object(top, "request", str(number)))
+        BatchRequest(str(number), _gemini_path(top), _object(top, "request", str(number)))
         for number, top in enumerate(_requests(reading.members(config.get("requests")).get("requests")))
     ]
     return BatchAsked(lines or None, model=model)
@@ -367,10 +367,10 @@ def _gemini_path(top: Members) -> str:
     return f"/v1beta/models/{{model}}:{'embedContent' if embeds else 'generateContent'}"
 
 
-def _gemini_line(line: bytes, asked: BatchAsked) -> Line:
+def _gemini_line(line: bytes, asked: BatchAsked) -> BatchRequest:
     top = read_once(line, "the line")
     id = _checked_id(reading.string(top.get("key")), "Each line")
-    return Line(id, _gemini_path(top), _object(top, "request", id))
+    return BatchRequest(id, _gemini_path(top), _object(top, "request", id))
 
 
 def _gemini_id(body: Json) -> str | None:

@@ -33,7 +33,7 @@ class CorruptFrame(ValueError):
     """Bytes that are not an event stream frame."""
 
 
-class Splitter:
+class EventStreamSplitter:
     """Cuts a stream into raw frames: the frames and the rest, joined, are the input."""
 
     def __init__(self) -> None:

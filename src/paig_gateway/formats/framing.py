@@ -31,9 +31,9 @@ class Splitter(Protocol):
 
 
 FRAMINGS: Mapping[Framing, tuple[Callable[[], Splitter], Callable[[bytes], StreamEvent]]] = {
-    "sse": (sse.Splitter, sse.parse),
-    "eventstream": (eventstream.Splitter, eventstream.parse),
-    "json": (jsonarray.Splitter, jsonarray.parse),
+    "sse": (sse.SseSplitter, sse.parse),
+    "eventstream": (eventstream.EventStreamSplitter, eventstream.parse),
+    "json": (jsonarray.JsonArraySplitter, jsonarray.parse),
 }
 """The splitter and the parser of each framing; the parser raises ValueError where a raw event is corrupt."""
 

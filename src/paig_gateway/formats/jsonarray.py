@@ -15,7 +15,7 @@ _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SPACE = b" \t\r\n"
 
 
-class Splitter:
+class JsonArraySplitter:
     """Cuts the array into raw elements, each with what stands before it: elements and rest, joined, are the input."""
 
     def __init__(self) -> None:

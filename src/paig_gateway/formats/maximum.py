@@ -9,15 +9,15 @@ from paig_gateway.formats import reading
 from paig_gateway.formats.reading import Members
 from paig_gateway.formats.splice import splice_member
 
-Path = tuple[str, ...]
+FieldPath = tuple[str, ...]
 
 _CONFIG = ("generationConfig", "generation_config")
-_GEMINI: tuple[Path, ...] = tuple(
+_GEMINI: tuple[FieldPath, ...] = tuple(
     (outer, inner) for outer in _CONFIG for inner in ("maxOutputTokens", "max_output_tokens")
 )
 
 # Where a request of each format may state its maximum; what is there is replaced, whichever a server heeds.
-PLACES: dict[str, tuple[Path, ...]] = {
+PLACES: dict[str, tuple[FieldPath, ...]] = {
     "openai-chat": (("max_completion_tokens",), ("max_tokens",)),
     "openai-completions": (("max_tokens",),),
     "openai-responses": (("max_output_tokens",),),
@@ -45,7 +45,7 @@ def set_maximum(body: bytes, format_name: str, field: str, most: int) -> tuple[b
     if format_name == "bedrock-invoke":
         if (shape := _invoke_shape(top)) is None:
             return None
-        places: tuple[Path, ...] = (shape,)
+        places: tuple[FieldPath, ...] = (shape,)
         wanted = shape
     else:
         if format_name not in PLACES or _goes_around(top):
@@ -60,7 +60,7 @@ def set_maximum(body: bytes, format_name: str, field: str, most: int) -> tuple[b
     return body, ",".join(".".join(place) for place in present or [wanted])
 
 
-def _set(body: bytes, place: Path, number: bytes) -> bytes:
+def _set(body: bytes, place: FieldPath, number: bytes) -> bytes:
     changed = splice_member(body, place, number)
     if changed != body or len(place) == 1:
         return changed
@@ -70,12 +70,12 @@ def _set(body: bytes, place: Path, number: bytes) -> bytes:
     return body if is_object else splice_member(body, place[:1], whole)
 
 
-def _stated(top: Members, place: Path) -> bool:
+def _stated(top: Members, place: FieldPath) -> bool:
     inside = top if len(place) == 1 else reading.members(top.get(place[0]))
     return reading.present(inside.get(place[-1]))
 
 
-def _spelt(top: Members) -> Path:
+def _spelt(top: Members) -> FieldPath:
     """Gemini's member, in the spelling that the request uses."""
     outer = next((name for name in _CONFIG if name in top), None)
     snake = any("_" in name for name in (reading.members(top.get(outer)) if outer else top))
@@ -90,7 +90,7 @@ def _goes_around(top: Members) -> bool:
     )
 
 
-def _invoke_shape(top: Members) -> Path | None:
+def _invoke_shape(top: Members) -> FieldPath | None:
     """Where a model family of Bedrock's InvokeModel takes the maximum; None if the shape names no family."""
     if "anthropic_version" in top:
         return ("max_tokens",)

@@ -13,7 +13,7 @@ _LONGEST_PART = 3
 """Bytes of a blank line, unfinished, that may stand at the end of a chunk."""
 
 
-class Splitter:
+class SseSplitter:
     """Cuts a stream into raw events, terminators included: the events and the rest, joined, are the input."""
 
     def __init__(self) -> None:

@@ -99,7 +99,7 @@ class Release(LedgerCommand):
 
 
 @dataclass(slots=True, eq=False)
-class Charge(LedgerCommand):
+class ChargeRow(LedgerCommand):
     """Write a finished row; `counted` unless it is a refusal's."""
 
     reservation: Reservation
@@ -346,7 +346,7 @@ class BatchExecutor:
                     self._want_hold(wanted, s.id)
                     if s.work_id is not None and s.certainty != "exact":
                         wanted.works.add(text(s.work_id))
-                case Charge(reservation=r, settlement=s, counted=counted):
+                case ChargeRow(reservation=r, settlement=s, counted=counted):
                     wanted.node_id = self.node_id
                     if counted:
                         self._want_limits(wanted, r, self._runs)
@@ -387,7 +387,7 @@ class BatchExecutor:
                         self._want_limits(wanted, reservation, found.runs)
                 case Release(id=id) if id not in found.holds:
                     wanted.rows.add(id)
-                case Reserve(reservation=r) | Charge(reservation=r, counted=True) if r.run is not None:
+                case Reserve(reservation=r) | ChargeRow(reservation=r, counted=True) if r.run is not None:
                     self._want_limits(wanted, r, found.runs)
                 case Extend(id=id) if id in found.holds and id in self.open:
                     bound = {limit.id for limit in self.open[id].limits}
@@ -436,7 +436,7 @@ class BatchExecutor:
                     return batch.extend(id, limits, extra, self._exchanged(command, limits), tokens)
                 except LookupError as error:
                     return error
-            case Charge(reservation=r, settlement=s, counted=counted):
+            case ChargeRow(reservation=r, settlement=s, counted=counted):
                 batch.charge(r, s, counted=counted)
             case Correct(work_id=work_id, key_id=key_id, settlement=s):
                 return batch.correct(work_id, key_id, s)

@@ -10,7 +10,7 @@ from paig_client.api.limits import Unit
 from paig_gateway.database.columns import milliseconds
 from paig_gateway.database.limit_rows import named_limit
 from paig_gateway.domain.limits import window_start
-from paig_gateway.domain.named_limits import NamedLimit, Subject, member_of
+from paig_gateway.domain.named_limits import LimitRule, Subject, member_of
 from paig_gateway.ledger.reports import owner_names
 from paig_gateway.ledger.statements import TABLES
 
@@ -78,5 +78,5 @@ def reached_at(
     return None if resets_at is not None and at >= resets_at else at
 
 
-def _member(named: NamedLimit, subject: Subject) -> str | None:
+def _member(named: LimitRule, subject: Subject) -> str | None:
     return None if named.per is None else member_of(named.per, subject)[1]

@@ -29,7 +29,7 @@ from paig_gateway.domain.limits import Limit
 from paig_gateway.ledger import new_limits, refusals, retention
 from paig_gateway.ledger.batch import (
     BatchExecutor,
-    Charge,
+    ChargeRow,
     Correct,
     Extend,
     Flush,
@@ -42,7 +42,7 @@ from paig_gateway.ledger.batch import (
 )
 from paig_gateway.ledger.nodes import HOLDS
 from paig_gateway.ledger.records import BatchLine, Reservation, Settlement
-from paig_gateway.ledger.refusals import RefusalBuffer, Refused
+from paig_gateway.ledger.refusals import RefusalBuffer, RefusedRequest
 from paig_gateway.ledger.spool import Spool, Unrecorded, read
 from paig_gateway.ledger.sqlite import Checkpointer
 from paig_gateway.ledger.statements import is_rows_fault
@@ -243,7 +243,7 @@ class Ledger:
 
         Work that the ledger has an exact row of already (by `work_id`) is written as a row that cost nothing.
         """
-        await self._ask(Charge(reservation, settlement))
+        await self._ask(ChargeRow(reservation, settlement))
 
     def charge_late(self, reservation: Reservation, settlement: Settlement) -> None:
         """`charge` for requests that were let pass while the database is down: written when it is available again.
@@ -252,7 +252,7 @@ class Ledger:
         """
         if self._spool:  # at once: this is called while the database is known to be down
             self._spool.add(Unrecorded(reservation, settlement))
-        self._put(Pending(Charge(reservation, settlement), None, time.monotonic()))
+        self._put(Pending(ChargeRow(reservation, settlement), None, time.monotonic()))
 
     def note(self, reservation: Reservation, settlement: Settlement) -> None:
         """Write the row of a request that was refused, when there is time; it moves no limit.
@@ -262,9 +262,9 @@ class Ledger:
         if self._stopping or self.queued >= self._max_queue // 2:
             self.dropped += 1
             return
-        self._put(Pending(Charge(reservation, settlement, counted=False), None, time.monotonic()))
+        self._put(Pending(ChargeRow(reservation, settlement, counted=False), None, time.monotonic()))
 
-    def note_refused(self, refused: Refused) -> None:
+    def note_refused(self, refused: RefusedRequest) -> None:
         """Keep a request that was refused before it could be in the ledger, to be found by its id.
 
         Dropped where too many come at a time.
@@ -409,7 +409,7 @@ class Ledger:
             case Settle(settlement=s):
                 mine = self._executor.open.get(s.id)
                 self._unrecorded[pending] = Unrecorded(mine.reservation if mine else None, s)
-            case Charge(reservation=r, settlement=s, counted=counted):
+            case ChargeRow(reservation=r, settlement=s, counted=counted):
                 self._unrecorded[pending] = Unrecorded(r, s) if counted else None
         if soon and self._loop is not None:
             self._writer.later.append(pending)

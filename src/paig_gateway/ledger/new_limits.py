@@ -18,7 +18,7 @@ from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.limit_rows import limit_of, named_limit
 from paig_gateway.database.tables import LimitRow
 from paig_gateway.domain.limits import PREFIX, Limit, window_end
-from paig_gateway.domain.named_limits import NamedLimit, Subject
+from paig_gateway.domain.named_limits import LimitRule, Subject
 from paig_gateway.ledger.statements import TABLES
 from paig_gateway.ledger.transitions import STEP_MS, CounterKey, LimitHold, counter_key
 
@@ -135,7 +135,7 @@ class _Owned:
 class _Named:
     """The requests that a named limit matches."""
 
-    def __init__(self, named: NamedLimit, names: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, named: LimitRule, names: Mapping[str, Mapping[str, str]]) -> None:
         self._named = named
         self._names = names
 

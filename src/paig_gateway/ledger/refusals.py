@@ -27,7 +27,7 @@ TEXT_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRequest:
     """A request that was refused before it was read whole.
 
     Attributes:
@@ -75,10 +75,10 @@ class RefusalBuffer:
     def __init__(self) -> None:
         self.dropped = 0
         """How many were not written, because there were too many at a time."""
-        self._waiting: list[Refused] = []
+        self._waiting: list[RefusedRequest] = []
         self._unknown = 0
 
-    def add(self, refused: Refused) -> bool:
+    def add(self, refused: RefusedRequest) -> bool:
         """Keep one for the next write; whether it is the first to wait for it."""
         unknown = refused.caller is None
         if len(self._waiting) >= WRITTEN or (unknown and self._unknown >= WRITTEN_UNKNOWN):
@@ -88,13 +88,13 @@ class RefusalBuffer:
         self._unknown += unknown
         return len(self._waiting) == 1
 
-    def take(self) -> list[Refused]:
+    def take(self) -> list[RefusedRequest]:
         """Those that wait; from now on none does."""
         found, self._waiting, self._unknown = self._waiting, [], 0
         return found
 
 
-def write(connection: Connection, refused: Sequence[Refused]) -> None:
+def write(connection: Connection, refused: Sequence[RefusedRequest]) -> None:
     """Insert them."""
     connection.execute(insert(REFUSALS), [one.row() for one in refused])
 

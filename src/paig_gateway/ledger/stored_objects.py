@@ -26,7 +26,7 @@ _AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class StoredObject:
+class ProviderObject:
     """One object at a provider.
 
     Attributes:
@@ -44,13 +44,13 @@ class StoredObject:
     project_id: str | None
 
 
-def find(engine: Engine, ids: Sequence[str]) -> list[StoredObject]:
+def find(engine: Engine, ids: Sequence[str]) -> list[ProviderObject]:
     """The objects that have one of these ids, at whichever provider.
 
     Raises:
         SQLAlchemyError: The database cannot be read.
     """
-    found: list[StoredObject] = []
+    found: list[ProviderObject] = []
     row, work = StoredObjectRow, RequestRow
     with engine.connect() as connection:
         for some in _batches(ids):
@@ -63,7 +63,7 @@ def find(engine: Engine, ids: Sequence[str]) -> list[StoredObject]:
                 works.where(col(work.work_id).in_(some), col(work.provider).is_not(None)),
             )
             for one in connection.execute(both):
-                found.append(StoredObject(one[0], one[1], one[2], one[3], one[4] or None))
+                found.append(ProviderObject(one[0], one[1], one[2], one[3], one[4] or None))
     return found
 
 
@@ -82,14 +82,14 @@ class Owned:
         at: Since when it is known, in milliseconds.
     """
 
-    object: StoredObject
+    object: ProviderObject
     key: str | None
     project: str | None
     at: int
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class StoredObjectFilter:
     """A filter of stored objects: by provider, kind, key and project; None means any.
 
     Attributes:
@@ -103,7 +103,7 @@ class Wanted:
     within: frozenset[str] | None = None
 
 
-def owned(engine: Engine, wanted: Wanted, limit: int, after: tuple[str, str] | None = None) -> list[Owned]:
+def owned(engine: Engine, wanted: StoredObjectFilter, limit: int, after: tuple[str, str] | None = None) -> list[Owned]:
     """Stored objects by provider and id, without the work that ledger rows name.
 
     Args:
@@ -139,7 +139,7 @@ def owned(engine: Engine, wanted: Wanted, limit: int, after: tuple[str, str] | N
     with engine.connect() as connection:
         return [
             Owned(
-                StoredObject(one[0], one[1], one[2], one[3], one[4] or None),
+                ProviderObject(one[0], one[1], one[2], one[3], one[4] or None),
                 one[6] or one[3] or None,
                 one[7] or one[4] or None,
                 one[5],
@@ -148,7 +148,7 @@ def owned(engine: Engine, wanted: Wanted, limit: int, after: tuple[str, str] | N
         ]
 
 
-def save(engine: Engine, objects: Sequence[StoredObject], at: datetime) -> int:
+def save(engine: Engine, objects: Sequence[ProviderObject], at: datetime) -> int:
     """Record the owner of these objects; an object that has an owner keeps it. Returns how many are new.
 
     Raises:
@@ -158,7 +158,7 @@ def save(engine: Engine, objects: Sequence[StoredObject], at: datetime) -> int:
         return _save(connection, objects, milliseconds(at))
 
 
-def _save(connection: Connection, objects: Sequence[StoredObject], at: int) -> int:
+def _save(connection: Connection, objects: Sequence[ProviderObject], at: int) -> int:
     values = [
         {
             "provider": one.provider,
@@ -195,5 +195,5 @@ def keep_works(connection: Connection, ids: Sequence[str]) -> None:
         col(work.id).in_(ids), col(work.work_id).is_not(None), col(work.provider).is_not(None)
     )
     for row in connection.execute(named).all():
-        made = StoredObject(str(row.provider), str(row.work_id), "response", row.key_id, row.project_id or None)
+        made = ProviderObject(str(row.provider), str(row.work_id), "response", row.key_id, row.project_id or None)
         _save(connection, [made], row.time)

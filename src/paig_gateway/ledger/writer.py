@@ -34,7 +34,7 @@ from paig_gateway.ledger import new_limits, nodes, pruning, refusals
 from paig_gateway.ledger.batch import (
     BatchExecutor,
     BatchResult,
-    Charge,
+    ChargeRow,
     Extend,
     LedgerCommand,
     Release,
@@ -244,7 +244,7 @@ class Writer(threading.Thread):
         match command:
             case Reserve() | Extend():
                 return BatchResult([overloaded("The ledger cannot record this request.")], set())
-            case Settle(settlement=s) | Charge(settlement=s, counted=True):
+            case Settle(settlement=s) | ChargeRow(settlement=s, counted=True):
                 pending.refused = error
                 pending.command = SetAside(s.id, command.reservation, s.cost)
                 try:

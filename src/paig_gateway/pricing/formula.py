@@ -16,7 +16,7 @@ from genai_prices.units import UnitDef, UnitRegistry
 
 from paig_gateway.pricing.usage import Usage
 
-Shape = tuple[tuple[str, bool], ...]
+ReportedCounts = tuple[tuple[str, bool], ...]
 """The reported counts, and whether each is more than zero."""
 
 
@@ -76,7 +76,7 @@ class Formula:
         return total
 
 
-def shape(usage: Usage) -> Shape | None:
+def shape(usage: Usage) -> ReportedCounts | None:
     """The shape of a usage; None where its counts are not all whole numbers."""
     found = []
     for key, count in usage.items():
@@ -86,7 +86,7 @@ def shape(usage: Usage) -> Shape | None:
     return tuple(found)
 
 
-def compile_formula(prices: ModelPrice, reported: Shape) -> Formula | None:
+def compile_formula(prices: ModelPrice, reported: ReportedCounts) -> Formula | None:
     """The formula for usage of that shape; None where genai-prices must be asked, because it may refuse."""
     priced = [(UNITS[key], value) for key, value in vars(prices).items() if value is not None and key in UNITS]
     flat = Decimal(0)

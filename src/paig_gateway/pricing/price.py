@@ -22,7 +22,7 @@ from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, Provider, Ti
 
 from paig_gateway.domain.money import nanodollars
 from paig_gateway.pricing.extra_models import extra_model, extra_rates
-from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS, Formula, Shape, compile_formula, rate, shape
+from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS, Formula, ReportedCounts, compile_formula, rate, shape
 from paig_gateway.pricing.modifiers import IN_BATCH, Applied, Modifiers, apply, unusual
 from paig_gateway.pricing.names import spellings
 from paig_gateway.pricing.usage import Usage
@@ -221,7 +221,7 @@ class Price:
         total = formula.cost(usage) if formula is not None else None
         return self._asked(usage, at, context) if total is None else total
 
-    def _formula(self, reported: Shape, at: datetime, context: Context) -> Formula | None:
+    def _formula(self, reported: ReportedCounts, at: datetime, context: Context) -> Formula | None:
         """The compiled price of a minute; prices change at whole minutes at most."""
         key = (reported, int(at.timestamp()) // 60, tuple(context.items()))
         if key not in self._formulas:
@@ -230,7 +230,7 @@ class Price:
             self._formulas[key] = self._compile(reported, at, context)
         return self._formulas[key]
 
-    def _compile(self, reported: Shape, at: datetime, context: Context) -> Formula | None:
+    def _compile(self, reported: ReportedCounts, at: datetime, context: Context) -> Formula | None:
         if self.provider_id == "groq" and "whisper" in self.model_id:
             return None  # billed for ten seconds at least
         return compile_formula(self.model_prices(at, context), reported)

@@ -19,7 +19,7 @@ MOST = Decimal(100_000)
 TICKS_PER_DOLLAR = Decimal(10**10)
 """xAI's unit."""
 
-Read = Callable[[Json, Mapping[str, str]], "Decimal | None"]
+ReadCharge = Callable[[Json, Mapping[str, str]], "Decimal | None"]
 """Reads US dollars from an answer's body and headers (lower-case names); None if it states no charge."""
 
 
@@ -33,7 +33,7 @@ class ChargeRule:
     """
 
     where: str
-    read: Read
+    read: ReadCharge
 
 
 def stated(rule: ChargeRule, body: Json, headers: Mapping[str, str]) -> int | None:

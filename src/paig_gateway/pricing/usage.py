@@ -173,9 +173,9 @@ def _at(body: Json, path: object) -> Json:
 
 # What extractors leave out
 
-Path = tuple[str, ...]
+FieldPath = tuple[str, ...]
 
-ELSEWHERE: Mapping[str, Mapping[str, tuple[Path, ...]]] = {
+ELSEWHERE: Mapping[str, Mapping[str, tuple[FieldPath, ...]]] = {
     "chat": {
         "cache_read_tokens": (
             ("prompt_tokens_details", "cached_tokens"),
@@ -302,7 +302,7 @@ def _chat_usage(body: Json) -> Json:
     return {}
 
 
-def _dig(found: object, path: Path) -> object:
+def _dig(found: object, path: FieldPath) -> object:
     for step in path:
         if type(found) is not dict and not isinstance(found, Mapping):
             return None

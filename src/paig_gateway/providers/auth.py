@@ -11,9 +11,9 @@ from datetime import UTC
 from typing import Literal
 
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Credential, Provider
+from paig_gateway.domain.route import ActiveProvider, Credential
 
-Scheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws"]
+AuthScheme = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "google", "aws"]
 
 _GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _EARLY = 300.0
@@ -38,8 +38,8 @@ class Authenticator:
 
     async def headers(
         self,
-        scheme: Scheme,
-        provider: Provider,
+        scheme: AuthScheme,
+        provider: ActiveProvider,
         credential: Credential,
         method: str,
         url: str,
@@ -55,7 +55,7 @@ class Authenticator:
             return []
         return await _SCHEMES[scheme](self, provider, credential.secret or "", method, url, headers, body)
 
-    async def google_token(self, provider: Provider, secret: str) -> str:
+    async def google_token(self, provider: ActiveProvider, secret: str) -> str:
         """An OAuth token for a Google credential, renewed in a thread before it ends."""
         key = (provider.name, secret)
         token = self._tokens.get(key)
@@ -69,23 +69,23 @@ class Authenticator:
             return token[0]
 
 
-async def _bearer(auth: Authenticator, provider: Provider, secret: str, *_: object) -> Headers:
+async def _bearer(auth: Authenticator, provider: ActiveProvider, secret: str, *_: object) -> Headers:
     return [(b"authorization", b"Bearer " + _ascii(provider, secret))]
 
 
-async def _x_api_key(auth: Authenticator, provider: Provider, secret: str, *_: object) -> Headers:
+async def _x_api_key(auth: Authenticator, provider: ActiveProvider, secret: str, *_: object) -> Headers:
     return [(b"x-api-key", _ascii(provider, secret))]
 
 
-async def _api_key(auth: Authenticator, provider: Provider, secret: str, *_: object) -> Headers:
+async def _api_key(auth: Authenticator, provider: ActiveProvider, secret: str, *_: object) -> Headers:
     return [(b"api-key", _ascii(provider, secret))]
 
 
-async def _x_goog_api_key(auth: Authenticator, provider: Provider, secret: str, *_: object) -> Headers:
+async def _x_goog_api_key(auth: Authenticator, provider: ActiveProvider, secret: str, *_: object) -> Headers:
     return [(b"x-goog-api-key", _ascii(provider, secret))]
 
 
-async def _google(auth: Authenticator, provider: Provider, secret: str, *_: object) -> Headers:
+async def _google(auth: Authenticator, provider: ActiveProvider, secret: str, *_: object) -> Headers:
     """A JSON credential buys OAuth tokens; anything else is an API key (Vertex express mode)."""
     if not secret.lstrip().startswith("{"):
         return await _x_goog_api_key(auth, provider, secret)
@@ -93,7 +93,7 @@ async def _google(auth: Authenticator, provider: Provider, secret: str, *_: obje
 
 
 async def _aws(
-    auth: Authenticator, provider: Provider, secret: str, method: str, url: str, headers: Headers, body: bytes
+    auth: Authenticator, provider: ActiveProvider, secret: str, method: str, url: str, headers: Headers, body: bytes
 ) -> Headers:
     """AWS credentials sign (SigV4); any other credential is a Bedrock API key."""
     keys = _aws_keys(secret)
@@ -104,7 +104,7 @@ async def _aws(
 
 _Apply = Callable[..., Awaitable[Headers]]
 
-_SCHEMES: Mapping[Scheme, _Apply] = {
+_SCHEMES: Mapping[AuthScheme, _Apply] = {
     "bearer": _bearer,
     "x-api-key": _x_api_key,
     "api-key": _api_key,
@@ -114,7 +114,7 @@ _SCHEMES: Mapping[Scheme, _Apply] = {
 }
 
 
-def _ascii(provider: Provider, secret: str) -> bytes:
+def _ascii(provider: ActiveProvider, secret: str) -> bytes:
     credential = secret.strip()
     if not credential.isascii() or not credential.isprintable():
         raise SigningError(
@@ -123,7 +123,7 @@ def _ascii(provider: Provider, secret: str) -> bytes:
     return credential.encode("ascii")
 
 
-def _fetch_google_token(provider: Provider, secret: str) -> tuple[str, float]:
+def _fetch_google_token(provider: ActiveProvider, secret: str) -> tuple[str, float]:
     import google.auth.exceptions
     import httpx2
     from google.auth import identity_pool
@@ -203,7 +203,7 @@ def _aws_keys(secret: str) -> tuple[str, str, str | None] | None:
 
 
 def _sign(
-    provider: Provider,
+    provider: ActiveProvider,
     keys: tuple[str, str, str | None] | None,
     method: str,
     url: str,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from paig_gateway.formats.base import ErrorShape
 from paig_gateway.providers.adapters import ANTHROPIC, BEDROCK, VERTEX, Adapter
-from paig_gateway.providers.auth import Scheme
+from paig_gateway.providers.auth import AuthScheme
 from paig_gateway.providers.paths import PathRule, azure, bedrock, compatible, fixed, google, versioned, vertex
 
 _OPENAI_LIKE = fixed("/openai/v1", "/v1")
@@ -46,7 +46,7 @@ class ProviderKind:
 
     name: str
     base_url: str | None
-    auth: Scheme = "bearer"
+    auth: AuthScheme = "bearer"
     path: PathRule = _OPENAI_LIKE
     speaks: frozenset[ErrorShape] = _OPENAI
     adapters: Mapping[str, Adapter] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-Build = Callable[[str, str, Mapping[str, str]], str]
+BuildUrl = Callable[[str, str, Mapping[str, str]], str]
 """`(base_url, path, settings) -> URL`, `path` with a leading slash and without a query."""
 
 
@@ -27,7 +27,7 @@ class PathRule:
         deployments: Whether `deployments/NAME/` in a path names the model.
     """
 
-    build: Build
+    build: BuildUrl
     before: re.Pattern[str]
     deployments: bool = False
 

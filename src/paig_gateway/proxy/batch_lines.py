@@ -16,7 +16,7 @@ import msgspec
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import Member
 from paig_gateway.formats.base import Call, Format, MalformedRequest
-from paig_gateway.formats.batches import BatchApi, BatchAsked, Line
+from paig_gateway.formats.batches import BatchApi, BatchAsked, BatchRequest
 from paig_gateway.pricing.modifiers import IN_BATCH
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.providers import endpoints
@@ -140,7 +140,7 @@ class LineReader:
         self._line(rest)
         return BatchLines(list(self._groups.values()))
 
-    def add(self, lines: Iterable[Line]) -> None:
+    def add(self, lines: Iterable[BatchRequest]) -> None:
         """Take lines that do not come from a file. Raises as `feed` does."""
         try:
             for line in lines:
@@ -159,7 +159,7 @@ class LineReader:
         except MalformedRequest as error:
             raise _wrong(f"Line {self.count + 1} of the batch's file: {error}") from None
 
-    def _add(self, line: Line) -> None:
+    def _add(self, line: BatchRequest) -> None:
         match = self._matches.get(line.path) or self._match(line.path)
         call = read_call(match.format, match.model, line.body, [])
         call = replace(call, stream=False, background=False, asks_usage=True)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from paig_gateway.domain.route import Member, Provider
+from paig_gateway.domain.route import ActiveProvider, Member
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.formats.batches import (
     APIS,
@@ -71,7 +71,7 @@ class Look:
     """
 
     batch: OpenBatch
-    provider: Provider
+    provider: ActiveProvider
     client: ProviderClient
     ledger: Ledger
     prices: PriceSources

@@ -7,7 +7,7 @@ so another member may be bound by others.
 from __future__ import annotations
 
 from paig_gateway.domain.limits import Limit, in_force
-from paig_gateway.domain.named_limits import NamedLimit, Subject, bound
+from paig_gateway.domain.named_limits import LimitRule, Subject, bound
 from paig_gateway.proxy.exchange import Exchange
 from paig_gateway.proxy.request import Attribution
 from paig_gateway.routing.candidates import Candidate
@@ -77,7 +77,7 @@ def _possible(exchange: Exchange) -> list[Limit]:
     return [*caller.limits, *(limit for named in _matching(caller.named, found) for limit in named.limits)]
 
 
-def _matching(named: tuple[NamedLimit, ...], found: Subject) -> list[NamedLimit]:
+def _matching(named: tuple[LimitRule, ...], found: Subject) -> list[LimitRule]:
     return [one for one in named if one.matches(found, any_member=True)]
 
 

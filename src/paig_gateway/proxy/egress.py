@@ -18,7 +18,7 @@ from paig_gateway.secrets.addresses import is_metadata_address
 
 _STAGGER = 0.25  # Seconds that one address of a name has before the next is tried beside it (RFC 8305).
 
-Address = tuple[socket.AddressFamily, tuple[object, ...]]
+SocketAddress = tuple[socket.AddressFamily, tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def trust(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-async def resolve(host: str, port: int) -> list[Address]:
+async def resolve(host: str, port: int) -> list[SocketAddress]:
     """The addresses of a host, IPv6 and IPv4 in turn.
 
     Raises:
@@ -149,13 +149,13 @@ async def resolve(host: str, port: int) -> list[Address]:
     addresses = [(family, address) for family, _, _, _, address in found]
     first = [pair for pair in addresses if pair[0] == addresses[0][0]]
     other = [pair for pair in addresses if pair[0] != addresses[0][0]]
-    mixed: list[Address] = []
+    mixed: list[SocketAddress] = []
     for place in range(max(len(first), len(other))):
         mixed += first[place : place + 1] + other[place : place + 1]
     return mixed
 
 
-def leads_to_metadata(host: str, addresses: list[Address]) -> bool:
+def leads_to_metadata(host: str, addresses: list[SocketAddress]) -> bool:
     """Whether a name, though it looked harmless, resolves to a metadata service's address."""
     with contextlib.suppress(ValueError):
         ip_address(host)
@@ -163,7 +163,7 @@ def leads_to_metadata(host: str, addresses: list[Address]) -> bool:
     return any(is_metadata_address(ip_address(str(address[0]).partition("%")[0])) for _, address in addresses)
 
 
-async def connect(addresses: list[Address]) -> socket.socket:
+async def connect(addresses: list[SocketAddress]) -> socket.socket:
     """A connected socket to the first address that answers; slow ones are tried side by side.
 
     Raises:

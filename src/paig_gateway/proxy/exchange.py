@@ -13,7 +13,7 @@ from paig_client.api.vocabulary import Certainty
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import format_usd
-from paig_gateway.domain.route import Route
+from paig_gateway.domain.route import ActiveRoute
 from paig_gateway.formats.base import Call, Format, Json
 from paig_gateway.ledger.records import Settlement
 from paig_gateway.pricing.answer import UsageReading
@@ -56,7 +56,7 @@ class Exchange:
     time: datetime
     started: float
     caller: Caller
-    route: Route
+    route: ActiveRoute
     target: Target
     fmt: Format
     call: Call

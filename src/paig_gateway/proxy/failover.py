@@ -11,7 +11,7 @@ from urllib.parse import quote
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.limits import Limit
-from paig_gateway.domain.route import Provider
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.formats.base import Format, Framing, MalformedRequest
 from paig_gateway.formats.form import is_form, splice_field
 from paig_gateway.formats.framing import framing_of
@@ -24,7 +24,7 @@ from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.headers import to_upstream
 from paig_gateway.proxy.hold import with_maximum
 from paig_gateway.proxy.meter import StreamMeter, decode_json
-from paig_gateway.proxy.peek import AdaptedResponse, Answer, PeekableResponse, beginning, peek
+from paig_gateway.proxy.peek import AdaptedResponse, PeekableResponse, ReadableResponse, beginning, peek
 from paig_gateway.proxy.settling import CUT, charge_stream, error_in, error_type
 from paig_gateway.proxy.upstream import Egress, Upstream
 from paig_gateway.routing.affinity import has_not
@@ -36,14 +36,14 @@ from paig_gateway.routing.decisions import (
     Decisions,
     Failure,
     Leave,
-    Relay,
+    RelayResponse,
     Result,
     Step,
     Stop,
     Unanswered,
     Unsigned,
 )
-from paig_gateway.routing.decisions import Try as SendTo
+from paig_gateway.routing.decisions import TryCandidate as SendTo
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
 from paig_gateway.routing.health import HealthTracker, Try
 from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach, another_may
@@ -127,7 +127,7 @@ class Failover:
 
     async def send(
         self, exchange: Exchange, decisions: Decisions, outcome: Outcome, funds: RequestFunds
-    ) -> tuple[Answer, bool]:
+    ) -> tuple[ReadableResponse, bool]:
         """Send the request to the first candidate that takes it.
 
         Args:
@@ -148,7 +148,7 @@ class Failover:
 
     async def send_again(
         self, exchange: Exchange, decisions: Decisions, outcome: Outcome, funds: RequestFunds, failure: Failure
-    ) -> tuple[Answer, bool]:
+    ) -> tuple[ReadableResponse, bool]:
         """`send` after an answer that broke off before the client was given any of it."""
         outcome.at_work = False
         step = decisions.report(Unanswered(failure), self._clock(), outcome.cost)
@@ -156,8 +156,8 @@ class Failover:
 
     async def _follow(
         self, step: Step, exchange: Exchange, decisions: Decisions, outcome: Outcome, funds: RequestFunds
-    ) -> tuple[Answer, bool]:
-        answer: Answer | None = None
+    ) -> tuple[ReadableResponse, bool]:
+        answer: ReadableResponse | None = None
         asked = False
         try:
             while True:
@@ -175,7 +175,7 @@ class Failover:
                     case Cover(candidate=candidate, total=total):
                         held = await funds.covers(candidate, total)
                         step = decisions.covered(None if held else funds.short)
-                    case Relay(after_all=after_all):
+                    case RelayResponse(after_all=after_all):
                         assert answer is not None
                         if after_all:
                             outcome.undo()
@@ -192,13 +192,13 @@ class Failover:
 
     async def _try(
         self, exchange: Exchange, decisions: Decisions, candidate: Candidate, outcome: Outcome, *, last: bool
-    ) -> tuple[Answer | None, bool, Result]:
+    ) -> tuple[ReadableResponse | None, bool, Result]:
         """Send the request to one candidate, and say what came of it."""
         began = self._clock()
         outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None
         attempt = outcome.begin(candidate, exchange, began)
         tried = outcome.tried = self._health.begin(candidate)
-        answer: Answer | None = None
+        answer: ReadableResponse | None = None
         asked = False
         try:
             sent, fitted = with_maximum(exchange, candidate)
@@ -245,12 +245,12 @@ class Failover:
         exchange: Exchange,
         decisions: Decisions,
         candidate: Candidate,
-        answer: Answer,
+        answer: ReadableResponse,
         outcome: Outcome,
         tried: Try,
         *,
         last: bool,
-    ) -> tuple[Answer, Reach | None]:
+    ) -> tuple[ReadableResponse, Reach | None]:
         """Whether an answer is a failure that another candidate may make good, and of what; it has been charged.
 
         Raises:
@@ -334,7 +334,9 @@ class Failover:
         asks = candidate.kind.asks_usage if wanted is None else wanted
         return asks and candidate.provider.name not in self._refuse_stream_options
 
-    async def _send_asking(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[Answer, bool]:
+    async def _send_asking(
+        self, exchange: Exchange, candidate: Candidate, number: int
+    ) -> tuple[ReadableResponse, bool]:
         """Send a request, and again without `stream_options` if the provider refuses what the gateway added."""
         answer, asked = await self._send_one(exchange, candidate, number)
         if not asked or answer.status < 400:
@@ -346,7 +348,7 @@ class Failover:
         self._refuse_stream_options.add(candidate.provider.name)
         return await self._send_one(exchange, candidate, number)
 
-    async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[Answer, bool]:
+    async def _send_one(self, exchange: Exchange, candidate: Candidate, number: int) -> tuple[ReadableResponse, bool]:
         kind, provider = candidate.kind, candidate.provider
         if problem := self._problem(provider.name):
             raise SigningError(problem)
@@ -403,7 +405,7 @@ class Failover:
         return next((value for name, value in exchange.headers if name == b"accept-encoding"), b"identity")
 
 
-def way_to(provider: Provider) -> Egress | None:
+def way_to(provider: ActiveProvider) -> Egress | None:
     """How a provider is reached; None for the server's way."""
     if provider.upstream_proxy is None and provider.upstream_ca is None:
         return None

@@ -79,7 +79,7 @@ class StreamMeter:
             self._unsplit += len(chunk)
             return chunk
         rewrite = self.splice or self.hide
-        if isinstance(self._splitter, sse.Splitter) and (block := self._splitter.feed_block(chunk)) is not None:
+        if isinstance(self._splitter, sse.SseSplitter) and (block := self._splitter.feed_block(chunk)) is not None:
             passed = self._watch_block(block) if block else b""
             self._waiting += len(chunk) - len(block)
             if self._waiting > MAX_HELD:
@@ -185,7 +185,7 @@ class StreamMeter:
             if self.framing != "sse":
                 yield raw
                 continue
-            splitter = sse.Splitter()
+            splitter = sse.SseSplitter()
             yield from splitter.feed(raw)
             if rest := splitter.rest():
                 yield rest

@@ -19,7 +19,7 @@ from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.exchange import Exchange
 from paig_gateway.proxy.one_address import model_route
 
-Shape = Literal["openai", "anthropic", "google"]
+ListShape = Literal["openai", "anthropic", "google"]
 
 _PATH = re.compile(r"/(?:(?P<google>v1beta1?)|(?:openai/)?v1|openai|v2)/models(?:/(?P<model>.+))?/?")
 _PATTERN = re.compile(r"[*?\[]")
@@ -40,7 +40,7 @@ class ModelNotFound(GatewayError):
         return 404
 
 
-def asked(method: str, path: str, headers: Mapping[bytes, bytes]) -> tuple[Shape, str | None] | None:
+def asked(method: str, path: str, headers: Mapping[bytes, bytes]) -> tuple[ListShape, str | None] | None:
     """What a request to the one address asks of models: in whose shape, and which one, None for all of them.
 
     Returns:
@@ -49,7 +49,7 @@ def asked(method: str, path: str, headers: Mapping[bytes, bytes]) -> tuple[Shape
     found = _PATH.fullmatch(path) if method == "GET" else None
     if found is None:
         return None
-    shape: Shape = "google" if found["google"] else "anthropic" if b"anthropic-version" in headers else "openai"
+    shape: ListShape = "google" if found["google"] else "anthropic" if b"anthropic-version" in headers else "openai"
     return shape, named(path)
 
 
@@ -110,7 +110,7 @@ def _named(directory: Directory, member: Member) -> Iterable[str]:
             yield price.model
 
 
-def answer(shape: Shape, models: Mapping[str, str], model: str | None) -> bytes:
+def answer(shape: ListShape, models: Mapping[str, str], model: str | None) -> bytes:
     """The list of models in an API's shape, or one of them.
 
     Raises:
@@ -130,7 +130,7 @@ def answer(shape: Shape, models: Mapping[str, str], model: str | None) -> bytes:
     return msgspec.json.encode({"data": shown, "has_more": False, "first_id": first, "last_id": last})
 
 
-def _one(shape: Shape, model: str, route: str) -> dict[str, object]:
+def _one(shape: ListShape, model: str, route: str) -> dict[str, object]:
     if shape == "google":
         return {"name": f"models/{model}", "displayName": model, "description": f"served by the route {route}"}
     if shape == "anthropic":

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.domain.route import Member, Route
+from paig_gateway.domain.route import ActiveRoute, Member
 from paig_gateway.formats.base import Call, Format
 from paig_gateway.formats.sockets import detect_socket
 from paig_gateway.pricing.overrides import PriceSources
@@ -24,7 +24,7 @@ from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.request import Target, has_path
 from paig_gateway.routing.candidates import MemberPlans
 
-Read = Callable[[Format, str | None], Call]
+ReadCall = Callable[[Format, str | None], Call]
 """Reads the request in a format, with the model that its path names."""
 
 Knows = Callable[[Member, Format, Call], bool]
@@ -76,7 +76,7 @@ def find(
     found: Sequence[endpoints.Match],
     headers: Collection[bytes],
     holders: Collection[str],
-    read: Read,
+    read: ReadCall,
     knows: Knows,
 ) -> str:
     """The name of the route that a request means.
@@ -89,7 +89,7 @@ def find(
         found: The endpoints that it may mean.
         headers: The names of its headers, in lower case.
         holders: The providers that have the stored object that the path names; empty where it names none.
-        read: See `Read`.
+        read: See `ReadCall`.
         knows: See `Knows`.
 
     Raises:
@@ -167,7 +167,7 @@ def find_socket(
     raise _ambiguous(target, model, fitting, [name for name, _ in speaking])
 
 
-def _match(route: Route, found: Sequence[endpoints.Match], target: Target) -> endpoints.Match | None:
+def _match(route: ActiveRoute, found: Sequence[endpoints.Match], target: Target) -> endpoints.Match | None:
     """The endpoint that a request means at a route; None where no member of it has one."""
     match = endpoints.choose(found, [member.provider.kind for member in route.members])
     if match is None or match.endpoint.charging == "forbidden":
@@ -184,7 +184,7 @@ def _speaks(member: Member, fmt: Format, path: str) -> bool:
 
 
 def _without_model(
-    speaking: Mapping[str, tuple[Route, endpoints.Match]], headers: Collection[bytes], holders: Collection[str]
+    speaking: Mapping[str, tuple[ActiveRoute, endpoints.Match]], headers: Collection[bytes], holders: Collection[str]
 ) -> list[str]:
     """The routes that a request without a model may mean.
 

@@ -24,7 +24,7 @@ BODY_SECONDS = 2.0
 """How long a refusal's body is waited for, to see what it means."""
 
 
-class Answer(Protocol):
+class ReadableResponse(Protocol):
     """A provider's answer; see `upstream.UpstreamResponse`."""
 
     @property
@@ -53,7 +53,7 @@ class PeekableResponse:
         ended: Whether all of it was read.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: ReadableResponse) -> None:
         self.status, self.headers = answer.status, answer.headers
         self.buffered: list[bytes] = []
         self.failure: UpstreamError | None = None
@@ -61,7 +61,7 @@ class PeekableResponse:
         self._answer = answer
 
     @classmethod
-    def of(cls, answer: Answer) -> PeekableResponse:
+    def of(cls, answer: ReadableResponse) -> PeekableResponse:
         """The answer itself where it can be peeked at already, since what was read of it is there."""
         return answer if isinstance(answer, cls) else cls(answer)
 
@@ -165,11 +165,11 @@ _LARGEST_ERROR = 1024 * 1024
 class AdaptedResponse:
     """A provider's answer, unpacked: errors in the format's own shape, frames as server-sent events."""
 
-    def __init__(self, answer: Answer, adapter: Adapter) -> None:
+    def __init__(self, answer: ReadableResponse, adapter: Adapter) -> None:
         self.status = answer.status
         self._answer = answer
         self._unframe: Callable[[StreamEvent], bytes] | None = None
-        self._splitter = eventstream.Splitter()
+        self._splitter = eventstream.EventStreamSplitter()
         self._is_error, self._is_done = answer.status >= 400, False
         content = next((value for name, value in answer.headers if name == b"content-type"), b"")
         if self._is_error:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Credential, Provider
+from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.providers.auth import Authenticator
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.failover import way_to
@@ -27,7 +27,7 @@ class ProviderClient:
     auth: Authenticator
 
     @asynccontextmanager
-    async def get(self, provider: Provider, credential: Credential, path: str) -> AsyncIterator[UpstreamResponse]:
+    async def get(self, provider: ActiveProvider, credential: Credential, path: str) -> AsyncIterator[UpstreamResponse]:
         """A provider's answer to a GET.
 
         Args:
@@ -53,6 +53,6 @@ class ProviderClient:
             await answer.aclose()
 
 
-def credential_of(provider: Provider, id: str) -> Credential:
+def credential_of(provider: ActiveProvider, id: str) -> Credential:
     """The credential of that id, else the first one: a replaced credential is most often the same account's."""
     return next((one for one in provider.credentials if one.id == id), provider.credentials[0])

@@ -20,13 +20,13 @@ from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown, LimitRefused
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Member, Route
+from paig_gateway.domain.route import ActiveRoute, Member
 from paig_gateway.formats.base import Call, ErrorShape, Format
 from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.formats.free import MODELS
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
-from paig_gateway.ledger.refusals import Refused
+from paig_gateway.ledger.refusals import RefusedRequest
 from paig_gateway.listener.cycle import EXTENSION
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.providers import endpoints
@@ -44,7 +44,7 @@ from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
 from paig_gateway.proxy.refused_rows import RefusedRows
 from paig_gateway.proxy.request import ClientGone, Receive, Scope, Send
-from paig_gateway.proxy.response import Relay
+from paig_gateway.proxy.response import ResponseRelay
 from paig_gateway.proxy.sessions import FirstSessions
 from paig_gateway.proxy.settings import MEGABYTE, ProxySpec
 from paig_gateway.proxy.settling import CUT
@@ -152,7 +152,7 @@ class Proxy:
                     caller, _ = request.find_caller(self.directory, by_name, target.query)
                 fmt = likely.format.name if likely else ""
                 self.ledger.note_refused(
-                    Refused(request_id, now, caller, scope["method"], target.path, target.route, fmt, error)
+                    RefusedRequest(request_id, now, caller, scope["method"], target.path, target.route, fmt, error)
                 )
             if not client.started:
                 refuse(client, shape, error, request_id)
@@ -232,12 +232,12 @@ class Proxy:
         said, trace = request.read(dict(headers)), self.observer.trace(caller, headers)
         call = Call(model_lists.named(target.path) or "")
         return Exchange(
-            request_id, now, started, caller, Route("", ()), target, MODELS, call, method, headers, b"", b"", said,
-            trace,
+            request_id, now, started, caller, ActiveRoute("", ()), target, MODELS, call, method, headers, b"", b"",
+            said, trace,
         )  # fmt: skip
 
     async def _answer_list(
-        self, exchange: Exchange, client: ClientConnection, shape: model_lists.Shape, model: str | None
+        self, exchange: Exchange, client: ClientConnection, shape: model_lists.ListShape, model: str | None
     ) -> None:
         """Answer with the gateway's own list of models, or one of them; it leaves a row that cost nothing.
 
@@ -418,7 +418,7 @@ class Proxy:
         funds: RequestFunds,
     ) -> None:
         """Dispatch and relay; however it ends, the outcome says what it cost."""
-        relay: Relay | None = None
+        relay: ResponseRelay | None = None
         answered = False
         decisions = self.failover.decisions(exchange, order, outcome)
         loop = asyncio.get_running_loop()
@@ -446,7 +446,7 @@ class Proxy:
                         response, asked = await sending
                         candidate = outcome.candidate
                         assert candidate is not None
-                        relay = Relay(
+                        relay = ResponseRelay(
                             exchange, candidate, outcome, client, response, asked, self.clock,
                             self.settings.drain_mb * MEGABYTE, self.stored, self.batches,
                             alone=not decisions.order,

@@ -16,7 +16,7 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import parse_usd
-from paig_gateway.domain.route import Provider, Route
+from paig_gateway.domain.route import ActiveProvider, ActiveRoute
 from paig_gateway.formats import ambiguity, form
 from paig_gateway.formats.anthropic import LONG_WINDOW
 from paig_gateway.formats.base import Call, Format, MalformedRequest
@@ -73,8 +73,8 @@ def upload_session(target: Target) -> str | None:
 
 
 def find_endpoint(
-    route: Route, found: Sequence[endpoints.Match], method: str, target: Target
-) -> tuple[Route, endpoints.Match]:
+    route: ActiveRoute, found: Sequence[endpoints.Match], method: str, target: Target
+) -> tuple[ActiveRoute, endpoints.Match]:
     """The endpoint that a request means at a route, and the route with the members that have it.
 
     Raises:
@@ -109,7 +109,7 @@ def _is_same(one: endpoints.Match | None, other: endpoints.Match) -> bool:
     return (one.format.name, one.endpoint.charging) == (other.format.name, other.endpoint.charging)
 
 
-def known_members(route: Route, fmt: Format, target: Target) -> Route:
+def known_members(route: ActiveRoute, fmt: Format, target: Target) -> ActiveRoute:
     """The route, without the members at which the path means something else than its ending says.
 
     Raises:
@@ -135,13 +135,13 @@ def known_members(route: Route, fmt: Format, target: Target) -> Route:
     return route if len(found) == len(route.members) else replace(route, members=found)
 
 
-def has_path(provider: Provider, fmt: Format, path: str) -> bool:
+def has_path(provider: ActiveProvider, fmt: Format, path: str) -> bool:
     """Whether a path means at a provider what its ending says."""
     claim = fmt.path.search(path)
     return claim is not None and _knows(provider, fmt, path, claim.start())
 
 
-def _knows(provider: Provider, fmt: Format, path: str, claimed_at: int) -> bool:
+def _knows(provider: ActiveProvider, fmt: Format, path: str, claimed_at: int) -> bool:
     kind = KINDS[provider.kind]
     settings = {**(kind.defaults or {}), **provider.settings}
     return kind.path.knows(provider.base_url, path, claimed_at, settings, metered=fmt.metered)
@@ -231,7 +231,7 @@ def _caller_of(directory: Directory, secret: str) -> Caller | None:
     return directory.caller_by_hash(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
 
 
-def find_route(directory: Directory, name: str, caller: Caller) -> Route:
+def find_route(directory: Directory, name: str, caller: Caller) -> ActiveRoute:
     """The route of that name, if the caller may use it.
 
     Raises:

@@ -24,7 +24,7 @@ from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.failover import framing_of_answer, header_map
 from paig_gateway.proxy.headers import to_client
 from paig_gateway.proxy.meter import MAX_HELD, StreamMeter, decode_json, last_members
-from paig_gateway.proxy.peek import Answer
+from paig_gateway.proxy.peek import ReadableResponse
 from paig_gateway.proxy.request import upload_session
 from paig_gateway.proxy.settling import (
     UNREAD,
@@ -49,7 +49,7 @@ Sink = Callable[[bytes], None]
 
 
 @dataclass(slots=True)
-class Relay:
+class ResponseRelay:
     """Relays one answer.
 
     Attributes:
@@ -65,7 +65,7 @@ class Relay:
     candidate: Candidate
     outcome: Outcome
     client: ClientConnection
-    response: Answer
+    response: ReadableResponse
     asked: bool
     clock: Callable[[], float]
     max_drained: int

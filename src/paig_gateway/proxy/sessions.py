@@ -42,7 +42,7 @@ class AgentIds:
 
 
 @dataclass(frozen=True, slots=True)
-class _Headers:
+class _IdHeaders:
     """Where a client states its ids.
 
     Attributes:
@@ -60,23 +60,23 @@ class _Headers:
     nests: bool = False
 
 
-OURS = _Headers((b"x-paig-session",), b"x-paig-agent", b"x-paig-agent-parent", b"x-paig-agent-name")
+OURS = _IdHeaders((b"x-paig-session",), b"x-paig-agent", b"x-paig-agent-parent", b"x-paig-agent-name")
 CLIENTS = (
     OURS,
-    _Headers(  # Claude Code
+    _IdHeaders(  # Claude Code
         (b"x-claude-code-session-id",),
         b"x-claude-code-agent-id",
         b"x-claude-code-parent-agent-id",
         b"x-claude-code-agent-type",
     ),
-    _Headers(  # Codex; pi sends `session-id` too
+    _IdHeaders(  # Codex; pi sends `session-id` too
         (b"session-id", b"session_id", b"conversation_id"),
         b"thread-id",
         b"x-codex-parent-thread-id",
         b"x-openai-subagent",
     ),
-    _Headers((b"x-session-id", b"x-session-affinity"), parent=b"x-parent-session-id", nests=True),  # OpenCode
-    _Headers((b"agent-session-id",)),  # goose
+    _IdHeaders((b"x-session-id", b"x-session-affinity"), parent=b"x-parent-session-id", nests=True),  # OpenCode
+    _IdHeaders((b"agent-session-id",)),  # goose
 )
 """By client, ours first: a session that `x-paig-session` names keeps the agents that the client itself names."""
 STATED = frozenset(name for client in CLIENTS for name in client.session)
@@ -98,7 +98,7 @@ def read(headers: Mapping[bytes, bytes]) -> AgentIds | None:
     return found[0][1] if inner is None else replace(inner, session=inner.session if inner.nested else session)
 
 
-def _of(client: _Headers, headers: Mapping[bytes, bytes]) -> AgentIds | None:
+def _of(client: _IdHeaders, headers: Mapping[bytes, bytes]) -> AgentIds | None:
     session = next((value for name in client.session if (value := _id(name, headers))), None)
     if session is None:
         return None

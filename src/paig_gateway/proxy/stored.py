@@ -22,7 +22,7 @@ from paig_gateway.formats.base import ErrorShape, Json, MalformedRequest
 from paig_gateway.formats.folding import dig, each, mapping
 from paig_gateway.formats.listing import listing, without
 from paig_gateway.formats.references import last_name, stored_ids
-from paig_gateway.ledger.stored_objects import LONGEST, StoredObject
+from paig_gateway.ledger.stored_objects import LONGEST, ProviderObject
 from paig_gateway.proxy.exchange import Exchange
 from paig_gateway.proxy.request import upload_session
 from paig_gateway.routing.candidates import Candidate
@@ -42,7 +42,7 @@ _STATUS: dict[ErrorShape, tuple[int, int]] = {
 """How each API answers for an unknown id in the path, and in the body."""
 
 
-class ObjectNotFound(GatewayError):
+class StoredObjectNotFound(GatewayError):
     """`not-found`, with the status that the provider's API has for an unknown id."""
 
     def __init__(self, shape: ErrorShape, kind: str, id: str, *, in_path: bool) -> None:
@@ -73,10 +73,10 @@ class StoredObjects:
         forget: Removes the owner of a deleted object, by provider and id; blocks.
     """
 
-    find: Callable[[Sequence[str]], list[StoredObject]] = lambda ids: []
-    save: Callable[[Sequence[StoredObject]], object] = lambda objects: None
+    find: Callable[[Sequence[str]], list[ProviderObject]] = lambda ids: []
+    save: Callable[[Sequence[ProviderObject]], object] = lambda objects: None
     forget: Callable[[str, str], None] = lambda provider, id: None
-    _known: OrderedDict[tuple[str, str], StoredObject] = field(default_factory=OrderedDict)
+    _known: OrderedDict[tuple[str, str], ProviderObject] = field(default_factory=OrderedDict)
     _saving: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def check(self, exchange: Exchange) -> None:
@@ -133,7 +133,7 @@ class StoredObjects:
         allowed = await self._allowed(caller, providers, list(wanted), wait=True)
         for id, in_path in wanted.items():
             if id not in allowed:
-                raise ObjectNotFound(shape, kind if in_path else "object", id, in_path=in_path)
+                raise StoredObjectNotFound(shape, kind if in_path else "object", id, in_path=in_path)
 
     async def maker_of_session(self, id: str) -> str | None:
         """The id of the key that began a resumable upload, or None: ids of other objects are no secrets.
@@ -187,7 +187,7 @@ class StoredObjects:
                     allowed.add(found.id)
         return allowed
 
-    async def _look_up(self, ids: list[str]) -> list[StoredObject]:
+    async def _look_up(self, ids: list[str]) -> list[ProviderObject]:
         try:
             return await asyncio.to_thread(self.find, ids)
         except SQLAlchemyError as error:
@@ -196,13 +196,13 @@ class StoredObjects:
                 "overloaded", "The gateway cannot look up the owner of this stored object: try again.", retry_after=1
             ) from None
 
-    def _is_of(self, caller: Caller, found: StoredObject | None) -> bool:
+    def _is_of(self, caller: Caller, found: ProviderObject | None) -> bool:
         if found is None:
             return False
         same_project = found.project_id is not None and found.project_id == caller.project_id
         return found.key_id == caller.key_id or (caller.stored == "project" and same_project)
 
-    def _remember(self, found: StoredObject) -> None:
+    def _remember(self, found: ProviderObject) -> None:
         place = (found.provider, found.id)
         self._known[place] = found
         self._known.move_to_end(place)
@@ -277,7 +277,7 @@ class StoredObjects:
         if ids:
             self.keep([self._object(exchange, candidate, id) for id in ids])
 
-    def keep(self, objects: Sequence[StoredObject]) -> None:
+    def keep(self, objects: Sequence[ProviderObject]) -> None:
         """Keep owners in the background; this process knows them at once."""
         for one in objects:
             self._remember(one)
@@ -303,12 +303,12 @@ class StoredObjects:
         """Wait until everything is kept."""
         await asyncio.gather(*self._saving, return_exceptions=True)
 
-    def _object(self, exchange: Exchange, candidate: Candidate, id: str) -> StoredObject:
+    def _object(self, exchange: Exchange, candidate: Candidate, id: str) -> ProviderObject:
         caller = exchange.caller
         kind = exchange.endpoint.object or "object"
-        return StoredObject(candidate.provider.name, id, kind, caller.key_id, caller.project_id)
+        return ProviderObject(candidate.provider.name, id, kind, caller.key_id, caller.project_id)
 
-    async def _save(self, objects: list[StoredObject]) -> None:
+    async def _save(self, objects: list[ProviderObject]) -> None:
         objects = [one for one in objects if len(one.id) <= LONGEST]
         if not objects:
             return

@@ -15,7 +15,7 @@ from typing import Self, cast
 
 from paig_gateway.domain.http import Headers
 from paig_gateway.proxy import egress
-from paig_gateway.proxy.egress import Address, Egress, EnvironmentProxies, ForwardProxy
+from paig_gateway.proxy.egress import Egress, EnvironmentProxies, ForwardProxy, SocketAddress
 from paig_gateway.proxy.upstream_connection import Connection, UpstreamResponse, upload
 from paig_gateway.proxy.upstream_errors import FAILURES, failure
 from paig_gateway.routing.deadlines import Timeouts
@@ -228,7 +228,7 @@ class _Origin:
         self._connecting = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._sweep: asyncio.TimerHandle | None = None
-        self._addresses: list[Address] = []
+        self._addresses: list[SocketAddress] = []
         self._addresses_until = 0.0
         self._closed = False
 

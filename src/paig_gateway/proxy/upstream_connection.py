@@ -31,7 +31,7 @@ _BURST = 64 * 1024  # Bytes that one answer passes on before the event loop does
 _CLOCK = 0.001  # Seconds by which a timer may be early.
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """The pool that a connection belongs to."""
 
     def release(self, connection: Connection) -> None:
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         "upload",
     )
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, owner: ConnectionOwner, loop: asyncio.AbstractEventLoop) -> None:
         self._owner = owner
         self._loop = loop
         self._transport: asyncio.Transport

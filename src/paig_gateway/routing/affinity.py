@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from paig_gateway.domain.route import Route
+from paig_gateway.domain.route import ActiveRoute
 from paig_gateway.routing.candidates import Candidate
 
 Holder = tuple[str, str | None]
@@ -31,7 +31,7 @@ def has_not(status: int, body: bytes) -> bool:
     return status == 404 or (status in (400, 403) and _ELSEWHERE.search(body) is not None)
 
 
-def has_several(route: Route) -> bool:
+def has_several(route: ActiveRoute) -> bool:
     """Whether there is more than one account that a route's requests may go to."""
     return len(route.members) > 1 or any(len(member.provider.credentials) > 1 for member in route.members)
 
@@ -66,7 +66,7 @@ class Affinity:
         of_provider = [one for one in order if one.provider.name == provider]
         return [one for one in of_provider if one.credential.id == credential] or of_provider or order
 
-    def learn(self, route: Route, candidate: Candidate, ids: Iterable[str | None]) -> None:
+    def learn(self, route: ActiveRoute, candidate: Candidate, ids: Iterable[str | None]) -> None:
         """Remember which account answered, by the answer's id and by what the request went on from."""
         if not has_several(route):
             return

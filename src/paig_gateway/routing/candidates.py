@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.domain.route import Chance, Credential, Member, Provider, Route, by_luck, by_session, even
+from paig_gateway.domain.route import ActiveProvider, ActiveRoute, Chance, Credential, Member, by_luck, by_session, even
 from paig_gateway.formats.base import Call, Format
 from paig_gateway.pricing.modifiers import IN_BATCH, bound_factor
 from paig_gateway.pricing.overrides import PriceLookup, PriceSources
@@ -49,7 +49,7 @@ class Candidate:
     bound: BoundFormula
 
     @property
-    def provider(self) -> Provider:
+    def provider(self) -> ActiveProvider:
         """The member's provider."""
         return self.member.provider
 
@@ -67,7 +67,7 @@ def price_provider(kind_provider: str | None, path: str, model: str) -> str:
 
 
 def candidates(
-    route: Route,
+    route: ActiveRoute,
     fmt: Format,
     call: Call,
     path: str,
@@ -135,7 +135,7 @@ def candidates(
     return found
 
 
-def _flat_price(prices: PriceSources, provider: Provider, fmt: Format, at: datetime) -> Price | None:
+def _flat_price(prices: PriceSources, provider: ActiveProvider, fmt: Format, at: datetime) -> Price | None:
     """What the operator says that one request to an endpoint without a meter costs, or None."""
     price = prices.own_price(provider.name, fmt.title, at) if fmt.title else None
     return price if price is not None and price.model_prices(at).requests_kcount is not None else None
@@ -258,7 +258,7 @@ _REGION_HOST = re.compile(r"https://(eu|us)\.api\.openai\.com")
 _VERTEX_LOCATION = re.compile(r"/locations/([^/]+)/")
 
 
-def _modifiers(call: Call, provider: Provider, path: str) -> dict[str, str]:
+def _modifiers(call: Call, provider: ActiveProvider, path: str) -> dict[str, str]:
     """What the request and the provider's address name that may change a price."""
     found = {name: value.lower() for name, value in call.modifiers.items()}
     tier = call.service_tier or provider.service_tier
@@ -296,7 +296,7 @@ class MemberOrder:
     _turns: dict[str, int] = field(default_factory=dict)
 
     def order(
-        self, route: Route, fmt: Format, call: Call, session: Session | None
+        self, route: ActiveRoute, fmt: Format, call: Call, session: Session | None
     ) -> list[tuple[Member, Sequence[Credential]]]:
         """The members in the order in which they are to be tried, each with its credentials in theirs.
 
@@ -316,7 +316,7 @@ class MemberOrder:
         return [(member, self._credentials(member.provider, chance)) for member in members]
 
     def learn(
-        self, route: Route, fmt: Format, call: Call, attempts: Sequence[Mapping[str, object]], last: float | None
+        self, route: ActiveRoute, fmt: Format, call: Call, attempts: Sequence[Mapping[str, object]], last: float | None
     ) -> None:
         """Take in how long each member that was tried took to the first byte of its answer, or until it was given up.
 
@@ -336,7 +336,7 @@ class MemberOrder:
             elif attempt is attempts[-1] and last is not None:
                 self.latencies.measured(place, last - float(str(attempt["began_ms"])) / 1000)
 
-    def _pace(self, route: Route, fmt: Format, call: Call) -> Callable[[Member], float]:
+    def _pace(self, route: ActiveRoute, fmt: Format, call: Call) -> Callable[[Member], float]:
         """Ranks by latency, among equals alone; who stands by is not tried out."""
         if len(route.members) == 1:
             return even
@@ -350,7 +350,7 @@ class MemberOrder:
                 ranks.update(zip(map(id, equals), found_ranks, strict=True))
         return lambda member: ranks.get(id(member), 0.0)
 
-    def _credentials(self, provider: Provider, chance: Chance | None) -> Sequence[Credential]:
+    def _credentials(self, provider: ActiveProvider, chance: Chance | None) -> Sequence[Credential]:
         """In turn, so that each is the first one as often as any other; of a session, always in the same order."""
         credentials = provider.credentials
         if len(credentials) == 1:

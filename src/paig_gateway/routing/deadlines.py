@@ -7,7 +7,7 @@ from typing import Protocol
 
 from paig_client.api.fields import Seconds, Spec
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.domain.route import Provider, Route
+from paig_gateway.domain.route import ActiveProvider, ActiveRoute
 
 SPARE = 0.02
 """How many seconds before the deadline a connection must be open: a later one could not be used."""
@@ -15,11 +15,11 @@ TOLERANCE = 0.005
 """Seconds by which timers may differ."""
 
 
-class Exchange(Protocol):
+class TimedRequest(Protocol):
     """What the deadlines need to know of a request."""
 
     @property
-    def route(self) -> Route: ...
+    def route(self) -> ActiveRoute: ...
 
     @property
     def started(self) -> float: ...
@@ -50,16 +50,16 @@ class Deadlines:
 
     timeouts: Timeouts
 
-    def of(self, exchange: Exchange) -> float | None:
+    def of(self, exchange: TimedRequest) -> float | None:
         """The request's deadline, in seconds after it came."""
         return self.timeouts.deadline if exchange.route.deadline is None else exchange.route.deadline
 
-    def is_over(self, exchange: Exchange, now: float) -> bool:
+    def is_over(self, exchange: TimedRequest, now: float) -> bool:
         """Whether the deadline has passed, at that moment of the monotonic clock."""
         deadline = self.of(exchange)
         return deadline is not None and now - exchange.started >= deadline - TOLERANCE
 
-    def of_try(self, exchange: Exchange, provider: Provider, now: float) -> Timeouts:
+    def of_try(self, exchange: TimedRequest, provider: ActiveProvider, now: float) -> Timeouts:
         """The timeouts of a try that begins now; none goes beyond the deadline."""
         own = {**provider.timeouts, **exchange.route.timeouts}
         limits = self.timeouts.model_copy(update=own) if own else self.timeouts
@@ -76,7 +76,7 @@ class Deadlines:
         }
         return limits.model_copy(update=within)
 
-    def ran_out(self, exchange: Exchange, tries: int, last: Provider | None) -> GatewayError:
+    def ran_out(self, exchange: TimedRequest, tries: int, last: ActiveProvider | None) -> GatewayError:
         """The error for the client after the deadline."""
         where = f" after {tries} {'try' if tries == 1 else 'tries'}, the last at '{last.name}'" if last else ""
         return GatewayError(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from paig_client.api.errors import ErrorCode
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.routing.candidates import Candidate
-from paig_gateway.routing.deadlines import Deadlines, Exchange
+from paig_gateway.routing.deadlines import Deadlines, TimedRequest
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
 from paig_gateway.routing.health import HealthTracker
 from paig_gateway.routing.verdicts import Reach
@@ -28,7 +28,7 @@ from paig_gateway.routing.verdicts import Reach
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class TryCandidate:
     """Send the request to a candidate.
 
     Attributes:
@@ -48,7 +48,7 @@ class Cover:
 
 
 @dataclass(frozen=True, slots=True)
-class Relay:
+class RelayResponse:
     """Give the present answer to the client.
 
     Attributes:
@@ -70,7 +70,7 @@ class Leave:
     """Do nothing more: the client has left."""
 
 
-Step = Try | Cover | Relay | Stop | Leave
+Step = TryCandidate | Cover | RelayResponse | Stop | Leave
 
 # What came of a try
 
@@ -133,7 +133,7 @@ class Decisions:
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: TimedRequest,
         stored: str | None,
         order: Iterable[Candidate],
         deadlines: Deadlines,
@@ -184,7 +184,7 @@ class Decisions:
         self._seeks, reach = False, "member"
         match result:
             case Answered(reach=None):
-                return Relay(after_all=False)
+                return RelayResponse(after_all=False)
             case Answered(reach=found):
                 self._failure, self._has_answer = None, True
                 self._seeks, reach = found == "elsewhere", found or "member"
@@ -254,7 +254,7 @@ class Decisions:
             return Leave()
         self._present = self.order.popleft()
         self.tries += 1
-        return Try(self._present, last=not self.order)
+        return TryCandidate(self._present, last=not self.order)
 
     def _look_for_another(self) -> Step:
         if not self._pick():
@@ -279,7 +279,7 @@ class Decisions:
                     "did not answer: try again.",
                 )
             )
-        return Relay(after_all=True)
+        return RelayResponse(after_all=True)
 
     def _pass_over(self, candidate: Candidate | None) -> None:
         """Do not try that member again, even with other credentials."""

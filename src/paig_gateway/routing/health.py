@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Credential, Provider
+from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.routing import verdicts
 from paig_gateway.routing.breaker import Breaker, BreakerSpec
 from paig_gateway.routing.candidates import Candidate
@@ -137,7 +137,7 @@ class HealthTracker:
         self._entries: dict[CredentialName, Entry] = {}
         self._budgets: dict[str, RetryBudget] = {}
 
-    def entry(self, provider: Provider, credential: Credential) -> Entry:
+    def entry(self, provider: ActiveProvider, credential: Credential) -> Entry:
         """The entry of a provider's credential."""
         name = provider.name, credential.id
         place = provider.base_url, credential.secret

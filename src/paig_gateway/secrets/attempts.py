@@ -40,7 +40,7 @@ _SAYS: dict[AttemptKind, str] = {
 log = logging.getLogger(__name__)
 
 
-Place = tuple[str, str]
+AttemptKey = tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Burst:
         until: When the pause is over.
     """
 
-    place: Place
+    place: AttemptKey
     count: int = 0
     last: float = 0.0
     pause: float = 0.0
@@ -72,13 +72,13 @@ class Bursts:
             clock: Monotonic seconds.
         """
         self.clock = clock
-        self._bursts: dict[Place, Burst] = {}
+        self._bursts: dict[AttemptKey, Burst] = {}
 
-    def get(self, place: Place) -> Burst | None:
+    def get(self, place: AttemptKey) -> Burst | None:
         """The burst there, if there was one."""
         return self._bursts.get(place)
 
-    def add(self, place: Place) -> Burst:
+    def add(self, place: AttemptKey) -> Burst:
         """Count an attempt; a new burst has the count 1."""
         now = self.clock()
         burst = self._bursts.pop(place, None)
@@ -105,7 +105,7 @@ class Attempts:
             clock: Monotonic seconds.
         """
         self._bursts = Bursts(clock)
-        self._fresh: dict[Place, int] = {}
+        self._fresh: dict[AttemptKey, int] = {}
         self.totals: Counter[AttemptKind] = Counter()
 
     def wait(self, kind: AttemptKind, address: str | None) -> float:
@@ -126,7 +126,7 @@ class Attempts:
             burst.pause = min(max(FIRST_PAUSE, burst.pause * 2), LONGEST_PAUSE)
             burst.until = burst.last + burst.pause
 
-    def take(self) -> dict[Place, int]:
+    def take(self) -> dict[AttemptKey, int]:
         """The bursts that have become suspicious since they were last taken: kind and address, and their attempts."""
         found, self._fresh = self._fresh, {}
         return found

@@ -24,12 +24,12 @@ from paig_gateway.secrets.addresses import is_metadata_host
 from paig_gateway.secrets.errors import KeyringTimeoutError, SecretReferenceError
 from paig_gateway.secrets.home import FROM_FILES
 
-Scheme = Literal["env", "keyring", "file", "value"]
+ReferenceScheme = Literal["env", "keyring", "file", "value"]
 
 STORED = "value:<stored>"
 """How a literal is shown once it is stored, and how a configuration says to keep it; one among several says which."""
 
-_SCHEMES: tuple[str, ...] = get_args(Scheme)
+_SCHEMES: tuple[str, ...] = get_args(ReferenceScheme)
 _FORMS = "env:NAME, keyring:SERVICE/USER, file:PATH or value:LITERAL"
 _MAX_FILE_BYTES = 1_000_000
 _OWN_FILE = re.compile(r"secret\.key|admin\.token|new-keys|tls$|listening$|paig\.db|unrecorded|set-aside|.*backup")
@@ -57,7 +57,7 @@ class SecuritySpec(Spec):
 class Reference:
     """Where a credential is kept; of a `value` the target is the secret itself."""
 
-    scheme: Scheme
+    scheme: ReferenceScheme
     target: str = field(repr=False)
 
     @property
@@ -89,7 +89,7 @@ def parse_reference(text: str) -> Reference:
         raise SecretReferenceError(
             "malformed", "needs a service and a user after 'keyring:': write keyring:SERVICE/USER"
         )
-    return Reference(cast(Scheme, scheme), target)
+    return Reference(cast(ReferenceScheme, scheme), target)
 
 
 def resolve(text: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -284,7 +284,7 @@ def _literal(target: str, environ: Mapping[str, str]) -> str:
     return target
 
 
-_READ: Mapping[Scheme, Callable[[str, Mapping[str, str]], str]] = {
+_READ: Mapping[ReferenceScheme, Callable[[str, Mapping[str, str]], str]] = {
     "env": _environment,
     "keyring": _keyring,
     "file": _file,

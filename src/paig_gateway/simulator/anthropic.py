@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .faults import strip
-from .operation import Answer, Operation, Refused, Request, Shape, nothing
-from .reply import Prompt, Reply, Tokens, Tool, count, effort
+from .operation import Operation, Shape, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, nothing
+from .reply import Prompt, Reply, TokenCounts, Tool, count, effort
 from .wire import Document, HeaderFields, encode, inner, new_id, objects, sse
 
 # Names that the provider answers with, where they differ from what one asks for.
@@ -34,11 +34,11 @@ _MEDIA = {"image": "IMAGE", "document": "DOCUMENT", "container_upload": "DOCUMEN
 _FORCED = {"any": "required", "auto": "auto", "none": "none"}
 
 
-def read_messages(request: Request, model: Any) -> Prompt:
+def read_messages(request: SimulatedRequest, model: Any) -> Prompt:
     """Understand a Messages body, also as Bedrock's invoke takes it."""
     fields = request.body
     if not isinstance(model, str):
-        raise Refused(400, "model: Field required")
+        raise SimulatedRefusal(400, "model: Field required")
     prompt = Prompt(model=model, stream=bool(fields.get("stream")), marks=[])
     tools = objects(fields.get("tools"))
     offered = [Tool(tool["name"], tool["input_schema"]) for tool in tools if "input_schema" in tool]
@@ -95,35 +95,35 @@ def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
     return said
 
 
-def _read(request: Request) -> Prompt:
+def _read(request: SimulatedRequest) -> Prompt:
     prompt = read_messages(request, request.body.get("model"))
     if prompt.limit is None:
-        raise Refused(400, "max_tokens: Field required")
+        raise SimulatedRefusal(400, "max_tokens: Field required")
     return prompt
 
 
-def check_foreign(request: Request, version: str, *, stream: bool | None = None) -> None:
+def check_foreign(request: SimulatedRequest, version: str, *, stream: bool | None = None) -> None:
     """What Bedrock and Vertex AI want of a Messages body: their own version, the model in the path alone.
 
     Raises:
         Refused: 400.
     """
     if request.body.get("anthropic_version") != version:
-        raise Refused(400, f"anthropic_version: must be {version}")
+        raise SimulatedRefusal(400, f"anthropic_version: must be {version}")
     if "model" in request.body:
-        raise Refused(400, "model: Extra inputs are not permitted")
+        raise SimulatedRefusal(400, "model: Extra inputs are not permitted")
     if stream is None and "stream" in request.body:
-        raise Refused(400, "stream: Extra inputs are not permitted")
+        raise SimulatedRefusal(400, "stream: Extra inputs are not permitted")
     if stream is not None and bool(request.body.get("stream")) != stream:
-        raise Refused(400, "stream: does not fit the method")
+        raise SimulatedRefusal(400, "stream: does not fit the method")
 
 
-def _read_vertex(request: Request) -> Prompt:
+def _read_vertex(request: SimulatedRequest) -> Prompt:
     check_foreign(request, "vertex-2023-10-16", stream=request.params["action"] == "streamRawPredict")
     return read_messages(request, request.params["model"])
 
 
-def usage(tokens: Tokens, ttl: str) -> Document:
+def usage(tokens: TokenCounts, ttl: str) -> Document:
     """The usage of a whole message; the input excludes what the cache had or took."""
     return {
         "input_tokens": tokens.plain,
@@ -199,7 +199,7 @@ def stream_events(whole: Document, reply: Reply, *, no_usage: bool) -> list[Docu
     return [*events, {"type": "message_stop"}]
 
 
-def _tier(request: Request) -> str:
+def _tier(request: SimulatedRequest) -> str:
     asked = request.body.get("service_tier")
     return "standard" if asked in (None, "auto", "standard_only") else str(asked)
 
@@ -211,19 +211,19 @@ def _headers() -> HeaderFields:
     )
 
 
-def whole(value: Document) -> Answer:
+def whole(value: Document) -> SimulatedAnswer:
     """A whole answer."""
-    return Answer(b"application/json", encode(value), headers=_headers())
+    return SimulatedAnswer(b"application/json", encode(value), headers=_headers())
 
 
-def _write(request: Request, prompt: Prompt) -> Answer:
+def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     reply = request.reply(prompt)
     said = message(reply, prompt.ttl, _tier(request))
     no_usage = request.faults.no_usage
     if prompt.stream:
         events = [sse(event, event["type"]) for event in stream_events(said, reply, no_usage=no_usage)]
         headers = (*_headers(), (b"cache-control", b"no-cache"))
-        answer = Answer(b"text/event-stream; charset=utf-8", events=events, headers=headers)
+        answer = SimulatedAnswer(b"text/event-stream; charset=utf-8", events=events, headers=headers)
     else:
         if no_usage:
             del said["usage"]
@@ -232,15 +232,15 @@ def _write(request: Request, prompt: Prompt) -> Answer:
     return answer
 
 
-def _read_count(request: Request) -> Prompt:
+def _read_count(request: SimulatedRequest) -> Prompt:
     return read_messages(request, request.body.get("model"))
 
 
-def _write_count(request: Request, prompt: Prompt) -> Answer:
+def _write_count(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     return whole({"input_tokens": count(prompt).input})
 
 
-def _models(request: Request, prompt: Prompt) -> Answer:
+def _models(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     def shown(name: str) -> Document:
         return {"type": "model", "id": name, "display_name": name, "created_at": "2025-10-01T00:00:00Z"}
 
@@ -257,13 +257,13 @@ def error_body(status: int, text: str | None, request_id: str | None) -> Documen
     return {"type": "error", "error": {"type": kind, "message": told}, "request_id": request_id}
 
 
-def _error(family: str, status: int, text: str | None) -> Answer:
+def _error(family: str, status: int, text: str | None) -> SimulatedAnswer:
     headers = _headers()
     value = error_body(status, text, headers[0][1].decode())
-    return Answer(b"application/json", encode(value), status=status, headers=headers)
+    return SimulatedAnswer(b"application/json", encode(value), status=status, headers=headers)
 
 
-def _error_event(request: Request, sent: int) -> bytes:
+def _error_event(request: SimulatedRequest, sent: int) -> bytes:
     return sse(error_body(529, None, None), "error")
 
 

@@ -13,16 +13,16 @@ import msgspec
 
 from . import faults as trouble
 from .auth import Guard
-from .batches import Batches
-from .books import Log, Received, Served
-from .delivery import Client, Receive, Scope, Send, compress
+from .batches import SimulatedBatches
+from .books import Received, ReceivedLog, Served
+from .delivery import ClientChannel, Receive, Scope, Send, compress
 from .faults import Faults
 from .files import Files
-from .operation import Answer, Operation, Refused, Request
-from .reply import Mind, Prompt, Tokens
-from .response_store import Store
-from .routes import Routes, family_of, shape_of
-from .sockets import Sockets
+from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest
+from .reply import Mind, Prompt, TokenCounts
+from .response_store import ResponseStore
+from .routes import RoutingTable, family_of, shape_of
+from .sockets import SimulatedSockets
 from .wire import encode
 
 
@@ -54,18 +54,18 @@ class Simulator:
         self.served: dict[str, Served] = {}
         self._guard = Guard(credentials, aws_secrets or {})
         self._hook = faults
-        self._log = Log(keep)
+        self._log = ReceivedLog(keep)
         self._mind = Mind(chunks)
-        self._store = Store()
+        self._store = ResponseStore()
         self._files = Files()
-        self._batches = Batches(
+        self._batches = SimulatedBatches(
             self._files,
             lambda request: self._routes.find(request),
             lambda mount: self.served.setdefault(mount, Served()),
         )
-        self._routes = Routes(self._store, self._files, self._batches)
+        self._routes = RoutingTable(self._store, self._files, self._batches)
         self._clock = clock
-        self._sockets = Sockets(
+        self._sockets = SimulatedSockets(
             self._guard,
             self._log,
             self._mind,
@@ -103,7 +103,7 @@ class Simulator:
         if scope["type"] == "websocket":
             await self._sockets(scope, receive, send)
             return
-        client = Client(receive, send)
+        client = ClientChannel(receive, send)
         body = await client.body()
         if body is None:
             return
@@ -117,7 +117,7 @@ class Simulator:
             await client.answer(self._inspect(received.method, rest))
             return
         self._log.add(received)
-        request = Request(
+        request = SimulatedRequest(
             mount=mount,
             family=family_of(mount),
             method=received.method,
@@ -129,7 +129,7 @@ class Simulator:
         )
         await self._serve(received, request, client)
 
-    def _inspect(self, method: str, path: str) -> Answer:
+    def _inspect(self, method: str, path: str) -> SimulatedAnswer:
         """What happened so far, for tests that run the simulator in another process."""
         value: object
         status = 200
@@ -142,9 +142,9 @@ class Simulator:
             value = {}
         else:
             status, value = 404, {"error": f"nothing at {method} /sim/{path}"}
-        return Answer(b"application/json", encode(value), status=status)
+        return SimulatedAnswer(b"application/json", encode(value), status=status)
 
-    async def _serve(self, received: Received, request: Request, client: Client) -> None:
+    async def _serve(self, received: Received, request: SimulatedRequest, client: ClientChannel) -> None:
         if (request.family, request.method, request.path) == ("google", "POST", "/token"):
             await client.answer(self._guard.token(received.body, request.now))
             return
@@ -153,14 +153,14 @@ class Simulator:
             operation = self._routes.find(request)
             shape = operation.shape
             if not self._guard.admits(request, received):
-                raise Refused(401, "")
+                raise SimulatedRefusal(401, "")
             if operation.raw:
                 request.raw = received.body
             else:
                 request.body = _decode(received.body)
             prompt = _understand(operation, request)
             faults = request.faults = self._faults(received, request, prompt)
-        except Refused as refusal:
+        except SimulatedRefusal as refusal:
             await client.answer(shape.error(request.family, refusal.status, refusal.message or None))
             return
         served = Served() if operation.free else self.served.setdefault(request.mount, Served())
@@ -181,14 +181,14 @@ class Simulator:
         else:
             await _deliver_stream(answer, answer.events, request, operation, served, client)
 
-    def _faults(self, received: Received, request: Request, prompt: Prompt) -> Faults:
+    def _faults(self, received: Received, request: SimulatedRequest, prompt: Prompt) -> Faults:
         chosen = self._hook(received) if self._hook is not None else None
         if chosen is not None:
             return chosen
         try:
             chosen = trouble.parse(f"{prompt.model}\n{prompt.ask}", request.mount)
         except ValueError as problem:
-            raise Refused(400, str(problem)) from None
+            raise SimulatedRefusal(400, str(problem)) from None
         if chosen.times is not None:
             key = hash((request.mount, prompt.model, prompt.ask))
             self._times[key] += 1
@@ -203,19 +203,19 @@ def _decode(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError as problem:
-        raise Refused(400, f"We could not parse the JSON body of your request: {problem}") from None
+        raise SimulatedRefusal(400, f"We could not parse the JSON body of your request: {problem}") from None
 
 
-def _understand(operation: Operation, request: Request) -> Prompt:
+def _understand(operation: Operation, request: SimulatedRequest) -> Prompt:
     try:
         return operation.read(request)
     except KeyError as problem:
-        raise Refused(400, f"Missing required parameter: {problem.args[0]!r}.") from problem
+        raise SimulatedRefusal(400, f"Missing required parameter: {problem.args[0]!r}.") from problem
     except (TypeError, ValueError, AttributeError, IndexError) as problem:
-        raise Refused(400, f"Invalid request body: {problem}.") from problem
+        raise SimulatedRefusal(400, f"Invalid request body: {problem}.") from problem
 
 
-def _generate(operation: Operation, request: Request, prompt: Prompt) -> Answer:
+def _generate(operation: Operation, request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     """The answer, or the error that was asked for; an answer without tokens is a refusal."""
     faults = request.faults
     status = faults.status
@@ -224,7 +224,7 @@ def _generate(operation: Operation, request: Request, prompt: Prompt) -> Answer:
     if status is None:
         try:
             answer = operation.write(request, prompt)
-        except Refused as refusal:
+        except SimulatedRefusal as refusal:
             answer = operation.shape.error(request.family, refusal.status, refusal.message)
     else:
         answer = operation.shape.error(request.family, status, None)
@@ -233,8 +233,10 @@ def _generate(operation: Operation, request: Request, prompt: Prompt) -> Answer:
     return answer
 
 
-async def _deliver_whole(answer: Answer, request: Request, served: Served, client: Client) -> None:
-    tokens = answer.tokens or Tokens()
+async def _deliver_whole(
+    answer: SimulatedAnswer, request: SimulatedRequest, served: Served, client: ClientChannel
+) -> None:
+    tokens = answer.tokens or TokenCounts()
     if request.faults.gzip:
         compress(answer, request.headers)
     if request.faults.disconnect is None:
@@ -248,9 +250,14 @@ async def _deliver_whole(answer: Answer, request: Request, served: Served, clien
 
 
 async def _deliver_stream(
-    answer: Answer, events: list[bytes], request: Request, operation: Operation, served: Served, client: Client
+    answer: SimulatedAnswer,
+    events: list[bytes],
+    request: SimulatedRequest,
+    operation: Operation,
+    served: Served,
+    client: ClientChannel,
 ) -> None:
-    faults, tokens, total = request.faults, answer.tokens or Tokens(), len(events)
+    faults, tokens, total = request.faults, answer.tokens or TokenCounts(), len(events)
     kept = 0 if faults.error_first else total // 2 if faults.error_event else total
     if kept < total:
         events = answer.events = [*events[:kept], operation.shape.error_event(request, kept)]

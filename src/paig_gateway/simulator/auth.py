@@ -11,7 +11,7 @@ import msgspec
 
 from . import sigv4
 from .books import Received
-from .operation import Answer, Request
+from .operation import SimulatedAnswer, SimulatedRequest
 from .wire import Document, encode, new_id
 
 # The headers that may carry the key; a provider ignores the others' ones.
@@ -37,7 +37,7 @@ class Guard:
         self._secrets = aws_secrets
         self._issued: set[str] = set()
 
-    def admits(self, request: Request, received: Received) -> bool:
+    def admits(self, request: SimulatedRequest, received: Received) -> bool:
         """Whether the request carries a credential that its provider accepts."""
         family, headers = request.family, request.headers
         found: str | None = None
@@ -54,17 +54,17 @@ class Guard:
             found = request.query.get("key") or found
         return bool(found) and (self._accepted is None or found in self._accepted or found in self._issued)
 
-    def token(self, body: bytes, now: float) -> Answer:
+    def token(self, body: bytes, now: float) -> SimulatedAnswer:
         """Google's token endpoint: a signed statement of a service account, or a refresh token, for an access token."""
         form = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
         problem = _problem(form, now)
         if problem is not None:
             value: Document = {"error": "invalid_grant", "error_description": problem}
-            return Answer(b"application/json; charset=utf-8", encode(value), status=400)
+            return SimulatedAnswer(b"application/json; charset=utf-8", encode(value), status=400)
         token = new_id("ya29.simulated-", 40)
         self._issued.add(token)
         value = {"access_token": token, "expires_in": _TOKEN_SECONDS, "token_type": "Bearer"}
-        return Answer(b"application/json; charset=utf-8", encode(value))
+        return SimulatedAnswer(b"application/json; charset=utf-8", encode(value))
 
 
 def _problem(form: Mapping[str, str], now: float) -> str | None:

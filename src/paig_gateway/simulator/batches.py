@@ -20,19 +20,19 @@ from . import faults as trouble
 from .books import Served
 from .files import Files
 from .openai_common import SHAPE, body
-from .operation import Answer, Operation, Refused, Request, nothing
+from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, nothing
 from .reply import Prompt
 from .wire import Document, encode, new_id, objects, pretty
 
 _DIRECTIVE = re.compile(rb"\[batch:(?:looks=(\d+)|(never)|(expire))\]")
 
 LineEnd = Literal["done", "failed", "expired", "cancelled"]
-Find = Callable[[Request], Operation]
+FindOperation = Callable[[SimulatedRequest], Operation]
 Bill = Callable[[str], Served]
 
 
 @dataclass
-class Line:
+class SimulatedLine:
     """One request of a batch, and what became of it."""
 
     id: str
@@ -55,7 +55,7 @@ class Batch:
 
     id: str
     family: str
-    lines: list[Line]
+    lines: list[SimulatedLine]
     asked: Document
     made: float
     looks: int
@@ -70,7 +70,7 @@ class Batch:
 
 
 @dataclass
-class Batches:
+class SimulatedBatches:
     """The batches of all mounts.
 
     Attributes:
@@ -80,7 +80,7 @@ class Batches:
     """
 
     files: Files
-    find: Find
+    find: FindOperation
     bill: Bill
     kept: dict[tuple[str, str], Batch] = field(default_factory=dict)
 
@@ -88,10 +88,10 @@ class Batches:
         """Forget them all."""
         self.kept.clear()
 
-    def make(self, request: Request, prefix: str, lines: list[Line]) -> Batch:
+    def make(self, request: SimulatedRequest, prefix: str, lines: list[SimulatedLine]) -> Batch:
         """A new batch."""
         if not lines:
-            raise Refused(400, "The batch has no requests.")
+            raise SimulatedRefusal(400, "The batch has no requests.")
         text = b"".join(encode(line.body) for line in lines)
         looks = 1
         for found in _DIRECTIVE.finditer(text):
@@ -102,7 +102,7 @@ class Batches:
         self.kept[request.mount, batch.id] = batch
         return batch
 
-    def look(self, request: Request) -> Batch:
+    def look(self, request: SimulatedRequest) -> Batch:
         """A batch as it is now; each look brings it forward.
 
         Raises:
@@ -116,14 +116,14 @@ class Batches:
                 self._end(request, batch)
         return batch
 
-    def cancel(self, request: Request) -> Batch:
+    def cancel(self, request: SimulatedRequest) -> Batch:
         """Cancel a batch: the first half of its lines is done before it stops. Raises as `look` does."""
         batch = self._find(request)
         if batch.ended is None:
             batch.state = "cancelling"
         return batch
 
-    def delete(self, request: Request) -> Batch:
+    def delete(self, request: SimulatedRequest) -> Batch:
         """Forget a batch that has ended.
 
         Raises:
@@ -131,17 +131,17 @@ class Batches:
         """
         batch = self._find(request)
         if batch.ended is None:
-            raise Refused(400, "A batch that is at work cannot be deleted: cancel it first.")
+            raise SimulatedRefusal(400, "A batch that is at work cannot be deleted: cancel it first.")
         del self.kept[request.mount, batch.id]
         return batch
 
-    def _find(self, request: Request) -> Batch:
+    def _find(self, request: SimulatedRequest) -> Batch:
         id = request.params["id"]
         if (batch := self.kept.get((request.mount, id))) is None:
-            raise Refused(404, f"No batch found with id '{id}'.")
+            raise SimulatedRefusal(404, f"No batch found with id '{id}'.")
         return batch
 
-    def _end(self, request: Request, batch: Batch) -> None:
+    def _end(self, request: SimulatedRequest, batch: Batch) -> None:
         cancelled = batch.state == "cancelling"
         half = len(batch.lines) // 2
         for number, line in enumerate(batch.lines):
@@ -155,7 +155,7 @@ class Batches:
         batch.state = "cancelled" if cancelled else "expired" if expired else "completed"
         batch.ended = request.now
 
-    def _do(self, request: Request, line: Line) -> None:
+    def _do(self, request: SimulatedRequest, line: SimulatedLine) -> None:
         """Do one line, as if it had been sent alone."""
         # Groq's lines name paths of OpenAI's API, which it has below /openai.
         path = f"/openai{line.path}" if request.family == "groq" else line.path
@@ -169,9 +169,9 @@ class Batches:
             prompt = operation.read(one)
             one.faults = trouble.parse(f"{prompt.model}\n{prompt.ask}", request.mount)
             if one.faults.status is not None:
-                raise Refused(one.faults.status, "")
+                raise SimulatedRefusal(one.faults.status, "")
             answer = operation.write(one, prompt)
-        except Refused as refusal:
+        except SimulatedRefusal as refusal:
             answer = shape.error(request.family, refusal.status, refusal.message or None)
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             answer = shape.error(request.family, 400, f"Invalid request body: {problem}.")
@@ -192,20 +192,20 @@ def _jsonl(lines: list[Document]) -> bytes:
 _OPENAI_STATES = {"work": "in_progress", "cancelling": "cancelling"}
 
 
-def _openai_lines(content: bytes) -> list[Line]:
+def _openai_lines(content: bytes) -> list[SimulatedLine]:
     found = []
     for number, raw in enumerate(content.splitlines(), 1):
         if not raw.strip():
             continue
         try:
             one = msgspec.json.decode(raw, type=dict[str, Any])
-            found.append(Line(one["custom_id"], one["url"], one["body"]))
+            found.append(SimulatedLine(one["custom_id"], one["url"], one["body"]))
         except (msgspec.DecodeError, KeyError) as problem:
-            raise Refused(400, f"Line {number} of the input file is invalid: {problem}") from None
+            raise SimulatedRefusal(400, f"Line {number} of the input file is invalid: {problem}") from None
     return found
 
 
-def _openai_shown(request: Request, batch: Batch) -> Document:
+def _openai_shown(request: SimulatedRequest, batch: Batch) -> Document:
     counts, ended = batch.counts(), None if batch.ended is None else int(batch.ended)
     output, errors = batch.files
     done = [line.answer.get("usage") or {} for line in batch.lines if line.end == "done"]
@@ -239,7 +239,7 @@ def _openai_shown(request: Request, batch: Batch) -> Document:
     }
 
 
-def _openai_result(line: Line) -> Document:
+def _openai_result(line: SimulatedLine) -> Document:
     error = None
     if line.end == "expired":
         error = {"code": "batch_expired", "message": "This request could not be executed before the batch expired."}
@@ -250,7 +250,7 @@ def _openai_result(line: Line) -> Document:
     return {**made, "response": None if error else response, "error": error}
 
 
-def _keep_results(batches: Batches, request: Request, batch: Batch) -> None:
+def _keep_results(batches: SimulatedBatches, request: SimulatedRequest, batch: Batch) -> None:
     """Make the files of the results of a batch that has ended."""
     if batch.ended is None or batch.files != (None, None):
         return
@@ -264,22 +264,22 @@ def _keep_results(batches: Batches, request: Request, batch: Batch) -> None:
     batch.files = (made[0], made[1])
 
 
-def openai_operations(batches: Batches) -> dict[str, Operation]:
+def openai_operations(batches: SimulatedBatches) -> dict[str, Operation]:
     """Making, looking at, listing and cancelling batches of files."""
 
-    def create(request: Request, prompt: Prompt) -> Answer:
+    def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         lines = _openai_lines(batches.files.find(request, request.body["input_file_id"])[1])
         return body(request, _openai_shown(request, batches.make(request, "batch_", lines)) | {"status": "validating"})
 
-    def show(request: Request, prompt: Prompt) -> Answer:
+    def show(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         batch = batches.look(request)
         _keep_results(batches, request, batch)
         return body(request, _openai_shown(request, batch))
 
-    def cancel(request: Request, prompt: Prompt) -> Answer:
+    def cancel(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         return body(request, _openai_shown(request, batches.cancel(request)))
 
-    def listed(request: Request, prompt: Prompt) -> Answer:
+    def listed(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         mine = [batch for (mount, _), batch in batches.kept.items() if mount == request.mount]
         data = [_openai_shown(request, batch) for batch in mine[::-1]]
         return body(request, {"object": "list", "data": data, "has_more": False})
@@ -319,25 +319,25 @@ def _mistral_shown(batch: Batch) -> Document:
     }
 
 
-def mistral_operations(batches: Batches) -> dict[str, Operation]:
+def mistral_operations(batches: SimulatedBatches) -> dict[str, Operation]:
     """Making, looking at and cancelling jobs of files or of requests in the body."""
 
-    def create(request: Request, prompt: Prompt) -> Answer:
+    def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         asked = request.body
         raws = [*objects(asked.get("requests"))]
         for file in asked.get("input_files") or ():
             content = batches.files.find(request, file)[1]
             raws += [msgspec.json.decode(raw, type=dict[str, Any]) for raw in content.splitlines() if raw.strip()]
         named = {"model": asked["model"]} if asked.get("model") else {}
-        lines = [Line(raw["custom_id"], asked["endpoint"], {**named, **raw["body"]}) for raw in raws]
+        lines = [SimulatedLine(raw["custom_id"], asked["endpoint"], {**named, **raw["body"]}) for raw in raws]
         return body(request, _mistral_shown(batches.make(request, "", lines)) | {"status": "QUEUED"})
 
-    def show(request: Request, prompt: Prompt) -> Answer:
+    def show(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         batch = batches.look(request)
         _keep_results(batches, request, batch)
         return body(request, _mistral_shown(batch))
 
-    def cancel(request: Request, prompt: Prompt) -> Answer:
+    def cancel(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         return body(request, _mistral_shown(batches.cancel(request)))
 
     return {
@@ -347,8 +347,8 @@ def mistral_operations(batches: Batches) -> dict[str, Operation]:
     }
 
 
-def _needs(*names: str) -> Callable[[Request], Prompt]:
-    def read(request: Request) -> Prompt:
+def _needs(*names: str) -> Callable[[SimulatedRequest], Prompt]:
+    def read(request: SimulatedRequest) -> Prompt:
         for name in names:
             if name not in request.body:
                 raise KeyError(name)
@@ -360,7 +360,7 @@ def _needs(*names: str) -> Callable[[Request], Prompt]:
 # Anthropic
 
 
-def _anthropic_shown(request: Request, batch: Batch) -> Document:
+def _anthropic_shown(request: SimulatedRequest, batch: Batch) -> Document:
     counts = batch.counts()
     ended = batch.ended is not None
     tally = {"succeeded": counts["done"], "errored": counts["failed"], "expired": counts["expired"]}
@@ -388,7 +388,7 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _anthropic_result(line: Line) -> Document:
+def _anthropic_result(line: SimulatedLine) -> Document:
     result: Document = {"type": "canceled" if line.end == "cancelled" else "expired"}
     if line.end == "done":
         message = {**line.answer, "usage": {**line.answer["usage"], "service_tier": "batch"}}
@@ -398,33 +398,33 @@ def _anthropic_result(line: Line) -> Document:
     return {"custom_id": line.id, "result": result}
 
 
-def anthropic_operations(batches: Batches) -> dict[str, Operation]:
+def anthropic_operations(batches: SimulatedBatches) -> dict[str, Operation]:
     """Making, looking at, listing, cancelling and deleting batches of messages, and their results."""
 
-    def answer(request: Request, batch: Batch) -> Answer:
+    def answer(request: SimulatedRequest, batch: Batch) -> SimulatedAnswer:
         return anthropic.whole(_anthropic_shown(request, batch))
 
-    def create(request: Request, prompt: Prompt) -> Answer:
-        lines = [Line(one["custom_id"], "/v1/messages", one["params"]) for one in request.body["requests"]]
+    def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+        lines = [SimulatedLine(one["custom_id"], "/v1/messages", one["params"]) for one in request.body["requests"]]
         return answer(request, batches.make(request, "msgbatch_01", lines))
 
-    def results(request: Request, prompt: Prompt) -> Answer:
+    def results(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         batch = batches.look(request)
         if batch.ended is None:
-            raise Refused(400, "The batch has not finished processing.")
-        return Answer(b"application/x-jsonl", _jsonl([_anthropic_result(line) for line in batch.lines]))
+            raise SimulatedRefusal(400, "The batch has not finished processing.")
+        return SimulatedAnswer(b"application/x-jsonl", _jsonl([_anthropic_result(line) for line in batch.lines]))
 
-    def listed(request: Request, prompt: Prompt) -> Answer:
+    def listed(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         mine = [batch for (mount, _), batch in batches.kept.items() if mount == request.mount]
         data = [_anthropic_shown(request, batch) for batch in mine[::-1]]
         ids = [one["id"] for one in data] or [None]
         return anthropic.whole({"data": data, "has_more": False, "first_id": ids[0], "last_id": ids[-1]})
 
-    def delete(request: Request, prompt: Prompt) -> Answer:
+    def delete(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         return anthropic.whole({"id": batches.delete(request).id, "type": "message_batch_deleted"})
 
-    def over(act: Callable[[Request], Batch]) -> Operation:
-        def write(request: Request, prompt: Prompt) -> Answer:
+    def over(act: Callable[[SimulatedRequest], Batch]) -> Operation:
+        def write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
             return answer(request, act(request))
 
         return Operation(nothing, write, anthropic.SHAPE, free=True)
@@ -473,48 +473,48 @@ def _gemini_shown(batch: Batch) -> Document:
     return shown
 
 
-def _gemini_result(line: Line) -> Document:
+def _gemini_result(line: SimulatedLine) -> Document:
     if line.end == "failed":
         error = line.answer.get("error") or {}
         return {"error": {"code": line.status, "message": error.get("message", "")}}
     return {"response": line.answer}
 
 
-def gemini_operations(batches: Batches) -> dict[str, Operation]:
+def gemini_operations(batches: SimulatedBatches) -> dict[str, Operation]:
     """Making, looking at, listing, cancelling and deleting batches of requests in the body."""
 
-    def answer(value: Document) -> Answer:
-        return Answer(gemini.JSON, pretty(value), headers=gemini.headers())
+    def answer(value: Document) -> SimulatedAnswer:
+        return SimulatedAnswer(gemini.JSON, pretty(value), headers=gemini.headers())
 
-    def create(request: Request, prompt: Prompt) -> Answer:
+    def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         model = request.params["model"]
         asked = request.body["batch"].get("inputConfig") or request.body["batch"].get("input_config")
         if "requests" not in asked:
-            raise Refused(400, "The simulator takes requests in the body alone.")
+            raise SimulatedRefusal(400, "The simulator takes requests in the body alone.")
         path = f"/v1beta/models/{model}:generateContent"
         lines = [
-            Line(str(number), path, {name: value for name, value in one["request"].items() if name != "model"})
+            SimulatedLine(str(number), path, {name: value for name, value in one["request"].items() if name != "model"})
             for number, one in enumerate(asked["requests"]["requests"])
         ]
         request.body["model"] = model
         return answer(_gemini_shown(batches.make(request, "", lines)))
 
-    def listed(request: Request, prompt: Prompt) -> Answer:
+    def listed(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         mine = [batch for (mount, _), batch in batches.kept.items() if mount == request.mount]
         return answer({"operations": [_gemini_shown(batch) for batch in mine[::-1]]})
 
-    def cancel(request: Request, prompt: Prompt) -> Answer:
+    def cancel(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         batches.cancel(request)
         return answer({})
 
-    def delete(request: Request, prompt: Prompt) -> Answer:
+    def delete(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         batches.delete(request)
         return answer({})
 
-    def show(request: Request, prompt: Prompt) -> Answer:
+    def show(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         return answer(_gemini_shown(batches.look(request)))
 
-    def free(write: Callable[[Request, Prompt], Answer]) -> Operation:
+    def free(write: Callable[[SimulatedRequest, Prompt], SimulatedAnswer]) -> Operation:
         return Operation(nothing, write, gemini.SHAPE, free=True)
 
     return {

@@ -10,8 +10,8 @@ import msgspec
 
 from . import eventstream
 from .anthropic import FINISH, read_messages
-from .operation import Answer, Operation, Refused, Request, Shape
-from .reply import Prompt, Reply, Tokens, Tool, count, effort
+from .operation import Operation, Shape, SimulatedAnswer, SimulatedRefusal, SimulatedRequest
+from .reply import Prompt, Reply, TokenCounts, Tool, count, effort
 from .wire import Document, HeaderFields, encode, inner, new_id, objects
 
 _KINDS = {
@@ -34,7 +34,7 @@ _MESSAGES = {
 _MEDIA = {"image": "IMAGE", "document": "DOCUMENT", "video": "VIDEO", "audio": "AUDIO"}
 
 
-def _read(request: Request) -> Prompt:
+def _read(request: SimulatedRequest) -> Prompt:
     check_model(request)
     streamed = request.params["action"] == "converse-stream"
     return read_converse(request.body, request.params["model"], stream=streamed)
@@ -103,7 +103,7 @@ def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
     return said
 
 
-def usage(tokens: Tokens, ttl: str = "") -> Document:
+def usage(tokens: TokenCounts, ttl: str = "") -> Document:
     """The usage object; the input excludes what the cache had or took."""
     counted: Document = {"inputTokens": tokens.plain, "outputTokens": tokens.output, "totalTokens": tokens.total}
     if tokens.cached or tokens.written:
@@ -149,7 +149,7 @@ def stream_events(reply: Reply) -> list[tuple[str, Document]]:
     return [*events, ("messageStop", {"stopReason": FINISH[reply.finish]})]
 
 
-def _write(request: Request, prompt: Prompt) -> Answer:
+def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     reply = request.reply(prompt)
     told: Document = {"metrics": {"latencyMs": 1}}
     if not request.faults.no_usage:
@@ -161,13 +161,13 @@ def _write(request: Request, prompt: Prompt) -> Answer:
         if not request.faults.no_usage:
             events.append(("metadata", told))
         frames = [eventstream.event(kind, payload) for kind, payload in events]
-        return Answer(eventstream.CONTENT_TYPE, events=frames, headers=headers(), tokens=reply.tokens)
+        return SimulatedAnswer(eventstream.CONTENT_TYPE, events=frames, headers=headers(), tokens=reply.tokens)
     message = {"role": "assistant", "content": content(reply)}
     value = {"output": {"message": message}, "stopReason": FINISH[reply.finish], **told}
-    return Answer(b"application/json", encode(value), headers=headers(), tokens=reply.tokens)
+    return SimulatedAnswer(b"application/json", encode(value), headers=headers(), tokens=reply.tokens)
 
 
-def _read_count(request: Request) -> Prompt:
+def _read_count(request: SimulatedRequest) -> Prompt:
     check_model(request)
     model = request.params["model"]
     given: Document = request.body["input"]
@@ -180,8 +180,8 @@ def _read_count(request: Request) -> Prompt:
     return read_converse(inner, model)
 
 
-def _write_count(request: Request, prompt: Prompt) -> Answer:
-    return Answer(b"application/json", encode({"inputTokens": count(prompt).input}), headers=headers())
+def _write_count(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+    return SimulatedAnswer(b"application/json", encode({"inputTokens": count(prompt).input}), headers=headers())
 
 
 def headers() -> HeaderFields:
@@ -189,22 +189,22 @@ def headers() -> HeaderFields:
     return ((b"x-amzn-requestid", str(uuid.uuid4()).encode()),)
 
 
-def check_model(request: Request) -> None:
+def check_model(request: SimulatedRequest) -> None:
     """Refuse an id that has no vendor in it, as Bedrock does."""
     if "." not in request.params["model"] and not request.params["model"].startswith("arn:"):
-        raise Refused(400, "The provided model identifier is invalid.")
+        raise SimulatedRefusal(400, "The provided model identifier is invalid.")
 
 
-def _error(family: str, status: int, message: str | None) -> Answer:
+def _error(family: str, status: int, message: str | None) -> SimulatedAnswer:
     kind = _KINDS.get(status, "InternalServerException" if status >= 500 else "ValidationException")
     told = message or _MESSAGES.get(status, f"The simulated provider answers {status}.")
     # Bedrock says 403 where others say 401.
     shown = 403 if status == 401 else status
     kinds = (b"x-amzn-errortype", f"{kind}:http://internal.amazon.com/coral/com.amazon.bedrock/".encode())
-    return Answer(b"application/json", encode({"message": told}), status=shown, headers=(*headers(), kinds))
+    return SimulatedAnswer(b"application/json", encode({"message": told}), status=shown, headers=(*headers(), kinds))
 
 
-def _error_event(request: Request, sent: int) -> bytes:
+def _error_event(request: SimulatedRequest, sent: int) -> bytes:
     return eventstream.exception("internalServerException", _MESSAGES[500])
 
 

@@ -8,21 +8,21 @@ from typing import Protocol
 
 from . import anthropic, bedrock, eventstream
 from .embeddings import vector
-from .operation import Answer, Operation, Refused, Request
-from .reply import Prompt, Reply, Tokens, count
+from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest
+from .reply import Prompt, Reply, TokenCounts, count
 from .wire import Document, HeaderFields, encode
 
 
 class _Reader(Protocol):
-    def __call__(self, request: Request) -> Prompt: ...
+    def __call__(self, request: SimulatedRequest) -> Prompt: ...
 
 
 class _Whole(Protocol):
-    def __call__(self, request: Request, prompt: Prompt, reply: Reply) -> Document: ...
+    def __call__(self, request: SimulatedRequest, prompt: Prompt, reply: Reply) -> Document: ...
 
 
 class _Events(Protocol):
-    def __call__(self, request: Request, whole: Document, reply: Reply) -> list[Document]: ...
+    def __call__(self, request: SimulatedRequest, whole: Document, reply: Reply) -> list[Document]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class _Family:
     events: _Events
 
 
-def _read_claude(request: Request) -> Prompt:
+def _read_claude(request: SimulatedRequest) -> Prompt:
     prompt = anthropic.read_messages(request, request.params["model"])
     anthropic.check_foreign(request, "bedrock-2023-05-31")
     return prompt
 
 
-def _whole_claude(request: Request, prompt: Prompt, reply: Reply) -> Document:
+def _whole_claude(request: SimulatedRequest, prompt: Prompt, reply: Reply) -> Document:
     whole = anthropic.message(reply, prompt.ttl, "standard", prefix="msg_bdrk_")
     # The region and the version are Bedrock's; the model's own name is between them.
     del whole["usage"]["inference_geo"]
@@ -48,15 +48,15 @@ def _whole_claude(request: Request, prompt: Prompt, reply: Reply) -> Document:
     return whole
 
 
-def _events_claude(request: Request, whole: Document, reply: Reply) -> list[Document]:
+def _events_claude(request: SimulatedRequest, whole: Document, reply: Reply) -> list[Document]:
     return anthropic.stream_events(whole, reply, no_usage=request.faults.no_usage)
 
 
-def _read_nova(request: Request) -> Prompt:
+def _read_nova(request: SimulatedRequest) -> Prompt:
     return bedrock.read_converse(request.body, request.params["model"])
 
 
-def _whole_nova(request: Request, prompt: Prompt, reply: Reply) -> Document:
+def _whole_nova(request: SimulatedRequest, prompt: Prompt, reply: Reply) -> Document:
     message = {"role": "assistant", "content": bedrock.content(reply)}
     caches = {"cacheReadInputTokenCount": reply.tokens.cached, "cacheWriteInputTokenCount": reply.tokens.written}
     counted = {key: value for key, value in bedrock.usage(reply.tokens).items() if key != "serverToolUsage"}
@@ -64,7 +64,7 @@ def _whole_nova(request: Request, prompt: Prompt, reply: Reply) -> Document:
     return {"output": {"message": message}, "stopReason": finish, "usage": {**counted, **caches}}
 
 
-def _events_nova(request: Request, whole: Document, reply: Reply) -> list[Document]:
+def _events_nova(request: SimulatedRequest, whole: Document, reply: Reply) -> list[Document]:
     events: list[Document] = [{kind: payload} for kind, payload in bedrock.stream_events(reply)]
     usage = {} if request.faults.no_usage else {"usage": whole["usage"]}
     return [*events, {"metadata": {**usage, "metrics": {}, "trace": {}}}]
@@ -76,18 +76,18 @@ _FAMILIES = {
 }
 
 
-def _family(request: Request) -> _Family:
+def _family(request: SimulatedRequest) -> _Family:
     for name, family in _FAMILIES.items():
         if name in request.params["model"]:
             return family
-    raise Refused(400, "The simulator invokes models of Anthropic, Amazon Nova and Titan embeddings only.")
+    raise SimulatedRefusal(400, "The simulator invokes models of Anthropic, Amazon Nova and Titan embeddings only.")
 
 
-def _titan(request: Request) -> bool:
+def _titan(request: SimulatedRequest) -> bool:
     return "amazon.titan-embed" in request.params["model"]
 
 
-def _read(request: Request) -> Prompt:
+def _read(request: SimulatedRequest) -> Prompt:
     bedrock.check_model(request)
     if _titan(request):
         prompt = Prompt(model=request.params["model"], texts=[request.body["inputText"]])
@@ -98,7 +98,7 @@ def _read(request: Request) -> Prompt:
     return prompt
 
 
-def _write(request: Request, prompt: Prompt) -> Answer:
+def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     if _titan(request):
         return _embedding(request, prompt)
     family = _family(request)
@@ -110,31 +110,31 @@ def _write(request: Request, prompt: Prompt) -> Answer:
             events[-1]["amazon-bedrock-invocationMetrics"] = _metrics(reply.tokens)
         frames = [eventstream.event("chunk", {"bytes": base64.b64encode(encode(one)).decode()}) for one in events]
         headers = (*_headers(request, None), (b"x-amzn-bedrock-content-type", b"application/json"))
-        return Answer(eventstream.CONTENT_TYPE, events=frames, headers=headers, tokens=reply.tokens)
+        return SimulatedAnswer(eventstream.CONTENT_TYPE, events=frames, headers=headers, tokens=reply.tokens)
     if request.faults.no_usage:
         del whole["usage"]
     headers = _headers(request, None if request.faults.no_usage else reply.tokens)
-    return Answer(b"application/json", encode(whole), headers=headers, tokens=reply.tokens)
+    return SimulatedAnswer(b"application/json", encode(whole), headers=headers, tokens=reply.tokens)
 
 
-def _embedding(request: Request, prompt: Prompt) -> Answer:
+def _embedding(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     tokens = count(prompt)
     values = vector(prompt.texts[0], int(request.body.get("dimensions") or 1024))
     value: Document = {"embedding": values, "embeddingsByType": {"float": values}}
     if not request.faults.no_usage:
         value["inputTextTokenCount"] = tokens.input
     headers = _headers(request, None if request.faults.no_usage else tokens)
-    return Answer(b"application/json", encode(value), headers=headers, tokens=tokens)
+    return SimulatedAnswer(b"application/json", encode(value), headers=headers, tokens=tokens)
 
 
-def _metrics(tokens: Tokens) -> Document:
+def _metrics(tokens: TokenCounts) -> Document:
     metrics: Document = {"inputTokenCount": tokens.plain, "outputTokenCount": tokens.output}
     if tokens.cached or tokens.written:
         metrics |= {"cacheReadInputTokenCount": tokens.cached, "cacheWriteInputTokenCount": tokens.written}
     return {**metrics, "invocationLatency": 2, "firstByteLatency": 1}
 
 
-def _headers(request: Request, tokens: Tokens | None) -> HeaderFields:
+def _headers(request: SimulatedRequest, tokens: TokenCounts | None) -> HeaderFields:
     headers = list(bedrock.headers())
     if tier := request.headers.get(b"x-amzn-bedrock-service-tier"):
         headers.append((b"x-amzn-bedrock-service-tier", tier))

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from .reply import Tokens
+from .reply import TokenCounts
 
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -36,7 +36,7 @@ class Received:
         return {"method": self.method, "path": self.path, "query": self.query, "headers": headers, **body}
 
 
-class Log:
+class ReceivedLog:
     """The last requests.
 
     Args:
@@ -89,17 +89,17 @@ class Served:
     output_tokens: int = 0
     reasoning_tokens: int = 0
 
-    def complete(self, tokens: Tokens) -> None:
+    def complete(self, tokens: TokenCounts) -> None:
         """An answer goes out whole."""
         self.completed += 1
         self._bill(tokens, 1, 1)
 
-    def cut_off(self, tokens: Tokens, gone: int, of: int) -> None:
+    def cut_off(self, tokens: TokenCounts, gone: int, of: int) -> None:
         """Of an answer's pieces so many went out."""
         self.cut += 1
         self._bill(tokens, gone, of)
 
-    def _bill(self, tokens: Tokens, gone: int, of: int) -> None:
+    def _bill(self, tokens: TokenCounts, gone: int, of: int) -> None:
         self.input_tokens += tokens.input
         self.cached_tokens += tokens.cached
         self.cache_write_tokens += tokens.written

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
-from .operation import Answer
+from .operation import SimulatedAnswer
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -19,7 +19,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 _GZIP = (b"content-encoding", b"gzip")
 
 
-class Client:
+class ClientChannel:
     """The other end of one request: what ASGI gives to read from and write to."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -50,7 +50,7 @@ class Client:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def start(self, answer: Answer, length: int | None = None) -> None:
+    async def start(self, answer: SimulatedAnswer, length: int | None = None) -> None:
         """Send the status and the headers; without a length the body is chunked."""
         headers = [(b"content-type", answer.content_type), *answer.headers]
         if length is not None:
@@ -61,7 +61,7 @@ class Client:
         """Send a piece of the body; with `more` false the last one."""
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
-    async def answer(self, answer: Answer) -> None:
+    async def answer(self, answer: SimulatedAnswer) -> None:
         """Send a whole answer."""
         await self.start(answer, len(answer.body))
         await self.write(answer.body, more=False)
@@ -87,7 +87,7 @@ class Client:
         await self._gone()
 
 
-def compress(answer: Answer, headers: Mapping[bytes, bytes]) -> None:
+def compress(answer: SimulatedAnswer, headers: Mapping[bytes, bytes]) -> None:
     """Compress an answer if the request's headers allow; each event so that it can be read as soon as it is there."""
     if b"gzip" not in headers.get(b"accept-encoding", b""):
         return

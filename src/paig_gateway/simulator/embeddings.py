@@ -10,8 +10,8 @@ from typing import Any
 
 from .faults import strip
 from .openai_common import SHAPE, body, wanted_model
-from .operation import Answer, Operation, Request
-from .reply import Prompt, Tokens, count
+from .operation import Operation, SimulatedAnswer, SimulatedRequest
+from .reply import Prompt, TokenCounts, count
 
 _DIMENSIONS = {"text-embedding-3-large": 3072}
 
@@ -34,14 +34,14 @@ def _texts(given: str | list[Any]) -> tuple[list[str], int]:
     return [str(item) for item in given], sum(map(len, given))
 
 
-def _read(request: Request) -> Prompt:
+def _read(request: SimulatedRequest) -> Prompt:
     found, ready = _texts(request.body["input"])
     prompt = Prompt(model=wanted_model(request), texts=found, carried=ready)
     prompt.user(found)
     return prompt
 
 
-def _write(request: Request, prompt: Prompt) -> Answer:
+def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     used = prompt.carried or count(prompt).input
     model = strip(prompt.model)
     dimensions = int(request.body.get("dimensions") or _DIMENSIONS.get(model, 1536))
@@ -55,7 +55,7 @@ def _write(request: Request, prompt: Prompt) -> Answer:
     if not request.faults.no_usage:
         value["usage"] = {"prompt_tokens": used, "total_tokens": used}
     answer = body(request, value)
-    answer.tokens = Tokens(input=used)
+    answer.tokens = TokenCounts(input=used)
     return answer
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from . import gemini
 from .openai_common import SHAPE, body
-from .operation import Answer, Operation, Refused, Request, nothing
+from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, nothing
 from .reply import Prompt
 from .wire import Document, new_id
 
@@ -26,7 +26,7 @@ class Files:
         """Forget them all."""
         self.kept.clear()
 
-    def make(self, request: Request, content: bytes, purpose: str, name: str) -> str:
+    def make(self, request: SimulatedRequest, content: bytes, purpose: str, name: str) -> str:
         """Keep a file; its id. The oldest makes room."""
         id = new_id("" if request.family in ("google", "mistral") else "file-", 22)
         said: Document = {
@@ -45,7 +45,7 @@ class Files:
             del self.kept[next(iter(self.kept))]
         return id
 
-    def find(self, request: Request, id: str) -> tuple[Document, bytes]:
+    def find(self, request: SimulatedRequest, id: str) -> tuple[Document, bytes]:
         """A file and its content.
 
         Raises:
@@ -53,38 +53,38 @@ class Files:
         """
         found = self.kept.get((request.mount, id))
         if found is None:
-            raise Refused(404, f"No such File object: {id}")
+            raise SimulatedRefusal(404, f"No such File object: {id}")
         return found
 
 
 def operations(files: Files) -> dict[str, Operation]:
     """What can be done with files, over one store."""
 
-    def upload(request: Request, prompt: Prompt) -> Answer:
+    def upload(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         fields = _form(request)
         name, content = fields.get("file", ("", b""))
         purpose = fields.get("purpose", ("", b""))[1].decode("utf-8", "replace")
         if not purpose or "file" not in fields:
-            raise Refused(400, "'file' and 'purpose' are required properties")
+            raise SimulatedRefusal(400, "'file' and 'purpose' are required properties")
         return body(request, files.find(request, files.make(request, content, purpose, name))[0])
 
-    def show(request: Request, prompt: Prompt) -> Answer:
+    def show(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         return body(request, files.find(request, request.params["id"])[0])
 
-    def content(request: Request, prompt: Prompt) -> Answer:
-        return Answer(b"application/octet-stream", files.find(request, request.params["id"])[1])
+    def content(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+        return SimulatedAnswer(b"application/octet-stream", files.find(request, request.params["id"])[1])
 
-    def listed(request: Request, prompt: Prompt) -> Answer:
+    def listed(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         mine = [said for (mount, _), (said, _) in files.kept.items() if mount == request.mount]
         return body(request, {"object": "list", "data": mine[::-1], "has_more": False})
 
-    def delete(request: Request, prompt: Prompt) -> Answer:
+    def delete(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         id = request.params["id"]
         files.find(request, id)
         del files.kept[request.mount, id]
         return body(request, {"id": id, "object": "file", "deleted": True})
 
-    def free(write: Callable[[Request, Prompt], Answer], *, raw: bool = False) -> Operation:
+    def free(write: Callable[[SimulatedRequest, Prompt], SimulatedAnswer], *, raw: bool = False) -> Operation:
         return Operation(nothing, write, SHAPE, free=True, raw=raw)
 
     return {
@@ -97,11 +97,11 @@ def operations(files: Files) -> dict[str, Operation]:
     }
 
 
-def _form(request: Request) -> dict[str, tuple[str, bytes]]:
+def _form(request: SimulatedRequest) -> dict[str, tuple[str, bytes]]:
     """The fields of a form: each one's file name and content."""
     kind = request.headers.get(b"content-type", b"")
     if not kind.startswith(b"multipart/form-data"):
-        raise Refused(400, "The content type must be multipart/form-data")
+        raise SimulatedRefusal(400, "The content type must be multipart/form-data")
     parser = email.parser.BytesParser(policy=email.policy.HTTP)
     message = parser.parsebytes(b"content-type: " + kind + b"\r\n\r\n" + request.raw)
     found: dict[str, tuple[str, bytes]] = {}

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from .operation import Answer, Operation, Request, Shape, nothing
-from .reply import Prompt, Reply, Tokens, Tool, count, effort
+from .operation import Operation, Shape, SimulatedAnswer, SimulatedRequest, nothing
+from .reply import Prompt, Reply, TokenCounts, Tool, count, effort
 from .wire import Document, HeaderFields, encode, new_id, objects, pretty, spaced
 
 JSON = b"application/json; charset=UTF-8"
@@ -46,12 +46,12 @@ def get(record: Document, name: str) -> Any:
     return record.get(_snake(name)) if value is None else value
 
 
-def on_vertex(request: Request) -> bool:
+def on_vertex(request: SimulatedRequest) -> bool:
     """Whether Vertex AI was asked, not the Gemini API."""
     return "/publishers/" in request.path
 
 
-def asked_model(request: Request) -> str:
+def asked_model(request: SimulatedRequest) -> str:
     """The model in the path."""
     return request.params["model"]
 
@@ -82,7 +82,7 @@ def _contents(prompt: Prompt, given: Any) -> None:
             prompt.user(said)
 
 
-def _read(request: Request) -> Prompt:
+def _read(request: SimulatedRequest) -> Prompt:
     fields = request.body
     prompt = Prompt(model=asked_model(request), stream=request.params["action"] == "streamGenerateContent")
     tools = objects(fields.get("tools"))
@@ -114,14 +114,14 @@ def _read(request: Request) -> Prompt:
     return prompt
 
 
-def modalities(tokens: Tokens) -> list[Document]:
+def modalities(tokens: TokenCounts) -> list[Document]:
     """The input tokens by kind."""
     rest = tokens.input - sum(tokens.media.values())
     split = {"TEXT": rest, **tokens.media}
     return [{"modality": kind, "tokenCount": amount} for kind, amount in split.items() if amount]
 
 
-def usage(request: Request, tokens: Tokens, output: int | None = None) -> Document:
+def usage(request: SimulatedRequest, tokens: TokenCounts, output: int | None = None) -> Document:
     """The usage metadata.
 
     Args:
@@ -144,7 +144,7 @@ def usage(request: Request, tokens: Tokens, output: int | None = None) -> Docume
     return counted
 
 
-def _traffic(request: Request) -> str:
+def _traffic(request: SimulatedRequest) -> str:
     asked = request.headers.get(b"x-vertex-ai-llm-shared-request-type", b"").decode().upper()
     return f"ON_DEMAND_{asked}" if asked in ("FLEX", "PRIORITY") else "ON_DEMAND"
 
@@ -159,7 +159,7 @@ def _calls(reply: Reply) -> list[Document]:
     return parts
 
 
-def _candidate(request: Request, index: int, parts: list[Document], reply: Reply | None) -> Document:
+def _candidate(request: SimulatedRequest, index: int, parts: list[Document], reply: Reply | None) -> Document:
     """A candidate; with the reply, its last piece."""
     found: Document = {"content": {"parts": parts, "role": "model"}}
     if reply is not None:
@@ -172,7 +172,7 @@ def _candidate(request: Request, index: int, parts: list[Document], reply: Reply
     return {**found, "index": index}
 
 
-def _closing(request: Request, reply: Reply) -> Document:
+def _closing(request: SimulatedRequest, reply: Reply) -> Document:
     tail: Document = {"modelVersion": reply.model}
     if on_vertex(request):
         made = datetime.fromtimestamp(request.now, UTC)
@@ -180,13 +180,13 @@ def _closing(request: Request, reply: Reply) -> Document:
     return {**tail, "responseId": new_id("", 22)}
 
 
-def _thoughts(request: Request, reply: Reply) -> list[Document]:
+def _thoughts(request: SimulatedRequest, reply: Reply) -> list[Document]:
     config: Document = get(request.body, "generationConfig") or {}
     shown = get(get(config, "thinkingConfig") or {}, "includeThoughts") and reply.thought
     return [{"text": reply.thought, "thought": True}] if shown else []
 
 
-def _write(request: Request, prompt: Prompt) -> Answer:
+def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     reply = request.reply(prompt)
     if prompt.stream:
         answer = _stream(request, _chunks(request, prompt, reply))
@@ -195,12 +195,12 @@ def _write(request: Request, prompt: Prompt) -> Answer:
         value: Document = {"candidates": [_candidate(request, n, parts, reply) for n in range(prompt.samples)]}
         if not request.faults.no_usage:
             value["usageMetadata"] = usage(request, reply.tokens)
-        answer = Answer(JSON, pretty(value | _closing(request, reply)), headers=headers())
+        answer = SimulatedAnswer(JSON, pretty(value | _closing(request, reply)), headers=headers())
     answer.tokens = reply.tokens
     return answer
 
 
-def _chunks(request: Request, prompt: Prompt, reply: Reply) -> list[Document]:
+def _chunks(request: SimulatedRequest, prompt: Prompt, reply: Reply) -> list[Document]:
     steps = [[part] for part in _thoughts(request, reply)]
     steps += [[part] for part in _calls(reply)] or [[{"text": piece}] for piece in reply.pieces or [""]]
     closing = _closing(request, reply)
@@ -219,16 +219,16 @@ def _chunks(request: Request, prompt: Prompt, reply: Reply) -> list[Document]:
     return chunks
 
 
-def _stream(request: Request, chunks: list[Document]) -> Answer:
+def _stream(request: SimulatedRequest, chunks: list[Document]) -> SimulatedAnswer:
     if request.query.get("alt") == "sse":
         events = [b"data: " + spaced(chunk) + b"\r\n\r\n" for chunk in chunks]
         told = (*headers(), (b"content-disposition", b"attachment"))
-        return Answer(b"text/event-stream", events=events, headers=told)
+        return SimulatedAnswer(b"text/event-stream", events=events, headers=told)
     events = [(b"\n,\r\n" if index else b"[") + pretty(chunk).rstrip() for index, chunk in enumerate(chunks)]
-    return Answer(JSON, events=[*events, b"\n]\n"], headers=headers())
+    return SimulatedAnswer(JSON, events=[*events, b"\n]\n"], headers=headers())
 
 
-def _read_count(request: Request) -> Prompt:
+def _read_count(request: SimulatedRequest) -> Prompt:
     prompt = Prompt(model=asked_model(request))
     wrapped: Document = get(request.body, "generateContentRequest") or request.body
     prompt.offer(wrapped.get("tools"), [])
@@ -238,22 +238,22 @@ def _read_count(request: Request) -> Prompt:
     return prompt
 
 
-def _write_count(request: Request, prompt: Prompt) -> Answer:
+def _write_count(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     tokens = count(prompt)
     value: Document = {"totalTokens": tokens.input, "promptTokensDetails": modalities(tokens)}
     if on_vertex(request):
         value["totalBillableCharacters"] = sum(map(len, prompt.texts))
-    return Answer(JSON, pretty(value), headers=headers())
+    return SimulatedAnswer(JSON, pretty(value), headers=headers())
 
 
-def _models(request: Request, prompt: Prompt) -> Answer:
+def _models(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     def shown(name: str) -> Document:
         methods = ["embedContent"] if "embedding" in name else ["generateContent", "countTokens"]
         return {"name": f"models/{name}", "version": "001", "supportedGenerationMethods": methods}
 
     if (name := request.params.get("id")) is not None:
-        return Answer(JSON, pretty(shown(name)), headers=headers())
-    return Answer(JSON, pretty({"models": [shown(name) for name in _MODELS]}), headers=headers())
+        return SimulatedAnswer(JSON, pretty(shown(name)), headers=headers())
+    return SimulatedAnswer(JSON, pretty({"models": [shown(name) for name in _MODELS]}), headers=headers())
 
 
 def headers() -> HeaderFields:
@@ -272,11 +272,11 @@ def _problem(status: int, message: str | None) -> Document:
     return {"error": {"code": status, "message": told, "status": name}}
 
 
-def _error(family: str, status: int, message: str | None) -> Answer:
-    return Answer(JSON, pretty(_problem(status, message)), status=status, headers=headers())
+def _error(family: str, status: int, message: str | None) -> SimulatedAnswer:
+    return SimulatedAnswer(JSON, pretty(_problem(status, message)), status=status, headers=headers())
 
 
-def _error_event(request: Request, sent: int) -> bytes:
+def _error_event(request: SimulatedRequest, sent: int) -> bytes:
     if request.query.get("alt") == "sse":
         return b"data: " + spaced(_problem(503, None)) + b"\r\n\r\n"
     return (b"\n,\r\n" if sent else b"[") + pretty(_problem(503, None)).rstrip() + b"\n]\n"

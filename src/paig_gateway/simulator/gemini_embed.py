@@ -5,12 +5,12 @@ from __future__ import annotations
 from .embeddings import vector
 from .faults import strip
 from .gemini import JSON, SHAPE, asked_model, get, headers, modalities, on_vertex, read_parts
-from .operation import Answer, Operation, Request
-from .reply import Prompt, Tokens, count
+from .operation import Operation, SimulatedAnswer, SimulatedRequest
+from .reply import Prompt, TokenCounts, count
 from .wire import Document, inner, pretty
 
 
-def _read(request: Request) -> Prompt:
+def _read(request: SimulatedRequest) -> Prompt:
     prompt = Prompt(model=asked_model(request))
     fields = request.body
     action = request.params["action"]
@@ -25,14 +25,14 @@ def _read(request: Request) -> Prompt:
     return prompt
 
 
-def _dimensions(request: Request, model: str) -> int:
+def _dimensions(request: SimulatedRequest, model: str) -> int:
     first: Document = (request.body.get("requests") or [request.body])[0]
     places: tuple[Document, ...] = (first, get(first, "embedContentConfig") or {}, inner(request.body, "parameters"))
     asked = next((found for place in places if (found := get(place, "outputDimensionality"))), None)
     return int(asked or (3072 if strip(model).startswith("gemini-embedding") else 768))
 
 
-def _write(request: Request, prompt: Prompt) -> Answer:
+def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     tokens = count(prompt)
     made = [vector(text, _dimensions(request, prompt.model)) for text in prompt.texts]
     action = request.params["action"]
@@ -44,7 +44,7 @@ def _write(request: Request, prompt: Prompt) -> Answer:
             {"embeddings": {"values": values, "statistics": about}}
             for values, about in zip(made, statistics, strict=True)
         ]
-        tokens = Tokens(input=sum(counts))
+        tokens = TokenCounts(input=sum(counts))
         value = {"predictions": shown, "metadata": {"billableCharacterCount": sum(map(len, prompt.texts))}}
     elif action == "batchEmbedContents":
         value = {"embeddings": [{"values": values} for values in made]}
@@ -56,7 +56,7 @@ def _write(request: Request, prompt: Prompt) -> Answer:
                 "totalTokenCount": tokens.input,
                 "promptTokensDetails": modalities(tokens),
             }
-    return Answer(JSON, pretty(value), headers=headers(), tokens=tokens)
+    return SimulatedAnswer(JSON, pretty(value), headers=headers(), tokens=tokens)
 
 
 OPERATION = Operation(_read, _write, SHAPE)

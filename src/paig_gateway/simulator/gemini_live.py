@@ -13,7 +13,7 @@ from typing import Any
 
 from .faults import Faults
 from .reply import Prompt, Tool, count
-from .reply import Tokens as Counts
+from .reply import TokenCounts as Counts
 from .sockets import Socket
 from .wire import Document, new_id
 

@@ -17,15 +17,15 @@ from .openai_common import (
     tier,
     wanted_model,
 )
-from .operation import Answer, Operation, Request
-from .reply import Prompt, Reply, Tokens, effort
+from .operation import Operation, SimulatedAnswer, SimulatedRequest
+from .reply import Prompt, Reply, TokenCounts, effort
 from .wire import Document, inner, new_id, objects, sse
 
 _DONE = b"data: [DONE]\n\n"
 _FINISH = {"stop": "stop", "length": "length", "tool": "tool_calls"}
 
 
-def _read(request: Request) -> Prompt:
+def _read(request: SimulatedRequest) -> Prompt:
     fields = request.body
     prompt = Prompt(model=wanted_model(request), stream=bool(fields.get("stream")))
     tools = objects(fields.get("tools"))
@@ -53,7 +53,7 @@ def _read(request: Request) -> Prompt:
     return prompt
 
 
-def usage(family: str, tokens: Tokens) -> Document:
+def usage(family: str, tokens: TokenCounts) -> Document:
     """The usage object, with the details that each family gives."""
     counts: Document = {"prompt_tokens": tokens.input, "completion_tokens": tokens.output, "total_tokens": tokens.total}
     if family == "groq":
@@ -80,7 +80,7 @@ def usage(family: str, tokens: Tokens) -> Document:
     return {**counts, "prompt_tokens_details": details}
 
 
-def _tool_calls(request: Request, reply: Reply) -> list[Document]:
+def _tool_calls(request: SimulatedRequest, reply: Reply) -> list[Document]:
     made: list[Document] = []
     for index, call in enumerate(reply.calls):
         function = {"name": call.name, "arguments": call.json}
@@ -91,7 +91,7 @@ def _tool_calls(request: Request, reply: Reply) -> list[Document]:
     return made
 
 
-def _message(request: Request, reply: Reply) -> Document:
+def _message(request: SimulatedRequest, reply: Reply) -> Document:
     calls = _tool_calls(request, reply)
     text = reply.text if not calls else "" if request.family == "mistral" else None
     message: Document = {"role": "assistant", "content": text}
@@ -105,26 +105,26 @@ def _message(request: Request, reply: Reply) -> Document:
     return {**message, "tool_calls": calls} if calls else message
 
 
-def _envelope(request: Request, reply: Reply, kind: str) -> Document:
+def _envelope(request: SimulatedRequest, reply: Reply, kind: str) -> Document:
     family = request.family
     prefix, length = ("", 32) if family == "mistral" else ("chatcmpl-", 29)
     head = {"id": new_id(prefix, length), "object": kind, "created": int(request.now)}
     return {**head, "model": answered_model(request, reply.model)}
 
 
-def _extras(request: Request, reply: Reply) -> Document:
+def _extras(request: SimulatedRequest, reply: Reply) -> Document:
     if request.family in ("openai", "azure"):
         return {"service_tier": tier(request), "system_fingerprint": fingerprint(reply.model)}
     return {"system_fingerprint": fingerprint(reply.model)} if request.family == "groq" else {}
 
 
-def _choice(request: Request, index: int, **content: Any) -> Document:
+def _choice(request: SimulatedRequest, index: int, **content: Any) -> Document:
     finish = content.pop("finish_reason")
     silent = request.family == "mistral" or (request.family in ("openai", "azure") and "delta" in content)
     return {"index": index, **content, **({} if silent else {"logprobs": None}), "finish_reason": finish}
 
 
-def _write(request: Request, prompt: Prompt) -> Answer:
+def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     reply = request.reply(prompt)
     if prompt.stream:
         answer = stream(request, _events(request, prompt, reply))
@@ -145,7 +145,7 @@ def _write(request: Request, prompt: Prompt) -> Answer:
     return answer
 
 
-def _deltas(request: Request, reply: Reply) -> list[Document]:
+def _deltas(request: SimulatedRequest, reply: Reply) -> list[Document]:
     """What one choice's stream says, piece by piece."""
     first: Document = {"role": "assistant", "content": ""}
     if request.family in ("openai", "azure"):
@@ -168,7 +168,7 @@ def _deltas(request: Request, reply: Reply) -> list[Document]:
     return deltas
 
 
-def _events(request: Request, prompt: Prompt, reply: Reply) -> list[bytes]:
+def _events(request: SimulatedRequest, prompt: Prompt, reply: Reply) -> list[bytes]:
     family = request.family
     head = _envelope(request, reply, "chat.completion.chunk") | _extras(request, reply)
     counted = None if request.faults.no_usage else usage(family, reply.tokens)

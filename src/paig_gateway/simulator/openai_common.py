@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from .faults import strip
-from .operation import Answer, Operation, Refused, Request, Shape, nothing
+from .operation import Operation, Shape, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, nothing
 from .reply import Prompt, Tool
 from .wire import Document, HeaderFields, encode, inner, new_id, pretty, sse
 
@@ -51,7 +51,7 @@ _MEDIA = {
 _PADDING = "kRzu8Wq4TnVbYxEa"
 
 
-def answered_model(request: Request, model: str) -> str:
+def answered_model(request: SimulatedRequest, model: str) -> str:
     """The name that the provider puts in its answer."""
     return SNAPSHOTS.get(model, model) if request.family in ("openai", "azure") else model
 
@@ -70,16 +70,16 @@ def headers(family: str) -> HeaderFields:
     )
 
 
-def body(request: Request, value: Document) -> Answer:
+def body(request: SimulatedRequest, value: Document) -> SimulatedAnswer:
     """A whole answer; OpenAI indents its own."""
     data = pretty(value) if request.family == "openai" else encode(value)
-    return Answer(b"application/json", data, headers=headers(request.family))
+    return SimulatedAnswer(b"application/json", data, headers=headers(request.family))
 
 
-def stream(request: Request, events: list[bytes]) -> Answer:
+def stream(request: SimulatedRequest, events: list[bytes]) -> SimulatedAnswer:
     """A streamed answer."""
     kind = b"text/event-stream" if request.family == "groq" else b"text/event-stream; charset=utf-8"
-    return Answer(kind, events=events, headers=headers(request.family))
+    return SimulatedAnswer(kind, events=events, headers=headers(request.family))
 
 
 def padding(text: str) -> str:
@@ -100,14 +100,14 @@ def error_object(family: str, status: int, message: str | None) -> Document:
     return {"error": {"message": text, "type": kind, "param": None, "code": code}}
 
 
-def error(family: str, status: int, message: str | None) -> Answer:
+def error(family: str, status: int, message: str | None) -> SimulatedAnswer:
     """The error response."""
     value = error_object(family, status, message)
     data = pretty(value) if family == "openai" else encode(value)
-    return Answer(b"application/json", data, status=status, headers=headers(family))
+    return SimulatedAnswer(b"application/json", data, status=status, headers=headers(family))
 
 
-def error_event(request: Request, sent: int) -> bytes:
+def error_event(request: SimulatedRequest, sent: int) -> bytes:
     """The event that ends a chat stream early."""
     if request.family == "groq":
         value = error_object("groq", 500, None)
@@ -119,11 +119,11 @@ def error_event(request: Request, sent: int) -> bytes:
 SHAPE = Shape(error, error_event)
 
 
-def wanted_model(request: Request) -> str:
+def wanted_model(request: SimulatedRequest) -> str:
     """The model asked for, in the body or in an Azure deployment's path."""
     model = request.body.get("model") or request.params.get("deployment")
     if not isinstance(model, str):
-        raise Refused(400, "you must provide a model parameter")
+        raise SimulatedRefusal(400, "you must provide a model parameter")
     return model
 
 
@@ -158,13 +158,13 @@ def functions(tools: list[Document]) -> list[Tool]:
     return [Tool(function["name"], function.get("parameters") or {}) for function in found]
 
 
-def tier(request: Request) -> str:
+def tier(request: SimulatedRequest) -> str:
     """The service tier that served the request: the one asked for, if it was."""
     asked = request.body.get("service_tier")
     return "default" if asked in (None, "auto") else str(asked)
 
 
-def _models(request: Request, prompt: Prompt) -> Answer:
+def _models(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     owner = request.family
     if (name := request.params.get("id")) is not None:
         return body(request, {"id": strip(name), "object": "model", "created": 1754524800, "owned_by": owner})

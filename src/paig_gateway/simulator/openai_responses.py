@@ -18,9 +18,9 @@ from .openai_common import (
     tier,
     wanted_model,
 )
-from .operation import Answer, Operation, Request, Shape, nothing
-from .reply import Prompt, Reply, Tokens, count, effort
-from .response_store import Store, pending
+from .operation import Operation, Shape, SimulatedAnswer, SimulatedRequest, nothing
+from .reply import Prompt, Reply, TokenCounts, count, effort
+from .response_store import ResponseStore, pending
 from .wire import Document, inner, new_id, objects, sse
 
 _ECHOED: Document = {
@@ -50,8 +50,8 @@ _BEGUN: dict[str, Document] = {
 }
 
 
-def _reader(store: Store) -> Callable[[Request], Prompt]:
-    def read(request: Request) -> Prompt:
+def _reader(store: ResponseStore) -> Callable[[SimulatedRequest], Prompt]:
+    def read(request: SimulatedRequest) -> Prompt:
         fields = request.body
         prompt = Prompt(model=wanted_model(request), stream=bool(fields.get("stream")))
         tools = objects(fields.get("tools"))
@@ -93,7 +93,7 @@ def _read_input(prompt: Prompt, given: Any) -> None:
             prompt.texts += texts(prompt, item.get("summary"))
 
 
-def usage(model: str, tokens: Tokens) -> Document:
+def usage(model: str, tokens: TokenCounts) -> Document:
     """The usage object."""
     details = {"cached_tokens": tokens.cached}
     if model.startswith(("gpt-5.5", "gpt-5.6")):
@@ -107,7 +107,7 @@ def usage(model: str, tokens: Tokens) -> Document:
     }
 
 
-def _output(request: Request, reply: Reply) -> list[Document]:
+def _output(request: SimulatedRequest, reply: Reply) -> list[Document]:
     items: list[Document] = []
     if reply.tokens.reasoning:
         item: Document = {"id": new_id("rs_", 50), "type": "reasoning", "summary": []}
@@ -125,7 +125,7 @@ def _output(request: Request, reply: Reply) -> list[Document]:
     return items
 
 
-def _response(request: Request, prompt: Prompt, reply: Reply) -> Document:
+def _response(request: SimulatedRequest, prompt: Prompt, reply: Reply) -> Document:
     fields = request.body
     cut = reply.finish == "length"
     told = {name: fields.get(name, default) for name, default in _ECHOED.items()}
@@ -154,8 +154,8 @@ def _response(request: Request, prompt: Prompt, reply: Reply) -> Document:
     }
 
 
-def _writer(store: Store) -> Callable[[Request, Prompt], Answer]:
-    def write(request: Request, prompt: Prompt) -> Answer:
+def _writer(store: ResponseStore) -> Callable[[SimulatedRequest, Prompt], SimulatedAnswer]:
+    def write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         reply = request.reply(prompt)
         response = _response(request, prompt, reply)
         if response["background"] or response["store"] is not False:
@@ -204,12 +204,12 @@ def _events(response: Document, reply: Reply) -> list[bytes]:
     return events
 
 
-def _error_event(request: Request, sent: int) -> bytes:
+def _error_event(request: SimulatedRequest, sent: int) -> bytes:
     error = error_object(request.family, 500, None)["error"]
     return sse({"type": "error", "error": error, "sequence_number": sent}, "error")
 
 
-def _read_count(request: Request) -> Prompt:
+def _read_count(request: SimulatedRequest) -> Prompt:
     prompt = Prompt(model=wanted_model(request))
     tools = objects(request.body.get("tools"))
     prompt.offer(tools, functions(tools))
@@ -218,7 +218,7 @@ def _read_count(request: Request) -> Prompt:
     return prompt
 
 
-def _write_count(request: Request, prompt: Prompt) -> Answer:
+def _write_count(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     return body(request, {"object": "response.input_tokens", "input_tokens": count(prompt).input})
 
 
@@ -226,11 +226,11 @@ SHAPE = Shape(COMMON.error, _error_event)
 COUNT = Operation(_read_count, _write_count, COMMON, free=True)
 
 
-def operations(store: Store) -> dict[str, Operation]:
+def operations(store: ResponseStore) -> dict[str, Operation]:
     """Creating, looking at, cancelling and deleting responses, over one store."""
 
     def over(act: Callable[[str], Document]) -> Operation:
-        def write(request: Request, prompt: Prompt) -> Answer:
+        def write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
             return body(request, act(request.params["id"]))
 
         return Operation(nothing, write, SHAPE, free=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .faults import NONE, Faults
-from .reply import Mind, Prompt, Reply, Tokens
+from .reply import Mind, Prompt, Reply, TokenCounts
 from .wire import Document, HeaderFields
 
 
-class Refused(Exception):
+class SimulatedRefusal(Exception):
     """The request gets the provider's error with this status."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 @dataclass(slots=True)
-class Answer:
+class SimulatedAnswer:
     """A response: either a whole body or the events of a stream.
 
     Attributes:
@@ -33,11 +33,11 @@ class Answer:
     events: list[bytes] | None = None
     status: int = 200
     headers: HeaderFields = ()
-    tokens: Tokens | None = None
+    tokens: TokenCounts | None = None
 
 
 @dataclass(slots=True)
-class Request:
+class SimulatedRequest:
     """One request on its way through the simulator.
 
     Attributes:
@@ -76,8 +76,8 @@ class Shape:
         error_event: The event that breaks a stream off, given how many events went before.
     """
 
-    error: Callable[[str, int, str | None], Answer]
-    error_event: Callable[[Request, int], bytes]
+    error: Callable[[str, int, str | None], SimulatedAnswer]
+    error_event: Callable[[SimulatedRequest, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,13 @@ class Operation:
         raw: Its body is not JSON.
     """
 
-    read: Callable[[Request], Prompt]
-    write: Callable[[Request, Prompt], Answer]
+    read: Callable[[SimulatedRequest], Prompt]
+    write: Callable[[SimulatedRequest, Prompt], SimulatedAnswer]
     shape: Shape
     free: bool = False
     raw: bool = False
 
 
-def nothing(request: Request) -> Prompt:
+def nothing(request: SimulatedRequest) -> Prompt:
     """Reads a request that has no body to understand."""
     return Prompt()

@@ -16,8 +16,8 @@ from typing import Any
 
 from .faults import Faults, strip
 from .openai_common import error_object
-from .operation import Operation, Refused
-from .reply import Prompt, Tokens, count
+from .operation import Operation, SimulatedRefusal
+from .reply import Prompt, TokenCounts, count
 from .sockets import Socket
 from .wire import Document, new_id
 
@@ -193,7 +193,7 @@ class Realtime:
             else:
                 done["usage"] = usage
         events.append(last)
-        tokens = Tokens(input=usage["input_tokens"], output=usage["output_tokens"])
+        tokens = TokenCounts(input=usage["input_tokens"], output=usage["output_tokens"])
         tokens.cached = usage["input_token_details"]["cached_tokens"]
         failed = {**base, "status": "failed", "status_details": {"type": "failed", "error": _server_error()}}
         await self.socket.deliver(events, tokens, faults, self._event("response.done", response=failed))
@@ -279,9 +279,9 @@ class ResponsesPlay:
             prompt = self.create.read(request)
             faults = request.faults = socket.faults(f"{prompt.model}\n{prompt.ask}")
             if faults.status is not None:
-                raise Refused(faults.status, "")
+                raise SimulatedRefusal(faults.status, "")
             answer = self.create.write(request, prompt)
-        except Refused as refusal:
+        except SimulatedRefusal as refusal:
             socket.served.started += 1
             socket.served.failed += 1
             await socket.send(_error(refusal.status, refusal.message))
@@ -292,7 +292,7 @@ class ResponsesPlay:
         events = [_plain(event) for event in answer.events or ()]
         lane = {"stream_id": message["stream_id"]} if "stream_id" in message else {}
         await socket.deliver(
-            [{**event, **lane} for event in events], answer.tokens or Tokens(), faults, {**_error(500, ""), **lane}
+            [{**event, **lane} for event in events], answer.tokens or TokenCounts(), faults, {**_error(500, ""), **lane}
         )
 
 

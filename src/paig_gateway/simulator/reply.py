@@ -55,7 +55,7 @@ class ToolCall:
 
 
 @dataclass(slots=True)
-class Tokens:
+class TokenCounts:
     """Token counts. `cached`, `written` and `media` (by kind) are parts of `input`, `reasoning` is one of `output`."""
 
     input: int = 0
@@ -151,7 +151,7 @@ class Reply:
     thought: str
     calls: list[ToolCall]
     finish: str
-    tokens: Tokens
+    tokens: TokenCounts
 
 
 def quarter(characters: int) -> int:
@@ -167,11 +167,11 @@ def effort(model: str, asked: object) -> int:
     return EFFORT["medium"] if name.startswith(_REASONERS) and "-chat" not in name else 0
 
 
-def count(prompt: Prompt) -> Tokens:
+def count(prompt: Prompt) -> TokenCounts:
     """The input tokens, caches aside."""
     media = {kind: parts * MEDIA_TOKENS for kind, parts in prompt.media.items()}
     text = quarter(sum(map(len, prompt.texts)))
-    return Tokens(input=max(1, text + sum(media.values()) + prompt.carried), media=media)
+    return TokenCounts(input=max(1, text + sum(media.values()) + prompt.carried), media=media)
 
 
 class Mind:
@@ -218,7 +218,7 @@ class Mind:
         pieces = _cut(words, faults.chunks or self.chunks)
         return Reply(model, "".join(pieces), pieces, " ".join(_filler(seed, reasoning)), calls, finish, tokens)
 
-    def _cache(self, prompt: Prompt, tokens: Tokens, link: int) -> None:
+    def _cache(self, prompt: Prompt, tokens: TokenCounts, link: int) -> None:
         """Find how much of the prompt was seen before, and remember it."""
         length = 0
         links: list[tuple[int, int]] = []

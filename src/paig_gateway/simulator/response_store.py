@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .operation import Refused
-from .reply import Tokens
+from .operation import SimulatedRefusal
+from .reply import TokenCounts
 from .wire import Document
 
 _KEPT = 1000
 
 
-class Store:
+class ResponseStore:
     """The responses that a provider keeps: by id, the finished response and how often it was looked at."""
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Store:
         self._kept.clear()
         self._looks.clear()
 
-    def keep(self, response: Document, tokens: Tokens) -> None:
+    def keep(self, response: Document, tokens: TokenCounts) -> None:
         """Store a finished response; the oldest makes room."""
         self._kept[response["id"]] = (response, tokens.total)
         if len(self._kept) > _KEPT:
@@ -32,7 +32,7 @@ class Store:
     def context(self, name: str) -> int:
         """The tokens that continuing a response carries along."""
         if name not in self._kept:
-            raise Refused(400, f"Previous response with id '{name}' not found.")
+            raise SimulatedRefusal(400, f"Previous response with id '{name}' not found.")
         return self._kept[name][1]
 
     def look(self, name: str) -> Document:
@@ -46,14 +46,14 @@ class Store:
     def find(self, name: str) -> Document:
         """The finished response."""
         if name not in self._kept:
-            raise Refused(404, f"Response with id '{name}' not found.")
+            raise SimulatedRefusal(404, f"Response with id '{name}' not found.")
         return self._kept[name][0]
 
     def cancel(self, name: str) -> Document:
         """Cancel background work that nobody has seen the end of."""
         response = self.find(name)
         if not response["background"]:
-            raise Refused(400, "Cannot cancel a synchronous response.")
+            raise SimulatedRefusal(400, "Cannot cancel a synchronous response.")
         if self._looks.get(name, 0) < 2:
             response |= {"status": "cancelled", "output": [], "usage": None}
         return response

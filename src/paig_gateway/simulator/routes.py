@@ -20,9 +20,9 @@ from . import (
 )
 from .files import Files
 from .gemini_live import play_live
-from .operation import Operation, Refused, Request, Shape
+from .operation import Operation, Shape, SimulatedRefusal, SimulatedRequest
 from .realtime import ResponsesPlay, play_realtime
-from .response_store import Store
+from .response_store import ResponseStore
 from .sockets import Play
 
 # A mount is called after the provider it plays; what follows a hyphen tells accounts apart: groq, groq-2.
@@ -122,7 +122,7 @@ def shape_of(family: str) -> Shape:
     return _SHAPES.get(family, openai_common.SHAPE)
 
 
-class Routes:
+class RoutingTable:
     """The routing table.
 
     Args:
@@ -131,7 +131,7 @@ class Routes:
         of_batches: The batches of all mounts.
     """
 
-    def __init__(self, store: Store, of_files: Files, of_batches: batches.Batches) -> None:
+    def __init__(self, store: ResponseStore, of_files: Files, of_batches: batches.SimulatedBatches) -> None:
         operations = {
             "chat": openai_chat.OPERATION,
             "count": openai_responses.COUNT,
@@ -164,7 +164,7 @@ class Routes:
             return play_realtime
         return self._responses_play if re.fullmatch(f"{base}/responses", path) else None
 
-    def find(self, request: Request) -> Operation:
+    def find(self, request: SimulatedRequest) -> Operation:
         """The operation behind the path; what the path says besides goes into the request's params.
 
         Raises:
@@ -177,13 +177,13 @@ class Routes:
         table = self._anthropic if request.family == "anthropic" else self._openai[request.family]
         if (operation := _in(table, request)) is not None:
             return operation
-        raise Refused(404, f"Invalid URL ({request.method} {request.path})")
+        raise SimulatedRefusal(404, f"Invalid URL ({request.method} {request.path})")
 
 
 _Table = list[tuple[str, re.Pattern[str], Operation]]
 
 
-def _in(table: _Table, request: Request) -> Operation | None:
+def _in(table: _Table, request: SimulatedRequest) -> Operation | None:
     for method, path, operation in table:
         if method == request.method and (match := path.fullmatch(request.path)):
             request.params = _params(match)
@@ -201,7 +201,7 @@ def _params(match: re.Match[str]) -> dict[str, str]:
     return {name: unquote(value) for name, value in match.groupdict().items() if value is not None}
 
 
-def _find_google(request: Request) -> Operation:
+def _find_google(request: SimulatedRequest) -> Operation:
     if request.method == "POST" and (match := _GOOGLE.fullmatch(request.path)):
         request.params = _params(match)
         # An access token says nothing of the project: the path must.
@@ -215,13 +215,13 @@ def _find_google(request: Request) -> Operation:
     elif request.method == "GET" and (match := _GOOGLE_MODELS.fullmatch(request.path)):
         request.params = _params(match)
         return gemini.MODELS
-    raise Refused(404, f"The requested URL {request.path} was not found on this server.")
+    raise SimulatedRefusal(404, f"The requested URL {request.path} was not found on this server.")
 
 
-def _find_bedrock(request: Request) -> Operation:
+def _find_bedrock(request: SimulatedRequest) -> Operation:
     match = _BEDROCK.fullmatch(request.path)
     if match is None or request.method != "POST":
-        raise Refused(404, "UnknownOperationException")
+        raise SimulatedRefusal(404, "UnknownOperationException")
     request.params = _params(match)
     action = match["action"]
     if action == "count-tokens":

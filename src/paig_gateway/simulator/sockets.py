@@ -11,11 +11,11 @@ from urllib.parse import parse_qsl
 
 from . import faults as trouble
 from .auth import Guard
-from .books import Log, Received, Served
+from .books import Received, ReceivedLog, Served
 from .delivery import Receive, Scope, Send
 from .faults import Faults
-from .operation import Answer, Refused, Request, Shape
-from .reply import Mind, Tokens
+from .operation import Shape, SimulatedAnswer, SimulatedRefusal, SimulatedRequest
+from .reply import Mind, TokenCounts
 from .wire import Document
 
 
@@ -32,7 +32,7 @@ class Socket:
         served: What this mount billed.
     """
 
-    request: Request
+    request: SimulatedRequest
     served: Served
     _receive: Receive
     _send: Send
@@ -87,7 +87,7 @@ class Socket:
         return trouble.parse(text, self.request.mount)
 
     async def deliver(
-        self, events: list[Document], tokens: Tokens, faults: Faults, error: Document, *, binary: bool = False
+        self, events: list[Document], tokens: TokenCounts, faults: Faults, error: Document, *, binary: bool = False
     ) -> None:
         """Send the events of one turn, and bill it, the faults being done to it.
 
@@ -127,19 +127,19 @@ class Play(Protocol):
     async def __call__(self, socket: Socket) -> None: ...
 
 
-Find = Callable[[str, str], Play | None]
+FindPlay = Callable[[str, str], Play | None]
 """Finds what is played: from the family and the path."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sockets:
+class SimulatedSockets:
     """The WebSockets of a simulator."""
 
     guard: Guard
-    log: Log
+    log: ReceivedLog
     mind: Mind
     served: Callable[[str], Served]
-    find: Find
+    find: FindPlay
     family_of: Callable[[str], str]
     shape_of: Callable[[str], Shape]
     clock: Callable[[], float]
@@ -154,17 +154,19 @@ class Sockets:
         mount, _, rest = received.path[1:].partition("/")
         family = self.family_of(mount)
         asked: Mapping[str, str] = dict(parse_qsl(received.query, keep_blank_values=True))
-        request = Request(mount, family, "GET", "/" + rest, asked, dict(received.headers), self.clock(), self.mind)
+        request = SimulatedRequest(
+            mount, family, "GET", "/" + rest, asked, dict(received.headers), self.clock(), self.mind
+        )
         try:
             play = self.find(family, request.path)
             if play is None:
-                raise Refused(404, f"Invalid URL (GET {request.path})")
+                raise SimulatedRefusal(404, f"Invalid URL (GET {request.path})")
             if not self.guard.admits(request, received):
-                raise Refused(401, "")
+                raise SimulatedRefusal(401, "")
             wrong = trouble.parse(" ".join(asked.values()), mount)
             if wrong.status is not None:
-                raise Refused(wrong.status, "")
-        except Refused as refusal:
+                raise SimulatedRefusal(wrong.status, "")
+        except SimulatedRefusal as refusal:
             await _refuse(send, self.shape_of(family).error(family, refusal.status, refusal.message or None))
             return
         offered: list[str] = scope.get("subprotocols") or []
@@ -176,7 +178,7 @@ class Sockets:
             return
 
 
-async def _refuse(send: Send, answer: Answer) -> None:
+async def _refuse(send: Send, answer: SimulatedAnswer) -> None:
     headers = [(b"content-type", answer.content_type), *answer.headers]
     await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": answer.body})

@@ -33,7 +33,7 @@ LinkState = Literal["connecting", "live", "lost", "refused"]
 
 
 @dataclass(slots=True)
-class Link:
+class ConnectionState:
     """How the connection stands.
 
     Attributes:
@@ -54,7 +54,7 @@ class AppState:
     """Everything that is shown."""
 
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    link: Link = field(default_factory=Link)
+    link: ConnectionState = field(default_factory=ConnectionState)
     recent: Recent = field(default_factory=Recent)
     health: Health | None = None
     identity: Identity | None = None
@@ -91,12 +91,12 @@ class AppState:
 
     def heard(self) -> None:
         """The gateway answered."""
-        self.link = Link("live", self.clock())
+        self.link = ConnectionState("live", self.clock())
         self.changed()
 
     def lost(self, reason: str, retry_at: datetime | None, *, refused: bool = False) -> None:
         """It did not; what was fetched stays, and ages."""
-        self.link = Link("refused" if refused else "lost", self.link.at, reason, retry_at)
+        self.link = ConnectionState("refused" if refused else "lost", self.link.at, reason, retry_at)
         self.changed()
 
     def may(self, permission: Permission) -> bool:

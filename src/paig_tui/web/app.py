@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from paig_tui.web import terminal
 from paig_tui.web.child import ChildFailed, Opening
 from paig_tui.web.login import BrowserLogin, Door, LinkRefused
-from paig_tui.web.terminal import Download, Over, Receive, Send
+from paig_tui.web.terminal import Download, Receive, Send, TerminalEnded
 
 MAX_TERMINALS = 8
 """Each is a process of some 60 MB."""
@@ -55,7 +55,7 @@ def policy(origin: str, nonce: str) -> str:
     )
 
 
-class Refused(Exception):
+class WebRefusal(Exception):
     """A request that is answered with a status and a sentence."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -96,7 +96,7 @@ class WebTerminal:
         elif scope["type"] == "http":
             try:
                 await self._http(scope, receive, send)
-            except Refused as refused:
+            except WebRefusal as refused:
                 await self._answer(send, refused.status, f"{refused}\n".encode())
             except BrokenOff:
                 pass
@@ -114,9 +114,9 @@ class WebTerminal:
                 await self._leave(headers, send)
                 return
         if method not in ("GET", "POST"):
-            raise Refused(405, "Only GET and POST.")
+            raise WebRefusal(405, "Only GET and POST.")
         if method == "POST":
-            raise Refused(404, "There is nothing here.")
+            raise WebRefusal(404, "There is nothing here.")
         name = path.removeprefix("/static/")
         if path == "/login":
             await self._page(send, 200, "login.html")
@@ -128,7 +128,7 @@ class WebTerminal:
         elif name != path and name in self.files and name not in PAGES:
             await self._answer(send, 200, self.files[name], TYPES[name.rpartition(".")[2]])
         else:
-            raise Refused(404, "There is nothing here.")
+            raise WebRefusal(404, "There is nothing here.")
 
     async def _page(self, send: Send, status: int, name: str) -> None:
         nonce = secrets.token_urlsafe(16)
@@ -146,7 +146,7 @@ class WebTerminal:
                 self.tell(f"{line} IF THAT WAS NOT YOU, log every browser out.")
             else:
                 self._mention(line)
-            raise Refused(403, str(error)) from None
+            raise WebRefusal(403, str(error)) from None
         self.tell(f"✓ logged in: {address}, {agent}")
         cookie = (f"{self.cookie}={given.cookie}{self.attributes}",)
         await self._answer(send, 200, json.dumps({"proof": given.proof}).encode(), "application/json", cookies=cookie)
@@ -160,10 +160,10 @@ class WebTerminal:
 
     async def _download(self, headers: dict[str, str], key: str, send: Send) -> None:
         if not self._own_visit(headers) or self._login(headers) is None:
-            raise Refused(401, "Log in first.")
+            raise WebRefusal(401, "Log in first.")
         download = self.downloads.pop(key, None)
         if download is None:
-            raise Refused(404, "There is no such download, or it was fetched already.")
+            raise WebRefusal(404, "There is no such download, or it was fetched already.")
         try:
             chunk = await download.next()
             disposition = f"attachment; filename*=UTF-8''{quote(download.name, safe='')}"
@@ -185,8 +185,8 @@ class WebTerminal:
             self._check_origin(headers)
             login = self._login(headers)
             if login is None or scope["path"] != "/terminal":
-                raise Refused(403, "Log in first.")
-        except Refused as refused:
+                raise WebRefusal(403, "Log in first.")
+        except WebRefusal as refused:
             page = headers.get("origin", "no page")[:120]
             self._mention(f"✕ a terminal was refused to {page} at {_address(scope)}: {refused}")
             await terminal.close(send, terminal.LOGGED_OUT)  # before it is accepted: status 403
@@ -194,19 +194,19 @@ class WebTerminal:
         await send({"type": "websocket.accept"})
         try:
             await self._terminal(login, headers, receive, send)
-        except Over as over:
+        except TerminalEnded as over:
             if over.code is not None:
                 await terminal.close(send, over.code)
 
     async def _terminal(self, login: BrowserLogin, headers: dict[str, str], receive: Receive, send: Send) -> None:
         hello = await terminal.hello(receive)
         if self._login(headers) is not login:  # it was logged out while we waited
-            raise Over(terminal.LOGGED_OUT)
+            raise TerminalEnded(terminal.LOGGED_OUT)
         if not login.proven(hello.proof):
             self.tell("✕ a browser had the cookie, but not the proof that goes with it: was the cookie stolen?")
-            raise Over(terminal.LOGGED_OUT)
+            raise TerminalEnded(terminal.LOGGED_OUT)
         if self.terminals >= MAX_TERMINALS:
-            raise Over(terminal.FULL)
+            raise TerminalEnded(terminal.FULL)
         logged_out = asyncio.Event()
         self.terminals += 1
         try:
@@ -226,11 +226,11 @@ class WebTerminal:
 
     def _check_host(self, headers: dict[str, str]) -> None:
         if headers.get("host") != self.host:
-            raise Refused(421, f"This is {self.origin} and answers to no other address.")
+            raise WebRefusal(421, f"This is {self.origin} and answers to no other address.")
 
     def _check_origin(self, headers: dict[str, str]) -> None:
         if headers.get("origin") != self.origin:
-            raise Refused(403, "This did not come from a page of ours.")
+            raise WebRefusal(403, "This did not come from a page of ours.")
 
     def _own_visit(self, headers: dict[str, str]) -> bool:
         """Not led here by a page of another port, for which `SameSite` does not hold; not every browser says so."""
@@ -287,7 +287,7 @@ async def _body(receive: Receive) -> str:
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MAX_TOKEN:
-            raise Refused(413, "That is no token.")
+            raise WebRefusal(413, "That is no token.")
     return body.decode("utf-8", "replace")
 
 

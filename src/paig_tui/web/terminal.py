@@ -32,7 +32,7 @@ MAX_DOWNLOADS = 4
 MAX_COLUMNS, MAX_ROWS = 1000, 500
 
 
-class Over(Exception):
+class TerminalEnded(Exception):
     """The terminal is at its end.
 
     Attributes:
@@ -96,10 +96,10 @@ async def hello(receive: Receive) -> Hello:
         async with asyncio.timeout(HELLO_BOUND):
             message = _said(await receive())
     except TimeoutError:
-        raise Over(MISSPOKEN) from None
+        raise TerminalEnded(MISSPOKEN) from None
     content = _json(message) if isinstance(message, str) else None
     if content is None or not isinstance(proof := content.get("proof"), str):
-        raise Over(MISSPOKEN)
+        raise TerminalEnded(MISSPOKEN)
     return Hello(proof, _size(content.get("size")))
 
 
@@ -136,7 +136,7 @@ async def run(
         await _until_one_ends(
             _from_browser(child, receive), _to_browser(child, send, mine, downloads), _until(logged_out)
         )
-    except Over as end:
+    except TerminalEnded as end:
         code = end.code
     except ChildFailed as error:
         trouble = str(error)
@@ -183,12 +183,12 @@ async def _from_browser(child: Child, receive: Receive) -> NoReturn:
             try:
                 message.decode()
             except UnicodeDecodeError:
-                raise Over(MISSPOKEN) from None
+                raise TerminalEnded(MISSPOKEN) from None
             await child.type(message)
             continue
         content = _json(message)
         if content is None:
-            raise Over(MISSPOKEN)
+            raise TerminalEnded(MISSPOKEN)
         if "size" in content:
             width, height = _size(content["size"])
             await child.tell("resize", width=width, height=height)
@@ -216,12 +216,12 @@ async def _to_browser(child: Child, send: Send, mine: dict[str, Download], downl
                 name = PurePath(said["path"]).name
                 mine[key] = downloads[key] = Download(name, key, said["encoding"] or "utf-8", child)
                 await _send(send, {"text": json.dumps({"download": key})})
-    raise Over(EXITED)
+    raise TerminalEnded(EXITED)
 
 
 async def _until(logged_out: asyncio.Event) -> NoReturn:
     await logged_out.wait()
-    raise Over(LOGGED_OUT)
+    raise TerminalEnded(LOGGED_OUT)
 
 
 async def _send(send: Send, content: dict[str, object]) -> None:
@@ -229,12 +229,12 @@ async def _send(send: Send, content: dict[str, object]) -> None:
         async with asyncio.timeout(STUCK):
             await send({"type": "websocket.send", **content})
     except OSError:  # a browser that takes nothing counts as gone
-        raise Over(None) from None
+        raise TerminalEnded(None) from None
 
 
 def _said(event: dict[str, Any]) -> str | bytes:
     if event["type"] != "websocket.receive":
-        raise Over(None)
+        raise TerminalEnded(None)
     text: str | None = event.get("text")
     data: bytes | None = event.get("bytes")
     return text if text is not None else data or b""
@@ -252,4 +252,4 @@ def _size(value: object) -> tuple[int, int]:
     match value:
         case [int(columns), int(rows)] if 0 < columns <= MAX_COLUMNS and 0 < rows <= MAX_ROWS:
             return columns, rows
-    raise Over(MISSPOKEN)
+    raise TerminalEnded(MISSPOKEN)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from paig_client.cli.importers.environment import ADDRESSES, KEYS
-from paig_gateway.app import Store
+from paig_gateway.app import OpenDatabase
 from paig_gateway.config import load, parse
 from tests.client.cli.conftest import Paig
 
@@ -64,7 +64,7 @@ def test_init_takes_every_key_there_is(paig: Paig, tmp_path: Path, monkeypatch: 
     assert {name: spec.kind for name, spec in found.items()} == {kind: kind for kind in KEYS}
     assert {name: spec.credential for name, spec in found.items()} == {k: f"env:{v[-1]}" for k, v in KEYS.items()}
     assert "value-of" not in file.read_text()
-    store = Store.open(tmp_path / "home")
+    store = OpenDatabase.open(tmp_path / "home")
     for name, spec in found.items():
         store.catalog.providers.create(name, spec, actor="test")
     assert {provider.name for provider in store.catalog.providers.list()} == set(KEYS)

@@ -30,7 +30,7 @@ from paig_gateway.catalog import Catalog, LimitHooks, References
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.domain.caller import Caller
-from paig_gateway.domain.route import Provider
+from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.overrides import PriceSources
@@ -167,7 +167,7 @@ def running(
     async def answers(name: str) -> ProviderCheck:
         return ProviderCheck(provider=name, ok=True, outcome="ok", message="It answers.", request="GET http://x/models")
 
-    async def no_accounts(providers: list[Provider]) -> AccountObjects:
+    async def no_accounts(providers: list[ActiveProvider]) -> AccountObjects:
         return AccountObjects()
 
     services = change(

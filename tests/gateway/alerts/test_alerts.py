@@ -29,7 +29,7 @@ from paig_gateway.cluster.health_rows import Report
 from paig_gateway.database.engine import utc_now
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.money import parse_usd
-from paig_gateway.domain.route import Credential, Provider
+from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.proxy.loops import Loop
 from paig_gateway.routing.breaker import BreakerState
 from paig_gateway.routing.outcomes import Sums
@@ -419,7 +419,9 @@ def test_what_makes_a_trouble() -> None:
     """Half of the tries over all nodes, or no credential left; not a share that retries make good, nor one bad key."""
     now = utc_now()
     keys = Credential("a", "x"), Credential("b", "y")
-    providers = {name: Provider(name, "openai", "http://x", keys) for name in ("half", "tenth", "down", "one-key")}
+    providers = {
+        name: ActiveProvider(name, "openai", "http://x", keys) for name in ("half", "tenth", "down", "one-key")
+    }
 
     def told(provider: str, credential: str, state: BreakerState, good: int, bad: int) -> Report:
         return Report(provider, credential, state, now, sums=Sums(good, 0, {"500": bad} if bad else {}))

@@ -21,7 +21,7 @@ from paig_gateway.catalog import snapshot as module
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit
-from paig_gateway.domain.route import NO_CREDENTIAL, Credential, Provider
+from paig_gateway.domain.route import NO_CREDENTIAL, ActiveProvider, Credential
 from paig_gateway.secrets.vault import Vault
 from tests.gateway.catalogs import ME, VAULT, open_catalog, sqlite_url
 from tests.gateway.databases import Postgres
@@ -125,7 +125,7 @@ def test_provider_is_resolved(catalog: Catalog) -> None:
     route = directory.route("v")
     assert route is not None
     [member] = route.members
-    assert member.provider == Provider(
+    assert member.provider == ActiveProvider(
         name="v", kind="google-vertex", base_url="https://aiplatform.googleapis.com",
         credentials=(Credential(shown.id, "vertex-secret"),), inject_cost=False, require_price=True,
         price_provider="google", service_tier="flex", on_disconnect="cancel",

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from paig_gateway.cluster import health_rows
 from paig_gateway.cluster.health_sync import FIGURES_EVERY, HealthSync
 from paig_gateway.database.engine import migrate, open_engine, writing
-from paig_gateway.domain.route import Credential, Provider
+from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.ledger import nodes
 from paig_gateway.ledger.nodes import Process
 from paig_gateway.routing.breaker import BreakerSpec
@@ -31,7 +31,7 @@ class Node:
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine, self.time = engine, 1000.0
-        self.providers = {"openai": Provider("openai", "openai", "http://x", (KEY,))}
+        self.providers = {"openai": ActiveProvider("openai", "openai", "http://x", (KEY,))}
         self.health = HealthTracker(lambda: self.time, self.now, BreakerSpec(), RetriesSpec(), random.Random(1))
         self.sharing = HealthSync(self.health, engine, name, lambda: self.providers)
         with writing(engine) as connection:

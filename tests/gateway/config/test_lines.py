@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paig_client.api import toml
-from paig_gateway.config.lines import Path, line_numbers
+from paig_gateway.config.lines import SpecPath, line_numbers
 
 DOCUMENT = '''\
 # [not.a.table] 1
@@ -49,7 +49,7 @@ empty = ["", '', """"""]
 def test_lines_of_a_document_with_every_quirk() -> None:
     """Tables, dotted and quoted keys, inline tables, arrays of tables, long strings and comments are all followed."""
     lines = line_numbers(DOCUMENT)
-    expected: dict[Path, int] = {
+    expected: dict[SpecPath, int] = {
         ("server",): 2,
         ("server", "port"): 3,
         ("server", "timeouts"): 4,
@@ -110,7 +110,7 @@ def written(value: object, draw: Any) -> str:
             return value.isoformat()  # type: ignore[attr-defined, no-any-return]
 
 
-def places(value: object, path: Path = ()) -> list[Path]:
+def places(value: object, path: SpecPath = ()) -> list[SpecPath]:
     """Every path in parsed TOML."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(place for key, inner in pairs for place in places(inner, (*path, key)))]

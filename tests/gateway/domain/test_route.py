@@ -8,21 +8,21 @@ from collections.abc import Sequence
 
 import pytest
 
-from paig_gateway.domain.route import Chance, Member, Provider, Route, by_luck, by_session
+from paig_gateway.domain.route import ActiveProvider, ActiveRoute, Chance, Member, by_luck, by_session
 
 DRAWS = 20_000
 # The values that chi-square exceeds once in ten thousand cases, by degrees of freedom.
 UNLIKELY = {1: 15.14, 2: 18.42, 3: 21.11}
 
 
-def route(*members: tuple[str, int, int]) -> Route:
+def route(*members: tuple[str, int, int]) -> ActiveRoute:
     """A route of members, each with name, priority and weight."""
-    return Route(
-        "r", tuple(Member(Provider(name, "openai", ""), priority, weight) for name, priority, weight in members)
+    return ActiveRoute(
+        "r", tuple(Member(ActiveProvider(name, "openai", ""), priority, weight) for name, priority, weight in members)
     )
 
 
-def names(route: Route, chance: Chance) -> list[str]:
+def names(route: ActiveRoute, chance: Chance) -> list[str]:
     """The order, by name."""
     return [member.provider.name for member in route.order(chance)]
 
@@ -86,7 +86,7 @@ def test_weight_0_stands_by() -> None:
 def test_a_session_has_one_order() -> None:
     """The same session gives the same order each time, in any process and whichever way the members are written."""
     found = route(("a", 0, 1), ("b", 0, 1), ("c", 0, 1), ("d", 0, 1))
-    turned = Route("r", found.members[::-1])
+    turned = ActiveRoute("r", found.members[::-1])
     for number in range(100):
         order = names(found, by_session("key_1", f"session-{number}"))
         assert names(turned, by_session("key_1", f"session-{number}")) == order

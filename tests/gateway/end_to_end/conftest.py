@@ -17,7 +17,7 @@ from paig_client.admin import AsyncAdminClient
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_client.api.vocabulary import Stored
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import BreakerSpec
 from paig_gateway.database.engine import utc_now
@@ -40,7 +40,7 @@ NO_BREAKER = ServerSpec(breaker=BreakerSpec(enabled=False))
 class World:
     """A gateway and how to speak to it."""
 
-    store: Store
+    store: OpenDatabase
     origin: str
     key: str
     http: httpx2.AsyncClient
@@ -92,7 +92,7 @@ async def running_world(
     stored: Stored | None = None,
 ) -> AsyncIterator[World]:
     """A gateway with those providers and one key without limits; `stored` is for objects made elsewhere."""
-    store = Store.open(home)
+    store = OpenDatabase.open(home)
     for name, spec in providers.items():
         store.catalog.providers.create(name, spec, actor="test")
     key = store.catalog.keys.create("tester", KeySpec(stored=stored), actor="test").key

@@ -10,7 +10,7 @@ import pytest
 
 from paig_client.admin import Invalid, NotFound
 from paig_client.api.specs import KeySpec
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.catalog import CatalogError, stops
 from paig_gateway.config.model import SessionsSpec
 from paig_gateway.server import running_gateway
@@ -109,7 +109,7 @@ async def test_loops_are_refused_where_the_operator_wants_that(
     environment: None, simulator: Simulator, tmp_path: Path
 ) -> None:
     """By default nothing is refused; with `stop_loops` the same request over and over is, and no other."""
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     async with running_simulator(simulator) as base:
         for name, spec in simulated_providers(base).items():
             store.catalog.providers.create(name, spec, actor="test")
@@ -130,7 +130,7 @@ def test_stopped_sessions_are_bounded_in_number(
 ) -> None:
     """No more sessions are stopped at once than the gateway keeps in memory."""
     monkeypatch.setattr(stops, "MOST", 3)
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     for number in range(3):
         stops.stop(store.catalog, "key_x", f"s{number}", actor="test")
     stops.stop(store.catalog, "key_x", "s1", actor="test")

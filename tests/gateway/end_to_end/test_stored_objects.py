@@ -15,7 +15,7 @@ import pytest
 from paig_client.api.specs import KeySpec, ProjectSpec, ProviderSpec
 from paig_client.api.vocabulary import Stored
 from paig_gateway.database.engine import utc_now
-from paig_gateway.ledger.stored_objects import StoredObject, save
+from paig_gateway.ledger.stored_objects import ProviderObject, save
 from paig_gateway.providers.endpoints import Endpoint, detect, endpoints
 from paig_gateway.providers.kinds import KINDS, base_url
 from paig_gateway.proxy import stored
@@ -64,7 +64,7 @@ class Tenants:
     def owned(self, provider: str, id: str, name: str = "mine") -> None:
         """Give an object to a tenant's key."""
         key = next(one for one in self.world.store.catalog.keys.list() if one.name == name)
-        save(self.world.store.engine, [StoredObject(provider, id, "file", key.id, None)], utc_now())
+        save(self.world.store.engine, [ProviderObject(provider, id, "file", key.id, None)], utc_now())
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from paig_gateway.formats.batches import (
     OPENAI,
     BatchApi,
     BatchAsked,
-    Line,
+    BatchRequest,
     LineResult,
     own_results_url,
     path_of_answer,
@@ -28,7 +28,7 @@ def test_what_a_batch_is_made_of() -> None:
     assert OPENAI.asked(b'{"input_file_id":"file-1","endpoint":"/v1/responses"}', None).files == ("file-1",)
     message = b'{"requests":[{"custom_id":"a","params":{"model":"claude-sonnet-4-5","max_tokens":5}}]}'
     assert ANTHROPIC.asked(message, None).lines == [
-        Line("a", "/v1/messages", b'{"model":"claude-sonnet-4-5","max_tokens":5}')
+        BatchRequest("a", "/v1/messages", b'{"model":"claude-sonnet-4-5","max_tokens":5}')
     ]
     inline = (
         b'{"batch":{"inputConfig":{"requests":{"requests":[{"request":{"contents":[]}},{"request":{"content":{}}}]}}}}'

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paig_gateway.formats.base import StreamEvent
-from paig_gateway.formats.eventstream import MAX_FRAME, CorruptFrame, Splitter, encode, parse
+from paig_gateway.formats.eventstream import MAX_FRAME, CorruptFrame, EventStreamSplitter, encode, parse
 from tests.gateway.formats.cutting import fed
 
 names = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -21,7 +21,7 @@ frames = st.tuples(names, st.binary(max_size=300), st.sampled_from(["event", "ex
 def test_round_trip_in_any_chunks(given_frames: list[tuple[str, bytes, str]], rest: bytes, sizes: list[int]) -> None:
     """What was written comes back frame by frame, whatever the chunks, and all bytes are accounted for."""
     stream = b"".join(encode(name, payload, kind=kind) for name, payload, kind in given_frames)  # type: ignore[arg-type]
-    raw, left = fed(Splitter(), stream + rest, sizes)
+    raw, left = fed(EventStreamSplitter(), stream + rest, sizes)
     assert b"".join(raw) == stream
     assert left == rest
     for event, (name, payload, kind) in zip([parse(one) for one in raw], given_frames, strict=True):
@@ -77,7 +77,7 @@ def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
 
 def test_a_corrupt_prelude_stops_at_once_and_keeps_the_bytes() -> None:
     """Frames before a corrupt one come out; then every call raises, and `rest` has all that was not returned."""
-    splitter = Splitter()
+    splitter = EventStreamSplitter()
     good, bad = encode("a", b"1"), b"\x00\x00\x00\x20" + b"\xff" * 30
     assert splitter.feed(good + bad) == [good]
     with pytest.raises(CorruptFrame):
@@ -89,7 +89,7 @@ def test_a_frame_beyond_the_bound_is_not_waited_for() -> None:
     """A frame that claims to be larger than any is corrupt, whatever its checksum."""
     start = struct.pack(">II", MAX_FRAME + 1, 0)
     with pytest.raises(CorruptFrame):
-        Splitter().feed(start + struct.pack(">I", crc32(start)))
+        EventStreamSplitter().feed(start + struct.pack(">I", crc32(start)))
 
 
 def test_an_error_without_payload() -> None:
@@ -108,7 +108,7 @@ def test_an_error_without_payload() -> None:
 @given(st.binary(max_size=400))
 def test_random_bytes_only_raise_corrupt_frame(noise: bytes) -> None:
     """Random bytes are cut, or refused as corrupt; nothing else happens."""
-    splitter = Splitter()
+    splitter = EventStreamSplitter()
     try:
         for raw in splitter.feed(noise):
             parse(raw)

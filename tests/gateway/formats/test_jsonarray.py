@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paig_gateway.formats.base import StreamEvent
-from paig_gateway.formats.jsonarray import Splitter, parse
+from paig_gateway.formats.jsonarray import JsonArraySplitter, parse
 from tests.gateway.formats.cutting import fed
 
 values = st.recursive(
@@ -33,7 +33,7 @@ def test_elements_in_any_chunks(
     """Each element comes out once and whole, and all bytes are accounted for."""
     texts = [json.dumps(element, indent=indent, ensure_ascii=ascii_only) for element in elements]
     stream = f"[{between.join(texts)}\n]".encode()
-    raw, rest = fed(Splitter(), stream, sizes)
+    raw, rest = fed(JsonArraySplitter(), stream, sizes)
     assert [json.loads(parse(one).data) for one in raw] == elements
     assert b"".join(raw) + rest == stream
     assert rest.strip() in (b"]", b"[\n]")
@@ -41,22 +41,22 @@ def test_elements_in_any_chunks(
 
 def test_a_lone_object() -> None:
     """An error that comes without the array is one element."""
-    raw, rest = fed(Splitter(), b' {"error": {"code": 503}}\n', [1])
+    raw, rest = fed(JsonArraySplitter(), b' {"error": {"code": 503}}\n', [1])
     assert [parse(one) for one in raw] == [StreamEvent("", b'{"error": {"code": 503}}')]
     assert rest == b"\n"
 
 
 def test_arrays_as_elements() -> None:
     """Elements need not be objects."""
-    raw, _ = fed(Splitter(), b"[[1,[2]],[3]]", [2])
+    raw, _ = fed(JsonArraySplitter(), b"[[1,[2]],[3]]", [2])
     assert [parse(one).data for one in raw] == [b"[1,[2]]", b"[3]"]
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(1, 9), min_size=1))
 def test_random_bytes(noise: bytes, sizes: list[int]) -> None:
     """Random bytes are cut the same in any chunks, without loss."""
-    raw, rest = fed(Splitter(), noise, sizes)
-    assert (raw, rest) == fed(Splitter(), noise, [max(1, len(noise))])
+    raw, rest = fed(JsonArraySplitter(), noise, sizes)
+    assert (raw, rest) == fed(JsonArraySplitter(), noise, [max(1, len(noise))])
     assert b"".join(raw) + rest == noise
 
 
@@ -64,7 +64,7 @@ def test_a_huge_element_in_small_chunks() -> None:
     """Time grows with the bytes, not with their square."""
     stream = b'[{"data":"' + b'\\"' * 2_000_000 + b'"}]'
     began = time.perf_counter()
-    raw, rest = fed(Splitter(), stream, [256])
+    raw, rest = fed(JsonArraySplitter(), stream, [256])
     assert b"".join(raw) + rest == stream
     assert len(raw) == 1
     assert time.perf_counter() - began < 5

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paig_gateway.formats.base import StreamEvent
-from paig_gateway.formats.sse import Splitter, parse
+from paig_gateway.formats.sse import SseSplitter, parse
 from tests.gateway.formats.cutting import fed
 
 
 def cut(stream: bytes, *sizes: int) -> tuple[list[bytes], bytes]:
     """Feed `stream` in pieces of these sizes, the last one repeated."""
-    return fed(Splitter(), stream, sizes)
+    return fed(SseSplitter(), stream, sizes)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
@@ -37,7 +37,7 @@ def test_mixed_line_ends() -> None:
 
 def test_a_cut_between_return_and_feed() -> None:
     """A `\\r\\n` that is torn apart belongs to the event before it as a whole."""
-    splitter = Splitter()
+    splitter = SseSplitter()
     assert splitter.feed(b"data: 1\r\n\r") == []
     assert splitter.feed(b"\ndata: 2") == [b"data: 1\r\n\r\n"]
     assert splitter.rest() == b"data: 2"

@@ -32,7 +32,7 @@ from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import LimitRow
 from paig_gateway.domain.limits import Limit, window_start
 from paig_gateway.ledger import new_limits
-from paig_gateway.ledger.batch import BatchExecutor, Charge, Correct, Extend, Reserve, Settle
+from paig_gateway.ledger.batch import BatchExecutor, ChargeRow, Correct, Extend, Reserve, Settle
 from paig_gateway.ledger.nodes import Process
 from paig_gateway.ledger.records import Reservation
 from paig_gateway.ledger.transitions import Refusal
@@ -230,7 +230,7 @@ class LedgerMachine(RuleBasedStateMachine):
         request = reservation(*self._limits_of(key), time=self.clock(), key=key, id=self._name("req"))
         known = self.works[number % len(self.works)] if work and self.works else None
         end = settlement(request, cost if counted else 0, usage=used(spent, 1), work_id=known if counted else None)
-        self.nodes[number % len(self.nodes)].execute([Charge(request, end, counted=counted)])
+        self.nodes[number % len(self.nodes)].execute([ChargeRow(request, end, counted=counted)])
         self.ended.append(request.id)
         if counted:
             self._may_exceed(request, cost, spent + 1)

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from paig_gateway.ledger import nodes
-from paig_gateway.ledger.batch import BatchExecutor, Charge, Reserve, Settle, Sweep
+from paig_gateway.ledger.batch import BatchExecutor, ChargeRow, Reserve, Settle, Sweep
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.nodes import NodeInUseError, Process
 from paig_gateway.ledger.records import Reservation
@@ -115,7 +115,7 @@ def test_no_open_request_ever_lacks_a_node(engine: Engine) -> None:
     """A node that was taken for dead is known again before it reserves, or writes, anything."""
     clock = Clock()
     sleeper = node(engine, "sleeper", clock)
-    for command in (Reserve(reservation(CAP)), Charge(reservation(CAP), settlement("req_x"))):
+    for command in (Reserve(reservation(CAP)), ChargeRow(reservation(CAP), settlement("req_x"))):
         with engine.begin() as connection:
             connection.execute(text("DELETE FROM nodes"))
         sleeper.execute([command])

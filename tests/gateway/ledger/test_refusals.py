@@ -12,12 +12,12 @@ from paig_gateway.database.engine import writing
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.ledger import refusals
-from paig_gateway.ledger.refusals import REFUSALS, RefusalBuffer, Refused
+from paig_gateway.ledger.refusals import REFUSALS, RefusalBuffer, RefusedRequest
 from paig_gateway.ledger.reports import get_request
 from tests.gateway.ledger.books import NOON
 
 CI = Caller("key_ci", "ci", "proj_lab", "lab")
-REFUSED = Refused(
+REFUSED = RefusedRequest(
     "req_1", NOON, CI, "POST", "/v1/chat\0", "openai", "openai-chat", GatewayError("bad-request", "Not JSON \ud800.")
 )
 

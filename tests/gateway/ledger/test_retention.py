@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.config import LedgerSpec
 from paig_gateway.domain.limits import Limit
 from paig_gateway.ledger import batches, pruning, retention
@@ -135,7 +135,7 @@ async def test_the_setting_reaches_the_ledger(tmp_path: Path, monkeypatch: pytes
     for name in ("PAIG_SECRET_KEY", "PAIG_ADMIN_TOKEN"):
         monkeypatch.setenv(name, "test")
     monkeypatch.delenv("PAIG_DATABASE_URL", raising=False)
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     ledger = Ledger(store.engine, node_id="node_first", clock=Clock(OLD))
     await ledger.start()
     await charged(ledger, time=OLD)

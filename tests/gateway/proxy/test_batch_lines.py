@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.domain.route import Member, Provider
+from paig_gateway.domain.route import ActiveProvider, Member
 from paig_gateway.formats.batches import GEMINI, OPENAI, BatchAsked
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
@@ -34,7 +34,7 @@ def read(data: bytes, piece: int = 7) -> BatchLines:
 
 def plans(kind: str = "openai") -> LinePlans:
     """What lines cost at a provider of a kind."""
-    return LinePlans(Member(Provider(kind, kind, f"https://{kind}")), AT, PriceSources(PriceBook()))
+    return LinePlans(Member(ActiveProvider(kind, kind, f"https://{kind}")), AT, PriceSources(PriceBook()))
 
 
 def test_lines_in_pieces_are_groups_with_few_bytes() -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from paig_gateway.domain.route import Credential, Member, Provider, Route
+from paig_gateway.domain.route import ActiveProvider, ActiveRoute, Credential, Member
 from paig_gateway.formats.openai_chat import CHAT
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
@@ -20,11 +20,11 @@ from paig_gateway.routing.decisions import (
     Cover,
     Decisions,
     Leave,
-    Relay,
+    RelayResponse,
     Result,
     Step,
     Stop,
-    Try,
+    TryCandidate,
     Unanswered,
     Unsigned,
 )
@@ -42,7 +42,7 @@ PRICES = PriceSources(PriceBook())
 class Exchange:
     """A request, as far as deadlines need to know it."""
 
-    route: Route
+    route: ActiveRoute
     started: float = 0.0
 
 
@@ -52,7 +52,7 @@ class Play:
     def __init__(self, members: str, deadline: float | None = None, retries: float = 100, stored: str | None = None):
         self.now = 0.0
         providers = [self._provider(word) for word in members.split()]
-        self.route = Route("both", tuple(Member(one, priority=-place) for place, one in enumerate(providers)))
+        self.route = ActiveRoute("both", tuple(Member(one, priority=-place) for place, one in enumerate(providers)))
         retry_rule = RetriesSpec(share=0.001, per_second=0, burst=retries)
         self.health = HealthTracker(lambda: self.now, lambda: NOW, BreakerSpec(), retry_rule)
         call = CHAT.read(None, BODY)
@@ -72,10 +72,10 @@ class Play:
             self.left_out.setdefault(candidate.provider.name, why)
 
     @staticmethod
-    def _provider(word: str) -> Provider:
+    def _provider(word: str) -> ActiveProvider:
         name, _, credentials = word.partition("*")
         keys = tuple(Credential(f"{name}-{number}", "k") for number in range(int(credentials or "1")))
-        return Provider(name=name, kind="openai", base_url="http://x/v1", credentials=keys)
+        return ActiveProvider(name=name, kind="openai", base_url="http://x/v1", credentials=keys)
 
     def play(self, script: str) -> list[str]:
         """What is done, word by word; what the ledger is asked for is granted unless the next word is `full`."""
@@ -129,9 +129,9 @@ class Play:
     @staticmethod
     def _said(step: Step) -> str:
         match step:
-            case Try(candidate=candidate, last=last):
+            case TryCandidate(candidate=candidate, last=last):
                 return f"try {candidate.credential.id}{' (last)' if last else ''}"
-            case Relay(after_all=after_all):
+            case RelayResponse(after_all=after_all):
                 return "relay after all" if after_all else "relay"
             case Stop(error=error):
                 return f"stop {error.code}"

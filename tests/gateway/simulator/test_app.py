@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from paig_gateway.simulator import Simulator
-from paig_gateway.simulator.books import Log, Received
+from paig_gateway.simulator.books import Received, ReceivedLog
 from paig_gateway.simulator.serve import MOUNTS, running_simulator
 
 pytestmark = pytest.mark.anyio
@@ -173,7 +173,7 @@ async def test_books_over_http(http: httpx2.AsyncClient, simulator: Simulator) -
 
 def test_log_is_bounded() -> None:
     """Only the last requests are kept, and never more than 64 MiB of them."""
-    log = Log(keep=3)
+    log = ReceivedLog(keep=3)
     for size in (1, 2, 3, 4):
         log.add(Received("POST", "/", "", [], b"x" * size))
     assert [len(received.body) for received in log.all()] == [2, 3, 4]

@@ -17,7 +17,7 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from paig_client.api.specs import ExportSpec, KeySpec, OwnerSpec
-from paig_gateway.app import Gateway, Store
+from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.database.engine import utc_now
 from paig_gateway.server import running_gateway
 from paig_gateway.telemetry import audit_stream as module
@@ -78,7 +78,7 @@ async def test_a_gateway_streams_to_a_file(
 ) -> None:
     """Private to its owner; a file that cannot be written is said once, and made up for."""
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.02)
-    store = Store.open(tmp_path)
+    store = OpenDatabase.open(tmp_path)
     folder = tmp_path / "logs"
     path = folder / "audit.jsonl"
     with caplog.at_level(logging.WARNING):

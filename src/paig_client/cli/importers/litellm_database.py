@@ -29,7 +29,7 @@ _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 @dataclass(frozen=True, slots=True)
-class Spend:
+class LitellmSpend:
     """What a key had spent at LiteLLM.
 
     Attributes:
@@ -69,7 +69,7 @@ def tables_of(lines: Iterable[str]) -> dict[str, list[Row]]:
     return found
 
 
-def add_owners_and_keys(draft: Draft, tables: Mapping[str, list[Row]], now: datetime) -> list[Spend]:
+def add_owners_and_keys(draft: Draft, tables: Mapping[str, list[Row]], now: datetime) -> list[LitellmSpend]:
     """Put teams, users and keys into a draft, and tell what each key has spent.
 
     Args:
@@ -118,7 +118,7 @@ def add_owners_and_keys(draft: Draft, tables: Mapping[str, list[Row]], now: date
         if amount is not None and amount > 0:
             has_window = bool(row.get("budget_duration") or budget.get("budget_duration"))
             began = now if has_window else _time(row.get("created_at")) or now
-            spent.append(Spend(name, amount, began, f"litellm:{digest}"))
+            spent.append(LitellmSpend(name, amount, began, f"litellm:{digest}"))
     return spent
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Member, Provider
+from paig_gateway.domain.route import ActiveProvider, Member
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import Format
 from paig_gateway.formats.errors import error_kind
@@ -25,7 +25,7 @@ from paig_gateway.proxy.request import Target
 from paig_gateway.proxy.sockets.live import LiveSession, resumed
 from paig_gateway.proxy.sockets.realtime import RealtimeSession
 from paig_gateway.proxy.sockets.responses import ResponsesSession
-from paig_gateway.proxy.sockets.turns import Session
+from paig_gateway.proxy.sockets.turns import SocketSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Api:
 
     fmt: Format
     kinds: frozenset[str]
-    session: Callable[[ProviderKind, Target, str, Headers], Session]
-    url: Callable[[ProviderKind, Provider, Target, str], str]
+    session: Callable[[ProviderKind, Target, str, Headers], SocketSession]
+    url: Callable[[ProviderKind, ActiveProvider, Target, str], str]
     outgoing: Callable[[Member, bytes], bytes]
     stored: Callable[[bytes], list[str]]
     error: Callable[[GatewayError, str | None], bytes | None]
@@ -87,7 +87,7 @@ def _no_event(error: GatewayError, about: str | None) -> bytes | None:
 _MODEL = re.compile(rb"(^|&)(model|deployment)=[^&]*")
 
 
-def _openai_url(kind: ProviderKind, provider: Provider, target: Target, model: str) -> str:
+def _openai_url(kind: ProviderKind, provider: ActiveProvider, target: Target, model: str) -> str:
     url = kind.path(provider.base_url, target.path, provider.settings)
     query = target.query
     if model and model != named_model(target):
@@ -107,7 +107,7 @@ _SERVICES = {
 """What the Live API is called at each kind: what stands before the version and behind it, and the usual version."""
 
 
-def _google_url(kind: ProviderKind, provider: Provider, target: Target, model: str) -> str:
+def _google_url(kind: ProviderKind, provider: ActiveProvider, target: Target, model: str) -> str:
     """The Live API as the kind spells it; in the client's version, where that is of the same spelling."""
     base = re.sub(r"/v1(?:beta|beta1|alpha)?$", "", provider.base_url)
     before, behind, usual = _SERVICES[kind.name]
@@ -201,15 +201,15 @@ def _live_stored(message: bytes) -> list[str]:
     return found
 
 
-def _responses(kind: ProviderKind, target: Target, model: str, headers: Headers) -> Session:
+def _responses(kind: ProviderKind, target: Target, model: str, headers: Headers) -> SocketSession:
     return ResponsesSession(headers)
 
 
-def _live(kind: ProviderKind, target: Target, model: str, headers: Headers) -> Session:
+def _live(kind: ProviderKind, target: Target, model: str, headers: Headers) -> SocketSession:
     return LiveSession()
 
 
-def _realtime(kind: ProviderKind, target: Target, model: str, headers: Headers) -> Session:
+def _realtime(kind: ProviderKind, target: Target, model: str, headers: Headers) -> SocketSession:
     return RealtimeSession(model, by_seconds=kind.name == "xai", joins=call_id(target) is not None)
 
 

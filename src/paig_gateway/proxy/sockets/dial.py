@@ -34,7 +34,7 @@ Attempt = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestedUpgrade:
     """What the client's upgrade asks for.
 
     Attributes:
@@ -84,7 +84,7 @@ class Dialler:
     deadlines: Deadlines
 
     async def connect(
-        self, api: Api, exchange: Exchange, order: deque[Candidate], wanted: Wanted, attempts: list[Attempt]
+        self, api: Api, exchange: Exchange, order: deque[Candidate], wanted: RequestedUpgrade, attempts: list[Attempt]
     ) -> Connected:
         """Try candidates in turn until one accepts.
 
@@ -155,7 +155,9 @@ class Dialler:
                 raise outcome
             return outcome
 
-    async def _try(self, api: Api, exchange: Exchange, candidate: Candidate, wanted: Wanted, number: int) -> Connected:
+    async def _try(
+        self, api: Api, exchange: Exchange, candidate: Candidate, wanted: RequestedUpgrade, number: int
+    ) -> Connected:
         kind, provider = candidate.kind, candidate.provider
         if problem := self.problem(provider.name):
             raise SigningError(problem)

@@ -18,7 +18,7 @@ from paig_gateway.formats.folding import dig, each, in_base64, mapping, text_siz
 from paig_gateway.formats.gemini_live import LIVE, camel_case, either, in_camel_case, usage_of
 from paig_gateway.formats.media import MediaItem
 from paig_gateway.formats.text import BUILT_IN, TOOL, TOOLS
-from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Made, Need, Over, Saw, Size, Turn, check_inside
+from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Made, Need, Saw, Size, Turn, TurnOver, check_inside
 
 AHEAD_SECONDS = 30.0
 """Seconds of audio that are held beyond what was sent."""
@@ -221,9 +221,9 @@ class LiveSession:
         """The turns that are not over."""
         return [turn for turn in (self._turn, self._late) if turn is not None]
 
-    def _end(self, turn: Turn) -> Over:
+    def _end(self, turn: Turn) -> TurnOver:
         turn.over = True
-        return Over(turn, "ended")
+        return TurnOver(turn, "ended")
 
     def _learn(self, usage: Mapping[str, object]) -> None:
         """What the session has read and written, by the provider's own count."""

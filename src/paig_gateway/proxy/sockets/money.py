@@ -11,11 +11,11 @@ from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.errors import GatewayError, LedgerDown, LimitRefused
 from paig_gateway.domain.http import Headers
-from paig_gateway.domain.route import Route
+from paig_gateway.domain.route import ActiveRoute
 from paig_gateway.formats.base import Call
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
-from paig_gateway.ledger.stored_objects import StoredObject
+from paig_gateway.ledger.stored_objects import ProviderObject
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.proxy.binding import binding_limits, is_capped
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
@@ -26,7 +26,7 @@ from paig_gateway.proxy.observer import Observer
 from paig_gateway.proxy.request import Attribution, Target
 from paig_gateway.proxy.settling import CUT, NO_USAGE, charge_reading, charge_stream, error_type
 from paig_gateway.proxy.sockets.dial import Attempt
-from paig_gateway.proxy.sockets.turns import Ending, Session, Turn
+from paig_gateway.proxy.sockets.turns import Ending, SocketSession, Turn
 from paig_gateway.proxy.stored import StoredObjects
 from paig_gateway.proxy.trace_context import Trace, beside
 from paig_gateway.routing.affinity import Affinity
@@ -72,7 +72,7 @@ class Upgraded:
 
     id: str
     caller: Callable[[], Caller]
-    route: Route
+    route: ActiveRoute
     target: Target
     headers: Headers
     attribution: Attribution
@@ -103,7 +103,7 @@ class Turns:
 
     books: Books
     upgraded: Upgraded
-    session: Session
+    session: SocketSession
     settled: int = 0
     _open: dict[Turn, _Open] = field(default_factory=dict)
     _early: dict[Turn, list[bytes]] = field(default_factory=dict)
@@ -193,7 +193,7 @@ class Turns:
     def made(self, kind: str, id: str) -> None:
         """Take in that the provider keeps an object for this key."""
         caller, provider = self.upgraded.caller(), self.upgraded.candidate.provider.name
-        self.books.stored.keep([StoredObject(provider, id, kind, caller.key_id, caller.project_id)])
+        self.books.stored.keep([ProviderObject(provider, id, kind, caller.key_id, caller.project_id)])
 
     def saw(self, turn: Turn, message: bytes) -> None:
         """Take in what the provider says of a turn."""

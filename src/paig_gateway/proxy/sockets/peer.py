@@ -28,7 +28,7 @@ Message = list[Frame]
 """The frames of one message: the first says its kind, the others continue it."""
 
 
-class Link(Protocol):
+class PeerEvents(Protocol):
     """Events of a peer."""
 
     def message(self, peer: Peer, message: Message) -> None:
@@ -84,7 +84,7 @@ class Peer(asyncio.Protocol):
         self.frames = frames
         self.answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._dropped = dropped
-        self._link: Link | None = None
+        self._link: PeerEvents | None = None
         self._transport: asyncio.Transport | None = None
         self._early: list[Frame] = []
         self._message: Message = []
@@ -98,7 +98,7 @@ class Peer(asyncio.Protocol):
         """Whether messages can be sent."""
         return self.frames.state is State.OPEN and not self._lost
 
-    def attach(self, link: Link) -> None:
+    def attach(self, link: PeerEvents) -> None:
         """Tell `link` of all that comes from now on, and of what came already."""
         self._link = link
         early, self._early = self._early, []

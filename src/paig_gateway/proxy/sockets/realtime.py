@@ -21,7 +21,7 @@ from paig_gateway.formats.folding import dig, each, in_base64, mapping, whole
 from paig_gateway.formats.media import MediaItem
 from paig_gateway.formats.openai_realtime import BILLED_BEFORE, REALTIME, TRANSCRIBED, TRANSCRIPTION_MODEL
 from paig_gateway.formats.text import TOOL, TOOLS, Media
-from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Need, Over, Saw, Size, Turn, check_inside
+from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Need, Saw, Size, Turn, TurnOver, check_inside
 
 AHEAD_SECONDS = 30.0
 """Seconds of audio that are held beyond what was sent, so that not every piece of it needs a write."""
@@ -344,7 +344,7 @@ class RealtimeSession:
                 self._asked.remove(turn)
                 turn.over = True
                 self._forget(turn)
-                return [Saw(turn), Over(turn, "refused")]
+                return [Saw(turn), TurnOver(turn, "refused")]
         return []
 
     def open(self) -> Iterable[Turn]:
@@ -354,10 +354,10 @@ class RealtimeSession:
 
     # Bounds
 
-    def _end(self, turn: Turn) -> Over:
+    def _end(self, turn: Turn) -> TurnOver:
         turn.over = True
         self._forget(turn)
-        return Over(turn, "ended")
+        return TurnOver(turn, "ended")
 
     def _forget(self, turn: Turn) -> None:
         self._covers.pop(turn, None)

@@ -20,7 +20,7 @@ from paig_gateway.proxy.admission import BodyBytes
 from paig_gateway.proxy.sockets.apis import Api
 from paig_gateway.proxy.sockets.money import Turns, waits
 from paig_gateway.proxy.sockets.peer import Message, Peer
-from paig_gateway.proxy.sockets.turns import Made, Need, Saw, Session, Turn
+from paig_gateway.proxy.sockets.turns import Made, Need, Saw, SocketSession, Turn
 
 VIOLATION, GOING_AWAY, RESTARTS, TRY_LATER, FAILED = 1008, 1001, 1012, 1013, 1011
 """Close codes (RFC 6455 and its registry)."""
@@ -60,13 +60,13 @@ class End:
     said: str = ""
 
 
-class Relay:
+class SocketRelay:
     """See the module; it is the `Link` of both peers."""
 
     def __init__(
         self,
         api: Api,
-        session: Session,
+        session: SocketSession,
         turns: Turns,
         client: Peer,
         provider: Peer,

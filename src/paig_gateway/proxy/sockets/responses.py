@@ -18,7 +18,7 @@ from paig_gateway.formats.base import Call, Format, MalformedRequest
 from paig_gateway.formats.folding import dig, whole
 from paig_gateway.formats.sockets import RESPONSES_SOCKET
 from paig_gateway.proxy.request import read_call
-from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Ending, Need, Over, Saw, Turn
+from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Ending, Need, Saw, Turn, TurnOver
 
 MOST_KNOWN = 256
 """Answers of a session whose size is remembered."""
@@ -135,7 +135,7 @@ class ResponsesSession:
         else:
             lane.asked.remove(turn)
         turn.over = True
-        return [Over(turn, ending)]
+        return [TurnOver(turn, ending)]
 
     def _read(self, message: bytes, top: reading.Members) -> Call:
         call = read_call(self.fmt, None, message, self.headers)

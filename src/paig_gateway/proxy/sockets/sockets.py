@@ -32,7 +32,7 @@ from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.formats.media import MediaItem
 from paig_gateway.formats.sockets import detect_socket
 from paig_gateway.ledger.records import Reservation
-from paig_gateway.ledger.refusals import Refused
+from paig_gateway.ledger.refusals import RefusedRequest
 from paig_gateway.pricing.overrides import PriceLookup
 from paig_gateway.pricing.worst_case import BoundFormula, WorstCase
 from paig_gateway.providers.kinds import KINDS
@@ -45,10 +45,10 @@ from paig_gateway.proxy.observer import present_request
 from paig_gateway.proxy.request import Scope, Target
 from paig_gateway.proxy.sessions import AgentIds, FirstSessions
 from paig_gateway.proxy.sockets.apis import APIS, Api, call_id, named_model
-from paig_gateway.proxy.sockets.dial import Attempt, Connected, Dialler, Wanted
+from paig_gateway.proxy.sockets.dial import Attempt, Connected, Dialler, RequestedUpgrade
 from paig_gateway.proxy.sockets.money import Books, Turns, Upgraded
 from paig_gateway.proxy.sockets.peer import Peer, server_frames
-from paig_gateway.proxy.sockets.relay import Patience, Relay
+from paig_gateway.proxy.sockets.relay import Patience, SocketRelay
 from paig_gateway.routing.candidates import Candidate, candidates
 from paig_gateway.secrets.attempts import Attempts
 
@@ -67,7 +67,7 @@ DEFLATE = ServerPerMessageDeflateFactory(
 """Small windows, since each session has two of them."""
 
 
-class Upgrade(Protocol):
+class UpgradeConnection(Protocol):
     """The connection of a request to go over to WebSocket, as the listener hands it over."""
 
     def refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None: ...
@@ -99,7 +99,7 @@ class Sockets:
     open: Counter[str] = field(default_factory=Counter)
     ended: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    async def __call__(self, scope: Scope, upgrade: Upgrade) -> None:
+    async def __call__(self, scope: Scope, upgrade: UpgradeConnection) -> None:
         """Serve one request to go over to WebSocket, to the end of its session."""
         now, started = self.books.now(), self.books.clock()
         request_id = new_request_id(now)
@@ -134,7 +134,7 @@ class Sockets:
                     caller, _ = request.find_caller(self.directory, dict(headers), target.query)
                 name = fmt.name if fmt is not None else ""
                 self.books.ledger.note_refused(
-                    Refused(request_id, now, caller, "GET", target.path, target.route, name, error)
+                    RefusedRequest(request_id, now, caller, "GET", target.path, target.route, name, error)
                 )
             _refuse(upgrade, shape, error, request_id)
 
@@ -180,7 +180,12 @@ class Sockets:
         return one_address.find_socket(self.directory, caller, target, fmt, kinds, call.model, knows)
 
     async def _serve(
-        self, exchange: Exchange, upgrade: Upgrade, wanted: Wanted, key: str, caller_now: Callable[[], Caller]
+        self,
+        exchange: Exchange,
+        upgrade: UpgradeConnection,
+        wanted: RequestedUpgrade,
+        key: str,
+        caller_now: Callable[[], Caller],
     ) -> None:
         api = APIS[exchange.fmt.name]
         attempts: list[Attempt] = []
@@ -227,7 +232,7 @@ class Sockets:
         self.open[name] += 1
         reason = "failed"
         try:
-            relay = Relay(api, session, turns, client, provider, self.patience, held)
+            relay = SocketRelay(api, session, turns, client, provider, self.patience, held)
             reason = (await relay.run()).reason
         finally:
             self.open[name] -= 1
@@ -299,7 +304,13 @@ class Sockets:
         return Candidate(member, credential, kind, "", price_lookup, None, WorstCase(0, 0), 0, 0, bound)
 
     def _accept(
-        self, exchange: Exchange, connected: Connected, provider: Peer, upgrade: Upgrade, wanted: Wanted, key: str
+        self,
+        exchange: Exchange,
+        connected: Connected,
+        provider: Peer,
+        upgrade: UpgradeConnection,
+        wanted: RequestedUpgrade,
+        key: str,
     ) -> Peer:
         """Accept the client's upgrade as the provider accepted the gateway's."""
         frames = server_frames(wanted.max_size)
@@ -366,7 +377,7 @@ def _key_of(headers: Headers) -> str:
     return key.strip().decode("latin-1")
 
 
-def _wanted(headers: Headers, max_size: int) -> Wanted:
+def _wanted(headers: Headers, max_size: int) -> RequestedUpgrade:
     """What the client offers. A key among its subprotocols is put where other clients have it."""
     offered: list[str] = []
     for name, value in headers:
@@ -378,7 +389,7 @@ def _wanted(headers: Headers, max_size: int) -> Wanted:
     if key is not None and not any(name == b"authorization" for name, _ in headers):
         headers.append((b"authorization", b"Bearer " + key.encode()))
     kept = tuple(offer for offer in offered if not offer.startswith((*KEY_PROTOCOLS, *_ACCOUNTS)))
-    return Wanted(kept, _deflate(headers) is not None, max_size)
+    return RequestedUpgrade(kept, _deflate(headers) is not None, max_size)
 
 
 def _deflate(headers: Headers) -> tuple[str, Extension] | None:
@@ -394,7 +405,7 @@ def _deflate(headers: Headers) -> tuple[str, Extension] | None:
     return None
 
 
-def _refuse(upgrade: Upgrade, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
+def _refuse(upgrade: UpgradeConnection, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
     """Answer with the gateway's own error, in the shape that the provider's SDK knows."""
     body, native = error_body(shape, error.status, error.code, error.message, error.details)
     headers = [(b"content-type", b"application/json"), *native, *error_headers(error, request_id)]

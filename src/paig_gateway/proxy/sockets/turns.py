@@ -47,7 +47,7 @@ class Saw:
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class TurnOver:
     """The turn is over and is to be settled."""
 
     turn: Turn
@@ -62,10 +62,10 @@ class Made:
     id: str
 
 
-Effect = Need | Saw | Over | Made
+Effect = Need | Saw | TurnOver | Made
 
 
-class Session(Protocol):
+class SocketSession(Protocol):
     """The machine of one session: messages in, decisions out; no I/O."""
 
     @property

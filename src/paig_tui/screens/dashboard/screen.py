@@ -23,7 +23,7 @@ from paig_tui.widgets.chrome import Panel
 from paig_tui.widgets.table import Table
 
 
-class Dashboard(Section):
+class DashboardSection(Section):
     """Spend, rate, latency, errors; the fullest caps; providers; requests as they finish."""
 
     NAME = "dashboard"
@@ -147,4 +147,4 @@ class Dashboard(Section):
             self.app.push_screen(RequestDetail(row))
 
 
-SCREEN = Dashboard
+SCREEN = DashboardSection

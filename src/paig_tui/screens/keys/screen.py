@@ -25,7 +25,7 @@ from paig_tui.widgets.table import Table
 SPECS: Mapping[Tab, type[Spec]] = {"keys": KeySpec, "projects": ProjectSpec, "users": OwnerSpec}
 
 
-class Keys(Section):
+class KeysSection(Section):
     """The section."""
 
     NAME = "keys"
@@ -334,4 +334,4 @@ def keys(count: int) -> str:
     return f"{count:,} key{'s' if count != 1 else ''}"
 
 
-SCREEN = Keys
+SCREEN = KeysSection

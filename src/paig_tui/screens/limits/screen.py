@@ -43,7 +43,7 @@ EMPTY = {
 TITLES = {"limits": "every limit", "named": "named", "raises": "raises"}
 
 
-class Limits(Section):
+class LimitsSection(Section):
     """The section."""
 
     NAME = "limits"
@@ -234,4 +234,4 @@ def _words(row: LimitTableRow | NamedLimitTableRow | RaiseTableRow) -> tuple[obj
     return owner(about), window(about)
 
 
-SCREEN = Limits
+SCREEN = LimitsSection

@@ -76,7 +76,7 @@ def _written(value: object) -> str:
     return safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-class Log(Section):
+class LogSection(Section):
     """The section."""
 
     NAME = "log"
@@ -214,4 +214,4 @@ def _joined(page: list[Any], known: list[Any], more: bool) -> list[Any]:
     return [*first, *(row for row in second if row.id not in ids)]
 
 
-SCREEN = Log
+SCREEN = LogSection

@@ -98,7 +98,7 @@ def _with_key(values: Mapping[str, object]) -> dict[str, object]:
     return given
 
 
-class Providers(Section):
+class ProvidersSection(Section):
     """The section."""
 
     NAME = "providers"
@@ -280,4 +280,4 @@ class Providers(Section):
             self.app.push_screen(Requests(f"provider {row.provider.name}", {"provider": row.provider.name}))
 
 
-SCREEN = Providers
+SCREEN = ProvidersSection

@@ -83,7 +83,7 @@ def renames(models: Mapping[str, str]) -> str:
     return ", ".join(f"{asked}→{sent}" for asked, sent in models.items())
 
 
-class Routes(Section):
+class RoutesSection(Section):
     """The section."""
 
     NAME = "routes"
@@ -301,4 +301,4 @@ def _json(members: Iterable[MemberSpec]) -> list[dict[str, object]]:
     return [member.model_dump(mode="json") for member in members]
 
 
-SCREEN = Routes
+SCREEN = RoutesSection

@@ -33,7 +33,7 @@ LOOKED_AT = 0.2
 """Seconds that the cursor stays on a row before its course is asked for, where that is not known."""
 
 
-class Usage(Section):
+class UsageSection(Section):
     """The section."""
 
     NAME = "usage"
@@ -228,4 +228,4 @@ class Usage(Section):
             self.notify(f"{len(self.report.items)} rows in {Path(name).resolve()}", title="Exported")
 
 
-SCREEN = Usage
+SCREEN = UsageSection

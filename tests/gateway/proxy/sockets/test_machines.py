@@ -12,18 +12,18 @@ from paig_gateway.formats.base import MalformedRequest
 from paig_gateway.proxy.sockets.live import LiveSession
 from paig_gateway.proxy.sockets.realtime import RealtimeSession
 from paig_gateway.proxy.sockets.responses import ResponsesSession
-from paig_gateway.proxy.sockets.turns import Effect, Need, Over, Saw, Session, Turn
+from paig_gateway.proxy.sockets.turns import Effect, Need, Saw, SocketSession, Turn, TurnOver
 
 SECOND = base64.b64encode(bytes(48_000)).decode()
 """A second of audio."""
 
 
-def send(session: Session, /, **message: Any) -> list[Turn]:
+def send(session: SocketSession, /, **message: Any) -> list[Turn]:
     """The client sends a message; the turns that it needs."""
     return session.client(json.dumps(message).encode())
 
 
-def hear(session: Session, /, **message: Any) -> list[Effect]:
+def hear(session: SocketSession, /, **message: Any) -> list[Effect]:
     """The provider sends a message; what follows from it."""
     return session.provider(json.dumps(message).encode())
 
@@ -56,7 +56,7 @@ def test_a_response_that_is_asked_for_is_held_before_it_is_asked_for() -> None:
     [turn] = send(session, type="response.create", response={"max_output_tokens": 70})
     assert (turn.begun, turn.call.output_tokens) == (True, 70)
     assert hear(session, type="response.created", response={"id": "r1"}) == [Saw(turn)]
-    assert done(session) == [Saw(turn), Over(turn, "ended")]
+    assert done(session) == [Saw(turn), TurnOver(turn, "ended")]
     assert list(session.open()) == []
 
 
@@ -71,7 +71,7 @@ def test_where_the_provider_listens_the_first_audio_is_held_for_and_each_turn_af
     assert turn.begun
     assert hear(session, type="response.created", response={"id": "r1"}) == [Saw(turn)]
     saw, over, need = done(session)
-    assert (saw, over) == (Saw(turn), Over(turn, "ended"))
+    assert (saw, over) == (Saw(turn), TurnOver(turn, "ended"))
     assert isinstance(need, Need)
     assert list(session.open()) == [need.turn]
 
@@ -112,11 +112,11 @@ def test_a_transcription_that_comes_late_settles_the_turn() -> None:
     hear(session, type="input_audio_buffer.committed", item_id="i1")
     hear(session, type="response.created", response={"id": "r1"})
     effects = done(session)
-    assert Over(turn, "ended") not in effects
+    assert TurnOver(turn, "ended") not in effects
     kind = "conversation.item.input_audio_transcription.completed"
     assert hear(session, type=kind, item_id="i1", usage={"type": "duration", "seconds": 1}) == [
         Saw(turn),
-        Over(turn, "ended"),
+        TurnOver(turn, "ended"),
     ]
 
 
@@ -127,7 +127,7 @@ def test_a_refused_request_costs_nothing() -> None:
     assert hear(session, type="error", error={"type": "invalid_request_error", "event_id": "other"}) == []
     assert hear(session, type="error", error={"type": "invalid_request_error", "event_id": "mine"}) == [
         Saw(turn),
-        Over(turn, "refused"),
+        TurnOver(turn, "refused"),
     ]
 
 
@@ -143,7 +143,7 @@ def test_speech_billed_by_the_second_is_held_for_as_it_comes() -> None:
 
 
 @pytest.mark.parametrize("session", [RealtimeSession("gpt-realtime"), ResponsesSession([]), LiveSession("g")])
-def test_what_is_not_known_is_not_passed(session: Session) -> None:
+def test_what_is_not_known_is_not_passed(session: SocketSession) -> None:
     """A message of a kind whose cost is not known."""
     with pytest.raises(MalformedRequest):
         send(session, type="something.new")
@@ -157,7 +157,7 @@ def test_answers_of_a_connection_are_told_apart_by_their_stream() -> None:
     assert hear(session, type="response.created", stream_id="y", response={"id": "r2"}) == [Saw(two)]
     assert hear(session, type="response.created", stream_id="x", response={"id": "r1"}) == [Saw(one)]
     end = {"type": "response.completed", "response": {"id": "r1", "usage": {"total_tokens": 12}}}
-    assert hear(session, **end, stream_id="x") == [Saw(one), Over(one, "ended")]
+    assert hear(session, **end, stream_id="x") == [Saw(one), TurnOver(one, "ended")]
     assert list(session.open()) == [two]
 
 
@@ -184,7 +184,10 @@ def test_gemini_turns_with_functions_read_everything_once_more() -> None:
     [again] = send(session, toolResponse={"functionResponses": [{"id": "1", "response": {}}]})
     assert again is turn
     assert turn.call.repeats == 2
-    assert hear(session, serverContent={"turnComplete": True}, usageMetadata=usage) == [Saw(turn), Over(turn, "ended")]
+    assert hear(session, serverContent={"turnComplete": True}, usageMetadata=usage) == [
+        Saw(turn),
+        TurnOver(turn, "ended"),
+    ]
 
 
 def test_gemini_usage_may_come_after_the_turns_end() -> None:
@@ -195,4 +198,4 @@ def test_gemini_usage_may_come_after_the_turns_end() -> None:
     assert hear(session, serverContent={"turnComplete": True}) == [Saw(turn)]
     assert list(session.open()) == [turn]
     usage = {"promptTokenCount": 10, "responseTokenCount": 5, "totalTokenCount": 15}
-    assert hear(session, usageMetadata=usage) == [Saw(turn), Over(turn, "ended")]
+    assert hear(session, usageMetadata=usage) == [Saw(turn), TurnOver(turn, "ended")]

@@ -127,16 +127,20 @@ class OpenDatabase:
         home = home or home_secrets.home_folder()
         config = config or Config()
         engine = open_engine(home_secrets.database_url(home), config.ledger.connections)
-        migrate(engine)
-        secret_key = home_secrets.secret_key(home)
-        vault = Vault(secret_key, lambda: home_secrets.secret_key(home))
-        hooks = LimitHooks(
-            created=lambda connection, row: new_limits.bind(connection, row, utc_now()), removed=new_limits.drop
-        )
-        references = References(home=home, own=own_references(config), allowed=config.security)
-        catalog = Catalog(engine, vault, references, hooks=hooks)
-        catalog.seal()
-        return OpenDatabase(home, engine, vault, catalog, home_secrets.admin_token(home), secret_key)
+        try:
+            migrate(engine)
+            secret_key = home_secrets.secret_key(home)
+            vault = Vault(secret_key, lambda: home_secrets.secret_key(home))
+            hooks = LimitHooks(
+                created=lambda connection, row: new_limits.bind(connection, row, utc_now()), removed=new_limits.drop
+            )
+            references = References(home=home, own=own_references(config), allowed=config.security)
+            catalog = Catalog(engine, vault, references, hooks=hooks)
+            catalog.seal()
+            return OpenDatabase(home, engine, vault, catalog, home_secrets.admin_token(home), secret_key)
+        except BaseException:
+            engine.dispose()
+            raise
 
 
 def own_references(config: Config) -> frozenset[str]:

@@ -1,8 +1,11 @@
-"""`paig secret rotate`: everything that is sealed gets a new secret key, while gateways run.
+"""`paig secret`: everything that is sealed gets a new secret key, or is given up because the key is lost.
 
-The new key stands before the old one (`NEW,OLD`): the new one seals, both open. A running gateway that meets a value
-under a key that it does not know reads the key file again. Once every gateway was started with the new key, the old one
-is dropped (`finish`).
+`rotate` works while gateways run. The new key stands before the old one (`NEW,OLD`): the new one seals, both open. A
+running gateway that meets a value under a key that it does not know reads the key file again. Once every gateway was
+started with the new key, the old one is dropped (`finish`).
+
+`reset` is for a key that is gone and has no backup. What no key opens is marked as lost, and the audit log begins a new
+chain. Keys, admin tokens, limits and the ledger do not depend on the secret key, and stay.
 """
 
 from __future__ import annotations
@@ -10,11 +13,26 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from paig_gateway.app import OpenDatabase
-from paig_gateway.secrets.errors import SecretsError
-from paig_gateway.secrets.home import given, home_folder, replace_secret_key, secret_key, weakness
+from paig_gateway.catalog import Catalog
+from paig_gateway.database.engine import migrate, open_engine, utc_now
+from paig_gateway.ledger import nodes
+from paig_gateway.secrets.errors import SecretKeyError, SecretsError
+from paig_gateway.secrets.home import (
+    database_url,
+    given,
+    home_folder,
+    new_secret_key,
+    replace_secret_key,
+    secret_key,
+    secret_key_or_none,
+    weakness,
+)
 from paig_gateway.secrets.vault import Vault
 
 VARIABLE = "PAIG_SECRET_KEY"
@@ -60,6 +78,70 @@ def rotate(home: Path | None = None, *, finish: bool = False, environ: Mapping[s
     if chosen is not None:
         return f"{begin} Once every gateway runs with it, set {VARIABLE} to the new key alone."
     return f"{begin} Start every gateway again, then run `paig secret rotate --finish` to drop the old key."
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The result of giving up what the lost key sealed.
+
+    Attributes:
+        providers: The names of those that must be given their credential again; None where nothing was lost.
+        key: Where the new secret key is; None where nothing was lost.
+    """
+
+    providers: list[str] | None
+    key: str | None
+
+
+def reset(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Reset:
+    """Go on without what the lost secret key sealed, with a new one.
+
+    What the present key still opens is sealed with the new one, and is not lost.
+
+    Args:
+        home: The home folder; by default what the environment says.
+        environ: Where `PAIG_SECRET_KEY` may be set; that is then the new key.
+
+    Raises:
+        SecretsError: A gateway runs, or the new key cannot be kept or is too weak.
+        DatabaseError: The database cannot be used.
+    """
+    home = home or home_folder(environ)
+    chosen = given(VARIABLE, environ)
+    present = secret_key_or_none(home, environ)
+    if chosen is not None and (wrong := weakness(VARIABLE, chosen)):
+        raise SecretsError(wrong)
+    engine = open_engine(database_url(home, environ))
+    try:
+        migrate(engine)
+        with engine.connect() as connection:
+            if (running := nodes.alive(connection, utc_now)) is not None:
+                raise SecretsError(f"A gateway uses this database ({running}): stop every gateway first.")
+        if present is not None and _fits(engine, present):
+            return Reset(None, None)
+        if chosen is None and present is None:
+            keys = new_secret_key(home)
+        elif chosen is None:
+            keys = f"{secrets.token_urlsafe(32)},{present}"
+            replace_secret_key(home, keys)
+        else:
+            keys = chosen
+        catalog = Catalog(engine, Vault(keys))
+        providers = catalog.give_up("paig secret reset")
+        catalog.seal()
+        if chosen is None and present is not None:
+            replace_secret_key(home, keys.partition(",")[0])
+        return Reset(providers or [], VARIABLE if chosen is not None else str(home / "secret.key"))
+    finally:
+        engine.dispose()
+
+
+def _fits(engine: Engine, keys: str) -> bool:
+    try:
+        Catalog(engine, Vault(keys)).seal()
+    except SecretKeyError:
+        return False
+    return True
 
 
 def _seal(home: Path) -> None:

@@ -32,6 +32,7 @@ def run(missing: tuple[str, ...], code: str) -> subprocess.CompletedProcess[str]
         ("backup x.zip", GATEWAY, "gateway"),
         ("restore /dev/null", GATEWAY, "gateway"),
         ("secret rotate", GATEWAY, "gateway"),
+        ("secret reset --yes", GATEWAY, "gateway"),
         ("serve", ("uvicorn",), "gateway"),
         ("demo", ("openai",), "gateway"),
         ("tui --web", ("textual",), "tui"),

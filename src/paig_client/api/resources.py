@@ -147,6 +147,8 @@ class ProviderHealth(TryFigures):
     provider: str
     state: BreakerState
     credentials: list[CredentialHealth]
+    problem: str | None = None
+    """Which of its credentials cannot be read, and what to do; null where all can."""
 
 
 class BreakerChange(BaseModel):

@@ -134,11 +134,15 @@ def rows(found: Iterable[ProviderHealth]) -> Iterator[list[str]]:
     """A row for each provider, and below it, where it has several credentials, one for each of them."""
     for provider in found:
         name, state = provider.provider, provider.state
+        if provider.problem is not None and not provider.credentials:
+            yield [name, "", "✕ unusable", *_figures(provider), provider.problem]
+            continue
         if len(provider.credentials) == 1:
             [only] = provider.credentials
-            yield [name, "", _state(state), *_figures(only), _note(only)]
+            note = " ".join(part for part in (_note(only), provider.problem) if part)
+            yield [name, "", _state(state), *_figures(only), note]
             continue
-        yield [name, "", _state(state), *_figures(provider), ""]
+        yield [name, "", _state(state), *_figures(provider), provider.problem or ""]
         for one in provider.credentials:
             yield ["", one.credential, _state(one.state), *_figures(one), _note(one)]
 

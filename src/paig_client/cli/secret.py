@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from paig_client.cli.commands import PaigTyper
-from paig_client.cli.options import extra
-from paig_client.cli.output import say
+from paig_client.cli.options import JsonOption, Yes, confirm, extra
+from paig_client.cli.output import print_json, say
 
 app = PaigTyper(no_args_is_help=True, help="The key that encrypts the gateway's credentials.")
 
@@ -38,3 +38,35 @@ def rotate(
     except (SecretsError, DatabaseError) as error:
         say(f"paig: {error}")
         raise typer.Exit(1) from None
+
+
+@app.command(example="paig secret reset --yes")
+def reset(yes: Yes = False, json: JsonOption = False) -> None:
+    """Go on with a new key after the old one was lost.
+
+    Works on PAIG_HOME and the database themselves; stop every gateway first. Stored credentials that no key opens must
+    then be given again. Keys, tokens, limits and the ledger stay.
+    """
+    with extra("gateway"):
+        from paig_gateway.database.engine import DatabaseError
+        from paig_gateway.secret_rotation import reset
+        from paig_gateway.secrets.errors import SecretsError
+    from paig_client.listener import running
+
+    if addresses := running():
+        say(f"paig: a gateway runs with this PAIG_HOME at {', '.join(addresses)}: stop it first")
+        raise typer.Exit(1)
+    confirm("Give up every stored credential that the secret key does not open? A backup of it would save them.", yes)
+    try:
+        done = reset()
+    except (SecretsError, DatabaseError) as error:
+        say(f"paig: {error}")
+        raise typer.Exit(1) from None
+    if json:
+        return print_json({"lost_credentials": done.providers, "secret_key": done.key})
+    if done.providers is None:
+        return say("Nothing is lost: the secret key opens everything. Nothing was changed.")
+    say(f"The new secret key is in {done.key}. Back it up: paig backup FILE --secrets-only")
+    for name in done.providers:
+        say(f"The credential of {name} must be given again: paig providers update {name} --credential -")
+    say("Keys, admin tokens, limits and the ledger are as before; browsers must log in again. The audit log says so.")

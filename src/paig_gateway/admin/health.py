@@ -56,7 +56,10 @@ def health_routes(services: AdminServices) -> APIRouter:
             raise invalid([FieldProblem("provider", f"there is no provider '{provider}'{close}")])
         healths = [
             provider_health(
-                name, {one.id: told.get((name, one.id), []) for one in found[name].credentials}, services.clock()
+                name,
+                {one.id: told.get((name, one.id), []) for one in found[name].credentials},
+                services.clock(),
+                services.directory.problem(name) or " ".join(services.directory.lacking(name)) or None,
             )
             for name in sorted(found)
         ]
@@ -67,19 +70,23 @@ def health_routes(services: AdminServices) -> APIRouter:
     return router
 
 
-def provider_health(provider: str, told: Mapping[str, Sequence[tuple[str, Report]]], now: datetime) -> ProviderHealth:
+def provider_health(
+    provider: str, told: Mapping[str, Sequence[tuple[str, Report]]], now: datetime, problem: str | None = None
+) -> ProviderHealth:
     """The health of a provider.
 
     Args:
         provider: Its name.
         told: What each node told of each of its credentials, by the credential's id.
         now: The present.
+        problem: Which of its credentials cannot be read.
     """
     credentials = [_credential_health(id, reports, now) for id, reports in told.items()]
     return ProviderHealth(
         provider=provider,
         state=min((one.state for one in credentials), key=WORSE.index, default="closed"),
         credentials=credentials,
+        problem=problem,
         **_figures(report for reports in told.values() for _, report in reports),
     )
 

@@ -152,11 +152,36 @@ class Catalog(Transactions):
                 raise SecretKeyError(
                     f"The secret key does not fit this database: it cannot read the credentials of"
                     f" {', '.join(unreadable)}. Start with the PAIG_SECRET_KEY (or the secret.key in PAIG_HOME) that"
-                    " they were stored with."
+                    " they were stored with. If it is lost, `paig secret reset` goes on without them."
                 )
-            count += chain.reseal_keys(edit.session, vault)
+            try:
+                count += chain.reseal_keys(edit.session, vault)
+            except SecretKeyError:
+                raise SecretKeyError(
+                    "The secret key does not fit this database: it cannot read the audit log's keys. Start with the"
+                    " PAIG_SECRET_KEY (or the secret.key in PAIG_HOME) that was used before. If it is lost, `paig"
+                    " secret reset` begins a new chain; no credential is stored under it."
+                ) from None
             earlier = chain.earlier_rows(edit.session)
             if earlier is not None:
                 edit.record(chain.SEALED, "audit", "earlier rows", None, earlier)
             edit.changes += count
         return count
+
+    def give_up(self, actor: str) -> list[str] | None:
+        """Go on without what no secret key opens: credentials become lost, and the audit log gets a new chain.
+
+        Returns:
+            The names of the providers that lost a credential; None if everything can be opened, and nothing changed.
+        """
+        vault = self.secrets.vault
+        with self.edit(actor) as edit:
+            lost = [row for row in rows(edit.session, PROVIDERS) if credentials.give_up(vault, row)]
+            keys = chain.give_up_keys(edit.session, vault)
+            if not lost and not keys:
+                return None
+            edit.session.add_all(lost)
+            names = [row.name for row in lost]
+            anchor = chain.anchor(edit.session)
+            edit.record(chain.RESET, "secret", "secret key", {"keys": keys}, {"lost_credentials": names, **anchor})
+            return names

@@ -7,14 +7,15 @@ for that, compare with a head that was kept elsewhere (`paig audit verify --expe
 
 Rows from before there was a chain are sealed as one block: the first row of the chain holds their number and digest.
 Each code names the key that made it. When the secret key is changed, the derived key of the earlier rows is kept in the
-database, sealed with the new secret key.
+database, sealed with the new secret key. When it is lost, the codes of the earlier rows prove nothing any more; the row
+of the reset then holds the number and digest of all rows before it, so that what is altered after the reset is found.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -29,6 +30,9 @@ HEAD = "audit_head"
 """The `meta` row with the code of the newest row, and how many rows the chain has."""
 SEALED = "seal"
 """The action of the row that seals those from before the chain."""
+
+RESET = "reset"
+"""The action of the row that seals all before it, because the key that made their codes is lost."""
 
 _KEY = "audit_key:"
 _START = "0" * 16
@@ -65,8 +69,28 @@ def earlier_rows(session: Session) -> dict[str, Any] | None:
     """What the chain's first row must record of the rows before it; None if there is nothing to seal."""
     if session.get(MetaRow, HEAD) is not None:
         return None
-    rows = session.exec(select(AuditRow).order_by(col(AuditRow.id))).all()
-    return {"rows": len(rows), "digest": _digest(rows)} if rows else None
+    found = anchor(session)
+    return found if found["rows"] else None
+
+
+def anchor(session: Session) -> dict[str, Any]:
+    """The number and the digest of all rows that there are."""
+    content = _Content()
+    for row in session.exec(select(AuditRow).order_by(col(AuditRow.id))):
+        content.add(row)
+    return content.anchor()
+
+
+def give_up_keys(session: Session, vault: Vault) -> list[str]:
+    """Drop the kept keys of the chain that cannot be opened; the ids of the secret keys that they came from."""
+    lost = []
+    for row in session.exec(select(MetaRow).where(col(MetaRow.name).startswith(_KEY))).all():
+        try:
+            vault.open((row.text or "").encode(), row.name)
+        except SecretKeyError:
+            lost.append(row.name.removeprefix(_KEY))
+            session.delete(row)
+    return sorted(lost)
 
 
 def verify(session: Session, vault: Vault, expect: str | None = None) -> Verified:
@@ -77,33 +101,45 @@ def verify(session: Session, vault: Vault, expect: str | None = None) -> Verifie
         vault: Holds the secret key.
         expect: The head that was seen at some time; it must still be in the chain.
     """
-    keys = _Keys(session, vault)
-    before, earlier, rows, seen = _START, [], 0, expect is None
+    keys, content = _Keys(session, vault), _Content()
+    before, earlier, seen = _START, 0, expect is None
+    lost: str | None = None
     head = session.get(MetaRow, HEAD)
     for row in session.exec(select(AuditRow).order_by(col(AuditRow.id))):
-        rows += 1
+        rows = content.rows + 1
         if row.mac is None and before == _START:
-            earlier.append(row)
+            earlier = rows
+            content.add(row)
             continue
         if row.mac is None:
             return Verified(rows, before, f"The row {row.id} has no code: it was inserted or its code was removed.")
-        if before == _START and earlier and (wrong := _earlier(row, earlier)):
-            return Verified(rows, row.mac, wrong)
         id = row.mac.partition(".")[0]
         key = keys.get(id)
         if key is None:
-            return Verified(rows, row.mac, f"The row {row.id} was made with a secret key that is not known: {id}.")
-        if not hmac.compare_digest(row.mac, _code(id, key, before, row)):
+            lost = lost or f"The row {row.id} was made with a secret key that is not known: {id}."
+        elif lost and row.action != RESET:
+            break
+        elif before == _START and earlier and row.action != SEALED and row.action != RESET:
+            said = f"The chain begins with the row {row.id}, which does not seal the rows before it."
+            return Verified(rows, row.mac, said)
+        elif (row.action == RESET or (before == _START and earlier)) and (wrong := _altered(row, content)):
+            return Verified(rows, row.mac, wrong)
+        elif not hmac.compare_digest(row.mac, _code(id, key, before, row)):
             return Verified(rows, row.mac, f"The row {row.id} was altered, or a row before it is missing.")
+        else:
+            lost = None  # a reset has sealed what its key cannot prove
         before = row.mac
+        content.add(row)
         seen = seen or hmac.compare_digest(before.encode(), (expect or "").encode())
-    found = "" if before == _START else before
+    rows, found = content.rows, "" if before == _START else before
+    if lost:
+        return Verified(rows, found, lost)
     if earlier and not found:
         return Verified(rows, found, "The rows have no chain: it was removed, or the gateway was not started since.")
     if head is not None and (head.text or _START) != before:
         return Verified(rows, found, "The newest rows are missing: the head of the chain is not among the rows.")
-    if head is not None and head.value != rows - len(earlier):
-        return Verified(rows, found, f"The chain has {rows - len(earlier)} rows, and {head.value} were recorded.")
+    if head is not None and head.value != rows - earlier:
+        return Verified(rows, found, f"The chain has {rows - earlier} rows, and {head.value} were recorded.")
     if head is None and found:
         return Verified(rows, found, "The record of the chain's head is missing.")
     if not seen:
@@ -111,21 +147,27 @@ def verify(session: Session, vault: Vault, expect: str | None = None) -> Verifie
     return Verified(rows, found)
 
 
-def _earlier(first: AuditRow, rows: list[AuditRow]) -> str | None:
-    """What is wrong with the rows from before the chain, given its first row."""
-    after: Mapping[str, Any] = first.after or {}
-    if first.action != SEALED:
-        return f"The chain begins with the row {first.id}, which does not seal the rows before it."
-    if after.get("rows") != len(rows) or after.get("digest") != _digest(rows):
-        return f"The {after.get('rows')} rows from before the chain were altered: there are {len(rows)} now."
-    return None
+def _altered(row: AuditRow, content: _Content) -> str | None:
+    """What is wrong with the rows before one that seals them."""
+    after: Mapping[str, Any] = row.after or {}
+    if {name: after.get(name) for name in ("rows", "digest")} == content.anchor():
+        return None
+    return f"The {after.get('rows')} rows from before the chain were altered: there are {content.rows} now."
 
 
-def _digest(rows: Iterable[AuditRow]) -> str:
-    digest = sha256()
-    for row in rows:
-        digest.update(_content(row) + b"\n")
-    return digest.hexdigest()
+class _Content:
+    """The number of rows, and a digest of what they say."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._digest = sha256()
+
+    def add(self, row: AuditRow) -> None:
+        self.rows += 1
+        self._digest.update(_content(row) + b"\n")
+
+    def anchor(self) -> dict[str, Any]:
+        return {"rows": self.rows, "digest": self._digest.hexdigest()}
 
 
 def _code(id: str, key: bytes, before: str, row: AuditRow) -> str:

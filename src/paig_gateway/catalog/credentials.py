@@ -16,6 +16,10 @@ from paig_gateway.secrets.errors import SecretKeyError, SecretReferenceError
 from paig_gateway.secrets.references import STORED, References, parse_reference
 from paig_gateway.secrets.vault import Vault, is_old
 
+LOST = "lost"
+"""Stands in place of a sealed literal that no key opens any more."""
+LOST_MASK = "value:<lost: give it again>"
+
 _MASK = re.compile(r"value:<stored(?::(?P<id>[0-9a-f]{8}))?>")
 
 
@@ -38,8 +42,13 @@ class StoredCredential:
 
     @property
     def mask(self) -> str:
-        """How one among several is shown: its reference, or which stored literal it is."""
+        """How one among several is named: its reference, or which stored literal it is."""
         return self.reference or f"value:<stored:{self.id}>"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is a literal that was given up with the secret key that sealed it."""
+        return self.sealed == LOST
 
 
 def stored(row: ProviderRow) -> tuple[StoredCredential, ...]:
@@ -185,15 +194,34 @@ def seal_again(vault: Vault, row: ProviderRow) -> bool:
     """
     changed = dict(row.sealed)
     for one in stored(row):
-        if one.sealed is None or vault.is_current(one.sealed.encode()):
+        if one.sealed is None or one.is_lost or vault.is_current(one.sealed.encode()):
             continue
-        raw = one.sealed.encode()
-        plain = vault.open_old(raw) if is_old(raw) else vault.open(raw, one.purpose)
-        changed[one.id] = vault.seal(plain, one.purpose).decode()
+        changed[one.id] = vault.seal(_plain(vault, one), one.purpose).decode()
     if changed == row.sealed:
         return False
     row.sealed = changed
     return True
+
+
+def give_up(vault: Vault, row: ProviderRow) -> bool:
+    """Mark a provider's sealed literals that cannot be opened as lost; whether there are any."""
+    lost = {one.id: LOST for one in stored(row) if one.sealed is not None and not _opens(vault, one)}
+    if lost:
+        row.sealed = {**row.sealed, **lost}
+        row.version += 1
+    return bool(lost)
+
+
+def _opens(vault: Vault, one: StoredCredential) -> bool:
+    try:
+        return one.is_lost or bool(_plain(vault, one))
+    except SecretKeyError:
+        return False
+
+
+def _plain(vault: Vault, one: StoredCredential) -> bytes:
+    raw = (one.sealed or "").encode()
+    return vault.open_old(raw) if is_old(raw) else vault.open(raw, one.purpose)
 
 
 def _known(vault: Vault, there: list[StoredCredential], text: str, place: str) -> StoredCredential | None:

@@ -78,7 +78,10 @@ def _shown(row: ProviderRow, spec: ProviderSpec, now: int) -> Mapping[str, Any]:
     options = spec.model_dump(mode="json", exclude=_APART, exclude_none=True)
     return {
         "base_url": base_url(spec) or "",
-        "credentials": [{"id": one.id, "reference": spec.credential or one.mask} for one in credentials.stored(row)],
+        "credentials": [
+            {"id": one.id, "reference": credentials.LOST_MASK if one.is_lost else spec.credential or one.mask}
+            for one in credentials.stored(row)
+        ],
         "options": {name: value for name, value in options.items() if value != {}},
     }
 

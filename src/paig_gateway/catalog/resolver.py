@@ -55,8 +55,14 @@ class Resolver:
             secret = self._found[place]
             if isinstance(secret, str):
                 usable.append(Credential(one.id, secret))
+                continue
+            which = f" {one.id}" if len(all_of_them) > 1 else ""
+            if one.is_lost:
+                wrong.append(
+                    f"The credential{which} of the provider '{row.name}' was lost with the secret key, and must be"
+                    f" given again: `paig providers update {row.name} --credential -`."
+                )
             else:
-                which = f" {one.id}" if len(all_of_them) > 1 else ""
                 wrong.append(f"Cannot read the credential{which} of the provider '{row.name}': {secret}.")
         return tuple(usable), tuple(wrong)
 

@@ -126,6 +126,15 @@ def silent(connection: Connection, node_id: str, now: int) -> list[Beat]:
     return [other for other in beats if other.is_gone or now - other.at > DEAD_SECONDS * 1000]
 
 
+def alive(connection: Connection, clock: Callable[[], datetime]) -> str | None:
+    """A node that surely has not ended, in words; None if there is none."""
+    now = now_ms(connection, clock)
+    for row in connection.execute(select(NODES)):
+        if now - row.beat_at <= DEAD_SECONDS * 1000 and not Process(row.host, row.pid).is_gone():
+            return f"process {row.pid} on {row.host.split(' ')[0]}"
+    return None
+
+
 def known(connection: Connection) -> set[str]:
     """Ids of all nodes that have not signed off."""
     return set(connection.execute(select(NODES.c.id)).scalars())

@@ -136,6 +136,42 @@ def replace_secret_key(home: Path, keys: str) -> None:
         keyring.forget(before.rpartition("/")[2])
 
 
+def secret_key_or_none(home: Path, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The secret key as `secret_key` has it, but none is made; None where it is lost.
+
+    It is lost where its file is gone, is empty, or names an entry of the OS keyring that cannot be read.
+
+    Raises:
+        SecretsError: The file is there, and cannot be used as it is.
+    """
+    if (chosen := given("PAIG_SECRET_KEY", environ)) is not None:
+        return chosen
+    path = home / "secret.key"
+    if not path.exists() or not path.stat().st_size:
+        return None
+    if not (_read_private(path) or "").startswith("keyring:"):
+        return secret_key(home, environ)
+    try:
+        return secret_key(home, environ)
+    except SecretsError:
+        return None
+
+
+def new_secret_key(home: Path) -> str:
+    """A new secret key, kept in place of the one that is lost; the old file stays as `secret.key.lost`.
+
+    Raises:
+        SecretsError: It cannot be kept.
+    """
+    path = home / "secret.key"
+    try:
+        if path.exists():
+            path.replace(path.with_name("secret.key.lost"))
+    except OSError as error:
+        raise SecretsError(f"Cannot replace {path}: {error.strerror}.") from None
+    return secret_key(home, {})
+
+
 def bits(secret: str) -> float:
     """How many bits guessing a secret takes: its length times the logarithm of its classes of characters.
 

@@ -106,7 +106,7 @@ def check_foreign(request: SimulatedRequest, version: str, *, stream: bool | Non
     """What Bedrock and Vertex AI want of a Messages body: their own version, the model in the path alone.
 
     Raises:
-        Refused: 400.
+        SimulatedRefusal: 400.
     """
     if request.body.get("anthropic_version") != version:
         raise SimulatedRefusal(400, f"anthropic_version: must be {version}")

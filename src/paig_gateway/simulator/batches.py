@@ -106,7 +106,7 @@ class SimulatedBatches:
         """A batch as it is now; each look brings it forward.
 
         Raises:
-            Refused: There is none: 404.
+            SimulatedRefusal: There is none: 404.
         """
         batch = self._find(request)
         if batch.ended is None:
@@ -127,7 +127,7 @@ class SimulatedBatches:
         """Forget a batch that has ended.
 
         Raises:
-            Refused: There is none, or it is at work.
+            SimulatedRefusal: There is none, or it is at work.
         """
         batch = self._find(request)
         if batch.ended is None:

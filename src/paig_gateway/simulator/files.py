@@ -49,7 +49,7 @@ class Files:
         """A file and its content.
 
         Raises:
-            Refused: There is none: 404.
+            SimulatedRefusal: There is none: 404.
         """
         found = self.kept.get((request.mount, id))
         if found is None:

@@ -168,7 +168,7 @@ class RoutingTable:
         """The operation behind the path; what the path says besides goes into the request's params.
 
         Raises:
-            Refused: There is none: 404.
+            SimulatedRefusal: There is none: 404.
         """
         if request.family == "google":
             return _in(self._gemini, request) or _find_google(request)

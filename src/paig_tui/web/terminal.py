@@ -90,7 +90,7 @@ async def hello(receive: Receive) -> Hello:
     """Wait for the first message.
 
     Raises:
-        Over: It is none, or does not come.
+        TerminalEnded: It is not valid, or does not come.
     """
     try:
         async with asyncio.timeout(HELLO_BOUND):

@@ -50,7 +50,7 @@ _CLIENT_TOOLS = frozenset({"functionDeclarations"})
 
 @dataclass(slots=True)
 class LiveSession:
-    """The machine of a session; see `turns.Session`.
+    """The machine of a session; see `turns.SocketSession`.
 
     Attributes:
         model: The model that the setup names, without what stands before its name.

@@ -79,7 +79,7 @@ class Settings:
 
 @dataclass(slots=True)
 class RealtimeSession:
-    """The machine of a session; see `turns.Session`.
+    """The machine of a session; see `turns.SocketSession`.
 
     Attributes:
         model: The session's model; what a client named in its query, else what the provider says.

@@ -35,7 +35,7 @@ class _Lane:
 
 @dataclass(slots=True)
 class ResponsesSession:
-    """The machine of a session; see `turns.Session`.
+    """The machine of a session; see `turns.SocketSession`.
 
     Attributes:
         headers: The upgrade's headers: a service tier may stand there.

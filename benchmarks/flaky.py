@@ -7,9 +7,9 @@ import random
 import sys
 
 from paig_gateway.simulator.app import Simulator
-from paig_gateway.simulator.books import Received
 from paig_gateway.simulator.faults import Faults
 from paig_gateway.simulator.serve import running_simulator
+from paig_gateway.simulator.traffic import Received
 
 SHARE = 0.2
 FAULTS = (

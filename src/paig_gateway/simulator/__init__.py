@@ -1,15 +1,15 @@
-"""A provider's side of every API format, for the demo, the tests and the benchmarks.
+"""Simulated providers for the demo, the tests and the benchmarks: the provider's side of every API format.
 
-Enters: requests as real clients send them, with faults in the prompt (`[sim:status=503]`). Leaves: answers as the real
-providers give them, streamed or whole, with a count of everything that was served (`books`).
+In: requests as real clients send them; directives in the prompt ask for faults (`[sim:status=503]`). Out: answers as
+the real providers give them, streamed or whole; `traffic` counts what was served.
 
-It plays the other side of the gateway, so it imports nothing of it but `domain` and `formats`.
+Of the gateway it imports only `domain` and `formats`, since it stands for the other side.
 """
 
 from __future__ import annotations
 
 from .app import Simulator
-from .books import Received, Served
 from .faults import Faults
+from .traffic import Received, Served
 
 __all__ = ["Faults", "Received", "Served", "Simulator"]

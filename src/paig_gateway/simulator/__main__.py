@@ -1,4 +1,4 @@
-"""`python -m paig_gateway.simulator`: the simulator as a server of its own."""
+"""`python -m paig_gateway.simulator` runs the simulator as a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API: plain, streamed, and the counting of tokens."""
+"""Anthropic's Messages API: whole and streamed answers, token counting, models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .operation import Operation, Shape, SimulatedAnswer, SimulatedRefusal, Simu
 from .reply import Prompt, Reply, TokenCounts, Tool, count, effort
 from .wire import Document, HeaderFields, encode, inner, new_id, objects, sse
 
-# Names that the provider answers with, where they differ from what one asks for.
+# The model name in the answer, where it differs from the requested one.
 SNAPSHOTS = {"claude-haiku-4-5": "claude-haiku-4-5-20251001", "claude-sonnet-4-5": "claude-sonnet-4-5-20250929"}
 FINISH = {"stop": "end_turn", "length": "max_tokens", "tool": "tool_use"}
 
@@ -35,7 +35,7 @@ _FORCED = {"any": "required", "auto": "auto", "none": "none"}
 
 
 def read_messages(request: SimulatedRequest, model: Any) -> Prompt:
-    """Understand a Messages body, also as Bedrock's invoke takes it."""
+    """Read a Messages body; Bedrock's invoke has the same shape."""
     fields = request.body
     if not isinstance(model, str):
         raise SimulatedRefusal(400, "model: Field required")
@@ -64,14 +64,14 @@ def read_messages(request: SimulatedRequest, model: Any) -> Prompt:
 
 
 def _mark(prompt: Prompt, control: Any) -> None:
-    """A cache mark: what came so far may be cached."""
+    """A cache mark: everything before it may be cached."""
     if control and prompt.marks is not None and prompt.texts:
         prompt.marks.append(len(prompt.texts))
         prompt.ttl = control.get("ttl", "")
 
 
 def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
-    """Put a message's content into the prompt, cache marks and all; return what its text blocks say."""
+    """Add a message's content and cache marks to the prompt; return the texts of its text blocks."""
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
     said: list[str] = []
@@ -103,7 +103,7 @@ def _read(request: SimulatedRequest) -> Prompt:
 
 
 def check_foreign(request: SimulatedRequest, version: str, *, stream: bool | None = None) -> None:
-    """What Bedrock and Vertex AI want of a Messages body: their own version, the model in the path alone.
+    """Check what Bedrock and Vertex AI require of a Messages body: their own version, the model only in the path.
 
     Raises:
         SimulatedRefusal: 400.
@@ -124,7 +124,7 @@ def _read_vertex(request: SimulatedRequest) -> Prompt:
 
 
 def usage(tokens: TokenCounts, ttl: str) -> Document:
-    """The usage of a whole message; the input excludes what the cache had or took."""
+    """The usage of a whole message; input tokens exclude tokens read from or written to the cache."""
     return {
         "input_tokens": tokens.plain,
         "cache_creation_input_tokens": tokens.written,
@@ -168,7 +168,7 @@ def stream_events(whole: Document, reply: Reply, *, no_usage: bool) -> list[Docu
     """The events that add up to the message."""
     counted: Document = whole["usage"]
     details = counted["output_tokens_details"]
-    # What the first event says of the output is no count: the stream has hardly begun.
+    # The first event's output count is a placeholder: the stream has hardly begun.
     begun = {name: value for name, value in counted.items() if name != "output_tokens_details"} | {"output_tokens": 1}
     empty: Document = {"content": [], "stop_reason": None, "usage": begun}
     events: list[Document] = [{"type": "message_start", "message": {**whole, **empty}}]

@@ -1,4 +1,4 @@
-"""The simulator itself: an ASGI application that plays every provider at once, each under a mount of its own."""
+"""The simulator: one ASGI application that plays every provider, each under its own mount."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from . import faults as trouble
+from . import faults as fault_directives
 from .auth import Guard
 from .batches import SimulatedBatches
-from .books import Received, ReceivedLog, Served
 from .delivery import ClientChannel, Receive, Scope, Send, compress
 from .faults import Faults
 from .files import Files
 from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest
-from .reply import Mind, Prompt, TokenCounts
+from .reply import Prompt, SimulatedModel, TokenCounts
 from .response_store import ResponseStore
 from .routes import RoutingTable, family_of, shape_of
 from .sockets import SimulatedSockets
+from .traffic import Received, ReceivedLog, Served
 from .wire import encode
 
 
 class Simulator:
-    """Providers in a box; see the simulator's page in the documentation for what it answers and how it fails on demand.
+    """Simulated providers; docs/simulator.md says what they answer and how to make them fail.
 
     Attributes:
         served: What was billed, by mount.
 
     Args:
-        credentials: The provider keys accepted; None accepts any that is where the provider looks for it.
-        aws_secrets: Secret access keys by access key id, to verify AWS signatures with.
-        faults: Called with each request; what it returns is done instead of what the prompt asks for, None leaves that.
-        keep: How many requests `requests` holds (and at most 64 MiB of bodies).
-        chunks: The number of text deltas in a stream, where the prompt does not say.
+        credentials: The provider keys that are accepted; None accepts any key in the header that the provider reads.
+        aws_secrets: Secret access keys by access key id, for checking AWS signatures.
+        faults: Called with each request; the faults it returns replace those of the prompt, None keeps them.
+        keep: How many requests `requests` keeps (and at most 64 MiB of bodies).
+        chunks: The number of text deltas in a stream, unless the prompt sets it.
         clock: Seconds since the epoch, for timestamps in answers and for the age of Google's token requests.
     """
 
@@ -55,7 +55,7 @@ class Simulator:
         self._guard = Guard(credentials, aws_secrets or {})
         self._hook = faults
         self._log = ReceivedLog(keep)
-        self._mind = Mind(chunks)
+        self._llm = SimulatedModel(chunks)
         self._store = ResponseStore()
         self._files = Files()
         self._batches = SimulatedBatches(
@@ -68,7 +68,7 @@ class Simulator:
         self._sockets = SimulatedSockets(
             self._guard,
             self._log,
-            self._mind,
+            self._llm,
             lambda mount: self.served.setdefault(mount, Served()),
             self._routes.find_socket,
             family_of,
@@ -83,10 +83,10 @@ class Simulator:
         return self._log.all()
 
     def reset(self) -> None:
-        """Forget everything: requests, counts, stored responses, prompt caches, used-up faults."""
+        """Clear everything: requests, counts, stored responses, prompt caches and counted faults."""
         self.served.clear()
         self._log.clear()
-        self._mind.forget()
+        self._llm.forget()
         self._store.clear()
         self._files.clear()
         self._batches.clear()
@@ -125,12 +125,12 @@ class Simulator:
             query=dict(parse_qsl(received.query, keep_blank_values=True)),
             headers=dict(received.headers),
             now=self._clock(),
-            mind=self._mind,
+            llm=self._llm,
         )
         await self._serve(received, request, client)
 
     def _inspect(self, method: str, path: str) -> SimulatedAnswer:
-        """What happened so far, for tests that run the simulator in another process."""
+        """Answer `/sim/...`: what happened so far, for tests that run the simulator in another process."""
         value: object
         status = 200
         if (method, path) == ("GET", "requests"):
@@ -186,14 +186,14 @@ class Simulator:
         if chosen is not None:
             return chosen
         try:
-            chosen = trouble.parse(f"{prompt.model}\n{prompt.ask}", request.mount)
+            chosen = fault_directives.parse(f"{prompt.model}\n{prompt.ask}", request.mount)
         except ValueError as problem:
             raise SimulatedRefusal(400, str(problem)) from None
         if chosen.times is not None:
             key = hash((request.mount, prompt.model, prompt.ask))
             self._times[key] += 1
             if self._times[key] > chosen.times:
-                return trouble.spent(chosen)
+                return fault_directives.spent(chosen)
         return chosen
 
 
@@ -216,7 +216,7 @@ def _understand(operation: Operation, request: SimulatedRequest) -> Prompt:
 
 
 def _generate(operation: Operation, request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-    """The answer, or the error that was asked for; an answer without tokens is a refusal."""
+    """Write the answer, or the error that the faults name; an answer without tokens is a refusal."""
     faults = request.faults
     status = faults.status
     if status is None and not prompt.stream and (faults.error_event or faults.error_first):
@@ -275,7 +275,7 @@ async def _deliver_stream(
             served.cut_off(tokens, index, total)
             return
         if index == last:
-            # Counted before the last byte leaves, so that a client that has read it finds it counted.
+            # Count before the last byte is sent: a client that has read it must find it counted.
             if kept == total:
                 served.complete(tokens)
             elif kept:

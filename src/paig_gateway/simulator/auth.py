@@ -1,4 +1,4 @@
-"""Who may ask: credentials where each provider looks for them, and Google's token endpoint."""
+"""Authentication: the headers in which each provider expects a credential, and Google's token endpoint."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from urllib.parse import parse_qs
 import msgspec
 
 from . import sigv4
-from .books import Received
 from .operation import SimulatedAnswer, SimulatedRequest
+from .traffic import Received
 from .wire import Document, encode, new_id
 
-# The headers that may carry the key; a provider ignores the others' ones.
+# The headers that may carry the key; a provider ignores those of others.
 _KEY_HEADERS: Mapping[str, tuple[bytes, ...]] = {
     "anthropic": (b"x-api-key",),
     "google": (b"x-goog-api-key",),
@@ -25,11 +25,11 @@ _TOKEN_SECONDS = 3599
 
 
 class Guard:
-    """Checks credentials, and hands out Google's access tokens.
+    """Checks credentials and issues Google's access tokens.
 
     Args:
-        credentials: The keys and tokens accepted; None accepts any. Tokens from the token endpoint are always accepted.
-        aws_secrets: Secret access keys by access key id: requests signed with these ids have their signature verified.
+        credentials: The keys and tokens that are accepted; None accepts any. Issued access tokens are always accepted.
+        aws_secrets: Secret access keys by access key id; the signatures of requests with these ids are checked.
     """
 
     def __init__(self, credentials: Collection[str] | None, aws_secrets: Mapping[str, str]) -> None:
@@ -55,7 +55,7 @@ class Guard:
         return bool(found) and (self._accepted is None or found in self._accepted or found in self._issued)
 
     def token(self, body: bytes, now: float) -> SimulatedAnswer:
-        """Google's token endpoint: a signed statement of a service account, or a refresh token, for an access token."""
+        """Google's token endpoint: an access token for a service account's signed JWT or for a refresh token."""
         form = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
         problem = _problem(form, now)
         if problem is not None:
@@ -68,7 +68,7 @@ class Guard:
 
 
 def _problem(form: Mapping[str, str], now: float) -> str | None:
-    """What is wrong with a token request; the statement's form and times are checked, its signature is not."""
+    """What is wrong with a token request. The JWT's form and times are checked, its signature is not."""
     if form.get("grant_type") not in _GRANTS:
         return "Invalid grant_type"
     if form["grant_type"] == "refresh_token":

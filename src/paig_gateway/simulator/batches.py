@@ -1,8 +1,8 @@
-"""Batches of OpenAI's, Mistral's, Anthropic's and Gemini's APIs: made, looked at, cancelled, expired, with results.
+"""Batches of OpenAI's, Mistral's, Anthropic's and Gemini's APIs: create, poll, cancel, expire, fetch results.
 
-A batch is at work at its first look and done from the second on. What a line's text says changes that: with
-`[batch:looks=5]` it is at work for five looks, with `[batch:never]` for ever; a line with `[batch:expire]` is not done
-when the batch expires, which then ends it. Directives of the simulator hold for each line: `[sim:status=500]` fails it.
+The first poll finds a batch in progress, the second finds it done. Directives in the text of a line change that:
+`[batch:looks=5]` keeps it in progress for five polls, `[batch:never]` for ever; `[batch:expire]` makes the batch expire
+before that line is done. The simulator's other directives hold for each line: `[sim:status=500]` fails it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any, Literal
 import msgspec
 
 from . import anthropic, gemini
-from . import faults as trouble
-from .books import Served
+from . import faults as fault_directives
 from .files import Files
 from .openai_common import SHAPE, body
 from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, nothing
 from .reply import Prompt
+from .traffic import Served
 from .wire import Document, encode, new_id, objects, pretty
 
 _DIRECTIVE = re.compile(rb"\[batch:(?:looks=(\d+)|(never)|(expire))\]")
@@ -33,7 +33,7 @@ Bill = Callable[[str], Served]
 
 @dataclass
 class SimulatedLine:
-    """One request of a batch, and what became of it."""
+    """One request of a batch and its result."""
 
     id: str
     path: str
@@ -49,8 +49,8 @@ class Batch:
     """A batch of one mount.
 
     Attributes:
-        looks: How often it is still found at work.
-        state: `work`, `cancelling`, then how it ended.
+        looks: How many more polls find it in progress.
+        state: `work`, `cancelling`, then how it ended: `completed`, `expired` or `cancelled`.
     """
 
     id: str
@@ -64,7 +64,7 @@ class Batch:
     files: tuple[str | None, str | None] = (None, None)
 
     def counts(self) -> dict[LineEnd, int]:
-        """How many lines ended in which way."""
+        """How many lines ended in each way."""
         ends: tuple[LineEnd, ...] = ("done", "failed", "expired", "cancelled")
         return {end: sum(line.end == end for line in self.lines) for end in ends}
 
@@ -74,9 +74,9 @@ class SimulatedBatches:
     """The batches of all mounts.
 
     Attributes:
-        files: Where input and results are.
-        find: Finds the operation behind a line's path.
-        bill: What a mount has billed.
+        files: The files with the input and the results.
+        find: Finds the operation for a line's path.
+        bill: Finds the counters of a mount.
     """
 
     files: Files
@@ -85,7 +85,7 @@ class SimulatedBatches:
     kept: dict[tuple[str, str], Batch] = field(default_factory=dict)
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove them all."""
         self.kept.clear()
 
     def make(self, request: SimulatedRequest, prefix: str, lines: list[SimulatedLine]) -> Batch:
@@ -103,10 +103,10 @@ class SimulatedBatches:
         return batch
 
     def look(self, request: SimulatedRequest) -> Batch:
-        """A batch as it is now; each look brings it forward.
+        """Poll a batch; each poll advances it.
 
         Raises:
-            SimulatedRefusal: There is none: 404.
+            SimulatedRefusal: 404: there is no such batch.
         """
         batch = self._find(request)
         if batch.ended is None:
@@ -117,17 +117,17 @@ class SimulatedBatches:
         return batch
 
     def cancel(self, request: SimulatedRequest) -> Batch:
-        """Cancel a batch: the first half of its lines is done before it stops. Raises as `look` does."""
+        """Cancel a batch: the first half of its lines is still done. Raises as `look` does."""
         batch = self._find(request)
         if batch.ended is None:
             batch.state = "cancelling"
         return batch
 
     def delete(self, request: SimulatedRequest) -> Batch:
-        """Forget a batch that has ended.
+        """Delete a batch that has ended.
 
         Raises:
-            SimulatedRefusal: There is none, or it is at work.
+            SimulatedRefusal: There is no such batch, or it is in progress.
         """
         batch = self._find(request)
         if batch.ended is None:
@@ -156,8 +156,8 @@ class SimulatedBatches:
         batch.ended = request.now
 
     def _do(self, request: SimulatedRequest, line: SimulatedLine) -> None:
-        """Do one line, as if it had been sent alone."""
-        # Groq's lines name paths of OpenAI's API, which it has below /openai.
+        """Run one line as if it had been sent alone."""
+        # Groq's lines name paths of OpenAI's API, which Groq serves under /openai.
         path = f"/openai{line.path}" if request.family == "groq" else line.path
         one = replace(request, method="POST", path=path, query={}, body=line.body, params={})
         served = self.bill(request.mount)
@@ -167,7 +167,7 @@ class SimulatedBatches:
             operation = self.find(one)
             shape = operation.shape
             prompt = operation.read(one)
-            one.faults = trouble.parse(f"{prompt.model}\n{prompt.ask}", request.mount)
+            one.faults = fault_directives.parse(f"{prompt.model}\n{prompt.ask}", request.mount)
             if one.faults.status is not None:
                 raise SimulatedRefusal(one.faults.status, "")
             answer = operation.write(one, prompt)
@@ -187,7 +187,7 @@ def _jsonl(lines: list[Document]) -> bytes:
     return b"".join(encode(line) + b"\n" for line in lines)
 
 
-# OpenAI, and the servers like it
+# OpenAI and compatible servers
 
 _OPENAI_STATES = {"work": "in_progress", "cancelling": "cancelling"}
 
@@ -251,7 +251,7 @@ def _openai_result(line: SimulatedLine) -> Document:
 
 
 def _keep_results(batches: SimulatedBatches, request: SimulatedRequest, batch: Batch) -> None:
-    """Make the files of the results of a batch that has ended."""
+    """Create the result files of a batch that has ended."""
     if batch.ended is None or batch.files != (None, None):
         return
     done = [_openai_result(line) for line in batch.lines if line.end == "done"]
@@ -265,7 +265,7 @@ def _keep_results(batches: SimulatedBatches, request: SimulatedRequest, batch: B
 
 
 def openai_operations(batches: SimulatedBatches) -> dict[str, Operation]:
-    """Making, looking at, listing and cancelling batches of files."""
+    """Create, poll, list and cancel batches of files."""
 
     def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         lines = _openai_lines(batches.files.find(request, request.body["input_file_id"])[1])
@@ -320,7 +320,7 @@ def _mistral_shown(batch: Batch) -> Document:
 
 
 def mistral_operations(batches: SimulatedBatches) -> dict[str, Operation]:
-    """Making, looking at and cancelling jobs of files or of requests in the body."""
+    """Create, poll and cancel jobs; their requests are in files or in the body."""
 
     def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         asked = request.body
@@ -399,7 +399,7 @@ def _anthropic_result(line: SimulatedLine) -> Document:
 
 
 def anthropic_operations(batches: SimulatedBatches) -> dict[str, Operation]:
-    """Making, looking at, listing, cancelling and deleting batches of messages, and their results."""
+    """Create, poll, list, cancel and delete batches of messages, and fetch their results."""
 
     def answer(request: SimulatedRequest, batch: Batch) -> SimulatedAnswer:
         return anthropic.whole(_anthropic_shown(request, batch))
@@ -481,7 +481,7 @@ def _gemini_result(line: SimulatedLine) -> Document:
 
 
 def gemini_operations(batches: SimulatedBatches) -> dict[str, Operation]:
-    """Making, looking at, listing, cancelling and deleting batches of requests in the body."""
+    """Create, poll, list, cancel and delete batches of requests in the body."""
 
     def answer(value: Document) -> SimulatedAnswer:
         return SimulatedAnswer(gemini.JSON, pretty(value), headers=gemini.headers())

@@ -1,4 +1,4 @@
-"""Amazon Bedrock's Converse API, plain and streamed, and the counting of tokens."""
+"""Amazon Bedrock's Converse API: whole and streamed answers, token counting."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _read(request: SimulatedRequest) -> Prompt:
 
 
 def read_converse(fields: Document, model: str, *, stream: bool = False) -> Prompt:
-    """Understand a Converse body; Nova's own, which invoke takes, is of the same shape."""
+    """Read a Converse body; Nova's body for invoke has the same shape."""
     prompt = Prompt(model=model, stream=stream, marks=[])
     config = inner(fields, "toolConfig")
     tools = objects(config.get("tools"))
@@ -78,7 +78,7 @@ def _mark(prompt: Prompt, point: Document) -> None:
 
 
 def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
-    """Put a message's content into the prompt, cache points and all; return what its text blocks say."""
+    """Add a message's content and cache points to the prompt; return the texts of its text blocks."""
     blocks: list[Document] = [{"text": content}] if isinstance(content, str) else content or []
     said: list[str] = []
     for block in blocks:
@@ -104,7 +104,7 @@ def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
 
 
 def usage(tokens: TokenCounts, ttl: str = "") -> Document:
-    """The usage object; the input excludes what the cache had or took."""
+    """The usage object; input tokens exclude tokens read from or written to the cache."""
     counted: Document = {"inputTokens": tokens.plain, "outputTokens": tokens.output, "totalTokens": tokens.total}
     if tokens.cached or tokens.written:
         counted |= {"cacheReadInputTokens": tokens.cached, "cacheWriteInputTokens": tokens.written}
@@ -128,7 +128,7 @@ def content(reply: Reply) -> list[Document]:
 
 
 def stream_events(reply: Reply) -> list[tuple[str, Document]]:
-    """The events of the model's message, without what closes the stream."""
+    """The events of the model's message, without the stream's closing metadata."""
     events: list[tuple[str, Document]] = [("messageStart", {"role": "assistant"})]
     for index, block in enumerate(content(reply)):
         at = {"contentBlockIndex": index}
@@ -190,7 +190,7 @@ def headers() -> HeaderFields:
 
 
 def check_model(request: SimulatedRequest) -> None:
-    """Refuse an id that has no vendor in it, as Bedrock does."""
+    """Refuse a model id without a vendor, as Bedrock does."""
     if "." not in request.params["model"] and not request.params["model"].startswith("arn:"):
         raise SimulatedRefusal(400, "The provided model identifier is invalid.")
 

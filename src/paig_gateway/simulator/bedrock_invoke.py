@@ -1,4 +1,4 @@
-"""Amazon Bedrock's InvokeModel, plain and streamed: each model family's own body inside."""
+"""Amazon Bedrock's InvokeModel, whole and streamed; each model family has its own body."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Events(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """How a family of models reads a body, and writes it whole or as a stream."""
+    """How a family of models reads a body and writes an answer, whole or as a stream."""
 
     read: _Reader
     whole: _Whole

@@ -1,4 +1,4 @@
-"""Getting answers onto the wire through ASGI, and breaking off on purpose."""
+"""Sending answers through ASGI, and breaking connections off when a fault asks for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GZIP = (b"content-encoding", b"gzip")
 
 
 class ClientChannel:
-    """The other end of one request: what ASGI gives to read from and write to."""
+    """The client of one request: reads its body and writes its answer through ASGI."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -38,7 +38,7 @@ class ClientChannel:
                 return b"".join(parts)
 
     async def leaves_within(self, seconds: float) -> bool:
-        """Wait so long; true at once if the client goes away meanwhile."""
+        """Wait this long; return True at once if the client disconnects meanwhile."""
         try:
             async with asyncio.timeout(seconds):
                 await self._gone()
@@ -58,7 +58,7 @@ class ClientChannel:
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
 
     async def write(self, data: bytes, *, more: bool) -> None:
-        """Send a piece of the body; with `more` false the last one."""
+        """Send a piece of the body; `more` is False for the last one."""
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def answer(self, answer: SimulatedAnswer) -> None:
@@ -67,13 +67,13 @@ class ClientChannel:
         await self.write(answer.body, more=False)
 
     async def drop(self, *, reset: bool = False) -> None:
-        """Close the connection under the response, or reset it.
+        """Close the connection in the middle of the response, or reset it.
 
-        ASGI has no word for this. uvicorn's `send` is a method of an object that has the transport; on a server that
-        hides it, an exception is the only way out.
+        ASGI has no message for this. uvicorn's `send` is a method of the object that has the transport; on any other
+        server this raises, and the server closes the connection.
 
         Raises:
-            ConnectionResetError: The transport is out of reach.
+            ConnectionResetError: The server gives no access to the transport.
         """
         transport: asyncio.Transport | None = getattr(getattr(self._send, "__self__", None), "transport", None)
         if transport is None:
@@ -88,7 +88,7 @@ class ClientChannel:
 
 
 def compress(answer: SimulatedAnswer, headers: Mapping[bytes, bytes]) -> None:
-    """Compress an answer if the request's headers allow; each event so that it can be read as soon as it is there."""
+    """Compress an answer if the request's headers allow; each event is flushed, so that it can be read at once."""
     if b"gzip" not in headers.get(b"accept-encoding", b""):
         return
     packer = zlib.compressobj(wbits=31)

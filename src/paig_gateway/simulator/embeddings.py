@@ -1,4 +1,4 @@
-"""Embeddings: vectors made from the text's hash, and OpenAI's way of asking for them."""
+"""Embeddings: vectors made from the text's hash, and OpenAI's embeddings endpoint."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _DIMENSIONS = {"text-embedding-3-large": 3072}
 
 
 def vector(text: str, dimensions: int) -> list[float]:
-    """A unit vector: the same for the same text."""
+    """A unit vector; equal texts have equal vectors."""
     raw = struct.unpack(f"<{dimensions}h", hashlib.shake_256(text.encode()).digest(2 * dimensions))
     length = math.sqrt(sum(value * value for value in raw)) or 1.0
     return [round(value / length, 8) for value in raw]
 
 
 def _texts(given: str | list[Any]) -> tuple[list[str], int]:
-    """The texts to embed, and how many tokens came as numbers, which need no counting."""
+    """The texts to embed, and the number of tokens if the input was given as token ids."""
     if isinstance(given, str):
         return [given], 0
     if isinstance(given[0], int):

@@ -1,4 +1,4 @@
-"""AWS's binary event stream, the writing half: frames of headers and payload, each with two CRCs."""
+"""Writes AWS's binary event stream: frames of headers and payload, each with two CRCs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def frame(headers: dict[str, str], payload: bytes) -> bytes:
 
 
 def event(kind: str, payload: Document) -> bytes:
-    """An event with a JSON payload, padded as Bedrock does so that lengths tell nothing."""
+    """An event with a JSON payload; padding hides its length, as at Bedrock."""
     padded = {**payload, "p": _PADDING[: 5 + len(payload) * 11 % 50]}
     headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
     return frame(headers, encode(padded))
 
 
 def exception(kind: str, message: str) -> bytes:
-    """An exception: how a stream fails after its 200."""
+    """An exception frame, by which a stream fails after its 200."""
     headers = {":exception-type": kind, ":content-type": "application/json", ":message-type": "exception"}
     return frame(headers, encode({"message": message}))

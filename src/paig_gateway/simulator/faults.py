@@ -1,8 +1,8 @@
-"""Trouble on demand: what a request can ask the simulator to do wrong, written into its own prompt.
+"""Faults on demand: directives in a prompt that tell the simulator what to do wrong.
 
-A gateway may drop headers it does not know, so the control travels where it must not touch anything: in the text of the
-last user message, or in the model's name. `Hello [sim:status=529]` is answered with a 529, `[sim@groq:status=503]` only
-by the mount called `groq`. A directive nobody knows is a 400, so that a misspelt one cannot pass for success.
+A gateway may drop headers it does not know, so directives stand where a gateway must change nothing: in the text of the
+last user message, or in the model's name. `Hello [sim:status=529]` is answered with a 529; `[sim@groq:status=503]`
+holds for the mount `groq` alone. An unknown directive is a 400, so that a misspelt one does not look like success.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DIRECTIVE = re.compile(r"\[sim(?:@([\w.-]+))?:(\w+)(?:=([^\]]*))?\]")
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What to do to one request. Everything is off by default.
+    """The faults of one request. All are off by default.
 
     Attributes:
         status: Refuse with this HTTP status, in the provider's own error shape.
@@ -32,7 +32,7 @@ class Faults:
         tokens: Answer with text of exactly this many output tokens, reasoning included.
         chunks: The number of text deltas in a stream, at most one a word.
         tools: Call these tools, whatever the message says; an empty name means the first one offered.
-        times: Do all this to the first so many requests with this very message, then behave.
+        times: How many requests with this same message get the faults; later ones are answered normally.
     """
 
     status: int | None = None
@@ -71,10 +71,10 @@ def parse(text: str, mount: str) -> Faults:
 
     Args:
         text: A prompt or a model's name.
-        mount: The mount that was asked: directives addressed to another one are skipped.
+        mount: The mount of the request; directives for another mount are skipped.
 
     Raises:
-        ValueError: A directive that does not exist, or whose value is not a number of the right sort.
+        ValueError: A directive does not exist, or its value is not a valid number.
     """
     if "[sim" not in text:
         return NONE
@@ -91,7 +91,7 @@ def parse(text: str, mount: str) -> Faults:
         elif name in _VALUES and value is not None:
             found[name] = _VALUES[name](value)
         else:
-            raise ValueError(f"the simulator knows no directive {match.group()}")
+            raise ValueError(f"{match.group()} is not a directive of the simulator")
     status = found.get("status")
     if isinstance(status, int) and not 400 <= status < 600:
         raise ValueError(f"[sim:status={status}] is not an error")
@@ -104,7 +104,7 @@ def strip(text: str) -> str:
 
 
 def spent(faults: Faults) -> Faults:
-    """What is left of the faults once their `times` are used up: only what shapes the answer."""
+    """The faults after their `times` are used up: only those that shape the answer remain."""
     return replace(
         faults,
         status=None,

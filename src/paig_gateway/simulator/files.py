@@ -1,4 +1,4 @@
-"""Files that OpenAI-shaped providers keep: uploaded by form, listed, read and deleted; and Gemini's downloads."""
+"""Files of OpenAI-compatible providers: upload by form, list, read, delete; and Gemini's downloads."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ MOST = 500
 
 @dataclass
 class Files:
-    """The files of all mounts, by mount and id: what is said of each, and its content."""
+    """The files of all mounts, by mount and id: each file's metadata and content."""
 
     kept: dict[tuple[str, str], tuple[Document, bytes]] = field(default_factory=dict)
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove them all."""
         self.kept.clear()
 
     def make(self, request: SimulatedRequest, content: bytes, purpose: str, name: str) -> str:
-        """Keep a file; its id. The oldest makes room."""
+        """Store a file and return its id; the oldest file makes room."""
         id = new_id("" if request.family in ("google", "mistral") else "file-", 22)
         said: Document = {
             "id": id,
@@ -46,10 +46,10 @@ class Files:
         return id
 
     def find(self, request: SimulatedRequest, id: str) -> tuple[Document, bytes]:
-        """A file and its content.
+        """A file's metadata and content.
 
         Raises:
-            SimulatedRefusal: There is none: 404.
+            SimulatedRefusal: 404: there is no such file.
         """
         found = self.kept.get((request.mount, id))
         if found is None:
@@ -58,7 +58,7 @@ class Files:
 
 
 def operations(files: Files) -> dict[str, Operation]:
-    """What can be done with files, over one store."""
+    """The operations on files, over one store."""
 
     def upload(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         fields = _form(request)

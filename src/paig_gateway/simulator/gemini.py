@@ -1,4 +1,4 @@
-"""Google's generateContent and its kin, at the Gemini API and at Vertex AI."""
+"""Google's generateContent, streamGenerateContent, countTokens and models, of the Gemini API and Vertex AI."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def _snake(name: str) -> str:
 
 
 def get(record: Document, name: str) -> Any:
-    """A field, under its own name or in snake case: Google takes both."""
+    """A field in camel case or snake case: Google accepts both."""
     value = record.get(name)
     return record.get(_snake(name)) if value is None else value
 
 
 def on_vertex(request: SimulatedRequest) -> bool:
-    """Whether Vertex AI was asked, not the Gemini API."""
+    """Whether the request is for Vertex AI, not the Gemini API."""
     return "/publishers/" in request.path
 
 
@@ -57,7 +57,7 @@ def asked_model(request: SimulatedRequest) -> str:
 
 
 def read_parts(prompt: Prompt, content: Document) -> list[str]:
-    """Put a content's parts into the prompt; return what its text parts say."""
+    """Add a content's parts to the prompt; return the texts of its text parts."""
     said: list[str] = []
     for part in objects(content.get("parts")):
         if isinstance(part.get("text"), str):
@@ -125,7 +125,7 @@ def usage(request: SimulatedRequest, tokens: TokenCounts, output: int | None = N
     """The usage metadata.
 
     Args:
-        output: The visible output tokens so far; all of them by default.
+        output: The visible output tokens so far; all by default.
     """
     visible = tokens.output - tokens.reasoning if output is None else output
     counted: Document = {"promptTokenCount": tokens.input, "candidatesTokenCount": visible}
@@ -160,7 +160,7 @@ def _calls(reply: Reply) -> list[Document]:
 
 
 def _candidate(request: SimulatedRequest, index: int, parts: list[Document], reply: Reply | None) -> Document:
-    """A candidate; with the reply, its last piece."""
+    """A candidate; the last piece is given the whole reply."""
     found: Document = {"content": {"parts": parts, "role": "model"}}
     if reply is not None:
         found["finishReason"] = _FINISH[reply.finish]
@@ -211,7 +211,7 @@ def _chunks(request: SimulatedRequest, prompt: Prompt, reply: Reply) -> list[Doc
         ending = reply if last else None
         chunk: Document = {"candidates": [_candidate(request, n, parts, ending) for n in range(prompt.samples)]}
         if not request.faults.no_usage:
-            if on_vertex(request) and not last:  # Vertex counts at the end, and says until then only how it is billed
+            if on_vertex(request) and not last:  # Vertex counts tokens in the last chunk alone
                 chunk["usageMetadata"] = {"trafficType": _traffic(request)}
             else:
                 chunk["usageMetadata"] = usage(request, reply.tokens, visible * step // len(steps))

@@ -1,4 +1,4 @@
-"""Google's three ways to embed: embedContent, batchEmbedContents and, at Vertex AI, predict."""
+"""Google's embeddings: embedContent, batchEmbedContents and, at Vertex AI, predict."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Gemini's Live API as the simulated model plays it.
+"""Gemini's Live API over a WebSocket.
 
-25 tokens are a second of audio, heard or spoken. A silent piece of audio after one that is not ends the client's
-speech, and the model answers. A turn that calls a function goes on with its result.
+A second of audio is 25 tokens, in either direction. Silence after speech ends the client's turn, and the model answers.
+A turn that calls a function continues when the function's result arrives.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ _VERTEX = re.compile(r"(projects/[^/]+/locations/[^/]+/)?publishers/google/model
 
 
 def _is_of(mount: str, path: str, model: str) -> bool:
-    """Whether the service and the model's name are those of the mount: Vertex AI has others than the Gemini API."""
+    """Whether the service and the model's name belong to the mount: Vertex AI's differ from the Gemini API's."""
     if mount.partition("-")[0] == "vertex":
         return "LlmBidiService" in path and _VERTEX.fullmatch(model) is not None
     return "GenerativeService" in path and model.startswith("models/")

@@ -1,4 +1,4 @@
-"""Chat completions, as OpenAI, Groq, Mistral and the many compatible servers each word them."""
+"""Chat completions, in the dialects of OpenAI, Groq, Mistral and compatible servers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _read(request: SimulatedRequest) -> Prompt:
 
 
 def usage(family: str, tokens: TokenCounts) -> Document:
-    """The usage object, with the details that each family gives."""
+    """The usage object with each family's details."""
     counts: Document = {"prompt_tokens": tokens.input, "completion_tokens": tokens.output, "total_tokens": tokens.total}
     if family == "groq":
         spent = {"prompt_time": tokens.input / 50_000, "completion_time": tokens.output / 500}
@@ -146,7 +146,7 @@ def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
 
 
 def _deltas(request: SimulatedRequest, reply: Reply) -> list[Document]:
-    """What one choice's stream says, piece by piece."""
+    """The deltas of one choice's stream."""
     first: Document = {"role": "assistant", "content": ""}
     if request.family in ("openai", "azure"):
         first["refusal"] = None

@@ -1,4 +1,4 @@
-"""What OpenAI's APIs, and those made after them, have in common: headers, errors, message parts, the list of models."""
+"""Shared by OpenAI's APIs and compatible ones: headers, errors, message parts, the list of models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .operation import Operation, Shape, SimulatedAnswer, SimulatedRefusal, Simu
 from .reply import Prompt, Tool
 from .wire import Document, HeaderFields, encode, inner, new_id, pretty, sse
 
-# Names that the provider answers with, where they differ from what one asks for.
+# The model name in the answer, where it differs from the requested one.
 SNAPSHOTS = {
     "gpt-4o": "gpt-4o-2024-08-06",
     "gpt-4o-mini": "gpt-4o-mini-2024-07-18",
@@ -57,7 +57,7 @@ def answered_model(request: SimulatedRequest, model: str) -> str:
 
 
 def headers(family: str) -> HeaderFields:
-    """Response headers that the family is known by."""
+    """The response headers of the family."""
     if family == "groq":
         return ((b"x-request-id", new_id("req_", 26).encode()), (b"cache-control", b"private, max-age=0, no-store"))
     if family == "mistral":
@@ -71,7 +71,7 @@ def headers(family: str) -> HeaderFields:
 
 
 def body(request: SimulatedRequest, value: Document) -> SimulatedAnswer:
-    """A whole answer; OpenAI indents its own."""
+    """A whole answer; OpenAI indents its JSON."""
     data = pretty(value) if request.family == "openai" else encode(value)
     return SimulatedAnswer(b"application/json", data, headers=headers(request.family))
 
@@ -88,7 +88,7 @@ def padding(text: str) -> str:
 
 
 def error_object(family: str, status: int, message: str | None) -> Document:
-    """The error as the family words it."""
+    """The error body in the family's shape."""
     kind, code = _KINDS.get(status, ("server_error" if status >= 500 else "invalid_request_error", None))
     text = message or _MESSAGES.get(status, f"The simulated provider answers {status}.")
     if family == "mistral":
@@ -120,7 +120,7 @@ SHAPE = Shape(error, error_event)
 
 
 def wanted_model(request: SimulatedRequest) -> str:
-    """The model asked for, in the body or in an Azure deployment's path."""
+    """The requested model: in the body, or in the path of an Azure deployment."""
     model = request.body.get("model") or request.params.get("deployment")
     if not isinstance(model, str):
         raise SimulatedRefusal(400, "you must provide a model parameter")
@@ -143,7 +143,7 @@ def texts(prompt: Prompt, content: Any) -> list[str]:
 
 
 def choose(prompt: Prompt, choice: Any) -> None:
-    """Understand `tool_choice`, in the words of either API."""
+    """Read `tool_choice`, as chat completions or the Responses API write it."""
     if isinstance(choice, str):
         prompt.choice = "required" if choice == "any" else choice
     elif choice:
@@ -153,13 +153,13 @@ def choose(prompt: Prompt, choice: Any) -> None:
 
 
 def functions(tools: list[Document]) -> list[Tool]:
-    """The functions among the tools, wrapped as in chat completions or flat as in responses."""
+    """The functions among the tools: nested as in chat completions, or flat as in the Responses API."""
     found = [tool.get("function", tool) for tool in tools if tool.get("type", "function") == "function"]
     return [Tool(function["name"], function.get("parameters") or {}) for function in found]
 
 
 def tier(request: SimulatedRequest) -> str:
-    """The service tier that served the request: the one asked for, if it was."""
+    """The service tier of the answer: the requested one, else `default`."""
     asked = request.body.get("service_tier")
     return "default" if asked in (None, "auto") else str(asked)
 
@@ -174,7 +174,7 @@ def _models(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
 
 
 def fingerprint(model: str) -> str:
-    """A system fingerprint: the same for the same model."""
+    """A system fingerprint; each model has one."""
     return f"fp_{random.Random(model).getrandbits(40):010x}"
 
 

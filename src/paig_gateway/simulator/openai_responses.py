@@ -1,4 +1,4 @@
-"""The Responses API: plain, streamed, stored and in the background."""
+"""The Responses API: whole, streamed, stored and background responses."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ COUNT = Operation(_read_count, _write_count, COMMON, free=True)
 
 
 def operations(store: ResponseStore) -> dict[str, Operation]:
-    """Creating, looking at, cancelling and deleting responses, over one store."""
+    """Create, get, cancel and delete responses, over one store."""
 
     def over(act: Callable[[str], Document]) -> Operation:
         def write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:

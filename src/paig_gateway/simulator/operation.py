@@ -1,4 +1,4 @@
-"""What every part of the simulator passes around: a request, the operation it asks for, and the answer."""
+"""The types that all parts of the simulator share: a request, its operation and its answer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .faults import NONE, Faults
-from .reply import Mind, Prompt, Reply, TokenCounts
+from .reply import Prompt, Reply, SimulatedModel, TokenCounts
 from .wire import Document, HeaderFields
 
 
 class SimulatedRefusal(Exception):
-    """The request gets the provider's error with this status."""
+    """The request is answered with the provider's error of this status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -22,10 +22,10 @@ class SimulatedRefusal(Exception):
 
 @dataclass(slots=True)
 class SimulatedAnswer:
-    """A response: either a whole body or the events of a stream.
+    """An answer: a whole body, or the events of a stream.
 
     Attributes:
-        tokens: What the provider bills for it; None for what is free.
+        tokens: What the provider bills; None if it is free.
     """
 
     content_type: bytes
@@ -38,14 +38,14 @@ class SimulatedAnswer:
 
 @dataclass(slots=True)
 class SimulatedRequest:
-    """One request on its way through the simulator.
+    """One request to the simulator.
 
     Attributes:
-        mount: The first segment of the path: which account of which provider plays.
+        mount: The first segment of the path: an account of a provider.
         family: The provider that the mount's name stands for.
-        path: The rest of the raw path, percent-encoding kept.
-        params: What the route read out of the path, decoded.
-        raw: The body as it came, where the operation takes something else than JSON.
+        path: The rest of the raw path, still percent-encoded.
+        params: The parameters in the path, decoded.
+        raw: The body's bytes, if the operation does not take JSON.
         now: Seconds since the epoch.
     """
 
@@ -56,24 +56,24 @@ class SimulatedRequest:
     query: Mapping[str, str]
     headers: Mapping[bytes, bytes]
     now: float
-    mind: Mind
+    llm: SimulatedModel
     body: Document = field(default_factory=dict[str, Any])
     params: Mapping[str, str] = field(default_factory=dict[str, str])
     faults: Faults = NONE
     raw: bytes = b""
 
     def reply(self, prompt: Prompt) -> Reply:
-        """What the model says to the prompt."""
-        return self.mind.think(prompt, self.faults, self.mount)
+        """The model's reply to the prompt."""
+        return self.llm.reply(prompt, self.faults, self.mount)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a provider says no.
+    """The shape of a provider's errors.
 
     Attributes:
-        error: The error response for a status and a message, given the family.
-        error_event: The event that breaks a stream off, given how many events went before.
+        error: Makes the error response from the family, a status and a message.
+        error_event: Makes the event that ends a stream with an error, from the number of events before it.
     """
 
     error: Callable[[str, int, str | None], SimulatedAnswer]
@@ -82,12 +82,12 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that a provider's API does.
+    """One operation of a provider's API.
 
     Attributes:
-        read: Understands the request's body; its `KeyError`, `TypeError`, `ValueError` and `AttributeError` mean that
-            the body is not what the API takes.
-        write: Answers.
+        read: Reads the request's body; a `KeyError`, `TypeError`, `ValueError` or `AttributeError` means that the body
+            is invalid.
+        write: Makes the answer.
         free: Nothing is generated, so nothing is billed or counted.
         raw: Its body is not JSON.
     """
@@ -100,5 +100,5 @@ class Operation:
 
 
 def nothing(request: SimulatedRequest) -> Prompt:
-    """Reads a request that has no body to understand."""
+    """The `read` of operations without a body."""
     return Prompt()

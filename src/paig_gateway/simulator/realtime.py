@@ -1,9 +1,9 @@
-"""OpenAI's Realtime API and the Responses API over a WebSocket, as the simulated model plays them.
+"""OpenAI's Realtime API and Responses API over a WebSocket.
 
-Realtime: a tenth of a second of the client's audio is a token, a twentieth of the model's. A piece of audio that is not
-silent begins the client's speech, a silent one after it ends it; where the provider listens, it then answers by itself.
-What an earlier response read is cached for the next one. A model whose name begins with `grok-voice` is billed by the
-second, as xAI does. A connection with `call_id` joins a call in which the model is about to speak.
+Realtime: a second of audio is 10 tokens from the client and 20 from the model. Sound begins the client's speech, and
+silence ends it; with turn detection on, the model then answers by itself. The input of a response is cached for the
+next one. A model whose name begins with `grok-voice` is billed by the second, as at xAI. A connection with `call_id`
+joins a call in which the model is about to speak.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .wire import Document, new_id
 
 PCM = 48_000
 HEARD, SPOKEN = 10, 20
-"""Tokens of a second of audio that is heard, and that is spoken."""
+"""Tokens of a second of audio from the client, and from the model."""
 WORD_SECONDS = 0.25
 
 
 @dataclass(slots=True)
 class Conversation:
-    """What was said so far, in tokens."""
+    """The conversation so far, in tokens."""
 
     text: int = 0
     audio: int = 0
@@ -259,7 +259,7 @@ async def play_realtime(socket: Socket) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ResponsesPlay:
-    """Plays the Responses API on a connection: the operation of its HTTP form, one message a request."""
+    """Plays the Responses API on a connection: each message is one request to the HTTP operation."""
 
     create: Operation
 

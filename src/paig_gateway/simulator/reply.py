@@ -1,13 +1,13 @@
-"""The simulated model: what it says, which tools it calls, and how many tokens that is.
+"""The simulated model: its text, its tool calls and their tokens.
 
-Everything follows from the request by rules simple enough to recompute in a test:
+The reply follows from the request by rules that a test can compute:
 
-- Input tokens: a quarter of the characters of every text in the prompt (tool definitions count as their compact JSON),
-  rounded up, and 256 for each image, sound, film or document.
-- Output tokens: the words of the text (what spaces separate); for a tool call one and a quarter of its JSON arguments'
-  characters, rounded up; and the reasoning, which takes a fixed number of tokens for each effort.
-- Cache, where the client marks it: all up to the last mark is written, and read by later requests that start alike.
-- Cache, where it is automatic: leading blocks of 4,096 characters (1,024 tokens) that an earlier prompt had too.
+- Input tokens: a quarter of the characters of all texts in the prompt (tool definitions count as compact JSON), rounded
+  up, and 256 for each image, audio, video or document.
+- Output tokens: one for each word of the text; for a tool call, 1 and a quarter of the characters of its JSON
+  arguments, rounded up; for reasoning, a fixed number for each effort.
+- Cache with marks: everything before the last mark is written, and read by later requests with the same beginning.
+- Automatic cache: leading blocks of 4,096 characters (1,024 tokens) that an earlier prompt had too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BLOCK = 4096
 EFFORT = {"none": 0, "minimal": 4, "low": 8, "medium": 16, "high": 32, "xhigh": 64, "max": 64}
 
 _REASONERS = ("gpt-5", "o1", "o3", "o4", "gpt-oss", "gemini-2.5", "gemini-3", "magistral", "deepseek-r")
-# Where caching is automatic, only the newest models bill what they write.
+# With automatic caching, only the newest models bill cache writes.
 _BILLS_WRITES = ("gpt-5.6",)
 _ECHO = 32
 _REMEMBERED = 50_000
@@ -47,7 +47,7 @@ class Tool:
 
 @dataclass(slots=True)
 class ToolCall:
-    """A tool call: the arguments, and the same as JSON text."""
+    """A tool call; `json` is its arguments as text."""
 
     name: str
     arguments: Document
@@ -72,27 +72,27 @@ class TokenCounts:
 
     @property
     def plain(self) -> int:
-        """The input that has nothing to do with a cache: what Anthropic and Bedrock call input."""
+        """The input outside the cache, which Anthropic and Bedrock call input."""
         return self.input - self.cached - self.written
 
 
 @dataclass(slots=True)
 class Prompt:
-    """A request as the model sees it, whatever API it came by.
+    """A request as the model sees it, independent of the API.
 
     Attributes:
-        texts: Every text in order; what tokens are counted from.
-        media: How many parts of each kind: IMAGE, AUDIO, VIDEO, DOCUMENT.
+        texts: Every text in order; tokens are counted from them.
+        media: The number of parts of each kind: IMAGE, AUDIO, VIDEO, DOCUMENT.
         ask: The last user message.
         choice: `auto`, `none`, `required`, or the name of the tool to call.
-        called, results: The tools that have answered since the last user message, and what.
+        called, results: The tools that have answered since the last user message, and their results.
         limit: The most output tokens allowed.
-        schema: What the text must be JSON of.
-        reasoning: Tokens to think.
-        marks: How many texts come before each cache mark; None if caching is automatic.
-        ttl: How long the last mark asks to keep the cache; empty if it does not say.
+        schema: The JSON schema of the text, if one is required.
+        reasoning: The number of reasoning tokens.
+        marks: The number of texts before each cache mark; None if caching is automatic.
+        ttl: The cache lifetime at the last mark; empty if none is given.
         carried: Input tokens of the stored conversation that this request continues.
-        samples: How many answers are wanted.
+        samples: The number of answers.
     """
 
     model: str = ""
@@ -113,35 +113,35 @@ class Prompt:
     samples: int = 1
 
     def user(self, texts: list[str]) -> None:
-        """A user message ends: it is the one to answer."""
+        """Take a user message as the one to answer."""
         if texts:
             self.ask = "\n".join(texts)
             self.called, self.results = [], []
 
     def attach(self, kind: str) -> None:
-        """A part that is not text."""
+        """Count a part that is not text."""
         self.media[kind] = self.media.get(kind, 0) + 1
 
     def offer(self, definitions: object, tools: list[Tool]) -> None:
-        """The tools on offer, and how the client wrote them."""
+        """Add the client's tools; their definitions count as text."""
         if definitions:
             self.texts.append(encode(definitions).decode())
             self.tools += tools
 
     def answered(self, name: str, texts: list[str]) -> None:
-        """A tool's result, whose texts are in the prompt already."""
+        """Note a tool's result; its texts are in the prompt already."""
         self.called.append(name)
         self.results.append(" ".join(texts))
 
 
 @dataclass(slots=True)
 class Reply:
-    """What the model says.
+    """The model's reply.
 
     Attributes:
         model: The model's name without directives.
-        text, pieces: The text, and the same cut for streaming; empty if tools are called.
-        thought: Text with as many words as there are reasoning tokens.
+        text, pieces: The text, whole and in pieces for streaming; empty if tools are called.
+        thought: A text with one word for each reasoning token.
         finish: `stop`, `length` or `tool`.
     """
 
@@ -155,12 +155,12 @@ class Reply:
 
 
 def quarter(characters: int) -> int:
-    """Tokens of so many characters."""
+    """The tokens of a number of characters."""
     return -(-characters // 4)
 
 
 def effort(model: str, asked: object) -> int:
-    """Reasoning tokens for the effort that the client asks for; by default `medium` if the model reasons at all."""
+    """Reasoning tokens for the requested effort; by default `medium` for models that reason, else none."""
     if isinstance(asked, str):
         return EFFORT.get(asked, EFFORT["medium"])
     name = model.rpartition("/")[2]
@@ -168,17 +168,17 @@ def effort(model: str, asked: object) -> int:
 
 
 def count(prompt: Prompt) -> TokenCounts:
-    """The input tokens, caches aside."""
+    """The input tokens, caching not considered."""
     media = {kind: parts * MEDIA_TOKENS for kind, parts in prompt.media.items()}
     text = quarter(sum(map(len, prompt.texts)))
     return TokenCounts(input=max(1, text + sum(media.values()) + prompt.carried), media=media)
 
 
-class Mind:
-    """The model and its memory: the prompt prefixes it has seen.
+class SimulatedModel:
+    """The model and its prompt caches.
 
     Args:
-        chunks: The number of text deltas in a stream, where the request does not say.
+        chunks: The number of text deltas in a stream, unless the request sets it.
     """
 
     def __init__(self, chunks: int = 8) -> None:
@@ -189,8 +189,8 @@ class Mind:
         """Empty the prompt caches."""
         self._seen.clear()
 
-    def think(self, prompt: Prompt, faults: Faults, account: str) -> Reply:
-        """Answer a prompt. Caches belong to the account and the model."""
+    def reply(self, prompt: Prompt, faults: Faults, account: str) -> Reply:
+        """Answer a prompt. Each account has a cache for each model."""
         model = strip(prompt.model)
         tokens = count(prompt)
         self._cache(prompt, tokens, hash((account, model)))
@@ -219,7 +219,7 @@ class Mind:
         return Reply(model, "".join(pieces), pieces, " ".join(_filler(seed, reasoning)), calls, finish, tokens)
 
     def _cache(self, prompt: Prompt, tokens: TokenCounts, link: int) -> None:
-        """Find how much of the prompt was seen before, and remember it."""
+        """Count the prompt's cached and written tokens, and cache its prefixes."""
         length = 0
         links: list[tuple[int, int]] = []
         if prompt.marks is None:
@@ -244,7 +244,7 @@ class Mind:
 def _chosen(prompt: Prompt, faults: Faults) -> list[Tool]:
     """The tools to call now.
 
-    One that the client insists on; else those that a directive or the last user message names and that have not
+    The tool that the client requires; else the tools that a directive or the last user message names and that have not
     answered yet; else the one that ends a run (`final_result`); else, if a call is required, one not called yet.
     """
     if not prompt.tools or prompt.choice == "none":

@@ -1,4 +1,4 @@
-"""The responses that OpenAI keeps, for who looks them up or goes on from them."""
+"""The responses that OpenAI stores for later look-ups and continued conversations."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _KEPT = 1000
 
 
 class ResponseStore:
-    """The responses that a provider keeps: by id, the finished response and how often it was looked at."""
+    """Stored responses by id: each finished response and how often it was looked up."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Document, int]] = {}
         self._looks: dict[str, int] = {}
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove them all."""
         self._kept.clear()
         self._looks.clear()
 
     def keep(self, response: Document, tokens: TokenCounts) -> None:
-        """Store a finished response; the oldest makes room."""
+        """Store a finished response; the oldest one makes room."""
         self._kept[response["id"]] = (response, tokens.total)
         if len(self._kept) > _KEPT:
             oldest = next(iter(self._kept))
@@ -30,13 +30,13 @@ class ResponseStore:
             self._looks.pop(oldest, None)
 
     def context(self, name: str) -> int:
-        """The tokens that continuing a response carries along."""
+        """The input tokens of continuing a response."""
         if name not in self._kept:
             raise SimulatedRefusal(400, f"Previous response with id '{name}' not found.")
         return self._kept[name][1]
 
     def look(self, name: str) -> Document:
-        """The response as it is now: background work is in progress at the first look and done at the second."""
+        """Look a response up; background work is in progress at the first look-up and done at the second."""
         response = self.find(name)
         self._looks[name] = self._looks.get(name, 0) + 1
         if response["background"] and self._looks[name] == 1 and response["status"] != "cancelled":
@@ -50,7 +50,7 @@ class ResponseStore:
         return self._kept[name][0]
 
     def cancel(self, name: str) -> Document:
-        """Cancel background work that nobody has seen the end of."""
+        """Cancel background work, unless a client has seen it done."""
         response = self.find(name)
         if not response["background"]:
             raise SimulatedRefusal(400, "Cannot cancel a synchronous response.")
@@ -59,7 +59,7 @@ class ResponseStore:
         return response
 
     def delete(self, name: str) -> Document:
-        """Forget one."""
+        """Delete a response."""
         self.find(name)
         del self._kept[name]
         self._looks.pop(name, None)

@@ -1,4 +1,4 @@
-"""Which path means what: mounts, the base path each provider has, and the operations behind it."""
+"""Routing: the mounts, each provider's base path, and the operation for each path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .realtime import ResponsesPlay, play_realtime
 from .response_store import ResponseStore
 from .sockets import Play
 
-# A mount is called after the provider it plays; what follows a hyphen tells accounts apart: groq, groq-2.
+# A mount is named after its provider; a hyphen and a suffix tell accounts apart: groq, groq-2.
 _FAMILIES = {
     "openai": "openai",
     "azure": "azure",
@@ -39,7 +39,7 @@ _FAMILIES = {
 }
 _SHAPES = {"anthropic": anthropic.SHAPE, "google": gemini.SHAPE, "bedrock": bedrock.SHAPE}
 
-# The base path in front of an OpenAI-shaped operation. Where it is known, no other will do: a gateway that forgets or
+# The base path before an operation of OpenAI's APIs. Where it is known, no other is accepted: a gateway that forgets or
 # doubles a `/v1` has to fail here as it would at the provider.
 _BASES = {
     "openai": r"/v1",
@@ -113,12 +113,12 @@ _BEDROCK = re.compile(
 
 
 def family_of(mount: str) -> str:
-    """The provider that a mount's name stands for; any name that is none is a compatible server."""
+    """The provider that a mount's name stands for; any other name is an OpenAI-compatible server."""
     return _FAMILIES.get(mount.partition("-")[0], "compatible")
 
 
 def shape_of(family: str) -> Shape:
-    """How the family words its errors."""
+    """The shape of the family's errors."""
     return _SHAPES.get(family, openai_common.SHAPE)
 
 
@@ -126,7 +126,7 @@ class RoutingTable:
     """The routing table.
 
     Args:
-        store: Where the Responses API keeps what it made.
+        store: The stored responses of the Responses API.
         of_files: The files of all mounts.
         of_batches: The batches of all mounts.
     """
@@ -154,7 +154,7 @@ class RoutingTable:
         self._gemini = [(method, re.compile(path), of_gemini[name]) for method, path, name in _GEMINI_BATCHES]
 
     def find_socket(self, family: str, path: str) -> Play | None:
-        """What is played on a WebSocket at a path; None where there is none."""
+        """The API that is played on a WebSocket at a path; None if there is none."""
         if family == "google":
             return play_live if _LIVE.fullmatch(path) else None
         base = {**_BASES, "compatible": _ANY_BASE}.get(family)
@@ -165,10 +165,10 @@ class RoutingTable:
         return self._responses_play if re.fullmatch(f"{base}/responses", path) else None
 
     def find(self, request: SimulatedRequest) -> Operation:
-        """The operation behind the path; what the path says besides goes into the request's params.
+        """The operation for the path; the path's parameters are put into `request.params`.
 
         Raises:
-            SimulatedRefusal: There is none: 404.
+            SimulatedRefusal: 404: there is no such operation.
         """
         if request.family == "google":
             return _in(self._gemini, request) or _find_google(request)
@@ -204,7 +204,7 @@ def _params(match: re.Match[str]) -> dict[str, str]:
 def _find_google(request: SimulatedRequest) -> Operation:
     if request.method == "POST" and (match := _GOOGLE.fullmatch(request.path)):
         request.params = _params(match)
-        # An access token says nothing of the project: the path must.
+        # With an access token, the path must name the project.
         token = b"authorization" in request.headers and b"x-goog-api-key" not in request.headers
         if "/publishers/" not in request.path or match["project"] or not token:
             return _GEMINI[match["action"]]

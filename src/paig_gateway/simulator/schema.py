@@ -1,4 +1,4 @@
-"""The smallest value that a JSON schema accepts: what the simulated model fills tool arguments with."""
+"""A small value that a JSON schema accepts, for the arguments of the simulated model's tool calls."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ _FORMATS = {
 
 
 def instance(schema: Document, name: str = "value") -> Any:
-    """Build a minimal instance: required properties only, null or the first of any choice, as few items as allowed.
+    """Build a minimal instance: required properties, null or the first of several choices, as few items as allowed.
 
-    Understands what tools are described with: types (also in Gemini's capitals), enum, const, default, local `$ref`
-    (recursive ones too, as long as the schema can end), anyOf, oneOf, allOf, formats and bounds. It does not solve
-    `pattern`, `not` or `uniqueItems`.
+    Supports types (also in capitals, as Gemini writes them), enum, const, default, local `$ref` (also recursive ones,
+    if the schema can end), anyOf, oneOf, allOf, formats and bounds; not `pattern`, `not` or `uniqueItems`.
 
     Args:
         schema: The schema; definitions are looked up in it.
-        name: What to put where a plain string is wanted.
+        name: The value of a plain string.
     """
     return _build(schema, schema, name, frozenset())
 
@@ -46,7 +45,7 @@ def _build(schema: Document, root: Document, name: str, trail: frozenset[str]) -
         return schema["enum"][0]
     if options := schema.get("anyOf") or schema.get("oneOf"):
         rest = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
-        # A branch that leads back to where we are would never end.
+        # A branch that refers back to this schema would never end.
         ending = [option for option in options if not _refs(option) & trail] or options
         choice = next((option for option in ending if option.get("type") == "null"), ending[0])
         return _build(_merge([rest, choice]), root, name, trail)
@@ -114,7 +113,7 @@ def _resolve(root: Document, ref: str) -> Document:
 
 
 def _refs(schema: Document) -> set[str]:
-    """The references a schema cannot be built without."""
+    """The references that every instance of the schema needs."""
     found: set[str] = {schema["$ref"]} if "$ref" in schema else set()
     if _kind(schema) == "object":
         properties: Document = schema.get("properties") or {}

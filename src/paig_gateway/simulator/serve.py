@@ -1,4 +1,4 @@
-"""Running the simulator: inside another program's event loop, or by itself."""
+"""Runs the simulator in another program's event loop."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MOUNTS = {
     "Mistral": "/mistral/v1",
     "anything OpenAI-compatible": "/compatible/v1",
 }
-"""Base URLs, relative to the server's, as each provider's clients want them."""
+"""The base URL for each provider's clients, relative to the server's."""
 
 
 class _Server(uvicorn.Server):
-    """A server inside a program whose signals are its own business."""
+    """A uvicorn server that leaves signals to the program around it."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -70,7 +70,7 @@ async def running_simulator(
     listener = _listener(host, port)
     config = uvicorn.Config(
         simulator or Simulator(),
-        log_config=None,  # logging is the program's business too
+        log_config=None,  # the program configures logging
         lifespan="off",
         timeout_graceful_shutdown=1,
         server_header=False,

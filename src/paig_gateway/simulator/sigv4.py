@@ -1,4 +1,4 @@
-"""AWS's Signature Version 4, the checking half: does a request carry the signature that a secret makes?"""
+"""Checks AWS's Signature Version 4."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hmac
 import re
 from urllib.parse import quote, unquote
 
-from .books import Received
+from .traffic import Received
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/"
@@ -42,7 +42,7 @@ def verify(secret: str, received: Received) -> bool:
     canonical = "\n".join(
         (
             received.method,
-            # Every service but S3 signs the path as it goes over the wire with its percent signs encoded once more.
+            # Every service but S3 signs the path as it is sent, percent-encoded once more.
             quote(received.path, safe="/-_.~"),
             "&".join("=".join(pair) for pair in pairs),
             *(f"{name}:{','.join(sent.get(name, []))}" for name in names),

@@ -1,4 +1,4 @@
-"""WebSockets of the simulated providers: who may connect, what is played, and how a connection breaks on demand."""
+"""WebSockets of the simulated providers: authentication, the API that is played, and faults."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl
 
-from . import faults as trouble
+from . import faults as fault_directives
 from .auth import Guard
-from .books import Received, ReceivedLog, Served
 from .delivery import Receive, Scope, Send
 from .faults import Faults
 from .operation import Shape, SimulatedAnswer, SimulatedRefusal, SimulatedRequest
-from .reply import Mind, TokenCounts
+from .reply import SimulatedModel, TokenCounts
+from .traffic import Received, ReceivedLog, Served
 from .wire import Document
 
 
@@ -28,8 +28,8 @@ class Socket:
     """One connection.
 
     Attributes:
-        request: The upgrade, as the other parts of the simulator have requests.
-        served: What this mount billed.
+        request: The upgrade request.
+        served: The counters of its mount.
     """
 
     request: SimulatedRequest
@@ -42,7 +42,7 @@ class Socket:
         """The client's next message.
 
         Raises:
-            Left: There is none.
+            Left: The client closed the connection.
         """
         while True:
             message = await self._receive()
@@ -79,24 +79,24 @@ class Socket:
         raise Left
 
     def faults(self, text: str) -> Faults:
-        """What a text asks to do wrong.
+        """The faults that a text asks for.
 
         Raises:
-            ValueError: A directive that does not exist.
+            ValueError: A directive does not exist.
         """
-        return trouble.parse(text, self.request.mount)
+        return fault_directives.parse(text, self.request.mount)
 
     async def deliver(
         self, events: list[Document], tokens: TokenCounts, faults: Faults, error: Document, *, binary: bool = False
     ) -> None:
-        """Send the events of one turn, and bill it, the faults being done to it.
+        """Send the events of one turn, with its faults, and bill it.
 
         Args:
             events: The events; the last one ends the turn.
-            tokens: What it is billed.
-            faults: What to do wrong.
-            error: The event that breaks it off on demand.
-            binary: Whether they go out as binary messages.
+            tokens: What is billed for the turn.
+            faults: The turn's faults.
+            error: The event for `error_event` and `error_first`.
+            binary: Whether to send binary messages.
         """
         served, total = self.served, len(events)
         served.started += 1
@@ -122,13 +122,13 @@ class Socket:
 
 
 class Play(Protocol):
-    """Plays one API on a connection, until somebody leaves."""
+    """Plays one API on a connection until either side closes it."""
 
     async def __call__(self, socket: Socket) -> None: ...
 
 
 FindPlay = Callable[[str, str], Play | None]
-"""Finds what is played: from the family and the path."""
+"""Finds the API to play from the family and the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class SimulatedSockets:
 
     guard: Guard
     log: ReceivedLog
-    mind: Mind
+    llm: SimulatedModel
     served: Callable[[str], Served]
     find: FindPlay
     family_of: Callable[[str], str]
@@ -155,7 +155,7 @@ class SimulatedSockets:
         family = self.family_of(mount)
         asked: Mapping[str, str] = dict(parse_qsl(received.query, keep_blank_values=True))
         request = SimulatedRequest(
-            mount, family, "GET", "/" + rest, asked, dict(received.headers), self.clock(), self.mind
+            mount, family, "GET", "/" + rest, asked, dict(received.headers), self.clock(), self.llm
         )
         try:
             play = self.find(family, request.path)
@@ -163,7 +163,7 @@ class SimulatedSockets:
                 raise SimulatedRefusal(404, f"Invalid URL (GET {request.path})")
             if not self.guard.admits(request, received):
                 raise SimulatedRefusal(401, "")
-            wrong = trouble.parse(" ".join(asked.values()), mount)
+            wrong = fault_directives.parse(" ".join(asked.values()), mount)
             if wrong.status is not None:
                 raise SimulatedRefusal(wrong.status, "")
         except SimulatedRefusal as refusal:

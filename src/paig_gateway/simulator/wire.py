@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 Document: TypeAlias = dict[str, Any]
-"""A JSON object as a client sent it, so of any content."""
+"""A JSON object of any content."""
 
 HeaderFields: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -22,7 +22,7 @@ def pretty(value: object) -> bytes:
 
 
 def spaced(value: object) -> bytes:
-    """JSON with a space after colons only, as Google sends it in events."""
+    """JSON with a space after each colon, as Google sends it in events."""
     return json.dumps(value, separators=(",", ": "), ensure_ascii=False).encode()
 
 
@@ -33,18 +33,18 @@ def sse(value: object, event: str | None = None) -> bytes:
 
 
 def new_id(prefix: str, length: int) -> str:
-    """A fresh id: the prefix and so many hexadecimal digits."""
+    """A new id: the prefix and `length` hexadecimal digits."""
     return f"{prefix}{random.getrandbits(4 * length):0{length}x}"
 
 
 def inner(record: Document, name: str) -> Document:
-    """The object under a name; an empty one if there is none."""
+    """The object under a name; an empty object if there is none."""
     found: Document = record.get(name) or {}
     return found
 
 
 def objects(value: Any) -> list[Document]:
-    """A list of objects from what may be one object, a list or nothing."""
+    """A list of objects, from one object, a list or None."""
     if value is None:
         return []
     return [value] if isinstance(value, dict) else [item for item in value if isinstance(item, dict)]

@@ -16,9 +16,9 @@ from paig_gateway import config
 from paig_gateway.config import ServerSpec
 from paig_gateway.config.model import BreakerSpec
 from paig_gateway.simulator.app import Simulator
-from paig_gateway.simulator.books import Received
 from paig_gateway.simulator.faults import Faults
 from paig_gateway.simulator.serve import running_simulator
+from paig_gateway.simulator.traffic import Received
 from tests.gateway.end_to_end.conftest import World, running_world
 from tests.gateway.end_to_end.test_refusals import settled
 

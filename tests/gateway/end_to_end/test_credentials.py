@@ -13,10 +13,10 @@ import pytest
 from paig_client.api.resources import Request
 from paig_client.api.specs import MemberSpec, ProviderSpec, RouteSpec
 from paig_gateway.simulator.app import Simulator
-from paig_gateway.simulator.books import Received
 from paig_gateway.simulator.delivery import Receive, Scope, Send
 from paig_gateway.simulator.faults import Faults
 from paig_gateway.simulator.serve import running_simulator
+from paig_gateway.simulator.traffic import Received
 from tests.gateway.end_to_end.conftest import NO_BREAKER, World, running_world
 from tests.gateway.end_to_end.test_refusals import settled
 

@@ -16,8 +16,8 @@ import httpx2
 import pytest
 
 from paig_gateway.simulator import Simulator
-from paig_gateway.simulator.books import Received, ReceivedLog
 from paig_gateway.simulator.serve import MOUNTS, running_simulator
+from paig_gateway.simulator.traffic import Received, ReceivedLog
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paig_gateway.simulator.faults import NONE, Faults
-from paig_gateway.simulator.reply import Mind, Prompt, Reply, Tool, count, effort
+from paig_gateway.simulator.reply import Prompt, Reply, SimulatedModel, Tool, count, effort
 
 WEATHER = Tool("get_weather", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
 FINAL = Tool("final_result", {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
@@ -22,7 +22,7 @@ def prompt(ask: str, **fields: object) -> Prompt:
 
 def think(given: Prompt, faults: Faults = NONE) -> Reply:
     """A fresh model's reply."""
-    return Mind().think(given, faults, "openai")
+    return SimulatedModel().reply(given, faults, "openai")
 
 
 def test_same_input_same_text() -> None:
@@ -135,16 +135,16 @@ def test_structured_text() -> None:
 
 def test_long_prompts_are_cached_by_blocks() -> None:
     """Where caching is automatic, the leading 4,096-character blocks of an earlier prompt are read from the cache."""
-    mind = Mind()
+    llm = SimulatedModel()
     long = "x" * 9000
-    first = mind.think(prompt(long), NONE, "openai").tokens
-    again = mind.think(prompt(long + " and more"), NONE, "openai").tokens
-    elsewhere = mind.think(prompt(long), NONE, "other").tokens
-    other = mind.think(prompt("y" + long), NONE, "openai").tokens
+    first = llm.reply(prompt(long), NONE, "openai").tokens
+    again = llm.reply(prompt(long + " and more"), NONE, "openai").tokens
+    elsewhere = llm.reply(prompt(long), NONE, "other").tokens
+    other = llm.reply(prompt("y" + long), NONE, "openai").tokens
     assert (first.cached, again.cached, elsewhere.cached, other.cached) == (0, 2048, 0, 0)
     assert again.written == 0
-    mind.forget()
-    assert mind.think(prompt(long), NONE, "openai").tokens.cached == 0
+    llm.forget()
+    assert llm.reply(prompt(long), NONE, "openai").tokens.cached == 0
 
 
 def test_newest_models_bill_what_they_cache() -> None:
@@ -156,14 +156,14 @@ def test_newest_models_bill_what_they_cache() -> None:
 
 def test_marked_prefix_is_written_then_read() -> None:
     """Up to the mark all is written; a later prompt that goes on from there reads it and writes only the rest."""
-    mind = Mind()
+    llm = SimulatedModel()
     first = prompt("a" * 100, marks=[1])
     first.texts.append("question")
-    tokens = mind.think(first, NONE, "anthropic").tokens
+    tokens = llm.reply(first, NONE, "anthropic").tokens
     assert (tokens.cached, tokens.written, tokens.plain) == (0, 25, 2)
     longer = prompt("a" * 100, marks=[3])
     longer.texts += ["question", "b" * 40]
-    tokens = mind.think(longer, NONE, "anthropic").tokens
+    tokens = llm.reply(longer, NONE, "anthropic").tokens
     assert (tokens.cached, tokens.written, tokens.plain) == (25, 12, 0)
 
 

@@ -1,4 +1,4 @@
-"""What a simulator writes down: the requests that came in, and what was billed for them."""
+"""What a simulator records: the requests it received and what it billed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as it came off the wire: raw path and query, headers in order, body bytes."""
+    """A request as received: raw path and query, headers in order, body bytes."""
 
     method: str
     path: str
@@ -22,12 +22,12 @@ class Received:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The (last) value of a header, None if it was not sent."""
+        """A header's last value; None if it was not sent."""
         found = dict(self.headers).get(name.lower().encode())
         return None if found is None else found.decode("latin-1")
 
     def shown(self) -> dict[str, Any]:
-        """As JSON, with the body in base64 if it is not text."""
+        """The request as JSON; the body is in base64 if it is not text."""
         try:
             body: dict[str, Any] = {"body": self.body.decode()}
         except UnicodeDecodeError:
@@ -37,10 +37,10 @@ class Received:
 
 
 class ReceivedLog:
-    """The last requests.
+    """The latest requests.
 
     Args:
-        keep: How many; their bodies never take more than 64 MiB.
+        keep: How many are kept; their bodies never take more than 64 MiB.
     """
 
     def __init__(self, keep: int) -> None:
@@ -49,34 +49,34 @@ class ReceivedLog:
         self._bytes = 0
 
     def add(self, received: Received) -> None:
-        """Write down a request."""
+        """Record a request; the oldest ones make room."""
         self._kept.append(received)
         self._bytes += len(received.body)
         while self._kept and (len(self._kept) > self._keep or self._bytes > _MOST_BYTES):
             self._bytes -= len(self._kept.popleft().body)
 
     def all(self) -> list[Received]:
-        """All that are kept, oldest first."""
+        """The requests that are kept, oldest first."""
         return list(self._kept)
 
     def clear(self) -> None:
-        """Forget them."""
+        """Remove them all."""
         self._kept.clear()
         self._bytes = 0
 
 
 @dataclass(slots=True)
 class Served:
-    """What one mount generated, and billed. What is free (counting tokens, listing models, looking up) is not here.
+    """What one mount served and billed. Free operations (counting tokens, listing models, look-ups) are not counted.
 
     Attributes:
-        started: Requests taken on; each is completed, cut or failed in the end.
+        started: Requests accepted; each ends as completed, cut or failed.
         completed: Answered to the end.
-        cut: Broken off, by the client or on demand. Billed is the input, and of the output the share that had gone out;
-            nothing, if it was before the answer began.
-        failed: Refused on demand, or answered with nothing but an error. Not billed.
-        input_tokens: Billed; cached and cache-written ones included.
-        output_tokens: Billed; reasoning included.
+        cut: Broken off by the client or by a fault. The input is billed, and the share of the output that was sent;
+            nothing is billed before the answer began.
+        failed: Refused by a fault, or answered with an error alone. Not billed.
+        input_tokens: Billed input, tokens read from and written to the cache included.
+        output_tokens: Billed output, reasoning included.
     """
 
     started: int = 0
@@ -90,12 +90,12 @@ class Served:
     reasoning_tokens: int = 0
 
     def complete(self, tokens: TokenCounts) -> None:
-        """An answer goes out whole."""
+        """Count an answer that is sent whole."""
         self.completed += 1
         self._bill(tokens, 1, 1)
 
     def cut_off(self, tokens: TokenCounts, gone: int, of: int) -> None:
-        """Of an answer's pieces so many went out."""
+        """Count an answer of which `gone` of `of` pieces were sent."""
         self.cut += 1
         self._bill(tokens, gone, of)
 

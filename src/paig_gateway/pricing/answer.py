@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from paig_gateway.formats.base import Call, Format, Generated, Json
-from paig_gateway.formats.folding import provisional
+from paig_gateway.formats.folding import mapping, provisional
 from paig_gateway.pricing import units
+from paig_gateway.pricing.known_shapes import Plan, outline, sums
 from paig_gateway.pricing.modifiers import STANDARD, Modifiers
 from paig_gateway.pricing.overrides import PriceLookup
 from paig_gateway.pricing.parts import Part, parts
@@ -59,7 +60,53 @@ class UsageReading:
 
 
 def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLookup, call: Call) -> UsageReading:
-    """Read usage and cost from an answer in the shape of a non-streaming body.
+    """Read usage and cost from an answer in the shape of a non-streaming body; see `read_in_full`.
+
+    An answer with the shape of one that was read before is read by what was learned from that (`known_shapes`).
+    """
+    # What the request alone makes billable, and tools at the provider, are no matter of the answer's shape.
+    seen = None if call.units or call.server_tools else outline(fmt, body)
+    if seen is None:
+        return read_in_full(fmt, body, headers, prices, call)
+    shape, counts = seen
+    plan = prices.known.find(shape, prices.prices.present())
+    if plan is not None and (known := _by_plan(plan, counts, body, headers, prices)) is not None:
+        return known
+    reading = read_in_full(fmt, body, headers, prices, call)
+    if plan is None and not prices.known.is_known(shape):
+        prices.known.keep(shape, _plan_of(fmt, body, counts, prices, reading))
+    return reading
+
+
+def _by_plan(
+    plan: Plan, counts: list[int], body: Json, headers: Mapping[str, str], prices: PriceLookup
+) -> UsageReading | None:
+    own = stated(prices.charge_rule, body, headers) if prices.charge_rule is not None else None
+    if (own is None and plan.doubts is None) or (found := plan.apply(counts)) is None:
+        return None
+    usage, cost = found
+    extracted = Extracted(usage, mapping(body["usage"]), plan.model)
+    if own is not None:
+        return UsageReading(extracted, plan.price, own, plan.modifiers, cost, from_provider=True)
+    return UsageReading(extracted, plan.price, cost, plan.modifiers, cost, doubts=plan.doubts or ())
+
+
+def _plan_of(fmt: Format, body: Json, counts: list[int], prices: PriceLookup, reading: UsageReading) -> Plan | None:
+    """What was learned from an answer that was read in full; None where its shape does not tell how to read it."""
+    extracted, price, modifiers = reading.extracted, reading.price, reading.modifiers or {}
+    if extracted is None or price is None or fmt.normalise is not None or len(parts(fmt.name, body)) > 1:
+        return None
+    summed = sums(fmt, prices.source, body)
+    formula = prices.formula(price, extracted.usage, modifiers, extracted.model)
+    if summed is None or formula is None:
+        return None
+    doubts = None if reading.from_provider else reading.doubts
+    plan = Plan(extracted.model, *summed, price, formula, modifiers, doubts)
+    return plan if plan.apply(counts) == (extracted.usage, reading.list_price) else None
+
+
+def read_in_full(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLookup, call: Call) -> UsageReading:
+    """Read usage and cost from an answer in the shape of a non-streaming body, by all the tables.
 
     Args:
         fmt: The API format.

@@ -13,7 +13,8 @@ from functools import partial
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
 from genai_prices.types import Provider as PriceProvider
 
-from paig_gateway.pricing.formula import UNITS
+from paig_gateway.pricing.formula import UNITS, Formula
+from paig_gateway.pricing.known_shapes import KnownShapes
 from paig_gateway.pricing.modifiers import Modifiers
 from paig_gateway.pricing.names import answer_names
 from paig_gateway.pricing.price import OWN, Price, PriceBook, PricedUsage
@@ -198,6 +199,7 @@ class PriceLookup:
         charge_rule: Where the provider states its own charge; None where it does not, or the operator does not want it.
         always_reports: Whether the provider states the usage of every complete answer.
         free_unpriced: Whether the provider's kind is one whose unpriced models are known to cost nothing.
+        known: How answers are read whose shape was seen before.
     """
 
     prices: PriceSources
@@ -212,6 +214,7 @@ class PriceLookup:
     charge_rule: ChargeRule | None = None
     always_reports: bool = True
     free_unpriced: bool = False
+    known: KnownShapes = field(default_factory=KnownShapes, init=False, repr=False, compare=False)
 
     def price(self, answered: str | None = None) -> Price | None:
         """The price of the model that answered, else of the one asked for; the operator's own before the book's."""
@@ -237,6 +240,10 @@ class PriceLookup:
     def charge(self, price: Price, usage: Usage, modifiers: Modifiers, answered: str | None = None) -> PricedUsage:
         """What a usage costs at a price, the operator's and our own prices for units included."""
         return price.charge(usage, self.at, modifiers, partial(self.rate_of, answered=answered))
+
+    def formula(self, price: Price, usage: Usage, modifiers: Modifiers, answered: str | None = None) -> Formula | None:
+        """See `Price.formula`."""
+        return price.formula(usage, self.at, modifiers, partial(self.rate_of, answered=answered))
 
     def rate_of(self, unit: str, answered: str | None = None) -> Decimal | None:
         """US dollars for one of a unit: the operator's, the price book's, our own.

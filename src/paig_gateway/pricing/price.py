@@ -146,6 +146,23 @@ class Price:
                     dollars += each * Decimal(str(number))
         return PricedUsage(nanodollars(dollars * self.factor), tuple(doubts))
 
+    def formula(self, usage: Usage, at: datetime, modifiers: Modifiers, rate_of: RateOf) -> Formula | None:
+        """What `charge` charges for any usage that has the same counts above zero, before the factor.
+
+        None where that is more than a formula: for modifiers with a documented factor, units with a price of their
+        own, counts that are not whole numbers.
+        """
+        applied = apply(modifiers, self._model, self.provider_id, at)
+        known = {key: number for key, number in usage.items() if key in BY_USAGE_KEY}
+        if applied.factors or (reported := shape(known)) is None:
+            return None
+        prices = self.model_prices(at, applied.context)
+        for key in (key for key, number in usage.items() if number and key not in _ALWAYS_PRICED):
+            uncovered = not _is_tokens(key) and not self._covers(key, prices)
+            if key == LONG_CACHE_WRITES or (uncovered and rate_of(key) is not None):
+                return None
+        return self._formula(reported, at, applied.context)
+
     def model_prices(self, at: datetime, context: Context | None = None) -> ModelPrice:
         """The price book's rates at that time, with the rates of our own table where it has none."""
         prices = self._model.get_prices(at, context or None)

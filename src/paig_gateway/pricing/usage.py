@@ -26,7 +26,8 @@ _BUNDLED = get_snapshot()
 MOST = 10**9
 """No count in one answer is larger; usage with one that is tells nothing."""
 
-_ALWAYS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+ALWAYS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+"""Counts that every usage has."""
 
 
 @dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
@@ -59,8 +60,8 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
     Returns:
         What was read, or None if the answer carries no usage, or counts that cannot be.
     """
-    body = _with_totals(body, flavor)
-    for extractor in _extractors(provider, flavor, home):
+    body = with_totals(body, flavor)
+    for extractor in extractors(provider, flavor, home):
         counts: Mapping[str, object]
         if (quick := _quickly(extractor, body)) is not None:
             model, counts = quick
@@ -71,7 +72,7 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
                 continue
             counts = vars(read)
         raw = _at(body, extractor.root)
-        usage: Usage = dict.fromkeys(_ALWAYS, 0)
+        usage: Usage = dict.fromkeys(ALWAYS, 0)
         for key, value in counts.items():
             if isinstance(value, int):
                 usage[key] = value
@@ -90,8 +91,14 @@ _COMPILED: dict[int, tuple[Step, ...] | None] = {}
 """By the id of an extractor; the bundled ones live as long as the process."""
 
 
-def _compiled(extractor: UsageExtractor) -> tuple[Step, ...] | None:
+def compiled(extractor: UsageExtractor) -> tuple[Step, ...] | None:
     """An extractor's mappings as plain data; None if one of them is more than a path of names."""
+    if id(extractor) not in _COMPILED:
+        _COMPILED[id(extractor)] = _compile(extractor)
+    return _COMPILED[id(extractor)]
+
+
+def _compile(extractor: UsageExtractor) -> tuple[Step, ...] | None:
     if not isinstance(extractor.root, str) or not isinstance(extractor.model_path, str):
         return None
     steps: list[Step] = []
@@ -107,9 +114,7 @@ def _compiled(extractor: UsageExtractor) -> tuple[Step, ...] | None:
 
 def _quickly(extractor: UsageExtractor, body: Json) -> tuple[str | None, dict[str, int]] | None:
     """What `extractor.extract` reads where every count is a plain whole number; None if it must be asked itself."""
-    if id(extractor) not in _COMPILED:
-        _COMPILED[id(extractor)] = _compiled(extractor)
-    steps = _COMPILED[id(extractor)]
+    steps = compiled(extractor)
     if steps is None:
         return None
     usage = body.get(str(extractor.root))
@@ -134,7 +139,7 @@ def _quickly(extractor: UsageExtractor, body: Json) -> tuple[str | None, dict[st
 
 
 @lru_cache(maxsize=512)
-def _extractors(provider: str, flavor: str, home: str) -> tuple[UsageExtractor, ...]:
+def extractors(provider: str, flavor: str, home: str) -> tuple[UsageExtractor, ...]:
     """The extractors that may read an answer, the most fitting one first."""
 
     def found() -> Iterator[UsageExtractor | None]:
@@ -247,11 +252,12 @@ def _complete(usage: Usage, raw: Json, flavor: str) -> None:
         # A part is never more than the whole; one that is larger is counted on top by a rule that is not known here.
         if found <= total:
             usage[key] = found
-    if flavor in _TOTALLED:
+    if flavor in TOTALLED:
         _add_excess(usage, raw)
 
 
-_TOTALLED = frozenset({"chat", "responses"})
+TOTALLED = frozenset({"chat", "responses"})
+"""Flavors whose total may have more than input and output."""
 
 
 def _add_excess(usage: Usage, raw: Json) -> None:
@@ -264,7 +270,7 @@ def _add_excess(usage: Usage, raw: Json) -> None:
             usage["output_reasoning_tokens"] = excess
 
 
-def _with_totals(body: Json, flavor: str) -> Json:
+def with_totals(body: Json, flavor: str) -> Json:
     """A body whose usage stands where the extractors look, with both counts of a chat where one is left out."""
     if flavor != "chat":
         return body

@@ -1,9 +1,9 @@
 """The terminal UI: reads and changes the gateway through `paig_client` alone.
 
-- `data/` is what the screens know: the state, and the poller that keeps it fresh. It shows nothing.
-- `screens/` has a folder for each section; a screen draws the state and asks for changes.
-- `widgets/` is what screens are made of; `web/` runs all of it in a browser.
+- `data/` holds the state that the screens show, and the poller that keeps it up to date. It draws nothing.
+- `screens/` has a folder for each section; a screen draws the state and sends changes to the gateway.
+- `widgets/` has the parts of screens; `web/` serves the terminal UI to browsers.
 
-Nothing is made up: what was not fetched is shown as unknown, and what is old is shown as old. Text from outside is
-never read as markup. Every change can be undone or asks first.
+Values that were not fetched are shown as unknown, and old ones as old. Remote text is never parsed as markup. Every
+change can be undone or is confirmed first.
 """

@@ -1,4 +1,4 @@
-"""The app: which section is shown, the connection behind it, what can be undone."""
+"""The app: the section that is shown, the connection to the gateway, and undo."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def _commands() -> type[Provider]:
 
 @dataclass(frozen=True)
 class Undo:
-    """How to take back what was done last.
+    """How to undo a change.
 
     Attributes:
-        label: What it takes back.
-        back: Does so.
+        label: The change, for people.
+        back: Undoes it.
     """
 
     label: str
@@ -75,11 +75,11 @@ class PaigApp(App[None]):
     """The terminal UI over the admin API.
 
     Args:
-        admin: The client to ask; None shows `state` as it is.
-        profile: The name of the profile that the gateway was found by; empty where it was found otherwise.
-        read_only: Whether nothing may be changed.
+        admin: The admin API's client; None shows `state` and fetches nothing.
+        profile: The profile of the gateway; empty if its address did not come from a profile.
+        read_only: Whether changes are refused.
         clock: The present, in UTC.
-        state: What is known already.
+        state: The state to begin with.
     """
 
     TITLE = "paig"
@@ -127,7 +127,7 @@ class PaigApp(App[None]):
     def admin(self) -> AsyncAdminClient:
         """The gateway's admin client."""
         if self.admin_client is None:
-            raise AdminError("There is no gateway to ask.")
+            raise AdminError("There is no connection to a gateway.")
         return self.admin_client
 
     @property
@@ -137,7 +137,7 @@ class PaigApp(App[None]):
 
     @property
     def role(self) -> str:
-        """Who one is, and that one may only look."""
+        """The name of the user, and `read-only` if nothing may be changed."""
         who = self.state.identity
         name = "" if who is None else safe(who.name.removeprefix("admin:").removeprefix("token:"))
         changes = who is None or any(self.state.may(needed) for needed in CHANGES)
@@ -145,7 +145,7 @@ class PaigApp(App[None]):
         return " · ".join(filter(None, (name, looks)))
 
     def on_mount(self) -> None:
-        """Begin to ask, and to draw."""
+        """Start fetching and drawing."""
         self.switch_mode("dashboard")
         if self.feed is not None:
             self.ask()
@@ -154,13 +154,13 @@ class PaigApp(App[None]):
 
     @work(exclusive=True, group="ask", exit_on_error=False)
     async def ask(self) -> None:
-        """Keep asking."""
+        """Fetch the state again and again."""
         assert self.feed is not None
         await self.feed.ask()
 
     @work(exclusive=True, group="listen", exit_on_error=False)
     async def listen(self) -> None:
-        """Keep listening."""
+        """Receive the gateway's events."""
         assert self.feed is not None
         await self.feed.listen()
 
@@ -178,14 +178,12 @@ class PaigApp(App[None]):
     def _suspended(self) -> bool:
         return self._driver is None or not self._running
 
-    # What every section can do
+    # Actions of every section
 
     def action_section(self, name: str) -> None:
-        """Go to a section."""
         self.switch_mode(name)
 
     def action_help(self) -> None:
-        """Every key, searchable."""
         from paig_tui.screens.help import Help
 
         self.push_screen(Help())
@@ -196,7 +194,7 @@ class PaigApp(App[None]):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Do something, unless it changes what may not be changed: then say why not."""
+        """Run an action; if it is not allowed, show the reason instead."""
         from paig_tui.screens.section import Section
 
         target, name, _ = self._parse_action(action, default_namespace or self, namespaces)
@@ -206,7 +204,7 @@ class PaigApp(App[None]):
         return await super().run_action(action, default_namespace, namespaces)
 
     def action_retry(self) -> None:
-        """Ask now."""
+        """Fetch now."""
         if self.feed is not None:
             self.feed.again()
 
@@ -219,17 +217,17 @@ class PaigApp(App[None]):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """Say something; whatever is in it is text."""
+        """Show a message; it is never parsed as markup."""
         shown = "\n".join(map(safe, message.splitlines()))
         super().notify(shown, title=safe(title), severity=severity, timeout=timeout, markup=False)
 
     async def changing(self, work: Awaitable[T], said: str, undo: Undo | None = None) -> T | None:
-        """Do something at the gateway and say so; what it refuses is shown, and None comes back.
+        """Make a change at the gateway and show the outcome; returns None if the gateway refuses it.
 
         Args:
-            work: What to do.
-            said: What to say when it is done.
-            undo: How to take it back.
+            work: The change.
+            said: The message when it is done.
+            undo: How to undo it.
         """
         try:
             done = await work
@@ -240,7 +238,7 @@ class PaigApp(App[None]):
         return done
 
     def changed(self, said: str, undo: Undo | None = None) -> None:
-        """Say that something was changed, keep how to take it back, and ask the gateway again."""
+        """Show that something was changed, remember how to undo it, and fetch again."""
         if undo is not None:
             self._undo.append(undo)
         hint = " · u takes it back" if undo else ""
@@ -249,12 +247,11 @@ class PaigApp(App[None]):
 
     @property
     def undo_label(self) -> str | None:
-        """What undo would take back."""
+        """The change that undo would undo."""
         return self._undo[-1].label if self._undo else None
 
     @work(exclusive=True, group="change", exit_on_error=False)
     async def action_undo(self) -> None:
-        """Take the last change back."""
         if not self._undo:
             self.notify("There is nothing to undo.")
             return
@@ -262,16 +259,15 @@ class PaigApp(App[None]):
         await self.changing(last.back(), f"Taken back: {last.label}")
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """What went wrong in the background is shown, and told again at the end."""
+        """Show an error of a background task, and keep it to print when the app ends."""
         if event.state is WorkerState.ERROR and (error := event.worker.error) is not None:
             self.failures.append("".join(traceback.format_exception(error)))
             known = isinstance(error, AdminError)
-            title = "Not done" if known else "A defect of paig; details at the end"
+            title = "Not done" if known else "A bug in paig; details when it ends"
             said = str(error) if known else f"{type(error).__name__}: {error}"
             self.notify(said, title=title, severity="error", timeout=15)
 
     async def on_unmount(self) -> None:
-        """Close the connection."""
         if self.admin_client is not None:
             await self.admin_client.aclose()
 
@@ -282,8 +278,8 @@ def main(*, url: str, token: str, profile: str = "", read_only: bool = False) ->
     Args:
         url: The gateway's root address.
         token: The admin token.
-        profile: The name of the profile that the gateway was found by; empty where it was found otherwise.
-        read_only: Whether nothing may be changed.
+        profile: The profile of the gateway; empty if its address did not come from a profile.
+        read_only: Whether changes are refused.
 
     Returns:
         The exit code.

@@ -1,4 +1,4 @@
-"""Copying: by the desktop's own program if there is one, else by the terminal (OSC 52)."""
+"""Copying to the clipboard: by the desktop's own program if there is one, else by the terminal (OSC 52)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NATIVE: tuple[tuple[str, tuple[str, ...], Callable[[], bool]], ...] = (
     ("xclip", ("-selection", "clipboard"), lambda: bool(os.environ.get("DISPLAY"))),
     ("xsel", ("--clipboard", "--input"), lambda: bool(os.environ.get("DISPLAY"))),
 )
-"""The program, its arguments, and where it works; the text goes to its standard input, never into its arguments."""
+"""Each program, its arguments, and whether it works here. The text goes to its standard input, never its arguments."""
 BOUND = 2.0
-"""Seconds that one may take."""
+"""Seconds that a program may take."""
 
 
 def copy(app: App[object] | App[None], text: str) -> str:
-    """Copy it; answers what to tell the user."""
+    """Copy a text; returns the message for the user."""
     if not app.is_web and "SSH_CONNECTION" not in os.environ:  # there the clipboard would be another machine's
         for program, arguments, works in NATIVE:
             path = shutil.which(program) if works() else None

@@ -1,4 +1,4 @@
-"""Every action with its key, for the palette and for help: read from the bindings, so that none is forgotten."""
+"""Every action with its key, for the command palette and the help; read from the bindings, so none is missing."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ DIALOGS = {
     "a field": "paig_tui.screens.dialog:FieldRow",
     "help": "paig_tui.screens.help:Help",
 }
-"""Where else there are keys; the palette leaves them out, since they mean something only there."""
+"""Other places with keys of their own; the palette leaves these out, since they work only there."""
 
 
 @dataclass(frozen=True)
 class PaletteCommand:
-    """Something that can be done.
+    """An action that has a key.
 
     Attributes:
-        place: Where; None everywhere.
-        key: The key for it, as people read it.
+        place: The section or dialog where it works; None if it works everywhere.
+        key: Its key, as people write it.
         says: What it does.
-        action: Textual's name of it.
-        needs: The permission to change something at the gateway, or None.
+        action: Its name in Textual.
+        needs: The permission that it needs, or None.
     """
 
     place: str | None
@@ -59,7 +59,7 @@ def _key(binding: Binding) -> str:
 
 
 def commands(app: PaigApp) -> list[PaletteCommand]:
-    """What can be done from the sections: everywhere first, then section by section."""
+    """The actions of the sections that the user may do: those that work everywhere, then section by section."""
     from paig_tui.screens.section import Section
 
     found = [*_commands(None, app.BINDINGS, "app", {}), *_commands(None, Section.BINDINGS, "screen", {})]
@@ -70,7 +70,7 @@ def commands(app: PaigApp) -> list[PaletteCommand]:
 
 
 def everything(app: PaigApp) -> list[PaletteCommand]:
-    """That, and what can be done in single dialogs."""
+    """The actions of the sections and of all dialogs."""
     found = commands(app)
     for place, where in DIALOGS.items():
         found += _commands(place, _named(where).BINDINGS, "screen", {})
@@ -92,7 +92,7 @@ def _named(where: str) -> Any:
 
 
 async def run(app: PaigApp, command: PaletteCommand) -> None:
-    """Do it, where it is done."""
+    """Go to the command's section and run it."""
     if command.place is not None and app.current_mode != command.place:
         await app.switch_mode(command.place)
     await app.run_action(command.action)
@@ -101,7 +101,7 @@ async def run(app: PaigApp, command: PaletteCommand) -> None:
 OBJECTS = {
     "keys": "Key", "projects": "Project", "users": "User", "providers": "Provider", "routes": "Route", "named": "Limit",
 }  # fmt: skip
-"""What the palette finds by name: the part of the state, and what one of it is called."""
+"""What the palette finds by name: the part of the state, and the word for one of its objects."""
 MOST_OBJECTS = 30
 """Objects that the palette offers at once."""
 
@@ -151,14 +151,14 @@ class PaletteProvider(Provider):
         return Content.assemble(fitted(Content.styled(command.key, "bold $primary"), 9), text)
 
     async def discover(self) -> Hits:
-        """All of them, before anything is typed."""
+        """All commands, before anything is typed."""
         for command, text in self._all():
             place, _, says = text.rpartition(": ") if command.place else ("", "", text)
             shown = Content.assemble((f"{place}: " if place else "", MUTED), says)
             yield DiscoveryHit(self._shown(command, shown), partial(run, cast("PaigApp", self.app), command), text=text)
 
     async def search(self, query: str) -> Hits:
-        """Those that fit."""
+        """The commands and objects that match the query."""
         matcher = self.matcher(query)
         for command, text in self._all():
             if (score := matcher.match(f"{text} {command.key}")) > 0:

@@ -1,7 +1,7 @@
-"""What is shown and how: status words with their glyphs, bars, amounts, spans of time. No widget, no I/O.
+"""Formats values as text: statuses with glyphs, bars, amounts, spans of time. No widget, no I/O.
 
-Remote text is made harmless by `safe` and put into a `Content`, which is never parsed as markup. A status is always a
-glyph and a word; its colour only repeats what they say.
+`safe` removes control characters from remote text; a `Content` is never parsed as markup. A status is always a glyph
+and a word, so that its colour adds nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WHY = {
     "overloaded": "shed",
     "client-gone": "gone",
 }
-"""A word for each of the gateway's own errors; any other is an `error`."""
+"""A short word for each of the gateway's own errors; any other is an `error`."""
 CERTAINTY = {
     "exact": "exact: the provider's own usage",
     "estimated": "estimated: something is not known or has no price",
@@ -61,17 +61,17 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def safe(text: object) -> str:
-    """Remote text that cannot move the cursor, hide or turn around: control and format characters become `�`."""
+    """Remote text with control and format characters replaced by `�`: it cannot move the cursor or hide anything."""
     return "".join("�" if unicodedata.category(sign) in _HIDDEN and sign != "\u200d" else sign for sign in str(text))
 
 
 def plain(text: object, style: str = "") -> Content:
-    """Remote text as it is, never parsed."""
+    """Remote text as content, never parsed as markup."""
     return Content.styled(safe(text), style) if style else Content(safe(text))
 
 
 def lines(parts: Iterable[Content | str]) -> Content:
-    """One below the other."""
+    """Join parts as lines."""
     return Content("\n").join(Content(part) if isinstance(part, str) else part for part in parts)
 
 
@@ -88,7 +88,7 @@ def status(key_status: str) -> Content:
 
 
 def dollars(amount: str | Decimal | float | None) -> str:
-    """An amount of US dollars as short as it is clear: `$1,234`, `$36.57`, `$0.0421`, `$0.000017`."""
+    """An amount of US dollars, rounded by its size: `$1,234`, `$36.57`, `$0.0421`, `$0.000017`."""
     if amount is None:
         return NOT_YET
     value = Decimal(amount)
@@ -104,13 +104,13 @@ def dollars(amount: str | Decimal | float | None) -> str:
 
 
 def rounded(amount: str | Decimal) -> str:
-    """An amount for a narrow place: no cents from $100 on, and none if there are none."""
+    """An amount for a narrow cell: without cents from $100 on, or if there are none."""
     value = Decimal(amount)
     return f"${value:,.0f}" if abs(value) >= 100 else dollars(value).removesuffix(".00").removesuffix("00")
 
 
 def pointed(amount: str | Decimal) -> str:
-    """An amount for a column: its point stands where those above and below have theirs."""
+    """An amount for a column, padded so that decimal points align."""
     whole, point, part = dollars(amount).partition(".")
     return f"{whole}{point or ' '}{part:<6}" if len(whole) < 5 else whole + point + part
 
@@ -121,7 +121,7 @@ def amount(value: str, unit: str) -> str:
 
 
 def exact(value: str | Decimal | None) -> str:
-    """An amount with every digit, to be edited."""
+    """An amount with every digit, for editing."""
     if value is None:
         return ""
     text = f"{Decimal(value):f}"
@@ -150,12 +150,12 @@ def span(seconds: float) -> str:
 
 
 def until(moment: datetime | None, now: datetime) -> str:
-    """How long until then."""
+    """The time left until a moment."""
     return "never" if moment is None else span((moment - now).total_seconds())
 
 
 def percent(share: float) -> str:
-    """A share of a cap, rounded down, so that only what is full says 100 %; `▲` from 80 %, `!` when full."""
+    """A share of a cap, rounded down, so that only a full cap shows 100 %; `▲` from 80 %, `!` when full."""
     mark = "!" if share >= 1 else "▲" if share >= 0.8 else " "
     return f"{min(999, int(share * 100)):>3}%{mark}"
 
@@ -166,7 +166,7 @@ def level(share: float) -> str:
 
 
 def bar(share: float, width: int, style: str | None = None) -> Content:
-    """A bar in steps of half a cell, rounded down: only what is full looks full. Without a style, that of a cap."""
+    """A bar in steps of half a cell, rounded down, so that only a full one looks full; by default coloured as a cap."""
     halves = min(2 * width, int(share * 2 * width))
     drawn = "━" * (halves // 2) + "╸" * (halves % 2)
     return Content.assemble((drawn, style or level(share)), ("─" * (width - len(drawn)), MUTED))
@@ -180,7 +180,7 @@ def cap_cell(share: float | None, width: int = 4) -> Content:
 
 
 def outcome(request: Request) -> Content:
-    """A request's status: glyph, number, word; `429→200` where attempts came before."""
+    """A request's status: glyph, number, word; `429→200` if earlier attempts failed."""
     codes = [str(attempt.status or "✕") for attempt in request.attempts]
     final = "open" if request.state == "open" else str(request.status or "–")
     shown = f"{codes[0]}→{final}" if len(codes) > 1 else final

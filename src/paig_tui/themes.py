@@ -1,4 +1,4 @@
-"""The themes: Textual's own, and one for eyes that do not tell red from green (Okabe and Ito's colours)."""
+"""The colour themes; one is for people with red-green colour blindness (Okabe and Ito's colours)."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""What the screens know: the state of the gateway, and the poller that keeps it fresh."""
+"""The state of the gateway, as the screens show it, and the poller that keeps it up to date."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What keeps the state up to date: a loop that asks, and one that listens.
+"""Keeps the state up to date: one loop polls the admin API, another receives its events.
 
-The listener brings finished requests at once and says when the catalogue changed; the asker brings the sums, and mends
-what the listener may have missed. Both go on after a loss, with growing pauses.
+Events bring finished requests at once and announce changes of the catalogue; polling brings sums, and whatever the
+events missed. Both loops continue after a lost connection, with growing pauses.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from paig_client.api.resources import Request
 from paig_tui.data.state import AppState
 
 EVERY = 5.0
-"""Seconds between two looks at sums and limits, if they are quick."""
+"""Seconds between two polls of sums and limits, if the gateway answers quickly."""
 SOON = 0.1
-"""Seconds from being woken to asking, so that many changes at once are one reason to."""
+"""Seconds from a wake-up to the poll, so that many changes at once cause one poll."""
 WHOLE = 60.0
-"""Seconds between two looks at everything."""
+"""Seconds between two polls of everything."""
 PAUSES = (1, 2, 4, 8, 15)
 """Seconds to the next try after a loss."""
 PAGES = 3
-"""Pages of a thousand requests that the first look takes at the last hour."""
+"""Pages of a thousand requests that the first poll reads of the last hour."""
 
 
 class Feed:
-    """Fetches into a state.
+    """Fetches from the admin API into the state.
 
     Args:
-        admin: Whom to ask.
-        state: What to fill.
+        admin: The admin API's client.
+        state: The state to fill.
     """
 
     def __init__(self, admin: AsyncAdminClient, state: AppState) -> None:
@@ -44,12 +44,12 @@ class Feed:
         self._answers = asyncio.Event()
 
     def again(self, *, whole: bool = True) -> None:
-        """Look now."""
+        """Poll now: everything, or the sums alone."""
         self._whole_due = self._whole_due or whole
         self._wake.set()
 
     async def ask(self) -> None:
-        """Ask for ever."""
+        """Poll until cancelled."""
         losses = 0
         last_whole = 0.0
         while True:
@@ -81,7 +81,7 @@ class Feed:
         await asyncio.sleep(SOON)
 
     async def listen(self) -> None:
-        """Listen for ever; what comes is put down in `pending` until the next drawing."""
+        """Receive events until cancelled; requests wait in `pending` until the next drawing."""
         last: str | None = None
         while True:
             await self._answers.wait()
@@ -96,17 +96,17 @@ class Feed:
                     elif event.name == "state":
                         self.again(whole=False)
             except NotAuthorised as error:
-                if error.problem.status == 403:  # the asker brings what may be seen, more slowly
+                if error.problem.status == 403:  # no events for this token: polling is all there is
                     return
                 self._answers.clear()
             except AdminError:
-                last = None  # the asker, woken now, says why; it also mends the gap
+                last = None  # the poll that is woken below reports the error and fills the gap
                 self._answers.clear()
             self.again(whole=False)
             await asyncio.sleep(0.2)
 
     def take(self) -> bool:
-        """Put what came into the state; whether there was something."""
+        """Move the pending requests into the state; returns whether there were any."""
         pending, self.pending = self.pending, []
         if not pending:
             return False
@@ -114,7 +114,7 @@ class Feed:
         return True
 
     async def fetch_sums(self) -> None:
-        """What changes with every request."""
+        """Fetch what changes with every request."""
         state, admin = self.state, self.admin
         now = state.clock()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -135,7 +135,6 @@ class Feed:
         state.changed(fetched=True)
 
     async def fetch_all(self) -> None:
-        """Everything."""
         state, admin = self.state, self.admin
         now = state.clock()
         if state.recent.since is None or state.stale:
@@ -157,10 +156,10 @@ class Feed:
         await self.fetch_sums()
 
     async def _fetch(self, parts: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
-        """Ask for several parts at once; return when all were answered.
+        """Fetch several parts at once; return when all are answered.
 
-        A part is given as what asks for it: a task that is cancelled before it starts never awaits a coroutine that it
-        was given.
+        Each part is a function, not a coroutine: a task that is cancelled before it starts would never await a
+        coroutine.
 
         Raises:
             AdminError: One of them failed.
@@ -171,7 +170,7 @@ class Feed:
                 raise end
 
     async def _put(self, part: str, ask: Callable[[], Awaitable[object]]) -> None:
-        """Put an answer into a part of the state. A part that the token may not see is no lost connection."""
+        """Put an answer into a part of the state. A part that the token may not read is not a lost connection."""
         try:
             found = await ask()
         except NotAuthorised as error:
@@ -183,7 +182,7 @@ class Feed:
             setattr(self.state, part, found)
 
     async def _fetch_hour(self, now: datetime) -> None:
-        """The last hour's requests, as far back as a few pages go."""
+        """Fetch the last hour's requests, as far back as `PAGES` pages go."""
         since = now - timedelta(hours=1)
         rows: list[Request] = []
         cursor: str | None = None

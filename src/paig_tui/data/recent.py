@@ -1,7 +1,7 @@
 """The requests of the last hour: the live tail, sums by minute, and the figures of the last five minutes.
 
-All of it is kept as requests come and go, so that drawing it costs the same at one request a minute and at 200 a
-second. Amounts are whole nanodollars. `since` says from when on the minutes are complete.
+Sums are updated as requests arrive and expire, so that drawing costs the same at one request a minute and at 200 a
+second. Amounts are whole nanodollars. From the time `since` on, the minutes are complete.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from paig_client.api.resources import Request
 TAIL = 500
 """How many requests the live tail keeps."""
 SAMPLES = 60_000
-"""How many requests the figures of the last five minutes rest on: 200 a second."""
+"""How many requests the figures of the last five minutes are computed from: 200 a second."""
 MINUTES = 60
 WINDOW = timedelta(minutes=5)
 
@@ -36,7 +36,7 @@ def minute_of(time: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the figures need of a finished request."""
+    """The parts of a finished request that the figures are computed from."""
 
     time: datetime
     key: str
@@ -57,14 +57,14 @@ class Minute:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the dashboard says of the last minutes.
+    """The dashboard's figures of the last minutes.
 
     Attributes:
         per_minute: Requests in the last minute.
-        p50: Milliseconds; half of the good ones took no longer.
-        p95: Milliseconds; of 20, 19 took no longer.
-        errors: The share that failed, or None without any request.
-        spending: US dollars by key, the most first.
+        p50: The median time of successful requests, in milliseconds.
+        p95: The 95th percentile of the same.
+        errors: The share of requests that failed; None without requests.
+        spending: US dollars by key, the largest first.
     """
 
     per_minute: int
@@ -76,13 +76,13 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class ProviderFigures:
-    """A provider in the last five minutes.
+    """A provider's figures of the last five minutes.
 
     Attributes:
-        attempts: How many were made at it.
+        attempts: How many were sent to it.
         good: The share that it answered.
-        p95: Milliseconds to its answers; of 20, 19 took no longer.
-        throttled: How often it was too busy (429).
+        p95: The 95th percentile of the time to its answers, in milliseconds.
+        throttled: How often it answered 429.
     """
 
     attempts: int
@@ -112,7 +112,7 @@ class _Provider:
 
 
 def _keep(ordered: list[float], value: float, sign: int) -> None:
-    """Put a value in its place, or take it out."""
+    """Insert a value in order (`sign` 1), or remove it (-1)."""
     if sign > 0:
         insort(ordered, value)
     else:
@@ -133,26 +133,26 @@ class Window:
         return len(self._samples)
 
     def add(self, request_id: str, sample: Sample) -> None:
-        """Count one in."""
+        """Add a request to the sums."""
         insort(self._samples, (sample.time, request_id, sample), key=lambda entry: entry[:2])
         self._count(sample, 1)
 
     def remove(self, request_id: str, sample: Sample) -> None:
-        """Count one out, if it is in."""
+        """Subtract a request from the sums, if it is counted."""
         place = bisect_left(self._samples, (sample.time, request_id), key=lambda entry: entry[:2])
         if place < len(self._samples) and self._samples[place][2] is sample:
             del self._samples[place]
             self._count(sample, -1)
 
     def forget(self, edge: datetime) -> None:
-        """Count out those before a moment."""
+        """Subtract the requests before a moment."""
         place = bisect_left(self._samples, edge, key=lambda entry: entry[0])
         for _, _, sample in self._samples[:place]:
             self._count(sample, -1)
         del self._samples[:place]
 
     def since(self, edge: datetime) -> int:
-        """How many there are from a moment on."""
+        """The number of requests since a moment."""
         return len(self._samples) - bisect_left(self._samples, edge, key=lambda entry: entry[0])
 
     def _count(self, sample: Sample, sign: int) -> None:
@@ -182,7 +182,7 @@ class Recent:
         self._samples: dict[str, Sample] = {}
 
     def add(self, requests: Iterable[Request]) -> None:
-        """Take in rows of the ledger, oldest first; one that is known already replaces what was known of it."""
+        """Add rows of the ledger, oldest first; a row that is known already is replaced."""
         for row in requests:
             if row.state == "open":
                 continue
@@ -218,15 +218,15 @@ class Recent:
 
     @property
     def tail(self) -> list[Request]:
-        """The newest requests, the last that finished first."""
+        """The newest requests, the latest to finish first."""
         return [*reversed(self._tail.values())]
 
     def knows(self, request_id: str) -> bool:
-        """Whether that request was counted, or is in the tail still."""
+        """Whether a request is counted or in the tail."""
         return request_id in self._samples or request_id in self._tail
 
     def forget(self, now: datetime) -> None:
-        """Drop what is older than is shown."""
+        """Remove requests that are too old to be shown."""
         oldest = minute_of(now) - MINUTES
         for minute in [minute for minute in self.minutes if minute < oldest]:
             del self.minutes[minute]
@@ -235,7 +235,7 @@ class Recent:
             del self._samples[request_id]
 
     def per_minute(self, now: datetime) -> list[Minute]:
-        """The last 60 minutes, oldest first; only as far back as is known."""
+        """The last 60 minutes, oldest first; only those that are known whole."""
         last = minute_of(now)
         first = last - MINUTES + 1
         if self.since is not None:
@@ -255,7 +255,7 @@ class Recent:
         )
 
     def provider_figures(self, now: datetime) -> dict[str, ProviderFigures]:
-        """By provider, the attempts made at it in the last five minutes."""
+        """The figures of the last five minutes by provider."""
         self.window.forget(now - WINDOW)
         return {
             name: ProviderFigures(

@@ -1,7 +1,4 @@
-"""What was fetched, and when: everything that the screens show, without any of them.
-
-Nothing is ever made up: what was not fetched is None.
-"""
+"""The state that the screens show: what was fetched, and when. A part that was not fetched is None."""
 
 from __future__ import annotations
 
@@ -34,12 +31,12 @@ LinkState = Literal["connecting", "live", "lost", "refused"]
 
 @dataclass(slots=True)
 class ConnectionState:
-    """How the connection stands.
+    """The state of the connection to the gateway.
 
     Attributes:
         state: Whether the gateway answers.
-        at: When it last did.
-        reason: Why it does not.
+        at: When it last answered.
+        reason: Why it does not answer.
         retry_at: When the next try is due.
     """
 
@@ -51,7 +48,7 @@ class ConnectionState:
 
 @dataclass
 class AppState:
-    """Everything that is shown."""
+    """Everything that the screens show."""
 
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     link: ConnectionState = field(default_factory=ConnectionState)
@@ -59,7 +56,7 @@ class AppState:
     health: Health | None = None
     identity: Identity | None = None
     denied: dict[str, str] = field(default_factory=dict)
-    """What one may not see, by its name here, and why."""
+    """The parts that the token may not read, and why."""
     keys: list[Key] | None = None
     projects: list[Owner] | None = None
     users: list[Owner] | None = None
@@ -69,43 +66,42 @@ class AppState:
     """Requests for more of a limit that wait for an answer."""
     limits: list[LimitStatus] | None = None
     named: list[NamedLimit] | None = None
-    """Named limits; where their counters stand is in `limits`."""
+    """Named limits; `limits` has their counters."""
     raises: list[LimitRaise] | None = None
     """Limits that are raised at present."""
     health_of: list[ProviderHealth] | None = None
     """The health of each provider."""
     newest: RequestPage | None = None
-    """The last requests, as they were asked for; `recent` has them in order, with those that came since."""
+    """The latest requests as fetched; `recent` has them in order, with those that came since."""
     today: UsageReport | None = None
     yesterday: UsageReport | None = None
     version: int = 0
-    """Raised by every change, so that a screen knows whether to draw again."""
+    """Incremented by every change, so that a screen can tell whether to draw again."""
     fetches: int = 0
-    """Raised by what was asked for, and not by the requests that come in meanwhile: 200 a second are no reason to look
-    through ten thousand keys."""
+    """Incremented by every poll, but not by events: ten thousand keys are not drawn again for each request."""
 
     def changed(self, *, fetched: bool = False) -> None:
-        """Something did."""
+        """Note a change."""
         self.version += 1
         self.fetches += fetched
 
     def heard(self) -> None:
-        """The gateway answered."""
+        """Note that the gateway answered."""
         self.link = ConnectionState("live", self.clock())
         self.changed()
 
     def lost(self, reason: str, retry_at: datetime | None, *, refused: bool = False) -> None:
-        """It did not; what was fetched stays, and ages."""
+        """Note that the gateway did not answer; what was fetched stays."""
         self.link = ConnectionState("refused" if refused else "lost", self.link.at, reason, retry_at)
         self.changed()
 
     def may(self, permission: Permission) -> bool:
-        """Whether one is allowed that, anywhere; the gateway has the last word."""
+        """Whether the user has a permission for any project; the gateway decides in the end."""
         who = self.identity
         return who is None or permission in {*who.permissions, *(one for some in who.projects.values() for one in some)}
 
     def exhausted(self) -> set[tuple[str, str | None]]:
-        """Who has spent a whole cap: kind and name."""
+        """The owners (kind and name) that have spent a whole cap."""
         return {
             (limit.owner_kind, limit.owner)
             for limit in self.limits or ()
@@ -114,29 +110,27 @@ class AppState:
 
     @property
     def as_of(self) -> datetime:
-        """The moment that what is shown is of: the present, or when the gateway was last heard."""
+        """The time of the shown state: the present, or the gateway's last answer."""
         return self.link.at if self.stale and self.link.at is not None else self.clock()
 
     @property
     def stale(self) -> bool:
-        """Whether what is shown is no longer kept up to date."""
+        """Whether the shown state is no longer updated."""
         return self.link.state in ("lost", "refused")
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was set up yet; False as long as that is not known."""
+        """Whether there is no provider or no key yet; False while that is not known."""
         return self.providers == [] or self.keys == []
 
     def figures(self) -> Figures:
-        """The dashboard's numbers."""
         return self.recent.figures(self.as_of)
 
     def provider_figures(self) -> dict[str, ProviderFigures]:
-        """By provider, the attempts made at it."""
         return self.recent.provider_figures(self.as_of)
 
     def caps(self) -> dict[tuple[str, str], dict[str, LimitStatus]]:
-        """By owner (kind and name): the caps in dollars by window."""
+        """The caps in dollars, by owner (kind and name) and window."""
         found: dict[tuple[str, str], dict[str, LimitStatus]] = {}
         for limit in self.limits or ():
             if limit.unit == "usd":
@@ -144,13 +138,13 @@ class AppState:
         return found
 
     def closest(self, count: int) -> list[LimitStatus]:
-        """The spending caps that are fullest, fullest first; unused ones are left out."""
+        """The fullest spending caps, fullest first, without unused ones."""
         spending = [limit for limit in self.limits or () if limit.unit == "usd" and used(limit) > 0]
         return sorted(spending, key=used, reverse=True)[:count]
 
 
 def judged(key: Key, exhausted: set[tuple[str, str | None]]) -> KeyStatus:
-    """A key's status by the limits as they stand, which are fetched more often than the keys."""
+    """A key's status by the current limits, which are fetched more often than the keys."""
     if key.status not in ("active", "limit-exceeded"):
         return key.status
     owners = {("organisation", "organisation"), ("project", key.project), ("user", key.user), ("key", key.name)}

@@ -1,6 +1,6 @@
-"""Dialogs: a frame with fields and two buttons; where there is nothing to fill in, Cancel is the default.
+"""Dialogs: a frame with fields and two buttons; without fields, Cancel is the default.
 
-A dialog stays open until its work succeeded: what is wrong is shown at its field, and what was typed is kept.
+A dialog stays open until its work succeeds: errors are shown at their fields, and the input is kept.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ T = TypeVar("T")
 
 
 class FieldError(ValueError):
-    """A field is wrong.
+    """A field has an invalid value.
 
     Attributes:
-        name: The field.
+        name: The field's name.
     """
 
     def __init__(self, name: str, message: str) -> None:
@@ -40,18 +40,18 @@ class FieldError(ValueError):
 
 @dataclass(frozen=True)
 class Field:
-    """One line to fill in.
+    """One input line.
 
     Attributes:
-        name: What `Dialog.value` calls it.
-        label: Shown before it.
-        value: What stands there at first.
-        hint: What stands there while it is empty.
-        note: Shown behind it.
+        name: Its name for `Dialog.value`.
+        label: The text before it.
+        value: Its first value.
+        hint: The text shown while it is empty.
+        note: The text behind it.
         secret: Whether it is masked.
-        choices: What can be picked from a list below it.
-        many: Whether it takes several of them, with commas.
-        short: Whether a few cells are enough for it.
+        choices: The values to pick from in a list below it.
+        many: Whether it takes several of them, separated by commas.
+        short: Whether it needs only a few cells.
     """
 
     name: str
@@ -71,9 +71,9 @@ class Field:
 
 
 class FieldRow(Vertical):
-    """A field: label, input and note, below them what can be picked and what is wrong."""
+    """A field: label, input and note; below them the choices and the error."""
 
-    # Here and not in the dialog: on the way there the container would take these keys, to scroll.
+    # Bound here, not in the dialog: the scrolling container between them would take these keys.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "choose(1)", "Highlight the next choice, or go to the next field"),
         Binding("up", "choose(-1)", "Highlight the choice before, or go to the field before"),
@@ -82,7 +82,7 @@ class FieldRow(Vertical):
     def __init__(self, field: Field) -> None:
         super().__init__(classes="field")
         self.field = field
-        self._picked_value: str | None = None  # no list is shown below what was just picked from it
+        self._picked_value: str | None = None  # the list stays hidden while the input is what was picked
 
     def compose(self) -> ComposeResult:
         """The line, the list of choices and the line for an error; the last two are hidden at first."""
@@ -105,7 +105,6 @@ class FieldRow(Vertical):
 
     @property
     def input(self) -> Input:
-        """Where it is typed."""
         return self.query_one(Input)
 
     @property
@@ -116,12 +115,12 @@ class FieldRow(Vertical):
 
     @property
     def _typed(self) -> str:
-        """What the choices are compared with: of several names the last."""
+        """The text that the choices are compared with: the last name, if there are several."""
         text = self.input.value
         return (text.rpartition(",")[2] if self.field.many else text).strip()
 
     def offer(self) -> None:
-        """Show the choices that fit what is typed: all of them where it is empty or one of them."""
+        """Show the choices that match the input: all of them if it is empty or one of them."""
         choices = self.choices
         if choices is None or self.input.value == self._picked_value:
             return
@@ -179,7 +178,7 @@ class FieldRow(Vertical):
         return True
 
     def wrong(self, message: str) -> None:
-        """Show what is wrong with it; an empty message is nothing."""
+        """Show an error; an empty message hides it."""
         shown = self.query_one(".wrong", Static)
         shown.update(Content(safe(f"✕ {message}")) if message else "")
         shown.display = bool(message)
@@ -193,7 +192,7 @@ class FieldRow(Vertical):
 
 
 class Dialog(ModalScreen[T | None], Generic[T]):
-    """A frame, a title, fields, buttons. Answers None when it is cancelled."""
+    """A frame, a title, fields, buttons. Returns None if it is cancelled."""
 
     CSS_PATH = Path(__file__).with_name("dialog.tcss")  # forms in other folders inherit it
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -210,7 +209,6 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         self.do = do or self.DO
 
     def compose(self) -> ComposeResult:
-        """The frame."""
         with Vertical(id="box") as box:
             box.border_title = Content(self.title_shown)
             box.border_subtitle = Content.styled("  ".join(self._keys()), MUTED)
@@ -234,11 +232,11 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         yield "Esc cancel"
 
     def more(self) -> Iterable[Widget]:
-        """What stands below the fields."""
+        """Widgets below the fields."""
         return ()
 
     def on_mount(self) -> None:
-        """The first field has the focus, or else Cancel."""
+        """Focus the first field, or Cancel if there is none."""
         self.query_one("#problem").display = False
         first = self.query(Input)
         (first.first() if first else self.query_one("#cancel")).focus()
@@ -251,24 +249,23 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         return rows.get(name)
 
     def value(self, name: str) -> str:
-        """What a field says."""
+        """A field's input."""
         row = self.row(name)
         assert row is not None, name
         return row.input.value.strip()
 
     async def answer(self) -> T:
-        """Do what the dialog is for, and return what it answers.
+        """Do the dialog's work and return its result. An error is shown, and the dialog stays open.
 
         Raises:
-            FieldError: A field is wrong; it is marked, and the dialog stays.
-            ValueError: What was typed is wrong; the message is shown, and the dialog stays.
-            AdminError: The gateway refused; the same.
+            FieldError: A field has an invalid value; the error is shown at the field.
+            ValueError: The input is invalid.
+            AdminError: The gateway refused.
         """
         raise NotImplementedError
 
     @on(Button.Pressed, "#cancel")
     def action_cancel(self) -> None:
-        """Close it, and do nothing."""
         self.dismiss(None)
 
     @property
@@ -303,7 +300,7 @@ class Dialog(ModalScreen[T | None], Generic[T]):
     async def _do(self) -> None:
         button = self.query_one("#do", Button)
         if button.disabled:
-            return  # it is being done
+            return  # the work is running
         for row in self.query(FieldRow):
             row.wrong("")
             row.close()
@@ -323,7 +320,7 @@ class Dialog(ModalScreen[T | None], Generic[T]):
             button.disabled = False
 
     def _refused(self, fields: Iterable[tuple[str, str]], whole: str) -> None:
-        """Show at each field what is wrong with it; what has no field here is shown below all."""
+        """Show each error at its field; errors without a field here are shown below all fields."""
         elsewhere = []
         first: FieldRow | None = None
         for name, message in fields:
@@ -345,13 +342,13 @@ class Dialog(ModalScreen[T | None], Generic[T]):
 
 
 class Confirm(Dialog[bool]):
-    """Asks before something dangerous; with `type_name`, that name has to be typed. Cancel is the default.
+    """Asks for confirmation of a dangerous action; Cancel is the default.
 
     Args:
-        title: What would be done.
-        says: What that means.
-        do: The button that does it.
-        type_name: What has to be typed.
+        title: The action.
+        says: Its consequence.
+        do: The label of the button that does it.
+        type_name: A name that has to be typed, or None.
     """
 
     VARIANT = "error"
@@ -363,7 +360,6 @@ class Confirm(Dialog[bool]):
         self.add_class("-danger")
 
     async def answer(self) -> bool:
-        """Yes, if the name was typed."""
         if self.type_name is not None and self.value("name") != self.type_name.strip():
             raise FieldError("name", f"type {self.type_name!r} to confirm, or press Esc")
         return True

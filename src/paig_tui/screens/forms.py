@@ -1,7 +1,7 @@
-"""Forms of keys, projects, users, providers, routes and their members, derived from the specs of `paig_client`.
+"""Forms for keys, projects, users, providers, routes, members and limits, made from the specs of `paig_client`.
 
-A spec's fields become questions by their types; `WORDS` has what a type does not say. A new field of a spec is in its
-form without a line here.
+Each field of a spec becomes a question by its type; `WORDS` adds labels, hints and choices. A new field of a spec
+appears in its form without a change here.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 @dataclass(frozen=True)
 class Words:
-    """What a form says of a field, in place of what its type says.
+    """The texts of a field in a form.
 
     Attributes:
-        label: Before it.
-        hint: What stands there while it is empty.
-        note: Behind it.
-        choices: What can be picked.
-        kind: How it is written.
+        label: The text before it; by default made from its name.
+        hint: The text shown while it is empty.
+        note: The text behind it.
+        choices: The values to pick from.
+        kind: How its value is written; by default from its type.
     """
 
     label: str = ""
@@ -54,13 +54,13 @@ class Words:
 
 @dataclass(frozen=True)
 class Question:
-    """A field of a spec, as a form asks for it.
+    """A field of a spec in a form.
 
     Attributes:
         path: Its place in the spec: `limits.daily`.
-        kind: How it is written.
-        options: The only values that it may have, if there are few.
-        words: What the form says of it.
+        kind: How its value is written.
+        options: The allowed values, if there are only a few.
+        words: Its texts.
     """
 
     path: str
@@ -89,11 +89,11 @@ def _of(part: str) -> Callable[[AppState], list[str]]:
 
 
 PER = ("key", "user", "project", "model", "provider", "session", "tag:")
-"""What a named limit may count apart, as its form offers it."""
+"""What a named limit can have a counter for each of, as its form offers it."""
 
 
 def _routes(state: AppState) -> list[str]:
-    """Every provider is a route of its own name, too."""
+    """The names of routes and providers: each provider is also a route of its own name."""
     return sorted({*_of("routes")(state), *_of("providers")(state)})
 
 
@@ -157,19 +157,19 @@ WORDS: Mapping[str, Words] = {
     "telemetry.content": Words("Record content", note="what was asked and answered"),
     "telemetry.redact": Words("Black out", "none; or patterns"),
 }
-"""By path, or by the last part of one."""
+"""The texts by path, or by the last part of a path."""
 
 
 def questions(
     spec: type[BaseModel], *, only: Sequence[str] = (), without: Sequence[str] = (), of: str = ""
 ) -> list[Question]:
-    """What a form asks for a spec.
+    """The questions of a form for a spec.
 
     Args:
         spec: The spec.
-        only: Paths, or beginnings of paths, that are asked for; all of them if it is empty.
-        without: Those that are not.
-        of: What comes before a path where `WORDS` has it for this form alone.
+        only: The paths, or beginnings of paths, to ask for; all if empty.
+        without: The paths, or beginnings of paths, to leave out.
+        of: The prefix of this form's own entries in `WORDS`.
     """
     found = []
     for question in _walk(spec, "", of):
@@ -223,10 +223,10 @@ def _kind(plain: Any) -> FieldKind | None:
 
 
 def read(kind: FieldKind, text: str, now: datetime) -> object:
-    """What a text means, as JSON; None where it is empty.
+    """Parse an input into a JSON value; None if it is empty.
 
     Raises:
-        ValueError: It is not written so.
+        ValueError: It is not valid for the kind.
     """
     if text.casefold() in NONE:
         return None
@@ -258,7 +258,7 @@ def read(kind: FieldKind, text: str, now: datetime) -> object:
 
 
 def write(kind: FieldKind, value: object) -> str:
-    """A value as a person edits it."""
+    """A value as the text of an input; the reverse of `read`."""
     if value is None:
         return ""
     match kind:
@@ -294,10 +294,10 @@ def _span(text: str) -> timedelta:
 
 
 def expiry(text: str, now: datetime) -> str | None:
-    """When a key ends, as JSON: `30d`, `12h`, a date, or never.
+    """Parse a time as JSON: `30d`, `12h`, a date, or never.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: It is not one of these.
     """
     if text.casefold() == "never":
         return None
@@ -335,7 +335,7 @@ def nested(values: Mapping[str, object]) -> dict[str, object]:
 def taken_back(
     asked: Iterable[Question], before: Mapping[str, object], changes: Mapping[str, object]
 ) -> dict[str, object]:
-    """What takes changes back: of the values before, those that were changed, to be merged (RFC 7396)."""
+    """The merge patch (RFC 7396) that undoes changes: the former values of the changed fields."""
     asked = [*asked]
     mappings = frozenset(question.path for question in asked if question.kind == "pairs")
     return merge_patch(asked, changes, _picked(before, changes, mappings, ""))
@@ -344,7 +344,7 @@ def taken_back(
 def _picked(
     values: Mapping[str, object], like: Mapping[str, object], mappings: frozenset[str], prefix: str
 ) -> dict[str, object]:
-    """Of the values those that the other document has; a mapping is taken whole."""
+    """The values whose names are in `like`; a mapping is taken whole."""
     found: dict[str, object] = {}
     for name, value in like.items():
         before, path = values.get(name), prefix + name
@@ -356,12 +356,12 @@ def _picked(
 def merge_patch(
     asked: Iterable[Question], before: Mapping[str, object], changes: Mapping[str, object]
 ) -> dict[str, object]:
-    """Changes for the admin API, which merges them (RFC 7396): a name that is gone from a mapping is null there.
+    """The merge patch (RFC 7396) for changes: a name that was removed from a mapping becomes null.
 
     Args:
         asked: The questions that were answered.
-        before: The values that the changes meet.
-        changes: What is to become of some of them.
+        before: The values before the changes.
+        changes: The new values.
     """
     merged = deepcopy(dict(changes))
     for question in asked:
@@ -372,10 +372,10 @@ def merge_patch(
 
 
 def checked(spec: type[SpecT], values: Mapping[str, object]) -> SpecT:
-    """A spec of these values.
+    """Make a spec of these values.
 
     Raises:
-        FieldError: They make none; names the first that is wrong.
+        FieldError: A value is invalid; names the first one.
     """
     try:
         return spec.model_validate(values)
@@ -386,23 +386,23 @@ def checked(spec: type[SpecT], values: Mapping[str, object]) -> SpecT:
 
 
 Save = Callable[[str, dict[str, object]], Awaitable[T | None]]
-"""Sends what was filled in: the name (empty where none was asked for), and the values or changes."""
+"""Sends a form's name (empty if it asks for none) and its values or changes."""
 
 
 class Form(Dialog[T]):
-    """Asks for a spec's fields, and sends them.
+    """Asks for a spec's fields and sends them.
 
     Args:
-        title: What is made or changed.
-        asked: What is asked.
-        state: Where choices come from.
-        save: Sends them; what it returns is the dialog's answer.
-        before: The values as they are, for a change; of these only what was changed is sent. None for something new.
-        name: What stands where the name is empty; None asks for no name.
-        name_from: The field whose value is the name where none was given.
-        notes: What is said behind fields, by path.
-        intro: What is said above them.
-        do: The button.
+        title: The title.
+        asked: The questions.
+        state: The source of the choices.
+        save: Sends the values; its result is the dialog's.
+        before: The present values, for a change: only changed ones are sent. None for a new object.
+        name: The hint of the name's field; None if the form has no such field.
+        name_from: The field whose value is the name, if no name is given.
+        notes: The texts behind fields, by path.
+        intro: The text above the fields.
+        do: The label of the button.
     """
 
     def __init__(

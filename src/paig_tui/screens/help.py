@@ -1,4 +1,4 @@
-"""Every key, searchable."""
+"""The help: a searchable list of every key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIGNS = (
 
 
 class Help(ModalScreen[None]):
-    """The dialog."""
+    """A list of every key, with a search field."""
 
     CSS_PATH = "help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -48,7 +48,6 @@ class Help(ModalScreen[None]):
                 yield Static("", markup=False, id="list")
 
     def on_mount(self) -> None:
-        """Show all."""
         self._fill("")
 
     def action_scroll(self, lines: int) -> None:

@@ -1,4 +1,4 @@
-"""What the sections share: the lines at top and bottom, the filter, drawing only what changed."""
+"""The base of all sections: header, footer, filter, and drawing only after changes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SMALLEST = (80, 24)
 
 
 class Section(Screen[None]):
-    """One of them. A subclass composes its `body` and fills it in `show`."""
+    """A section. A subclass composes its `body` and fills it in `show`."""
 
     NAME: ClassVar[str]
     TITLE_SHOWN: ClassVar[str]
     CHANGING: ClassVar[Mapping[str, Permission]] = {}
-    """Its actions that change something, and what they need: there are none of them in read-only mode."""
+    """The actions that change something, with their permissions; read-only mode refuses them."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter what is shown"),
         Binding("escape", "clear_filter", "Clear the filter"),
@@ -44,27 +44,24 @@ class Section(Screen[None]):
 
     @property
     def paig(self) -> PaigApp:
-        """The app."""
         return cast("PaigApp", self.app)
 
     @property
     def state(self) -> AppState:
-        """What was fetched."""
         return self.paig.state
 
     def body(self) -> Iterable[Widget]:
-        """What stands between the lines at top and bottom."""
+        """The widgets between header and footer."""
         return ()
 
     def show(self) -> None:
         """Fill the body."""
 
     def stamp(self) -> object:
-        """What the body depends on, beside filter, size and connection: it is drawn again when this changes."""
+        """A value whose change makes the body be drawn again, besides filter, size and connection."""
         return self.state.version
 
     def compose(self) -> ComposeResult:
-        """Header, body, filter, footer."""
         yield Header(markup=False, id="header")
         yield from self.body()
         yield Input(placeholder="filter, Enter keeps it, Esc clears it", id="filter", compact=True)
@@ -72,15 +69,13 @@ class Section(Screen[None]):
         yield Static("", id="small", markup=False)
 
     def on_mount(self) -> None:
-        """Begin."""
         self.call_after_refresh(self.redraw, force=True)
 
     def on_screen_resume(self) -> None:
-        """Shown again."""
         self.call_after_refresh(self.redraw, force=True)
 
     def on_resize(self) -> None:
-        """Below the smallest size say so, instead of showing half of it."""
+        """Below the smallest size, show a message instead of half a screen."""
         width, height = self.size
         self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-small")
         self.query_one("#small", Static).update(
@@ -104,7 +99,7 @@ class Section(Screen[None]):
             self.show()
 
     def matches(self, *texts: object) -> bool:
-        """Whether the filter lets this through: every word of it is somewhere in the texts."""
+        """Whether the texts match the filter: they contain each of its words."""
         if not self.filter_text:
             return True
         whole = " ".join(str(text) for text in texts if text is not None).casefold()
@@ -112,13 +107,13 @@ class Section(Screen[None]):
 
     @property
     def filter_note(self) -> Content:
-        """The filter, for a panel's title: always shown while it is on."""
+        """The filter as a part of a frame's title; empty without one."""
         if not self.filter_text:
             return Content("")
         return Content.assemble(" · ", ("filter: ", ACCENT), (safe(self.filter_text), f"bold {ACCENT}"))
 
     def nothing(self, part: str, empty: str) -> str:
-        """What a table without rows says: whether it is empty, not fetched yet, or not to be seen."""
+        """The text of a table without rows: it is empty, not fetched yet, or not allowed."""
         if part in self.state.denied:
             return f"✕ not allowed: {safe(self.state.denied[part])}"
         if getattr(self.state, part, None) is None:
@@ -127,19 +122,19 @@ class Section(Screen[None]):
 
     @property
     def unreachable(self) -> str:
-        """What stands in place of what was never fetched: why, as far as that is known."""
+        """The text of a table that was never fetched: the reason, if it is known."""
         link = self.state.link
         if link.state == "refused":
             return "✕ The gateway refuses the token: run `paig login` or set PAIG_ADMIN_TOKEN."
         return f"✕ {safe(link.reason)}" if link.state == "lost" else "Loading …"
 
     def hints(self, *wanted: str) -> Content:
-        """The keys that a frame names below; those that change something only where that is allowed."""
+        """The keys shown below a frame, without those that are not allowed."""
         mine = [b for b in (*self.BINDINGS, *Section.BINDINGS) if isinstance(b, Binding)]
         return hints([b for b in mine if self.refusal(b.action) is None], *wanted)
 
     def refusal(self, action: str) -> str | None:
-        """Why an action is not to be done here, or None."""
+        """Why an action is not allowed, or None."""
         needed = self.CHANGING.get(action.partition("(")[0])
         if needed is None:
             return None
@@ -156,15 +151,15 @@ class Section(Screen[None]):
         what: str,
         **options: Any,
     ) -> None:
-        """Ask for changes of something and make them; they can be undone.
+        """Ask for changes of an object and make them; they can be undone.
 
         Args:
-            title: The form's.
-            asked: What may be changed.
-            before: Its values as they are.
-            update: Makes changes; with True only if it was not changed meanwhile.
-            what: What is changed, for people.
-            **options: For the form.
+            title: The form's title.
+            asked: The questions.
+            before: The object's present values.
+            update: Sends changes; its second argument makes it fail if the object changed meanwhile.
+            what: The object, for people.
+            **options: Further arguments of the form.
         """
         from paig_tui.app import Undo
         from paig_tui.screens.forms import Form, merge_patch, taken_back
@@ -185,18 +180,16 @@ class Section(Screen[None]):
             self.warn(warnings)
 
     def warn(self, warnings: Iterable[str]) -> None:
-        """Show where a cap is smaller than what one usual request holds, in the gateway's words."""
+        """Show the gateway's warnings about caps that are smaller than the hold of one usual request."""
         for warning in warnings:
             self.notify(safe(warning), title="A tight cap", severity="warning", timeout=20)
 
     def action_filter(self) -> None:
-        """Write a filter."""
         field = self.query_one("#filter", Input)
         field.add_class("-open")
         field.focus()
 
     def action_clear_filter(self) -> None:
-        """No filter."""
         field = self.query_one("#filter", Input)
         field.value = ""
         self._close_filter()
@@ -208,7 +201,7 @@ class Section(Screen[None]):
             self.focus_body()
 
     def focus_body(self) -> None:
-        """Put the focus where the keys work."""
+        """Focus the first table, where the section's keys work."""
         from paig_tui.widgets.table import Table
 
         for table in self.query(Table).results():

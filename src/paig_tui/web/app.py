@@ -1,7 +1,7 @@
-"""The ASGI callable: who is asking, from which page, and for what.
+"""The ASGI application: checks each request's host, origin and login, and serves it.
 
-Every request must name this server's one address as its `Host`, else a page elsewhere could point a name of its own at
-us (DNS rebinding). What changes anything, and the WebSocket, must come from a page of that same address (`Origin`).
+Every request must name this server's one address as its `Host`: otherwise a foreign page could point its own name at
+this server (DNS rebinding). A POST and the WebSocket must come from a page of the same address (`Origin`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from paig_tui.web.login import BrowserLogin, Door, LinkRefused
 from paig_tui.web.terminal import Download, Receive, Send, TerminalEnded
 
 MAX_TERMINALS = 8
-"""Each is a process of some 60 MB."""
+"""Terminals at once; each is a process of some 60 MB."""
 MAX_TOKEN = 256
 """Bytes of a login's body."""
 TYPES = {
@@ -29,7 +29,7 @@ TYPES = {
     **{"css": "text/css; charset=utf-8", "svg": "image/svg+xml"},
 }
 PAGES = ("login.html", "terminal.html")
-"""The files that are no one's to ask for by name."""
+"""The files that cannot be requested by name."""
 HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
@@ -42,7 +42,7 @@ HEADERS = {
 
 
 def policy(origin: str, nonce: str) -> str:
-    """The Content-Security-Policy. xterm.js makes style elements, which the nonce allows, and sets style attributes."""
+    """The Content-Security-Policy. xterm.js makes style elements, allowed by the nonce, and sets style attributes."""
     socket = origin.replace("http", "ws", 1)
     return "; ".join(
         (
@@ -56,7 +56,7 @@ def policy(origin: str, nonce: str) -> str:
 
 
 class WebRefusal(Exception):
-    """A request that is answered with a status and a sentence."""
+    """A refused request: it is answered with a status and a sentence."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -64,16 +64,16 @@ class WebRefusal(Exception):
 
 
 class BrokenOff(Exception):
-    """A request whose sender left before its end."""
+    """The client disconnected before its request was complete."""
 
 
 class WebTerminal:
-    """The server's callable.
+    """The ASGI application.
 
     Args:
         origin: The one address that browsers use, such as `http://127.0.0.1:8788`.
-        opening: For the terminals.
-        door: Who may come in.
+        opening: The gateway and token of the terminals.
+        door: The links and logins.
         tell: Shows a line to the person who started the server.
     """
 
@@ -81,7 +81,7 @@ class WebTerminal:
         self.origin, self.opening, self.door, self.tell = origin, opening, door, tell
         self.host = urlsplit(origin).netloc
         secure = origin.startswith("https:")
-        # Cookies know no ports: the name keeps two servers of one machine apart.
+        # Cookies are shared by all ports of a host: the port in the name tells two servers apart.
         self.cookie = f"{'__Host-' if secure else ''}paig-tui-{urlsplit(origin).port or 443}"
         self.attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
         self.terminals = 0
@@ -174,7 +174,7 @@ class WebTerminal:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 chunk = await download.next()
             await send({"type": "http.response.body", "body": b""})
-        except ChildFailed as error:  # nothing that ends is sent: the browser calls the file incomplete
+        except ChildFailed as error:  # the body's end is not sent, so the browser reports an incomplete file
             self.tell(f"✕ a download failed: {error}")
 
     async def _websocket(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -218,7 +218,7 @@ class WebTerminal:
             self.tell(f"✕ a terminal failed: {said}")
 
     def _mention(self, line: str) -> None:
-        """Tell of what anybody can bring about, at most once a second."""
+        """Show a line that any client can cause, at most once a second."""
         now = time.monotonic()
         if now >= self._mentioned + 1:
             self._mentioned = now
@@ -226,14 +226,14 @@ class WebTerminal:
 
     def _check_host(self, headers: dict[str, str]) -> None:
         if headers.get("host") != self.host:
-            raise WebRefusal(421, f"This is {self.origin} and answers to no other address.")
+            raise WebRefusal(421, f"This server answers only at {self.origin}.")
 
     def _check_origin(self, headers: dict[str, str]) -> None:
         if headers.get("origin") != self.origin:
-            raise WebRefusal(403, "This did not come from a page of ours.")
+            raise WebRefusal(403, "The request did not come from a page of this server.")
 
     def _own_visit(self, headers: dict[str, str]) -> bool:
-        """Not led here by a page of another port, for which `SameSite` does not hold; not every browser says so."""
+        """Whether no page of another port led here, which `SameSite` would allow; not every browser tells."""
         return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
 
     def _login(self, headers: dict[str, str]) -> BrowserLogin | None:
@@ -269,7 +269,7 @@ class WebTerminal:
 
 
 def _static() -> Iterable[tuple[str, bytes]]:
-    """Every file there is to serve: what is not among them cannot be asked for."""
+    """Every file that can be served; nothing else can."""
     folder = files("paig_tui.web") / "static"
     for place, prefix in ((folder, ""), (folder / "xterm", "xterm/")):
         for file in place.iterdir():
@@ -287,12 +287,12 @@ async def _body(receive: Receive) -> str:
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MAX_TOKEN:
-            raise WebRefusal(413, "That is no token.")
+            raise WebRefusal(413, "The body is too long for a token.")
     return body.decode("utf-8", "replace")
 
 
 def _headers(scope: dict[str, Any]) -> dict[str, str]:
-    """By name; of one that comes twice, both, which is what no check takes for right."""
+    """The headers by name; the values of a repeated header are joined, so that no check accepts them."""
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")

@@ -1,7 +1,7 @@
-"""One child process that runs the terminal UI, and the packets that Textual's web driver speaks with it.
+"""One child process that runs the terminal UI, and the packets of Textual's web driver.
 
-A packet is a kind (`D` what a terminal shows or types, `M` JSON, `P` a chunk of a download), four bytes of length, and
-so many bytes. What does not fit the pipe waits: a slow browser makes its own child wait, and nobody else.
+A packet is a kind (`D`: terminal output or input, `M`: JSON, `P`: a chunk of a download), four bytes of length, and the
+content. Writes wait while the pipe is full, so a slow browser delays only its own child.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 STARTED = b"__GANGLION__\n"
-"""What the driver writes first."""
+"""The driver's first output."""
 START_BOUND = 20.0
 """Seconds that a start may take."""
 STUCK = 30.0
-"""Seconds that a child or a browser may take nothing, before it is given up."""
+"""Seconds without progress after which a child or a browser is given up."""
 GRACE = 2.0
 """Seconds that a child has to end by itself."""
 MAX_PACKET = 16 * 1024 * 1024
 _TAIL = 4000
 
 COMMAND = (sys.executable, "-P", "-m", "paig_tui.web.inside")
-"""No shell, and nothing that a browser said. `-P` keeps modules of the current folder out."""
+"""No shell, and no input of a browser. `-P` keeps modules of the current folder out."""
 PASSED_ON = (
     *("PATH", "HOME", "TMPDIR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "PYTHONHOME"),
     *("SYSTEMROOT", "USERPROFILE", "LOCALAPPDATA", "APPDATA", "TEMP", "TMP", "XDG_DATA_HOME"),
     *("PAIG_HOME", "PAIG_THEME", "PAIG_TRACE_URL", "NO_COLOR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
-"""The whole of the environment that a child gets from ours. Nothing that may hold a secret is in it."""
+"""All variables that a child inherits. None of them may hold a secret."""
 TOLD = tuple(
     name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for name in (proxy, proxy.lower())
 )
-"""Variables that may hold a password: told through the pipe instead, as the token is."""
+"""Variables that may hold a password: sent through the pipe, as the token is."""
 
 
 class ChildFailed(Exception):
@@ -46,13 +46,13 @@ class ChildFailed(Exception):
 
 @dataclass(frozen=True)
 class Opening:
-    """Whom the terminal UI asks, and how.
+    """The gateway that the terminal UI connects to.
 
     Attributes:
         url: The gateway's root address.
         token: The admin token.
-        profile: The name of the profile that the gateway was found by; empty where it was found otherwise.
-        read_only: Whether nothing may be changed.
+        profile: The profile of the gateway; empty if its address did not come from a profile.
+        read_only: Whether changes are refused.
     """
 
     url: str
@@ -62,7 +62,7 @@ class Opening:
 
 
 def environment(ours: Mapping[str, str], size: tuple[int, int]) -> dict[str, str]:
-    """The environment of a child whose terminal has that size."""
+    """The environment of a child; `size` is its terminal's."""
     return {
         **{name: ours[name] for name in PASSED_ON if name in ours},
         "TEXTUAL_DRIVER": "paig_tui.web.driver:Driver",
@@ -94,7 +94,7 @@ class Child:
             ChildFailed: It ended at once, or took too long.
         """
         pipe = asyncio.subprocess.PIPE
-        # In a session of its own, so that Ctrl+C in our terminal is ours alone to act upon.
+        # A session of its own, so that Ctrl+C in this terminal does not reach the child.
         child = cls(
             await asyncio.create_subprocess_exec(
                 *COMMAND,
@@ -119,21 +119,20 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process."""
         return self._process.pid
 
     @property
     def last_words(self) -> str:
-        """What it said on standard error, at the end of it."""
+        """The end of its standard error."""
         return self._tail.decode("utf-8", "replace").strip()
 
     @property
     def returncode(self) -> int | None:
-        """How it ended, if it did."""
+        """Its exit code, or None while it runs."""
         return self._process.returncode
 
     async def packets(self) -> AsyncIterator[tuple[bytes, bytes]]:
-        """What it writes, kind and content, until it ends.
+        """The packets that it writes (kind and content), until it ends.
 
         Raises:
             ChildFailed: A packet is too long.
@@ -150,23 +149,23 @@ class Child:
             yield head[:1], content
 
     async def type(self, keys: bytes) -> None:
-        """What a terminal would have typed.
+        """Send keys.
 
         Raises:
-            ChildFailed: It does not read.
+            ChildFailed: The child does not read.
         """
         await self._write(b"D", keys)
 
     async def tell(self, kind: str, **content: object) -> None:
-        """A message to the driver.
+        """Send a message to the driver.
 
         Raises:
-            ChildFailed: It does not read.
+            ChildFailed: The child does not read.
         """
         await self._write(b"M", json.dumps({"type": kind, **content}).encode())
 
     async def close(self) -> None:
-        """End it: by closing the pipe, which it ends upon; by force, if it does not."""
+        """End the child: close the pipe, and kill it if it does not end."""
         self._in.close()
         try:
             async with asyncio.timeout(GRACE):
@@ -180,7 +179,7 @@ class Child:
         self._process._transport.close()  # type: ignore[attr-defined]  # the pipes, before the loop is
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill the child and its process group."""
         with contextlib.suppress(ProcessLookupError):
             if os.name == "posix":
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Textual's web driver, with what a server that may die or download needs."""
+"""Textual's web driver, extended for downloads and for a server that ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.drivers.web_driver import WebDriver
 
 
 class Driver(WebDriver):
-    """Whole packets, whichever thread writes; and the end of the app when the server is gone."""
+    """Writes whole packets from any thread, and ends the app when the server is gone."""
 
     def __init__(self, *args: object, **options: object) -> None:
         super().__init__(*args, **options)  # type: ignore[arg-type]

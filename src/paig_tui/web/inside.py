@@ -1,6 +1,6 @@
-"""What runs in the child process: the terminal UI, told by its standard input whom to ask.
+"""Runs in the child process: the terminal UI; its gateway and token come through standard input.
 
-Neither arguments nor environment hold the token: both can be read from outside while the process runs.
+Arguments and environment must not hold the token: other processes can read both.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def main() -> int:
 
 
 def _exactly(size: int) -> bytes:
-    """So many bytes and not one more, for the rest is the driver's."""
+    """Read exactly `size` bytes: the rest belongs to the driver."""
     data = b""
     while len(data) < size:
         part = os.read(0, size - len(data))
         if not part:
-            raise EOFError("the server closed the pipe before it said whom to ask")
+            raise EOFError("the server closed the pipe before the opening message was complete")
         data += part
     return data
 

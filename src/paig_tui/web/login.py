@@ -1,8 +1,8 @@
-"""Who may come in: a link that works once, then two secrets that are kept in two places.
+"""Logins of browsers: a link that works once gives a browser two secrets, a cookie and a proof.
 
-A cookie alone is not enough: cookies are sent to every port of a host, so a server that another user of this machine
-runs on another port could collect it. The proof is kept by the page (`localStorage`), which no other port's page can
-read; and scripts cannot read the cookie. Both are needed to open a terminal.
+A cookie alone is not enough: browsers send it to every port of a host, so another user's server on this machine could
+collect it. The page keeps the proof in `localStorage`, which pages of other ports cannot read; scripts cannot read the
+cookie. A terminal needs both.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 LINK_LIFE = timedelta(minutes=5)
-"""From the printing of a link until it must have been opened."""
+"""How long a printed link works."""
 IDLE_LIFE = timedelta(hours=12)
-"""A login without an open terminal ends after it."""
+"""A login without an open terminal ends after this time."""
 
 
 class LinkRefused(Exception):
@@ -35,11 +35,11 @@ class LinkRefused(Exception):
 
 @dataclass(eq=False)
 class BrowserLogin:
-    """A browser that came in.
+    """A browser that is logged in.
 
     Attributes:
-        seen: When it last had a terminal open.
-        ends: Called when it is logged out, one for each open terminal.
+        seen: When it last had an open terminal.
+        ends: One callback for each open terminal, called when the browser is logged out.
     """
 
     proof: bytes = field(repr=False)
@@ -53,14 +53,14 @@ class BrowserLogin:
 
 @dataclass(frozen=True)
 class LoginSecrets:
-    """What a browser is given when it comes in."""
+    """The two secrets of a new login."""
 
     cookie: str = field(repr=False)
     proof: str = field(repr=False)
 
 
 class Door:
-    """Links and logins; keeps digests alone.
+    """Links and logins; only digests of secrets are kept.
 
     Args:
         clock: The present, in UTC.
@@ -69,7 +69,7 @@ class Door:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._link: tuple[bytes, datetime] | None = None
-        self._past: dict[bytes, bool] = {}  # links that are over: whether they were used
+        self._past: dict[bytes, bool] = {}  # links that no longer work: whether they were used
         self._logins: dict[bytes, BrowserLogin] = {}
 
     def link(self) -> str:
@@ -102,7 +102,7 @@ class Door:
         return given
 
     def login(self, cookie: str | None) -> BrowserLogin | None:
-        """Whose cookie this is, if it is one and not too old."""
+        """The login of a cookie, if there is one and it is not too old."""
         found = self._logins.get(_digest(cookie)) if cookie else None
         if found is None:
             return None
@@ -114,7 +114,7 @@ class Door:
 
     @contextmanager
     def holding(self, login: BrowserLogin, end: Callable[[], None]) -> Iterator[None]:
-        """Keep a login for as long as it has a terminal open; `end` is called if it is logged out meanwhile."""
+        """Keep a login alive while a terminal is open; `end` is called if it is logged out meanwhile."""
         login.ends.add(end)
         try:
             yield
@@ -123,7 +123,7 @@ class Door:
             login.seen = self._clock()
 
     def leave(self, login: BrowserLogin | None = None) -> int:
-        """Log one out, or all; answers how many that were."""
+        """Log out one browser, or all; returns how many."""
         leaving = list(self._logins.values()) if login is None else [login]
         for one in leaving:
             self._forget(one)

@@ -1,4 +1,4 @@
-"""`paig tui --web`: the socket, the link that is printed, the keys of the terminal it was started from."""
+"""`paig tui --web`: the socket, the printed link, and the keys of the terminal it was started from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WILDCARDS = ("0.0.0.0", "::", "")
 
 
 class AddressRefused(Exception):
-    """Browsers must not be sent there; the message says why, and what to do."""
+    """The address is not safe for browsers; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Tls:
 
     @property
     def fingerprint(self) -> str:
-        """What a browser shows of the certificate as SHA-256."""
+        """The certificate's SHA-256 fingerprint, as browsers show it."""
         first = self.certificate.read_text("ascii").partition("-----END CERTIFICATE-----")
         digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[0] + first[1])).hexdigest().upper()
         return ":".join(digest[place : place + 2] for place in range(0, len(digest), 2))
@@ -56,13 +56,13 @@ def origin_of(host: str, port: int, *, tls: bool = False, public_url: str | None
     """The one address that browsers use.
 
     Args:
-        host: Where the server listens.
-        port: The port that it has.
-        tls: Whether it serves https by itself.
-        public_url: The address, where something in front of the server has another.
+        host: The address that the server listens at.
+        port: Its port.
+        tls: Whether it serves https itself.
+        public_url: The address of a proxy in front of the server.
 
     Raises:
-        AddressRefused: What is shown, keys among it, would cross a network in the clear, or there is no such address.
+        AddressRefused: Keys would cross a network unencrypted, or there is no such address.
     """
     if public_url is None and host in _WILDCARDS:
         raise AddressRefused(
@@ -89,14 +89,14 @@ def listen(host: str, port: int) -> socket.socket:
     """The bound socket; port 0 finds a free one.
 
     Raises:
-        OSError: It is taken, or not ours to have.
+        OSError: The port is taken or not allowed.
     """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     return socket.create_server(address[:2], family=family)
 
 
 def _of_interest(record: logging.LogRecord) -> bool:
-    """Not what uvicorn takes for our error: an answer to nonsense that it answered itself, a download broken off."""
+    """Filter out what uvicorn logs as an error but is none: a malformed request, a download that was broken off."""
     failure = record.exc_info[1] if record.exc_info else None
     return type(failure).__name__ != "LocalProtocolError" and "without completing" not in record.getMessage()
 
@@ -104,39 +104,36 @@ def _of_interest(record: logging.LogRecord) -> bool:
 IDLE_SECONDS = 5.0
 """How long a connection may take to its first request."""
 MOST_IDLE = 32
-"""Connections without a request; a new one drops the oldest of them, so that strangers cannot use them up."""
+"""Connections without a request; a new one drops the oldest, so that they cannot be used up."""
 
 
 class Protocol(H11Protocol):
-    """A connection that must ask for something soon."""
+    """A connection that is dropped if its first request does not come soon."""
 
     waiting: ClassVar[dict[Protocol, asyncio.TimerHandle]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A browser connected, or anyone."""
         super().connection_made(transport)
         if len(self.waiting) >= MOST_IDLE:
             next(iter(self.waiting)).drop()
         self.waiting[self] = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.drop)
 
     def handle_events(self) -> None:
-        """Something came; once it is a whole request, the connection is in use."""
+        """Mark the connection as used once a whole request has come."""
         super().handle_events()
         if self.cycle is not None or self.transport.is_closing():
             self._used()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """The connection becomes a WebSocket's."""
         self._used()
         super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed."""
         self._used()
         super().connection_lost(exc)
 
     def drop(self) -> None:
-        """Close a connection that asks for nothing."""
+        """Close a connection without a request."""
         self._used()
         self.connections.discard(self)
         self.transport.abort()
@@ -147,7 +144,7 @@ class Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server inside a program whose signals are its own business."""
+    """A uvicorn server that leaves signals to the program around it."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -166,7 +163,7 @@ async def serving(app: WebTerminal, listener: socket.socket, tls: Tls | None = N
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
-        log_level="error",  # below it, what any stranger's nonsense brings about
+        log_level="error",  # lower levels log malformed requests of any client
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -202,11 +199,11 @@ def main(
     """Serve the terminal UI to browsers until Ctrl+C.
 
     Args:
-        opening: Whom the terminals ask, and how.
-        host: Where to listen.
+        opening: The gateway that the terminals connect to.
+        host: The address to listen at.
         port: The port; 0 finds a free one.
-        public_url: The address that browsers use, if it is another.
-        tls: Serve https with it.
+        public_url: The address that browsers use, if it differs.
+        tls: The certificate for https.
 
     Returns:
         The exit code.
@@ -233,7 +230,7 @@ async def _serve(opening: Opening, origin: str, listener: socket.socket, tls: Tl
     door = Door(lambda: datetime.now(UTC))
     app = WebTerminal(origin, opening, door, _tell)
     if (task := asyncio.current_task()) is not None and os.name == "posix":
-        for number in (signal.SIGTERM, signal.SIGHUP):  # as at Ctrl+C: terminals end in good order
+        for number in (signal.SIGTERM, signal.SIGHUP):  # as with Ctrl+C, terminals end cleanly
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with serving(app, listener, tls):
         may = "look, and change nothing" if opening.read_only else "do all that your admin token may"
@@ -263,14 +260,14 @@ def _invite(origin: str, door: Door) -> None:
 
 
 def _tell(line: str) -> None:
-    """What happened, with its time; parts of it come from browsers."""
+    """Print a line with the time; parts of it come from browsers."""
     print(f"{datetime.now(UTC):%H:%M:%S} {safe(line)}", flush=True)
 
 
 def _listen_to_keys(act: Callable[[str], object]) -> None:
-    """Read lines in the background; a thread, because no event loop reads a console everywhere."""
+    """Read lines in a thread: event loops cannot read a console on every platform."""
     if hasattr(signal, "SIGTTIN"):
-        signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # started with `&` there are no keys, and no reason to stop
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background (`&`), reading keys must not stop the process
 
     def read() -> None:
         with contextlib.suppress(OSError):

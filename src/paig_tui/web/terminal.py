@@ -1,8 +1,8 @@
-"""One terminal in one browser: what comes through its WebSocket goes to a child, and what that shows goes back.
+"""One terminal in one browser: relays between its WebSocket and a child process.
 
 From the browser: bytes are keys; text is JSON, first `{"proof", "size"}`, then `{"size"}` or `{"focus"}`. To the
-browser: bytes are for the screen; text is JSON, `{"open": url}` or `{"download": key}`. How it ended is told by the
-WebSocket's code.
+browser: bytes are for the screen; text is JSON, `{"open": url}` or `{"download": key}`. The close code of the WebSocket
+tells how the terminal ended.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 EXITED, FAILED, MISSPOKEN, LOGGED_OUT, FULL = 1000, 1011, 4000, 4001, 4002
-"""The WebSocket's codes: quit; a failure of ours; not this protocol; no login (any more); too many terminals."""
+"""Close codes: quit; internal failure; protocol error; not logged in; too many terminals."""
 HELLO_BOUND = 10.0
-"""Seconds until the browser must have said what it is."""
+"""Seconds until the browser's first message must arrive."""
 CHUNK = 64 * 1024
 MAX_DOWNLOADS = 4
 MAX_COLUMNS, MAX_ROWS = 1000, 500
 
 
 class TerminalEnded(Exception):
-    """The terminal is at its end.
+    """The terminal ended.
 
     Attributes:
-        code: What to close the WebSocket with; None if the browser has gone.
+        code: The close code of the WebSocket; None if the browser is gone.
     """
 
     def __init__(self, code: int | None) -> None:
@@ -46,13 +46,13 @@ class TerminalEnded(Exception):
 
 @dataclass
 class Download:
-    """A file that the terminal UI gives to the browser, chunk by chunk as it is asked for.
+    """A file that the browser downloads from the terminal UI, chunk by chunk.
 
     Attributes:
-        name: The file's.
-        key: What the terminal UI calls it.
-        encoding: Of text.
-        arrived: The chunk that was asked for; an empty one is the end, None is the end of the terminal.
+        name: The file's name.
+        key: The terminal UI's key of it.
+        encoding: The encoding of text.
+        arrived: The requested chunk; an empty one ends the file, None means that the terminal ended.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Download:
         """The next chunk; an empty one at the end.
 
         Raises:
-            ChildFailed: The terminal UI is gone, or gives nothing.
+            ChildFailed: The terminal UI is gone or does not answer.
         """
         await self.child.tell("deliver_chunk_request", key=self.key, size=CHUNK)
         try:
@@ -80,7 +80,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Hello:
-    """What a browser says first."""
+    """The browser's first message."""
 
     proof: str
     size: tuple[int, int]
@@ -114,15 +114,15 @@ async def run(
     """Run a terminal until either side ends it.
 
     Args:
-        opening: For the child.
+        opening: The gateway and token of the child.
         size: Columns and rows.
-        logged_out: Set when its browser is logged out.
-        downloads: Where to put downloads, by key, while they can be had.
-        receive: From the browser, after `hello`.
-        send: To the browser.
+        logged_out: Set when the browser is logged out.
+        downloads: The downloads that can be fetched, by key; filled here.
+        receive: Receives from the browser, after `hello`.
+        send: Sends to the browser.
 
     Returns:
-        What to tell the person who started the server; empty if all went well.
+        A message for the person who started the server; empty if all went well.
     """
     try:
         child = await Child.start(opening, size)
@@ -153,10 +153,10 @@ async def run(
 
 
 async def _until_one_ends(*parts: Coroutine[Any, Any, NoReturn]) -> None:
-    """Run the parts side by side until one raises, which is raised here; the others are cancelled.
+    """Run the parts at once until one raises; raise its error here and cancel the others.
 
-    Not a task group: one that ends by an error leaves its task's count of cancellations at one (until Python 3.13), and
-    Python before 3.11.4 then takes a timeout in that task for a cancellation.
+    This is not a task group: before Python 3.13, a task group that ends with an error leaves its task's cancellation
+    count at one, and Python before 3.11.4 then reports a timeout in that task as a cancellation.
     """
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
@@ -228,7 +228,7 @@ async def _send(send: Send, content: dict[str, object]) -> None:
     try:
         async with asyncio.timeout(STUCK):
             await send({"type": "websocket.send", **content})
-    except OSError:  # a browser that takes nothing counts as gone
+    except OSError:  # a browser that reads nothing counts as gone
         raise TerminalEnded(None) from None
 
 

@@ -1,3 +1,3 @@
-"""What the screens are made of."""
+"""The widgets of the screens."""
 
 from __future__ import annotations

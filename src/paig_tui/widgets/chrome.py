@@ -1,4 +1,4 @@
-"""What every section has around it: the line at the top, the line at the bottom, framed panels."""
+"""The frame of every section: header, footer and framed panels."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SECTIONS = (
     ("log", "Log", "Log"),
     ("limits", "Limit", "Limits"),
 )
-"""Name, and title in a narrow and in a wide terminal."""
+"""The sections: name, title in a narrow terminal, title in a wide one."""
 WIDE = 110
 KEYS = {"question_mark": "?", "colon": ":", "slash": "/", "escape": "Esc", "left": "←", "right": "→", "enter": "Enter",
         "up": "↑", "down": "↓", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
         "space": "Space", "plus": "+", "minus": "-", "tab": "Tab", "delete": "Del", "f1": "F1"}  # fmt: skip
-"""Textual's names of keys, as people write them."""
+"""How people write keys, by Textual's names."""
 
 
 def link_status(state: AppState, now: datetime) -> Content:
@@ -45,12 +45,11 @@ def link_status(state: AppState, now: datetime) -> Content:
 
 
 class Header(Static):
-    """Which gateway, how the connection stands, what one may do, what time it is."""
+    """The gateway, the state of the connection, the user and the time."""
 
     DEFAULT_CSS = "Header { height: 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def show(self, state: AppState, *, profile: str, host: str, role: str) -> None:
-        """Draw it again."""
         now = state.clock()
         clock = Content.assemble((f"{now:%H:%M:%S}", "bold"), (" UTC ", MUTED))
         named = ((plain(profile).plain, "bold"), (" @ ", MUTED)) if profile else ()
@@ -72,7 +71,6 @@ class Footer(Static):
     """
 
     def show(self, current: str, undo: str | None) -> None:
-        """Draw it again."""
         wide = (self.size.width or 80) >= WIDE
         parts = []
         for number, (section, short, title) in enumerate(SECTIONS, 1):
@@ -92,7 +90,7 @@ PILL = "bold $background on $primary"
 
 
 def link(key: str, word: str, action: str, *, here: bool = False) -> Content:
-    """Our own words as something to click; the key is set off."""
+    """A key and a word to click on; `word` is never remote text."""
     if here:
         return Content.styled(f" {key} {word} ", PILL)
     word = f" {word}" if word else ""
@@ -100,9 +98,9 @@ def link(key: str, word: str, action: str, *, here: bool = False) -> Content:
 
 
 def hints(bindings: Iterable[BindingType], *wanted: str) -> Content:
-    """What a frame says below of its keys, to be clicked: `c caps` is the binding of `c`, in a word.
+    """The keys shown below a frame, to click on: `c caps` names the binding of `c`.
 
-    A key without a binding is left out: it is one that is not allowed here.
+    A key without a binding is left out: it is not allowed here.
     """
     actions = {key: b.action for b in bindings if isinstance(b, Binding) for key in b.key.split(",")}
     names = {shown: key for key, shown in KEYS.items()}
@@ -115,10 +113,10 @@ def hints(bindings: Iterable[BindingType], *wanted: str) -> Content:
 
 
 def tabs(words: Iterable[tuple[str, bool, str]]) -> Content:
-    """Words with the one that is shown in brackets; a click on another shows that.
+    """Tabs: the selected one is in brackets, and a click selects another.
 
     Args:
-        words: Each with whether it is shown, and the action of a click.
+        words: Each tab's word, whether it is selected, and the action of a click.
     """
     parts = []
     for word, shown, action in words:
@@ -141,12 +139,11 @@ class Panel(Static):
         self._picture: Callable[[int, int], Content] | None = None
 
     def paint(self, picture: Callable[[int, int], Content]) -> None:
-        """Show what fits the panel's width and height, now and whenever these change."""
+        """Draw by a function of the panel's width and height, now and whenever these change."""
         self._picture = picture
         self._repaint()
 
     def on_resize(self) -> None:
-        """Another width or height."""
         self._repaint()
 
     def _repaint(self) -> None:
@@ -155,5 +152,5 @@ class Panel(Static):
             self.update(self._picture(width, height))
 
     def title(self, title: str | Content) -> None:
-        """Another title."""
+        """Set the title."""
         self.border_title = title if isinstance(title, Content) else Content(title)

@@ -1,4 +1,4 @@
-"""Values over time as blocks: a column chart with its axes, and a sparkline. No widget, no I/O."""
+"""Values over time as text: a column chart with axes, and a sparkline. No widget, no I/O."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from paig_tui.text import MUTED, lines
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 FADE = ("$primary", "$primary 85%", "$primary 70%", "$primary 60%")
-"""The columns' colour, from their tops down: it repeats the height, and tells nothing more."""
+"""The columns' colours from their tops down; they only repeat the height."""
 APART = 4
-"""Cells for a value from which on there is a gap between two."""
+"""The columns' width in cells from which there are gaps between them."""
 AXIS = 6
-"""Lines of a chart from which on it has axes."""
+"""The height in lines from which a chart has axes."""
 SHADES = (("█", "$primary"), ("▒", "$accent"), ("▓", "$secondary"), ("░", "$primary"), ("·", "$foreground 60%"))
-"""What the series of a chart are drawn with: told apart by their shade, and by colour too."""
+"""The shades and colours of a chart's series; shades alone tell them apart."""
 
 
 def resampled(values: Sequence[float], width: int) -> list[float]:
-    """The values spread over `width` columns: each the mean of the time that it covers."""
+    """The values resampled to `width` columns: each is the mean of the time that it covers."""
     count = len(values)
     found = []
     for column in range(width):
@@ -41,7 +41,7 @@ def columns(values: Sequence[float], width: int, height: int) -> list[str]:
 
 
 def _sizes(values: Sequence[float], width: int) -> Sequence[float]:
-    """What is drawn of the values: where there is room for gaps, each of them."""
+    """The heights of the columns: one for each value if there is room for gaps, else resampled."""
     return values if not values or width // len(values) >= APART else resampled(values, width)
 
 
@@ -57,23 +57,23 @@ def _columns(sizes: Sequence[float], width: int, height: int) -> list[str]:
 
 
 def _widths(count: int, width: int) -> list[int]:
-    """The cells of each of so many columns: together they fill the width."""
+    """The width of each of `count` columns; together they fill the width."""
     edges = [place * width // count for place in range(count + 1)]
     return [end - begin for begin, end in pairwise(edges)]
 
 
 def _cells(sign: str, wide: int) -> str:
-    """One line of a column, with a gap behind it where there is room."""
+    """One line of a column, followed by a gap if there is room."""
     return sign * (wide - 1) + " " if wide >= APART else sign * wide
 
 
 def _block(eighths: float, visible: bool) -> str:
-    """One cell; the smallest value that is not zero shows at least a line."""
+    """One cell; a value above zero shows at least a line."""
     return BLOCKS[max(1 if visible else 0, min(8, round(eighths)))]
 
 
 def spark(values: Sequence[float], width: int) -> str:
-    """Values in one line, a little lower than that, so that they stand apart from the line above."""
+    """A sparkline; its columns are a little lower than a line, to keep apart from the line above."""
     sizes = resampled(values, width) if values else []
     top = max(sizes, default=0.0) or 1.0
     return "".join(_block(size / top * 7, size > 0) for size in sizes)
@@ -82,14 +82,14 @@ def spark(values: Sequence[float], width: int) -> str:
 def chart(
     values: Sequence[float], width: int, height: int, *, ticks: Sequence[str], unit: Callable[[float], str]
 ) -> Content:
-    """A column chart; where there is room, with the peak at its left and the ticks, evenly spread, below it.
+    """A column chart; if there is room, with the peak at its left and evenly spread ticks below it.
 
     Args:
-        values: Oldest first.
-        width: In cells.
-        height: In lines.
-        ticks: Words for the times, oldest first; the last one is the present.
-        unit: How a value is written.
+        values: The values, oldest first.
+        width: The width in cells.
+        height: The height in lines.
+        ticks: The times as text, oldest first; the last one is the present.
+        unit: Formats a value.
     """
     if height < AXIS:
         return lines(_faded(columns(values, width, height)))
@@ -121,14 +121,14 @@ def _with_axes(
 def stacked(
     series: Sequence[Sequence[float]], width: int, height: int, *, ticks: Sequence[str], unit: Callable[[float], str]
 ) -> Content:
-    """A column chart of several series, one upon the other, each in a shade of `SHADES` and in a colour.
+    """A stacked column chart; each series has its shade and colour of `SHADES`.
 
     Args:
-        series: The lowest first, at most as many as there are shades; each oldest first, all of one length.
-        width: In cells.
-        height: In lines, the axis among them.
-        ticks: Words for the times, oldest first; the last one is the present.
-        unit: How a value is written.
+        series: The series, the lowest first, at most as many as `SHADES`; each oldest first, all of one length.
+        width: The width in cells.
+        height: The height in lines, the axis included.
+        ticks: The times as text, oldest first; the last one is the present.
+        unit: Formats a value.
     """
     totals = [sum(values) for values in zip(*series, strict=True)]
     gutter = len(unit(max(totals, default=0.0))) + 2
@@ -143,7 +143,7 @@ def stacked(
         parts = []
         for values, total, wide in zip(zip(*series, strict=True), totals, widths, strict=True):
             shade = _shade(values, level)
-            if shade is None and line == high - 1 and total > 0:  # the smallest value shows a line
+            if shade is None and line == high - 1 and total > 0:  # a value above zero shows at least a line
                 shade = max(range(len(values)), key=values.__getitem__)
             sign, style = (" ", "") if shade is None else SHADES[shade]
             parts.append((_cells(sign, wide), style))
@@ -152,7 +152,7 @@ def stacked(
 
 
 def _shade(values: Sequence[float], level: float) -> int | None:
-    """Which of the values, one upon the other, is at that height."""
+    """The index of the stacked value at a height."""
     for place, value in enumerate(values):
         if (level := level - value) < 0:
             return place
@@ -164,7 +164,7 @@ def _faded(rows: Sequence[str]) -> list[Content]:
 
 
 def spread(words: Sequence[str], width: int) -> str:
-    """Words in one line, evenly apart from the left edge to the right one; those without room are left out."""
+    """Words in one line, evenly spaced from edge to edge; words without room are left out."""
     line = [" "] * width
     last = len(words) - 1
     for place, word in sorted(enumerate(words), key=lambda found: found[0] not in (0, last)):

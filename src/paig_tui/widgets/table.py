@@ -1,6 +1,7 @@
-"""A table that draws only the rows in sight: ten thousand keys cost as much as twenty.
+"""A table that draws only the visible rows: ten thousand keys cost as much as twenty.
 
-Cells are `Content`, so that nothing remote is parsed. The cursor stays on its row, by key, whatever happens around it.
+Cells are `Content`, so that remote text is never parsed. The cursor stays on its row, found by its key, when rows come
+and go.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from textual.style import Style
 
 RowT = TypeVar("RowT")
 MEASURED = 100
-"""Rows, beside those in sight, that say how wide a column has to be."""
+"""The first rows, which determine the width of columns together with the visible rows."""
 
 
 def _nothing(_: object) -> Content:
@@ -35,16 +36,16 @@ class Column(Generic[RowT]):
 
     Attributes:
         title: Its heading.
-        width: In cells; 0 is as wide as what it shows, as far as there is room.
-        cell: What it shows of a row.
+        width: Its width in cells; 0 means as wide as its content, if there is room.
+        cell: Makes a cell from a row.
         right: Whether it is aligned to the right.
-        least: The width of the table from which on the column is shown.
-        below: The width of the table from which on it is not.
-        most: How wide one may get that has no fixed width.
-        wide: In place of `cell`, what it shows in so many cells: such a column has at least `width`, and takes what the
-            others leave.
-        sort: What rows are sorted by in this column; None where it is nothing to sort by.
-        field: The admin API's name of it, where the API sorts because the rows are pages of more.
+        least: The table's width from which the column is shown.
+        below: The table's width from which it is hidden.
+        most: The largest width of a column without a fixed width.
+        wide: In place of `cell`, makes a cell of a given width; such a column has at least `width` cells, and takes the
+            room that the others leave.
+        sort: The value to sort rows by; None if the column cannot be sorted.
+        field: The admin API's name of the column, for tables whose pages the API sorts.
     """
 
     title: str
@@ -59,7 +60,7 @@ class Column(Generic[RowT]):
     field: str = ""
 
     def drawn(self, row: RowT, width: int) -> Content:
-        """What it shows of a row in so many cells."""
+        """The cell of a row, `width` cells wide."""
         return self.cell(row) if self.wide is None else self.wide(row, width)
 
 
@@ -144,7 +145,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         self.empty = empty
         self.rows: Sequence[RowT] = ()
         self.sorted_by = ""
-        """The heading of the column that the rows are sorted by; empty where they are as they came."""
+        """The heading of the column that the rows are sorted by; empty if they are in the given order."""
         self.largest_first = False
         self._given: Sequence[RowT] = ()
         self._widest: dict[Column[RowT], int] = {}
@@ -167,7 +168,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
             old = self.cursor
             place = old if old < len(rows) and self.key(rows[old]) == before else self._find(before)
             self.set_reactive(Table.cursor, max(0, min(old if place is None else place, len(rows) - 1)))
-            if place is not None and self.scroll_offset.y > 0:  # what is looked at stays in sight
+            if place is not None and self.scroll_offset.y > 0:  # the visible rows stay visible
                 self.scroll_to(y=self.scroll_offset.y + place - old, animate=False)
         self.refresh()
         if self.current_key != before:
@@ -183,7 +184,6 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
 
     @property
     def current_key(self) -> str | None:
-        """Its key."""
         row = self.current
         return None if row is None else self.key(row)
 
@@ -200,23 +200,18 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         self.post_message(self.Moved(self))
 
     def validate_cursor(self, cursor: int) -> int:
-        """A row that is there."""
         return max(0, min(cursor, len(self.rows) - 1))
 
     def action_move(self, step: int) -> None:
-        """Up or down."""
         self.cursor += step
 
     def action_page(self, step: int) -> None:
-        """A page up or down."""
         self.cursor += step * max(1, self.size.height - 2)
 
     def action_edge(self, step: int) -> None:
-        """To the first or last row."""
         self.cursor = 0 if step < 0 else len(self.rows) - 1
 
     def action_choose(self) -> None:
-        """Open the row."""
         if (row := self.current) is not None:
             self.post_message(self.Chosen(self, row))
 
@@ -224,7 +219,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
 
     @property
     def sort_field(self) -> str | None:
-        """How the admin API calls the order, `-cost`; None where the rows are as they came."""
+        """The order in the admin API's form, `-cost`; None if the rows are in the given order."""
         column = self._sorting()
         return None if column is None or not column.field else ("-" if self.largest_first else "") + column.field
 
@@ -242,17 +237,17 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         return [row for _, row in known] + [row for value, row in keyed if value is None]
 
     def sort_by(self, title: str, *, largest_first: bool) -> None:
-        """Sort by the column of a heading; by none where it is empty."""
+        """Sort by the column of a heading; an empty one keeps the given order."""
         self.sorted_by, self.largest_first = title, largest_first
         self.show(self._given)
         self.post_message(self.Sorted(self))
 
     def _sort_naturally(self, column: Column[RowT]) -> None:
-        """Numbers and bars with the largest first, names from A to Z."""
+        """Sort numbers and bars with the largest first, names from A to Z."""
         self.sort_by(column.title, largest_first=column.right or column.wide is not None)
 
     def action_sort(self) -> None:
-        """By the next column; after the last as they came."""
+        """Sort by the next column; after the last one, restore the given order."""
         columns = [column for column, _ in self._widths if column.sort is not None]
         titles = [column.title for column in columns]
         following = titles.index(self.sorted_by) + 1 if self.sorted_by in titles else 0
@@ -262,7 +257,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
             self.sort_by("", largest_first=False)
 
     def action_reverse(self) -> None:
-        """The other way round."""
+        """Reverse the order."""
         if self.sorted_by:
             self.sort_by(self.sorted_by, largest_first=not self.largest_first)
 
@@ -279,7 +274,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
                 return
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor; on a second click open the row. On a heading, sort by it."""
+        """Move the cursor, or open the row on a second click; on a heading, sort by it."""
         if event.y == 0:
             self._click_heading(event.x)
             return
@@ -303,7 +298,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         return self.scrollable_content_region.width
 
     def _measure(self) -> None:
-        """Find how wide the columns are: they grow with what they show, and never shrink while the same are shown."""
+        """Compute the columns' widths; they grow with their content, and shrink only when other columns are shown."""
         shown = [column for column in self.columns if column.least <= self.room < column.below]
         if [column for column, _ in self._widths] != shown:
             self._widest.clear()
@@ -318,7 +313,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         self._widths = self._shared(shown)
 
     def _shared(self, shown: Sequence[Column[RowT]]) -> list[tuple[Column[RowT], int]]:
-        """The room, shared out: what each column needs, and the rest to those that can use it."""
+        """Divide the room: each column gets what it needs, and the rest goes to columns that can grow."""
         widths = [column.width for column in shown]
         spare = self.room - sum(widths) - len(shown) - 1
         elastic = [place for place, size in enumerate(widths) if not size]
@@ -334,7 +329,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         return list(zip(shown, widths, strict=True))
 
     def render_line(self, y: int) -> Strip:
-        """The headings, or a row; a row that was drawn before, and is not under the cursor, is not drawn again."""
+        """Draw the headings or a row; a row that was drawn before is taken from the cache, except under the cursor."""
         width = self.room
         if width != self._measured_for:  # a scrollbar came or went
             self._measure()
@@ -360,7 +355,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         return known[1]
 
     def _cursor(self, row: RowT, base: Style, width: int) -> Strip:
-        """The row under the cursor; reversed, where there are no colours of ours, and then all of it alike."""
+        """The row under the cursor; if the theme has no colours of its own, the whole row is reversed."""
         style = base + self.get_visual_style("table--cursor", partial=True)
         if not self.get_component_styles("table--cursor").text_style.reverse:
             return self._row(row, style, width)
@@ -372,7 +367,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         return self._line(cells, style, width)
 
     def _headings(self, style: Style, width: int) -> Strip:
-        """The headings; an arrow follows that of the column that the rows are sorted by."""
+        """The headings; an arrow marks the column that the rows are sorted by."""
         cells = []
         for column, size in self._widths:
             by = column.sort is not None and column.title == self.sorted_by

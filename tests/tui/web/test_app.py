@@ -71,7 +71,7 @@ async def test_no_other_page_logs_in(entrance: Site) -> None:
         named = {} if origin is None else {"origin": origin.replace("PORT", port_of(entrance))}
         for path in ("/login", "/logout"):
             answer = await entrance.http.post(path, headers=named, content=token)
-            assert (answer.status_code, answer.text) == (403, "This did not come from a page of ours.\n")
+            assert (answer.status_code, answer.text) == (403, "The request did not come from a page of this server.\n")
     assert (await entrance.post("/login", content=token)).status_code == 200
 
 
@@ -94,7 +94,7 @@ async def test_no_other_name_is_answered(entrance: Site) -> None:
         for path in ("/", "/login", "/static/login.js", "/download/x", "/nothing"):
             answer = await entrance.http.get(path, headers={"host": host, "cookie": entrance.cookie})
             assert answer.status_code == 421
-            assert answer.text == f"This is {entrance.origin} and answers to no other address.\n"
+            assert answer.text == f"This server answers only at {entrance.origin}.\n"
         headers = {"host": host, "origin": f"http://{host}"}
         answer = await entrance.http.post("/login", headers=headers, content=entrance.door.link())
         assert answer.status_code == 421
@@ -193,7 +193,7 @@ async def test_files_are_those_that_there_are(entrance: Site) -> None:
 async def test_a_body_that_is_not_a_token_is_refused(entrance: Site) -> None:
     """Only so much of a login's body is read."""
     answer = await entrance.post("/login", content=b"x" * 10_000)
-    assert (answer.status_code, answer.text) == (413, "That is no token.\n")
+    assert (answer.status_code, answer.text) == (413, "The body is too long for a token.\n")
 
 
 async def test_nonsense_is_refused_quietly(entrance: Site, caplog: pytest.LogCaptureFixture) -> None:

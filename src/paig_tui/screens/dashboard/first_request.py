@@ -1,4 +1,4 @@
-"""The first request, as a line to be copied: it goes through the gateway to a provider that is set up."""
+"""The first request as a `curl` line to copy; it goes through the gateway to a provider that is set up."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class SampleCall:
     """A small request.
 
     Attributes:
-        path: Below the route's name.
-        body: What is sent.
-        headers: Beside the key and the content type.
+        path: The path after the route's name.
+        body: The JSON body.
+        headers: The headers besides the key and the content type.
     """
 
     path: str
@@ -57,15 +57,15 @@ CALLS: Mapping[str, SampleCall] = {
     "xai": _chat("grok-3-mini"),
     "deepseek": _chat("deepseek-chat"),
 }
-"""By provider kind; any other gets a chat with a model that is still to be named."""
+"""The calls by provider kind; other kinds get a chat whose model the user has to fill in."""
 
 
 def line(root: str, providers: Sequence[Provider]) -> str:
-    """A `curl` line with the key from the environment; the first provider that a model is known for is asked.
+    """A `curl` line to the first provider in `CALLS`; the key comes from the environment.
 
     Args:
         root: The gateway's root address.
-        providers: Those that are set up.
+        providers: The providers that are set up.
     """
     known = [provider for provider in providers if provider.kind in CALLS]
     name = (known or providers)[0].name if providers else "openai"

@@ -1,4 +1,4 @@
-"""The first run: what is still to be done before the first request, and how."""
+"""The guide of the first run: the steps to the first request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paig_tui.text import ACCENT, GOOD, MUTED, lines, plain
 
 
 def steps(state: AppState) -> list[tuple[str, str, bool]]:
-    """The steps with the section where each is done, and whether it is."""
+    """The steps: each with its section, and whether it is done."""
     return [
         ("Tell paig of a provider: press 4, then n", "providers", bool(state.providers)),
         ("Make a key for your program: press 2, then n; it is shown once", "keys", bool(state.keys)),
@@ -20,12 +20,12 @@ def steps(state: AppState) -> list[tuple[str, str, bool]]:
 
 
 def next_section(state: AppState) -> str | None:
-    """Where the next step is done."""
+    """The section of the next step."""
     return next((section for _, section, done in steps(state) if not done), None)
 
 
 def guide(state: AppState, root: str) -> Content | None:
-    """What to do next, or None once requests have come, or as long as nothing is known."""
+    """The steps as text; None after the first request, and while the state is not known."""
     if state.providers is None or state.keys is None or state.today is None:
         return None
     todo = steps(state)

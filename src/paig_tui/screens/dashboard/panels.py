@@ -1,4 +1,4 @@
-"""What the dashboard's panels say: the state as text of a given width and height. No widget, no I/O."""
+"""The dashboard's panels: the state as text of a given width and height. No widget, no I/O."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ TICKS = ("-60m", "-45m", "-30m", "-15m", "now")
 
 
 def unknown() -> Content:
-    """What has not been fetched."""
+    """Shown for a value that has not been fetched."""
     return Content.styled(NOT_YET, MUTED)
 
 
 def today(state: AppState, width: int) -> Content:
-    """What was spent today, against yesterday at this time."""
+    """Today's spend, compared with yesterday's at this time."""
     now, before = state.today, state.yesterday
     if now is None:
         return unknown()
@@ -50,7 +50,7 @@ def today(state: AppState, width: int) -> Content:
 
 
 def with_spark(shown: Content, values: Sequence[float], width: int, style: str) -> Content:
-    """A figure, and how it came about in the last minutes, at the right."""
+    """A figure, with a sparkline of the last minutes at its right."""
     room = min(20, width - shown.cell_length - 2)
     if room < 6 or len(values) < 2 or not any(values):
         return shown
@@ -67,7 +67,7 @@ def rate(state: AppState, width: int) -> Content:
 
 
 def latency(state: AppState) -> Content:
-    """How long good requests took."""
+    """The median and the 95th percentile of successful requests' times."""
     figures = state.figures()
     if figures.p50 is None:
         return unknown()
@@ -75,7 +75,7 @@ def latency(state: AppState) -> Content:
 
 
 def errors(state: AppState, width: int) -> Content:
-    """The share that failed."""
+    """The share of requests that failed."""
     share = state.figures().errors
     if share is None:
         return unknown()
@@ -85,7 +85,7 @@ def errors(state: AppState, width: int) -> Content:
 
 
 def spend(state: AppState, width: int, height: int) -> tuple[str, Content]:
-    """What was spent in each minute of the last hour, and the title of that."""
+    """The spend in each minute of the last hour: the panel's title and its chart."""
     minutes = state.recent.per_minute(state.as_of) if state.recent.since else []
     if not minutes:
         return "spend $/min · 60m", unknown()
@@ -96,7 +96,7 @@ def spend(state: AppState, width: int, height: int) -> tuple[str, Content]:
 
 
 def caps(state: AppState, width: int, height: int) -> Content:
-    """The caps that are fullest."""
+    """The fullest caps."""
     if state.limits is None:
         return unknown()
     size = 10 if width > 40 else 8 if width > 32 else 5
@@ -114,10 +114,10 @@ def caps(state: AppState, width: int, height: int) -> Content:
 
 
 def spending(state: AppState, width: int, height: int) -> Content:
-    """Who spent most in the last five minutes."""
+    """The keys that spent most in the last five minutes."""
     found = state.figures().spending[:height]
     if not found:
-        return unknown() if state.recent.since is None else Content.styled("Nobody.", MUTED)
+        return unknown() if state.recent.since is None else Content.styled("No key has.", MUTED)
     most = found[0][1] or 1.0
     size = 6 if width > 26 else 3
     room = max(6, width - size - 11)
@@ -128,7 +128,7 @@ def spending(state: AppState, width: int, height: int) -> Content:
 
 
 def providers(state: AppState, width: int, height: int) -> Content:
-    """The health of the providers: those in trouble first, then the busy ones."""
+    """The health of the providers: failing ones first, then those with traffic."""
     if state.providers is None:
         return unknown()
     found = provider_statuses(state)
@@ -146,7 +146,7 @@ def providers(state: AppState, width: int, height: int) -> Content:
             shown.append(Content.assemble(("◌ idle    ", MUTED), label))
             continue
         numbers = f" {one.good or 0:>4.0%} {took(one.p95):>7}"
-        if one.style == BAD and one.note:  # what is left alone has no figures that matter
+        if one.style == BAD and one.note:  # a provider that gets no requests has no useful figures
             until = one.note.partition(" · ")[0].replace(" in ", " ")
             label, numbers = fitted(Content.assemble(plain(name), "  ", (until, one.style)), width - 10), ""
         shown.append(Content.assemble((f"{one.word:<9} ", one.style), label, numbers))

@@ -1,4 +1,4 @@
-"""Who is burning money right now."""
+"""The dashboard: current spend, rate, latency and errors, the fullest caps, providers, and live requests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ class DashboardSection(Section):
         self._kept: list[Request] = []
 
     def body(self) -> Iterable[Widget]:
-        """Tiles, plots, tail."""
         with Horizontal(id="tiles", classes="data"):
             yield Panel("spend today", id="today")
             yield Panel("requests/min", id="rate")
@@ -60,11 +59,10 @@ class DashboardSection(Section):
             yield Table(TAIL, lambda row: row.id, empty="No request yet. They appear here as they finish.", id="tail")
 
     def stamp(self) -> object:
-        """Ages change with the seconds."""
+        """Draw again each second: the shown ages change."""
         return self.state.version, self.paused, self.errors_only, int(self.state.clock().timestamp())
 
     def show(self) -> None:
-        """Fill everything."""
         state = self.state
         self._panel("today").paint(lambda width, _: panels.today(state, width))
         self._panel("rate").paint(lambda width, _: panels.rate(state, width))
@@ -115,24 +113,21 @@ class DashboardSection(Section):
         )
 
     def action_pause(self) -> None:
-        """Stop or go on."""
         self.paused = not self.paused
         self.redraw(force=True)
 
     def action_errors(self) -> None:
-        """Errors or all."""
         self.errors_only = not self.errors_only
         self.redraw(force=True)
 
     def action_guide_next(self) -> None:
-        """Go where the first run's next step is done."""
+        """Go to the section of the guide's next step."""
         from paig_tui.screens.dashboard.guide import next_section
 
         if (section := next_section(self.state)) is not None:
             self.paig.action_section(section)
 
     def action_guide_copy(self) -> None:
-        """A line that sends a request."""
         from paig_tui.clipboard import copy
         from paig_tui.screens.dashboard.first_request import line
 
@@ -140,7 +135,6 @@ class DashboardSection(Section):
 
     @on(Table.Chosen, "#tail")
     def action_open(self) -> None:
-        """The request under the cursor."""
         from paig_tui.screens.requests.detail import RequestDetail
 
         if (row := self.query_one("#tail", Table).current) is not None:

@@ -1,4 +1,4 @@
-"""Requests of keys' holders for more of a limit: approved or declined with one key."""
+"""Requests for higher limits from the holders of keys; one keystroke approves or declines."""
 
 from __future__ import annotations
 
@@ -53,22 +53,18 @@ class LimitRequests(ModalScreen[None]):
 
     @property
     def paig(self) -> PaigApp:
-        """The app."""
         return cast("PaigApp", self.app)
 
     @property
     def table(self) -> Table[LimitRequest]:
-        """The table."""
         return self.query_one(Table)
 
     def compose(self) -> ComposeResult:
-        """A framed table."""
         with Vertical(classes="frame", id="found"):
             yield Table(COLUMNS, lambda one: one.id, empty="Loading …", id="requests")
         yield Panel("why", id="why")
 
     def on_mount(self) -> None:
-        """Ask for them."""
         frame = self.query_one("#found", Vertical)
         frame.border_title = Content("requests for more")
         allowed = () if self._refusal() else ("a approve", "x decline")
@@ -90,7 +86,7 @@ class LimitRequests(ModalScreen[None]):
 
     @on(Table.Moved)
     def _why(self) -> None:
-        """The whole reason of the request under the cursor: it may be longer than its column."""
+        """Show the whole reason of the request under the cursor; it may be longer than its column."""
         one, panel = self.table.current, self.query_one("#why", Panel)
         panel.title("why" if one is None else f"why {safe(one.key)} asks")
         panel.update(Content("") if one is None else plain(one.why))
@@ -101,11 +97,9 @@ class LimitRequests(ModalScreen[None]):
         return None if self.paig.state.may("limits:write") else "Your token may not do that: it lacks limits:write."
 
     def action_approve(self) -> None:
-        """Raise the limit as asked for."""
         self.answer(approve=True)
 
     def action_decline(self) -> None:
-        """Leave it as it is."""
         self.answer(approve=False)
 
     @work(exclusive=True, group="answer", exit_on_error=False)

@@ -1,4 +1,4 @@
-"""The only time that a key is shown: masked, copied, stored, then wiped."""
+"""Shows a new key once: masked, to be copied or stored, then wiped from memory."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from paig_tui.widgets.chrome import hints
 
 
 class KeyCreated(ModalScreen[None]):
-    """The dialog.
+    """The dialog of a new key.
 
     Args:
         made: The key.
-        root: The gateway's address, for the environment's lines.
-        providers: Those that are set up, for a first request.
-        word: What was done: `created` or `rotated`.
+        root: The gateway's address, for the export lines.
+        providers: The providers that are set up, for a first request.
+        word: `created` or `rotated`.
     """
 
     CSS_PATH = "created.tcss"
@@ -65,18 +65,16 @@ class KeyCreated(ModalScreen[None]):
             yield Static("", id="done", markup=False)
 
     def on_mount(self) -> None:
-        """Masked."""
         self._draw()
         self.set_focus(None)
 
     def _draw(self) -> None:
         masked = self._secret[:5] + "•" * 24
         self.query_one("#secret", Static).update(Content(self._secret if self._revealed else masked))
-        ticked = Content("[x] " if self._stored else "[ ] ")  # a sign: a colour alone would not do
+        ticked = Content("[x] " if self._stored else "[ ] ")  # a sign, not only a colour
         self.query_one("#done", Static).update(Content.assemble(ticked, hints(self.BINDINGS, "Space I have stored it")))
 
     def say(self, text: str) -> None:
-        """What was done."""
         style = {"✓": GOOD, "✕": BAD, "▲": WARN}.get(text[:1], MUTED)
         self.query_one("#said", Static).update(Content.styled(safe(text), style))
 
@@ -123,12 +121,11 @@ class KeyCreated(ModalScreen[None]):
             self.say("✓ stored in the keyring: `paig run` and the client on this machine find it")
 
     def action_stored(self) -> None:
-        """Tick the box."""
         self._stored = not self._stored
         self._draw()
 
     def action_close(self) -> None:
-        """Close; unless it is said to be stored, ask once."""
+        """Close; if the box is not ticked, ask once."""
         if not self._stored and not self._asked:
             self._asked = True
             self.say("▲ It cannot be shown again. Press Esc once more if you have it.")
@@ -137,10 +134,10 @@ class KeyCreated(ModalScreen[None]):
         self.dismiss(None)
 
     def wipe(self) -> None:
-        """Keep nothing of it."""
+        """Wipe the secret."""
         self._secret = ""
         self.query_one("#secret", Static).update("")
 
     def on_unmount(self) -> None:
-        """However it was closed."""
+        """Wipe the secret, however the dialog was closed."""
         self._secret = ""

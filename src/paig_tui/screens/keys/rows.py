@@ -1,4 +1,4 @@
-"""Keys, projects and users as rows of a table, and what is said of the one under the cursor."""
+"""Keys, projects and users as rows of a table, and the details of one row."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from paig_tui.widgets.table import Column
 Tab = Literal["keys", "projects", "users"]
 KINDS: tuple[Tab, ...] = ("keys", "projects", "users")
 WIDE = 150
-"""Width of the table from which on caps are shown in dollars too."""
+"""The table's width from which caps are also shown in dollars."""
 URGENT = ("limit-exceeded", "active", "expired", "blocked", "disabled")
 """Statuses; those that need attention come first."""
 ONE = {"keys": "key", "projects": "project", "users": "user"}
@@ -47,13 +47,13 @@ class KeyTableRow:
     """A key, a project or a user.
 
     Attributes:
-        resource: It.
-        status: Its status by the limits as they stand.
+        resource: The object.
+        status: Its status by the current limits.
         caps: Its caps in US dollars, by window.
-        used: How long ago it was used, as words.
-        keys: A project's or user's keys.
-        kind: What it is: `key`, `project` or `user`.
-        binds: Of all caps that bind it, the one that leaves the least.
+        used: How long ago it was used, in words.
+        keys: The keys of a project or user.
+        kind: `key`, `project` or `user`.
+        binds: The fullest of all caps that bind it.
     """
 
     resource: Key | Owner
@@ -66,17 +66,16 @@ class KeyTableRow:
 
     @property
     def name(self) -> str:
-        """Its name."""
         return self.resource.name
 
     @property
     def members(self) -> Sequence[Key]:
-        """The key itself, or a project's or user's."""
+        """The key itself, or the keys of a project or user."""
         return (self.resource,) if isinstance(self.resource, Key) else self.keys
 
     @property
     def fullest(self) -> float:
-        """The share of its fullest cap."""
+        """The used share of its fullest cap."""
         return max((used(limit) for limit in self.caps.values()), default=-1.0)
 
 
@@ -116,14 +115,14 @@ def _binding(
 
 
 def _owner_status(keys: Sequence[Key], exhausted: bool) -> KeyStatus:
-    """A project's or user's: that of its cap, or disabled where all its keys are."""
+    """The status of a project or user: that of its cap, or disabled if all its keys are."""
     if exhausted:
         return "limit-exceeded"
     return "disabled" if keys and all(key.status == "disabled" for key in keys) else "active"
 
 
 def _used(state: AppState, keys: Sequence[Key], now: datetime) -> str:
-    """How long ago one of these keys was used, as far as the gateway and the last hour's requests tell."""
+    """How long ago one of these keys was used, by the gateway's record and the last hour's requests."""
     since = state.recent.since
     if not keys:
         return NOT_YET
@@ -141,7 +140,7 @@ MONEY = 14
 
 
 def _cap(window: Window, title: str) -> tuple[Column[KeyTableRow], Column[KeyTableRow]]:
-    """A cap's column, and that of a wide terminal, with what is spent in dollars."""
+    """A cap's column, and its column for wide terminals, which also shows dollars."""
 
     def full(row: KeyTableRow) -> float | None:
         return used(row.caps[window]) if window in row.caps else None
@@ -164,7 +163,7 @@ def _cap(window: Window, title: str) -> tuple[Column[KeyTableRow], Column[KeyTab
 
 
 def _urgency(row: KeyTableRow) -> tuple[int, float, str]:
-    """Those whose caps are fullest first, then those that are switched off."""
+    """The order by status: fullest caps first, disabled keys last."""
     place = URGENT.index(row.status) if row.status in URGENT else len(URGENT)
     return place, -row.fullest, row.name.casefold()
 
@@ -183,7 +182,7 @@ def _last_used(row: KeyTableRow) -> float | None:
 
 
 def _binds(row: KeyTableRow) -> Content:
-    """The cap that leaves the least: the next one that refuses."""
+    """The fullest cap: the next one to refuse."""
     if row.binds is None:
         return Content.styled("no cap", MUTED)
     limit, share = row.binds, used(row.binds)
@@ -239,7 +238,7 @@ COLUMNS: Mapping[Tab, Sequence[Column[KeyTableRow]]] = {
 
 
 def about(row: KeyTableRow, now: datetime) -> Content:
-    """The row in full: its caps in numbers, and what else there is to know."""
+    """The details of a row: its caps in numbers, and its other settings."""
     shown = [_limit(limit, now) for limit in row.caps.values()]
     resource = row.resource
     if not shown:

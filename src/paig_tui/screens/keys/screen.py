@@ -1,4 +1,4 @@
-"""Keys, projects and users: their caps as bars, and everything that can be done to them."""
+"""Keys, projects and users: their caps as bars, and the actions on them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPECS: Mapping[Tab, type[Spec]] = {"keys": KeySpec, "projects": ProjectSpec, "us
 
 
 class KeysSection(Section):
-    """The section."""
+    """The section Keys."""
 
     NAME = "keys"
     TITLE_SHOWN = "Keys"
@@ -63,22 +63,20 @@ class KeysSection(Section):
 
     @property
     def table(self) -> Table[KeyTableRow]:
-        """The table."""
         return self.query_one("#objects", Table)
 
     def refusal(self, action: str) -> str | None:
-        """Projects and users need another permission than keys."""
+        """Projects and users need other permissions than keys."""
         needed = self.CHANGING.get(action.partition("(")[0])
         if needed == "keys:write" and self.kind != "keys" and not self.state.may("owners:write"):
             return "Your token may not do that: it lacks owners:write."
         return super().refusal(action)
 
     def stamp(self) -> object:
-        """What it depends on: not on single requests."""
+        """Draw again after a poll, not after each request."""
         return self.state.fetches, self.kind
 
     def show(self) -> None:
-        """Fill the table."""
         table = self.table
         table.columns = COLUMNS[self.kind]
         table.empty = self.nothing(self.kind, f"No {self.kind} here. n makes one.")
@@ -117,17 +115,14 @@ class KeysSection(Section):
         panel.paint(lambda *_: about(row, self.state.as_of) if row else Content(""))
 
     def action_kind(self, step: int) -> None:
-        """Another kind."""
         self.action_show_kind(KINDS[(KINDS.index(self.kind) + step) % len(KINDS)])
 
     def action_show_kind(self, kind: Tab) -> None:
-        """That kind."""
         self.kind = kind
         self.table.set_reactive(Table.cursor, 0)
         self.redraw(force=True)
 
     def action_asks(self) -> None:
-        """Who asks for more."""
         from paig_tui.screens.keys.asks import LimitRequests
 
         self.app.push_screen(LimitRequests())
@@ -197,7 +192,7 @@ class KeysSection(Section):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_gateway_caps(self) -> None:
-        """Edit the caps and settings that bind everybody; can be undone."""
+        """Edit the caps and settings of the whole gateway; can be undone."""
         from paig_tui.screens.limits.forms import edit_gateway
 
         await edit_gateway(self)
@@ -225,7 +220,7 @@ class KeysSection(Section):
             await self.edit(f"edit {name}", asked, resource.model_dump(mode="json"), self._updater(resource), name)
 
     def _updater(self, resource: Key | Owner) -> Callable[[Mapping[str, object], bool], Awaitable[object]]:
-        """What changes it: with True only if it was not changed meanwhile."""
+        """A function that changes the object; its second argument makes it fail if the object changed meanwhile."""
         admin = self.paig.admin
 
         async def update(changes: Mapping[str, object], first: bool) -> object:
@@ -238,7 +233,7 @@ class KeysSection(Section):
         return update
 
     def _also_binds(self, resource: Key | Owner) -> str:
-        """What else may refuse before these caps do."""
+        """The other caps that may refuse before these do."""
         from paig_tui.screens.limits.forms import also_binds
 
         caps = self.state.caps()
@@ -262,7 +257,7 @@ class KeysSection(Section):
         if isinstance(key := row.resource, Key):
             forth = key.status in ("disabled", "blocked")
             if key.status == "blocked":
-                ask = Confirm(f"unblock {name}?", "Somebody blocked this key for a reason: see the log.", do="Unblock")
+                ask = Confirm(f"unblock {name}?", "The key was blocked for a reason: see the log.", do="Unblock")
                 if not await self.app.push_screen_wait(ask):
                     return
             await self._set([key], enable=forth, what=name)
@@ -330,7 +325,7 @@ class KeysSection(Section):
 
 
 def keys(count: int) -> str:
-    """So many keys."""
+    """A number of keys, in words."""
     return f"{count:,} key{'s' if count != 1 else ''}"
 
 

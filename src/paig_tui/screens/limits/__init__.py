@@ -1,3 +1,3 @@
-"""The section Limits: where each limit stands, named limits, and what is raised for a while."""
+"""The section Limits: the state of each limit, named limits, and limits that are raised for a while."""
 
 from __future__ import annotations

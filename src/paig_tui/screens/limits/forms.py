@@ -1,4 +1,4 @@
-"""What is asked about limits wherever they are shown: raising one, and the caps and settings of the whole gateway."""
+"""Forms for limits, used by several sections: raise a limit; the caps and settings of the whole gateway."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from paig_tui.text import amount, safe, until
 
 
 def spent(limit: LimitStatus, now: datetime) -> str:
-    """Where a cap stands, in words."""
+    """The state of a cap, in words."""
     resets = f", resets in {until(limit.resets_at, now)}" if limit.resets_at else ""
     return f"{amount(limit.spent, limit.unit)} spent, {amount(limit.left, limit.unit)} left{resets}"
 
 
 def cap_notes(caps: Mapping[str, LimitStatus], now: datetime) -> dict[str, str]:
-    """What a form of caps says behind each cap in dollars.
+    """The notes of a form of caps: the state of each cap in dollars.
 
     Args:
-        caps: The owner's, by window.
+        caps: The owner's caps, by window.
         now: The present.
     """
     return {f"limits.{row.field}": spent(caps[row.window], now) if row.window in caps else "no cap" for row in SPENDING}
 
 
 async def raise_limit(section: Section, limits: Sequence[LimitStatus]) -> None:
-    """Ask for more of one of an owner's limits for a while, and raise it; that can be undone.
+    """Ask for a higher amount of a limit and raise it for a while; can be undone.
 
     Args:
-        section: Where it is asked.
-        limits: Those that may be meant: one, or all of an owner.
+        section: The section that shows the form.
+        limits: The limits to choose from: one, or all of an owner.
     """
     if not limits:
         section.notify("It has no limit that could be raised: c sets one.", severity="warning")
@@ -90,7 +90,7 @@ async def edit_gateway(section: Section) -> None:
 
 
 def also_binds(caps: Sequence[LimitStatus]) -> str:
-    """What else may refuse before the caps of a form do, in words."""
+    """The other caps that may refuse before those of a form, in words."""
     found = []
     for one in caps:
         whose = "the gateway's" if one.owner_kind == "organisation" else f"{one.owner_kind} {safe(one.owner)}'s cap of"

@@ -1,4 +1,4 @@
-"""Limits as rows of tables: where each stands, what a named one counts, and what is raised for a while."""
+"""Limits as rows of tables: every limit's state, named limits, and raises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from paig_tui.widgets.table import Column
 LimitTab = Literal["limits", "named", "raises"]
 TABS: tuple[LimitTab, ...] = ("limits", "named", "raises")
 ALIGNED = 116
-"""Width of the table from which on amounts have room for every decimal place."""
+"""The table's width from which amounts have room for every decimal place."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class LimitTableRow:
     """A limit, or one counter of a named one.
 
     Attributes:
-        limit: Where it stands.
-        now: The moment that this is of.
+        limit: Its state.
+        now: The time of that state.
     """
 
     limit: LimitStatus
@@ -36,7 +36,7 @@ class LimitTableRow:
 
     @property
     def key(self) -> str:
-        """What tells it from all others."""
+        """A key that identifies the row."""
         one = self.limit
         return f"{one.owner_kind} {one.owner} {one.window} {one.unit} {one.member}"
 
@@ -46,8 +46,8 @@ class NamedLimitTableRow:
     """A named limit.
 
     Attributes:
-        resource: It.
-        counters: Where its counters stand.
+        resource: The limit.
+        counters: The state of its counters.
     """
 
     resource: NamedLimit
@@ -55,12 +55,11 @@ class NamedLimitTableRow:
 
     @property
     def key(self) -> str:
-        """Its name."""
         return self.resource.name
 
     @property
     def fullest(self) -> float:
-        """The share of its fullest counter."""
+        """The used share of its fullest counter."""
         return max((used(one) for one in self.counters), default=0.0)
 
 
@@ -73,19 +72,18 @@ class RaiseTableRow:
 
     @property
     def key(self) -> str:
-        """Its id."""
         return self.one.id
 
 
 def limit_rows(state: AppState) -> list[LimitTableRow] | None:
-    """Every limit, the fullest first, or None while they are not known."""
+    """Every limit, the fullest first; None while they are not known."""
     if state.limits is None:
         return None
     return [LimitTableRow(one, state.as_of) for one in sorted(state.limits, key=used, reverse=True)]
 
 
 def named_rows(state: AppState) -> list[NamedLimitTableRow] | None:
-    """Every named limit by name, or None while they are not known."""
+    """Every named limit; None while they are not known."""
     if state.named is None:
         return None
     counters: dict[str, list[LimitStatus]] = {}
@@ -96,12 +94,12 @@ def named_rows(state: AppState) -> list[NamedLimitTableRow] | None:
 
 
 def raise_rows(state: AppState) -> list[RaiseTableRow] | None:
-    """What is raised, the one that ends first before the others, or None while it is not known."""
+    """The raises, the first to end first; None while they are not known."""
     return None if state.raises is None else [RaiseTableRow(one, state.as_of) for one in state.raises]
 
 
 def owner(one: LimitStatus | AboutLimit) -> str:
-    """Whose limit it is."""
+    """The owner of a limit, in words."""
     if one.owner_kind == "organisation":
         return "the whole gateway"
     member = "" if one.member is None else f" ({one.member or 'none'})"
@@ -109,18 +107,18 @@ def owner(one: LimitStatus | AboutLimit) -> str:
 
 
 def window(one: LimitStatus | AboutLimit) -> str:
-    """Of what, and over which time: `daily`, `requests/min`."""
+    """The window of a limit: `daily`, `requests/min`."""
     return one.window if one.unit == "usd" else f"{one.unit}/min"
 
 
 def matched(named: NamedLimit) -> str:
-    """Which requests it binds."""
+    """The requests that a named limit binds, in words."""
     given = named.match.model_dump(exclude_none=True)
     return ", ".join(f"{name}={value}" for name, value in given.items()) or "every request"
 
 
 def caps(named: NamedLimit) -> str:
-    """Its amounts."""
+    """The amounts of a named limit, in words."""
     given = [(row, getattr(named, row.field)) for row in WINDOWS]
     shown = [
         f"{dollars(value)} {'in total' if row.window == 'total' else f'a {row.label}'}"
@@ -137,13 +135,13 @@ def _used(share: float, width: int) -> Content:
 
 
 def _money(value: str) -> str:
-    """Dollars whose point stands where those above and below have theirs."""
+    """Dollars, padded so that decimal points align in a column."""
     whole, point, part = dollars(value).partition(".")
     return f"{whole}{point or ' '}{part:<6}"
 
 
 def _amounts(part: str, least: int) -> tuple[Column[LimitTableRow], ...]:
-    """A column of amounts; in a wide terminal their points stand below one another."""
+    """A column of amounts; in a wide terminal their decimal points are aligned."""
     style = "bold" if part == "left" else ""
 
     def short(row: LimitTableRow) -> Content:
@@ -223,7 +221,7 @@ COLUMNS: Mapping[LimitTab, Sequence[Column[Any]]] = {"limits": LIMITS, "named": 
 
 
 def about(row: object) -> Content:
-    """A row in full."""
+    """The details of a row."""
     if isinstance(row, NamedLimitTableRow):
         named = row.resource
         facts = {

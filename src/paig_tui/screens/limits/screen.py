@@ -1,4 +1,4 @@
-"""Limits: where each stands, named limits with everything that they have, and what is raised for a while."""
+"""Limits: the state of each, named limits and their settings, and limits that are raised for a while."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TITLES = {"limits": "every limit", "named": "named", "raises": "raises"}
 
 
 class LimitsSection(Section):
-    """The section."""
+    """The section Limits."""
 
     NAME = "limits"
     TITLE_SHOWN = "Limits"
@@ -77,15 +77,13 @@ class LimitsSection(Section):
 
     @property
     def table(self) -> Table[Any]:
-        """The table."""
         return self.query_one("#rows", Table)
 
     def stamp(self) -> object:
-        """What it depends on: not on single requests."""
+        """Draw again after a poll, not after each request."""
         return self.state.fetches, self.kind
 
     def show(self) -> None:
-        """Fill the table."""
         table = self.table
         table.columns = COLUMNS[self.kind]
         table.empty = self.nothing(self.kind, EMPTY[self.kind])
@@ -116,17 +114,14 @@ class LimitsSection(Section):
         panel.paint(lambda *_: about(row))
 
     def action_kind(self, step: int) -> None:
-        """Another kind."""
         self.action_show_kind(TABS[(TABS.index(self.kind) + step) % len(TABS)])
 
     def action_show_kind(self, kind: LimitTab) -> None:
-        """That kind."""
         self.kind = kind
         self.table.set_reactive(Table.cursor, 0)
         self.redraw(force=True)
 
     def action_asks(self) -> None:
-        """Who asks for more."""
         from paig_tui.screens.keys.asks import LimitRequests
 
         self.app.push_screen(LimitRequests())
@@ -153,7 +148,7 @@ class LimitsSection(Section):
 
     @property
     def _named(self) -> NamedLimit | None:
-        """The named limit that the cursor is on, or on a counter of."""
+        """The named limit under the cursor, or the one whose counter is."""
         row = self.table.current
         if isinstance(row, NamedLimitTableRow):
             return row.resource
@@ -164,7 +159,7 @@ class LimitsSection(Section):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_edit(self) -> None:
-        """Edit the named limit, which can be undone; of another limit, go to whose it is."""
+        """Edit the named limit, which can be undone; for another limit, go to its owner."""
         from paig_tui.commands import go_to
         from paig_tui.screens.forms import questions
         from paig_tui.screens.limits.forms import edit_gateway
@@ -189,7 +184,7 @@ class LimitsSection(Section):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_raise(self) -> None:
-        """Raise the limit under the cursor for a while; of a named one, each of its caps may be meant."""
+        """Raise the limit under the cursor for a while; for a named limit, the form asks which cap."""
         from paig_tui.screens.limits.forms import raise_limit
 
         row = self.table.current
@@ -227,7 +222,7 @@ class LimitsSection(Section):
 
 
 def _words(row: LimitTableRow | NamedLimitTableRow | RaiseTableRow) -> tuple[object, ...]:
-    """What the filter looks at."""
+    """The texts that the filter searches."""
     if isinstance(row, NamedLimitTableRow):
         return row.resource.name, matched(row.resource), row.resource.per
     about = row.limit if isinstance(row, LimitTableRow) else row.one

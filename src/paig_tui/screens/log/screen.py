@@ -1,4 +1,4 @@
-"""Who changed what, and every request."""
+"""The audit log and the requests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _action(entry: AuditEntry) -> Content:
 
 
 def _fields(entry: AuditEntry) -> Content:
-    """What became of each field, in one line."""
+    """The changes of all fields, in one line."""
     return Content.assemble(*(part for one in differences(entry).split("\n") for part in (one, ("  ", ""))))
 
 
@@ -48,7 +48,7 @@ AUDIT: tuple[Column[AuditEntry], ...] = (
 
 
 def differences(entry: AuditEntry) -> Content:
-    """What became of each field."""
+    """The changes of all fields, a line for each."""
     before, after = dict(_flat(entry.before or {})), dict(_flat(entry.after or {}))
     shown = []
     for name in sorted({*before, *after}):
@@ -64,7 +64,7 @@ def differences(entry: AuditEntry) -> Content:
 
 
 def _flat(fields: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, object]]:
-    """Fields within fields as `limits.daily`."""
+    """Flatten nested fields: `limits.daily`."""
     for name, value in fields.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{path}{name}.")
@@ -77,7 +77,7 @@ def _written(value: object) -> str:
 
 
 class LogSection(Section):
-    """The section."""
+    """The section Log."""
 
     NAME = "log"
     TITLE_SHOWN = "Log"
@@ -98,18 +98,16 @@ class LogSection(Section):
         self.problem = ""
 
     def body(self) -> Iterable[Widget]:
-        """A table over a panel."""
         with Vertical(classes="frame", id="frame"):
             yield Table(AUDIT, lambda row: row.id, id="rows")
         yield Panel("about", id="about", classes="data")
 
     @property
     def table(self) -> Table[Any]:
-        """The table."""
         return self.query_one("#rows", Table)
 
     def stamp(self) -> object:
-        """What was fetched; and whether it is time to fetch again."""
+        """Draw again when rows were fetched; fetch them if they are old."""
         old = self.fetched is None or self.state.clock() - self.fetched > AGAIN
         if old and self.is_current and self.state.link.state == "live" and self.paig.admin_client is not None:
             self.fetched = self.state.clock()
@@ -118,7 +116,7 @@ class LogSection(Section):
 
     @work(exclusive=True, group="log", exit_on_error=False)
     async def load(self, more: bool = False) -> None:
-        """The newest; or the page after the last."""
+        """Fetch the newest rows, or the page after the last one."""
         admin = self.paig.admin
         try:
             if self.kind == "audit":
@@ -139,7 +137,6 @@ class LogSection(Section):
         self.redraw(force=True)
 
     def show(self) -> None:
-        """Fill the table."""
         table = self.table
         found: Sequence[AuditEntry] | Sequence[Request] | None
         if self.kind == "audit":
@@ -189,25 +186,23 @@ class LogSection(Section):
 
     @on(Table.Sorted, "#rows")
     def _sorted(self) -> None:
-        """Of the requests, those that come first in that order are asked for: they need not be the latest."""
+        """Fetch the requests that come first in the new order: they need not be the latest."""
         if self.kind == "requests":
             self.requests, self.cursor = None, None
             self.load()
 
     def action_kind(self) -> None:
-        """The other one."""
         self.kind = "requests" if self.kind == "audit" else "audit"
         self.table.rows = ()
         self.fetched = None
         self.redraw(force=True)
 
     def action_more(self) -> None:
-        """Earlier ones."""
         self.load(more=True)
 
 
 def _joined(page: list[Any], known: list[Any], more: bool) -> list[Any]:
-    """New rows before the known ones, or earlier ones behind them; none twice."""
+    """The known rows with new ones before them, or earlier ones after them, without duplicates."""
     first = known if more else page
     second = page if more else known
     ids = {row.id for row in first}

@@ -1,4 +1,4 @@
-"""The health of providers: a word for each state of a breaker, what follows from it, and when."""
+"""The health of providers: a word for each state of a breaker, its reason, and when it ends."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ STATES: dict[BreakerState, tuple[str, str]] = {
     "open": ("✕ breaker", BAD),
 }
 WELL = 0.95
-"""The share of answered tries from which on all is well."""
+"""The share of answered tries from which a provider counts as up."""
 
 
 @dataclass(frozen=True)
 class ProviderStatus:
-    """How a provider, or one of its credentials, fares.
+    """The health of a provider or of one of its credentials.
 
     Attributes:
-        word: Glyph and word.
-        style: The colour that repeats them.
-        good: The share of tries of the last five minutes that were answered.
-        p95: Milliseconds until an answer began; of 20, 19 took no longer.
-        throttled: How often it was too busy (429).
-        tries: How many there were.
-        ready: How many of its credentials are used, if that is known.
-        note: Why it is so, and until when.
+        word: The state as glyph and word.
+        style: The colour of the state.
+        good: The share of tries in the last five minutes that were answered.
+        p95: The 95th percentile of the time until an answer began, in milliseconds.
+        throttled: How often it answered 429.
+        tries: The number of tries.
+        ready: The number of its credentials that are in use, if known.
+        note: The reason of the state, and when it ends.
     """
 
     word: str
@@ -49,7 +49,7 @@ class ProviderStatus:
 
 
 def provider_statuses(state: AppState) -> dict[str, ProviderStatus]:
-    """All of them by name: as the gateway says, over all nodes; else by what requests of the last minutes tell."""
+    """The health of all providers, by name: the gateway's report on all nodes, else from recent requests."""
     now = state.as_of
     if state.health_of is not None:
         return {one.provider: provider_status(one, now) for one in state.health_of}
@@ -61,7 +61,7 @@ def provider_statuses(state: AppState) -> dict[str, ProviderStatus]:
 
 
 def provider_status(health: ProviderHealth, now: datetime) -> ProviderStatus:
-    """That of a provider."""
+    """The health of a provider."""
     ready = sum(one.state in ("closed", "half-open") for one in health.credentials)
     notes = [note(one, now) for one in health.credentials]
     words = next(filter(None, notes), "")
@@ -70,7 +70,7 @@ def provider_status(health: ProviderHealth, now: datetime) -> ProviderStatus:
 
 
 def credential(health: CredentialHealth, now: datetime) -> ProviderStatus:
-    """That of a credential."""
+    """The health of a credential."""
     return _status(health, None, note(health, now))
 
 
@@ -80,14 +80,14 @@ def _status(health: ProviderHealth | CredentialHealth, ready: int | None, words:
 
 
 def _plainly(good: float | None, tries: int) -> tuple[str, str]:
-    """A provider whose breaker is closed."""
+    """The word and style of a provider whose breaker is closed."""
     if not tries or good is None:
         return "◌ idle", MUTED
     return ("● up", GOOD) if good >= WELL else ("▲ some", WARN) if good > 0 else ("✕ fails", BAD)
 
 
 def note(health: CredentialHealth, now: datetime) -> str:
-    """Why a credential is in its state, and what becomes of that."""
+    """Why a credential is in its state, and what happens next."""
     why = f" · {safe(health.reason)}" if health.reason else ""
     left = (
         f"in {until(health.until, now)}" if health.until is not None and health.until > now else "with the next request"
@@ -104,12 +104,12 @@ def note(health: CredentialHealth, now: datetime) -> str:
 
 
 def moving(state: AppState) -> bool:
-    """Whether there is a countdown to be shown."""
+    """Whether a countdown is shown."""
     return any(one.until or one.waits for found in state.health_of or () for one in found.credentials)
 
 
 def credentials(provider: Provider, health: ProviderHealth | None, now: datetime, width: int) -> Iterator[Content]:
-    """A line for each of a provider's credentials: its state, where it is kept, how it fares."""
+    """A line for each of a provider's credentials: its state, its reference and its figures."""
     known = {one.credential: one for one in health.credentials} if health else {}
     for one in provider.credentials:
         found = known.get(one.id)

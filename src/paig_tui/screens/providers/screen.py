@@ -1,4 +1,4 @@
-"""Upstream accounts: how they do, what they are, whether they answer."""
+"""Providers: their health and settings, and a test of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from paig_tui.widgets.table import Column, Table
 
 @dataclass(frozen=True)
 class ProviderTableRow:
-    """A provider, and how it fares."""
+    """A provider and its health."""
 
     provider: Provider
     status: ProviderStatus
@@ -53,7 +53,7 @@ def _throttled(row: ProviderTableRow) -> Content:
 
 
 def _keys(row: ProviderTableRow) -> Content:
-    """How many of its credentials are used."""
+    """The number of credentials, and how many are in use."""
     count, ready = len(row.provider.credentials), row.status.ready
     if ready is None or ready >= count:
         return Content(str(count))
@@ -84,7 +84,7 @@ COLUMNS: tuple[Column[ProviderTableRow], ...] = (
 
 
 FIRST = ("kind", "base_url", "credential")
-"""What a new provider is asked for first."""
+"""The first questions of the form for a new provider."""
 KEY = Question("key", "secret", (), Words("… or its key", "paste it; kept encrypted"))
 
 
@@ -99,7 +99,7 @@ def _with_key(values: Mapping[str, object]) -> dict[str, object]:
 
 
 class ProvidersSection(Section):
-    """The section."""
+    """The section Providers."""
 
     NAME = "providers"
     TITLE_SHOWN = "Providers"
@@ -117,18 +117,16 @@ class ProvidersSection(Section):
     ]
 
     def body(self) -> Iterable[Widget]:
-        """A table over a panel."""
         with Vertical(classes="frame", id="frame"):
             yield Table(COLUMNS, lambda row: row.provider.name, id="rows")
         yield Panel("about", id="about", classes="data")
 
     @property
     def table(self) -> Table[ProviderTableRow]:
-        """The table."""
         return self.query_one("#rows", Table)
 
     def stamp(self) -> object:
-        """Countdowns change with the seconds."""
+        """Draw again after a poll, and each second while a countdown is shown."""
         return self.state.fetches, int(self.state.as_of.timestamp()) if moving(self.state) else 0
 
     def _wanted(self, provider: Provider, found: Mapping[str, ProviderStatus]) -> bool:
@@ -136,7 +134,6 @@ class ProvidersSection(Section):
         return self.matches(provider.name, provider.kind, one.word, one.note)
 
     def show(self) -> None:
-        """Fill the table."""
         providers = self.state.providers
         found = provider_statuses(self.state)
         table = self.table
@@ -183,7 +180,6 @@ class ProvidersSection(Section):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_new(self) -> None:
-        """Add one."""
         from paig_tui.screens.forms import Form, checked, questions
 
         admin = self.paig.admin
@@ -241,7 +237,7 @@ class ProvidersSection(Section):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_test(self) -> None:
-        """Ask the gateway to try it."""
+        """Let the gateway test the provider."""
         row = self.table.current
         if row is None:
             return
@@ -258,7 +254,6 @@ class ProvidersSection(Section):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_delete(self) -> None:
-        """Delete it, after its name was typed."""
         from paig_tui.screens.dialog import Confirm
 
         row = self.table.current
@@ -273,7 +268,6 @@ class ProvidersSection(Section):
 
     @on(Table.Chosen, "#rows")
     def action_requests(self) -> None:
-        """Its requests."""
         from paig_tui.screens.requests.list import Requests
 
         if (row := self.table.current) is not None:

@@ -35,7 +35,6 @@ class RequestDetail(ModalScreen[None]):
         self.link = trace_link(row, os.environ)
 
     def compose(self) -> ComposeResult:
-        """A scrolling box."""
         with VerticalScroll(id="box") as box:
             box.border_title = Content(f"request {safe(self.row.id)}")
             trace = ("t copy trace", "o open trace") if self.row.trace_id else ()

@@ -1,4 +1,4 @@
-"""Rows of the ledger that fit a question: those of one key, one model, one hour."""
+"""A list of requests with something in common: one key, one model, one hour."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ PAGE = 200
 
 
 class Requests(ModalScreen[None]):
-    """A page of them, more on demand.
+    """A list of requests, page by page.
 
     Args:
         title: What they have in common.
-        which: The same as the admin API's filters.
-        since: The earliest.
-        until: The first that is too late.
-        keep: Which of them are shown, where that cannot be asked for.
-        where: Further filters of the admin API, by their fields.
+        which: The admin API's filters for it.
+        since: The first time to include.
+        until: The first time to exclude.
+        keep: A further filter, for what the admin API cannot filter.
+        where: Further filters of the admin API, by field.
     """
 
     CSS_PATH = "list.tcss"
@@ -58,19 +58,16 @@ class Requests(ModalScreen[None]):
         self.cursor: str | None = None
 
     def compose(self) -> ComposeResult:
-        """A framed table."""
         with Vertical(classes="frame", id="found"):
             yield Table(REQUESTS, lambda row: row.id, empty="Loading …", id="rows")
 
     def on_mount(self) -> None:
-        """The first page."""
         self._title()
         self.query_one(Table).focus()
         self.load()
 
     @work(exclusive=True, exit_on_error=False)
     async def load(self) -> None:
-        """One page more."""
         from paig_tui.app import PaigApp
 
         assert isinstance(self.app, PaigApp)
@@ -96,13 +93,12 @@ class Requests(ModalScreen[None]):
         )
 
     def action_more(self) -> None:
-        """Earlier ones."""
         if self.cursor is not None:
             self.load()
 
     @on(Table.Sorted)
     def _sorted(self) -> None:
-        """Those that come first in that order: they need not be the latest."""
+        """Fetch the requests that come first in the new order: they need not be the latest."""
         self.cursor = None
         self.load()
 

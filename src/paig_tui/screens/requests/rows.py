@@ -13,18 +13,18 @@ from paig_tui.text import BAD, MUTED, NOT_YET, WARN, outcome, plain, pointed, to
 from paig_tui.widgets.table import Column
 
 MARKS = {"estimated": "~", "ceiling": "≤", "unknown": "?"}
-"""Before a cost that is not exact."""
+"""The mark before a cost that is not exact."""
 
 
 def cost(row: Request) -> Content:
-    """What a request cost; one that cost nothing shows nothing."""
+    """The cost of a request; a dash if it is zero."""
     if Decimal(row.cost) == 0:
         return Content.styled(f"—{'':<6}", MUTED)
     return Content(MARKS.get(row.certainty or "", "") + pointed(row.cost))
 
 
 def tokens(row: Request) -> Content:
-    """Tokens in and out."""
+    """Input and output tokens."""
     if not row.usage:
         return Content.styled(NOT_YET, MUTED)
     read, wrote = row.usage.get("input_tokens", 0), row.usage.get("output_tokens", 0)
@@ -37,7 +37,7 @@ def _belongs(row: Request) -> Content:
 
 
 def _why(row: Request) -> Content:
-    """What went wrong, and where: the refusal's code, or the tries that failed before another answered."""
+    """The error's code, or the attempts that failed before another one succeeded."""
     if row.error:
         return plain(row.error, BAD)
     lost = [f"{attempt.provider} {attempt.error or attempt.status}" for attempt in row.attempts[:-1]]
@@ -90,9 +90,9 @@ TAIL: Sequence[Column[Request]] = (
     ),
     Column("cost", 10, cost, right=True, sort=lambda row: Decimal(row.cost), field="cost"),
 )
-"""The live tail; the wider the terminal, the more columns."""
+"""The columns of the live tail; wider terminals show more of them."""
 REQUESTS: Sequence[Column[Request]] = (
     Column("time", 14, _day_and_time, sort=lambda row: row.time, field="time"),
     *TAIL[1:],
 )
-"""Requests of more than a day."""
+"""The columns for requests of more than one day."""

@@ -1,4 +1,4 @@
-"""One request in full, as text: its attempts in time, usage, how its cost is known, where it belongs."""
+"""One request in full, as text: its attempts over time, its usage, how its cost is known, and its key and route."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from paig_tui.text import BAD, CERTAINTY, GOOD, MUTED, NOT_YET, WARN, fitted, li
 
 LABEL = 11
 TRACE_URL = "PAIG_TRACE_URL"
-"""The variable that says where traces are to be seen, with `{trace_id}` in it."""
+"""The environment variable with the address of a trace, `{trace_id}` in it."""
 
 
 def trace_link(row: Request, environ: Mapping[str, str]) -> str | None:
-    """Where the request's trace is to be seen, if that is known."""
+    """The address of the request's trace, if it is known."""
     template = environ.get(TRACE_URL, "")
     if row.trace_id is None or not template.startswith(("http://", "https://")):
         return None
@@ -27,9 +27,9 @@ def described(row: Request, width: int, link: str | None = None) -> Content:
     """The request, line by line.
 
     Args:
-        row: It.
-        width: In cells.
-        link: Where its trace is to be seen.
+        row: The request.
+        width: The width in cells.
+        link: The address of its trace.
     """
     parts = (_head(row), _attempts(row, width), _usage(row), _where(row, link))
     return Content("\n\n").join(lines(part) for part in parts)
@@ -89,7 +89,7 @@ def _result(attempt: Attempt) -> Content:
 
 
 def _span(attempt: Attempt, ends: float | None, whole: float, width: int) -> Content:
-    """When it ran: heavy until its answer began, light until that ended."""
+    """A bar of the attempt's time: heavy until its answer began, light until the answer ended."""
     room = width - 5
     begins = min(room - 1, int(attempt.began_ms / whole * room))
     heavy = max(1, round(attempt.ms / whole * room))

@@ -1,4 +1,4 @@
-"""A dry run of a route: where a hundred requests would go first, and which members are tried after that."""
+"""A dry run of a route: which members a hundred requests would try first, second and so on."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ DRAWS = 100
 
 
 def order(members: Sequence[MemberSpec], chance: random.Random) -> list[MemberSpec]:
-    """The order in which one request tries the members: by priority, among equals by weight.
+    """The order in which one request tries the members: by priority, then at random by weight.
 
-    A member of weight 0 gets its turn only after the others of its priority.
+    A member of weight 0 comes after the others of its priority.
     """
     found: list[MemberSpec] = []
     active = sorted((member for member in members if member.active), key=lambda member: -member.priority)
@@ -40,7 +40,7 @@ def order(members: Sequence[MemberSpec], chance: random.Random) -> list[MemberSp
 
 
 def dry_run(members: Sequence[MemberSpec], draws: int = DRAWS, seed: int | None = None) -> list[Counter[str]]:
-    """How often each provider came first, second, …, in so many draws."""
+    """How often each provider comes first, second and so on in a number of draws."""
     chance = random.Random(seed)
     places: list[Counter[str]] = [Counter() for member in members if member.active]
     for _ in range(draws):
@@ -50,7 +50,7 @@ def dry_run(members: Sequence[MemberSpec], draws: int = DRAWS, seed: int | None 
 
 
 def share(member: MemberSpec, members: Sequence[MemberSpec]) -> float | None:
-    """The share of requests that a member gets first; None for one that only stands by."""
+    """The share of requests that a member gets first; None for a standby member."""
     active = [other for other in members if other.active]
     top = max((other.priority for other in active), default=None)
     if not member.active or member.priority != top:
@@ -60,7 +60,7 @@ def share(member: MemberSpec, members: Sequence[MemberSpec]) -> float | None:
 
 
 class DryRun(ModalScreen[None]):
-    """A hundred draws; again with `d`."""
+    """The dialog of a dry run; `d` draws again."""
 
     CSS_PATH = "dry_run.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,18 +74,15 @@ class DryRun(ModalScreen[None]):
         self.seed = seed
 
     def compose(self) -> ComposeResult:
-        """A box."""
         with VerticalScroll(id="box") as box:
             box.border_title = Content(f"dry run of {safe(self.route.name)}: {DRAWS} draws")
             box.border_subtitle = Content("d again · Esc close")
             yield Static("", markup=False, id="text")
 
     def on_mount(self) -> None:
-        """Draw."""
         self.action_again()
 
     def action_again(self) -> None:
-        """Draw again."""
         places = dry_run(self.route.members, seed=self.seed)
         shown: list[Content | str] = ["Nothing is sent; the order is drawn as the gateway draws it.", ""]
         for number, counts in enumerate(places, 1):

@@ -1,4 +1,4 @@
-"""Routes: who is asked first, who stands by, and a dry run that shows it."""
+"""Routes: their members with priority and weight, and a dry run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from paig_tui.widgets.table import Column, Table
 
 @dataclass(frozen=True)
 class MemberTableRow:
-    """A member of the route that is looked at."""
+    """A member of the chosen route."""
 
     place: int
     member: MemberSpec
@@ -79,12 +79,12 @@ MEMBERS: tuple[Column[MemberTableRow], ...] = (
 
 
 def renames(models: Mapping[str, str]) -> str:
-    """The model names that are changed on the way."""
+    """The model names that the member replaces, in words."""
     return ", ".join(f"{asked}→{sent}" for asked, sent in models.items())
 
 
 class RoutesSection(Section):
-    """The section."""
+    """The section Routes."""
 
     NAME = "routes"
     TITLE_SHOWN = "Routes"
@@ -105,7 +105,6 @@ class RoutesSection(Section):
     ]
 
     def body(self) -> Iterable[Widget]:
-        """Two tables side by side."""
         with Horizontal(id="both"):
             with Vertical(classes="frame", id="left"):
                 yield Table(ROUTES, lambda route: route.name, id="routes")
@@ -114,7 +113,7 @@ class RoutesSection(Section):
 
     @property
     def route(self) -> Route | None:
-        """The route that is looked at."""
+        """The route under the cursor."""
         found: Route | None = self.query_one("#routes", Table).current
         return found
 
@@ -125,11 +124,9 @@ class RoutesSection(Section):
         return found
 
     def stamp(self) -> object:
-        """What it depends on."""
         return self.state.fetches
 
     def show(self) -> None:
-        """Fill both tables."""
         routes = self.state.routes
         table = self.query_one("#routes", Table)
         table.empty = self.nothing("routes", "None. n adds one.")
@@ -156,12 +153,10 @@ class RoutesSection(Section):
         frame.border_subtitle = self.hints("n add", "e edit", "Space off/on", "+ more", "- less", "d dry run")
 
     def action_other(self) -> None:
-        """To the other table."""
         routes, members = self.query_one("#routes", Table), self.query_one("#members", Table)
         (routes if members.has_focus else members).focus()
 
     def action_dry_run(self) -> None:
-        """Draw a hundred times."""
         from paig_tui.screens.routes.dry_run import DryRun
 
         if (route := self.route) is not None:
@@ -238,7 +233,6 @@ class RoutesSection(Section):
 
     @on(Table.Chosen, "#routes")
     def action_members(self) -> None:
-        """To the members of the route."""
         self.query_one("#members", Table).focus()
 
     async def _change(self, route: Route, members: list[MemberSpec]) -> None:
@@ -246,7 +240,7 @@ class RoutesSection(Section):
         await self.paig.changing(change, f"Route {safe(route.name)} changed.", self._undo(route))
 
     def _undo(self, route: Route) -> Undo:
-        """Puts the members back as they are in this route."""
+        """Undo: set the route's members to what they are now."""
         routes, before = self.paig.admin.routes, {"members": _json(route.members)}
         return Undo(f"members of {safe(route.name)}", lambda: routes.update(route.id, before))
 
@@ -259,19 +253,19 @@ class RoutesSection(Section):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_switch(self) -> None:
-        """The member off or on; can be undone."""
+        """Switch the member off or on; can be undone."""
         if self.route is not None and (row := self.row) is not None:
             await self._change(self.route, self._with(row, active=not row.member.active))
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_weigh(self, step: int) -> None:
-        """More or less weight; can be undone."""
+        """Change the member's weight; can be undone."""
         if self.route is not None and (row := self.row) is not None and row.member.weight + step >= 0:
             await self._change(self.route, self._with(row, weight=row.member.weight + step))
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_delete(self) -> None:
-        """Delete the route, after its name was typed; of its members the one under the cursor, which can be undone."""
+        """Delete the route, after its name was typed; among members, the one under the cursor, which can be undone."""
         from paig_tui.screens.dialog import Confirm
 
         route = self.route

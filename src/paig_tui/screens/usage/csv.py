@@ -21,7 +21,7 @@ FIGURES = (
 
 
 def to_csv(group: str, report: UsageReport) -> str:
-    """A line for each group; costs are US dollars. A name that a spreadsheet would run as a formula is quoted."""
+    """A CSV line for each group; costs are US dollars. A name that a spreadsheet would run as a formula is quoted."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow([group, *FIGURES])

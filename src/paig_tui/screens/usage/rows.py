@@ -1,4 +1,4 @@
-"""What was spent as rows of a table and as values over time: totals by group, each with its own course."""
+"""Usage as rows of a table: totals by group, each with its cost over time."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from paig_tui.widgets.table import Column
 
 GROUPS = ("model", "key", "project", "user", "provider", "route", "session")
 MOST_COURSES = 200
-"""With more groups than this, only that of the row under the cursor is asked for over time."""
+"""With more groups than this, only the group under the cursor is fetched over time."""
 TREND = 12
 
 
 @dataclass(frozen=True)
 class Span:
-    """How far back, and in what steps.
+    """A span of time that ends now, in steps.
 
     Attributes:
-        words: As people say it.
-        length: How long it is.
-        bucket: What the admin API calls a step.
-        step: How long that is.
-        tick: How the time of a step is written.
+        words: Its name.
+        length: Its length.
+        bucket: The admin API's name of a step.
+        step: The length of a step.
+        tick: The time format of the axis.
     """
 
     words: str
@@ -39,7 +39,7 @@ class Span:
     tick: str
 
     def since(self, now: datetime) -> datetime:
-        """Where it begins: a whole hour or day."""
+        """Its beginning: a whole hour or day."""
         floor = now.replace(minute=0, second=0, microsecond=0)
         return (floor if self.bucket == "hour" else floor.replace(hour=0)) - self.length + self.step
 
@@ -51,7 +51,7 @@ class Span:
             time += self.step
 
     def ticks(self, now: datetime, count: int = 5) -> list[str]:
-        """Words for `count` of the steps, evenly apart."""
+        """The times of `count` steps, evenly spaced, as text."""
         times = list(self.times(now))
         chosen = [times[place * (len(times) - 1) // (count - 1)] for place in range(count - 1)]
         return [f"{time:{self.tick}}" for time in chosen] + ["now"]
@@ -71,10 +71,10 @@ class UsageTableRow:
     """One group, or everything.
 
     Attributes:
-        name: The group's; None for everything, empty for what belongs to none.
+        name: The group's name; None for everything, empty for requests that belong to no group.
         total: Its totals.
-        share: Of what everything cost.
-        course: What it cost at each step, if that is known.
+        share: Its share of the whole cost.
+        course: Its cost at each step, if known.
     """
 
     name: str | None
@@ -84,19 +84,18 @@ class UsageTableRow:
 
     @property
     def key(self) -> str:
-        """Apart from every name."""
+        """A key that identifies the row."""
         return "all" if self.name is None else f"group {self.name}"
 
     @property
     def shown(self) -> Content:
-        """Its name."""
         if self.name is None:
             return Content.styled("everything", "bold")
         return plain(self.name) if self.name else Content.styled("(none)", MUTED)
 
 
 def courses(report: UsageReport, bucket: str, group: str | None) -> dict[str | None, dict[datetime, Decimal]]:
-    """What each group cost at each step, and (by None) all of them, from totals by both; or all alone."""
+    """The cost of each group at each step, and of everything (by None); with `group` None, of everything alone."""
     found: dict[str | None, dict[datetime, Decimal]] = {None: {}}
     for item in report.items:
         time = moment(item.group[bucket])
@@ -109,7 +108,7 @@ def courses(report: UsageReport, bucket: str, group: str | None) -> dict[str | N
 def rows(
     report: UsageReport, group: str, found: Mapping[str | None, Course] | None, times: Sequence[datetime]
 ) -> list[UsageTableRow]:
-    """Everything first, then the groups, the dearest first."""
+    """The rows: everything first, then the groups, the most expensive first."""
     whole = Decimal(report.total.cost)
 
     def row(name: str | None, total: UsageTotal) -> UsageTableRow:
@@ -153,7 +152,7 @@ def _share(row: UsageTableRow, width: int) -> Content:
 
 
 def _difference(row: UsageTableRow) -> Content:
-    """What the providers' own charges add to the list's prices."""
+    """The difference between the providers' own charges and list prices."""
     value = Decimal(row.total.difference)
     if not value:
         return Content.styled(NOT_YET, MUTED)
@@ -163,7 +162,7 @@ def _difference(row: UsageTableRow) -> Content:
 def _figure(
     title: str, width: int, names: str, cell: Callable[[UsageTableRow], Content] | None = None, *, least: int = 0
 ) -> Column[UsageTableRow]:
-    """A column of a sum, or of several together; where the largest are first, everything stays above them."""
+    """A column of a sum of one or more figures; with the largest first, the row of everything stays on top."""
 
     def total(row: UsageTableRow) -> Decimal:
         return sum((Decimal(getattr(row.total, name)) for name in names.split()), Decimal(0))
@@ -199,4 +198,4 @@ CHARGED: tuple[Column[UsageTableRow], ...] = (
     _figure("difference", 10, "difference", _difference),
     *COLUMNS[6:],
 )
-"""With what the price list says, where providers state charges of their own."""
+"""The columns with list prices, for providers that state their own charges."""

@@ -1,4 +1,4 @@
-"""What was spent, by whom and on what: plotted over time, down to the requests, out as CSV."""
+"""Usage: spend by group, plotted over time, with its requests, and exported as CSV."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from paig_tui.widgets.table import Table
 
 STALE_AFTER = timedelta(seconds=15)
 STACKED = 9
-"""Lines of the plot from which on it shows the groups one upon the other."""
+"""The plot's height from which it shows the groups stacked."""
 LOOKED_AT = 0.2
-"""Seconds that the cursor stays on a row before its course is asked for, where that is not known."""
+"""Seconds that the cursor stays on a row before its cost over time is fetched."""
 
 
 class UsageSection(Section):
-    """The section."""
+    """The section Usage."""
 
     NAME = "usage"
     TITLE_SHOWN = "Usage"
@@ -57,18 +57,16 @@ class UsageSection(Section):
         self.problem = ""
 
     def body(self) -> Iterable[Widget]:
-        """A plot over a table."""
         yield Panel("spend", id="plot", classes="data")
         with Vertical(classes="frame", id="frame"):
             yield Table(COLUMNS, lambda row: row.key, id="groups")
 
     @property
     def table(self) -> Table[UsageTableRow]:
-        """The table."""
         return self.query_one("#groups", Table)
 
     def stamp(self) -> object:
-        """What was fetched; and whether it is time to fetch again."""
+        """Draw again when usage was fetched; fetch it if it is old."""
         fetched = self.fetched
         due = self.is_current and (fetched is None or self.state.clock() - fetched > STALE_AFTER)
         if due and self.paig.admin_client is not None and self.state.link.state == "live":
@@ -78,7 +76,7 @@ class UsageSection(Section):
 
     @work(exclusive=True, group="usage", exit_on_error=False)
     async def load(self) -> None:
-        """Totals by group, and what each cost over time; of very many, only what the cursor is on."""
+        """Fetch totals by group and each group's cost over time; with very many groups, only that under the cursor."""
         admin, span, group = self.paig.admin, self.span, GROUPS[self.group]
         since = span.since(self.state.as_of)
         row = self.table.current
@@ -97,7 +95,6 @@ class UsageSection(Section):
         self.redraw(force=True)
 
     def show(self) -> None:
-        """Fill plot and table."""
         table, report = self.table, self.report
         if self.problem and report is None:
             table.empty = f"✕ {safe(self.problem)}"
@@ -105,7 +102,7 @@ class UsageSection(Section):
             table.empty = self.unreachable if report is None else "Nothing was spent."
         shown: list[UsageTableRow] = []
         if report is not None and report.total.requests:
-            # Beside a provider's own charge stands what the price list says.
+            # If a provider states its own charges, show list prices beside them.
             charged = any(Decimal(item.difference) for item in (report.total, *report.items))
             table.columns = CHARGED if charged else COLUMNS
             every = rows(report, GROUPS[self.group], self.courses, list(self.span.times(self.state.as_of)))
@@ -140,7 +137,7 @@ class UsageSection(Section):
         width: int,
         height: int,
     ) -> Content:
-        """What the most expensive groups cost, one upon the other, with a legend; all as one where there is no room."""
+        """The cost of the most expensive groups, stacked, with a legend; if there is no room, the whole cost."""
         if height < STACKED or whole.course is None:
             return alone(width, height)
         shown = parts[: len(SHADES) if len(parts) == len(SHADES) else len(SHADES) - 1]
@@ -176,16 +173,13 @@ class UsageSection(Section):
         self.redraw(force=True)
 
     def action_group(self, step: int) -> None:
-        """By something else."""
         self.action_show_group((self.group + step) % len(GROUPS))
 
     def action_show_group(self, place: int) -> None:
-        """By that."""
         self.group = place
         self._anew()
 
     def action_span(self) -> None:
-        """Another span."""
         self.span = SPANS[(SPANS.index(self.span) + 1) % len(SPANS)]
         self._anew()
 
@@ -205,11 +199,11 @@ class UsageSection(Section):
             self.app.push_screen(Requests("everyone", {}, since=since))
         elif row.name:
             self.app.push_screen(Requests(f"{group} {row.name}", {group: row.name}, since=since))
-        else:  # the admin API has no question for what belongs to none
+        else:  # the admin API has no filter for requests without a group
             self.app.push_screen(Requests(f"no {group}", {}, since=since, keep=lambda one: not getattr(one, group)))
 
     def action_export(self) -> None:
-        """Into a file where paig was started; in a browser, among its downloads."""
+        """Write a file in the current folder; in a browser, start a download."""
         if self.report is None:
             self.notify("Nothing has been fetched yet.")
             return

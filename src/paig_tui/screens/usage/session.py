@@ -1,4 +1,4 @@
-"""One session of a coding agent: the tree of its agents, and which of them spent what."""
+"""One session of a coding agent: the tree of its agents and the cost of each."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class AgentTableRow:
     """One agent.
 
     Attributes:
-        stem: The branches before its name.
-        share: What it and the agents below it spent, of the whole session's cost.
+        stem: The tree's lines before its name.
+        share: The share of the session's cost that it and the agents below it spent.
     """
 
     agent: SessionAgent
@@ -41,14 +41,14 @@ class AgentTableRow:
 
     @property
     def name(self) -> Content:
-        """Its name below the agent that started it."""
+        """The agent's name, after the tree's lines."""
         agent = self.agent
         named = agent.name or ("main" if agent.id is None else agent.id)
         return Content.assemble((self.stem, MUTED), plain(named))
 
 
 def rows(tree: SessionTree) -> list[AgentTableRow]:
-    """The agents of a session, each directly before those that it started."""
+    """The agents of a session, each before those that it started."""
     whole, stems = Decimal(tree.cost), branches([agent.depth for agent in tree.tree])
     return [
         AgentTableRow(agent, stem, float(Decimal(agent.total_cost) / whole) if whole else 0.0)
@@ -85,10 +85,10 @@ COLUMNS: tuple[Column[AgentTableRow], ...] = (
 
 
 class SessionDetail(ModalScreen[None]):
-    """The session of an id.
+    """The dialog of a session.
 
     Args:
-        session: The id.
+        session: The session's id.
     """
 
     CSS = "SessionDetail { background: $background; }"
@@ -106,16 +106,13 @@ class SessionDetail(ModalScreen[None]):
 
     @property
     def paig(self) -> PaigApp:
-        """The app."""
         return cast("PaigApp", self.app)
 
     def compose(self) -> ComposeResult:
-        """A framed table."""
         with Vertical(classes="frame", id="found"):
             yield Table(COLUMNS, lambda row: row.agent.id or "main", empty="Loading …", id="agents")
 
     def on_mount(self) -> None:
-        """Ask for it."""
         self._title()
         self.query_one(Table).focus()
         self.load()
@@ -158,7 +155,7 @@ class SessionDetail(ModalScreen[None]):
 
     @work(exclusive=True, exit_on_error=False)
     async def action_stop(self) -> None:
-        """Refuse its requests from now on, or no more."""
+        """Stop the session, so that its requests are refused, or resume it."""
         from paig_tui.app import Undo
 
         found, admin = self.tree_shown, self.paig.admin

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import tracemalloc
-from collections.abc import Generator
+import warnings
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -42,3 +43,26 @@ def pytest_runtest_teardown() -> Generator[None, object, object]:
 def anyio_backend() -> str:
     """The event loop under the async tests, for fixtures of any scope."""
     return "asyncio"
+
+
+def _collect() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture(scope="session")
+def imported() -> None:
+    """Leave what is imported by now out of later collections: it is most of the heap, and it stays."""
+    _collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def quiet_sockets(imported: None) -> Iterator[None]:
+    """Collect the HTTP clients that pydantic-ai left open, unreported: else a later test is blamed for them.
+
+    pydantic-ai closes the clients of agents that are entered, and some of its models never close theirs.
+    """
+    yield
+    _collect()

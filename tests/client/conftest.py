@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,23 +70,3 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
 def real_key(real: Real) -> str:
     """A key of the real gateway without limits."""
     return real.make_key("unlimited")
-
-
-def _collect() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
-@pytest.fixture(scope="session")
-def imported() -> None:
-    """What has been imported by now stays, and need not be looked at by every collection: it is most of the heap."""
-    _collect()
-    gc.freeze()
-
-
-@pytest.fixture
-def quiet_sockets(imported: None) -> Iterator[None]:
-    """pydantic-ai closes the clients of agents that are entered; those of others are collected here, unreported."""
-    yield
-    _collect()

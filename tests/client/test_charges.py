@@ -20,7 +20,7 @@ from tests.client.double import Double, limit_refusal
 from tests.client.real import Real
 
 SUBCLASSED = "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(SUBCLASSED)]
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(SUBCLASSED), pytest.mark.usefixtures("quiet_sockets")]
 
 RESOLVES = pytest.mark.skipif(
     not hasattr(capabilities, "ResolveModelId"), reason="this pydantic-ai has no capabilities that resolve models yet"
@@ -77,7 +77,6 @@ async def test_a_run_of_several_requests(real: Real, real_key: str) -> None:
 
 @RESOLVES
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 async def test_agents_of_tools_are_part_of_the_run(real: Real, real_key: str) -> None:
     """With the capability, what an agent's tools spend by agents of their own counts as the outer run's, too."""
     capability = PaigGateway(api_key=real_key, base_url=real.root)
@@ -171,7 +170,6 @@ def test_a_key_sees_its_own_requests_alone(real: Real, real_key: str, name: str)
 
 @RESOLVES
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 @pytest.mark.parametrize("model", MODELS[:4])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_the_capability_raises_typed_refusals(gateway: str, double: Double, model: str, stream: bool) -> None:
@@ -197,7 +195,6 @@ async def test_the_capability_raises_typed_refusals(gateway: str, double: Double
 
 @RESOLVES
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.usefixtures("quiet_sockets")
 async def test_a_providers_own_error_stays_as_it_is(gateway: str, double: Double) -> None:
     """What the provider says is no refusal of the gateway's."""
     double.upstream_status = 400

@@ -25,7 +25,7 @@ from tests.client.double import KEY, Double, limit_refusal
 
 # google-genai subclasses aiohttp's session, which aiohttp warns of.
 SUBCLASSED = "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(SUBCLASSED)]
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(SUBCLASSED), pytest.mark.usefixtures("quiet_sockets")]
 
 MODELS = ["openai:gpt-5", "openai-chat:gpt-5", "anthropic:claude-sonnet-4-6", "google-vertex:gemini-2.5-flash"]
 MODELS += ["google-gla:gemini-2.5-flash", "groq:openai/gpt-oss-120b", "bedrock:amazon.nova-micro-v1:0"]

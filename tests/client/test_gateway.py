@@ -20,7 +20,7 @@ from tests.client.real import COMPATIBLE, Real
 
 # google-genai subclasses aiohttp's session, which aiohttp warns of.
 SUBCLASSED = "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(SUBCLASSED)]
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings(SUBCLASSED), pytest.mark.usefixtures("quiet_sockets")]
 
 MODELS = ["openai:gpt-5", "openai-responses:gpt-5", "openai-chat:gpt-5", "anthropic:claude-sonnet-4-6"]
 MODELS += ["google:gemini-2.5-flash", "google-vertex:gemini-2.5-flash", "google-gla:gemini-2.5-flash"]
@@ -104,7 +104,6 @@ def test_a_cap_that_bites_is_typed(real: Real, tag: str, call: Callable[..., obj
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # an Embedder has no end that closes its HTTP client
-@pytest.mark.usefixtures("quiet_sockets")
 @pytest.mark.parametrize("model", ["openai:text-embedding-3-small", "google-vertex:gemini-embedding-001"])
 async def test_embeddings(real: Real, real_key: str, tag: str, model: str) -> None:
     """And embeddings, whose cost is that of their input."""

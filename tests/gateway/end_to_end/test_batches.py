@@ -373,6 +373,7 @@ async def test_geminis_batch_with_its_sdk(provider: Provider) -> None:
     assert batch.name is not None
     while batch.state != gemini.JobState.JOB_STATE_SUCCEEDED:
         batch = await sdk.aio.batches.get(name=batch.name)
+    await sdk.aio.aclose()
     assert batch.dest is not None
     answers = batch.dest.inlined_responses or []
     assert [bool(one.response) for one in answers] == [True, False]

@@ -18,7 +18,7 @@ from paig_gateway.simulator.faults import Faults
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import World, running_world
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet_sockets")]
 
 
 @pytest.fixture(scope="module")

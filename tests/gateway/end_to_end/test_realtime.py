@@ -58,7 +58,7 @@ async def test_each_turn_is_a_row_right_to_the_token(simulated: World, simulator
     """Text and audio, cached parts included, as the provider's own usage has them; one session's name on all rows."""
     key = await simulated.make_key("turns")
     simulator.served.pop("openai", None)
-    async with sdk(simulated, key).realtime.connect(model="gpt-realtime") as connection:
+    async with sdk(simulated, key) as client, client.realtime.connect(model="gpt-realtime") as connection:
         first = await say(connection, "Hello there", output_modalities=["text"])
         second = await say(connection, "And once more")
     one, two = await rows_of(simulated, "turns", 2)
@@ -85,7 +85,7 @@ async def test_each_turn_is_a_row_right_to_the_token(simulated: World, simulator
 async def test_speech_is_held_before_the_first_audio_and_its_transcription_is_billed(simulated: World) -> None:
     """Where the provider listens, audio alone is held for; the transcription is part of the turn's cost."""
     key = await simulated.make_key("speech", daily=20)
-    async with sdk(simulated, key).realtime.connect(model="gpt-realtime") as connection:
+    async with sdk(simulated, key) as client, client.realtime.connect(model="gpt-realtime") as connection:
         transcription = {"model": "gpt-4o-mini-transcribe"}
         await connection.session.update(
             session={"type": "realtime", "audio": {"input": {"transcription": transcription}}}
@@ -120,7 +120,7 @@ async def test_a_cap_ends_the_session_with_the_providers_error_and_1008(simulate
     key = await simulated.make_key("capped-talk", daily="1.2")
     turns = 0
     with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 - the session itself is what ends
-        async with sdk(simulated, key).realtime.connect(model="gpt-realtime") as connection:
+        async with sdk(simulated, key) as client, client.realtime.connect(model="gpt-realtime") as connection:
             await connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
             item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello " * 2000}]}
             refusal: Any = None

@@ -21,7 +21,7 @@ from pydantic_ai.exceptions import ModelHTTPError
 import paig_client
 from tests.gateway.end_to_end.conftest import World
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet_sockets")]
 
 MODELS = [
     "gateway/openai:gpt-5",

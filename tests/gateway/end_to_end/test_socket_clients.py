@@ -11,7 +11,7 @@ from paig_client.attribution import headers
 from tests.gateway.end_to_end.conftest import World
 from tests.gateway.end_to_end.test_realtime import rows_of, sdk
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet_sockets")]
 
 
 async def test_pydantic_ais_realtime_agent(simulated: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +42,10 @@ async def test_attribution_of_a_connection_holds_for_its_turns(simulated: World)
     """With the headers that the client's page gives to a handshake."""
     key = await simulated.make_key("attributed")
     with tags(customer="acme"), session("call-8"):
-        async with sdk(simulated, key).realtime.connect(model="gpt-realtime", extra_headers=headers()) as connection:
+        async with (
+            sdk(simulated, key) as client,
+            client.realtime.connect(model="gpt-realtime", extra_headers=headers()) as connection,
+        ):
             for _ in range(2):
                 await connection.response.create(response={"output_modalities": ["text"], "max_output_tokens": 20})
                 async for event in connection:

@@ -106,7 +106,7 @@ async def test_realtime_at_azure(world: World, simulator: Simulator, form: str, 
         )  # fmt: skip
     else:
         client = openai.AsyncOpenAI(api_key=key, base_url=f"https://{host}/proxy/azure/openai/v1")
-    async with client.realtime.connect(model="voice") as connection:
+    async with client, client.realtime.connect(model="voice") as connection:
         response = await say(connection, "Hello", output_modalities=["text"], max_output_tokens=100)
     [row] = await rows_of(world, f"azure-{form}", 1)
     assert (row.status, row.certainty, row.provider, row.model) == (101, "exact", "azure", "voice")
@@ -227,6 +227,7 @@ async def test_googles_sdk_over_tls(world: World, monkeypatch: pytest.MonkeyPatc
         async for message in session.receive():
             if message.usage_metadata is not None:
                 usages.append(message.usage_metadata)
+    await client.aio.aclose()
     [row], [usage] = await rows_of(world, "sdk-live", 1), usages
     assert (row.provider, row.model, row.certainty) == ("google-vertex", MODEL, "exact")
     assert row.usage["output_tokens"] == usage.response_token_count

@@ -194,6 +194,7 @@ async def test_gemini_live_with_googles_sdk(
             async for message in session.receive():
                 if message.usage_metadata is not None:
                     usages.append(message.usage_metadata)
+    await client.aio.aclose()
     rows = await rows_of(simulated, "live", 2)
     for row, usage in zip(rows, usages, strict=True):
         assert (row.status, row.format, row.certainty) == (101, "gemini-live", "exact")

@@ -30,6 +30,7 @@ from paig_gateway.simulator import Simulator
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.usefixtures("quiet_sockets"),
     pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning"),  # google-genai's aiohttp session
 ]
 

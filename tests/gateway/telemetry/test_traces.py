@@ -30,7 +30,7 @@ from paig_gateway.telemetry.settings import TelemetrySpec
 from tests.gateway.end_to_end.conftest import UPSTREAM_KEY, World, running_world
 from tests.gateway.telemetry.otlp import Receiver, attributes, over_grpc, over_http
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet_sockets")]
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CLIENTS = f"00-{TRACE}-{PARENT}-01"

@@ -1,4 +1,4 @@
-"""How much work a process takes on: requests at once, requests waiting for a place, bytes of bodies in memory."""
+"""Admission: bounds on the requests served at once, the requests that wait, and the bytes of bodies in memory."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from paig_gateway.domain.errors import GatewayError
 
 RETRY_AFTER = 1
-"""Seconds after which a client that was turned away may try again."""
+"""Seconds after which a refused client may try again."""
 
 MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionBounds:
-    """How much a process takes on.
+    """The bounds of one process.
 
     Attributes:
         max_requests: Requests of the data plane that are served at once.
-        max_queued: Requests that wait for a place among them.
-        queue_seconds: How long each of these waits at most.
+        max_queued: Requests that may wait to be served.
+        queue_seconds: The longest wait.
         body_bytes: Bytes of request bodies in memory at once.
-        key_body_bytes: As many of them may belong to one key.
+        key_body_bytes: The same, of the requests of one key.
     """
 
     max_requests: int = 10_000
@@ -34,7 +34,7 @@ class AdmissionBounds:
 
 
 class Admission:
-    """The places of one process, and the requests that have them.
+    """Counts the requests and body bytes of one process, and queues requests beyond its bounds.
 
     Attributes:
         running: Requests that are being served.
@@ -50,11 +50,11 @@ class Admission:
 
     @property
     def queued(self) -> int:
-        """Requests that wait for a place."""
+        """The number of requests that wait."""
         return len(self._queue)
 
     async def enter(self) -> None:
-        """Take a place, after a wait in the queue if there is none free; `leave` gives it back.
+        """Begin a request, after a wait in the queue if too many are served; `leave` ends it.
 
         Raises:
             GatewayError: `overloaded`: the queue is full, or the wait was too long.
@@ -71,7 +71,7 @@ class Admission:
                 await place
         except BaseException as error:
             if place.done() and not place.cancelled():
-                self.leave()  # the place came at the last moment
+                self.leave()  # the wait was over just before it failed
             elif place in self._queue:
                 self._queue.remove(place)
             if isinstance(error, TimeoutError):
@@ -79,7 +79,7 @@ class Admission:
             raise
 
     def leave(self) -> None:
-        """Give a place back: to the request that has waited longest, if there is one."""
+        """End a request; the one that has waited longest begins."""
         while self._queue:
             place = self._queue.popleft()
             if not place.done():
@@ -88,14 +88,14 @@ class Admission:
         self.running -= 1
 
     def body(self, key_id: str) -> BodyBytes:
-        """An account of a request's body, of no bytes yet."""
+        """A counter for the body of a new request."""
         return BodyBytes(self, key_id)
 
     def take(self, key_id: str, count: int) -> None:
         """Count bytes of a body.
 
         Raises:
-            GatewayError: `overloaded`: they would be too many, for the process or for the key.
+            GatewayError: `overloaded`: too many bytes for the process or the key.
         """
         of_key = self._bytes_of.get(key_id, 0) + count
         if of_key > self.bounds.key_body_bytes:
@@ -117,7 +117,7 @@ class Admission:
 
 @dataclass(slots=True)
 class BodyBytes:
-    """The bytes of one request's body that count at present."""
+    """Counts the bytes of one request's body."""
 
     admission: Admission
     key_id: str
@@ -127,13 +127,13 @@ class BodyBytes:
         """Count further bytes.
 
         Raises:
-            GatewayError: `overloaded`; these bytes do not count then.
+            GatewayError: `overloaded`; these bytes are not counted.
         """
         self.admission.take(self.key_id, count)
         self.count += count
 
     def release(self) -> None:
-        """Count none of them any more."""
+        """Stop counting all of them."""
         count, self.count = self.count, 0
         if count:
             self.admission.release(self.key_id, count)

@@ -1,4 +1,4 @@
-"""The client's end of a request, and work that must finish even where its task is cancelled."""
+"""The client's connection, and work that must finish even if its task is cancelled."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ async def run_shielded(work: Awaitable[None]) -> None:
 
 @dataclass(slots=True)
 class ClientConnection:
-    """The client's end of a request: what is written goes out at once, and nothing is awaited.
+    """The client's connection: writes are sent at once, and nothing is awaited.
 
     Attributes:
-        cycle: The request and its answer at the listener; it knows whether the client has left.
-        sealed: Headers that every answer gets.
+        cycle: The request and its answer at the listener.
+        sealed: Headers that are added to every answer.
     """
 
     cycle: Cycle
@@ -45,7 +45,7 @@ class ClientConnection:
 
     @property
     def gone(self) -> bool:
-        """Whether the client has left; what is sent to it after that is dropped."""
+        """Whether the client has disconnected; later writes are dropped."""
         return self.cycle.gone
 
     def start(self, status: int, headers: Headers) -> None:

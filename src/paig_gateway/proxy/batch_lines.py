@@ -1,6 +1,6 @@
-"""What the lines of a batch ask: read once, held by, and kept until their results have come.
+"""The lines of a batch: read once, used for the batch's hold, and kept until their results arrive.
 
-Lines that differ in nothing but their length are one group, so that a batch of fifty thousand takes little room.
+Lines that differ only in their length form one group, so that a batch of fifty thousand lines takes little memory.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from paig_gateway.proxy.request import read_call
 from paig_gateway.routing.candidates import MemberPlan, MemberPlans
 
 MOST_LINES = 200_000
-"""Lines that a batch may have: OpenAI takes 50,000, Anthropic 100,000."""
+"""The most lines of a batch: OpenAI allows 50,000, Anthropic 100,000."""
 LONGEST_LINE = 32 * 1024 * 1024
-"""Bytes of one line of a file."""
+"""The most bytes of one line of a file."""
 MOST_KEPT = 256 * 1024 * 1024
-"""Bytes of what is kept of a batch's lines, before it is compressed."""
+"""The most bytes that are kept of a batch's lines, before compression."""
 
 
 class UnseenError(GatewayError):
-    """The gateway cannot see what a batch asks, which a key with `allow_unmetered` may make all the same."""
+    """The gateway cannot read a batch's lines; only a key with `allow_unmetered` may create it."""
 
 
 class LineGroup(msgspec.Struct):
-    """Lines that ask the same, but for their length.
+    """Lines that differ only in their length.
 
     Attributes:
-        path: Where they would be sent to alone.
-        call: What they ask, without the length of their input.
-        ids: What the batch calls them.
-        inputs: The bound of each one's input tokens.
+        path: The path of such a request outside a batch.
+        call: The request, without the length of its input.
+        ids: The lines' ids.
+        inputs: The bound of each line's input tokens.
     """
 
     path: str
@@ -64,28 +64,28 @@ class BatchLines:
 
     @property
     def count(self) -> int:
-        """How many lines there are."""
+        """The number of lines."""
         return sum(len(group.ids) for group in self.groups)
 
     @property
     def models(self) -> list[str]:
-        """The models that they ask for, each once."""
+        """The models of all lines, without duplicates."""
         named = [
             (group.call.model, *group.call.fallbacks, *(one.model for one in group.call.also)) for group in self.groups
         ]
         return list(dict.fromkeys(name for names in named for name in names if name))
 
     def packed(self) -> bytes:
-        """All of it in few bytes."""
+        """Compress the lines for storage."""
         return zlib.compress(_encode(self.groups), 6)
 
     @staticmethod
     def unpacked(data: bytes) -> BatchLines:
-        """What `packed` made."""
+        """The reverse of `packed`."""
         return BatchLines(_decode(zlib.decompress(data, bufsize=1 << 16)))
 
     def of_batch(self, path_model: str | None) -> BatchLines:
-        """The same lines, asking for the model that only the batch names."""
+        """The same lines with the model that only the batch's path names."""
         if path_model is None or not any("{model}" in group.path for group in self.groups):
             return self
         return BatchLines(
@@ -105,11 +105,11 @@ class BatchLines:
 
 @dataclass(slots=True)
 class LineReader:
-    """Reads lines as they come.
+    """Reads lines from the chunks of a file.
 
     Attributes:
-        api: Whose batches.
-        asked: What the batch says of all lines, as far as it is known.
+        api: The provider's batch API.
+        asked: The batch's settings for all lines, as far as they are known.
         kind: The kind of provider.
     """
 
@@ -126,7 +126,7 @@ class LineReader:
         """Take bytes of a file.
 
         Raises:
-            GatewayError: `bad-request`, where a line cannot be read; `no-price`, where it asks for what costs unseen.
+            GatewayError: `bad-request` if a line cannot be read; `no-price` if the gateway cannot see its cost.
         """
         *whole, self._rest = (self._rest + data if self._rest else data).split(b"\n")
         for line in whole:
@@ -135,13 +135,13 @@ class LineReader:
             raise _wrong(f"Line {self.count + 1} of the batch's file is longer than {LONGEST_LINE // 2**20} MB.")
 
     def end(self) -> BatchLines:
-        """All that was read, after the last bytes. Raises as `feed` does."""
+        """Finish, and return all lines. Raises as `feed` does."""
         rest, self._rest = self._rest, b""
         self._line(rest)
         return BatchLines(list(self._groups.values()))
 
     def add(self, lines: Iterable[BatchRequest]) -> None:
-        """Take lines that do not come from a file. Raises as `feed` does."""
+        """Add lines of the request's body. Raises as `feed` does."""
         try:
             for line in lines:
                 self._add(line)
@@ -180,7 +180,7 @@ class LineReader:
         if match is None or (not match.format.metered and match.endpoint.charging != "free") or match.format.later_look:
             raise UnseenError(
                 "no-price",
-                f"The gateway cannot see what {path} costs, so it does not pass a batch of it. An administrator can "
+                f"The gateway cannot see what {path} costs, so it refuses batches of it. An administrator can "
                 "set allow_unmetered = true for the key.",
                 details={"endpoint": f"POST {path}"},
             )
@@ -199,12 +199,12 @@ def match_of(path: str, kind: str) -> endpoints.Match | None:
 
 @dataclass(slots=True)
 class LinePlans:
-    """What lines of a batch may cost at one provider.
+    """The worst-case costs of a batch's lines at one provider.
 
     Attributes:
         member: The provider's place in the route.
-        at: When the batch was made.
-        prices: Every price there is.
+        at: When the batch was created.
+        prices: The sources of prices.
     """
 
     member: Member
@@ -214,7 +214,7 @@ class LinePlans:
     _known: dict[int, tuple[Format, Call, MemberPlan]] = field(default_factory=dict)
 
     def of(self, group: LineGroup) -> tuple[Format, Call, MemberPlan]:
-        """The format of a group of lines, what they ask as lines of a batch, and what it means at the provider."""
+        """A group's format, its request as a line of a batch, and its plan at the provider."""
         if (found := self._known.get(id(group))) is not None:
             return found
         provider = self.member.provider
@@ -227,12 +227,12 @@ class LinePlans:
         return found
 
     def ceiling(self, group: LineGroup, input_tokens: int) -> int:
-        """What one line of a group costs at most, in nanodollars. Raises `Unbounded` as `BoundFormula.hold` does."""
+        """The most that one line can cost, in nanodollars. Raises `Unbounded` as `BoundFormula.hold` does."""
         fmt, call, plan = self.of(group)
         return plan.bound.hold(replace(call, input_tokens=input_tokens)).money if fmt.metered else 0
 
     def total(self, lines: BatchLines) -> int:
-        """What all lines cost at most. Raises `Unbounded` as `BoundFormula.hold` does."""
+        """The most that all lines can cost. Raises `Unbounded` as `BoundFormula.hold` does."""
         return sum(
             self.ceiling(group, tokens) * times
             for group in lines.groups
@@ -240,7 +240,7 @@ class LinePlans:
         )
 
     def unpriced(self, lines: BatchLines) -> str | None:
-        """A model that the provider wants a price for, and that has none; None where there is none such."""
+        """A model without the price that the provider's `require_price` needs, or None."""
         for group in lines.groups:
             fmt, call, plan = self.of(group)
             if plan.is_refused and fmt.metered:
@@ -249,13 +249,13 @@ class LinePlans:
 
 
 def in_batch(call: Call) -> Call:
-    """A request as a line of a batch: service tiers are for requests of their own."""
+    """A request as a line of a batch, at batch rates and without a service tier."""
     modifiers = {name: value for name, value in call.modifiers.items() if name != "service_tier"}
     return replace(call, modifiers={**modifiers, **IN_BATCH}, service_tier=None)
 
 
 def by_id(lines: BatchLines) -> dict[str, tuple[LineGroup, int]]:
-    """The lines by their names: see `Numbered`."""
+    """The lines by name; see `Numbered`."""
     found: dict[str, tuple[LineGroup, int]] = {}
     names = Numbered()
     for group in lines.groups:
@@ -266,7 +266,7 @@ def by_id(lines: BatchLines) -> dict[str, tuple[LineGroup, int]]:
 
 @dataclass(slots=True)
 class Numbered:
-    """Tells apart lines that a batch calls the same: a name is a line's id with the number of the time before it."""
+    """Names lines, also those with equal ids: a name is the number of the id's occurrence, and the id."""
 
     _seen: Counter[str] = field(default_factory=Counter)
 

@@ -1,6 +1,6 @@
-"""Looking at a batch at its provider, and charging each of its lines by its result.
+"""Polls a batch at its provider, and charges each line by its result.
 
-A line's row has an id made of the batch's id and its own, so it is written once, however often results are fetched.
+A line's row has an id made of the batch's and the line's ids, so it is written once, however often results are fetched.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ log = logging.getLogger(__name__)
 AT_ONCE = 200
 """Lines that are charged in one transaction."""
 TURN = 20
-"""Lines after which other work has its turn."""
+"""Lines after which other tasks may run."""
 NO_RESULT = "the provider gave no result in time"
 LOST_RESULT = "the provider gave no result that the gateway could read"
 
 
 class ChargedError(Exception):
-    """All of the batch is charged already: another node was faster."""
+    """The whole batch is charged already, by another node."""
 
 
 class NotYetError(Exception):
-    """Not all of the results can be had now; the message says why."""
+    """Not all results are available yet; the message says why."""
 
 
 @dataclass(slots=True)
 class Look:
-    """One look at one batch.
+    """One poll of one batch.
 
     Attributes:
         batch: The batch.
-        provider: Where it is.
-        client: Asks the provider.
-        ledger: Where lines are charged.
-        prices: Every price there is.
-        lines: What its lines ask, or None where that is not known.
+        provider: Its provider.
+        client: Sends requests to the provider.
+        ledger: Charges the lines.
+        prices: The sources of prices.
+        lines: Its lines, or None if they are not known.
         now: The present.
     """
 
@@ -88,7 +88,7 @@ class Look:
         self.plans = LinePlans(Member(self.provider), self.batch.created_at, self.prices)
 
     async def run(self) -> bool:
-        """Charge what can be charged; whether that is all of the batch.
+        """Charge what can be charged; returns whether the whole batch is charged.
 
         Raises:
             UpstreamError: The provider cannot be reached.
@@ -109,7 +109,7 @@ class Look:
         return True
 
     async def give_up(self) -> None:
-        """Charge what has no result at its ceiling: it is not known to have cost less."""
+        """Charge lines without a result at their ceiling: they may have cost as much."""
         await self._end(self._missing(set(), None), self._own(None))
 
     async def _charge(self, state: BatchState, *, late: bool) -> None:
@@ -158,7 +158,7 @@ class Look:
             raise ChargedError from None
 
     def _missing(self, seen: set[str], undone: str | None) -> Iterable[BatchLine]:
-        """The lines without a result: free where they were not done, else at their ceiling."""
+        """The rows of lines without a result: free if the line was not done, else at the ceiling."""
         for name, (group, tokens) in by_id(self.lines).items() if self.lines is not None else ():
             if name in seen:
                 continue
@@ -185,7 +185,7 @@ class Look:
             return body
 
     async def _results(self, state: BatchState) -> AsyncIterator[LineResult | None]:
-        """The results; None stands for a file of them that is gone."""
+        """The results; None stands for a result file that no longer exists."""
         if state.inline is not None:
             for result in state.inline:
                 yield result
@@ -222,7 +222,7 @@ class Look:
         return result
 
     def _line(self, name: str, known: tuple[LineGroup, int] | None, result: LineResult) -> BatchLine:
-        """A line's row, by its result."""
+        """Make a line's row from its result."""
         if result.body is not None:
             self._answers += 1
         group, tokens = known or self._guessed(result)
@@ -246,7 +246,7 @@ class Look:
         return self._row(name, group, end, bound.money)
 
     def _guessed(self, result: LineResult) -> tuple[LineGroup | None, int]:
-        """What a line asked that is not known, as its answer shows it."""
+        """Guess the request of an unknown line from its answer."""
         path = path_of_answer(result.body) if result.body is not None else None
         if result.body is None or path is None:
             return None, 0
@@ -290,7 +290,7 @@ class Look:
         )
 
     def _own(self, state: BatchState | None) -> Settlement:
-        """How the batch itself ended: its cost is that of its lines."""
+        """The settlement of the batch itself: it costs nothing, as its lines are charged."""
         blind = self.lines is None and (state is None or self._answers == 0)
         return Settlement(
             id=self.batch.id,
@@ -305,7 +305,7 @@ class Look:
         )
 
     def _by_usage(self, state: BatchState) -> Settlement:
-        """The batch charged as a whole, by what the provider says that it used: its results are gone."""
+        """The settlement of a batch whose results are gone, by the usage that the provider states for all of it."""
         model = state.model or next(iter(self.lines.models if self.lines is not None else ()), "")
         group = LineGroup("/v1/responses", Call(model=model), [], [])
         fmt, call, plan = self.plans.of(group)
@@ -333,7 +333,7 @@ class Look:
 
 
 def _bound(plan: MemberPlan, call: Call, fmt: Format) -> CostBound:
-    """What a line may cost at most; nothing where nothing bounds it."""
+    """The most that a line can cost; zero if nothing bounds it."""
     if fmt.metered:
         try:
             return plan.bound.hold(call)
@@ -346,7 +346,7 @@ _formats: dict[str, Format] = {}
 
 
 def _batched(fmt: Format) -> Format:
-    """A format whose answers are priced as those of a batch, whether or not they say so."""
+    """A format whose answers are priced at batch rates, whether or not they say so."""
     if (found := _formats.get(fmt.name)) is None:
         inner = fmt.context
 

@@ -1,7 +1,7 @@
-"""Files for batches, read as they are uploaded: what their lines ask is known before a batch is made of them.
+"""Reads files for batches while they are uploaded, so that their lines are known before a batch is created.
 
-Lines are read aside, in a thread. A file that comes faster than its lines can be read, or whose lines cannot be read,
-is read at the provider when a batch is made of it.
+Lines are read in a thread. A file that arrives faster than its lines can be read, or whose lines cannot be read, is
+downloaded from the provider when a batch is created from it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,23 @@ from paig_gateway.routing.candidates import Candidate
 log = logging.getLogger(__name__)
 
 AT_ONCE = 256 * 1024
-"""Bytes that are read at a time."""
+"""Bytes that are read at once."""
 MOST_WAITING = 8 * 1024 * 1024
-"""Bytes that may wait to be read."""
+"""The most bytes that wait to be read."""
 MOST_READERS = 4
-"""Files that are read at a time in one process: the lines of one may take some hundred megabytes."""
+"""The most files that one process reads at once: the lines of one may take hundreds of megabytes."""
 UPLOAD_OFFSET = b"x-goog-upload-offset"
-"""The header that says where in a file a request goes on."""
+"""The header with the position in the file at which a request continues it."""
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class BatchUpload:
-    """Reads one file as it passes; see `uploads.UploadWatcher`.
+    """Reads one file while it passes; see `uploads.UploadWatcher`.
 
     Attributes:
-        kind: The kind of provider that it goes to.
-        keep: Keeps what its lines ask, by the provider's name and the file's id, or forgets what a file of that id
-            asked (None); blocks.
-        readers: The files that are being read in this process; one whose request ended drops out by itself.
+        kind: The kind of provider that receives it.
+        keep: Stores the lines by the provider's name and the file's id, or removes them (None); blocks.
+        readers: The files that are being read in this process; a file whose request ended is removed by itself.
     """
 
     kind: str
@@ -56,14 +55,14 @@ class BatchUpload:
     _reading: asyncio.Task[None] | None = None
 
     def field(self, name: str, content: bytes) -> None:
-        """A form's field that is no file. Of two purposes, the provider may take either."""
+        """Take a form field that is not a file. With two purposes the file is not read: the provider may use either."""
         if name == "purpose":
             if self._purpose is not None or content != b"batch":
                 self.drop()
             self._purpose = content
 
     def piece(self, name: str, data: bytes) -> None:
-        """The next piece of the file; `name` is empty where there is no form."""
+        """Take the next piece of the file; `name` is empty if there is no form."""
         if self._dropped or name not in ("", "file") or not data:
             return
         if self._reader is None:
@@ -84,14 +83,14 @@ class BatchUpload:
             self._reading = asyncio.create_task(self._read(self._reader))
 
     async def complete(self) -> None:
-        """All of it has passed."""
+        """Read the rest: the whole file has passed."""
         if self._reading is not None:
             await self._reading
         if self._reader is not None and not self._dropped:
             await self._read(self._reader)
 
     async def answered(self, candidate: Candidate, body: bytes) -> None:
-        """The provider has it: keep what its lines ask."""
+        """Store the file's lines: the provider has accepted it."""
         answer, reader = decode_json(body), self._reader
         id = dig(answer, "id") or dig(answer, "file", "name")
         if not isinstance(id, str):
@@ -103,17 +102,17 @@ class BatchUpload:
             if reader is not None and of_batch and not self._dropped and candidate.provider.kind == self.kind:
                 lines = await asyncio.to_thread(reader.end)
                 packed = await asyncio.to_thread(lines.packed) if lines.count else None
-        except GatewayError as error:  # the request that makes a batch of it reads it again, and says so
+        except GatewayError as error:  # the request that creates a batch reads the file again, and reports it
             log.info("a file for a batch is not read at its upload: %s", error.message)
         try:
             await asyncio.to_thread(self.keep, candidate.provider.name, last_name(id), packed)
         except SQLAlchemyError as error:
-            log.warning("what a file for a batch asks could not be kept: %s", type(error).__name__)
+            log.warning("the lines of a file for a batch could not be stored: %s", type(error).__name__)
         finally:
             self.readers.discard(self)
 
     async def _read(self, reader: LineReader) -> None:
-        """Read what waits."""
+        """Read the waiting bytes."""
         while self._waiting and not self._dropped:
             data, self._waiting, self._size = b"".join(self._waiting), [], 0
             try:
@@ -124,6 +123,6 @@ class BatchUpload:
         self._reading = None
 
     def drop(self) -> None:
-        """Read no more of it."""
+        """Stop reading the file."""
         self._dropped, self._waiting, self._size, self._reader = True, [], 0, None
         self.readers.discard(self)

@@ -1,8 +1,8 @@
-"""Batches: held whole when they are made, charged line by line when their results arrive, however they are fetched.
+"""Batches: the whole batch is held when it is created, and each line is charged when its result arrives.
 
-A batch's lines are read from the request or from the file that it names, and held at the rates of batches. Its hold
-then belongs to no node: it stays until the results are there, for days if need be. When a client's answer shows that a
-batch has ended, and seldom by itself, the gateway asks the provider and charges each line once.
+A batch's lines are read from the request or from the file that it names, and held at batch rates. The hold belongs to
+no node and stays until the results are there, for days if necessary. The gateway polls the provider when a client's
+answer shows that a batch has ended, and from time to time by itself; each line is charged once.
 """
 
 from __future__ import annotations
@@ -52,33 +52,33 @@ from paig_gateway.routing.failures import UpstreamError
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 2.0
-"""How often it is looked whether a batch is due."""
+"""Seconds between two checks for batches that are due."""
 LOOKS = tuple(timedelta(minutes=minutes) for minutes in (5, 10, 20, 40, 60))
-"""How long after a look the next one is due, if no client asks before; the last holds from then on."""
+"""The times between polls of a batch that no client asks for; the last one repeats."""
 DEFER_SECONDS = 5.0
 """How long the client's answer waits until the database has the batch."""
 DELETE_SECONDS = 20.0
 """How long the deletion of results waits until they are charged."""
 GEMINI_FILES_KEPT = timedelta(hours=48)
-"""How long Google keeps a file; its client may then give the same name to another one."""
+"""How long Google keeps a file; afterwards its name may be used again."""
 HURRY_PAUSE = timedelta(seconds=2)
-"""How long after a key read a file its batches are not looked at for another one."""
+"""The least time between two polls that a key's reading of files causes."""
 MOST_HURRIED = 10_000
-"""Keys that are remembered for that."""
+"""The most keys that are remembered for `HURRY_PAUSE`."""
 RENEW_SECONDS = 30.0
-"""How often a node that looks says so."""
+"""How often a node renews its claim on a batch that it polls."""
 
 
 @dataclass(slots=True)
 class Batches:
-    """See the module. It belongs to one event loop.
+    """The batches of one node; for one event loop. See the module.
 
     Attributes:
-        engine: The database, for what is not money.
-        ledger: Where lines are charged.
-        directory: Which providers there are.
-        prices: Every price there is.
-        client: Asks providers.
+        engine: The database, for everything but money.
+        ledger: Charges the lines.
+        directory: The providers.
+        prices: The sources of prices.
+        client: Sends requests to providers.
         now: The present.
         node_id: This node.
     """
@@ -96,24 +96,25 @@ class Batches:
     _readers: WeakSet[BatchUpload] = field(default_factory=WeakSet)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    # Making one
+    # Creating a batch
 
     async def prepare(
         self, exchange: Exchange, order: list[Candidate], *, capped: bool
     ) -> tuple[Exchange, list[Candidate]]:
-        """Read the lines of the batch that a request makes, and hold what they may cost.
+        """Read the lines of the batch that a request creates, and compute their ceiling.
 
         Args:
             exchange: The request.
-            order: The members that could answer.
+            order: The candidates.
             capped: Whether a spending limit or a run's budget binds the request.
 
         Returns:
-            The request with its lines, and the members that could do all of them, each with its ceiling.
+            The request with its lines, and the candidates that can do all lines, each with its ceiling.
 
         Raises:
-            GatewayError: `bad-request`, where a line cannot be read; `no-price`, where one has no price, or where the
-                lines cannot be seen and must be; `model-not-allowed` and `not-allowed` for what the key may not use.
+            GatewayError: `bad-request` if a line cannot be read; `no-price` if a line has no price, or if the lines
+                cannot be read but must be; `model-not-allowed` and `not-allowed` if the key may not use a line's model
+                or format.
         """
         api = APIS[exchange.fmt.name]
         try:
@@ -140,7 +141,7 @@ class Batches:
     async def _read(
         self, api: BatchApi, exchange: Exchange, order: list[Candidate]
     ) -> tuple[BatchLines, list[Candidate]]:
-        """The lines of a batch, and the members that have its file."""
+        """Read the lines of a batch; returns them and the candidates that have its file."""
         try:
             asked = await asyncio.to_thread(api.asked, exchange.plain, exchange.call.model or None)
         except MalformedRequest as error:
@@ -161,15 +162,15 @@ class Batches:
     async def _file(
         self, exchange: Exchange, api: BatchApi, asked: BatchAsked, file: str, order: list[Candidate]
     ) -> tuple[BatchLines, list[Candidate]]:
-        """The lines of a file: as they were read when it was uploaded, else as the provider has them."""
+        """The lines of a file: those read at its upload, else those of the provider's copy."""
         providers = list({one.provider.name for one in order})
         try:
             since = exchange.time - (GEMINI_FILES_KEPT if api is GEMINI else rows.INPUTS_KEPT)
             known = await asyncio.to_thread(rows.find_input, self.engine, providers, file, since)
         except SQLAlchemyError as error:
-            log.warning("cannot look up what a batch's file asks: %s", type(error).__name__)
+            log.warning("cannot look up the lines of a batch's file: %s", type(error).__name__)
             raise GatewayError(
-                "overloaded", "The gateway cannot look up what the batch's file asks: try again.", retry_after=1
+                "overloaded", "The gateway cannot look up the lines of the batch's file: try again.", retry_after=1
             ) from None
         if known is not None:
             name, packed = known
@@ -193,7 +194,7 @@ class Batches:
             except (UpstreamError, SigningError) as error:
                 why = str(error)
                 continue
-            except GatewayError as error:  # what the provider has is the provider's to refuse
+            except GatewayError as error:  # a bad file at the provider is for the provider to refuse
                 raise UnseenError(error.code, error.message, details=error.details) from None
             provider = candidate.provider.name
             return lines, [one for one in order if one.provider.name == provider]
@@ -202,7 +203,7 @@ class Batches:
     def _hold(
         self, exchange: Exchange, lines: BatchLines, order: list[Candidate], capped: bool
     ) -> tuple[list[Candidate], list[str]]:
-        """The members that have a price for each line, with their ceilings; and the formats of the lines."""
+        """The candidates that have a price for each line, with their ceilings; and the formats of the lines."""
         found: list[Candidate] = []
         formats: list[str] = []
         totals: dict[int, int | GatewayError] = {}
@@ -220,7 +221,7 @@ class Batches:
         return found, formats
 
     async def accepted(self, exchange: Exchange, candidate: Candidate, outcome: Outcome, body: Json | None) -> None:
-        """Keep a batch that a provider has taken, before its client hears of it."""
+        """Store a batch that a provider has accepted, before the client gets the answer."""
         api = APIS[exchange.fmt.name]
         work_id = api.id(body) if body is not None else None
         if work_id is None:
@@ -232,7 +233,7 @@ class Batches:
             exchange.id, candidate.provider.name, work_id, exchange.fmt.name, path, candidate.credential.id,
             exchange.caller.key_id, exchange.caller.project_id, exchange.time, exchange.time + api.lifetime,
         )  # fmt: skip
-        # Nothing is awaited before this: a client that leaves now leaves a batch that will be charged.
+        # Nothing is awaited before this, so the batch is charged even if the client disconnects now.
         outcome.deferred = True
         deferring = self._start(self._defer(batch, now + LOOKS[0], exchange.lines))
         await asyncio.wait({deferring}, timeout=DEFER_SECONDS)
@@ -246,15 +247,15 @@ class Batches:
         except (SQLAlchemyError, GatewayError) as error:
             log.error("batch %s is charged at its ceiling when this node ends: %s", batch.work_id, error)
 
-    # What passes by
+    # Answers that pass
 
     async def answered(
         self, exchange: Exchange, candidate: Candidate, outcome: Outcome, body: bytes, status: int
     ) -> bytes:
-        """Take in an answer about batches or files that was read whole.
+        """Process an answer about batches or files that was read whole.
 
         Returns:
-            What the client gets.
+            The body for the client.
         """
         if status >= 400:
             return body
@@ -270,7 +271,7 @@ class Batches:
         return own_results_url(body)
 
     def _seen(self, exchange: Exchange, candidate: Candidate, body: bytes) -> None:
-        """Have a batch charged that an answer shows to have ended."""
+        """Poll a batch that has ended according to an answer."""
         answer, named = decode_json(body), exchange.fmt.stored(exchange.target.path)
         if answer is None or named is None:
             return
@@ -279,7 +280,7 @@ class Batches:
             self._start(self._hurry(partial(rows.of_work, engine, [provider], work_id)))
 
     def fetched(self, exchange: Exchange, candidate: Candidate) -> None:
-        """Have charged what an answer may have shown that goes to the client unread: results, and files of them."""
+        """Poll the batches whose results an unread answer may contain."""
         kind, operation = exchange.endpoint.object, exchange.operation
         if kind not in ("batch", "file") or operation not in ("read", "list"):
             return
@@ -292,7 +293,7 @@ class Batches:
             self._start(self._hurry(find))
 
     def _may_hurry(self, key_id: str) -> bool:
-        """Whether a key that reads files has its batches looked at: not at every poll of it."""
+        """Whether a key's reading of files causes a poll of its batches now; see `HURRY_PAUSE`."""
         now = self.now()
         if now - self._hurried.get(key_id, now - HURRY_PAUSE) < HURRY_PAUSE:
             return False
@@ -302,7 +303,7 @@ class Batches:
         return True
 
     async def before_delete(self, exchange: Exchange) -> None:
-        """Charge what is about to be deleted, if it is the results of a batch."""
+        """Charge a batch whose results are about to be deleted."""
         kind = exchange.endpoint.object
         if kind not in ("batch", "file"):
             return
@@ -314,7 +315,7 @@ class Batches:
         try:
             found = await asyncio.to_thread(find)
         except SQLAlchemyError as error:
-            log.warning("cannot look up whose results are deleted: %s", type(error).__name__)
+            log.warning("cannot look up the batch of deleted results: %s", type(error).__name__)
             return
         if found:
             looks = {self._look(batch) for batch in found}
@@ -323,13 +324,13 @@ class Batches:
             await asyncio.to_thread(rows.forget_input, self.engine, providers, last_name(unquote(named)))
 
     def watch(self, exchange: Exchange) -> BatchUpload | None:
-        """Reads a file as it is uploaded, if a batch may be made of it."""
+        """A reader for a file that is uploaded, if a batch can be created from it."""
         members = exchange.route.members
         if exchange.endpoint.object != "file" or not members:
             return None
         upload = BatchUpload(members[0].provider.kind, self._keep_input, self._readers)
         if (offset := dict(exchange.headers).get(UPLOAD_OFFSET, b"0").strip()) != b"0":
-            log.debug("a file that goes on at byte %s is not read at its upload", offset)
+            log.debug("a file that continues at byte %s is not read at its upload", offset)
             upload.drop()  # its first part passed in another request
         return upload
 
@@ -340,7 +341,7 @@ class Batches:
             rows.keep_input(self.engine, provider, id, self.now(), lines)
 
     async def _uploaded(self, exchange: Exchange, candidate: Candidate, body: bytes) -> None:
-        """Read a file that was held: one that came in a content encoding."""
+        """Read a file whose request was held whole: one in a content encoding."""
         if (upload := self.watch(exchange)) is None or not form.is_form(exchange.plain):
             return
         for name, start, end in form.fields(exchange.plain):
@@ -352,20 +353,20 @@ class Batches:
                 await upload.complete()
         await upload.answered(candidate, body)
 
-    # Looking
+    # Polling
 
     async def run(self) -> None:
-        """Look at batches that no client has asked for, for as long as the task lives."""
+        """Poll due batches until cancelled."""
         while True:
             try:
                 for batch in await asyncio.to_thread(rows.due, self.engine, self.now()):
                     self._look(batch)
             except SQLAlchemyError as error:
-                log.warning("batches cannot be looked at, trying again: %s", type(error).__name__)
+                log.warning("cannot poll batches, trying again: %s", type(error).__name__)
             await asyncio.sleep(TICK_SECONDS)
 
     async def close(self) -> None:
-        """End what is on its way; the next node that looks goes on."""
+        """Cancel running polls; another node, or this one after a restart, polls again."""
         tasks = {*self._tasks, *self._looks.values()}
         for task in tasks:
             task.cancel()
@@ -379,10 +380,10 @@ class Batches:
                     self._again.add(batch.id)
                 self._look(batch)
         except SQLAlchemyError as error:
-            log.warning("a batch that has ended is looked at later: %s", type(error).__name__)
+            log.warning("a batch that has ended is polled later: %s", type(error).__name__)
 
     def _look(self, batch: OpenBatch) -> asyncio.Task[None]:
-        """Look at a batch, unless this process does so already."""
+        """Poll a batch, unless this process does so already."""
         if (task := self._looks.get(batch.id)) is None:
             task = self._looks[batch.id] = asyncio.create_task(self._look_at(batch), name=f"batch {batch.work_id}")
             task.add_done_callback(lambda _: self._looked(batch))
@@ -406,7 +407,7 @@ class Batches:
             pause = LOOKS[min(batch.looks, len(LOOKS) - 1)]
             await asyncio.to_thread(rows.give_back, self.engine, batch.id, self.node_id, self.now() + pause)
         except (SQLAlchemyError, GatewayError) as error:
-            log.warning("batch %s is looked at later: %s", batch.work_id, error)
+            log.warning("batch %s is polled later: %s", batch.work_id, error)
         except Exception:
             log.exception("batch %s could not be charged, trying again later", batch.work_id)
             if self.now() >= batch.deadline and await self._write_off(batch):
@@ -424,10 +425,10 @@ class Batches:
             await asyncio.to_thread(rows.take, self.engine, batch.id, self.node_id, self.now())
 
     async def _charge(self, batch: OpenBatch) -> bool:
-        """Charge a batch's lines by their results; whether all of it is charged."""
+        """Charge a batch's lines by their results; returns whether the whole batch is charged."""
         provider = self.directory.providers().get(batch.provider)
         if provider is None:
-            log.warning("batch %s cannot be looked at: there is no provider '%s'", batch.work_id, batch.provider)
+            log.warning("batch %s cannot be polled: there is no provider '%s'", batch.work_id, batch.provider)
             return self.now() >= batch.deadline and await self._write_off(batch)
         packed = await asyncio.to_thread(rows.lines_of, self.engine, batch.id)
         lines = await asyncio.to_thread(BatchLines.unpacked, packed) if packed is not None else None
@@ -438,16 +439,16 @@ class Batches:
             return True
         except (UpstreamError, SigningError) as error:
             if self.now() < batch.deadline:
-                log.info("batch %s is looked at later: %s", batch.work_id, error)
+                log.info("batch %s is polled later: %s", batch.work_id, error)
                 return False
             await look.give_up()
             return True
         except NotYetError as error:
-            log.debug("batch %s is looked at later: %s", batch.work_id, error)
+            log.debug("batch %s is polled later: %s", batch.work_id, error)
             return False
 
     async def _write_off(self, batch: OpenBatch) -> bool:
-        """Charge all that is held for a batch whose provider is gone."""
+        """Charge the whole hold of a batch whose provider no longer exists."""
         held = await asyncio.to_thread(rows.held_for, self.engine, batch.id)
         if held is not None:
             end = Settlement(
@@ -464,7 +465,7 @@ class Batches:
 
 
 def _with_version(exchange: Exchange) -> str:
-    """A request's path, with the version of Azure's API that its query names."""
+    """A request's path, with Azure's `api-version` from its query."""
     version = [part for part in exchange.target.query.split(b"&") if part.startswith(b"api-version=")]
     return exchange.target.path + (f"?{version[0].decode('latin-1')}" if version else "")
 
@@ -478,13 +479,13 @@ def _filled(lines: BatchLines) -> BatchLines:
 def _unseen(why: str) -> UnseenError:
     return UnseenError(
         "no-price",
-        f"The gateway cannot see what the batch asks: {why}. Upload its file through the gateway, or put its requests "
-        "into the body where the API takes that; an administrator can set allow_unmetered = true for the key.",
+        f"The gateway cannot read the batch's requests: {why}. Upload its file through the gateway, or put the "
+        "requests into the body if the API allows it; an administrator can set allow_unmetered = true for the key.",
     )
 
 
 def _passes_unseen(exchange: Exchange, order: list[Candidate], *, capped: bool) -> bool:
-    """Whether a batch may be made whose lines were not read; see `unmetered.admitted`."""
+    """Whether a batch may be created whose lines were not read; see `unmetered.admitted`."""
     allowed = exchange.caller.allow_unmetered
     if exchange.caller.models is not None:
         return False  # it could ask for any model
@@ -492,7 +493,7 @@ def _passes_unseen(exchange: Exchange, order: list[Candidate], *, capped: bool) 
 
 
 def _total(plans: LinePlans, lines: BatchLines, candidate: Candidate, *, capped: bool) -> int | GatewayError:
-    """What all lines cost at most at a provider, or why they cannot be sent there."""
+    """The most that all lines can cost at a provider, or why they cannot be sent there."""
     try:
         unpriced = plans.unpriced(lines)
         if unpriced is None:

@@ -1,7 +1,7 @@
 """Which limits bind a request at a member of its route.
 
-Limits of owners and the run's budget bind it wherever it is sent. A named limit may look at the provider or the model,
-so another member may be bound by others.
+Limits of owners and the run's budget bind it at every member. A named limit may depend on the provider or the model, so
+different members may be bound by different limits.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from paig_gateway.routing.candidates import Candidate
 
 
 def binding_limits(exchange: Exchange, candidate: Candidate | None) -> tuple[Limit, ...]:
-    """Every limit that binds a request, at the amounts of its time.
+    """The limits that bind a request, with the amounts at its time.
 
     Args:
         exchange: The request.
-        candidate: The member that it is sent to; None if it is sent to none.
+        candidate: The member that it is sent to, or None.
     """
     caller, said = exchange.caller, exchange.attribution
     limits = caller.limits
@@ -57,7 +57,7 @@ def run_limit(key_id: str, said: Attribution) -> tuple[Limit, ...]:
 
 
 def subject(exchange: Exchange, candidate: Candidate | None) -> Subject:
-    """What named limits look at."""
+    """The properties of a request that named limits match."""
     model = exchange.call.model
     if candidate is None:
         return _subject(exchange, None, [model])
@@ -66,7 +66,7 @@ def subject(exchange: Exchange, candidate: Candidate | None) -> Subject:
 
 
 def _possible(exchange: Exchange) -> list[Limit]:
-    """The limits that bind the request at one member of its route or another."""
+    """The limits that bind the request at any member of its route."""
     caller = exchange.caller
     if not caller.named:
         return list(caller.limits)

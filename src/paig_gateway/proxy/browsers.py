@@ -1,7 +1,7 @@
-"""Browsers at the data plane: what a page may ask for, and what a relayed answer may do to the browser that gets it.
+"""Browsers at the data plane: which requests of pages are allowed, and how relayed answers are made harmless.
 
-An answer is the provider's, so it is untrusted content on the gateway's own origin. A browser therefore never shows
-one as a page, never runs one as a script, and takes no instruction from one.
+A provider's answer is untrusted content on the gateway's own origin. A browser must therefore never show it as a page,
+run it as a script or follow its instructions.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ SEALED: Headers = [
     (b"content-security-policy", b"sandbox; default-src 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-"""Headers of every answer: shown as a page after all, it runs no script and has no origin."""
+"""Headers of every answer: even if it is shown as a page, it runs no script and has no origin."""
 
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _PREFLIGHT_SECONDS = b"600"
 
 
 def check(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Refuse what a browser would show, run or embed.
+    """Refuse requests whose answers a browser would show, run or embed.
 
     Args:
-        headers: The request's, names in lower case.
+        headers: The request's headers, names in lower case.
 
     Returns:
-        Whether a key in the query is refused: the request is a page's, whose address others see.
+        Whether a page sent the request; a key in its query is refused, since others may see the address.
 
     Raises:
         GatewayError: `not-allowed`.
@@ -54,21 +54,21 @@ def check(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """Which origins' pages may call the data plane (`cors_origins`).
+    """The origins whose pages may call the data plane (`cors_origins`).
 
     Attributes:
-        origins: Such as `https://app.example.com`.
+        origins: The origins, such as `https://app.example.com`.
     """
 
     origins: frozenset[bytes] = field(default_factory=frozenset)
 
     @staticmethod
     def of(origins: Iterable[str]) -> Cors:
-        """From the settings; browsers write an origin in lower case, without the port that its scheme implies."""
+        """Make it from the settings. Origins are normalised as browsers write them: lower case, no default port."""
         return Cors(frozenset(_plain(origin) for origin in origins))
 
     def headers(self, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """What to add to an answer, so that the page that asks may read it; nothing where it may not."""
+        """The headers that let the calling page read an answer; none if it may not."""
         if not self.origins:
             return []
         origin = next((value for name, value in headers if name == b"origin"), None)
@@ -81,7 +81,7 @@ class Cors:
         ]
 
     def preflight(self, method: str, headers: Headers) -> Headers | None:
-        """The headers of the answer to a browser that asks whether a page may call; None where it does not ask."""
+        """The headers of the answer to a preflight request; None if the request is not one, or is not allowed."""
         if method != "OPTIONS":
             return None
         asked = dict(headers)

@@ -1,4 +1,4 @@
-"""Content encodings, undone on the side for the meter; what the client gets stays encoded as it came."""
+"""Decodes content encodings for the meter; the client gets the encoded bytes unchanged."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 _STEP = 16 * 1024
-"""Bytes undone at a time, so that a bomb is noticed before it has grown by more than a few thousandfold of this."""
+"""Bytes that are decoded at once, so that a decompression bomb is noticed early."""
 
 
 _MOST_AT_ONCE = 32 * 1024 * 1024
-"""Bytes that one step may grow to: 455 bytes of Brotli can be 300 MB."""
+"""The most bytes that one step may decode to: 455 bytes of Brotli can become 300 MB."""
 _ZSTD_STEP = 512
-"""Zstandard turns four bytes into 128 KB at most, and cannot be told to stop before."""
+"""Bytes of Zstandard that are decoded at once: four bytes can become 128 KB, and its decoder has no limit."""
 
 
 class Decoder(Protocol):
-    """Undoes a content encoding, chunk by chunk."""
+    """Decodes a content encoding, chunk by chunk."""
 
     def __call__(self, chunk: bytes) -> bytes: ...
 
     def ended(self) -> bool:
-        """Whether what it was given is one member or frame, complete, and nothing after it."""
+        """Whether the input was exactly one complete member or frame."""
 
 
 class UnknownEncoding(ValueError):
-    """A content encoding that the gateway cannot read."""
+    """A content encoding that the gateway does not support."""
 
 
 def decoder(encoding: str) -> Decoder | None:
-    """What undoes `encoding`; None for identity.
+    """A decoder for `encoding`; None for identity.
 
     Raises:
-        UnknownEncoding: There is nothing that reads it.
+        UnknownEncoding: The encoding is not supported.
     """
     name = encoding.strip().lower()
     if name in ("", "identity"):
@@ -55,17 +55,17 @@ def steps(undo: Decoder, chunk: bytes) -> Iterator[bytes]:
 
 
 def decode(encoding: str, data: bytes, limit: int, *, strict: bool = False) -> bytes:
-    """Undo `encoding` of a whole body.
+    """Decode a whole body.
 
     Args:
         encoding: The content encoding.
         data: The body.
-        limit: Bytes that it may grow to.
-        strict: Refuse a body that is cut short, or has something after its end: readers differ in what they make of it.
+        limit: The most bytes that it may decode to.
+        strict: Refuse a body that is cut short or has bytes after its end: readers treat it differently.
 
     Raises:
-        UnknownEncoding: There is nothing that reads it.
-        ValueError: The body is not what the encoding says, or grows beyond `limit` bytes.
+        UnknownEncoding: The encoding is not supported.
+        ValueError: The body is not valid in the encoding, or decodes to more than `limit` bytes.
     """
     undo = decoder(encoding)
     if undo is None:

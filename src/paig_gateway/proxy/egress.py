@@ -1,4 +1,4 @@
-"""The way out of the gateway: whom to trust in TLS, through which proxy to go, and how a socket gets connected."""
+"""Outbound connections: TLS trust, forward proxies, name resolution and connecting a socket."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class ForwardProxy:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """How one provider is reached, where that differs from the server's own settings.
+    """A provider's own settings for outbound connections.
 
     Attributes:
-        proxy: URL of a proxy, `direct` for none; None for the server's.
-        ca_file: A PEM file of authorities to trust besides the system's; None for the server's.
+        proxy: The URL of a proxy, or `direct` for none; None for the server's setting.
+        ca_file: A PEM file of authorities to trust besides the system's; None for the server's setting.
     """
 
     proxy: str | None = None
@@ -123,7 +123,7 @@ def _excepts(entry: str, host: str, port: int) -> bool:
 
 @lru_cache(maxsize=64)
 def trust(ca_file: str | None) -> ssl.SSLContext:
-    """The system's authorities, which take a while to load, and those of a file.
+    """A TLS context that trusts the system's authorities and those of a file; cached, since loading is slow.
 
     Raises:
         OSError: The file cannot be read, or holds no certificate (`ssl.SSLError`).
@@ -136,7 +136,7 @@ def trust(ca_file: str | None) -> ssl.SSLContext:
 
 
 async def resolve(host: str, port: int) -> list[SocketAddress]:
-    """The addresses of a host, IPv6 and IPv4 in turn.
+    """The addresses of a host, IPv6 and IPv4 alternating.
 
     Raises:
         OSError: The name is not known (`socket.gaierror`).
@@ -156,15 +156,15 @@ async def resolve(host: str, port: int) -> list[SocketAddress]:
 
 
 def leads_to_metadata(host: str, addresses: list[SocketAddress]) -> bool:
-    """Whether a name, though it looked harmless, resolves to a metadata service's address."""
+    """Whether a name resolves to the address of a cloud's metadata service."""
     with contextlib.suppress(ValueError):
         ip_address(host)
-        return False  # It was checked as it stands in the settings.
+        return False  # Addresses in the settings were checked when they were set.
     return any(is_metadata_address(ip_address(str(address[0]).partition("%")[0])) for _, address in addresses)
 
 
 async def connect(addresses: list[SocketAddress]) -> socket.socket:
-    """A connected socket to the first address that answers; slow ones are tried side by side.
+    """Connect a socket to the first address that answers; slow addresses are tried in parallel.
 
     Raises:
         OSError: No address answers; the error is the first one's.
@@ -214,6 +214,6 @@ async def _dial(family: socket.AddressFamily, address: tuple[object, ...]) -> so
 
 
 def _close(task: asyncio.Task[socket.socket]) -> None:
-    """Close a socket that came too late."""
+    """Close a socket that connected after another one."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()

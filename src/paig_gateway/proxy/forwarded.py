@@ -1,4 +1,4 @@
-"""What proxies in front of the gateway say of a request, believed from those alone that the operator names."""
+"""Forwarded addresses: `X-Forwarded-For` and `X-Forwarded-Proto`, trusted from the operator's proxies alone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Network = IPv4Network | IPv6Network
 
 
 class TrustedProxies:
-    """The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    """The proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         """Trust these networks, and no other."""
         self._networks: tuple[Network, ...] = tuple(map(ip_network, networks))
 
     def apply(self, scope: Scope) -> None:
-        """Put the client's own address and scheme into a request that one of the proxies passed on."""
+        """Set the client's own address and scheme in a request that came through a trusted proxy."""
         peer = scope.get("client")
         if not self._networks or not peer or not self._trusts(_address(peer[0])):
             return
@@ -52,7 +52,7 @@ def is_local(host: str) -> bool:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, also with a port; None if it is none."""
+    """Parse an address, with or without a port; None if it is invalid."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

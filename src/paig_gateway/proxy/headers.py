@@ -1,7 +1,7 @@
-"""Which headers pass, in each direction, and where a client's key may stand.
+"""Which headers pass in each direction, and where a client's key is found.
 
-Towards the provider the rule is a list of what is meant to go, so that no credential, cookie or account choice of a
-client's ever reaches an upstream. Towards the client it is a list of what must not.
+Towards the provider there is a list of headers that pass, so that no credential, cookie or account choice of the client
+reaches it. Towards the client there is a list of headers that do not pass.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _TO_UPSTREAM_PREFIXES = (
     b"amz-sdk-",
     b"groq-",
 )
-# These choose whose account pays, or speak of the client's own login.
+# These choose the account that pays, or belong to the client's own login.
 _NEVER_TO_UPSTREAM = frozenset(
     {b"openai-organization", b"openai-project", b"anthropic-organization-id", b"anthropic-workspace-id"}
 )
@@ -65,7 +65,7 @@ _HOP = frozenset(
         b"upgrade",
     }
 )
-# Statements about the upstream's own connection, host or cookies, which would be false of the gateway.
+# These describe the upstream's own connection, host or cookies, and would be wrong for the gateway.
 _NEVER_TO_CLIENT = (
     _HOP
     | _NEVER_TO_UPSTREAM
@@ -78,7 +78,7 @@ _NEVER_TO_CLIENT = (
         b"pydantic-ai-gateway-price-estimate",
     }
 )
-# What a browser would do at the gateway's origin because the upstream says so.
+# These would let the upstream control a browser at the gateway's origin.
 _STEERING = frozenset(
     {
         b"accept-ch",
@@ -113,7 +113,7 @@ _STEERING = frozenset(
     }
 )
 _STEERING_PREFIXES = (b"access-control-", b"cross-origin-", b"x-paig-")
-# Schemes for which a browser asks the person for a password.
+# Schemes for which a browser asks the user for a password.
 _ASKS_PASSWORD = re.compile(rb"(?:^|[\s,])(?:basic|digest|negotiate|ntlm)(?:[\s,]|$)", re.IGNORECASE)
 
 
@@ -127,7 +127,7 @@ def _goes_on(name: bytes) -> bool:
     return (name in _TO_UPSTREAM or name.startswith(_TO_UPSTREAM_PREFIXES)) and name not in _NEVER_TO_UPSTREAM
 
 
-# In these a request may name a dearer service than the standard one, whatever its body says.
+# Headers that can choose a more expensive service tier than the body does.
 _TIERS = frozenset(
     {
         b"x-vertex-ai-llm-shared-request-type",
@@ -144,7 +144,7 @@ def tiers(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
 
 
 def to_client(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """The provider's headers that are true of the gateway's answer too, and steer no browser."""
+    """The provider's headers that also hold for the gateway's answer and do not control a browser."""
     return [
         (name, value)
         for name, value in headers
@@ -158,19 +158,19 @@ def _passes(name: bytes) -> bool:
     return not kept
 
 
-# Under these a client's own login may stand in a query.
+# Query parameters that may hold a client's own credential.
 _QUERY_CREDENTIALS = frozenset({"access_token", "api_key", "api-key", "apikey", "x-api-key", "subscription-key"})
 
 _SIGV4_KEY = re.compile(rb"Credential=([^/,\s]+)/")
 
 
 def client_key(headers: Mapping[bytes, bytes], query: bytes, *, from_page: bool = False) -> tuple[str, bytes]:
-    """Find the gateway key that a client sent, and what is left of its query without it.
+    """Find the gateway key that a client sent; returns it and the query without it.
 
     Args:
         headers: The request's headers, by lower-case name.
-        query: The raw query string; Google's clients may carry the key there.
-        from_page: Whether a browser's page asks: it must not put the key where histories and logs keep it.
+        query: The raw query string; Google's clients may send the key there.
+        from_page: Whether a browser's page sent the request: histories and logs would keep a key in its query.
 
     Raises:
         GatewayError: `missing-key`; `not-allowed` for a page's key in the query.
@@ -197,7 +197,7 @@ def client_key(headers: Mapping[bytes, bytes], query: bytes, *, from_page: bool 
                 key = key or unquote_plus(value.decode("latin-1")).encode("utf-8")
             elif named not in _QUERY_CREDENTIALS and not named.startswith("x-amz-"):
                 kept.append(part)
-        # Nor does the key itself go on, under whatever name.
+        # A parameter of any name that contains the key is dropped, too.
         query = b"&".join(part for part in kept if not key or key.decode("latin-1") not in _read(part))
     if not key:
         raise GatewayError(

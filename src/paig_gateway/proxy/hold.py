@@ -1,7 +1,7 @@
-"""Holds a request's worst case, and makes the request smaller where that does not fit (`when_tight`).
+"""Holds a request's worst case, and makes the request smaller if that does not fit (`when_tight`).
 
-The order: the whole worst case; then, in the modes `fit` and `lower`, a smaller output maximum; then waiting for what
-requests in flight hold; then refusal. Nothing is held twice: a reservation that was refused left nothing behind.
+The order: first the whole worst case; then, in the modes `fit` and `lower`, a smaller output maximum; then a wait for
+the holds of requests in flight; then refusal. Nothing is held twice: a refused reservation leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from paig_gateway.proxy.exchange import Exchange
 from paig_gateway.routing.candidates import Candidate
 
 STATED = 64
-"""Bytes that a stated maximum adds to a request at most."""
+"""The most bytes that a stated maximum adds to a request."""
 
 TRIES = 4
-"""How often a smaller request is sized again, because other requests took the room meanwhile."""
+"""How often a smaller request is sized, since other requests may take the room meanwhile."""
 
 
 @dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Held:
-    """A request with what is held for it.
+    """A request and its reservation.
 
     Attributes:
-        passed_over: Why members that could have come first are not among `order`, by provider.
+        passed_over: Why members of the route are missing from `order`, by provider.
     """
 
     exchange: Exchange
@@ -44,15 +44,15 @@ class Held:
 
 
 async def hold(ledger: Ledger, full: Held, wait: float) -> Held:
-    """Reserve a request, made smaller where its key's `when_tight` allows that.
+    """Reserve a request, made smaller if necessary and if its key's `when_tight` allows that.
 
     Args:
-        ledger: Where to reserve.
+        ledger: The ledger.
         full: The request at its worst case.
-        wait: For how many seconds to wait for what requests in flight hold.
+        wait: Seconds to wait for requests in flight to release their holds.
 
     Returns:
-        What was reserved: the same, or a smaller request.
+        The reserved request: the same, or a smaller one.
 
     Raises:
         LimitRefused: There is no room.
@@ -89,12 +89,12 @@ class Fitting:
 
     Attributes:
         full: The request at its worst case.
-        order: The members at which the maximum can be set.
-        counted: Those of them that are bound by the same limits as the first.
-        field: The member of the request that states it, for messages.
-        may_change: Whether the request may be changed at all: else it is only said what would help.
-        floor: The smallest maximum that it is given.
-        most: The largest that may be set.
+        order: The candidates at which the maximum can be set.
+        counted: Those that are bound by the same limits as the first one.
+        field: The request's field for the maximum, for messages.
+        may_change: Whether the request may be changed; otherwise there is only advice.
+        floor: The smallest maximum that may be set.
+        most: The largest maximum that may be set.
     """
 
     full: Held
@@ -107,7 +107,7 @@ class Fitting:
 
     @classmethod
     def of(cls, full: Held) -> Fitting | None:
-        """What can be done for a request; None if no member of it is known to bound its output."""
+        """The sizes of a request; None if no candidate is known to have an output maximum."""
         exchange = full.exchange
         call, name = exchange.call, exchange.fmt.name
         order = [candidate for candidate in full.order if _field(candidate, name)]
@@ -137,7 +137,7 @@ class Fitting:
         )
 
     def fitted(self, balances: tuple[Balance, ...]) -> Held | None:
-        """The request with the largest maximum that the rule allows; None if the smallest does not fit."""
+        """The request with the largest maximum that fits; None if the smallest does not fit."""
         room = _room(balances)
         if self.floor > self.most or not room.holds(self._need(self.floor)):
             return None
@@ -148,9 +148,9 @@ class Fitting:
         return self._held(self.floor) if self.floor <= self.most else None
 
     def advice(self, balances: tuple[Balance, ...]) -> Advice:
-        """What makes the request fit, now and if nothing of the limit were used.
+        """The maximum that would fit now, and the one that would fit an unused limit.
 
-        Stating a maximum makes the request itself longer, which the numbers leave room for.
+        Stating a maximum makes the request longer; the numbers leave room for that.
         """
         whole = tuple(replace(balance, spent=0, held=0) for balance in balances)
         need = partial(self._need, longer=STATED)
@@ -180,13 +180,13 @@ class Fitting:
 
 
 def tightness(exchange: Exchange) -> WhenTight:
-    """What happens if the request does not fit: as its header says, else its key's setting."""
+    """The request's mode if it does not fit: from its header, else its key's setting."""
     off = dict(exchange.headers).get(b"x-paig-fit", b"").strip().lower() == b"off"
     return "refuse" if off else exchange.caller.when_tight
 
 
 def with_maximum(exchange: Exchange, candidate: Candidate) -> tuple[Exchange, str | None]:
-    """The request as one member gets it, with the output maximum that the gateway sets, and where that stands."""
+    """The request for one candidate with the output maximum that the gateway sets, and the field that holds it."""
     if exchange.maximum is None:
         return exchange, None
     field = _field(candidate, exchange.fmt.name)

@@ -1,7 +1,7 @@
-"""Agents that go round in circles: the same request over and over, or more money a minute than anyone meant to spend.
+"""Detects agents in a loop: sessions that repeat the same request, or spend too much within a minute.
 
-Told by the alerts, and in the log; refused (`loop-stopped`) only where the operator wants that. Each process counts
-what it serves.
+Loops are reported by alerts and in the log; their requests are refused (`loop-stopped`) only if the operator sets that.
+Each process counts its own requests.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from paig_gateway.domain.money import format_usd
 from paig_gateway.proxy.exchange import Exchange
 
 MOST_SESSIONS = 10_000
-"""Sessions that are watched at once; the one that was silent longest is forgotten first."""
+"""The most sessions that are watched at once; the one idle for longest is removed first."""
 MOST_BODIES = 32
-"""Different requests of a session that are remembered."""
+"""The most different requests of a session that are remembered."""
 MOST_TOLD = 100
-"""Loops that are kept until the alerts ask for them."""
+"""The most loops that are kept until the alerts fetch them."""
 HEAD, TAIL = 2048, 4096
-"""Bytes at both ends of a body by which it is recognised, together with its length."""
+"""Bytes at both ends of a body that identify it, together with its length."""
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +36,9 @@ class LoopRule:
     """What counts as a loop.
 
     Attributes:
-        requests: This many equal requests of a session,
-        seconds: within this time; 0 requests for no such rule.
-        usd_per_minute: Nanodollars of a session within a minute; None for no such rule.
+        requests: The number of equal requests of a session within `seconds`; 0 turns this rule off.
+        seconds: The time for `requests`.
+        usd_per_minute: Nanodollars that a session may spend within a minute; None turns this rule off.
         stop: Whether a loop's requests are refused.
     """
 
@@ -50,10 +50,10 @@ class LoopRule:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A loop that was seen.
+    """A detected loop.
 
     Attributes:
-        found: How many equal requests, or how many nanodollars within a minute.
+        found: The number of equal requests, or the nanodollars spent within a minute.
     """
 
     kind: LoopKind
@@ -86,12 +86,11 @@ class Loops:
             key_id: The key's id.
             key: Its name.
             session: The session.
-            body: What is asked; None where equal requests are no sign of a loop, as each turn of a spoken conversation
-                is asked for in the same words.
+            body: The request's body; None if equal requests are normal, as in the turns of a spoken conversation.
             now: The present.
 
         Raises:
-            GatewayError: `loop-stopped`, where it is part of a loop and loops are stopped.
+            GatewayError: `loop-stopped` if it is part of a loop and loops are stopped.
         """
         watched, rule = self._watched(key_id, session), self.rule
         minute, wait = divmod(int(now.timestamp()), 60)
@@ -130,15 +129,15 @@ class Loops:
             self._tell(watched, Loop("spending", key_id, key, session, watched.spent))
 
     def take(self) -> list[Loop]:
-        """The loops that were seen since the last look."""
+        """The loops since the last call."""
         found, self._found = list(self._found.values()), {}
         return found
 
     def check(self, directory: Directory, exchange: Exchange, body: bytes | None) -> None:
-        """Refuse a request of a session that was stopped, or that goes round in circles and is to be stopped.
+        """Refuse a request of a session that was stopped, or of a loop if loops are stopped.
 
         Args:
-            directory: Which sessions were stopped.
+            directory: The sessions that were stopped.
             exchange: The request.
             body: As for `seen`.
 

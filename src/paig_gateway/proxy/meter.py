@@ -1,7 +1,7 @@
-"""The meter: watches an answer go by and knows, when it is over, what was used and what it cost.
+"""The meter: reads a streamed answer while it passes, and computes its usage and cost at its end.
 
-It parses only events that can carry usage. Where the cost is spliced into a stream, or an event hidden that the client
-did not ask for, it hands back other bytes than it was fed; else the very same.
+It parses only events that can carry usage. It returns the bytes that it was given, unless the cost is spliced into the
+stream, or an event is hidden that the client did not ask for.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from paig_gateway.pricing.answer import UsageReading, estimate, read_answer
 from paig_gateway.pricing.overrides import PriceLookup
 
 MAX_HELD = 32 * 1024 * 1024
-"""Bytes of one event, or of a body, that are held at most: a longer one is the client's unread."""
+"""The most bytes of an event or a body that are held; a longer one is passed on without being read."""
 
 KEPT_FOR_ESTIMATE = 256 * 1024
-"""Bytes of a stream that are kept in case it ends without usage and must be estimated."""
+"""Bytes of a stream that are kept for an estimate, in case it ends without usage."""
 
 
 @dataclass(slots=True)
@@ -36,13 +36,13 @@ class StreamMeter:
 
     Attributes:
         fmt: The API format.
-        call: What was asked.
+        call: The request.
         headers: The answer's headers, by lower-case name.
-        price_lookup: What turns usage into money.
-        splice: Whether the cost goes into the stream.
-        hide: Whether events that are there only because the gateway asked are kept from the client.
-        body: The folded answer so far.
-        unread: Part of the stream was not read, so its content is unknown.
+        price_lookup: Finds prices.
+        splice: Whether the cost is added to the stream.
+        hide: Whether to hide events that the gateway asked for, not the client.
+        body: The answer so far, folded into one body.
+        unread: Whether part of the stream was not read.
     """
 
     fmt: Format
@@ -73,7 +73,7 @@ class StreamMeter:
         self._splitter = make()
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take a chunk of the stream; return what goes on to the client for it (perhaps nothing yet)."""
+        """Take a chunk of the stream; returns the bytes for the client (perhaps none yet)."""
         if self._corrupt:
             self._seen += len(chunk)
             self._unsplit += len(chunk)
@@ -89,7 +89,7 @@ class StreamMeter:
         try:
             events = self._splitter.feed(chunk)
         except ValueError:
-            # What cannot be read can still be relayed: the bytes belong to the client and the provider.
+            # A stream that cannot be parsed is still relayed.
             self._corrupt = True
             return self._splitter.rest() if rewrite else chunk
         out = [self._watch(raw) for raw in events]
@@ -100,7 +100,7 @@ class StreamMeter:
         return b"".join(out) if rewrite else chunk
 
     def end(self) -> bytes:
-        """The stream is over: what is left of it, for the client."""
+        """End the stream; returns the remaining bytes for the client."""
         rest = b"" if self._corrupt else self._splitter.rest()
         if not rest:
             return b""
@@ -108,7 +108,7 @@ class StreamMeter:
         return out if self.splice or self.hide else b""
 
     def _watch_block(self, block: bytes) -> bytes:
-        """Look at those of many events in which usage may stand; the rest is kept as it is."""
+        """Parse those events of a block that may carry usage, and pass the others on."""
         marker = self.fmt.usage_marker
         if marker is None or self.fmt.fold is None or (match := marker.search(block)) is None:
             return self._pass(block)
@@ -170,7 +170,7 @@ class StreamMeter:
         self._more, self._more_size = [], 0
 
     def _count(self, raws: list[bytes]) -> tuple[int, Generated]:
-        """The bytes of text in raw events, and what else was generated."""
+        """Count the bytes of text in raw events, and their other generated content."""
         size, found = 0, Generated()
         for raw in self._single(raws):
             with contextlib.suppress(ValueError):
@@ -180,7 +180,7 @@ class StreamMeter:
         return size, found
 
     def _single(self, raws: list[bytes]) -> Iterator[bytes]:
-        """The events one by one, where several were kept together."""
+        """Split blocks of events into single events."""
         for raw in raws:
             if self.framing != "sse":
                 yield raw
@@ -191,13 +191,13 @@ class StreamMeter:
                 yield rest
 
     def reading(self) -> UsageReading:
-        """Usage and cost of what was seen; `extracted` is None if the stream brought no final usage."""
+        """The usage and cost so far; `extracted` is None if the stream had no final usage."""
         if self._reading is None:
             self._reading = read_answer(self.fmt, self.body, self.headers, self.price_lookup, self.call)
         return self._reading
 
     def text(self) -> str:
-        """What was said in that part of the stream that is kept."""
+        """The text in the part of the stream that is kept."""
         read = self.fmt.text
         if read is None:
             return ""
@@ -208,22 +208,22 @@ class StreamMeter:
         return "".join(said)
 
     def is_complete(self) -> bool:
-        """Whether the answer came to its own end: a finish reason, a stop event."""
+        """Whether the answer is complete: it had a finish reason or a stop event."""
         return END in self.body
 
     def is_empty(self) -> bool:
-        """Whether the stream brought nothing that a provider could bill: an error, or nothing at all."""
+        """Whether the stream had nothing that a provider could bill."""
         told = any(name in self.body for name in (PARTIAL, "usage", "usageMetadata"))
         if told or self._more or self._counted or self._unsplit or self.unread:
             return False
         return self.fmt.text is not None and self._count(self._kept) == (0, Generated())
 
     def is_refusal(self) -> bool:
-        """Whether the stream brought an error, and nothing of an answer that a provider could bill."""
+        """Whether the stream had an error and nothing that a provider could bill."""
         return "error" in self.body and self.is_empty()
 
     def estimate(self) -> UsageReading | None:
-        """Usage counted from what was seen of a stream that brought none; None if nothing can be counted."""
+        """Usage estimated from the content of a stream without usage; None if nothing can be counted."""
         if self.fmt.text is None or self._seen == 0 or self.unread:
             return None
         self._count_more()
@@ -237,16 +237,16 @@ _CANDIDATES = 16
 
 
 def last_members(end: bytes) -> Json | None:
-    """The members of a JSON object from its usage on, of which only the end is at hand.
+    """Parse the members of a JSON object from its usage on, given only the object's end.
 
-    What begins within a nested object or a string does not decode: there is too much behind it.
+    A match within a nested object or a string does not decode, since too much follows it.
     """
     places = [match.start() for match in _USAGE.finditer(end)][-_CANDIDATES:]
     return next(filter(None, (decode_json(b"{" + end[place:]) for place in places)), None)
 
 
 def decode_json(body: bytes) -> Json | None:
-    """A JSON object, or None if the bytes are something else."""
+    """Parse a JSON object; None if the bytes are something else."""
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

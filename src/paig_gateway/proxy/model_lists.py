@@ -1,4 +1,4 @@
-"""Lists of models: the gateway's own at the one address, and providers' lists without what a key may not use."""
+"""Lists of models: the gateway's own list, and providers' lists without models that the key may not use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNKNOWN_DATE = "1970-01-01T00:00:00Z"
 
 
 class ModelNotFound(GatewayError):
-    """`not-found`: no such model among those that the key may use."""
+    """`not-found`: the key may use no such model."""
 
     def __init__(self, model: str) -> None:
         super().__init__(
@@ -41,10 +41,10 @@ class ModelNotFound(GatewayError):
 
 
 def asked(method: str, path: str, headers: Mapping[bytes, bytes]) -> tuple[ListShape, str | None] | None:
-    """What a request to the one address asks of models: in whose shape, and which one, None for all of them.
+    """Recognise a request for the gateway's own list of models.
 
     Returns:
-        None if it asks nothing of them.
+        The API's shape, and the model that is asked for (None for all); None for any other request.
     """
     found = _PATH.fullmatch(path) if method == "GET" else None
     if found is None:
@@ -54,7 +54,7 @@ def asked(method: str, path: str, headers: Mapping[bytes, bytes]) -> tuple[ListS
 
 
 def named(path: str) -> str | None:
-    """The model that a path of the gateway's own list names."""
+    """The model in a path of the gateway's own list."""
     found = _PATH.fullmatch(path)
     return unquote(found["model"]) if found is not None and found["model"] else None
 
@@ -63,7 +63,7 @@ _ONE = re.compile(r"(?:^|/)(?:[\w-]*models|inference-profiles|endpoints)/(.+?)(?
 
 
 def shown(exchange: Exchange) -> str | None:
-    """The model that a request asks a provider to describe; None if it asks for no single one."""
+    """The model that a request asks a provider to describe; None if it does not ask for a single model."""
     row = exchange.endpoint.path
     if exchange.fmt.name != "models" or not row.endswith(("/**", "/{sub}")):
         return None
@@ -72,10 +72,10 @@ def shown(exchange: Exchange) -> str | None:
 
 
 def usable(directory: Directory, caller: Caller, book: PriceBook) -> dict[str, str]:
-    """The models that a key may use, by name, each with the route that serves it, or with one of several.
+    """The models that a key may use, by name, each with a route that serves it.
 
-    They are those that `[models]`, the routes' own names, aliases and the operator's prices name, and those of the
-    price book at the routes' providers.
+    They come from `[models]`, the routes' own model names, aliases, the operator's prices, and the price book for the
+    routes' providers.
     """
     routes, snapshot = directory.routes_of(caller), directory.snapshot
     found: dict[str, str] = {}
@@ -114,7 +114,7 @@ def answer(shape: ListShape, models: Mapping[str, str], model: str | None) -> by
     """The list of models in an API's shape, or one of them.
 
     Raises:
-        GatewayError: `not-found`, if there is no such model.
+        GatewayError: `not-found` if there is no such model.
     """
     if model is not None:
         if model not in models:
@@ -148,7 +148,7 @@ def narrowed(caller: Caller, body: bytes) -> bytes:
     """A provider's list of models without those that the key may not use; anything else is returned unchanged.
 
     Raises:
-        GatewayError: `not-allowed`, where the list cannot be read, or tells how many there are.
+        GatewayError: `not-allowed` if the list cannot be read, or states the number of its models.
     """
     try:
         found = listing(body)
@@ -158,7 +158,7 @@ def narrowed(caller: Caller, body: bytes) -> bytes:
         return body
     cut = without(body, found, [id is not None and caller.may_use_model(id) for id in found.ids])
     if cut is None:
-        raise _untold("it tells how many there are")
+        raise _untold("it states how many there are")
     return cut
 
 

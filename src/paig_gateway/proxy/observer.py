@@ -14,47 +14,47 @@ from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.proxy.trace_context import Trace
 
 present_request: ContextVar[str] = ContextVar("present_request", default="")
-"""The id of the request that this task serves, for whatever is logged on its way."""
+"""The id of the request that this task serves, for log lines."""
 
 
 class Watcher(Protocol):
-    """Told of every request, on the event loop; it neither waits nor raises.
+    """Gets the events of every request, on the event loop; it must not wait or raise.
 
-    The outcome keeps what there is to know of each try, so nothing needs to be told while a request is on its way.
+    The outcome has the facts of each try, so there are no events while a request is being served.
     """
 
     def refused(self, request_id: str, error: GatewayError) -> None:
-        """The gateway answered with an error of its own, perhaps before it knew who was asking."""
+        """The gateway refused a request, perhaps before it knew the key."""
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
-        """A request is let through, its worst case held."""
+        """A request was accepted and its worst case is held."""
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """A request is finished, or was refused after its key was known; called once for each."""
+        """A request finished, or was refused after its key was known; called once for each request."""
 
 
 class Observer(Watcher, Protocol):
-    """What the data plane needs: an observer, and a decision about traces."""
+    """A watcher that also decides about traces."""
 
     def trace(self, caller: Caller, headers: Headers) -> Trace | None:
-        """The trace that a request with those headers (lower-case names) belongs to, or None."""
+        """The trace of a request with these headers (lower-case names), or None."""
 
 
 class Unobserved:
     """An observer that does nothing."""
 
     def trace(self, caller: Caller, headers: Headers) -> Trace | None:
-        """Pass the client's on."""
+        """Use the client's trace."""
         return trace_context.read(headers)
 
     def refused(self, request_id: str, error: GatewayError) -> None:
-        """Pass over it."""
+        """Do nothing."""
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
-        """Pass over it."""
+        """Do nothing."""
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """Pass over it."""
+        """Do nothing."""
 
 
 UNOBSERVED: Observer = Unobserved()

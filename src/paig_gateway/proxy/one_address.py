@@ -1,7 +1,7 @@
-"""One address for every API: the route of a request whose path names none (`/v1/chat/completions`).
+"""One address for every API: finds the route of a request whose path names none (`/v1/chat/completions`).
 
-The table `[models]` decides first. Without an entry there, it is the only route of the key that speaks the request's
-format and knows its model; where there are several, or none, the request is refused and told how to name one.
+The table `[models]` decides first. Without an entry there, the route is the only one of the key's that has the
+request's format and its model. If there are several or none, the request is refused; the message says how to name one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from paig_gateway.proxy.request import Target, has_path
 from paig_gateway.routing.candidates import MemberPlans
 
 ReadCall = Callable[[Format, str | None], Call]
-"""Reads the request in a format, with the model that its path names."""
+"""Reads the request in a format; the second argument is the model in its path."""
 
 Knows = Callable[[Member, Format, Call], bool]
-"""Whether a member of a route knows the model of a call: it has a price, or a name for it."""
+"""Whether a member of a route has the model of a call: it has a price or a name for it."""
 
 _NATIVE = re.compile(
     r"/+(?:(?:v1|v1beta|v1beta1|v2|openai|model|upload|download|guardrail)/|ws/+google\.|async-invoke(?:/|$))"
@@ -37,12 +37,12 @@ _BELOW_A_NAME = re.compile(r"/+(?!admin/|me/|proxy/)[\w.-]+(/+.+)")
 
 
 def is_native(path: str) -> bool:
-    """Whether a path is one of the providers' own, without a route before it."""
+    """Whether a path is a provider's own path, without a route before it."""
     return _NATIVE.match(path) is not None
 
 
 def forgot_proxy(method: str, path: str) -> bool:
-    """Whether a path that is not served would be an API's with `/proxy` before it, as in `/anthropic/v1/messages`."""
+    """Whether an unknown path would be valid with `/proxy` before it, such as `/anthropic/v1/messages`."""
     found = _BELOW_A_NAME.fullmatch(path)
     if found is None:
         return False
@@ -52,7 +52,7 @@ def forgot_proxy(method: str, path: str) -> bool:
 def knows_model(
     member: Member, fmt: Format, call: Call, path: str, now: datetime, plans: MemberPlans, prices: PriceSources
 ) -> bool:
-    """Whether a member of a route knows the model of a call: it has a name or a price for it."""
+    """Whether a member of a route has the model of a call: it has a name or a price for it."""
     provider = member.provider
     if (kind := KINDS.get(provider.kind)) is None:
         return False
@@ -62,7 +62,7 @@ def knows_model(
 
 
 def model_route(models: Mapping[str, str], model: str) -> str | None:
-    """The route that `[models]` names for a model: the exact name's, else the longest pattern's; None without one."""
+    """The route of a model in `[models]`: by its exact name, else by the longest matching pattern; else None."""
     fitting = [pattern for pattern in models if fnmatchcase(model, pattern)]
     best = max(fitting, key=lambda pattern: (pattern == model, len(pattern), pattern), default=None)
     return None if best is None else models[best]
@@ -79,22 +79,22 @@ def find(
     read: ReadCall,
     knows: Knows,
 ) -> str:
-    """The name of the route that a request means.
+    """Find the name of a request's route.
 
     Args:
-        directory: Which routes there are.
-        caller: The key, and so which of them count.
+        directory: The routes.
+        caller: The key, which may use some of them.
         method: The HTTP method.
-        target: The request's path, with no route in it.
-        found: The endpoints that it may mean.
-        headers: The names of its headers, in lower case.
-        holders: The providers that have the stored object that the path names; empty where it names none.
+        target: The request's path, without a route.
+        found: The endpoints that match the path.
+        headers: The names of the headers, in lower case.
+        holders: The providers that have the stored object in the path; empty if there is none.
         read: See `ReadCall`.
         knows: See `Knows`.
 
     Raises:
-        GatewayError: `route-not-found`, where no route of the key has the endpoint; `ambiguous-request`, where several
-            routes may be meant, or none is known to serve the model.
+        GatewayError: `route-not-found` if no route of the key has the endpoint; `ambiguous-request` if several routes
+            match, or none is known to serve the model.
     """
     likely = endpoints.choose(found, KINDS)
     model = read(likely.format, likely.model).model if likely is not None else ""
@@ -133,11 +133,11 @@ def find_socket(
     model: str,
     knows: Callable[[Member], bool],
 ) -> str:
-    """The name of the route that a WebSocket means; its arguments are those of `find`, and:
+    """Find the name of a WebSocket's route; its arguments are those of `find`, and:
 
     Args:
-        kinds: The kinds of provider that speak the format over WebSockets.
-        model: The model that the query names; empty where messages name it.
+        kinds: The kinds of provider that have the format over WebSockets.
+        model: The model in the query; empty if messages name it.
 
     Raises:
         GatewayError: As `find`.
@@ -168,7 +168,7 @@ def find_socket(
 
 
 def _match(route: ActiveRoute, found: Sequence[endpoints.Match], target: Target) -> endpoints.Match | None:
-    """The endpoint that a request means at a route; None where no member of it has one."""
+    """The request's endpoint at a route; None if no member has one."""
     match = endpoints.choose(found, [member.provider.kind for member in route.members])
     if match is None or match.endpoint.charging == "forbidden":
         return None
@@ -186,10 +186,10 @@ def _speaks(member: Member, fmt: Format, path: str) -> bool:
 def _without_model(
     speaking: Mapping[str, tuple[ActiveRoute, endpoints.Match]], headers: Collection[bytes], holders: Collection[str]
 ) -> list[str]:
-    """The routes that a request without a model may mean.
+    """The routes that match a request without a model.
 
-    Those of the stored object's provider, its own route before others that have it as a member; else those of Anthropic
-    where its header came, and the others where it did not.
+    With a stored object: the route named after its provider, else the routes with that provider as a member. Otherwise
+    Anthropic's routes if Anthropic's header was sent, and all others if not.
     """
     if holders:
         own = [name for name in speaking if name in holders]

@@ -1,4 +1,4 @@
-"""An answer whose beginning is looked at before the client is given any of it."""
+"""Responses whose beginning is read before the client gets any of it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from paig_gateway.providers.adapters import Adapter, error_at_home
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamError, UpstreamTimeout
 
 PEEKED = 256 * 1024
-"""Bytes that are looked at, at most: what has said nothing by then is taken for an answer."""
+"""The most bytes that are read ahead; a response without a sign of failure by then counts as an answer."""
 
 PEEK_SECONDS = 1.0
-"""How long a stream's preamble, however many events that is, is kept back for the event that follows it."""
+"""How long a stream's preamble (any number of events) is kept back while the next event is awaited."""
 
 BODY_SECONDS = 2.0
-"""How long a refusal's body is waited for, to see what it means."""
+"""How long to wait for a refusal's body."""
 
 
 class ReadableResponse(Protocol):
-    """A provider's answer; see `upstream.UpstreamResponse`."""
+    """A provider's response; see `upstream.UpstreamResponse`."""
 
     @property
     def status(self) -> int: ...
@@ -45,11 +45,11 @@ class ReadableResponse(Protocol):
 
 
 class PeekableResponse:
-    """An answer of which a part was read ahead; its reader still gets all of it.
+    """A response that can be read ahead; its reader still gets all of it.
 
     Attributes:
-        buffered: What was read.
-        failure: What broke the reading off, to be raised where it happened.
+        buffered: The pieces that were read.
+        failure: The error that ended reading; raised again where it happened.
         ended: Whether all of it was read.
     """
 
@@ -62,22 +62,22 @@ class PeekableResponse:
 
     @classmethod
     def of(cls, answer: ReadableResponse) -> PeekableResponse:
-        """The answer itself where it can be peeked at already, since what was read of it is there."""
+        """Wrap a response, unless it is one already."""
         return answer if isinstance(answer, cls) else cls(answer)
 
-    async def read(self, patience: float | None = None) -> bytes:
+    async def read(self, seconds: float | None = None) -> bytes:
         """Read a piece and keep it.
 
         Args:
-            patience: Seconds to wait for it; nothing is lost when they are over.
+            seconds: How long to wait for it; nothing is lost when the time is over.
 
         Returns:
-            The piece; nothing if there is none (yet): the answer has ended or broken, or patience has.
+            The piece; empty if the response has ended or failed, or the time is over.
         """
         if self.ended or self.failure is not None:
             return b""
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(seconds):
                 piece = await self._answer.read()
         except TimeoutError:
             return b""
@@ -114,19 +114,18 @@ class PeekableResponse:
 
 
 async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> bool:
-    """Read a stream's first events, up to the first that is more than a preamble.
+    """Read a stream's first events, up to the first one that is more than a preamble.
 
-    Comments and blank lines that only keep the connection alive are no answer: they wait for the first event until the
-    deadline. A preamble waits for `PEEK_SECONDS`: the client must see that the provider is at work.
+    Comments and blank lines that keep the connection alive are not events: the first event must come by the deadline. A
+    preamble is kept back for `PEEK_SECONDS` at most, so that the client sees that the provider is working.
 
     Args:
         answer: The stream.
-        framing: How it is cut into events.
-        deadline: The moment of the event loop's clock until which an event must come.
+        framing: How it is split into events.
+        deadline: When the first event must have come, on the event loop's clock.
 
     Returns:
-        Whether the stream fails before it has said anything: with an error event, by breaking off, or by saying nothing
-        until the deadline.
+        Whether the stream fails before it has content: by an error event, by breaking off, or by the deadline.
     """
     make, parse = FRAMINGS[framing]
     time = asyncio.get_running_loop().time
@@ -146,12 +145,12 @@ async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> b
                 if event.data.strip() or event.name:
                     until = until or time() + PEEK_SECONDS
         except ValueError:
-            return False  # The client gets the bytes as they are.
+            return False  # A stream that cannot be parsed is passed on.
     return False
 
 
 async def beginning(answer: PeekableResponse) -> bytes:
-    """The first bytes of a body, or all of it if it is short and arrives soon."""
+    """Read the first bytes of a body, or all of it if it is short and arrives soon."""
     time = asyncio.get_running_loop().time
     size, deadline = sum(map(len, answer.buffered)), time() + BODY_SECONDS
     while size < PEEKED and (chunk := await answer.read(max(deadline - time(), 0.0))):
@@ -163,7 +162,7 @@ _LARGEST_ERROR = 1024 * 1024
 
 
 class AdaptedResponse:
-    """A provider's answer, unpacked: errors in the format's own shape, frames as server-sent events."""
+    """A response converted by an adapter: errors in the format's own shape, frames as server-sent events."""
 
     def __init__(self, answer: ReadableResponse, adapter: Adapter) -> None:
         self.status = answer.status

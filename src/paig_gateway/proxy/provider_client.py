@@ -1,4 +1,4 @@
-"""Requests of the gateway's own to a provider, with the provider's credential."""
+"""The gateway's own requests to a provider, with the provider's credential."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from paig_gateway.proxy.upstream import Upstream, UpstreamResponse
 
 @dataclass(frozen=True, slots=True)
 class ProviderClient:
-    """Sends requests that no client asked for.
+    """Sends the gateway's own requests, which no client sent.
 
     Attributes:
         upstream: The HTTP client of the data plane, with its trust and its proxies.
@@ -28,15 +28,15 @@ class ProviderClient:
 
     @asynccontextmanager
     async def get(self, provider: ActiveProvider, credential: Credential, path: str) -> AsyncIterator[UpstreamResponse]:
-        """A provider's answer to a GET.
+        """Send a GET to a provider, and yield its response.
 
         Args:
             provider: The provider.
             credential: One of its credentials.
-            path: As a client would write it below the route, with a query where it needs one.
+            path: The path after the route, as a client would send it, with its query.
 
         Raises:
-            UpstreamError: No answer came.
+            UpstreamError: There was no response.
             SigningError: The credential cannot be used.
         """
         kind = KINDS[provider.kind]
@@ -54,5 +54,5 @@ class ProviderClient:
 
 
 def credential_of(provider: ActiveProvider, id: str) -> Credential:
-    """The credential of that id, else the first one: a replaced credential is most often the same account's."""
+    """The credential with an id, else the first one: a replaced credential usually has the same account."""
     return next((one for one in provider.credentials if one.id == id), provider.credentials[0])

@@ -1,4 +1,4 @@
-"""Money: every request, what was held for it, and what it cost.
+"""The ledger: every request, the amount held for it, and its cost.
 
 Reservations and settlements are queued; one writer applies them in batches, one transaction each. `transitions` decides
 and does no I/O; `sqlite` and `postgres` read and write. Amounts are whole nanodollars.

@@ -30,8 +30,8 @@ class LimitBalance:
 
     Attributes:
         limit_id: The limit's id, or the name of one member's counter.
-        amount: What the limit is at present: raised, where it is.
-        member: Whose counter it is, where a named limit has one for each.
+        amount: The present amount of the limit; a raise is included.
+        member: The counter's key, user, model or other value, if a named limit has one counter for each.
         window_start: Seconds since the epoch.
         raised_until: When it goes back to its own amount; None if it is not raised.
     """
@@ -196,7 +196,7 @@ def _raises(connection: Connection, now: datetime) -> dict[str, list[Raise]]:
 
 
 def _member(per: str | None, id: str, names: Mapping[str, Mapping[str, str]]) -> str:
-    """A member as people know it."""
+    """A member's name for people."""
     if per in ("key", "user", "project"):
         return names.get(per, {}).get(id, id)
     return id.partition(":")[2] if per == "session" else id

@@ -109,7 +109,7 @@ class ChargeRow(LedgerCommand):
 
 @dataclass(slots=True, eq=False)
 class Correct(LedgerCommand):
-    """Give work charged by guess its true cost."""
+    """Correct the cost of work that was charged by an estimate."""
 
     work_id: str
     key_id: str | None
@@ -269,7 +269,7 @@ class BatchExecutor:
         return swept
 
     def audit(self) -> int:
-        """Release holds in this node's name that it knows nothing of.
+        """Release holds of this node that it does not know.
 
         They come from a commit whose outcome this process never learned; their callers were refused.
 

@@ -1,4 +1,4 @@
-"""Batches at work: what their holds are for, and which node asks their provider at present.
+"""Open batches: what their holds are for, and which node polls their provider.
 
 A batch's row is written in the transaction that takes its hold away from its node, and removed once all is charged.
 The node that asks the provider takes the row for a while; if the node dies, the row becomes free again.
@@ -20,7 +20,7 @@ BATCHES, INPUTS, NODES = (TABLES[name] for name in ("batches", "batch_inputs", "
 TAKEN = timedelta(minutes=2)
 """For how long a node has a batch to itself."""
 INPUTS_KEPT = timedelta(days=31)
-"""How long it is known what a file asks: OpenAI keeps files of batches for thirty days."""
+"""How long a file's lines are kept: OpenAI keeps files of batches for thirty days."""
 AT_ONCE = 20
 """Batches that are looked at in one round."""
 
@@ -40,7 +40,7 @@ class OpenBatch:
         project_id: Its project, or None.
         created_at: When; its prices are those of that moment.
         deadline: When what has no result is charged at its ceiling.
-        looks: How often the provider was asked.
+        looks: How often the provider was polled.
     """
 
     id: str
@@ -68,7 +68,7 @@ def begin(connection: Connection, batch: OpenBatch, look_at: datetime, lines: by
 
 
 def due(engine: Engine, at: datetime) -> list[OpenBatch]:
-    """Batches that are to be looked at by then, and that no node looks at."""
+    """Batches that are due and that no node polls."""
     query = select(*_COLUMNS).where(BATCHES.c.look_at <= milliseconds(at), _is_free(at))
     return _read(engine, query.order_by(BATCHES.c.look_at).limit(AT_ONCE))
 

@@ -21,7 +21,7 @@ GROUPS = ("key_id", "project_id", "user_id", "route", "provider", "model")
 
 
 class TodaysSpend:
-    """What was spent since midnight UTC, by limits' owners, in nanodollars."""
+    """The spend since midnight UTC by owner, in nanodollars."""
 
     def __init__(self, connection: Connection, now: datetime) -> None:
         """Read it, in one query."""
@@ -46,7 +46,7 @@ class TodaysSpend:
                     self._add("limit", one.name, _member(one, subject), row.cost)
 
     def of(self, owner_kind: str, owner: str, member: str | None = None) -> int | None:
-        """What an owner, or one member of a named limit, has spent today; None if totals do not say."""
+        """Today's spend of an owner, or of one member of a named limit; None if totals do not have it."""
         if owner_kind == "limit" and owner in self._untold:
             return None
         return self._sums.get((owner_kind, owner, member), 0)
@@ -62,8 +62,8 @@ def reached_at(
     """When a limit is used up at today's pace; None if its window ends before, or nothing was spent today.
 
     Args:
-        unit: What it counts; only money is forecast.
-        left: What is not spent of it, in nanodollars.
+        unit: Its unit; only money is forecast.
+        left: The unspent rest, in nanodollars.
         spent_today: What its owner has spent since midnight, in nanodollars; None if that is not known.
         resets_at: When its window ends.
         now: The present.

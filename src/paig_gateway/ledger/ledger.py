@@ -109,7 +109,7 @@ class Ledger:
 
     @property
     def healthy(self) -> bool:
-        """Whether the database takes what it is given; false within moments of its going down."""
+        """Whether the database accepts writes; False within moments of its failure."""
         return self._writer.healthy and not self._is_stuck()
 
     @property
@@ -134,7 +134,7 @@ class Ledger:
         return 0.0 if since is None else time.monotonic() - since
 
     def take_buried(self) -> list[str]:
-        """The ids of dead nodes whose requests this one has charged since the last call."""
+        """The dead nodes whose requests this node has charged since the last call."""
         found: list[str] = []
         while self._executor.buried:
             found.append(self._executor.buried.popleft())
@@ -230,7 +230,7 @@ class Ledger:
         is down.
 
         Raises:
-            LookupError: The ledger knows no such request.
+            LookupError: There is no such request in the ledger.
         """
         await self._ask(Settle(settlement))
 
@@ -298,7 +298,7 @@ class Ledger:
 
         Args:
             work_id: The provider's name of the work.
-            key_id: The key that asked for it, or None for any.
+            key_id: The key of its request, or None for any.
             settlement: Cost, certainty, usage and price; its `provider`, if given, must be that of the work.
 
         Returns:
@@ -307,7 +307,7 @@ class Ledger:
         return cast(Corrected, await self._ask(Correct(work_id, key_id, settlement)))
 
     async def defer(self, request_id: str, write: Callable[[Connection], object]) -> None:
-        """Take a hold away from this node, because the work goes on without it: no node's death charges it.
+        """Detach a hold from this node, because the work continues without it: no node's death charges it.
 
         Args:
             request_id: A request that is reserved and not settled.
@@ -454,7 +454,7 @@ class Ledger:
                 self._put(Pending(Release(pending.command.reservation.id), None, pending.since))  # its caller has left
 
     def _was_recorded(self, pending: Pending, answer: object) -> None:
-        """Take a settlement off the list of what is not recorded yet."""
+        """Remove a settlement from the list of unrecorded ones."""
         entry = self._unrecorded[pending]
         if entry is None:
             del self._unrecorded[pending]
@@ -480,7 +480,7 @@ class Ledger:
         return since is not None and time.monotonic() - since > self._patience
 
     def _watch(self) -> None:
-        """Refuse callers that the database has kept waiting too long, and spool what it does not take."""
+        """Refuse callers that have waited too long for the database, and spool settlements that it does not accept."""
         now, stuck = time.monotonic(), self._is_stuck()
         for pending in self._callers:
             late = stuck if pending.in_line else now - pending.since > self._patience

@@ -57,7 +57,7 @@ def bind(connection: Connection, row: LimitRow, now: datetime) -> None:
                 connection.execute(changed)
     starts = {counter_key(limit, now)[1], *(start for _, start in held)}
     keys = owner.counters(connection, limit, starts) | held.keys()
-    # Rows that may still be corrected know of the limit, too, so that it is corrected with them.
+    # Rows that may still be corrected get the limit, too, so that corrections change it.
     unsure = select(REQUESTS).order_by(REQUESTS.c.id).with_for_update()
     unsure = unsure.where(REQUESTS.c.state.in_(("swept", "pending")), owner.within(REQUESTS))
     for found in connection.execute(unsure).all():
@@ -209,7 +209,7 @@ def _hold(connection: Connection, limit_id: str, start: int, amount: int) -> Non
 
 
 def _spend(connection: Connection, limit_id: str, start: int, amount: int) -> None:
-    """Set what is spent of a counter, and make the counter if there is none."""
+    """Set a counter's spent amount; the counter is created if necessary."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     new = insert(COUNTERS).values(limit_id=limit_id, window_start=start, spent=amount, held=0)
     connection.execute(new.on_conflict_do_update(index_elements=_KEY, set_={"spent": amount}))

@@ -1,4 +1,4 @@
-"""Nodes: the gateway processes that share a database, and how each knows whether another still lives.
+"""Nodes: the gateway processes that share a database, and how they detect that one has died.
 
 A node writes its beat every two seconds. It is dead when its beat is fifteen seconds old, or at once when it ran where
 this one runs and its process is gone. A dead node's open requests are charged at their ceiling, and only then does its
@@ -90,7 +90,7 @@ class Beat:
 
 
 def now_ms(connection: Connection, clock: Callable[[], datetime]) -> int:
-    """The present by the one clock that nodes share: the database's, where it runs on another machine than they do."""
+    """The present by a clock that all nodes share: the database's, if it runs on another machine."""
     ours = milliseconds(clock())
     if connection.dialect.name == "sqlite":
         return ours
@@ -99,7 +99,7 @@ def now_ms(connection: Connection, clock: Callable[[], datetime]) -> int:
 
 
 def beat(connection: Connection, node_id: str, process: Process, now: int) -> None:
-    """Say that this node lives; if its row is gone, because others took it for dead, it is inserted again."""
+    """Write this node's heartbeat; if other nodes took it for dead and removed its row, the row is inserted again."""
     if connection.execute(update(NODES).where(NODES.c.id == node_id).values(beat_at=now)).rowcount == 0:
         row = {"id": node_id, "host": process.host, "pid": process.pid, "started_at": now, "beat_at": now}
         connection.execute(insert(NODES).values(row))
@@ -120,7 +120,7 @@ def check_unused(connection: Connection, node_id: str, process: Process, now: in
 
 
 def silent(connection: Connection, node_id: str, now: int) -> list[Beat]:
-    """The nodes other than this one that are dead, or look so by their beat."""
+    """The other nodes that are dead, or whose heartbeat is too old."""
     rows = connection.execute(select(NODES).where(NODES.c.id != node_id))
     beats = [Beat(row.id, row.beat_at, Process(row.host, row.pid).is_gone()) for row in rows]
     return [other for other in beats if other.is_gone or now - other.at > DEAD_SECONDS * 1000]

@@ -49,7 +49,7 @@ SETTINGS: Mapping[str, str] = {
     "statement_timeout": "10s",
     "lock_timeout": "2s",  # a node that stalls inside a transaction holds others up for at most this long …
     "idle_in_transaction_session_timeout": "4s",  # … and then loses the transaction
-    # Plans for a table that is empty now and has a million rows in an hour: by index, whatever the statistics say.
+    # A table may grow from empty to a million rows within an hour, so plans must use indexes despite the statistics.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -169,7 +169,7 @@ class PostgresConnection:
         pooled.detach()
         try:
             self._raw.rollback()
-            self._raw.autocommit = True  # BEGIN and COMMIT are ours to say
+            self._raw.autocommit = True  # this module sends BEGIN and COMMIT itself
             self._prepare = not _is_pooled(self._raw)
         except BaseException:
             self._raw.close()

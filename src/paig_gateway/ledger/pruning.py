@@ -31,7 +31,7 @@ def prune_minutes(connection: Connection, now: datetime) -> None:
 
 
 RowPosition = tuple[int, str]
-"""Where a row stands among all by their time: time and id."""
+"""A row's position in order of time: its time and id."""
 
 
 def old_requests(

@@ -21,11 +21,11 @@ class Reservation:
         id: The request's id, `x-paig-request-id`; sorts by time.
         time: When it came; its windows and its prices are those of this moment.
         caller: The key that sent the request.
-        limits: Every limit that binds it: the caller's, and the run's where it has a budget.
+        limits: Every limit that binds it: the caller's, and the budget of its run.
         ceiling: The most it could cost, in nanodollars.
         tokens: The most tokens it could use, input and output together.
         session: What the client calls the session that it belongs to, or None.
-        agent: What it calls the agent in the session; None for the main one.
+        agent: The agent's id in the session; None for the main agent.
         agent_parent: The agent that started that agent; None for the main one.
         agent_name: What kind of agent it is.
         trace_id: The trace that it belongs to, 32 hex digits, or None.
@@ -58,11 +58,11 @@ class Settlement:
     Attributes:
         id: The reservation's id.
         finished: When it ended.
-        cost: What it cost, in nanodollars; never more than was held unless the provider charged more.
+        cost: Its cost in nanodollars; never more than was held, unless the provider charged more.
         certainty: How the cost is known; None for a request that was never sent on.
         certainty_reason: Why the cost is not exact, or None.
-        cost_source: Whose word the cost is; None where nothing was priced.
-        list_price: What the price list says, in nanodollars, where the cost is the provider's own charge.
+        cost_source: Whether the cost is the provider's or by the price list; None if nothing was priced.
+        list_price: The cost by the price list in nanodollars, if `cost` is the provider's own charge.
         usage: The counts, or None where the provider reported none.
         raw_usage: The provider's own usage object.
         price: The price's identity (`openai/gpt-5`), or None where nothing was priced.
@@ -105,10 +105,10 @@ class BatchLine:
 
     Attributes:
         settlement: How it ended; its id is made of the batch's.
-        model: The model that it asked for.
+        model: The requested model.
         format: The API format of its request.
         reserved: What the batch held for it, in nanodollars.
-        tags: What tells the line from the others, besides the batch's own tags.
+        tags: The line's own tags, besides those of the batch.
     """
 
     settlement: Settlement

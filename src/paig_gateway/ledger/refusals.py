@@ -32,8 +32,8 @@ class RefusedRequest:
 
     Attributes:
         id: `x-paig-request-id`.
-        caller: Who sent it; None if no known key came with it.
-        route: As its path says; empty if it says none.
+        caller: Its key; None if it had no known key.
+        route: The route in its path; empty if there is none.
         format: The name of its API format; empty if it has none.
     """
 

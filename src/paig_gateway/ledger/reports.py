@@ -30,7 +30,7 @@ GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", 
 GROUPS: tuple[GroupBy, ...] = get_args(GroupBy)
 MAX_PAGE = 1000
 OF_ROWS = frozenset({"session", "agent"})
-"""Groups that rollups do not know: they are read from the rows, as tags are."""
+"""Groups that rollups do not have: they are read from the rows, as tags are."""
 
 SORTED: dict[str, Kind] = {
     **{"time": "number", "status": "number", "cost": "number", "reserved": "number", "list_price": "number"},
@@ -48,7 +48,7 @@ _OWNED = {"key": "keys", "project": "projects", "user": "users"}
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 SUMS = ("requests", "errors", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
 _EXTRA = "list_extra"
-"""What the price list says beyond the providers' own charges."""
+"""List prices minus the providers' own charges."""
 
 
 class BadQuery(ValueError):
@@ -104,7 +104,7 @@ def requests_of_key(engine: Engine, key_id: str, key: str, ids: Sequence[str]) -
     Args:
         engine: The database.
         key_id: The key's id.
-        key: The key's name; what was refused before it could be in the ledger is known by it.
+        key: The key's name, by which requests are found that were refused before they got a row.
         ids: The requests' ids.
     """
     found: dict[str, Request] = {}
@@ -131,7 +131,7 @@ def list_requests(
         sort: One of `SORTED` instead of the time; `-` in front puts the largest first.
 
     Raises:
-        BadOrder: There is no such field, or the cursor is not one of this list.
+        BadOrder: There is no such field, or the cursor belongs to another list.
     """
     limit = max(1, min(limit, MAX_PAGE))
     order = Order.read(sort, cursor, SORTED)
@@ -235,7 +235,7 @@ def usage(
         limit: How many groups at most; the total is of all.
 
     Raises:
-        BadQuery: There is no such group.
+        BadQuery: The group does not exist.
         BadOrder: There is nothing such to sort by.
     """
     groups = _groups(by)

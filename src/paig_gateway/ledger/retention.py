@@ -45,7 +45,7 @@ async def prune(engine: Engine, perform: Perform, before: datetime, now: datetim
         How many requests went.
     """
     pruned, place = 0, None
-    # The row of a batch's line tells that it is charged, for as long as other lines are not.
+    # The row of a batch's line shows that it is charged, and is needed until all lines are.
     oldest = await in_thread(batches.oldest, engine)
     before = before if oldest is None else min(before, oldest)
     works_before = min(before, now - WORKS_KEPT)

@@ -26,7 +26,7 @@ _TIMES = (func.min(REQUESTS.c.time).label("began"), func.max(REQUESTS.c.time).la
 _BUSY = func.coalesce(func.sum(REQUESTS.c.ms_total), 0.0).label("busy")
 
 StoppedBy = Mapping[tuple[str, str], str]
-"""Who stopped a session, by key's id and session."""
+"""The actor that stopped a session, by key id and session."""
 
 
 def list_sessions(engine: Engine, which: Filter, stopped: StoppedBy, *, limit: int = 100) -> list[Session]:

@@ -162,7 +162,7 @@ log = logging.getLogger(__name__)
 
 
 class Checkpointer(threading.Thread):
-    """Copies the write-ahead log into the database file, on a thread of its own, so that no request waits for it.
+    """Copies the write-ahead log into the database file, in its own thread, so that no request waits for it.
 
     The log stays under 64 MB unless a reader holds an old snapshot for long.
     """

@@ -1,4 +1,4 @@
-"""What the ledger says to its database: one transaction, in as few statements as possible, per dialect.
+"""The ledger's SQL: one transaction in as few statements as possible, for each dialect.
 
 A transaction has two halves. `read` begins it, locks what the batch is about and returns it for a `LedgerBatch`;
 `write` writes the batch's changes and commits. Locks are taken in one order everywhere (holds, node, work, rows,
@@ -130,7 +130,7 @@ class LedgerConnection(Protocol):
 
 
 def is_rows_fault(error: BaseException) -> bool:
-    """Whether an error is about the values of one command, so that others can go on without it.
+    """Whether an error is caused by the values of one command, so that the others can be done without it.
 
     Any other error of a database or its driver is about the database's state, and the same batch may succeed later.
     """

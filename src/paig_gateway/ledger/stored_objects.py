@@ -32,7 +32,7 @@ class ProviderObject:
     Attributes:
         provider: The provider's name in the gateway.
         id: Its id at the provider.
-        kind: What it is: `file`, `vector-store`.
+        kind: Its kind: `file`, `vector-store`.
         key_id: The key that made it; empty if it was given to a project.
         project_id: The project of that key at that time, or None.
     """
@@ -178,7 +178,7 @@ def _save(connection: Connection, objects: Sequence[ProviderObject], at: int) ->
 
 
 def forget(engine: Engine, provider: str, id: str) -> None:
-    """Remove what is known of an object that was deleted.
+    """Remove the record of a deleted object.
 
     Raises:
         SQLAlchemyError: The database cannot be written.

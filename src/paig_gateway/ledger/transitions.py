@@ -145,7 +145,7 @@ class FinishedRow:
 
 @dataclass(slots=True)
 class Counter:
-    """A counter as it was read and as it will be; `is_new` where there was none yet."""
+    """A counter, before and after; `is_new` if it did not exist yet."""
 
     spent: int
     held: int
@@ -164,8 +164,8 @@ class Refusal:
     Attributes:
         limit: The limit that is reported.
         waits: Ids of the limits that lack room only because of requests in flight; empty if waiting would not help.
-        balances: Every hard limit on money or tokens that binds the request, as it stands.
-        crowded: Whether the limit has as many counters as it may have, and none for this request's member.
+        balances: The balance of each hard limit on money or tokens that binds the request.
+        crowded: Whether the limit has all the counters that it may have, and none for this request's member.
     """
 
     limit: Limit
@@ -377,7 +377,7 @@ class LedgerBatch:
         return None
 
     def settle(self, settlement: Settlement, reservation: Reservation | None) -> None:
-        """Put what a request cost in place of what it held. A second time does nothing.
+        """Replace a request's hold by its cost. A second call does nothing.
 
         Args:
             settlement: How it ended.
@@ -444,7 +444,7 @@ class LedgerBatch:
         self._finish(_row_of(hold, None), settlement, hold)
 
     def correct(self, work_id: str, key_id: str | None, settlement: Settlement) -> Corrected:
-        """Give work that was charged by guess its true cost, once.
+        """Correct the cost of work that was charged by an estimate, once.
 
         Returns:
             `unknown` where the ledger has no row of the work, `already` where its row is exact.
@@ -524,7 +524,7 @@ class LedgerBatch:
         return Refusal(limit, counter.spent, counter.held, needed, at, patient, self._balances(limits, keys))
 
     def _balances(self, limits: Iterable[Limit], keys: Iterable[CounterKey]) -> tuple[Balance, ...]:
-        """The hard limits on money and tokens, as they stand."""
+        """The balances of the hard limits on money and tokens."""
         found = [(limit, self.counters.get(key)) for limit, key in zip(limits, keys, strict=True)]
         return tuple(
             Balance(limit, counter.spent, counter.held)
@@ -565,7 +565,7 @@ class LedgerBatch:
         self._finished[row.id] = _Finished(row, settlement, hold if mine is None else mine.hold)
 
     def _move(self, row: FinishedRow, settlement: Settlement, hold: Hold | None = None) -> None:
-        """Move counters and rollups from what the row says now to what it will say, and make it say so."""
+        """Change counters and rollups by the difference between the row's old and new values, and change the row."""
         for lid, start, held, unit in row.holds:
             counter = self.counters.get((lid, start))
             if counter is None:
@@ -662,7 +662,7 @@ def _wait(limit: Limit, at: datetime) -> float:
 
 
 def _tokens(usage: Usage | None, certainty: Certainty | None, held: int) -> int:
-    """What a limit on tokens is charged: what was held, where the usage is not known."""
+    """The charge to a limit on tokens: the usage, or the held amount if the usage is not known."""
     if usage is None:
         return held if certainty not in ("exact", None) else 0
     return _count(usage, "input_tokens") + _count(usage, "output_tokens")

@@ -86,7 +86,7 @@ class Pending:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether its caller has left, or was told that the database is too slow."""
+        """Whether its caller has disconnected, or was refused because the database is too slow."""
         return self.future is not None and self.future.done()
 
 
@@ -104,7 +104,7 @@ class Writer(threading.Thread):
     Attributes:
         queue: What is to be done; None only wakes the thread.
         later: What is to be done with it, or soon; `Ledger` wakes the thread in time.
-        running: Whether the thread takes what is queued.
+        running: Whether the thread processes the queue.
         healthy: Whether the database took the last batch.
         last_error: Why not, or None.
         stuck_since: Since when the present batch has been tried, on the monotonic clock; None between batches.
@@ -176,7 +176,7 @@ class Writer(threading.Thread):
         self._sign_off()
 
     def _take(self) -> None:
-        """Move what is queued to the backlog; wait for it if there is nothing else to do."""
+        """Move queued commands to the backlog; wait for one if there is nothing else to do."""
         due = min(self._beat_at, self._look_at if self._line else math.inf)
         timeout = 0.0 if self._backlog or self._ending.is_set() else max(0.0, due - time.monotonic())
         taken: list[Pending] = []
@@ -294,7 +294,7 @@ class Writer(threading.Thread):
         return {id for refusal in refusals if refusal for id in refusal.waits}
 
     def _drop_abandoned(self) -> None:
-        """Forget reservations whose callers have left, and release what may have been written for them."""
+        """Drop reservations whose callers have left, and release holds that may have been written for them."""
         for pending in [pending for pending in (*self._backlog, *self._line) if pending.is_abandoned]:
             command = pending.command
             if isinstance(command, (Reserve, Extend)):
@@ -388,5 +388,5 @@ def _short(error: Exception) -> str:
 
 
 def _is_known(error: Exception) -> bool:
-    """Whether an error comes from a driver, so that its message says enough."""
+    """Whether an error comes from a driver, so that its message is enough."""
     return type(error).__module__.partition(".")[0] in ("sqlite3", "psycopg")

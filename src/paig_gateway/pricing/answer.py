@@ -1,4 +1,4 @@
-"""What an answer used and cost: from its body, or, where it states no usage, from what was seen of it.
+"""The usage and cost of an answer: from its body, or estimated from its content if it states no usage.
 
 The body is that of a call without streaming; `formats` folds the events of a stream into the same shape, so both are
 read and priced alike.
@@ -38,12 +38,12 @@ class UsageReading:
 
     Attributes:
         extracted: The usage, or None where the answer states none.
-        price: The price it was charged at, or None where there is none.
+        price: The price that it was charged at, or None.
         cost: Nanodollars.
         modifiers: What besides usage decided the cost: the service tier and the like.
         list_price: The cost by the price list, in nanodollars; None if there is no price.
         from_provider: Whether `cost` is the charge that the provider itself states.
-        doubts: Why the cost is not exact; empty where it is.
+        doubts: Why the cost is not exact; empty if it is.
         unknown: Whether nothing says what it costs: its model has no price, and may pass without one.
         of_ceiling: The part of its worst case that work cost, where the answer states no usage.
     """

@@ -238,13 +238,13 @@ def _units_in(found: object, names: tuple[str, ...]) -> Iterator[int]:
 
 
 def unseen_guardrail(body: Json, call: Call) -> int | None:
-    """A guardrail that ran without a trace: it is billed, and nothing says how much."""
+    """A guardrail that ran without a trace: it is billed, but the amount is not stated."""
     traced = dig(body, "trace", "guardrail") or dig(body, "amazon-bedrock-trace", "guardrail")
     return 1 if "guardrail" in call.server_tools and not traced else None
 
 
 def applied(*names: str) -> Count:
-    """Units of a guardrail that was asked for by itself."""
+    """Units of a guardrail that was called by itself."""
 
     def counted(body: Json, call: Call) -> int | None:
         usage = mapping(body.get("usage"))

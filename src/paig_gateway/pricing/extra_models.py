@@ -15,7 +15,7 @@ from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
 
 @dataclass(frozen=True, slots=True)
 class ExtraModel:
-    """Models that the price book does not know.
+    """Models that are missing from the price book.
 
     Attributes:
         source: The genai-prices provider that they are served by.

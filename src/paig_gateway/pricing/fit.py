@@ -1,4 +1,4 @@
-"""How large an output maximum may be, so that a request fits what is left of its limits (`when_tight`)."""
+"""Finds the output maximum with which a request fits its limits (`when_tight`)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ REASONING_FLOOR = 4_096
 """The same for models that think before they answer, where the request sets no budget for it."""
 
 SHARE = 4
-"""A fitted request takes at most this part of what is left, so that others find room beside it."""
+"""A fitted request takes at most this part of the remaining amount, so that other requests have room."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is left of the limits that bind a request.
+    """The remaining amounts of the limits that bind a request.
 
     Attributes:
         money: Nanodollars left of the tightest limit on money; None if none binds.
@@ -46,7 +46,7 @@ def least_output(thinking: int | None, reasoning: bool) -> int:
 
     Args:
         thinking: The budget for thinking that it states, or None.
-        reasoning: Whether the model may think before it answers.
+        reasoning: Whether the model may reason before it answers.
     """
     if thinking:
         return thinking + FLOOR
@@ -58,7 +58,7 @@ def largest(need: Callable[[int], HoldSize], room: Room, least: int, most: int, 
 
     Args:
         need: What the request holds with an output maximum; the larger that is, the more.
-        room: What is left.
+        room: The remaining amounts.
         least: The smallest maximum to consider.
         most: The largest maximum to consider.
         share: See above.

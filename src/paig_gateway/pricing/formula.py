@@ -87,7 +87,7 @@ def shape(usage: Usage) -> ReportedCounts | None:
 
 
 def compile_formula(prices: ModelPrice, reported: ReportedCounts) -> Formula | None:
-    """The formula for usage of that shape; None where genai-prices must be asked, because it may refuse."""
+    """The formula for usage of a shape; None if genai-prices must compute the cost, because it may refuse."""
     priced = [(UNITS[key], value) for key, value in vars(prices).items() if value is not None and key in UNITS]
     flat = Decimal(0)
     counted = []

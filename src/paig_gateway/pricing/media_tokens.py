@@ -110,7 +110,7 @@ def image_tokens(item: MediaItem, model: str) -> int:
 
 
 def audio_seconds(item: MediaItem) -> float:
-    """The longest that a sound can be: as its head says, else what its size allows."""
+    """The longest possible duration of a sound: from its header, else from its size."""
     if item.seconds is not None:
         return item.seconds
     return audio_tokens(item) / AUDIO_TOKENS_PER_SECOND

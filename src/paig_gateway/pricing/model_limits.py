@@ -33,7 +33,7 @@ _VERSION = re.compile(
 
 
 def bare_name(model: str) -> str:
-    """A model's name without the parts that say who serves it, from which day it is, and how it is billed.
+    """A model's name without its provider, its date and its billing variant.
 
     Examples: `us.anthropic.claude-opus-5-v1:0`, `anthropic/claude-opus-5`, `claude-opus-5@20261101` and
     `openrouter/anthropic/claude-opus-5:beta` are all `claude-opus-5`.
@@ -97,7 +97,7 @@ def known_models() -> list[str]:
 
 @lru_cache(maxsize=4096)
 def model_limits(model: str, provider: str = "") -> ModelLimits:
-    """What is known of a model.
+    """The known limits of a model.
 
     Args:
         model: As a client or a provider names it.

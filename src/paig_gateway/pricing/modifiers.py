@@ -139,7 +139,7 @@ def apply(modifiers: Modifiers, model: ModelInfo, source: str, at: datetime) -> 
     Args:
         modifiers: What the answer, the request and the address name.
         model: The model in the price book.
-        source: Whose prices apply, a genai-prices provider.
+        source: The genai-prices provider whose prices apply.
         at: When the request came.
     """
     changed = unusual(modifiers) if modifiers else {}

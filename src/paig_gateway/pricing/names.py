@@ -25,7 +25,7 @@ def spellings(source: str, model: str) -> Iterator[str]:
     """Names to look a model up by, the most exact one first.
 
     Args:
-        source: Whose prices apply, a genai-prices provider.
+        source: The genai-prices provider whose prices apply.
         model: The model as the client or the answer names it.
     """
     yield model

@@ -1,4 +1,4 @@
-"""Prices that the operator set, in place of the price book's or where it has none."""
+"""Prices that the operator set: they replace the price book's, or add to it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PriceOverride:
         name: What the operator calls it.
         model: The model that it is of, or a pattern such as `my-*`; as the provider names it, in lower case.
         provider: The configured provider that it is for; None for each.
-        since: The first day (UTC) that it holds; None for ever.
+        since: The first day (UTC) on which it holds; None for any time.
         price: What the model costs, in place of the price book's price; None where only `each` is given, which adds to
             the book's.
         each: US dollars for one of a unit, by the unit's name.
@@ -67,7 +67,7 @@ def own_price(
     """A price from what the operator wrote.
 
     Args:
-        name: What it is called, and the model's name unless `model` is given.
+        name: Its name, and the model's name unless `model` is given.
         rates: US dollars by genai-prices' units, such as `input_mtok`: for a million input tokens; or for one of
             another unit, such as `code_interpreter_each`.
         model: The model's name or a pattern of it.
@@ -91,7 +91,7 @@ EACH = "_each"
 
 
 def rate_problems(rates: Mapping[str, Decimal]) -> Iterator[tuple[str, str]]:
-    """What is wrong with the rates of a price: (rate or nothing, message)."""
+    """The errors in the rates of a price: (rate or nothing, message)."""
     if not rates:
         yield "", "needs a rate at least, such as input_mtok and output_mtok (US dollars for a million tokens)"
     names = {*UNITS, *(f"{unit.name}{EACH}" for unit in BILLED_UNITS)}
@@ -163,7 +163,7 @@ class PriceSources:
         return next((found.price for found in self._in_force[key] if found.price and found.holds(at)), None)
 
     def own_rate(self, provider: str, model: str, unit: str, at: datetime) -> Decimal | None:
-        """What the operator says that one of a unit costs, or None."""
+        """The operator's price of one unit, or None."""
         self.own_price(provider, model, at)  # brings what is in force up to date
         found = self._in_force.get((provider, model), ())
         return next((price.each[unit] for price in found if unit in price.each and price.holds(at)), None)
@@ -189,9 +189,9 @@ class PriceLookup:
     Attributes:
         prices: Every price there is.
         provider: The configured provider.
-        source: Whose prices in the price book; empty for none.
-        model: The model asked for, by its name at the provider.
-        at: When it was asked for.
+        source: The price book's provider; empty for none.
+        model: The requested model, by its name at the provider.
+        at: The time of the request.
         factor: The provider's discount on the price book.
         asked_first: The model asked for decides, as the answer's name says less (of a region, say).
         aliases: Names of models at the provider, and the models that they are priced as.
@@ -199,7 +199,7 @@ class PriceLookup:
         charge_rule: Where the provider states its own charge; None where it does not, or the operator does not want it.
         always_reports: Whether the provider states the usage of every complete answer.
         free_unpriced: Whether the provider's kind is one whose unpriced models are known to cost nothing.
-        known: How answers are read whose shape was seen before.
+        known: How to read answers of shapes that were read before.
     """
 
     prices: PriceSources

@@ -32,7 +32,7 @@ class Part:
 
 
 def parts(fmt: str, body: Json) -> list[Part]:
-    """The parts that are billed, the answer's own model first; just the body where there is nothing to take apart."""
+    """The parts that are billed, the answer's own model first; the body itself if it has only one part."""
     if fmt in ("anthropic", "bedrock-invoke") and each(dig(body, "usage", "iterations")):
         return _iterations(body)
     if fmt == "openai-chat" and (models := each(dig(body, "usage_breakdown", "models"))):

@@ -34,7 +34,7 @@ Context = Mapping[str, str]
 """Modifiers that the price book has variants for."""
 
 RateOf = Callable[[str], "Decimal | None"]
-"""US dollars for one of a unit that a model's own price does not know, or None."""
+"""The price of one unit in US dollars, for units that a model's own price does not have; or None."""
 
 MAX_FORMULAS = 512
 """How many compiled formulas a price keeps."""
@@ -87,7 +87,7 @@ class Price:
         provider_id: genai-prices' provider.
         model_id: genai-prices' model: with `provider_id`, the price's identity.
         context_window: Tokens that the model reads at most, where known.
-        max_output: Tokens that it writes at most, where the operator says so.
+        max_output: The operator's bound of its output tokens.
         factor: What the price is multiplied by: a discount that the provider gives.
     """
 
@@ -118,7 +118,7 @@ class Price:
             usage: The counts.
             at: The time of the request: prices are those of that moment.
             modifiers: Service tier and the like, as the answer reported them.
-            rate_of: Prices of units that this price does not know.
+            rate_of: Prices of units that this price does not have.
 
         Usage that contradicts itself (more cached than input tokens) or leaves open how its parts overlap (cached and
         audio tokens, but not cached audio tokens) is charged without its cached parts, and failing that by its totals:
@@ -253,7 +253,7 @@ class Price:
         return compile_formula(self.model_prices(at, context), reported)
 
     def _asked(self, usage: Usage, at: datetime, context: Context) -> Decimal:
-        """What genai-prices itself says, in US dollars."""
+        """The cost by genai-prices itself, in US dollars."""
         for counts in (usage, _without_cache(usage), _totals(usage)):
             try:
                 if self.provider_id == "groq":
@@ -270,7 +270,7 @@ class Price:
         return self.provider_id == OWN
 
     def highest_tier(self, prices: ModelPrice) -> int:
-        """Input tokens above which the last of its tiers begins; 0 where it has none."""
+        """Input tokens above which the last of its tiers begins; 0 without tiers."""
         tiered = [value for value in vars(prices).values() if isinstance(value, TieredPrices)]
         return max((tier.start for value in tiered for tier in value.tiers), default=0)
 
@@ -331,7 +331,7 @@ class PriceBook:
         return price
 
     def models(self, provider_id: str) -> list[str]:
-        """The names of the models of a genai-prices provider; empty where there is no such provider."""
+        """The names of the models of a genai-prices provider; empty if there is no such provider."""
         found = next((known for known in self._present().providers if known.id == provider_id), None)
         return [model.id for model in found.models] if found is not None else []
 

@@ -70,7 +70,7 @@ def count(fmt: str, source: str, model: str, body: Json, call: Call) -> Counts:
 
     Args:
         fmt: The API format's name.
-        source: Whose prices apply: a genai-prices provider, or empty.
+        source: The genai-prices provider whose prices apply, or empty.
         model: The model that answered.
         body: The answer, in the shape of a body that is not streamed.
         call: The request.

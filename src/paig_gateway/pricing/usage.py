@@ -1,4 +1,4 @@
-"""Usage: what a finished answer says it used, counted as genai-prices counts.
+"""The usage that a finished answer states, in the counts of genai-prices.
 
 `input_tokens` and `output_tokens` include their cached, audio and reasoning parts, each of which is also shown apart.
 """
@@ -24,7 +24,7 @@ _BUNDLED = get_snapshot()
 """How answers are read is what was tested with this version; only prices are refreshed while running."""
 
 MOST = 10**9
-"""No count in one answer is larger; usage with one that is tells nothing."""
+"""The largest plausible count; usage with a larger one is not believed."""
 
 ALWAYS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 """Counts that every usage has."""

@@ -86,7 +86,7 @@ def worst_case(
     request's own maximum, else the model's, else its context window.
 
     Args:
-        call: What the request asks.
+        call: The request.
         model: The model's name at the provider.
         price: Its price, which may know a context window; None where there is none.
         at: The time of the request.
@@ -305,7 +305,7 @@ def _dearest(value: Decimal | TieredPrices, input_tokens: int) -> Decimal:
 
 @dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class CostBound:
-    """What is held for a request.
+    """The amounts to hold for a request.
 
     Attributes:
         worst: What the model that it asks for could use.

@@ -1,4 +1,4 @@
-"""What is known of one request while it is on its way: what came in, and what has come of it so far."""
+"""One request while it is served: `Exchange` is the request, `Outcome` its results so far."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from paig_gateway.proxy.uploads import Upload
 from paig_gateway.routing.candidates import Candidate, Session
 from paig_gateway.routing.health import Try
 
-# Ids must be unique, not secret: asking the system for each one's random bits costs a system call.
+# Ids must be unique, not secret; random bits from the system would cost a system call for each id.
 _draw = random.Random(secrets.randbits(128))
 
 
@@ -47,8 +47,8 @@ class Exchange:
         trace: The trace that it belongs to, or None.
         endpoint: The row of the table of endpoints.
         maximum: The output maximum that the gateway sets for each answer (`when_tight`), or None.
-        lines: The requests of the batch that it makes, where they could be read.
-        upload: The body, where it passes to the provider as it comes; `body` and `plain` are empty then.
+        lines: The lines of the batch that it creates, if they could be read.
+        upload: The body, if it is streamed to the provider; `body` and `plain` are empty then.
         origin: The address at which the client reached the gateway, as `https://gateway.example`.
     """
 
@@ -74,17 +74,17 @@ class Exchange:
 
     @property
     def operation(self) -> Operation | None:
-        """What it does to a stored object."""
+        """Its operation on a stored object."""
         return self.endpoint.operation(self.method)
 
     @property
     def session(self) -> Session | None:
-        """What it belongs to: as its header says, else a field of its own."""
+        """Its session: from its header, else from a field of its body."""
         named = self.attribution.session or self.call.session
         return (self.caller.key_id, named) if named else None
 
     def work_of(self, body: Json) -> str | None:
-        """The provider's name of the work in an answer: what a later look asked for, else as the answer says."""
+        """The provider's id of the work in an answer: from the path of a later look, else from the answer."""
         asked = self.fmt.stored(self.target.path) if self.fmt.later_look else None
         if asked is not None:
             return unquote(asked)
@@ -92,7 +92,7 @@ class Exchange:
 
     @property
     def stored(self) -> str | None:
-        """What it goes on from, or asks about, that one account at a provider has."""
+        """The stored object that it continues or asks for, which only one account at a provider has."""
         return self.call.stored or self.fmt.stored(self.target.path) or upload_session(self.target)
 
 
@@ -101,11 +101,11 @@ _ORDER: tuple[Certainty, ...] = ("exact", "estimated", "ceiling", "unknown")
 
 @dataclass(slots=True)
 class Outcome:
-    """What has come of a request.
+    """The results of a request so far.
 
     Attributes:
         attempts: Each try, as the wire model `Attempt` has it.
-        candidate: Who was tried last.
+        candidate: The candidate that was tried last.
         at_work: Whether that one may be at work on the request, and bill for it.
         reading: The usage and cost of the answer.
         certainty: How the cost is known, over all tries.
@@ -114,8 +114,8 @@ class Outcome:
         error: The gateway's code, or the provider's error type.
         dispatched: When the first try was sent, on the monotonic clock.
         first_byte: When the answer's first byte came, on the monotonic clock.
-        body: What was read of the answer, as a body that is not streamed has it.
-        text: What a streamed answer said, as far as it was kept.
+        body: The answer's body; a streamed answer is folded into one.
+        text: Returns the text of a streamed answer, as far as it was kept.
         not_tried: Why members of the route were not tried, by provider.
         tried: Receives the result of the present try for its provider.
         reasons: Why the cost is not exact.
@@ -145,7 +145,7 @@ class Outcome:
     _before: tuple[int, Certainty, tuple[str, ...]] = (0, "exact", ())
 
     def begin(self, candidate: Candidate, exchange: Exchange, clock: float) -> dict[str, object]:
-        """A try begins, at that moment of the monotonic clock; what is charged from now on is for it."""
+        """Begin a try, at a moment of the monotonic clock; later charges belong to it."""
         self.candidate, self.at_work = candidate, True
         self._before = self.cost, self.certainty, self.reasons
         if self.dispatched is None:
@@ -166,7 +166,7 @@ class Outcome:
         Args:
             cost: Nanodollars.
             certainty: How that part of the cost is known.
-            reason: Why it is not exact; None where it is.
+            reason: Why it is not exact; None if it is.
         """
         self.cost += cost
         self.certainty = max(self.certainty, certainty, key=_ORDER.index)
@@ -176,7 +176,7 @@ class Outcome:
             self.attempts[-1]["cost"] = format_usd(self.cost - self._before[0])
 
     def leave_out(self, candidates: Iterable[Candidate], why: str) -> None:
-        """Note why members are not tried; of one that was tried, with another credential, nothing is said."""
+        """Note why members are not tried, except those that were tried with another credential."""
         tried = {attempt["provider"] for attempt in self.attempts}
         for candidate in candidates:
             if candidate.provider.name not in tried:
@@ -233,7 +233,7 @@ DEEPEST_USAGE = 20
 
 
 def kept_usage(raw: Mapping[str, object]) -> Mapping[str, object] | None:
-    """A provider's usage object, where it is one that can be kept."""
+    """A provider's usage object; None if it is too deep to be stored."""
     return raw if raw and _is_within(raw, DEEPEST_USAGE) else None
 
 

@@ -205,10 +205,10 @@ class Proxy:
     async def _maker_of_session(
         self, session: str, now: datetime, address: str | None, missing: GatewayError
     ) -> Caller:
-        """The key that began a resumable upload, whose address Google's clients use without one.
+        """The key that began a resumable upload; Google's clients continue it without a key.
 
         Raises:
-            GatewayError: `missing-key`, where there is no such session; else as for any key.
+            GatewayError: `missing-key` if there is no such session; otherwise as for any key.
         """
         key_id = None if self.attempts.wait("key", address) else await self.stored.maker_of_session(session)
         caller = self.directory.caller_of_key(key_id) if key_id is not None else None
@@ -228,7 +228,7 @@ class Proxy:
         caller: Caller,
         headers: Headers,
     ) -> Exchange:
-        """A request for the gateway's own list of models, which no provider is asked for."""
+        """Make the exchange of a request for the gateway's own list of models."""
         said, trace = request.read(dict(headers)), self.observer.trace(caller, headers)
         call = Call(model_lists.named(target.path) or "")
         return Exchange(
@@ -390,7 +390,7 @@ class Proxy:
             return None
 
     async def _hold_any(self, exchange: Exchange, order: list[Candidate], reservation: Reservation) -> Held:
-        """Reserve for the first member whose own limits have room; it waits only where no other member is left."""
+        """Reserve for the first member whose own limits have room; wait only if no other member is left."""
         passed_over: dict[str, str] = {}
         while True:
             full = Held(exchange, order, reservation)
@@ -417,7 +417,7 @@ class Proxy:
         client: ClientConnection,
         funds: RequestFunds,
     ) -> None:
-        """Dispatch and relay; however it ends, the outcome says what it cost."""
+        """Send and relay; however it ends, the outcome has the cost."""
         relay: ResponseRelay | None = None
         answered = False
         decisions = self.failover.decisions(exchange, order, outcome)
@@ -426,7 +426,7 @@ class Proxy:
             async with asyncio.timeout(None) as patience:
 
                 def gone() -> None:
-                    """The client left: its answer is to be paid for, but no other one to be asked for."""
+                    """Note that the client has disconnected: the running try is charged, and no other one begins."""
                     decisions.leave()
                     if relay is not None:
                         relay.response.resume()
@@ -521,7 +521,7 @@ class Proxy:
         limits = binding_limits(exchange, order[0] if order else None)
         model = exchange.call.model
         if exchange.fmt.batch:
-            # A batch runs at the provider's pace, so limits of tokens per minute say nothing of it.
+            # A batch runs at the provider's pace, so limits of tokens per minute do not apply.
             limits = tuple(limit for limit in limits if limit.unit != "tokens")
             model = model or next(iter(exchange.lines.models if exchange.lines is not None else ()), "")
         bound = alike(exchange, order) if order else []
@@ -563,7 +563,7 @@ def recorded_by(exchange: Exchange, ceiling: int) -> Recording:
 
 
 def refuse(client: ClientConnection, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
-    """Answer with the gateway's own error, in the shape that the provider's SDK knows."""
+    """Answer with the gateway's own error, in the shape that the provider's SDK expects."""
     body, native = error_body(shape, error.status, error.code, error.message, error.details)
     headers = [(b"content-type", b"application/json"), *native, *error_headers(error, request_id)]
     client.answer(error.status, headers, body)

@@ -67,7 +67,7 @@ _UPLOAD_ID = re.compile(rb"(?:^|&)upload_id=([^&]+)")
 
 
 def upload_session(target: Target) -> str | None:
-    """The session of a resumable upload at Google that a request names; None where it names none."""
+    """The session of a resumable upload at Google in a request's query, or None."""
     found = _UPLOAD_ID.search(target.query) if "/upload/" in target.path else None
     return unquote_plus(found[1].decode("latin-1")) if found is not None else None
 
@@ -78,7 +78,7 @@ def find_endpoint(
     """The endpoint that a request means at a route, and the route with the members that have it.
 
     Raises:
-        GatewayError: `not-allowed`, where it manages the provider's account; `no-price`, where it can mean several.
+        GatewayError: `not-allowed` if it manages the provider's account; `no-price` if it matches several endpoints.
     """
     kinds = [member.provider.kind for member in route.members]
     match = endpoints.choose(found, kinds) if kinds else (found[0] if found else None)
@@ -160,16 +160,16 @@ def authenticate(
     """Find the key that sent a request.
 
     Args:
-        directory: Who there is.
+        directory: The keys.
         headers: The request's, by lower-case name.
         query: The raw query.
         now: The present.
         attempts: Where wrong keys are counted.
         address: Where the request comes from.
-        from_page: Whether a browser's page asks.
+        from_page: Whether a browser's page sent the request.
 
     Returns:
-        The caller, and the query without a key that stood in it.
+        The caller, and the query without its key.
 
     Raises:
         GatewayError: `missing-key`, `unknown-key`, `key-disabled`, `key-blocked`, `key-expired`; `not-allowed` for a
@@ -218,7 +218,7 @@ def check_state(caller: Caller, now: datetime) -> None:
 def find_caller(
     directory: Directory, headers: Mapping[bytes, bytes], query: bytes, *, from_page: bool = False
 ) -> tuple[Caller | None, bytes]:
-    """Whose key came with a request, in whatever state it is, and the query without a key that stood in it.
+    """The caller of a request's key in any state, and the query without its key.
 
     Raises:
         GatewayError: `missing-key`; `not-allowed` for a page's key in the query.
@@ -256,7 +256,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         headers: The request's headers, by lower-case name.
         receive: The ASGI callable that yields the body.
         limit: How large it may be.
-        counted: Where its bytes count as long as they are in memory.
+        counted: Counts its bytes while they are in memory.
 
     Raises:
         GatewayError: `body-too-large`; `overloaded`, where too many bodies are in memory.
@@ -345,7 +345,7 @@ def _check_charset(content_type: bytes) -> None:
     """See that a body is read as UTF-8, as the gateway reads it.
 
     Raises:
-        MalformedRequest: Its content type says otherwise.
+        MalformedRequest: Its content type is another one.
     """
     for charset in _CHARSET.findall(content_type):
         if charset.lower() not in (b"utf-8", b"utf8", b"us-ascii", b"ascii"):

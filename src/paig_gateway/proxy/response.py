@@ -53,7 +53,7 @@ class ResponseRelay:
     """Relays one answer.
 
     Attributes:
-        asked: The gateway asked for stream usage that the client did not ask for.
+        asked: Whether the gateway requested stream usage that the client did not request.
         max_drained: Bytes that are read at most after the client has left.
         alone: Whether no other member could still be asked, so that signs of life go to the client at once.
         drained: Bytes that were read after it had left.
@@ -95,7 +95,7 @@ class ResponseRelay:
         """Relay the answer to its end.
 
         Raises:
-            UpstreamError: It broke off. What was relayed until then has been metered.
+            UpstreamError: It broke off. The relayed part has been metered.
             TimeoutError: The client has left, and the answer is too long to be read on.
         """
         self.outcome.status = self.response.status
@@ -148,7 +148,7 @@ class ResponseRelay:
             return
         if self.exchange.operation != "read":
             raise UpstreamBroken("the answer is too long to be read", sent=True)
-        # One object of this size is a batch with its results: it goes on as it comes.
+        # An object of this size is a batch with its results: relay it unread.
         self._holding = self._reads = False
         self._start_as_it_is()
         self.client.write(b"".join(self._kept))
@@ -197,7 +197,7 @@ class ResponseRelay:
         self.client.end()
 
     def _pressed(self, paused: bool) -> None:
-        """Make the provider wait for a slow client, or go on."""
+        """Pause the provider for a slow client, or resume it."""
         if paused:
             self.response.pause()
         else:
@@ -235,7 +235,7 @@ class ResponseRelay:
             await self.stored.drop(self.candidate, session)
 
     def _start_as_it_is(self) -> None:
-        """Begin an answer whose body will not be changed."""
+        """Start an answer whose body is not changed."""
         length = [header for header in self.response.headers if header[0] == b"content-length"]
         self.client.start(self.response.status, [*self._client_headers(), *length])
 
@@ -254,7 +254,7 @@ class ResponseRelay:
 
     def _first_of_stream(self, framing: Framing, data: bytes) -> None:
         found = sniffed(data)
-        if found == "json" != framing:  # what is called a stream is none
+        if found == "json" != framing:  # labelled as a stream, but it is not one
             self._forward()
         else:
             self.meter = self._meter(found or framing, plain=True)
@@ -399,15 +399,15 @@ class ResponseRelay:
             self.outcome.charge(self.candidate.ceiling, "ceiling", UNREAD)
 
     def _learn(self) -> None:
-        """Take in which stored objects a metered answer made."""
-        # A later look makes nothing: whose the work is, is known.
+        """Note the stored objects that a metered answer created."""
+        # A later look creates nothing, and the owner of the work is known.
         if self.outcome.body is not None and self.response.status < 400 and not self.exchange.fmt.later_look:
             self.stored.learn(self.exchange, self.candidate, self.outcome.body, self.outcome.work_id)
 
     # The end of a stream
 
     def settle(self) -> None:
-        """Say in the outcome what the answer cost, however it ended; once.
+        """Put the answer's cost into the outcome, however it ended; once.
 
         A stream by its usage, else by estimate, else at its ceiling; a body that did not come through, at its ceiling.
         """

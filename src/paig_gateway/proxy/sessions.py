@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from paig_gateway.domain.errors import GatewayError
 
 MOST_NESTED = 10_000
-"""Nested sessions whose first session is remembered."""
+"""The most nested sessions whose first session is remembered."""
 
 _OURS = re.compile(r"[\w.:/@ -]{1,128}")
 _ID = re.compile(r"[\w.:/@+=~-]{1,128}")
@@ -50,7 +50,7 @@ class _IdHeaders:
         agent: The header that states the agent.
         parent: The one that states the agent's parent; with `nests`, the parent's session.
         name: The one that states the agent's kind.
-        nests: Whether each agent has a session of its own, which names its parent's.
+        nests: Whether each agent has its own session, which names its parent's.
     """
 
     session: tuple[bytes, ...]

@@ -28,7 +28,7 @@ NO_USAGE = "the provider states the usage of every answer, but not of this one"
 BACKGROUND = "the work goes on in the background"
 UNREAD = "the answer could not be read"
 EXCESS = 10
-"""An answer that states more than so many times what was held for it is not believed."""
+"""A stated cost of more than this many times the hold is not believed."""
 
 
 def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *, ended: bool, asked: bool) -> None:
@@ -36,10 +36,10 @@ def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *,
 
     Args:
         outcome: Is charged.
-        meter: What was seen of the stream.
+        meter: The stream's meter.
         candidate: Where it came from.
         ended: Whether the provider ended it, rather than a broken connection or a client that left.
-        asked: Whether the gateway asked for its usage.
+        asked: Whether the gateway requested its usage.
     """
     reading = meter.reading()
     if reading.extracted is not None:
@@ -84,7 +84,7 @@ def charge_body(
         candidate: Where the body came from.
         headers: The response's headers, by lower-case name.
         plain: The body without its content encoding.
-        body: Its JSON object, or None where it is something else.
+        body: Its JSON object, or None if it is something else.
 
     Returns:
         What the body says that it cost; None where it does not.
@@ -146,7 +146,7 @@ def charge_cut_body(
 
 
 def _is_text(fmt: Format) -> bool:
-    """Whether the size of an answer tells its tokens: text does, and embeddings have none."""
+    """Whether an answer's tokens can be estimated from its size: for text, but not for embeddings."""
     return fmt.text is not None or "embed" in fmt.name or fmt.name == "rerank"
 
 

@@ -65,7 +65,7 @@ _SESSION = "upload-session"
 
 @dataclass(slots=True)
 class StoredObjects:
-    """Knows who made which object.
+    """The owners of stored objects.
 
     Attributes:
         find: Looks owners up in the database, by ids; blocks.
@@ -100,13 +100,13 @@ class StoredObjects:
                 wanted.setdefault(id, False)
         session = upload_session(exchange.target)
         if session is not None and await self.maker_of_session(session) != caller.key_id:
-            wanted[session] = True  # a key that may not look at objects goes on with what it began
+            wanted[session] = True  # a key without access to objects may still continue its own uploads
         if wanted:
             kind = exchange.endpoint.object or "object"
             await self.check_ids(caller, _providers(exchange), wanted, exchange.fmt.errors, kind)
 
     async def check_named(self, exchange: Exchange, ids: Sequence[str]) -> None:
-        """Refuse an upload whose fields name objects that its key may not use.
+        """Refuse an upload if its fields name objects that its key may not use.
 
         Raises:
             GatewayError: As `check`.
@@ -124,7 +124,7 @@ class StoredObjects:
             caller: The key.
             providers: Where the objects may be, by the providers' names.
             wanted: The ids, each with whether it stands in the path or the query, and not in a body.
-            shape: Whose way it is to say so.
+            shape: The API's shape of the error.
             kind: What the path's object is.
 
         Raises:
@@ -146,11 +146,11 @@ class StoredObjects:
         return found[-1].key_id if found else None
 
     async def keep_session(self, exchange: Exchange, candidate: Candidate, id: str) -> None:
-        """Keep whose a resumable upload is, before its client is told where it goes on."""
+        """Store the owner of a resumable upload, before its client gets the address to continue at."""
         await self._save([replace(self._object(exchange, candidate, id), kind=_SESSION)])
 
     async def drop(self, candidate: Candidate, id: str) -> None:
-        """Forget an object that is no more."""
+        """Remove a deleted object."""
         provider = candidate.provider.name
         self._known.pop((provider, id), None)
         try:
@@ -233,7 +233,7 @@ class StoredObjects:
             What the client gets: of a list, only what it may see.
 
         Raises:
-            GatewayError: `not-allowed`, where a list cannot be told without other owners' objects.
+            GatewayError: `not-allowed` if a list cannot be shown without other owners' objects.
         """
         if exchange.operation == "list":
             return await self._visible(exchange, candidate, body)
@@ -265,7 +265,7 @@ class StoredObjects:
         return cut
 
     def learn(self, exchange: Exchange, candidate: Candidate, body: Json, work_id: str | None) -> None:
-        """Take in what a metered answer made, before the client can name it.
+        """Store the objects that a metered answer created, before the client can name them.
 
         The ledger's row keeps the work itself; other objects are kept in the background.
         """
@@ -278,7 +278,7 @@ class StoredObjects:
             self.keep([self._object(exchange, candidate, id) for id in ids])
 
     def keep(self, objects: Sequence[ProviderObject]) -> None:
-        """Keep owners in the background; this process knows them at once."""
+        """Store owners in the background; this process has them at once."""
         for one in objects:
             self._remember(one)
         task = asyncio.create_task(self._save(list(objects)))
@@ -326,7 +326,7 @@ def _providers(exchange: Exchange) -> set[str]:
 
 
 _MAKERS = frozenset({"batch", "upload", "fine-tuning-job", "thread", "operation"})
-"""Kinds of objects whose answers name other objects that they made."""
+"""Kinds of objects whose answers name other objects that they created."""
 
 
 _DERIVED = (

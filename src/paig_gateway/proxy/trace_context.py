@@ -1,4 +1,4 @@
-"""Trace context, as W3C has it: what came with a request, and what goes on to the provider."""
+"""W3C trace context: read from the client's request, and sent to the provider."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Trace:
         return f"{(int(self.span_id, 16) + number) % 2**64 or 1:016x}"
 
     def headers(self, number: int) -> Headers:
-        """What tells the provider of the trace, in the try of that number."""
+        """The trace headers for the provider, in the try of a number."""
         parent = self.attempt(number) if self.spans else self.parent_id
         if not self.onward or parent is None:
             return []
@@ -55,12 +55,12 @@ class Trace:
 
 
 def beside(trace: Trace) -> Trace:
-    """The trace of another request that belongs together with this one: of the same parent, with a span of its own."""
+    """The trace of a related request: the same parent, with its own span."""
     return replace(trace, span_id=f"{_draw.getrandbits(64) or 1:016x}")
 
 
 def read(headers: Headers, *, onward: bool = True, spans: bool = False) -> Trace | None:
-    """The trace that a client's headers speak of; None if they speak of none, or not as the standard has it."""
+    """The trace in a client's headers; None if there is none, or it is not valid."""
     said = [header for header in headers if header[0].startswith(b"trace")]
     parents = [value for name, value in said if name == b"traceparent"]
     if len(parents) != 1 or (match := _TRACEPARENT.fullmatch(parents[0])) is None:

@@ -1,4 +1,4 @@
-"""Endpoints with a cost that the gateway cannot see: which keys may use them, and what their rows say."""
+"""Endpoints with a cost that the gateway cannot see: which keys may use them, and how they are recorded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paig_gateway.proxy.exchange import Exchange, Outcome
 from paig_gateway.routing.candidates import Candidate
 
 _PAST = re.compile(r"/realtime(?:api)?/|/auth_tokens")
-"""Endpoints that let a client speak to the provider past the gateway."""
+"""Endpoints that let a client bypass the gateway."""
 
 UNSEEN = "the gateway cannot see what this endpoint costs"
 
@@ -27,7 +27,7 @@ def admitted(exchange: Exchange, order: list[Candidate], *, capped: bool) -> lis
         capped: Whether a spending limit or a run's budget binds the request.
 
     Raises:
-        GatewayError: `no-price`, where none is left.
+        GatewayError: `no-price` if none is left.
     """
     if not exchange.fmt.unmetered:
         return order

@@ -35,7 +35,7 @@ class UploadWatcher(Protocol):
     """Looks at an upload as it passes."""
 
     def field(self, name: str, content: bytes) -> None:
-        """A form's field that is no file."""
+        """Take a form field that is not a file."""
 
     def piece(self, name: str, data: bytes) -> None:
         """The next piece of a file's content; its field's name is empty where the body is nothing but the file.
@@ -45,7 +45,7 @@ class UploadWatcher(Protocol):
         """
 
     async def complete(self) -> None:
-        """All of it has been seen, and its last bytes have not gone yet.
+        """The whole body has been seen; its last bytes have not been sent yet.
 
         Raises:
             GatewayError: The upload is refused.
@@ -63,7 +63,7 @@ class Upload:
         receive: Yields it.
         headers: The request's, by lower-case name.
         most: How many bytes it may have.
-        started: Whether some of it has been asked for, so that it cannot be sent a second time.
+        started: Whether a part of it was sent, so that it cannot be sent again.
         watcher: Looks at what passes.
         check: Refuses the ids of stored objects that its fields name.
         size: Bytes that have come.
@@ -183,7 +183,7 @@ def _is_form(content_type: bytes) -> bool:
 
 
 def continued_session(target: Target, headers: Mapping[bytes, bytes]) -> str | None:
-    """The session of a resumable upload that a request goes on with; None where it begins one, or has none."""
+    """The session of a resumable upload that a request continues; None if it begins one, or has none."""
     command = headers.get(COMMAND)
     if command is None or b"start" in command.lower():
         return None

@@ -106,7 +106,7 @@ class Upstream:
             way: How this provider is reached, instead of the seam's own way.
 
         Raises:
-            UpstreamUnreachable: No answer came; `Unsendable` for a URL or headers that cannot be sent as they are.
+            UpstreamUnreachable: There was no answer; `Unsendable` for a URL or headers that are not valid.
             UpstreamTimeout: Connecting or the answer took too long, or, between two pieces of a streamed or big body,
                 the provider made us wait for longer than both timeouts together.
             Exception: Whatever the body's own iterator raises.
@@ -159,7 +159,7 @@ class Upstream:
         return response
 
     async def dial(self, url: str, protocol: asyncio.Protocol, seconds: float, *, way: Egress | None = None) -> None:
-        """Connect a protocol that does not speak plain HTTP, such as WebSocket, as `send` would connect.
+        """Connect a protocol other than plain HTTP, such as WebSocket, as `send` connects.
 
         Args:
             url: Absolute, `http` or `https`.
@@ -168,7 +168,7 @@ class Upstream:
             way: As for `send`.
 
         Raises:
-            UpstreamUnreachable: There is no connection; `Unsendable` for a URL that cannot be used.
+            UpstreamUnreachable: It could not connect; `Unsendable` for a URL that is not valid.
             UpstreamTimeout: It took too long.
         """
         if (parts := _URL.fullmatch(url)) is None:
@@ -248,7 +248,7 @@ class _Origin:
             until: The moment of the loop's clock at which to give up.
 
         Raises:
-            UpstreamUnreachable: There is none to be had.
+            UpstreamUnreachable: It could not connect.
             UpstreamTimeout: It took too long.
         """
         loop = asyncio.get_running_loop()
@@ -312,7 +312,7 @@ class _Origin:
         self._wake()
 
     def close(self) -> None:
-        """Close every connection; what is under way breaks."""
+        """Close every connection; running requests fail."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
@@ -407,7 +407,7 @@ class _Tunnel(asyncio.Protocol):
             self._opened.set_result(None)
 
     async def open(self, host: str, port: int, via: ForwardProxy) -> None:
-        """Ask for the tunnel.
+        """Request the tunnel.
 
         Raises:
             UpstreamUnreachable: The proxy refuses.

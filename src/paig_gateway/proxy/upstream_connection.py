@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
         Args:
             response: Takes the answer.
             request: The request's bytes.
-            head_only: The answer has no body, whatever its headers say (HEAD).
+            head_only: Whether the answer has no body despite its headers (HEAD).
         """
         self._response = response
         self._headers = []
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Go on reading."""
+        """Resume reading."""
         if self._paused and self.open:
             self._paused = False
             self._transport.resume_reading()
@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def shut(self) -> None:
-        """Close at once; what is under way fails."""
+        """Close at once; a running request fails."""
         self.fail((UpstreamUnreachable if self._in_head else UpstreamBroken)("connection closed", sent=True))
 
     def fail(self, error: UpstreamError) -> None:
@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
         """Parse what came, and pass the body's part of it on in one piece."""
         response = self._response
         if response is None:
-            self.abort()  # Nothing was asked.
+            self.abort()  # There was no request.
             return
         try:
             self._parser.feed_data(data)
@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
             self.fail((UpstreamUnreachable if self._in_head else UpstreamBroken)(self._problem, sent=True))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what was under way."""
+        """End the running request."""
         self._lost, self.open = True, False
         if self._timer is not None:
             self._timer.cancel()
@@ -304,7 +304,7 @@ class Connection(asyncio.Protocol):
             self._complete, self._keep = True, self._parser.should_keep_alive()
 
     def _finish(self, response: UpstreamResponse) -> None:
-        """The answer is whole: give the connection back, or close it where it cannot be used again."""
+        """The answer is complete: return the connection to the pool, or close it if it cannot be used again."""
         self._response = None
         self._deadline = math.inf
         if self._keep and self.open and not self._problem and self.upload is None:
@@ -322,7 +322,7 @@ def _parser(connection: Connection) -> httptools.HttpResponseParser:
 
 
 def _frames(header: tuple[bytes, bytes]) -> bool:
-    """Whether a header says where the body ends."""
+    """Whether a header states the end of the body."""
     name, value = header
     return name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower())
 
@@ -451,7 +451,7 @@ class UpstreamResponse:
             self._unwatch()
 
     def resume(self) -> None:
-        """Let the provider go on."""
+        """Resume the provider."""
         self._paused = False
         if self._connection is not None:
             if self._sink is not None:
@@ -599,7 +599,7 @@ async def upload(
         connection.upload = None
     except ConnectionError as exc:
         if connection.open:
-            response.give_up(exc)  # The iterator's own; a lost connection tells the answer itself.
+            response.give_up(exc)  # The iterator's own error; the answer itself reports a lost connection.
     except Exception as exc:
         response.give_up(exc)
     finally:

@@ -4,7 +4,7 @@ Enters: a route, a model and a format, and after each try its result. Leaves: an
 another may be tried.
 
 - `candidates` orders members, `latency` measures them, `affinity` keeps a conversation at one account.
-- `verdicts` says what a result means; `breaker`, `outcomes` and `health` remember it for each credential.
+- `verdicts` classifies results; `breaker`, `outcomes` and `health` remember it for each credential.
 - `deadlines` and `retry_budget` bound how long and how often.
 
 Transition tables over injected time: nothing here opens a socket or writes to a database.

@@ -27,7 +27,7 @@ _ELSEWHERE = re.compile(rb"not.?found|no such|does(?:n't| not) exist|PERMISSION_
 
 
 def has_not(status: int, body: bytes) -> bool:
-    """Whether an answer to a request for what is stored says that it is not stored there."""
+    """Whether an answer says that the requested object is not stored at this account."""
     return status == 404 or (status in (400, 403) and _ELSEWHERE.search(body) is not None)
 
 
@@ -43,10 +43,10 @@ async def unknown(stored: str) -> Holder | None:
 
 @dataclass(slots=True)
 class Affinity:
-    """Remembers who answered.
+    """Remembers which account answered.
 
     Attributes:
-        recall: Looks in the ledger for who gave the answer of an id.
+        recall: Looks in the ledger for the account that gave an answer.
     """
 
     recall: Callable[[str], Awaitable[Holder | None]] = unknown

@@ -83,7 +83,7 @@ class BreakerSpec(Spec):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A credential is not to be used for a model.
+    """A credential must not be used for a model yet.
 
     Attributes:
         until: When it may be again.
@@ -91,7 +91,7 @@ class Wait:
         seconds: How long it was from the beginning.
         level: How often in a row it had to be guessed.
         after: The number of the first try that begins after it.
-        own: Whether this node was told; else it goes by another's word.
+        own: Whether this node got the answer; otherwise another node reported it.
     """
 
     until: float
@@ -109,11 +109,11 @@ class Breaker:
         state: As it was last looked at; `readiness` lets a rest end.
         since: When it began.
         until: When its rest ends; 0 if it does not rest.
-        reason: What it was for.
+        reason: The reason of the wait.
         own: Whether this node found it out; else it goes by another's word.
         waits: By model.
         ok_at: When the provider last answered well.
-        outcomes: What came of the tries of the last minutes.
+        outcomes: The results of the last minutes' tries.
     """
 
     __slots__ = (
@@ -148,7 +148,7 @@ class Breaker:
             if self.until <= now and self.state != "half-open":
                 self._turn("rested", now)
             if self.state == "half-open":
-                # A probe that is long in coming does not keep the place for ever.
+                # A probe that takes too long makes room for another one.
                 if self._probing >= PROBES and now < self._admit_at:
                     return "failing", self._admit_at
             else:
@@ -158,7 +158,7 @@ class Breaker:
         return "ready", now
 
     def look(self, now: float) -> BreakerState:
-        """The state now, for people to see: where it is closed but told to wait for some model, that is cooling."""
+        """The state to show: a closed breaker that has to wait for some model shows as cooling."""
         if self.state in ("open", "cooling") and self.until <= now:
             self._turn("rested", now)
         if self.state == "half-open" and now - max(self.since, self._admit_at) >= self._rule.longest:
@@ -168,21 +168,21 @@ class Breaker:
         return self.state
 
     def begin(self, now: float) -> int:
-        """A try is sent; its number. Each is to be ended by exactly one of the methods that follow."""
+        """Begin a try; returns its number. Exactly one of the following methods must end it."""
         self._begun += 1
         if self.state == "half-open":
             self._probing += 1
             self._admit_at = now + self._rest
         return self._begun - 1
 
-    # What came of it
+    # Results of tries
 
     def ok(self, number: int, model: str, now: float, seconds: float) -> None:
         """The provider answers.
 
         Args:
             number: The try's.
-            model: Which was asked.
+            model: The requested model.
             now: The present.
             seconds: How long it took to the beginning of its answer.
         """
@@ -198,12 +198,12 @@ class Breaker:
             self._turn("proven" if self._passed >= PROBES else "answered", now)
 
     def provider_failure(self, number: int, now: float, reason: str) -> None:
-        """The provider fails: it cannot be reached, takes too long, or says that it has trouble."""
+        """The provider failed: it could not be reached, took too long, or reported an error of its own."""
         self._end(number)
         self._fail(number, now, reason)
 
     def broke_off(self, number: int, now: float, reason: str) -> None:
-        """An answer that was good at first broke off."""
+        """An answer that began well broke off."""
         self._fail(number, now, reason)
 
     def credential_rejected(self, number: int, now: float, reason: str) -> None:
@@ -214,13 +214,13 @@ class Breaker:
             self._turn("credential_rejected", now, reason)
 
     def rate_limited(self, number: int, model: str, now: float, reason: str, seconds: float | None) -> None:
-        """The provider accepts no more requests of this credential for a model, for `seconds` if it says how long."""
+        """The provider refuses this credential's requests for a model, for `seconds` if it says how long."""
         self._end(number)
         self.outcomes.rate_limited(now, reason)
         self.wait(model, now, reason, seconds)
 
     def client_error(self, number: int, now: float, reason: str = "") -> None:
-        """The try says nothing about the provider: the fault was the request's, or its client left."""
+        """The try shows nothing about the provider: the request was invalid, or its client disconnected."""
         self._end(number)
         if reason:
             self.outcomes.failure(now, reason, fails=False)
@@ -254,7 +254,7 @@ class Breaker:
             self._turn("proven", now)
 
     def peer_waits(self, model: str, since: float, until: float, reason: str, now: float) -> None:
-        """Another node was asked to wait: wait too, unless a try succeeded here since."""
+        """Another node has to wait: wait too, unless a try has succeeded here since."""
         until = min(until, now + self._rule.longest)
         known = self.waits.get(model)
         if until > now and self.ok_at < since and (known is None or known.until < until):
@@ -324,7 +324,7 @@ class Breaker:
         if not self._rule.enabled:
             return
         if len(self.waits) >= MOST_WAITS and model not in self.waits:
-            # What is over is kept for a while, to know how often in a row it had to be guessed.
+            # Past waits are kept for a while, to count how many in a row were guesses.
             self.waits = {name: kept for name, kept in self.waits.items() if kept.until > now}
             if len(self.waits) >= MOST_WAITS:  # the last word counts, or made-up models would keep out the real ones
                 del self.waits[min(self.waits, key=lambda name: self.waits[name].until)]

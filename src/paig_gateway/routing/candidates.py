@@ -1,4 +1,4 @@
-"""Who could answer a request, and at what worst case."""
+"""The candidates for a request: which members of its route could answer it, and at what worst-case cost."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from paig_gateway.providers.kinds import KINDS, ProviderKind
 from paig_gateway.routing.latency import Latencies
 
 Session = tuple[str, str]
-"""Requests that belong together: the id of their key, and what they themselves call it."""
+"""A group of requests: the id of their key, and their own name for the group."""
 
 _SUBPROVIDER = re.compile(r"/([a-z0-9-]+)/v\d")
 
 
 @dataclass(slots=True)
 class Candidate:
-    """A member of the route that could answer, asked with one of its provider's credentials.
+    """A member of the route that could answer, with one of its provider's credentials.
 
     Attributes:
         ceiling: What that would cost at most, in nanodollars.
-        tokens: What it would use at most, input and output together.
+        tokens: The most that it would use, input and output together.
         bound: What the two are made of, for another output maximum.
     """
 
@@ -55,7 +55,7 @@ class Candidate:
 
 
 def price_provider(kind_provider: str | None, path: str, model: str) -> str:
-    """The genai-prices provider whose prices count; empty where there is none.
+    """The genai-prices provider whose prices apply; empty if there is none.
 
     Hugging Face routes to other providers, named in the path (`/nebius/v1/…`) or after the model (`…:nebius`).
     """
@@ -84,7 +84,7 @@ def candidates(
         capped: Whether a hard limit on money binds the request, so that what has no bound may not be sent.
 
     Raises:
-        GatewayError: `no-price`, where every member wants a price and none is known, or none has a bound.
+        GatewayError: `no-price` if no member has the price or the bound that it needs.
     """
     found: list[Candidate] = []
     unpriced = unbounded = ""
@@ -136,7 +136,7 @@ def candidates(
 
 
 def _flat_price(prices: PriceSources, provider: ActiveProvider, fmt: Format, at: datetime) -> Price | None:
-    """What the operator says that one request to an endpoint without a meter costs, or None."""
+    """The operator's price of one request to an unmetered endpoint, or None."""
     price = prices.own_price(provider.name, fmt.title, at) if fmt.title else None
     return price if price is not None and price.model_prices(at).requests_kcount is not None else None
 
@@ -164,7 +164,7 @@ class MemberPlan:
         price_lookup: What turns an answer's usage into money.
         price: The model's price, or None.
         bound: What bounds the cost of a request.
-        is_refused: Whether its provider wants a price and there is none.
+        is_refused: Whether its provider requires a price and there is none.
     """
 
     member: Member
@@ -276,7 +276,7 @@ _Asked = tuple[Member, Sequence[Credential]]
 
 
 def _fitting(members: list[_Asked], fmt: Format) -> list[tuple[*_Asked, ProviderKind]]:
-    """The members whose kind speaks the format; all where none does, so that the provider itself says what is wrong."""
+    """The members whose kind has the format; all of them if none has, so that the provider itself answers the error."""
     known = [(*asked, kind) for asked in members if (kind := KINDS.get(asked[0].provider.kind)) is not None]
     return [one for one in known if fmt.errors in one[2].speaks or fmt.name in one[2].adapters] or known
 

@@ -16,7 +16,7 @@ TOLERANCE = 0.005
 
 
 class TimedRequest(Protocol):
-    """What the deadlines need to know of a request."""
+    """The parts of a request that the deadlines depend on."""
 
     @property
     def route(self) -> ActiveRoute: ...
@@ -37,7 +37,7 @@ class Timeouts(Spec):
     total: Seconds = 3600.0
     """For the whole answer."""
     deadline: Seconds | None = None
-    """For all tries at all members together, from the request to the end of its answer."""
+    """For all tries together, from the arrival of the request to the end of its answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Leave:
 
 Step = TryCandidate | Cover | RelayResponse | Stop | Leave
 
-# What came of a try
+# Results of a try
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,8 @@ class Decisions:
 
         Args:
             exchange: Its route, and when it came.
-            stored: What it goes on from that one account has, or None.
-            order: Who could answer, in the order of the route.
+            stored: The stored object that it needs, which only one account has, or None.
+            order: The candidates, in the order of the route.
             deadlines: How long it may take.
             health: How the providers are.
             leave_out: Receives the reason why a candidate is not tried.
@@ -176,7 +176,7 @@ class Decisions:
         """What to do after a try.
 
         Args:
-            result: What came of it.
+            result: The result of the try.
             now: The present moment of the monotonic clock.
             spent: What the request has cost so far, this try included, in nanodollars.
         """
@@ -201,7 +201,7 @@ class Decisions:
         return self._look_for_another()
 
     def covered(self, short: str | None) -> Step:
-        """What to do once the ledger was asked to hold enough for the next try.
+        """The next step, after the ledger was asked to hold enough for the next try.
 
         Args:
             short: Why it does not; None if it does.
@@ -218,7 +218,7 @@ class Decisions:
         # After the client disconnected nothing is tried; and another request may have taken the probe.
         if self.order and not (self._pick() and self.order[0] is self._chosen):
             return self._look_for_another()
-        # Searching for the provider that stores an object is not a retry: no try failed, and each is asked once.
+        # Searching for the provider that stores an object is not a retry: no try failed, and each provider gets one.
         if self.order and (self._seeks or self._health.retry(self._exchange.route.name)):
             self._unsaid = self._unsaid or not self._seeks
             return self._try()
@@ -226,11 +226,11 @@ class Decisions:
         return self._end()
 
     def leave(self) -> None:
-        """The client has left: its answer is to be paid for, but no other one to be asked for."""
+        """Note that the client has disconnected: the running try is charged, and no other one begins."""
         self.order.clear()
 
     def failure(self, error: UpstreamError, now: float, *, begun: bool, answered: bool = False) -> Failure:
-        """What it means that a try brought no answer, or none to its end.
+        """Classify a try without a complete answer.
 
         Args:
             error: What happened.

@@ -30,7 +30,7 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class Unsendable(UpstreamUnreachable):
-    """A URL or headers that cannot be sent as they are, to any provider."""
+    """A URL or headers that are not valid in HTTP."""
 
 
 class UpstreamTimeout(UpstreamError):

@@ -55,7 +55,7 @@ class Try:
     def answered(self, status: int, headers: Headers, body: bytes = b"") -> Verdict:
         """An answer came; its body is given where the status alone does not decide."""
         if status >= 400:
-            # Words that say something of the account must be the provider's own, not the name that a client asked for.
+            # Words about the account must be the provider's own, not part of a model name that the client sent.
             said = body.replace(self._model.encode("utf-8", "replace"), b"") if body and self._model else body
             verdict = verdicts.of_status(status, said, dict(headers).get(b"x-amzn-errortype", b""))
             return self._report(
@@ -110,7 +110,7 @@ class Try:
 
 
 class HealthTracker:
-    """What this process knows about the health of all providers."""
+    """This process's record of the health of all providers."""
 
     def __init__(
         self,

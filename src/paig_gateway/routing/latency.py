@@ -27,7 +27,7 @@ MOST_MEMBERS = 4096
 
 @dataclass(slots=True)
 class Pace:
-    """What is known of a place.
+    """The measured latency of a member.
 
     Attributes:
         seconds: The moving average of its times to the first byte; None before the first is known.

@@ -51,7 +51,7 @@ class Sums:
 
     @property
     def ok_share(self) -> float | None:
-        """The share of the good ones; None if there are none at all."""
+        """The share of successful tries; None without tries."""
         return self.ok / self.tries if self.tries else None
 
     def quantile(self, share: float) -> float | None:
@@ -91,7 +91,7 @@ class Outcomes:
     """Counts by slots of ten seconds.
 
     Attributes:
-        last_error: What went wrong last.
+        last_error: The latest error.
         last_error_at: When.
     """
 
@@ -111,7 +111,7 @@ class Outcomes:
         slot.times[step] = slot.times.get(step, 0) + 1
 
     def failure(self, now: float, reason: str, *, fails: bool) -> None:
-        """A try went wrong; whether it `fails` by the measure of a breaker."""
+        """Count a failed try; `fails` tells whether it counts for the breaker."""
         slot = self._slot(now)
         slot.failed += fails
         counted = reason if reason in slot.failures or len(slot.failures) < MOST_REASONS else "other"
@@ -135,7 +135,7 @@ class Outcomes:
         return good, failed
 
     def forget_recent(self) -> None:
-        """Judge from now on by what is still to come."""
+        """Judge by later results alone."""
         if self._slots:
             self._forgotten = self._slots[-1].number
 

@@ -1,4 +1,4 @@
-"""What a result says about the provider: a table of statuses and errors."""
+"""Verdicts: classifies a provider's result by tables of statuses and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REACH: Mapping[Verdict, Reach | None] = {
 """Which other candidates may succeed, by verdict; None if none can."""
 
 BODY_TELLS = frozenset({400, 401, 402, 403, 404, 413, 429})
-"""Statuses whose meaning stands in the body."""
+"""Statuses whose meaning depends on the body."""
 
 _MEANS = re.compile(rb"quota|rate.?limit|throttl|billing|credit|balance|insufficient|exceeded|exhausted", re.IGNORECASE)
 """Matches in the body of a 402 or 403 that speaks of the account's means rather than of the request."""
@@ -93,7 +93,7 @@ def of_status(status: int, body: bytes = b"", error_type: bytes = b"") -> Verdic
 
     Args:
         status: The status.
-        body: What was read of its body, without what it quotes of the request.
+        body: The part of its body that was read, without quotes from the request.
         error_type: AWS's `x-amzn-errortype`.
     """
     if status < 400:
@@ -156,7 +156,7 @@ _RETRY_INFO = re.compile(rb'"retryDelay"\s*:\s*"(\d{1,9}(?:\.\d{1,9})?)s"')
 
 
 def retry_after(headers: HeaderPairs, now: datetime) -> float | None:
-    """The seconds that a refusal asks to wait; None if it does not say, or says none.
+    """The seconds to wait that a refusal's headers state; None if they state none.
 
     Args:
         headers: The answer's.
@@ -171,13 +171,13 @@ def retry_after(headers: HeaderPairs, now: datetime) -> float | None:
 
 
 def retry_after_in_body(body: bytes) -> float | None:
-    """The seconds that a refusal's body asks to wait, as Google's do."""
+    """The seconds to wait that a refusal's body states, as Google's do."""
     found = _RETRY_INFO.search(body)
     return float(found[1]) or None if found else None
 
 
 def until_refilled(headers: HeaderPairs, now: datetime) -> float | None:
-    """The seconds until there is something left of a rate that an answer says is used up; None if none is.
+    """The seconds until an exhausted rate limit is refilled, by the answer's headers; None if none is exhausted.
 
     Where several are, the last of them to come back.
     """

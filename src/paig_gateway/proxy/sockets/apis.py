@@ -34,7 +34,7 @@ class Api:
 
     Attributes:
         fmt: Its format.
-        kinds: The kinds of providers that speak it.
+        kinds: The kinds of providers that have it.
         session: Makes the machine of a session: from the provider's kind, the upgrade's target, model and headers.
         url: The provider's URL, with `http` or `https`: from the kind, the provider, the target and the model's name
             there.
@@ -54,13 +54,13 @@ class Api:
 
 
 def named_model(target: Target) -> str:
-    """The model that the query of an upgrade names, as OpenAI and Azure have it; empty where it names none."""
+    """The model in the query of an upgrade, as OpenAI and Azure write it; empty if there is none."""
     query = dict(parse_qsl(target.query.decode("latin-1")))
     return query.get("model") or query.get("deployment") or ""
 
 
 def call_id(target: Target) -> str | None:
-    """The call over WebRTC or SIP that an upgrade joins at the side; None where it begins a session of its own."""
+    """The WebRTC or SIP call that an upgrade joins; None if it begins a new session."""
     return dict(parse_qsl(target.query.decode("latin-1"))).get("call_id")
 
 
@@ -93,7 +93,7 @@ def _openai_url(kind: ProviderKind, provider: ActiveProvider, target: Target, mo
     if model and model != named_model(target):
         query = _MODEL.sub(rb"\1\2=" + quote(model, safe="").encode(), query)
     if kind.name == "azure" and b"deployment=" in query:
-        # The older form, whose version stands in the query.
+        # The older form, with the version in the query.
         url = re.sub(r"/openai/v1/realtime$", "/openai/realtime", url)
         if b"api-version=" not in query:
             query += b"&api-version=" + provider.settings.get("api_version", "2025-04-01-preview").encode()
@@ -117,7 +117,7 @@ def _google_url(kind: ProviderKind, provider: ActiveProvider, target: Target, mo
 
 
 def _renamed(member: Member, message: bytes, *path: str) -> bytes:
-    """The message with the model's name at that member, where it stands at that path; no other byte changes."""
+    """The message with the member's name of the model at a path; no other byte changes."""
     found = reading.members(message)
     for name in path[:-1]:
         found = reading.members(found.get(name))

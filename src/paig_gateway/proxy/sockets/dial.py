@@ -35,7 +35,7 @@ Attempt = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class RequestedUpgrade:
-    """What the client's upgrade asks for.
+    """The upgrade that the client requested.
 
     Attributes:
         subprotocols: Those that it offers, without the one that carries its key.
@@ -91,8 +91,8 @@ class Dialler:
         Args:
             api: The API.
             exchange: The upgrade.
-            order: Whom to try; those who were tried are taken out.
-            wanted: What the client asks for.
+            order: The candidates; each is removed when it is tried.
+            wanted: The client's upgrade.
             attempts: Receives each try, in the shape of the wire model `Attempt`.
 
         Returns:

@@ -21,7 +21,7 @@ from paig_gateway.formats.text import BUILT_IN, TOOL, TOOLS
 from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Made, Need, Saw, Size, Turn, TurnOver, check_inside
 
 AHEAD_SECONDS = 30.0
-"""Seconds of audio that are held beyond what was sent."""
+"""Seconds of audio that are held in advance."""
 
 AHEAD_BYTES = 4096
 """Bytes of text that are held in the same way."""
@@ -53,7 +53,7 @@ class LiveSession:
     """The machine of a session; see `turns.SocketSession`.
 
     Attributes:
-        model: The model that the setup names, without what stands before its name.
+        model: The model in the setup, without its path.
     """
 
     model: str = ""
@@ -198,7 +198,7 @@ class LiveSession:
         if turn is None:
             if not (content.get("modelTurn") or usage or called):
                 return found
-            # The provider begins by itself what nothing asked for.
+            # The provider began a turn by itself.
             turn = self._arm()
             found.append(Need(turn))
         turn.begun = turn.begun or bool(content.get("modelTurn")) or called or bool(usage)

@@ -38,7 +38,7 @@ class Books:
     """What all sessions share: the ledger, the prices, the clocks.
 
     Attributes:
-        limit_wait: Seconds that a turn waits for others to release what they hold of a cap.
+        limit_wait: Seconds that a turn waits for other requests to release their holds.
         allow_unrecorded: Whether turns pass while the ledger cannot record.
     """
 
@@ -61,11 +61,11 @@ class Upgraded:
     """What a session's turns have in common.
 
     Attributes:
-        id: The request id that the client was told: the first turn's.
-        caller: Answers the key as it is now.
+        id: The request id that the client got: the first turn's.
+        caller: Returns the present state of the key.
         route: The route, with the one member that the session is connected to.
         candidate: The member and the credential that the session is connected with.
-        attribution: What the upgrade says of its work; it names the session of all turns.
+        attribution: The upgrade's attribution, with the session of all turns.
         attempts: The tries to connect.
         trace: The upgrade's trace, which is the first turn's; the others belong to it too.
     """
@@ -107,7 +107,7 @@ class Turns:
     settled: int = 0
     _open: dict[Turn, _Open] = field(default_factory=dict)
     _early: dict[Turn, list[bytes]] = field(default_factory=dict)
-    """What came of turns whose hold is still on its way."""
+    """The results of turns whose hold is not written yet."""
     _ended: dict[Turn, Ending] = field(default_factory=dict)
     """Turns that the provider began and ended meanwhile."""
     _first: bool = True
@@ -121,13 +121,13 @@ class Turns:
         return turn in self._ended
 
     async def hold(self, turn: Turn) -> bytes | None:
-        """Hold a turn's worst case, or what it has grown by.
+        """Hold a turn's worst case, or the amount that it has grown by.
 
         Returns:
             The message that asked for it, where an output maximum was filled in; None where it goes on as it came.
 
         Raises:
-            GatewayError: There is no room, or the key may not do this.
+            GatewayError: A limit has no room, or the key is not allowed to do this.
         """
         if (known := self._open.get(turn)) is not None:
             await self._extend(turn, known)
@@ -135,7 +135,7 @@ class Turns:
         exchange = self._exchange(turn.call, turn.frame)
         order: list[Candidate] = []
         try:
-            # A spoken answer is asked for in the same words each time.
+            # Requests for spoken answers are all alike.
             body = turn.frame if self.session.fmt.name == "openai-responses" else None
             self.books.loops.check(self.books.directory, exchange, body)
             order = self._candidates(exchange)
@@ -191,12 +191,12 @@ class Turns:
         await self.books.stored.check_ids(self.upgraded.caller(), {provider}, wanted, self.session.fmt.errors)
 
     def made(self, kind: str, id: str) -> None:
-        """Take in that the provider keeps an object for this key."""
+        """Note that the provider stores an object for this key."""
         caller, provider = self.upgraded.caller(), self.upgraded.candidate.provider.name
         self.books.stored.keep([ProviderObject(provider, id, kind, caller.key_id, caller.project_id)])
 
     def saw(self, turn: Turn, message: bytes) -> None:
-        """Take in what the provider says of a turn."""
+        """Process the provider's message about a turn."""
         known = self._open.get(turn)
         if known is None:
             if turn.begun or not turn.over:
@@ -256,7 +256,7 @@ class Turns:
             self._record(known)
 
     def note_nothing(self) -> None:
-        """Leave a row of a session without a turn, so that the id that its client was told can be looked up."""
+        """Write a row for a session without turns, so that its client's request id can be looked up."""
         if self.settled or self._open:
             return
         exchange = self._exchange(Call(self.session.model, stream=True), b"")
@@ -290,7 +290,7 @@ class Turns:
             ) from None
 
     async def _reserve(self, held: Held) -> Held | None:
-        """What was reserved; None if the ledger is down and turns pass anyway."""
+        """Reserve; returns None if the ledger is down and turns pass anyway."""
         books = self.books
         if books.allow_unrecorded and not books.ledger.healthy:
             return None

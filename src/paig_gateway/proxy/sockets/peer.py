@@ -16,7 +16,7 @@ from websockets.protocol import OPEN, Side, State
 from websockets.protocol import Protocol as Frames
 
 NEVER_SENT = frozenset({1005, 1006, 1015})
-"""Close codes that say what was not received; no close frame may carry them."""
+"""Close codes for a missing close frame; no close frame may carry them."""
 
 CLOSE_SECONDS = 5.0
 """How long the other side has to answer a close frame."""
@@ -41,7 +41,7 @@ class PeerEvents(Protocol):
         """A close frame came, or the connection ended without one (1006)."""
 
     def pressure(self, peer: Peer, high: bool) -> None:
-        """The peer takes what is written to it more slowly than it comes, or has caught up."""
+        """The peer reads too slowly for what is written to it, or has caught up."""
 
     def shutdown(self) -> None:
         """The process is to end."""
@@ -68,7 +68,7 @@ class ClientFrames(ClientProtocol):
 
 
 def server_frames(max_size: int) -> Frames:
-    """The side towards a client, whose upgrade was accepted."""
+    """The side of the client, after its upgrade was accepted."""
     return _ServerFrames(Side.SERVER, state=OPEN, max_size=max_size)
 
 
@@ -99,7 +99,7 @@ class Peer(asyncio.Protocol):
         return self.frames.state is State.OPEN and not self._lost
 
     def attach(self, link: PeerEvents) -> None:
-        """Tell `link` of all that comes from now on, and of what came already."""
+        """Send all events to `link`, also those that came before."""
         self._link = link
         early, self._early = self._early, []
         for frame in early:
@@ -140,12 +140,12 @@ class Peer(asyncio.Protocol):
         self._tell_closed()
 
     def pause_writing(self) -> None:
-        """What was written piles up."""
+        """The write buffer is full."""
         if self._link is not None:
             self._link.pressure(self, True)
 
     def resume_writing(self) -> None:
-        """It has gone out."""
+        """The write buffer has drained."""
         if self._link is not None:
             self._link.pressure(self, False)
 
@@ -249,7 +249,7 @@ class Peer(asyncio.Protocol):
             if data:
                 transport.write(data)
             else:
-                transport.close()  # after what was written: both close frames have gone over
+                transport.close()  # after pending writes: both close frames have been sent
 
     def write(self, data: bytes) -> None:
         """Write bytes that are not a frame: the answer to an upgrade."""
@@ -259,13 +259,13 @@ class Peer(asyncio.Protocol):
     # Reading
 
     def pause(self, reason: str) -> None:
-        """Read nothing until that reason is gone, and every other."""
+        """Stop reading until this reason, and every other one, has ended."""
         if not self._reasons and self._transport is not None and not self._lost:
             self._transport.pause_reading()
         self._reasons.add(reason)
 
     def resume(self, *reasons: str) -> None:
-        """A reason not to read is gone."""
+        """End a reason not to read."""
         if not self._reasons:
             return
         self._reasons.difference_update(reasons)

@@ -1,4 +1,4 @@
-"""OpenAI's Realtime API, and what speaks like it.
+"""OpenAI's Realtime API and compatible ones.
 
 A turn is a response, with the transcription of what the client said before it. It begins with `response.create`, or,
 while the provider itself listens for the end of speech, at any time after audio was sent. So the first audio needs
@@ -24,7 +24,7 @@ from paig_gateway.formats.text import TOOL, TOOLS, Media
 from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Need, Saw, Size, Turn, TurnOver, check_inside
 
 AHEAD_SECONDS = 30.0
-"""Seconds of audio that are held beyond what was sent, so that not every piece of it needs a write."""
+"""Seconds of audio that are held in advance, so that not every piece needs a write."""
 
 AHEAD_BYTES = 4096
 """Bytes of text that are held in the same way."""
@@ -56,14 +56,14 @@ class Settings:
 
     Attributes:
         listens: Whether the provider itself finds the end of speech and answers.
-        times_out: Whether it also speaks when nothing is said for a while.
+        times_out: Whether it also speaks after a silence.
         transcribes: The model that transcribes the client's speech, or None.
         transcription_only: Whether nothing is answered, only transcribed.
         text_only: Whether answers are text alone.
         max_output: The output maximum of an answer, or None.
         rate: Bytes a second of the client's audio.
-        at_provider: Whether tools run at the provider, which may then go on by itself.
-        stored: Whether a stored prompt is used, whose size is not known.
+        at_provider: Whether tools run at the provider, which may then continue by itself.
+        stored: Whether a stored prompt of unknown size is used.
     """
 
     listens: bool = True
@@ -97,7 +97,7 @@ class RealtimeSession:
     _active: dict[str, Turn] = field(default_factory=dict)
     _transcribing: dict[str, Turn] = field(default_factory=dict)
     _ended: list[Turn] = field(default_factory=list)
-    """Turns whose response is done, but not the transcription of what was said before it."""
+    """Turns whose response is done, but not the transcription of the speech before it."""
     _base: Size = field(default_factory=Size)
     _text: int = 0
     _seconds: float = 0.0
@@ -449,12 +449,12 @@ def _merged(known: Settings, raw: reading.Raw | None, *, told: bool) -> Settings
 
 
 def _rate(kind: str, samples: object) -> float:
-    """Bytes a second of an audio format; the slowest where it is not known, as that makes the most seconds."""
+    """Bytes a second of an audio format; for an unknown one the lowest rate, which makes the most seconds."""
     if kind in ("pcm16", "audio/pcm"):
         return float(whole(samples) or 24_000) * 2
     return G711
 
 
 def _is_apart(response: reading.Members) -> bool:
-    """Whether a response is outside of the conversation, of which its usage says nothing then."""
+    """Whether a response is outside of the conversation, so that its usage does not count for it."""
     return "conversation_id" in response and reading.string(response["conversation_id"]) is None

@@ -48,7 +48,7 @@ class End:
     """How a session ends.
 
     Attributes:
-        reason: As rows of turns that are broken off say it.
+        reason: The reason in the rows of turns that are broken off.
         client: The close code for the client.
         provider: The close code for the provider.
         said: The reason in the close frames.
@@ -100,7 +100,7 @@ class SocketRelay:
         self._gone: set[Peer] = set()
 
     async def run(self) -> End:
-        """Relay until the session is over, and settle what is open then.
+        """Relay until the session ends, then settle its open turns.
 
         Returns:
             How it ended.
@@ -155,7 +155,7 @@ class SocketRelay:
     # Holding
 
     async def _hold_next(self) -> None:
-        """Hold the turns that come next, and let the message go on that waits for them."""
+        """Hold the next turns, and pass on the message that waits for them."""
         turns = self._needs.popleft()
         for_head = self._head_waits and not self._needs
         self._head_waits = self._head_waits and not for_head
@@ -166,7 +166,7 @@ class SocketRelay:
                 if not turn.over or self._turns.owes(turn):
                     changed = await self._turns.hold(turn) or changed
         except GatewayError as error:
-            # Another turn of this session may have what it lacks, and the session ends with a turn, not in one.
+            # Another turn of this session may release what is missing; the session ends between turns, not within one.
             if self._turns.at_work() and waits(error) and await self._another_is_settled():
                 if for_head:  # what the provider's messages brought meanwhile goes first
                     self._needs.append(turns)
@@ -183,7 +183,7 @@ class SocketRelay:
         self._advance()
 
     async def _check_named(self) -> None:
-        """Look up whose the stored objects are that the first message of the inbox names."""
+        """Look up the owners of the stored objects in the first message of the inbox."""
         named, self._named = self._named, []
         self._holding = True
         try:
@@ -247,11 +247,11 @@ class SocketRelay:
             self._advance()
 
     def control(self, peer: Peer, frame: Frame) -> None:
-        """A ping or a pong came: it goes on at once."""
+        """Pass a ping or a pong on at once."""
         (self._client if peer is self._provider else self._provider).control(frame)
 
     def pressure(self, peer: Peer, high: bool) -> None:
-        """A side takes what it is sent too slowly, or has caught up."""
+        """One side reads too slowly, or has caught up."""
         other = self._client if peer is self._provider else self._provider
         if high:
             other.pause("pressure")
@@ -284,12 +284,12 @@ class SocketRelay:
 
     def _stop(self, end: End) -> None:
         if self._end is None:
-            # What was refused or left before says why it ended, whichever side closes now.
+            # An earlier refusal or disconnect is the reason, whichever side closes now.
             self._end = self._ends_when_idle or end
         self._changed.set()
 
     def _advance(self) -> None:
-        """Let the client's messages go on, up to one that needs a hold."""
+        """Pass the client's messages on, up to one that needs a hold."""
         while self._inbox and not self._needs and not self._holding and self._session.ready:
             payload = _payload(self._inbox[0])
             try:
@@ -317,7 +317,7 @@ class SocketRelay:
             self._client.resume("hold")
 
     def _reject(self, error: GatewayError) -> bool:
-        """Tell the client that its message goes no further; whether the session goes on."""
+        """Refuse the client's message; returns whether the session continues."""
         message = self._drop_first()
         self._turns.books.observer.refused(self._turns.upgraded.id, error)
         if self._api.error(error, None) is None:
@@ -360,7 +360,7 @@ class SocketRelay:
             self._advance()
 
     def _need(self, turn: Turn) -> None:
-        """Hold a turn before the client's next message goes on."""
+        """Hold a turn before the client's next message is passed on."""
         if self._head_waits:
             self._needs.insert(len(self._needs) - 1, (turn,))
         else:
@@ -369,7 +369,7 @@ class SocketRelay:
 
 
 def bad_request(error: MalformedRequest) -> GatewayError:
-    """What is told of a message that cannot be read."""
+    """The error for a message that cannot be read."""
     return GatewayError("bad-request", str(error))
 
 

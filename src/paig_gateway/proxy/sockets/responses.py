@@ -21,7 +21,7 @@ from paig_gateway.proxy.request import read_call
 from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Ending, Need, Saw, Turn, TurnOver
 
 MOST_KNOWN = 256
-"""Answers of a session whose size is remembered."""
+"""The most answers of a session whose size is remembered."""
 
 _ENDS = frozenset({"response.completed", "response.failed", "response.incomplete", "response.cancelled"})
 _FREE = frozenset({"response.cancel"})
@@ -38,8 +38,8 @@ class ResponsesSession:
     """The machine of a session; see `turns.SocketSession`.
 
     Attributes:
-        headers: The upgrade's headers: a service tier may stand there.
-        model: The model that was asked for last.
+        headers: The upgrade's headers, which may name a service tier.
+        model: The latest requested model.
     """
 
     headers: Headers
@@ -56,7 +56,7 @@ class ResponsesSession:
 
     @property
     def ready(self) -> bool:
-        """Each message of the client says itself all that must be known."""
+        """Always: each message of the client is complete in itself."""
         return True
 
     def client(self, message: bytes) -> list[Turn]:
@@ -125,7 +125,7 @@ class ResponsesSession:
             return [Saw(turn)]
         if self._last is None:
             return []
-        # An answer that nothing asked for: it goes on from what is there, so only the window bounds it.
+        # An answer without a request: it continues the conversation, so only the context window bounds it.
         turn = lane.active = Turn(replace(self._last, unbounded_input=True), begun=True)
         return [Need(turn), Saw(turn)]
 
@@ -149,7 +149,7 @@ class ResponsesSession:
         return replace(call, unbounded_input=False, input_tokens=by_itself.input_tokens + self._sizes[before])
 
     def _steered(self, message: bytes, top: reading.Members) -> Call:
-        """The answer that follows a steered one: it takes over its settings, and goes on from it."""
+        """The answer that follows a steered one: it has the same settings, and continues it."""
         before = reading.string(top.get("previous_response_id")) or ""
         call = self._calls.get(before) or self._last
         if call is None:

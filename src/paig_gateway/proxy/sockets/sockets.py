@@ -56,7 +56,7 @@ KEY_PROTOCOLS = ("openai-insecure-api-key.", "xai-client-secret.")
 """Begin the subprotocols in which browsers carry a key."""
 
 _ACCOUNTS = ("openai-organization.", "openai-project.")
-"""Begin subprotocols that choose whose account pays: the gateway does."""
+"""Prefixes of subprotocols that choose the account that pays; the gateway removes them."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HANDSHAKE = frozenset({b"sec-websocket-accept", b"sec-websocket-protocol", b"sec-websocket-extensions"})
@@ -68,7 +68,7 @@ DEFLATE = ServerPerMessageDeflateFactory(
 
 
 class UpgradeConnection(Protocol):
-    """The connection of a request to go over to WebSocket, as the listener hands it over."""
+    """The connection of a WebSocket upgrade request, from the listener."""
 
     def refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None: ...
 
@@ -239,14 +239,14 @@ class Sockets:
             self.ended[name, reason] += 1
 
     def _caller(self, headers: Mapping[bytes, bytes], query: bytes, address: str | None) -> Caller:
-        """The key as it is now: it may have been disabled, or its limits changed, since the session began."""
+        """The present state of the key: it may have been disabled, or its limits changed, since the session began."""
         now = self.books.now()
         caller, _ = request.authenticate(self.directory, headers, query, now, self.attempts, address)
         self.key_uses.note(caller.key_id, now, address)
         return caller
 
     def _order(self, api: Api, exchange: Exchange) -> list[Candidate]:
-        """Whom to connect to, in this order."""
+        """The candidates, in the order in which to connect."""
         fmt, call, route = exchange.fmt, exchange.call, exchange.route
         members = tuple(member for member in route.members if member.provider.kind in api.kinds)
         if route.members and not members:
@@ -297,7 +297,7 @@ class Sockets:
         return exchange
 
     def _unpriced(self, exchange: Exchange, member: Member, credential: Credential) -> Candidate:
-        """A candidate for a session whose model is named later: only its turns are priced."""
+        """A candidate for a session whose model is not known yet: only its turns are priced."""
         price_lookup = PriceLookup(self.books.prices, member.provider.name, "", "", exchange.time)
         kind = KINDS[member.provider.kind]
         bound = BoundFormula("", None, exchange.time)
@@ -368,7 +368,7 @@ def _key_of(headers: Headers) -> str:
     """The key of the handshake; the client's own one, which has nothing to do with the gateway's.
 
     Raises:
-        GatewayError: `bad-request`: the request is no valid handshake.
+        GatewayError: `bad-request`: the request is not a valid handshake.
     """
     found = dict(headers)
     version, key = found.get(b"sec-websocket-version", b""), found.get(b"sec-websocket-key", b"")
@@ -401,12 +401,12 @@ def _deflate(headers: Headers) -> tuple[str, Extension] | None:
                 answer, extension = DEFLATE.process_request_params(parameters, [])
                 return build_extension([(name, answer)]), extension
     except (InvalidHeader, NegotiationError, InvalidParameterName, InvalidParameterValue, DuplicateParameter):
-        return None  # what cannot be read is not agreed to; the session goes on without compression
+        return None  # an offer that cannot be read is not accepted: the session has no compression
     return None
 
 
 def _refuse(upgrade: UpgradeConnection, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
-    """Answer with the gateway's own error, in the shape that the provider's SDK knows."""
+    """Answer with the gateway's own error, in the shape that the provider's SDK expects."""
     body, native = error_body(shape, error.status, error.code, error.message, error.details)
     headers = [(b"content-type", b"application/json"), *native, *error_headers(error, request_id)]
     upgrade.refuse(error.status, headers, body)

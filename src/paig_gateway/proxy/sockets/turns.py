@@ -1,4 +1,4 @@
-"""What the machines of sessions say: which turn must be held before a message goes on, and which turn is over."""
+"""The decisions of session machines: which turn must be held before a message passes, and which turn is over."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Turn:
 
     Attributes:
         call: Its worst case. It may grow while the turn is open; the hold follows before anything else is relayed.
-        frame: The client's message that asked for it; empty where the provider begins turns by itself.
+        frame: The client's message that requested it; empty if the provider began the turn by itself.
         begun: Whether the provider may be at work on it, and bill for it.
-        facts: What its events do not say and its folded body needs.
+        facts: Values for its folded body that its events do not have.
         over: Whether it was reported as over.
     """
 
@@ -34,14 +34,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """The turn must be held, or its hold extended, before any further message of the client goes on."""
+    """The turn must be held, or its hold extended, before any further message of the client passes."""
 
     turn: Turn
 
 
 @dataclass(frozen=True, slots=True)
 class Saw:
-    """The message that came belongs to the turn, and may tell what it used."""
+    """The message belongs to the turn, and may have its usage."""
 
     turn: Turn
 
@@ -90,7 +90,7 @@ class SocketSession(Protocol):
             The turns that must be held before the message goes on.
 
         Raises:
-            MalformedRequest: What the message may cost is not known, so it may not go on.
+            MalformedRequest: The message's worst case is not known, so it must not pass.
         """
         ...
 

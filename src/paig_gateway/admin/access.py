@@ -39,7 +39,7 @@ class Needs:
     Attributes:
         permission: None if any admin token will do.
         in_project: Whether it is enough to have the permission in some project.
-        goes_on: Whether its answer goes on for as long as the client stays.
+        goes_on: Whether its answer is a stream that lasts until the client disconnects.
     """
 
     permission: Permission | None
@@ -129,7 +129,7 @@ OPERATIONS: Mapping[str, Needs] = {
     "whoami": Needs(None),
     "logout": Needs(None),
 }
-"""Each operation of the admin API, by its id in the OpenAPI document, and what it needs."""
+"""The permission of each operation of the admin API, by its id in the OpenAPI document."""
 
 Authenticate = Callable[[HTTPConnection], AdminIdentity]
 """Who sent a request, or opens a WebSocket; raises ProblemError `missing-token`, `unknown-token`, `expired-token`, or
@@ -168,7 +168,7 @@ def token_authentication(
             raise ProblemError("forbidden", "A browser's session cannot open a WebSocket.")
         token = session or _bearer_token(given)
         digest = _digest(token)
-        # Digests are of one length, so the time taken says nothing about the token's.
+        # Digests have one length, so the time taken does not depend on the token's length.
         if not session and hmac.compare_digest(digest, _digest(current())):
             if bits(token) < ENOUGH_BITS:
                 check_guess(connection)
@@ -229,7 +229,7 @@ def check_page(connection: HTTPConnection, identity: AdminIdentity, vault: Vault
 
 
 def identity_of(bearer: TokenGrant, projects: Mapping[str, str], *, browser: bool = False) -> AdminIdentity:
-    """Who holds a token; grants in projects that are gone count for nothing."""
+    """The holder of a token; grants in deleted projects are ignored."""
     everywhere, inside = effective_permissions(bearer.grants, bearer.scopes)
     return AdminIdentity(
         id=bearer.admin_id,

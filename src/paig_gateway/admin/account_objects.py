@@ -42,7 +42,7 @@ _SIZES: Mapping[ErrorShape, tuple[str, int]] = {"openai": ("limit", 100), "anthr
 
 @dataclass(slots=True)
 class AccountObjects:
-    """What was found in an account.
+    """The objects found in an account.
 
     Attributes:
         found: The kind of each object, by its provider and id.
@@ -99,7 +99,7 @@ class _List:
     end: float
 
     async def read(self, found: dict[tuple[str, str], str]) -> str | None:
-        """Add what the list has; answers what went wrong."""
+        """Add the list's objects; returns the error, if there is one."""
         query: dict[str, str] | None = {}
         seen: set[str] = set()
         while query is not None:

@@ -57,7 +57,7 @@ class Admins:
         return self._admins.create(name, spec, actor=actor, repeat=repeat)
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Admin:
-        """Change an admin: both what they had and what they get must be the principal's to give."""
+        """Change an admin; the principal must be allowed to grant both the old and the new roles."""
         before = self._admins.get(reference)
         self._check(before.grants)
         if isinstance(grants := changes.get("grants"), list):

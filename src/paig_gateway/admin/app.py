@@ -124,7 +124,7 @@ class Edge:
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stand in front of an app."""
+        """Wrap an app."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: no script, no style of their own, and a text for those who do not see them."""
+"""Charts as inline SVG, without scripts or styles, and with a text for screen readers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def column_chart(values: Sequence[Value], summary: str) -> str:
 
     Args:
         values: From left to right.
-        summary: What the chart says, for those who do not see it.
+        summary: The chart's content as text, for screen readers.
     """
     top = max((value.size for value in values), default=0.0)
     width = len(values) * (COLUMN + GAP)
@@ -50,12 +50,12 @@ def column_chart(values: Sequence[Value], summary: str) -> str:
 
 
 def share_bar(share: float, *, kind: str = "", held: float = 0.0) -> str:
-    """A share as a bar; the text beside it says the same.
+    """A share as a bar; the text beside it has the same value.
 
     Args:
         share: From 0 to 1.
         kind: A class of the style sheet: `full`, `near` or none.
-        held: What is held beyond it, as a paler piece.
+        held: The held amount, shown as a paler piece after it.
     """
     drawn, more = max(0.0, min(share, 1.0)) * 200, max(0.0, min(share + held, 1.0)) * 200
     return (

@@ -148,7 +148,7 @@ def checksum_of(settings: Mapping[str, Any]) -> str:
 
 
 async def _logged_in(services: AdminServices, device_code: str) -> dict[str, str | int]:
-    """A personal key for the person who has completed the login.
+    """Issue a personal key to the person who completed the login.
 
     Raises:
         _OAuthError: No login has come, or none of the person's groups gives a key.

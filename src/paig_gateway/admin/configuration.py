@@ -20,7 +20,7 @@ class ApplySpec(Spec):
     config: str
     """The text of a `paig.toml`."""
     dry_run: bool = False
-    """Say what would change, and change nothing."""
+    """Show the changes, and make none."""
     prune: bool = False
     """Delete what the configuration does not name."""
 

@@ -1,4 +1,4 @@
-"""The feed of events: what happens on any node, read once per process for all who listen.
+"""The feed of events from all nodes; each process reads it once for all its listeners.
 
 The source is the ledger's tail, where finished requests are in the order of commits, whatever the node, and the audit
 log and the breakers' changes, likewise in order. An event's id says how far its reader has come in all of them, so that
@@ -151,7 +151,7 @@ class EventFeed:
         Raises:
             SQLAlchemyError: The database cannot be read.
         """
-        async with self._lock:  # while the shared reader stands still, so that nothing falls between
+        async with self._lock:  # while the shared reader is paused, so that no event is missed
             if self._place is None:
                 self._place = await in_thread(self._last)
             listener = Listener(self._place)
@@ -171,7 +171,7 @@ class EventFeed:
                 self._task = self._place = None
 
     async def events(self, listener: Listener, since: FeedPosition | None) -> AsyncGenerator[FeedEvent | None]:
-        """What a listener gets, first what it missed since a place; None is a heartbeat."""
+        """The events of a listener, first those since its last position; None is a heartbeat."""
         last = listener.place if since is None else since
         while since is not None and (missed := await in_thread(self._read, last, listener.place)):
             for event in missed:
@@ -211,7 +211,7 @@ class EventFeed:
                 await asyncio.sleep(0 if busy else POLL_SECONDS)
 
     async def _pass_on(self) -> bool:
-        """Give every listener what is new; answers whether there may be more already."""
+        """Send new events to every listener; returns whether there may be more."""
         async with self._lock:
             if self._place is None:
                 return False

@@ -39,9 +39,9 @@ class EventStream(Response):
         """Stream the feed's events since a place or from now on.
 
         Args:
-            feed: Where they come from.
+            feed: The source of the events.
             since: The place.
-            principal: Who reads them; None once they may not any more.
+            principal: Returns the reader; None once it has lost the permission.
         """
         super().__init__(headers={"x-accel-buffering": "no"})
         del self.headers["content-length"]

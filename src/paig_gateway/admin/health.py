@@ -77,7 +77,7 @@ def provider_health(
 
     Args:
         provider: Its name.
-        told: What each node told of each of its credentials, by the credential's id.
+        told: The reports of all nodes, by the credential's id.
         now: The present.
         problem: Which of its credentials cannot be read.
     """

@@ -1,4 +1,4 @@
-"""The page `/me`: the holder of a gateway key sees what the key may spend, what it has spent, and on what.
+"""The page `/me`: shows the holder of a gateway key its limits, its spend and its requests.
 
 The key itself is shown once, in a form; the browser keeps a sealed cookie that names its hash. The cookie ends with the
 key, with its secret, and after half a day. A person who comes by single sign-on sees the keys of the person's own user,
@@ -115,11 +115,11 @@ def holder_routes(services: AdminServices) -> APIRouter:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who looks at the page.
+    """The visitor of the page.
 
     Attributes:
         caller: The key that is shown.
-        keys: The names of the person's keys, who came by single sign-on; empty for a key alone.
+        keys: The names of the person's keys after single sign-on; empty if the visitor showed a key.
         cookie: What the browser has shown.
     """
 
@@ -129,7 +129,7 @@ class Holder:
 
 
 def _holder(services: AdminServices, request: Request) -> Holder | str:
-    """Who looks at the page; else what the login page says."""
+    """The visitor of the page, or the message for the login page."""
     cookie = read_holder(services, request)
     if cookie is None:
         return ""
@@ -184,7 +184,7 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _caller(services: AdminServices, digest: str) -> Caller | None:
-    """The key whose secret has that SHA-256, if it may be used now."""
+    """The key whose secret has this SHA-256, if it can be used now."""
     caller = services.directory.caller_by_hash(digest)
     return None if caller is None or caller.state != "active" or _is_over(caller, services.clock()) else caller
 

@@ -1,6 +1,6 @@
-"""The cookie of the page `/me`: sealed, it names a key by its hash, or a person who came by single sign-on.
+"""The sealed cookie of the page `/me`: it names a key by its hash, or a person after single sign-on.
 
-Forms of the page carry a proof that only a reader of the page can know, so that the cookie alone changes nothing.
+The page's forms carry a proof that only the page contains, so that the cookie alone cannot change anything.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def keep_holder(
 
     Args:
         services: The gateway's.
-        request: What is answered.
+        request: The request.
         response: The answer.
         until: When the cookie ends; it never lasts longer than `HOLDER_SECONDS`.
         key: The SHA-256 of the key's secret.

@@ -49,7 +49,7 @@ class HolderView:
         sessions: The latest sessions.
         origin: Scheme and host of the gateway.
         now: The present.
-        note: What to say on top, and whether it is bad news.
+        note: The message at the top, and whether it is an error.
         keys: The names of all keys of a person, this one among them; empty for a key alone.
         proof: What each form that changes something carries.
     """
@@ -66,10 +66,10 @@ class HolderView:
 
 
 def login_page(problem: str = "", *, sso: bool = False) -> str:
-    """The page for those who have not shown a key.
+    """The login page.
 
     Args:
-        problem: What is wrong.
+        problem: The error message.
         sso: Whether a person may come by single sign-on instead.
     """
     instead = '<p>Or <a href="/admin/sso/login?next=/me">log in with single sign-on</a>.</p>' if sso else ""
@@ -265,7 +265,7 @@ def ask_section(view: HolderView, requests: Sequence[LimitRequest]) -> str:
 
     Args:
         view: What the page shows.
-        requests: What was asked before, the newest first.
+        requests: Earlier requests for more, the newest first.
     """
     windows = list(dict.fromkeys(limit.window for limit in view.me.limits if limit.unit == "usd"))
     if not windows:
@@ -344,7 +344,7 @@ PRECISE = 6
 
 
 def dollars(amount: str | Decimal, places: int | None = None) -> str:
-    """US dollars: cents from one dollar on, else as many digits as it takes to tell them from nothing.
+    """US dollars: with cents from one dollar on, otherwise with as many digits as needed.
 
     Args:
         amount: The amount.

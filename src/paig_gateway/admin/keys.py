@@ -1,4 +1,4 @@
-"""Keys: as other objects, and what only keys can do. Whether a cap is used up is the ledger's to say."""
+"""Keys: the endpoints of all objects, and those of keys alone. The ledger tells whether a cap is used up."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PermittedKeys:
         self._theirs = principal.project_names("keys:write")
 
     def list(self) -> Sequence[Key]:
-        """Every key that they may know of."""
+        """Every key that the principal may see."""
         judged = self._judged()
         return [judged(key) for key in self._keys.list() if self._seen is None or key.project in self._seen]
 
@@ -102,7 +102,7 @@ class PermittedKeys:
         return self._judged()(self._keys.set_state(id, state, actor=actor, version=version))
 
     def _judged(self) -> Callable[[Key], Key]:
-        """Adds what the catalogue does not know of a key: whether a cap is used up, and its last use."""
+        """Add what the catalogue does not have: whether a cap is used up, and the key's last use."""
         spent, uses = self._spent(), self._services.key_uses.latest(self._services.engine)
 
         def judged(key: Key) -> Key:

@@ -95,7 +95,7 @@ def limit_routes(services: AdminServices) -> APIRouter:
 
 
 def asked_limit(found: list[LimitBalance], spec: AskSpec) -> LimitBalance:
-    """The limit that a key's holder asks more of: the tightest one that counts what is asked for.
+    """The limit for which a key's holder asks more: the tightest one of the requested unit.
 
     Raises:
         ProblemError: `invalid`; no such limit binds the key.

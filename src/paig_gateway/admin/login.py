@@ -230,7 +230,7 @@ def browser_routes(services: AdminServices) -> APIRouter:
             response = await come_back(request, state, code, error)
         except ProblemError as refused:
             response = problem_response(refused)
-        site.forget_cookie(response, request, LOGIN_COOKIE)  # it is used once, whatever came of it
+        site.forget_cookie(response, request, LOGIN_COOKIE)  # it can be used once, whatever the result
         return response
 
     async def come_back(request: Request, state: str, code: str, error: str) -> Response:
@@ -321,7 +321,7 @@ def bounded_key(key: PersonalKey | None, ends: datetime) -> PersonalKey | None:
 
 
 async def _logged_in(services: AdminServices, person: Person, *, browser: bool = False) -> tuple[Login, LoggedIn]:
-    """A session, a personal key or both for a person whom the provider vouches for.
+    """Issue a session, a personal key or both to a person whom the identity provider has authenticated.
 
     Raises:
         ProblemError: `login-refused` where none of their groups gives either.
@@ -345,7 +345,7 @@ async def _logged_in(services: AdminServices, person: Person, *, browser: bool =
 
 
 def _key_handle(services: AdminServices, key: str, login: Login, person: Person, nonce: str) -> str:
-    """What a personal key is renewed with: all that the gateway must know then, sealed."""
+    """The sealed data for renewing a personal key."""
     return sealed(
         services,
         "key",

@@ -1,6 +1,6 @@
-"""What the holder of a gateway key may see: the key's own limits, what it spends, and its latest requests.
+"""The endpoint `/me`: shows the holder of a gateway key its own limits, its spend and its latest requests.
 
-It is asked for with the gateway key itself, and needs no admin token.
+The gateway key itself is the credential; no admin token is needed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from paig_gateway.ledger.sessions import list_sessions
 LATEST = 20
 """Requests that are shown."""
 MAX_IDS = 100
-"""Requests that may be asked for at once."""
+"""The most requests in one call."""
 LATELY, MEMBERS = timedelta(days=7), 10
-"""How far back models, sessions and tags are looked for whose limits are shown, and how many of each limit at most."""
+"""How far back to look for models, sessions and tags whose limits are shown, and the most for each limit."""
 
 
 def me_routes(services: AdminServices) -> APIRouter:
@@ -84,7 +84,7 @@ def me_routes(services: AdminServices) -> APIRouter:
 
 
 def ask_of(services: AdminServices, caller: Caller, spec: AskSpec, now: datetime) -> LimitRequest:
-    """Ask for more of a limit that binds a key.
+    """Ask for a higher amount of a limit that binds a key.
 
     Raises:
         ProblemError: `invalid`; no such limit binds the key.
@@ -177,7 +177,7 @@ def _subject(caller: Caller, per: str = "", value: str = "") -> Subject:
 
 
 def caller_of(services: AdminServices, http: HttpRequest, now: datetime) -> Caller:
-    """The key that asks.
+    """The key of the request.
 
     Raises:
         ProblemError: `missing-token`, `unknown-token` or `expired-token`.

@@ -1,4 +1,4 @@
-"""Names in filters: one that nothing has is a mistake, and the error says which name is similar."""
+"""Names in filters: an unknown name is an error, which suggests a similar one."""
 
 from __future__ import annotations
 

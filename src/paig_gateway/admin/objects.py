@@ -68,9 +68,9 @@ class Objects(Protocol[S_contra, W_co, M_co]):
 
 _TAG = {"ETag": {"description": "The object as it is now, for `If-Match`.", "schema": {"type": "string"}}}
 LOCATION = {"description": "Where the object is.", "schema": {"type": "string"}}
-"""What the OpenAPI document says of the header that a create answers with."""
+"""The OpenAPI text about the header of a create's answer."""
 TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": _TAG}}
-"""What the OpenAPI document says of an answer that has a tag."""
+"""The OpenAPI text about answers with a tag."""
 
 
 class Page(BaseModel, Generic[W]):
@@ -137,7 +137,7 @@ class Projects:
         self._within = principal.within("catalog:read")
 
     def list(self) -> Sequence[Project]:
-        """Every project that they may know of."""
+        """Every project that the principal may see."""
         return [found for found in self._projects.list() if self._within is None or found.id in self._within]
 
     def get(self, reference: str) -> Project:
@@ -252,7 +252,7 @@ def part(
 
     Args:
         items: All of them, in their usual order.
-        identity: What tells one from another.
+        identity: Identifies an item.
         limit: How many to answer at most.
         cursor: The identity of the last one already seen.
         sort: A field to sort by, with `-` in front for the largest first.
@@ -289,7 +289,7 @@ def unknown_sort(field: str, known: Iterable[str]) -> ProblemError:
 
 
 _AMOUNTS = frozenset({"amount", "spent", "held", "left", "cost", "list_price", "reserved"})
-"""Fields whose texts are numbers."""
+"""Fields whose values are numbers as text."""
 
 
 def _order(field: str, value: object) -> tuple[int, Any]:
@@ -356,7 +356,7 @@ def conditional(
     current = get(reference)
     if match.strip() == "*":
         return change(current.id, None)
-    # A proxy that compresses an answer makes its tag a weak one; for what is compared here, that is the same.
+    # A proxy that compresses an answer makes its tag weak; for this comparison, that is the same tag.
     if etag(current) in {tag.strip().removeprefix("W/") for tag in match.split(",")}:
         try:
             return change(current.id, current.version)

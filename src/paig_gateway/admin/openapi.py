@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: what the framework knows of the endpoints, and what it does not.
+"""The OpenAPI 3.1 document: the framework's description of the endpoints, completed.
 
 Bodies are checked by `bodies` and by the catalogue rather than by the framework, so their schemas are put in here, made
 from the same Specs.

@@ -1,4 +1,4 @@
-"""What an orchestrator asks: whether the process lives, and whether it can serve and record."""
+"""Probes for orchestrators: whether the process lives, and whether it can serve and record."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Errors of the admin API as problem details (RFC 9457): one table of codes, one place where exceptions become answers.
 
-A problem says what is wrong, where, and what to do; never a secret, and never how the gateway works inside.
+A problem has the error, its place and what to do; no secret, and nothing about the gateway's internals.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _SAYS = {
     "Field required": "is needed",
     "Input should be a valid dictionary": "must be a JSON object",
 }
-"""What to say instead of some of pydantic's messages."""
+"""Our replacements for some of pydantic's messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class FieldProblem:
 
     Attributes:
         field: Its path, such as `limits.daily`; empty for the whole.
-        message: What is wrong and what to do.
+        message: The error and what to do.
     """
 
     field: str
@@ -172,7 +172,7 @@ async def _data(request: Request, error: Exception) -> Response:
 
 
 async def _database(request: Request, error: Exception) -> Response:
-    # What a driver says is enough; the rest would be the same for every request while the database is away.
+    # The driver's message is enough: a traceback would repeat for every request while the database is down.
     said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
     known = isinstance(error, (OperationalError, InternalError, PoolTimeout))
     where = request.method, request.url.path, said

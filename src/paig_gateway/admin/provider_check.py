@@ -37,9 +37,9 @@ class Probe:
 
     Attributes:
         path: As a client would write it below the route.
-        body: What is posted; None for a GET.
+        body: The body of a POST; None for a GET.
         headers: Headers in addition to those that authenticate.
-        met: Statuses other than 2xx that say that the credential was accepted.
+        met: Statuses other than 2xx that show that the credential was accepted.
     """
 
     path: str
@@ -58,7 +58,7 @@ PROBES: Mapping[str, tuple[Probe, ...]] = {
     "anthropic": (Probe("/v1/models", headers=((b"anthropic-version", b"2023-06-01"),)),),
     "google": (Probe("/v1beta/models"),),
     "google-vertex": (Probe("/v1/publishers/google/models/gemini-2.5-flash:countTokens", _COUNT),),
-    # The model may not count tokens: only callers who may ask are told.
+    # A model that cannot count tokens answers so only if the credential is valid.
     "bedrock": (
         Probe("/model/anthropic.claude-3-5-haiku-20241022-v1%3A0/count-tokens", _BEDROCK_COUNT, met=frozenset({400})),
     ),
@@ -156,7 +156,7 @@ async def _ask(
 
 
 async def _body(answer: UpstreamResponse) -> bytes:
-    """As much of the answer's body as is worth reading, decoded where it must be."""
+    """The beginning of the answer's body, decoded."""
     parts: list[bytes] = []
     async for chunk in answer.chunks():
         parts.append(chunk)

@@ -85,7 +85,7 @@ def _repriced(
     for name in (request.sent_model, model):
         price = price or prices.own_price(request.provider, name, request.time)
     if price is None and account is not None:
-        if source == OWN:  # a price of the operator's that is gone
+        if source == OWN:  # an operator's price that was deleted
             kind = KINDS.get(account.kind)
             known = account.price_provider or (kind.price_provider if kind else None)
             source = price_provider(known, "", request.sent_model)

@@ -47,8 +47,8 @@ class AdminIdentity:
     Attributes:
         id: The admin's id; empty for the bearer of the gateway's own token.
         name: For the audit log.
-        everywhere: What they may do in the whole gateway.
-        projects: What they may do in single projects, by the project's id.
+        everywhere: Permissions in the whole gateway.
+        projects: Permissions in single projects, by the project's id.
         names: Those projects' names, by id.
         scopes: What their token is confined to; None for no such bounds.
         expires_at: When their token ends.

@@ -1,4 +1,4 @@
-"""What the admin API stands on, handed in by the composition root."""
+"""The services that the admin API uses; the composition root provides them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ConfigIssue(Protocol):
 
     @property
     def message(self) -> str:
-        """What is wrong and what to do."""
+        """The error and what to do."""
 
 
 class ConfigurationError(Exception):
@@ -75,7 +75,7 @@ class ApplyResult:
 
 
 class ApplyConfig(Protocol):
-    """Brings the catalogue to what a configuration says."""
+    """Applies a configuration to the catalogue."""
 
     def __call__(self, config: str, *, dry_run: bool, prune: bool, actor: str) -> ApplyResult:
         """Apply, or with `dry_run` only compare.
@@ -96,7 +96,7 @@ class TestProvider(Protocol):
     """Tries a provider out."""
 
     async def __call__(self, name: str) -> ProviderCheck:
-        """Send the provider of that name a small free request, and explain what comes of it."""
+        """Send a small free request to a provider, and explain the result."""
 
 
 class ReadAccounts(Protocol):
@@ -108,7 +108,7 @@ class ReadAccounts(Protocol):
 
 @dataclass(frozen=True)
 class AdminServices:
-    """What the admin API stands on.
+    """The services that the admin API uses.
 
     Attributes:
         engine: The database, for reports and probes.
@@ -126,7 +126,7 @@ class AdminServices:
         started_at: When this process started.
         version: paig's version.
         key_uses: When keys were last used.
-        attempts: What was refused for lack of permission.
+        attempts: Counts requests that were refused for lack of permission.
         sso: The identity provider of single sign-on; None if it is not set up.
     """
 

@@ -24,7 +24,7 @@ from paig_gateway.ledger.reports import get_request
 from paig_gateway.proxy.exchange import new_request_id
 
 IMPORTED = "imported"
-"""What stands on such a row for route, model and format."""
+"""The route, model and format of such a row."""
 
 
 class SpentSpec(Spec):
@@ -35,7 +35,7 @@ class SpentSpec(Spec):
     time: Annotated[datetime, AfterValidator(in_utc)] | None = None
     """When it counts as spent, which decides in which windows; now if left out."""
     source: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
-    """Where it was spent. The same source is counted once for a key."""
+    """The source of the spend; each source is counted once for a key."""
 
 
 def spent_routes(services: AdminServices) -> APIRouter:

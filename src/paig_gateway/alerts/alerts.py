@@ -45,11 +45,11 @@ log = logging.getLogger(__name__)
 
 
 class LedgerState(Protocol):
-    """What is asked of the ledger."""
+    """The parts of the ledger that alerts use."""
 
     @property
     def healthy(self) -> bool:
-        """Whether the database takes what it is given."""
+        """Whether the database accepts writes."""
 
     @property
     def last_error(self) -> str | None:
@@ -73,7 +73,7 @@ class Alerts:
         attempts: Attempts | None = None,
         loops: Callable[[], Sequence[Loop]] = tuple,
     ) -> None:
-        """Tell this webhook.
+        """Send alerts to this webhook.
 
         Args:
             spec: The settings.
@@ -83,7 +83,7 @@ class Alerts:
             providers: Those that there are, by name.
             now: The present, in UTC.
             ledger: This node's ledger.
-            attempts: What was refused for lack of permission on this node.
+            attempts: Counts requests that this node refused for lack of permission.
             loops: The loops of agents that were seen on this node since the last look.
         """
         self._ledger = ledger
@@ -124,7 +124,7 @@ class Alerts:
             await asyncio.sleep(CHECK_SECONDS)
 
     async def watch_ledger(self) -> None:
-        """Tell the webhook when this node cannot record, and when it can again.
+        """Alert when this node cannot record, and when it can again.
 
         It is sent at once and by each node, not through the database, because the database is what is down.
         """
@@ -153,7 +153,7 @@ class Alerts:
         unpriced: Iterable[ModelName] = (),
         security: Iterable[Alert] = (),
     ) -> None:
-        """Raise what is new, and deliver what is due.
+        """Create new alerts, and deliver those that are due.
 
         Raises:
             SQLAlchemyError: The database is unavailable.
@@ -303,7 +303,7 @@ def price_alert(provider: str, model: str, now: datetime) -> Alert:
 
 
 def ledger_alert(down: bool, error: str, now: datetime) -> Alert:
-    """The database takes nothing, or takes what it is given again."""
+    """Alert that the database refuses writes, or accepts them again."""
     node = socket.gethostname()
     why = f" ({error})" if error else ""
     text = (

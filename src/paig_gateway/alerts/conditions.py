@@ -17,13 +17,13 @@ from paig_gateway.routing.outcomes import Sums
 LEAST_FAILURES = 5
 """Fewer failed tries in five minutes are ignored, unless they opened the breaker."""
 TROUBLE_SHARE = 0.5
-"""Trouble begins where so much of the tries fails."""
+"""The share of failed tries from which a provider is in trouble."""
 
 MOST_UNPRICED = 100
 """Models without a price that are remembered between two looks: their names are the clients' own words."""
 
 ModelName = tuple[str, str]
-"""A model by its provider and the name that was asked for."""
+"""A model, by its provider and its requested name."""
 
 LimitName = tuple[str, str, str, str]
 """A limit by owner's kind, owner, unit and window, as errors name it."""
@@ -116,7 +116,7 @@ def troubles(reports: Iterable[Report], providers: Mapping[str, ActiveProvider])
     """The providers that fail often now, or have no usable credential.
 
     Args:
-        reports: What all nodes say.
+        reports: The reports of all nodes.
         providers: Those that there are, by name.
     """
     by_provider: dict[str, dict[str, list[Report]]] = {}

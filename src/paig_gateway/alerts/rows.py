@@ -94,7 +94,7 @@ def failed(engine: Engine, alert: Alert, now: datetime, *, wait: float = 0.0) ->
         engine: The database.
         alert: What could not be delivered.
         now: The present.
-        wait: Seconds that the webhook asks to wait at least.
+        wait: The least seconds to wait that the webhook states.
 
     Returns:
         Whether there will be another try.
@@ -109,6 +109,6 @@ def failed(engine: Engine, alert: Alert, now: datetime, *, wait: float = 0.0) ->
 
 
 def forget(engine: Engine, now: datetime) -> None:
-    """Remove what is older than anyone asks for."""
+    """Remove alerts that are too old to matter."""
     with writing(engine) as connection:
         connection.execute(delete(AlertRow).where(col(AlertRow.created_at) < milliseconds(now - KEPT)))

@@ -64,7 +64,7 @@ def in_order(
     """Changes sorted by one of `AUDIT_SORTED`, and the cursor of the next page.
 
     Raises:
-        BadOrder: There is no such field, or the cursor is not one of this list.
+        BadOrder: There is no such field, or the cursor belongs to another list.
     """
     order, table = Order.read(sort, cursor, AUDIT_SORTED), AuditRow.__table__  # type: ignore[attr-defined]
     connection = session.connection()

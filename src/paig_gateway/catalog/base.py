@@ -30,7 +30,7 @@ class CatalogError(Exception):
     Attributes:
         code: `not-found`, `conflict` (a name or a secret is taken), `changed` (another change was faster), `invalid`,
             `in-use`, or `idempotency-mismatch`.
-        message: What is wrong and what to do, never a secret.
+        message: The error and what to do, without secrets.
         field: The Spec's field at fault, such as `members.0.provider`; empty if it is none or all of it.
     """
 
@@ -50,7 +50,7 @@ class Secrets:
 
 
 def _no_hook(connection: Connection, row: LimitRow) -> None:
-    """What happens to a limit if there is no ledger."""
+    """Stands in for a ledger: does nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Edit:
         version: The directory's version that it makes; no two transactions have the same.
         actor: The maker of the changes, for the audit log.
         now: The moment of all its changes, in milliseconds since the epoch.
-        changes: How many it has made; a transaction of none is rolled back.
+        changes: The number of changes; a transaction without changes is rolled back.
     """
 
     session: Session
@@ -113,12 +113,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def check_url_name(name: str) -> str | None:
-    """What is wrong with the name of a provider or a route, or None."""
+    """The error in the name of a provider or a route, or None."""
     return _id_problem(name) if re.fullmatch(NAME.strip("^$"), name) else NAME_RULE
 
 
 def check_free_name(name: str) -> str | None:
-    """What is wrong with the name of a project, a user or a key, or None."""
+    """The error in the name of a project, a user or a key, or None."""
     if not 1 <= len(name) <= 100:
         return "must have 1 to 100 characters"
     if name != name.strip():

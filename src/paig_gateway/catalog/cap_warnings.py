@@ -1,4 +1,4 @@
-"""Says where a cap is smaller than what one usual request holds, so that a person learns of it when the cap is made."""
+"""Warns when a cap is set that is smaller than the hold of one usual request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paig_gateway.pricing.price import PriceBook
 from paig_gateway.pricing.worst_case import BoundFormula, Unbounded
 
 USUAL = ("gpt-5", "claude-sonnet-4-5", "gemini-2.5-pro")
-"""What is looked at where every model is allowed."""
+"""The models to check if every model is allowed."""
 VENDORS = ("openai", "anthropic", "google", "mistral", "x-ai", "deepseek", "groq", "cohere")
 """Where prices of models are looked for, by the names of the price book."""
 INPUT_TOKENS = 1000
@@ -35,7 +35,7 @@ def cap_warnings(
 
     Args:
         limits: The caps.
-        models: Patterns of the models that may be asked for; None for all.
+        models: Patterns of the allowed models; None for all.
         when_tight: What happens to such a request.
         at: The present.
     """

@@ -148,7 +148,7 @@ def verify(session: Session, vault: Vault, expect: str | None = None) -> Verifie
 
 
 def _altered(row: AuditRow, content: _Content) -> str | None:
-    """What is wrong with the rows before one that seals them."""
+    """The errors in the rows before a sealing row."""
     after: Mapping[str, Any] = row.after or {}
     if {name: after.get(name) for name in ("rows", "digest")} == content.anchor():
         return None
@@ -156,7 +156,7 @@ def _altered(row: AuditRow, content: _Content) -> str | None:
 
 
 class _Content:
-    """The number of rows, and a digest of what they say."""
+    """The number of rows, and a digest of their content."""
 
     def __init__(self) -> None:
         self.rows = 0

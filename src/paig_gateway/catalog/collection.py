@@ -1,4 +1,4 @@
-"""What can be done with all objects of one kind, each change in one transaction of its own."""
+"""The operations on all objects of one kind; each change is one transaction."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Collection(Generic[R, S, W]):
 
 
 class KeyCollection:
-    """All keys. What is made or rotated answers its secret, once."""
+    """All keys. Creating and rotating return the secret, once."""
 
     def __init__(self, catalog: Transactions) -> None:
         """Bind to a catalogue."""
@@ -174,7 +174,7 @@ class KeyCollection:
     def rotate(
         self, reference: str, *, actor: str, version: int | None = None, overlap: timedelta = timedelta()
     ) -> NewKey:
-        """Give a key a new secret; its id, its limits and what is spent of them stay.
+        """Give a key a new secret; its id, its limits and their spent amounts stay.
 
         Args:
             reference: Its id or name.
@@ -287,7 +287,7 @@ def normal_organisation(spec: OrganisationSpec) -> OrganisationSpec:
 
 
 def write_organisation(edit: Edit, spec: OrganisationSpec) -> None:
-    """Make the settings of the whole gateway those of `spec`; nothing happens where they already are."""
+    """Set the settings of the whole gateway to `spec`; nothing happens if they are equal."""
     before, normal = read_organisation(edit.session), normal_organisation(spec)
     if before == normal:
         return

@@ -17,7 +17,7 @@ from paig_gateway.secrets.references import STORED, References, parse_reference
 from paig_gateway.secrets.vault import Vault, is_old
 
 LOST = "lost"
-"""Stands in place of a sealed literal that no key opens any more."""
+"""Replaces a sealed literal that no key can open."""
 LOST_MASK = "value:<lost: give it again>"
 
 _MASK = re.compile(r"value:<stored(?::(?P<id>[0-9a-f]{8}))?>")
@@ -32,7 +32,7 @@ class StoredCredential:
             stored in its place; of a reference, when the reference changes, not the secret that it names.
         reference: As written; None for a literal.
         sealed: A literal, sealed by the vault.
-        purpose: What it is sealed for.
+        purpose: The purpose that it is sealed for.
     """
 
     id: str
@@ -52,7 +52,7 @@ class StoredCredential:
 
 
 def stored(row: ProviderRow) -> tuple[StoredCredential, ...]:
-    """A provider's credentials, in order; none where it has none."""
+    """A provider's credentials, in order."""
     single = row.spec.get("credential")
     texts: list[str] = row.spec.get("credentials") or ([single] if single is not None else [])
     bound_to = purpose(row.id, row.spec.get("kind", ""), row.spec.get("base_url"))
@@ -90,7 +90,7 @@ def is_mask(text: str) -> bool:
 
 
 def problems(spec: ProviderSpec, references: References | None = None) -> Iterator[tuple[str, str]]:
-    """What is wrong with a provider's credentials by themselves: (field, message).
+    """The errors in a provider's credentials: (field, message).
 
     Args:
         spec: The provider.

@@ -58,7 +58,7 @@ def is_first_use(engine: Engine, secret: str, now: int) -> bool:
 
     Args:
         engine: The database.
-        secret: What is used; its digest is kept for a day.
+        secret: The secret to use; its digest is kept for a day.
         now: The present in milliseconds since the epoch.
     """
     with writing(engine) as connection:

@@ -58,10 +58,10 @@ class KeyUses:
         return found
 
     def write(self, engine: Engine) -> None:
-        """Write what is new.
+        """Write the new uses.
 
         Raises:
-            SQLAlchemyError: The database is unavailable; what is new is kept.
+            SQLAlchemyError: The database is unavailable; the new uses are kept.
         """
         fresh, self._fresh = self._fresh, {}
         if not fresh:

@@ -84,7 +84,7 @@ def _hashed(reference: str) -> str:
 
 
 def problems(spec: KeySpec) -> Iterator[Problem]:
-    """What is wrong with a key by itself: (field, message)."""
+    """The errors in a key: (field, message)."""
     if spec.secret is not None and spec.secret.startswith(HASHED):
         _hashed(spec.secret)
     elif spec.secret is not None:
@@ -212,7 +212,7 @@ def _owner_id(session: Session, type: ObjectType[Any, Any, Any], name: str | Non
 
 
 def _shown(row: KeyRow, spec: KeySpec, now: int) -> Mapping[str, Any]:
-    """Whether a limit is used up is the ledger's to say."""
+    """The ledger tells whether a limit is used up."""
     expired = row.state == "active" and spec.expires_at is not None and milliseconds(spec.expires_at) <= now
     overlaps = row.old_until is not None and row.old_until > now
     return {

@@ -71,7 +71,7 @@ def _spec(caps: Mapping[tuple[Unit, Window], int], soft: bool) -> LimitsSpec:
     values: dict[str, object] = {
         _FIELD_OF[counted]: Decimal(format_usd(amount)) if counted[0] == "usd" else amount
         for counted, amount in caps.items()
-        if counted in _FIELD_OF  # a newer gateway may know more
+        if counted in _FIELD_OF  # a newer gateway may have more
     }
     return LimitsSpec.model_validate({**values, "soft": soft})
 
@@ -94,7 +94,7 @@ def by_owner(session: Session, owner_kind: OwnerKind, ids: Sequence[str]) -> dic
 
 
 def write(edit: Edit, owner_kind: OwnerKind, owner_id: str, spec: LimitsSpec) -> None:
-    """Make an owner's limits those of `spec`. A cap that stays keeps its id, and with it what is spent of it."""
+    """Set an owner's limits to those of `spec`. A cap that stays keeps its id, and so its spent amount."""
     wanted = amounts(spec)
     session = edit.session
     removed = []

@@ -21,7 +21,7 @@ from paig_gateway.database.tables import AdminRow, KeyRow, ProjectRow, TokenRow,
 log = logging.getLogger(__name__)
 
 ACTOR = "sso"
-"""Who makes admins and changes their roles, for the audit log."""
+"""The actor of changes to admins, for the audit log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def kept_out(edit: Edit, login: Login) -> bool:
 
 
 def free_name(session: Session, kind: type[AdminRow] | type[UserRow], login: Login) -> str:
-    """The person's name at the provider, where it is free and valid here."""
+    """The person's name at the provider, if it is free and valid here."""
     mark = sha256(login.subject.encode()).hexdigest()[:8]
     wanted = login.admin[:80].strip()
     if check_free_name(wanted) is not None:

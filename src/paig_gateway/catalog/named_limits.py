@@ -26,7 +26,7 @@ NAMES: Mapping[str, Callable[[Session], set[str]]] = {
 
 
 def problems(spec: NamedLimitSpec, known: Callable[[str], Collection[str]]) -> Iterator[Problem]:
-    """What is wrong with a named limit: (field, message).
+    """The errors in a named limit: (field, message).
 
     Args:
         spec: The limit.
@@ -50,7 +50,7 @@ def _normal(secrets: Secrets, row: NamedLimitRow | None, spec: NamedLimitSpec) -
 def _store(edit: Edit, row: NamedLimitRow, spec: NamedLimitSpec) -> NamedLimitSpec:
     before = NamedLimitSpec.model_validate(row.spec, extra="ignore")
     if (before.match, before.per) != (spec.match, spec.per):
-        # What was counted says nothing of what is counted from now on.
+        # The old counters do not apply to the new definition.
         limits.write(edit, "limit", row.id, LimitsSpec())
         row.spec = spec.model_dump(mode="json", exclude_defaults=True, exclude=set(LimitsSpec.model_fields))
         edit.session.add(row)

@@ -37,7 +37,7 @@ S = TypeVar("S", bound=Spec)
 W = TypeVar("W", bound=Resource)
 
 Problem = tuple[str, str]
-"""A field at fault and what is wrong with it."""
+"""A field and its error."""
 
 
 def _as_it_is(secrets: Secrets, row: Any, spec: S) -> S:
@@ -62,17 +62,17 @@ def _nothing_more(row: Any, spec: Any, now: int) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class ObjectType(Generic[R, S, W]):
-    """What is specific to one kind of object.
+    """The specifics of one kind of object.
 
     Attributes:
         kind: Its name in messages and in the audit log.
         prefix: What its ids begin with.
-        check_name: What is wrong with a name, or None.
+        check_name: Returns the error in a name, or None.
         limited: Whether its objects have limits, which are rows of their own.
         extensible: Whether its Spec takes fields of any name.
         normal: A Spec in the one form that is stored, given the row if there is one already; raises CatalogError.
-        problems: What is wrong with a normal Spec, given what else there is in the catalogue.
-        store: Puts what queries need into the row's own columns; answers the Spec as it is stored, without secrets.
+        problems: Returns the errors in a spec, given the rest of the catalogue.
+        store: Sets the row's columns that queries use; returns the spec to store, without secrets.
         unlink: Undoes what refers to the row, or raises CatalogError `in-use`.
         shown: What a resource shows besides its Spec's fields, at a moment in milliseconds since the epoch.
     """
@@ -119,7 +119,7 @@ def spec_of(type: ObjectType[R, S, W], stored: Mapping[str, Any], caps: LimitsSp
     if type.limited:
         own = caps or LimitsSpec()
         fields |= dict(own) if type.is_limit else {"limits": own}
-    # A newer gateway on the same database may have stored fields that this one does not know.
+    # A newer gateway on the same database may have stored fields that this version does not have.
     return type.spec.model_validate(fields, extra=None if type.extensible else "ignore")
 
 
@@ -196,7 +196,7 @@ def create(edit: Edit, type: ObjectType[R, S, W], name: str, spec: S, **columns:
 
 
 def put(edit: Edit, type: ObjectType[R, S, W], row: R, spec: S) -> None:
-    """Make an object what `spec` says; nothing happens where it already is.
+    """Set an object to `spec`; nothing happens if it is equal.
 
     Raises:
         CatalogError: `invalid`.
@@ -295,7 +295,7 @@ def check_version(type: ObjectType[R, S, W], row: R, version: int | None) -> Non
 
 
 def shown(spec: Spec) -> dict[str, Any]:
-    """A Spec as the audit log and plans show it: only what is set, and no secret."""
+    """A spec as the audit log and plans show it: only the values that are set, and no secrets."""
     values: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
     for name in ("credential", "secret"):
         if name in values:

@@ -47,7 +47,7 @@ _FORMATS = frozenset(format.name for format in FORMATS)
 
 
 def format_problems(formats: Iterable[str] | None) -> Iterable[Problem]:
-    """What is wrong with a list of API formats."""
+    """The error in a list of API formats."""
     for number, name in enumerate(formats or ()):
         if name not in _FORMATS:
             close = suggestion(name, _FORMATS) or f"; known are {', '.join(sorted(_FORMATS))}"

@@ -51,7 +51,7 @@ class People:
         self._catalog = catalog
 
     def log_in(self, login: Login, *, browser: bool = False, token: bool = True) -> LoggedIn | None:
-        """Let a person in whom the identity provider vouches for.
+        """Log a person in after the identity provider has authenticated them.
 
         Args:
             login: The person, and what their groups grant.
@@ -59,7 +59,7 @@ class People:
             token: Whether a person with a role gets a session of the admin API.
 
         Returns:
-            None for a person whose groups grant neither a role nor a key, and for a person who is blocked.
+            None if the person's groups grant neither a role nor a key, or if the person is blocked.
         """
         with self._catalog.edit(logins.ACTOR) as edit:
             admin = logins.admit(edit, login)
@@ -75,7 +75,7 @@ class People:
             return LoggedIn(admin.name, made, key[1] if key is not None else None)
 
     def user_of(self, login: Login) -> str | None:
-        """The id of the user that a person's keys belong to; None without one, and for a person who is blocked."""
+        """The id of the user that a person's keys belong to; None if there is none, or if the person is blocked."""
         with self._catalog.edit(logins.ACTOR) as edit:
             user = _user(edit, login)
             return None if user is None or logins.kept_out(edit, login) else user.id
@@ -84,7 +84,7 @@ class People:
         """Let a personal key last longer, as its person's groups are now; without a group that gives one, it ends.
 
         Returns:
-            Until when it lasts; None where it has ended.
+            When it ends; None if it has ended.
         """
         with self._catalog.edit(logins.ACTOR) as edit:
             row = edit.session.get(KeyRow, id)
@@ -141,7 +141,7 @@ def _give_limits(edit: Edit, user: UserRow, given: PersonalKey) -> None:
 
 
 def _spec(edit: Edit, user: UserRow, given: PersonalKey) -> KeySpec:
-    """What the key is to be.
+    """The settings of the key.
 
     Raises:
         CatalogError: `invalid`, where the settings name a project or route that does not exist.

@@ -17,7 +17,7 @@ from paig_gateway.pricing.overrides import rate_problems
 
 
 def problems(spec: PriceSpec, providers: Collection[str]) -> Iterator[Problem]:
-    """What is wrong with a price, given the providers that there are: (field, message)."""
+    """The errors in a price, given the providers: (field, message)."""
     yield from rate_problems(spec.rates)
     if spec.provider is not None and spec.provider not in providers:
         yield "provider", no_provider(spec.provider, providers)

@@ -28,11 +28,11 @@ _APART = {"kind", "base_url", "credential", "credentials"}
 
 
 def problems(spec: ProviderSpec, references: References | None = None) -> Iterator[tuple[str, str]]:
-    """What is wrong with a provider by itself: (field, message).
+    """The errors in a provider: (field, message).
 
     Args:
         spec: The provider.
-        references: What it may name; None leaves that unchecked.
+        references: The references that it may name; None does not check them.
     """
     kind = KINDS.get(spec.kind)
     if kind is None:

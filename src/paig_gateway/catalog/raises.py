@@ -114,7 +114,7 @@ class Raises:
             return [_request(session, row) for row in session.exec(found)]
 
     def ask(self, key_id: str, limit_id: str, to: Decimal, why: str) -> LimitRequest:
-        """Ask for more of a limit, as the holder of a key.
+        """Ask for a higher amount of a limit, as the holder of a key.
 
         Raises:
             CatalogError: `invalid`; `conflict` where too many requests of the key wait already.
@@ -146,7 +146,7 @@ class Raises:
         Args:
             id: The request's.
             until: When the raise ends; at the end of the limit's window if None, after a day where it has none.
-            answer: The answer to the person who asked.
+            answer: The answer to the holder.
             actor: The maker of the change.
 
         Raises:
@@ -260,7 +260,7 @@ def _decide(edit: Edit, row: LimitRequestRow, state: str, answer: str | None) ->
 
 
 def _described(session: Session, limit_id: str) -> dict[str, Any]:
-    """What a raise or a request says of its limit."""
+    """The limit of a raise or a request, as resources show it."""
     row = session.get(LimitRow, limit_id[:PREFIX])
     if row is None:  # deleted since
         return {"owner_kind": "organisation", "owner": "deleted", "unit": "usd", "window": "total", "member": None}
@@ -274,7 +274,7 @@ def _described(session: Session, limit_id: str) -> dict[str, Any]:
 
 
 def _shown_member(session: Session, per: str | None, id: str) -> str:
-    """A member as people know it."""
+    """A member's name for people."""
     if per == "session":
         return id.partition(":")[2]
     table = _ROWS.get(per) if per is not None else None

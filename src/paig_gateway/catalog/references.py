@@ -1,4 +1,4 @@
-"""Names that objects give of one another: keys name routes and owners, and what is named cannot be deleted."""
+"""References between objects: keys name routes and owners, and a named object cannot be deleted."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Resolver:
         try:
             return self._secrets.references.resolve(text)
         except SecretReferenceError as error:
-            # A keyring that did not answer is not asked again: waiting for it would delay the news of a revoked key.
+            # A keyring that did not answer is not tried again: waiting for it would delay the revocation of a key.
             if error.code == "timeout":
                 self._timed_out.add(place)
             return error

@@ -15,7 +15,7 @@ from paig_gateway.database.tables import ProviderRow, RouteRow
 
 
 def problems(spec: RouteSpec, providers: Collection[str]) -> Iterator[Problem]:
-    """What is wrong with a route, given the providers that there are: (field, message)."""
+    """The errors in a route, given the providers: (field, message)."""
     for number, member in enumerate(spec.members):
         if member.provider not in providers:
             yield f"members.{number}.provider", no_provider(member.provider, providers)

@@ -1,4 +1,4 @@
-"""The directory: everything that the data plane asks of the catalogue, in memory.
+"""The directory: the catalogue in memory, for the data plane.
 
 A snapshot is immutable and replaced as a whole. Every change to the catalogue raises `directory_version`; each node
 looks at that number several times a second and loads a new snapshot when it has risen.
@@ -116,10 +116,10 @@ class Snapshot:
         lacking: By provider's name: which of its credentials cannot be read, and why, while others can.
         prices: The operator's own.
         providers: By name.
-        telemetry: By project's id, where a project has settings of its own.
+        telemetry: The settings of projects that have their own, by the project's id.
         bearers: By the SHA-256 of an admin token, in hex; those of inactive admins are left out.
         projects: Names by id.
-        stopped: Who stopped a session, by key's id and session.
+        stopped: The actor that stopped a session, by key id and session.
         models: For the one address: the names of routes, by patterns of models.
         old_until: Until when a secret from before a rotation is accepted, by its SHA-256.
     """
@@ -182,7 +182,7 @@ class Directory:
         return next((routes[one] for one in (name, *ALIASES.get(name, ())) if one in routes), None)
 
     def stopped(self, key_id: str, session: str) -> str | None:
-        """Who stopped a session; None where it is not stopped."""
+        """The actor that stopped a session; None if it is not stopped."""
         return self.snapshot.stopped.get((key_id, session))
 
     def routes_of(self, caller: Caller) -> list[str]:
@@ -289,7 +289,7 @@ class Directory:
         return accounts, problems, lacking
 
     def _telemetry(self, connection: Connection) -> dict[str, ProjectTelemetry]:
-        """By project's id; an export that names what it may not is left out."""
+        """The settings by the project's id, without exports whose references are not allowed."""
         found: dict[str, ProjectTelemetry] = {}
         for row in _rows(connection, ProjectRow):
             if "telemetry" not in row.spec:
@@ -433,7 +433,7 @@ def _callers(
 
 
 def _both(own: list[str] | None, project: list[str] | None) -> tuple[str, ...] | None:
-    """What both a key and its project allow; None where neither says anything."""
+    """The models or routes that both a key and its project allow; None if neither restricts them."""
     if own is None or project is None:
         only = project if own is None else own
         return None if only is None else tuple(only)

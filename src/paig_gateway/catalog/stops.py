@@ -34,7 +34,7 @@ def stop(catalog: Transactions, key_id: str, session: str, *, actor: str) -> Non
 
 
 def resume(catalog: Transactions, key_id: str, session: str, *, actor: str) -> None:
-    """Let a session that was stopped go on."""
+    """Resume a session that was stopped."""
     with catalog.edit(actor) as edit:
         row = edit.session.get(StoppedSessionRow, (key_id, session))
         if row is not None:

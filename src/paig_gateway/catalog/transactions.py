@@ -22,7 +22,7 @@ from paig_gateway.database.engine import utc_now
 from paig_gateway.database.tables import MetaRow
 
 OWNERS = frozenset({"paig serve", "SIGHUP", "token:admin"})
-"""Those who act for the gateway's owner: its own start with a file, and the bearer of its own token."""
+"""The actors that act for the gateway's owner: the start with a file, and the gateway's own admin token."""
 DIRECTORY_VERSION = "directory_version"
 """The `meta` row that rises with every change that a running node must see."""
 

@@ -1,4 +1,4 @@
-"""What nodes tell one another through the database.
+"""What nodes share through the database.
 
 Enters: this node's circuit breakers. Leaves: the breakers of all nodes, for routing here and for the admin API.
 

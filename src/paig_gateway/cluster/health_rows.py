@@ -1,4 +1,4 @@
-"""What nodes tell each other of their breakers: each writes its own rows, and all read all.
+"""The rows by which nodes share the states of their breakers: each node writes its own and reads all.
 
 A row holds as long as its node is among the nodes. Changes of state are kept apart, in the order of commits, for those
 who follow them.
@@ -35,7 +35,7 @@ _COUNTER = sql(
 
 @dataclass(frozen=True, slots=True)
 class ReportedWait:
-    """A model that a credential is not used for; `own` where the node itself was told."""
+    """A model that a credential must wait for; `own` if the node itself got the answer."""
 
     model: str
     since: datetime
@@ -46,12 +46,12 @@ class ReportedWait:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a node knows of a credential.
+    """A node's report of a credential.
 
     Attributes:
         own: Whether it found the state out itself; else it goes by another's word.
         until: When its rest ends; None if it does not rest, or waits for some models alone.
-        waits: What it was told of single models.
+        waits: The models that it must wait for.
         sums: The results of the tries of five minutes.
         ok_at: When the provider last answered it well.
     """
@@ -96,7 +96,7 @@ def publish(
     changes: Sequence[StateChange] = (),
     gone: Iterable[tuple[str, str]] = (),
 ) -> None:
-    """Write what a node knows, in one transaction.
+    """Write a node's reports, in one transaction.
 
     Args:
         engine: The database.
@@ -119,7 +119,7 @@ def publish(
 
 
 def read(engine: Engine) -> list[tuple[str, Report]]:
-    """The health that each node reports, by node id, without nodes that are gone."""
+    """The health that each living node reports, by node id."""
     rows = select(BreakerRow).where(col(BreakerRow.node_id).in_(select(col(NodeRow.id))))
     with engine.connect() as connection:
         return [(row.node_id, _report(row._asdict())) for row in connection.execute(rows)]

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class HealthSync:
-    """Tells and listens."""
+    """Shares breaker states with other nodes."""
 
     def __init__(
         self,
@@ -41,10 +41,10 @@ class HealthSync:
         node_id: str,
         providers: Callable[[], Mapping[str, ActiveProvider]],
     ) -> None:
-        """Share what a process knows.
+        """Share a process's breaker states.
 
         Args:
-            health: What it knows.
+            health: The process's breakers.
             engine: The database.
             node_id: This node's id.
             providers: Those that there are, by name.
@@ -54,7 +54,7 @@ class HealthSync:
         self._node_id = node_id
         self._providers = providers
         self._told: dict[CredentialName, _Told] = {}
-        self._states: dict[CredentialName, BreakerState] = {}  # the last that was told, and that was logged
+        self._states: dict[CredentialName, BreakerState] = {}  # the last states that were written and logged
         self._logged: dict[CredentialName, BreakerState] = {}
         self._looks = 0
         self._ending = asyncio.Event()
@@ -76,7 +76,7 @@ class HealthSync:
             log.warning("This node's health rows could not be removed: %s", error)
 
     async def _run(self) -> None:
-        """While the database is away each node goes by what it knows itself."""
+        """While the database is down, each node uses its own states alone."""
         away = False
         while not self._ending.is_set():
             try:
@@ -91,7 +91,7 @@ class HealthSync:
                 await asyncio.wait_for(self._ending.wait(), SHARE_SECONDS)
 
     async def share(self) -> None:
-        """Once: tell what changed, and hear what others know.
+        """One round: write changes, and read other nodes' states.
 
         Raises:
             SQLAlchemyError: The database is unavailable.
@@ -155,7 +155,7 @@ class HealthSync:
         return StateChange(now, self._node_id, *name, before, report.state, until, reason)
 
     def _take_over(self, heard: list[Report]) -> None:
-        """Believe other nodes, where nothing better is known here."""
+        """Adopt other nodes' states, unless this node has newer results."""
         clock, now = self._health.clock(), self._health.now()
         for report in heard:
             if report.state == "closed" and report.ok_at is not None:

@@ -1,4 +1,4 @@
-"""On which line of a TOML document each value stands.
+"""The line of each value in a TOML document.
 
 `tomllib` forgets positions, so a second, lenient pass over a document that it has already accepted finds them. Every
 quirk of the grammar that moves a value is here: dotted and quoted keys, inline and nested tables, arrays of tables,
@@ -120,7 +120,7 @@ class _Scan:
             self.found.setdefault(path[:length], line)
 
     def _skip(self) -> bool:
-        """Go on to the next token; false at the end."""
+        """Move to the next token; returns False at the end."""
         self._match(_SPACE)
         return self.at < len(self.text)
 

@@ -105,7 +105,7 @@ class ServerSpec(ProxySpec):
     """Whether `/metrics` answers other machines without a token."""
     bounds: BoundsSpec = BoundsSpec()
     lame_duck: UpToAnHour = 0.0
-    """Seconds that new requests are still taken after the process was told to end; `/readyz` says 503 meanwhile."""
+    """Seconds that new requests are still accepted after the signal to end; `/readyz` answers 503 meanwhile."""
     shutdown_seconds: UpToAnHour = 30.0
     """Seconds that requests are then given to end before they are broken off."""
     refresh_prices: bool = False
@@ -150,7 +150,7 @@ class LedgerSpec(Spec):
     connections: int = Field(default=CONNECTIONS, ge=2, le=1000)
     """The most connections to PostgreSQL that a worker opens, not counting the ledger writer's."""
     keep_days: int | None = Field(default=None, ge=1, le=36_500)
-    """How many whole days finished requests are kept; for ever if left out."""
+    """The number of whole days that finished requests are kept; unlimited if left out."""
 
 
 PROCESS: Mapping[str, type[Spec]] = {

@@ -68,7 +68,7 @@ def parse(text: str, source: str = "paig.toml") -> Config:
 
 
 class _SpecReader:
-    """Collects what is wrong while it reads, so that a person sees all of it at once."""
+    """Collects errors while it reads, so that all of them are shown at once."""
 
     def __init__(self, data: Mapping[str, Any], source: str, lines: Mapping[SpecPath, int]) -> None:
         self.data = data

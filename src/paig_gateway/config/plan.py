@@ -72,7 +72,7 @@ class Plan:
 
     Attributes:
         changes: In the order in which they are made.
-        config: What it was made from.
+        config: The configuration that it was made from.
         prune: Whether what the file does not name is deleted.
         values: The keys' values that are chosen elsewhere, by key name.
         drift: What was changed by hand since the last apply, where the file says otherwise or does not name it; each
@@ -123,7 +123,7 @@ def plan(config: Config, catalog: Catalog, *, actor: str = "", prune: bool = Fal
     Args:
         config: The file.
         catalog: What there is.
-        actor: The maker of the changes, who decides what references may name.
+        actor: The actor of the changes, which decides what references may name.
         prune: Delete what the file does not name; otherwise it stays.
         keep_drift: Keep changes made by hand since the last apply.
 
@@ -151,7 +151,7 @@ def plan(config: Config, catalog: Catalog, *, actor: str = "", prune: bool = Fal
 
 
 def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
-    """Do what a plan says, all of it or nothing.
+    """Apply a plan, all of it or nothing.
 
     Returns:
         The keys whose values were created here; they are shown only now.
@@ -174,7 +174,7 @@ def apply(plan: Plan, catalog: Catalog, *, actor: str) -> list[NewKey]:
         summary: dict[str, Any] = {
             action: count for action in SIGNS if (count := sum(change.action == action for change in changes))
         }
-        if not plan.kept:  # else the next plan must still know what was changed by hand
+        if not plan.kept:  # otherwise the next plan still needs the changes by hand
             edit.record("apply", CONFIGURATION, plan.config.source, None, summary)
     return [key for key in made if key is not None]
 

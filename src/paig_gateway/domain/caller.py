@@ -26,7 +26,7 @@ class Caller:
         project_id: The project's id, or None.
         user_id: The user's id, or None.
         routes: Names of the routes it may use; None means all.
-        models: Patterns (`gpt-5*`) of the models it may ask for; None means all.
+        models: Patterns (`gpt-5*`) of the allowed models; None means all.
         formats: Names of the API formats it may use; None means all.
         methods: HTTP methods it may use; None means all.
         networks: Networks it may be used from; None means all.

@@ -18,7 +18,7 @@ class GatewayError(Exception):
 
     Attributes:
         code: One of the contract's codes; decides the HTTP status.
-        message: For the person who reads it: what happened and what to do next. Never a secret.
+        message: What happened and what to do next, for people. Never a secret.
         details: Machine-readable facts, as strings and integers (money as decimal strings of dollars).
         retry_after: Whole seconds for the `Retry-After` header, or None.
         retryable: Whether the same request may succeed later if nothing is changed. If it is False, the
@@ -64,7 +64,7 @@ class Advice:
 
     Attributes:
         field: The member of the request that states it.
-        now: The largest value that fits what is left; None if none does.
+        now: The largest value that fits now; None if none does.
         ever: The largest value that fits the unused limit; None if no value does.
     """
 
@@ -78,7 +78,7 @@ class LimitRefused(GatewayError):
 
     Attributes:
         limit: The limit that refused.
-        balances: Every hard limit on money or tokens that binds the request, as it stands.
+        balances: The balance of each hard limit on money or tokens that binds the request.
         waits: Whether it lacks room only for what requests in flight hold.
     """
 
@@ -148,7 +148,7 @@ class LimitRefused(GatewayError):
 
 
 IN_FLIGHT_RETRY = 5
-"""Seconds after which requests in flight may have released what they hold."""
+"""Seconds after which requests in flight may have released their holds."""
 
 
 def _never_fits(limit: Limit, needed: str, advice: Advice | None) -> str:

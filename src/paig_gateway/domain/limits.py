@@ -65,7 +65,7 @@ class Limit:
         id: The counter's name in the ledger; it outlives a key's secret, so rotation resets nothing.
         owner_kind: What kind of owner the cap is on.
         owner: The owner's name, for messages.
-        unit: What is counted: nanodollars, requests or tokens.
+        unit: Its unit: nanodollars, requests or tokens.
         window: Over which time it is counted.
         amount: The cap, in nanodollars, requests or tokens.
         soft: Refuse only once `spent >= amount`; nothing is reserved against it.
@@ -99,7 +99,7 @@ class Balance:
 
     Attributes:
         limit: The limit.
-        spent: What was charged.
+        spent: The charged amount.
         held: The amount that requests in flight hold.
     """
 
@@ -114,7 +114,7 @@ class Balance:
 
 
 def in_force(limits: Iterable[Limit], at: datetime) -> tuple[Limit, ...]:
-    """The limits with the amounts that they have at a moment: raised ones with what they are raised to."""
+    """The limits with their amounts at a moment; raises are included."""
     return tuple(_raised(limit, at.timestamp()) if limit.raises else limit for limit in limits)
 
 

@@ -55,7 +55,7 @@ class LimitRule:
 
     @property
     def is_in_totals(self) -> bool:
-        """Whether totals say what it matches: they know neither tags nor sessions."""
+        """Whether totals have what it matches: they have neither tags nor sessions."""
         return "tag" not in self.match and self.per != "session" and not (self.per or "").startswith("tag:")
 
     def matches(self, subject: Subject, *, any_member: bool = False) -> bool:
@@ -122,4 +122,4 @@ MATCHES: Mapping[str, Callable[[Subject, str], bool]] = {
     "model": lambda subject, wanted: any(fnmatchcase(name.lower(), wanted.lower()) for name in subject.models),
     "tag": _tagged,
 }
-"""What each field of a limit's `match` asks of a request."""
+"""How each field of a limit's `match` tests a request."""

@@ -17,7 +17,7 @@ Chance = Callable[[str], float]
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a provider is asked with.
+    """A credential of a provider.
 
     Attributes:
         id: What it is called in the ledger, in logs and in metrics: the same on every node and after a restart, another
@@ -30,7 +30,7 @@ class Credential:
 
 
 NO_CREDENTIAL = Credential("none")
-"""Stands in where a provider has none, so that every provider has something to be asked with."""
+"""Used for a provider without credentials, so that every provider has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class ActiveProvider:
     Attributes:
         name: Its name, which is also that of its own route.
         kind: The row of the kinds table it goes by.
-        base_url: Where it answers, without a trailing slash.
-        credentials: Those that could be had, in the order in which they are written; at least one.
+        base_url: Its address, without a trailing slash.
+        credentials: Those that could be read, in the order of the settings; at least one.
         inject_cost: Whether costs are spliced into its answers.
         require_price: Whether a model without a price is refused.
-        allow_unmetered: Whether endpoints whose cost the gateway cannot see may be used.
+        allow_unmetered: Whether endpoints are allowed whose cost the gateway cannot see.
         price_provider: The provider in genai-prices whose prices are used; None for the kind's own.
         price_factor: What the price book's prices are multiplied by: a discount.
         aliases: Names of models at the provider, and the models that they are priced and bounded as.
@@ -148,7 +148,7 @@ def by_session(*names: str) -> Chance:
     """The same chance for the same name each time, on every node: rendezvous hashing.
 
     Args:
-        names: What is to stay together.
+        names: The names to hash.
     """
     session = blake2b("\0".join(names).encode("utf-8", "surrogateescape"), digest_size=32).digest()
 

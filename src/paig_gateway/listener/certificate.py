@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class RenewedCertificate:
-    """Watches the files of a certificate and loads what stands in them into a running server's TLS context.
+    """Watches the files of a certificate and loads changes into a running server's TLS context.
 
     Connections that are open keep the certificate that they began with; new ones get the new one.
     """

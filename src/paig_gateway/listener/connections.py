@@ -53,7 +53,7 @@ class Connections:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def opened(self, connection: TrackedConnection, open_now: int, loop: asyncio.AbstractEventLoop) -> bool:
-        """A connection was opened; where there are too many, the oldest one without a complete head is closed.
+        """Add a new connection; if there are too many, close the oldest one without a complete head.
 
         Args:
             connection: The new one.
@@ -61,7 +61,7 @@ class Connections:
             loop: The event loop of the process.
 
         Returns:
-            False if no room could be made, and the new connection is to be closed.
+            False if there is no room, so that the new connection must be closed.
         """
         if (
             open_now > self.bounds.max_connections
@@ -120,7 +120,7 @@ class Connections:
             self._idle[connection] = now + self.bounds.keep_alive_seconds
 
     def lingers(self, connection: TrackedConnection, now: float) -> None:
-        """A connection has its last answer; what it still sends is dropped until it is closed."""
+        """Note that a connection got its last answer; further input is dropped until it is closed."""
         self.closed(connection)
         self._lingering[connection] = now + LINGER_SECONDS
 
@@ -134,7 +134,7 @@ class Connections:
         self._unread.pop(connection, None)
 
     def closed(self, connection: TrackedConnection) -> None:
-        """A connection is closed, or does not speak HTTP any more."""
+        """Remove a connection that was closed or taken over."""
         for table in (self._new, self._in_head, self._idle, self._lingering, self._unread):
             table.pop(connection, None)
         self._in_body.discard(connection)

@@ -85,7 +85,7 @@ class Cycle:
         more_body: Whether the request's body is incomplete.
         started: Whether a status has been written.
         complete: Whether the whole answer has been written.
-        gone: Whether the client left, or was refused by the listener.
+        gone: Whether the client disconnected, or was refused by the listener.
     """
 
     __slots__ = (
@@ -240,7 +240,7 @@ class Cycle:
         if self.gone:
             return
         if self.more_body:
-            # What is left of the body would have to be read before a next request.
+            # The rest of the body would have to be read before the next request.
             self.keep_alive = False
         lines = [_STATUS_LINES[status]]
         length: int | None = None

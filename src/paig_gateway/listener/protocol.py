@@ -90,7 +90,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Give the parser what is within the bounds, and refuse the rest."""
+        """Pass bytes within the bounds to the parser, and refuse the rest."""
         if self._deaf:
             return
         room = self.bounds.head_bytes - self._head_bytes
@@ -135,7 +135,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def handle_websocket_upgrade(self) -> None:
-        """Give the connection to the app, which speaks WebSocket on it by itself or refuses."""
+        """Hand the connection to the app, which accepts the WebSocket or refuses it."""
         self.connections.discard(self)
         self.transport.pause_reading()
         upgrade = Upgrade(self.transport, self.loop, self.connections, self.default_headers)  # type: ignore[arg-type]
@@ -297,7 +297,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.table.waits_for_request(self, self.loop.time())
 
     def close(self) -> None:
-        """Close the connection once what was written has gone out, or the client reads nothing for too long."""
+        """Close the connection when all writes are sent, or when the client reads nothing for too long."""
         self._deaf = True
         self.transport.close()
         self.table.write_waits(self, self.loop.time())
@@ -424,5 +424,5 @@ def _head_too_large(most: int) -> GatewayError:
 
 
 def overloaded(why: str) -> GatewayError:
-    """The refusal of a request for which there is no room now."""
+    """The refusal of a request that exceeds the present capacity."""
     return GatewayError("overloaded", f"{why} Try again shortly.", retry_after=1)

@@ -43,7 +43,7 @@ class App(Protocol):
 
     Attributes:
         connections: The connections of the process.
-        lame_duck: Seconds that new requests are still taken after the process was told to end.
+        lame_duck: Seconds that new requests are still accepted after the signal to end.
         shutdown_seconds: Seconds that requests are then given to end by themselves.
     """
 
@@ -56,10 +56,10 @@ class App(Protocol):
     def shutdown_seconds(self) -> float: ...
 
     def not_ready(self) -> None:
-        """Tell load balancers to send nothing more here."""
+        """Stop being ready, so that load balancers send no more requests."""
 
     def ending(self) -> None:
-        """End what would go on for as long as its reader stays."""
+        """End streams that last until their reader disconnects."""
 
 
 class Server(uvicorn.Server):
@@ -116,7 +116,7 @@ class Server(uvicorn.Server):
         self._hung_up = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Do what is due every tenth of a second."""
+        """Do periodic work, every tenth of a second."""
         if self._hung_up:
             self._hung_up = False
             if self.on_hangup is not None:

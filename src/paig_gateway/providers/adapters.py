@@ -47,7 +47,7 @@ class Adapter:
 
     Attributes:
         pack: The request for the provider, given the model's name there and whether it is to be streamed.
-        native: Whether a path is in the provider's own spelling already, so that nothing is to be done.
+        native: Whether a path has the provider's own spelling already, so that nothing is changed.
         unframe: The server-sent event for a frame of an AWS event stream; None if streams come as they are.
     """
 

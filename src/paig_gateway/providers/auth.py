@@ -21,7 +21,7 @@ _EARLY = 300.0
 
 
 class SigningError(Exception):
-    """A provider's credential cannot be used; the message says why without showing it."""
+    """A provider's credential cannot be used; the message says why, without the credential."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Authenticator:
         """The headers that authenticate a request with one of the provider's credentials, to be added to `headers`.
 
         Raises:
-            SigningError: The credential is malformed, or no token could be had for it.
+            SigningError: The credential is malformed, or no token could be fetched with it.
         """
         if credential.secret is None and scheme != "aws":
             return []

@@ -37,7 +37,7 @@ class Endpoint:
         path: Its path after the version prefix, with placeholders.
         charging: How its cost is handled.
         format: What reads its requests and answers; its `path` matches the endpoint's paths.
-        object: The kind of stored object that it is about; None where it is about none.
+        object: The kind of stored object that it uses, or None.
     """
 
     api: str
@@ -49,7 +49,7 @@ class Endpoint:
     object: str | None = None
 
     def operation(self, method: str) -> Operation | None:
-        """What a request does to the stored object; None where there is none."""
+        """The request's operation on the stored object, or None."""
         if self.object is None:
             return None
         looks = method in ("GET", "HEAD")
@@ -257,7 +257,7 @@ UNKNOWN = Endpoint(
     "costly",
     replace(_BY_NAME["unmetered"][0], path=re.compile("^.*$"), methods=_METHODS, title="an unknown endpoint"),
 )
-"""Stands in for what is in no row."""
+"""The endpoint of requests without a row."""
 
 _FORBIDDEN_WORDS = frozenset(
     row.path.partition("/")[0] for row in endpoints() if row.charging == "forbidden" and row.path.endswith("/**")

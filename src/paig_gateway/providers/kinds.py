@@ -20,22 +20,22 @@ _BOTH: frozenset[ErrorShape] = frozenset({"openai", "anthropic"})
 
 @dataclass(frozen=True, slots=True)
 class ProviderKind:
-    """What the gateway knows of one kind of provider.
+    """One kind of provider.
 
     Attributes:
         name: As written in `kind = "…"`.
-        base_url: Where it answers unless told otherwise; `{setting}` is filled in; None if each account has its own.
+        base_url: Its default address; `{setting}` is filled in; None if each account has its own.
         auth: How requests to it are authenticated.
         path: How a client's path becomes the upstream's.
         speaks: The families of API formats that it answers, each named by the shape of its errors.
         adapters: By format: how it takes a format outside those families, or in a spelling of its own.
         path_decides: Whether the model named in the request decides the price, not the one named in the answer.
-        price_provider: Whose prices in genai-prices; None if there are none.
-        require_price: Whether a model without a price is refused unless told otherwise.
+        price_provider: The provider in genai-prices whose prices apply, or None.
+        require_price: Whether a model without a price is refused by default.
         asks_usage: Whether its OpenAI-shaped streams give usage only when asked (`stream_options.include_usage`).
         maximum: By format: the member of a request in which it heeds the output maximum, levels separated by dots,
             if it is not the usual one (`USUAL_MAXIMUM`); empty if no member bounds all output that it bills.
-        reasoning_maximum: The same for models that think before they answer.
+        reasoning_maximum: The same for models that reason before they answer.
         states_cost: Whether its answers state its own charge.
         reports_usage: Whether it states the usage of every complete answer; not so of servers that may run anything.
         hidden_tokens: Tokens of a system prompt of its own that it may add to a request unseen, and bills.
@@ -68,7 +68,7 @@ class ProviderKind:
 
         Args:
             format_name: The API format.
-            reasoning: Whether the model may think before it answers.
+            reasoning: Whether the model may reason before it answers.
         """
         special = self.reasoning_maximum.get(format_name) if reasoning else None
         return special or self.maximum.get(format_name, USUAL_MAXIMUM.get(format_name, "")) or None

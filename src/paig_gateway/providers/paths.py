@@ -45,7 +45,7 @@ class PathRule:
             path: The client's path.
             claimed_at: Where in it the part begins that the API format claims.
             settings: The provider's settings.
-            metered: Whether a model is asked, which `deployments/` in a path could name.
+            metered: Whether the request has a model, which `deployments/` in a path could name.
         """
         before, rest = path[:claimed_at], path[claimed_at:]
         own = "/" + base.split("://", 1)[-1].partition("/")[2]
@@ -68,7 +68,7 @@ def fixed(*prefixes: str, keeps: str = "", messages: tuple[str, str] | None = No
 
     Args:
         *prefixes: The prefixes.
-        keeps: A pattern of what may stand behind them, and stays.
+        keeps: A pattern of what may follow them, and stays.
         messages: Where the Messages API is, if not there: a pattern of what to take off the base URL's end, and what
             to put in its place.
     """

@@ -48,7 +48,7 @@ class Burst:
     """Attempts that have something in common, none of which was long after the one before.
 
     Attributes:
-        place: What they have in common: kind and address, say.
+        place: What the attempts have in common, such as kind and address.
         count: How many attempts.
         last: When the last one was, on the clock.
         pause: Seconds to wait after it; 0 while the burst is short.
@@ -92,7 +92,7 @@ class Bursts:
 
 
 class Attempts:
-    """What was refused, by kind and address.
+    """The refused attempts, by kind and address.
 
     Attributes:
         totals: Refused attempts since the start of the process.
@@ -109,7 +109,7 @@ class Attempts:
         self.totals: Counter[AttemptKind] = Counter()
 
     def wait(self, kind: AttemptKind, address: str | None) -> float:
-        """Seconds until attempts from an address are looked at again; 0 where they are now."""
+        """Seconds until attempts from an address are checked again; 0 if they are checked now."""
         burst = self._bursts.get((kind, _group(address)))
         return 0.0 if burst is None else max(0.0, burst.until - self._bursts.clock())
 

@@ -23,7 +23,7 @@ class SecretReferenceError(Exception):
     """A credential that cannot be read or used. The message never shows a secret, nor what might be one.
 
     Attributes:
-        code: What is wrong.
+        code: The kind of error.
     """
 
     def __init__(self, code: ReferenceProblem, message: str) -> None:

@@ -112,7 +112,7 @@ def admin_token(home: Path, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def replace_secret_key(home: Path, keys: str) -> None:
-    """Keep another secret key, or `NEW,OLD`, where the one made at first start is kept.
+    """Replace the secret key that was made at first start by another one, or by `NEW,OLD`.
 
     Raises:
         SecretsError: There is none yet, or it cannot be replaced.
@@ -142,7 +142,7 @@ def secret_key_or_none(home: Path, environ: Mapping[str, str] = os.environ) -> s
     It is lost where its file is gone, is empty, or names an entry of the OS keyring that cannot be read.
 
     Raises:
-        SecretsError: The file is there, and cannot be used as it is.
+        SecretsError: The file exists but cannot be used.
     """
     if (chosen := given("PAIG_SECRET_KEY", environ)) is not None:
         return chosen

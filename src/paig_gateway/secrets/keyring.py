@@ -1,4 +1,4 @@
-"""The operating system's keyring, asked with a time limit."""
+"""The operating system's keyring, with a time limit for each call."""
 
 from __future__ import annotations
 

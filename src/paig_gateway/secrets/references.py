@@ -109,7 +109,7 @@ def resolve(text: str, environ: Mapping[str, str] = os.environ) -> str:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What references may name, and where they are looked up.
+    """The references that are allowed, and the places where they are looked up.
 
     Attributes:
         environ: The environment that `env:` looks in.
@@ -253,7 +253,7 @@ def _keyring(target: str, environ: Mapping[str, str]) -> str:
         found = keyring.keyring_call(get)
     except KeyringTimeoutError as error:
         raise SecretReferenceError("timeout", f"cannot read keyring:{target}. {error}") from None
-    except Exception as error:  # keyring backends raise what they please
+    except Exception as error:  # keyring backends raise any kind of exception
         raise SecretReferenceError(
             "unreadable", f"cannot read keyring:{target}: the keyring failed ({type(error).__name__})"
         ) from error

@@ -31,12 +31,12 @@ _RELOAD_SECONDS = 1.0
 
 
 class SecretKey:
-    """One secret key, and what is derived from it."""
+    """One secret key and the keys derived from it."""
 
     def __init__(self, text: str) -> None:
         self._text = text.encode()
         self.id = self._derived(b"key id")[:4].hex()
-        """Names the key in what it has sealed; it says nothing about the key."""
+        """Identifies the key in sealed values; it reveals nothing about the key."""
 
     def mac_key(self) -> bytes:
         """The key of the audit log's chain."""

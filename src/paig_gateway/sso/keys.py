@@ -30,7 +30,7 @@ class KeySet:
     """Keys by id, from the provider's own list."""
 
     def __init__(self, fetch: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]], clock: Callable[[], float]) -> None:
-        """Know none yet; `clock` gives seconds that only rise."""
+        """Begin without keys; `clock` returns monotonic seconds."""
         self._fetch = fetch
         self._clock = clock
         self._keys: Sequence[Mapping[str, Any]] | None = None
@@ -39,7 +39,7 @@ class KeySet:
         self._lock = asyncio.Lock()
 
     async def get(self, kid: str | None, algorithm: str) -> jwt.PyJWK:
-        """The key that a token says it was signed with.
+        """The signing key that a token names.
 
         Raises:
             SsoError: There is none such.

@@ -1,4 +1,4 @@
-"""The identity provider: its addresses, its two ways to log in, and what its tokens say."""
+"""The identity provider: its addresses, its two login flows, and the claims of its tokens."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ class DeviceLogin:
     """A login that a person completes on any device.
 
     Attributes:
-        device_code: What the login is asked for by; a secret.
+        device_code: The secret by which the login is polled.
         user_code: What the person types.
-        verification_uri: Where they do so.
+        verification_uri: The page where they enter it.
         verification_uri_complete: The same with the code, where the provider has it.
         expires_in: Seconds that they have.
         interval: Seconds to wait between two questions.
@@ -86,7 +86,7 @@ class PendingLogin:
     """A login that is not completed yet.
 
     Attributes:
-        slow_down: Whether the provider wants to be asked less often.
+        slow_down: Whether the provider requires slower polling.
     """
 
     slow_down: bool
@@ -126,7 +126,7 @@ class IdentityProvider:
         self._discovered: Claims = {}
         self._discovered_at = 0.0
         self._keys = KeySet(self._fetch_keys, clock)
-        # Made once: it reads hundreds of certificates, which takes as long as many a request.
+        # Made once: it reads hundreds of certificates, which takes long.
         self._tls = httpx2.create_ssl_context()
 
     async def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
@@ -146,7 +146,7 @@ class IdentityProvider:
         return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(query)}"
 
     async def exchange(self, code: str, redirect_uri: str, nonce: str, verifier: str) -> Person:
-        """The person who has logged in with a browser.
+        """Complete a browser login; returns the person.
 
         Raises:
             SsoError: The login failed.
@@ -185,7 +185,7 @@ class IdentityProvider:
             raise ProviderAwayError("The identity provider's answer to the device login is not usable.") from error
 
     async def finish_device(self, device_code: str, nonce: str) -> Person | PendingLogin:
-        """The person who has completed the login, or None.
+        """The person who has completed the device login, or None.
 
         Raises:
             SsoError: It was refused, or has expired.
@@ -201,7 +201,7 @@ class IdentityProvider:
         raise _refusal(status, answer)
 
     async def refresh(self, refresh_token: str, subject: str, nonce: str) -> Person:
-        """Who a person who logged in before is now, as the provider says.
+        """Refresh a person's identity at the provider.
 
         Args:
             refresh_token: As the last answer gave it.
@@ -264,7 +264,7 @@ class IdentityProvider:
         )
 
     async def _claims(self, token: str) -> Claims:
-        """What an ID token says, once every part of it has been checked."""
+        """Check every part of an ID token; returns its claims."""
         try:
             header = jwt.get_unverified_header(token)
             algorithm, kid = str(header.get("alg")), header.get("kid")
@@ -302,7 +302,7 @@ class IdentityProvider:
         return claims
 
     async def _userinfo(self, answer: Claims, subject: str) -> Claims:
-        """What the provider says in addition to the ID token."""
+        """The provider's claims in addition to the ID token."""
         access = answer.get("access_token")
         if not isinstance(access, str) or "userinfo_endpoint" not in await self._discover():
             return {}
@@ -342,7 +342,7 @@ class IdentityProvider:
         return [key for key in keys if isinstance(key, dict)]
 
     async def _post(self, endpoint: str, form: Mapping[str, str]) -> tuple[int, Claims]:
-        """Ask as the client that the provider knows."""
+        """Send a request with the client's credentials."""
         fields = {**form, "client_id": self._client_id}
         methods = (await self._discover()).get("token_endpoint_auth_methods_supported")
         auth = None
@@ -354,7 +354,7 @@ class IdentityProvider:
         return await self._ask("POST", await self._endpoint(endpoint), data=fields, auth=auth)
 
     async def _ask(self, method: str, url: str, **rest: Any) -> tuple[int, Claims]:
-        # Uncompressed, so that what is read is what is counted.
+        # Uncompressed, so that the bytes read are the bytes counted.
         plain = {"accept": "application/json", "accept-encoding": "identity", **rest.pop("headers", {})}
         client = httpx2.AsyncClient(timeout=self._timeout, trust_env=not is_local(url), verify=self._tls)
         try:

@@ -54,7 +54,7 @@ class GroupKeySpec(Spec):
     project: str | None = None
     """The project that it belongs to."""
     limits: LimitsSpec = LimitsSpec()
-    """What each member may spend, with all keys of theirs together."""
+    """The limits of each member, for all their keys together."""
     routes: list[str] | None = None
     models: list[str] | None = None
     when_tight: WhenTight | None = None
@@ -66,7 +66,7 @@ class SsoSpec(Spec):
     issuer: Address | None = None
     """The identity provider, exactly as its tokens name it. Without it there is no single sign-on."""
     client_id: str | None = None
-    """What the provider knows the gateway as."""
+    """The gateway's client id at the provider."""
     client_secret: SecretReference | None = None
     """Left out for a public client, which PKCE alone protects."""
     groups: dict[str, Role | GrantSpec] = Field(default_factory=dict)
@@ -74,7 +74,7 @@ class SsoSpec(Spec):
     groups_claim: str = "groups"
     """The claim that lists a person's groups."""
     scopes: list[str] = Field(default=["openid", "profile", "email", "groups"])
-    """What is asked of the provider."""
+    """The scopes that are requested."""
     device_login: bool = True
     """Whether people may log in with a device code, as `paig login --sso` does."""
     session_hours: int = Field(default=12, ge=1, le=720)
@@ -84,7 +84,7 @@ class SsoSpec(Spec):
     key_hours: int = Field(default=8, ge=1, le=720)
     """How long a personal key lasts after a login or a renewal."""
     claude_settings: dict[str, JsonValue] = Field(default_factory=dict)
-    """Managed settings of Claude Code, for everyone who logged in with its `/login`."""
+    """Managed settings of Claude Code, for all people who logged in with its `/login`."""
     public_url: Origin | None = None
     """The gateway's own address as browsers see it, where that is not the one that their requests name."""
 

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 class StreamError(Exception):
-    """A destination does not take entries; the message says why, without a secret."""
+    """A destination does not accept entries; the message says why, without a secret."""
 
 
 Entry = dict[str, object]
@@ -207,7 +207,7 @@ class AuditStream:
             await asyncio.sleep(LOOK_SECONDS)
 
     def look(self) -> None:
-        """Send what is new, unless another process is at it.
+        """Send new entries, unless another process does so.
 
         Raises:
             StreamError: The destination does not take it; it is tried again.

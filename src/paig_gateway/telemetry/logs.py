@@ -1,4 +1,4 @@
-"""The log on standard error: text or JSON, a line each, secrets blacked out, written by a thread of its own."""
+"""The log on standard error: lines of text or JSON, with secrets redacted, written by a thread."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class LogWriter(threading.Thread):
         """Write them.
 
         Args:
-            lines: Where they come from; None is the last.
+            lines: The queue of lines; None ends it.
             form: Makes lines of them.
             file: The file's descriptor.
         """
@@ -115,12 +115,12 @@ class LogWriter(threading.Thread):
             except Exception as error:
                 text = f"a line of {record.name} cannot be written: {type(error).__name__}"
             line = f"{text}\n".encode(errors="backslashreplace")
-            with contextlib.suppress(OSError):  # the reader is gone, and there is no other place to report it
+            with contextlib.suppress(OSError):  # standard error is closed; there is no other place to report it
                 while line:
                     line = line[os.write(self._file, line) :]
 
     def close(self) -> None:
-        """Write what is queued, for `CLOSE_SECONDS` at most."""
+        """Write the queued lines, for `CLOSE_SECONDS` at most."""
         with contextlib.suppress(queue.Full):
             self._lines.put(None, timeout=CLOSE_SECONDS)
             self.join(CLOSE_SECONDS)
@@ -161,7 +161,7 @@ class RequestLog:
         requests.info("refused: %s", error.message, extra={"fields": fields, "request_id": request_id})
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
-        """Say nothing until it is over."""
+        """Log nothing at the start."""
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
         """Log a finished request."""

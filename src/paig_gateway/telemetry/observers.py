@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Observers:
-    """Tells each of several observers in turn."""
+    """Passes events to several observers in turn."""
 
     def __init__(
         self,
@@ -26,10 +26,10 @@ class Observers:
         numbers: Numbers,
         trace: Callable[[Caller, Headers], Trace | None],
     ) -> None:
-        """Tell these; count their failures there.
+        """Pass events to these observers, and count their failures.
 
         Args:
-            observers: Whom to tell.
+            observers: The observers.
             numbers: Where failures are counted.
             trace: Decides about traces.
         """

@@ -32,7 +32,7 @@ class Family:
         merge: How the values of several workers are merged.
         unit: What one stored unit is worth in shown units: money is stored as nanodollars and shown as dollars.
         buckets: Upper bounds of a histogram's buckets.
-        measure: The unit over OTLP of one whose name does not tell.
+        measure: The unit over OTLP, if the name does not have it.
     """
 
     name: str

@@ -12,7 +12,7 @@ from paig_gateway.telemetry.metrics.requests import MOST_MODELS, MOST_NAMES
 from paig_gateway.telemetry.otlp.conventions import INFERENCE, MODALITIES, PROVIDERS, address_of, operation_of
 
 CallLabels = tuple[str, str, str, str]
-"""Operation, provider, model asked for, model that answered."""
+"""Operation, provider, requested model, model of the answer."""
 
 _CLIENT = "gen_ai.client"
 _USAGE = f"{_CLIENT}.inference.usage"
@@ -36,7 +36,7 @@ class GenAi:
         """A request refused before its key was known is not an operation."""
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
-        """Only the end tells."""
+        """Do nothing: only finished requests are counted."""
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
         """Count a request's end."""

@@ -1,4 +1,4 @@
-"""`GET /metrics`: the numbers of all workers, in the format that the scraper asks for."""
+"""`GET /metrics`: the metrics of all workers, in the format that the scraper accepts."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Exposition:
             await asyncio.to_thread(self._write, self._folder, self.present(), list(self._recent()))
 
     def last_words(self, name: str) -> tuple[int, frozenset[str]] | None:
-        """Up to when a worker that is gone has counted, and the ids of what it counted since; it reads a file.
+        """When a dead worker last counted, and the ids of requests that it counted since; reads a file.
 
         Returns:
             Milliseconds since the epoch and ids; None if it shared no numbers with this process.

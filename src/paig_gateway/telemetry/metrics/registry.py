@@ -17,7 +17,7 @@ Sample = tuple[str, Labels, float]
 """A metric's name, its labels' values, its value in stored units."""
 
 Source = Callable[[], Iterable[Sample]]
-"""Asked for present values each time that they are shown."""
+"""Called for the present values each time that they are shown."""
 
 OTHER = "other"
 
@@ -133,7 +133,7 @@ def _list(value: object) -> list[object]:
 
 
 class Names:
-    """Label values, as many as there may be at most; what comes later is `other`."""
+    """Label values up to a maximum number; later ones become `other`."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -143,7 +143,7 @@ class Names:
         """The name itself, or `other`.
 
         Args:
-            name: What the label would say.
+            name: The wanted value.
             trusted: Whether the name is more than a client's word. If not, it must have been met before.
         """
         if name in self._known:

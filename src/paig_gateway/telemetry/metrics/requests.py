@@ -1,4 +1,4 @@
-"""Metrics of requests: an observer that adds up what the plane tells."""
+"""Metrics of requests: an observer that sums the data plane's events."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Metrics:
                 numbers.add("paig_failovers_total", (route, tried))
 
     def recovered(self, row: Row[Any]) -> None:
-        """Count a request that a node finished and died before it could say so; from its row in the ledger."""
+        """Count a request from its row in the ledger, if its node died before it could count it."""
         numbers, status = self._numbers, row.status
         route = self._routes.label(row.route)
         provider = self._providers.label(row.provider) if row.provider else ""

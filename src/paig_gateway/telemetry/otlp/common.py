@@ -20,7 +20,7 @@ Attributes: TypeAlias = RepeatedCompositeFieldContainer[KeyValue]
 
 
 def put(attributes: Attributes, values: Mapping[str, Value | None]) -> None:
-    """Add what is there; None is left out."""
+    """Add values; None is left out."""
     for name, value in values.items():
         if value is None:
             continue

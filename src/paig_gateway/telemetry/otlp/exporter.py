@@ -30,7 +30,7 @@ PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds before each further try at a batch, unless the backend asks for a longer pause. After the last try the batch
 is dropped."""
 LONGEST_PAUSE = 300.0
-"""The longest pause that a backend may ask for."""
+"""The longest pause that a backend can request."""
 CLOSE_SECONDS = 5.0
 """How long the process waits at its end for queued records, for all backends together."""
 TELL_SECONDS = 60.0
@@ -123,7 +123,7 @@ class Destination(threading.Thread, Generic[T]):
         """Export under that name.
 
         Args:
-            label: What it is called in metrics and in the log.
+            label: Its name in metrics and in the log.
             spec: Where to, and how.
             signal: What.
             encoder: Makes what turns records into an export; called in the thread, so that protobuf is imported there.

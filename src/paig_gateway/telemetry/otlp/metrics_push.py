@@ -23,7 +23,7 @@ class Push:
     for the backend, the next one is dropped.
 
     Attributes:
-        destination: Where they go.
+        destination: The backend.
     """
 
     def __init__(

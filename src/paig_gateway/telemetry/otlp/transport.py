@@ -162,7 +162,7 @@ class OverGrpc:
 
 
 def _partly(answer: bytes) -> ExportResult:
-    """What the answer to an accepted export says about rejected parts; the same for all signals."""
+    """The rejected parts in the answer to an accepted export; the same for all signals."""
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -174,7 +174,7 @@ def _partly(answer: bytes) -> ExportResult:
 
 
 def _pause(error: grpc.RpcError) -> float | None:
-    """The pause that a failed call asks for (`RetryInfo`)."""
+    """The pause that a failed call requests (`RetryInfo`)."""
     from google.protobuf.message import DecodeError
     from google.rpc.error_details_pb2 import RetryInfo
     from google.rpc.status_pb2 import Status
@@ -193,6 +193,6 @@ def _pause(error: grpc.RpcError) -> float | None:
 
 
 def pause_of(headers: Mapping[str, str]) -> float:
-    """The seconds that an answer's `Retry-After` asks for; 0 without one."""
+    """The seconds of an answer's `Retry-After`; 0 without one."""
     value = headers.get("retry-after", "").encode("latin-1", "replace")
     return retry_after([(b"retry-after", value)], datetime.now(UTC)) or 0.0

@@ -1,4 +1,4 @@
-"""What was asked and answered, in the shape that the GenAI semantic conventions give messages."""
+"""The content of requests and answers, in the shape of the GenAI semantic conventions."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _message(role: object, value: object) -> dict[str, object]:
 
 
 def _parts(value: object) -> Iterator[dict[str, object]]:
-    """Text as text; of everything else what it is, and what it is called."""
+    """Text as text; of other parts only their type and name."""
     if isinstance(value, str):
         yield {"type": "text", "content": value}
     elif isinstance(value, list):

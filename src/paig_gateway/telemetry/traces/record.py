@@ -13,7 +13,7 @@ from paig_gateway.proxy.trace_context import Trace
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What was asked and answered, until it is read in the exporting thread."""
+    """The content of a request and its answer, until the exporting thread reads it."""
 
     asked: bytes
     body: Json | None
@@ -58,7 +58,7 @@ class Record:
 
 
 def record_of(exchange: Exchange, outcome: Outcome, settlement: Settlement, trace: Trace) -> Record:
-    """What is kept of a request."""
+    """The record of a request."""
     caller, reading, began = exchange.caller, outcome.reading, exchange.started
     members = {member.provider.name: member.provider for member in exchange.route.members}
     tried = {str(attempt["provider"]) for attempt in settlement.attempts}

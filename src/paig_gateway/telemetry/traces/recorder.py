@@ -33,7 +33,7 @@ class TraceSettings:
         sample: The share of traces recorded of those that begin at the gateway.
         propagate: Whether traces are passed to providers.
         content: Whether prompts and answers of every project are recorded.
-        redact: Patterns whose matches are blacked out in prompts and answers.
+        redact: Patterns whose matches are redacted in prompts and answers.
     """
 
     export: ExportSpec | None = None
@@ -110,7 +110,7 @@ class Traces:
         return [*([self._all] if self._all else []), *self._own.values()]
 
     def close(self) -> None:
-        """Send what is queued; blocks for some seconds at most."""
+        """Send the queued spans; blocks for some seconds at most."""
         close(self.destinations())
 
     def _set_by(self, caller: Caller) -> ProjectTelemetry:

@@ -21,6 +21,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from paig_gateway.database import schema
+
 BUSY_SECONDS = 5.0
 """How long an ordinary SQLite connection waits for another's write."""
 CONNECTIONS = 5
@@ -156,30 +158,38 @@ def migrate(engine: Engine) -> None:
         DatabaseError: The database cannot be used, or another process kept it locked for a minute; the message is one
             line.
     """
-    from paig_gateway.database import upgrade  # Alembic is slow to import, and needed only here
-
     deadline = time.monotonic() + MIGRATION_SECONDS
     while True:
         try:
             if engine.dialect.name == "postgresql":
                 _check_postgresql(engine)
             with engine.connect() as connection:
-                current = upgrade.is_current(connection)
+                current = schema.is_newest(connection)
             if not current:
                 with writing(engine) as connection:
                     if connection.dialect.name == "postgresql":
                         connection.execute(text(f"SET LOCAL lock_timeout = '{MIGRATION_SECONDS}s'"))
                         connection.execute(text("SET LOCAL statement_timeout = 0"))
                         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-                    upgrade.to_head(connection)
+                    _to_newest(connection)
             return
-        except upgrade.UnknownRevisionError as error:
-            raise NewerSchemaError(str(error)) from None
         except DBAPIError as error:
             message = str(error.orig)
             if "database is locked" in message and time.monotonic() <= deadline:
                 continue
             raise DatabaseError(_explain(engine, message)) from error
+
+
+def _to_newest(connection: Connection) -> None:
+    schema.fill(connection)
+    if schema.is_newest(connection):
+        return
+    from paig_gateway.database import upgrade  # Alembic is slow to import, and needed only here
+
+    try:
+        upgrade.to_head(connection)
+    except upgrade.UnknownRevisionError as error:
+        raise NewerSchemaError(str(error)) from None
 
 
 def _check_postgresql(engine: Engine) -> None:

@@ -15,11 +15,6 @@ class UnknownRevisionError(Exception):
     """The database's schema is none that this version knows; the message says what to do."""
 
 
-def is_current(connection: Connection) -> bool:
-    """Whether the schema is this version's, so that nothing has to be locked or changed."""
-    return _revision(connection) == _scripts(Config()).get_current_head()
-
-
 def to_head(connection: Connection) -> None:
     """Apply the migrations that are missing, in the connection's transaction.
 

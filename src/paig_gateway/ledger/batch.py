@@ -13,7 +13,6 @@ from paig_gateway.database.columns import milliseconds, text
 from paig_gateway.database.engine import writing
 from paig_gateway.domain.limits import PREFIX, Limit
 from paig_gateway.ledger import nodes
-from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.records import BatchLine, Reservation, Settlement
 from paig_gateway.ledger.sqlite import SqliteConnection
 from paig_gateway.ledger.statements import LedgerConnection, ReadSet, RowsRead
@@ -298,8 +297,7 @@ class BatchExecutor:
         if all(isinstance(command, Flush) for command in commands):
             return BatchResult([None] * len(commands), set())
         if self._connection is None:
-            postgres = self.engine.dialect.name == "postgresql"
-            self._connection = PostgresConnection(self.engine) if postgres else SqliteConnection(self.engine)
+            self._connection = _connection(self.engine)
         connection = self._connection
         try:
             found = self._read(connection, commands)
@@ -512,6 +510,14 @@ class BatchExecutor:
             if seen is not None or key[0] in waited_for:
                 self.watched[key] = (counter.spent, counter.held)
         return released
+
+
+def _connection(engine: Engine) -> LedgerConnection:
+    if engine.dialect.name != "postgresql":
+        return SqliteConnection(engine)
+    from paig_gateway.ledger.postgres import PostgresConnection  # its driver is slow to import, and not needed above
+
+    return PostgresConnection(engine)
 
 
 def _made_since(hold: Hold | None, found: RowsRead) -> list[Limit]:

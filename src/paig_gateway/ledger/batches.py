@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from paig_gateway.database.columns import milliseconds, moment
+from paig_gateway.database.upsert import insert_into
 from paig_gateway.ledger.statements import TABLES
 
 BATCHES, INPUTS, NODES = (TABLES[name] for name in ("batches", "batch_inputs", "nodes"))
@@ -148,9 +148,8 @@ def keep_input(engine: Engine, provider: str, file_id: str, at: datetime, lines:
     values = {"provider": provider, "id": file_id, "created_at": milliseconds(at), "lines": lines}
     old = INPUTS.c.created_at < milliseconds(at - INPUTS_KEPT)
     with engine.begin() as connection:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         new = {"created_at": values["created_at"], "lines": lines}
-        kept = dialect.insert(INPUTS).values(values)
+        kept = insert_into(connection, INPUTS).values(values)
         connection.execute(kept.on_conflict_do_update(index_elements=["provider", "id"], set_=new))
         connection.execute(delete(INPUTS).where(old))
 

@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select, true, union, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.limit_rows import limit_of, named_limit
 from paig_gateway.database.tables import LimitRow
+from paig_gateway.database.upsert import insert_into
 from paig_gateway.domain.limits import PREFIX, Limit, window_end
 from paig_gateway.domain.named_limits import LimitRule, Subject
 from paig_gateway.ledger.statements import TABLES
@@ -203,13 +203,11 @@ def _bounds(limit: Limit, start: int) -> tuple[int, int | None]:
 
 def _hold(connection: Connection, limit_id: str, start: int, amount: int) -> None:
     """Add to a counter's hold, and make the counter if there is none; it is locked afterwards."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    new = insert(COUNTERS).values(limit_id=limit_id, window_start=start, spent=0, held=amount)
+    new = insert_into(connection, COUNTERS).values(limit_id=limit_id, window_start=start, spent=0, held=amount)
     connection.execute(new.on_conflict_do_update(index_elements=_KEY, set_={"held": COUNTERS.c.held + amount}))
 
 
 def _spend(connection: Connection, limit_id: str, start: int, amount: int) -> None:
     """Set a counter's spent amount; the counter is created if necessary."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    new = insert(COUNTERS).values(limit_id=limit_id, window_start=start, spent=amount, held=0)
+    new = insert_into(connection, COUNTERS).values(limit_id=limit_id, window_start=start, spent=amount, held=0)
     connection.execute(new.on_conflict_do_update(index_elements=_KEY, set_={"spent": amount}))

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import msgspec
-import psycopg
 from sqlalchemy import Table
 from sqlalchemy.exc import DBAPIError
 
@@ -136,9 +135,12 @@ def is_rows_fault(error: BaseException) -> bool:
     """
     if isinstance(error, DBAPIError):
         error = error.orig or error
-    if isinstance(error, (sqlite3.Error, psycopg.Error)):
-        values = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError)
-        return isinstance(error, (*values, psycopg.DataError, psycopg.IntegrityError))
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError))
+    if type(error).__module__.partition(".")[0] == "psycopg":
+        import psycopg  # slow to import, and not needed with SQLite
+
+        return isinstance(error, (psycopg.DataError, psycopg.IntegrityError))
     return not isinstance(error, (SchemaChangedError, OSError)) and not type(error).__module__.startswith("sqlalchemy.")
 
 

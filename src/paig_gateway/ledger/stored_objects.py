@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, literal, or_, select, union_all
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.selectable import CompoundSelect
 from sqlmodel import col
 
 from paig_gateway.database.columns import milliseconds
 from paig_gateway.database.tables import KeyRow, ProjectRow, RequestRow, StoredObjectRow
+from paig_gateway.database.upsert import insert_into
 
 LONGEST = 512
 """Characters of an id that is kept."""
@@ -171,8 +171,7 @@ def _save(connection: Connection, objects: Sequence[ProviderObject], at: int) ->
         for one in objects
         if len(one.id) <= LONGEST
     ]
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(StoredObjectRow).on_conflict_do_nothing()
+    statement = insert_into(connection, StoredObjectRow).on_conflict_do_nothing()
     # One row a statement, because the number of new rows is known only for single rows.
     return sum(connection.execute(statement, one).rowcount for one in values)
 

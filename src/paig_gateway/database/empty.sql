@@ -154,8 +154,8 @@ CREATE TABLE "keys" (
 	old_until BIGINT, 
 	login BOOLEAN DEFAULT 0 NOT NULL, 
 	PRIMARY KEY (id), 
-	UNIQUE (hash), 
-	UNIQUE (name)
+	UNIQUE (name), 
+	UNIQUE (hash)
 );
 
 CREATE TABLE limit_requests (
@@ -400,9 +400,9 @@ CREATE INDEX ix_keys_user_id ON keys (user_id);
 
 CREATE INDEX ix_raises_limit_id ON raises (limit_id);
 
-CREATE INDEX ix_limit_requests_key_id ON limit_requests (key_id);
-
 CREATE INDEX ix_limit_requests_limit_id ON limit_requests (limit_id);
+
+CREATE INDEX ix_limit_requests_key_id ON limit_requests (key_id);
 
 CREATE INDEX ix_counters_members ON counters (substr(limit_id, 1, 20), window_start);
 

@@ -6,7 +6,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 DEFAULT_ROOT = "http://127.0.0.1:8787"
-"""Where `paig serve` listens unless told otherwise."""
+"""The default address of `paig serve`."""
 
 PROXY = "/proxy"
 ADMIN = "/admin/v1"
@@ -17,7 +17,7 @@ def root(url: str) -> str:
     """The gateway's root address in one spelling, from any address that people write.
 
     `gw.example`, `https://GW.example:443/`, `https://gw.example/proxy` all give `https://gw.example`. Without a scheme,
-    http is meant for a loopback host, https for any other.
+    The scheme: http for a loopback host, https for any other.
 
     Raises:
         ValueError: The address is not valid.

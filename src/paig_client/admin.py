@@ -371,7 +371,7 @@ def _refusal(answer: httpx2.Response) -> AdminError:
         problem = Problem.model_validate_json(answer.content)
     except ValidationError:
         title = f"HTTP {answer.status_code} {answer.reason_phrase}"
-        if answer.status_code < 500:  # what stands in front of a gateway that is away answers so, too
+        if answer.status_code < 500:  # a proxy before a stopped gateway answers so, too
             at = answer.request.url.netloc.decode("ascii")
             return NotTheAdminApi(f"What answers at {at} is not a paig gateway: it says {title}")
         problem = Problem(

@@ -1,4 +1,4 @@
-"""Why the admin API did not do what was asked."""
+"""Errors of the admin API."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from paig_client.api.resources import Problem
 
 
 def in_words(error: Exception) -> str:
-    """What a failed connection says, without the system's number for it."""
+    """The message of a failed connection, without the system's error number."""
     return re.sub(r"\[Errno -?\d+\] ", "", f"{error}")
 
 
 class AdminError(Exception):
-    """The admin API could not do what was asked."""
+    """A call of the admin API failed."""
 
 
 class GatewayUnreachable(AdminError):
@@ -34,7 +34,7 @@ class Refused(AdminError):
 
     Attributes:
         problem: Why.
-        fields: The fields at fault, each with what is wrong, where there are such.
+        fields: The invalid fields with their errors.
     """
 
     def __init__(self, problem: Problem, fields: Sequence[tuple[str, str]] = ()) -> None:
@@ -48,7 +48,7 @@ class NotAuthorised(Refused):
 
 
 class NotFound(Refused):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class Conflict(Refused):

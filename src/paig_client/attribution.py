@@ -1,4 +1,4 @@
-"""Tags, run budgets, sessions and agents: what a piece of work is, what it may cost, and what belongs together.
+"""Attribution: tags, run budgets, sessions and agents of requests.
 
 They apply to the code inside the `with`, including threads and tasks started there, and are sent as headers with every
 request that the SDK clients and the registered pydantic-ai providers send to the gateway.
@@ -54,7 +54,7 @@ class tags:
     """Tag the requests made inside; tags of an outer `with` stay unless they are set again.
 
     Args:
-        named: Tags by name, for names that are no Python identifiers.
+        named: Tags by name, for names that are not Python identifiers.
         more: Tags by name. Names and values are of letters, digits, spaces and `. : / @ _ -`, at most 128 of them.
 
     Raises:
@@ -118,7 +118,7 @@ class budget:
 
 
 class session:
-    """Say that the requests made inside belong together: one session in the ledger, at one member of a route.
+    """Make the requests inside one session: together in the ledger, and at one member of a route.
 
     Args:
         name: The name of the conversation, to continue one from elsewhere; generated unless given.
@@ -144,7 +144,7 @@ class session:
 
 
 class agent:
-    """Say that the requests made inside are an agent's: a branch of the session's tree.
+    """Attribute the requests inside to an agent: a branch of the session's tree.
 
     The outermost agent of a session is its main one. Without a session around it, a new one begins.
 

@@ -1,4 +1,4 @@
-"""What work cost, by the ledger's word: an agent's run, or everything that was asked inside a `with`.
+"""The cost of work, from the ledger: of an agent's run, or of all requests inside a `with`.
 
 Each answer of the gateway names its request. The names are noted where the answer comes in; `spend_of` asks the gateway
 what became of those requests, with the key that they were made with.
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 ID_HEADER = "x-paig-request-id"
 MAX_RUNS = 1000
-"""Runs of agents whose requests are remembered, the latest ones."""
+"""The most runs of agents whose requests are remembered."""
 PAGE = 100
-"""Requests that the gateway is asked about at once."""
+"""The most requests in one query."""
 PAUSE = 0.05
 """Seconds between two questions about a request that is not settled yet."""
 WAIT = 5.0
@@ -94,7 +94,7 @@ class Charge:
         id: The request's id in the ledger.
         time: When it came.
         settled: Whether it is charged; until then its cost is zero here.
-        model: The model that was asked for.
+        model: The requested model.
         route: The gateway's route.
         provider: The provider that answered; None where none did.
         status: The HTTP status of the answer.
@@ -102,8 +102,8 @@ class Charge:
         certainty: How the cost is known; None until it is settled.
         certainty_reason: Why it is not exact.
         usage: The units that it used, such as `input_tokens`; each includes its cached, audio and reasoning parts.
-        fitted: What the gateway set so that it fits; None where it set nothing.
-        refusal: Why the gateway refused it; None where it did not.
+        fitted: The output maximum that the gateway set, or None.
+        refusal: Why the gateway refused it, or None.
     """
 
     id: str
@@ -222,7 +222,7 @@ class run_spending(spending):
 def spend_of(work: Run | spending, *, wait: float = WAIT) -> Spend:
     """What a run of a pydantic-ai agent cost, or everything inside a `with spending()`.
 
-    Asks the gateway. On an event loop await `async_spend_of` instead.
+    This blocks; on an event loop, await `async_spend_of` instead.
 
     Args:
         work: The result of a run, the run itself, or what `spending()` gave.
@@ -361,7 +361,7 @@ def _charge(row: MyRequest) -> Charge:
 
 
 def _fitted(text: str | None, usage: Mapping[str, int | float]) -> Iterator[Fitted]:
-    """What `x-paig-fitted` says: `max_completion_tokens=4096`."""
+    """Parse `x-paig-fitted`: `max_completion_tokens=4096`."""
     name, _, value = (text or "").partition("=")
     if value.isdecimal():
         yield Fitted(name, int(value), usage.get("output_tokens", 0) >= int(value))

@@ -1,4 +1,4 @@
-"""Which gateway to talk to, and with what secret. Every command and every program asks here.
+"""Finds the gateway's address and the secret for it, for every command and program.
 
 The address: the argument, a profile named in the call, `PAIG_URL`, `PYDANTIC_AI_GATEWAY_BASE_URL` or `PAIG_BASE_URL`,
 the logged-in profile, else that of `paig serve` on this machine. The secret: the argument, the environment, what
@@ -25,7 +25,7 @@ DEFAULT_PROFILE = "default"
 
 
 class CredentialError(Exception):
-    """There is no credential, or it cannot be used; the message says where one was looked for and what to do."""
+    """There is no usable credential; the message says where it was looked for and what to do."""
 
 
 class AddressError(CredentialError):
@@ -34,11 +34,11 @@ class AddressError(CredentialError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A value and where it came from.
+    """A value and its source.
 
     Attributes:
         value: The value.
-        source: Where it came from, in words.
+        source: Its source, in words.
         local: Whether it is the token that the gateway of this machine keeps in the home folder.
     """
 
@@ -116,7 +116,7 @@ def find_key(root: str, api_key: str | None = None, profile: str | None = None) 
     """The key for the gateway at `root`, or None.
 
     Raises:
-        CredentialError: What is stored cannot be read.
+        CredentialError: The stored secrets cannot be read.
     """
     if api_key:
         return Found(api_key, "argument")
@@ -149,7 +149,7 @@ def find_admin_token(root: str) -> Found | None:
     """The admin token for the gateway at `root`, or None.
 
     Raises:
-        CredentialError: What is stored cannot be read.
+        CredentialError: The stored secrets cannot be read.
     """
     if found := _environment((ADMIN_VARIABLE,)) or _in_file(ADMIN_VARIABLE):
         return found

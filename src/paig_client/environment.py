@@ -23,9 +23,9 @@ class File:
 
     Attributes:
         name: Its name.
-        text: What stands in it, by the gateway's `…/proxy` address. Never the key.
-        variable: The variable that tells the client where it is.
-        option: The option that tells the client where it is.
+        text: Makes its content from the gateway's `…/proxy` address. Never the key.
+        variable: The variable with its path, for the client.
+        option: The option with its path, for the client.
     """
 
     name: str
@@ -40,8 +40,8 @@ class ClientProgram:
 
     Attributes:
         title: What its makers call it.
-        variables: What it reads from the environment, by the `…/proxy` address and the key.
-        programs: The commands by which `paig run` knows it.
+        variables: Makes its environment from the `…/proxy` address and the key.
+        programs: The commands by which `paig run` recognises it.
         arguments: What goes before its own arguments, by the `…/proxy` address. Never the key.
         file: A file that it reads.
         agent: Whether it is a coding agent: long requests, many in a row, high output maximum.
@@ -81,7 +81,7 @@ def _anthropic(base: str, key: str) -> Variables:
 
 
 def _anthropic_key(base: str, key: str) -> Variables:
-    """For those that know `ANTHROPIC_API_KEY` alone."""
+    """For clients that read only `ANTHROPIC_API_KEY`."""
     return {
         "ANTHROPIC_BASE_URL": f"{base}/anthropic",
         "ANTHROPIC_API_URL": f"{base}/anthropic",  # LangChain

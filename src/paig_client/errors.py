@@ -43,8 +43,8 @@ class PaigError(Exception):
         status: The HTTP status, where the SDK kept it.
         message: What happened and what to do next, in the gateway's words.
         details: The gateway's facts as they came; money as decimal strings of dollars.
-        request_id: The request's id in the ledger, where there is one.
-        retry_after: Seconds to wait before another try, where the gateway says so.
+        request_id: The request's id in the ledger, or None.
+        retry_after: Seconds to wait before another try, or None.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PaigError(Exception):
 
     @property
     def would_help(self) -> str | None:
-        """What would let the same request pass, in words; None where the gateway does not say."""
+        """What would let the same request pass, in words, or None."""
         return would_help(self.details)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -302,7 +302,7 @@ def _content(response: object) -> object:
     """The body of an httpx response, if it has been read."""
     try:
         return getattr(response, "content", None)
-    except RuntimeError:  # httpx: a stream that nobody read
+    except RuntimeError:  # httpx: a stream that was not read
         return None
 
 
@@ -318,7 +318,7 @@ def _body(body: object) -> tuple[str | None, Mapping[str, object], str | None]:
     facts = error.get("paig")
     if not _is_object(facts):
         facts = _google(error.get("details"))
-    code = facts.get("code") or ("paig" in error and error.get("code"))  # OpenAI's shape has a code of its own
+    code = facts.get("code") or ("paig" in error and error.get("code"))  # OpenAI's shape has its own code
     details = {name: value for name, value in facts.items() if name != "code"}
     return code if isinstance(code, str) else None, details, message if isinstance(message, str) else None
 

@@ -31,7 +31,7 @@ def renew(access: Access) -> datetime | None:
     """Let the stored personal key last longer, if it is the one that `access` found.
 
     Returns:
-        Until when it lasts; None if the key is no personal one.
+        When it ends; None if the key is not a personal key.
 
     Raises:
         CredentialError: The login has ended; the message says how to begin another one.

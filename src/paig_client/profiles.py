@@ -22,7 +22,7 @@ SecretStore = Literal["keyring", "file"]
 
 
 class ProfilesError(Exception):
-    """What was stored cannot be read or written; the message says why."""
+    """The stored profiles cannot be read or written; the message says why."""
 
 
 class Stored(BaseModel):
@@ -53,12 +53,12 @@ def home() -> Path:
 
 
 def path() -> Path:
-    """The file that holds what was stored."""
+    """The file of stored profiles and secrets."""
     return home() / "client.json"
 
 
 def read() -> Contents:
-    """What was stored; nothing, if nothing was.
+    """Read the stored profiles; empty if there are none.
 
     Raises:
         ProfilesError: Others can read the file, or it is not ours.
@@ -134,7 +134,7 @@ def put(root: str, kind: SecretKind, secret: str, place: SecretStore) -> None:
 
 
 def remove(root: str) -> list[SecretKind]:
-    """Forget every secret of the gateway at `root`, and say which there were.
+    """Delete every secret of the gateway at `root`; returns which there were.
 
     Raises:
         ProfilesError: The file cannot be used.

@@ -81,7 +81,7 @@ def build(name: str, target: str, key: str, http_client: Any | None) -> Provider
 
 
 def _class(name: str) -> object | None:
-    """pydantic-ai's provider class of that name; True if its SDK is missing, None if there is no such class."""
+    """pydantic-ai's provider class of a name; True if its SDK is missing, None if there is no such class."""
     try:
         return infer_provider_class(name)
     except ValueError:

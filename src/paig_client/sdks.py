@@ -267,7 +267,7 @@ def add_hooks(http: Any, request: Callable[..., object], response: Callable[...,
 
 @contextmanager
 def _extra(name: str) -> Iterator[None]:
-    """Say which extra brings what is missing."""
+    """Name the extra that installs a missing SDK."""
     try:
         yield
     except ImportError as error:

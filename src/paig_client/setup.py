@@ -61,11 +61,11 @@ class Changes:
         return lines
 
     def write(self) -> None:
-        """Write the files, and keep what they were."""
+        """Write the files, and keep their former content."""
         kept = _kept(self.client, self.folder)
         earlier = _read_kept(kept)
         for path, text in self.files.items():
-            # Set up twice: what is put back is what was there before the first time.
+            # After a second setup, undo still restores the state before the first one.
             before = earlier[str(path)]["before"] if str(path) in earlier else self.before[path]
             earlier[str(path)] = {"before": before, "after": text}
         _write(kept, json.dumps(earlier))
@@ -100,7 +100,7 @@ def plan(client: str, base_url: str, key: str, folder: Path) -> Changes:
 
 
 def restore(client: str, folder: Path) -> list[Path]:
-    """Put a client's files back as they were, and say which.
+    """Restore a client's files; returns which.
 
     Raises:
         SetupError: They were not set up, or have been changed since.

@@ -1,4 +1,4 @@
-"""Trusting a gateway on this machine that serves https by a certificate authority of its own."""
+"""TLS verification that trusts a local gateway with its own certificate authority."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def branches(depths: Sequence[int]) -> list[str]:
-    """What stands before each entry of a tree, parents before their children: `├─ `, `│  └─ `.
+    """The lines before each entry of a tree, parents before their children: `├─ `, `│  └─ `.
 
     Args:
         depths: Each entry's depth; 0 for the root.

@@ -1,4 +1,4 @@
-"""The provider kinds that the gateway knows; its own table says what each of them means."""
+"""The provider kinds of the gateway; `paig_gateway.providers.kinds` defines them."""
 
 from __future__ import annotations
 

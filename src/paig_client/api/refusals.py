@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from paig_client.api.resources import Request
 
 NOT_TRIED = "not_tried"
-"""The member of `refusal` that says, by provider, why members of the route were not tried."""
+"""The member of `refusal` with the reasons why members of the route were not tried, by provider."""
 
 
 SWITCHED, UNUSED = 101, "not-dispatched"
@@ -27,7 +27,7 @@ def failed(row: Request) -> bool:
 
 
 def would_help(details: Mapping[str, Any]) -> str | None:
-    """What would let the refused request pass, by the refusal's details; None where they do not say."""
+    """What would let the refused request pass, from the refusal's details, or None."""
     if (field := details.get("field")) and (value := details.get("lower_to")) is not None:
         return f"{field} at {value} or less"
     if details.get("owner") is not None and (resets := details.get("resets_at")):
@@ -36,7 +36,7 @@ def would_help(details: Mapping[str, Any]) -> str | None:
 
 
 def reasons(row: Request) -> Iterator[tuple[str, str]]:
-    """What a person wants to know of a refusal: (what, in words)."""
+    """The facts of a refusal for people: (label, text)."""
     found: Mapping[str, Any] = row.refusal or {}
     if message := found.get("message"):
         yield "refused because", str(message)
@@ -47,7 +47,7 @@ def reasons(row: Request) -> Iterator[tuple[str, str]]:
 
 
 def in_short(row: Request) -> str:
-    """The same in a few words, for the end of a line; empty where there is nothing to say."""
+    """The same in a few words, for the end of a line; empty without facts."""
     found: Mapping[str, Any] = row.refusal or {}
     if found.get("owner") is None or found.get("window") is None:
         return ""

@@ -15,8 +15,8 @@ class LimitWindow:
 
     Attributes:
         field: Its field of `LimitsSpec`, and its command-line option with `-` for `_`.
-        unit: What is counted.
-        window: Over which time; `paig_gateway.domain.limits` knows when each begins and ends.
+        unit: Its unit.
+        window: Its time; `paig_gateway.domain.limits` computes when each window begins and ends.
         label: A column's heading.
         title: A form's or a help text's words.
     """

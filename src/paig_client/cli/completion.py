@@ -1,6 +1,6 @@
 """Completion of names by the shell, from the gateway if it answers at once.
 
-Nothing here fails: if no gateway answers, or there is no token, nothing is offered.
+Completion never fails: without a gateway or a token, it offers nothing.
 """
 
 from __future__ import annotations

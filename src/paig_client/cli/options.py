@@ -1,4 +1,4 @@
-"""Options that many commands share, the connection that they mean, and the questions that are asked."""
+"""Shared options of commands, the connection that they select, and questions to the user."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def confirm(question: str, yes: bool) -> None:
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Say which extra to install where a library is missing.
+    """Name the extra to install if a library is missing.
 
     Raises:
         typer.Exit: One is.

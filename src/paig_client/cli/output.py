@@ -47,7 +47,7 @@ class PrintedTable:
     Attributes:
         columns: Their headings.
         rows: A cell for each column.
-        empty: What to say if there are no rows.
+        empty: The text if there are no rows.
         right: The columns that are set flush right; money in them is aligned at its point.
         spare: The columns that a narrow terminal does without, the first to go first.
         cut: The column that is cut to the room that a narrow terminal leaves it.
@@ -221,7 +221,7 @@ def _painted(text: Text) -> Text:
 
 
 def _align(cells: list[list[str]], column: int) -> None:
-    """Pad amounts of money on the right, so that their points stand below one another."""
+    """Pad amounts of money on the right, so that their decimal points align."""
     digits = [len(match[1]) if (match := _MONEY.fullmatch(row[column])) else 0 for row in cells]
     for row, own in zip(cells, digits, strict=True):
         if own:
@@ -269,7 +269,7 @@ def bar(spent: str, amount: str, width: int = 8) -> str:
 
 
 def sparkline(values: Sequence[Decimal]) -> str:
-    """One column for each value, the tallest for the largest; nothing at all for zero."""
+    """One column for each value, the tallest for the largest; empty for zero."""
     top = max(values, default=Decimal(0))
     if not top:
         return ""

@@ -1,4 +1,4 @@
-"""Asks a gateway whether it runs and accepts a key, without cost and without a row in the ledger."""
+"""Checks whether a gateway runs and accepts a key, without cost and without a row in the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paig_client.tls import verification
 
 
 class Unreachable(Exception):
-    """No gateway answers there; the message says how it failed."""
+    """No gateway answers at the address; the message says how it failed."""
 
 
 def alive(root: str) -> None:

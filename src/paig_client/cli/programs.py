@@ -79,7 +79,7 @@ def run(
     own = [name for name in names if CLIENTS[name].title.startswith(_title(program_name))] if names else []
     if program_name in BY_PROGRAM and not own:
         own = [BY_PROGRAM[program_name]]
-        names = [*names, *own]  # last, so that what it must not see is unset
+        names = [*names, *own]  # last, so that variables that it must not see are unset
     for name in names:
         if name not in own and CLIENTS[name].arguments(""):
             say(f"! {command[0]} is not known as {CLIENTS[name].title}, so its options were not added.")

@@ -196,7 +196,7 @@ def _print_report(groups: list[str], report: UsageReport, trend: Trend | None, s
         beside = [usd(item.list_cost), usd(item.difference)] if charged else []
         return [*labels, *map(number, _counts(item)), usd(item.cost), *beside, *line]
 
-    # Beside a provider's own charge stands what the price list says.
+    # If a provider states its own charges, show list prices beside them.
     charged = any(Decimal(item.difference) for item in report.items)
     amounts = ["cost", *(["list", "difference"] if charged else [])]
 

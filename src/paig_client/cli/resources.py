@@ -38,7 +38,7 @@ NewName = Annotated[str, typer.Argument(metavar="NAME", help="A name of your cho
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectCommands:
-    """What the commands of one kind of object need to know.
+    """The settings of the commands for one kind of object.
 
     Attributes:
         one: What one is called, as in messages.
@@ -46,14 +46,14 @@ class ObjectCommands:
         help: The group's help.
         spec: What `create` and `update` send.
         table: The table of `list`, from the objects and every limit.
-        facts: What `show` says of one, in order.
+        facts: The lines of `show`, in order.
         balances: The limits that belong to one: shown below its facts, and part of its JSON.
         details: What else `show` prints.
         members: Further members of an object's JSON: what the table shows besides.
         special: Options that do not follow from the spec's field types.
         only: The fields that have options; all of them for None.
         presets: Options of `create` that stand for several fields: name, parameter, and what they set.
-        created: What `create` says, or prints.
+        created: The output of `create`.
         changed: What `update` prints; by default a sentence.
         before_update: Completes the changes with what must be read first; also returns the object as it was read.
         about: The help of each command.
@@ -112,7 +112,7 @@ def written(
 
 
 def warn(made: object) -> None:
-    """Say where a cap is smaller than what one usual request holds."""
+    """Print warnings about caps that are smaller than the hold of one usual request."""
     for warning in getattr(made, "warnings", ()):
         say(f"Note: {warning}")
 

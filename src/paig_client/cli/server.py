@@ -71,7 +71,7 @@ def demo(
         from paig_gateway.demo import main
 
         for name in ("pydantic_ai", "openai", "anthropic"):
-            import_module(name)  # pydantic-ai itself says so only at the first call
+            import_module(name)  # pydantic-ai itself reports it only at the first call
     raise typer.Exit(main(live=live))
 
 

@@ -26,7 +26,7 @@ from paig_client.cli.completion import names
 from paig_client.cli.values import count, dollars, expiry, word, words
 
 ParseOption = Callable[[Any], Any]
-"""From what was written to what the admin API takes."""
+"""Converts an option's value to the admin API's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _docstrings(spec: type[BaseModel]) -> dict[str, str]:
 
 
 def _plain_type(annotation: Any) -> Any:
-    """A type without `None` and without what is said about it."""
+    """A type without `None` and without annotations."""
     if get_origin(annotation) is Annotated:
         return _plain_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

@@ -1,4 +1,4 @@
-"""What people write in options, and what it means: one parser each for durations, times, money, counts, references.
+"""Parsers of option values: durations, times, money, counts, references.
 
 Every parser raises `typer.BadParameter` with an example of what is right.
 """

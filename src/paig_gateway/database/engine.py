@@ -41,7 +41,7 @@ class NewerSchemaError(DatabaseError):
 
 
 def utc_now() -> datetime:
-    """The present, in UTC: the clock that is used if none is handed in."""
+    """The present, in UTC; the default clock."""
     return datetime.now(UTC)
 
 
@@ -96,7 +96,7 @@ def _open_sqlite(url: URL) -> Engine:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
-    connection.isolation_level = None  # transactions begin where we say BEGIN, not where the driver guesses
+    connection.isolation_level = None  # transactions begin with our BEGIN, not with the driver's
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         _to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")

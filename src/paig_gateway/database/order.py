@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Dialect, Select, and_, case, func, literal
 
 Kind = Literal["text", "number"]
 SortPosition = tuple[bool, str | float, int, str]
-"""Where a row stands: whether it has no value, its value, its time and its id."""
+"""A row's position: whether it has no value, its value, its time and its id."""
 
 LACKS, VALUE = "sort_lacks", "sort_value"
 
@@ -38,7 +38,7 @@ class Order:
     """How rows are sorted, and the place after which a page begins.
 
     Attributes:
-        field: What they are sorted by, then by time and id.
+        field: The field to sort by; then by time and id.
         kind: What its values are.
         down: Whether the largest come first.
         after: The place of the last row of the page before.
@@ -105,7 +105,7 @@ class Order:
 
         Args:
             query: The query.
-            value: What it is sorted by; None for a table that has no such values.
+            value: The value to sort by; None for a table without such values.
             time: The rows' time.
             id: The rows' id.
             dialect: The database's.

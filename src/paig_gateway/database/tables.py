@@ -1,4 +1,4 @@
-"""The tables: above, the catalogue, which people edit; below, the ledger, which has a writer of its own.
+"""The tables: first the catalogue, which people edit, then the ledger, which has its own writer.
 
 Times are whole milliseconds since the epoch, money is nanodollars, and JSON columns hold small structured values that
 are never queried by their parts.
@@ -67,7 +67,7 @@ class ProjectRow(CatalogRow, table=True):
 
 
 class UserRow(CatalogRow, table=True):
-    """A person whom keys belong to."""
+    """A user, to whom keys belong."""
 
     __tablename__ = "users"
     subject: str | None = Field(default=None, unique=True)
@@ -182,7 +182,7 @@ class MetaRow(SQLModel, table=True):
 
 
 class AuditRow(SQLModel, table=True):
-    """One change: who did what to which object, before and after, without secrets."""
+    """One change: its actor, its object, and the object before and after, without secrets."""
 
     __tablename__ = "audit"
     id: str = Field(primary_key=True)
@@ -222,7 +222,7 @@ class RepeatRow(SQLModel, table=True):
     __tablename__ = "repeats"
     id: str = Field(primary_key=True)
     request: str
-    """A digest of what was asked."""
+    """A digest of the request."""
     answer: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     """Encrypted, because it may hold a new key's secret."""
     created_at: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
@@ -281,7 +281,7 @@ class RequestRow(SQLModel, table=True):
     session: str | None = None
     """What the client calls the session that the request belongs to."""
     agent: str | None = None
-    """What it calls the agent in the session; NULL for the main one."""
+    """The agent's id in the session; NULL for the main agent."""
     agent_parent: str | None = None
     """The agent that started that agent; NULL for the main one."""
     agent_name: str | None = None
@@ -297,9 +297,9 @@ class RequestRow(SQLModel, table=True):
     certainty_reason: str | None = None
     """Why the cost is not exact."""
     cost_source: str | None = None
-    """`list` or `provider`: whose word the cost is."""
+    """`list` or `provider`: the source of the cost."""
     list_price: int | None = Field(default=None, sa_column=_big(nullable=True))
-    """What the price list says, where the cost is the provider's own charge."""
+    """The cost by the price list, if the cost is the provider's own charge."""
     usage: dict[str, Any] | None = Field(default=None, sa_column=_json())
     raw_usage: dict[str, Any] | None = Field(default=None, sa_column=_json())
     price: str | None = None
@@ -329,7 +329,7 @@ class HoldRow(SQLModel, table=True):
     limits: list[Any] = Field(sa_column=_json(nullable=False))
     """`[limit id, window start, amount held, unit]` for each limit that binds it."""
     request: dict[str, Any] = Field(sa_column=_json(nullable=False))
-    """Everything else that its finished row will say of the request."""
+    """Everything else of its finished row."""
 
 
 class RefusalRow(SQLModel, table=True):
@@ -342,7 +342,7 @@ class RefusalRow(SQLModel, table=True):
     time: int = Field(sa_column=_big())
     project_id: str = ""
     request: dict[str, Any] = Field(sa_column=_json(nullable=False))
-    """What is known of it: who sent it, to where, and why it was refused."""
+    """Its facts: its key, its target, and why it was refused."""
 
 
 class CounterRow(SQLModel, table=True):
@@ -399,7 +399,7 @@ class StoppedSessionRow(SQLModel, table=True):
 
 
 class StoredObjectRow(SQLModel, table=True):
-    """Who made an object that a provider stores; see `ledger.stored_objects`."""
+    """The owner of an object that a provider stores; see `ledger.stored_objects`."""
 
     __tablename__ = "stored_objects"
     provider: str = Field(primary_key=True)
@@ -435,13 +435,13 @@ class BatchRow(SQLModel, table=True):
     deadline: int = Field(sa_column=_big())
     """When what has no result by then is charged at its ceiling."""
     look_at: int = Field(sa_column=_big())
-    """When the provider is asked next, unless a client asks before."""
+    """When the provider is polled next, unless a client's request causes a poll before."""
     looks: int = 0
-    """How often it was asked."""
+    """How often it was polled."""
     node: str = ""
-    """The node that asks at present."""
+    """The node that polls at present."""
     until: int = Field(default=0, sa_column=_big())
-    """Until when no other node asks, unless that one dies."""
+    """Until when no other node polls, unless that one dies."""
     lines: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
     """What its lines ask, compressed; NULL where the gateway could not read them."""
 
@@ -471,7 +471,7 @@ class AlertRow(SQLModel, table=True):
 
 
 class BreakerRow(SQLModel, table=True):
-    """What one node knows of one credential of a provider; goes with the node."""
+    """One node's report of one credential of a provider; deleted with the node."""
 
     __tablename__ = "breakers"
     node_id: str = Field(primary_key=True)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 
 class UnknownRevisionError(Exception):
-    """The database's schema is none that this version knows; the message says what to do."""
+    """This version cannot use the database's schema; the message says what to do."""
 
 
 def to_head(connection: Connection) -> None:

@@ -86,7 +86,7 @@ def check_json(body: bytes) -> None:
     found = reading.request(body)
     _check_object(body, found, "")
     if not body.isascii() and not _is_utf8(body):
-        # Some servers leave away what is not UTF-8, and then read other names than the gateway.
+        # Some servers drop bytes that are not UTF-8, and then read other names than the gateway.
         shorter = body.decode("utf-8", "ignore").encode()
         theirs = reading.request(shorter)
         _check_object(shorter, theirs, "")
@@ -120,14 +120,14 @@ def decides(name: str) -> bool:
 
 
 def read_once(raw: bytes, where: str) -> Members:
-    """Read an object each of whose own members decides something.
+    """Read an object whose own members all matter.
 
     Args:
         raw: Its JSON.
-        where: What it is, for the error.
+        where: Its place, for the error.
 
     Raises:
-        MalformedRequest: It is no object, or a member is there twice, or in two spellings.
+        MalformedRequest: It is not an object, or a member is there twice, or in two spellings.
     """
     found = reading.request(raw)
     check_names(found, where)

@@ -93,7 +93,7 @@ def read(model: str | None, body: bytes) -> Call:
 
 
 def _betas(top: Members) -> list[str]:
-    """The betas that a body asks for, as Bedrock and Vertex AI take them."""
+    """The betas in a body, as Bedrock and Vertex AI take them."""
     found = reading.value(top["anthropic_beta"]) if "anthropic_beta" in top else None
     return [name for name in (found if isinstance(found, list) else [found]) if isinstance(name, str)]
 
@@ -151,7 +151,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 
 def _server_tool(raw: Raw | None) -> dict[str, object] | None:
-    """What is kept of a block that calls one of the provider's own tools."""
+    """The kept part of a block that calls one of the provider's own tools."""
     block = reading.members(raw)
     kind, name = reading.string(block.get("type")), reading.string(block.get("name"))
     return {"type": kind, "name": name} if kind == "server_tool_use" else None
@@ -167,7 +167,7 @@ def _agree(body: dict[str, object]) -> None:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in an event or a body: text, thinking, arguments of calls."""
+    """The model's output in an event or a body: text, thinking, arguments of calls."""
     said = reading.value(event.data)
     delta = dig(said, "delta")
     pieces = [

@@ -24,7 +24,7 @@ ErrorShape = Literal["openai", "anthropic", "google", "bedrock"]
 
 
 class MalformedRequest(ValueError):
-    """The request cannot be read; the message tells its author what to change."""
+    """The request cannot be read; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ModelCall:
     Attributes:
         model: Its name.
         times: How often at most.
-        output_tokens: What each call may write at most; None where the request does not say.
+        output_tokens: The most that each call may write; None if the request does not say.
     """
 
     model: str
@@ -44,14 +44,14 @@ class ModelCall:
 
 @dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Call:
-    """What the gateway reads from a request: just what it takes to bound its cost and to relay the answer.
+    """The parts of a request that the gateway needs to bound its cost and to relay the answer.
 
     Attributes:
-        model: The model asked for, as the client named it.
-        stream: Whether the answer is to be a stream.
+        model: The requested model, by the client's name.
+        stream: Whether the client requests a stream.
         input_tokens: Upper bound of input tokens, from the text alone (a token is at least one byte of it).
         output_tokens: The request's own maximum over all answers it asks for, or None where it sets none.
-        answers: How many answers it asks for (`n`, `candidateCount`, `best_of`).
+        answers: The number of requested answers (`n`, `candidateCount`, `best_of`).
         media_in: The request carries images, audio, video or documents, or may make the provider read some.
         media: The images, sounds and documents whose tokens have a bound of their own.
         unbounded_input: The request brings in what only the context window bounds: links, stored files, video.
@@ -59,20 +59,20 @@ class Call:
         cache_write: The request may write to a prompt cache that costs more than plain input.
         searches: Upper bound of server-side tool calls billed apiece.
         unbounded_tools: Server-side tools that may grow input without a bound other than the context window.
-        standard_window: The request asks for no longer context window than the model has by default.
+        standard_window: Whether the request uses the model's default context window.
         server_tools: Tools and features that run at the provider, as the request names them.
         units: What else the request alone makes billable, by genai-prices' unit: `rerank_searches`, `document_pages`.
         modifiers: The request's own words that change a price: `service_tier`, `speed`, `inference_geo`.
         predicted: Tokens of a predicted answer at most: rejected ones are billed as output.
         repeats: How many times over the provider may do the work: agents side by side, modes that try several times.
         thinking: The budget for thinking that the request states, or None.
-        asks_usage: The client itself asked for usage in the stream.
-        service_tier: The service tier asked for, or None.
+        asks_usage: Whether the client itself requested usage in the stream.
+        service_tier: The requested service tier, or None.
         fallbacks: Other models that the provider may answer with instead.
         also: Models that the provider may call besides: advisors, agents.
         background: The work goes on after the answer (`background: true`): usage comes through at a later look.
         session: What the request itself calls the conversation that it belongs to, for the provider's prompt cache.
-        stored: What it goes on from that is stored at the provider: a response, a conversation, a cached content.
+        stored: The object stored at the provider that it continues: a response, a conversation, a cached content.
     """
 
     model: str
@@ -110,7 +110,7 @@ class StreamEvent:
     Attributes:
         name: The SSE `event:` field, or the event stream's `:event-type`/`:exception-type` header; empty if none.
         data: The payload: joined `data:` lines, or the frame's payload.
-        is_exception: An event stream frame whose `:message-type` is `exception` or `error`.
+        is_exception: Whether it is an event stream frame whose `:message-type` is `exception` or `error`.
     """
 
     name: str
@@ -159,9 +159,9 @@ class Format:
             `stored`, where it names something that one account at the provider has.
         methods: The HTTP methods it claims.
         read: Reads a request: percent-decoded model from the path or None, and the body. Raises MalformedRequest.
-        framing: How its streams are cut; None where it has no streams.
-        usage_marker: Matches inside the bytes of every stream event that `fold` wants to see; others are not parsed.
-        fold: See `Fold`; None where it has no streams.
+        framing: How its streams are split into events; None without streams.
+        usage_marker: Matches inside the bytes of every stream event that `fold` needs; others are not parsed.
+        fold: See `Fold`; None without streams.
         usage_paths: Where the usage object may stand in a body or in a stream's events, most wanted first. The cost is
             spliced into it; empty where the format's usage objects are never touched.
         splice_streams: Whether the cost is also spliced into streams.

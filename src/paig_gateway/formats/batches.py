@@ -1,4 +1,4 @@
-"""Batches of requests: how each API is given them, says how far they are, and returns their results.
+"""Batch APIs: how a batch is created, how its state is read, and how its results are returned.
 
 Four APIs make batches: OpenAI's (also Groq's and Azure's) of the lines of a file, Mistral's of a file or of requests in
 the body, Anthropic's of requests in the body, Gemini's of either. What a line asks is read by the format of its own
@@ -44,13 +44,13 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class BatchAsked:
-    """What a request for a batch asks.
+    """The content of a request that creates a batch.
 
     Attributes:
-        lines: Its requests, where they stand in its body.
-        files: Ids of the files that have them, where they do not.
-        path: The path that they are sent to, where the batch says so for all of them.
-        model: The model that they ask for, where the batch says so for all of them.
+        lines: Its requests, if they are in its body.
+        files: The ids of the files with its requests, if they are not in its body.
+        path: The path of all its requests, if the batch states it.
+        model: The model of all its requests, if the batch states it.
     """
 
     lines: Iterable[BatchRequest] | None = None
@@ -61,12 +61,12 @@ class BatchAsked:
 
 @dataclass(frozen=True, slots=True)
 class LineResult:
-    """What became of one request of a batch.
+    """The result of one request of a batch.
 
     Attributes:
         id: What the batch calls it.
         status: The status that it would have had alone.
-        body: The answer, or None where there is none.
+        body: The answer, or None.
         error: What the provider calls the error, or None.
     """
 
@@ -83,11 +83,11 @@ class BatchState:
     Attributes:
         name: The provider's word for it.
         ended: Whether all of its results are there.
-        results: Paths to the results, below the API's version prefix, with a query where they need one.
-        inline: The results, where they stand in the batch itself.
-        usage: What the whole batch used, where the provider says so.
-        model: The model that it asked for, where it says so.
-        answered: How many of its requests were answered, where the provider says so.
+        results: Paths of the results, after the API's version prefix, with their query.
+        inline: The results, if they are in the batch itself.
+        usage: The usage of the whole batch, if the provider states it.
+        model: The requested model, if it is stated.
+        answered: The number of answered requests, if the provider states it.
     """
 
     name: str
@@ -119,7 +119,7 @@ class BatchApi:
         id: The batch's id in an answer about it, or None.
         at: The path of a batch: that of the request that made it, and the batch's id.
         state: Reads an answer about it.
-        result: Reads a line of its results; None where it is none.
+        result: Reads a line of its results; None if it is not one.
         lifetime: After how long nothing can be had any more: the longest window and how long results are kept.
     """
 
@@ -470,7 +470,7 @@ _OBJECTS = {
 
 
 def path_of_answer(body: Json) -> str | None:
-    """Where a request was sent to whose answer this is; None where that cannot be told."""
+    """The path of the request that an answer belongs to, or None if it cannot be told."""
     kind = body.get("object") or body.get("type")
     if isinstance(kind, str) and kind in _OBJECTS:
         return _OBJECTS[kind]
@@ -479,7 +479,7 @@ def path_of_answer(body: Json) -> str | None:
 
 
 def model_of_answer(body: Json) -> str:
-    """The model that an answer names; empty where it names none."""
+    """The model in an answer; empty if there is none."""
     found = body.get("model") or body.get("modelVersion")
     return found if isinstance(found, str) else ""
 

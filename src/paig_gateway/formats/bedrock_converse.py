@@ -105,7 +105,7 @@ def note_exception(body: dict[str, object], event: StreamEvent) -> None:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in a frame or a body: text, reasoning, arguments of calls."""
+    """The model's output in a frame or a body: text, reasoning, arguments of calls."""
     said = reading.value(event.data)
     pieces = [dig(said, "start", "toolUse", "name")]
     for block in (dig(said, "delta"), *each(dig(said, "output", "message", "content"))):

@@ -87,7 +87,7 @@ def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> 
 
 
 def _unwrapped(event: StreamEvent) -> StreamEvent:
-    """The model's own event, which a frame carries in base64; other events as they are."""
+    """The model's own event, which a frame carries in base64; other events are unchanged."""
     inner = reading.string(reading.members(event.data).get("bytes"))
     if inner is None:
         return event
@@ -176,7 +176,7 @@ def _by_header(headers: Mapping[str, str]) -> list[object]:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in a frame or a body, whichever the family."""
+    """The model's output in a frame or a body, for all families."""
     inner = _unwrapped(event)
     said = reading.value(inner.data)
     pieces = [dig(said, name) for name in ("generation", "outputText", "completion")]
@@ -187,7 +187,7 @@ def text(event: StreamEvent) -> str:
 
 
 def generated(event: StreamEvent) -> Generated:
-    """What is generated besides text, whichever the family."""
+    """The generated content besides text, for all families."""
     inner = _unwrapped(event)
     return anthropic.generated(inner) + openai_chat.generated(inner) + bedrock_converse.generated(inner)
 

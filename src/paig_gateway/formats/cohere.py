@@ -44,7 +44,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in an event or a body: text, thinking, plans and arguments of calls."""
+    """The model's output in an event or a body: text, thinking, plans and arguments of calls."""
     said = reading.value(event.data)
     pieces: list[object] = []
     for message in (dig(said, "delta", "message"), dig(said, "message")):

@@ -36,7 +36,7 @@ def _read(model: str | None, body: bytes) -> Call:
 
 
 def _items(top: Members) -> int:
-    """How many texts and images there are; an array of token numbers is one text, but counts as many."""
+    """The number of texts and images; an array of token ids is one text, but each id counts."""
     names = ("input", "inputs", "texts", "images", "documents")
     return max(1, sum(len(reading.array(top.get(name))) for name in names))
 

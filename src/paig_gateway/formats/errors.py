@@ -77,10 +77,10 @@ def error_body(
     """An error response.
 
     Args:
-        shape: Whose errors it is to look like.
+        shape: The shape of the error.
         status: The HTTP status.
         code: The gateway's own code.
-        message: For the person who reads it.
+        message: The message for people.
         details: Machine-readable facts; they are sent under a name of the gateway's own.
 
     Returns:

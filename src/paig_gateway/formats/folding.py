@@ -107,7 +107,7 @@ def provisional(body: Json) -> Json:
 
 
 def mapping(found: object) -> Json:
-    """An object's members; none where it is not an object."""
+    """An object's members; empty if it is not an object."""
     return cast(Json, found) if type(found) is dict or isinstance(found, Mapping) else {}
 
 
@@ -121,7 +121,7 @@ def dig(found: object, *steps: str) -> object:
 
 
 def each(found: object) -> list[object]:
-    """An array's elements; none where it is not an array."""
+    """An array's elements; empty if it is not an array."""
     return cast("list[object]", found) if isinstance(found, list) else []
 
 
@@ -152,7 +152,7 @@ def traffic_type(found: object) -> dict[str, str]:
 
 
 def whole(found: object) -> int | None:
-    """A count, or None where it is none."""
+    """A count, or None if it is not one."""
     if isinstance(found, float) and found.is_integer():
         return int(found)
     return found if isinstance(found, int) and not isinstance(found, bool) else None

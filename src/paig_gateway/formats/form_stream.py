@@ -16,16 +16,16 @@ LARGEST_HEAD = 16 * 1024
 """Bytes of the headers of one part."""
 
 LARGEST_FIELD = 1024 * 1024
-"""Bytes of a field that is no file."""
+"""The most bytes of a field that is not a file."""
 
 MOST_PARTS = 1_000
 
 
 class FormReader(Protocol):
-    """Is told what a form has, in its order."""
+    """Gets the parts of a form, in their order."""
 
     def field(self, name: str, content: bytes) -> None:
-        """A field that is no file, whole."""
+        """A whole field that is not a file."""
 
     def piece(self, name: str, data: bytes) -> None:
         """The next piece of a file's content."""

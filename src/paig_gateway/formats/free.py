@@ -1,4 +1,4 @@
-"""Operations that are not metered: free ones, and those whose cost the gateway cannot see.
+"""Unmetered operations: free ones, and those whose cost the gateway cannot see.
 
 This file has only their names and how they are read; their paths are in the table of endpoints in `providers`.
 """

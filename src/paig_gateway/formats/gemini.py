@@ -124,7 +124,7 @@ _MARKER = Marker(
     rb'"groundingMetadata"',
     rb'"error"\s*:\s*\{',
 )
-# What is billed of grounding; the texts and links of its chunks are not kept.
+# The billed part of grounding; the texts and links of its chunks are not kept.
 _QUERIES = ("webSearchQueries", "imageSearchQueries", "retrievalQueries")
 
 
@@ -155,7 +155,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 
 def _grounding(raw: Raw | None) -> dict[str, object]:
-    """What is billed of a candidate's grounding."""
+    """The billed part of a candidate's grounding."""
     found = mapping(reading.value(raw))
     kept: dict[str, object] = {name: queries for name in _QUERIES if (queries := found.get(name))}
     if any("maps" in mapping(chunk) for chunk in each(found.get("groundingChunks"))):
@@ -186,7 +186,7 @@ def _still_true(body: Json, usage: Json) -> Json:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in a chunk or a body: text, thoughts, code, arguments of calls."""
+    """The model's output in a chunk or a body: text, thoughts, code, arguments of calls."""
     pieces: list[object] = []
     for candidate in each(dig(reading.value(event.data), "candidates")):
         for part in each(dig(candidate, "content", "parts")):
@@ -263,7 +263,7 @@ def _sum_predictions(body: Json, model: str, headers: Mapping[str, str]) -> Json
 
 EMBED = Format(
     name="gemini-embed",
-    # `predict` serves other models too; those that embed say so in their names.
+    # `predict` serves other models too; those for embeddings have it in their names.
     path=re.compile(
         r"(?:^|/)models/(?=[^/]*(?:mbedContents?|embedding[^/]*predict)$)(?P<model>[^/:]+?)(?::|%3[Aa])"
         r"(?:embedContent|batchEmbedContents|predict)$"

@@ -43,14 +43,14 @@ def camel_case(name: str) -> str:
 
 
 def in_camel_case(found: object) -> object:
-    """Names in camel case, however they came; values as they are."""
+    """Names in camel case; values unchanged."""
     if isinstance(found, Mapping):
         return {camel_case(str(name)): in_camel_case(value) for name, value in found.items()}
     return [in_camel_case(value) for value in found] if isinstance(found, list) else found
 
 
 def usage_of(top: Mapping[str, reading.Raw]) -> Json:
-    """The usage in a message; empty where there is none."""
+    """The usage in a message; empty if there is none."""
     return mapping(in_camel_case(reading.value(either(top, "usageMetadata", "usage_metadata"))))
 
 
@@ -92,7 +92,7 @@ def _as_candidates(body: Json, model: str, headers: Mapping[str, str]) -> Json:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in a message."""
+    """The model's text in a message."""
     parts = each(dig(in_camel_case(reading.value(event.data)), "serverContent", "modelTurn", "parts"))
     return joined(*(dig(part, "text") for part in parts))
 

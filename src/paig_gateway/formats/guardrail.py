@@ -11,7 +11,7 @@ from paig_gateway.formats.folding import mapping
 from paig_gateway.formats.text import HIDDEN
 
 MODEL = "bedrock-guardrail"
-"""What stands for a model's name: its price is that of the units."""
+"""Stands for a model's name: the price is that of the units."""
 
 UNIT = 1_000
 """Characters of a text unit, begun ones included."""

@@ -92,7 +92,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in an event or a body."""
+    """The model's output in an event or a body."""
     said = reading.value(event.data)
     pieces = [dig(said, "delta", "text"), dig(said, "delta", "arguments")]
     for output in (*each(dig(said, "outputs")), *each(dig(said, "steps"))):

@@ -1,4 +1,4 @@
-"""Streams that are one JSON array, a chunk an element: Gemini's, where the client asks for no server-sent events.
+"""Streams that are one JSON array with an element for each chunk: Gemini's without server-sent events.
 
 Cut at the elements of the top-level array (or at a lone top-level object, as which errors come) without decoding them.
 """
@@ -37,7 +37,7 @@ class JsonArraySplitter:
                 body = _IN_STRING.match(buffer, position)
                 position = body.end() if body else position
                 if position == size or buffer[position] != 0x22:
-                    break  # the chunk ends inside the string, perhaps between a backslash and what it escapes
+                    break  # the chunk ends inside the string, perhaps after a backslash
                 position += 1
                 self._in_string = False
                 continue

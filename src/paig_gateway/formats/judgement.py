@@ -18,7 +18,7 @@ Judgement = Literal["answer", "not-answer", "more"]
 """`more`: the bytes so far do not decide it."""
 
 MOST = 64 * 1024
-"""Bytes that are looked at: what is still undecided then counts as an answer."""
+"""Bytes that are read: a body that is still undecided then counts as an answer."""
 
 _PREAMBLES = frozenset(
     {
@@ -85,7 +85,7 @@ def _judge_events(framing: Framing, head: bytes, undecided: Judgement, *, comple
             raws = [*raws, rest]
         return judge_events(map(parse, raws)) or undecided
     except ValueError:
-        return "answer"  # the client gets the bytes as they are
+        return "answer"  # the client gets the bytes unchanged
 
 
 def judge_events(events: Iterable[StreamEvent]) -> Literal["answer", "not-answer"] | None:

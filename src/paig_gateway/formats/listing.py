@@ -27,7 +27,7 @@ class Listing:
         ids: The id of each element; None if it has none.
         spans: Where each element starts and ends in the answer.
         start: Where the array starts.
-        end: Where it ends.
+        end: Its end.
     """
 
     member: str | None

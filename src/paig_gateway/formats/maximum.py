@@ -1,4 +1,4 @@
-"""Writes the output maximum into a request: which member it is, and what other members say the same.
+"""Writes the output maximum into a request: into each member that can state it.
 
 The member that a provider heeds is a column of the table of provider kinds; here is how it gets into the bytes.
 """

@@ -1,4 +1,4 @@
-"""Images, sounds and documents in a request: what their first bytes say of their size. No pixel is decoded.
+"""The size of images, sounds and documents in a request, from their first bytes. No pixel is decoded.
 
 Base64 is decoded only as far as the answer needs: the head of an image or a sound, and the whole of a PDF document.
 """
@@ -28,11 +28,11 @@ class MediaItem:
     """One image, sound or document of a request.
 
     Attributes:
-        kind: What it is.
+        kind: Its kind.
         size: Its bytes, without base64; 0 if it is a link.
         width: Pixels; None if they are not known.
         height: Pixels; None if they are not known.
-        detail: The resolution that the request asks for (`low`, `high`, …), or None.
+        detail: The requested resolution (`low`, `high`, …), or None.
         seconds: How long a sound is; None if only its size is known.
         dense: Whether a sound of this container may have fewer bytes than tokens of any steady bit rate.
         pages: Pages of a document; None if they cannot be counted.
@@ -66,7 +66,7 @@ def audio(data: bytes, size: int) -> MediaItem:
 
 
 def dimensions(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a PNG, JPEG, GIF or WebP image; None if its head does not say."""
+    """Width and height of a PNG, JPEG, GIF or WebP image; None if its header does not have them."""
     for magic, look in _IMAGES:
         if data.startswith(magic):
             try:

@@ -71,7 +71,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in an event or a body: text, and arguments of calls."""
+    """The model's output in an event or a body: text, and arguments of calls."""
     said = reading.value(event.data)
     pieces: list[object] = []
     for entry in (said, *each(dig(said, "outputs"))):

@@ -1,4 +1,4 @@
-"""Models that a request names besides its own: substitutes, advisors, agents of its own.
+"""Further models that a request names: fallbacks, advisors, agents.
 
 Each must be among the key's models, and what it may cost is held, so they are collected from everywhere that any API
 is known to take one.

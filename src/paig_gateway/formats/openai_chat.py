@@ -1,4 +1,4 @@
-"""OpenAI's chat completions and completions, which many providers speak."""
+"""OpenAI's chat completions and completions, which many providers have."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _read_completions(model: str | None, body: bytes) -> Call:
 
 
 def asks(body: bytes) -> bytes:
-    """Ask for usage in the stream: for requests that stream, since others may not ask."""
+    """Request usage in the stream; only for streamed requests, since others may not do so."""
     options = reading.members(body).get("stream_options")
     if options is not None and bytes(options).startswith(b"{"):
         return splice_member(body, ("stream_options", "include_usage"), b"true")
@@ -247,7 +247,7 @@ def _by_index(known: list[object], new: list[object]) -> list[object]:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in a chunk or a body: text, reasoning, tool calls."""
+    """The model's output in a chunk or a body: text, reasoning, tool calls."""
     pieces: list[object] = []
     for choice in each(dig(reading.value(event.data), "choices")):
         pieces.append(dig(choice, "text"))
@@ -293,7 +293,7 @@ REFUSED_OPTION = re.compile(rb"stream_options|include_usage")
 
 
 def refuses_stream_options(status: int, body: bytes) -> bool:
-    """Whether a refusal is of `stream_options`, which some servers do not know."""
+    """Whether a refusal is about `stream_options`, which some servers do not support."""
     return status in (400, 404, 415, 422, 500) and REFUSED_OPTION.search(body[:65536]) is not None
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's Realtime API over a WebSocket, and what speaks like it: Azure's and xAI's.
+"""OpenAI's Realtime API over a WebSocket, and the compatible ones of Azure and xAI.
 
 A turn is folded from the events that a provider sends for it. Its usage stands in `response.done` (at xAI beside the
 response, not in it). The transcription of the client's speech is billed by another model, and its usage comes in events
@@ -17,7 +17,7 @@ from paig_gateway.formats.folding import dig, each, joined, mapping, whole
 TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 
 TRANSCRIPTION_MODEL = "transcription_model"
-"""The member of a folded turn that says which model transcribes: no event does."""
+"""The member of a folded turn with the transcription's model, which no event has."""
 
 BILLED_BEFORE = "billed_before"
 """The member of a folded turn that says how many seconds of audio were billed before it: xAI states a running total."""
@@ -57,7 +57,7 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in an event."""
+    """The model's output in an event."""
     said = reading.value(event.data)
     kind = dig(said, "type")
     if isinstance(kind, str) and kind.endswith(".delta") and not kind.endswith("audio.delta"):

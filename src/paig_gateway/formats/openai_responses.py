@@ -24,7 +24,7 @@ _TEXT = frozenset(
         *("file_search_call", "mcp_call", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response"),
     }
 )
-# What makes the provider put in what is not in the request.
+# Fields that make the provider add input that is not in the request.
 _REFERENCES = ("previous_response_id", "conversation", "prompt")
 _ENDS = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
@@ -88,7 +88,7 @@ def _read(model: str | None, body: bytes) -> Call:
 
 
 def _model(top: reading.Members, model: str | None) -> str:
-    """The model asked for; empty where a stored prompt may name it."""
+    """The requested model; empty if a stored prompt may name it."""
     named = reading.present(top.get("model")) or model
     return reading.model_of(top, model) if named or not reading.present(top.get("prompt")) else ""
 
@@ -110,7 +110,7 @@ _MARKER = Marker(
     rb'"response\.output_item\.done"',
     EVENT_ERROR,
 )
-# What is kept of an output item: its kind, and what tells one billed call from another.
+# The kept members of an output item: its kind, and what identifies a billed call.
 _ITEM = ("type", "id", "status", "action", "container_id", "environment", "size", "quality")
 
 
@@ -161,7 +161,7 @@ def generated(event: StreamEvent) -> Generated:
 
 
 def text(event: StreamEvent) -> str:
-    """What the model says in an event or a body: text, reasoning, arguments of calls."""
+    """The model's output in an event or a body: text, reasoning, arguments of calls."""
     said = reading.value(event.data)
     kind = dig(said, "type")
     if isinstance(kind, str) and kind.endswith(".delta"):

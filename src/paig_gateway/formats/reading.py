@@ -76,7 +76,7 @@ def request(body: bytes) -> Members:
 
 
 def model_of(top: Members, model: str | None) -> str:
-    """The model asked for: the path's, else the body's.
+    """The requested model: from the path, else from the body.
 
     Raises:
         MalformedRequest: Neither names one.
@@ -90,7 +90,7 @@ def model_of(top: Members, model: str | None) -> str:
 
 
 def members(raw: Raw | None) -> Members:
-    """An object's members; none where it is not an object."""
+    """An object's members; empty if it is not an object."""
     try:
         return _decode(_MEMBERS, raw) if raw is not None and _opens(raw, _OBJECT) else {}
     except (msgspec.DecodeError, RecursionError):
@@ -110,7 +110,7 @@ def objects(raw: Raw | None) -> list[Members]:
 
 
 def array(raw: Raw | None) -> list[msgspec.Raw]:
-    """An array's elements; none where it is not an array."""
+    """An array's elements; empty if it is not an array."""
     try:
         return _decode(_ARRAY, raw) if raw is not None else []
     except (msgspec.DecodeError, RecursionError):
@@ -118,7 +118,7 @@ def array(raw: Raw | None) -> list[msgspec.Raw]:
 
 
 def value(raw: Raw | None) -> object:
-    """The value, decoded in full; None where there is none."""
+    """The value, decoded in full, or None."""
     try:
         return _decode(_VALUE, raw) if raw is not None else None
     except (msgspec.DecodeError, RecursionError):
@@ -215,5 +215,5 @@ def _name(name: str) -> re.Pattern[bytes]:
 
 
 def mentions(body: bytes, name: str) -> bool:
-    """Whether `name` stands anywhere in a JSON document as a string, however its letters are escaped."""
+    """Whether a JSON document contains `name` as a string, however its letters are escaped."""
     return b'"%b"' % name.encode() in body or (b"\\u00" in body and _name(name).search(body) is not None)

@@ -16,5 +16,5 @@ SOCKETS = (REALTIME, RESPONSES_SOCKET, LIVE)
 
 
 def detect_socket(path: str) -> Format | None:
-    """The format that is spoken over a WebSocket at a path; None if none is."""
+    """The format of a WebSocket at a path, or None."""
     return next((fmt for fmt in SOCKETS if fmt.path.search(path)), None)

@@ -21,7 +21,7 @@ _DATA_LINE = re.compile(rb"(?:^(?:\xef\xbb\xbf)?|(?<=[\r\n]))data:[ ]?([^\r\n]*)
 
 
 def splice_cost(body: bytes, paths: tuple[tuple[str, ...], ...], cost: str) -> bytes:
-    """Put the cost into the first object that stands at one of `paths`, as its last members.
+    """Add the cost to the first object at one of `paths`, as its last members.
 
     Args:
         body: A JSON document.

@@ -10,7 +10,7 @@ _BOM = b"\xef\xbb\xbf"
 # Two line ends in a row. Atomic, lest `\r\n` be taken for two of them.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LONGEST_PART = 3
-"""Bytes of a blank line, unfinished, that may stand at the end of a chunk."""
+"""The beginnings of a blank line that may be at the end of a chunk."""
 
 
 class SseSplitter:
@@ -37,7 +37,7 @@ class SseSplitter:
         return events
 
     def feed_block(self, chunk: bytes) -> bytes | None:
-        """`feed`, with the events joined: for those who look for few among many.
+        """`feed` with the events joined, for callers that need few among many.
 
         Returns:
             The events; None if their ends are not all two line feeds, and `feed` is to be called instead.

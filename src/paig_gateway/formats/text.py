@@ -46,7 +46,7 @@ class Media:
 
     Attributes:
         items: Images, sounds and documents whose tokens have a bound of their own.
-        unknown: There is something whose tokens only the context window bounds.
+        unknown: Whether there is media whose tokens only the context window bounds.
         skipped: Bytes of the body that are media, not text.
     """
 
@@ -90,11 +90,11 @@ class Media:
         self.items.append(item)
 
     def unbounded(self) -> None:
-        """Count something whose tokens only the context window bounds."""
+        """Note media whose tokens only the context window bounds."""
         self.unknown = True
 
 
-# Where an object keeps the base64 or the link of what it is.
+# The members that hold the base64 or the link of media.
 _CONTENTS = ("url", "data", "bytes", "file_data", "image_url", "b64_json", "result")
 
 

@@ -33,7 +33,7 @@ _USUAL_SIZES = ("720x1280", "1280x720")
 
 
 def _seconds(value: str | None, default: int) -> int:
-    """How long a video is to be.
+    """The requested duration of a video.
 
     Raises:
         MalformedRequest: That cannot be read as a number of seconds.
@@ -47,7 +47,7 @@ def _seconds(value: str | None, default: int) -> int:
 
 
 def _text(raw: reading.Raw | None) -> str | None:
-    """A string or a number as text; None where there is neither."""
+    """A string or a number as text; None if it is neither."""
     found = reading.value(raw)
     if isinstance(found, bool) or found is None:
         return None
@@ -146,7 +146,7 @@ def _status(body: Json) -> str:
 
 
 def _result(body: Json) -> Decimal | None:
-    """What came of a video at OpenAI or xAI."""
+    """The result of a video at OpenAI or xAI."""
     status = _status(body)
     if status in ("completed", "done", "succeeded"):
         return Decimal(1)
@@ -209,11 +209,11 @@ VEO_LOOK = replace(
     later_look=True,
     result=_veo_result,
 )
-# Vertex AI is asked by a request that names the operation in its body.
+# At Vertex AI, the request names the operation in its body.
 VEO_FETCH = replace(VEO_LOOK, methods=frozenset({"POST"}))
 
 _IMAGEN_IMAGES = 4
-"""As many as one request makes at most, and by default."""
+"""The most images of one request, which is also the default."""
 
 
 def _read_imagen(model: str | None, body: bytes) -> Call:

@@ -21,10 +21,10 @@ class Draft:
         providers: By name, and so the others.
         routes: Groups of providers.
         prices: What models cost.
-        projects: Whom keys belong to.
-        users: Whom keys belong to.
+        projects: The projects of keys.
+        users: The users of keys.
         keys: What clients hold; by the hash of the value, never the value.
-        notes: What was found and is not in it, or is otherwise: one sentence each.
+        notes: What was left out or changed, one sentence each.
     """
 
     server: Table = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Draft:
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
-        """Say something of what is left out; once is enough."""
+        """Add a note about something that is left out, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -65,7 +65,7 @@ def to_toml(draft: Draft, head: str) -> str:
     """The draft as a file.
 
     Args:
-        draft: What is to be in it.
+        draft: Its content.
         head: Lines to begin with, as comments.
     """
     parts = [_comments(head.splitlines())]

@@ -41,7 +41,7 @@ ADDRESSES: Mapping[str, tuple[str, ...]] = {
 """The variables that hold the address of kinds where each account has its own."""
 
 GATEWAY_KEY = "paig_"
-"""What a key of this gateway begins with: it is no provider's."""
+"""The prefix of this gateway's own keys, which are not a provider's."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Draft:
@@ -73,7 +73,7 @@ def from_environment(environ: Mapping[str, str]) -> Draft:
 
 
 def _machines(draft: Draft, environ: Mapping[str, str]) -> None:
-    """Accounts whose credential is no single variable."""
+    """Accounts whose credential needs several variables."""
     if "bedrock" not in draft.providers and (environ.get("AWS_ACCESS_KEY_ID") or environ.get("AWS_PROFILE")):
         fields: Table = {"kind": "bedrock"}
         if region := _region(environ):

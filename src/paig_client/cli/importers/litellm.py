@@ -50,7 +50,7 @@ UNDERSTOOD = frozenset(
     {"model", "api_base", "base_url", "api_key", "custom_llm_provider", "weight", "order", *PRICES}
     | {"api_version", "region_name", "aws_region_name", "vertex_project", "vertex_location", "vertex_credentials"}
 )
-"""What is taken from `litellm_params`."""
+"""The parameters that are read from `litellm_params`."""
 
 NOWHERE = "https://write-the-address-here.invalid"
 
@@ -259,7 +259,7 @@ def _routes(draft: Draft, deployments: Iterable[Deployment], fallbacks: Mapping[
 
 
 def _fallbacks(settings: Object, router: Object, draft: Draft) -> dict[str, list[str]]:
-    """By a model's name the names of those that stand in for it; `*` for all others."""
+    """The fallbacks of each model, by name; `*` for all other models."""
     found: dict[str, list[str]] = {}
     for source in (settings, router):
         for entry in _list(source.get("fallbacks")):

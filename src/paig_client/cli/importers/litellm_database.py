@@ -36,7 +36,7 @@ class LitellmSpend:
         key: The key's name in the draft.
         amount: US dollars.
         time: When it counts as spent: now where its budget has a window, else when the key was made.
-        id: What tells this spend from others, so that it is not counted twice.
+        id: Identifies this spend, so that it is not counted twice.
     """
 
     key: str
@@ -73,7 +73,7 @@ def add_owners_and_keys(draft: Draft, tables: Mapping[str, list[Row]], now: date
     """Put teams, users and keys into a draft, and tell what each key has spent.
 
     Args:
-        draft: Where they are put.
+        draft: The draft to fill.
         tables: As `tables_of` found them.
         now: The present: keys that have expired are left out.
     """

@@ -54,12 +54,15 @@ class CaseProvider:
 
     upstream: dict[str, Any] = field(default_factory=dict)
     base: str = ""
+    path: str = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection's requests."""
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.path = head.split(b" ", 2)[1].decode("ascii")
+                head = head.lower()
                 length = re.search(rb"content-length: (\d+)", head)
                 body = await reader.readexactly(int(length[1])) if length else b""
                 if not await self._answer(writer, body):
@@ -165,4 +168,8 @@ async def test_case(case: dict[str, Any], provider: CaseProvider, world: World) 
     if "certainty" in expected:
         assert row.certainty == expected["certainty"]
     assert row.certainty != expected.get("certainty_not")
+    if "upstream_path" in expected:
+        assert provider.path == expected["upstream_path"]
+    if case.get("kind") == "K9" and row.reserved:
+        assert Decimal(row.cost) <= Decimal(row.reserved)
     assert bool(row.certainty_reason) == (row.certainty not in (None, "exact"))

@@ -68,10 +68,12 @@ def read(model: str | None, body: bytes) -> Call:
     substitutes = models_named.instead(top)
     fast = reading.string(top.get("speed")) == "fast"
     fast = fast or (bool(substitutes) and reading.mentions(body, "fast"))
+    named = reading.model_of(top, model)
+    text = bound(body, media, tools=len(tools), built_in=len(built_in))
     return Call(
-        model=reading.model_of(top, model),
+        model=named,
         stream=reading.truth(top.get("stream")),
-        input_tokens=bound(body, media, tools=len(tools), built_in=len(built_in)),
+        input_tokens=text,
         output_tokens=_most_output(top, substitutes),
         media_in=media.found,
         media=tuple(media.items),
@@ -82,7 +84,7 @@ def read(model: str | None, body: bytes) -> Call:
         modifiers=_modifiers(top),
         thinking=reading.integer(reading.members(top.get("thinking")).get("budget_tokens")),
         fallbacks=tuple(call.model for call in substitutes),
-        also=tuple(models_named.besides(top)),
+        also=(*models_named.besides(top), *_compactions(top, named, text)),
         unbounded_tools=bool(at_provider) or reading.present(top.get("mcp_servers")),
         standard_window=not any(LONG_WINDOW in name for name in _betas(top)),
         asks_usage=True,
@@ -90,6 +92,25 @@ def read(model: str | None, body: bytes) -> Call:
         session=reading.string(reading.members(top.get("metadata")).get("user_id")),
         stored=reading.string(container) or reading.string(reading.members(container).get("id")),
     )
+
+
+COMPACTED = 150_000
+"""Input tokens from which on a conversation is compacted, unless the request says otherwise."""
+
+SUMMARY = 16_384
+"""Tokens of the summary that compaction writes at most; no document states a bound."""
+
+
+def _compactions(top: Members, model: str, text: int) -> list[ModelCall]:
+    """The pass in which the model reads everything and writes a summary, before the one that answers."""
+    if "context_management" not in top:
+        return []
+    edits = reading.objects(reading.members(top["context_management"]).get("edits"))
+    compact = [edit for edit in edits if (reading.string(edit.get("type")) or "").startswith("compact")]
+    triggers = [reading.integer(reading.members(edit.get("trigger")).get("value")) for edit in compact]
+    if not compact or text < min(COMPACTED if trigger is None else trigger for trigger in triggers):
+        return []
+    return [ModelCall(model, 1, SUMMARY)]
 
 
 def _betas(top: Members) -> list[str]:

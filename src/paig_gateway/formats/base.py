@@ -18,9 +18,10 @@ from paig_gateway.formats.media import MediaItem
 
 Json = Mapping[str, object]
 Framing = Literal["sse", "eventstream", "json"]
-"""How a stream is cut into events: server-sent events, AWS event stream frames, or one JSON document (an array)."""
+"""How a stream is cut into events: server-sent events, AWS event stream frames, or JSON: the elements of one array, or
+one object after another (newline-delimited)."""
 
-ErrorShape = Literal["openai", "anthropic", "google", "bedrock"]
+ErrorShape = Literal["openai", "anthropic", "google", "bedrock", "ollama"]
 
 
 class MalformedRequest(ValueError):
@@ -63,6 +64,7 @@ class Call:
         server_tools: Tools and features that run at the provider, as the request names them.
         units: What else the request alone makes billable, by genai-prices' unit: `rerank_searches`, `document_pages`.
         modifiers: The request's own words that change a price: `service_tier`, `speed`, `inference_geo`.
+        long_cache: What it writes to a prompt cache may be kept for longer, at a higher price.
         predicted: Tokens of a predicted answer at most: rejected ones are billed as output.
         repeats: How many times over the provider may do the work: agents side by side, modes that try several times.
         thinking: The budget for thinking that the request states, or None.
@@ -85,6 +87,7 @@ class Call:
     unbounded_input: bool = False
     media_out: bool = False
     cache_write: bool = False
+    long_cache: bool = False
     searches: int = 0
     unbounded_tools: bool = False
     standard_window: bool = False

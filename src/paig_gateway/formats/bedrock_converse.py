@@ -10,6 +10,7 @@ from functools import partial
 from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined, mapping, text_size, whole
+from paig_gateway.formats.guardrail import units_beside
 from paig_gateway.formats.reading import Members, Raw
 from paig_gateway.formats.text import Media, bound
 
@@ -63,17 +64,20 @@ def read(model: str | None, body: bytes, *, stream: bool) -> Call:
     at_provider = any(name not in ("toolSpec", "cachePoint") for tool in tools for name in tool)
     extra = reading.members(top.get("additionalModelRequestFields"))
     inference = reading.members(top.get("inferenceConfig"))
+    guarded = reading.present(top.get("guardrailConfig"))
+    most = most_output(inference, extra, reading.members(extra.get("inferenceConfig")))
     return Call(
         model=reading.model_of(top, model),
         stream=stream,
         input_tokens=bound(body, media, tools=len(tools)),
-        output_tokens=most_output(inference, extra, reading.members(extra.get("inferenceConfig"))),
+        output_tokens=most,
         media_in=media.found,
         media=tuple(media.items),
         unbounded_input=media.unknown,
         cache_write=reading.mentions(body, "cachePoint"),
         unbounded_tools=at_provider,
-        server_tools=frozenset({"guardrail"} if reading.present(top.get("guardrailConfig")) else ()),
+        server_tools=frozenset({"guardrail"} if guarded else ()),
+        units=units_beside(body, most) if guarded else {},
         thinking=reading.integer(reading.members(extra.get("thinking")).get("budget_tokens")),
         asks_usage=True,
         service_tier=reading.string(reading.members(top.get("serviceTier")).get("type")),

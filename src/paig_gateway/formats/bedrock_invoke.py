@@ -82,8 +82,22 @@ def _read_prompt(model: str | None, body: bytes, top: Members, stream: bool) -> 
         media=tuple(media.items),
         unbounded_input=media.unknown,
         asks_usage=True,
-        units={"rerank_searches": searches(top, body)} if {"query", "documents"} <= top.keys() else {},
+        units=_units(named, top, body),
     )
+
+
+_DRAWS = re.compile(r"nova-canvas|titan-image|stability\.|luma\.")
+
+
+def _units(model: str, top: Members, body: bytes) -> dict[str, int]:
+    """What the request makes billable besides tokens."""
+    if {"query", "documents"} <= top.keys():
+        return {"rerank_searches": searches(top, body)}
+    if _DRAWS.search(model) is None:
+        return {}
+    config = reading.members(top.get("imageGenerationConfig"))
+    samples = (config.get("numberOfImages"), top.get("samples"), top.get("n"))
+    return {"images": max(reading.answers(raw) for raw in samples)}
 
 
 def _unwrapped(event: StreamEvent) -> StreamEvent:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from paig_gateway.formats import folding, reading
-from paig_gateway.formats.base import Call, Format, StreamEvent
-from paig_gateway.formats.folding import dig, each, joined
+from paig_gateway.formats.base import Call, Format, Json, StreamEvent
+from paig_gateway.formats.folding import dig, each, joined, mapping
 from paig_gateway.formats.openai_chat import media_in
 from paig_gateway.formats.text import bound
 
@@ -57,6 +58,15 @@ def text(event: StreamEvent) -> str:
     return joined(*pieces)
 
 
+def with_billed_units(body: Json, model: str, headers: Mapping[str, str]) -> Json:
+    """An answer that states what is billed: the tokens, where it states them alone."""
+    usage = mapping(body.get("usage"))
+    tokens = mapping(usage.get("tokens"))
+    if not tokens or mapping(usage.get("billed_units")):
+        return body
+    return {**body, "usage": {**usage, "billed_units": tokens}}
+
+
 CHAT = Format(
     name="cohere-chat",
     path=re.compile(r"(?:^/?|/v2/)chat/?$"),
@@ -67,4 +77,5 @@ CHAT = Format(
     fold=fold,
     text=text,
     answer=frozenset({"message"}),
+    normalise=with_billed_units,
 )

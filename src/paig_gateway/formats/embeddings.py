@@ -101,6 +101,46 @@ RERANK = Format(
 )
 
 
+def _read_bedrock_rerank(model: str | None, body: bytes) -> Call:
+    """Bedrock's own rerank names the model by its ARN."""
+    top = reading.request(body)
+    config = reading.members(reading.members(top.get("rerankingConfiguration")).get("bedrockRerankingConfiguration"))
+    named = reading.string(reading.members(config.get("modelConfiguration")).get("modelArn")) or model
+    queries = max(1, len(reading.array(top.get("queries"))))
+    return Call(
+        model=reading.model_of(top, named),
+        input_tokens=bound(body, Media()),
+        output_tokens=0,
+        units={"rerank_searches": queries * searches(top, body)},
+        asks_usage=True,
+    )
+
+
+BEDROCK_RERANK = Format(
+    name="bedrock-rerank",
+    path=re.compile(r"^/rerank/?$"),
+    read=_read_bedrock_rerank,
+    home="aws",
+    errors="bedrock",
+    answer=frozenset({"results"}),
+)
+
+
+def _read_search(model: str | None, body: bytes) -> Call:
+    """A search without a model; several queries in one request are one request."""
+    reading.request(body)
+    return Call(model="search", input_tokens=0, output_tokens=0, units={"web_searches": 1}, asks_usage=True)
+
+
+PERPLEXITY_SEARCH = Format(
+    name="perplexity-search",
+    path=re.compile(r"(?:^/?|/v1/)search/?$"),
+    read=_read_search,
+    home="perplexity",
+    answer=frozenset({"results"}),
+)
+
+
 OCR_PAGES = 1_000
 """Pages that Mistral reads in one request at most."""
 

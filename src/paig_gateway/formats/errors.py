@@ -50,6 +50,7 @@ _TYPES: Mapping[ErrorShape, Mapping[int, str]] = {
         504: "DEADLINE_EXCEEDED",
         0: "UNKNOWN",
     },
+    "ollama": {0: "error"},
     "bedrock": {
         400: "ValidationException",
         401: "AccessDeniedException",
@@ -114,12 +115,17 @@ def _bedrock(kind: str, status: int, code: str, message: str, details: Details) 
     return {"message": message, "paig": {"code": code, **details}}, [(b"x-amzn-errortype", kind.encode())]
 
 
+def _ollama(kind: str, status: int, code: str, message: str, details: Details) -> tuple[object, Headers]:
+    return {"error": message, "paig": {"code": code, **details}}, []
+
+
 _Shape = Callable[[str, int, str, str, Details], tuple[object, Headers]]
 _SHAPES: Mapping[ErrorShape, _Shape] = {
     "openai": _openai,
     "anthropic": _anthropic,
     "google": _google,
     "bedrock": _bedrock,
+    "ollama": _ollama,
 }
 
 

@@ -17,6 +17,26 @@ UNIT = 1_000
 """Characters of a text unit, begun ones included."""
 
 
+MOST_CHARACTERS = 8
+"""Characters of a token of an answer at most, on the average of a long text."""
+
+
+def units_beside(body: bytes, output_tokens: int | None) -> dict[str, int]:
+    """The units of a guardrail that looks at a request and its answer, at most."""
+    texts = -(-len(body) // UNIT) + 1 + -(-(output_tokens or 0) * MOST_CHARACTERS // UNIT)
+    return _units(texts, 0)
+
+
+def _units(texts: int, images: int) -> dict[str, int]:
+    return {
+        # At most two policies of each price look at a text.
+        "guardrail_text_units": 2 * texts,
+        "guardrail_filter_units": 2 * texts,
+        "guardrail_reasoning_units": texts,
+        "guardrail_images": images,
+    }
+
+
 def _read(model: str | None, body: bytes) -> Call:
     texts = images = 0
     for block in reading.objects(reading.request(body).get("content")):
@@ -27,13 +47,7 @@ def _read(model: str | None, body: bytes) -> Call:
         model=model or MODEL,
         input_tokens=len(body) + HIDDEN,
         output_tokens=0,
-        units={
-            # At most two policies of each price look at a text.
-            "guardrail_text_units": 2 * texts,
-            "guardrail_filter_units": 2 * texts,
-            "guardrail_reasoning_units": texts,
-            "guardrail_images": images,
-        },
+        units=_units(texts, images),
         asks_usage=True,
     )
 

@@ -57,6 +57,7 @@ def _call(model: str, body: bytes, media: Media, n: int, *, stream: bool) -> Cal
         media=tuple(media.items),
         unbounded_input=media.unknown,
         media_out=True,
+        units={"images": n},
         asks_usage=True,
     )
 

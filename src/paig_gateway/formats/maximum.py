@@ -25,6 +25,10 @@ PLACES: dict[str, tuple[FieldPath, ...]] = {
     "gemini": _GEMINI,
     "bedrock-converse": (("inferenceConfig", "maxTokens"),),
     "cohere-chat": (("max_tokens",),),
+    "cohere-chat-v1": (("max_tokens",),),
+    "cohere-generate": (("max_tokens",),),
+    "ollama-chat": (("options", "num_predict"),),
+    "ollama-generate": (("options", "num_predict"),),
 }
 
 

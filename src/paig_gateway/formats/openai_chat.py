@@ -98,6 +98,11 @@ def modifiers(top: Members) -> dict[str, str]:
     return {name: value for name in names if (value := reading.string(top[name]))}
 
 
+def keeps_cache(body: bytes) -> bool:
+    """Whether what is written to the prompt cache is to be kept for twelve hours (`ttl`), which costs more."""
+    return b"12h" in body and reading.mentions(body, "12h")
+
+
 def _is_off(raw: Raw) -> bool:
     return bytes(raw) in (b"false", b"[]")
 
@@ -135,6 +140,7 @@ def read_chat(model: str | None, body: bytes) -> Call:
         unbounded_input=media.unknown,
         media_out=_speaks(top.get("modalities")) or reading.present(top.get("audio")),
         cache_write=True,
+        long_cache=keeps_cache(body),
         searches=SEARCHES if server_tools else 0,
         unbounded_tools=bool(server_tools),
         asks_usage=_asks_usage(top),

@@ -8,13 +8,18 @@ from paig_gateway.formats import folding, models_named, reading
 from paig_gateway.formats.base import Call, Format, Generated, Json, StreamEvent
 from paig_gateway.formats.folding import dig, each, in_base64, joined
 from paig_gateway.formats.marker import EVENT_ERROR, Marker
-from paig_gateway.formats.openai_chat import SEARCHES, context, modifiers, repeats
+from paig_gateway.formats.openai_chat import SEARCHES, context, keeps_cache, modifiers, repeats
 from paig_gateway.formats.reading import Raw
-from paig_gateway.formats.text import Media, bound
+from paig_gateway.formats.text import GENERATED_IMAGE, Media, bound
 
 # Tools that the client runs; whatever else there is runs at the provider and feeds its results back into the input.
 _CLIENT_TOOLS = frozenset({"function", "custom", "local_shell", "apply_patch", "namespace"})
 _COMPUTER_TOOLS = frozenset({"computer", "computer_use_preview", "computer-preview"})
+# Tools whose calls cost nothing apiece.
+_NOT_BILLED_BY_CALL = frozenset({"image_generation", "mcp", "code_interpreter", "shell", "tool_search"})
+_CONTAINERS = frozenset({"code_interpreter", "shell"})
+IMAGES = 2
+"""Images that a tool is assumed to make in one answer at most, where `max_tool_calls` says no less."""
 # Parts and items that consist only of text; encrypted reasoning is longer than the reasoning itself.
 _TEXT = frozenset(
     {
@@ -58,22 +63,29 @@ def _read(model: str | None, body: bytes) -> Call:
     if any(reading.present(top.get(name)) for name in _REFERENCES):
         media.unbounded()
     kinds = [reading.string(tool.get("type")) for tool in reading.objects(top.get("tools"))]
-    server_tools = {kind for kind in kinds if kind not in _CLIENT_TOOLS | _COMPUTER_TOOLS}
+    server_tools = {kind or "" for kind in kinds if kind not in _CLIENT_TOOLS | _COMPUTER_TOOLS}
     searches = reading.integer(top.get("max_tool_calls"))
+    searching = bool(server_tools - _NOT_BILLED_BY_CALL)
+    images = min(IMAGES, IMAGES if searches is None else searches) if "image_generation" in server_tools else 0
+    only_images = server_tools == {"image_generation"}
     named = _model(top, model)
+    text = bound(body, media, tools=len(kinds), built_in=sum(kind in _COMPUTER_TOOLS for kind in kinds))
     return Call(
         model=named,
         stream=reading.truth(top.get("stream")),
-        input_tokens=bound(body, media, tools=len(kinds), built_in=sum(kind in _COMPUTER_TOOLS for kind in kinds)),
+        # The model reads everything again after each image, and the image.
+        input_tokens=text + images * (text + GENERATED_IMAGE) if only_images else text,
         output_tokens=reading.largest(top.get("max_output_tokens")),
         media_in=media.found,
         media=tuple(media.items),
         unbounded_input=media.unknown,
         media_out="image_generation" in server_tools,
         cache_write=True,
-        searches=(SEARCHES if searches is None else searches) if server_tools else 0,
-        unbounded_tools=bool(server_tools),
-        server_tools=frozenset(kind or "" for kind in server_tools),
+        long_cache=keeps_cache(body),
+        searches=(SEARCHES if searches is None else searches) if searching else 0,
+        unbounded_tools=bool(server_tools) and not only_images,
+        server_tools=frozenset(server_tools),
+        units=_units(server_tools, images),
         modifiers=modifiers(top),
         predicted=reading.size(top.get("prediction")),
         repeats=repeats(top, named),
@@ -85,6 +97,12 @@ def _read(model: str | None, body: bytes) -> Call:
         session=reading.string(top.get("prompt_cache_key")),
         stored=reading.string(top.get("previous_response_id")) or _conversation(top.get("conversation")),
     )
+
+
+def _units(server_tools: set[str], images: int) -> dict[str, int]:
+    """What tools make billable besides their calls."""
+    found = {"tool_images": images} if images else {}
+    return {**found, "tool_containers": 1} if server_tools & _CONTAINERS else found
 
 
 def _model(top: reading.Members, model: str | None) -> str:

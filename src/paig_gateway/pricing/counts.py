@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -75,6 +76,23 @@ def searches(body: Json, call: Call) -> int | None:
     return sum(action in (None, "search") for action in actions) or None
 
 
+_NOT_REASONING = re.compile(r"gpt-4(?!o(?:-mini)?-search)|chatgpt-4o")
+
+
+def previews(body: Json, call: Call) -> int | None:
+    """Searches of the preview tool by a model that does not reason, which cost more than others."""
+    model = body.get("model") or call.model
+    if not isinstance(model, str) or _NOT_REASONING.search(model.lower()) is None:
+        return None
+    tools = {str(dig(tool, "type")) for tool in each(body.get("tools"))} | call.server_tools
+    return searches(body, call) if any(name.startswith("web_search_preview") for name in tools) else None
+
+
+def unless(exception: Count, count: Count) -> Count:
+    """What `count` counts, unless `exception` counts it."""
+    return lambda body, call: None if exception(body, call) else count(body, call)
+
+
 def containers(body: Json, call: Call) -> int | None:
     """Containers that may be new sessions: at least one."""
     calls = list(_output(body, "code_interpreter_call", "shell_call"))
@@ -135,10 +153,12 @@ def grounded(kind: str) -> Count:
 
 
 def transcribed(body: Json, call: Call) -> int | float | None:
-    """Seconds of sound; None if the answer counts tokens."""
+    """Seconds of sound; None if the answer counts the sound in tokens."""
+    if seconds := number(dig(body, "usage", "prompt_audio_seconds")):
+        return seconds
     if number(dig(body, "usage", "input_tokens")) or number(dig(body, "usage", "prompt_tokens")):
         return None
-    return first(at("usage", "seconds"), at("usage", "prompt_audio_seconds"), at("duration"))(body, call)
+    return first(at("usage", "seconds"), at("duration"))(body, call)
 
 
 _SPEECH_BYTES = 4_000
@@ -255,6 +275,11 @@ def applied(*names: str) -> Count:
 
 def charged_before(body: Json, call: Call) -> None:
     """What the request alone states, and its worst case has charged already."""
+
+
+def made(body: Json, call: Call) -> int | None:
+    """Images of a model at Bedrock."""
+    return len(each(body.get("images"))) or len(each(body.get("artifacts"))) or None
 
 
 def predicted(body: Json, call: Call) -> int | None:

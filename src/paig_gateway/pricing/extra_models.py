@@ -41,6 +41,8 @@ def _tuned(base: str, window: int, input_mtok: str, output_mtok: str, cache: str
     return _model("openai", rf"ft:{base}(?:-\d{{4}}-\d\d-\d\d|-\d{{4}})?:.*", "[L] 2026-11", window, **rates)
 
 
+_RERANK = (("cohere", ""), ("azure", "(?:cohere-)?"))
+
 EXTRA_MODELS: tuple[ExtraModel, ...] = (
     _tuned("gpt-3\\.5-turbo", 16_385, "3", "6"),
     _tuned("gpt-4o-mini", 128_000, "0.3", "1.2", "0.15"),
@@ -49,12 +51,19 @@ EXTRA_MODELS: tuple[ExtraModel, ...] = (
     _tuned("gpt-4\\.1-nano", 1_047_576, "0.2", "0.8", "0.05"),
     _tuned("gpt-4\\.1", 1_047_576, "3", "12", "0.75"),
     _tuned("o4-mini", 200_000, "4", "16", "1"),
-    _model("cohere", r"rerank-v[45](?:\.0)?-pro", "[L] 2026-11", 32_768, rerank_searches_kcount="2.5"),
+    # The fifth generation is billed by tokens.
+    *(_model(at, rf"{by}rerank-v5(?:\.0)?-pro", "[L] 2026-11", 32_768, input_mtok="0.05") for at, by in _RERANK),
+    *(_model(at, rf"{by}rerank-v5(?:\.0)?-fast", "[L] 2026-11", 32_768, input_mtok="0.02") for at, by in _RERANK),
+    _model("cohere", r"rerank-v4(?:\.0)?-pro", "[L] 2026-11", 32_768, rerank_searches_kcount="2.5"),
     _model("cohere", r"rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="2"),
-    _model("azure", r"(?:cohere-)?rerank-v[45](?:\.0)?-pro", "[L] 2026-11", 32_768, rerank_searches_kcount="2.5"),
+    _model("azure", r"(?:cohere-)?rerank-v4(?:\.0)?-pro", "[L] 2026-11", 32_768, rerank_searches_kcount="2.5"),
     _model("azure", r"(?:cohere-)?rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="2"),
     _model("aws", r"(?:.*\.)?amazon\.rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="1"),
     _model("aws", r"(?:.*\.)?cohere\.rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="2"),
+    _model("cohere", r"embed-(?:english|multilingual)(?:-light)?-v3\.0", "[L] 2026-11", 512, input_mtok="0.1"),
+    _model("aws", r"cohere\.embed-(?:english|multilingual)-v3", "[L] 2026-11", 512, input_mtok="0.1"),
+    _model("aws", r"(?:(?:us|eu|global)\.)?cohere\.embed-v4(?::0)?", "[L] 2026-11", 128_000, input_mtok="0.12"),
+    _model("voyageai", r"voyage-multimodal-3(?:\.5)?", "[L] 2026-11", 32_000, input_mtok="0.12"),
     _model("voyageai", r"rerank-(?:2(?:\.5)?|3)-lite", "[L] 2026-11", 32_000, input_mtok="0.02"),
     _model("voyageai", r"rerank-(?:1|2|2\.5|3)", "[L] 2026-11", 32_000, input_mtok="0.05"),
     _model("voyageai", r"rerank-lite-1", "[L] 2026-11", 8_000, input_mtok="0.02"),
@@ -66,7 +75,11 @@ _NO_TOKENS = {"input_mtok": "0", "output_mtok": "0"}
 EXTRA_MODELS += (
     *(_model(source, r"sora-2.*", "[L] 2026-11", None, **_NO_TOKENS) for source in ("openai", "azure")),
     _model("google", r"(?:veo|imagen)-.*", "[L] 2026-11", None, **_NO_TOKENS),
-    _model("x-ai", r"grok-imagine-video.*", "[L] 2026-11", None, **_NO_TOKENS),
+    _model("x-ai", r"grok-imagine-(?:video|image).*", "[L] 2026-11", None, **_NO_TOKENS),
+    _model(
+        "aws", r"(?:us\.)?(?:amazon\.(?:nova-canvas|titan-image)|stability\.s).*", "[L] 2026-11", None, **_NO_TOKENS
+    ),
+    _model("perplexity", r"search", "[L] 2026-11", None, web_searches_kcount="5"),
     _model("aws", r"bedrock-guardrail", "[L] 2026-11", None, **_NO_TOKENS),
 )
 
@@ -75,6 +88,16 @@ EXTRA_RATES: tuple[ExtraModel, ...] = (
     _model("openai", r"gpt-4o-mini-audio-preview.*", "[3] 2025-12", input_audio_mtok="10", output_audio_mtok="20"),
 )
 """Rates that the price book's own models lack."""
+
+
+REPLACED_RATES: tuple[ExtraModel, ...] = (_model("azure", r"(?!.*claude).*", "[L] 2026-11", web_searches_kcount="14"),)
+"""Rates that another provider than the one whose models they are has of its own."""
+
+
+def replaced_rates(source: str, model: str) -> Mapping[str, Decimal]:
+    """Rates to take in place of the price book's, where it has one, by genai-prices' units."""
+    rows = (row for row in REPLACED_RATES if row.source == source and row.models.fullmatch(model.lower()))
+    return next((row.rates for row in rows), {})
 
 
 def extra_model(source: str, model: str) -> ModelInfo | None:

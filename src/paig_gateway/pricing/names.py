@@ -44,6 +44,21 @@ def spellings(source: str, model: str) -> Iterator[str]:
         yield name
 
 
+# OpenRouter's names of those whose models it sells at their own list prices.
+_VENDORS = {
+    **{name: name for name in ("openai", "anthropic", "google", "x-ai", "deepseek", "cohere", "perplexity")},
+    **{"moonshotai": "moonshotai", "mistralai": "mistral", "z-ai": "zai", "voyageai": "voyageai"},
+}
+
+
+def vendor_of(source: str, model: str) -> tuple[str, str] | None:
+    """Whose model OpenRouter sells, and its name there, for models that the price book has at their vendor alone."""
+    vendor, slash, name = model.partition("/")
+    if source != "openrouter" or not slash or vendor not in _VENDORS or model.endswith(":free"):
+        return None
+    return _VENDORS[vendor], _ROUTING_SUFFIX.sub("", name)
+
+
 def answer_names(source: str, model: str, fmt: str) -> bool:
     """Whether only the answer names the model that is billed, so that it may pass although its own name has no price.
 

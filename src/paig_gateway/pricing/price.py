@@ -8,6 +8,7 @@ dated tables: `extra_models`, `modifiers`, `units`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -21,10 +22,10 @@ from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, Provider, TieredPrices
 
 from paig_gateway.domain.money import nanodollars
-from paig_gateway.pricing.extra_models import extra_model, extra_rates
+from paig_gateway.pricing.extra_models import extra_model, extra_rates, replaced_rates
 from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS, Formula, ReportedCounts, compile_formula, rate, shape
 from paig_gateway.pricing.modifiers import IN_BATCH, Applied, Modifiers, apply, unusual
-from paig_gateway.pricing.names import spellings
+from paig_gateway.pricing.names import spellings, vendor_of
 from paig_gateway.pricing.usage import Usage
 
 OWN = "own"
@@ -71,6 +72,7 @@ def _long_cache_writes(number: int, usage: Usage, prices: ModelPrice) -> Decimal
     return (LONG_CACHE_FACTOR * rate(plain, everything) - charged) * number / 1_000_000
 
 
+_SPEAKS_ONLY = re.compile(r"-tts(?:-|$)")
 _ALWAYS_PRICED = frozenset({"input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"})
 
 
@@ -89,6 +91,7 @@ class Price:
         context_window: Tokens that the model reads at most, where known.
         max_output: The operator's bound of its output tokens.
         factor: What the price is multiplied by: a discount that the provider gives.
+        host: The genai-prices provider that serves the model, where its price is another one's.
     """
 
     provider_id: str
@@ -98,6 +101,7 @@ class Price:
     _model: ModelInfo
     max_output: int | None = None
     factor: Decimal = Decimal(1)
+    host: str = ""
     _formulas: dict[object, Formula | None] = field(default_factory=dict, repr=False, compare=False)
 
     def identity(self, modifiers: Modifiers | None = None) -> str:
@@ -167,11 +171,15 @@ class Price:
         """The price book's rates at that time, with the rates of our own table where it has none."""
         prices = self._model.get_prices(at, context or None)
         added = extra_rates(self.provider_id, self.model_id)
-        if not added:
+        replaced = replaced_rates(self.host or self.provider_id, self.model_id)
+        if not added and not replaced:
             return prices
         prices = copy(prices)
         for name, usd in added.items():
             prices.__dict__.setdefault(name, usd)
+        for name, usd in replaced.items():
+            if prices.__dict__.get(name) is not None:
+                prices.__dict__[name] = usd
         return prices
 
     def batch_rates(self, at: datetime) -> tuple[ModelPrice, Decimal]:
@@ -199,8 +207,8 @@ class Price:
                 key == "web_searches" and prices.requests_kcount is not None  # searching is what the request is for
             )
         modality = dimensions.get("modality", "text")
-        if modality == "audio" and prices.audio_hours is not None:
-            return True  # the same sound is billed by its length
+        if modality == "audio" and (prices.audio_hours is not None or _SPEAKS_ONLY.search(self.model_id)):
+            return True  # the same sound is billed by its length, or all output is sound
         if modality == "text" or (dimensions["direction"] == "input" and not self._dear_input(modality)):
             return True
         return any(
@@ -336,10 +344,14 @@ class PriceBook:
         return [model.id for model in found.models] if found is not None else []
 
     def _match(self, provider_id: str, model: str) -> Price | None:
-        for ref in spellings(provider_id, model):
-            if (found := self._in_book(provider_id, ref) or self._in_our_table(provider_id, ref)) is not None:
+        names = [(provider_id, ref) for ref in spellings(provider_id, model)]
+        if (vendor := vendor_of(provider_id, model)) is not None:
+            names.append(vendor)
+        for source, ref in names:
+            if (found := self._in_book(source, ref) or self._in_our_table(source, ref)) is not None:
                 provider, info = found
-                return Price(provider.id, info.id, info.context_window, provider, info)
+                host = "" if provider.id == provider_id else provider_id
+                return Price(provider.id, info.id, info.context_window, provider, info, host=host)
         return None
 
     def _in_book(self, provider_id: str, ref: str) -> tuple[Provider, ModelInfo] | None:

@@ -62,6 +62,8 @@ _EXPLAINED = re.compile(
 def unexplained(fmt: str, body: Json) -> list[str]:
     """Numbers above zero in an answer's usage objects, and server tools in its output, that may be billed unseen."""
     names: list[str] = []
+    if fmt == "cohere-embed" and dig(body, "meta", "billed_units", "image_tokens"):
+        return ["meta.billed_units.image_tokens"]  # dearer than those of text
     for place in USAGE_OBJECTS.get(fmt, ()) or DEFAULT_USAGE_OBJECTS:
         if place[0] in body:
             _note_numbers(dig(body, *place), ".".join(place), names)

@@ -137,13 +137,23 @@ UNITS: tuple[Unit, ...] = (
         "`tool_usage.web_search.num_requests`, else `usage.server_side_tool_usage_details.web_search_calls` (xAI), "
         "else `usage.tool_calls_details.search_web.invocation` (Perplexity), else `output[]` of type `web_search_call` "
         "whose action is a search",
-        counts.first(
-            counts.at("tool_usage", "web_search", "num_requests"),
-            counts.at(*_XAI, "web_search_calls"),
-            counts.at("usage", "tool_calls_details", "search_web", "invocation"),
-            counts.searches,
+        counts.unless(
+            counts.previews,
+            counts.first(
+                counts.at("tool_usage", "web_search", "num_requests"),
+                counts.at(*_XAI, "web_search_calls"),
+                counts.at("usage", "tool_calls_details", "search_web", "invocation"),
+                counts.searches,
+            ),
         ),
     ),
+    Unit(
+        "preview_searches",
+        _RESPONSES,
+        "the searches of the tool `web_search_preview`, by a model that does not reason",
+        counts.previews,
+    ),
+    Unit("web_searches", frozenset({"perplexity-search"}), "one for each request", counts.one_each_time),
     Unit(
         "web_searches",
         _CHAT,
@@ -290,7 +300,7 @@ UNITS: tuple[Unit, ...] = (
     ),
     Unit(
         "rerank_searches",
-        frozenset({"rerank", "cohere-chat"}),
+        frozenset({"rerank", "cohere-chat", "cohere-chat-v1"}),
         "`meta.billed_units.search_units` or `usage.billed_units.search_units`",
         counts.first(
             counts.at("meta", "billed_units", "search_units"), counts.at("usage", "billed_units", "search_units")
@@ -298,10 +308,25 @@ UNITS: tuple[Unit, ...] = (
     ),
     Unit(
         "rerank_searches",
-        frozenset({"bedrock-invoke"}),
+        frozenset({"bedrock-invoke", "bedrock-rerank"}),
         "one for every 100 documents of the request, rounded up",
         counts.asked("rerank_searches"),
         models=re.compile("rerank"),
+    ),
+    Unit(
+        "images",
+        frozenset({"bedrock-invoke"}),
+        "`images[]` or `artifacts[]`: Amazon's cost by size and quality, which the answer does not state",
+        counts.made,
+        complete=False,
+        models=re.compile(r"nova-canvas|titan-image"),
+    ),
+    Unit(
+        "images",
+        frozenset({"bedrock-invoke"}),
+        "`images[]` or `artifacts[]`",
+        counts.made,
+        models=re.compile(r"stability\.|luma\."),
     ),
     # Code and containers
     Unit(
@@ -401,7 +426,8 @@ SUFFICIENT = frozenset(
     {
         *(("rerank", "rerank_searches"), ("bedrock-invoke", "rerank_searches"), ("openai-images", "images")),
         *(("openai-transcription", "audio_seconds"), ("openai-speech", "input_characters")),
-        ("gemini-images", "images"),
+        *(("gemini-images", "images"), ("bedrock-invoke", "images"), ("bedrock-rerank", "rerank_searches")),
+        ("perplexity-search", "web_searches"),
         *(("bedrock-guardrail", name) for name in counts.GUARDRAIL),
     }
 )

@@ -261,7 +261,12 @@ TOTALLED = frozenset({"chat", "responses"})
 
 
 def _add_excess(usage: Usage, raw: Json) -> None:
-    """Count what the total has beyond input and output as output: reasoning that the provider left out of it."""
+    """Count what the total has beyond input and output as output: reasoning that the provider left out of it.
+
+    Where sound is billed by its length (Mistral), the rest is the sound's tokens, and billed already.
+    """
+    if _count(raw.get("prompt_audio_seconds")):
+        return
     total = _count(raw.get("total_tokens"))
     excess = (total or 0) - int(usage["input_tokens"]) - int(usage["output_tokens"])
     if excess > 0:
@@ -281,7 +286,9 @@ def with_totals(body: Json, flavor: str) -> Json:
         usage = _chat_usage(body)
         if not usage:
             return body
-    prompt, completion, total = (_count(usage.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    if any(isinstance(count, int) and count < 0 for count in (usage.get(f"{name}_tokens") for name in _CHAT_COUNTS)):
+        return {**body, "usage": {}}  # tells nothing
+    prompt, completion, total = (_count(usage.get(f"{name}_tokens")) for name in _CHAT_COUNTS)
     changed: dict[str, object] = {}
     if prompt is None and total is not None:
         changed = {"prompt_tokens": total - min(total, completion or 0), "completion_tokens": completion or 0}
@@ -292,6 +299,9 @@ def with_totals(body: Json, flavor: str) -> Json:
     if usage is body.get("usage") and not changed:
         return body
     return {**body, "usage": {**usage, **changed}}
+
+
+_CHAT_COUNTS = ("prompt", "completion", "total")
 
 
 def _plain(usage: Json) -> bool:

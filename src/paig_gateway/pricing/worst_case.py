@@ -20,7 +20,7 @@ from paig_gateway.formats.base import Call, ModelCall
 from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS
 from paig_gateway.pricing.media_tokens import audio_seconds, media_tokens
 from paig_gateway.pricing.model_limits import ModelLimits, model_limits, rounded_up, standard_window
-from paig_gateway.pricing.price import Price
+from paig_gateway.pricing.price import LONG_CACHE_FACTOR, Price
 
 DEFAULT_CONTEXT_WINDOW = 1_050_000
 """Tokens; stands in where no context window is known, and where a price has a tier above the one that is known."""
@@ -293,6 +293,16 @@ def _count(unit: UnitDef, worst: WorstCase) -> int:
     raise Unbounded(unit.usage_key)
 
 
+_UNLESS_IN_TOKENS = frozenset({"images", "tool_images", "tool_containers"})
+"""Units that cost nothing apiece where there is no price for them: they are billed in tokens."""
+
+_CALLED = (
+    *("web_searches", "preview_searches", "social_searches", "storage_searches", "attachment_searches"),
+    *("page_visits", "code_executions", "map_groundings", "retrieval_queries", "web_fetches", "search_sources"),
+    *("connector_web_search", "connector_web_search_premium", "connector_code_interpreter"),
+)
+"""Units of which each call of a tool that runs at the provider may be one."""
+
 SHORTEST_MESSAGE = 20
 """Bytes that JSON puts around a message at least."""
 
@@ -376,22 +386,43 @@ class BoundFormula:
     def _of(self, call: Call, model: str, price: Price | None) -> tuple[WorstCase, int]:
         window, rates = self._rates(model, price)
         worst = worst_case(call, model, price, self.at, self.hidden, window)
-        return worst, rates.ceiling(worst) + self._units(call, price) if rates is not None and price is not None else 0
+        if rates is None or price is None:
+            return worst, 0
+        return worst, rates.ceiling(worst) + self._units(call, price) + self._long_cache(call, price, worst)
 
     def _units(self, call: Call, price: Price) -> int:
-        """What units cost at most that the price book does not know: seconds of video, images.
+        """What units cost at most that the price book does not know: seconds of video, images, calls of tools.
 
         Raises:
             Unbounded: One of them has no price.
         """
-        total = Decimal(0)
+        total = self._tools(call, price) if call.searches else Decimal(0)
         for unit, number in call.units.items():
             if unit in BY_USAGE_KEY or not number:
                 continue
             if (rate := self.rate_of(unit)) is None:
+                if unit in _UNLESS_IN_TOKENS and price.rate("output_tokens", self.at):
+                    continue
                 raise Unbounded(unit)
             total += rate * number
         return nanodollars_ceiling(total * price.factor) if total else 0
+
+    def _tools(self, call: Call, price: Price) -> Decimal:
+        """What calls of tools cost beyond the price book's rates for them, in US dollars."""
+        names = [
+            unit for unit in _CALLED if unit != "preview_searches" or any("preview" in t for t in call.server_tools)
+        ]
+        dearest = max((rate for unit in names if (rate := self.rate_of(unit)) is not None), default=Decimal(0))
+        booked = (price.rate(unit, self.at) for unit in ("web_searches", "storage_searches"))
+        return call.searches * max(Decimal(0), dearest - sum((rate for rate in booked if rate), start=Decimal(0)))
+
+    def _long_cache(self, call: Call, price: Price, worst: WorstCase) -> int:
+        """What writing all input to a cache that is kept for twelve hours costs beyond plain input."""
+        plain = price.model_prices(self.at).input_mtok if call.long_cache else None
+        if plain is None:
+            return 0
+        each = _dearest(plain, worst.input_tokens) / 1_000_000 * (LONG_CACHE_FACTOR - 1)
+        return nanodollars_ceiling(each * worst.input_tokens * price.factor)
 
     def _rates(self, model: str, price: Price | None) -> tuple[int, DearestRates | None]:
         """A model's context window and the rates that bound its cost, looked up once."""

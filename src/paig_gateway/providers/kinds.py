@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 from paig_gateway.formats.base import ErrorShape
 from paig_gateway.providers.adapters import ANTHROPIC, BEDROCK, VERTEX, Adapter
 from paig_gateway.providers.auth import AuthScheme
-from paig_gateway.providers.paths import PathRule, azure, bedrock, compatible, fixed, google, versioned, vertex
+from paig_gateway.providers.paths import (
+    PathRule,
+    azure,
+    bedrock,
+    compatible,
+    fixed,
+    google,
+    ollama,
+    versioned,
+    vertex,
+    zai,
+)
 
 _OPENAI_LIKE = fixed("/openai/v1", "/v1")
 _OPENAI: frozenset[ErrorShape] = frozenset({"openai"})
@@ -83,6 +94,10 @@ USUAL_MAXIMUM: Mapping[str, str] = {
     "bedrock-converse": "inferenceConfig.maxTokens",
     "bedrock-invoke": "the model family's own",
     "cohere-chat": "max_tokens",
+    "cohere-chat-v1": "max_tokens",
+    "cohere-generate": "max_tokens",
+    "ollama-chat": "options.num_predict",
+    "ollama-generate": "options.num_predict",
 }
 """Where each format states the output maximum."""
 
@@ -180,6 +195,7 @@ _ROWS = (
         path=fixed("/api/v1", "/v1"),
         speaks=_BOTH,
         price_provider="openrouter",
+        asks_usage=False,
         states_cost=True,
         # Grok showed 687 prompt tokens for three words.
         hidden_tokens=1024,
@@ -210,7 +226,7 @@ _ROWS = (
     ProviderKind(
         "zai",
         "https://api.z.ai/api/paas/v4",
-        path=fixed("/api/paas/v4", "/v4", "/v1", messages=("(?:/coding)?/paas/v4", "/anthropic/v1")),
+        path=zai,
         speaks=_BOTH,
         price_provider="zai",
     ),
@@ -236,9 +252,22 @@ _ROWS = (
         speaks=_BOTH,
         price_provider="moonshotai",
     ),
-    ProviderKind("novita", "https://api.novita.ai/v3/openai", path=fixed("/v3/openai", "/v1"), price_provider="novita"),
+    ProviderKind(
+        "novita",
+        "https://api.novita.ai/v3/openai",
+        path=fixed("/v3/openai", "/v1", messages=("/v3/openai", "/anthropic/v1")),
+        speaks=_BOTH,
+        price_provider="novita",
+    ),
     ProviderKind("heroku", "https://us.inference.heroku.com/v1"),
-    ProviderKind("ollama", "http://localhost:11434/v1", speaks=_BOTH, require_price=False, reports_usage=False),
+    ProviderKind(
+        "ollama",
+        "http://localhost:11434/v1",
+        path=ollama,
+        speaks=_BOTH | {"ollama"},
+        require_price=False,
+        reports_usage=False,
+    ),
     ProviderKind("vllm", "http://localhost:8000/v1", speaks=_BOTH, require_price=False, reports_usage=False),
     ProviderKind(
         "openai-compatible",

@@ -108,6 +108,33 @@ compatible = PathRule(_compatible, re.compile(r"(?:(?:/openai)?/v1)*"), deployme
 """Any OpenAI-compatible server: as `fixed`, but a base URL that is a bare origin leaves the client's `/v1`."""
 
 
+_ZAI = fixed("/api/paas/v4", "/v4", "/v1", messages=("(?:/coding)?/paas/v4", "/anthropic/v1"))
+_ZAI_CODING = re.compile(r"(?:/api)?/coding/paas/v4(?:/v\d)?(/.*)")
+
+
+def _zai(base: str, path: str, settings: Mapping[str, str]) -> str:
+    coding = _ZAI_CODING.fullmatch(path)
+    if coding is None:
+        return _ZAI(base, path, settings)
+    return re.sub(r"(?:/coding)?/paas/v4$", "", base) + f"/coding/paas/v4{coding[1]}"
+
+
+zai = PathRule(_zai, re.compile(rf"{_ZAI.before.pattern}|(?:/api)?/coding/paas/v4(?:/v\d)?"))
+"""Z.ai: the plan for coding has a base URL of its own beside the usual one."""
+
+_OLLAMA_API = re.compile(r"(?:/v1)*(/api/.*)")
+
+
+def _ollama(base: str, path: str, settings: Mapping[str, str]) -> str:
+    own = _OLLAMA_API.fullmatch(path)
+    return base.removesuffix("/v1") + own[1] if own is not None else _OPENAI_LIKE(base, path, settings)
+
+
+_OPENAI_LIKE = fixed("/openai/v1", "/v1")
+ollama = PathRule(_ollama, _OPENAI_LIKE.before)
+"""Ollama: its own API (`/api/…`) stands beside the `/v1` of those that it imitates."""
+
+
 def versioned(default: str, *others: str, beside: str = "", below: str = "") -> PathRule:
     """The path holds the version: the last of repeated ones counts, `default` if there is none.
 
@@ -148,7 +175,12 @@ azure = PathRule(_azure, re.compile(r"(?:/openai|/anthropic|/v1)*"), deployments
 """Azure OpenAI: `/openai/deployments/…` or the versionless `/openai/v1/…`; the Messages API under `/anthropic`."""
 
 
+_BEDROCK_RUNTIME = re.compile(r"^(https://)bedrock-runtime\.")
+
+
 def _bedrock(base: str, path: str, settings: Mapping[str, str]) -> str:
+    if path == "/rerank":  # is served beside the agents
+        base = _BEDROCK_RUNTIME.sub(r"\1bedrock-agent-runtime.", base)
     return base + path
 
 

@@ -430,7 +430,8 @@ def framing_of_answer(exchange: Exchange, status: int, headers: Mapping[str, str
         return None
     framing = framing_of(headers.get("content-type", ""))
     # A Gemini stream that is not server-sent events is one JSON array.
-    return framing or ("json" if fmt.name == "gemini" and exchange.call.stream else None)
+    is_json = fmt.framing == "json" or fmt.name == "gemini"
+    return framing or ("json" if is_json and exchange.call.stream else None)
 
 
 def header_map(headers: Headers) -> dict[str, str]:

@@ -247,6 +247,7 @@ def last_members(end: bytes) -> Json | None:
 
 def decode_json(body: bytes) -> Json | None:
     """Parse a JSON object; None if the bytes are something else."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -31,7 +31,7 @@ Knows = Callable[[Member, Format, Call], bool]
 """Whether a member of a route has the model of a call: it has a price or a name for it."""
 
 _NATIVE = re.compile(
-    r"/+(?:(?:v1|v1beta|v1beta1|v2|openai|model|upload|download|guardrail)/|ws/+google\.|async-invoke(?:/|$))"
+    r"/+(?:(?:v1|v1beta|v1beta1|v2|openai|model|upload|download|guardrail)/|api/(?:chat|embed|embeddings|generate|ps|show|tags|version)/*$|ws/+google\.|async-invoke(?:/|$))"
 )
 _BELOW_A_NAME = re.compile(r"/+(?!admin/|me/|proxy/)[\w.-]+(/+.+)")
 

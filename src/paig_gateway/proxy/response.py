@@ -374,7 +374,7 @@ class ResponseRelay:
             return None
         body = decode_json(plain)
         framing = sniffed(plain) if self.exchange.fmt.fold is not None and body is None else None
-        if framing is None or framing == "json":
+        if framing is None or framing == "json" != self.exchange.fmt.framing:
             return charge_body(self.outcome, self.exchange, self.candidate, self.headers, plain, body)
         self.meter = self._meter(framing, plain=False)
         self.meter.feed(plain)

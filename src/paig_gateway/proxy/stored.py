@@ -38,6 +38,7 @@ _STATUS: dict[ErrorShape, tuple[int, int]] = {
     "anthropic": (404, 404),
     "google": (403, 403),
     "bedrock": (404, 400),
+    "ollama": (404, 400),
 }
 """How each API answers for an unknown id in the path, and in the body."""
 

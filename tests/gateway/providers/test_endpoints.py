@@ -109,9 +109,11 @@ def test_one_path_is_another_endpoint_at_another_kind() -> None:
 
 def test_another_api_of_the_same_path_is_not_taken_for_it() -> None:
     """Ollama's own API and Cohere's first one end like others."""
-    assert detect("POST", "/api/generate", "ollama") is None
-    assert detect("POST", "/api/chat", "ollama") is None
-    assert detect("POST", "/v1/chat", "cohere").endpoint.charging == "costly"  # type: ignore[union-attr]
+    found = [detect("POST", path, kind) for path, kind in (("/api/chat", "ollama"), ("/v1/chat", "cohere"))]
+    assert [one.format.name for one in found if one] == ["ollama-chat", "cohere-chat-v1"]
+    assert detect("POST", "/v2/chat", "cohere").format.name == "cohere-chat"  # type: ignore[union-attr]
+    assert detect("POST", "/api/chat", "openai") is None
+    assert detect("DELETE", "/api/delete", "ollama").endpoint.charging == "forbidden"  # type: ignore[union-attr]
 
 
 def test_literal_words_come_before_ids() -> None:

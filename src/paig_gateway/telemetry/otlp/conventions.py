@@ -21,10 +21,13 @@ OPERATIONS: Mapping[str, str] = {
     "openai-embeddings": "embeddings",
     "gemini-embed": "embeddings",
     "cohere-embed": "embeddings",
+    "ollama-embed": "embeddings",
+    "cohere-generate": "text_completion",
+    "ollama-generate": "text_completion",
     **dict.fromkeys(
         (
             *("openai-chat", "openai-responses", "openai-responses-compact", "anthropic"),
-            *("bedrock-converse", "bedrock-invoke", "cohere-chat", "openai-realtime"),
+            *("bedrock-converse", "bedrock-invoke", "cohere-chat", "cohere-chat-v1", "ollama-chat", "openai-realtime"),
         ),
         "chat",
     ),

@@ -129,7 +129,7 @@ BEDROCK_RERANK = Format(
 def _read_search(model: str | None, body: bytes) -> Call:
     """A search without a model; several queries in one request are one request."""
     reading.request(body)
-    return Call(model="search", input_tokens=0, output_tokens=0, units={"web_searches": 1}, asks_usage=True)
+    return Call(model=model or "search", input_tokens=0, output_tokens=0, units={"web_searches": 1}, asks_usage=True)
 
 
 PERPLEXITY_SEARCH = Format(

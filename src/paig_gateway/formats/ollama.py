@@ -58,7 +58,7 @@ def _read_embed(model: str | None, body: bytes) -> Call:
     )
 
 
-_MARKER = Marker(rb'"done"\s*:\s*true', rb'"(?:prompt_)?eval_count"', rb'"error"\s*:\s*[{"]')
+_MARKER = Marker(rb'"done"\s*:\s*true', rb'"error"\s*:\s*[{"]')
 _COUNTS = ("prompt_eval_count", "eval_count")
 
 
@@ -66,9 +66,24 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
     """Take an object of the stream in: the last one is `done` and has the counts."""
     top = reading.members(event.data)
     folding.note_error(body, folding.error_of(event, top))
-    folding.keep(body, top, ("model", *_COUNTS))
+    body.update(
+        _numbers({name: reading.value(raw) for name, raw in top.items() if reading.size(raw) < _LONGEST_NUMBER})
+    )
+    folding.keep(body, top, ("model",))
     if reading.truth(top.get("done")):
         body[folding.END] = True
+
+
+_LONGEST_NUMBER = 32
+
+
+def _numbers(top: Json) -> dict[str, object]:
+    """The numbers of an object, but for how long its work took: what is not known among them may be billed."""
+    return {
+        name: value
+        for name, value in top.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not name.endswith("_duration")
+    }
 
 
 def as_chat(body: Json, model: str, headers: Mapping[str, str]) -> Json:
@@ -76,7 +91,8 @@ def as_chat(body: Json, model: str, headers: Mapping[str, str]) -> Json:
     prompt, output = (whole(body.get(name)) for name in _COUNTS)
     if prompt is None and output is None:
         return body
-    return {**body, "usage": {"prompt_tokens": prompt or 0, "completion_tokens": output or 0}}
+    others = {name: value for name, value in _numbers(body).items() if name not in _COUNTS}
+    return {**body, "usage": {**others, "prompt_tokens": prompt or 0, "completion_tokens": output or 0}}
 
 
 def text(event: StreamEvent) -> str:

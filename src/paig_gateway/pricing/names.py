@@ -38,6 +38,8 @@ def spellings(source: str, model: str) -> Iterator[str]:
     elif source == "aws":
         yield name
         name = _BEDROCK_REGION.sub("", name)
+    elif source == "mistral":
+        name = name.removesuffix("-latest")
     elif source == "azure":
         name = name.replace("gpt-35-", "gpt-3.5-")
     if name != model:

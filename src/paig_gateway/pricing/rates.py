@@ -23,7 +23,7 @@ class Rate:
 
 def own_rate(unit: str, source: str, model: str) -> Decimal | None:
     """Our own dated price of one unit, or None."""
-    rows = (rate for rate in RATES if rate.unit == unit and rate.sources.fullmatch(source))
+    rows = (rate for rate in (*RATES, *HELD) if rate.unit == unit and rate.sources.fullmatch(source))
     return next((rate.usd for rate in rows if rate.models.search(model)), None)
 
 
@@ -86,10 +86,6 @@ RATES: tuple[Rate, ...] = (
     _rate("images", "aws", "0.04", "[L] 2026-11", r"stable-image-core"),
     _rate("images", "aws", "0.08", "[L] 2026-11", r"stability\.sd3|stable-style-transfer"),
     _rate("images", "aws", "0.07", "[L] 2026-11", r"stability\.stable-image"),
-    # Held for each image that a tool may make: 6,240 tokens at gpt-image-1's rate, and what it reads.
-    _rate("tool_containers", "openai", "0.03", "[L] 2026-11"),
-    _rate("tool_containers", "azure", "0.033", "[L] 2026-11"),
-    _rate("tool_images", "openai|azure", "0.3", "[L] 2026-11"),
     *_video("google", "[L] 2026-11", r"veo-3\.1.*lite", plain="0.05", at_1080p="0.08"),
     *_video("google", "[L] 2026-11", r"veo-3\.1.*fast", plain="0.1", at_1080p="0.12", at_4k="0.3"),
     *_video("google", "[L] 2026-11", r"veo-3\.1", plain="0.4", at_1080p="0.4", at_4k="0.6"),
@@ -109,3 +105,11 @@ RATES: tuple[Rate, ...] = (
     ),
     *_video("x-ai", "[L] 2026-11", r"imagine-video", plain="0.07", at_480p="0.05", at_720p="0.07", picture="0.002"),
 )  # fmt: skip
+
+HELD: tuple[Rate, ...] = (
+    _rate("tool_containers", "openai", "0.03", "[L] 2026-11"),
+    _rate("tool_containers", "azure", "0.033", "[L] 2026-11"),
+    # 6,240 tokens at gpt-image-1's rate, and what it reads.
+    _rate("tool_images", "openai|azure", "0.3", "[L] 2026-11"),
+)
+"""What is held for one container or image that a tool may make; the answer's own units say what it cost."""

@@ -36,8 +36,6 @@ def test_what_is_asked() -> None:
         ([{"type": "web_search"}], SEARCHES),
         ([{"type": "web_search_preview_2025_03_11"}], SEARCHES),
         ([{"type": "file_search"}], SEARCHES),
-        ([{"type": "code_interpreter"}], SEARCHES),
-        ([{"type": "mcp"}], SEARCHES),
         ([{"type": "of_next_year"}], SEARCHES),
     ],
 )
@@ -45,6 +43,20 @@ def test_tools_of_the_server(tools: list[Any], searches: int) -> None:
     """Whatever the client does not run itself may grow the input."""
     call = ask(tools=tools)
     assert (call.unbounded_tools, call.searches) == (searches > 0, searches)
+
+
+@pytest.mark.parametrize(
+    ("kind", "unbounded", "units"),
+    [
+        ("mcp", True, {}),
+        ("code_interpreter", True, {"tool_containers": 1}),
+        ("image_generation", False, {"tool_images": 2}),
+    ],
+)
+def test_tools_whose_calls_cost_nothing_apiece(kind: str, unbounded: bool, units: dict[str, int]) -> None:
+    """What they make is held apart."""
+    call = ask(tools=[{"type": kind}])
+    assert (call.unbounded_tools, call.searches, call.units) == (unbounded, 0, units)
 
 
 def test_bounded_tool_calls_and_pictures() -> None:

@@ -22,7 +22,7 @@ NEEDS_MODEL = [
     and not form.later_look
     and not form.batch  # its lines name models
     # A conversation that goes on has a model already, a video a default one, and a guardrail needs none.
-    and form.name not in ("mistral-conversations", "openai-videos", "bedrock-guardrail")
+    and form.name not in ("mistral-conversations", "openai-videos", "bedrock-guardrail", "perplexity-search")
 ]
 READ = [form for form in FORMATS if form.metered and not form.later_look]
 

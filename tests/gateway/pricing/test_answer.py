@@ -226,6 +226,11 @@ UNKNOWN: dict[str, list[Body]] = {
     "bedrock-converse": [{"output": {}, "usage": {"inputTokens": 1, "outputTokens": 1, "holograms": 3}}],
     "bedrock-invoke": [{"usage": {"input_tokens": 1, "output_tokens": 1, "holograms": 3}}],
     "cohere-chat": [{"usage": {"billed_units": {"input_tokens": 1, "output_tokens": 1, "holograms": 3}}}],
+    "cohere-chat-v1": [{"meta": {"billed_units": {"input_tokens": 1, "output_tokens": 1, "holograms": 3}}}],
+    "cohere-generate": [{"meta": {"billed_units": {"input_tokens": 1, "output_tokens": 1, "holograms": 3}}}],
+    "ollama-chat": [{"model": "m", "prompt_eval_count": 1, "eval_count": 1, "eval_duration": 5, "holograms": 3}],
+    "ollama-generate": [{"model": "m", "prompt_eval_count": 1, "eval_count": 1, "holograms": 3}],
+    "ollama-embed": [{"model": "m", "prompt_eval_count": 1, "total_duration": 5, "holograms": 3}],
     "cohere-embed": [{"meta": {"billed_units": {"input_tokens": 1, "holograms": 3}}}],
     "openai-embeddings": [{"model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1, "holograms": 3}}],
     "rerank": [{"meta": {"billed_units": {"search_units": 1, "holograms": 3}}}],
@@ -259,6 +264,7 @@ UNKNOWN: dict[str, list[Body]] = {
 
 WITHOUT_USAGE = {
     *("openai-videos", "xai-videos", "openai-videos-get", "gemini-videos", "gemini-videos-get", "gemini-images"),
+    *("perplexity-search", "bedrock-rerank"),
 }
 """Formats whose answers state none: work that goes on, and what is counted in the answer itself."""
 

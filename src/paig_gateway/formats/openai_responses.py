@@ -123,7 +123,7 @@ def _look_again(model: str | None, body: bytes) -> Call:
 _MARKER = Marker(
     rb'"usage"\s*:\s*\{',
     rb'"error"\s*:\s*[{"]',
-    rb'"type"\s*:\s*"error"',
+    (b'"error"', rb'"type"\s*:\s*"error"'),
     rb"response\.(?:created|completed|incomplete|failed|cancelled)\b",
     rb'"response\.output_item\.done"',
     EVENT_ERROR,

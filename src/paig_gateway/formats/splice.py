@@ -7,6 +7,7 @@ just like the usage object.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
@@ -20,23 +21,50 @@ _CANDIDATES = 16
 _DATA_LINE = re.compile(rb"(?:^(?:\xef\xbb\xbf)?|(?<=[\r\n]))data:[ ]?([^\r\n]*)")
 
 
-def splice_cost(body: bytes, paths: tuple[tuple[str, ...], ...], cost: str) -> bytes:
+def splice_cost(
+    body: bytes, paths: tuple[tuple[str, ...], ...], cost: str, known: Mapping[str, object] | None = None
+) -> bytes:
     """Add the cost to the first object at one of `paths`, as its last members.
 
     Args:
         body: A JSON document.
         paths: Names of members from the top down, most wanted first.
         cost: US dollars, a decimal.
+        known: The document's members, where it has been decoded.
 
     Returns:
         The document with the cost in it; unchanged if no path leads to an object, or the body is not JSON.
     """
+    if known is not None and (span := _only_usage(body, paths, known)) is not None:
+        return _append(body, span, _members(cost))
     text = _mended(body)
     for path in paths:
         span = locate(text, path)
         if span is not None and text[span[0] : span[0] + 1] == b"{":
             return _append(body, span, _members(cost))
     return body
+
+
+_FLAT = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+"""The member `usage` and an object, of which only braces were looked at."""
+
+
+def _only_usage(body: bytes, paths: tuple[tuple[str, ...], ...], known: Mapping[str, object]) -> tuple[int, int] | None:
+    """Where the usage of a decoded document stands, where its name stands only once in the document's bytes.
+
+    No letter is written as an escape then, so that the only place is that of the member that was decoded. Of what
+    begins there with a brace, only the object itself decodes.
+    """
+    if paths[:1] != (("usage",),) or type(known.get("usage")) is not dict or b"\\u" in body:
+        return None
+    found = _FLAT.search(body)
+    if found is None or body.count(b'"usage"') > 1:
+        return None
+    try:
+        msgspec.json.decode(found[1])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found.span(1)
 
 
 def splice_event(raw: bytes, paths: tuple[tuple[str, ...], ...], cost: str) -> bytes:

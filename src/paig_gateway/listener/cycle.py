@@ -52,6 +52,9 @@ def _status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {phrase}\r\n".encode()
 
 
+_LONG = 64 * 1024
+"""Bytes of a body that is not joined to its head."""
+
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 
 
@@ -237,8 +240,30 @@ class Cycle:
         Raises:
             ValueError: A header is not valid; nothing was written.
         """
+        if not self.gone:
+            self._transport.write(self._begin(status, headers))
+
+    def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], data: bytes) -> None:
+        """Write a whole answer, its head and its body in one piece.
+
+        Raises:
+            ValueError: A header is not valid; nothing was written.
+        """
         if self.gone:
             return
+        head = self._begin(status, [*headers, (b"content-length", b"%d" % len(data))])
+        if self._head or status in (204, 304):
+            data = b""
+        if len(data) < _LONG:
+            self._transport.write(head + data)
+        else:  # copying it costs more than a second write
+            self._transport.write(head)
+            self._transport.write(data)
+        self._left = 0
+        self.end()
+
+    def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """The bytes of the status line and the headers; the answer has started."""
         if self.more_body:
             # The rest of the body would have to be read before the next request.
             self.keep_alive = False
@@ -272,7 +297,7 @@ class Cycle:
         if self._chunked:
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n")
-        self._transport.write(b"".join(lines))
+        return b"".join(lines)
 
     def write(self, data: bytes) -> None:
         """Write a piece of the answer's body.

@@ -62,6 +62,4 @@ class ClientConnection:
 
     def answer(self, status: int, headers: Headers, data: bytes) -> None:
         """Send a whole answer."""
-        self.start(status, [*headers, (b"content-length", b"%d" % len(data))])
-        self.write(data)
-        self.end()
+        self.cycle.answer(status, [*headers, *self.sealed], data)

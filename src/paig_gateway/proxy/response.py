@@ -333,7 +333,7 @@ class ResponseRelay:
             headers.append((b"logfire-ai-gateway-cost", f"{cost}USD".encode()))
             headers.append((b"pydantic-ai-gateway-price-estimate", f"{reading.cost / 1e9:.4f}USD".encode()))
             if self.candidate.provider.inject_cost and "content-encoding" not in self.headers:
-                body = splice_cost(raw, self.exchange.fmt.usage_paths, cost)
+                body = splice_cost(raw, self.exchange.fmt.usage_paths, cost, self.outcome.body)
         if self.client.started:
             self.client.write(body)
             self.client.end()

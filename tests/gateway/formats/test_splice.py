@@ -177,3 +177,27 @@ def test_a_large_body_is_quick() -> None:
         assert (time.perf_counter() - began) / 10 < 0.1
         assert unspliced(result) == body
         assert result != body
+
+
+_NAMES = st.sampled_from(["usage", "x", "us\\u0061ge", "choices", "}", '{"usage":{}}', "\\u00e9"])
+_VALUES = st.recursive(
+    st.one_of(st.none(), st.integers(0, 99), _NAMES),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_NAMES, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(_NAMES, _VALUES, max_size=4), st.booleans(), st.booleans())
+def test_a_decoded_body_is_spliced_alike(body: dict[str, object], ascii_only: bool, tight: bool) -> None:
+    """Where the members are known already the same bytes come out, wherever the name stands besides."""
+    raw = json.dumps(body, ensure_ascii=ascii_only, separators=(",", ":") if tight else None).encode()
+    paths = (("usage",), ("x", "usage"))
+    assert splice_cost(raw, paths, "0.5", body) == splice_cost(raw, paths, "0.5")
+
+
+def test_an_escaped_name_is_spliced_in_its_place() -> None:
+    """The name of the usage object written with an escape, and the plain name elsewhere, are not mixed up."""
+    raw = b'{"x":{"usage":{"n":1}},"us\\u0061ge":{"a":2}}'
+    spliced = splice_cost(raw, (("usage",),), "0.5", json.loads(raw))
+    assert json.loads(spliced)["usage"]["logfire_ai_gateway"] == {"cost": "0.5"}
+    assert spliced == splice_cost(raw, (("usage",),), "0.5")

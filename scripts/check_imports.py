@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("alerts", "config"),
     ("observability",),
     ("app",),
-    ("server", "backup", "secret_rotation"),
+    ("server", "backup", "secret_rotation", "diagnosis"),
     ("demo",),
 )
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import configparser
 import contextlib
+import json
 import os
+import pwd
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import psycopg
 import pytest
 import yaml
 
 from paig_gateway import config
+from paig_gateway.secrets.home import FROM_FILES
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.conftest import environment, running_world, simulated_providers
 
@@ -110,11 +115,159 @@ def test_compose_file_is_valid() -> None:
     assert int(paig["stop_grace_period"].removesuffix("s")) >= server.lame_duck + server.shutdown_seconds + 10
 
 
+VARIABLES = {"PAIG_HOME", *FROM_FILES, *(f"{name}_FILE" for name in FROM_FILES)}
+
+
+def test_every_variable_exists() -> None:
+    """The image, Compose, Kubernetes and systemd set no variable of paig's that paig does not read."""
+    for file in [*DEPLOY.rglob("*"), *(ROOT / "docs" / "deploy").glob("*.md")]:
+        if file.is_file():
+            named = set(re.findall(r"\bPAIG_[A-Z_]+\b", file.read_text("utf-8")))
+            assert named <= VARIABLES, (file, named - VARIABLES)
+
+
+def test_names_of_the_upgrade_page_exist() -> None:
+    """The services, deployments and containers that its commands name are those of `deploy/`."""
+    page = (ROOT / "docs" / "upgrade.md").read_text("utf-8")
+    services = yaml.safe_load((DEPLOY / "docker" / "compose.yaml").read_text("utf-8"))["services"]
+    named = re.findall(r"docker compose (?:exec|build|restart|stop) (?:-T )?([a-z]+)", page)
+    assert {"paig", "front"} <= set(named) <= set(services)
+    assert set(re.findall(r"^kubectl .* (?:deploy|deployment)/([a-z]+)", page, re.M)) == {
+        of_kind("Deployment")["metadata"]["name"]
+    }
+    assert set(re.findall(r"--namespace ([a-z]+)", page)) == {of_kind("Namespace")["metadata"]["name"]}
+
+
+WATCHED = """
+import os, sys
+allowed = tuple(os.path.realpath(folder) + os.sep for folder in sys.argv.pop(1).split(":"))
+def watch(event, arguments):
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if event in ("os.mkdir", "os.rename", "os.remove") or (writes and isinstance(arguments[0], (str, bytes))):
+        path = os.path.realpath(os.fsdecode(arguments[0]))
+        if not path.startswith(allowed) and path not in map(os.path.dirname, allowed) and path != "/dev/null":
+            os.write(2, f"WROTE {path}\\n".encode())
+            os._exit(99)
+sys.addaudithook(watch)
+sys.argv[0] = "paig"
+from paig_client.cli import main
+main()
+"""
+"""Runs `paig`, and ends it with 99 where it writes anywhere but in the folders of its first argument."""
+
+
+def in_dockerfile(instruction: str) -> list[str]:
+    """The words of an instruction of the image that is written as a list."""
+    text = (DEPLOY / "docker" / "Dockerfile").read_text("utf-8")
+    [words] = re.findall(rf"^{instruction} (\[.*\])$", text, re.M)
+    return list(json.loads(words))
+
+
+@pytest.mark.parametrize("layout", ["docker", "kubernetes"])
+def test_the_image_runs_on_a_read_only_root(tmp_path: Path, layout: str) -> None:
+    """Its command serves the mounted configuration with secrets from files, writing to its home and /tmp alone.
+
+    The health check of the image succeeds while it runs, and SIGTERM ends it in order.
+    """
+    secrets = {"database_url": f"sqlite:///{tmp_path}/home/paig.db", "secret_key": "k" * 43, "admin_token": "T" * 43}
+    for folder in ("home", "tmp", "run", "etc"):
+        (tmp_path / folder).mkdir(mode=0o700)
+    for name, value in {**secrets, "openai_api_key": "sk-mounted", "openai": "sk-mounted"}.items():
+        (tmp_path / "run" / name).write_text(value)
+    if layout == "docker":
+        text = (DEPLOY / "docker" / "paig.toml").read_text("utf-8")
+        given = yaml.safe_load((DEPLOY / "docker" / "compose.yaml").read_text("utf-8"))["services"]["paig"][
+            "environment"
+        ]
+    else:
+        text = of_kind("ConfigMap")["data"]["paig.toml"]
+        [container] = of_kind("Deployment")["spec"]["template"]["spec"]["containers"]
+        given = {one["name"]: one["value"] for one in container["env"]}
+    text = text.replace("/run/secrets/providers", str(tmp_path / "run")).replace("/run/secrets", str(tmp_path / "run"))
+    text = re.sub(r"^(lame_duck|shutdown_seconds) = \d+", r"\1 = 0.1", text, flags=re.M)
+    (tmp_path / "etc" / "paig.toml").write_text(text)
+    environment = {name: str(tmp_path / "run" / Path(path).name.replace("-", "_")) for name, path in given.items()} | {
+        "PAIG_HOME": f"{tmp_path}/home",
+        "TMPDIR": f"{tmp_path}/tmp",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    words = [word.replace("/etc/paig", f"{tmp_path}/etc") for word in in_dockerfile("CMD") if word != "paig"]
+    assert in_dockerfile("ENTRYPOINT") == ["paig"]
+    command = [sys.executable, "-c", WATCHED, f"{tmp_path}/home:{tmp_path}/tmp", *words, "--port", "0"]
+    with subprocess.Popen(
+        command, env=environment, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = [process.stdout.readline() for _ in range(4)]
+        [port] = re.findall(r"paig serves at http://0.0.0.0:(\d+)", "".join(said)) or pytest.fail(process.stderr.read())
+        check = [word.replace("8787", port) for word in health_check()]
+        assert check != health_check()
+        for _ in range(100):
+            healthy = run(sys.executable, *check[1:], env={"PATH": os.environ["PATH"]})
+            if healthy.returncode == 0:
+                break
+        assert healthy.returncode == 0, healthy.stderr
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "WROTE" not in errors
+
+
+def health_check() -> list[str]:
+    """The command by which the image is asked whether it is well."""
+    text = (DEPLOY / "docker" / "Dockerfile").read_text("utf-8")
+    [words] = re.findall(r"^HEALTHCHECK [^\n]*\\\n\s+CMD (\[.*\])$", text, re.M)
+    return list(json.loads(words))
+
+
 def test_pgbouncer_pools_transactions() -> None:
     """The pooler is in transaction mode, for which the ledger's tests run against a real pgbouncer."""
     found = configparser.ConfigParser()
     found.read(DEPLOY / "docker" / "pgbouncer.ini")
     assert found["pgbouncer"]["pool_mode"] == "transaction"
+
+
+@pytest.mark.skipif(not Path("/usr/sbin/pgbouncer").exists(), reason="pgbouncer is not installed")
+def test_pgbouncer_takes_its_file(tmp_path: Path) -> None:
+    """A real pgbouncer starts with the file of `deploy/` and lets in who has the password, and nobody else."""
+    home, port = Path(os.path.realpath(tmp_path)), free_port()
+    text = (DEPLOY / "docker" / "pgbouncer.ini").read_text("utf-8")
+    for old, new in {
+        "host=postgres port=5432": f"host=127.0.0.1 port={free_port()}",
+        "listen_addr = 0.0.0.0": "listen_addr = 127.0.0.1",
+        "listen_port = 6432": f"listen_port = {port}\nunix_socket_dir =\nlogfile = {home}/log",
+        "/etc/pgbouncer/userlist.txt": f"{home}/userlist.txt",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    (home / "pgbouncer.ini").write_text(text)
+    page = (ROOT / "docs" / "deploy" / "containers.md").read_text("utf-8")
+    [written] = re.findall(r"^printf '(.*)' \"\$\(cat postgres_password\)\" > pgbouncer_userlist$", page, re.M)
+    (home / "userlist.txt").write_text(written.replace("%s", "pa55word").replace("\\n", "\n"))
+    command = ["/usr/sbin/pgbouncer", str(home / "pgbouncer.ini")]
+    if os.getuid() == 0:  # it refuses to run as root
+        owner = pwd.getpwnam("nobody")
+        for path in (home, *home.iterdir()):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+        for path in home.parents[:-2]:
+            path.chmod(path.stat().st_mode | 0o11)
+        command[1:1] = ["-u", "nobody"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+                break
+            assert process.poll() is None, (home / "log").read_text()
+            time.sleep(0.05)
+        with pytest.raises(psycopg.OperationalError, match=r"(?i)password authentication failed|SASL"):
+            psycopg.connect(f"postgresql://paig:wrong@127.0.0.1:{port}/paig", connect_timeout=10)
+        with pytest.raises(psycopg.OperationalError) as refused:  # let in, and no server behind it
+            psycopg.connect(f"postgresql://paig:pa55word@127.0.0.1:{port}/paig?connect_timeout=3")
+        assert "authentication" not in str(refused.value)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @pytest.mark.skipif(not (BIN / "hadolint").exists(), reason="hadolint is for Linux")

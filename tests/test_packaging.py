@@ -15,6 +15,7 @@ import tomllib
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -258,10 +259,14 @@ def test_workflows_are_valid_and_safe() -> None:
         assert any(step.get("run") == "bash .ci/run" for job in jobs.values() for step in job["steps"])
 
 
-def test_changelog_has_the_version() -> None:
-    """CHANGELOG.md has a section for the version of pyproject.toml, or it is what *Unreleased* will become."""
-    headings = re.findall(r"^## \[?([\w.]+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
-    assert headings[0] == "Unreleased" or headings[0] == PROJECT["version"]
+def test_changelog_and_version_agree() -> None:
+    """The newest release in CHANGELOG.md is the version of pyproject.toml, with a date; above it is what comes next."""
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    headings = re.findall(r"^## \[(.+?)\](?: - (\S+))?$", text, re.M)
+    assert headings[0] == ("Unreleased", "")
+    assert headings[1][0] == PROJECT["version"]
+    assert date.fromisoformat(headings[1][1])
+    assert [link for link in re.findall(r"\]\((docs/[^)#]+)", text) if not (ROOT / link).exists()] == []
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

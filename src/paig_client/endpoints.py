@@ -379,9 +379,11 @@ class ReportCalls:
         return ApiCall("GET", "usage/reprice", _one(Repricing), query)
 
     @endpoint
-    def prune(self, before: datetime) -> ApiCall[Pruned]:
-        """Remove the requests that began before a moment; totals and limits stay."""
-        return ApiCall("POST", "usage/prune", _one(Pruned), body={"before": before.isoformat()})
+    def prune(self, before: datetime, *, key: str | None = None, user: str | None = None) -> ApiCall[Pruned]:
+        """Remove the requests that began before a moment, of all or of one key or user; totals and limits stay."""
+        given = {"before": before.isoformat(), "key": key, "user": user}
+        body = {name: value for name, value in given.items() if value is not None}
+        return ApiCall("POST", "usage/prune", _one(Pruned), body=body)
 
     @endpoint
     def record_spent(

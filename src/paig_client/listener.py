@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -72,8 +74,28 @@ def check(access: Access) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A gateway that runs with this home folder.
+
+    Attributes:
+        url: Where its admin API listens.
+        pid: Its process.
+        since: When it began to listen.
+    """
+
+    url: str
+    pid: int
+    since: datetime
+
+
 def running() -> list[str]:
-    """The addresses of the gateways that run with this home folder; none on Windows, which has no such locks."""
+    """The addresses of the gateways that run with this home folder."""
+    return [one.url for one in gateways()]
+
+
+def gateways() -> list[Running]:
+    """The gateways that run with this home folder; none on Windows, which has no such locks."""
     if sys.platform == "win32":
         return []
     import fcntl
@@ -84,7 +106,8 @@ def running() -> list[str]:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:  # the gateway holds it
-                found.append(file.read().strip())
+                since = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+                found.append(Running(file.read().strip(), int(path.stem), since))
     return found
 
 

@@ -2,18 +2,19 @@
 
 The file is a ZIP archive, readable by its owner alone: `manifest.json`, the secrets, and the database, which is read at
 one moment while the gateway goes on: SQLite's online backup, or every table of PostgreSQL in one REPEATABLE READ
-transaction. A backup is restored into an empty home folder and an empty database of the same kind, with the same or a
-newer paig.
+transaction. A backup is restored into an empty home folder and an empty database, with the same or a newer paig. The
+database may be of the other kind: so a gateway moves from SQLite to PostgreSQL and back (`database.conversion`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from importlib.metadata import version
@@ -21,10 +22,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, MetaData, inspect, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlmodel import SQLModel
 
-from paig_gateway.database import upgrade
-from paig_gateway.database.engine import DatabaseError, open_engine, utc_now
+from paig_gateway.database import conversion, upgrade
+from paig_gateway.database.engine import DatabaseError, check_postgresql, explain, open_engine, utc_now
 from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import admin_token, database_url, home_folder, secret_key
 
@@ -49,8 +51,8 @@ def write(file: Path, *, secrets_only: bool = False, now: datetime | None = None
     Raises:
         BackupError: The file exists, or the secrets or the database cannot be read.
     """
-    home = home_folder()
     try:
+        home = home_folder()
         found: dict[str, Any] = {
             "format": FORMAT,
             "version": version("paig"),
@@ -60,11 +62,11 @@ def write(file: Path, *, secrets_only: bool = False, now: datetime | None = None
             "rows": {},
             "secrets": list(SECRETS),
         }
+        engine = None if secrets_only else _existing(home)
         with _new_archive(file) as archive:
             for name, read in SECRETS.items():
                 archive.writestr(name, read(home))
-            if not secrets_only:
-                engine = _existing(home)
+            if engine is not None:
                 with closing_engine(engine):
                     dump = _dump_sqlite if engine.dialect.name == "sqlite" else _dump_postgresql
                     found["revision"], found["rows"] = dump(engine, archive)
@@ -94,31 +96,51 @@ def manifest(file: Path) -> dict[str, Any]:
     return found
 
 
-def restore(file: Path) -> None:
-    """Restore a backup into an empty home folder and database.
+def restore(file: Path, url: str | None = None) -> None:
+    """Restore a backup into a home folder without secrets, or with the same ones, and an empty database.
+
+    Args:
+        file: A backup.
+        url: The database; by default what the environment says. It may be of another kind than the backup's.
 
     Raises:
-        BackupError: Something is there already, the database is of another kind, or a part cannot be written.
+        BackupError: Something else is there already, or a part cannot be written.
     """
-    home, found = home_folder(), manifest(file)
-    taken = [name for name in SECRETS if (home / name).exists()]
-    if taken:
-        raise BackupError(f"{home} has {' and '.join(taken)} already: restore into an empty PAIG_HOME")
-    kind = make_url(database_url(home)).get_backend_name()
-    if found["database"] not in ("none", kind):
-        raise BackupError(f"the backup is of {found['database']}, and PAIG_DATABASE_URL names {kind}")
+    found = manifest(file)
     try:
+        home = home_folder()
         with zipfile.ZipFile(file) as archive:
-            if found["database"] == "sqlite":
-                _load_sqlite(home, archive)
-            elif found["database"] != "none":
-                _load_postgresql(home, archive, found)
+            for name, read in SECRETS.items():
+                if (home / name).exists() and read(home, {}) != archive.read(name).decode():
+                    raise BackupError(f"{home} has another gateway's {name}: restore into an empty PAIG_HOME")
+            if found["database"] != "none":
+                _load(url or database_url(home), archive, found)
             for name in SECRETS:
-                _write_private(home / name, archive.read(name))
+                if not (home / name).exists():
+                    _write_private(home / name, archive.read(name))
     except (DatabaseError, SecretsError, upgrade.UnknownRevisionError) as error:
         raise BackupError(str(error)) from error
+    except ArgumentError:
+        raise BackupError("that is not a database URL: write sqlite:///… or postgresql+psycopg://…") from None
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise BackupError(f"cannot restore the backup: {error}") from error
+
+
+def _load(url: str, archive: zipfile.ZipFile, found: Mapping[str, Any]) -> None:
+    """Fill an empty database with a backup's rows."""
+    if make_url(url).get_backend_name() == "sqlite":
+        return _load_sqlite(Path(make_url(url).database or "").expanduser(), archive, found)
+    engine = open_engine(url)
+    with closing_engine(engine), tempfile.TemporaryDirectory() as folder:
+        try:
+            check_postgresql(engine)
+            if found["database"] == "sqlite":
+                with closing(sqlite3.connect(_extracted(archive, Path(folder) / SQLITE))) as source:
+                    _load_postgresql(engine, found, lambda table, into: conversion.to_postgresql(source, table, into))
+            else:
+                _load_postgresql(engine, found, lambda table, into: _copy_from(archive, table, into))
+        except DBAPIError as error:
+            raise BackupError(explain(engine, str(error.orig))) from error
 
 
 @contextmanager
@@ -194,37 +216,80 @@ def _dump_postgresql(engine: Engine, archive: zipfile.ZipFile) -> tuple[str, dic
     return revision, rows
 
 
-def _load_sqlite(home: Path, archive: zipfile.ZipFile) -> None:
-    path = Path(make_url(database_url(home)).database or "").expanduser()
+def _load_sqlite(path: Path, archive: zipfile.ZipFile, found: Mapping[str, Any]) -> None:
+    """Write the database file; it appears under its name once it is whole."""
     if path.exists():
-        raise BackupError(f"{path} exists already: restore into an empty PAIG_HOME")
+        raise BackupError(f"{path} exists already: move it away, or name another database")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write_private(path, archive.read(SQLITE))
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".restore-") as folder:
+        made = Path(folder) / SQLITE
+        if found["database"] == "sqlite":
+            _extracted(archive, made)
+        else:
+            _convert_to_sqlite(made, archive, found)
+        made.chmod(0o600)
+        with open(made, "rb") as file:
+            os.fsync(file.fileno())
+        os.link(made, path)
 
 
-def _load_postgresql(home: Path, archive: zipfile.ZipFile, found: Mapping[str, Any]) -> None:
-    engine = open_engine(database_url(home))
-    with closing_engine(engine):
-        with engine.connect() as connection:
-            if inspect(connection).has_table(REVISION):
-                raise BackupError("the database has paig's tables already: restore into an empty one")
-        with engine.begin() as connection:
-            upgrade.to_revision(connection, str(found["revision"]))
-            metadata = MetaData()
-            metadata.reflect(connection)
-            for table in metadata.sorted_tables:
-                if table.name == REVISION or f"{TABLES}{table.name}" not in archive.namelist():
-                    continue
-                connection.execute(table.delete())  # what a migration itself put there
-                columns = archive.read(f"{TABLES}{table.name}.columns").decode()
-                with (
-                    archive.open(f"{TABLES}{table.name}") as source,
-                    _cursor(connection) as cursor,
-                    cursor.copy(f'COPY "{table.name}" ({columns}) FROM STDIN') as copy,
-                ):
-                    while piece := source.read(1 << 16):
-                        copy.write(piece)
-                _advance_sequences(connection, table.name, [column.name for column in table.columns])
+def _convert_to_sqlite(path: Path, archive: zipfile.ZipFile, found: Mapping[str, Any]) -> None:
+    engine = open_engine(f"sqlite:///{path}")
+    with closing_engine(engine), engine.begin() as connection:
+        upgrade.to_revision(connection, str(found["revision"]))
+    with closing(sqlite3.connect(path)) as target:
+        for table, count in found["rows"].items():
+            target.execute(f'DELETE FROM "{table}"')  # what a migration itself put there
+            columns = archive.read(f"{TABLES}{table}.columns").decode()
+            with archive.open(f"{TABLES}{table}") as source:
+                conversion.to_sqlite(source, target, table, columns)
+            _check_count(table, count, _count(target, table))
+        target.commit()
+        target.execute("PRAGMA journal_mode=DELETE")  # so that it is one file
+
+
+def _load_postgresql(engine: Engine, found: Mapping[str, Any], load: Callable[[str, Connection], None]) -> None:
+    with engine.begin() as connection:
+        taken = {REVISION, *SQLModel.metadata.tables} & set(inspect(connection).get_table_names())
+        if taken:
+            raise BackupError(
+                f"the database has the tables {', '.join(sorted(taken)[:3])} already: name an empty one in"
+                f" PAIG_DATABASE_URL"
+            )
+        upgrade.to_revision(connection, str(found["revision"]))
+        metadata = MetaData()
+        metadata.reflect(connection)
+        for table in metadata.sorted_tables:
+            if table.name not in found["rows"]:
+                continue
+            connection.execute(table.delete())  # what a migration itself put there
+            load(table.name, connection)
+            count = connection.execute(text(f'SELECT COUNT(*) FROM "{table.name}"')).scalar_one()
+            _check_count(table.name, found["rows"][table.name], count)
+            _advance_sequences(connection, table.name, [column.name for column in table.columns])
+
+
+def _copy_from(archive: zipfile.ZipFile, table: str, connection: Connection) -> None:
+    """Fill a table of PostgreSQL with what PostgreSQL wrote of it."""
+    columns = archive.read(f"{TABLES}{table}.columns").decode()
+    with (
+        archive.open(f"{TABLES}{table}") as source,
+        _cursor(connection) as cursor,
+        cursor.copy(f'COPY "{table}" ({columns}) FROM STDIN') as copy,
+    ):
+        while piece := source.read(1 << 16):
+            copy.write(piece)
+
+
+def _check_count(table: str, wanted: int, there: int) -> None:
+    if there != wanted:
+        raise BackupError(f"{table} has {there:,} rows and the backup {wanted:,}: the backup is damaged")
+
+
+def _extracted(archive: zipfile.ZipFile, path: Path) -> Path:
+    with archive.open(SQLITE) as source, open(path, "xb") as target:
+        shutil.copyfileobj(source, target)
+    return path
 
 
 def _advance_sequences(connection: Connection, table: str, columns: list[str]) -> None:

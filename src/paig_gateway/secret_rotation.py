@@ -54,6 +54,7 @@ def rotate(home: Path | None = None, *, finish: bool = False, environ: Mapping[s
         DatabaseError: The database cannot be used.
     """
     home = home or home_folder(environ)
+    _check_used(home, environ)
     chosen = given(VARIABLE, environ)
     keys = [key for key in (chosen or secret_key(home, environ)).split(",") if key]
     if chosen is not None and (finish or len(keys) < 2):
@@ -107,6 +108,7 @@ def reset(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> 
         DatabaseError: The database cannot be used.
     """
     home = home or home_folder(environ)
+    _check_used(home, environ)
     chosen = given(VARIABLE, environ)
     present = secret_key_or_none(home, environ)
     if chosen is not None and (wrong := weakness(VARIABLE, chosen)):
@@ -134,6 +136,14 @@ def reset(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> 
         return Reset(providers or [], VARIABLE if chosen is not None else str(home / "secret.key"))
     finally:
         engine.dispose()
+
+
+def _check_used(home: Path, environ: Mapping[str, str]) -> None:
+    """Refuse a folder that no gateway has used: nothing is sealed there, and most likely another one is meant."""
+    url = database_url(home, environ)
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).expanduser().exists():
+        raise SecretsError(f"There is no database at {path}: is PAIG_HOME the gateway's?")
 
 
 def _fits(engine: Engine, keys: str) -> bool:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 import traceback
@@ -86,6 +87,7 @@ def serve(
             secrets_of(wanted.telemetry, wanted.alerts)
             identity_provider(wanted.sso, utc_now)
             upstream_of(server)
+            check_certificate(server)
             raise_descriptors()
             forbid_core_dumps()
             server, listeners = _bound(server)
@@ -149,22 +151,22 @@ def _run(
 
 def _why(error: Exception, verbose: bool) -> str:
     """Why the gateway cannot start, in one line."""
-    if isinstance(error, (SecretsError, DatabaseError, CatalogError, UpstreamSettingsError, _CannotListen)):
+    if isinstance(error, (SecretsError, DatabaseError, CatalogError, UpstreamSettingsError, UnusableError)):
         return str(error)
     said = " ".join(str(error).split())
     more = "" if verbose else " `paig serve --verbose` shows the whole error."
     return f"Cannot start: {type(error).__name__}{f': {said}' if said else ''}.{more}"
 
 
-class _CannotListen(Exception):
-    """The address cannot be bound; the message says why and what to do."""
+class UnusableError(Exception):
+    """The address or the certificate that is set cannot be used; the message says why and what to do."""
 
 
 def _bound(server: ServerSpec) -> tuple[ServerSpec, list[socket.socket]]:
     """Sockets bound to the addresses that the settings name, and the settings with the ports that were found.
 
     Raises:
-        _CannotListen: An address cannot be bound.
+        UnusableError: An address cannot be bound.
     """
     found: list[socket.socket] = []
     update: dict[str, object] = {}
@@ -179,7 +181,7 @@ def _bound(server: ServerSpec) -> tuple[ServerSpec, list[socket.socket]]:
             for other in found:
                 other.close()
             reason = error.strerror or error
-            raise _CannotListen(f"cannot listen at {host} port {port}: {reason}. See --host and --port.") from None
+            raise UnusableError(f"cannot listen at {host} port {port}: {reason}. See --host and --port.") from None
         update |= {host_name: host, port_name: found[-1].getsockname()[1]}
     return server.model_copy(update=update), found
 
@@ -194,6 +196,29 @@ def exposed(server: ServerSpec) -> str | None:
         f"{beyond[0]} is reached from other machines, and keys and tokens cross the network in the clear. Set tls ="
         " true, or tls_cert and tls_key; or name the proxies that end TLS in trusted_proxies."
     )
+
+
+def check_certificate(server: ServerSpec) -> None:
+    """Return if the certificate that the settings name, if any, can be served.
+
+    Raises:
+        UnusableError: It cannot be read, or the key is not its own.
+    """
+    if server.tls_cert is None or server.tls_key is None:
+        return
+    for setting, path in (("tls_cert", server.tls_cert), ("tls_key", server.tls_key)):
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as error:
+            raise UnusableError(f"[server] {setting}: cannot read {path}: {error.strerror}") from None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(server.tls_cert, server.tls_key)
+    except ssl.SSLError as error:
+        raise UnusableError(
+            f"[server] tls_cert, tls_key: {server.tls_cert} and {server.tls_key} are not a certificate and its key in"
+            f" PEM ({error.reason or error})"
+        ) from None
 
 
 def forbid_core_dumps() -> None:

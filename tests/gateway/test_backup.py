@@ -71,7 +71,7 @@ def test_nothing_is_overwritten(store: OpenDatabase, tmp_path: Path) -> None:
     write(file)
     with pytest.raises(BackupError, match="exists already"):
         write(file)
-    with pytest.raises(BackupError, match="restore into an empty PAIG_HOME"):
+    with pytest.raises(BackupError, match=r"exists already|already: name an empty one"):
         restore(file)
     assert [key.name for key in store.catalog.keys.list()] == ["ci"]
     assert sorted(path.name for path in tmp_path.glob(".backup*")) == []

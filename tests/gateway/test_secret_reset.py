@@ -177,3 +177,19 @@ def test_the_command_as_a_program(home: Path) -> None:
     program = [sys.executable, "-c", "from paig_client.cli import main; main()", "serve", "--port", "0"]
     done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+
+
+def test_a_folder_that_no_gateway_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is most likely not the one that is meant: it stays as it is, and the command says so in one line."""
+    monkeypatch.delenv("PAIG_DATABASE_URL", raising=False)
+    monkeypatch.setenv("PAIG_HOME", str(tmp_path))
+    for words in (("secret", "reset", "--yes"), ("secret", "rotate"), ("backup", str(tmp_path / "x.zip"))):
+        code, said = paig(capsys, *words)
+        assert (code, "is PAIG_HOME the gateway's?" in said) == (1, True)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PAIG_HOME", str(tmp_path / "file" / "home"))
+    code, said = paig(capsys, "backup", str(tmp_path / "x.zip"))
+    assert (code, "set PAIG_HOME to a folder you can write to" in said) == (1, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

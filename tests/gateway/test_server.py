@@ -88,6 +88,12 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
             {"HTTP_PROXY": "socks5://127.0.0.1:1"},
             "[server] trust_env: HTTP_PROXY: the proxy's scheme",
         ),
+        (
+            'tls_cert = "/nowhere.pem"\ntls_key = "/nowhere.key"',
+            {},
+            "[server] tls_cert: cannot read /nowhere.pem: No such file or directory",
+        ),
+        (f'tls_cert = "{__file__}"\ntls_key = "{__file__}"', {}, "[server] tls_cert, tls_key: "),
         ('upstream_ca = "/nowhere.pem"', {}, "[server] upstream_ca: cannot read certificates"),
     ],
 )

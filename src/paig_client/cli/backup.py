@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -37,11 +38,16 @@ def backup(
 
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A file of `paig backup`.")],
+    database_url: Annotated[
+        str | None,
+        typer.Option("--database-url", metavar="URL", help="The empty database. Default: PAIG_DATABASE_URL."),
+    ] = None,
     yes: Yes = False,
     json: JsonOption = False,
 ) -> None:
     """Restore a backup into an empty PAIG_HOME and database.
 
+    The database may be of another kind than the backup's: this moves a gateway from SQLite to PostgreSQL, and back.
     Nothing that exists is overwritten. Stop the gateway first.
     """
     with extra("gateway"):
@@ -52,13 +58,19 @@ def restore(
     if addresses := running():
         say(f"paig: a gateway runs with this PAIG_HOME at {', '.join(addresses)}: stop it before you restore")
         raise typer.Exit(1)
+    if database_url is not None and re.search(r"://[^/@]*:[^/@]+@", database_url):
+        raise typer.BadParameter(
+            "other users of this machine can see a password in an argument: set PAIG_DATABASE_URL instead",
+            param_hint="'--database-url'",
+        )
     try:
         made = manifest(file)
         confirm(f"Restore the backup of {made['time']} (paig {made['version']})?", yes)
-        restore_from(file)
+        restore_from(file, database_url)
     except BackupError as error:
         say(f"paig: {error}")
         raise typer.Exit(1) from None
     if json:
         return print_json(made)
-    say(f"Restored {sum(made['rows'].values()):,} rows, {', '.join(made['secrets'])}. Start the gateway: paig serve")
+    start = f"PAIG_DATABASE_URL='{database_url}' paig serve" if database_url else "paig serve"
+    say(f"Restored {sum(made['rows'].values()):,} rows, {', '.join(made['secrets'])}. Start the gateway: {start}")

@@ -57,6 +57,12 @@ def _costs(item: RepricedTotal) -> tuple[str, str, str]:
 @app.command(example="paig usage prune --older-than 90d")
 def prune(
     older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="90d, 12w, …")],
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KEY", help="Only this key's, also if it is deleted.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="USER", help="Only this user's, also if it is deleted.")
+    ] = None,
     yes: Yes = False,
     json: JsonOption = False,
     url: Url = None,
@@ -67,7 +73,8 @@ def prune(
     Totals, limits and what is spent of them stay.
     """
     before = utc_now() - duration(older_than)
-    confirm(f"Remove every request from before {before:%Y-%m-%d %H:%M} UTC for good?", yes)
+    whose = "".join(f" of the {kind} {name}" for kind, name in (("key", key), ("user", user)) if name)
+    confirm(f"Remove every request{whose} from before {before:%Y-%m-%d %H:%M} UTC for good?", yes)
     with connected(url, profile) as admin:
-        pruned = admin.prune(before)
+        pruned = admin.prune(before, key=key, user=user)
     print_json(pruned) if json else say(f"Removed {pruned.requests:,} requests; totals stay.")

@@ -9,7 +9,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -123,6 +123,8 @@ def print_json(value: object) -> None:
 def _jsonable(value: object) -> object:
     if (dump := getattr(value, "model_dump", None)) is not None:
         return dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name) for one in fields(value)}
     if isinstance(value, (Decimal, datetime)):
         return str(value) if isinstance(value, Decimal) else value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")

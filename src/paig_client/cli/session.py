@@ -109,10 +109,11 @@ def logout(profile: Profile = None) -> None:
 def status(json: JsonOption = False, url: Url = None, profile: Profile = None) -> None:
     """Show which gateway the commands use, and whether it answers.
 
-    Also where each value comes from.
+    Also where each value comes from, and where the gateway of PAIG_HOME listens, or why it does not run.
     """
-    from paig_client import credentials
+    from paig_client import credentials, profiles
     from paig_client.cli.probe import Unreachable, alive, key_refusal
+    from paig_client.listener import gateways
 
     where = credentials.find_root(url, profile)
     key, key_trouble = _look(lambda: credentials.find_key(where.value, None, profile))
@@ -130,6 +131,9 @@ def status(json: JsonOption = False, url: Url = None, profile: Profile = None) -
     facts["key"] = {"source": key.source if key else key_trouble, "state": key_state}
     facts["admin_token"] = {"source": token.source if token else token_trouble, "state": token_state}
     facts["gateway"] = health
+    here = gateways()
+    trouble = None if here or facts["reachable"] or not is_loopback(where.value) else _diagnosis()
+    facts["home"] = {"path": str(profiles.home()), "gateways": here, "problem": trouble}
     me = _me(url, profile) if key_state == "accepted" and token is None else None
     if me is not None:
         facts["me"] = me
@@ -142,12 +146,17 @@ def status(json: JsonOption = False, url: Url = None, profile: Profile = None) -
             ("admin token", token_state, token.source if token else token_trouble or "run `paig login --admin`"),
         ]
         if health:
-            about = f"{health.version}, {health.database}, {health.nodes} node{'s' if health.nodes != 1 else ''}"
+            nodes = f"{health.nodes} node{'s' if health.nodes != 1 else ''}"
+            about = f"{health.version}, {health.database}, {nodes}, up {_age(health.started_at)}"
             rows.insert(1, ("state", health.status, about))
             if health.prices:
                 rows.insert(
                     2, ("prices", _price_age(health.prices_refreshed_at, health.prices_installed_at), health.prices)
                 )
+        home = str(profiles.home())
+        rows += [("PAIG_HOME", one.url, f"{home}, process {one.pid}, up {_age(one.since)}") for one in here]
+        if not here:
+            rows.append(("PAIG_HOME", "no gateway runs", home))
         print_table(["", "", "from"], rows)
         if me is not None:
             print()
@@ -157,6 +166,12 @@ def status(json: JsonOption = False, url: Url = None, profile: Profile = None) -
             say(f"The admin token was not sent: {token_trouble}")
     if not facts["reachable"]:
         say(f"paig: {facts['trouble']}")
+        for one in here:
+            say(f"The gateway of {profiles.home()} listens at {one.url}: use --url {one.url}, or set PAIG_URL.")
+        if trouble:
+            say(f"It cannot start with {profiles.home()}: {trouble}")
+        elif not here and is_loopback(where.value):
+            say("Start it with `paig serve`; its log says why if it ends.")
         raise typer.Exit(3)
 
 
@@ -169,6 +184,26 @@ def _me(url: str | None, profile: str | None) -> Me | None:
             return client.me()
     except AdminError:
         return None
+
+
+def _diagnosis() -> str | None:
+    """Why a gateway could not start here; None if nothing is wrong, or the gateway is not installed here."""
+    from paig_client import profiles
+
+    if not profiles.home().exists():
+        return None
+    try:
+        from paig_gateway.diagnosis import problem
+    except ImportError:
+        return None
+    return problem()
+
+
+def _age(since: datetime) -> str:
+    minutes = int((datetime.now(UTC) - since).total_seconds() // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"
 
 
 def _price_age(refreshed_at: datetime | None, installed_at: datetime | None) -> str:

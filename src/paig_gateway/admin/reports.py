@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi import Request as HttpRequest
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import func, select
 from sqlmodel import col
 from starlette.concurrency import run_in_threadpool
@@ -49,6 +49,7 @@ from paig_gateway.database.order import BadOrder
 from paig_gateway.database.tables import NodeRow
 from paig_gateway.ledger import nodes, reports
 from paig_gateway.ledger.balances import limit_balances
+from paig_gateway.ledger.pruning import Whose
 from paig_gateway.ledger.reports import BadQuery, Filter
 from paig_gateway.pricing.price import book_installed_at, book_refreshed_at, book_version
 
@@ -105,6 +106,10 @@ class PruneSpec(Spec):
 
     before: Annotated[datetime, AfterValidator(in_utc)]
     """Those that began before this moment."""
+    key: str | None = Field(default=None, max_length=300)
+    """Only those of this key, by name or id; it may be deleted already."""
+    user: str | None = Field(default=None, max_length=300)
+    """Only those of this user, by name or id; it may be deleted already."""
 
 
 class LimitList(BaseModel):
@@ -215,11 +220,12 @@ def report_routes(services: AdminServices) -> APIRouter:
         openapi_extra=body_of("PruneSpec"),
     )
     async def prune_usage(principal: Principal, body: JsonObject) -> Pruned:
-        before = checked(PruneSpec, body).before
+        spec = checked(PruneSpec, body)
+        before = spec.before
         if before > services.clock() - timedelta(hours=1):
             raise invalid([FieldProblem("before", "must be an hour ago at least")])
-        count = await services.ledger.prune(before)
-        await run_in_threadpool(_record_pruning, services, principal.name, before, count)
+        count = await services.ledger.prune(before, Whose(spec.key, spec.user))
+        await run_in_threadpool(_record_pruning, services, principal.name, spec, count)
         return Pruned(requests=count)
 
     def list_limits(
@@ -315,6 +321,7 @@ def _tags(texts: list[str]) -> dict[str, str | None]:
     return {name: value if equals else None for name, equals, value in parts}
 
 
-def _record_pruning(services: AdminServices, actor: str, before: datetime, count: int) -> None:
+def _record_pruning(services: AdminServices, actor: str, which: PruneSpec, count: int) -> None:
+    whose = which.model_dump(include={"key", "user"}, exclude_none=True)
     with services.catalog.edit(actor) as edit:
-        edit.record("prune", "ledger", f"before {before:%Y-%m-%dT%H:%M:%SZ}", None, {"requests": count})
+        edit.record("prune", "ledger", f"before {which.before:%Y-%m-%dT%H:%M:%SZ}", None, {"requests": count, **whose})

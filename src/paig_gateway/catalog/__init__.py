@@ -168,6 +168,11 @@ class Catalog(Transactions):
             edit.changes += count
         return count
 
+    def unreadable(self) -> list[str]:
+        """The names of the providers with a sealed credential that no secret key opens."""
+        with self.view() as session:
+            return [row.name for row in rows(session, PROVIDERS) if credentials.cannot_open(self.secrets.vault, row)]
+
     def give_up(self, actor: str) -> list[str] | None:
         """Go on without what no secret key opens: credentials become lost, and the audit log gets a new chain.
 

@@ -205,11 +205,15 @@ def seal_again(vault: Vault, row: ProviderRow) -> bool:
 
 def give_up(vault: Vault, row: ProviderRow) -> bool:
     """Mark a provider's sealed literals that cannot be opened as lost; whether there are any."""
-    lost = {one.id: LOST for one in stored(row) if one.sealed is not None and not _opens(vault, one)}
-    if lost:
-        row.sealed = {**row.sealed, **lost}
+    if lost := cannot_open(vault, row):
+        row.sealed = {**row.sealed, **dict.fromkeys(lost, LOST)}
         row.version += 1
     return bool(lost)
+
+
+def cannot_open(vault: Vault, row: ProviderRow) -> list[str]:
+    """The ids of a provider's sealed literals that no secret key opens, but for those marked as lost."""
+    return [one.id for one in stored(row) if one.sealed is not None and not _opens(vault, one)]
 
 
 def _opens(vault: Vault, one: StoredCredential) -> bool:

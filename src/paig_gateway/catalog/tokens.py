@@ -22,7 +22,7 @@ from paig_gateway.database.tables import AdminRow, TokenRow
 PREFIX = "paig_admin_"
 BROWSER_PREFIX = "paig_session_"
 """The prefix of tokens in browsers' cookies, which are not bearer tokens."""
-_KEEP_EXPIRED_MS = 30 * 24 * 3600 * 1000
+KEEP_EXPIRED_MS = 30 * 24 * 3600 * 1000
 
 
 class TokenCollection:
@@ -99,7 +99,7 @@ def add(
         raise CatalogError(
             "conflict", f"'{owner.name}' has a token '{name}' already: choose another name or revoke it."
         )
-    edit.session.exec(delete(TokenRow).where(col(TokenRow.expires_at) < edit.now - _KEEP_EXPIRED_MS))
+    edit.session.exec(delete(TokenRow).where(col(TokenRow.expires_at) < edit.now - KEEP_EXPIRED_MS))
     secret = prefix + secrets.token_urlsafe(32)
     row = TokenRow(
         id=new_id("tok"),

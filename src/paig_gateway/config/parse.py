@@ -67,6 +67,13 @@ def parse(text: str, source: str = "paig.toml") -> Config:
     return _SpecReader(data, source, line_numbers(text.replace("\r\n", "\n"))).config()
 
 
+FORMS = {
+    "per": "must be key, user, project, model, provider, session, or tag: and the tag's name, such as tag:customer",
+    "tag": "must be a tag's name, such as customer, or one with its value, such as customer=acme",
+}
+"""What fields must be that have a form of their own."""
+
+
 class _SpecReader:
     """Collects errors while it reads, so that all of them are shown at once."""
 
@@ -215,6 +222,8 @@ class _SpecReader:
                     message = f"unknown field{suggestion(str(place[-1]), _fields(model, place[:-1]))}"
                 elif detail["type"] == "too_short":
                     message = "must not be empty"
+                elif detail["type"] == "string_pattern_mismatch" and place[-1] in FORMS:
+                    message = FORMS[str(place[-1])]
                 elif detail["type"] == "missing":
                     message = "is needed"
                 elif detail["type"] in ("model_type", "dict_type"):
@@ -279,4 +288,7 @@ def _with_times(value: Any) -> Any:
 def _syntax_issue(text: str, source: str, message: str) -> Issue:
     where = re.search(r" \(at line (\d+), column (\d+)\)$", message)
     line = int(where[1]) if where else text.count("\n") + 1
-    return Issue(source, line, "", message[: where.start()] if where else message.removesuffix(" (at end of document)"))
+    said = message[: where.start()] if where else message.removesuffix(" (at end of document)")
+    if twice := re.fullmatch(r"Cannot declare \((.*?),?\) twice", said):
+        said = f"[{twice[1].replace(', ', '.').replace(chr(39), '')}] is given twice: keep one of them"
+    return Issue(source, line, "", said if twice else f"{said}: this is not TOML")

@@ -162,7 +162,7 @@ def migrate(engine: Engine) -> None:
     while True:
         try:
             if engine.dialect.name == "postgresql":
-                _check_postgresql(engine)
+                check_postgresql(engine)
             with engine.connect() as connection:
                 current = schema.is_newest(connection)
             if not current:
@@ -177,7 +177,7 @@ def migrate(engine: Engine) -> None:
             message = str(error.orig)
             if "database is locked" in message and time.monotonic() <= deadline:
                 continue
-            raise DatabaseError(_explain(engine, message)) from error
+            raise DatabaseError(explain(engine, message)) from error
 
 
 def _to_newest(connection: Connection) -> None:
@@ -192,7 +192,7 @@ def _to_newest(connection: Connection) -> None:
         raise NewerSchemaError(str(error)) from None
 
 
-def _check_postgresql(engine: Engine) -> None:
+def check_postgresql(engine: Engine) -> None:
     """Refuse a server or a database that the ledger cannot rely on.
 
     Raises:
@@ -220,7 +220,7 @@ def _check_postgresql(engine: Engine) -> None:
         )
 
 
-def _explain(engine: Engine, message: str) -> str:
+def explain(engine: Engine, message: str) -> str:
     """A driver's error as one line that says what to do."""
     said = " ".join(message.split())
     lower = said.lower()
@@ -230,6 +230,13 @@ def _explain(engine: Engine, message: str) -> str:
             f"The database file {engine.url.database} is damaged ({said}): restore a backup, or move the file away to "
             f"start with an empty database."
         )
+    if "locked" in lower and engine.dialect.name == "sqlite":
+        return (
+            f"The database file {engine.url.database} is locked by another program ({said}): end it, such as an"
+            f" open sqlite3 shell, and start again."
+        )
+    if "readonly" in lower or "read-only" in lower:
+        return f"The database {where} cannot be written ({said}): check the disk and the rights of its folder."
     if "lock timeout" in lower:
         return (
             f"Another session holds the migration lock of {where} for more than {MIGRATION_SECONDS} seconds"

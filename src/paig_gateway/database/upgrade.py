@@ -15,21 +15,30 @@ class UnknownRevisionError(Exception):
     """This version cannot use the database's schema; the message says what to do."""
 
 
+def check_known(connection: Connection) -> None:
+    """Return if the schema is this version's or an earlier one's, or there is none yet.
+
+    Raises:
+        UnknownRevisionError: A newer paig has migrated the database.
+    """
+    scripts = _scripts(Config())
+    current = _revision(connection)
+    if current is not None and current not in {known.revision for known in scripts.walk_revisions()}:
+        raise UnknownRevisionError(
+            f"The database was last used by a newer paig: its schema is '{current}', this version knows up to "
+            f"'{scripts.get_current_head()}'. Upgrade paig, or give it another database with PAIG_DATABASE_URL."
+        )
+
+
 def to_head(connection: Connection) -> None:
     """Apply the migrations that are missing, in the connection's transaction.
 
     Raises:
         UnknownRevisionError: A newer paig has migrated the database.
     """
+    check_known(connection)
     config = Config()
-    scripts = _scripts(config)
-    head, current = scripts.get_current_head(), _revision(connection)
-    if current is not None and current not in {known.revision for known in scripts.walk_revisions()}:
-        raise UnknownRevisionError(
-            f"The database was last used by a newer paig: its schema is '{current}', this version knows up to "
-            f"'{head}'. Upgrade paig, or give it another database with PAIG_DATABASE_URL."
-        )
-    if current != head:
+    if _scripts(config).get_current_head() != _revision(connection):
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

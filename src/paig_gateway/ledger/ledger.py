@@ -41,6 +41,7 @@ from paig_gateway.ledger.batch import (
     SettleLines,
 )
 from paig_gateway.ledger.nodes import HOLDS
+from paig_gateway.ledger.pruning import ANYONE, Whose
 from paig_gateway.ledger.records import BatchLine, Reservation, Settlement
 from paig_gateway.ledger.refusals import RefusalBuffer, RefusedRequest
 from paig_gateway.ledger.spool import Spool, Unrecorded, read
@@ -343,7 +344,7 @@ class Ledger:
         """To be called in the transaction that removes a limit; from any thread."""
         new_limits.drop(connection, row)
 
-    async def prune(self, before: datetime) -> int:
+    async def prune(self, before: datetime, whose: Whose = ANYONE) -> int:
         """Remove finished requests that came before a moment, and budgets of runs without requests.
 
         Totals and limits stay, and so do for a month the rows of work that a provider may be asked for again.
@@ -351,7 +352,7 @@ class Ledger:
         Returns:
             How many requests were removed.
         """
-        return await retention.prune(self._engine, self._ask, before, self._clock())
+        return await retention.prune(self._engine, self._ask, before, self._clock(), whose=whose)
 
     def _recover(self, spool: Spool) -> None:
         """Record what dead nodes left in their spools."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, or_, select, tuple_
@@ -30,12 +31,27 @@ def prune_minutes(connection: Connection, now: datetime) -> None:
     connection.execute(delete(COUNTERS).where(*old, func.substr(COUNTERS.c.limit_id, 1, PREFIX).in_(named)))
 
 
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose requests are meant, by name or id; those of a deleted key or user are found too.
+
+    Attributes:
+        key: Only this key's.
+        user: Only this user's.
+    """
+
+    key: str | None = None
+    user: str | None = None
+
+
+ANYONE = Whose()
+
 RowPosition = tuple[int, str]
 """A row's position in order of time: its time and id."""
 
 
 def old_requests(
-    connection: Connection, before: datetime, works_before: datetime, after: RowPosition | None
+    connection: Connection, before: datetime, works_before: datetime, after: RowPosition | None, whose: Whose = ANYONE
 ) -> Sequence[RowPosition]:
     """Some finished requests from before a moment, starting at a position.
 
@@ -45,10 +61,13 @@ def old_requests(
         works_before: The same for those that named work at a provider: they are what keeps a later look from being
             charged again.
         after: The place.
+        whose: Only those of a key or a user.
     """
     time, id = REQUESTS.c.time, REQUESTS.c.id
     works = or_(REQUESTS.c.work_id.is_(None), time < milliseconds(works_before))
-    old = select(time, id).where(time < milliseconds(before), works)
+    owners = [("key", whose.key), ("user", whose.user)]
+    own = [or_(REQUESTS.c[name] == one, REQUESTS.c[f"{name}_id"] == one) for name, one in owners if one is not None]
+    old = select(time, id).where(time < milliseconds(before), works, *own)
     if after is not None:
         old = old.where(tuple_(time, id) > after)
     return [(row.time, row.id) for row in connection.execute(old.order_by(time, id).limit(PRUNE_ROWS))]

@@ -31,7 +31,14 @@ Perform = Callable[[Task], Awaitable[object]]
 """Has the ledger's writer do something."""
 
 
-async def prune(engine: Engine, perform: Perform, before: datetime, now: datetime, pause: float = 0.0) -> int:
+async def prune(
+    engine: Engine,
+    perform: Perform,
+    before: datetime,
+    now: datetime,
+    pause: float = 0.0,
+    whose: pruning.Whose = pruning.ANYONE,
+) -> int:
     """Remove finished requests from before a moment, and budgets of runs without any request left.
 
     Args:
@@ -40,6 +47,7 @@ async def prune(engine: Engine, perform: Perform, before: datetime, now: datetim
         before: The moment.
         now: The present.
         pause: Seconds between two transactions.
+        whose: Only those of a key or a user.
 
     Returns:
         How many requests went.
@@ -49,7 +57,7 @@ async def prune(engine: Engine, perform: Perform, before: datetime, now: datetim
     oldest = await in_thread(batches.oldest, engine)
     before = before if oldest is None else min(before, oldest)
     works_before = min(before, now - WORKS_KEPT)
-    while found := await in_thread(_read_requests, engine, before, works_before, place):
+    while found := await in_thread(_read_requests, engine, before, works_before, place, whose):
         await perform(partial(pruning.remove_requests, ids=[id for _, id in found]))
         pruned, place = pruned + len(found), found[-1]
         await asyncio.sleep(pause)
@@ -93,10 +101,14 @@ def _is_first(engine: Engine, node_id: str) -> bool:
 
 
 def _read_requests(
-    engine: Engine, before: datetime, works_before: datetime, after: pruning.RowPosition | None
+    engine: Engine,
+    before: datetime,
+    works_before: datetime,
+    after: pruning.RowPosition | None,
+    whose: pruning.Whose,
 ) -> list[pruning.RowPosition]:
     with engine.connect() as connection:
-        return list(pruning.old_requests(connection, before, works_before, after))
+        return list(pruning.old_requests(connection, before, works_before, after, whose))
 
 
 def _read_runs(

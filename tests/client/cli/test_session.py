@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from paig_client import profiles
+from paig_client.api.specs import ProviderSpec
 from paig_client.environment import CLIENTS
+from paig_gateway.app import OpenDatabase
+from paig_gateway.server import _announced
 from tests.client import keyrings
 from tests.client.cli.conftest import Paig
 from tests.client.double import KEY, TOKEN, Double
@@ -125,6 +128,45 @@ def test_status_without_a_gateway(paig: Paig, monkeypatch: pytest.MonkeyPatch) -
     facts = json.loads(ran.out)
     assert facts["reachable"] is False
     assert facts["key"] == {"source": "environment PAIG_API_KEY", "state": "not checked"}
+
+
+def test_status_of_this_home(paig: Paig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its gateway listens, since when, and as which process; if none runs, what keeps it from starting."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("PAIG_HOME", str(home))
+    monkeypatch.setenv("PAIG_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    for name in ("PAIG_SECRET_KEY", "PAIG_DATABASE_URL", "PAIG_ADMIN_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    ran = paig("status")
+    assert ran.code == 3
+    assert "Start it with `paig serve`" in ran.err
+    assert not home.exists()
+
+    store = OpenDatabase.open()
+    store.catalog.providers.create("openai", ProviderSpec(kind="openai", credential="value:sk-x"), actor="test")
+    store.engine.dispose()
+    with _announced(home, "http://127.0.0.1:8799"):
+        ran = paig("status")
+        assert ran.code == 3
+        assert "listens at http://127.0.0.1:8799: use --url http://127.0.0.1:8799, or set PAIG_URL" in ran.err
+        [one] = json.loads(paig("status", "--json").out)["home"]["gateways"]
+        assert (one["url"], one["pid"]) == ("http://127.0.0.1:8799", os.getpid())
+        assert f"process {os.getpid()}, up 0 min" in paig("status").out
+
+    (home / "secret.key").unlink()
+    ran = paig("status")
+    assert "The secret key is missing: the credentials of openai cannot be read" in ran.err
+    assert "`paig secret reset`" in ran.err
+    assert not (home / "secret.key").exists()
+    database = home / "paig.db"
+    for ending in ("-wal", "-shm"):
+        database.with_name(f"paig.db{ending}").unlink(missing_ok=True)
+    database.write_bytes(b"no database" * 1000)
+    assert "is damaged" in json.loads(paig("status", "--json").out)["home"]["problem"]
+    monkeypatch.setenv("PAIG_DATABASE_URL", "postgresql+psycopg://paig:hunter2@127.0.0.1:9/paig")
+    ran = paig("status")
+    assert "Cannot use the database postgresql+psycopg://paig:***@127.0.0.1:9/paig" in ran.err
 
 
 def test_status_of_a_real_gateway(paig: Paig, url: str, real_key: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,6 +189,8 @@ limits = 3
         ("[a]\nb = ", "paig.toml:2: Invalid value"),
         ("[server]\nport = 1\nport = 2", "paig.toml:3: Cannot overwrite a value"),
         ("x = [1,\n\n", "paig.toml:3: Invalid value"),
+        ("[a]\n[projects.x]\n[projects.x]\n", "paig.toml:3: [projects.x] is given twice: keep one of them"),
+        ("[limits.x]\nper = 'tags:x'", "paig.toml:2: limits.x.per: must be key, user, project, model, provider"),
         ("[server]\nhost = 'x", "paig.toml:2: Expected \"'\""),
         ("providers = 3", "paig.toml:1: providers: must be a table: write [providers.NAME]"),
         ("keys.x = 5", "paig.toml:1: keys.x: must be a table"),

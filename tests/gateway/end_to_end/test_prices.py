@@ -112,6 +112,9 @@ async def test_pruning_keeps_totals(world: World) -> None:
     assert (await world.admin.usage()).total == total
     [entry] = [entry for entry in await world.admin.audit() if entry.action == "prune"]
     assert entry.after == {"requests": 0}
+    of_ada = await world.admin.prune(datetime.now(UTC) - timedelta(hours=2), key="ci", user="ada")
+    assert of_ada.requests == 0
+    assert (await world.admin.audit())[0].after == {"requests": 0, "key": "ci", "user": "ada"}
 
 
 BOOK = [

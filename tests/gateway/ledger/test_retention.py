@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.config import LedgerSpec
@@ -15,6 +15,7 @@ from paig_gateway.domain.limits import Limit
 from paig_gateway.ledger import batches, pruning, retention
 from paig_gateway.ledger.batches import OpenBatch
 from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.pruning import Whose
 from paig_gateway.ledger.reports import Filter, list_requests, usage
 from tests.gateway.end_to_end.waiting import until
 from tests.gateway.ledger.books import NOON, Clock, Totals, counters, limit, reservation, row, rows, settlement
@@ -48,6 +49,24 @@ async def test_a_run_that_goes_on_keeps_its_budget(engine: Engine) -> None:
     await charged(ledger, budget("a:b"), run="a:b", time=NOON)
     assert await ledger.prune(NOON - timedelta(days=1)) == 2
     assert counters(engine) == {("run:key_ci:a:b", 0): Totals(14, 0)}
+    await ledger.stop()
+
+
+async def test_one_person_s_requests_are_removed(engine: Engine) -> None:
+    """By name or id, also after the key or the user is deleted; those of others and the totals stay."""
+    ledger = Ledger(engine, node_id="node_a", clock=Clock(OLD))
+    await ledger.start()
+    for key in ("ci", "bob"):
+        request = reservation(time=OLD, key=key)
+        await ledger.reserve(request)
+        await ledger.settle(settlement(request, 7))
+    now = NOON - timedelta(days=1)
+    assert await ledger.prune(now, Whose(user="nobody")) == 0
+    assert await ledger.prune(now, Whose(key="bob", user="user_ada")) == 1
+    assert await ledger.prune(now, Whose(key="bob")) == 0
+    assert await ledger.prune(now, Whose(user="ada")) == 1
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT SUM(cost) FROM rollups")).scalar_one() == 14
     await ledger.stop()
 
 

@@ -23,8 +23,7 @@ from paig_gateway.domain.caller import Caller
 from paig_gateway.domain.limits import Limit, window_start
 from paig_gateway.domain.named_limits import MATCHES, Subject
 from paig_gateway.ledger import reports
-from paig_gateway.ledger.balances import balances_of
-from paig_gateway.ledger.forecast import TodaysSpend
+from paig_gateway.ledger.balances import balances_of, shown_balances
 from paig_gateway.ledger.reports import Filter
 from paig_gateway.ledger.sessions import list_sessions
 
@@ -98,8 +97,6 @@ def ask_of(services: AdminServices, caller: Caller, spec: AskSpec, now: datetime
 def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
     """What a key may see of itself."""
     balances = balances_of(services.engine, (*caller.limits, *_own_named(caller), *_by_use(services, caller, now)), now)
-    with services.engine.connect() as connection:
-        spent = TodaysSpend(connection, now)
     midnight = datetime.fromtimestamp(window_start("daily", now), UTC)
     own = Filter(key=caller.key_id, since=midnight)
     today = reports.usage(services.engine, [], own).items
@@ -114,9 +111,7 @@ def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
         when_tight=caller.when_tight,
         spent_today=today[0].cost if today else "0",
         requests_today=today[0].requests if today else 0,
-        limits=[
-            MyLimit.model_validate(one.shown(spent.of(one.owner_kind, one.owner, one.member), now)) for one in balances
-        ],
+        limits=shown_balances(services.engine, balances, now, MyLimit),
         requests=[_mine(row) for row in latest],
     )
 

@@ -134,6 +134,15 @@ def report_routes(services: AdminServices) -> APIRouter:
         await services.ledger.flush()
 
     router = APIRouter(route_class=Guarded, dependencies=[Depends(recorded)])
+    _request_routes(router, services)
+    _usage_routes(router, services)
+    _limit_routes(router, services)
+    _audit_routes(router, services)
+    _health_routes(router, services)
+    return router
+
+
+def _request_routes(router: APIRouter, services: AdminServices) -> None:
     engine = services.engine
 
     def list_requests(
@@ -175,6 +184,8 @@ def report_routes(services: AdminServices) -> APIRouter:
             raise ProblemError("not-found", f"The ledger has no request '{request_id}'.")
         return found
 
+
+def _usage_routes(router: APIRouter, services: AdminServices) -> None:
     @router.get(
         "/usage",
         operation_id="get_usage",
@@ -191,7 +202,7 @@ def report_routes(services: AdminServices) -> APIRouter:
         limit: Annotated[int | None, Query(ge=1, le=reports.MAX_PAGE, description="How many groups at most.")] = None,
     ) -> UsageReport:
         try:
-            return reports.usage(engine, by, which, sort, limit)
+            return reports.usage(services.engine, by, which, sort, limit)
         except BadQuery as error:
             close = next(
                 (near for name in by if name not in reports.GROUPS and (near := suggestion(name, reports.GROUPS))), ""
@@ -228,10 +239,12 @@ def report_routes(services: AdminServices) -> APIRouter:
         await run_in_threadpool(_record_pruning, services, principal.name, spec, count)
         return Pruned(requests=count)
 
+
+def _limit_routes(router: APIRouter, services: AdminServices) -> None:
     def list_limits(
         principal: Principal, limit: Limit = None, cursor: Cursor = None, sort: Sort = None, **wanted: Any
     ) -> LimitList:
-        found = filtered(limit_balances(engine, services.clock(), principal.within("ledger:read")), wanted)
+        found = filtered(limit_balances(services.engine, services.clock(), principal.within("ledger:read")), wanted)
         items, following = part(found, _limit_identity, limit, cursor, sort)
         return LimitList(items=items, next_cursor=following)
 
@@ -244,6 +257,8 @@ def report_routes(services: AdminServices) -> APIRouter:
         response_model=LimitList,
     )(list_limits)
 
+
+def _audit_routes(router: APIRouter, services: AdminServices) -> None:
     @router.get("/audit", operation_id="list_audit", summary="List changes, newest first", tags=["audit"])
     def list_audit(
         principal: Principal,
@@ -288,6 +303,10 @@ def report_routes(services: AdminServices) -> APIRouter:
         found = services.catalog.verify_audit(expect)
         return AuditVerification(rows=found.rows, head=found.head, problem=found.problem)
 
+
+def _health_routes(router: APIRouter, services: AdminServices) -> None:
+    engine = services.engine
+
     @router.get("/health", operation_id="get_health", summary="Show the gateway's own state", tags=["health"])
     def get_health() -> Health:
         with engine.connect() as connection:
@@ -304,8 +323,6 @@ def report_routes(services: AdminServices) -> APIRouter:
             prices_installed_at=book_installed_at(),
             prices_refreshed_at=book_refreshed_at(),
         )
-
-    return router
 
 
 def _limit_identity(limit: LimitStatus) -> str:

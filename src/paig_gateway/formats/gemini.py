@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -194,6 +194,20 @@ def text(event: StreamEvent) -> str:
             if (given := dig(part, "functionCall", "args")) is not None:
                 pieces.append(str(given))
     return joined(*pieces)
+
+
+def by_modality(parts: Iterable[object], *, count: str = "tokenCount") -> list[dict[str, object]]:
+    """Token counts by modality, as usage metadata has them; the counts of equal modalities are added up.
+
+    Args:
+        parts: Objects with a `modality` and a count.
+        count: The count's name in them.
+    """
+    sums: dict[str, int] = {}
+    for part in parts:
+        modality = str(dig(part, "modality")).upper()
+        sums[modality] = sums.get(modality, 0) + (whole(dig(part, count)) or 0)
+    return [{"modality": modality, "tokenCount": tokens} for modality, tokens in sums.items()]
 
 
 def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Format, Json, MalformedRequest, StreamEvent
 from paig_gateway.formats.folding import dig, each, joined, mapping, whole
-from paig_gateway.formats.gemini import context
+from paig_gateway.formats.gemini import by_modality, context
 
 _MARKER = re.compile(rb'"(?:usageMetadata|usage_metadata|turnComplete|turn_complete|groundingMetadata)"')
 _COUNTS = {
@@ -75,12 +75,9 @@ def _sum(known: Json, new: Json) -> dict[str, object]:
         if name.endswith("TokenCount"):
             total[name] = (whole(known.get(name)) or 0) + (whole(new.get(name)) or 0)
     for count, details in _COUNTS.items():
-        sums: dict[object, int] = {}
-        for part in (*each(known.get(details)), *each(new.get(details))):
-            modality = dig(part, "modality")
-            sums[modality] = sums.get(modality, 0) + (whole(dig(part, "tokenCount")) or 0)
-        if sums and count in total:
-            total[details] = [{"modality": modality, "tokenCount": number} for modality, number in sums.items()]
+        parts = by_modality((*each(known.get(details)), *each(new.get(details))))
+        if parts and count in total:
+            total[details] = parts
     return total
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Format, Json, MalformedRequest, StreamEvent
 from paig_gateway.formats.folding import dig, each, joined, mapping, whole
-from paig_gateway.formats.gemini import context
+from paig_gateway.formats.gemini import by_modality, context
 from paig_gateway.formats.reading import Raw
 from paig_gateway.formats.text import Media, bound
 
@@ -125,12 +125,9 @@ def as_generate_content(body: Json, model: str, headers: Mapping[str, str]) -> J
         counts["promptTokenCount"] += extra
     counts.setdefault("candidatesTokenCount", 0)
     parts = {
-        theirs: [
-            {"modality": str(dig(part, "modality")).upper(), "tokenCount": whole(dig(part, "tokens")) or 0}
-            for part in each(usage.get(ours))
-        ]
+        theirs: found
         for ours, theirs in _PARTS.items()
-        if each(usage.get(ours))
+        if (found := by_modality(each(usage.get(ours)), count="tokens"))
     }
     return {**body, "usageMetadata": {**counts, **parts}}
 

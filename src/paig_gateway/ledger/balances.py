@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, false, func, or_, select
 
 from paig_client.api.limits import Unit, Window
-from paig_client.api.resources import LimitStatus
+from paig_client.api.resources import LimitStatus, MyLimit
 from paig_client.api.vocabulary import OwnerKind
 from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.limit_rows import limit_of, zone_of
@@ -22,6 +22,8 @@ from paig_gateway.ledger.statements import TABLES
 
 COUNTERS, LIMITS, NAMED, RAISES = (TABLES[name] for name in ("counters", "limits", "named_limits", "raises"))
 _ZONE = (LIMITS.c.window, LIMITS.c.zone, LIMITS.c.old_zone, LIMITS.c.zone_since)
+
+StatusT = TypeVar("StatusT", LimitStatus, MyLimit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +160,16 @@ def limit_balances(engine: Engine, now: datetime, within: frozenset[str] | None 
     """The limits of these projects (by id) and of their keys, or all, as the admin API shows them."""
     with engine.connect() as connection:
         found = list(_balances(connection, now, within, owner_names(connection)))
+    return shown_balances(engine, found, now, LimitStatus)
+
+
+def shown_balances(
+    engine: Engine, balances: Sequence[LimitBalance], now: datetime, status: type[StatusT]
+) -> list[StatusT]:
+    """Balances as the admin API (`LimitStatus`) or `/me` (`MyLimit`) shows them, with forecasts by today's spend."""
+    with engine.connect() as connection:
         today = TodaysSpend(connection, now)
-    return [
-        LimitStatus.model_validate(one.shown(today.of(one.owner_kind, one.owner, one.member), now)) for one in found
-    ]
+    return [status.model_validate(one.shown(today.of(one.owner_kind, one.owner, one.member), now)) for one in balances]
 
 
 def _begun(connection: Connection, now: datetime) -> ColumnElement[bool]:

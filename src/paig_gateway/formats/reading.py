@@ -30,6 +30,7 @@ _MEMBERS = msgspec.json.Decoder(Members)
 _OBJECTS = msgspec.json.Decoder(list[Members])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _VALUE = msgspec.json.Decoder()
+_RAW = msgspec.json.Decoder(msgspec.Raw)
 # Half of a surrogate pair, escaped: JSON by the grammar and sent by some, but the decoder refuses it.
 _LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -71,6 +72,18 @@ def request(body: bytes) -> Members:
         return _decode(_MEMBERS, body)
     except msgspec.ValidationError:
         raise MalformedRequest("The request body must be a JSON object.") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedRequest(f"The request body is not JSON: {error}.") from None
+
+
+def check(body: bytes) -> None:
+    """See that a body is JSON.
+
+    Raises:
+        MalformedRequest: It is not.
+    """
+    try:
+        _decode(_RAW, body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise MalformedRequest(f"The request body is not JSON: {error}.") from None
 

@@ -1,18 +1,17 @@
-"""Stored objects that a request's body names: files, responses, vector stores, containers, cached contents.
+"""Stored objects that a request's body names: files, responses and their items, vector stores, containers, prompts.
 
-Only names at which a provider looks something up count. What the client itself made up (schemas and arguments of its
-tools, metadata) and what an earlier answer cited is passed over.
+Only names at which a provider looks something up count, in whichever spelling a lenient server takes them. What the
+client itself made up (schemas and arguments of its tools, metadata) and what an earlier answer cited is passed over.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Iterator, Mapping
 
-import msgspec
-
-from paig_gateway.formats import form
+from paig_gateway.formats import form, reading
+from paig_gateway.formats.ambiguity import read_once
 from paig_gateway.formats.base import MalformedRequest
 
 MOST = 1_000
@@ -22,39 +21,65 @@ _NAMES = frozenset(
     {
         *("previous_response_id", "previous_interaction_id", "conversation", "conversation_id", "container"),
         *("container_id", "file_id", "file_ids", "input_file_id", "input_file_ids", "input_files", "training_file"),
-        *("validation_file", "vector_store_id", "vector_store_ids", "fileSearchStoreNames", "file_search_store_names"),
-        *("cachedContent", "cached_content", "fileUri", "file_uri", "fileName", "file_name", "assistant_id"),
-        *("thread_id", "agent_id", "agent", "environment_id", "memory_store_id", "memory_store_ids", "vault_ids"),
-        *("skill_id", "library_id", "library_ids", "eval_id", "batch_id", "operationName", "operation_name"),
-        *("video_id", "collection_id", "collection_ids", "datasetId", "dataset_id", "deployment_id"),
+        *("training_files", "validation_file", "validation_files", "vector_store_id", "vector_store_ids"),
+        *("file_search_store_names", "cached_content", "file_uri", "uri", "file_name", "assistant_id", "thread_id"),
+        *("agent_id", "agent", "environment_id", "memory_store_id", "memory_store_ids", "vault_ids", "skill_id"),
+        *("library_id", "library_ids", "eval_id", "batch_id", "operation_name", "video_id", "collection_id"),
+        *("collection_ids", "dataset_id", "deployment_id", "prompt", "audio", "video", "voice", "characters"),
+        *("consent", "workflow", "from_checkpoint"),
     }
 )
-_MARKER = re.compile(rb'"(?:%b)"' % b"|".join(sorted(name.encode() for name in _NAMES)))
+
+
+def _plain(name: str) -> str:
+    """A name as the most lenient server compares it: `fileUri`, `file_uri` and `FileURI` are one."""
+    return name.replace("_", "").lower()
+
+
+_KNOWN = frozenset(map(_plain, _NAMES))
+_TYPES = frozenset({"item_reference", "file_id", "agent"})
+"""Objects of these types name something by their own `id`."""
+_WORDS = frozenset(word.encode() for word in (*_KNOWN, *map(_plain, _TYPES)))
+_LONGEST = max(map(len, _NAMES)) + 8
+_QUOTED = re.compile(rb'"([A-Za-z_]{2,%d})"' % _LONGEST)
+_ESCAPED = re.compile(rb"\\u00[4-7]")
+"""A letter or an underscore, written as an escape."""
+
 # Names of which only certain values are stored objects; others are well-known things or places elsewhere.
-_PREFIXES = {"agent": "agent_", "skill_id": "skill_", "fileName": "files/", "file_name": "files/"}
-_WORDS = {"conversation": ("auto", "none")}
+_PREFIXES = {"agent": "agent_", "skillid": "skill_", "filename": "files/"}
+_OBJECTS_ALONE = frozenset({"prompt", "audio", "video", "voice", "characters", "workflow"})
+"""Names whose strings are text or well-known things, and whose objects name something by their `id`."""
+_NO_IDS = {"conversation": ("auto", "none")}
 """Values that are no ids: the Realtime API says so whether an answer belongs to the session's conversation."""
-_PLACES = frozenset({"fileUri", "file_uri"})
+_PLACES = frozenset({"fileuri", "uri"})
 _PASSED_OVER = frozenset(
     {
         *("parameters", "input_schema", "inputSchema", "schema", "json_schema", "properties", "args", "arguments"),
         *("metadata", "client_metadata", "labels", "annotations", "citations", "enum", "default", "examples"),
     }
 )
+_OWN: Mapping[str | None, tuple[str, ...]] = {
+    None: ("content",),
+    "item_reference": (),
+    "reasoning": ("encrypted_content", "content"),
+    "compaction": ("encrypted_content",),
+    "image_generation_call": ("result",),
+    "file_search_call": ("results",),
+}
+"""Input items of the Responses API that stand for stored ones, unless they have one of these members."""
+
+
+class _Object(list[tuple[str, object]]):
+    """A JSON object with all of its members, also those of one name."""
 
 
 def stored_ids(body: bytes) -> list[str]:
     """The ids of stored objects that a body names, each once, in their order.
 
     Raises:
-        MalformedRequest: There are too many.
+        MalformedRequest: There are too many; or the body may name some, and cannot be read.
     """
-    if form.is_form(body):
-        found = list(_in_form(body))
-    elif _MARKER.search(body) is None and b"\\u00" not in body:
-        return []
-    else:
-        found = list(_in_json(body))
+    found = list(_in_form(body) if form.is_form(body) else _in_text(body))
     ids = list(dict.fromkeys(found))
     if len(ids) > MOST:
         raise MalformedRequest(f"The request names more than {MOST} stored objects.")
@@ -68,54 +93,128 @@ def last_name(name: str) -> str:
 
 def _in_form(body: bytes) -> Iterator[str]:
     for name, start, end in form.fields(body):
-        yield from ids_in_field(name, body[start : min(end, start + 513)])
+        yield from ids_in_field(name, body[start:end])
 
 
 def ids_in_field(name: str, content: bytes) -> Iterator[str]:
-    """The ids of stored objects that a field of a form names."""
-    name = name.partition("[")[0]
-    if name in _NAMES and len(content) <= 512:
-        yield from _ids(name, content.decode("utf-8", "replace").strip())
+    """The ids of stored objects that a field of a form names: `file_id`, `image[0][file_id]`, or one in JSON.
 
-
-def _in_json(body: bytes) -> Iterator[str]:
-    try:
-        stack: list[object] = [msgspec.json.decode(body)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    Raises:
+        MalformedRequest: As `stored_ids`.
+    """
+    if content.lstrip()[:1] in (b"{", b"["):
+        try:
+            yield from _in_text(content)
+        except MalformedRequest:
+            return  # text that only looks like JSON
         return
+    parts = [_plain(part) for part in re.split(r"[\[\].]+", name) if part]
+    inner = next((part for part in reversed(parts) if part in _KNOWN), None)
+    if inner is not None and (inner not in _OBJECTS_ALONE or parts[-1] == "id"):
+        yield from _ids(inner, content[:513].decode("utf-8", "replace").strip())
+
+
+def _in_text(body: bytes) -> Iterator[str]:
+    escaped = _ESCAPED.search(body) is not None or not _is_utf8(body)
+    words = {word.lower().replace(b"_", b"") for word in set(_QUOTED.findall(body))}
+    if escaped or not words.isdisjoint(_WORDS):
+        for text in _readings(body):
+            yield from _in_json(text)
+    if escaped or (b"id" in words and not words.isdisjoint((b"input", b"items"))):
+        yield from _items(body)
+
+
+def _is_utf8(body: bytes) -> bool:
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _readings(body: bytes) -> set[str]:
+    """The text of a body; what is not UTF-8 is replaced by some servers and left away by others."""
+    return {body.decode("utf-8", how).removeprefix("\ufeff") for how in ("replace", "ignore")}
+
+
+def _in_json(text: str) -> Iterator[str]:
+    try:
+        top = json.loads(text, object_pairs_hook=_Object)
+    except (ValueError, RecursionError):
+        raise MalformedRequest("The request body may name stored objects, and is not JSON.") from None
+    stack: list[object] = [top]
     while stack:
         value = stack.pop()
-        if isinstance(value, list):
-            stack.extend(reversed(value))
+        if not isinstance(value, _Object):
+            if isinstance(value, list):
+                stack.extend(reversed(value))
             continue
-        if not isinstance(value, dict):
-            continue
-        inner = cast("dict[str, object]", value)
-        made_up = str(inner.get("type", "")).endswith("tool_use")
-        for name, member in inner.items():
-            if name in _PASSED_OVER or (made_up and name == "input") or (name == "response" and "name" in inner):
+        names = {name for name, _ in value}
+        types = {member for name, member in value if name == "type" and isinstance(member, str)}
+        inside = value is not top
+        call = inside and "name" in names and any(kind.endswith("tool_use") for kind in types)
+        result = inside and "name" in names and "type" not in names
+        if not types.isdisjoint(_TYPES):
+            yield from _of_type(value, types)
+        for name, member in value:
+            if name in _PASSED_OVER or (call and name == "input") or (result and name == "response"):
                 continue
-            if name in _NAMES:
-                yield from _ids(name, member)
-            if isinstance(member, (dict, list)):
+            if len(name) <= _LONGEST and (known := _plain(name)) in _KNOWN:
+                yield from _ids(known, member)
+            if isinstance(member, list):
                 stack.append(member)
 
 
+def _of_type(value: _Object, types: set[str]) -> Iterator[str]:
+    """The `id` of an object whose type says that it names something."""
+    for name, member in value:
+        if name == "id" and isinstance(member, str) and (types != {"agent"} or member.startswith("agent_")):
+            yield member
+
+
 def _ids(name: str, value: object) -> Iterator[str]:
-    if isinstance(value, list):
+    if isinstance(value, _Object):
+        for inner, id in value:
+            if inner == "id" and isinstance(id, str) and id.startswith(_PREFIXES.get(name, "")):
+                yield last_name(id)
+    elif isinstance(value, list):
         for one in value:
-            if isinstance(one, str):
+            if isinstance(one, (str, _Object)):
                 yield from _ids(name, one)
-    elif isinstance(value, dict):
-        id = value.get("id")
-        if isinstance(id, str) and name in ("conversation", "container"):
-            yield id
+    elif name in _OBJECTS_ALONE:
+        return
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield str(value)
     elif isinstance(value, str) and value and value.startswith(_PREFIXES.get(name, "")) and _is_stored(name, value):
         yield last_name(value)
 
 
+_GOOGLE = re.compile(r"\w+:/+[^/?#]*\bgenerativelanguage\.", re.IGNORECASE)
+
+
 def _is_stored(name: str, value: str) -> bool:
     """Whether a place is one at the provider that the request goes to, and not a bucket or a web page."""
-    if value in _WORDS.get(name, ()):
+    if value in _NO_IDS.get(name, ()):
         return False
-    return name not in _PLACES or "://" not in value or re.search(r"://[^/]*/(?:v\w+/)?files/", value) is not None
+    if name not in _PLACES:
+        return True
+    if "://" not in value:
+        return name == "fileuri" or value.startswith("files/")
+    return _GOOGLE.match(value) is not None or re.search(r"://[^/]*/(?:v\w+/)?files/", value) is not None
+
+
+def _items(body: bytes) -> Iterator[str]:
+    """Items of a Responses request that stand for stored ones: they have an id, and nothing of their own."""
+    top = reading.members(body)
+    for member in ("input", "items"):
+        for raw in reading.array(top.get(member)):
+            item = reading.members(raw)
+            kind = reading.string(item.get("type"))
+            if "id" not in item or kind not in _OWN or any(reading.present(item.get(name)) for name in _OWN[kind]):
+                continue
+            if kind is None and reading.present(item.get("type")):
+                continue
+            if id := reading.string(read_once(bytes(raw), member).get("id")):
+                yield id

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.database.threads import in_thread
-from paig_gateway.ledger import batches, nodes, pruning
+from paig_gateway.ledger import batches, nodes, pruning, stored_objects
 from paig_gateway.ledger.writer import Task
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ LOOK_SECONDS = 3600.0
 PAUSE_SECONDS = 0.1
 """Between two transactions in the background."""
 WORKS_KEPT = timedelta(days=31)
-"""How long rows are kept that name work at a provider: OpenAI keeps responses for thirty days."""
+"""How long rows are kept that name work at a provider, and whose a response's items are: OpenAI keeps responses for
+thirty days."""
 
 RUNS_KEPT = timedelta(days=90)
 """How long the budget of a run is kept after its last request; a later run of its name has a budget of its own."""
@@ -65,6 +66,12 @@ async def prune(
     return pruned
 
 
+async def _prune_objects(engine: Engine, perform: Perform, before: datetime, pause: float) -> None:
+    while found := await in_thread(stored_objects.passing, engine, before, pruning.PRUNE_ROWS):
+        await perform(partial(stored_objects.remove, objects=found))
+        await asyncio.sleep(pause)
+
+
 async def _prune_runs(
     engine: Engine, perform: Perform, before: datetime, pause: float, used_since: datetime | None = None
 ) -> None:
@@ -78,7 +85,8 @@ async def _prune_runs(
 async def keep(engine: Engine, perform: Perform, node_id: str, days: int | None, clock: Callable[[], datetime]) -> None:
     """Remove requests that are older than so many whole days (UTC), and budgets of runs that have ended.
 
-    It goes on for as long as the task lives, on one node of all. With None for days, requests stay for ever.
+    Owners of passing objects go likewise. It goes on for as long as the task lives, on one node of all. With None for
+    days, requests stay for ever.
     """
     while True:
         try:
@@ -86,6 +94,7 @@ async def keep(engine: Engine, perform: Perform, node_id: str, days: int | None,
                 now = clock()
                 ended = now - RUNS_KEPT
                 await _prune_runs(engine, perform, ended, PAUSE_SECONDS, used_since=ended)
+                await _prune_objects(engine, perform, now - WORKS_KEPT, PAUSE_SECONDS)
                 if days is not None:
                     before = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
                     if count := await prune(engine, perform, before, now, PAUSE_SECONDS):

@@ -187,6 +187,28 @@ def forget(engine: Engine, provider: str, id: str) -> None:
         connection.execute(delete(row).where(col(row.provider) == provider, col(row.id) == id))
 
 
+PASSING = ("item", "upload-session")
+"""Kinds of objects that are named for a while only: their owners are not kept for ever."""
+
+
+def passing(engine: Engine, before: datetime, limit: int) -> list[tuple[str, str]]:
+    """Some objects of passing kinds that were made before a moment: their providers and ids."""
+    row = StoredObjectRow
+    old = select(col(row.provider), col(row.id)).where(
+        col(row.kind).in_(PASSING), col(row.created_at) < milliseconds(before)
+    )
+    with engine.connect() as connection:
+        return [(one[0], one[1]) for one in connection.execute(old.limit(limit))]
+
+
+def remove(connection: Connection, objects: Sequence[tuple[str, str]]) -> None:
+    """Remove what is known of some objects, by provider and id."""
+    row = StoredObjectRow
+    for provider in {provider for provider, _ in objects}:
+        ids = [id for other, id in objects if other == provider]
+        connection.execute(delete(row).where(col(row.provider) == provider, col(row.id).in_(ids)))
+
+
 def keep_works(connection: Connection, ids: Sequence[str]) -> None:
     """Keep the owners of the work that ledger rows name, as these rows are about to be removed."""
     work = RequestRow

@@ -17,6 +17,7 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import Member
 from paig_gateway.formats.base import Call, Format, MalformedRequest
 from paig_gateway.formats.batches import BatchApi, BatchAsked, BatchRequest
+from paig_gateway.formats.references import stored_ids
 from paig_gateway.pricing.modifiers import IN_BATCH
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.providers import endpoints
@@ -28,6 +29,8 @@ MOST_LINES = 200_000
 """The most lines of a batch: OpenAI allows 50,000, Anthropic 100,000."""
 LONGEST_LINE = 32 * 1024 * 1024
 """The most bytes of one line of a file."""
+MOST_NAMED = 10_000
+"""The most stored objects that the lines of a batch may name."""
 MOST_KEPT = 256 * 1024 * 1024
 """The most bytes that are kept of a batch's lines, before compression."""
 
@@ -44,12 +47,15 @@ class LineGroup(msgspec.Struct):
         call: The request, without the length of its input.
         ids: The lines' ids.
         inputs: The bound of each line's input tokens.
+        named: The stored objects that they name, except those that a group before them names; None for the groups
+            that an older version kept.
     """
 
     path: str
     call: Call
     ids: list[str]
     inputs: list[int]
+    named: list[str] | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -75,6 +81,16 @@ class BatchLines:
         ]
         return list(dict.fromkeys(name for names in named for name in names if name))
 
+    @property
+    def named(self) -> list[str] | None:
+        """The stored objects that they name, each once; None where that was not read."""
+        found: dict[str, None] = {}
+        for group in self.groups:
+            if group.named is None:
+                return None
+            found |= dict.fromkeys(group.named)
+        return list(found)
+
     def packed(self) -> bytes:
         """Compress the lines for storage."""
         return zlib.compress(_encode(self.groups), 6)
@@ -95,6 +111,7 @@ class BatchLines:
                     replace(group.call, model=path_model),
                     group.ids,
                     group.inputs,
+                    group.named,
                 )
                 if "{model}" in group.path
                 else group
@@ -121,6 +138,7 @@ class LineReader:
     _matches: dict[str, endpoints.Match] = field(default_factory=dict)
     _rest: bytes = b""
     _size: int = 0
+    _named: set[str] = field(default_factory=set)
 
     def feed(self, data: bytes) -> None:
         """Take bytes of a file.
@@ -161,7 +179,7 @@ class LineReader:
 
     def _add(self, line: BatchRequest) -> None:
         match = self._matches.get(line.path) or self._match(line.path)
-        call = read_call(match.format, match.model, line.body, [])
+        call, named = read_call(match.format, match.model, line.body, []), stored_ids(line.body)
         call = replace(call, stream=False, background=False, asks_usage=True)
         self.count += 1
         self._size += len(line.id) + 8
@@ -169,7 +187,13 @@ class LineReader:
         group = self._groups.get(key)
         if group is None:
             self._size += 2 * len(key)
-            group = self._groups[key] = LineGroup(line.path, replace(call, input_tokens=0), [], [])
+            group = self._groups[key] = LineGroup(line.path, replace(call, input_tokens=0), [], [], [])
+        for id in named:
+            if id not in self._named and group.named is not None:
+                self._named.add(id)
+                group.named.append(id)
+        if len(self._named) > MOST_NAMED:
+            raise _wrong(f"The batch names more than {MOST_NAMED:,} stored objects: split it.")
         group.ids.append(line.id)
         group.inputs.append(call.input_tokens)
         if self.count > MOST_LINES or self._size > MOST_KEPT:

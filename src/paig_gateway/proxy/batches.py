@@ -174,9 +174,9 @@ class Batches:
             ) from None
         if known is not None:
             name, packed = known
-            return await asyncio.to_thread(BatchLines.unpacked, packed), [
-                one for one in order if one.provider.name == name
-            ]
+            kept = await asyncio.to_thread(BatchLines.unpacked, packed)
+            if kept.named is not None:
+                return kept, [one for one in order if one.provider.name == name]
         why = "the provider does not show it"
         for candidate in order:
             reader = LineReader(api, asked, candidate.provider.kind)

@@ -349,6 +349,8 @@ class Proxy:
             order = unmetered.admitted(exchange, order, capped=is_capped(exchange, soft=True))
             if exchange.fmt.batch:
                 exchange, order = await self.batches.prepare(exchange, order, capped=is_capped(exchange, soft=True))
+                if exchange.lines is not None and exchange.lines.named:
+                    await self.stored.check_named(exchange, exchange.lines.named)
             elif exchange.operation == "delete":
                 await self.batches.before_delete(exchange)
             reservation = self._reservation(exchange, order)

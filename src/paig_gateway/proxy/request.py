@@ -17,7 +17,7 @@ from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.domain.route import ActiveProvider, ActiveRoute
-from paig_gateway.formats import ambiguity, form
+from paig_gateway.formats import ambiguity, form, reading
 from paig_gateway.formats.anthropic import LONG_WINDOW
 from paig_gateway.formats.base import Call, Format, MalformedRequest
 from paig_gateway.pricing.worst_case import DEAR
@@ -322,13 +322,15 @@ def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) ->
         GatewayError: `bad-request`, also where the request can be read in two ways.
     """
     try:
-        if fmt.metered and plain:
+        if plain:
             content_type = next((value for name, value in headers if name == b"content-type"), b"")
             _check_charset(content_type)
             if b"x-www-form-urlencoded" in content_type.lower():
                 raise MalformedRequest("Send the body as JSON, with the content-type application/json.")
             form.check(plain, content_type)
             ambiguity.check_json(plain)
+            if not fmt.metered and (not content_type or b"json" in content_type.lower()):
+                reading.check(plain)
         call = fmt.read(model, plain)
     except MalformedRequest as error:
         raise GatewayError("bad-request", str(error)) from None

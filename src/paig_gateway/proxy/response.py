@@ -400,8 +400,7 @@ class ResponseRelay:
 
     def _learn(self) -> None:
         """Note the stored objects that a metered answer created."""
-        # A later look creates nothing, and the owner of the work is known.
-        if self.outcome.body is not None and self.response.status < 400 and not self.exchange.fmt.later_look:
+        if self.outcome.body is not None and self.response.status < 400:
             self.stored.learn(self.exchange, self.candidate, self.outcome.body, self.outcome.work_id)
 
     # The end of a stream

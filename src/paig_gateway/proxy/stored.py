@@ -7,6 +7,7 @@ answer, after the same time. Requests that name no object read nothing from the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,6 +31,11 @@ from paig_gateway.routing.candidates import Candidate
 log = logging.getLogger(__name__)
 
 MOST_KNOWN = 20_000
+MOST_SESSIONS = 5_000
+MOST_WAITING = 50_000
+"""Objects that may wait to be kept; what comes beyond them only this process knows."""
+KEEP_SECONDS = 0.05
+"""How long objects are gathered before they are kept."""
 WAITS = (0.05, 0.2, 0.5)
 """Seconds after which an unknown object is looked up again: the row of the request that made it may be on its way."""
 
@@ -61,7 +67,7 @@ class StoredObjectNotFound(GatewayError):
         return self._status
 
 
-_SESSION = "upload-session"
+_SESSION, _ITEM = "upload-session", "item"
 
 
 @dataclass(slots=True)
@@ -70,7 +76,7 @@ class StoredObjects:
 
     Attributes:
         find: Looks owners up in the database, by ids; blocks.
-        save: Keeps owners in the database; blocks.
+        save: Keeps owners in the database, those of items for a while; blocks.
         forget: Removes the owner of a deleted object, by provider and id; blocks.
     """
 
@@ -78,7 +84,10 @@ class StoredObjects:
     save: Callable[[Sequence[ProviderObject]], object] = lambda objects: None
     forget: Callable[[str, str], None] = lambda provider, id: None
     _known: OrderedDict[tuple[str, str], ProviderObject] = field(default_factory=OrderedDict)
-    _saving: set[asyncio.Task[None]] = field(default_factory=set)
+    _sessions: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    _waiting: list[ProviderObject] = field(default_factory=list)
+    _keeping: asyncio.Task[None] | None = None
+    _closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def check(self, exchange: Exchange) -> None:
         """Refuse a request that names an object that its key may not use.
@@ -142,18 +151,29 @@ class StoredObjects:
         Raises:
             GatewayError: `overloaded` where the database is away.
         """
-        known = [one for (_, known_id), one in self._known.items() if known_id == id and one.kind == _SESSION]
-        found = known or [one for one in await self._look_up([id]) if one.kind == _SESSION]
-        return found[-1].key_id if found else None
+        if id not in self._sessions:
+            found = [one for one in await self._look_up([id]) if one.kind == _SESSION]
+            if not found:
+                return None
+            self._remember_session(id, found[-1].key_id)
+        self._sessions.move_to_end(id)
+        return self._sessions[id]
+
+    def _remember_session(self, id: str, key_id: str) -> None:
+        self._sessions[id] = key_id
+        while len(self._sessions) > MOST_SESSIONS:
+            self._sessions.popitem(last=False)
 
     async def keep_session(self, exchange: Exchange, candidate: Candidate, id: str) -> None:
         """Store the owner of a resumable upload, before its client gets the address to continue at."""
         await self._save([replace(self._object(exchange, candidate, id), kind=_SESSION)])
+        self._remember_session(id, exchange.caller.key_id)
 
     async def drop(self, candidate: Candidate, id: str) -> None:
         """Remove a deleted object."""
         provider = candidate.provider.name
         self._known.pop((provider, id), None)
+        self._sessions.pop(id, None)
         try:
             await asyncio.to_thread(self.forget, provider, id)
         except SQLAlchemyError as error:
@@ -220,7 +240,8 @@ class StoredObjects:
             return exchange.caller.stored != "shared"
         if "json" not in content_type or "jsonl" in content_type or "ndjson" in content_type:
             return False
-        return operation == "create" or (operation in ("read", "change") and exchange.endpoint.object in _MAKERS)
+        makes = exchange.endpoint.object in _MAKERS or exchange.endpoint.path in _ITEMS
+        return operation == "create" or (operation in ("read", "change") and makes)
 
     async def answered(self, exchange: Exchange, candidate: Candidate, body: bytes) -> bytes:
         """Take an answer in that was read whole.
@@ -241,8 +262,14 @@ class StoredObjects:
         top = mapping(reading.value(body))
         made = list(_made(top)) if exchange.operation == "create" else []
         objects = [self._object(exchange, candidate, id) for id in dict.fromkeys([*made, *_derived(top)])]
+        if exchange.endpoint.path in _ITEMS:
+            objects += self._items(exchange, candidate, top.get("data"))
         await self._save(objects)
         return body
+
+    def _items(self, exchange: Exchange, candidate: Candidate, items: object) -> list[ProviderObject]:
+        ids = [id for item in each(items)[:MOST_ITEMS] if isinstance(id := dig(item, "id"), str) and id]
+        return [replace(self._object(exchange, candidate, id), kind=_ITEM) for id in ids]
 
     async def _visible(self, exchange: Exchange, candidate: Candidate, body: bytes) -> bytes:
         try:
@@ -270,21 +297,35 @@ class StoredObjects:
 
         The ledger's row keeps the work itself; other objects are kept in the background.
         """
+        objects = self._items(exchange, candidate, body.get("output")) if _keeps_items(exchange) else []
+        if exchange.fmt.later_look:  # it made nothing, but a background response has its items only now
+            if objects:
+                self.keep(objects)
+            return
         if work_id:
             self._remember(self._object(exchange, candidate, work_id))
         ids = set(_containers(body))
         if exchange.operation == "create" and not work_id and (id := _chat_id(exchange, body)):
             ids.add(id)
-        if ids:
-            self.keep([self._object(exchange, candidate, id) for id in ids])
+        objects += [self._object(exchange, candidate, id) for id in ids]
+        if objects:
+            self.keep(objects)
 
     def keep(self, objects: Sequence[ProviderObject]) -> None:
         """Store owners in the background; this process has them at once."""
         for one in objects:
             self._remember(one)
-        task = asyncio.create_task(self._save(list(objects)))
-        self._saving.add(task)
-        task.add_done_callback(self._saving.discard)
+        self._waiting += objects[: MOST_WAITING - len(self._waiting)]
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.create_task(self._keep_waiting())
+
+    async def _keep_waiting(self) -> None:
+        while self._waiting:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEEP_SECONDS):
+                    await self._closing.wait()
+            some, self._waiting = self._waiting, []
+            await self._save(some)
 
     def located(self, exchange: Exchange, candidate: Candidate, location: str) -> None:
         """Take in where an answer says that the object is which a request made: a call's body is its description."""
@@ -302,7 +343,9 @@ class StoredObjects:
 
     async def close(self) -> None:
         """Wait until everything is kept."""
-        await asyncio.gather(*self._saving, return_exceptions=True)
+        self._closing.set()
+        if self._keeping is not None:
+            await self._keeping
 
     def _object(self, exchange: Exchange, candidate: Candidate, id: str) -> ProviderObject:
         caller = exchange.caller
@@ -318,8 +361,9 @@ class StoredObjects:
         try:
             await asyncio.to_thread(self.save, objects)
         except SQLAlchemyError as error:
-            ids = ", ".join(one.id for one in objects)
-            log.error("cannot keep whose objects these are, so only this process knows: %s (%s)", ids, error)
+            ids = ", ".join(one.id for one in objects[:_SHOWN])
+            more = f" and {len(objects) - _SHOWN} more" if len(objects) > _SHOWN else ""
+            log.error("cannot keep whose objects these are, so only this process knows: %s%s (%s)", ids, more, error)
 
 
 def _providers(exchange: Exchange) -> set[str]:
@@ -328,6 +372,16 @@ def _providers(exchange: Exchange) -> set[str]:
 
 _MAKERS = frozenset({"batch", "upload", "fine-tuning-job", "thread", "operation"})
 """Kinds of objects whose answers name other objects that they created."""
+
+
+_ITEMS = frozenset({"responses/{id}/input_items", "conversations/{id}/items"})
+"""Endpoints whose answers list items of a conversation."""
+
+MOST_ITEMS = 1_000
+"""Items of one answer that are kept."""
+
+_SHOWN = 20
+"""Ids that one line of the log names."""
 
 
 _DERIVED = (
@@ -372,6 +426,14 @@ def _containers(body: Json) -> Iterable[str]:
         for id in (dig(item, "container_id"), dig(item, "environment", "container_id")):
             if isinstance(id, str) and id:
                 yield id
+
+
+def _keeps_items(exchange: Exchange) -> bool:
+    """Whether a later request may name the items of the answer by their ids."""
+    if not exchange.fmt.name.startswith("openai-responses") or exchange.fmt.name.endswith("compact"):
+        return False
+    top = reading.members(exchange.plain) if reading.mentions(exchange.plain, "store") else {}
+    return reading.value(top.get("store")) is not False
 
 
 def _chat_id(exchange: Exchange, body: Json) -> str | None:

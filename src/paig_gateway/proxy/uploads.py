@@ -168,14 +168,16 @@ def is_upload(method: str, found: Sequence[endpoints.Match], headers: Mapping[by
         return False
     if not found or any(match.format.metered for match in found):
         return False
+    kind = headers.get(b"content-type", b"").lower().strip()
+    if _is_form(kind):
+        return True
+    # Only files: a body of anything else is read, whatever its headers say, since it may name stored objects.
+    if not all(match.format.name == "files" or match.endpoint.object == "file-search-store" for match in found):
+        return False
     command = headers.get(COMMAND)
     if command is not None:
         return b"start" not in command.lower()
-    kind = headers.get(b"content-type", b"").lower().strip()
-    if kind.startswith(b"multipart/"):
-        return True
-    named = bool(kind) and not kind.startswith((b"application/json", b"application/x-www-form-urlencoded"))
-    return named and all(match.format.name == "files" for match in found)
+    return bool(kind) and not kind.startswith((b"application/json", b"application/x-www-form-urlencoded"))
 
 
 def _is_form(content_type: bytes) -> bool:

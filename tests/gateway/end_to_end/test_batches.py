@@ -455,3 +455,14 @@ async def test_two_tenants(provider: Provider) -> None:
     found = await ended(mine, batch["id"])
     assert (await other.get(f"/files/{found['output_file_id']}/content")).status_code == 404
     await mine.charged()
+
+
+async def test_what_lines_name_belongs_to_the_key(provider: Provider) -> None:
+    """A line that names another owner's object refuses the batch; the owner's own is no such thing."""
+    _, world, _ = provider
+    mine, other = await client_of(world, "names"), await client_of(world, "names-other")
+    asked = line("a")
+    asked["body"]["messages"][0]["content"] = [{"type": "file", "file": {"file_id": await mine.upload([line("b")])}}]
+    refused = await other.make([line("c"), asked])
+    assert (refused.status_code, refused.headers["x-paig-error"]) == (400, "not-found"), refused.text
+    assert (await mine.make([asked])).headers.get("x-paig-error") != "not-found"

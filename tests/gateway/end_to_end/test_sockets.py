@@ -13,6 +13,7 @@ from google.genai import types
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from paig_gateway.proxy import stored
 from paig_gateway.simulator.app import Simulator
 from tests.gateway.end_to_end.conftest import World
 from tests.gateway.end_to_end.test_realtime import rows_of, sdk, url
@@ -218,3 +219,31 @@ async def test_live_refusals_stand_in_the_close_frame(simulated: World) -> None:
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1008
         assert "No price is known" in closed.value.rcvd.reason
+
+
+async def test_items_of_other_sessions_are_not_there(simulated: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message may name the items of its own session; the session goes on after another one is refused."""
+    monkeypatch.setattr(stored, "WAITS", (0.01,))
+    key = await simulated.make_key("ws-items")
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+    reference = {"type": "item_reference", "id": "item_other"}
+    async with socket(simulated, key, "/proxy/openai/realtime?model=gpt-realtime") as connection:
+        for message in (
+            {"type": "conversation.item.delete", "item_id": "item_other"},
+            {"type": "conversation.item.create", "previous_item_id": "item_other", "item": item},
+            {"type": "response.create", "name": "x", "response": {"input": [reference]}},
+            {"type": "session.update", "session": {"type": "realtime", "prompt": {"id": "pmpt_other"}}},
+        ):
+            await connection.send(json.dumps(message))
+            assert (await until_type(connection, "error"))["error"]["code"] == "not-found", message
+        own = {"type": "conversation.item.create", "previous_item_id": "root", "item": {**item, "id": "own_1"}}
+        await connection.send(json.dumps(own))
+        after = {"type": "conversation.item.create", "previous_item_id": "own_1", "item": item}
+        await connection.send(json.dumps(after))
+        for expected in ("own_1", None):
+            added = await until_type(connection, "conversation.item.added", "error")
+            assert added["type"] == "conversation.item.added"
+            assert expected in (None, added["item"]["id"])
+        given = {**reference, "id": added["item"]["id"]}
+        await connection.send(json.dumps({"type": "response.create", "response": {"input": [given]}}))
+        assert (await until_type(connection, "response.done", "error"))["type"] == "response.done"

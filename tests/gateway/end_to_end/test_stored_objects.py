@@ -199,6 +199,25 @@ NAMING = [
     ("google", "/v1beta/interactions",
      {"model": "gemini-2.5-flash", "input": "hi", "previous_interaction_id": "ID"}),
     ("mistral", "/v1/batch/jobs", {"input_files": ["ID"], "model": "m", "endpoint": "/v1/chat/completions"}),
+    ("openai", "/v1/responses", {**CHAT, "input": [{"type": "item_reference", "id": "ID"}]}),
+    ("openai", "/v1/responses", {**CHAT, "input": [{"id": "ID"}]}),
+    ("openai", "/v1/responses", {**CHAT, "input": [{"type": None, "id": "ID"}]}),
+    ("openai", "/v1/responses", {**CHAT, "input": [{"type": "reasoning", "id": "ID", "summary": []}]}),
+    ("openai", "/v1/responses", {**CHAT, "input": [{"type": "image_generation_call", "id": "ID"}]}),
+    ("openai", "/v1/responses/input_tokens", {**CHAT, "input": [{"id": "ID"}]}),
+    ("openai", "/v1/conversations", {"items": [{"type": "item_reference", "id": "ID"}]}),
+    ("openai", "/v1/responses", {"input": "hi", "model": "gpt-5", "prompt": {"id": "ID", "version": "2"}}),
+    ("openai", "/v1/evals", {"data_source": {"type": "jsonl", "source": {"type": "file_id", "id": "ID"}}}),
+    ("openai", "/v1/chat/completions",
+     {"model": "gpt-audio", "messages": [{"role": "assistant", "audio": {"id": "ID"}}]}),
+    ("openai", "/v1/videos/edits", {"prompt": "x", "video": {"id": "ID"}}),
+    ("openai", "/v1/vector_stores", {"FileIds": ["ID"]}),
+    ("google", "/v1beta/interactions",
+     {"model": "gemini-2.5-flash", "input": [
+         {"type": "document", "uri": "https://generativelanguage.googleapis.com/v1beta/%66iles/ID"}]}),
+    ("google", "/v1beta/models/gemini-2.5-flash:generateContent",
+     {"contents": [{"parts": [{"fileData": {"fileUri": "files/ID"}}]}]}),
+    ("anthropic", "/v1/sessions", {"agent": {"type": "agent", "id": "agent_ID", "version": 1}}),
 ]  # fmt: skip
 
 
@@ -207,7 +226,7 @@ NAMING = [
 async def test_ids_in_bodies_count(tenants: Tenants, kind: str, path: str, body: object, escaped: bool) -> None:
     """Whatever names an object, also where its letters are escaped."""
     id = f"b{abs(hash(json.dumps(body)))}"
-    tenants.owned(kind, id)
+    tenants.owned(kind, f"agent_{id}" if "agent_ID" in json.dumps(body) else id)
     content = json.dumps(body).replace("ID", id)
     if escaped:
         for name in ("previous_response_id", "conversation", "file_id", "vector_store_ids", "container", "fileUri"):
@@ -220,6 +239,96 @@ async def test_ids_in_bodies_count(tenants: Tenants, kind: str, path: str, body:
     headers = {"authorization": f"Bearer {tenants.mine}"}
     allowed = await tenants.world.http.post(f"/proxy/{kind}{path}", headers=headers, content=content)
     assert allowed.status_code == (200 if refused.headers["x-paig-error"] == "not-found" else 400), allowed.text
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body"),
+    [
+        ("/v1/vector_stores", {"x-goog-upload-command": "upload, finalize"}, b'{"file_ids":["ID"]}'),
+        ("/v1/vector_stores", {"content-type": "multipart/mixed; boundary=x"}, b'{"file_ids":["ID"]}'),
+        ("/v1/vector_stores", {"content-type": "multipart/form-data; boundary=x"}, b'{"file_ids":["ID"]}'),
+        ("/v1/vector_stores", {"content-type": "application/x-www-form-urlencoded"}, b"file_ids[]=ID"),
+        ("/v1/vector_stores", {}, '{"file_ids":["ID"]}'.encode("utf-16")),
+        ("/v1/vector_stores", {}, '{"file_ids":["ID"]}'.encode("utf-16-be")),
+        ("/v1/vector_stores", {"content-type": "application/json; charset=utf-16"}, b'{"file_ids":["ID"]}'),
+        ("/v1/vector_stores", {}, b'{"file_ids":["ID"],"x":NaN}'),
+        ("/v1/vector_stores", {}, b'{"file_ids":["ID"],"file_ids":[]}'),
+        ("/v1/vector_stores", {}, b'{"file\xff_ids":["ID"]}'),
+        ("/v1/vector_stores/vs/files", {}, b'\xef\xbb\xbf{"file_id":"ID"}'),
+        ("/v1/assistants", {}, b'{"tool_resources":{"a":{"file_ids":["ID"],"file_ids":["x"]}}}'),
+        ("/v1/assistants", {}, b'{"type":"a_tool_use","name":"x","input":{"file_id":"ID"}}'),
+        ("/v1/assistants", {}, b'{"name":"x","response":{"file_id":"ID"}}'),
+        ("/v1/assistants", {"content-type": "text/plain"}, b' {"file_ids":["ID"]}'),
+        ("/v1/assistants", {}, b'{"a":' * 5_000 + b'{"file_id":"ID"}' + b"}" * 5_000),
+        ("/v1/containers/c/files", {"content-type": "multipart/form-data; boundary=x"},
+         b'--x\r\nContent-Disposition: form-data; name="file[file_id]"\r\n\r\nID\r\n--x--\r\n'),
+        ("/v1/containers/c/files", {"content-type": "multipart/form-data; boundary=x"},
+         b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n{"file_id":"ID"}\r\n--x--\r\n'),
+    ],
+    ids=lambda value: f"{len(value)}",
+)  # fmt: skip
+async def test_however_a_body_is_written(tenants: Tenants, path: str, headers: dict[str, str], body: bytes) -> None:
+    """What another parser finds in a body counts, or the body is refused; the provider never has it whole."""
+    tenants.owned("openai", "file-hidden")
+    for id in ("vs", "c"):
+        tenants.owned("openai", id, "theirs")
+    sent = {"content-type": "application/json", "authorization": f"Bearer {tenants.theirs}", **headers}
+    content = body.replace(b"ID", b"file-hidden").replace("ID".encode("utf-16-le"), "file-hidden".encode("utf-16-le"))
+    content = content.replace("ID".encode("utf-16-be"), "file-hidden".encode("utf-16-be"))
+    refused = await tenants.world.http.post(f"/proxy/openai{path}", headers=sent, content=content)
+    assert refused.headers.get("x-paig-error") in ("not-found", "bad-request"), refused.text
+    assert tenants.echo.seen == []
+
+
+async def test_items_of_answers_are_their_keys(tenants: Tenants) -> None:
+    """A response's items may be named by the key that made it, also those of a stream and of a later look."""
+    items = [{"type": "reasoning", "id": "rs_1", "summary": []}, {"type": "message", "id": "msg_1", "content": []}]
+    done = {"id": "resp_items", "model": "gpt-5", "output": items, "status": "completed"}
+    done["usage"] = {"input_tokens": 1, "output_tokens": 1}
+    tenants.echo.answer = as_json(done)
+    await tenants.ask(tenants.mine, "POST", "/openai/v1/responses", CHAT)
+    events = [
+        {"type": "response.output_item.done", "item": {"type": "message", "id": "msg_2", "content": []}},
+        {"type": "response.completed", "response": {**done, "id": "resp_s", "output": []}},
+    ]
+    lines = "".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in events)
+    tenants.echo.answer = Answer(lines.encode(), content_type="text/event-stream")
+    await tenants.ask(tenants.mine, "POST", "/openai/v1/responses", {**CHAT, "stream": True})
+    tenants.echo.answer = as_json({**done, "output": [{"type": "message", "id": "msg_3", "content": []}]})
+    await tenants.ask(tenants.mine, "GET", "/openai/v1/responses/resp_items")
+    tenants.echo.answer = as_json({"data": [{"type": "message", "id": "msg_4", "content": []}]})
+    await tenants.ask(tenants.mine, "GET", "/openai/v1/responses/resp_items/input_items")
+    tenants.echo.answer = as_json(done)
+    for id in ("rs_1", "msg_1", "msg_2", "msg_3", "msg_4"):
+        body = {**CHAT, "input": [{"type": "item_reference", "id": id}]}
+        assert (await tenants.ask(tenants.mine, "POST", "/openai/v1/responses", body)).status_code == 200, id
+        refused = await tenants.ask(tenants.theirs, "POST", "/openai/v1/responses", body)
+        assert refused.headers.get("x-paig-error") == "not-found", id
+    whole = [{"type": "reasoning", "id": "rs_x", "encrypted_content": "x", "summary": []},
+             {"type": "message", "id": "msg_x", "role": "assistant", "content": []},
+             {"type": "function_call", "id": "fc_x", "call_id": "c", "name": "f", "arguments": "{}"}]  # fmt: skip
+    told = await tenants.ask(tenants.theirs, "POST", "/openai/v1/responses", {**CHAT, "input": whole})
+    assert told.status_code == 200, told.text
+
+
+async def test_items_are_forgotten_after_a_month(tenants: Tenants) -> None:
+    """Their owners take room in the database only as long as a provider keeps them."""
+    from datetime import timedelta
+
+    from paig_gateway.ledger.stored_objects import find, passing, remove
+
+    engine, now = tenants.world.store.engine, utc_now()
+    for days in (40, 1):
+        made = ProviderObject("openai", f"msg_{days}_days", "item", "k", None)
+        save(
+            engine, [made, ProviderObject("openai", f"file_{days}_days", "file", "k", None)], now - timedelta(days=days)
+        )
+    old = passing(engine, now - timedelta(days=31), 10)
+    assert old == [("openai", "msg_40_days")]
+    with engine.begin() as connection:
+        remove(connection, old)
+    left = find(engine, [f"{kind}_{days}_days" for kind in ("msg", "file") for days in (40, 1)])
+    assert {one.id for one in left} == {"msg_1_days", "file_40_days", "file_1_days"}
 
 
 async def test_a_clients_own_words_are_no_references(tenants: Tenants) -> None:

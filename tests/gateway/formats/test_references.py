@@ -26,3 +26,19 @@ def test_the_same_names_elsewhere_do() -> None:
         "input": [{"role": "user", "content": content}],
     }
     assert sorted(stored_ids(json.dumps(body).encode())) == ["file-1", "resp_1"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["https://example.org/v2/x.pdf", "gs://bucket/x", "https://www.youtube.com/watch?v=1", "https://a.b/c/files.html"],
+)
+@pytest.mark.parametrize("name", ["fileUri", "uri"])
+def test_places_elsewhere_are_no_stored_objects(name: str, place: str) -> None:
+    """Buckets and web pages belong to no owner here."""
+    assert stored_ids(json.dumps({"contents": [{name: place}]}).encode()) == []
+
+
+def test_text_is_no_id() -> None:
+    """Prompts, voices and audio settings have the names of stored objects, too."""
+    body = {"prompt": "a cat", "voice": "alloy", "audio": {"voice": "alloy", "format": "wav"}, "agent": "deep-research"}
+    assert stored_ids(json.dumps(body).encode()) == []

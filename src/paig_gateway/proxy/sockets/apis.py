@@ -191,6 +191,16 @@ def live_model(member: Member, named: str) -> str:
     return f"projects/{project}/locations/{location}/{resource}" if project else resource
 
 
+def _realtime_stored(message: bytes) -> list[str]:
+    """What `stored_ids` finds, and the items that the message is about or follows."""
+    found = stored_ids(message)
+    if b"item_id" in message or b"\\u00" in message:
+        top = reading.members(message)
+        named = [reading.string(top.get(name)) for name in ("item_id", "previous_item_id")]
+        found += [id for id in named if id and id != "root"]
+    return found
+
+
 def _live_stored(message: bytes) -> list[str]:
     """What `stored_ids` finds, and the session that is to be resumed."""
     found = stored_ids(message)
@@ -218,7 +228,7 @@ _OPENAI_LIKE = frozenset({"openai", "azure", "xai", "openai-compatible", "vllm"}
 APIS: Mapping[str, Api] = {
     api.fmt.name: api
     for api in (
-        Api(REALTIME, _OPENAI_LIKE, _realtime, _openai_url, _realtime_outgoing, stored_ids, _event),
+        Api(REALTIME, _OPENAI_LIKE, _realtime, _openai_url, _realtime_outgoing, _realtime_stored, _event),
         Api(RESPONSES_SOCKET, _OPENAI_LIKE, _responses, _openai_url, _responses_outgoing, stored_ids, _response_event),
         Api(LIVE, frozenset(_SERVICES), _live, _google_url, _live_outgoing, _live_stored, _no_event),
     )

@@ -217,6 +217,10 @@ class LiveSession:
                 found.append(Need(self._arm()))
         return found
 
+    def has(self, id: str) -> bool:
+        """Nothing: what a message names is looked up."""
+        return False
+
     def open(self) -> Iterable[Turn]:
         """The turns that are not over."""
         return [turn for turn in (self._turn, self._late) if turn is not None]

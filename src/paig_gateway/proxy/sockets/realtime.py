@@ -35,6 +35,12 @@ OUTPUT_SECONDS = 60.0
 PCM, G711 = 48_000.0, 8_000.0
 """Bytes a second of audio: 24,000 samples of 16 bits, and telephones' 8,000 of 8."""
 
+MOST_ITEMS = 10_000
+"""Items of a conversation that are remembered."""
+
+LONGEST_ITEM = 256
+"""Characters of an item's id that is remembered."""
+
 TOKENS_PER_SECOND = 32
 """Tokens by which `media_tokens` bounds a second of audio."""
 
@@ -111,6 +117,8 @@ class RealtimeSession:
     _messages: int = 0
     _heard: bool = False
     """Whether there was any audio: without it the provider begins no turn by itself."""
+    _items: dict[str, None] = field(default_factory=dict)
+    """Ids of the conversation's items, the oldest first."""
 
     @property
     def fmt(self) -> Format:
@@ -121,6 +129,16 @@ class RealtimeSession:
     def ready(self) -> bool:
         """Whether the model is known."""
         return bool(self.model)
+
+    def has(self, id: str) -> bool:
+        """Whether an item is of this session; in a call, items from before the gateway joined it may be too."""
+        return id in self._items or (self.joins and id.startswith("item_"))
+
+    def _note_item(self, id: str | None) -> None:
+        if id is not None and len(id) <= LONGEST_ITEM:
+            self._items[id] = None
+            if len(self._items) > MOST_ITEMS:
+                del self._items[next(iter(self._items))]
 
     # The client's messages
 
@@ -193,6 +211,7 @@ class RealtimeSession:
 
     def _item(self, message: bytes, raw: reading.Raw | None) -> None:
         item = reading.members(raw)
+        self._note_item(reading.string(item.get("id")))
         skipped = 0
         for part in reading.objects(item.get("content")):
             kind = reading.string(part.get("type"))
@@ -217,6 +236,9 @@ class RealtimeSession:
         kind = reading.string(top.get("type")) or ""
         if kind.endswith(".delta"):
             return self._delta(kind, top) if self.by_seconds else []
+        if "item" in top or "item_id" in top:
+            self._note_item(reading.string(top.get("item_id")))
+            self._note_item(reading.string(reading.members(top.get("item")).get("id")))
         if kind in _TOLD:
             session = reading.members(top.get("session"))
             self.model = self.model or reading.string(session.get("model")) or ""

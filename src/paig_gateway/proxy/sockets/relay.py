@@ -296,7 +296,7 @@ class SocketRelay:
                 if not self._checked:
                     ambiguity.check_json(payload)
                     self._api.outgoing(self._turns.upgraded.candidate.member, payload)
-                    if named := self._api.stored(payload):
+                    if named := [id for id in self._api.stored(payload) if not self._session.has(id)]:
                         self._named = named
                         self._changed.set()
                         break

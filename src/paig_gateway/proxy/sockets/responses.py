@@ -102,6 +102,10 @@ class ResponsesSession:
         self._remember(top, turn.call)
         return [Saw(turn), *self._end(lane, turn, "ended")]
 
+    def has(self, id: str) -> bool:
+        """Nothing: what a message names is looked up."""
+        return False
+
     def open(self) -> Iterable[Turn]:
         """The turns that are not over."""
         for lane in self._lanes.values():

@@ -102,6 +102,10 @@ class SocketSession(Protocol):
         """The turns that are not over."""
         ...
 
+    def has(self, id: str) -> bool:
+        """Whether an item of that id was made in this session, so that a message may name it."""
+        ...
+
 
 def check_inside(*objects: reading.Raw | None) -> None:
     """See that settings inside a message say each thing that decides money once; its top level is checked for all.

@@ -309,6 +309,7 @@ class Gateway:
                 self.clock,
                 deadlines,
                 directory.doubt,
+                directory.renewed,
             ),
             now=self.now,
             clock=self.clock,

@@ -58,7 +58,7 @@ async def test_a_409_names_nothing_of_others(environment: None, tmp_path: Path) 
     for project in ("mine", "theirs"):
         store.catalog.projects.create(project, ProjectSpec(), actor="test")
     store.catalog.keys.create(
-        "their-secret-project", KeySpec(project="theirs", secret="value:the-same-value"), actor="t"
+        "their-secret-project", KeySpec(project="theirs", secret="value:the-same-value-that-is-long-enough"), actor="t"
     )
     editor = store.catalog.admins.create(
         "ed", AdminSpec(grants=[GrantSpec(role="editor", project="mine")]), actor="test"
@@ -69,7 +69,7 @@ async def test_a_409_names_nothing_of_others(environment: None, tmp_path: Path) 
         running_gateway(Gateway(store)) as origin,
         httpx2.AsyncClient(base_url=f"{origin}/admin/v1", headers=headers, trust_env=False, timeout=30) as http,
     ):
-        body = {"name": "x", "project": "mine", "secret": "value:the-same-value"}
+        body = {"name": "x", "project": "mine", "secret": "value:the-same-value-that-is-long-enough"}
         answer = await http.post("/keys", json=body)
         assert answer.status_code == 409
         assert "their-secret-project" not in answer.text

@@ -22,6 +22,7 @@ from paig_gateway.catalog.references import check_unlimited, route_names
 from paig_gateway.database.columns import milliseconds, moment
 from paig_gateway.database.tables import KeyRow, KeyUseRow
 from paig_gateway.secrets.errors import SecretReferenceError
+from paig_gateway.secrets.home import weakness
 from paig_gateway.secrets.references import STORED, References, parse_reference
 
 MAX_OVERLAP = timedelta(days=30)
@@ -72,6 +73,16 @@ def chosen_value(reference: str | None, references: References) -> str | None:
     return value
 
 
+def check_strength(secret: str) -> None:
+    """Refuse a chosen value that may be guessed; a hash does not say of what it is, and passes.
+
+    Raises:
+        CatalogError: `invalid`.
+    """
+    if not secret.startswith(HASHED) and (wrong := weakness("the key's value", secret)) is not None:
+        raise CatalogError("invalid", f'{wrong} Or leave "secret" out to have one made.', field="secret")
+
+
 def _hashed(reference: str) -> str:
     """A reference that is the hash of a value.
 
@@ -107,6 +118,7 @@ def create(edit: Edit, name: str, spec: KeySpec, value: str | None) -> tuple[Key
         CatalogError: `invalid`, or `conflict` where the name or the value is taken.
     """
     secret = value or new_secret()
+    check_strength(secret)
     _check_unique(edit.session, secret)
     return objects.create(edit, KEYS, name, spec, hash=digest(secret), hint=hint(secret)), secret
 
@@ -121,10 +133,11 @@ def set_value(edit: Edit, row: KeyRow, secret: str, overlap: timedelta = timedel
         overlap: How long the old one is still accepted.
 
     Raises:
-        CatalogError: `conflict` where another key has it.
+        CatalogError: `invalid` where it may be guessed, `conflict` where another key has it.
     """
     if digest(secret) == row.hash:
-        return
+        return  # a weak one from before stays
+    check_strength(secret)
     _check_unique(edit.session, secret)
     before, old = row.hint, row.hash
     row.hash, row.hint = digest(secret), hint(secret)

@@ -40,6 +40,7 @@ class Resolver:
         self._marks: dict[_Place, _Mark | None] = {}
         self._timed_out: set[_Place] = set()
         self._doubted: set[str] = set()
+        self._renewed = False
         self._tried = self._looked = time.monotonic()
 
     def credentials(self, row: ProviderRow) -> tuple[tuple[Credential, ...], tuple[str, ...]]:
@@ -82,6 +83,22 @@ class Resolver:
         """Note that a provider has refused a credential: it is read again at the next look."""
         self._doubted.add(credential)
 
+    def renewed(self, credential: str, secret: str) -> str | None:
+        """The secret that a credential has by now, where a file holds another one than was sent; None otherwise."""
+        for place, text in self._references.items():
+            if place[2] != credential or not text.startswith("file:"):
+                continue
+            before = self._found.get(place)
+            if _mark(text) != self._marks.get(place):
+                found = self._read(place, text)
+                if isinstance(found, str) and found != before:
+                    self._found = {**self._found, place: found}
+                    self._renewed = True
+            now = self._found.get(place)
+            if isinstance(now, str) and now != secret:
+                return now
+        return None
+
     def look_again(self) -> bool:
         """Read again what may have changed; whether anything did."""
         now = time.monotonic()
@@ -92,7 +109,7 @@ class Resolver:
             self._tried = now
         if files:
             self._looked = now
-        changed = False
+        changed, self._renewed = self._renewed, False
         for place, text in self._references.items():
             before = self._found.get(place)
             missing = isinstance(before, SecretReferenceError) and place not in self._timed_out

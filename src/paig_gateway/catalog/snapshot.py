@@ -217,6 +217,17 @@ class Directory:
         """Note that a provider has refused the credential of that id: its file or keyring entry is read again."""
         self._resolver.doubt(credential)
 
+    def renewed(self, credential: Credential) -> Credential | None:
+        """A credential that a provider has refused, as its file has it by now; None where that is the same.
+
+        It reads the file only if it has changed. Blocks, so call it in a thread.
+        """
+        if credential.secret is None:
+            return None
+        with self._lock:
+            secret = self._resolver.renewed(credential.id, credential.secret)
+        return None if secret is None else replace(credential, secret=secret)
+
     def refresh(self) -> bool:
         """Load a new snapshot if the catalogue has changed; blocks, so call it in a thread.
 

@@ -125,6 +125,8 @@ class Writer(threading.Thread):
         self._ending = threading.Event()
         self._failures = 0
         self._backlog: dict[Pending, None] = {}
+        self._taken: deque[Pending] = deque()
+        self._behind = False
         self._line: dict[Pending, None] = {}
         self._released: dict[str, float] = {}
         self._look_at = 0.0
@@ -178,20 +180,24 @@ class Writer(threading.Thread):
     def _take(self) -> None:
         """Move queued commands to the backlog; wait for one if there is nothing else to do."""
         due = min(self._beat_at, self._look_at if self._line else math.inf)
-        timeout = 0.0 if self._backlog or self._ending.is_set() else max(0.0, due - time.monotonic())
-        taken: list[Pending] = []
+        busy = self._backlog or self._taken or self._behind or self._ending.is_set()
+        timeout = 0.0 if busy else max(0.0, due - time.monotonic())
         try:
-            while len(self._backlog) + len(taken) < BATCH:
+            while len(self._backlog) + len(self._taken) < BATCH:
                 pending = self.queue.get(timeout=timeout) if timeout else self.queue.get_nowait()
                 timeout = 0.0
                 if pending is not None:
-                    taken.append(pending)
+                    self._taken.append(pending)
         except queue.Empty:
             pass
-        # After the queue, so that what is taken from there finds recorded all that was handed over before it.
-        while self.later:
+        # After the queue, and before what was taken from there: that finds recorded all that was handed over before it.
+        handed = len(self.later)
+        room = max(0, BATCH - len(self._backlog))
+        for _ in range(min(handed, room)):
             self._backlog[self.later.popleft()] = None
-        self._backlog.update(dict.fromkeys(taken))
+        self._behind = handed > room
+        while self._taken and not self._behind and len(self._backlog) < BATCH:
+            self._backlog[self._taken.popleft()] = None
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -372,7 +378,9 @@ class Writer(threading.Thread):
         self._line.clear()
 
     def _sign_off(self) -> None:
-        left = list(self._backlog)
+        left = [*self._backlog, *self._taken]
+        while self.later:
+            left.append(self.later.popleft())
         if left:
             log.error("%d changes could not be written: the database is unavailable: %s", len(left), self.last_error)
             self._deliver([(pending, LedgerDown(f"The database is down: {self.last_error}")) for pending in left])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.limits import Limit
-from paig_gateway.domain.route import ActiveProvider
+from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.formats.base import Format, Framing, MalformedRequest
 from paig_gateway.formats.form import is_form, splice_field
 from paig_gateway.formats.framing import framing_of
@@ -46,7 +47,12 @@ from paig_gateway.routing.decisions import (
 from paig_gateway.routing.decisions import TryCandidate as SendTo
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
 from paig_gateway.routing.health import HealthTracker, Try
-from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach, another_may
+from paig_gateway.routing.verdicts import BODY_TELLS, REACH, Reach, another_may, of_status
+
+log = logging.getLogger(__name__)
+
+_REFUSALS = frozenset({400, 401, 403})
+"""Statuses by which providers refuse a credential."""
 
 
 @dataclass(slots=True)
@@ -100,6 +106,7 @@ class Failover:
         clock: Callable[[], float],
         deadlines: Deadlines,
         doubt: Callable[[str], None],
+        renewed: Callable[[Credential], Credential | None] = lambda credential: None,
     ) -> None:
         """Take what sends, what signs and what knows whom to ask.
 
@@ -111,6 +118,7 @@ class Failover:
             clock: Monotonic seconds.
             deadlines: How long requests may take.
             doubt: Has the credential of an id read again, as a provider refused it.
+            renewed: A refused credential as its file has it by now, if that is another one; blocks.
         """
         self._upstream = upstream
         self._auth = auth
@@ -119,6 +127,7 @@ class Failover:
         self._clock = clock
         self._deadlines = deadlines
         self._doubt = doubt
+        self._renewed = renewed
         self._refuse_stream_options: set[str] = set()
 
     def decisions(self, exchange: Exchange, order: list[Candidate], outcome: Outcome) -> Decisions:
@@ -204,7 +213,7 @@ class Failover:
             sent, fitted = with_maximum(exchange, candidate)
             if fitted is not None:
                 attempt["fitted"] = fitted
-            answer, asked = await self._send_asking(sent, candidate, len(outcome.attempts))
+            answer, asked = await self._send_renewed(sent, candidate, len(outcome.attempts))
             attempt["status"] = answer.status
             answer, reach = await self._look(exchange, decisions, candidate, answer, outcome, tried, last=last)
             return answer, asked, Answered(reach)
@@ -333,6 +342,23 @@ class Failover:
         wanted = candidate.provider.stream_usage
         asks = candidate.kind.asks_usage if wanted is None else wanted
         return asks and candidate.provider.name not in self._refuse_stream_options
+
+    async def _send_renewed(
+        self, exchange: Exchange, candidate: Candidate, number: int
+    ) -> tuple[ReadableResponse, bool]:
+        """Send a request; once more where its credential is refused and its file holds another one by now."""
+        answer, asked = await self._send_asking(exchange, candidate, number)
+        if answer.status not in _REFUSALS or (exchange.upload is not None and exchange.upload.started):
+            return answer, asked
+        peeked = PeekableResponse.of(answer)
+        if of_status(answer.status, await beginning(peeked)) != "credential_rejected":
+            return peeked, asked
+        renewed = await asyncio.to_thread(self._renewed, candidate.credential)
+        if renewed is None:
+            return peeked, asked
+        await peeked.aclose()
+        log.info("%s refused a credential whose file has changed: sending the new one", candidate.provider.name)
+        return await self._send_asking(exchange, replace(candidate, credential=renewed), number)
 
     async def _send_asking(
         self, exchange: Exchange, candidate: Candidate, number: int

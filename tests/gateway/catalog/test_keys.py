@@ -94,11 +94,14 @@ def test_states(url: str) -> None:
 
 def test_value_chosen_elsewhere(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """The value that a reference means is hashed, the reference kept as written; a hint shows at most a quarter."""
-    monkeypatch.setenv("CI_GATEWAY_KEY", "chosen-elsewhere")
+    monkeypatch.setenv("CI_GATEWAY_KEY", "chosen-elsewhere-long-enough")
     made = catalog.keys.create("ci", KeySpec(secret="env:CI_GATEWAY_KEY"), actor=ME)
-    assert made.key == "chosen-elsewhere"
+    assert made.key == "chosen-elsewhere-long-enough"
     stored = row(catalog, "ci")
-    assert (stored.hash, stored.spec["secret"]) == (sha256(b"chosen-elsewhere").hexdigest(), "env:CI_GATEWAY_KEY")
+    assert (stored.hash, stored.spec["secret"]) == (
+        sha256(b"chosen-elsewhere-long-enough").hexdigest(),
+        "env:CI_GATEWAY_KEY",
+    )
     assert stored.hint == "chos"
     with pytest.raises(CatalogError, match="comes from env:CI_GATEWAY_KEY") as caught:
         catalog.keys.rotate("ci", actor=ME)
@@ -107,24 +110,27 @@ def test_value_chosen_elsewhere(catalog: Catalog, monkeypatch: pytest.MonkeyPatc
 
 def test_another_value_rotates_the_key(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Giving the reference again after its value changed takes the new value; the id stays."""
-    monkeypatch.setenv("CI_GATEWAY_KEY", "first-value")
+    monkeypatch.setenv("CI_GATEWAY_KEY", "first-value-that-is-long-enough")
     made = catalog.keys.create("ci", KeySpec(secret="env:CI_GATEWAY_KEY"), actor=ME)
-    monkeypatch.setenv("CI_GATEWAY_KEY", "second-value")
+    monkeypatch.setenv("CI_GATEWAY_KEY", "second-value-that-is-long-enough")
     assert catalog.keys.update("ci", {"secret": "env:CI_GATEWAY_KEY"}, actor=ME).id == made.id
-    assert row(catalog, "ci").hash == sha256(b"second-value").hexdigest()
+    assert row(catalog, "ci").hash == sha256(b"second-value-that-is-long-enough").hexdigest()
     catalog.keys.update("ci", {"secret": None}, actor=ME)
     assert (row(catalog, "ci").spec.get("secret"), row(catalog, "ci").hash) == (
         None,
-        sha256(b"second-value").hexdigest(),
+        sha256(b"second-value-that-is-long-enough").hexdigest(),
     )
 
 
 def test_literal_value_is_hashed_and_not_kept(catalog: Catalog) -> None:
     """A literal leaves nothing but its hash; giving it again, or giving back what was shown, changes nothing."""
-    catalog.keys.create("ci", KeySpec(secret="value:chosen-here"), actor=ME)
+    catalog.keys.create("ci", KeySpec(secret="value:chosen-here-and-long-enough"), actor=ME)
     stored = row(catalog, "ci")
-    assert (stored.hash, stored.spec["secret"]) == (sha256(b"chosen-here").hexdigest(), "value:<stored>")
-    assert catalog.keys.update("ci", {"secret": "value:chosen-here"}, actor=ME).version == 1
+    assert (stored.hash, stored.spec["secret"]) == (
+        sha256(b"chosen-here-and-long-enough").hexdigest(),
+        "value:<stored>",
+    )
+    assert catalog.keys.update("ci", {"secret": "value:chosen-here-and-long-enough"}, actor=ME).version == 1
     assert catalog.keys.update("ci", {"secret": "value:<stored>"}, actor=ME).version == 1
     catalog.keys.update("ci", {"secret": "value:chosen-anew"}, actor=ME)
     assert row(catalog, "ci").hash == sha256(b"chosen-anew").hexdigest()
@@ -136,16 +142,16 @@ def test_literal_value_is_hashed_and_not_kept(catalog: Catalog) -> None:
 
 def test_two_keys_never_share_a_value(catalog: Catalog) -> None:
     """The second key of a value is refused, made or changed to it; the error names neither the first nor the value."""
-    catalog.keys.create("one", KeySpec(secret="value:same-value"), actor=ME)
+    catalog.keys.create("one", KeySpec(secret="value:same-value-that-is-long-enough"), actor=ME)
     catalog.keys.create("two", KeySpec(), actor=ME)
     for attempt in (
-        lambda: catalog.keys.create("three", KeySpec(secret="value:same-value"), actor=ME),
-        lambda: catalog.keys.update("two", {"secret": "value:same-value"}, actor=ME),
+        lambda: catalog.keys.create("three", KeySpec(secret="value:same-value-that-is-long-enough"), actor=ME),
+        lambda: catalog.keys.update("two", {"secret": "value:same-value-that-is-long-enough"}, actor=ME),
     ):
         with pytest.raises(CatalogError, match="another key has the same value") as caught:
             attempt()
         assert (caught.value.code, caught.value.field) == ("conflict", "secret")
-        assert "same-value" not in str(caught.value)
+        assert "same-value-that-is-long-enough" not in str(caught.value)
     assert [key.name for key in catalog.keys.list()] == ["one", "two"]
 
 
@@ -162,6 +168,8 @@ def test_two_keys_never_share_a_value(catalog: Catalog) -> None:
         (KeySpec(secret="my-secret-value"), "secret", "is not a reference"),
         (KeySpec(secret="value:<stored>"), "secret", "no stored value to keep"),
         (KeySpec(secret="value:short"), "secret", "8 to 512"),
+        (KeySpec(secret="value:aaaaaaaa"), "secret", "too weak"),
+        (KeySpec(secret="value:" + "a" * 27), "secret", "guessing it"),
         (KeySpec(secret="value:with a space"), "secret", "without spaces"),
         (KeySpec(secret="value:not-äscii"), "secret", "ASCII"),
         (KeySpec(secret="env:NOT_SET_ANYWHERE"), "secret", "NOT_SET_ANYWHERE is not set"),
@@ -229,3 +237,13 @@ def test_a_key_can_be_made_from_the_hash_of_its_value(catalog: Catalog) -> None:
             catalog.keys.create("other", KeySpec(secret=wrong), actor="test")
     made = catalog.keys.rotate("moved", actor="test")
     assert made.key.startswith("paig_")
+
+
+def test_a_weak_value_from_before_stays_until_another_is_given(catalog: Catalog) -> None:
+    """A key that was made when weak values were taken goes on, also where the same value is given again."""
+    catalog.keys.create("old", KeySpec(secret="value:a-value-that-is-long-enough"), actor=ME)
+    with catalog.edit(ME) as edit:
+        edit.session.exec(select(KeyRow).where(KeyRow.name == "old")).one().hash = sha256(b"aaaaaaaa").hexdigest()
+    catalog.keys.update("old", {"secret": "value:aaaaaaaa"}, actor=ME)
+    with pytest.raises(CatalogError, match="too weak"):
+        catalog.keys.update("old", {"secret": "value:bbbbbbbb"}, actor=ME)

@@ -126,7 +126,7 @@ def test_admins_and_their_tokens_are_no_drift(catalog: Catalog) -> None:
 def test_no_secret_is_told(catalog: Catalog) -> None:
     """Of a literal credential only that one is stored."""
     catalog.providers.create("p", ProviderSpec(kind="openai", credential="value:sk-secret"), actor=ME)
-    catalog.keys.create("k", KeySpec(secret="value:chosen-literally-here"), actor=ME)
+    catalog.keys.create("k", KeySpec(secret="value:chosen-literally-here-and-long"), actor=ME)
     told = repr(plan(parse(FILE), catalog).drift)
     assert "p" in told
     assert "sk-secret" not in told

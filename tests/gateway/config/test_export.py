@@ -32,7 +32,7 @@ from tests.gateway.config.test_parse import EXAMPLE
 @pytest.fixture
 def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
     """An empty catalogue; the example's key has a value."""
-    monkeypatch.setenv("CI_GATEWAY_KEY", "chosen-for-ci")
+    monkeypatch.setenv("CI_GATEWAY_KEY", "chosen-for-ci-and-long-enough")
     with open_catalog(sqlite_url(tmp_path)) as catalog:
         yield catalog
 
@@ -89,7 +89,7 @@ def test_no_secret_is_exported(catalog: Catalog) -> None:
     text = export(catalog)
     assert 'credential = "value:<stored>"' in text
     assert 'secret = "env:CI_GATEWAY_KEY"' in text
-    assert not any(secret in text for secret in ("sk-secret", made.key, "chosen-for-ci"))
+    assert not any(secret in text for secret in ("sk-secret", made.key, "chosen-for-ci-and-long-enough"))
     assert plan(parse(text), catalog, prune=True).changes == ()
 
 

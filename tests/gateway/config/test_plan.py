@@ -20,7 +20,7 @@ from tests.gateway.config.test_parse import EXAMPLE
 @pytest.fixture
 def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
     """An empty catalogue; the example's key has a value."""
-    monkeypatch.setenv("CI_GATEWAY_KEY", "chosen-for-ci")
+    monkeypatch.setenv("CI_GATEWAY_KEY", "chosen-for-ci-and-long-enough")
     with open_catalog(sqlite_url(tmp_path)) as catalog:
         yield catalog
 
@@ -51,7 +51,7 @@ def test_example_is_applied_once(catalog: Catalog) -> None:
     ]
     assert catalog.version() == 1
     assert [member.provider for member in catalog.routes.get("fast").members] == ["groq", "openai"]
-    assert stored(catalog, "ci").hash == sha256(b"chosen-for-ci").hexdigest()
+    assert stored(catalog, "ci").hash == sha256(b"chosen-for-ci-and-long-enough").hexdigest()
     assert {entry.actor for entry in catalog.audit()} == {ME}
     assert applied(EXAMPLE, catalog) == []
     assert catalog.version() == 1
@@ -107,7 +107,7 @@ def test_value_that_changed_elsewhere_rotates_the_key(catalog: Catalog, monkeypa
     """The same file with another value in the environment gives the same key that value."""
     applied(EXAMPLE, catalog)
     before = stored(catalog, "ci")
-    monkeypatch.setenv("CI_GATEWAY_KEY", "chosen-again")
+    monkeypatch.setenv("CI_GATEWAY_KEY", "chosen-again-and-long-enough")
     made = plan(parse(EXAMPLE), catalog)
     assert made.items() == [
         {
@@ -117,7 +117,7 @@ def test_value_that_changed_elsewhere_rotates_the_key(catalog: Catalog, monkeypa
     ]  # fmt: skip
     apply(made, catalog, actor=ME)
     after = stored(catalog, "ci")
-    assert (after.id, after.hash) == (before.id, sha256(b"chosen-again").hexdigest())
+    assert (after.id, after.hash) == (before.id, sha256(b"chosen-again-and-long-enough").hexdigest())
     assert applied(EXAMPLE, catalog) == []
 
 
@@ -181,12 +181,12 @@ def test_key_that_is_renamed_keeps_its_value(catalog: Catalog) -> None:
     applied(EXAMPLE, catalog)
     applied(EXAMPLE.replace("[keys.ci]", "[keys.build]"), catalog, prune=True)
     assert [key.name for key in catalog.keys.list()] == ["build"]
-    assert stored(catalog, "build").hash == sha256(b"chosen-for-ci").hexdigest()
+    assert stored(catalog, "build").hash == sha256(b"chosen-for-ci-and-long-enough").hexdigest()
 
 
 def test_all_or_nothing(catalog: Catalog) -> None:
     """A change that cannot be made undoes those before it: here, a value that another key has."""
-    catalog.keys.create("other", KeySpec(secret="value:chosen-for-ci"), actor=ME)
+    catalog.keys.create("other", KeySpec(secret="value:chosen-for-ci-and-long-enough"), actor=ME)
     made = plan(parse(EXAMPLE), catalog)
     with pytest.raises(CatalogError, match="another key has the same value"):
         apply(made, catalog, actor=ME)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -207,3 +208,36 @@ async def test_each_of_several_is_tried_out(world: tuple[World, Account]) -> Non
     assert (found.ok, found.outcome, found.status) == (False, "unauthorised", 401)
     wrong = (await ids(running))[KEYS[1]]
     assert found.message.startswith(f"1 of 3 credentials failed ({wrong}: unauthorised). It does not take")
+
+
+async def test_a_credential_that_was_rotated_in_its_file_is_used_at_once(
+    world: tuple[World, Account], tmp_path: Path
+) -> None:
+    """The request that meets the old one's refusal goes out again with the new one, once."""
+    running, account = world
+    file = tmp_path / "openai.key"
+    file.write_text("sk-before")
+    base = (await running.admin.providers.get("three")).base_url
+    await running.admin.providers.create(
+        "rotated", ProviderSpec(kind="openai", base_url=base, credential=f"file:{file}")
+    )
+    refusal = (401, b'{"error":{"message":"Incorrect API key provided"}}')
+    try:
+        assert (await ask(running, "rotated")).status_code == 200
+        for streams in (False, True):
+            account.simulator.reset()
+            before, after = file.read_text(), f"sk-after-{streams}"
+            account.refusals[before] = refusal
+            file.write_text(after)
+            response = await ask(running, "rotated", stream=streams)
+            assert response.status_code == 200, response.text
+            assert account.asked == [after]
+            row = await row_of(running, response)
+            assert [(attempt.provider, attempt.status) for attempt in row.attempts] == [("rotated", 200)]
+        account.refusals[after] = refusal  # the file says nothing new: one refusal is the answer
+        assert (await ask(running, "rotated")).status_code == 401
+        file.write_text("sk-wrong-too")
+        account.refusals["sk-wrong-too"] = refusal
+        assert (await ask(running, "rotated")).status_code in (401, 502, 503)
+    finally:
+        await running.admin.providers.delete("rotated")

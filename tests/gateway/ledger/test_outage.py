@@ -14,9 +14,11 @@ from sqlalchemy import Engine
 
 from paig_gateway.database.engine import open_engine
 from paig_gateway.domain.errors import GatewayError, LedgerDown
+from paig_gateway.ledger.batch import BatchExecutor
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.postgres import PostgresConnection
 from paig_gateway.ledger.sqlite import SqliteConnection
+from paig_gateway.ledger.writer import BATCH
 from tests.gateway.databases import Postgres
 from tests.gateway.ledger.books import (
     Clock,
@@ -246,3 +248,32 @@ async def test_postgresql_stopped_and_started_under_load(postgres: Postgres) -> 
     await ledger.stop()
     assert counters(engine)
     engine.dispose()
+
+
+async def test_what_piled_up_is_written_in_bounded_pieces(
+    ledger: Ledger, engine: Engine, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much there is to settle after an outage, no transaction takes more than a batch, and nothing is lost."""
+    sizes: list[int] = []
+    execute = BatchExecutor.execute
+
+    def counted(self: BatchExecutor, commands: Any, *more: Any) -> Any:
+        sizes.append(len(commands))
+        return execute(self, commands, *more)
+
+    monkeypatch.setattr(BatchExecutor, "execute", counted)
+    requests = [reservation(CAP) for _ in range(3 * BATCH + 7)]
+    for start in range(0, len(requests), BATCH):
+        await asyncio.gather(*(ledger.reserve(one) for one in requests[start : start + BATCH]))
+    faults.mode = "before"
+    sizes.clear()
+    for one in requests:
+        ledger.settle_soon(settlement(one, 5))
+    await until(lambda: not ledger.healthy)
+    faults.mode = None
+    last = reservation(CAP)
+    await until(lambda: ledger.healthy)
+    await ledger.reserve(last)
+    await ledger.settle(settlement(last, 5))
+    await until(lambda: totals(engine, CAP) == Totals(5 * (len(requests) + 1), 0))
+    assert max(sizes) <= BATCH

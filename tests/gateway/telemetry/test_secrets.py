@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 SECRETS = {
     "PAIG_SECRET_KEY": "secret-of-the-vault-0001",
     "PAIG_ADMIN_TOKEN": "secret-of-the-admin-0002",
-    "GOOD_KEY": "secret-of-a-client-0003",
+    "GOOD_KEY": "secret-of-a-client-0003-which-is-long",
     "POOR_KEY": "paig_secret_of_a_poor_client_0004",
     "SCRAPER": "secret-of-the-scraper-0005",
     "ODD_KEY": "secret+of/an=odd~client&0009",

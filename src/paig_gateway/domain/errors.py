@@ -129,10 +129,10 @@ class LimitRefused(GatewayError):
         if limit.member is not None:
             details["member"] = limit.member
         if advice is not None:
-            details |= {"field": advice.field, "lower_to": advice.ever if never else advice.now}
+            details |= {"field": advice.field, "lower_to": advice.now}
         super().__init__(
             "limit-too-small" if never else "rate-limited" if limit.is_rate else "limit-exceeded",
-            _never_fits(limit, show(needed), advice) if never else _no_room(limit, details, waits, advice),
+            _never_fits(limit, details, advice) if never else _no_room(limit, details, waits, advice),
             details=details,
             retry_after=None if never else seconds if soon else IN_FLIGHT_RETRY if waits else None,
             retryable=not never and (soon or waits),
@@ -151,15 +151,22 @@ IN_FLIGHT_RETRY = 5
 """Seconds after which requests in flight may have released their holds."""
 
 
-def _never_fits(limit: Limit, needed: str, advice: Advice | None) -> str:
+def _never_fits(limit: Limit, details: Mapping[str, Detail], advice: Advice | None) -> str:
+    needed, resets = details["needed"], details["resets_at"]
     dollars = "$" if limit.unit == "usd" else ""
     unit = "" if limit.unit == "usd" else f" {limit.unit}"
     message = (
         f"This request can never fit the {_described(limit)}: at worst it needs {dollars}{needed}{unit}, "
         "more than the whole limit. "
     )
+    if advice is not None and advice.now is not None:
+        return message + f"Set {advice.field} to {advice.now} or less, or ask an administrator to raise the limit."
     if advice is not None and advice.ever is not None:
-        return message + f"Set {advice.field} to {advice.ever} or less, or ask an administrator to raise the limit."
+        when = f"after it resets at {resets}" if resets else "once there is room again"
+        return message + (
+            f"Set {advice.field} to {advice.ever} or less and send it {when} (spent {details['spent']}, held "
+            f"{details['held']}), or ask an administrator to raise the limit."
+        )
     return message + "Send a smaller request, or ask an administrator to raise the limit."
 
 

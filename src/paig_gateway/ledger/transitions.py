@@ -164,7 +164,8 @@ class Refusal:
     Attributes:
         limit: The limit that is reported.
         waits: Ids of the limits that lack room only because of requests in flight; empty if waiting would not help.
-        balances: The balance of each hard limit on money or tokens that binds the request.
+        balances: The balance of each hard limit on money or tokens that binds the request; none where a smaller
+            request would be refused as well.
         crowded: Whether the limit has all the counters that it may have, and none for this request's member.
     """
 
@@ -519,9 +520,13 @@ class LedgerBatch:
         if not short:
             return None
         waits = [limit.id for limit, counter, needed in short if _has_room_later(limit, counter, needed)]
-        limit, counter, needed = max(short, key=lambda s: (not _has_room_later(*s), _wait(s[0], at)))
+        limit, counter, needed = max(
+            short, key=lambda s: (_never_fits(s[0], s[2]), not _has_room_later(*s), _wait(s[0], at))
+        )
         patient = frozenset(waits) if len(waits) == len(short) else frozenset[str]()
-        return Refusal(limit, counter.spent, counter.held, needed, at, patient, self._balances(limits, keys))
+        helps = all(not one.soft and one.unit != "requests" for one, _, _ in short)
+        balances = self._balances(limits, keys) if helps else ()
+        return Refusal(limit, counter.spent, counter.held, needed, at, patient, balances)
 
     def _balances(self, limits: Iterable[Limit], keys: Iterable[CounterKey]) -> tuple[Balance, ...]:
         """The balances of the hard limits on money and tokens."""
@@ -649,6 +654,11 @@ def _free(settlement: Settlement) -> Settlement:
     return replace(
         settlement, cost=0, certainty="exact", certainty_reason=None, list_price=None, usage=None, raw_usage=None
     )
+
+
+def _never_fits(limit: Limit, needed: int) -> bool:
+    """Whether a request is larger than the whole limit, so that no reset of it helps."""
+    return not limit.soft and needed > limit.amount
 
 
 def _has_room_later(limit: Limit, counter: Counter, needed: int) -> bool:

@@ -25,6 +25,9 @@ from paig_gateway.routing.candidates import Candidate
 STATED = 64
 """The most bytes that a stated maximum adds to a request."""
 
+LEAST = {"openai-responses": 16}
+"""The smallest output maximum that an API takes, where that is more than 1; and Claude's must exceed its thinking."""
+
 TRIES = 4
 """How often a smaller request is sized, since other requests may take the room meanwhile."""
 
@@ -63,10 +66,10 @@ async def hold(ledger: Ledger, full: Held, wait: float) -> Held:
         return full
     except LimitRefused as error:
         refused = error
-    fitting = Fitting.of(full)
+    fitting = Fitting.of(full) if refused.balances else None
     for _ in range(TRIES if fitting is not None and fitting.may_change else 0):
         assert fitting is not None
-        if (smaller := fitting.fitted(refused.balances)) is None:
+        if not refused.balances or (smaller := fitting.fitted(refused.balances)) is None:
             break
         try:
             await ledger.reserve(smaller.reservation)
@@ -75,12 +78,17 @@ async def hold(ledger: Ledger, full: Held, wait: float) -> Held:
             refused = error
     least = (fitting.least() if fitting is not None and fitting.may_change else None) or full
     if least is full and (wait <= 0 or not refused.waits):
-        raise refused.advised(fitting.advice(refused.balances) if fitting is not None else None)
+        raise _advised(refused, fitting)
     try:
         await ledger.reserve(least.reservation, wait=wait)
         return least
     except LimitRefused as error:
-        raise error.advised(fitting.advice(error.balances) if fitting is not None else None) from None
+        raise _advised(error, fitting) from None
+
+
+def _advised(refused: LimitRefused, fitting: Fitting | None) -> LimitRefused:
+    """The same refusal, with what makes the request fit, if a smaller output does."""
+    return refused.advised(fitting.advice(refused.balances) if fitting is not None and refused.balances else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,9 @@ class Fitting:
         """
         whole = tuple(replace(balance, spent=0, held=0) for balance in balances)
         need = partial(self._need, longer=STATED)
-        now, ever = (largest(need, _room(found), 1, self.most) for found in (balances, whole))
+        call, name = self.full.exchange.call, self.full.exchange.fmt.name
+        least = max(LEAST.get(name, 1), 1 if name == "gemini" else (call.thinking or 0) + 1)
+        now, ever = (largest(need, _room(found), least, self.most) for found in (balances, whole))
         return Advice(self.field, now, ever)
 
     def _need(self, maximum: int, longer: int = 0) -> HoldSize:

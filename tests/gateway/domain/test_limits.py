@@ -80,8 +80,11 @@ def test_what_can_never_fit_is_not_to_be_tried_again() -> None:
         advice=Advice("max_tokens", now=90_000, ever=99_000),
     )  # fmt: skip
     assert (error.code, error.status, error.retry_after, error.retryable) == ("limit-too-small", 400, None, False)
-    assert "max_tokens to 99000 or less" in error.message
-    assert (error.details["field"], error.details["lower_to"]) == ("max_tokens", 99_000)
+    assert "max_tokens to 90000 or less" in error.message
+    assert (error.details["field"], error.details["lower_to"]) == ("max_tokens", 90_000)
+    later = error.advised(Advice("max_tokens", now=None, ever=99_000))
+    assert "max_tokens to 99000 or less and send it after it resets at 2026-11-24T00:00:00Z" in later.message
+    assert later.details["lower_to"] is None
 
 
 def test_a_rate_that_a_request_can_never_fit_is_not_to_be_tried_again() -> None:

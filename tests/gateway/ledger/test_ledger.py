@@ -139,6 +139,8 @@ async def test_the_refusal_that_lasts_longest_is_reported(ledger: Ledger) -> Non
     await ledger.settle(settlement(first, 900))
     spent = await refused(ledger, reservation(day, month, total, ceiling=500))
     assert spent.details["window"] == "monthly"
+    never = await refused(ledger, reservation(day, total, ceiling=1001))
+    assert (never.details["window"], never.code) == ("daily", "limit-too-small")  # the month's end would not help
 
 
 async def test_requests_per_minute(ledger: Ledger, engine: Engine, clock: Clock) -> None:

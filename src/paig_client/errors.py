@@ -189,7 +189,7 @@ class LimitExceeded(_Limited):
 
 
 class LimitTooSmall(LimitExceeded):
-    """The request can never fit a limit: `details` say which `field` to lower to what (`lower_to`; None if nothing fits now)."""
+    """The request can never fit a limit: `details` say which `field` to lower to what (`lower_to`), if any."""
 
 
 class RateLimited(_Limited):

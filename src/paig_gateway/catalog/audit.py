@@ -75,13 +75,14 @@ def in_order(
 
 
 def unknown(session: Session, which: AuditFilter) -> list[tuple[str, str]]:
-    """Of what a filter names, all that no change has: the field, and a message with the nearest name."""
+    """Of what a filter names, all that no change has that is shown: the field, and a message with the nearest name."""
     wrong = []
     for field in ("actor", "action", "kind", "name"):
         if (wanted := getattr(which, field)) is None:
             continue
         column = col(getattr(AuditRow, field))
-        known = set(session.exec(select(column).distinct().limit(10_000)))
+        shown = () if which.within is None else (_of(which.within),)
+        known = set(session.exec(select(column).where(*shown).distinct().limit(10_000)))
         if field == "actor":
             known |= {actor.partition("/")[0] for actor in known}
         if wanted not in known:

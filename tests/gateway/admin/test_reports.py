@@ -147,12 +147,12 @@ def test_audit_has_no_secret(admin: AdminClient, http: httpx2.Client) -> None:
     """Neither a key's secret nor a provider's credential is in the audit log, whatever is done with them."""
     made = admin.keys.create("secretive", KeySpec())
     rotated = admin.keys.rotate("secretive")
-    http.patch("/keys/secretive", json={"secret": "value:chosen-elsewhere-123"})
+    http.patch("/keys/secretive", json={"secret": "value:chosen-elsewhere-and-long-enough-123"})
     http.post("/providers", json={"name": "p", "kind": "openai", "credential": "value:sk-first-123"})
     http.patch("/providers/p", json={"credential": "value:sk-second-123"})
     text = http.get("/audit", params={"limit": 1000}).text
     assert '"rotate"' in text
-    secrets = (made.key, rotated.key, "chosen-elsewhere-123", "sk-first-123", "sk-second-123")
+    secrets = (made.key, rotated.key, "chosen-elsewhere-and-long-enough-123", "sk-first-123", "sk-second-123")
     assert not [secret for secret in secrets if secret in text]
 
 

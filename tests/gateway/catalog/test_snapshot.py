@@ -322,7 +322,9 @@ def test_ten_thousand_keys_load_quickly(catalog: Catalog) -> None:
     """A big directory is loaded in half a second, and a lookup takes microseconds."""
     catalog.projects.create("p", ProjectSpec(limits=LimitsSpec(daily=Decimal(5))), actor=ME)
     with catalog.edit(ME) as edit:
-        keys.create(edit, "k", KeySpec(project="p", limits=LimitsSpec(daily=Decimal(1))), "the-last-one")
+        keys.create(
+            edit, "k", KeySpec(project="p", limits=LimitsSpec(daily=Decimal(1))), "the-last-one-of-ten-thousand"
+        )
         columns = "hint, spec, project_id, user_id, state, version, created_at, updated_at"
         edit.session.connection().exec_driver_sql(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)"
@@ -337,7 +339,7 @@ def test_ten_thousand_keys_load_quickly(catalog: Catalog) -> None:
     assert min(timed(directory.refresh) for directory in directories) < 0.5
     directory = directories[0]
     assert len(directory.snapshot.callers) == 10_000
-    found = caller(directory, "the-last-one")
+    found = caller(directory, "the-last-one-of-ten-thousand")
     assert found is not None
     assert len(found.limits) == 3
 

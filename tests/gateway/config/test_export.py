@@ -151,7 +151,7 @@ def configs(draw: st.DrawFn) -> Config:
         models=st.none() | st.lists(words, max_size=2),
         limits=limits,
         expires_at=st.none() | st.datetimes(datetime(1971, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC)),
-        secret=st.sampled_from([None, "value:chosen-literally", "env:A_KEY"]),
+        secret=st.sampled_from([None, "value:chosen-literally-and-long", "env:A_KEY"]),
     )
     zones = st.sampled_from(["UTC", "Europe/Berlin", "Asia/Tokyo"])
     tight = st.sampled_from([None, "refuse", "lower"])
@@ -183,7 +183,7 @@ def chosen_twice(config: Config) -> bool:
 @pytest.fixture(scope="module")
 def shared_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     """One catalogue for all examples; each brings it to a configuration of its own, whatever it was before."""
-    references = References(environ={"A_KEY": "chosen-in-environment"})
+    references = References(environ={"A_KEY": "chosen-in-the-environment-of-all"})
     with open_catalog(sqlite_url(tmp_path_factory.mktemp("export")), references=references) as catalog:
         yield catalog
 

@@ -130,7 +130,8 @@ def test_value_that_cannot_be_had_is_told_with_its_line(catalog: Catalog, monkey
 
 def test_literal_secrets_are_never_in_a_plan(catalog: Catalog) -> None:
     """Literals of providers and keys are compared with what is stored, and shown as new or not at all."""
-    text = '[providers.p]\nkind = "openai"\ncredential = "value:sk-{}"\n[keys.k]\nsecret = "value:chosen-and-long-enough-{}"\n'
+    text = '[providers.p]\nkind = "openai"\ncredential = "value:sk-{}"\n'
+    text += '[keys.k]\nsecret = "value:chosen-and-long-enough-{}"\n'
     first, second = text.format(1, 1), text.format(2, 2)
     shown = str(plan(parse(first), catalog).items())
     applied(first, catalog)

@@ -199,6 +199,7 @@ _MARKER = Marker(
     rb'"finish_reason"\s*:\s*"',
     rb'"error"\s*:\s*[{"]',
     rb'"executed_tools"',
+    (b'"audio"', rb'"audio"\s*:\s*\{\s*"id"'),
     rb'"\$web_search"',
     rb"\[DONE\]",
     EVENT_ERROR,
@@ -234,6 +235,8 @@ def _fold_choice(body: dict[str, object], choice: Members) -> None:
     delta = reading.members(choice.get("delta")) or reading.members(choice.get("message"))
     if executed := each(reading.value(delta.get("executed_tools"))):
         message["executed_tools"] = _by_index(each(message.get("executed_tools")), executed)
+    if (id := reading.string(reading.members(delta.get("audio")).get("id"))) is not None:
+        message["audio"] = {"id": id}
     calls = [call for call in each(reading.value(delta.get("tool_calls"))) if dig(call, "function", "name")]
     if calls:
         message["tool_calls"] = [*each(message.get("tool_calls")), *calls]

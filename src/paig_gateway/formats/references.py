@@ -141,7 +141,8 @@ def _readings(body: bytes) -> set[str]:
 
 def _in_json(text: str) -> Iterator[str]:
     try:
-        top = json.loads(text, object_pairs_hook=_Object)
+        # Numbers stay text: a very long one costs nothing, and may be an id.
+        top = json.loads(text, object_pairs_hook=_Object, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         raise MalformedRequest("The request body may name stored objects, and is not JSON.") from None
     stack: list[object] = [top]
@@ -185,8 +186,6 @@ def _ids(name: str, value: object) -> Iterator[str]:
                 yield from _ids(name, one)
     elif name in _OBJECTS_ALONE:
         return
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield str(value)
     elif isinstance(value, str) and value and value.startswith(_PREFIXES.get(name, "")) and _is_stored(name, value):
         yield last_name(value)
 

@@ -304,7 +304,7 @@ class StoredObjects:
             return
         if work_id:
             self._remember(self._object(exchange, candidate, work_id))
-        ids = set(_containers(body))
+        ids = {*_containers(body), *_spoken(exchange, body)}
         if exchange.operation == "create" and not work_id and (id := _chat_id(exchange, body)):
             ids.add(id)
         objects += [self._object(exchange, candidate, id) for id in ids]
@@ -425,6 +425,14 @@ def _containers(body: Json) -> Iterable[str]:
     for item in each(body.get("output")):
         for id in (dig(item, "container_id"), dig(item, "environment", "container_id")):
             if isinstance(id, str) and id:
+                yield id
+
+
+def _spoken(exchange: Exchange, body: Json) -> Iterable[str]:
+    """The ids of spoken answers, which a later request may name instead of sending them."""
+    if exchange.fmt.name == "openai-chat" and b'"audio"' in exchange.plain:
+        for choice in each(body.get("choices")):
+            if isinstance(id := dig(choice, "message", "audio", "id"), str) and id:
                 yield id
 
 

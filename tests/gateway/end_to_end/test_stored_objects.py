@@ -311,6 +311,32 @@ async def test_items_of_answers_are_their_keys(tenants: Tenants) -> None:
     assert told.status_code == 200, told.text
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_spoken_answers_are_their_keys(tenants: Tenants, stream: bool) -> None:
+    """A later request may name an answer's audio instead of sending it; another key's may not."""
+    id = f"audio_{stream}"
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    said = {"audio": {"id": id, "data": "AAAA", "transcript": "hi"}}
+    whole = {"id": "c", "model": "gpt-audio", "usage": usage, "choices": [{"index": 0, "message": said}]}
+    chunks = [
+        {"id": "c", "choices": [{"index": 0, "delta": said}]},
+        {"id": "c", "choices": [{"index": 0, "delta": {"audio": {"data": "AAAA"}}}]},
+        {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"id": "c", "choices": [], "usage": usage},
+    ]
+    lines = "".join(f"data: {json.dumps(one)}\n\n" for one in chunks) + "data: [DONE]\n\n"
+    tenants.echo.answer = Answer(lines.encode(), content_type="text/event-stream") if stream else as_json(whole)
+    body = {
+        "model": "gpt-audio", "stream": stream, "audio": {"voice": "alloy", "format": "wav"},
+        "messages": [{"role": "user", "content": "Hello"}],
+    }  # fmt: skip
+    path = "/openai/v1/chat/completions"
+    assert (await tenants.ask(tenants.mine, "POST", path, body)).status_code == 200
+    after = {**body, "messages": [{"role": "assistant", "audio": {"id": id}}]}
+    assert (await tenants.ask(tenants.mine, "POST", path, after)).status_code == 200
+    assert (await tenants.ask(tenants.theirs, "POST", path, after)).headers.get("x-paig-error") == "not-found"
+
+
 async def test_items_are_forgotten_after_a_month(tenants: Tenants) -> None:
     """Their owners take room in the database only as long as a provider keeps them."""
     from datetime import timedelta

@@ -22,6 +22,9 @@ TROUBLE_SHARE = 0.5
 MOST_UNPRICED = 100
 """Models without a price that are remembered between two looks: their names are the clients' own words."""
 
+MOST_REFUSING = 1_000
+"""The most limits that are remembered as refusing between two looks: clients name the budgets of their runs."""
+
 ModelName = tuple[str, str]
 """A model, by its provider and its requested name."""
 
@@ -85,7 +88,8 @@ class RefusalWatch:
             owner_kind, owner, unit, window = (
                 str(said.get(name)) for name in ("owner_kind", "owner", "unit", "window")
             )
-            self._refusing.add((owner_kind, owner, unit, window))
+            if len(self._refusing) < MOST_REFUSING:
+                self._refusing.add((owner_kind, owner, unit, window))
 
     def started(self, exchange: Exchange, reservation: Reservation) -> None:
         """Nothing is refused."""

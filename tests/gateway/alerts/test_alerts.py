@@ -24,10 +24,11 @@ from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_gateway.alerts import alerts as module
 from paig_gateway.alerts import rows as store
 from paig_gateway.alerts.alerts import Alerts, loop_alert
-from paig_gateway.alerts.conditions import RefusalWatch, Trouble, troubles
+from paig_gateway.alerts.conditions import MOST_REFUSING, RefusalWatch, Trouble, troubles
 from paig_gateway.cluster.health_rows import Report
 from paig_gateway.database.engine import utc_now
-from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.errors import GatewayError, LimitRefused
+from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.proxy.loops import Loop
@@ -343,6 +344,16 @@ async def test_a_webhook_that_never_answers_delays_no_request(
                 await asyncio.sleep(0.05)
             began = time.monotonic()
         assert time.monotonic() - began < module.POST_SECONDS / 2
+
+
+def test_refusing_limits_take_bounded_memory() -> None:
+    """Clients name the budgets of their runs, so there may be any number of them."""
+    watch, noon = RefusalWatch(), datetime(2026, 11, 23, 12, tzinfo=UTC)
+    for number in range(MOST_REFUSING + 500):
+        used_up = Limit(f"run:k:{number}", "run", f"run-{number}", "usd", "total", 10)
+        watch.refused("req_1", LimitRefused(used_up, spent=10, held=0, needed=1, resets_at=None, now=noon))
+    assert len(watch.take()) == MOST_REFUSING
+    assert watch.take() == set()
 
 
 def test_a_name_is_nothing_but_a_name() -> None:

@@ -351,7 +351,7 @@ def _charge(row: MyRequest) -> Charge:
         route=row.route,
         provider=row.provider,
         status=row.status,
-        cost=Decimal(row.cost or 0),
+        cost=row.cost or Decimal(0),
         certainty=row.certainty,
         certainty_reason=row.certainty_reason,
         usage=usage,

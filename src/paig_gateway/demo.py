@@ -156,10 +156,10 @@ async def _ledger(console: Console, origin: str) -> int:
         rows = (await admin.requests(limit=200)).items
         caps = await admin.limits()
     console.print(_table(rows))
-    spent = sum((Decimal(row.cost) for row in rows), Decimal(0))
-    counted, held = Decimal(caps[0].spent), Decimal(caps[0].held)
+    spent = sum((row.cost for row in rows), Decimal(0))
+    counted, held = caps[0].spent, caps[0].held
     console.print(
-        f"Spent ${spent.normalize():f} of ${CAP}; the limit's counter says ${counted}, ${held} is still held."
+        f"Spent ${spent.normalize():f} of ${CAP}; the limit's counter says ${counted:f}, ${held:f} is still held."
     )
     if spent > CAP or spent != counted or held:
         console.print("That is not what was promised.", style="bold red")
@@ -187,7 +187,7 @@ def _table(rows: Sequence[Request]) -> Table:
             row.format + (" ≈" if row.stream else ""),
             str(usage.get("input_tokens", "")),
             str(usage.get("output_tokens", "")),
-            row.cost if row.error is None else "",
+            f"{row.cost:f}" if row.error is None else "",
             row.error or row.certainty or "",
         )
     more = len(rows) - sum(min(count, SHOWN) for count in shown.values())

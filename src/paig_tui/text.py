@@ -87,7 +87,7 @@ def status(key_status: str) -> Content:
     return Content.styled(f"{glyph} {word}", style)
 
 
-def dollars(amount: str | Decimal | float | None) -> str:
+def dollars(amount: Decimal | float | None) -> str:
     """An amount of US dollars, rounded by its size: `$1,234`, `$36.57`, `$0.0421`, `$0.000017`."""
     if amount is None:
         return NOT_YET
@@ -103,21 +103,20 @@ def dollars(amount: str | Decimal | float | None) -> str:
     return f"${value:.{places}f}"
 
 
-def rounded(amount: str | Decimal) -> str:
+def rounded(amount: Decimal) -> str:
     """An amount for a narrow cell: without cents from $100 on, or if there are none."""
-    value = Decimal(amount)
-    return f"${value:,.0f}" if abs(value) >= 100 else dollars(value).removesuffix(".00").removesuffix("00")
+    return f"${amount:,.0f}" if abs(amount) >= 100 else dollars(amount).removesuffix(".00").removesuffix("00")
 
 
-def pointed(amount: str | Decimal) -> str:
+def pointed(amount: Decimal) -> str:
     """An amount for a column, padded so that decimal points align."""
     whole, point, part = dollars(amount).partition(".")
     return f"{whole}{point or ' '}{part:<6}" if len(whole) < 5 else whole + point + part
 
 
-def amount(value: str, unit: str) -> str:
+def amount(value: Decimal, unit: str) -> str:
     """An amount of a limit, in dollars or as a count."""
-    return dollars(value) if unit == "usd" else f"{Decimal(value):,.0f}"
+    return dollars(value) if unit == "usd" else f"{value:,.0f}"
 
 
 def exact(value: str | Decimal | None) -> str:

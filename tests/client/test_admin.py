@@ -93,7 +93,7 @@ def test_reports_are_read_and_filters_sent(admin: AdminClient, double: Double) -
     assert admin.requests(limit=1, cursor="1").items[0].error == "limit-exceeded"
     assert admin.request("req_2").status == 402
     assert admin.usage(by=["model", "key"]).items[0].group == {"model": "gpt-5", "key": None}
-    assert admin.limits()[0].left == "0.0035"
+    assert admin.limits()[0].left == Decimal("0.0035")
     assert admin.audit() == []
     assert admin.health().database == "sqlite"
     sent = dict(double.queries)

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import inspect
+from decimal import Decimal
 
 from inline_snapshot import snapshot
+from pydantic import BaseModel
 
 import paig_client
+import paig_client.schema
 
 
 def test_the_ways_to_call_them() -> None:
@@ -94,3 +97,30 @@ def test_the_attributes_of_results_and_errors() -> None:
             ],
         }
     )
+
+
+def test_amounts_of_the_admin_api_are_decimals() -> None:
+    """In Python, so that they add up; on the wire each is a plain string with every digit, as before."""
+    money = {"amount", "spent", "held", "left", "spent_today", "cost", "reserved", "list_price", "list_cost"}
+    money |= {"difference", "total_cost", "repriced"}
+    models = {
+        name: kind
+        for name, kind in vars(paig_client.schema).items()
+        if inspect.isclass(kind) and issubclass(kind, BaseModel) and "Resource" not in name
+    }
+    fields = {
+        f"{name}.{field}": str(kind.model_fields[field].annotation)
+        for name, kind in models.items()
+        for field in sorted(money & kind.model_fields.keys())
+    }
+    assert {name for name, kind in fields.items() if "Decimal" not in kind} == {"Repricing.left"}  # a count
+    assert {"Request.cost", "LimitStatus.left", "SessionAgent.total_cost", "Repricing.difference"} <= fields.keys()
+
+
+def test_amounts_on_the_wire_have_no_exponent() -> None:
+    """A nanodollar, and zeros at the end: digits as the gateway writes them."""
+    for text in ("0.000000001", "0", "12.50", "-0.00000015", "1000000000"):
+        attempt = paig_client.schema.Attempt.model_validate({"provider": "p", "model": "m", "cost": text})
+        assert attempt.cost == Decimal(text)
+        assert attempt.model_dump(mode="json")["cost"] == text
+        assert f'"cost":"{text}"' in attempt.model_dump_json()

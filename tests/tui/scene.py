@@ -185,7 +185,7 @@ def session() -> SessionTree:
     ]  # fmt: skip
     return SessionTree(
         session=SESSION, key="alice-dev", project="research", user="alice", agents=4, requests=92, errors=1,
-        input_tokens=766400, cache_read_tokens=508400, cache_write_tokens=0, output_tokens=19590, cost="4.1",
+        input_tokens=766400, cache_read_tokens=508400, cache_write_tokens=0, output_tokens=19590, cost=Decimal("4.1"),
         began=began, ended=began + timedelta(seconds=1430), ms_busy=1_305_600, tree=agents,
     )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from paig_client.api.resources import Me
@@ -37,7 +39,7 @@ async def test_a_developer_asks_and_the_operator_answers(world: World) -> None:
         await hand.until(lambda: "for more" not in hand.app.screen.query_one("#frame").border_title, "none waits")
     assert await ask(world, secret, most=60) == 200
     me = Me.model_validate((await world.http.get("/admin/v1/me", headers=own)).json())
-    assert me.limits[0].amount == "5"
+    assert me.limits[0].amount == Decimal(5)
 
 
 async def test_a_viewer_cannot_answer_requests(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -332,4 +333,4 @@ async def test_a_cap_is_raised_for_a_while(world: World) -> None:
         await hand.press("enter")
         await hand.sees("cap of hasty is $20")
     [raised] = await world.admin.raises()
-    assert (raised.owner, raised.amount, raised.why) == ("hasty", "20", "release day")
+    assert (raised.owner, raised.amount, raised.why) == ("hasty", Decimal(20), "release day")

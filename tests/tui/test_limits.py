@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from paig_client.api.specs import KeySpec, MatchSpec, NamedLimitSpec
@@ -66,10 +68,10 @@ async def test_rates_and_members_are_raised_and_put_back(world: World) -> None:
         await hand.press("enter")
         await hand.sees("The tokens/min cap of wordy is 90,000 until")
         [raised] = await world.admin.raises()
-        assert (raised.unit, raised.amount, raised.why) == ("tokens", "90000", "a long text")
+        assert (raised.unit, raised.amount, raised.why) == ("tokens", Decimal(90000), "a long text")
         assert {one.unit: one.amount for one in await world.admin.limits() if one.owner == "wordy"} == {
-            "tokens": "90000",
-            "requests": "700",
+            "tokens": Decimal(90000),
+            "requests": Decimal(700),
         }
         await hand.press("right", "right")
         await hand.sees("[raises 1]", "key wordy", "a long text")

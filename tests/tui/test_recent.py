@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,14 @@ def row(number: int, age: float, *, ms: float = 100.0, status: int = 200, cost: 
     tries = [Attempt(provider=f"p{number % 3}", model="m", status=status, ms=ms)]
     changes = {"id": f"r{number}", "time": NOW - timedelta(seconds=age), "ms_total": ms, "status": status}
     return some.model_copy(
-        update={**changes, "cost": cost, "attempts": tries, "key": f"k{number % 4}", "error": None, "state": "settled"}
+        update={
+            **changes,
+            "cost": Decimal(cost),
+            "attempts": tries,
+            "key": f"k{number % 4}",
+            "error": None,
+            "state": "settled",
+        }
     )
 
 
@@ -60,7 +68,7 @@ def test_running_sums_equal_counting(shapes: list[tuple[float, float, int]], see
         recent.add([one])
         rows[one.id] = one
         if chance.random() < 0.3:  # settled anew, at another cost
-            again = chance.choice(list(rows.values())).model_copy(update={"cost": "0.5"})
+            again = chance.choice(list(rows.values())).model_copy(update={"cost": Decimal("0.5")})
             recent.add([again])
             rows[again.id] = again
         if chance.random() < 0.2:

@@ -8,7 +8,15 @@ from ipaddress import ip_network
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Names of providers and routes: they stand in URLs."""
@@ -44,6 +52,14 @@ def _in_range(value: Decimal) -> Decimal:
 
 Usd = Annotated[Decimal, BeforeValidator(amount), AfterValidator(_in_range)]
 """US dollars: a decimal string on the wire, a number in a configuration file."""
+
+Money = Annotated[
+    Decimal,
+    PlainSerializer("{:f}".format, when_used="json"),
+    WithJsonSchema({"type": "string"}),
+]
+"""An amount that the gateway answers, in US dollars (or a count, where a limit counts): a plain decimal string on the
+wire, every digit kept, never with an exponent."""
 
 
 def _plain(value: object) -> object:

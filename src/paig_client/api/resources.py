@@ -1,12 +1,18 @@
-"""What the admin API answers. Money is a decimal string of US dollars, a time is ISO 8601 in UTC."""
+"""What the admin API answers.
+
+In Python an amount is a `Decimal` and a time a `datetime`; on the wire an amount is a plain decimal string and a time
+ISO 8601 in UTC.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from paig_client.api.fields import Money
 from paig_client.api.limits import Unit, Window
 from paig_client.api.specs import (
     AdminSettings,
@@ -321,10 +327,10 @@ class LimitStatus(BaseModel):
     """Whose counter it is, where a named limit has one for each."""
     unit: Unit
     window: Window
-    amount: str
-    spent: str
-    held: str
-    left: str
+    amount: Money
+    spent: Money
+    held: Money
+    left: Money
     resets_at: datetime | None
     soft: bool
     raised_until: datetime | None = None
@@ -351,7 +357,7 @@ class LimitRaise(AboutLimit):
     """A limit's larger amount for a while."""
 
     id: str
-    amount: str
+    amount: Money
     """What the limit is meanwhile: dollars, or a count."""
     actor: str
     why: str
@@ -364,7 +370,7 @@ class LimitRequest(AboutLimit):
 
     id: str
     key: str
-    amount: str
+    amount: Money
     """What the limit is to be: dollars, or a count."""
     why: str
     time: datetime
@@ -419,7 +425,7 @@ class MyRequest(BaseModel):
     status: int | None
     model: str
     route: str
-    cost: str | None
+    cost: Money | None
     error: str | None
     refusal: dict[str, Any] | None = None
     provider: str | None = None
@@ -448,7 +454,7 @@ class Me(BaseModel):
     models: list[str] | None
     """Patterns of the models that it may ask for; null for all."""
     when_tight: Literal["refuse", "fit", "lower"]
-    spent_today: str
+    spent_today: Money
     """US dollars since midnight UTC."""
     requests_today: int
     limits: list[MyLimit]
@@ -465,7 +471,7 @@ class Attempt(BaseModel):
     """The id of the provider's credential that was used; null where the provider has none."""
     status: int | None = None
     error: str | None = None
-    cost: str = "0"
+    cost: Money = Decimal(0)
     began_ms: float = 0
     """When it was sent, in milliseconds after the request came."""
     ms: float = 0
@@ -491,14 +497,14 @@ class Request(BaseModel):
     stream: bool
     usage: dict[str, int | float] | None
     raw_usage: dict[str, Any] | None
-    cost: str
-    reserved: str
+    cost: Money
+    reserved: Money
     certainty: Certainty | None
     certainty_reason: str | None = None
     """Why the cost is not exact: `unpriced: code_interpreter`."""
     cost_source: CostSource | None = None
     """Whose word the cost is: the price list's, or the provider's own charge."""
-    list_price: str | None = None
+    list_price: Money | None = None
     """What the price list says, where the cost is the provider's own charge."""
     price: str | None
     attempts: list[Attempt]
@@ -539,10 +545,10 @@ class UsageTotal(BaseModel):
     output_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
-    cost: str
-    list_cost: str = "0"
+    cost: Money
+    list_cost: Money = Decimal(0)
     """What the price list says; another amount than `cost` where a provider states its own charge."""
-    difference: str = "0"
+    difference: Money = Decimal(0)
     """`cost` without `list_cost`: what the providers' own charges add to the list's prices; negative for a discount.
     Known as far back as rows are kept."""
 
@@ -560,7 +566,7 @@ class SessionFigures(BaseModel):
     output_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
-    cost: str
+    cost: Money
     ms_busy: float
     """Milliseconds that its requests took together."""
 
@@ -590,7 +596,7 @@ class SessionAgent(SessionFigures):
     """0 for the main agent, 1 for those that it started, and so on."""
     models: list[str]
     """The models that it used, the most expensive first."""
-    total_cost: str
+    total_cost: Money
     """With all agents below it."""
 
 
@@ -609,16 +615,16 @@ class UsageReport(BaseModel):
 
 
 class RepricedTotal(BaseModel):
-    """What requests of one price cost, and what they would cost at the current prices: decimal strings of dollars."""
+    """What requests of one price cost, and what they would cost at the current prices, in US dollars."""
 
     provider: str
     model: str
     price: str
     new_price: str
     requests: int
-    cost: str
-    repriced: str
-    difference: str
+    cost: Money
+    repriced: Money
+    difference: Money
 
 
 class Repricing(BaseModel):
@@ -630,9 +636,9 @@ class Repricing(BaseModel):
 
     items: list[RepricedTotal]
     requests: int
-    cost: str
-    repriced: str
-    difference: str
+    cost: Money
+    repriced: Money
+    difference: Money
     left: int
 
 

@@ -118,7 +118,7 @@ def _record(spent: list[LitellmSpend], url: str | None, profile: str | None) -> 
     with connected(url, profile) as admin:
         for found in spent:
             row = admin.record_spent(found.key, found.amount, source=found.id, time=found.time)
-            already = "" if Decimal(row.cost or 0) else " (counted before)"
+            already = "" if row.cost or Decimal(0) else " (counted before)"
             say(f"{found.key}: {found.amount} USD{already}")
     say(f"Counted what {len(spent)} key{'s have' if len(spent) != 1 else ' has'} spent.")
 

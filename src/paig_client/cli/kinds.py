@@ -400,7 +400,7 @@ def _price_facts(item: OwnPrice) -> dict[str, str]:
         **{"name": name, "id": item.id, "model": spec.model or name, "provider": spec.provider or "any"},
         **{"since": spec.since.isoformat() if spec.since else "ever"},
         **{"reads": f"{spec.context_window or ''}", "writes": f"{spec.max_output or ''}"},
-        **{unit: usd(f"{rate:f}") for unit, rate in spec.rates.items()},
+        **{unit: usd(rate) for unit, rate in spec.rates.items()},
     }
 
 

@@ -13,6 +13,8 @@ from paig_client.cli.output import print_json, print_table, say, usd
 from paig_client.cli.values import duration, period, utc_now
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from paig_client.api.resources import RepricedTotal
 
 app = PaigTyper(invoke_without_command=True)
@@ -50,7 +52,7 @@ def reprice(
     )
 
 
-def _costs(item: RepricedTotal) -> tuple[str, str, str]:
+def _costs(item: RepricedTotal) -> tuple[Decimal, Decimal, Decimal]:
     return item.cost, item.repriced, item.difference
 
 

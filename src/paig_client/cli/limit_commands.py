@@ -216,4 +216,4 @@ def _limit(about: AboutLimit) -> str:
 
 
 def _amount(about: LimitRaise | LimitRequest) -> Cell:
-    return usd(about.amount) if about.unit == "usd" else Cell(about.amount, about.amount)
+    return usd(about.amount) if about.unit == "usd" else Cell(f"{about.amount:f}", about.amount)

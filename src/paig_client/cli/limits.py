@@ -33,7 +33,7 @@ def cells(limits: Iterable[LimitStatus]) -> list[str]:
     return [
         Cell(
             f"{bar(money[window].spent, money[window].amount, size)}{of}{usd(money[window].amount)}",
-            usd(money[window].spent).value,
+            money[window].spent,
         )
         if window in money
         else ""
@@ -71,12 +71,11 @@ def print_limits(limits: Sequence[LimitStatus]) -> None:
 
 def _row(limit: LimitStatus) -> list[str]:
     amounts = [
-        usd(value) if limit.unit == "usd" else Cell(value, usd(value).value)
+        usd(value) if limit.unit == "usd" else Cell(f"{value:f}", value)
         for value in (limit.amount, limit.spent, limit.held, limit.left)
     ]
     window = limit.window if limit.unit == "usd" else f"{limit.unit}/{limit.window}"
     owner = limit.owner_kind if limit.owner_kind == "organisation" else f"{limit.owner_kind} {limit.owner}"
     owner += "" if limit.member is None else f" ({limit.member or 'none'})"
-    amount, spent = usd(limit.amount).value, usd(limit.spent).value
-    used = Cell(bar(limit.spent, limit.amount), spent / amount if amount else 1)
+    used = Cell(bar(limit.spent, limit.amount), limit.spent / limit.amount if limit.amount else 1)
     return [owner, window, *amounts, used, Cell(ahead(limit.resets_at), limit.resets_at)]

@@ -126,7 +126,7 @@ def _jsonable(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return {one.name: getattr(value, one.name) for one in fields(value)}
     if isinstance(value, (Decimal, datetime)):
-        return str(value) if isinstance(value, Decimal) else value.isoformat()
+        return f"{value:f}" if isinstance(value, Decimal) else value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -157,6 +157,8 @@ def show(table: PrintedTable, *, csv: bool = False, sort: str | None = None) -> 
 
 def _csv_value(cell: str) -> object:
     value = _value(cell)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     return value.isoformat() if isinstance(value, datetime) else "" if value is None else value
 
 
@@ -261,10 +263,9 @@ def narrow() -> bool:
     return width() < NARROW
 
 
-def bar(spent: str, amount: str, width: int = 8) -> str:
+def bar(spent: Decimal, amount: Decimal, width: int = 8) -> str:
     """How much of a cap is spent, as a bar and per cent; only a cap that is spent looks full."""
-    cap, used = Decimal(amount), Decimal(spent)
-    share = used / cap if cap else Decimal(1)
+    share = spent / amount if amount else Decimal(1)
     full = min(width, int(share * width))
     mark = "!" if share >= 1 else "▲" if share >= Decimal("0.9") else ""
     return f"{'█' * full}{'░' * (width - full)} {int(share * 100):>3d}%{mark}"
@@ -278,13 +279,13 @@ def sparkline(values: Sequence[Decimal]) -> str:
     return "".join(" ▁▂▃▄▅▆▇█"[math.ceil(value / top * 8)] for value in values)
 
 
-def usd(amount: str) -> Cell:
+def usd(amount: Decimal) -> Cell:
     """Dollars with at least cents, and no digit dropped."""
-    value = Decimal(amount).normalize()
+    value = amount.normalize()
     exponent = value.as_tuple().exponent
     places = max(2, -exponent if isinstance(exponent, int) else 2)
     text = f"{abs(value):,.{places}f}"
-    return Cell(f"-${text}" if value < 0 else f"${text}", Decimal(amount))
+    return Cell(f"-${text}" if value < 0 else f"${text}", amount)
 
 
 def number(value: int) -> Cell:

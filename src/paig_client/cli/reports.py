@@ -147,14 +147,14 @@ class Trend:
             time = datetime.fromisoformat(item.group[self.unit] or "")
             time = time if time.tzinfo else time.replace(tzinfo=UTC)
             of = self._costs.setdefault(tuple(item.group.get(name) for name in groups), {})
-            of[time] = of.get(time, Decimal(0)) + Decimal(item.cost)
+            of[time] = of.get(time, Decimal(0)) + item.cost
 
     def as_json(self, groups: Sequence[str]) -> dict[str, object]:
         """The costs over time, by group."""
         items = [
             {
                 "group": dict(zip(groups, names, strict=True)),
-                "costs": [str(of.get(time, Decimal(0))) for time in self._times],
+                "costs": [f"{of.get(time, Decimal(0)):f}" for time in self._times],
             }
             for names, of in self._costs.items()
         ]
@@ -197,7 +197,7 @@ def _print_report(groups: list[str], report: UsageReport, trend: Trend | None, s
         return [*labels, *map(number, _counts(item)), usd(item.cost), *beside, *line]
 
     # If a provider states its own charges, show list prices beside them.
-    charged = any(Decimal(item.difference) for item in report.items)
+    charged = any(item.difference for item in report.items)
     amounts = ["cost", *(["list", "difference"] if charged else [])]
 
     labels = [name.replace("_tokens", "").replace("_", " ") for name in COUNTS]
@@ -385,7 +385,7 @@ def _painted(line: str, row: Request) -> str:
     return captured.get()
 
 
-def aligned(amount: str) -> str:
+def aligned(amount: Decimal) -> str:
     """Dollars with room for six decimal places, so that the points of lines below one another line up."""
     text = str(usd(amount))
     return text + " " * max(0, 6 - len(text.partition(".")[2]))

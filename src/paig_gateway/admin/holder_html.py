@@ -133,7 +133,7 @@ def _parts(view: HolderView, ask: str) -> Iterator[str]:
 
 def _figures(me: Me) -> Iterator[str]:
     money = [limit for limit in me.limits if limit.unit == "usd" and not limit.soft]
-    tightest = min(money, key=lambda limit: Decimal(limit.left), default=None)
+    tightest = min(money, key=lambda limit: limit.left, default=None)
     left = "no limit" if tightest is None else dollars(tightest.left)
     yield '<section class="wide" aria-label="At a glance"><dl class="figures">'
     for term, value in (
@@ -152,7 +152,7 @@ def _limits(limits: Sequence[MyLimit], now: datetime) -> Iterator[str]:
         return
     yield '<ul class="plain">'
     for limit in limits:
-        amount, spent, held = Decimal(limit.amount), Decimal(limit.spent), Decimal(limit.held)
+        amount, spent, held = limit.amount, limit.spent, limit.held
         share = float(spent / amount) if amount else 1.0
         kind = "full" if share >= 1 else "near" if share >= 0.8 else ""
         show = dollars if limit.unit == "usd" else _count
@@ -172,7 +172,7 @@ def _limits(limits: Sequence[MyLimit], now: datetime) -> Iterator[str]:
 
 
 def _days(view: HolderView) -> Iterator[str]:
-    costs = [(day, Decimal(one.cost) if one else Decimal(0), one.requests if one else 0) for day, one in view.days]
+    costs = [(day, one.cost if one else Decimal(0), one.requests if one else 0) for day, one in view.days]
     total = sum((cost for _, cost, _ in costs), Decimal(0))
     values = [
         Value(f"{day:%d}", float(cost), f"{day:%A, %d %B}: {dollars(cost)}, {requests} requests")
@@ -189,13 +189,13 @@ def _days(view: HolderView) -> Iterator[str]:
     yield "</section>"
 
 
-def _shares(title: str, costs: Sequence[tuple[str, str, int]]) -> Iterator[str]:
+def _shares(title: str, costs: Sequence[tuple[str, Decimal, int]]) -> Iterator[str]:
     place = title.lower().replace(" ", "-")
     yield f'<section class="wide" aria-labelledby="{place}"><h2 id="{place}">{title}</h2>'
-    whole = sum((Decimal(cost) for _, cost, _ in costs), Decimal(0))
+    whole = sum((cost for _, cost, _ in costs), Decimal(0))
     yield '<ul class="plain">' if costs else '<p class="soft">Nothing yet.</p>'
     for name, cost, requests in costs[:MOST_SHARES]:
-        share = float(Decimal(cost) / whole) if whole else 0.0
+        share = float(cost / whole) if whole else 0.0
         yield f'<li><div class="row"><span>{escape(name)}</span><span class="amount">{dollars(cost)} '
         yield f'<span class="soft">{share:.0%}, {_count(requests)} requests</span></span></div>{share_bar(share)}</li>'
     yield "</ul></section>" if costs else "</section>"
@@ -209,14 +209,14 @@ def _sessions(sessions: Sequence[SessionTree]) -> Iterator[str]:
     if not sessions:
         yield '<p class="soft">None. Coding agents name their sessions by themselves.</p></section>'
         return
-    most = max(Decimal(one.cost) for one in sessions)
+    most = max(one.cost for one in sessions)
     yield '<ul class="plain">'
     for one in sessions:
         stopped = ' <strong class="bad">stopped</strong>' if one.stopped_by else ""
         yield f'<li><div class="row"><span><code>{escape(one.session)}</code>{stopped}</span>'
         yield f'<span class="amount">{dollars(one.cost)} <span class="soft">{_count(one.requests)} requests, '
         yield f"{_length((one.ended - one.began).total_seconds())}</span></span></div>"
-        yield share_bar(float(Decimal(one.cost) / most) if most else 0.0)
+        yield share_bar(float(one.cost / most) if most else 0.0)
         rows = [
             (
                 f'<span class="depth{min(agent.depth, 4)}">{escape(agent.name or agent.id or "main")}</span>',
@@ -250,7 +250,7 @@ def _requests(requests: Sequence[MyRequest]) -> Iterator[str]:
                 f'<span class="time">{_time(one.time)}</span>',
                 escape(one.model),
                 answer,
-                dollars(one.cost or "0", PRECISE),
+                dollars(one.cost or Decimal(0), PRECISE),
             )
         )
     if rows:
@@ -356,8 +356,8 @@ def dollars(amount: str | Decimal, places: int | None = None) -> str:
     return f"${value:,.{places}f}"
 
 
-def _count(value: str | int) -> str:
-    return f"{int(Decimal(value)):,}"
+def _count(value: Decimal | int) -> str:
+    return f"{int(value):,}"
 
 
 def _time(at: datetime) -> str:

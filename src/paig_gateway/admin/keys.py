@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -152,9 +151,7 @@ class PermittedKeys:
         """The owners of caps on money that are used up for the present window."""
         limits = limit_balances(self._services.engine, self._services.clock())
         return {
-            (limit.owner_kind, limit.owner)
-            for limit in limits
-            if limit.unit == "usd" and Decimal(limit.spent) >= Decimal(limit.amount)
+            (limit.owner_kind, limit.owner) for limit in limits if limit.unit == "usd" and limit.spent >= limit.amount
         }
 
 

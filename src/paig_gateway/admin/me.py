@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from typing import Annotated
 
@@ -109,7 +110,7 @@ def me_of(services: AdminServices, caller: Caller, now: datetime) -> Me:
         routes=services.directory.routes_of(caller),
         models=list(caller.models) if caller.models is not None else None,
         when_tight=caller.when_tight,
-        spent_today=today[0].cost if today else "0",
+        spent_today=today[0].cost if today else Decimal(0),
         requests_today=today[0].requests if today else 0,
         limits=shown_balances(services.engine, balances, now, MyLimit),
         requests=[_mine(row) for row in latest],

@@ -12,7 +12,7 @@ from typing import TypedDict
 from sqlalchemy import Engine
 
 from paig_client.api.resources import RepricedTotal, Repricing
-from paig_gateway.domain.money import format_usd
+from paig_gateway.domain.money import dollars
 from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.reports import Charged, Filter, charged_requests
 from paig_gateway.pricing.modifiers import Modifiers
@@ -25,9 +25,9 @@ from paig_gateway.routing.candidates import price_provider
 
 class _Shown(TypedDict):
     requests: int
-    cost: str
-    repriced: str
-    difference: str
+    cost: Decimal
+    repriced: Decimal
+    difference: Decimal
 
 
 @dataclass(slots=True)
@@ -44,9 +44,9 @@ class _Sum:
     def shown(self) -> _Shown:
         return {
             "requests": self.requests,
-            "cost": format_usd(self.cost),
-            "repriced": format_usd(self.repriced),
-            "difference": format_usd(self.repriced - self.cost),
+            "cost": dollars(self.cost),
+            "repriced": dollars(self.repriced),
+            "difference": dollars(self.repriced - self.cost),
         }
 
 

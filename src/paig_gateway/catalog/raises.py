@@ -103,7 +103,7 @@ class Raises:
             row.until = edit.now
             edit.session.add(row)
             edit.session.flush()
-            edit.record("end-raise", "limit", _name(before), {"amount": before.amount, "why": before.why}, None)
+            edit.record("end-raise", "limit", _name(before), {"amount": f"{before.amount:f}", "why": before.why}, None)
 
     def requests(self, state: Literal["open", "approved", "declined"] | None = "open") -> list[LimitRequest]:
         """Requests for more, the oldest first."""
@@ -137,7 +137,7 @@ class Raises:
             session.add(row)
             session.flush()
             asked = _request(session, row)
-            edit.record("ask", "limit", _name(asked), None, {"to": asked.amount, "why": why, "key": asked.key})
+            edit.record("ask", "limit", _name(asked), None, {"to": f"{asked.amount:f}", "why": why, "key": asked.key})
             return asked
 
     def approve(self, id: str, until: datetime | None, answer: str | None, *, actor: str) -> LimitRequest:
@@ -238,7 +238,7 @@ def _insert(edit: Edit, limit: LimitRow, id: str, amount: int, until: datetime, 
     edit.session.add(row)
     edit.session.flush()
     made = _raise(edit.session, row)
-    after = {"amount": made.amount, "until": made.until.isoformat(), "why": why}
+    after = {"amount": _shown(limit.unit, amount), "until": made.until.isoformat(), "why": why}
     edit.record("raise", "limit", _name(made), {"amount": _shown(limit.unit, limit.amount)}, after)
     return row
 
@@ -284,7 +284,7 @@ def _shown_member(session: Session, per: str | None, id: str) -> str:
 def _raise(session: Session, row: RaiseRow) -> LimitRaise:
     about = _described(session, row.limit_id)
     return LimitRaise(
-        id=row.id, **about, amount=_shown(about["unit"], row.amount), actor=row.actor, why=row.why,
+        id=row.id, **about, amount=_amount_of(about["unit"], row.amount), actor=row.actor, why=row.why,
         since=moment(row.since), until=moment(row.until),
     )  # fmt: skip
 
@@ -293,10 +293,14 @@ def _request(session: Session, row: LimitRequestRow) -> LimitRequest:
     about = _described(session, row.limit_id)
     key = session.get(KeyRow, row.key_id)
     return LimitRequest(
-        id=row.id, **about, key=key.name if key is not None else row.key_id, amount=_shown(about["unit"], row.amount),
-        why=row.why, time=moment(row.time), state=cast(Any, row.state), actor=row.actor,
-        decided_at=None if row.decided_at is None else moment(row.decided_at), answer=row.answer,
+        id=row.id, **about, key=key.name if key is not None else row.key_id,
+        amount=_amount_of(about["unit"], row.amount), why=row.why, time=moment(row.time), state=cast(Any, row.state),
+        actor=row.actor, decided_at=None if row.decided_at is None else moment(row.decided_at), answer=row.answer,
     )  # fmt: skip
+
+
+def _amount_of(unit: str, amount: int) -> Decimal:
+    return Decimal(_shown(unit, amount))
 
 
 def _shown(unit: str, amount: int) -> str:

@@ -49,6 +49,11 @@ def parse_usd(value: str | int | float | Decimal) -> int:
     return int(nano)
 
 
+def dollars(nano: int) -> Decimal:
+    """Nanodollars as dollars, with the digits of `format_usd`."""
+    return Decimal(format_usd(nano))
+
+
 def format_usd(nano: int) -> str:
     """Nanodollars as a plain decimal string of dollars: `"0.0038"`, `"12"`, never an exponent."""
     sign = "-" if nano < 0 else ""

@@ -20,7 +20,7 @@ from paig_client.api.resources import Attempt, Request, RequestPage, UsageReport
 from paig_gateway.database.columns import milliseconds, moment, text
 from paig_gateway.database.order import BadOrder, Kind, Order
 from paig_gateway.database.tables import RequestRow
-from paig_gateway.domain.money import format_usd
+from paig_gateway.domain.money import dollars
 from paig_gateway.ledger.statements import TABLES
 from paig_gateway.ledger.transitions import STEP_MS, SWEPT_ERROR, HeldRequest
 
@@ -367,9 +367,9 @@ def _total(group: Mapping[str, str | None], sums: Mapping[str, int]) -> UsageTot
     counts = {name: sums[name] for name in SUMS if name != "cost"}
     return UsageTotal(
         group=dict(group),
-        cost=format_usd(sums["cost"]),
-        list_cost=format_usd(sums["cost"] + sums[_EXTRA]),
-        difference=format_usd(-sums[_EXTRA]),
+        cost=dollars(sums["cost"]),
+        list_cost=dollars(sums["cost"] + sums[_EXTRA]),
+        difference=dollars(-sums[_EXTRA]),
         **counts,
     )
 
@@ -452,11 +452,11 @@ def _request(row: Row[Any]) -> Request:
         **{name: getattr(row, name) for name in _PLAIN},
         state="settled",
         time=moment(row.time).astimezone(UTC),
-        cost=format_usd(row.cost or 0),
-        reserved=format_usd(row.reserved),
+        cost=dollars(row.cost or 0),
+        reserved=dollars(row.reserved),
         attempts=[Attempt.model_validate(attempt) for attempt in row.attempts or ()],
         tags=row.tags or {},
-        list_price=format_usd(row.list_price) if row.list_price is not None else None,
+        list_price=dollars(row.list_price) if row.list_price is not None else None,
     )
 
 
@@ -467,7 +467,7 @@ def _open_request(row: Row[Any]) -> Request:
             **dict.fromkeys(_PLAIN),
             **{"stream": False, "tags": {}, "attempts": [], "id": row.id, "state": "open", "cost": "0"},
             **row.request,
-            **{"time": moment(row.time).astimezone(UTC), "reserved": format_usd(row.reserved)},
+            **{"time": moment(row.time).astimezone(UTC), "reserved": dollars(row.reserved)},
         }
     )
 

@@ -9,13 +9,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Engine, func, select
 
 from paig_client.api.resources import Session, SessionAgent, SessionTree
 from paig_gateway.database.columns import moment
-from paig_gateway.domain.money import format_usd
+from paig_gateway.domain.money import dollars
 from paig_gateway.ledger.reports import REQUESTS, SUMS, Filter, row_conditions, row_sums
 
 MOST_AGENTS = 1000
@@ -131,7 +132,7 @@ def _in_order(nodes: Mapping[str, _Agent]) -> list[SessionAgent]:
         found.append(_shown(node, depth))
         for child in sorted(children[node.id], key=lambda one: (one.began, one.id)):
             total += show(child, depth + 1)
-        found[place].total_cost = format_usd(total)
+        found[place].total_cost = dollars(total)
         return total
 
     began, ended = min(node.began for node in nodes.values()), max(node.ended for node in nodes.values())
@@ -158,7 +159,7 @@ def _shown(node: _Agent, depth: int) -> SessionAgent:
         name=node.name,
         depth=depth,
         models=node.models,
-        total_cost="0",
+        total_cost=Decimal(0),
         **_figures(node.sums, node.began, node.ended, node.busy),
     )
 
@@ -166,7 +167,7 @@ def _shown(node: _Agent, depth: int) -> SessionAgent:
 def _figures(sums: Mapping[Any, Any], began: int, ended: int, busy: float) -> dict[str, Any]:
     counts = {name: int(sums[name] or 0) for name in SUMS if name != "cost"}
     times = {"began": moment(began).astimezone(UTC), "ended": moment(ended).astimezone(UTC)}
-    return {**counts, **times, "cost": format_usd(int(sums["cost"] or 0)), "ms_busy": round(busy, 1)}
+    return {**counts, **times, "cost": dollars(int(sums["cost"] or 0)), "ms_busy": round(busy, 1)}
 
 
 def _session(row: Mapping[Any, Any], stopped: StoppedBy) -> dict[str, Any]:

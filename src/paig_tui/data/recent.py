@@ -24,9 +24,9 @@ MINUTES = 60
 WINDOW = timedelta(minutes=5)
 
 
-def nanodollars(cost: str) -> int:
+def nanodollars(cost: Decimal) -> int:
     """An amount as the API gives it, in whole nanodollars."""
-    return int(Decimal(cost).scaleb(9))
+    return int(cost.scaleb(9))
 
 
 def minute_of(time: datetime) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Literal
 
 from paig_client.api.resources import (
@@ -105,7 +104,7 @@ class AppState:
         return {
             (limit.owner_kind, limit.owner)
             for limit in self.limits or ()
-            if limit.unit == "usd" and Decimal(limit.spent) >= Decimal(limit.amount)
+            if limit.unit == "usd" and limit.spent >= limit.amount
         }
 
     @property
@@ -153,7 +152,7 @@ def judged(key: Key, exhausted: set[tuple[str, str | None]]) -> KeyStatus:
 
 def used(limit: LimitStatus) -> float:
     """The share of a limit that is spent or held: 1 when nothing is left."""
-    whole = Decimal(limit.amount)
+    whole = limit.amount
     if whole <= 0:
         return 1.0
-    return float((Decimal(limit.spent) + Decimal(limit.held)) / whole)
+    return float((limit.spent + limit.held) / whole)

@@ -57,4 +57,4 @@ def test_the_morning(paig: Paig, real: Real, url: str, monkeypatch: pytest.Monke
     # Give me more.
     assert "Asked" in paig("limits", "ask", "9", "--why", "a long refactoring", *at).err
     [asked] = [one for one in real.admin.limit_requests() if one.key == "morning"]
-    assert (asked.amount, asked.why) == ("9", "a long refactoring")
+    assert (asked.amount, asked.why) == (Decimal(9), "a long refactoring")

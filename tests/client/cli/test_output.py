@@ -70,12 +70,12 @@ def test_no_rows_are_said_on_standard_error(capsys: pytest.CaptureFixture[str]) 
 )
 def test_bars_are_rounded_down(spent: str, shown: str) -> None:
     """Only a cap that is spent looks full."""
-    assert output.bar(spent, "1") == shown
+    assert output.bar(Decimal(spent), Decimal(1)) == shown
 
 
 def test_a_cap_of_nothing_is_full() -> None:
     """No money at all: nothing is left of it."""
-    assert output.bar("0", "0", 4) == "████ 100%!"
+    assert output.bar(Decimal(0), Decimal(0), 4) == "████ 100%!"
 
 
 def test_sparklines() -> None:
@@ -130,3 +130,10 @@ def test_a_terminal_gets_colours_that_repeat_what_is_said(
     monkeypatch.setenv("NO_COLOR", "1")
     output.print_table(["a", "b"], [["x", cell]])
     assert "\x1b[3" not in capsys.readouterr().out
+
+
+def test_small_amounts_have_no_exponent(capsys: pytest.CaptureFixture[str]) -> None:
+    """In JSON and CSV a nanodollar is written out."""
+    output.print_json({"cost": Decimal("1E-9")})
+    output.show(output.PrintedTable(["cost"], [[output.usd(Decimal("1E-9"))]]), csv=True)
+    assert capsys.readouterr().out == '{\n  "cost": "0.000000001"\n}\ncost\n0.000000001\n'

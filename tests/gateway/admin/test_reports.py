@@ -88,7 +88,7 @@ def test_one_request_is_shown(admin: AdminClient, http: httpx2.Client) -> None:
     row = next(row for row in admin.requests(key="dev").items if row.status == 200)
     found = admin.request(row.id)
     assert found == row
-    assert (found.cost, found.certainty, found.project, found.user) == ("0.002", "exact", "research", "ada")
+    assert (found.cost, found.certainty, found.project, found.user) == (Decimal("0.002"), "exact", "research", "ada")
     assert http.get(f"/requests/{row.id}").json()["cost"] == "0.002"
     with pytest.raises(NotFound):
         admin.request("req_nothing")
@@ -98,13 +98,13 @@ def test_usage_is_added_up(admin: AdminClient) -> None:
     """Totals by any groups agree with the rows; what is in flight is not in them."""
     report = admin.usage(by=["key"])
     assert {item.group["key"]: (item.requests, item.errors, item.cost) for item in report.items} == {
-        "ci": (2, 0, "0.0005"),
-        "dev": (2, 1, "0.002"),
-        "free": (1, 0, "0.000000001"),
+        "ci": (2, 0, Decimal("0.0005")),
+        "dev": (2, 1, Decimal("0.002")),
+        "free": (1, 0, Decimal("0.000000001")),
     }
     assert [item.group["key"] for item in report.items] == ["dev", "ci", "free"]
-    assert (report.total.requests, report.total.cost) == (5, "0.002500001")
-    assert admin.usage(by=["project", "model"], key="ci").total.cost == "0.0005"
+    assert (report.total.requests, report.total.cost) == (5, Decimal("0.002500001"))
+    assert admin.usage(by=["project", "model"], key="ci").total.cost == Decimal("0.0005")
     assert admin.usage().items[0].requests == 5
 
 
@@ -112,10 +112,15 @@ def test_limits_say_where_they_stand(admin: AdminClient) -> None:
     """A limit shows what is spent, held and left in its window, and when that ends."""
     found = {(limit.owner_kind, limit.owner): limit for limit in admin.limits()}
     cap = found["key", "ci"]
-    assert (cap.amount, cap.spent, cap.held, cap.left) == ("0.001", "0.0005", "0.00025", "0.00025")
+    assert (cap.amount, cap.spent, cap.held, cap.left) == (
+        Decimal("0.001"),
+        Decimal("0.0005"),
+        Decimal("0.00025"),
+        Decimal("0.00025"),
+    )
     assert cap.resets_at is not None
     assert cap.resets_at > utc_now()
-    assert found["project", "research"].spent == "0.0025"
+    assert found["project", "research"].spent == Decimal("0.0025")
 
 
 def test_key_whose_cap_is_spent_says_so(gateway: Gateway, admin: AdminClient) -> None:

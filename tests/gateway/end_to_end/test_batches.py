@@ -187,7 +187,7 @@ async def test_a_batch_that_the_provider_refuses_holds_nothing(provider: Provide
     refused = await client.post("/batches", json={"input_file_id": await client.upload([line("a")])})
     assert (refused.status_code, refused.headers.get("x-paig-error")) == (400, None)
     assert await client.charged() == []
-    assert (await world.admin.request(refused.headers["x-paig-request-id"])).cost == "0"
+    assert (await world.admin.request(refused.headers["x-paig-request-id"])).cost == Decimal(0)
 
 
 @pytest.mark.parametrize(

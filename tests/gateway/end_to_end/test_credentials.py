@@ -140,7 +140,7 @@ async def test_a_key_that_will_not_do_is_passed_over(world: tuple[World, Account
         assert response.status_code == 200, response.text
         row = await row_of(running, response)
         assert (row.provider, row.attempts[-1].credential) == ("three", called[KEYS[1]])
-        assert all((a.provider, a.status, a.cost) == ("three", status, "0") for a in row.attempts[:-1])
+        assert all((a.provider, a.status, a.cost) == ("three", status, Decimal(0)) for a in row.attempts[:-1])
         assert Decimal(row.attempts[-1].cost) == Decimal(row.cost)
 
 

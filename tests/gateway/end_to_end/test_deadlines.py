@@ -133,9 +133,9 @@ async def test_a_deadline_that_passes_before_the_first_try(world: World) -> None
     assert (response.status_code, response.headers["x-paig-error"]) == (504, "upstream-timeout")
     assert "may take ran out. Ask" in response.json()["error"]["message"]
     row = await settled(world, response.headers["x-paig-request-id"])
-    assert (row.attempts, row.cost, row.certainty, row.error) == ([], "0", None, "upstream-timeout")
+    assert (row.attempts, row.cost, row.certainty, row.error) == ([], Decimal(0), None, "upstream-timeout")
     limit = next(limit for limit in await world.admin.limits() if limit.owner == "late")
-    assert (limit.spent, limit.held) == ("0", "0")
+    assert (limit.spent, limit.held) == (Decimal(0), Decimal(0))
 
 
 async def test_the_deadline_is_for_all_tries_together(world: World) -> None:
@@ -176,11 +176,11 @@ async def test_what_never_connected_costs_nothing(world: World) -> None:
         ask(world, "connect", STORY), ask(world, "nowhere-in-time", STORY)
     )
     row = await settled(world, response.headers["x-paig-request-id"])
-    assert (response.status_code, row.certainty, row.attempts[0].cost) == (200, "exact", "0")
+    assert (response.status_code, row.certainty, row.attempts[0].cost) == (200, "exact", Decimal(0))
     assert 0.3 <= took < 3
     assert (late.status_code, late.headers["x-paig-error"]) == (504, "upstream-timeout")
     row = await settled(world, late.headers["x-paig-request-id"])
-    assert (row.cost, row.attempts[0].error) == ("0", "upstream-timeout")
+    assert (row.cost, row.attempts[0].error) == (Decimal(0), "upstream-timeout")
 
 
 async def test_streams_cut_by_a_deadline_are_not_their_providers_fault(environment: None, tmp_path: Path) -> None:

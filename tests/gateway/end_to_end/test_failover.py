@@ -121,7 +121,7 @@ def check_costs(row: Request, fault: Fault) -> None:
         if attempt.provider == "good" or (attempt.provider == fault.name and fault.ceiling):
             assert Decimal(attempt.cost) > 0
         else:
-            assert attempt.cost == "0"
+            assert attempt.cost == Decimal(0)
     # Half a body says how long it would have been.
     guessed = "estimated" if fault.name == "half" else "ceiling"
     assert row.certainty == (guessed if fault.ceiling and row.attempts[0].provider == fault.name else "exact")
@@ -209,7 +209,7 @@ async def test_when_all_are_throttled_the_last_says_until_when(world: tuple[Worl
     assert "x-paig-error" not in response.headers
     row = await settled(running, response.headers["x-paig-request-id"])
     assert [attempt.status for attempt in row.attempts] == [429] * (2 if where else 1)
-    assert row.cost == "0"
+    assert row.cost == Decimal(0)
 
 
 async def test_a_cap_holds_over_all_tries(world: tuple[World, Simulator]) -> None:

@@ -239,7 +239,7 @@ async def test_a_budget_stops_a_session_and_no_other(simulated: World, simulator
     [counter] = [
         one for one in await simulated.admin.limits() if one.owner == "agents" and "dear" in (one.member or "")
     ]
-    assert (counter.spent, counter.held) == (found.cost, "0")
+    assert (counter.spent, counter.held) == (found.cost, Decimal(0))
     text = re.sub(r"<[^>]+>", " ", await page_of(simulated, key))
     assert "dear-session" in text
     assert "total limit 'agents'" in unescape(text)

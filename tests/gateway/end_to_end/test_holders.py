@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ async def test_an_object_of_unknown_place_is_asked_for_in_turn(world: tuple[Worl
             await create(sdk, previous_response_id="resp_of_nobody")
         assert sorted(accounts.asked) == sorted(KEYS)
         row = (await running.admin.requests(limit=1)).items[0]
-        assert ([attempt.status for attempt in row.attempts], row.cost) == ([400] * 3, "0")
+        assert ([attempt.status for attempt in row.attempts], row.cost) == ([400] * 3, Decimal(0))
 
 
 async def test_not_found_is_not_said_while_the_provider_that_has_it_is_away(world: tuple[World, Accounts]) -> None:
@@ -163,7 +164,7 @@ async def test_not_found_is_not_said_while_the_provider_that_has_it_is_away(worl
                 await create(sdk, previous_response_id=f"resp_of_the_third_{number}")
             assert caught.value.response.headers["x-paig-error"] == "upstream-unreachable"
     assert accounts.asked[::3] == [KEYS[2]] * 3
-    assert (await running.admin.usage()).total.cost == "0"
+    assert (await running.admin.usage()).total.cost == Decimal(0)
 
 
 async def test_not_found_is_not_said_while_the_provider_that_has_it_has_no_credential(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import brotli
 import httpx2
@@ -48,7 +49,7 @@ async def test_usage_is_read_from_almost_json(replayed: World, replay: Replay, s
     answering(replay, body)
     response = await post(replayed, CHAT)
     row = await row_of(replayed, response)
-    assert (row.cost, row.certainty, response.status_code) == ("0.0175", "exact", 200)
+    assert (row.cost, row.certainty, response.status_code) == (Decimal("0.0175"), "exact", 200)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -189,7 +190,7 @@ async def test_a_usage_object_as_deep_as_a_well(replayed: World, replay: Replay)
     usage = USAGE[:-1] + b',"x":' + b"[" * 700 + b"]" * 700 + b"}"
     answering(replay, b'{"model":"gpt-5",' + usage + b"}")
     row = await row_of(replayed, await post(replayed, CHAT))
-    assert (row.cost, row.certainty, row.raw_usage) == ("0.0175", "exact", None)
+    assert (row.cost, row.certainty, row.raw_usage) == (Decimal("0.0175"), "exact", None)
 
 
 @pytest.mark.parametrize("stream", [1, "true", "True"])
@@ -200,7 +201,7 @@ async def test_what_lenient_servers_take_for_a_stream(replayed: World, replay: R
     sent = json.loads(replay.asked[-1].body)
     assert (sent["stream"], sent["stream_options"]) == (stream, {"include_usage": True})
     row = await row_of(replayed, response)
-    assert (row.cost, row.certainty, row.stream) == ("0.0175", "exact", True)
+    assert (row.cost, row.certainty, row.stream) == (Decimal("0.0175"), "exact", True)
 
 
 async def test_a_dearer_tier_asked_for_by_a_header_is_held(replayed: World, replay: Replay) -> None:

@@ -96,7 +96,7 @@ async def test_a_video_at_openai(world: World, echo: Echo) -> None:
     headers = {"authorization": f"Bearer {mine}", "content-type": "multipart/form-data; boundary=x"}
     made = await world.http.post("/proxy/openai/v1/videos", content=f"{form}--x--\r\n", headers=headers)
     row = await row_is(world, made.headers["x-paig-request-id"], "0.8", "ceiling")
-    assert (row.reserved, row.usage["video_seconds"], row.format) == ("0.8", 8, "openai-videos")
+    assert (row.reserved, row.usage["video_seconds"], row.format) == (Decimal("0.8"), 8, "openai-videos")
     refused = await ask(world, mine, "POST", "/openai/v1/videos", {"model": "sora-2", "prompt": "x", "seconds": "4"})
     assert refused.headers["x-paig-error"] == "limit-exceeded"
     assert (await ask(world, mine, "GET", "/openai/v1/videos/video_1")).json()["status"] == "queued"
@@ -210,7 +210,7 @@ async def test_images_of_imagen(world: World, echo: Echo) -> None:
     for route, path in (("google", "/v1beta/models"), ("vertex", "/v1/publishers/google/models")):
         done = await ask(world, key, "POST", f"/{route}{path}/imagen-4.0-generate-001:predict", body)
         row = await row_is(world, done.headers["x-paig-request-id"], "0.08", "exact")
-        assert (row.reserved, row.usage["images"], row.format) == ("0.12", 2, "gemini-images")
+        assert (row.reserved, row.usage["images"], row.format) == (Decimal("0.12"), 2, "gemini-images")
 
 
 async def test_a_guardrail_by_itself(world: World, echo: Echo) -> None:

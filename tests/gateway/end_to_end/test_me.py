@@ -34,7 +34,7 @@ async def test_a_key_sees_its_own_limits_and_requests(simulated: World, simulato
     assert (me.key, me.when_tight, me.requests_today) == ("mine", "fit", 2)
     assert Decimal(me.spent_today) == Decimal(row.cost or 0) > 0
     [money] = [limit for limit in me.limits if limit.unit == "usd"]
-    assert (money.amount, money.spent, money.held) == ("2", row.cost, "0")
+    assert (money.amount, money.spent, money.held) == (Decimal(2), row.cost, Decimal(0))
     assert Decimal(money.left) == 2 - Decimal(money.spent)
     refused, served = me.requests
     assert (served.id, served.cost) == (answer.headers["x-paig-request-id"], row.cost)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import anthropic
 import openai
 import pytest
@@ -125,7 +127,7 @@ async def test_a_list_leaves_a_row(simulated: World) -> None:
     assert [answer.status_code for answer in (listed, missing, refused)] == [200, 404, 429]
     found = [await simulated.admin.request(one.headers["x-paig-request-id"]) for one in (listed, missing, refused)]
     assert [(row.status, row.format, row.model, row.cost, row.error) for row in found] == [
-        (200, "models", "", "0", None),
-        (404, "models", "no-such-model", "0", "not-found"),
-        (429, "models", "", "0", "rate-limited"),
+        (200, "models", "", Decimal(0), None),
+        (404, "models", "no-such-model", Decimal(0), "not-found"),
+        (429, "models", "", Decimal(0), "rate-limited"),
     ]

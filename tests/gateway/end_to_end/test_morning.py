@@ -47,5 +47,5 @@ async def test_the_morning_on_the_page(simulated: World, simulator: Simulator) -
     form = {"to": "2", "window": "daily", "why": "the nightly job", "proof": proof}
     assert (await simulated.http.post("/me/ask", data=form, headers=own, follow_redirects=False)).status_code == 303
     [asked] = [one for one in await simulated.admin.limit_requests() if one.key == "morning"]
-    assert (asked.amount, asked.why) == ("2", "the nightly job")
+    assert (asked.amount, asked.why) == (Decimal(2), "the nightly job")
     assert "the nightly job" in (await simulated.http.get("/me", headers=own)).text

@@ -99,9 +99,9 @@ async def test_a_failover_exchanges_the_limits_of_providers(world: World) -> Non
     row = await world.admin.request(answer.headers["x-paig-request-id"])
     assert [attempt.provider for attempt in row.attempts] == ["first", "second"]
     [first], [second] = [list((await found(world, f"at-{name}")).values()) for name in ("first", "second")]
-    assert (first.spent, first.held) == (before.spent, "0")
+    assert (first.spent, first.held) == (before.spent, Decimal(0))
     assert Decimal(second.spent) == Decimal(elsewhere.spent) + Decimal(row.cost)
-    assert second.held == "0"
+    assert second.held == Decimal(0)
     for name in ("first", "second"):
         await world.admin.named_limits.delete(f"at-{name}")
 
@@ -162,7 +162,7 @@ async def test_a_limit_is_raised_and_falls_back(world: World) -> None:
     made = await world.admin.raise_limit(spec)
     assert (await ask(world, secret)).status_code == 200
     [limit] = [one for one in await world.admin.limits() if one.owner == "hasty"]
-    assert (limit.amount, limit.raised_until) == ("1", made.until)
+    assert (limit.amount, limit.raised_until) == (Decimal(1), made.until)
     [entry] = await world.admin.audit(action="raise")
     assert entry.after is not None
     assert (entry.name, entry.after["why"]) == ("key hasty daily", "release day")
@@ -183,7 +183,7 @@ async def test_rates_are_raised_and_asked_for(world: World) -> None:
         await world.admin.raise_limit(rate.model_copy(update={"unit": "tokens", "to": Decimal("99.5")}))
     async with AsyncAdminClient(world.origin, token=secret) as own:
         asked = await own.ask_for_more(AskSpec(to=Decimal(500_000), unit="tokens", why="load"))
-        assert (asked.unit, asked.window, asked.amount) == ("tokens", "minute", "500000")
+        assert (asked.unit, asked.window, asked.amount) == ("tokens", "minute", Decimal(500000))
         with pytest.raises(Invalid, match="no spending limit"):
             await own.ask_for_more(AskSpec(to=Decimal(5), why="money"))
     await world.admin.approve_limit_request(asked.id, AnswerSpec(until=until))
@@ -196,7 +196,7 @@ async def test_a_holder_asks_and_an_admin_approves(world: World) -> None:
     secret = await world.make_key("modest", daily="0.0001", monthly=5)
     async with AsyncAdminClient(world.origin, token=secret) as own:
         asked = await own.ask_for_more(AskSpec(to=Decimal(2), why="a long refactoring"))
-        assert (asked.window, asked.amount, asked.state) == ("daily", "2", "open")
+        assert (asked.window, asked.amount, asked.state) == ("daily", Decimal(2), "open")
         with pytest.raises(Invalid, match="must be more than the limit"):
             await own.ask_for_more(AskSpec(to=Decimal("0.00001"), why="less"))
         second = await own.ask_for_more(AskSpec(to=Decimal(9), window="monthly", why="more of it"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ async def test_the_next_member_answers_and_nothing_is_charged(
     assert whole(answer), answer.text
     row = await settled(world, answer.headers["x-paig-request-id"])
     assert [attempt.provider for attempt in row.attempts] == ["first", "good"]
-    assert (row.attempts[0].cost, row.certainty, row.error) == ("0", "exact", None)
+    assert (row.attempts[0].cost, row.certainty, row.error) == (Decimal(0), "exact", None)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ async def test_without_another_member_the_providers_own_bytes_pass(
     )
     assert (answer.status_code, answer.content) == (status, body)
     row = await settled(world, answer.headers["x-paig-request-id"])
-    assert (row.cost, [attempt.provider for attempt in row.attempts]) == ("0", ["first"])
+    assert (row.cost, [attempt.provider for attempt in row.attempts]) == (Decimal(0), ["first"])
 
 
 async def test_a_scope_that_the_credential_lacks_leaves_it_in_use(both: tuple[World, Replay]) -> None:

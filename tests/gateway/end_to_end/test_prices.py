@@ -52,7 +52,7 @@ async def test_a_price_of_ones_own(world: World) -> None:
     answer = await ask(world, "my-model")
     assert answer["logfire-ai-gateway-cost"] == "0.209USD"
     row = await world.admin.request(answer["x-paig-request-id"])
-    assert (row.price, row.cost, row.certainty) == ("own/my-model", "0.209", "exact")
+    assert (row.price, row.cost, row.certainty) == ("own/my-model", Decimal("0.209"), "exact")
     await world.admin.prices.update("my-model", {"output_mtok": "1000"})
     assert (await ask(world, "my-model"))["logfire-ai-gateway-cost"] == "0.109USD"
     with pytest.raises(Invalid, match="did you mean output_mtok"):
@@ -77,7 +77,7 @@ async def test_what_a_correction_would_change(world: World) -> None:
     plain = [await ask(world) for _ in range(3)]
     await ask(world, "gpt-5")
     before = await world.admin.reprice()
-    assert (before.items, before.requests, before.left, before.difference) == ([], 4, 0, "0")
+    assert (before.items, before.requests, before.left, before.difference) == ([], 4, 0, Decimal(0))
     rates = {"input_mtok": "0.3", "output_mtok": "1.2"}  # double
     await world.admin.prices.create("gpt-4o-mini", PriceSpec.model_validate(rates))
     report = await world.admin.reprice()

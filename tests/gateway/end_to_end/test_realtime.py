@@ -106,7 +106,7 @@ async def test_speech_is_held_before_the_first_audio_and_its_transcription_is_bi
     usage = done.usage
     assert row.usage["input_audio_tokens"] == usage.input_token_details.audio_tokens == 3
     assert row.usage["other_model_input_tokens"] == 3
-    assert (unused.cost, unused.certainty, unused.error) == ("0", None, "not-dispatched")
+    assert (unused.cost, unused.certainty, unused.error) == (Decimal(0), None, "not-dispatched")
     cost = Decimal(4 * usage.input_token_details.text_tokens + 32 * 3)
     cost += 16 * usage.output_token_details.text_tokens + 64 * usage.output_token_details.audio_tokens
     assert Decimal(row.cost) == cost / 1_000_000 + Decimal(3 * 3 + 5 * 5) / 1_000_000
@@ -184,7 +184,7 @@ async def test_refusals_come_before_the_upgrade_in_the_providers_shape(simulated
     assert (status, body["error"]["type"]) == (429, "requests")
     assert "x-paig-error" not in headers
     row = await simulated.admin.request(headers["x-paig-request-id"])
-    assert (row.status, row.cost) == (429, "0")
+    assert (row.status, row.cost) == (429, Decimal(0))
     await simulated.admin.keys.update("tester", {"models": ["gpt-4o*"]})
     try:
         status, body, _ = await refused(
@@ -220,7 +220,7 @@ async def test_a_key_comes_as_clients_send_it_and_goes_no_further(
     request_id = socket.response.headers["x-paig-request-id"]
     await until(lambda: has_row(simulated, request_id))
     row = await simulated.admin.request(request_id)
-    assert (row.status, row.cost, row.usage) == (101, "0", None)
+    assert (row.status, row.cost, row.usage) == (101, Decimal(0), None)
 
 
 async def has_row(world: World, request_id: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from decimal import Decimal
 from typing import Any
 
 import httpx2
@@ -74,7 +75,7 @@ async def test_free_requests_count_for_a_limit_on_requests(replayed: World) -> N
 
     await until(all_have_rows)
     rows = (await replayed.admin.requests(key="eager")).items
-    assert {row.cost for row in rows} == {"0"}
+    assert {row.cost for row in rows} == {Decimal(0)}
     # Of what was never sent there is no cost that could be known.
     assert {row.error: row.certainty for row in rows} == {None: "exact", "rate-limited": None}
 
@@ -128,7 +129,7 @@ async def test_an_upstream_that_refuses_the_connection(replayed: World, replay: 
     response = await post(replayed, "/proxy/down/chat/completions", CHAT)
     refused(response, "upstream-unreachable", 502)
     row = await replayed.admin.request(response.headers["x-paig-request-id"])
-    assert (row.cost, row.error, row.status) == ("0", "upstream-unreachable", 502)
+    assert (row.cost, row.error, row.status) == (Decimal(0), "upstream-unreachable", 502)
 
 
 async def test_an_upstream_that_hangs_up(replayed: World, replay: Replay) -> None:
@@ -219,7 +220,7 @@ async def test_every_refused_request_is_found_by_its_id(replayed: World) -> None
         assert (row.key, row.error, row.status) == (key, code or "model-not-allowed", response.status_code)
         assert row.refusal is not None
         assert row.refusal["message"] in response.text.replace('\\"', '"')
-        assert row.cost == "0"
+        assert row.cost == Decimal(0)
     secrets = narrow.key, disabled.key, replayed.key
     with replayed.store.engine.connect() as connection:
         kept = str(connection.execute(sql("SELECT * FROM refusals")).all())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from decimal import Decimal
 
 import pytest
 
@@ -53,7 +54,7 @@ async def test_a_client_that_leaves_leaves_a_row(world: World, sink: Sink) -> No
 
     async def told() -> bool:
         row = (await world.admin.requests(limit=1)).items[0]
-        return (row.error, row.format, row.cost) == ("client-gone", "files", "0")
+        return (row.error, row.format, row.cost) == ("client-gone", "files", Decimal(0))
 
     await until(told)
     assert sink.served == 0

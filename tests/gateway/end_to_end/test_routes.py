@@ -86,7 +86,7 @@ async def test_the_last_answer_is_the_clients(world: tuple[World, Simulator]) ->
     assert "x-paig-error" not in response.headers
     row = await running.admin.request(response.headers["x-paig-request-id"])
     assert [attempt.status for attempt in row.attempts] == [None, 503, 503]
-    assert row.cost == "0"
+    assert row.cost == Decimal(0)
 
 
 async def test_a_refusal_is_not_retried(world: tuple[World, Simulator]) -> None:

@@ -7,6 +7,7 @@ import json
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import httpx2
 import pytest
@@ -52,7 +53,7 @@ async def test_a_stream_by_another_name(
     """What looks like server-sent events is metered, and relayed, as such."""
     asked = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
     response, row = await ask(replayed, replay, kinds, start[:1], start[1:] + EVENTS, **asked)
-    assert (row.cost, row.certainty, row.error) == ("0.0175", "exact", None)
+    assert (row.cost, row.certainty, row.error) == (Decimal("0.0175"), "exact", None)
     assert response.content.startswith(start + SAID)
     assert b'"logfire_ai_gateway":{"cost":"0.0175"}' in response.content
 
@@ -62,7 +63,7 @@ async def test_a_stream_by_another_name(
 async def test_a_body_by_another_name(replayed: World, replay: Replay, kinds: list[str], stream: bool) -> None:
     """A JSON object is metered as one though it is called a stream; the client gets its bytes."""
     response, row = await ask(replayed, replay, kinds, DOCUMENT[:9], DOCUMENT[9:], stream=stream)
-    assert (row.cost, row.certainty) == ("0.0175", "exact")
+    assert (row.cost, row.certainty) == (Decimal("0.0175"), "exact")
     assert response.json()["model"] == "gpt-5"
 
 
@@ -94,7 +95,7 @@ async def test_an_encoded_stream_by_another_name(replayed: World, replay: Replay
     async with replayed.http.stream("POST", url, headers=headers, json={**CHAT, "stream": True}) as response:
         assert b"".join([chunk async for chunk in response.aiter_raw()]) == encoded
     row = await replayed.admin.request(response.headers["x-paig-request-id"])
-    assert (row.cost, row.certainty) == ("0.0175", "exact")
+    assert (row.cost, row.certainty) == (Decimal("0.0175"), "exact")
 
 
 async def test_two_encodings_are_refused(replayed: World, replay: Replay) -> None:
@@ -178,7 +179,7 @@ async def test_memory_stays_flat(replayed: World, replay: Replay, what: str) -> 
     assert peak < 120 * MEGABYTE
     assert last in end
     row = await replayed.admin.request(response.headers["x-paig-request-id"])
-    assert (row.certainty, row.cost) == (certainty, cost or row.reserved)
+    assert (row.certainty, row.cost) == (certainty, Decimal(cost) if cost else row.reserved)
 
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])

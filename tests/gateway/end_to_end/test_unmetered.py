@@ -84,7 +84,7 @@ async def test_allowed_they_pass_and_their_rows_say_unknown(environment: None, e
             answer = await send(world, method, path)
             assert answer.status_code == 200, path
             found = await row(world, answer)
-            assert (found.certainty, found.cost) == (certainty, "0"), path
+            assert (found.certainty, found.cost) == (certainty, Decimal(0)), path
             assert bool(found.certainty_reason) == (certainty == "unknown")
         capped = await world.make_key("capped", daily=1)
         refused = await send(world, "POST", f"/openai{SECRETS}", capped)
@@ -107,11 +107,11 @@ async def test_a_flat_price_is_held_and_charged(environment: None, echo: Echo, t
         answers = [await send(world, "POST", f"/openai{SECRETS}", capped) for _ in range(3)]
         assert [one.status_code for one in answers] == [200, 200, 402]
         found = await row(world, answers[0])
-        assert (found.cost, found.reserved, found.certainty) == ("0.4", "0.4", "exact")
+        assert (found.cost, found.reserved, found.certainty) == (Decimal("0.4"), Decimal("0.4"), "exact")
         echo.answer = replace(echo.answer, status=500)
         other = await world.make_key("other", daily=1)
         failed = await send(world, "POST", f"/openai{SECRETS}", other)
-        assert (failed.status_code, (await row(world, failed)).cost) == (500, "0")
+        assert (failed.status_code, (await row(world, failed)).cost) == (500, Decimal(0))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ async def test_transcription_is_metered_under_a_cap(
         assert got.status_code == 200, got.text
         found = await row(world, got)
         assert (found.format, found.model, found.cost, found.certainty) == (
-            "openai-transcription", model, cost, certainty,
+            "openai-transcription", model, Decimal(cost), certainty,
         )  # fmt: skip
         assert Decimal(found.cost or 0) <= Decimal(found.reserved)
 
@@ -207,7 +207,7 @@ async def test_speech_is_metered_and_streams(environment: None, echo: Echo, tmp_
         got = await send(world, "POST", "/openai/v1/audio/speech", key, body)
         assert (got.status_code, got.content) == (200, sound)
         found = await row(world, got)
-        assert (found.cost, found.certainty, found.format) == ("0.0015", "exact", "openai-speech")
+        assert (found.cost, found.certainty, found.format) == (Decimal("0.0015"), "exact", "openai-speech")
         got = await send(world, "POST", "/openai/v1/audio/speech", key, {**body, "model": "gpt-4o-mini-tts"})
         found = await row(world, got)
         assert found.certainty == "estimated"
@@ -231,7 +231,7 @@ async def test_interactions_are_metered(environment: None, echo: Echo, tmp_path:
         }
         echo.answer = replace(echo.answer, body=json.dumps(done).encode())
         found = await row(world, await send(world, "POST", "/google/v1beta/interactions", key, body))
-        assert (found.format, found.cost, found.certainty) == ("gemini-interactions", "0.035675", "exact")
+        assert (found.format, found.cost, found.certainty) == ("gemini-interactions", Decimal("0.035675"), "exact")
         assert found.raw_usage == usage
         started = {"id": "int_2", "model": "gemini-2.5-flash", "status": "in_progress"}
         echo.answer = replace(echo.answer, body=json.dumps(started).encode())
@@ -242,7 +242,7 @@ async def test_interactions_are_metered(environment: None, echo: Echo, tmp_path:
             assert (await send(world, "GET", "/google/v1beta/interactions/int_2", key)).status_code == 200
 
         async def is_settled() -> bool:
-            return (await row(world, first)).cost == "0.035675"
+            return (await row(world, first)).cost == Decimal("0.035675")
 
         await until(is_settled)
         spent = sum(Decimal(one.cost or 0) for one in (await world.admin.requests()).items)

@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 import pytest
@@ -222,7 +223,7 @@ async def test_a_large_file_passes_with_bounded_memory(world: World, sink: Sink)
     assert sink.most_memory - before < 24 * MB
     assert "content-length: " in sink.heads[0].lower()
     row = await world.admin.request(headers["x-paig-request-id"])
-    assert (row.status, row.cost, row.format) == (200, "0", "files")
+    assert (row.status, row.cost, row.format) == (200, Decimal(0), "files")
     listed = await world.http.get("/proxy/openai/v1/files/file-1", headers={"authorization": f"Bearer {world.key}"})
     assert listed.status_code == 200
 

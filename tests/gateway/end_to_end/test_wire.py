@@ -61,7 +61,7 @@ async def test_an_encoded_answer_is_metered_and_left_as_it_is(
     assert raw == encoded
     assert response.headers["content-encoding"] == encoding
     row = await replayed.admin.request(response.headers["x-paig-request-id"])
-    assert (row.certainty, row.cost) == ("exact", "0.00012625")
+    assert (row.certainty, row.cost) == ("exact", Decimal("0.00012625"))
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])

@@ -189,4 +189,8 @@ async def test_usage_shows_what_the_list_says_beside_a_providers_charge(engine: 
     await ledger.stop()
     for which in (Filter(), Filter(since=NOON - timedelta(minutes=1), until=NOON + timedelta(minutes=1))):
         total = usage(engine, ["model"], which).total
-        assert (total.cost, total.list_cost, total.difference) == ("0.0000016", "0.00000175", "-0.00000015")
+        assert (total.cost, total.list_cost, total.difference) == (
+            Decimal("0.0000016"),
+            Decimal("0.00000175"),
+            Decimal("-0.00000015"),
+        )

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,9 @@ def test_a_person_sees_the_page_of_their_keys_without_a_role(gateway: Gateway, t
         client.post(gateway.url + unescape(action), data=asked, headers=own)
         assert owner.limit_requests() == []
         client.post(gateway.url + unescape(action), data={**asked, "proof": proof}, headers=own)
-        assert [(one.key, one.amount, one.owner_kind) for one in owner.limit_requests()] == [(key.name, "50", "user")]
+        assert [(one.key, one.amount, one.owner_kind) for one in owner.limit_requests()] == [
+            (key.name, Decimal(50), "user")
+        ]
         owner.keys.disable(key.id)
         assert "You have no key that works" in client.get(f"{gateway.url}/me").text
     with browser() as client:

@@ -197,12 +197,12 @@ async def test_each_try_says_with_what_and_for_how_much(environment: None, tmp_p
             row = await world.admin.request(answer.headers["x-paig-request-id"])
             server, *spans = await receiver.wait(3)
     assert [
-        (attempt.provider, attempt.model, attempt.status, attempt.error, attempt.cost == "0")
+        (attempt.provider, attempt.model, attempt.status, attempt.error, attempt.cost == Decimal(0))
         for attempt in row.attempts
     ] == [("openai", "gpt-5", None, "upstream-timeout", False), ("two", "gpt-5-mini", 200, None, False)]
     assert row.attempts[1].credential in ids
     assert sum(Decimal(attempt.cost) for attempt in row.attempts) == Decimal(row.cost)
-    assert attributes(server)["paig.cost"] == row.cost
+    assert attributes(server)["paig.cost"] == f"{row.cost:f}"
     for attempt, span in zip(row.attempts, spans, strict=True):
         found = attributes(span)
         assert (found["paig.provider"], found["gen_ai.request.model"]) == (attempt.provider, attempt.model)

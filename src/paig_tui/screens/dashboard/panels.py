@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 from textual.content import Content
 
@@ -42,9 +41,9 @@ def today(state: AppState, width: int) -> Content:
     if now is None:
         return unknown()
     shown = Content.styled(dollars(now.total.cost), "bold")
-    if before is None or Decimal(before.total.cost) == 0:
+    if before is None or before.total.cost == 0:
         return shown
-    change = float(Decimal(now.total.cost) / Decimal(before.total.cost)) - 1
+    change = float(now.total.cost / before.total.cost) - 1
     words = " on yesterday" if width > 26 else ""
     return Content.assemble(shown, (f"  {'▲' if change >= 0 else '▼'} {min(abs(change), 9.99):.0%}{words}", MUTED))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
@@ -36,7 +35,7 @@ COLUMNS: tuple[Column[LimitRequest], ...] = (
     Column("asked", 12, lambda one: Content(f"{one.time:%m-%d %H:%M}"), sort=lambda one: one.time),
     Column("key", 0, lambda one: plain(one.key), most=40, sort=lambda one: one.key.casefold()),
     Column("limit", 0, _limit, most=40, sort=lambda one: _limit(one).plain),
-    Column("to", 10, _to, right=True, sort=lambda one: Decimal(one.amount)),
+    Column("to", 10, _to, right=True, sort=lambda one: one.amount),
     Column("why", 0, lambda one: plain(one.why)),
 )
 

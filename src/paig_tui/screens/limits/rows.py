@@ -134,7 +134,7 @@ def _used(share: float, width: int) -> Content:
     return Content.assemble(bar(share, max(1, width - 6)), " ", (percent(share), level(share)))
 
 
-def _money(value: str) -> str:
+def _money(value: Decimal) -> str:
     """Dollars, padded so that decimal points align in a column."""
     whole, point, part = dollars(value).partition(".")
     return f"{whole}{point or ' '}{part:<6}"
@@ -162,7 +162,7 @@ def _amounts(part: str, least: int) -> tuple[Column[LimitTableRow], ...]:
 
 
 def _number(part: str) -> Any:
-    return lambda row: Decimal(getattr(row.limit, part))
+    return lambda row: getattr(row.limit, part)
 
 
 def _ahead(moment: datetime | None, now: datetime) -> Content:
@@ -211,7 +211,7 @@ RAISES: tuple[Column[RaiseTableRow], ...] = (
     Column("per", 12, lambda row: plain(window(row.one)), sort=lambda row: window(row.one)),
     Column(
         "is", 10, lambda row: Content.styled(amount(row.one.amount, row.one.unit), "bold"), right=True,
-        sort=lambda row: Decimal(row.one.amount),
+        sort=lambda row: row.one.amount,
     ),
     Column("ends in", 7, lambda row: _ahead(row.one.until, row.now), right=True, sort=lambda row: row.one.until),
     Column("by", 0, lambda row: plain(row.one.actor, MUTED), least=96, most=30, sort=lambda row: row.one.actor),

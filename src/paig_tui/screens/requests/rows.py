@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from operator import attrgetter
 
 from textual.content import Content
@@ -18,7 +17,7 @@ MARKS = {"estimated": "~", "ceiling": "≤", "unknown": "?"}
 
 def cost(row: Request) -> Content:
     """The cost of a request; a dash if it is zero."""
-    if Decimal(row.cost) == 0:
+    if row.cost == 0:
         return Content.styled(f"—{'':<6}", MUTED)
     return Content(MARKS.get(row.certainty or "", "") + pointed(row.cost))
 
@@ -88,7 +87,7 @@ TAIL: Sequence[Column[Request]] = (
     Column(
         "took", 7, lambda row: Content(took(row.ms_total)), right=True, sort=attrgetter("ms_total"), field="ms_total"
     ),
-    Column("cost", 10, cost, right=True, sort=lambda row: Decimal(row.cost), field="cost"),
+    Column("cost", 10, cost, right=True, sort=lambda row: row.cost, field="cost"),
 )
 """The columns of the live tail; wider terminals show more of them."""
 REQUESTS: Sequence[Column[Request]] = (

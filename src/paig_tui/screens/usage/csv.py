@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from decimal import Decimal
 
 from paig_client.api.resources import UsageReport
 
@@ -28,5 +29,10 @@ def to_csv(group: str, report: UsageReport) -> str:
     for item in report.items:
         name = item.group.get(group) or ""
         writer.writerow([f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name,
-                         *(getattr(item, figure) for figure in FIGURES)])  # fmt: skip
+                         *(_plain(getattr(item, figure)) for figure in FIGURES)])  # fmt: skip
     return out.getvalue()
+
+
+def _plain(figure: Decimal | int) -> str:
+    """Digits alone: a small amount has no exponent."""
+    return f"{figure:f}" if isinstance(figure, Decimal) else str(figure)

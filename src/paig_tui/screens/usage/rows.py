@@ -101,7 +101,7 @@ def courses(report: UsageReport, bucket: str, group: str | None) -> dict[str | N
         time = moment(item.group[bucket])
         for name in (None,) if group is None else (None, item.group.get(group) or ""):
             course = found.setdefault(name, {})
-            course[time] = course.get(time, Decimal(0)) + Decimal(item.cost)
+            course[time] = course.get(time, Decimal(0)) + item.cost
     return found
 
 
@@ -109,10 +109,10 @@ def rows(
     report: UsageReport, group: str, found: Mapping[str | None, Course] | None, times: Sequence[datetime]
 ) -> list[UsageTableRow]:
     """The rows: everything first, then the groups, the most expensive first."""
-    whole = Decimal(report.total.cost)
+    whole = report.total.cost
 
     def row(name: str | None, total: UsageTotal) -> UsageTableRow:
-        share = float(Decimal(total.cost) / whole) if whole else 0.0
+        share = float(total.cost / whole) if whole else 0.0
         known = None if found is None or name not in found else found[name]
         course = None if known is None else tuple(float(known.get(time, 0)) for time in times)
         return UsageTableRow(name, total, 1.0 if name is None else share, course)
@@ -153,7 +153,7 @@ def _share(row: UsageTableRow, width: int) -> Content:
 
 def _difference(row: UsageTableRow) -> Content:
     """The difference between the providers' own charges and list prices."""
-    value = Decimal(row.total.difference)
+    value = row.total.difference
     if not value:
         return Content.styled(NOT_YET, MUTED)
     return Content.styled(f"{'+' if value > 0 else '-'}{dollars(abs(value))}", WARN if value > 0 else GOOD)
@@ -165,7 +165,7 @@ def _figure(
     """A column of a sum of one or more figures; with the largest first, the row of everything stays on top."""
 
     def total(row: UsageTableRow) -> Decimal:
-        return sum((Decimal(getattr(row.total, name)) for name in names.split()), Decimal(0))
+        return sum((getattr(row.total, name) for name in names.split()), Decimal(0))
 
     def shown(row: UsageTableRow) -> Content:
         return Content(count(int(total(row))))

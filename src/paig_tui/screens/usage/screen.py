@@ -103,7 +103,7 @@ class UsageSection(Section):
         shown: list[UsageTableRow] = []
         if report is not None and report.total.requests:
             # If a provider states its own charges, show list prices beside them.
-            charged = any(Decimal(item.difference) for item in (report.total, *report.items))
+            charged = any(item.difference for item in (report.total, *report.items))
             table.columns = CHARGED if charged else COLUMNS
             every = rows(report, GROUPS[self.group], self.courses, list(self.span.times(self.state.as_of)))
             shown = [row for row in every if row.name is None or self.matches(row.name)]
@@ -146,8 +146,8 @@ class UsageSection(Section):
         if len(shown) < len(parts):
             sums = [sum(values) for values in zip(*series, strict=True)]
             series.append([max(0.0, every - sum_) for every, sum_ in zip(whole.course, sums, strict=True)])
-            rest = Decimal(whole.total.cost) - sum((Decimal(one.total.cost) for one in shown), Decimal(0))
-            named.append((Content(f"{len(parts) - len(shown)} others"), str(max(rest, Decimal(0)))))
+            rest = whole.total.cost - sum((one.total.cost for one in shown), Decimal(0))
+            named.append((Content(f"{len(parts) - len(shown)} others"), max(rest, Decimal(0))))
         room = max(8, width // len(named) - 14)
         legend = Content("   ").join(
             Content.assemble(shade, " ", name.truncate(room, ellipsis=True), (f" {dollars(cost)}", MUTED))

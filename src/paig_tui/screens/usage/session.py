@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -49,9 +48,9 @@ class AgentTableRow:
 
 def rows(tree: SessionTree) -> list[AgentTableRow]:
     """The agents of a session, each before those that it started."""
-    whole, stems = Decimal(tree.cost), branches([agent.depth for agent in tree.tree])
+    whole, stems = tree.cost, branches([agent.depth for agent in tree.tree])
     return [
-        AgentTableRow(agent, stem, float(Decimal(agent.total_cost) / whole) if whole else 0.0)
+        AgentTableRow(agent, stem, float(agent.total_cost / whole) if whole else 0.0)
         for agent, stem in zip(tree.tree, stems, strict=True)
     ]
 

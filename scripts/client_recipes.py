@@ -251,8 +251,8 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "Claude Code, paig setup": _agent("claude-code", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, setup=True),
     "Codex": _agent("", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT, tools=True),
-    "Codex over WebSockets": _agent(
-        *("", "@openai/codex", "codex", "-c", "model_providers.paig.supports_websockets=true"),
+    "Codex over HTTP": _agent(
+        *("", "@openai/codex", "codex", "-c", "model_providers.paig.supports_websockets=false"),
         *("exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT),
     ),
     "Codex, --for openai": _agent(

@@ -207,9 +207,14 @@ def _codex(base: str, key: str) -> Variables:
 
 
 def _codex_arguments(base: str) -> Sequence[str]:
-    provider = {"name": "paig", "base_url": f"{base}/openai/v1", "env_key": "PAIG_API_KEY", "wire_api": "responses"}
-    settings = {"model_provider": "paig", **{f"model_providers.paig.{name}": text for name, text in provider.items()}}
-    return [part for name, text in settings.items() for part in ("-c", f"{name}={json.dumps(text)}")]
+    provider = {**codex_provider(base), "env_key": "PAIG_API_KEY"}
+    settings = {"model_provider": "paig", **{f"model_providers.paig.{name}": value for name, value in provider.items()}}
+    return [part for name, value in settings.items() for part in ("-c", f"{name}={json.dumps(value)}")]
+
+
+def codex_provider(base: str) -> Mapping[str, str | bool]:
+    """The gateway as Codex describes a provider: without `supports_websockets` it asks over HTTP alone."""
+    return {"name": "paig", "base_url": f"{base}/openai/v1", "wire_api": "responses", "supports_websockets": True}
 
 
 def _gemini_settings(kind: str) -> File:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paig_client.addresses import PROXY, root
+from paig_client.environment import codex_provider
 
 Edit = Callable[[str, str, str], str]
 """`(text, base, key) -> text`: the file's text with the gateway in it; `base` is the gateway's `…/proxy`."""
@@ -193,7 +194,7 @@ def _codex(text: str, base: str, key: str) -> str:
     first = re.search(r"(?m)^\[", text)
     head, rest = (text[: first.start()], text[first.start() :]) if first else (text, "")
     head = re.sub(r"(?m)^model_provider\s*=.*\n?", "", head)
-    table = {"name": "paig", "base_url": f"{base}/openai/v1", "wire_api": "responses", "experimental_bearer_token": key}
+    table = {**codex_provider(base), "experimental_bearer_token": key}
     lines = [f"{name} = {json.dumps(value)}" for name, value in table.items()]
     body = f"{head.rstrip()}\n\n{rest.rstrip()}".strip()
     return (

@@ -83,6 +83,7 @@ def test_codex_keeps_its_other_providers(paig: Paig, person: Path) -> None:
     assert (found["model"], found["model_provider"]) == ("gpt-5", "paig")
     assert found["model_providers"]["other"] == {"name": "other"}
     assert found["model_providers"]["paig"]["wire_api"] == "responses"
+    assert found["model_providers"]["paig"]["supports_websockets"] is True
 
 
 def test_what_cannot_be_edited_is_said(paig: Paig, person: Path) -> None:

@@ -47,6 +47,15 @@ class GatewayError(Exception):
         return STATUS[self.code]
 
 
+class UpgradeRefused(GatewayError):
+    """`no-price` for a WebSocket where the same API is there over HTTP: Codex goes on over HTTP after this status."""
+
+    @property
+    def status(self) -> int:
+        """426, Upgrade Required."""
+        return 426
+
+
 class LedgerDown(GatewayError):
     """`overloaded`, because the ledger's database does not take reservations."""
 

@@ -214,11 +214,15 @@ def _target(url: str) -> Target:
     return Target("", parts.path, parts.query.encode("latin-1", "replace"))
 
 
+_VERSION = re.compile(r"/v\d\w*$")
+
+
 def led_back(headers: Headers, origin: str, route: str, base_url: str) -> Headers:
     """An answer's headers with the addresses of its session at the gateway: its path and query at the same route.
 
     An address without a session's id is left out, since the gateway could not tell whose it is. One at another host
-    than the provider's stays as it is, since the gateway does not lead there.
+    than the provider's stays as it is, since the gateway does not lead there. The path in front of a provider's API
+    is left out: the gateway puts it there again.
     """
     changed: Headers = []
     for name, value in headers:
@@ -226,6 +230,7 @@ def led_back(headers: Headers, origin: str, route: str, base_url: str) -> Header
             target = _target(value.decode("latin-1"))
             if upload_session(target) is None or not origin:
                 continue
-            value = f"{origin}/proxy/{route}{target.path}?".encode() + target.query
+            path = target.path.removeprefix(_VERSION.sub("", urlsplit(base_url).path.rstrip("/")))
+            value = f"{origin}/proxy/{route}{path}?".encode() + target.query
         changed.append((name, value))
     return changed

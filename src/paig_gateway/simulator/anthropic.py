@@ -31,6 +31,10 @@ _MESSAGES = {
 }
 _MODELS = ("claude-opus-4-8", "claude-sonnet-5", "claude-haiku-4-5")
 _MEDIA = {"image": "IMAGE", "document": "DOCUMENT", "container_upload": "DOCUMENT"}
+VERSION = "2026-10-21"
+"""The newest version of the API, which takes no sampling parameters."""
+_VERSIONS = ("2023-01-01", "2023-06-01", VERSION)
+_SAMPLING = ("temperature", "top_p", "top_k")
 _FORCED = {"any": "required", "auto": "auto", "none": "none"}
 
 
@@ -96,10 +100,24 @@ def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
 
 
 def _read(request: SimulatedRequest) -> Prompt:
+    version = request.headers.get(b"anthropic-version", b"2023-06-01").decode("latin-1")
+    if version not in _VERSIONS:
+        raise SimulatedRefusal(400, f"anthropic-version: {version} is not a valid version")
+    check_sampling(request, version)
     prompt = read_messages(request, request.body.get("model"))
     if prompt.limit is None:
         raise SimulatedRefusal(400, "max_tokens: Field required")
     return prompt
+
+
+def check_sampling(request: SimulatedRequest, version: str) -> None:
+    """Refuse what the newest version of the API no longer takes.
+
+    Raises:
+        SimulatedRefusal: 400.
+    """
+    if version == VERSION and (given := [name for name in _SAMPLING if name in request.body]):
+        raise SimulatedRefusal(400, f"{given[0]}: Extra inputs are not permitted")
 
 
 def check_foreign(request: SimulatedRequest, version: str, *, stream: bool | None = None) -> None:
@@ -108,8 +126,9 @@ def check_foreign(request: SimulatedRequest, version: str, *, stream: bool | Non
     Raises:
         SimulatedRefusal: 400.
     """
-    if request.body.get("anthropic_version") != version:
-        raise SimulatedRefusal(400, f"anthropic_version: must be {version}")
+    if request.body.get("anthropic_version") not in (version, VERSION):
+        raise SimulatedRefusal(400, f"anthropic_version: must be {version} or {VERSION}")
+    check_sampling(request, str(request.body["anthropic_version"]))
     if "model" in request.body:
         raise SimulatedRefusal(400, "model: Extra inputs are not permitted")
     if stream is None and "stream" in request.body:

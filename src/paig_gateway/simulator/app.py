@@ -17,12 +17,14 @@ from .batches import SimulatedBatches
 from .delivery import ClientChannel, Receive, Scope, Send, compress
 from .faults import Faults
 from .files import Files
+from .gemini_files import GeminiFiles
 from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest
 from .reply import Prompt, SimulatedModel, TokenCounts
 from .response_store import ResponseStore
 from .routes import RoutingTable, family_of, shape_of
 from .sockets import SimulatedSockets
 from .traffic import Received, ReceivedLog, Served
+from .videos import Videos
 from .wire import encode
 
 
@@ -63,7 +65,8 @@ class Simulator:
             lambda request: self._routes.find(request),
             lambda mount: self.served.setdefault(mount, Served()),
         )
-        self._routes = RoutingTable(self._store, self._files, self._batches)
+        self._videos, self._gemini_files = Videos(), GeminiFiles()
+        self._routes = RoutingTable(self._store, self._files, self._batches, self._videos, self._gemini_files)
         self._clock = clock
         self._sockets = SimulatedSockets(
             self._guard,
@@ -90,6 +93,8 @@ class Simulator:
         self._store.clear()
         self._files.clear()
         self._batches.clear()
+        self._videos.clear()
+        self._gemini_files.clear()
         self._times.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -61,7 +61,7 @@ def operations(files: Files) -> dict[str, Operation]:
     """The operations on files, over one store."""
 
     def upload(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        fields = _form(request)
+        fields = form(request)
         name, content = fields.get("file", ("", b""))
         purpose = fields.get("purpose", ("", b""))[1].decode("utf-8", "replace")
         if not purpose or "file" not in fields:
@@ -97,17 +97,26 @@ def operations(files: Files) -> dict[str, Operation]:
     }
 
 
-def _form(request: SimulatedRequest) -> dict[str, tuple[str, bytes]]:
-    """The fields of a form: each one's file name and content."""
+def form(request: SimulatedRequest) -> dict[str, tuple[str, bytes]]:
+    """The fields of a form: each one's file name and content, the last of a name."""
+    return {name: (filename, content) for name, filename, content in form_fields(request)}
+
+
+def form_fields(request: SimulatedRequest) -> list[tuple[str, str, bytes]]:
+    """The fields of a form in order: name, file name, content.
+
+    Raises:
+        SimulatedRefusal: It is no form: 400.
+    """
     kind = request.headers.get(b"content-type", b"")
     if not kind.startswith(b"multipart/form-data"):
         raise SimulatedRefusal(400, "The content type must be multipart/form-data")
     parser = email.parser.BytesParser(policy=email.policy.HTTP)
     message = parser.parsebytes(b"content-type: " + kind + b"\r\n\r\n" + request.raw)
-    found: dict[str, tuple[str, bytes]] = {}
+    found: list[tuple[str, str, bytes]] = []
     for part in message.iter_parts():
         name = part.get_param("name", header="content-disposition")
         content = part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(content, bytes):
-            found[name] = part.get_filename() or "", content
+            found.append((name, part.get_filename() or "", content))
     return found

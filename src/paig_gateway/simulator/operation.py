@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from .faults import NONE, Faults
 from .reply import Prompt, Reply, SimulatedModel, TokenCounts
 from .wire import Document, HeaderFields
@@ -61,6 +63,17 @@ class SimulatedRequest:
     params: Mapping[str, str] = field(default_factory=dict[str, str])
     faults: Faults = NONE
     raw: bytes = b""
+
+    def json(self) -> Document:
+        """The raw body as a JSON object.
+
+        Raises:
+            SimulatedRefusal: It is none: 400.
+        """
+        try:
+            return msgspec.json.decode(self.raw or b"{}", type=dict[str, Any])
+        except msgspec.DecodeError as problem:
+            raise SimulatedRefusal(400, f"We could not parse the JSON body of your request: {problem}") from None
 
     def reply(self, prompt: Prompt) -> Reply:
         """The model's reply to the prompt."""

@@ -14,9 +14,13 @@ from . import (
     files,
     gemini,
     gemini_embed,
+    gemini_files,
     openai_chat,
     openai_common,
     openai_responses,
+    pictures,
+    sound,
+    videos,
 )
 from .files import Files
 from .gemini_live import play_live
@@ -63,6 +67,14 @@ _OPENAI = (
     ("GET", r"/files/(?P<id>[^/]+)", "file"),
     ("GET", r"/files/(?P<id>[^/]+)/content", "file-content"),
     ("DELETE", r"/files/(?P<id>[^/]+)", "delete-file"),
+    ("POST", r"/audio/(?:transcriptions|translations)", "recording"),
+    ("POST", r"/audio/speech", "speech"),
+    ("POST", r"/images/(?:generations|edits|variations)", "images"),
+    ("POST", r"/videos", "video-create"),
+    ("GET", r"/videos", "videos"),
+    ("GET", r"/videos/(?P<id>[^/]+)", "video"),
+    ("GET", r"/videos/(?P<id>[^/]+)/content", "video-content"),
+    ("DELETE", r"/videos/(?P<id>[^/]+)", "delete-video"),
     ("POST", r"/batches", "batch-create"),
     ("GET", r"/batches", "batches"),
     ("GET", r"/batches/(?P<id>[^/]+)", "batch"),
@@ -86,6 +98,20 @@ _GEMINI_BATCHES = (
     ("DELETE", r"/v1beta/batches/(?P<id>[^/:]+)", "delete"),
     ("POST", r"/v1beta/batches/(?P<id>[^/:]+)(?::|%3A)cancel", "cancel"),
 )
+_PUBLISHED = r"/v1(?:beta1)?(?P<project>/projects/[^/]+/locations/[^/]+)?/publishers/google"
+_GEMINI_FILES = (
+    ("POST", r"/upload/v1beta/files", "upload"),
+    ("GET", r"/v1beta/files", "files"),
+    ("GET", r"/v1beta/files/(?P<id>[^/:]+)", "file"),
+    ("DELETE", r"/v1beta/files/(?P<id>[^/:]+)", "delete"),
+)
+_GOOGLE_VIDEOS = (
+    ("POST", r"/v1beta/models/(?P<model>[^/:]+)(?::|%3A)predictLongRunning", "create"),
+    ("GET", r"/v1beta/models/[^/]+/operations/(?P<id>[^/:]+)", "look"),
+    ("GET", r"(?:/download)?/v1beta/files/(?P<id>[^/:]+)(?::|%3A)download", "download"),
+    ("POST", rf"{_PUBLISHED}/models/(?P<model>[^/:]+)(?::|%3A)predictLongRunning", "create"),
+    ("POST", rf"{_PUBLISHED}/models/(?P<model>[^/:]+)(?::|%3A)fetchPredictOperation", "fetch"),
+)
 _ANTHROPIC = (
     ("POST", r"/v1/messages", anthropic.OPERATION),
     ("POST", r"/v1/messages/count_tokens", anthropic.COUNT),
@@ -99,7 +125,6 @@ _GEMINI = {
     "batchEmbedContents": gemini_embed.OPERATION,
     "predict": gemini_embed.OPERATION,
 }
-_PUBLISHED = r"/v1(?:beta1)?(?P<project>/projects/[^/]+/locations/[^/]+)?/publishers/google"
 _GOOGLE = re.compile(
     rf"(?:/v1(?:alpha|beta)?|{_PUBLISHED})/models/(?P<model>[^/:]+)(?::|%3A)(?P<action>{'|'.join(_GEMINI)})"
 )
@@ -129,14 +154,27 @@ class RoutingTable:
         store: The stored responses of the Responses API.
         of_files: The files of all mounts.
         of_batches: The batches of all mounts.
+        of_videos: The videos of all mounts.
+        of_gemini_files: The files of the Gemini API.
     """
 
-    def __init__(self, store: ResponseStore, of_files: Files, of_batches: batches.SimulatedBatches) -> None:
+    def __init__(
+        self,
+        store: ResponseStore,
+        of_files: Files,
+        of_batches: batches.SimulatedBatches,
+        of_videos: videos.Videos,
+        of_gemini_files: gemini_files.GeminiFiles,
+    ) -> None:
         operations = {
             "chat": openai_chat.OPERATION,
             "count": openai_responses.COUNT,
             "embeddings": embeddings.OPERATION,
             "models": openai_common.MODELS,
+            "recording": sound.RECORDING,
+            "speech": sound.SPEECH,
+            "images": pictures.OPERATION,
+            **videos.openai_operations(of_videos),
             **openai_responses.operations(store),
             **files.operations(of_files),
             **batches.openai_operations(of_batches),
@@ -150,8 +188,14 @@ class RoutingTable:
         made = batches.anthropic_operations(of_batches)
         rows = (*_ANTHROPIC, *((method, path, made[name]) for method, path, name in _BATCHES))
         self._anthropic = [(method, re.compile(path), operation) for method, path, operation in rows]
-        of_gemini = batches.gemini_operations(of_batches)
-        self._gemini = [(method, re.compile(path), of_gemini[name]) for method, path, name in _GEMINI_BATCHES]
+        google = (
+            (_GEMINI_BATCHES, batches.gemini_operations(of_batches)),
+            (_GEMINI_FILES, gemini_files.operations(of_gemini_files)),
+            (_GOOGLE_VIDEOS, videos.google_operations(of_videos)),
+        )
+        self._gemini = [
+            (method, re.compile(path), made[name]) for table, made in google for method, path, name in table
+        ]
 
     def find_socket(self, family: str, path: str) -> Play | None:
         """The API that is played on a WebSocket at a path; None if there is none."""
@@ -207,7 +251,8 @@ def _find_google(request: SimulatedRequest) -> Operation:
         # With an access token, the path must name the project.
         token = b"authorization" in request.headers and b"x-goog-api-key" not in request.headers
         if "/publishers/" not in request.path or match["project"] or not token:
-            return _GEMINI[match["action"]]
+            is_imagen = match["action"] == "predict" and match["model"].startswith("imagen")
+            return pictures.IMAGEN if is_imagen else _GEMINI[match["action"]]
     elif request.method == "POST" and (match := _CLAUDE.fullmatch(request.path)):
         request.params = _params(match)
         if match["project"]:

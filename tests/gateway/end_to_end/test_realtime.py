@@ -178,6 +178,10 @@ async def test_refusals_come_before_the_upgrade_in_the_providers_shape(simulated
     assert (status, body["error"]["status"]) == (400, "INVALID_ARGUMENT")
     status, body, _ = await refused(simulated, "/proxy/groq/realtime?model=x", additional_headers=bearer)
     assert (status, body["error"]["code"]) == (400, "no-price")
+    status, body, headers = await refused(simulated, "/proxy/groq/responses", additional_headers=bearer)
+    assert (status, body["error"]["code"]) == (426, "no-price")  # the same API is there over HTTP: Codex goes on so
+    row = await simulated.admin.request(headers["x-paig-request-id"])
+    assert (row.status, row.error, row.format) == (426, "no-price", "openai-responses")
     status, body, headers = await refused(
         simulated, "/proxy/openai/realtime?model=gpt-realtime&fault=%5Bsim:status=429%5D", additional_headers=bearer
     )

@@ -151,6 +151,14 @@ def test_addresses_of_sessions_lead_back() -> None:
         b"http://gw:1/proxy/g/upload/v1beta/files?upload_id=AB%2FC&upload_protocol=resumable"
     )
     assert begun_session({"x-goog-upload-url": url.decode()}) == "AB/C"
+    below = [(b"x-goog-upload-url", url.replace(b"/upload/", b"/google/upload/"))]
+    for path in ("/google", "/google/v1beta", "/google/v1beta/"):
+        assert led_back(below, "http://gw:1", "g", base + path) == [
+            (
+                b"x-goog-upload-url",
+                b"http://gw:1/proxy/g/upload/v1beta/files?upload_id=AB%2FC&upload_protocol=resumable",
+            )
+        ]
     nameless = [(b"x-goog-upload-url", base.encode() + b"/x?upload_id=1")]
     assert led_back(nameless, "http://gw:1", "g", base) == []
     elsewhere = [(b"x-goog-upload-url", b"https://elsewhere.example/upload/x?upload_id=1")]

@@ -24,13 +24,13 @@ from websockets.utils import accept_key
 from paig_gateway.catalog.key_uses import KeyUses
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.domain.caller import Caller
-from paig_gateway.domain.errors import GatewayError
+from paig_gateway.domain.errors import GatewayError, UpgradeRefused
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import Credential, Member
 from paig_gateway.formats.base import Call, ErrorShape, Format
 from paig_gateway.formats.errors import error_body, error_shape
 from paig_gateway.formats.media import MediaItem
-from paig_gateway.formats.sockets import detect_socket
+from paig_gateway.formats.sockets import RESPONSES_SOCKET, detect_socket
 from paig_gateway.ledger.records import Reservation
 from paig_gateway.ledger.refusals import RefusedRequest
 from paig_gateway.pricing.overrides import PriceLookup
@@ -250,11 +250,13 @@ class Sockets:
         fmt, call, route = exchange.fmt, exchange.call, exchange.route
         members = tuple(member for member in route.members if member.provider.kind in api.kinds)
         if route.members and not members:
-            raise GatewayError(
-                "no-price",
+            why = (
                 f"No provider of the route '{route.name}' speaks {fmt.name} over WebSockets: this needs one of the "
-                f"kind {', '.join(sorted(api.kinds))}.",
+                f"kind {', '.join(sorted(api.kinds))}."
             )
+            if fmt.name == RESPONSES_SOCKET.name:
+                raise UpgradeRefused("no-price", f"{why} Ask over HTTP.")
+            raise GatewayError("no-price", why)
         route = replace(route, members=members)
         if call.model:
             if not exchange.caller.may_use_model(call.model):

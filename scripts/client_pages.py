@@ -160,7 +160,8 @@ PAGES = {
     "aider": Page(
         "aider",
         ("aider",),
-        "A `.env` file beside the code wins over the environment, so `paig run` passes options, which win over that file.",
+        "A `.env` file beside the code wins over the environment, so `paig run` passes options, which win over that file."
+        " aider offers the model no tools: it reads its edits from the text.",
     ),
     "goose": Page(
         "goose",
@@ -175,6 +176,7 @@ PAGES = {
         ("anthropic", "bedrock"),
         "`AnthropicVertex` takes its token as an argument: `AnthropicVertex(access_token=…)`.",
     ),
+    "groq": Page("Groq SDKs", ("groq",), ""),
     "google-genai": Page("google-genai", ("google", "google-vertex"), ""),
     "bedrock": Page(
         "boto3 and the AWS SDKs",
@@ -191,7 +193,7 @@ PAGES = {
         "Its tracing sends the key to OpenAI, so `paig run` turns tracing off.",
     ),
     "instructor": Page("instructor", ("instructor",), ""),
-    "dspy": Page("DSPy", ("dspy",), ""),
+    "dspy": Page("DSPy", ("dspy",), "Its LiteLLM reads its price list from GitHub, without the key."),
     "smolagents": Page("smolagents", ("smolagents",), ""),
     "vercel-ai": Page("Vercel AI SDK", ("vercel-ai",), ""),
 }

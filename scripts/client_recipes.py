@@ -10,6 +10,7 @@ from pathlib import Path
 
 PROMPT = "Say hello."
 GPT, CLAUDE, GEMINI = "gpt-4o-mini", "claude-sonnet-4-5", "gemini-2.5-flash"
+GROQ = "openai/gpt-oss-120b"
 BEDROCK_CLAUDE, NOVA = "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "us.amazon.nova-micro-v1:0"
 
 
@@ -62,6 +63,22 @@ _OPENAI = [
     f'import openai\nanswer = openai.OpenAI().chat.completions.create(model="{GPT}", messages=[{{"role": "user", "content": "call weather"}}], tools=[{_TOOL}])\nassert answer.choices[0].message.tool_calls, answer',
     'import openai\nprint(openai.OpenAI().responses.create(model="gpt-5", input="hi").output_text)',
 ]
+
+
+def _azure() -> list[str]:
+    """The same with Azure's client, which asks by deployment."""
+    made = 'openai.AzureOpenAI(api_version="2024-10-21")'
+    return [program.replace("openai.OpenAI()", made) for program in _OPENAI[:3]]
+
+
+def _groq() -> list[str]:
+    """The same with Groq's SDK."""
+    return [
+        program.replace("openai.OpenAI()", "groq.Groq()").replace("import openai", "import groq").replace(GPT, GROQ)
+        for program in _OPENAI[:3]
+    ]
+
+
 _ANTHROPIC_TOOL = '{"name": "weather", "description": "w", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}'
 
 
@@ -205,11 +222,35 @@ class Answer(BaseModel):
 client = instructor.from_provider("openai/{GPT}")
 print(client.chat.completions.create(response_model=Answer, messages=[{{"role": "user", "content": "hi"}}]))
 """
-_DSPY = f'import dspy\nprint(dspy.LM("openai/{GPT}", cache=False)("hi"))\nprint(dspy.LM("anthropic/{CLAUDE}", cache=False)("hi"))'
-_SMOL = f"""from smolagents import OpenAIServerModel
+_DSPY = f"""import asyncio, dspy
+def weather(city: str) -> str:
+    "Weather."
+    return "sun"
+for name in ("openai/{GPT}", "anthropic/{CLAUDE}"):
+    model = dspy.LM(name, cache=False)
+    print(model("hi"))
+    tools = [dspy.Tool(weather).format_as_litellm_function_call()]
+    print(model("call weather", tools=tools, tool_choice="auto"))
+    async def stream():
+        with dspy.context(lm=model, adapter=dspy.ChatAdapter()):
+            listener = dspy.streaming.StreamListener(signature_field_name="answer")
+            async for part in dspy.streamify(dspy.Predict("question -> answer"), stream_listeners=[listener])(question="hi"): pass
+    try:
+        asyncio.run(stream())
+    except dspy.utils.exceptions.AdapterParseError:
+        pass  # the simulated model does not keep to DSPy's form
+"""
+_SMOL = f"""from smolagents import OpenAIServerModel, Tool, ToolCallingAgent
 model = OpenAIServerModel(model_id="{GPT}")
 print(model([{{"role": "user", "content": [{{"type": "text", "text": "hi"}}]}}]).content)
 for part in model.generate_stream([{{"role": "user", "content": [{{"type": "text", "text": "hi"}}]}}]): pass
+class Weather(Tool):
+    name, description, output_type = "weather", "Weather.", "string"
+    inputs = {{"city": {{"type": "string", "description": "Where."}}}}
+    def forward(self, city):
+        return "sun"
+agent = ToolCallingAgent(tools=[Weather()], model=model, max_steps=2)
+print(agent.run("call weather"))
 """
 _PYDANTIC_AI = f"""import asyncio
 from pydantic_ai import Agent
@@ -307,19 +348,35 @@ RECIPES: Mapping[str, Recipe] = {
         tools=True,
     ),
     "aider": Recipe(
-        "", ["aider-chat"], [("--yes-always", "--no-git", "--model", f"openai/{GPT}", "--message", PROMPT)], "aider"
+        "",
+        ["aider-chat"],
+        [
+            ("--yes-always", "--no-git", "--model", f"openai/{GPT}", "--message", PROMPT),
+            ("--yes-always", "--no-git", "--no-stream", "--model", f"openai/{GPT}", "--message", PROMPT),
+        ],
+        "aider",
     ),
     "aider, Claude": Recipe(
         "",
         ["aider-chat"],
-        [("--yes-always", "--no-git", "--model", f"anthropic/{CLAUDE}", "--message", PROMPT)],
+        [
+            ("--yes-always", "--no-git", "--model", f"anthropic/{CLAUDE}", "--message", PROMPT),
+            ("--yes-always", "--no-git", "--no-stream", "--model", f"anthropic/{CLAUDE}", "--message", PROMPT),
+        ],
         "aider",
     ),
     "llm": Recipe(
         "",
         ["llm", "llm-anthropic"],
-        [("-m", GPT, PROMPT), ("-m", GPT, "--no-stream", PROMPT), ("-m", "claude-sonnet-4.5", PROMPT)],
+        [
+            ("-m", GPT, PROMPT),
+            ("-m", GPT, "--no-stream", PROMPT),
+            ("-m", "claude-sonnet-4.5", PROMPT),
+            ("-m", GPT, "--functions", "def weather(city: str) -> str:\n    return 'sun'", "call weather"),
+            ("-m", "claude-sonnet-4.5", "-T", "llm_time", "call llm_time"),
+        ],
         "llm",
+        tools=True,
     ),
     "goose": _agent(
         "goose",
@@ -337,6 +394,8 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "pydantic-ai": Recipe("", ["pydantic-ai-slim[openai,anthropic,google,groq]"], [_PYDANTIC_AI], tools=True),
     "OpenAI SDK": Recipe("openai", ["openai"], _OPENAI, tools=True),
+    "AzureOpenAI": Recipe("azure", ["openai"], _azure(), tools=True),
+    "Groq SDK": Recipe("groq", ["groq"], _groq(), tools=True),
     "Anthropic SDK": Recipe("anthropic", ["anthropic"], _anthropic("anthropic.Anthropic()", CLAUDE), tools=True),
     "AnthropicBedrock": Recipe(
         "bedrock",
@@ -386,8 +445,8 @@ RECIPES: Mapping[str, Recipe] = {
     "LiteLLM SDK": Recipe("litellm", ["litellm", "boto3"], [_LITELLM], tools=True),
     "OpenAI Agents SDK": Recipe("openai-agents", ["openai-agents"], [_AGENTS], tools=True),
     "instructor": Recipe("instructor", ["instructor"], [_INSTRUCTOR], tools=True),
-    "DSPy": Recipe("dspy", ["dspy"], [_DSPY]),
-    "smolagents": Recipe("smolagents", ["smolagents[openai]"], [_SMOL]),
+    "DSPy": Recipe("dspy", ["dspy"], [_DSPY], tools=True),
+    "smolagents": Recipe("smolagents", ["smolagents[openai]"], [_SMOL], tools=True),
     # Last: it leaves a program behind that connects to its maker.
     "Cline CLI, paig setup": _agent("cline", "cline", "cline", "-t", "60", PROMPT, setup=True, tools=True),
 }

@@ -16,6 +16,12 @@ import pytest
 import trustme
 from google import genai
 from google.genai import types
+from pydantic_ai import Agent
+from pydantic_ai.providers.azure import AzureProvider
+from pydantic_ai.providers.xai import XaiProvider
+from pydantic_ai.realtime import RealtimeTurnCompleteEvent, infer_realtime_model
+from pydantic_ai.realtime.azure import AzureRealtimeModel
+from pydantic_ai.realtime.xai import XaiRealtimeModel
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
@@ -231,6 +237,66 @@ async def test_googles_sdk_over_tls(world: World, monkeypatch: pytest.MonkeyPatc
     [row], [usage] = await rows_of(world, "sdk-live", 1), usages
     assert (row.provider, row.model, row.certainty) == ("google-vertex", MODEL, "exact")
     assert row.usage["output_tokens"] == usage.response_token_count
+
+
+async def talk(model: Any, turns: int = 2) -> int:
+    """Talk to a realtime model of pydantic-ai: how many output tokens it counted."""
+    done = 0
+    async with Agent(instructions="Be brief.").realtime(model).session() as session:
+        await session.send("Hello")
+        async for event in session:
+            if isinstance(event, RealtimeTurnCompleteEvent):
+                done += 1
+                if done == turns:
+                    break
+                await session.send("And again")
+        return session.usage.output_tokens
+
+
+async def test_pydantic_ais_gemini_live(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the name of its own gateway models; it speaks TLS alone."""
+    key = await world.make_key("pydantic-live", daily=20)
+    monkeypatch.setenv("PYDANTIC_AI_GATEWAY_API_KEY", key)
+    monkeypatch.setenv("PYDANTIC_AI_GATEWAY_BASE_URL", f"{world.origin}/proxy")
+    model: Any = infer_realtime_model(f"gateway/google:{MODEL}")
+    monkeypatch.setattr(model._provider.client._api_client, "_websocket_ssl_ctx", {"ssl": UNCHECKED}, raising=False)
+    counted = await talk(model)
+    rows = [row for row in await rows_of(world, "pydantic-live", 2) if row.certainty]
+    assert [(row.provider, row.model, row.certainty) for row in rows] == [("google-vertex", MODEL, "exact")] * 2
+    assert sum((row.usage or {})["output_tokens"] for row in rows) == counted
+
+
+class XaiAtTheGateway(XaiProvider):
+    """pydantic-ai derives its WebSocket from this address, and has no setting for it."""
+
+    origin = ""
+
+    @property
+    def base_url(self) -> str:
+        """The gateway's route."""
+        return f"{self.origin}/proxy/xai/v1"
+
+
+async def test_pydantic_ais_grok_voice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a provider whose address is the gateway's; billed by the second."""
+    key = await world.make_key("pydantic-xai", daily=20)
+    monkeypatch.setattr("ssl.create_default_context", lambda *_, **__: UNCHECKED)
+    monkeypatch.setattr(XaiAtTheGateway, "origin", world.origin)
+    await talk(XaiRealtimeModel("grok-voice-latest", provider=XaiAtTheGateway(api_key=key)))
+    rows = [row for row in await rows_of(world, "pydantic-xai", 2) if row.certainty]
+    assert [(row.provider, row.model, row.certainty) for row in rows] == [("xai", "grok-voice-latest", "exact")] * 2
+    assert all(row.cost > 0 for row in rows)
+
+
+async def test_pydantic_ais_azure_voice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks at the host's own `/openai/v1/realtime`, so at the gateway's one address."""
+    key = await world.make_key("pydantic-azure", daily=20)
+    monkeypatch.setattr("ssl.create_default_context", lambda *_, **__: UNCHECKED)
+    provider = AzureProvider.for_realtime(azure_endpoint=world.origin, api_key=key)
+    counted = await talk(AzureRealtimeModel("voice", provider=provider))
+    rows = [row for row in await rows_of(world, "pydantic-azure", 2) if row.certainty]
+    assert [(row.provider, row.model, row.certainty) for row in rows] == [("azure", "voice", "exact")] * 2
+    assert sum((row.usage or {})["output_tokens"] for row in rows) == counted
 
 
 async def test_models_have_other_names_at_a_member(world: World) -> None:

@@ -158,7 +158,7 @@ class RealtimeSession:
             session = reading.members(top.get("session"))
             check_inside(top.get("session"), reading.members(session.get("audio")).get("input"))
             self._check_model(session)
-            self._settings = _merged(self._settings, top.get("session"), told=False)
+            self._settings = self._merge(top.get("session"), told=False)
             self._text += len(message) + TOOLS
             return self._grown([self._arm()] if self._settings.times_out and self._armed is None else [])
         if kind == "conversation.item.create":
@@ -201,7 +201,7 @@ class RealtimeSession:
         return turn
 
     def _create(self, message: bytes, response: reading.Raw | None) -> Turn:
-        call = self._call(_merged(self._settings, response, told=False), len(message))
+        call = self._call(self._merge(response, told=False), len(message))
         # What was armed is of no use beside an answer that was asked for: it becomes that answer's.
         turn, self._armed = self._armed or Turn(call, facts=self._facts()), None
         turn.call, turn.frame, turn.begun = call, message, True
@@ -242,7 +242,7 @@ class RealtimeSession:
         if kind in _TOLD:
             session = reading.members(top.get("session"))
             self.model = self.model or reading.string(session.get("model")) or ""
-            self._settings = _merged(self._settings, top.get("session"), told=True)
+            self._settings = self._merge(top.get("session"), told=True)
             if self._settings.transcription_only and self._settings.transcribes:
                 self.model = self.model or self._settings.transcribes
             if self.joins and self._armed is None and not self._active:
@@ -394,6 +394,11 @@ class RealtimeSession:
         if self._settings.transcribes:
             facts[TRANSCRIPTION_MODEL] = self._settings.transcribes
         return facts
+
+    def _merge(self, raw: reading.Raw | None, *, told: bool) -> Settings:
+        """The settings after an update. A session that is billed by the second has its transcription included."""
+        found = _merged(self._settings, raw, told=told)
+        return replace(found, transcribes=None) if self.by_seconds else found
 
     def _call(self, settings: Settings | None = None, more: int = 0) -> Call:
         """The worst case of the next turn."""

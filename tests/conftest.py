@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import settings
 
-# A machine that is busy with other things is no reason for a property to fail.
+# A busy machine must not make a property test fail.
 settings.register_profile("paig", deadline=None)
 settings.load_profile("paig")
 
@@ -20,7 +20,7 @@ LEAKS = int(os.environ.get("LEAKS", "0"))
 if LEAKS:
     tracemalloc.start(LEAKS)
 
-# No test may touch the keyring of whoever runs it.
+# No test may touch the keyring of the user.
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
 
 

@@ -230,7 +230,7 @@ def test_pgbouncer_pools_transactions() -> None:
 
 @pytest.mark.skipif(not Path("/usr/sbin/pgbouncer").exists(), reason="pgbouncer is not installed")
 def test_pgbouncer_takes_its_file(tmp_path: Path) -> None:
-    """A real pgbouncer starts with the file of `deploy/` and lets in who has the password, and nobody else."""
+    """A real pgbouncer starts with the file of `deploy/` and accepts only connections with the password."""
     home, port = Path(os.path.realpath(tmp_path)), free_port()
     text = (DEPLOY / "docker" / "pgbouncer.ini").read_text("utf-8")
     for old, new in {

@@ -48,7 +48,7 @@ class Locked(Memory):
 
 
 class Hanging(Memory):
-    """Waits for somebody who never comes."""
+    """Waits for ever."""
 
     asked = 0
     release = threading.Event()

@@ -51,7 +51,7 @@ def test_a_free_port_is_found_and_said(tmp_path: Path, workers: str) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_readers_of_events_do_not_hold_it_up(tmp_path: Path, workers: str) -> None:
-    """Told to end, it ends at once although somebody follows the events; their stream ends with it."""
+    """After the signal to end, it ends at once although a client follows the events; the stream ends with it."""
     arguments, environment = command(tmp_path, "--port", "0", "--workers", workers)
     with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

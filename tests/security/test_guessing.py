@@ -81,7 +81,7 @@ async def test_guessing_is_seen_and_slowed_down(
 
 
 async def test_refused_changes_are_in_the_audit_log_once_a_burst(environment: None, tmp_path: Path) -> None:
-    """With who tried what from where; refused looks are counted, and leave no entry."""
+    """Entries have actor, action and address; refused reads are counted, and leave no entry."""
     store = OpenDatabase.open(tmp_path)
     viewer = store.catalog.admins.create("vic", AdminSpec(grants=[GrantSpec(role="viewer")]), actor="test")
     token = store.catalog.tokens.create("t", viewer.id, TokenSpec(), actor="test").token

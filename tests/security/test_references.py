@@ -1,4 +1,4 @@
-"""An administrator who may set providers does not become the owner by naming the gateway's own secrets."""
+"""An administrator of providers cannot become the owner by naming the gateway's own secrets."""
 
 from __future__ import annotations
 

@@ -427,7 +427,7 @@ def audit() -> list[AuditEntry]:
 
 
 def identity() -> Identity:
-    """Who looks: somebody who may do everything."""
+    """The user: one with every permission."""
     every: list[Permission] = [*get_args(Permission)]
     return Identity(name="token:admin", permissions=every, projects={}, expires_at=None, session=False)
 

@@ -17,7 +17,7 @@ SECRET = "paig_a-secret-of-the-test"
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No desktop, and nobody from afar."""
+    """No desktop, and no SSH connection."""
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "WSL_DISTRO_NAME"):
         monkeypatch.delenv(name, raising=False)
 

@@ -93,7 +93,7 @@ async def test_failed_attempts_are_shown_in_their_order(world: World) -> None:
 
 
 async def test_the_fullest_caps_come_first(world: World) -> None:
-    """The cap that bites is shown as nearly full, and who spends most is named."""
+    """The tightest cap is shown as nearly full, and the key that spends most is named."""
     key = await world.make_key("small", daily="0.001")
     async with at(world, size=(140, 40)) as hand:
         assert await ask(world, key) == 200

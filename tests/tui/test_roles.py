@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def client(world: World, name: str, *grants: GrantSpec) -> AsyncAdminClient:
-    """The admin API for somebody with those roles."""
+    """The admin API's client for an admin with these roles."""
     await world.admin.admins.create(name, AdminSpec(grants=list(grants)))
     made = await world.admin.tokens.create("here", TokenSpec(admin=name))
     return AsyncAdminClient(world.origin, token=made.token)

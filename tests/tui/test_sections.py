@@ -218,7 +218,7 @@ async def test_everything_of_a_provider_is_edited(world: World) -> None:
 
 
 async def test_the_log_shows_what_changed(fresh: World) -> None:
-    """The audit log names who did what, and what became of each field; the requests are there too."""
+    """The audit log shows the actor, the action and each field's change; it also lists requests."""
     await fresh.make_key("alice-dev", daily="1")
     await fresh.admin.keys.update("alice-dev", {"limits": {"daily": "2"}})
     async with at(fresh) as hand:

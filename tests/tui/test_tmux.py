@@ -1,4 +1,4 @@
-"""`paig tui` in a real terminal, tmux: typed into and read as somebody at it would."""
+"""`paig tui` in a real terminal, tmux: typed into and read as a user would."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_every_dangerous_verb_asks() -> None:
 
 @pytest.mark.parametrize("kind", ["keys", "projects", "users", "providers", "routes", "prices", "admins", "tokens"])
 def test_nothing_is_deleted_without_an_answer(paig: Paig, kind: str) -> None:
-    """Where nobody can be asked, the gateway is not even looked for."""
+    """Without a terminal to ask at, the gateway is not contacted."""
     verb = "revoke" if kind == "tokens" else "delete"
     ran = paig(kind, verb, "x", "--url", "http://127.0.0.1:9")
     assert (ran.code, ran.out) == (2, "")

@@ -52,7 +52,7 @@ def test_a_narrow_terminal_does_without_some_columns(
 
 
 def test_no_rows_are_said_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """Standard output stays empty for those who read it by program."""
+    """Standard output stays empty for programs that read it."""
     output.print_table(COLUMNS, [], empty="There are none.")
     assert capsys.readouterr() == ("", "There are none.\n")
 

@@ -328,7 +328,7 @@ def test_a_key_that_moves_is_told_in_both_projects(gateway: Gateway, tokens: Map
 
 
 def test_no_admin_grants_more_than_it_has(gateway: Gateway, tokens: Mapping[str, str]) -> None:
-    """An admin makes no owner, no token for one, takes none from one; an editor makes nobody."""
+    """An admin cannot make an owner, nor make or revoke an owner's tokens; an editor can make no admin."""
     boss = as_(gateway, tokens, "org-admin")
     owner_token = next(token for token in boss.tokens.list() if token.admin == "org-owner")
     assert boss.admins.create("helper", AdminSpec(grants=[GrantSpec(role="editor")])).grants[0].role == "editor"
@@ -456,7 +456,7 @@ def test_what_is_taken_back_ends_on_every_node_within_a_second(gateway: Gateway,
 
 
 def test_the_audit_log_is_filtered(gateway: Gateway) -> None:
-    """By who, what, which object, which project and when; filters add up, and pages keep to them."""
+    """Filters by actor, action, object, project and time combine, and pages keep to them."""
     owner = gateway.client()
     owner.admins.create("auditor", AdminSpec(grants=[GrantSpec(role="owner")]))
     first, second = (gateway.client(owner.tokens.create(n, TokenSpec(admin="auditor")).token) for n in ("one", "two"))
@@ -483,7 +483,7 @@ def test_the_audit_log_is_filtered(gateway: Gateway) -> None:
 
 
 def test_a_project_with_people_is_not_deleted(gateway: Gateway) -> None:
-    """A project that somebody has a role in is in use; nobody gets a role in one that there is not."""
+    """A project in which an admin has a role is in use; a role in an unknown project is refused."""
     owner = gateway.client()
     owner.projects.create("staffed", OwnerSpec())
     owner.admins.create("staff", AdminSpec(grants=[GrantSpec(role="viewer", project="staffed")]))

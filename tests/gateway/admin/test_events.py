@@ -34,7 +34,7 @@ def keys(admin: AdminClient, other: Gateway) -> None:
 
 @contextmanager
 def following(gateway: Gateway, token: str = TOKEN) -> Iterator[Iterator[dict[str, str]]]:
-    """The events from now on, as their fields; whoever has the context is being told already."""
+    """The events from now on, as their fields; the stream is open when the context begins."""
     with gateway.http(token) as http, http.stream("GET", "/events") as stream:
         lines = stream.iter_lines()
         assert next(lines).startswith(":")

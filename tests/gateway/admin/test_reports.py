@@ -133,7 +133,7 @@ def test_key_whose_cap_is_spent_says_so(gateway: Gateway, admin: AdminClient) ->
 
 
 def test_audit_tells_who_did_what(admin: AdminClient, http: httpx2.Client) -> None:
-    """Every change is there, newest first, with who, what, before and after; a refused one is not."""
+    """Every change is listed, newest first, with actor, object, before and after; a refused one is not."""
     admin.users.create("audited", OwnerSpec())
     admin.users.update("audited", {"limits": {"daily": "3"}})
     http.post("/users", json={"name": "audited"})

@@ -96,7 +96,7 @@ def test_caller_has_everything_that_binds_it(catalog: Catalog) -> None:
 
 
 def test_key_without_anything(catalog: Catalog) -> None:
-    """A plain key belongs to nobody, may use everything, and only the organisation's limits bind it."""
+    """A plain key has no owner, may use everything, and only the organisation's limits bind it."""
     catalog.projects.create("other", ProjectSpec(limits=LimitsSpec(daily=Decimal(1))), actor=ME)
     made = catalog.keys.create("plain", KeySpec(), actor=ME)
     assert caller(load(catalog), made.key) == Caller(key_id=made.id, key="plain")

@@ -45,7 +45,7 @@ def change(state: str = "open", node: str = "one") -> StateChange:
 
 
 def test_all_read_what_each_writes(engine: Engine) -> None:
-    """A row comes back as it was, its own node's later word takes its place, and nobody else's is touched."""
+    """A row is read as it was written; its node's later row replaces it, and other nodes' rows stay."""
     register(engine, "one", "two")
     health_rows.publish(engine, "one", [OPEN])
     health_rows.publish(engine, "two", [CLOSED])

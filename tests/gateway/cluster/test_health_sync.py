@@ -1,4 +1,4 @@
-"""What a process tells of its breakers, whatever becomes of the database and of those who read it."""
+"""A process shares its breaker states, also after failures of the database and of other nodes."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ async def test_models_names_are_clients_words(node: Node) -> None:
 
 
 async def test_an_idle_node_hears_of_a_recovery(engine: Engine) -> None:
-    """One that went by another's word does not stay half-open until somebody comes by."""
+    """A breaker that followed another node does not stay half-open until the next request."""
     one, two = (Node(engine, name) for name in ("one", "two"))
     one.fail()
     await one.sharing.share()

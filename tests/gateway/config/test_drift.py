@@ -78,7 +78,7 @@ def test_what_was_applied_has_not_drifted(catalog: Catalog) -> None:
 
 
 def test_changes_by_hand_are_told_until_they_are_put_right(catalog: Catalog) -> None:
-    """What was there at the last apply stands before what is there now, whoever did it and in however many steps."""
+    """Drift shows the value of the last apply and the present one, for any actors and number of steps."""
     for daily in (5, 7):
         catalog.projects.update("research", {"limits": {"daily": daily}}, actor=ME)
     catalog.providers.delete("openai", actor=ME)
@@ -117,7 +117,7 @@ def test_a_keys_state_and_secret_are_no_drift(catalog: Catalog) -> None:
 
 
 def test_admins_and_their_tokens_are_no_drift(catalog: Catalog) -> None:
-    """No file can name them, and who logs in by single sign-on changes no configuration."""
+    """No file can name them, and a login by single sign-on changes no configuration."""
     ada = catalog.admins.create("ada", AdminSpec(grants=[GrantSpec(role="viewer")]), actor=ME)
     catalog.tokens.create("laptop", ada.id, TokenSpec(), actor=ME)
     assert drifted(catalog) == []

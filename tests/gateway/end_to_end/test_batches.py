@@ -1,4 +1,4 @@
-"""Batches: one hold when they are made, a row for each line when their results come, whoever fetches them."""
+"""Batches: one hold when a batch is created, and one row for each line when its results arrive."""
 
 from __future__ import annotations
 

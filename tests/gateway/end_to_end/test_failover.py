@@ -231,7 +231,7 @@ async def test_a_cap_holds_over_all_tries(world: tuple[World, Simulator]) -> Non
 
 
 async def test_rows_counters_and_upstream_agree(world: tuple[World, Simulator]) -> None:
-    """Over all faults that nobody bills, the rows' sum is the counter, and both are what the providers counted."""
+    """Over all unbilled faults, the rows' sum is the counter, and both equal the providers' counts."""
     running, simulator = world
     key = await running.make_key("summed", total=100)
     before = {name: (served.input_tokens, served.output_tokens) for name, served in simulator.served.items()}

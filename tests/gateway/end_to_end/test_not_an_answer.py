@@ -100,7 +100,7 @@ async def test_without_another_member_the_providers_own_bytes_pass(
 
 
 async def test_a_scope_that_the_credential_lacks_leaves_it_in_use(both: tuple[World, Replay]) -> None:
-    """A 403 about one operation is asked of nobody else's account, and other requests still go to the first member."""
+    """A 403 about one operation is not retried at another account, and other requests still go to the first member."""
     world, replay = both
     replay.status, replay.headers = 403, JSON
     replay.pieces = [b'{"error":{"message":"You have insufficient permissions. Missing scopes: model.request"}}']

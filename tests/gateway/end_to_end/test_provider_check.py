@@ -109,7 +109,7 @@ async def test_models_are_counted(scripted: tuple[World, str], answers: Answers)
 async def test_where_there_is_no_list_a_request_that_cannot_cost_is_made(
     scripted: tuple[World, str], answers: Answers
 ) -> None:
-    """A chat without a model must be refused, by those who take the credential for that reason."""
+    """A chat without a model must be refused; a provider that accepts the credential names the missing model."""
     answers.missing = ("/v1/models",)
     answers.error(400, "you must provide a model parameter")
     found = await tried(*scripted)

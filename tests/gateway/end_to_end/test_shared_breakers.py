@@ -1,4 +1,4 @@
-"""What one node finds out of the providers is shown to people, told to those who follow events, and to other nodes."""
+"""A node's breaker states are shown to people, sent as events, and shared with other nodes."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ async def test_gemini_streams_by_another_name(replayed: World, replay: Replay, k
 
 
 async def test_an_encoded_stream_by_another_name(replayed: World, replay: Replay) -> None:
-    """Compressed though nobody asked for it, and called a body: the client's bytes stay, the cost is exact."""
+    """Compressed without being requested, and labelled as a body: the client's bytes stay, the cost is exact."""
     encoded = gzip.compress(EVENTS)
     replay.headers = [("content-type", "application/json"), ("content-encoding", "gzip")]
     replay.pieces = [encoded]

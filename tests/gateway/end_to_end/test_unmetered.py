@@ -1,4 +1,4 @@
-"""Endpoints that the gateway cannot meter: who may use them, flat prices, and what is never passed."""
+"""Endpoints that the gateway cannot meter: which keys may use them, flat prices, and what never passes."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_results_url_stays_at_the_gateway() -> None:
 
 
 def test_answers_tell_what_was_asked() -> None:
-    """For lines that nobody has read."""
+    """For lines that were not read."""
     assert path_of_answer({"object": "chat.completion"}) == "/v1/chat/completions"
     assert path_of_answer({"type": "message"}) == "/v1/messages"
     assert path_of_answer({"modelVersion": "gemini-2.5-flash"}) == "/v1beta/models/gemini-2.5-flash:generateContent"

@@ -176,7 +176,7 @@ def test_batches(kind: str, path: str, name: str) -> None:
     ],
 )
 def test_unknown(method: str, path: str) -> None:
-    """What is on no list, or may mean another path to who resolves it, is not claimed."""
+    """A path on no list, or one that may resolve to another path, is not claimed."""
     assert detect(method, path) is None
 
 

@@ -69,7 +69,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
 
 @pytest.fixture
 async def ledger(engine: Engine) -> AsyncIterator[Ledger]:
-    """A running ledger that refuses who waited for the database for half a second."""
+    """A running ledger that refuses callers after they have waited for the database for half a second."""
     ledger = Ledger(engine, node_id="node_a", clock=Clock(), patience=0.5)
     await ledger.start()
     yield ledger

@@ -73,7 +73,7 @@ async def test_a_session_is_a_tree_of_agents(filled: Engine) -> None:
 
 
 async def test_sessions_are_listed_by_key(filled: Engine) -> None:
-    """The same id of another key is another session; who stopped one is said."""
+    """The same id of another key is another session; the actor that stopped one is shown."""
     listed = list_sessions(filled, Filter(), {("key_ci", "s"): "admin:ada"})
     assert [(one.key, one.requests, one.agents) for one in listed] == [("other", 1, 0), ("ci", 14, 6)]
     assert [one.stopped_by for one in listed] == [None, "admin:ada"]

@@ -44,7 +44,7 @@ async def until_waiting(ledger: Ledger, count: int) -> None:
 
 
 class Caller:
-    """Someone who reserves in the background and notes when it came through."""
+    """Reserves in the background and notes when it succeeded."""
 
     def __init__(self, ledger: Ledger, request: Reservation, wait: float = 10.0) -> None:
         self.request = request
@@ -137,7 +137,7 @@ async def test_a_release_gives_new_patience(ledger: Ledger) -> None:
 
 
 async def test_first_come_first_served(ledger: Ledger) -> None:
-    """Those who wait for the same limit get through in the order they came, whatever their size."""
+    """Requests that wait for the same limit are served in the order in which they came, whatever their size."""
     cap = limit("cap", 1000)
     first = reservation(cap, ceiling=1000)
     await ledger.reserve(first)
@@ -216,7 +216,7 @@ async def test_a_client_that_disconnects_at_any_moment_holds_nothing(
 
 
 async def test_room_that_another_node_makes_is_found(ledger: Ledger, engine: Engine) -> None:
-    """A release in another process reaches those who wait here within moments."""
+    """A release in another process wakes requests that wait here within moments."""
     other = Ledger(engine, node_id="node_b", clock=Clock())
     await other.start()
     cap = limit("cap", 1000)

@@ -11,7 +11,7 @@ from paig_gateway.routing.retry_budget import RetriesSpec, RetryBudget
 
 
 def test_a_member_that_fails_a_fifth_never_spends_it() -> None:
-    """A thousand requests a second, a fifth of which need a retry: for an hour nobody is refused one."""
+    """With a thousand requests a second, a fifth of which need a retry, no retry is refused for an hour."""
     budget, draw = RetryBudget(RetriesSpec(), 0.0), random.Random(1)
     for number in range(200_000):
         budget.request()

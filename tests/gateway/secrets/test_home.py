@@ -46,7 +46,7 @@ class MemoryKeyring(keyring.backend.KeyringBackend):
 
 
 class HangingKeyring(MemoryKeyring):
-    """A keyring that waits for somebody to unlock it."""
+    """A keyring that waits to be unlocked."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The simulator as a server: who is let in, what paths mean, what is written down."""
+"""The simulator as a server: authentication, routing, and its record of requests."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_google_key_in_the_query_and_token_by_the_endpoint() -> None:
     ],
 )
 async def test_paths(http: httpx2.AsyncClient, path: str, status: int) -> None:
-    """A provider answers at its own base path only; mounts that are nobody's are compatible servers at any base."""
+    """A provider answers only at its own base path; other mounts are compatible servers at any base."""
     assert (await http.post(path, json=CHAT)).status_code == status
 
 

@@ -36,7 +36,7 @@ STREAMS = [CHAT, RESPONSES, MESSAGES, GEMINI_SSE, GEMINI_ARRAY, GROQ, MISTRAL, C
 
 
 def body_for(path: str, ask: str, *, stream: bool = False) -> dict[str, Any]:
-    """A request's body, in the words of whoever listens at the path."""
+    """A request's body, in the format of the path."""
     if ":" in path:
         return {"contents": [{"role": "user", "parts": [{"text": ask}]}]}
     if "/converse" in path:

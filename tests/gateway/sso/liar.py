@@ -75,7 +75,7 @@ class Liar:
 
 @contextmanager
 def running_liar(tls: ssl.SSLContext | None = None) -> Iterator[Liar]:
-    """The identity provider, served; with `tls` also to those who take it for their proxy to one by https."""
+    """The identity provider, served; with `tls` also as a proxy to one by https."""
     liar = Liar()
 
     class Handler(BaseHTTPRequestHandler):

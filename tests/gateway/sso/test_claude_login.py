@@ -96,7 +96,7 @@ def test_login_gives_the_persons_key(gateway: Gateway, claude: httpx2.Client) ->
 
 
 def test_an_administrator_gets_no_admin_token(gateway: Gateway, claude: httpx2.Client) -> None:
-    """What Claude Code keeps on disk is a key under a cap, whoever logs in, and opens nothing of the admin API."""
+    """Claude Code stores a capped key on disk, for every person, and it gives no access to the admin API."""
     given = log_in(claude, "ada").json()
     assert claude.get("/admin/v1/keys", headers=bearer(given)).status_code == 401
     assert [token.admin for token in gateway.client().tokens.list() if token.admin.startswith("ada")] == []

@@ -382,7 +382,7 @@ def test_a_session_makes_no_token_that_outlives_it(gateway: Gateway) -> None:
 
 
 def by_device(gateway: Gateway, login: str) -> AdminClient:
-    """A client of somebody who has logged in."""
+    """A client with a session of a person."""
     stranger = gateway.client("")
     begun = stranger.start_login()
     with browser() as client:
@@ -421,7 +421,7 @@ def test_an_inactive_admin_cannot_log_in(gateway: Gateway) -> None:
 
 
 def test_leaving_a_group_loses_its_role(tmp_path: Path) -> None:
-    """At the next login, for older sessions too; who is in none any more, or whose groups are not told, has nothing."""
+    """Changed groups apply at the next login, to older sessions too; a person without groups has no role."""
     with running_liar() as liar:
         spec = settings(liar.issuer, groups={"staff": "viewer", "bosses": "admin"})
         sso = IdentityProvider(spec, None, now=utc_now)
@@ -505,7 +505,7 @@ def test_without_sso_there_is_none(tmp_path: Path) -> None:
 
 
 def test_a_provider_that_is_away_is_told_of(tmp_path: Path) -> None:
-    """Where nobody answers at the issuer's address, the answer is 503, and tokens work as ever."""
+    """If the issuer does not answer, the login gets 503, and tokens still work."""
     sso = IdentityProvider(settings("http://127.0.0.1:1"), None, now=utc_now)
     with running(tmp_path, change=lambda services: replace(services, sso=sso)) as gateway, gateway.http() as http:
         answer = http.post("/sso/device")

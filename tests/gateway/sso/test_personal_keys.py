@@ -147,7 +147,7 @@ def test_each_run_renews_the_key(gateway: Gateway, paig: Callable[..., str], tmp
 
 
 def test_the_key_ends_with_the_group(gateway: Gateway, groups: Path, paig: Callable[..., str], tmp_path: Path) -> None:
-    """The identity provider is asked at each renewal; a person who has left every group has no key any more."""
+    """Each renewal asks the identity provider; a person without a group loses the key."""
     log_in(gateway, "bob", tmp_path / "client")
     groups.write_text(json.dumps({"bob": ["staff"]}), "utf-8")
     paig("env")

@@ -74,7 +74,7 @@ def impatient(liar: Liar) -> IdentityProvider:
 
 
 async def test_a_good_token_is_taken(liar: Liar, provider: IdentityProvider) -> None:
-    """Issuer and subject say who it is; the groups come along."""
+    """Issuer and subject identify the person; the groups are read too."""
     liar.say(email="ada@example.com", email_verified=True)
     assert await log_in(provider) == Person(f"{liar.issuer} ada", "ada@example.com", ["g"])
 
@@ -247,7 +247,7 @@ async def test_a_provider_that_never_ends_is_given_up(liar: Liar) -> None:
 
 
 async def test_all_waiting_requests_get_the_shared_answer_in_time(liar: Liar) -> None:
-    """Those who want the keys while somebody else is reading them do not wait one after the other."""
+    """Requests for the keys while they are being read do not wait one after the other."""
     provider = impatient(liar)
     liar.say()
     await provider.authorization_url("http://127.0.0.1/cb", "s", "n", "v")  # the addresses are known from here on
@@ -314,7 +314,7 @@ async def test_a_device_login_of_no_time_is_refused(
 
 
 async def test_no_device_login_is_waited_for_without_end(liar: Liar, provider: IdentityProvider) -> None:
-    """However long the provider would have somebody wait, it is a day at most, and a second at least."""
+    """The provider's polling interval is bounded: a day at most, a second at least."""
     liar.device = {"expires_in": 10**30, "interval": 10**30}
     begun = await provider.start_device("n")
     assert (begun.expires_in, begun.interval) == (86_400, 86_400)
@@ -324,7 +324,7 @@ async def test_no_device_login_is_waited_for_without_end(liar: Liar, provider: I
 
 @pytest.mark.parametrize("error", ["authorization_pending", "slow_down"])
 async def test_a_login_is_pending(liar: Liar, provider: IdentityProvider, error: str) -> None:
-    """Until somebody has logged in; a provider that is asked too often says so."""
+    """Polling until the person has logged in; a provider that is polled too often says so."""
     liar.first = [(400, {"error": error})]
     assert await provider.finish_device("d", "n") == PendingLogin(slow_down=error == "slow_down")
 

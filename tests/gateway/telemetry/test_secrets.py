@@ -146,7 +146,7 @@ def spellings() -> list[dict[str, str]]:
 
 
 def queries() -> list[str]:
-    """Every query in which a client, or who copied its address, may carry a key."""
+    """Every query in which a client may send a key."""
     good, odd = SECRETS["GOOD_KEY"], SECRETS["ODD_KEY"]
     presigned = quote(f"{good}/20261123/us-east-1/bedrock/aws4_request", safe="")
     return [

@@ -317,7 +317,7 @@ NO_TRACEPARENT = {
 
 
 async def test_a_wrong_traceparent_begins_no_trace(environment: None, tmp_path: Path) -> None:
-    """The trace begins at the gateway then, and the state of a trace that nobody named goes nowhere."""
+    """The trace begins at the gateway then, and a trace state without a trace is dropped."""
     simulator = Simulator()
     with over_http() as receiver:
         async with traced(tmp_path, simulator, **to(receiver)) as world:

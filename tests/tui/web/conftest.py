@@ -132,7 +132,7 @@ class Visitor:
 
     @asynccontextmanager
     async def terminal(self, columns: int = 100, rows: int = 30) -> AsyncIterator[Terminal]:
-        """A terminal of whoever logged in."""
+        """A terminal of the browser that logged in."""
         async with self.socket() as socket:
             await socket.send(json.dumps({"proof": self.proof, "size": [columns, rows]}))
             yield Terminal(socket)
@@ -140,7 +140,7 @@ class Visitor:
 
 @dataclass
 class Site(Visitor):
-    """A visitor who owns the server, and what its owner was told."""
+    """A visitor of the server, and the lines that the server printed."""
 
     app: WebTerminal = field(kw_only=True)
     door: Door = field(kw_only=True)

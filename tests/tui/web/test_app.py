@@ -1,4 +1,4 @@
-"""The door of the server: who is let in, from where, and what every answer says to the browser."""
+"""Access to the server: logins, hosts and origins, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_no_other_page_opens_a_terminal(entrance: Site) -> None:
 
 
 async def test_no_other_name_is_answered(entrance: Site) -> None:
-    """A name that somebody points at this machine gets nothing, logged in or not, not even a page."""
+    """A foreign name that points at this machine gets nothing, logged in or not, not even a page."""
     await entrance.enter()
     for alias in ALIASES:
         host = alias.replace("PORT", port_of(entrance))

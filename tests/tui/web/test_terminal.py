@@ -73,7 +73,7 @@ async def test_a_closed_page_ends_its_process_and_no_other(site: Site) -> None:
 
 
 async def test_usage_is_downloaded(world: World, site: Site) -> None:
-    """The CSV file of a browser's terminal comes as a download, to whoever is logged in, once."""
+    """The CSV file of a browser's terminal is a download that works once, for a browser that is logged in."""
     await ask(world, world.key, model="gpt-4o-mini")
     await site.enter()
     async with site.terminal() as page:

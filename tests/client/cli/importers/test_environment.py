@@ -49,7 +49,7 @@ def test_other_spellings_and_what_is_not_one_variable() -> None:
     [({"OPENAI_API_KEY": "paig_x"}, "a key of this gateway"), ({"AZURE_API_KEY": "x"}, "set AZURE_OPENAI_ENDPOINT")],
 )
 def test_what_makes_no_provider_is_noted(environ: dict[str, str], words: str) -> None:
-    """A key of the gateway itself, or one whose address nobody knows."""
+    """A key of the gateway itself, or one without a known address."""
     draft = from_environment(environ)
     assert draft.providers == {}
     assert words in draft.notes[0]

@@ -17,7 +17,7 @@ from paig_gateway.pricing.known_shapes import Plan, outline, sums
 from paig_gateway.pricing.modifiers import STANDARD, Modifiers
 from paig_gateway.pricing.overrides import PriceLookup
 from paig_gateway.pricing.parts import Part, parts
-from paig_gateway.pricing.price import Price
+from paig_gateway.pricing.price import ROUTED, Price
 from paig_gateway.pricing.provider_charge import stated
 from paig_gateway.pricing.unexplained import DEFAULT_USAGE_OBJECTS, USAGE_OBJECTS, unexplained
 from paig_gateway.pricing.usage import Extracted, Usage, extract
@@ -126,6 +126,8 @@ def read_in_full(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pr
         return _result(fmt, body, headers, prices)
     modifiers, assumed = _modifiers(fmt, body, headers, prices)
     doubts = [f"assumed: {name}" for name in assumed]
+    if prices.source == ROUTED:
+        doubts.append("assumed: the dearest provider that may have answered")
     doubts += [part.doubt for part, _ in found if part.doubt]
     doubts += [f"estimated: {name}" for name in counted.incomplete]
     doubts += [f"unknown: {name}" for name in unexplained(fmt.name, body)]

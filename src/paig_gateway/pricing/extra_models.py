@@ -60,6 +60,9 @@ EXTRA_MODELS: tuple[ExtraModel, ...] = (
     _model("azure", r"(?:cohere-)?rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="2"),
     _model("aws", r"(?:.*\.)?amazon\.rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="1"),
     _model("aws", r"(?:.*\.)?cohere\.rerank-.*", "[L] 2026-11", 32_768, rerank_searches_kcount="2"),
+    _model(
+        "google", r"gemini-2\.5-computer-use-preview.*", "[L] 2026-11", 131_072, input_mtok="1.25", output_mtok="10"
+    ),
     _model("cohere", r"embed-(?:english|multilingual)(?:-light)?-v3\.0", "[L] 2026-11", 512, input_mtok="0.1"),
     _model("aws", r"cohere\.embed-(?:english|multilingual)-v3", "[L] 2026-11", 512, input_mtok="0.1"),
     _model("aws", r"(?:(?:us|eu|global)\.)?cohere\.embed-v4(?::0)?", "[L] 2026-11", 128_000, input_mtok="0.12"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 # OpenRouter's routing variants: the same model, chosen by price, speed or quality, or with a plugin.
 _ROUTING_SUFFIX = re.compile(r":[a-z0-9-]+$")
+_PRESET = re.compile(r"(?<=.)@preset/[^/]+$")
 _GOOGLE_PREFIX = re.compile(r"^(?:.*/)?(?:models|publishers)/|^[a-z0-9-]+/(?=[^/]+$)")
 _BEDROCK_REGION = re.compile(r"^(?:us|eu|apac|jp|au|ca|in|sa|me|af|us-gov|global)\.")
 _VERSION = re.compile(r"@[a-z0-9-]+$")
@@ -31,7 +32,7 @@ def spellings(source: str, model: str) -> Iterator[str]:
     yield model
     name = model.rsplit("/", 1)[-1] if model.startswith("arn:") else model
     if source == "openrouter" or source.startswith("huggingface_"):
-        name = _ROUTING_SUFFIX.sub("", name)
+        name = _ROUTING_SUFFIX.sub("", _PRESET.sub("", name))
     elif source == "google":
         name = _VERSION.sub("", _GOOGLE_PREFIX.sub("", name))
         name = name.rsplit("/", 1)[-1]
@@ -71,6 +72,8 @@ def answer_names(source: str, model: str, fmt: str) -> bool:
         return fmt in ("openai-chat", "openai-completions", "openai-responses", "openai-embeddings", "anthropic")
     if source == "openrouter":
         return ROUTERS.fullmatch(model) is not None
+    if source == "moonshotai":
+        return model == "moonshot-v1-auto"
     if source == "groq":
         return _COMPOUND.fullmatch(model) is not None
     if model:

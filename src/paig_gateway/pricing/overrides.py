@@ -16,7 +16,7 @@ from genai_prices.types import Provider as PriceProvider
 from paig_gateway.pricing.formula import UNITS, Formula
 from paig_gateway.pricing.known_shapes import KnownShapes
 from paig_gateway.pricing.modifiers import Modifiers
-from paig_gateway.pricing.names import answer_names
+from paig_gateway.pricing.names import answer_names, vendor_of
 from paig_gateway.pricing.price import OWN, Price, PriceBook, PricedUsage
 from paig_gateway.pricing.provider_charge import ChargeRule
 from paig_gateway.pricing.rates import own_rate
@@ -224,6 +224,9 @@ class PriceLookup:
                 return own
         for name in known:
             if (book := self.prices.book_price(self.source, name, self.factor)) is not None:
+                return book
+        for vendor in filter(None, (vendor_of(self.source, name) for name in known)):
+            if (book := self.prices.book_price(*vendor, self.factor)) is not None:
                 return book
         return None
 

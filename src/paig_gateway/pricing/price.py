@@ -25,7 +25,7 @@ from paig_gateway.domain.money import nanodollars
 from paig_gateway.pricing.extra_models import extra_model, extra_rates, replaced_rates
 from paig_gateway.pricing.formula import BY_USAGE_KEY, UNITS, Formula, ReportedCounts, compile_formula, rate, shape
 from paig_gateway.pricing.modifiers import IN_BATCH, Applied, Modifiers, apply, unusual
-from paig_gateway.pricing.names import spellings, vendor_of
+from paig_gateway.pricing.names import spellings
 from paig_gateway.pricing.usage import Usage
 
 OWN = "own"
@@ -283,6 +283,9 @@ class Price:
         return max((tier.start for value in tiered for tier in value.tiers), default=0)
 
 
+ROUTED = "huggingface_"
+"""The source of prices where Hugging Face's router chooses the provider: begins the names of all of them."""
+
 UNKNOWN_MODEL = "(named by the answer)"
 """Stands in the identity of a price that only bounds: see `PriceBook.dearest`."""
 
@@ -344,15 +347,21 @@ class PriceBook:
         return [model.id for model in found.models] if found is not None else []
 
     def _match(self, provider_id: str, model: str) -> Price | None:
-        names = [(provider_id, ref) for ref in spellings(provider_id, model)]
-        if (vendor := vendor_of(provider_id, model)) is not None:
-            names.append(vendor)
-        for source, ref in names:
-            if (found := self._in_book(source, ref) or self._in_our_table(source, ref)) is not None:
+        if provider_id == ROUTED:
+            return self._dearest_of(ROUTED, model)
+        for ref in spellings(provider_id, model):
+            if (found := self._in_book(provider_id, ref) or self._in_our_table(provider_id, ref)) is not None:
                 provider, info = found
                 host = "" if provider.id == provider_id else provider_id
                 return Price(provider.id, info.id, info.context_window, provider, info, host=host)
         return None
+
+    def _dearest_of(self, prefix: str, model: str) -> Price | None:
+        """The price of a model at that one of several providers where it costs most."""
+        sources = [provider.id for provider in self._snapshot.providers if provider.id.startswith(prefix)]
+        found = [price for source in sources if (price := self._match(source, model)) is not None]
+        at = datetime.now(UTC)
+        return max(found, key=lambda price: price.rate("output_tokens", at) or Decimal(0), default=None)
 
     def _in_book(self, provider_id: str, ref: str) -> tuple[Provider, ModelInfo] | None:
         try:

@@ -180,6 +180,8 @@ _ROWS = (
         path=versioned("/v1"),
         price_provider="mistral",
         asks_usage=False,
+        # Magistral's own instructions for thinking.
+        hidden_tokens=256,
     ),
     ProviderKind(
         "huggingface",

@@ -162,16 +162,21 @@ def versioned(default: str, *others: str, beside: str = "", below: str = "") -> 
 _AZURE = re.compile(r"(?:(?:/openai)?/v1(?=/)|/openai(?=/))+")
 
 
+_AZURE_MODELS = re.compile(r"^(?:/openai|/v1)*(/models/(?:chat/completions|embeddings)/?)$")
+
+
 def _azure(base: str, path: str, settings: Mapping[str, str]) -> str:
     origin = re.sub(r"(?:/openai)?(?:/v1)?$", "", base)
     if (messages := _MESSAGES.search(path)) is not None:
         return f"{origin.removesuffix('/anthropic')}/anthropic/v1{messages[1]}"
+    if (models := _AZURE_MODELS.search(path)) is not None:
+        return f"{origin.removesuffix('/models')}{models[1]}"
     match = _AZURE.match(path)
     rest = path[match.end() :] if match else path
     return f"{origin}/openai{rest}" if rest.startswith("/deployments/") else f"{origin}/openai/v1{rest}"
 
 
-azure = PathRule(_azure, re.compile(r"(?:/openai|/anthropic|/v1)*"), deployments=True)
+azure = PathRule(_azure, re.compile(r"(?:/openai|/anthropic|/v1)*(?:/models)?"), deployments=True)
 """Azure OpenAI: `/openai/deployments/…` or the versionless `/openai/v1/…`; the Messages API under `/anthropic`."""
 
 

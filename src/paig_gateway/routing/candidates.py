@@ -54,6 +54,10 @@ class Candidate:
         return self.member.provider
 
 
+_POLICIES = frozenset({"", "auto", "fastest", "cheapest", "preferred"})
+"""What stands after a model's name at Hugging Face where its router chooses the provider, as it does without any."""
+
+
 def price_provider(kind_provider: str | None, path: str, model: str) -> str:
     """The genai-prices provider whose prices apply; empty if there is none.
 
@@ -63,7 +67,7 @@ def price_provider(kind_provider: str | None, path: str, model: str) -> str:
         return kind_provider or ""
     match = _SUBPROVIDER.match(path)
     sub = match.group(1) if match else model.rpartition(":")[2] if ":" in model else ""
-    return kind_provider.format(sub=sub) if sub else ""
+    return kind_provider.format(sub="" if sub in _POLICIES else sub)
 
 
 def candidates(

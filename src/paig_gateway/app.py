@@ -544,7 +544,7 @@ async def _recall(engine: Engine, ledger: Ledger, stored: str) -> Holder | None:
         async with asyncio.timeout(RECALL_SECONDS):
             return await asyncio.to_thread(holder_of, engine, stored)
     except (SQLAlchemyError, TimeoutError) as error:
-        log.warning("Who holds %s could not be looked up, so each is asked in turn: %s", stored, type(error).__name__)
+        log.warning("cannot look up the account of %s, so each is tried in turn: %s", stored, type(error).__name__)
         return None
 
 

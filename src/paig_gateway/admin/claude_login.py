@@ -168,7 +168,9 @@ async def _logged_in(services: AdminServices, device_code: str) -> dict[str, str
     services.changed()
     if made is None or made.key is None:
         named = ", ".join(group[:100] for group in person.groups[:10]) or "none"
-        raise _OAuthError(400, "access_denied", f"{person.name} has no key here. The provider told of: {named}.")
+        raise _OAuthError(
+            400, "access_denied", f"{person.name} has no key here. The provider stated these groups: {named}."
+        )
     given = _tokens(services, made.key.id, made.key.key, login, person, state["nonce"])
     return {**given, "email": made.name}
 

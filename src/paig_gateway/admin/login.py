@@ -338,7 +338,7 @@ async def _logged_in(services: AdminServices, person: Person, *, browser: bool =
         named = ", ".join(group[:100] for group in person.groups[:10]) or "none"
         raise ProblemError(
             "login-refused",
-            f"{person.name} has no role and no key here, or was made inactive. The provider told of these groups:"
+            f"{person.name} has no role and no key here, or was made inactive. The provider stated these groups:"
             f" {named}.",
         )
     return login, made

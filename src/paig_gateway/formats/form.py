@@ -67,7 +67,7 @@ def check(body: bytes, content_type: bytes) -> None:
     if body[start:] not in (b"--", b"--\r\n"):
         raise MalformedRequest("The form must end with its closing boundary, and nothing may come after it.")
     if body.count(boundary) > len(names) + 1:
-        raise MalformedRequest("The form's boundary stands inside one of its parts: choose another one.")
+        raise MalformedRequest("The form's boundary is inside one of its parts: choose another one.")
     check_repeated(names)
     check_names(dict.fromkeys(names))
 

@@ -94,7 +94,7 @@ class FormScanner:
         elif following == b"\r\n":
             self._step = self._head
         else:
-            raise MalformedRequest("The form's boundary stands inside one of its parts: choose another one.")
+            raise MalformedRequest("The form's boundary is inside one of its parts: choose another one.")
         return True
 
     def _head(self) -> bool:
@@ -105,7 +105,7 @@ class FormScanner:
             return False
         head = bytes(self._buffer[:end])
         if self._boundary in head:
-            raise MalformedRequest("The form's boundary stands inside one of its parts: choose another one.")
+            raise MalformedRequest("The form's boundary is inside one of its parts: choose another one.")
         del self._buffer[: end + 4]
         self._name, is_file = part_name(head)
         self._names.append(self._name)
@@ -118,7 +118,7 @@ class FormScanner:
     def _content(self) -> bool:
         found = self._buffer.find(self._boundary)
         if found >= 0 and (found < 2 or self._buffer[found - 2 : found] != b"\r\n"):
-            raise MalformedRequest("The form's boundary stands inside one of its parts: choose another one.")
+            raise MalformedRequest("The form's boundary is inside one of its parts: choose another one.")
         # What may be the beginning of the boundary waits for what follows it.
         until = found - 2 if found >= 0 else len(self._buffer) - len(self._boundary) - 1
         if until > 0:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 MOST_KNOWN = 20_000
 MOST_SESSIONS = 5_000
 MOST_WAITING = 50_000
-"""Objects that may wait to be kept; what comes beyond them only this process knows."""
+"""Objects that may wait to be stored; further ones are known to this process alone."""
 KEEP_SECONDS = 0.05
 """How long objects are gathered before they are kept."""
 WAITS = (0.05, 0.2, 0.5)
@@ -212,7 +212,7 @@ class StoredObjects:
         try:
             return await asyncio.to_thread(self.find, ids)
         except SQLAlchemyError as error:
-            log.warning("cannot look up who made a stored object: %s", type(error).__name__)
+            log.warning("cannot look up the owner of a stored object: %s", type(error).__name__)
             raise GatewayError(
                 "overloaded", "The gateway cannot look up the owner of this stored object: try again.", retry_after=1
             ) from None
@@ -363,7 +363,7 @@ class StoredObjects:
         except SQLAlchemyError as error:
             ids = ", ".join(one.id for one in objects[:_SHOWN])
             more = f" and {len(objects) - _SHOWN} more" if len(objects) > _SHOWN else ""
-            log.error("cannot keep whose objects these are, so only this process knows: %s%s (%s)", ids, more, error)
+            log.error("cannot store the owners of objects; only this process knows them: %s%s (%s)", ids, more, error)
 
 
 def _providers(exchange: Exchange) -> set[str]:

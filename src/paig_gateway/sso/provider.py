@@ -309,7 +309,7 @@ class IdentityProvider:
         endpoint = await self._endpoint("userinfo_endpoint")
         status, found = await self._ask("GET", endpoint, headers={"authorization": f"Bearer {access}"})
         if status != 200 or found.get("sub") != subject:
-            raise SsoError("The identity provider's userinfo is not of the one who logged in.")
+            raise SsoError("The identity provider's userinfo is of another person than the login.")
         return found
 
     async def _discover(self) -> Claims:

@@ -204,7 +204,7 @@ def _credential(draft: Draft, where: str, kind: str, address: str | None, parame
         return None
     if given:
         instead = f"put it into the variable {usual}" if usual else "name one as credential, if it needs one"
-        draft.note(f"{where}: its api_key stands in the file and is not copied: {instead}.")
+        draft.note(f"{where}: its api_key is in the file and is not copied: {instead}.")
     return f"env:{usual}" if usual else None
 
 

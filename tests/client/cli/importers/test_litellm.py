@@ -69,7 +69,7 @@ def test_secrets_are_noted_and_never_copied() -> None:
     text = to_toml(draft, "A test.")
     assert "literal" not in text.lower()
     assert parse(text).providers["anthropic"].credential == "env:ANTHROPIC_API_KEY"
-    assert any("model_list[0]: its api_key stands in the file" in note for note in draft.notes)
+    assert any("model_list[0]: its api_key is in the file" in note for note in draft.notes)
     assert "environment_variables.OPENAI_API_KEY" in draft.notes
 
 

@@ -51,6 +51,7 @@ def write(file: Path, *, secrets_only: bool = False, now: datetime | None = None
     Raises:
         BackupError: The file exists, or the secrets or the database cannot be read.
     """
+    engine: Engine | None = None
     try:
         home = home_folder()
         found: dict[str, Any] = {
@@ -62,7 +63,7 @@ def write(file: Path, *, secrets_only: bool = False, now: datetime | None = None
             "rows": {},
             "secrets": list(SECRETS),
         }
-        engine = None if secrets_only else _existing(home)
+        engine = _existing(home) if not secrets_only else None
         with _new_archive(file) as archive:
             for name, read in SECRETS.items():
                 archive.writestr(name, read(home))
@@ -74,7 +75,10 @@ def write(file: Path, *, secrets_only: bool = False, now: datetime | None = None
         return found
     except (SecretsError, DatabaseError) as error:
         raise BackupError(str(error)) from error
-    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+    except (sqlite3.Error, SQLAlchemyError) as error:
+        said = explain(engine, str(getattr(error, "orig", error))) if engine is not None else str(error)
+        raise BackupError(said) from error
+    except OSError as error:
         raise BackupError(f"cannot write the backup: {error}") from error
 
 

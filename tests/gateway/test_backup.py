@@ -97,6 +97,17 @@ def test_what_is_not_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         restore(file)
 
 
+def test_a_damaged_database_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the start of the gateway; no half of a file is left."""
+    monkeypatch.setenv("PAIG_HOME", str(tmp_path))
+    monkeypatch.delenv("PAIG_DATABASE_URL", raising=False)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    (tmp_path / "paig.db").write_bytes(b"no database")
+    with pytest.raises(BackupError, match=r"is damaged .* restore a backup"):
+        write(tmp_path / "x.zip")
+    assert list(tmp_path.glob("*.zip")) == []
+
+
 def test_a_restore_is_refused_while_a_gateway_runs(
     store: OpenDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -181,7 +181,8 @@ def _request_routes(router: APIRouter, services: AdminServices) -> None:
     def get_request(principal: Principal, request_id: Annotated[str, Path(description="The request's id.")]) -> Request:
         found = reports.get_request(engine, request_id, principal.within("ledger:read"))
         if found is None:
-            raise ProblemError("not-found", f"The ledger has no request '{request_id}'.")
+            message = f"The ledger has no request '{request_id}': `paig requests list` shows the newest."
+            raise ProblemError("not-found", message)
         return found
 
 
@@ -207,7 +208,7 @@ def _usage_routes(router: APIRouter, services: AdminServices) -> None:
             close = next(
                 (near for name in by if name not in reports.GROUPS and (near := suggestion(name, reports.GROUPS))), ""
             )
-            raise invalid([FieldProblem("by", f"{str(error).rstrip('.')}{close}.")]) from None
+            raise invalid([FieldProblem("by", f"{str(error).rstrip('.')}{close or '.'}")]) from None
         except BadOrder as error:
             raise _bad_order(error, [*by, *(name for name in UsageTotal.model_fields if name != "group")]) from None
 

@@ -96,7 +96,7 @@ def _key_of(
     check_names(services, principal, key=key)
     found = keys_of(services.engine, session, Filter(key=key, within=principal.within(needed)))
     if not found:
-        raise ProblemError("not-found", f"The ledger has no session '{session}'.")
+        raise ProblemError("not-found", f"The ledger has no session '{session}': `paig sessions list` shows all.")
     if len(found) > 1:
         names = " and ".join(f"'{name}'" for _, name, _ in found)
         raise invalid([FieldProblem("key", f"several keys have a session of that id, {names} among them: say which")])
@@ -106,5 +106,5 @@ def _key_of(
 def _tree(services: AdminServices, key_id: str, session: str) -> SessionTree:
     found = session_tree(services.engine, key_id, session, services.directory.snapshot.stopped)
     if found is None:  # its rows were removed meanwhile
-        raise ProblemError("not-found", f"The ledger has no session '{session}'.")
+        raise ProblemError("not-found", f"The ledger has no session '{session}': `paig sessions list` shows all.")
     return found

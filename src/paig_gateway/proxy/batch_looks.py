@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -44,6 +44,8 @@ AT_ONCE = 200
 """Lines that are charged in one transaction."""
 TURN = 20
 """Lines after which other tasks may run."""
+LARGE = 64 * 1024
+"""Bytes of JSON from which on it is decoded beside the event loop."""
 NO_RESULT = "the provider gave no result in time"
 LOST_RESULT = "the provider gave no result that the gateway could read"
 
@@ -110,10 +112,15 @@ class Look:
 
     async def give_up(self) -> None:
         """Charge lines without a result at their ceiling: they may have cost as much."""
-        await self._end(self._missing(set(), None), self._own(None))
+        known = await self._known()
+        await self._end(self._missing(known, set(), None), self._own(None))
+
+    async def _known(self) -> dict[str, tuple[LineGroup, int]]:
+        """The batch's lines by their names; none where they are not known."""
+        return await asyncio.to_thread(by_id, self.lines) if self.lines is not None else {}
 
     async def _charge(self, state: BatchState, *, late: bool) -> None:
-        known = by_id(self.lines) if self.lines is not None else {}
+        known = await self._known()
         names, seen, gone = Numbered(), set[str](), False
         some: list[BatchLine] = []
         async for result in self._results(state):
@@ -137,10 +144,14 @@ class Look:
                 return
             if not late:
                 raise NotYetError("its results are not there")
+        if gone and not state.is_complete and not self._unread and state.answered is not None:
+            lost = state.answered - self._answers
+            await self._end(self._lost(known, seen, lost, f"batch-{state.name}"), self._own(state))
+            return
         undone = None
-        if complete or (not state.is_complete and not self._unread):
+        if complete or (not state.is_complete and not self._unread and not gone):
             undone = "failed" if state.is_complete else f"batch-{state.name}"
-        await self._end(self._missing(seen, undone), self._own(state))
+        await self._end(self._missing(known, seen, undone), self._own(state))
 
     async def _end(self, lines: Iterable[BatchLine], end: Settlement) -> None:
         some: list[BatchLine] = []
@@ -157,20 +168,38 @@ class Look:
         except LookupError:
             raise ChargedError from None
 
-    def _missing(self, seen: set[str], undone: str | None) -> Iterable[BatchLine]:
-        """The rows of lines without a result: free if the line was not done, else at the ceiling."""
-        for name, (group, tokens) in by_id(self.lines).items() if self.lines is not None else ():
+    def _missing(
+        self, known: Mapping[str, tuple[LineGroup, int]], seen: set[str], undone: str | None
+    ) -> Iterable[BatchLine]:
+        """The lines without a result: free where they were not done, else at their ceiling."""
+        for name, line in known.items():
             if name in seen:
                 continue
             if undone is not None:
-                yield self._line(name, (group, tokens), LineResult(name, None, None, undone))
-                continue
-            bound = self._bound(group, tokens)
-            end = Settlement(
-                self._id(name), self.now(), bound, "ceiling", provider=self.provider.name, error="no-result",
-                certainty_reason=NO_RESULT if not seen else LOST_RESULT,
-            )  # fmt: skip
-            yield self._row(name, group, end, bound)
+                yield self._line(name, line, LineResult(name, None, None, undone))
+            else:
+                yield self._at_ceiling(name, line[0], self._bound(*line), NO_RESULT if not seen else LOST_RESULT)
+
+    def _lost(
+        self, known: Mapping[str, tuple[LineGroup, int]], seen: set[str], lost: int, undone: str
+    ) -> Iterable[BatchLine]:
+        """The lines without a result of a batch that was broken off, where the results of some are gone.
+
+        Which these are is not known, so the dearest are taken for them.
+        """
+        bounds = sorted(((self._bound(*line), name) for name, line in known.items() if name not in seen), reverse=True)
+        for place, (bound, name) in enumerate(bounds):
+            if place < lost:
+                yield self._at_ceiling(name, known[name][0], bound, LOST_RESULT)
+            else:
+                yield self._line(name, known[name], LineResult(name, None, None, undone))
+
+    def _at_ceiling(self, name: str, group: LineGroup, bound: int, reason: str) -> BatchLine:
+        end = Settlement(
+            self._id(name), self.now(), bound, "ceiling", provider=self.provider.name, error="no-result",
+            certainty_reason=reason,
+        )  # fmt: skip
+        return self._row(name, group, end, bound)
 
     async def _json(self, path: str) -> Json:
         async with self.client.get(self.provider, credential_of(self.provider, self.batch.credential), path) as answer:
@@ -179,7 +208,7 @@ class Look:
                 parts.append(chunk)
                 if sum(map(len, parts)) > 8 * MAX_HELD:
                     raise NotYetError("the provider's answer is too long")
-            body = decode_json(b"".join(parts))
+            body = await _decoded(b"".join(parts))
             if answer.status >= 400 or body is None:
                 raise NotYetError(f"the provider answered {answer.status} for {path}")
             return body
@@ -201,21 +230,23 @@ class Look:
                     continue
                 if answer.status >= 400:
                     raise NotYetError(f"the provider answered {answer.status} for {path}")
-                rest = b""
+                rest = bytearray()
                 async for chunk in answer.chunks():
-                    *whole, rest = (rest + chunk if rest else chunk).split(b"\n")
+                    first, *others = chunk.split(b"\n")
+                    rest += first
                     if len(rest) > MAX_HELD:
                         raise NotYetError("a line of its results is too long")
-                    for line in whole:
-                        if (found := self._read(line)) is not None:
+                    for begun in others:
+                        if (found := await self._read(bytes(rest))) is not None:
                             yield found
-                if (found := self._read(rest)) is not None:
+                        rest = bytearray(begun)
+                if (found := await self._read(bytes(rest))) is not None:
                     yield found
 
-    def _read(self, line: bytes) -> LineResult | None:
+    async def _read(self, line: bytes) -> LineResult | None:
         if not line.strip():
             return None
-        body = decode_json(line)
+        body = await _decoded(line)
         result = self.api.result(body) if body is not None else None
         if result is None:
             self._unread = True
@@ -330,6 +361,11 @@ class Look:
 
     def _id(self, name: str) -> str:
         return f"{self.batch.id}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+async def _decoded(text: bytes) -> Json | None:
+    """A JSON object, or None; a large one is decoded in a thread, so that other work goes on."""
+    return decode_json(text) if len(text) < LARGE else await asyncio.to_thread(decode_json, text)
 
 
 def _bound(plan: MemberPlan, call: Call, fmt: Format) -> CostBound:

@@ -252,6 +252,31 @@ async def test_what_is_not_done_costs_nothing(provider: Provider, way: str) -> N
     )
 
 
+async def test_results_of_what_was_done_that_are_gone_cost_the_most_that_they_could(provider: Provider) -> None:
+    """Of a batch that expired, and whose results were deleted at the provider, what was done is not free."""
+    _, world, time = provider
+    client = await client_of(world, "gone", "/proxy/groq/openai/v1")
+    asked = [line("short"), line("long", most=500), line("late", "Hi [batch:expire]")]
+    made = await client.make([{**one, "body": {**one["body"], "model": "openai/gpt-oss-120b"}} for one in asked])
+    base = (await world.admin.providers.get("groq")).base_url
+    async with httpx2.AsyncClient(headers={"authorization": "Bearer d"}) as direct:
+        for _ in range(20):
+            found = (await direct.get(f"{base}/batches/{made.json()['id']}")).json()
+            if found["status"] == "expired":
+                break
+        assert (await direct.delete(f"{base}/files/{found['output_file_id']}")).status_code == 200
+        assert found["request_counts"]["completed"] == 2
+    time.later(39 * 86_400)
+
+    async def charged() -> bool:
+        return (await world.admin.request(made.headers["x-paig-request-id"])).state == "settled"
+
+    await until(charged)
+    rows = {row.tags["custom_id"]: row for row in await client.rows() if "custom_id" in row.tags}
+    assert [rows[name].certainty for name in ("short", "long", "late")] == ["ceiling", "ceiling", "exact"]
+    assert (Decimal(rows["late"].cost), bool(rows["late"].error)) == (0, True)
+
+
 async def test_deleting_the_results_charges_them_first(provider: Provider) -> None:
     """What is deleted at the provider has been charged before."""
     _, world, _ = provider

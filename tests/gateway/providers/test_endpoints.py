@@ -59,6 +59,10 @@ def test_inference_is_not_refused_and_only_accounts_are() -> None:
         ("bedrock", "POST", "/async-invoke"),
         ("xai", "POST", "/v1/videos/edits"),
         ("cohere", "POST", "/v2/parse"),
+        ("cohere", "POST", "/v2/batches"),
+        ("xai", "POST", "/v1/batches"),
+        ("xai", "POST", "/v1/batches/b/requests"),
+        ("openrouter", "POST", "/api/v1/batches"),
     ],
 )
 def test_what_costs_is_not_free(kind: str, method: str, path: str) -> None:

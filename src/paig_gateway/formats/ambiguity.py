@@ -110,7 +110,7 @@ def _is_utf8(body: bytes) -> bool:
 def _deciding(found: Members, where: str) -> Iterator[str]:
     """The deciding members of an object and of the settings in it, by their places."""
     yield from (_at(where, name) for name in found if decides(name))
-    for inner, value in _settings(found, where):
+    for inner, value in _settings(found, _named_settings(tuple(found), where), where):
         yield from _deciding(reading.members(value), inner)
 
 
@@ -137,34 +137,50 @@ def read_once(raw: bytes, where: str) -> Members:
 
 
 def _check_object(raw: bytes, found: Members, where: str) -> None:
-    check_names(found, where)
+    settings = _named_settings(tuple(found), where)
     if _hides_text(raw, found) and not _names_are_distinct(raw):
         place = f'in "{where}"' if where else "in the request body"
         raise MalformedRequest(f"A member {place} is given twice: give each name once.")
-    for inner, value in _settings(found, where):
+    for inner, value in _settings(found, settings, where):
         members = reading.members(value)
         if members:
             _check_object(bytes(value), members, inner)
+
+
+_CHECKED: dict[tuple[str, ...], tuple[str, ...]] = {}
+"""Names of objects that passed `check_names`, and those of them that hold settings: clients repeat the same ones."""
+
+
+def _named_settings(names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """The names of an object's members that hold settings, after a check that no two of all its names are alike.
+
+    Raises:
+        MalformedRequest: See `check_names`.
+    """
+    found = _CHECKED.get(names)
+    if found is None:
+        check_names(names, where)
+        found = tuple(name for name in names if (meaning := canonical(name)) in _SETTINGS or meaning == "tools")
+        if sum(map(len, names)) <= 1000:
+            if len(_CHECKED) >= 1000:
+                _CHECKED.clear()
+            _CHECKED[names] = found
+    return found
 
 
 def _at(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
 
-def _settings(found: Members, where: str) -> Iterator[tuple[str, Raw]]:
-    for name, value in found.items():
-        meaning = canonical(name)
-        if meaning not in _SETTINGS and meaning != "tools":
-            continue
-        inner = _at(where, name)
-        if meaning in _SETTINGS:
+def _settings(found: Members, names: Iterable[str], where: str) -> Iterator[tuple[str, Raw]]:
+    """The settings under those names, each tool apart, by their places."""
+    for name in names:
+        value, inner = found[name], _at(where, name)
+        if canonical(name) != "tools" or bytes(memoryview(value)[:1]) == b"{":
             yield inner, value
         else:
-            if bytes(memoryview(value)[:1]) == b"{":
-                yield inner, value
-            else:
-                for number, tool in enumerate(reading.array(value)):
-                    yield f"{inner}[{number}]", tool
+            for number, tool in enumerate(reading.array(value)):
+                yield f"{inner}[{number}]", tool
 
 
 @lru_cache(maxsize=4096)
@@ -199,18 +215,28 @@ def _hides_text(raw: bytes, found: Members) -> bool:
     What is left over is a member that another one of the same name replaced, or a name's longer spelling with escapes.
     Counting finds it without reading the values again.
     """
-    left = len(raw) - 2 * len(found) - 1
     names = [name.encode("utf-8", "surrogatepass") for name in found]
-    left -= sum(len(name) + 2 for name in names) + sum(len(memoryview(value)) for value in found.values())
+    left = len(raw) - 2 * len(found) - 1 - sum(map(len, names)) - 2 * len(names)
+    left -= sum([len(memoryview(value)) for value in found.values()])
     if not found:
         left -= 1
     if left == 0:
+        return False
+    if left == 2 * len(found) - 1 and raw == _spaced(names, found):
         return False
     spaces = [space for space in _WHITESPACE if space in raw]
     left -= sum(map(raw.count, spaces))
     for part in (*names, *map(bytes, found.values())):
         left += sum(map(part.count, spaces))
     return left != 0
+
+
+def _spaced(names: Iterable[bytes], found: Members) -> bytes:
+    """An object's text with one space after each colon and comma, as Python's `json` writes it."""
+    parts: list[Raw] = []
+    for name, value in zip(names, found.values(), strict=True):
+        parts += (b', "' if parts else b'{"', name, b'": ', value)
+    return b"".join((*parts, b"}"))
 
 
 def _names_are_distinct(raw: bytes) -> bool:

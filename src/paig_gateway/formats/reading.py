@@ -62,12 +62,30 @@ def _decode(decoder: msgspec.json.Decoder[_T], raw: Raw) -> _T:
         return decoder.decode(other)
 
 
+_LARGEST_KEPT = 64 * 1024
+"""Bytes of a request body whose members are kept."""
+
+_last: tuple[bytes, Members] = b"", {}
+"""The body that was read last, and its members: it is checked first, and then read by its format."""
+
+
 def request(body: bytes) -> Members:
-    """The members of a request body.
+    """The members of a request body, not to be changed.
 
     Raises:
         MalformedRequest: The body is not a JSON object.
     """
+    global _last
+    last, members = _last
+    if body is last and body:
+        return members
+    members = _request(body)
+    if len(body) <= _LARGEST_KEPT:
+        _last = body, members
+    return members
+
+
+def _request(body: bytes) -> Members:
     try:
         return _decode(_MEMBERS, body)
     except msgspec.ValidationError:

@@ -7,7 +7,7 @@ import pytest
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.formats.images import IMAGES
 from paig_gateway.formats.openai_chat import CHAT, asks
-from paig_gateway.proxy.request import read_call
+from paig_gateway.proxy.request import read_call, stated
 
 MESSAGES = b'"messages":[{"role":"user","content":"hi"}]'
 JSON, FORM = b"application/json", b"multipart/form-data; boundary=XB"
@@ -29,7 +29,7 @@ def form(name: str, value: str) -> bytes:
 )
 def test_a_number_of_answers_that_is_plain(n: bytes, answers: int) -> None:
     """It multiplies what is held, however it is written."""
-    call = read_call(CHAT, None, body(b'"n":' + n), [(b"content-type", JSON)])
+    call = read_call(CHAT, None, body(b'"n":' + n), stated([(b"content-type", JSON)]))
     assert (call.answers, call.output_tokens) == (answers, 10 * answers)
 
 
@@ -37,7 +37,7 @@ def test_a_number_of_answers_that_is_plain(n: bytes, answers: int) -> None:
 def test_a_number_of_answers_that_is_not(n: bytes) -> None:
     """A server could make anything of it."""
     with pytest.raises(GatewayError, match="whole number"):
-        read_call(CHAT, None, body(b'"n":' + n), [(b"content-type", JSON)])
+        read_call(CHAT, None, body(b'"n":' + n), stated([(b"content-type", JSON)]))
 
 
 @pytest.mark.parametrize("charset", [b"utf-7", b"UTF-16", b'"utf-32"', b"iso-8859-1"])
@@ -45,13 +45,13 @@ def test_a_body_in_another_charset(charset: bytes) -> None:
     """A server that believes the header would read another text."""
     headers = [(b"content-type", JSON + b"; charset=" + charset)]
     with pytest.raises(GatewayError, match="UTF-8"):
-        read_call(CHAT, None, body(b'"n":1'), headers)
+        read_call(CHAT, None, body(b'"n":1'), stated(headers))
 
 
 @pytest.mark.parametrize("content_type", [JSON, JSON + b"; charset=utf-8", JSON + b';charset="UTF8"', b""])
 def test_a_body_in_utf8(content_type: bytes) -> None:
     """However that is said."""
-    assert read_call(CHAT, None, body(b'"n":1'), [(b"content-type", content_type)]).answers == 1
+    assert read_call(CHAT, None, body(b'"n":1'), stated([(b"content-type", content_type)])).answers == 1
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_body_in_utf8(content_type: bytes) -> None:
 def test_a_body_that_a_form_parser_would_read(content_type: bytes) -> None:
     """A server that believes the header would find other members in the same text."""
     with pytest.raises(GatewayError, match="as JSON"):
-        read_call(CHAT, None, body(b'"user":"&model=gpt-5-pro&n=100&"'), [(b"content-type", content_type)])
+        read_call(CHAT, None, body(b'"user":"&model=gpt-5-pro&n=100&"'), stated([(b"content-type", content_type)]))
 
 
 @pytest.mark.parametrize("wrong", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", "\u00e4".encode()[:1]])
@@ -77,29 +77,29 @@ def test_a_body_that_is_not_utf8(wrong: bytes, place: bytes) -> None:
     headers = [(b"content-type", JSON)]
     for padding in (b"", b'"x":"' + "\u00e4".encode() * 1_000_001 + b'",'):
         with pytest.raises(GatewayError, match=r"UTF-8|given twice"):
-            read_call(CHAT, None, body(padding + place % wrong), headers)
+            read_call(CHAT, None, body(padding + place % wrong), stated(headers))
     for harmless in (b'"user":"a%b"', b'"metadata":{"n%b":1}', b'"%b":1'):
-        assert read_call(CHAT, None, body(harmless % wrong), headers).model == "gpt-5-nano"
+        assert read_call(CHAT, None, body(harmless % wrong), stated(headers)).model == "gpt-5-nano"
 
 
 @pytest.mark.parametrize("n", ["1e1", "+10", "-1", "10.0", "\u0661\u0660", "ten", "0x10"])
 def test_a_forms_number_of_answers_that_is_not_plain(n: str) -> None:
     """A server may read it as more than one."""
     with pytest.raises(GatewayError, match="whole number"):
-        read_call(IMAGES, None, form("n", n), [(b"content-type", FORM)])
+        read_call(IMAGES, None, form("n", n), stated([(b"content-type", FORM)]))
 
 
 @pytest.mark.parametrize("name", ["n[]", "n[0]", "model[]", "stream[x]", "max_tokens[]", "_charset_"])
 def test_a_forms_field_that_another_server_calls_otherwise(name: str) -> None:
     """Brackets that some servers leave away, and a field that names another charset."""
     with pytest.raises(GatewayError, match=r"without brackets|charset"):
-        read_call(IMAGES, None, form(name, "10"), [(b"content-type", FORM)])
+        read_call(IMAGES, None, form(name, "10"), stated([(b"content-type", FORM)]))
 
 
 def test_a_forms_plain_fields() -> None:
     """White space around a number, and lists of images, are as they were."""
-    assert read_call(IMAGES, None, form("n", " 10 "), [(b"content-type", FORM)]).answers == 10
-    assert read_call(IMAGES, None, form("image[]", "x"), [(b"content-type", FORM)]).answers == 1
+    assert read_call(IMAGES, None, form("n", " 10 "), stated([(b"content-type", FORM)])).answers == 10
+    assert read_call(IMAGES, None, form("image[]", "x"), stated([(b"content-type", FORM)])).answers == 1
 
 
 def test_stream_options_that_are_null() -> None:

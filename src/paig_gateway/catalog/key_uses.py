@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,8 +30,7 @@ _READ = text("SELECT key_id, time, address FROM key_uses")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyUse:
+class KeyUse(NamedTuple):  # made for every request: a frozen dataclass costs three times as much
     """The last use of a key."""
 
     at: datetime

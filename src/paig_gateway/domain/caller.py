@@ -79,12 +79,13 @@ class Caller:
                 "not-allowed",
                 f"The key '{self.key}' may not use {method}: it is restricted to {', '.join(self.methods) or 'none'}.",
             )
-        if any(not _within(address, networks) for networks in self._networks):
-            raise GatewayError(
-                "not-allowed",
-                f"The key '{self.key}' may not be used from {address or 'an unknown address'}: ask an administrator to"
-                " add its network.",
-            )
+        for networks in self._networks:
+            if not _within(address, networks):
+                raise GatewayError(
+                    "not-allowed",
+                    f"The key '{self.key}' may not be used from {address or 'an unknown address'}: ask an administrator"
+                    " to add its network.",
+                )
 
     def check_format(self, format: str) -> None:
         """Refuse an API format that the key is not restricted to.

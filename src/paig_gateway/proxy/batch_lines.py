@@ -22,7 +22,7 @@ from paig_gateway.pricing.modifiers import IN_BATCH
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.providers import endpoints
 from paig_gateway.providers.kinds import KINDS
-from paig_gateway.proxy.request import read_call
+from paig_gateway.proxy.request import Stated, read_call
 from paig_gateway.routing.candidates import MemberPlan, MemberPlans
 
 MOST_LINES = 200_000
@@ -179,7 +179,7 @@ class LineReader:
 
     def _add(self, line: BatchRequest) -> None:
         match = self._matches.get(line.path) or self._match(line.path)
-        call, named = read_call(match.format, match.model, line.body, []), stored_ids(line.body)
+        call, named = read_call(match.format, match.model, line.body, Stated()), stored_ids(line.body)
         call = replace(call, stream=False, background=False, asks_usage=True)
         self.count += 1
         self._size += len(line.id) + 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -22,15 +22,13 @@ from paig_gateway.domain.errors import GatewayError, LedgerDown, LimitRefused
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import ActiveRoute, Member
 from paig_gateway.formats.base import Call, ErrorShape, Format
-from paig_gateway.formats.errors import error_body, error_shape
+from paig_gateway.formats.errors import error_body
 from paig_gateway.formats.free import MODELS
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation
 from paig_gateway.ledger.refusals import RefusedRequest
 from paig_gateway.listener.cycle import EXTENSION
 from paig_gateway.pricing.overrides import PriceSources
-from paig_gateway.providers import endpoints
-from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy import browsers, model_lists, one_address, request, sessions, unmetered, uploads
 from paig_gateway.proxy.admission import Admission, BodyBytes
 from paig_gateway.proxy.asgi import ClientConnection, run_shielded
@@ -39,6 +37,7 @@ from paig_gateway.proxy.binding import alike, binding_limits, counts_requests, i
 from paig_gateway.proxy.exchange import Exchange, Outcome, new_request_id
 from paig_gateway.proxy.failover import Failover, RequestFunds
 from paig_gateway.proxy.headers import error_headers
+from paig_gateway.proxy.heads import Head, Heads
 from paig_gateway.proxy.hold import Held, hold
 from paig_gateway.proxy.loops import Loops
 from paig_gateway.proxy.observer import UNOBSERVED, Observer, present_request
@@ -83,6 +82,7 @@ class Proxy:
     first_sessions: FirstSessions = field(default_factory=FirstSessions)
     watch_upload: Callable[[Exchange], uploads.UploadWatcher | None] = lambda exchange: None
     refused_rows: RefusedRows = field(init=False)
+    heads: Heads = field(default_factory=Heads)
 
     def __post_init__(self) -> None:
         self.refused_rows = RefusedRows(self.ledger.note, self.now)
@@ -93,50 +93,31 @@ class Proxy:
         request_id = new_request_id(now)
         present_request.set(request_id)
         headers: Headers = scope["headers"]  # in lower case
-        by_name = dict(headers)
-        cors = self.cors
-        client = ClientConnection(scope["extensions"][EXTENSION], [*browsers.SEALED, *cors.headers(headers)])
-        target = request.target(scope)
-        found = endpoints.matches(scope["method"], target.path)
-        likely = endpoints.choose(found, KINDS)
-        shape = error_shape(likely.format if likely else None, target.route, target.path)
-        listed = None if target.route else model_lists.asked(scope["method"], target.path, by_name)
-        if listed is not None:
-            shape = listed[0]
-        caller: Caller | None = None
+        head = self.heads.of(scope, self.directory.snapshot, self.cors)
+        client = ClientConnection(scope["extensions"][EXTENSION], head.sealed)
         exchange: Exchange | None = None
         try:
-            from_page = browsers.check(headers)
-            if (asked := cors.preflight(scope["method"], headers)) is not None:
+            address = scope["client"][0] if scope.get("client") else None
+            if head.caller is not None and not (head.guessable and self.attempts.wait("key", address)):
+                request.check_state(head.caller, now)
+            elif (asked := await self._identify(head, scope, now, address)) is not None:
                 client.sealed = browsers.SEALED
                 client.start(204, asked)
                 client.end()
                 return
-            address = scope["client"][0] if scope.get("client") else None
-            goes_on = uploads.is_upload(scope["method"], found, by_name)
-            session = uploads.continued_session(target, by_name) if goes_on else None
-            try:
-                caller, query = request.authenticate(
-                    self.directory, by_name, target.query, now, self.attempts, address, from_page=from_page
-                )
-            except GatewayError as error:
-                if session is None or error.code != "missing-key":
-                    raise
-                caller, query = await self._maker_of_session(session, now, address, error), target.query
+            caller = head.caller
+            assert caller is not None
             caller.check_use(scope["method"], address)
             self.key_uses.note(caller.key_id, now, address)
-            target = replace(target, query=query)
             await self.admission.enter()
             try:
                 body = self.admission.body(caller.key_id)
-                if listed is not None:
+                if head.listed is not None:
                     caller.check_format("models")
-                    exchange = self._listing(scope["method"], request_id, now, started, target, caller, headers)
-                    await self._answer_list(exchange, client, *listed)
+                    exchange = self._listing(scope["method"], request_id, now, started, head.target, caller, headers)
+                    await self._answer_list(exchange, client, *head.listed)
                     return
-                exchange = await self._take_in(
-                    scope, receive, request_id, now, started, target, found, caller, headers, by_name, body
-                )
+                exchange = await self._take_in(head, caller, scope, receive, request_id, now, started, body)
                 self._check_models(exchange)
                 await self._serve(exchange, client)
             finally:
@@ -147,55 +128,88 @@ class Proxy:
         except GatewayError as error:
             self.observer.refused(request_id, error)
             if exchange is None:  # else the ledger has a row of it
+                found, target, by_name = head.caller, head.target, dict(headers)
                 known = error.code in ("key-disabled", "key-blocked", "key-expired")
-                if caller is None and known and uploads.continued_session(target, by_name) is None:
-                    caller, _ = request.find_caller(self.directory, by_name, target.query)
-                fmt = likely.format.name if likely else ""
+                if found is None and known and uploads.continued_session(target, by_name) is None:
+                    found, _ = request.find_caller(self.directory, by_name, target.query)
+                fmt = head.likely.format.name if head.likely else ""
                 self.ledger.note_refused(
-                    RefusedRequest(request_id, now, caller, scope["method"], target.path, target.route, fmt, error)
+                    RefusedRequest(request_id, now, found, scope["method"], target.path, target.route, fmt, error)
                 )
             if not client.started:
-                refuse(client, shape, error, request_id)
+                refuse(client, head.shape, error, request_id)
+
+    async def _identify(self, head: Head, scope: Scope, now: datetime, address: str | None) -> Headers | None:
+        """Find out whose key came with a request, for all requests with its head.
+
+        Returns:
+            The headers of the answer to a browser that asks whether a page may call; None for any other request.
+
+        Raises:
+            GatewayError: It may not pass.
+        """
+        headers, target = scope["headers"], head.target
+        by_name = dict(headers)
+        from_page = browsers.check(headers)
+        if (asked := self.cors.preflight(scope["method"], headers)) is not None:
+            return asked
+        goes_on = uploads.is_upload(scope["method"], head.found, by_name)
+        session = uploads.continued_session(target, by_name) if goes_on else None
+        try:
+            head.caller, query = request.authenticate(
+                self.directory, by_name, target.query, now, self.attempts, address, from_page=from_page
+            )
+        except GatewayError as error:
+            if session is None or error.code != "missing-key":
+                raise
+            head.caller = await self._maker_of_session(session, now, address, error)
+            return None
+        steady, head.guessable = request.is_steady(self.directory, by_name, target.query)
+        head.steady = steady and not goes_on
+        head.target = replace(target, query=query)
+        return None
 
     async def _take_in(
         self,
+        head: Head,
+        caller: Caller,
         scope: Scope,
         receive: Receive,
         request_id: str,
         now: datetime,
         started: float,
-        target: request.Target,
-        found: Sequence[endpoints.Match],
-        caller: Caller,
-        headers: Headers,
-        by_name: Mapping[bytes, bytes],
         body_bytes: BodyBytes,
     ) -> Exchange:
-        sent: tuple[bytes, bytes] | None = None
+        headers: Headers = scope["headers"]
+        target, sent = head.target, None
         upload: uploads.Upload | None = None
-        if uploads.is_upload(scope["method"], found, by_name):
+        if head.stated is None:
+            by_name = dict(headers)
             request.check_once(headers)
-            upload = uploads.Upload(receive, by_name, self.settings.max_upload_mb * MEGABYTE)
-            upload.check_length()
-            sent = b"", b""
+            head.stated, head.origin = request.stated(headers), uploads.origin_of(scope["scheme"], by_name)
+            if uploads.is_upload(scope["method"], head.found, by_name):
+                upload = uploads.Upload(receive, by_name, self.settings.max_upload_mb * MEGABYTE)
+                upload.check_length()
+                sent = b"", b""
         if not target.route and one_address.is_native(target.path):
-            sent = sent or await self._read(headers, by_name, receive, body_bytes)
-            name = await self._find_route(scope["method"], target, found, caller, headers, sent[1], now)
+            sent = sent or await self._read(head.stated, headers, receive, body_bytes)
+            name = await self._find_route(scope["method"], head, caller, headers, sent[1], now)
             target = replace(target, route=name)
-        route = request.find_route(self.directory, target.route, caller)
-        route, (fmt, model, endpoint) = request.find_endpoint(route, found, scope["method"], target)
-        caller.check_format(fmt.name)
-        route = request.known_members(route, fmt, target)
-        said = request.read(by_name)
-        body, plain = sent or await self._read(headers, by_name, receive, body_bytes)
-        call = request.read_call(fmt, model, plain, headers)
+        place = head.places.get(target.route)
+        if place is None:
+            place = request.find_place(self.directory, caller, scope["method"], target, head.found)
+            head.places[target.route] = place
+            head.said = request.read(dict(headers))
+            self.heads.remember(head)
+        fmt, said = place.fmt, head.said
+        body, plain = sent or await self._read(head.stated, headers, receive, body_bytes)
+        call = request.read_call(fmt, place.model, plain, head.stated)
         ids = said.ids or (sessions.of_user_id(call.session) if fmt.name == "anthropic" else None)
         if ids is not None:
             said = replace(said, ids=self.first_sessions.resolve(caller.key_id, ids))
         exchange = Exchange(
-            request_id, now, started, caller, route, target, fmt, call, scope["method"], headers, body, plain, said,
-            self.observer.trace(caller, headers), endpoint=endpoint, upload=upload,
-            origin=uploads.origin_of(scope["scheme"], by_name),
+            request_id, now, started, caller, place.route, target, fmt, call, scope["method"], headers, body, plain,
+            said, self.observer.trace(caller, headers), endpoint=place.endpoint, upload=upload, origin=head.origin,
         )  # fmt: skip
         if upload is not None:
             upload.check = partial(self.stored.check_named, exchange)
@@ -265,31 +279,32 @@ class Proxy:
         client.answer(200, named, body)
 
     async def _read(
-        self, headers: Headers, by_name: Mapping[bytes, bytes], receive: Receive, body_bytes: BodyBytes
+        self, stated: request.Stated, headers: Headers, receive: Receive, body_bytes: BodyBytes
     ) -> tuple[bytes, bytes]:
         """The request's body, as it came and without its content encoding."""
-        request.check_once(headers)
         limit = self.settings.max_body_mb * MEGABYTE
-        body = await request.read_body(by_name, receive, limit, body_bytes)
-        return body, request.readable(body, by_name.get(b"content-encoding", b""), limit)
+        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        body = await request.read_body(length, receive, limit, body_bytes)
+        return body, request.readable(body, stated.encoding, limit)
 
     async def _find_route(
         self,
         method: str,
-        target: request.Target,
-        found: Sequence[endpoints.Match],
+        head: Head,
         caller: Caller,
         headers: Headers,
         plain: bytes,
         now: datetime,
     ) -> str:
         """The name of the route that a request to the one address means."""
+        target, found, stated = head.target, head.found, head.stated
+        assert stated is not None
         calls: dict[tuple[int, str | None], Call] = {}
 
         def read(fmt: Format, model: str | None) -> Call:
             key = (id(fmt), model)
             if key not in calls:
-                calls[key] = request.read_call(fmt, model, plain, headers)
+                calls[key] = request.read_call(fmt, model, plain, stated)
             return calls[key]
 
         def knows(member: Member, fmt: Format, call: Call) -> bool:

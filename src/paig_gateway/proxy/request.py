@@ -50,6 +50,44 @@ class Target:
     query: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The endpoint that a request means at a route.
+
+    Attributes:
+        route: The route, with the members that have the endpoint.
+        fmt: What reads the request and its answer.
+        model: The model that the path names; None where it names none.
+        endpoint: The row of the table of endpoints.
+    """
+
+    route: ActiveRoute
+    fmt: Format
+    model: str | None
+    endpoint: endpoints.Endpoint
+
+
+def find_place(
+    directory: Directory, caller: Caller, method: str, target: Target, found: Sequence[endpoints.Match]
+) -> Place:
+    """The endpoint that a request means at its route.
+
+    Args:
+        directory: Which routes there are.
+        caller: The key.
+        method: The HTTP method.
+        target: Where the request is aimed, with its route.
+        found: The rows of the table of endpoints that it may mean.
+
+    Raises:
+        GatewayError: There is no such route or endpoint, or the caller may not use it.
+    """
+    route = find_route(directory, target.route, caller)
+    route, (fmt, model, endpoint) = find_endpoint(route, found, method, target)
+    caller.check_format(fmt.name)
+    return Place(known_members(route, fmt, target), fmt, model, endpoint)
+
+
 _SLASHES = re.compile("/{2,}")
 
 
@@ -198,6 +236,17 @@ def authenticate(
     return caller, query
 
 
+def is_steady(directory: Directory, headers: Mapping[bytes, bytes], query: bytes) -> tuple[bool, bool]:
+    """Whether the key that came with a request means the same caller as long as the directory does not change.
+
+    Returns:
+        That it does, as it is not one that a rotation ends; and whether it could be guessed, so that it has to wait
+        where wrong ones were tried.
+    """
+    secret, _ = client_key(headers, query)
+    return _digest(secret) not in directory.snapshot.old_until, bits(secret) < ENOUGH_BITS
+
+
 def check_state(caller: Caller, now: datetime) -> None:
     """Refuse a key that is known and does not hold.
 
@@ -228,7 +277,11 @@ def find_caller(
 
 
 def _caller_of(directory: Directory, secret: str) -> Caller | None:
-    return directory.caller_by_hash(hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest())
+    return directory.caller_by_hash(_digest(secret))
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def find_route(directory: Directory, name: str, caller: Caller) -> ActiveRoute:
@@ -249,11 +302,11 @@ def find_route(directory: Directory, name: str, caller: Caller) -> ActiveRoute:
     return route
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, counted: BodyBytes) -> bytes:
+async def read_body(length: bytes, receive: Receive, limit: int, counted: BodyBytes) -> bytes:
     """The whole request body.
 
     Args:
-        headers: The request's headers, by lower-case name.
+        length: The `content-length` that the request states, if any.
         receive: The ASGI callable that yields the body.
         limit: How large it may be.
         counted: Counts its bytes while they are in memory.
@@ -262,8 +315,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         GatewayError: `body-too-large`; `overloaded`, where too many bodies are in memory.
         ClientGone: The client left before it had sent everything.
     """
-    declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > limit:
+    if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0
@@ -315,7 +367,39 @@ def check_once(headers: Iterable[tuple[bytes, bytes]]) -> None:
 _LONG_WINDOW = LONG_WINDOW.encode()
 
 
-def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) -> Call:
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the headers of a request say of its body.
+
+    Attributes:
+        content_type: Its `content-type`.
+        encoding: Its `content-encoding`.
+        misfit: Why a request cannot have that content type, if it cannot.
+        tier: A dearer service tier than the standard one that they ask for, or None.
+        long_window: Whether they ask for a longer context window.
+    """
+
+    content_type: bytes = b""
+    encoding: bytes = b""
+    misfit: str = ""
+    tier: str | None = None
+    long_window: bool = False
+
+
+def stated(headers: Headers) -> Stated:
+    """Read what a request's headers (lower-case names) say of its body."""
+    by_name = dict(headers)
+    content_type = by_name.get(b"content-type", b"")
+    return Stated(
+        content_type,
+        by_name.get(b"content-encoding", b""),
+        _misfit(content_type),
+        next((tier for tier in tiers(headers) if tier in DEAR), None),
+        any(name == b"anthropic-beta" and _LONG_WINDOW in value for name, value in headers),
+    )
+
+
+def read_call(fmt: Format, model: str | None, plain: bytes, said: Stated) -> Call:
     """What a request asks, including a more expensive service tier or a longer window that only its headers ask for.
 
     Raises:
@@ -323,35 +407,33 @@ def read_call(fmt: Format, model: str | None, plain: bytes, headers: Headers) ->
     """
     try:
         if plain:
-            content_type = next((value for name, value in headers if name == b"content-type"), b"")
-            _check_charset(content_type)
-            if b"x-www-form-urlencoded" in content_type.lower():
-                raise MalformedRequest("Send the body as JSON, with the content-type application/json.")
-            form.check(plain, content_type)
+            if said.misfit:
+                raise MalformedRequest(said.misfit)
+            form.check(plain, said.content_type)
             ambiguity.check_json(plain)
-            if not fmt.metered and (not content_type or b"json" in content_type.lower()):
+            if not fmt.metered and (not said.content_type or b"json" in said.content_type.lower()):
                 reading.check(plain)
         call = fmt.read(model, plain)
     except MalformedRequest as error:
         raise GatewayError("bad-request", str(error)) from None
-    if call.standard_window and any(name == b"anthropic-beta" and _LONG_WINDOW in value for name, value in headers):
+    if said.long_window and call.standard_window:
         call = replace(call, standard_window=False)
-    dear = next((tier for tier in tiers(headers) if tier in DEAR), None)
-    return call if dear is None or call.service_tier in DEAR else replace(call, service_tier=dear)
+    if said.tier is not None and call.service_tier not in DEAR:
+        call = replace(call, service_tier=said.tier)
+    return call
 
 
 _CHARSET = re.compile(rb"charset\s*=\s*[\"']?([^\s;\"',]+)", re.IGNORECASE)
 
 
-def _check_charset(content_type: bytes) -> None:
-    """See that a body is read as UTF-8, as the gateway reads it.
-
-    Raises:
-        MalformedRequest: Its content type is another one.
-    """
+def _misfit(content_type: bytes) -> str:
+    """Why a request cannot have a content type: the gateway reads JSON, in UTF-8, and forms."""
     for charset in _CHARSET.findall(content_type):
         if charset.lower() not in (b"utf-8", b"utf8", b"us-ascii", b"ascii"):
-            raise MalformedRequest("Send the body as UTF-8: the content type names another charset.")
+            return "Send the body as UTF-8: the content type names another charset."
+    if b"x-www-form-urlencoded" in content_type.lower():
+        return "Send the body as JSON, with the content-type application/json."
+    return ""
 
 
 class ClientGone(Exception):

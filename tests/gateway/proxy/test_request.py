@@ -7,7 +7,7 @@ import json
 import pytest
 
 from paig_gateway.formats.anthropic import MESSAGES
-from paig_gateway.proxy.request import read_call
+from paig_gateway.proxy.request import read_call, stated
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ def test_longer_window_on_request(beta: list[bytes], standard: bool) -> None:
     """A header asks for a longer context window, as a body can."""
     body = json.dumps({"model": "claude-sonnet-4-5", "max_tokens": 10, "messages": []}).encode()
     headers = [(b"content-type", b"application/json"), *((b"anthropic-beta", name) for name in beta)]
-    assert read_call(MESSAGES, None, body, headers).standard_window is standard
+    assert read_call(MESSAGES, None, body, stated(headers)).standard_window is standard

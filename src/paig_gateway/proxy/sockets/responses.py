@@ -17,7 +17,7 @@ from paig_gateway.formats import reading
 from paig_gateway.formats.base import Call, Format, MalformedRequest
 from paig_gateway.formats.folding import dig, whole
 from paig_gateway.formats.sockets import RESPONSES_SOCKET
-from paig_gateway.proxy.request import read_call
+from paig_gateway.proxy.request import read_call, stated
 from paig_gateway.proxy.sockets.turns import OVERHEAD, Effect, Ending, Need, Saw, Turn, TurnOver
 
 MOST_KNOWN = 256
@@ -142,7 +142,7 @@ class ResponsesSession:
         return [TurnOver(turn, ending)]
 
     def _read(self, message: bytes, top: reading.Members) -> Call:
-        call = read_call(self.fmt, None, message, self.headers)
+        call = read_call(self.fmt, None, message, stated(self.headers))
         before = reading.string(top.get("previous_response_id"))
         if before is None or before not in self._sizes:
             return call

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
-KEY = "paig_benchmark_key"
+KEY = "paig_benchmark_key_0123456789"
 SECRET = "a-secret-for-benchmarks-0123456789"
 CONFIG = """
 [providers.openai]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
 
 import httpx2
@@ -12,6 +13,7 @@ import pytest
 from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, TokenSpec
 from paig_gateway.alerts import alerts
 from paig_gateway.app import Gateway, OpenDatabase
+from paig_gateway.catalog.keys import HASHED
 from paig_gateway.secrets import attempts
 from paig_gateway.secrets.attempts import FREE
 from paig_gateway.server import running_gateway
@@ -38,10 +40,9 @@ async def test_guessing_is_seen_and_slowed_down(
     """Of many wrong ones a few are looked at; the right ones pass all the while, unless they could be guessed."""
     monkeypatch.setattr(alerts, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr(attempts, "FIRST_PAUSE", attempts.LONGEST_PAUSE)  # however slow the machine is
-    monkeypatch.setenv("WEAK", WEAK)
     store = OpenDatabase.open(tmp_path)
     strong = store.catalog.keys.create("strong", KeySpec(), actor="test").key
-    store.catalog.keys.create("weak", KeySpec(secret="env:WEAK"), actor="test")
+    store.catalog.keys.create("weak", KeySpec(secret=HASHED + sha256(WEAK.encode()).hexdigest()), actor="test")
     with listening() as webhook:
         monkeypatch.setenv("WEBHOOK", webhook.url)
         gateway = Gateway(store, alerts=AlertsSpec(webhook="env:WEBHOOK"))

@@ -411,7 +411,8 @@ def read_call(fmt: Format, model: str | None, plain: bytes, said: Stated) -> Cal
                 raise MalformedRequest(said.misfit)
             form.check(plain, said.content_type)
             ambiguity.check_json(plain)
-            if not fmt.metered and (not said.content_type or b"json" in said.content_type.lower()):
+            may_be_json = not said.content_type or b"json" in said.content_type.lower()
+            if not fmt.metered and may_be_json and plain.lstrip()[:1] in _BEGIN_JSON:
                 reading.check(plain)
         call = fmt.read(model, plain)
     except MalformedRequest as error:
@@ -422,6 +423,9 @@ def read_call(fmt: Format, model: str | None, plain: bytes, said: Stated) -> Cal
         call = replace(call, service_tier=said.tier)
     return call
 
+
+_BEGIN_JSON = frozenset({b"{", b"[", b"\0", b"\xef", b"\xfe", b"\xff"})
+"""The bytes that JSON which may name stored objects begins with, in whichever encoding."""
 
 _CHARSET = re.compile(rb"charset\s*=\s*[\"']?([^\s;\"',]+)", re.IGNORECASE)
 

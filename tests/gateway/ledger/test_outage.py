@@ -251,7 +251,7 @@ async def test_postgresql_stopped_and_started_under_load(postgres: Postgres) -> 
 
 
 async def test_what_piled_up_is_written_in_bounded_pieces(
-    ledger: Ledger, engine: Engine, faults: Faults, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much there is to settle after an outage, no transaction takes more than a batch, and nothing is lost."""
     sizes: list[int] = []
@@ -262,6 +262,8 @@ async def test_what_piled_up_is_written_in_bounded_pieces(
         return execute(self, commands, *more)
 
     monkeypatch.setattr(BatchExecutor, "execute", counted)
+    ledger = Ledger(engine, node_id="node_a", clock=Clock(), patience=60)
+    await ledger.start()
     requests = [reservation(CAP) for _ in range(3 * BATCH + 7)]
     for start in range(0, len(requests), BATCH):
         await asyncio.gather(*(ledger.reserve(one) for one in requests[start : start + BATCH]))
@@ -277,3 +279,4 @@ async def test_what_piled_up_is_written_in_bounded_pieces(
     await ledger.settle(settlement(last, 5))
     await until(lambda: totals(engine, CAP) == Totals(5 * (len(requests) + 1), 0))
     assert max(sizes) <= BATCH
+    await ledger.stop()

@@ -40,6 +40,7 @@ from paig_gateway.domain.money import parse_usd
 from paig_gateway.ledger import new_limits, stored_objects
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import holder_of
+from paig_gateway.ledger.session_loops import LoopLog
 from paig_gateway.listener.bounds import ListenerBounds, most_connections
 from paig_gateway.listener.connections import Connections
 from paig_gateway.listener.upgrade import UPGRADE, Upgrade
@@ -239,6 +240,7 @@ class Gateway:
             server.retries,
         )
         loops = Loops(_loop_rule(self.sessions))
+        loop_log = LoopLog(loops.take, store.engine, self.now)
         open_sessions: Counter[str] = Counter()
         ended_sessions: Counter[tuple[str, str]] = Counter()
         attempts, key_uses = Attempts(self.clock), KeyUses()
@@ -265,7 +267,7 @@ class Gateway:
             scheme="https" if server.tls else "http",
             folder=self.shared,
             ledger=ledger,
-            loops=loops.take,
+            loops=loop_log.take,
         )
         telemetry.start()
         prices = PriceSources(PriceBook(), directory.own_prices)
@@ -346,6 +348,7 @@ class Gateway:
                 sso=sso,
                 key_uses=key_uses,
                 attempts=attempts,
+                note_loops=loop_log.note,
             )
         )
         health_sync = HealthSync(health, store.engine, node_id, directory.providers)
@@ -354,6 +357,7 @@ class Gateway:
             asyncio.create_task(directory.run(), name="directory"),
             asyncio.create_task(key_uses.run(store.engine), name="key uses"),
             asyncio.create_task(batches.run(), name="batches"),
+            asyncio.create_task(loop_log.run(), name="session loops"),
         )
         updater = UpdatePrices(url=server.prices_url or DEFAULT_UPDATE_URL) if server.refresh_prices else None
         if updater:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from paig_tui.data.poller import Feed
 from paig_tui.data.state import AppState
 from paig_tui.text import safe
 from paig_tui.themes import ALIASES, DEFAULT, OURS
-from paig_tui.widgets.chrome import SECTIONS
+from paig_tui.widgets.chrome import SECTIONS, Messages, Said
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -39,6 +40,10 @@ CHANGES: tuple[Permission, ...] = (
 """Permissions of which at least one is needed to change anything here."""
 FLUSH = 0.25
 """Seconds between two drawings."""
+SHOWN, SHOWN_LONGER = 6.0, 12.0
+"""Seconds that a message stays, and one that says what went wrong."""
+MOST_SAID = 3
+"""Messages that are shown at once; of more, the oldest goes."""
 
 
 def _screen(name: str) -> Callable[[], Screen[Any]]:
@@ -116,6 +121,7 @@ class PaigApp(App[None]):
         self.state.clock = clock
         self.feed = Feed(admin, self.state) if admin else None
         self.failures: list[str] = []
+        self.said: list[Said] = []
         self._undo: list[Undo] = []
         for theme in OURS:
             self.register_theme(theme)
@@ -166,13 +172,27 @@ class PaigApp(App[None]):
 
     def flush(self) -> None:
         """Draw what changed since the last time."""
-        from paig_tui.screens.section import Section
+        from paig_tui.screens.page import Framed
 
         if self.feed is not None and self.feed.take():
             self.state.changed()
         stack = self.screen_stack  # empty until the first section is there
-        if stack and isinstance(section := stack[0], Section) and not self._suspended:
-            section.redraw(force=False)
+        if stack and not self._suspended:
+            for screen in stack:  # behind a dialog the screen below it is seen too
+                if isinstance(screen, Framed):
+                    screen.redraw(force=False)
+            self.show_messages()
+
+    def show_messages(self) -> None:
+        """Show what was said where there is a place for it: a message's time does not pass behind a dialog."""
+        now = time.monotonic()
+        places = list(self.screen.query(Messages))
+        if places:
+            self.said = [one for one in self.said if one.until is None or one.until > now]
+            for one in self.said:
+                one.until = one.until or now + one.seconds
+        for place in places:
+            place.show(self.said)
 
     @property
     def _suspended(self) -> bool:
@@ -181,7 +201,14 @@ class PaigApp(App[None]):
     # Actions of every section
 
     def action_section(self, name: str) -> None:
-        self.switch_mode(name)
+        """Go to a section; from a list or a session above it, back to it."""
+        from paig_tui.screens.page import Page
+
+        if self.current_mode != name:
+            self.switch_mode(name)
+            return
+        while isinstance(self.screen, Page):
+            self.pop_screen()
 
     def action_help(self) -> None:
         from paig_tui.screens.help import Help
@@ -217,9 +244,13 @@ class PaigApp(App[None]):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """Show a message; it is never parsed as markup."""
-        shown = "\n".join(map(safe, message.splitlines()))
-        super().notify(shown, title=safe(title), severity=severity, timeout=timeout, markup=False)
+        """Show a message above the footer; it is never parsed as markup."""
+        shown = " ".join(map(safe, message.splitlines()))
+        whole = f"{safe(title)}: {shown}" if title else shown
+        seconds = timeout or (SHOWN if severity == "information" else SHOWN_LONGER)
+        self.said = [*(one for one in self.said if one.text != whole), Said(whole, severity, seconds)][-MOST_SAID:]
+        if self.screen_stack:
+            self.show_messages()
 
     async def changing(self, work: Awaitable[T], said: str, undo: Undo | None = None) -> T | None:
         """Make a change at the gateway and show the outcome; returns None if the gateway refuses it.

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 DIALOGS = {
     "in a table": "paig_tui.widgets.table:Table",
+    "above a section": "paig_tui.screens.page:Page",
     "a request in full": "paig_tui.screens.requests.detail:RequestDetail",
     "requests of one key, model, …": "paig_tui.screens.requests.list:Requests",
     "requests for more": "paig_tui.screens.keys.asks:LimitRequests",
-    "a session": "paig_tui.screens.usage.session:SessionDetail",
+    "a session": "paig_tui.screens.sessions.detail:SessionDetail",
     "a new key": "paig_tui.screens.keys.created:KeyCreated",
     "dry run": "paig_tui.screens.routes.dry_run:DryRun",
     "a form": "paig_tui.screens.dialog:Dialog",
@@ -93,13 +94,23 @@ def _named(where: str) -> Any:
 
 async def run(app: PaigApp, command: PaletteCommand) -> None:
     """Go to the command's section and run it."""
+    _leave_pages(app)
     if command.place is not None and app.current_mode != command.place:
         await app.switch_mode(command.place)
     await app.run_action(command.action)
 
 
+def _leave_pages(app: PaigApp) -> None:
+    """Back to the section that a list or a session was opened above."""
+    from paig_tui.screens.page import Page
+
+    while isinstance(app.screen, Page):
+        app.pop_screen()
+
+
 OBJECTS = {
     "keys": "Key", "projects": "Project", "users": "User", "providers": "Provider", "routes": "Route", "named": "Limit",
+    "sessions": "Session",
 }  # fmt: skip
 """What the palette finds by name: the part of the state, and the word for one of its objects."""
 MOST_OBJECTS = 30
@@ -111,8 +122,9 @@ def objects(app: PaigApp, query: str) -> Iterator[tuple[str, str]]:
     words, found = query.casefold().split(), 0
     for part in OBJECTS:
         for resource in getattr(app.state, part) or ():
-            if all(word in f"{OBJECTS[part]} {resource.name}".casefold() for word in words):
-                yield part, resource.name
+            name = resource.session if part == "sessions" else resource.name
+            if all(word in f"{OBJECTS[part]} {name}".casefold() for word in words):
+                yield part, name
                 found += 1
                 if found == MOST_OBJECTS:
                     return
@@ -120,8 +132,13 @@ def objects(app: PaigApp, query: str) -> Iterator[tuple[str, str]]:
 
 async def go_to(app: PaigApp, part: str, name: str) -> None:
     """Go to an object: its section, with the cursor on it."""
+    from paig_tui.screens.sessions.detail import SessionDetail
     from paig_tui.widgets.table import Table
 
+    _leave_pages(app)
+    if part == "sessions":
+        await app.push_screen(SessionDetail(name))
+        return
     section = {"providers": "providers", "routes": "routes", "named": "limits"}.get(part, "keys")
     if app.current_mode != section:
         await app.switch_mode(section)

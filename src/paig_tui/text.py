@@ -6,6 +6,7 @@ and a word, so that its colour adds nothing.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
@@ -75,6 +76,20 @@ def lines(parts: Iterable[Content | str]) -> Content:
     return Content("\n").join(Content(part) if isinstance(part, str) else part for part in parts)
 
 
+def hanging(label: str, value: Content, width: int, room: int) -> Content:
+    """A label, and its value behind it; where the value takes several lines, they begin below one another.
+
+    Args:
+        label: In `room` cells.
+        value: What is known by that name.
+        width: Cells of a whole line.
+        room: Cells of the label.
+    """
+    first, *more = value.wrap(max(10, width - room)) if value.cell_length > width - room else [value]
+    found = [Content.assemble((f"{label:<{room}}", MUTED), first)]
+    return lines([*found, *(Content.assemble(" " * room, line) for line in more)])
+
+
 def fitted(content: Content, width: int) -> Content:
     """Content in exactly `width` cells, cut with an ellipsis."""
     cut = content.truncate(width, ellipsis=True)
@@ -105,13 +120,44 @@ def dollars(amount: Decimal | float | None) -> str:
 
 def rounded(amount: Decimal) -> str:
     """An amount for a narrow cell: without cents from $100 on, or if there are none."""
-    return f"${amount:,.0f}" if abs(amount) >= 100 else dollars(amount).removesuffix(".00").removesuffix("00")
+    if abs(amount) >= 100:
+        return f"${amount:,.0f}"
+    shown = dollars(amount)
+    return shown.rstrip("0").rstrip(".") if "." in shown and abs(amount) < Decimal("0.01") else _cents(shown)
 
 
-def pointed(amount: Decimal) -> str:
-    """An amount for a column, padded so that decimal points align."""
-    whole, point, part = dollars(amount).partition(".")
-    return f"{whole}{point or ' '}{part:<6}" if len(whole) < 5 else whole + point + part
+def _cents(shown: str) -> str:
+    """`$5.00` as `$5`, `$0.0350` as `$0.035`, `$0.5000` as `$0.50`."""
+    whole, point, part = shown.partition(".")
+    part = part.rstrip("0")
+    return whole + point + part.ljust(2, "0") if part else whole
+
+
+def pointed(amount: str | Decimal | float, places: int = 6) -> str:
+    """An amount for a column, in `places + 5` cells at most, padded so that decimal points align.
+
+    Args:
+        amount: US dollars.
+        places: Decimal places that there is room for; what is less than that is `<$0.0001`.
+    """
+    value = Decimal(amount)
+    least = Decimal(1).scaleb(-places)
+    if 0 < abs(value) < least / 2:
+        return f"<${least:f}"
+    shown = f"${value:.{places}f}" if 0 < abs(value) < Decimal("0.01") else dollars(value)
+    whole, point, part = shown.partition(".")
+    return f"{whole}{point or ' '}{part:<{places}}" if len(whole) < 5 else whole + point + part
+
+
+LEVELS = "▁▂▃▄▅▆▇█"
+
+
+def gauge(value: float, least: float, most: float) -> str:
+    """A value as one column, to be looked at rather than read: each step is the same factor; nothing for zero."""
+    if value <= 0:
+        return " "
+    place = math.log(max(value, least) / least) / math.log(most / least) * len(LEVELS)
+    return LEVELS[min(len(LEVELS) - 1, int(place))]
 
 
 def amount(value: Decimal, unit: str) -> str:

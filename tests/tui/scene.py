@@ -35,7 +35,9 @@ from paig_client.api.resources import (
     Request,
     RequestPage,
     Route,
+    Session,
     SessionAgent,
+    SessionLoop,
     SessionTree,
     UsageReport,
     UsageTotal,
@@ -188,6 +190,24 @@ def session() -> SessionTree:
         input_tokens=766400, cache_read_tokens=508400, cache_write_tokens=0, output_tokens=19590, cost=Decimal("4.1"),
         began=began, ended=began + timedelta(seconds=1430), ms_busy=1_305_600, tree=agents,
     )  # fmt: skip
+
+
+def sessions() -> list[Session]:
+    """Sessions, with something wrong with most of them."""
+    first = session()
+    shared = first.model_dump(exclude={"tree"})
+    told: tuple[dict[str, object], ...] = (
+        {},
+        {"session": "01998f6e-77aa-7c01-b2f4-6f2c41d0a9b2", "key": "bob-notebook", "user": "bob", "cost": "0.8",
+         "agents": 0, "requests": 31, "ended": NOW - timedelta(minutes=2)},
+        {"session": "nightly-evaluation", "key": "ci-bot", "project": "platform", "user": None, "cost": "0.0941",
+         "agents": 1, "requests": 44, "ended": NOW - timedelta(hours=3),
+         "loop": SessionLoop(kind="repeated", at=NOW - timedelta(hours=3), requests=20)},
+        {"session": "refactoring", "cost": "5", "requests": 210, "errors": 12, "last_error": "limit-exceeded"},
+        {"session": "runaway", "key": "ci-bot", "project": "platform", "user": None, "cost": "0.0021", "errors": 3,
+         "requests": 19, "stopped_by": "token:admin", "ended": NOW - timedelta(hours=5)},
+    )  # fmt: skip
+    return [Session.model_validate({**shared, **more}) for more in told]
 
 
 def counters() -> list[LimitStatus]:
@@ -487,6 +507,7 @@ class Still(AsyncAdminClient):
             "limits/requests": asks(),
             "limits/raises": raises(),
             "named-limits": named_limits(),
+            "sessions": sessions(),
         }
         if path in OWNERS:
             return {"items": [] if self.empty else owners(path)}

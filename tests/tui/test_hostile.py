@@ -106,8 +106,8 @@ WALK: tuple[tuple[str, ...], ...] = (
 
 
 SCREENS = {
-    *("Dashboard", "Keys", "Usage", "Providers", "Routes", "Log", "Requests", "RequestDetail", "DryRun", "Help"),
-    *("Confirm", "Form"),
+    *("DashboardSection", "KeysSection", "UsageSection", "ProvidersSection", "RoutesSection", "LogSection"),
+    *("Requests", "RequestDetail", "DryRun", "Help", "Confirm", "Form"),
 }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from textual.widgets import Input
 
 from paig_client.admin import Conflict
-from paig_client.api.specs import ProjectSpec
+from paig_client.api.specs import MatchSpec, NamedLimitSpec, ProjectSpec
 from paig_tui.widgets.table import Table
 from tests.gateway.end_to_end.agents import SESSION, STEPS, play
 from tests.gateway.end_to_end.conftest import World
@@ -100,6 +102,43 @@ async def test_the_palette_goes_to_an_object_by_its_name(world: World, typed: st
         await hand.sees("go to")
         await hand.press("enter")
         name = {"key palette-key": "palette-key", "palette-k": "palette-key", "provider groq": "groq"}.get(typed)
+        await hand.until(lambda: bool(hand.app.screen.query(Table)), "the palette is closed")
         await hand.sees(seen)
         table = hand.app.screen.query(Table).first()
         await hand.until(lambda: table.current_key == (name or "palette-project"), "the cursor is there")
+
+
+async def test_the_section_says_what_is_wrong_and_what_to_do(world: World) -> None:
+    """A loop, a budget that is used up and a stop are words in the list, and sentences below it."""
+    key = await world.make_key("budgeted")
+    spec = NamedLimitSpec(match=MatchSpec(key="budgeted"), per="session", total=Decimal("0.035"))
+    await world.admin.named_limits.create("agents", spec)
+    await play(world.http, key, "over-budget")
+    await play(world.http, await world.make_key("circling"), "in-circles", [STEPS[0]] * 20)
+    await play(world.http, await world.make_key("halted"), "halted-session", STEPS[:2])
+    await world.admin.stop_session("halted-session")
+    async with at(world, size=(120, 40)) as hand:
+        await hand.press("8")
+        await hand.sees("sessions", "■ limit", "▲ loop", "■ stopped")
+        await hand.point("circling in-circles")
+        await hand.sees("It sent the same request 20 times", "to stop it: paig sessions stop")
+        await hand.point("budgeted over-budget")
+        await hand.sees("A spending limit had no room for it.", "of $0.0350 in 'agents'")
+        await hand.press("enter")
+        await hand.sees("session over-budget", "├─ Explore", "of $0.0350 in 'agents'", "from caches")
+        await hand.press("escape")
+        await hand.point("halted halted-session")
+        await hand.sees("Stopped by token:admin", "x go on")
+        await hand.press("x")
+        await hand.sees("The session goes on.")
+        assert (await world.admin.session("halted-session")).stopped_by is None
+        await hand.press("u")
+        await hand.sees("Taken back")
+        assert (await world.admin.session("halted-session")).stopped_by == "token:admin"
+        await hand.press("colon")
+        await hand.pilot.pause()
+        hand.app.screen.query_one(Input).value = "session in-circles"
+        await hand.sees("Session in-circles")
+        await hand.press("down", "enter")
+        await hand.sees("session in-circles", "agents: what each spent")
+    await world.admin.named_limits.delete("agents")

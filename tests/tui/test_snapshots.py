@@ -22,7 +22,7 @@ import paig_tui.data.poller
 from paig_client.api.resources import NewKey
 from paig_tui.app import PaigApp
 from paig_tui.screens.keys.created import KeyCreated
-from paig_tui.screens.usage.session import SessionDetail
+from paig_tui.screens.sessions.detail import SessionDetail
 from paig_tui.widgets.table import Table
 from scripts.screenshot import tidy
 from tests.tui.conftest import Hand
@@ -36,7 +36,7 @@ STILL = 8
 """Looks in a row, some 0.05 s apart, at which a picture that stays the same is what there is to see."""
 DIFFERENT = Path(__file__).parents[2] / ".cache" / "snapshots"
 SMALL, LARGE, HUGE = (80, 24), (120, 40), (200, 50)
-SECTIONS = ("dashboard", "keys", "usage", "providers", "routes", "log", "limits")
+SECTIONS = ("dashboard", "keys", "usage", "providers", "routes", "log", "limits", "sessions")
 
 # Look, size, and what the environment says.
 LOOKS: Mapping[str, tuple[tuple[int, int], Mapping[str, str]]] = {
@@ -175,6 +175,7 @@ async def test_sections_look_as_accepted(look: str, album: Album, monkeypatch: p
         for number, section in enumerate(SECTIONS, 1):
             await go(hand, number, empty=admin.empty)
             await album.compare(f"{section}-{look}", hand)
+        await go(hand, SECTIONS.index("limits") + 1, empty=admin.empty)
         for opened, (keys, seen) in OPENED.items() if look in SIZES else ():
             await hand.press(*keys)
             if opened == "session":

@@ -435,6 +435,8 @@ class MyRequest(BaseModel):
     """Why the cost is not exact."""
     fitted: str | None = None
     """The output maximum that the gateway set (`when_tight`), as `x-paig-fitted` says it; null where it set none."""
+    failover: str | None = None
+    """Which providers were tried before another answered, in words; null where the first one answered."""
 
 
 class MyRequestList(BaseModel):
@@ -571,6 +573,17 @@ class SessionFigures(BaseModel):
     """Milliseconds that its requests took together."""
 
 
+class SessionLoop(BaseModel):
+    """What made a session look like one that goes round in circles, when it was seen last."""
+
+    kind: Literal["repeated", "spending"]
+    at: datetime
+    requests: int = 0
+    """How often the same request was sent, where that was it."""
+    spent: str = "0"
+    """US dollars within a minute, where that was it."""
+
+
 class Session(SessionFigures):
     """The requests that a client sent under one session id, with one key."""
 
@@ -583,6 +596,10 @@ class Session(SessionFigures):
     """How many agents it has besides the main one."""
     stopped_by: str | None = None
     """Who stopped it; null where it may go on."""
+    loop: SessionLoop | None = None
+    """Why it looked like a loop; null where it did not."""
+    last_error: str | None = None
+    """The gateway's error of its latest request; null where that was answered."""
 
 
 class SessionAgent(SessionFigures):

@@ -9,7 +9,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ class PrintedTable:
         right: The columns that are set flush right; money in them is aligned at its point.
         spare: The columns that a narrow terminal does without, the first to go first.
         cut: The column that is cut to the room that a narrow terminal leaves it.
+        glance: The columns that are to be looked at rather than read; CSV has none of them.
     """
 
     columns: Sequence[str]
@@ -59,6 +60,7 @@ class PrintedTable:
     right: Sequence[str] = ()
     spare: Sequence[str] = ()
     cut: str = ""
+    glance: Sequence[str] = ()
 
     def sorted_by(self, wanted: str) -> PrintedTable:
         """The same rows in another order: by a column, `-COLUMN` for the largest first; empty cells come last.
@@ -72,7 +74,7 @@ class PrintedTable:
         full = [row for row in self.rows if _value(row[at]) not in ("", None)]
         rest = [row for row in self.rows if _value(row[at]) in ("", None)]
         full.sort(key=lambda row: _order(_value(row[at])), reverse=reverse)
-        return PrintedTable(self.columns, [*full, *rest], self.empty, self.right, self.spare, self.cut)
+        return replace(self, rows=[*full, *rest])
 
 
 def sort_field(wanted: str, columns: Sequence[str], fields: Mapping[str, str]) -> str:
@@ -151,7 +153,9 @@ def show(table: PrintedTable, *, csv: bool = False, sort: str | None = None) -> 
     """Print a table, as CSV if that is wanted: there, values stand behind what the cells show."""
     table = table.sorted_by(sort) if sort else table
     if csv:
-        return print_csv(table.columns, ([_csv_value(cell) for cell in row] for row in table.rows))
+        kept = [number for number, name in enumerate(table.columns) if name not in table.glance]
+        columns = [table.columns[number] for number in kept]
+        return print_csv(columns, ([_csv_value(row[number]) for number in kept] for row in table.rows))
     print_table(table.columns, table.rows, empty=table.empty, right=table.right, spare=table.spare, cut=table.cut)
 
 
@@ -277,6 +281,19 @@ def sparkline(values: Sequence[Decimal]) -> str:
     if not top:
         return ""
     return "".join(" ▁▂▃▄▅▆▇█"[math.ceil(value / top * 8)] for value in values)
+
+
+def gauge(value: float | None, least: float, most: float) -> str:
+    """A value as one column between two bounds, each step of which is the same factor; nothing for zero."""
+    if not value or value <= 0:
+        return ""
+    place = math.log(max(value, least) / least) / math.log(most / least) * 8
+    return "▁▂▃▄▅▆▇█"[min(7, int(place))]
+
+
+def dear(cost: Decimal) -> str:
+    """How much a request cost, to be looked at: from a hundredth of a cent up to a dollar."""
+    return gauge(float(cost), 0.0001, 1.0)
 
 
 def usd(amount: Decimal) -> Cell:

@@ -33,6 +33,7 @@ from paig_client.cli.options import (
 from paig_client.cli.output import (
     PrintedTable,
     console,
+    dear,
     milliseconds,
     narrow,
     number,
@@ -359,13 +360,15 @@ def _line(row: Request) -> str:
     """A request as one line; on a narrow terminal without the provider, and the model's name cut to what is left."""
     mark = {"exact": "", "estimated": "~", "ceiling": "≤", "unknown": "?"}.get(row.certainty or "", "")
     head = f"{row.time.astimezone():%H:%M:%S}  {row.status or '–':>4}"
-    end = f"{milliseconds(row.ms_total):>7}  {mark + aligned(row.cost):>15}" + (f"  {row.error}" if row.error else "")
+    end = f"{milliseconds(row.ms_total):>7}  {mark + aligned(row.cost):>15} {dear(row.cost) or ' '}"
+    end += f"  {row.error}" if row.error else ""
     if row.error and (why := in_short(row)) and not narrow():
         end += f" ({why})"
     if narrow():
         key, room = _cut(row.key, 12), width() - len(head) - len(end) - 12 - 6
         return plain(f"{head}  {key}  {_cut(row.model, max(room, 8))}  {end}")
-    return plain(f"{head}  {row.key:<16}  {row.model:<28}  {row.provider or '–':<12}  {end}")
+    names = (_padded(row.key, 16), _padded(row.model, 28), _padded(row.provider or "–", 12))
+    return plain("  ".join((head, *names, end)))
 
 
 def _painted(line: str, row: Request) -> str:
@@ -391,6 +394,15 @@ def aligned(amount: Decimal) -> str:
     return text + " " * max(0, 6 - len(text.partition(".")[2]))
 
 
+def _padded(text: str, length: int) -> str:
+    """The text in at least this many cells: some signs take two."""
+    from rich.cells import cell_len
+
+    return text + " " * max(0, length - cell_len(text))
+
+
 def _cut(text: str, length: int) -> str:
-    """The text in exactly this length."""
-    return text.ljust(length) if len(text) <= length else f"{text[: length - 1]}…"
+    """The text in exactly this many cells."""
+    from rich.cells import cell_len, set_cell_size
+
+    return _padded(text, length) if cell_len(text) <= length else f"{set_cell_size(text, length - 1)}…"

@@ -12,6 +12,7 @@ from paig_client.cli.options import JsonOption, Lines, ListOptions, Profile, Req
 from paig_client.cli.output import (
     Cell,
     PrintedTable,
+    dear,
     milliseconds,
     narrow,
     number,
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 PAGE = 200
 COLUMNS = ("time", "status", "key", "project", "user", "route", "provider", "model", "input", "output", "took", "cost")
 RIGHT = ("status", "input", "output", "took", "cost")
-SPARE = ("user", "route", "project", "provider", "input", "output", "took", "id")
+SPARE = ("user", "route", "project", "provider", "input", "output", "took", "id", "$")
+GLANCE = ("$",)
+"""How much a request cost, to be looked at."""
 FIELDS = {"input": "input_tokens", "output": "output_tokens", "took": "ms_total", "id": "time"}
 """Columns that are called otherwise in the API."""
 MARKS = {"estimated": "estimated", "ceiling": "charged at its reservation", "unknown": "unknown"}
@@ -59,7 +62,7 @@ def list_requests(
     ] = None,
 ) -> None:
     """List requests, newest first."""
-    columns = (*COLUMNS, "error", "id")
+    columns = (*COLUMNS, *GLANCE, "error", "id")
     since, until = filters.period()
     order = sort_field(listing.sort, columns, FIELDS) if listing.sort else None
     equal = {"error": error, "certainty": certainty, "format": format, "run": run, "session": session}
@@ -86,7 +89,7 @@ def list_requests(
     if listing.json:
         return print_json(found)
     rows = [_row(row) for row in found]
-    show(PrintedTable(columns, rows, "There are no such requests.", RIGHT, SPARE), csv=listing.csv)
+    show(PrintedTable(columns, rows, "There are no such requests.", RIGHT, SPARE, glance=GLANCE), csv=listing.csv)
 
 
 @app.command("show", example="paig requests show req_01J…")
@@ -127,7 +130,7 @@ def _row(row: Request) -> list[str]:
     tokens = [number(int(usage[name])) if name in usage else "" for name in ("input_tokens", "output_tokens")]
     status = Cell(str(row.status or "–"), row.status)
     names = [row.key, row.project or "", row.user or "", row.route, row.provider or "–", row.model]
-    cost = [milliseconds(row.ms_total), usd(row.cost)]
+    cost = [milliseconds(row.ms_total), usd(row.cost), dear(row.cost)]
     return [when(row.time, short=narrow()), status, *names, *tokens, *cost, row.error or "", row.id]
 
 

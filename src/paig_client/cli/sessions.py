@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paig_client.api.session_words import session_state, session_trouble
 from paig_client.cli.commands import PaigTyper
 from paig_client.cli.options import Filters, JsonOption, Lines, ListOptions, Profile, Url, connected, text_option
 from paig_client.cli.output import (
@@ -21,9 +22,12 @@ from paig_client.cli.output import (
     usd,
     when,
 )
+from paig_client.cli.reports import Trend
+from paig_client.cli.values import utc_now
 from paig_client.trees import branches
 
 if TYPE_CHECKING:
+    from paig_client.admin import AdminClient
     from paig_client.api.resources import Session, SessionFigures, SessionTree
 
 COLUMNS = ("session", "key", "project", "user", "began", "lasted", "agents", "requests", "input", "cached", "output")
@@ -40,11 +44,30 @@ OfKey = Annotated[str | None, text_option("--key", "The key, if several keys hav
 def list_sessions(filters: Filters, listing: ListOptions, lines: Lines = 30) -> None:
     """List sessions, the one with the latest request first."""
     since, until = filters.period()
+    lines_of: dict[str, str] = {}
+    heading = ""
     with listing.connected() as admin:
         found = admin.sessions(since=since, until=until, **filters.only(), limit=lines)
+        if found and not (listing.json or listing.csv):
+            heading = _courses(admin, filters, lines_of)
     empty = "There are no sessions: a client names one by its own headers, or with paig_client.session()."
-    columns = (*COLUMNS, "cost", "state")
-    listing.print(found, lambda: PrintedTable(columns, list(map(_row, found)), empty, FIGURES, SPARE, "session"))
+    columns, rows = [*COLUMNS, "cost", "state"], list(map(_row, found))
+    spare = [*SPARE]
+    if lines_of:
+        columns.insert(-2, heading)
+        rows = [[*row[:-2], lines_of.get(one.session, ""), *row[-2:]] for one, row in zip(found, rows, strict=True)]
+        spare.append(heading)
+    listing.print(found, lambda: PrintedTable(columns, rows, empty, FIGURES, spare, "session"))
+
+
+def _courses(admin: AdminClient, filters: Filters, found: dict[str, str]) -> str:
+    """Fill in what each session cost over time, as one line each, and return what that column is called."""
+    start, until = filters.period()
+    trend = Trend(start, until or utc_now())
+    report = admin.usage(by=["session", trend.unit], since=trend.start, until=until, **filters.only())
+    trend.fill(report, ["session"])
+    found |= {one: trend.line([one]) for item in report.items if (one := item.group["session"]) is not None}
+    return trend.heading
 
 
 @app.command("show", example="paig sessions show 0193a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")
@@ -52,9 +75,12 @@ def show_session(id: Id, key: OfKey = None, json: JsonOption = False, url: Url =
     """Show a session as the tree of its agents: which of them spent what."""
     with connected(url, profile) as admin:
         found = admin.session(id, key=key)
-    if json:
-        return print_json(found)
-    print_facts(_facts(found))
+        if json:
+            return print_json(found)
+        budgets = _budgets(admin, id)
+    print_facts(_facts(found) | budgets)
+    for name, words in session_trouble(found):
+        say(f"{name}: {words}")
     print()
     stems = branches([agent.depth for agent in found.tree])
     rows = [
@@ -92,10 +118,23 @@ def resume(id: Id, key: OfKey = None, json: JsonOption = False, url: Url = None,
     say(f"Session {id} may go on.")
 
 
+def _budgets(admin: AdminClient, session: str) -> dict[str, str]:
+    """What is left of the limits that count the session apart; nothing where the token may not see limits."""
+    from paig_client.admin import NotAuthorised
+
+    try:
+        limits = [one for one in admin.limits() if one.owner_kind == "limit" and one.member == session]
+    except NotAuthorised:
+        return {}
+    left = ", ".join(f"{usd(one.left)} of {usd(one.amount)} left in '{one.owner}'" for one in limits)
+    return {"budget": left}
+
+
 def _row(one: Session) -> list[str]:
     names = [one.session, one.key, one.project or "", one.user or ""]
     lasted, *figures = _figures(one)
-    state = f"■ stopped by {one.stopped_by}" if one.stopped_by else ""
+    stopped = f"■ stopped by {one.stopped_by}" if one.stopped_by else ""
+    state = Cell(session_state(one) if narrow() or not stopped else stopped, stopped)
     return [*names, when(one.began, short=narrow()), lasted, number(one.agents), *figures, usd(one.cost), state]
 
 

@@ -1,15 +1,17 @@
 """The page `/me`: shows the holder of a gateway key its limits, its spend and its requests.
 
 The key itself is shown once, in a form; the browser keeps a sealed cookie that names its hash. The cookie ends with the
-key, with its secret, and after half a day. A person who comes by single sign-on sees the keys of the person's own user,
-one at a time, without any secret and without an administrator's role.
+key, with its secret, and after half a day. Further keys can be shown, and are then seen one at a time or together. A
+person who comes by single sign-on sees the keys of the person's own user in the same way, without any secret and
+without an administrator's role.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from urllib.parse import parse_qsl, urlencode
 
@@ -18,11 +20,11 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from paig_client.api.resources import SessionTree
+from paig_client.api.resources import Me, SessionTree, UsageTotal
 from paig_client.api.specs import AskSpec
 from paig_gateway.admin.holder_cookie import HOLDER_SECONDS, HolderCookie, keep_holder, read_holder
-from paig_gateway.admin.holder_html import SECURITY, HolderView, ask_section, holder_page, login_page
-from paig_gateway.admin.me import ask_of, me_of
+from paig_gateway.admin.holder_html import ALL, SECURITY, HolderView, ask_section, holder_page, login_page
+from paig_gateway.admin.me import LATEST, ask_of, me_of
 from paig_gateway.admin.problems import ProblemError
 from paig_gateway.admin.refusals import address_of
 from paig_gateway.admin.services import AdminServices
@@ -40,6 +42,8 @@ MOST_ASKED = 5
 """Requests for more that are shown."""
 MOST_LOOKED_AT = 50
 """Requests of a person that are looked at for the key that was used last."""
+MOST_TOGETHER = 20
+"""Keys that are shown together; a person may have more."""
 MOST_FORM = 4096
 """Bytes of a form that are read."""
 HEADERS = {"content-security-policy": SECURITY, "referrer-policy": "same-origin", "x-frame-options": "DENY"}
@@ -56,13 +60,15 @@ def holder_routes(services: AdminServices) -> APIRouter:
         if isinstance(holder, str):
             return _page(login_page(holder, sso=services.sso is not None))
         await services.ledger.flush()
+        await services.note_loops()
         return await _shown(services, request, holder)
 
     @router.post("/me")
     async def enter(request: Request) -> Response:
         if not is_own_form(request, site.origin(request)):
             return _page(login_page("Open this page at the gateway itself, and try again."), 403)
-        secret = (await _form(request)).get("key", "").strip()
+        form = await _form(request)
+        secret = form.get("key", "").strip()
         address = address_of(request)
         wait = services.attempts.wait("key", address)
         if wait and bits(secret) < ENOUGH_BITS:
@@ -72,7 +78,10 @@ def holder_routes(services: AdminServices) -> APIRouter:
             services.attempts.refused("key", address)
             return _page(login_page("The gateway does not know this key, or the key is disabled or expired."), 403)
         response = RedirectResponse("/me", 303)
-        keep_holder(services, request, response, services.clock() + timedelta(seconds=HOLDER_SECONDS), key=digest)
+        known = read_holder(services, request)
+        shown = known.keys if known is not None and known.is_proof(form.get("proof", "")) else ()
+        keys = [*(one for one in shown if one != digest), digest]
+        keep_holder(services, request, response, services.clock() + timedelta(seconds=HOLDER_SECONDS), keys=keys)
         return response
 
     @router.post("/me/ask")
@@ -100,13 +109,13 @@ def holder_routes(services: AdminServices) -> APIRouter:
             return await _shown(services, request, holder, (f"Nothing was asked: {error.detail}", True), 422)
         except CatalogError as error:
             return await _shown(services, request, holder, (f"Nothing was asked: {error.message}", True), 409)
-        which = f"?{urlencode({'key': caller.key})}" if holder.keys else ""
-        return RedirectResponse(f"/me{which}#ask", 303)
+        return RedirectResponse(f"/me?{urlencode({'key': caller.key})}#ask", 303)
 
     @router.post("/me/leave")
     async def leave(request: Request) -> Response:
         response = RedirectResponse("/me", 303)
-        if is_own_form(request, site.origin(request)):
+        cookie, form = read_holder(services, request), await _form(request)
+        if is_own_form(request, site.origin(request)) and (cookie is None or cookie.is_proof(form.get("proof", ""))):
             site.forget_cookie(response, request, HOLDER)
         return response
 
@@ -119,13 +128,15 @@ class Holder:
 
     Attributes:
         caller: The key that is shown.
-        keys: The names of the person's keys after single sign-on; empty if the visitor showed a key.
+        keys: All keys that may be looked at, by name.
         cookie: What the browser has shown.
+        every: Whether all of them are shown together.
     """
 
     caller: Caller
-    keys: tuple[str, ...]
+    keys: Mapping[str, Caller]
     cookie: HolderCookie
+    every: bool
 
 
 def _holder(services: AdminServices, request: Request) -> Holder | str:
@@ -133,22 +144,29 @@ def _holder(services: AdminServices, request: Request) -> Holder | str:
     cookie = read_holder(services, request)
     if cookie is None:
         return ""
-    if not cookie.user:
-        caller = _caller(services, cookie.key)
-        return "" if caller is None else Holder(caller, (), cookie)
     now = services.clock()
-    found = {
-        caller.key: caller
-        for caller in services.directory.snapshot.callers.values()
-        if caller.user_id == cookie.user and caller.state == "active" and not _is_over(caller, now)
-    }
-    if not found:
-        return "You have no key that works: `paig login --sso` makes one."
+    if cookie.user:
+        callers = services.directory.snapshot.callers.values()
+        mine = (one for one in callers if one.user_id == cookie.user and one.state == "active")
+        found = {one.key: one for one in mine if not _is_over(one, now)}
+        if not found:
+            return "You have no key that works: `paig login --sso` makes one."
+    else:
+        known = [one for digest in cookie.keys if (one := _caller(services, digest)) is not None]
+        found = {one.key: one for one in known}
+        if not found:
+            return ""
+    keys = dict(sorted(found.items()))
     wanted = request.query_params.get("key", "")
-    if wanted not in found:
-        latest = reports.list_requests(services.engine, Filter(user=cookie.user), limit=MOST_LOOKED_AT).items
-        wanted = next((row.key for row in latest if row.key in found), min(found))
-    return Holder(found[wanted], tuple(sorted(found)), cookie)
+    if wanted not in keys:
+        wanted = next(reversed(found)) if not cookie.user else _used_last(services, cookie.user, keys)
+    return Holder(keys[wanted], keys, cookie, len(keys) > 1 and request.query_params.get("show") == ALL)
+
+
+def _used_last(services: AdminServices, user: str, keys: Mapping[str, Caller]) -> str:
+    """The name of the key that a person used last; the first by name if that is not known."""
+    latest = reports.list_requests(services.engine, Filter(user=user), limit=MOST_LOOKED_AT).items
+    return next((row.key for row in latest if row.key in keys), min(keys))
 
 
 async def _shown(
@@ -158,11 +176,16 @@ async def _shown(
     note: tuple[str, bool] | None = None,
     status: int = 200,
 ) -> Response:
-    """The page of a key."""
+    """The page of a key, or of all keys together."""
     origin, caller = services.site.origin(request), holder.caller
 
     def made() -> str:
-        view = view_of(services, caller, origin, note, holder.keys, holder.cookie.proof)
+        chosen = list(holder.keys.values())[:MOST_TOGETHER] if holder.every else [caller]
+        view = view_of(services, chosen, origin)
+        view = replace(
+            view, note=note, keys=tuple(holder.keys), proof=holder.cookie.proof, every=holder.every,
+            may_add=not holder.cookie.user,
+        )  # fmt: skip
         mine = [one for one in services.catalog.raises.requests(None) if one.key == caller.key]
         return holder_page(view, ask_section(view, mine[-MOST_ASKED:][::-1]))
 
@@ -193,34 +216,71 @@ def _is_over(caller: Caller, now: datetime) -> bool:
     return caller.expires_at is not None and caller.expires_at <= now
 
 
-def view_of(
-    services: AdminServices,
-    caller: Caller,
-    origin: str,
-    note: tuple[str, bool] | None = None,
-    keys: Sequence[str] = (),
-    proof: str = "",
-) -> HolderView:
-    """All that a key's page shows."""
+def view_of(services: AdminServices, callers: Sequence[Caller], origin: str) -> HolderView:
+    """What the page shows of a key, or of several together.
+
+    Args:
+        services: The gateway's.
+        callers: The keys.
+        origin: Scheme and host of the gateway.
+    """
     now, engine = services.clock(), services.engine
     today = datetime.fromtimestamp(window_start("daily", now), UTC)
     since = today - timedelta(days=DAYS - 1)
-    own = Filter(key=caller.key_id, since=since)
-    by_day = {item.group["day"]: item for item in reports.usage(engine, ["day"], own).items}
-    days = [since + timedelta(days=number) for number in range(DAYS)]
     stopped = services.directory.snapshot.stopped
+    days: list[UsageTotal] = []
+    models: list[UsageTotal] = []
+    by_key: list[tuple[str, Decimal, int]] = []
     sessions: list[SessionTree] = []
-    for one in list_sessions(engine, own, stopped, limit=SESSIONS):
-        tree = session_tree(engine, caller.key_id, one.session, stopped)
-        sessions += [tree] if tree is not None else []
+    for caller in callers:
+        own = Filter(key=caller.key_id, since=since)
+        whole = reports.usage(engine, ["day"], own)
+        days += whole.items
+        by_key.append((caller.key, whole.total.cost, whole.total.requests))
+        models += reports.usage(engine, ["model"], own).items
+        for one in list_sessions(engine, own, stopped, limit=SESSIONS):
+            tree = session_tree(engine, caller.key_id, one.session, stopped)
+            sessions += [tree] if tree is not None else []
+    by_day = _summed(days, "day")
+    times = [since + timedelta(days=number) for number in range(DAYS)]
     return HolderView(
-        me=me_of(services, caller, now),
-        days=[(day, by_day.get(f"{day:%Y-%m-%d}")) for day in days],
-        models=reports.usage(engine, ["model"], own).items,
-        sessions=sessions,
+        me=_together([me_of(services, caller, now) for caller in callers]),
+        days=[(day, by_day.get(f"{day:%Y-%m-%d}")) for day in times],
+        models=sorted(_summed(models, "model").values(), key=lambda one: one.cost, reverse=True),
+        sessions=sorted(sessions, key=lambda one: one.ended, reverse=True)[:SESSIONS],
+        by_key=sorted(by_key, key=lambda one: one[1], reverse=True),
         origin=origin,
         now=now,
-        note=note,
-        keys=keys,
-        proof=proof,
+    )
+
+
+def _summed(items: Sequence[UsageTotal], group: str) -> dict[str | None, UsageTotal]:
+    """Totals of several keys, by their group."""
+    found: dict[str | None, UsageTotal] = {}
+    for item in items:
+        known = found.get(item.group[group])
+        if known is not None:
+            sums = {"cost": known.cost + item.cost, "requests": known.requests + item.requests}
+            item = item.model_copy(update=sums)
+        found[item.group[group]] = item
+    return found
+
+
+def _together(every: Sequence[Me]) -> Me:
+    """What several keys may see: each limit once, the latest requests of all of them."""
+    first = every[0]
+    if len(every) == 1:
+        return first
+    limits = {(one.owner_kind, one.owner, one.unit, one.window, one.member): one for me in every for one in me.limits}
+    requests = sorted((row for me in every for row in me.requests), key=lambda row: row.time, reverse=True)
+    return first.model_copy(
+        update={
+            "project": None,
+            "user": first.user if len({me.user for me in every}) == 1 else None,
+            "expires_at": None,
+            "spent_today": sum((me.spent_today for me in every), Decimal(0)),
+            "requests_today": sum(me.requests_today for me in every),
+            "limits": list(limits.values()),
+            "requests": requests[:LATEST],
+        }
     )

@@ -1,4 +1,4 @@
-"""The sealed cookie of the page `/me`: it names a key by its hash, or a person after single sign-on.
+"""The cookie of the page `/me`: sealed, it names keys by their hashes, or a person who came by single sign-on.
 
 The page's forms carry a proof that only the page contains, so that the cookie alone cannot change anything.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -22,6 +23,8 @@ from paig_gateway.secrets.errors import SecretKeyError
 HOLDER_SECONDS = 12 * 3600
 """How long a browser may look at the page at most."""
 PURPOSE = "holder"
+MOST_KEYS = 10
+"""Keys that a browser may look at together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,12 @@ class HolderCookie:
     """What a browser has shown.
 
     Attributes:
-        key: The SHA-256 of a key's secret, in hex; empty for a person.
+        keys: The SHA-256 of each key's secret, in hex; empty for a person.
         user: The id of a person's user; empty for a key.
         proof: What the page's forms must carry.
     """
 
-    key: str
+    keys: tuple[str, ...]
     user: str
     proof: str
 
@@ -44,21 +47,27 @@ class HolderCookie:
 
 
 def keep_holder(
-    services: AdminServices, request: Request, response: Response, until: datetime, *, key: str = "", user: str = ""
+    services: AdminServices,
+    request: Request,
+    response: Response,
+    until: datetime,
+    *,
+    keys: Sequence[str] = (),
+    user: str = "",
 ) -> None:
-    """Have the browser keep the cookie of a key or a person.
+    """Have the browser keep the cookie of keys or of a person.
 
     Args:
         services: The gateway's.
         request: The request.
         response: The answer.
         until: When the cookie ends; it never lasts longer than `HOLDER_SECONDS`.
-        key: The SHA-256 of the key's secret.
+        keys: The SHA-256 of each key's secret; of more than `MOST_KEYS` the last ones.
         user: The id of the person's user.
     """
     now = services.clock().timestamp()
     seconds = round(min(until.timestamp() - now, HOLDER_SECONDS))
-    note = json.dumps({"key": key, "user": user, "until": now + seconds})
+    note = json.dumps({"keys": list(keys)[-MOST_KEYS:], "user": user, "until": now + seconds})
     sealed = services.catalog.secrets.vault.seal(note.encode(), PURPOSE).decode()
     services.site.set_cookie(response, request, HOLDER, sealed, seconds)
 
@@ -73,4 +82,5 @@ def read_holder(services: AdminServices, request: Request) -> HolderCookie | Non
     if not isinstance(note, dict) or note["until"] <= services.clock().timestamp():
         return None
     proof = sha256(f"proof of {cookie}".encode()).hexdigest()
-    return HolderCookie(note["key"], note.get("user", ""), proof)
+    keys = note.get("keys") or filter(None, [note.get("key", "")])  # one key: as earlier releases wrote it
+    return HolderCookie(tuple(keys), note.get("user", ""), proof)

@@ -12,9 +12,11 @@ from html import escape
 from importlib import resources
 from urllib.parse import urlencode
 
+from paig_client.api.refusals import next_step, what_happened
 from paig_client.api.resources import LimitRequest, Me, MyLimit, MyRequest, SessionTree, UsageTotal
+from paig_client.api.session_words import session_state, session_trouble
 from paig_client.environment import CLIENTS
-from paig_gateway.admin.charts import Value, column_chart, share_bar
+from paig_gateway.admin.charts import Bar, Value, bar_chart, column_chart, share_bar
 
 STYLE = resources.files(__package__).joinpath("holder.css").read_text("utf-8")
 SECURITY = (
@@ -23,19 +25,8 @@ SECURITY = (
 )
 """The page's content security policy: this very style sheet, forms to ourselves, and nothing else."""
 PLACEHOLDER = "$PAIG_API_KEY"
-CODE_WORDS: Mapping[str, str] = {
-    "limit-exceeded": "A spending limit had no room for it.",
-    "limit-too-small": "It can never fit a limit: its worst case is larger than the whole amount.",
-    "rate-limited": "There were too many requests or tokens within a minute.",
-    "loop-stopped": "Its session was stopped.",
-    "model-not-allowed": "The key may not use this model.",
-    "no-price": "The model has no price, so the gateway does not pass it.",
-    "upstream-unreachable": "The provider could not be reached.",
-    "upstream-timeout": "The provider took too long.",
-    "client-gone": "The program that asked went away.",
-    "overloaded": "The gateway had too much to do.",
-}
-"""What an error means, for the holder of a key."""
+ALL = "all"
+"""The value of `show` in the address that stands for all keys together."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +40,12 @@ class HolderView:
         sessions: The latest sessions.
         origin: Scheme and host of the gateway.
         now: The present.
-        note: The message at the top, and whether it is an error.
-        keys: The names of all keys of a person, this one among them; empty for a key alone.
+        note: What to say on top, and whether it is bad news.
+        keys: The names of all keys that the browser may look at, this one among them.
         proof: What each form that changes something carries.
+        every: Whether it is all of these keys together; `me` then has their limits and requests.
+        by_key: What each of them cost since the first of the days, the dearest first: name, cost, requests.
+        may_add: Whether a further key can be shown: not where a person came by single sign-on.
     """
 
     me: Me
@@ -63,6 +57,9 @@ class HolderView:
     note: tuple[str, bool] | None = None
     keys: Sequence[str] = ()
     proof: str = ""
+    every: bool = False
+    by_key: Sequence[tuple[str, Decimal, int]] = ()
+    may_add: bool = False
 
 
 def login_page(problem: str = "", *, sso: bool = False) -> str:
@@ -92,7 +89,7 @@ def holder_page(view: HolderView, ask: str = "") -> str:
         view: What to show.
         ask: The section in which more can be asked for.
     """
-    return _document(f"Key {view.me.key}", "".join(_parts(view, ask)))
+    return _document("All your keys" if view.every else f"Key {view.me.key}", "".join(_parts(view, ask)))
 
 
 def _document(title: str, body: str) -> str:
@@ -107,15 +104,11 @@ def _parts(view: HolderView, ask: str) -> Iterator[str]:
     me = view.me
     whose = [f"project {me.project}" if me.project else "", f"user {me.user}" if me.user else ""]
     ends = f"works until {_time(me.expires_at)}" if me.expires_at else ""
-    yield '<header class="top">' + f"<h1>{escape(me.key)}</h1>"
+    title = "All your keys" if view.every else me.key
+    yield f'<header class="top"><h1>{escape(title)}</h1>'
     yield f'<span class="soft grow">{escape(" · ".join(filter(None, [*whose, ends])))}</span>'
-    yield '<form method="post" action="/me/leave"><button class="quiet">Leave</button></form></header>'
-    if len(view.keys) > 1:
-        yield '<nav class="top" aria-label="Your keys">'
-        for name in view.keys:
-            here = ' aria-current="page"' if name == me.key else ""
-            yield f'<a href="/me?{escape(urlencode({"key": name}))}"{here}>{escape(name)}</a> '
-        yield "</nav>"
+    yield f'<form method="post" action="/me/leave">{_proof(view)}<button class="quiet">Leave</button></form></header>'
+    yield from _keys(view)
     yield '<main id="main">'
     if view.note is not None:
         text, bad = view.note
@@ -123,12 +116,39 @@ def _parts(view: HolderView, ask: str) -> Iterator[str]:
     yield from _figures(me)
     yield from _limits(me.limits, view.now)
     yield from _days(view)
+    if view.every:
+        yield from _shares("By key", view.by_key, link=True)
     yield from _shares("By model", [(one.group.get("model") or "–", one.cost, one.requests) for one in view.models])
     yield from _sessions(view.sessions)
     yield from _requests(me.requests)
     yield ask
     yield from _clients(view.origin)
     yield "</main>"
+
+
+def _proof(view: HolderView) -> str:
+    return f'<input type="hidden" name="proof" value="{escape(view.proof)}">'
+
+
+def _address(name: str) -> str:
+    return f"/me?{escape(urlencode({'key': name}))}"
+
+
+def _keys(view: HolderView) -> Iterator[str]:
+    """The other keys, all of them together, and a place for one more."""
+    if len(view.keys) < 2 and not view.may_add:
+        return
+    yield '<nav class="top" aria-label="Your keys">'
+    if len(view.keys) > 1:
+        places = [(name, _address(name), not view.every and name == view.me.key) for name in view.keys]
+        for name, address, here in [("All keys", f"/me?show={ALL}", view.every), *places]:
+            current = ' aria-current="page"' if here else ""
+            yield f'<a href="{address}"{current}>{escape(name)}</a> '
+    if view.may_add:
+        yield '<details><summary class="soft">Add a key</summary><form method="post" action="/me">' + _proof(view)
+        yield '<label for="key">Gateway key</label><input id="key" name="key" type="password" autocomplete="off" '
+        yield 'required maxlength="500" placeholder="paig_…" spellcheck="false"><button>Add</button></form></details>'
+    yield "</nav>"
 
 
 def _figures(me: Me) -> Iterator[str]:
@@ -183,22 +203,31 @@ def _days(view: HolderView) -> Iterator[str]:
     if total:
         summary += f", most of it on {top[0]:%d %B}: {dollars(top[1])}"
     yield '<section aria-labelledby="days"><h2 id="days">Cost by day</h2>'
-    yield f'<p class="soft">{escape(summary)}.</p>{column_chart(values, summary)}'
+    chart = column_chart(values, "Cost by day", f"{summary}.", _axis, id="days-chart")
+    yield f'<p class="soft">{escape(summary)}.</p>{chart}'
     rows = [(f"{day:%a %d %b}", dollars(cost), _count(requests)) for day, cost, requests in reversed(costs)]
     yield "<details><summary>As a table</summary>" + _table(("Day", "Cost", "Requests"), rows, {1, 2}) + "</details>"
     yield "</section>"
 
 
-def _shares(title: str, costs: Sequence[tuple[str, Decimal, int]]) -> Iterator[str]:
+def _axis(value: float) -> str:
+    return f"${value:,.9f}".rstrip("0").rstrip(".")
+
+
+def _shares(title: str, costs: Sequence[tuple[str, Decimal, int]], *, link: bool = False) -> Iterator[str]:
     place = title.lower().replace(" ", "-")
     yield f'<section class="wide" aria-labelledby="{place}"><h2 id="{place}">{title}</h2>'
     whole = sum((cost for _, cost, _ in costs), Decimal(0))
-    yield '<ul class="plain">' if costs else '<p class="soft">Nothing yet.</p>'
-    for name, cost, requests in costs[:MOST_SHARES]:
-        share = float(cost / whole) if whole else 0.0
-        yield f'<li><div class="row"><span>{escape(name)}</span><span class="amount">{dollars(cost)} '
-        yield f'<span class="soft">{share:.0%}, {_count(requests)} requests</span></span></div>{share_bar(share)}</li>'
-    yield "</ul></section>" if costs else "</section>"
+    bars = [
+        Bar(
+            f'<a href="{_address(name)}">{escape(name)}</a>' if link else escape(name),
+            float(cost),
+            dollars(cost),
+            f"{float(cost / whole) if whole else 0.0:.0%}, {_count(requests)} requests",
+        )
+        for name, cost, requests in costs[:MOST_SHARES]
+    ]
+    yield (bar_chart(bars) if bars else '<p class="soft">Nothing yet.</p>') + "</section>"
 
 
 MOST_SHARES = 10
@@ -209,48 +238,62 @@ def _sessions(sessions: Sequence[SessionTree]) -> Iterator[str]:
     if not sessions:
         yield '<p class="soft">None. Coding agents name their sessions by themselves.</p></section>'
         return
-    most = max(one.cost for one in sessions)
-    yield '<ul class="plain">'
-    for one in sessions:
-        stopped = ' <strong class="bad">stopped</strong>' if one.stopped_by else ""
-        yield f'<li><div class="row"><span><code>{escape(one.session)}</code>{stopped}</span>'
-        yield f'<span class="amount">{dollars(one.cost)} <span class="soft">{_count(one.requests)} requests, '
-        yield f"{_length((one.ended - one.began).total_seconds())}</span></span></div>"
-        yield share_bar(float(one.cost / most) if most else 0.0)
-        rows = [
-            (
-                f'<span class="depth{min(agent.depth, 4)}">{escape(agent.name or agent.id or "main")}</span>',
-                escape(", ".join(agent.models)),
-                _count(agent.requests),
-                _count(agent.input_tokens),
-                f"{agent.cache_read_tokens / agent.input_tokens:.0%}" if agent.input_tokens else "–",
-                _count(agent.output_tokens),
-                dollars(agent.cost, PRECISE),
-                dollars(agent.total_cost, PRECISE),
-            )
-            for agent in one.tree
-        ]
-        heads = ("Agent", "Models", "Requests", "Input", "Cached", "Output", "Cost", "With those below")
-        agents = f"{one.agents + 1} agents" if one.agents else "1 agent"
-        yield f'<details><summary class="soft">{agents}, latest request {_time(one.ended)}</summary>'
-        yield _table(heads, rows, set(range(2, 8)), escaped=True) + "</details></li>"
-    yield "</ul></section>"
+    yield bar_chart([_session(one) for one in sessions]) + "</section>"
+
+
+def _session(one: SessionTree) -> Bar:
+    """A session, what is wrong with it, and below it the tree of its agents."""
+    rows = [
+        (
+            f'<span class="depth{min(agent.depth, 4)}">{escape(agent.name or agent.id or "main")}</span>',
+            escape(", ".join(agent.models)),
+            _count(agent.requests),
+            _count(agent.input_tokens),
+            f"{agent.cache_read_tokens / agent.input_tokens:.0%}" if agent.input_tokens else "–",
+            _count(agent.output_tokens),
+            dollars(agent.cost, PRECISE),
+            dollars(agent.total_cost, PRECISE),
+        )
+        for agent in one.tree
+    ]
+    heads = ("Agent", "Models", "Requests", "Input", "Cached", "Output", "Cost", "With those below")
+    agents = f"{one.agents + 1} agents" if one.agents else "1 agent"
+    state = session_state(one)
+    wrong = "".join(
+        f'<p class="soft"><strong>{name}:</strong> {escape(words)}</p>' for name, words in session_trouble(one)
+    )
+    return Bar(
+        f"<code>{escape(one.session)}</code>" + (f' <strong class="bad">{escape(state)}</strong>' if state else ""),
+        float(one.cost),
+        dollars(one.cost),
+        f"{_count(one.requests)} requests, {_length((one.ended - one.began).total_seconds())}",
+        f'{wrong}<details><summary class="soft">{agents}, latest request {_time(one.ended)}</summary>'
+        + _table(heads, rows, set(range(2, 8)), escaped=True)
+        + "</details>",
+    )
 
 
 def _requests(requests: Sequence[MyRequest]) -> Iterator[str]:
     yield '<section class="wide" aria-labelledby="requests"><h2 id="requests">Latest requests</h2>'
-    rows = []
+    rows, told = [], set()
     for one in requests:
         failed = one.error is not None or (one.status or 0) >= 400
-        why = str((one.refusal or {}).get("message") or CODE_WORDS.get(one.error or "", one.error or ""))
         state = "on its way" if one.state == "open" else str(one.status or "–")
-        answer = f'<span class="bad">{escape(state)}</span> {escape(why)}' if failed else escape(state)
+        answer = escape(state)
+        if failed:
+            # What to do stands at the first of equal errors: it is the same for all of them.
+            step = "" if (one.error, one.status) in told else next_step(one.error, one.status, one.refusal)
+            told.add((one.error, one.status))
+            answer = f'<span class="bad">{answer}</span> {escape(what_happened(one.error, one.status, one.refusal))}'
+            answer += f'<span class="step">{escape(step)}</span>' if step else ""
+        if one.failover:
+            answer += f'<span class="step">{escape(one.failover)}</span>'
         rows.append(
             (
                 f'<span class="time">{_time(one.time)}</span>',
                 escape(one.model),
                 answer,
-                dollars(one.cost or Decimal(0), PRECISE),
+                dollars(one.cost, PRECISE) if one.cost else "–",
             )
         )
     if rows:
@@ -268,7 +311,7 @@ def ask_section(view: HolderView, requests: Sequence[LimitRequest]) -> str:
         requests: Earlier requests for more, the newest first.
     """
     windows = list(dict.fromkeys(limit.window for limit in view.me.limits if limit.unit == "usd"))
-    if not windows:
+    if not windows or view.every:
         return ""
     options = "".join(f'<option value="{window}">{window}</option>' for window in windows)
     rows = [
@@ -280,12 +323,12 @@ def ask_section(view: HolderView, requests: Sequence[LimitRequest]) -> str:
         )
         for one in requests
     ]
-    which = f"?{escape(urlencode({'key': view.me.key}))}" if view.keys else ""
+    which = f"?{escape(urlencode({'key': view.me.key}))}"
     asked = _table(("Time", "Asked for", "Why", "Answer"), rows, set(), escaped=True) if rows else ""
     return (
         '<section class="wide" aria-labelledby="ask"><h2 id="ask">Ask for more</h2>'
         f'<form method="post" action="/me/ask{which}" class="fields">'
-        f'<input type="hidden" name="proof" value="{escape(view.proof)}">'
+        f"{_proof(view)}"
         f'<div><label for="window">Limit</label><select id="window" name="window">{options}</select></div>'
         '<div><label for="to">What it is to be, in US dollars</label>'
         '<input id="to" name="to" inputmode="decimal" required maxlength="20" placeholder="10"></div>'

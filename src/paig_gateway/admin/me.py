@@ -14,6 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.requests import Request as HttpRequest
 
+from paig_client.api.refusals import failover
 from paig_client.api.resources import LimitRequest, Me, MyLimit, MyRequest, MyRequestList, Request
 from paig_client.api.specs import AskSpec
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
@@ -123,7 +124,7 @@ def _mine(row: Request) -> MyRequest:
     return MyRequest(
         id=row.id, time=row.time, state=row.state, status=row.status, model=row.model, route=row.route,
         cost=row.cost, error=row.error, refusal=row.refusal, provider=row.provider, usage=row.usage,
-        certainty=row.certainty, certainty_reason=row.certainty_reason, fitted=fitted,
+        certainty=row.certainty, certainty_reason=row.certainty_reason, fitted=fitted, failover=failover(row) or None,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -106,6 +106,10 @@ class ReadAccounts(Protocol):
         """What the accounts store, as far as their lists show it."""
 
 
+async def _nothing() -> None:
+    """Where no traffic is served, no loops are seen."""
+
+
 @dataclass(frozen=True)
 class AdminServices:
     """The services that the admin API uses.
@@ -128,6 +132,7 @@ class AdminServices:
         key_uses: When keys were last used.
         attempts: Counts requests that were refused for lack of permission.
         sso: The identity provider of single sign-on; None if it is not set up.
+        note_loops: Writes down which sessions this process saw going round in circles.
     """
 
     engine: Engine
@@ -147,6 +152,7 @@ class AdminServices:
     sso: IdentityProvider | None = None
     key_uses: KeyUses = field(default_factory=KeyUses)
     attempts: Attempts = field(default_factory=lambda: Attempts(time.monotonic))
+    note_loops: Callable[[], Awaitable[None]] = _nothing
 
     @property
     def site(self) -> Site:

@@ -38,6 +38,7 @@ def session_routes(services: AdminServices) -> APIRouter:
     async def recorded() -> None:
         """Let a client that has read its answer find its row: what this process settles is written first."""
         await services.ledger.flush()
+        await services.note_loops()
 
     router = APIRouter(prefix="/sessions", route_class=Guarded, dependencies=[Depends(recorded)], tags=["ledger"])
     engine = services.engine

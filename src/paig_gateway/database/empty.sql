@@ -1,4 +1,4 @@
--- Revision 0023, written by scripts/empty_schema.py
+-- Revision 0028, written by scripts/empty_schema.py
 CREATE TABLE admin_tokens (
 	id VARCHAR NOT NULL, 
 	admin_id VARCHAR NOT NULL, 
@@ -30,7 +30,7 @@ CREATE TABLE alembic_version (
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO "alembic_version" VALUES('0023');
+INSERT INTO "alembic_version" VALUES('0028');
 
 CREATE TABLE alerts (
 	id VARCHAR NOT NULL, 
@@ -154,8 +154,8 @@ CREATE TABLE "keys" (
 	old_until BIGINT, 
 	login BOOLEAN DEFAULT 0 NOT NULL, 
 	PRIMARY KEY (id), 
-	UNIQUE (name), 
-	UNIQUE (hash)
+	UNIQUE (hash), 
+	UNIQUE (name)
 );
 
 CREATE TABLE limit_requests (
@@ -341,6 +341,15 @@ CREATE TABLE runs (
 	PRIMARY KEY (id)
 );
 
+CREATE TABLE session_loops (
+	key_id VARCHAR NOT NULL, 
+	session VARCHAR NOT NULL, 
+	kind VARCHAR NOT NULL, 
+	found BIGINT NOT NULL, 
+	seen_at BIGINT NOT NULL, 
+	PRIMARY KEY (key_id, session, kind)
+);
+
 CREATE TABLE stopped_sessions (
 	key_id VARCHAR NOT NULL, 
 	session VARCHAR NOT NULL, 
@@ -394,15 +403,15 @@ CREATE INDEX ix_requests_charged ON requests (time) WHERE list_price IS NOT NULL
 
 CREATE INDEX ix_requests_session ON requests (session, key_id, time) WHERE session IS NOT NULL;
 
-CREATE INDEX ix_keys_project_id ON keys (project_id);
-
 CREATE INDEX ix_keys_user_id ON keys (user_id);
+
+CREATE INDEX ix_keys_project_id ON keys (project_id);
 
 CREATE INDEX ix_raises_limit_id ON raises (limit_id);
 
-CREATE INDEX ix_limit_requests_limit_id ON limit_requests (limit_id);
-
 CREATE INDEX ix_limit_requests_key_id ON limit_requests (key_id);
+
+CREATE INDEX ix_limit_requests_limit_id ON limit_requests (limit_id);
 
 CREATE INDEX ix_counters_members ON counters (substr(limit_id, 1, 20), window_start);
 

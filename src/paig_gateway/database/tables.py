@@ -398,6 +398,17 @@ class StoppedSessionRow(SQLModel, table=True):
     stopped_at: int = Field(sa_column=_big())
 
 
+class SessionLoopRow(SQLModel, table=True):
+    """A session that looked like one that goes round in circles; see `ledger.session_loops`."""
+
+    __tablename__ = "session_loops"
+    key_id: str = Field(primary_key=True)
+    session: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    found: int = Field(sa_column=_big())
+    seen_at: int = Field(sa_column=_big())
+
+
 class StoredObjectRow(SQLModel, table=True):
     """The owner of an object that a provider stores; see `ledger.stored_objects`."""
 

@@ -197,7 +197,8 @@ def _described(limit: Limit) -> str:
     amount = f"${format_usd(limit.amount)}" if limit.unit == "usd" else f"{limit.amount} {limit.unit}"
     window = "per-minute" if limit.window == "minute" else limit.window
     if limit.owner_kind == "limit":
-        member = "" if limit.member is None else f" for '{limit.member}'"
+        named = f" for '{limit.member}'" if limit.member else " for requests that name none"
+        member = "" if limit.member is None else named
         return f"{window} limit '{limit.owner}' of {amount}{member}"
     owner = "the organisation" if limit.owner_kind == "organisation" else f"{limit.owner_kind} '{limit.owner}'"
     return f"{window} limit of {amount} on {owner}"

@@ -6,18 +6,19 @@ A session is known by its key and by the id that the client gave it. It blocks: 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select, tuple_
 
-from paig_client.api.resources import Session, SessionAgent, SessionTree
+from paig_client.api.resources import Session, SessionAgent, SessionLoop, SessionTree
 from paig_gateway.database.columns import moment
 from paig_gateway.domain.money import dollars
 from paig_gateway.ledger.reports import REQUESTS, SUMS, Filter, row_conditions, row_sums
+from paig_gateway.ledger.session_loops import loops_of
 
 MOST_AGENTS = 1000
 """The most agents of a session that are listed; of more, the cheapest are summed up as one."""
@@ -46,7 +47,23 @@ def list_sessions(engine: Engine, which: Filter, stopped: StoppedBy, *, limit: i
     with engine.connect() as connection:
         query = select(*columns).where(REQUESTS.c.session.is_not(None), *row_conditions(connection, which))
         rows = connection.execute(query.group_by(*place).order_by(_TIMES[1].desc()).limit(limit)).all()
-    return [Session(**_session(row._mapping, stopped)) for row in rows]
+        loops = loops_of(connection, [(row.key_id, row.session) for row in rows])
+        errors = _last_errors(connection, [(row.session, row.key_id, row.ended) for row in rows])
+    return [Session(**_session(row._mapping, stopped, loops, errors)) for row in rows]
+
+
+def _last_errors(connection: Connection, latest: Sequence[tuple[str, str, int]]) -> dict[tuple[str, str], str]:
+    """The error of each session's latest request, by its key's id and its own; none for one that was answered.
+
+    Args:
+        connection: To the database.
+        latest: Session, key's id and time of the latest request.
+    """
+    if not latest:
+        return {}
+    columns = (REQUESTS.c.session, REQUESTS.c.key_id, REQUESTS.c.time)
+    query = select(REQUESTS.c.key_id, REQUESTS.c.session, REQUESTS.c.error).where(tuple_(*columns).in_(latest))
+    return {(row.key_id, row.session): row.error for row in connection.execute(query) if row.error is not None}
 
 
 def keys_of(engine: Engine, session: str, which: Filter) -> list[tuple[str, str, str]]:
@@ -65,6 +82,8 @@ def session_tree(engine: Engine, key_id: str, session: str, stopped: StoppedBy) 
     query = select(agent, model, *named, *_TIMES, _BUSY, *row_sums()).where(*mine).group_by(agent, model)
     with engine.connect() as connection:
         rows = connection.execute(query.order_by(func.sum(REQUESTS.c.cost).desc())).all()
+        loops = loops_of(connection, [(key_id, session)])
+        errors = _last_errors(connection, [(session, key_id, max((row.ended for row in rows), default=0))])
     if not rows:
         return None
     nodes: dict[str, _Agent] = {}
@@ -79,7 +98,7 @@ def session_tree(engine: Engine, key_id: str, session: str, stopped: StoppedBy) 
     sums = {**whole.sums, "began": whole.began, "ended": whole.ended, "busy": whole.busy}
     agents = sum(1 for name in nodes if name)
     found = {**first, **owners, **sums, "agents": agents, "key_id": key_id, "session": session}
-    return SessionTree(**_session(found, stopped), tree=_in_order(nodes))
+    return SessionTree(**_session(found, stopped, loops, errors), tree=_in_order(nodes))
 
 
 _OWNERS = ("key", "project", "user")
@@ -170,11 +189,18 @@ def _figures(sums: Mapping[Any, Any], began: int, ended: int, busy: float) -> di
     return {**counts, **times, "cost": dollars(int(sums["cost"] or 0)), "ms_busy": round(busy, 1)}
 
 
-def _session(row: Mapping[Any, Any], stopped: StoppedBy) -> dict[str, Any]:
+def _session(
+    row: Mapping[Any, Any],
+    stopped: StoppedBy,
+    loops: Mapping[tuple[str, str], SessionLoop],
+    errors: Mapping[tuple[str, str], str],
+) -> dict[str, Any]:
     return {
         "session": row["session"],
         **{name: row[name] for name in _OWNERS},
         "agents": row["agents"],
         "stopped_by": stopped.get((row["key_id"], row["session"])),
+        "loop": loops.get((row["key_id"], row["session"])),
+        "last_error": errors.get((row["key_id"], row["session"])),
         **_figures(row, row["began"], row["ended"], row["busy"]),
     }

@@ -20,6 +20,7 @@ from paig_client.api.resources import (
     ProviderHealth,
     RequestPage,
     Route,
+    Session,
     UsageReport,
 )
 from paig_client.api.vocabulary import KeyStatus, Permission
@@ -66,6 +67,8 @@ class AppState:
     limits: list[LimitStatus] | None = None
     named: list[NamedLimit] | None = None
     """Named limits; `limits` has their counters."""
+    sessions: list[Session] | None = None
+    """The latest sessions, as their section asked for them."""
     raises: list[LimitRaise] | None = None
     """Limits that are raised at present."""
     health_of: list[ProviderHealth] | None = None

@@ -199,6 +199,8 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         Binding("escape", "cancel", "Cancel"),
     ]
     DO: ClassVar[str] = "Save"
+    ASKS: ClassVar[bool] = True
+    """Whether what was typed is worth a question before it is thrown away."""
     VARIANT: ClassVar[Literal["primary", "error"]] = "primary"
 
     def __init__(self, title: str, fields: Sequence[Field] = (), *, intro: Content | str = "", do: str = "") -> None:
@@ -207,6 +209,7 @@ class Dialog(ModalScreen[T | None], Generic[T]):
         self.fields = fields
         self.intro = intro if isinstance(intro, Content) else Content(intro)
         self.do = do or self.DO
+        self._warned: list[str] | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box") as box:
@@ -266,6 +269,17 @@ class Dialog(ModalScreen[T | None], Generic[T]):
 
     @on(Button.Pressed, "#cancel")
     def action_cancel(self) -> None:
+        """Close the list of choices; else close the dialog, after a warning if something was typed."""
+        row = self._focused
+        if row is not None and row.choices is not None and row.choices.highlighted is not None:
+            row.close()
+            return
+        typed = [row.input.value for row in self.query(FieldRow)]
+        changed = typed != [row.field.value for row in self.query(FieldRow)]
+        if self.ASKS and changed and typed != self._warned:
+            self._warned = typed
+            self._problem(f"Not saved yet: Esc again throws away what you typed, Enter is {self.do.lower()}.")
+            return
         self.dismiss(None)
 
     @property
@@ -306,6 +320,7 @@ class Dialog(ModalScreen[T | None], Generic[T]):
             row.close()
         self._problem("")
         button.disabled = True
+        button.label = f"{self.do} …"
         try:
             answer = await self.answer()
         except FieldError as error:
@@ -318,6 +333,7 @@ class Dialog(ModalScreen[T | None], Generic[T]):
             self.dismiss(answer)
         finally:
             button.disabled = False
+            button.label = self.do
 
     def _refused(self, fields: Iterable[tuple[str, str]], whole: str) -> None:
         """Show each error at its field; errors without a field here are shown below all fields."""
@@ -352,6 +368,7 @@ class Confirm(Dialog[bool]):
     """
 
     VARIANT = "error"
+    ASKS = False
 
     def __init__(self, title: str, says: str, *, do: str, type_name: str | None = None) -> None:
         fields = [Field("name", "Type its name", hint=type_name)] if type_name else []

@@ -113,7 +113,7 @@ WORDS: Mapping[str, Words] = {
     "secret": Words("Key value", "made here; or env:NAME, file:PATH"),
     **{f"limits.{row.field}": _cap(row) for row in WINDOWS},
     **{f"limit.{row.field}": _cap(row) for row in WINDOWS},
-    "soft": Words("Soft caps", note="yes: reserve nothing, refuse once spent"),
+    "soft": Words("Soft caps", note="yes: hold nothing, refuse once spent"),
     "limit.match.key": Words("Of the key", "any", choices=_of("keys")),
     "limit.match.user": Words("… the user", "any", choices=_of("users")),
     "limit.match.project": Words("… the project", "any", choices=_of("projects")),

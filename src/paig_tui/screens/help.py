@@ -22,6 +22,7 @@ SIGNS = (
     ("● active  ■ limit  ✕ blocked  ◌ expired  ○ disabled", "a key's state"),
     ("429→200", "the first attempt's status, then what the client got"),
     ("~ $0.01   ≤ $0.01", "the cost is estimated; charged at its ceiling"),
+    ("$0.0041 ▄   0.8s ▃", "small to large: $0.0001 to $1, 0.1 s to 60 s; each step is the same factor"),
     ("▲ 93%   100%!", "a cap is nearly used up; it is"),
 )
 

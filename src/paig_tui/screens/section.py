@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.screen import Screen
-from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from paig_client.api.vocabulary import Permission
-from paig_tui.data.state import AppState
+from paig_tui.screens.page import Framed
 from paig_tui.text import ACCENT, safe
-from paig_tui.widgets.chrome import Footer, Header, hints
+from paig_tui.widgets.chrome import Footer, hints
 
 if TYPE_CHECKING:
-    from paig_tui.app import PaigApp
     from paig_tui.screens.forms import Question
 
-SMALLEST = (80, 24)
 
-
-class Section(Screen[None]):
+class Section(Framed):
     """A section. A subclass composes its `body` and fills it in `show`."""
 
     NAME: ClassVar[str]
@@ -42,18 +37,6 @@ class Section(Screen[None]):
         self.filter_text = ""
         self._drawn: object = None
 
-    @property
-    def paig(self) -> PaigApp:
-        return cast("PaigApp", self.app)
-
-    @property
-    def state(self) -> AppState:
-        return self.paig.state
-
-    def body(self) -> Iterable[Widget]:
-        """The widgets between header and footer."""
-        return ()
-
     def show(self) -> None:
         """Fill the body."""
 
@@ -62,37 +45,17 @@ class Section(Screen[None]):
         return self.state.version
 
     def compose(self) -> ComposeResult:
-        yield Header(markup=False, id="header")
-        yield from self.body()
-        yield Input(placeholder="filter, Enter keeps it, Esc clears it", id="filter", compact=True)
-        yield Footer(id="footer")
-        yield Static("", id="small", markup=False)
-
-    def on_mount(self) -> None:
-        self.call_after_refresh(self.redraw, force=True)
-
-    def on_screen_resume(self) -> None:
-        self.call_after_refresh(self.redraw, force=True)
-
-    def on_resize(self) -> None:
-        """Below the smallest size, show a message instead of half a screen."""
-        width, height = self.size
-        self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-small")
-        self.query_one("#small", Static).update(
-            Content(
-                f"This terminal is {width}×{height}.\npaig needs {SMALLEST[0]}×{SMALLEST[1]}: make it larger, or the"
-                " font smaller.\n\nq quits."
-            )
-        )
-        self.call_after_refresh(self.redraw, force=True)
+        """As on every screen, and a filter above the last line."""
+        for widget in super().compose():
+            if isinstance(widget, Footer):
+                yield Input(placeholder="filter, Enter keeps it, Esc clears it", id="filter", compact=True)
+            yield widget
 
     def redraw(self, *, force: bool = False) -> None:
         """Draw what changed."""
         if not self.is_mounted or (not self.is_current and not force):
             return
-        self.query_one(Header).show(self.state, profile=self.paig.profile, host=self.paig.host, role=self.paig.role)
-        self.query_one(Footer).show(self.NAME, self.paig.undo_label)
-        self.set_class(self.state.stale, "-stale")
+        super().redraw(force=force)
         stamp = (self.stamp(), self.filter_text, self.state.stale, self.size)
         if force or stamp != self._drawn:
             self._drawn = stamp
@@ -128,7 +91,7 @@ class Section(Screen[None]):
             return "✕ The gateway refuses the token: run `paig login` or set PAIG_ADMIN_TOKEN."
         return f"✕ {safe(link.reason)}" if link.state == "lost" else "Loading …"
 
-    def hints(self, *wanted: str) -> Content:
+    def hints(self, *wanted: str) -> list[Content]:
         """The keys shown below a frame, without those that are not allowed."""
         mine = [b for b in (*self.BINDINGS, *Section.BINDINGS) if isinstance(b, Binding)]
         return hints([b for b in mine if self.refusal(b.action) is None], *wanted)
@@ -136,11 +99,7 @@ class Section(Screen[None]):
     def refusal(self, action: str) -> str | None:
         """Why an action is not allowed, or None."""
         needed = self.CHANGING.get(action.partition("(")[0])
-        if needed is None:
-            return None
-        if self.paig.read_only:
-            return "This is read-only: paig was started with --read-only."
-        return None if self.state.may(needed) else f"Your token may not do that: it lacks {needed}."
+        return None if needed is None else self.lacking(needed)
 
     async def edit(
         self,

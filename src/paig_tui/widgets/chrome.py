@@ -1,12 +1,15 @@
-"""The frame of every section: header, footer and framed panels."""
+"""The frame of every screen: header, messages, footer, and framed panels with their keys."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.content import Content
+from textual.notifications import SeverityLevel
 from textual.style import Style
 from textual.widgets import Static
 
@@ -21,9 +24,9 @@ SECTIONS = (
     ("routes", "Route", "Routes"),
     ("log", "Log", "Log"),
     ("limits", "Limit", "Limits"),
+    ("sessions", "Sess", "Sessions"),
 )
 """The sections: name, title in a narrow terminal, title in a wide one."""
-WIDE = 110
 KEYS = {"question_mark": "?", "colon": ":", "slash": "/", "escape": "Esc", "left": "←", "right": "→", "enter": "Enter",
         "up": "↑", "down": "↓", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
         "space": "Space", "plus": "+", "minus": "-", "tab": "Tab", "delete": "Del", "f1": "F1"}  # fmt: skip
@@ -41,7 +44,7 @@ def link_status(state: AppState, now: datetime) -> Content:
     seen = f" · as of {link.at:%H:%M:%S}, {age} ago" if link.at else " · nothing fetched yet"
     retry = f" · retry in {span((link.retry_at - now).total_seconds())}" if link.retry_at else ""
     word = "token refused" if link.state == "refused" else "lost"
-    return Content.styled(f"✕ {word}{seen}{retry}", BAD)
+    return Content.styled(f"✕ {word}{retry}{seen}", BAD)
 
 
 class Header(Static):
@@ -71,19 +74,23 @@ class Footer(Static):
     """
 
     def show(self, current: str, undo: str | None) -> None:
-        wide = (self.size.width or 80) >= WIDE
-        parts = []
-        for number, (section, short, title) in enumerate(SECTIONS, 1):
-            word = title if wide else short
-            parts.append(link(str(number), word, f"app.section('{section}')", here=section == current))
-        parts += [
-            link("/", "Filter" if wide else "", "screen.filter"),
-            link("?", "Help", "app.help"),
-            link(":", "Cmd" if wide else "", "app.command_palette"),
-        ]
-        if undo:
-            parts.append(link("u", "Undo", "app.undo"))
-        self.update(Content("" if not wide else " ").join(parts))
+        """Draw it again."""
+        width = self.size.width or 80
+        looks = (_words(current, undo, long, gap) for long, gap in ((True, " "), (True, ""), (False, "")))
+        self.update(next((shown for shown in looks if shown.cell_length <= width), _words(current, undo, False, "")))
+
+
+def _words(current: str, undo: str | None, long: bool, gap: str) -> Content:
+    """The line at the bottom, in long or in short words."""
+    parts = [
+        link(str(number), title if long else short, f"app.section('{section}')", here=section == current)
+        for number, (section, short, title) in enumerate(SECTIONS, 1)
+    ]
+    if long or not undo:
+        parts.append(link("/", "Filter" if long else "", "screen.filter"))
+    words = ("Help", "Commands") if long else ("", "")
+    parts += [link("?", words[0], "app.help"), link(":", words[1], "app.command_palette")]
+    return Content(gap).join([*parts, link("u", "Undo", "app.undo")] if undo else parts)
 
 
 PILL = "bold $background on $primary"
@@ -97,7 +104,7 @@ def link(key: str, word: str, action: str, *, here: bool = False) -> Content:
     return Content.from_markup(f"[@click={action}] [bold $primary]{key}[/]{word} [/]")
 
 
-def hints(bindings: Iterable[BindingType], *wanted: str) -> Content:
+def hints(bindings: Iterable[BindingType], *wanted: str) -> list[Content]:
     """The keys shown below a frame, to click on: `c caps` names the binding of `c`.
 
     A key without a binding is left out: it is not allowed here.
@@ -109,7 +116,80 @@ def hints(bindings: Iterable[BindingType], *wanted: str) -> Content:
         if action := actions.get(names.get(key, key)):
             shown = Content.assemble((key, "bold $primary"), f" {words}")
             parts.append(shown.stylize_before(Style.from_meta({"@click": f"screen.{action}"})))
-    return Content("  ").join(parts)
+    return parts
+
+
+def joined(parts: Sequence[Content], width: int | None = None) -> Content:
+    """Hints in one line: those without room are left out, the last ones first, but never how to leave.
+
+    Args:
+        parts: The hints.
+        width: Cells; None for as many as it takes.
+    """
+    shown = list(parts)
+    while len(shown) > 1 and width is not None and sum(one.cell_length + 2 for one in shown) - 2 > width:
+        del shown[-2 if shown[-1].plain.startswith("Esc") else -1]
+    return Content("  ").join(shown)
+
+
+class Frame(Vertical):
+    """A frame around a table, with a title above and keys below; keys that have no room are left out whole."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, classes="frame")
+        self._keys: Sequence[Content] = ()
+
+    def show_keys(self, keys: Sequence[Content]) -> None:
+        """Name these keys below."""
+        self._keys = keys
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """Another width has room for more of them, or for fewer."""
+        self.border_subtitle = joined(self._keys, max(1, self.size.width - 4) if self.size.width else None)
+
+
+@dataclass
+class Said:
+    """A message.
+
+    Attributes:
+        text: What it says.
+        severity: How bad it is.
+        seconds: How long it is shown.
+        until: When it goes, by the app's monotonic clock; None as long as it was not shown.
+    """
+
+    text: str
+    severity: SeverityLevel
+    seconds: float
+    until: float | None = None
+
+
+SIGNS: dict[SeverityLevel, tuple[str, str]] = {"information": ("●", GOOD), "warning": ("▲", WARN), "error": ("✕", BAD)}
+
+
+class Messages(Static):
+    """The latest messages, above the footer. They take room of their own, so that they cover no row and no dialog."""
+
+    DEFAULT_CSS = "Messages { display: none; height: auto; max-height: 9; padding: 0 1; background: $panel; }"
+
+    def __init__(self) -> None:
+        super().__init__("", id="messages", markup=False)
+        self._shown: list[str] = []
+
+    def show(self, messages: Sequence[Said]) -> None:
+        """Show these, the newest last."""
+        texts = [one.text for one in messages]
+        if texts == self._shown:
+            return
+        self._shown = texts
+        drawn = []
+        for one in messages:
+            sign, style = SIGNS[one.severity]
+            drawn.append(Content.assemble((f"{sign} ", style), one.text))
+        self.update(Content("\n").join(drawn))
+        self.display = bool(drawn)
 
 
 def tabs(words: Iterable[tuple[str, bool, str]]) -> Content:

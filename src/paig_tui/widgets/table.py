@@ -22,6 +22,8 @@ from textual.strip import Strip
 from textual.style import Style
 
 RowT = TypeVar("RowT")
+MOST_EMPTY = 6
+"""Lines of what is said where there are no rows."""
 MEASURED = 100
 """The first rows, which determine the width of columns together with the visible rows."""
 
@@ -341,9 +343,10 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         if y == 0:
             return self._headings(base + self.get_visual_style("table--header"), width)
         place = y - 1 + self.scroll_offset.y
-        if not self.rows and y == 1:
+        if not self.rows and 1 <= y <= MOST_EMPTY:
             style = base + self.get_visual_style("table--empty", partial=True)
-            return self._line([(Content(self.empty), width - 2, False)], style, width)
+            told = Content(self.empty).wrap(max(10, width - 2)) if self.empty else []
+            return self._line([(told[y - 1] if y <= len(told) else Content(""), width - 2, False)], style, width)
         if place >= len(self.rows):
             return Strip.blank(width, base.rich_style)
         row = self.rows[place]

@@ -120,7 +120,7 @@ def test_the_terminal_ui_needs_a_terminal(paig: Paig) -> None:
 
 
 def test_a_refusal_is_shown_in_words(paig: Paig, url: str, real: Real) -> None:
-    """Why, and what would have helped."""
+    """Why, and what to do next."""
     at = ("--url", url)
     key = real.make_key("refused-key", daily="0.00001")
     with pytest.raises(Exception, match="limit"):
@@ -129,7 +129,8 @@ def test_a_refusal_is_shown_in_words(paig: Paig, url: str, real: Real) -> None:
     shown = paig("requests", "show", row["id"], *at).out
     assert "refused because" in shown
     assert "can never fit the daily limit" in shown
-    assert "would have helped" in shown
+    assert "next step" in shown
+    assert "or ask for a larger limit: paig limits ask." in shown
 
 
 def test_named_limits_are_made_changed_and_deleted(paig: Paig, url: str) -> None:

@@ -75,3 +75,42 @@ def test_a_session_is_stopped_until_it_may_go_on(paig: Paig, url: str, real: Rea
     assert "■ stopped by token:admin" in paig("sessions", "list", "--key", coder[0], *at).out
     assert "may go on" in paig("sessions", "resume", SESSION, *at).err
     assert send(real, secret) == [200] * len(STEPS)
+
+
+def test_loops_are_told_in_words_and_csv_stays_as_it_was(paig: Paig, url: str, real: Real) -> None:
+    """On the table and below the session; what programs read has no column for people's eyes."""
+    at = ("--url", url)
+    secret = real.make_key("circling")
+
+    async def sending() -> None:
+        async with httpx2.AsyncClient(base_url=real.root, trust_env=False, timeout=30) as http:
+            await play(http, secret, "in-circles", [STEPS[0]] * 20)
+
+    asyncio.run(sending())
+    listed = paig("sessions", "list", "--key", "circling", *at).out
+    assert "▲ loop" in listed
+    assert "14 days" in listed
+    [line] = csv.DictReader(io.StringIO(paig("sessions", "list", "--key", "circling", "--csv", *at).out))
+    assert [*line] == [
+        *[
+            "session",
+            "key",
+            "project",
+            "user",
+            "began",
+            "lasted",
+            "agents",
+            "requests",
+            "input",
+            "cached",
+            "output",
+            "cost",
+            "state",
+        ]
+    ]
+    assert line["state"] == ""
+    shown = paig("sessions", "show", "in-circles", *at)
+    assert "loop: It sent the same request 20 times" in shown.err
+    [row] = json.loads(paig("requests", "list", "-n", "1", "--session", "in-circles", "--json", *at).out)
+    assert "$" not in paig("requests", "list", "-n", "1", "--csv", *at).out.splitlines()[0]
+    assert row["session"] == "in-circles"

@@ -100,7 +100,8 @@ async def test_it_is_built_for_screen_readers(simulated: World, simulator: Simul
                 section.get("aria-label") or section.get("aria-labelledby") in ids or len(outline.all("section")) == 1
             )
         for picture in outline.all("svg"):
-            assert picture.get("aria-hidden") or (picture["role"] == "img" and picture["aria-label"])
+            named = (picture.get("aria-labelledby") or "").split()
+            assert picture.get("aria-hidden") or (picture["role"] == "img" and named and {*named} <= ids)
         assert all(one["scope"] == "col" for one in outline.all("th"))
         assert "#main" in [one["href"] for one in outline.all("a")]
 
@@ -193,7 +194,7 @@ async def test_more_is_asked_for_on_the_page(simulated: World, simulator: Simula
     simulated.http.cookies.clear()
     own = {"sec-fetch-site": "same-origin", "cookie": cookie.partition(";")[0]}
 
-    [proof] = re.findall(r'name="proof" value="(\w+)"', (await simulated.http.get("/me", headers=own)).text)
+    [proof] = {*re.findall(r'name="proof" value="(\w+)"', (await simulated.http.get("/me", headers=own)).text)}
 
     async def ask(**fields: str) -> httpx2.Response:
         given = {"proof": proof, **fields}
@@ -244,3 +245,83 @@ async def test_a_budget_stops_a_session_and_no_other(simulated: World, simulator
     assert "dear-session" in text
     assert "total limit 'agents'" in unescape(text)
     await simulated.admin.named_limits.delete("agents")
+
+
+def cookie_of(answer: httpx2.Response) -> str:
+    """The cookie that an answer sets."""
+    return answer.headers["set-cookie"].partition(";")[0]
+
+
+async def test_several_keys_are_seen_one_at_a_time_and_together(simulated: World, simulator: Simulator) -> None:
+    """A second key is added to the first; all of them have one page; without the page's proof nothing is added."""
+    first, second = await simulated.make_key("mine-1", daily=1), await simulated.make_key("mine-2", daily=2)
+    await play(simulated.http, first, "session-of-1", STEPS[:2])
+    await play(simulated.http, second, "session-of-2", STEPS[:1])
+    cookie = cookie_of(await enter(simulated, first))
+    simulated.http.cookies.clear()
+    shown = (await simulated.http.get("/me", headers={"cookie": cookie})).text
+    assert "All keys" not in shown
+    [proof] = {*re.findall(r'name="proof" value="(\w+)"', shown)}
+
+    async def add(given: str) -> str:
+        own = {"sec-fetch-site": "same-origin", "cookie": cookie}
+        answer = await simulated.http.post(
+            "/me", data={"key": second, "proof": given}, headers=own, follow_redirects=False
+        )
+        simulated.http.cookies.clear()
+        return cookie_of(answer)
+
+    alone = (await simulated.http.get("/me", headers={"cookie": await add(proof[::-1])})).text
+    assert "mine-1" not in alone
+    both = {"cookie": await add(proof)}
+    page = (await simulated.http.get("/me", headers=both)).text
+    assert "<h1>mine-2</h1>" in page
+    assert "<h1>mine-1</h1>" in (await simulated.http.get("/me?key=mine-1", headers=both)).text
+    whole = (await simulated.http.get("/me?show=all", headers=both)).text
+    assert Outline(whole).open == []
+    for words in ("All your keys", "By key", "session-of-1", "session-of-2", "of $1.00", "of $2.00"):
+        assert words in whole
+    assert "Ask for more" not in whole
+    today = [Decimal(re.findall(r"Spent today</dt><dd>\$([\d.]+)", text)[0]) for text in (page, whole)]
+    costs = [Decimal((await simulated.admin.session(name)).cost) for name in ("session-of-2", "session-of-1")]
+    assert today == [pytest.approx(costs[0], abs=Decimal("0.0001")), pytest.approx(sum(costs), abs=Decimal("0.0001"))]
+    await simulated.admin.keys.disable("mine-2")
+    left = (await simulated.http.get("/me?show=all", headers=both)).text
+    assert "<h1>mine-1</h1>" in left
+
+
+async def test_leaving_needs_the_pages_proof(simulated: World) -> None:
+    """The button forgets the cookie; a form of another site, or one without the proof, does not."""
+    cookie = cookie_of(await enter(simulated, await simulated.make_key("leaver")))
+    simulated.http.cookies.clear()
+    own = {"sec-fetch-site": "same-origin", "cookie": cookie}
+    page = (await simulated.http.get("/me", headers=own)).text
+    [form] = re.findall(r'<form method="post" action="/me/leave">(.*?)</form>', page)
+    [proof] = re.findall(r'name="proof" value="(\w+)"', form)
+
+    async def leave(headers: dict[str, str], **fields: str) -> bool:
+        answer = await simulated.http.post("/me/leave", data=fields, headers=headers, follow_redirects=False)
+        simulated.http.cookies.clear()
+        assert (answer.status_code, answer.headers["location"]) == (303, "/me")
+        return "max-age=0" in answer.headers.get("set-cookie", "").lower()
+
+    assert not await leave({**own, "sec-fetch-site": "cross-site"}, proof=proof)
+    assert not await leave({"cookie": cookie}, proof=proof)
+    assert not await leave(own)
+    assert not await leave(own, proof=proof[::-1])
+    assert await leave(own, proof=proof)
+    assert await leave({"sec-fetch-site": "same-origin"})  # without a cookie that is of use there is nothing to protect
+
+
+async def test_each_refusal_says_what_to_do_once(simulated: World, simulator: Simulator) -> None:
+    """The next step stands at the first of equal errors; what another provider had to do is told."""
+    key = await simulated.make_key("told", daily="0.00001")
+    for _ in range(3):
+        await simulated.http.post(
+            "/proxy/openai/chat/completions",
+            headers={"authorization": f"Bearer {key}"},
+            json={"model": "gpt-5", "messages": [{"role": "user", "content": "hi"}], "max_completion_tokens": 9000},
+        )
+    page = unescape(await page_of(simulated, key))
+    assert page.count("can never fit the daily limit") == 3
+    assert page.count("or ask for a larger limit: paig limits ask.") == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from paig_client.admin import Invalid, NotFound
+from paig_client.admin import AsyncAdminClient, Invalid, NotFound
 from paig_client.api.specs import KeySpec
 from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.catalog import CatalogError, stops
@@ -17,7 +17,7 @@ from paig_gateway.server import running_gateway
 from paig_gateway.simulator.app import Simulator
 from paig_gateway.simulator.serve import running_simulator
 from tests.gateway.end_to_end.agents import DIGGER, SCOUT, SESSION, STEPS, TESTER, play
-from tests.gateway.end_to_end.conftest import World, simulated_providers
+from tests.gateway.end_to_end.conftest import ADMIN, World, simulated_providers
 
 pytestmark = pytest.mark.anyio
 
@@ -121,6 +121,11 @@ async def test_loops_are_refused_where_the_operator_wants_that(
         ):
             statuses = [answer.status_code for answer in await play(http, key, "loop", [STEPS[0]] * 5)]
             assert statuses == [200, 200, 200, 429, 429]
+            async with AsyncAdminClient(origin, token=ADMIN) as admin:
+                found = await admin.session("loop")
+                assert found.loop is not None
+                assert (found.loop.kind, found.loop.requests, found.last_error) == ("repeated", 4, "loop-stopped")
+                assert [one.loop for one in await admin.sessions()] == [found.loop]
             assert [answer.status_code for answer in await play(http, key, "loop", STEPS[1:2])] == [200]
             assert [answer.status_code for answer in await play(http, key, "other", [STEPS[0]] * 3)] == [200] * 3
 

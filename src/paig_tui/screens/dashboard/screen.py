@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.widget import Widget
 
@@ -19,7 +19,7 @@ from paig_tui.screens.dashboard.guide import guide
 from paig_tui.screens.requests.rows import TAIL
 from paig_tui.screens.section import Section
 from paig_tui.text import ACCENT, GOOD, WARN
-from paig_tui.widgets.chrome import Panel
+from paig_tui.widgets.chrome import Frame, Panel
 from paig_tui.widgets.table import Table
 
 
@@ -55,7 +55,7 @@ class DashboardSection(Section):
             yield Panel("closest to cap", id="caps")
             yield Panel("spending · 5m", id="spending")
             yield Panel("providers · 5m", id="providers")
-        with Vertical(classes="frame", id="live"):
+        with Frame(id="live"):
             yield Table(TAIL, lambda row: row.id, empty="No request yet. They appear here as they finish.", id="tail")
 
     def stamp(self) -> object:
@@ -98,7 +98,7 @@ class DashboardSection(Section):
         table = self.query_one("#tail", Table)
         table.empty = self.nothing("newest", "No request yet. They appear here as they finish.")
         table.show(rows, follow=not self.paused and table.cursor == 0)
-        frame = self.query_one("#live", Vertical)
+        frame = self.query_one("#live", Frame)
         if self.paused:
             kept = {row.id for row in self._kept}
             missed = sum(row.id not in kept for row in newest)
@@ -108,9 +108,9 @@ class DashboardSection(Section):
         only = Content.styled(" · errors only", ACCENT) if self.errors_only else Content("")
         frame.border_title = Content.assemble("live requests · ", following, only, self.filter_note)
         pause = "p follow" if self.paused else "p pause"
-        frame.border_subtitle = self.hints(
+        frame.show_keys(self.hints(
             "Enter details", pause, "x all" if self.errors_only else "x errors", "/ filter"
-        )
+        ))  # fmt: skip
 
     def action_pause(self) -> None:
         self.paused = not self.paused

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Iterable
+from typing import ClassVar
 
 from textual import on, work
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.widget import Widget
 
 from paig_client.admin import AdminError
 from paig_client.api.resources import LimitRequest
 from paig_client.api.specs import AnswerSpec
+from paig_tui.screens.page import Page
 from paig_tui.text import amount, plain, safe
-from paig_tui.widgets.chrome import Panel, hints
+from paig_tui.widgets.chrome import Frame, Panel, hints
 from paig_tui.widgets.table import Column, Table
-
-if TYPE_CHECKING:
-    from paig_tui.app import PaigApp
 
 
 def _limit(one: LimitRequest) -> Content:
@@ -40,34 +37,32 @@ COLUMNS: tuple[Column[LimitRequest], ...] = (
 )
 
 
-class LimitRequests(ModalScreen[None]):
+class LimitRequests(Page):
     """The requests that wait for an answer."""
 
-    CSS = "LimitRequests { background: $background; } LimitRequests #why { min-height: 4; max-height: 8; }"
+    CSS = "LimitRequests #why { min-height: 4; max-height: 8; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "Close"),
         Binding("a", "approve", "Approve: the limit is raised until its window ends"),
         Binding("x", "decline", "Decline: the limit stays as it is"),
     ]
 
     @property
-    def paig(self) -> PaigApp:
-        return cast("PaigApp", self.app)
-
-    @property
     def table(self) -> Table[LimitRequest]:
         return self.query_one(Table)
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="frame", id="found"):
+    def body(self) -> Iterable[Widget]:
+        """A framed table."""
+        with Frame(id="found"):
             yield Table(COLUMNS, lambda one: one.id, empty="Loading …", id="requests")
         yield Panel("why", id="why")
 
     def on_mount(self) -> None:
-        frame = self.query_one("#found", Vertical)
+        """Ask for them."""
+        super().on_mount()
+        frame = self.query_one("#found", Frame)
         frame.border_title = Content("requests for more")
-        allowed = () if self._refusal() else ("a approve", "x decline")
-        frame.border_subtitle = hints(self.BINDINGS, *allowed, "Esc back")
+        allowed = () if self.lacking("limits:write") else ("a approve", "x decline")
+        frame.show_keys(hints([*self.BINDINGS, *Page.BINDINGS], *allowed, "Esc back"))
         self.table.focus()
         self.load()
 
@@ -90,11 +85,6 @@ class LimitRequests(ModalScreen[None]):
         panel.title("why" if one is None else f"why {safe(one.key)} asks")
         panel.update(Content("") if one is None else plain(one.why))
 
-    def _refusal(self) -> str | None:
-        if self.paig.read_only:
-            return "This is read-only: paig was started with --read-only."
-        return None if self.paig.state.may("limits:write") else "Your token may not do that: it lacks limits:write."
-
     def action_approve(self) -> None:
         self.answer(approve=True)
 
@@ -105,7 +95,7 @@ class LimitRequests(ModalScreen[None]):
     async def answer(self, *, approve: bool) -> None:
         """Answer the one under the cursor."""
         one, admin = self.table.current, self.paig.admin
-        if (refusal := self._refusal()) is not None:
+        if (refusal := self.lacking("limits:write")) is not None:
             self.notify(refusal, title="Not done", severity="warning")
             return
         if one is None:

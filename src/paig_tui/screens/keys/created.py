@@ -19,7 +19,7 @@ from paig_client.api.resources import NewKey, Provider
 from paig_tui.clipboard import copy
 from paig_tui.screens.dashboard.first_request import line
 from paig_tui.text import BAD, GOOD, MUTED, WARN, safe
-from paig_tui.widgets.chrome import hints
+from paig_tui.widgets.chrome import hints, joined
 
 
 class KeyCreated(ModalScreen[None]):
@@ -56,11 +56,11 @@ class KeyCreated(ModalScreen[None]):
         """What can be done with it."""
         with Vertical(id="box") as box:
             box.border_title = Content(f"key {self.word}: {safe(self.key_name)}")
-            box.border_subtitle = hints(self.BINDINGS, "Esc close, asks first")
+            box.border_subtitle = joined(hints(self.BINDINGS, "Esc close, asks first"))
             yield Static(Content.styled("Shown once. Only a hash is kept.", MUTED), markup=False)
             yield Static("", id="secret", markup=False)
-            yield Static(hints(self.BINDINGS, "c copy it", "v reveal", "s into this machine's keyring"), markup=False)
-            yield Static(hints(self.BINDINGS, "e copy env lines", "l copy a first request"), markup=False)
+            yield self._hints("c copy it", "v reveal", "s into this machine's keyring")
+            yield self._hints("e copy env lines", "l copy a first request")
             yield Static("", id="said", markup=False)
             yield Static("", id="done", markup=False)
 
@@ -72,7 +72,11 @@ class KeyCreated(ModalScreen[None]):
         masked = self._secret[:5] + "•" * 24
         self.query_one("#secret", Static).update(Content(self._secret if self._revealed else masked))
         ticked = Content("[x] " if self._stored else "[ ] ")  # a sign, not only a colour
-        self.query_one("#done", Static).update(Content.assemble(ticked, hints(self.BINDINGS, "Space I have stored it")))
+        stored = joined(hints(self.BINDINGS, "Space I have stored it"))
+        self.query_one("#done", Static).update(Content.assemble(ticked, stored))
+
+    def _hints(self, *wanted: str) -> Static:
+        return Static(joined(hints(self.BINDINGS, *wanted)), markup=False)
 
     def say(self, text: str) -> None:
         style = {"✓": GOOD, "✕": BAD, "▲": WARN}.get(text[:1], MUTED)

@@ -135,7 +135,7 @@ def _used(state: AppState, keys: Sequence[Key], now: datetime) -> str:
     return "never" if young else f">{span((now - since).total_seconds())}"
 
 
-MONEY = 14
+MONEY = 20
 """Cells for what is spent of a cap, in dollars."""
 
 
@@ -152,7 +152,7 @@ def _cap(window: Window, title: str) -> tuple[Column[KeyTableRow], Column[KeyTab
         limit = row.caps.get(window)
         if limit is None:
             return cap_cell(None, width - MONEY - 7)
-        money = Content(f"{rounded(limit.spent)}/{rounded(limit.amount)}")
+        money = Content.assemble(f"{rounded(limit.spent):>8}", (" of ", MUTED), rounded(limit.amount))
         return Content.assemble(cap_cell(used(limit), width - MONEY - 7), " ", fitted(money, MONEY))
 
     least = 100 if window == "weekly" else 0
@@ -217,24 +217,30 @@ NAME: Column[KeyTableRow] = Column(
     "name", 0, lambda row: plain(row.name), most=60, sort=lambda row: row.name.casefold()
 )
 USED: Column[KeyTableRow] = Column("used", 5, lambda row: Content.styled(row.used, MUTED), right=True, sort=_last_used)
-CAPS = tuple(column for row in SPENDING for column in _cap(row.window, row.label))
+CAPS = {row.window: _cap(row.window, row.label) for row in SPENDING}
 BINDS: Column[KeyTableRow] = Column(
     "binds", 0, _binds, least=136, most=50, sort=lambda row: used(row.binds) if row.binds else -1.0
 )
-_OWNER = (STATUS, NAME, Column("keys", 9, _count, right=True, sort=lambda row: len(row.keys)), USED, BINDS, *CAPS)
+_OWNER = (STATUS, NAME, Column("keys", 9, _count, right=True, sort=lambda row: len(row.keys)), USED, BINDS)
 COLUMNS: Mapping[Tab, Sequence[Column[KeyTableRow]]] = {
     "keys": (
         STATUS,
         NAME,
-        Column("key", 10, _hint, below=WIDE),
+        Column("key", 10, _hint, least=96, below=WIDE),
         USED,
         Column("project / user", 0, _belongs, least=120, most=50, sort=lambda row: _belongs(row).plain),
         BINDS,
-        *CAPS,
     ),
     "projects": _OWNER,
     "users": _OWNER,
 }
+"""Without the caps."""
+
+
+def columns(kind: Tab, shown: Sequence[KeyTableRow]) -> list[Column[KeyTableRow]]:
+    """The columns of these rows: a cap's only where one of them has that cap, and the day's at least."""
+    windows = {window for row in shown for window in row.caps} or {"daily"}
+    return [*COLUMNS[kind], *(column for window, both in CAPS.items() if window in windows for column in both)]
 
 
 def about(row: KeyTableRow, now: datetime) -> Content:

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
@@ -16,10 +15,10 @@ from paig_client.api.resources import Key, NewKey, Owner, Project
 from paig_client.api.specs import KeySpec, OwnerSpec, ProjectSpec
 from paig_client.api.vocabulary import Permission
 from paig_tui.app import Undo
-from paig_tui.screens.keys.rows import COLUMNS, KINDS, ONE, KeyTableRow, Tab, about, rows
+from paig_tui.screens.keys.rows import COLUMNS, KINDS, ONE, KeyTableRow, Tab, about, columns, rows
 from paig_tui.screens.section import Section
 from paig_tui.text import MUTED, NOT_YET, WARN, safe
-from paig_tui.widgets.chrome import Panel, tabs
+from paig_tui.widgets.chrome import Frame, Panel, tabs
 from paig_tui.widgets.table import Table
 
 SPECS: Mapping[Tab, type[Spec]] = {"keys": KeySpec, "projects": ProjectSpec, "users": OwnerSpec}
@@ -57,7 +56,7 @@ class KeysSection(Section):
 
     def body(self) -> Iterable[Widget]:
         """A table, and where there is room what is known of a row."""
-        with Vertical(classes="frame", id="frame"):
+        with Frame(id="frame"):
             yield Table(COLUMNS["keys"], lambda row: row.name, id="objects")
         yield Panel("about", id="about", classes="data")
 
@@ -78,11 +77,11 @@ class KeysSection(Section):
 
     def show(self) -> None:
         table = self.table
-        table.columns = COLUMNS[self.kind]
         table.empty = self.nothing(self.kind, f"No {self.kind} here. n makes one.")
         every = rows(self.state, self.kind)
         shown = [row for row in every or () if self._wanted(row)]
         shown.sort(key=lambda row: row.name.casefold())
+        table.columns = columns(self.kind, every or ())
         table.show(shown)
         self._titles(len(shown), every)
         self._about()
@@ -94,7 +93,7 @@ class KeysSection(Section):
         return self.matches(resource.name, row.status)
 
     def _titles(self, shown: int, every: Sequence[KeyTableRow] | None) -> None:
-        frame = self.query_one("#frame", Vertical)
+        frame = self.query_one("#frame", Frame)
         words = []
         for kind in KINDS:
             found = getattr(self.state, kind)
@@ -105,7 +104,7 @@ class KeysSection(Section):
         asks = (f" · a {waiting} ask{'s' if waiting == 1 else ''} for more", f"bold {WARN}") if waiting else ""
         frame.border_title = Content.assemble(tabs(words), (some, MUTED), asks, self.filter_note)
         own = ("r rotate", "e edit") if self.kind == "keys" else ()
-        frame.border_subtitle = self.hints("n new", "c caps", "d off/on", *own, "D delete", "m raise", "→ kind")
+        frame.show_keys(self.hints("n new", "c caps", "d off/on", *own, "D delete", "m raise", "→ kind"))
 
     @on(Table.Moved, "#objects")
     def _about(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from paig_client.api.limits import SPENDING
 from paig_client.api.resources import LimitRaise, LimitStatus
@@ -14,13 +15,14 @@ from paig_tui.screens.dialog import FieldError
 from paig_tui.screens.forms import Form, Question, Words, checked, questions
 from paig_tui.screens.limits.rows import owner, window
 from paig_tui.screens.section import Section
-from paig_tui.text import amount, safe, until
+from paig_tui.text import amount, rounded, safe, until
 
 
 def spent(limit: LimitStatus, now: datetime) -> str:
     """The state of a cap, in words."""
     resets = f", resets in {until(limit.resets_at, now)}" if limit.resets_at else ""
-    return f"{amount(limit.spent, limit.unit)} spent, {amount(limit.left, limit.unit)} left{resets}"
+    show = rounded if limit.unit == "usd" else partial(amount, unit=limit.unit)
+    return f"{show(limit.spent)} spent, {show(limit.left)} left{resets}"
 
 
 def cap_notes(caps: Mapping[str, LimitStatus], now: datetime) -> dict[str, str]:

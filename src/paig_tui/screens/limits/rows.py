@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 from textual.content import Content
@@ -13,7 +12,20 @@ from textual.content import Content
 from paig_client.api.limits import WINDOWS
 from paig_client.api.resources import AboutLimit, LimitRaise, LimitStatus, NamedLimit
 from paig_tui.data.state import AppState, used
-from paig_tui.text import MUTED, NOT_YET, WARN, amount, bar, dollars, level, lines, percent, plain, until
+from paig_tui.text import (
+    MUTED,
+    NOT_YET,
+    WARN,
+    amount,
+    bar,
+    level,
+    lines,
+    percent,
+    plain,
+    pointed,
+    rounded,
+    until,
+)
 from paig_tui.widgets.table import Column
 
 LimitTab = Literal["limits", "named", "raises"]
@@ -121,7 +133,7 @@ def caps(named: NamedLimit) -> str:
     """The amounts of a named limit, in words."""
     given = [(row, getattr(named, row.field)) for row in WINDOWS]
     shown = [
-        f"{dollars(value)} {'in total' if row.window == 'total' else f'a {row.label}'}"
+        f"{rounded(value)} {'in total' if row.window == 'total' else f'a {row.label}'}"
         if row.unit == "usd"
         else f"{value:,} {row.label}"
         for row, value in given
@@ -134,31 +146,22 @@ def _used(share: float, width: int) -> Content:
     return Content.assemble(bar(share, max(1, width - 6)), " ", (percent(share), level(share)))
 
 
-def _money(value: Decimal) -> str:
-    """Dollars, padded so that decimal points align in a column."""
-    whole, point, part = dollars(value).partition(".")
-    return f"{whole}{point or ' '}{part:<6}"
-
-
 def _amounts(part: str, least: int) -> tuple[Column[LimitTableRow], ...]:
-    """A column of amounts; in a wide terminal their decimal points are aligned."""
+    """A column of amounts whose decimal points align; in a wide terminal to more places."""
     style = "bold" if part == "left" else ""
 
-    def short(row: LimitTableRow) -> Content:
-        return Content.styled(amount(getattr(row.limit, part), row.limit.unit), style)
+    def shown(places: int) -> Callable[[LimitTableRow], Content]:
+        def cell(row: LimitTableRow) -> Content:
+            value, unit = getattr(row.limit, part), row.limit.unit
+            text = pointed(value, places) if unit == "usd" else f"{amount(value, unit)}{'':{places + 1}}"
+            return Content.styled(text, style)
 
-    def aligned(row: LimitTableRow) -> Content:
-        value, unit = getattr(row.limit, part), row.limit.unit
-        return Content.styled(_money(value) if unit == "usd" else f"{amount(value, unit)}{'':7}", style)
+        return cell
 
-    shown: tuple[Column[LimitTableRow], ...] = (
-        Column(part, 15, aligned, right=True, least=max(least, ALIGNED), sort=_number(part)),
-    )
-    return (
-        shown
-        if least >= ALIGNED
-        else (Column(part, 9, short, right=True, below=ALIGNED, least=least, sort=_number(part)), *shown)
-    )
+    wide: Column[LimitTableRow] = Column(part, 12, shown(6), right=True, least=max(least, ALIGNED), sort=_number(part))
+    if least >= ALIGNED:
+        return (wide,)
+    return Column(part, 10, shown(4), right=True, below=ALIGNED, least=least, sort=_number(part)), wide
 
 
 def _number(part: str) -> Any:

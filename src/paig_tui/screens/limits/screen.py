@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
@@ -31,7 +30,7 @@ from paig_tui.screens.limits.rows import (
 )
 from paig_tui.screens.section import Section
 from paig_tui.text import NOT_YET, WARN, safe
-from paig_tui.widgets.chrome import Panel, tabs
+from paig_tui.widgets.chrome import Frame, Panel, tabs
 from paig_tui.widgets.table import Table
 
 ROWS = {"limits": limit_rows, "named": named_rows, "raises": raise_rows}
@@ -71,7 +70,7 @@ class LimitsSection(Section):
 
     def body(self) -> Iterable[Widget]:
         """A table, and where there is room what is known of a row."""
-        with Vertical(classes="frame", id="frame"):
+        with Frame(id="frame"):
             yield Table(COLUMNS["limits"], lambda row: row.key, id="rows")
         yield Panel("about", id="about", classes="data")
 
@@ -89,7 +88,7 @@ class LimitsSection(Section):
         table.empty = self.nothing(self.kind, EMPTY[self.kind])
         every: Sequence[Any] | None = ROWS[self.kind](self.state)
         table.show([row for row in every or () if self.matches(*_words(row))])
-        frame = self.query_one("#frame", Vertical)
+        frame = self.query_one("#frame", Frame)
         words = []
         for kind in TABS:
             found = getattr(self.state, kind)
@@ -99,7 +98,7 @@ class LimitsSection(Section):
         asks = (f" · a {waiting} ask{'s' if waiting == 1 else ''} for more", f"bold {WARN}") if waiting else ""
         frame.border_title = Content.assemble(tabs(words), asks, self.filter_note)
         own = {"limits": ("m raise",), "named": ("e edit", "D delete"), "raises": ("x end",)}[self.kind]
-        frame.border_subtitle = self.hints("n new", *own, "w gateway", "a asks", "→ kind", "/ filter")
+        frame.show_keys(self.hints("n new", *own, "w gateway", "a asks", "→ kind", "/ filter"))
         self._about()
 
     @on(Table.Moved, "#rows")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
@@ -19,11 +20,14 @@ from paig_tui.screens.requests.rows import REQUESTS
 from paig_tui.screens.requests.text import described
 from paig_tui.screens.section import Section
 from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, lines, plain, safe
-from paig_tui.widgets.chrome import Panel, tabs
+from paig_tui.widgets.chrome import Frame, Panel, tabs
 from paig_tui.widgets.table import Column, Table
 
 LogKind = Literal["audit", "requests"]
 PAGE = 200
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+SMALL = re.compile(r"-?\d(\.\d+)?E-?\d+")
+"""An amount in scientific notation."""
 AGAIN = timedelta(seconds=5)
 
 
@@ -34,33 +38,41 @@ def _action(entry: AuditEntry) -> Content:
 
 def _fields(entry: AuditEntry) -> Content:
     """The changes of all fields, in one line."""
-    return Content.assemble(*(part for one in differences(entry).split("\n") for part in (one, ("  ", ""))))
+    return Content("  ").join(_changes(entry, 0))
 
 
 AUDIT: tuple[Column[AuditEntry], ...] = (
     Column("time", 14, lambda entry: Content(f"{entry.time:%m-%d %H:%M:%S}"), sort=lambda entry: entry.time),
-    Column("who", 0, lambda entry: plain(entry.actor), most=40, sort=lambda entry: entry.actor),
+    Column("who", 0, lambda entry: plain(entry.actor), most=28, sort=lambda entry: entry.actor),
     Column("did", 0, _action, most=24, sort=lambda entry: entry.action),
     Column("what", 0, lambda entry: plain(entry.kind), most=24, sort=lambda entry: entry.kind),
-    Column("name", 0, lambda entry: plain(entry.name), most=60, sort=lambda entry: entry.name.casefold()),
+    Column("name", 0, lambda entry: plain(entry.name), most=44, sort=lambda entry: entry.name.casefold()),
     Column("fields", 0, _fields, least=110),
 )
 
 
-def differences(entry: AuditEntry) -> Content:
+def differences(entry: AuditEntry, width: int = 10_000) -> Content:
     """The changes of all fields, a line for each."""
+    shown = list(_changes(entry, min(24, width // 3)))
+    return (
+        lines(shown)
+        if shown
+        else Content.styled("It has no fields." if not entry.before else "No field differs.", MUTED)
+    )
+
+
+def _changes(entry: AuditEntry, room: int) -> Iterator[Content]:
+    """Each field that differs: its name in so many cells, what it was, what it is."""
     before, after = dict(_flat(entry.before or {})), dict(_flat(entry.after or {}))
-    shown = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old == new or name in ("version", "updated_at", "created_at", "id"):
             continue
-        parts = [(f"{safe(name):<20} ", MUTED)]
+        parts = [(f"{safe(name):<{room}} ", MUTED)]
         if old is not None:
             parts += [(f"- {_written(old)}", BAD), ("  ", "")]
         parts.append((f"+ {_written(new)}" if new is not None else "gone", GOOD if new is not None else BAD))
-        shown.append(Content.assemble(*parts))
-    return lines(shown) if shown else Content("No field differs.")
+        yield Content.assemble(*parts)
 
 
 def _flat(fields: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, object]]:
@@ -73,7 +85,14 @@ def _flat(fields: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, obje
 
 
 def _written(value: object) -> str:
-    return safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    """A value as people write it: a time in UTC without its fractions, an amount with its digits, a list of members."""
+    if isinstance(value, str):
+        if TIME.fullmatch(value):
+            return f"{datetime.fromisoformat(value).astimezone(UTC):%Y-%m-%d %H:%M UTC}"
+        return f"{Decimal(value):f}" if SMALL.fullmatch(value) else safe(value)
+    if isinstance(value, list) and all(isinstance(one, dict) and "provider" in one for one in value):
+        return ", ".join(safe(one["provider"]) for one in value)
+    return safe(json.dumps(value, ensure_ascii=False))
 
 
 class LogSection(Section):
@@ -98,7 +117,8 @@ class LogSection(Section):
         self.problem = ""
 
     def body(self) -> Iterable[Widget]:
-        with Vertical(classes="frame", id="frame"):
+        """A table over a panel."""
+        with Frame(id="frame"):
             yield Table(AUDIT, lambda row: row.id, id="rows")
         yield Panel("about", id="about", classes="data")
 
@@ -145,17 +165,18 @@ class LogSection(Section):
         else:
             table.columns = REQUESTS
             found = self.requests
-        rows = [row for row in found or () if self._wanted(row)]
+        names = {f"key:{key.id}": f"key:{key.name}" for key in self.state.keys or ()}
+        rows = [_named(row, names) for row in found or () if self._wanted(row)]
         table.empty = safe(self.problem) if self.problem else self.unreachable if found is None else "Nothing here."
         table.show(rows)
-        frame = self.query_one("#frame", Vertical)
+        frame = self.query_one("#frame", Frame)
         count = NOT_YET if found is None else f"{len(found)}"
         words = [
             (f"{kind} {count}" if kind == self.kind else kind, kind == self.kind, "screen.kind")
             for kind in ("audit", "requests")
         ]
         frame.border_title = Content.assemble(tabs(words), self.filter_note)
-        frame.border_subtitle = self.hints("→ audit, requests", "m earlier ones", "/ filter")
+        frame.show_keys(self.hints("→ audit, requests", "m earlier ones", "/ filter"))
         self._about()
 
     def _wanted(self, row: AuditEntry | Request) -> bool:
@@ -170,7 +191,7 @@ class LogSection(Section):
         panel.title("about")
         if isinstance(row, AuditEntry):
             panel.title(f"{safe(row.action)} {safe(row.kind)} {safe(row.name)}")
-            panel.paint(lambda *_: differences(row))
+            panel.paint(lambda width, _: differences(row, width))
         elif isinstance(row, Request):
             panel.title(f"request {safe(row.id)}")
             panel.paint(lambda width, _: described(row, width))
@@ -199,6 +220,12 @@ class LogSection(Section):
 
     def action_more(self) -> None:
         self.load(more=True)
+
+
+def _named(row: Any, names: Mapping[str, str]) -> Any:
+    """A row whose actor, if it is a key, has the key's name in place of its id."""
+    actor = getattr(row, "actor", "")
+    return row.model_copy(update={"actor": names[actor]}) if actor in names else row
 
 
 def _joined(page: list[Any], known: list[Any], more: bool) -> list[Any]:

@@ -66,7 +66,22 @@ def provider_status(health: ProviderHealth, now: datetime) -> ProviderStatus:
     notes = [note(one, now) for one in health.credentials]
     words = next(filter(None, notes), "")
     some = f"{len(notes) - ready} of {len(notes)}: " if words and 0 < ready < len(notes) else ""
-    return _status(health, ready, some + words)
+    return _status(health, ready, some + words or _trouble(health))
+
+
+def _trouble(health: ProviderHealth) -> str:
+    """What went wrong with a provider that is still used; empty where all is well."""
+    if not health.tries or health.ok_share is None or health.ok_share >= WELL:
+        return ""
+    latest = max((one for one in health.credentials if one.last_error_at), key=_when, default=None)
+    why = "" if latest is None else f"last error: {safe(latest.last_error)}"
+    busy = f"{health.throttled} of {health.tries} tries were too many (429)" if health.throttled else ""
+    return " · ".join(filter(None, (busy, why))) or "no try was answered"
+
+
+def _when(health: CredentialHealth) -> datetime:
+    assert health.last_error_at is not None
+    return health.last_error_at
 
 
 def credential(health: CredentialHealth, now: datetime) -> ProviderStatus:

@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
@@ -20,8 +19,8 @@ from paig_tui.screens.dialog import FieldError
 from paig_tui.screens.forms import Question, Words
 from paig_tui.screens.providers.health import ProviderStatus, credentials, moving, provider_statuses
 from paig_tui.screens.section import Section
-from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, lines, plain, safe, took
-from paig_tui.widgets.chrome import Panel
+from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, hanging, lines, plain, safe, took
+from paig_tui.widgets.chrome import Frame, Panel
 from paig_tui.widgets.table import Column, Table
 
 
@@ -117,7 +116,8 @@ class ProvidersSection(Section):
     ]
 
     def body(self) -> Iterable[Widget]:
-        with Vertical(classes="frame", id="frame"):
+        """A table over a panel."""
+        with Frame(id="frame"):
             yield Table(COLUMNS, lambda row: row.provider.name, id="rows")
         yield Panel("about", id="about", classes="data")
 
@@ -141,12 +141,12 @@ class ProvidersSection(Section):
         table.show(
             [ProviderTableRow(one, found.get(one.name, IDLE)) for one in providers or () if self._wanted(one, found)]
         )
-        frame = self.query_one("#frame", Vertical)
+        frame = self.query_one("#frame", Frame)
         count = len(providers) if providers is not None else NOT_YET
         frame.border_title = Content.assemble(f"providers {count}", self.filter_note)
-        frame.border_subtitle = self.hints(
+        frame.show_keys(self.hints(
             "n new", "e edit", "c credential", "t test", "D delete", "l requests", "/ filter"
-        )
+        ))  # fmt: skip
         self._about()
 
     @on(Table.Moved, "#rows")
@@ -159,7 +159,11 @@ class ProvidersSection(Section):
             return
         provider = row.provider
         panel.title(f"about {safe(provider.name)}")
-        options = ", ".join(f"{name} = {value}" for name, value in provider.options.items() if value is not None)
+        options = ", ".join(
+            f"{name.replace('_', ' ')} {'yes' if value is True else 'no' if value is False else value}"
+            for name, value in provider.options.items()
+            if value is not None
+        )
         routes = [
             route.name
             for route in self.state.routes or ()
@@ -173,10 +177,12 @@ class ProvidersSection(Section):
             "changed": f"{provider.updated_at:%Y-%m-%d %H:%M} UTC",
         }
         health = next((one for one in self.state.health_of or () if one.provider == provider.name), None)
-        shown = [Content.assemble((f"{name:<11}", MUTED), plain(value)) for name, value in facts.items()]
-        panel.paint(
-            lambda width, _: lines([*credentials(provider, health, self.state.as_of, width), Content(""), *shown])
-        )
+
+        def drawn(width: int, _: int) -> Content:
+            shown = [hanging(name, plain(value or NOT_YET), width, 11) for name, value in facts.items()]
+            return lines([*credentials(provider, health, self.state.as_of, width), Content(""), *shown])
+
+        panel.paint(drawn)
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_new(self) -> None:

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from paig_client.api.resources import Request
 from paig_tui.screens.requests.text import TRACE_URL, described, trace_link
 from paig_tui.text import safe
-from paig_tui.widgets.chrome import hints
+from paig_tui.widgets.chrome import Messages, hints, joined
 
 
 class RequestDetail(ModalScreen[None]):
@@ -38,8 +38,9 @@ class RequestDetail(ModalScreen[None]):
         with VerticalScroll(id="box") as box:
             box.border_title = Content(f"request {safe(self.row.id)}")
             trace = ("t copy trace", "o open trace") if self.row.trace_id else ()
-            box.border_subtitle = hints(self.BINDINGS, "y copy id", *trace, "Esc close")
+            box.border_subtitle = joined(hints(self.BINDINGS, "y copy id", *trace, "Esc close"))
             yield Static("", markup=False, id="text")
+        yield Messages()
 
     def on_resize(self) -> None:
         """What is drawn depends on the width."""
@@ -47,7 +48,7 @@ class RequestDetail(ModalScreen[None]):
 
     def _draw(self) -> None:
         text = self.query_one("#text", Static)
-        text.update(described(self.row, text.content_size.width or 60, self.link))
+        text.update(described(self.row, (text.content_size.width or 60) - 2, self.link))
 
     def action_copy_id(self) -> None:
         """The id into the clipboard."""

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
 from textual import on, work
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.widget import Widget
 
 from paig_client.admin import AdminError
 from paig_client.api.resources import Request
+from paig_tui.screens.page import Page
 from paig_tui.screens.requests.rows import REQUESTS
 from paig_tui.text import plain, safe
+from paig_tui.widgets.chrome import Frame, hints
 from paig_tui.widgets.table import Table
 
 PAGE = 200
 
 
-class Requests(ModalScreen[None]):
+class Requests(Page):
     """A list of requests, page by page.
 
     Args:
@@ -34,9 +34,7 @@ class Requests(ModalScreen[None]):
         where: Further filters of the admin API, by field.
     """
 
-    CSS_PATH = "list.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "Close"),
         Binding("m", "more", "Earlier ones"),
     ]
 
@@ -57,23 +55,24 @@ class Requests(ModalScreen[None]):
         self.rows: list[Request] = []
         self.cursor: str | None = None
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="frame", id="found"):
+    def body(self) -> Iterable[Widget]:
+        """A framed table."""
+        with Frame(id="found"):
             yield Table(REQUESTS, lambda row: row.id, empty="Loading …", id="rows")
 
     def on_mount(self) -> None:
+        """The first page."""
+        super().on_mount()
         self._title()
         self.query_one(Table).focus()
         self.load()
 
     @work(exclusive=True, exit_on_error=False)
     async def load(self) -> None:
-        from paig_tui.app import PaigApp
-
-        assert isinstance(self.app, PaigApp)
+        """One page more."""
         table = self.query_one(Table)
         try:
-            page = await self.app.admin.requests(**self.which, limit=PAGE, cursor=self.cursor, sort=table.sort_field)
+            page = await self.paig.admin.requests(**self.which, limit=PAGE, cursor=self.cursor, sort=table.sort_field)
         except AdminError as error:
             table.empty = safe(error)
             table.refresh()
@@ -86,11 +85,11 @@ class Requests(ModalScreen[None]):
 
     def _title(self) -> None:
         more = "+" if self.cursor else ""
-        frame = self.query_one("#found", Vertical)
+        frame = self.query_one("#found", Frame)
         frame.border_title = Content.assemble("requests of ", plain(self.title_shown), f" · {len(self.rows)}{more}")
-        frame.border_subtitle = Content(
-            ("m earlier ones · " if self.cursor else "") + "Enter details · o sort · Esc back"
-        )
+        more_keys = ("m earlier ones",) if self.cursor else ()
+        known = [*self.BINDINGS, *Table.BINDINGS, *Page.BINDINGS]
+        frame.show_keys(hints(known, "Enter details", *more_keys, "o sort", "Esc back"))
 
     def action_more(self) -> None:
         if self.cursor is not None:

@@ -7,8 +7,9 @@ from operator import attrgetter
 
 from textual.content import Content
 
+from paig_client.api.refusals import failed, failover, in_short, what_happened
 from paig_client.api.resources import Request
-from paig_tui.text import BAD, MUTED, NOT_YET, WARN, outcome, plain, pointed, took
+from paig_tui.text import BAD, MUTED, NOT_YET, WARN, gauge, outcome, plain, pointed, took
 from paig_tui.widgets.table import Column
 
 MARKS = {"estimated": "~", "ceiling": "≤", "unknown": "?"}
@@ -36,11 +37,10 @@ def _belongs(row: Request) -> Content:
 
 
 def _why(row: Request) -> Content:
-    """The error's code, or the attempts that failed before another one succeeded."""
-    if row.error:
-        return plain(row.error, BAD)
-    lost = [f"{attempt.provider} {attempt.error or attempt.status}" for attempt in row.attempts[:-1]]
-    return plain(f"after {', '.join(lost)}", WARN) if lost else Content("")
+    """What went wrong, in words: the limit that refused, or the tries that failed before another answered."""
+    if failed(row):
+        return plain(in_short(row) or what_happened(row.error, row.status, row.refusal), BAD)
+    return plain(failover(row), WARN)
 
 
 def _provider(row: Request) -> Content:
@@ -51,12 +51,14 @@ def _all_tokens(row: Request) -> float | None:
     return None if not row.usage else sum(row.usage.get(name, 0) for name in ("input_tokens", "output_tokens"))
 
 
-def _first(row: Request) -> Content:
-    return Content(took(row.ms_first_byte))
+def _dear(row: Request) -> Content:
+    """How much it cost, from a hundredth of a cent up to a dollar."""
+    return Content.styled(gauge(float(row.cost), 0.0001, 1.0), "$primary")
 
 
-def _took(row: Request) -> Content:
-    return Content(took(row.ms_total))
+def _slow(row: Request) -> Content:
+    """How long it took, from a tenth of a second up to a minute."""
+    return Content.styled(gauge(row.ms_total or 0.0, 100.0, 60_000.0), "$secondary")
 
 
 def _day_and_time(row: Request) -> Content:
@@ -81,13 +83,15 @@ TAIL: Sequence[Column[Request]] = (
         lambda row: Content(took(row.ms_first_byte)),
         right=True,
         least=150,
-        sort=_first,
+        sort=attrgetter("ms_first_byte"),
         field="ms_first_byte",
     ),
     Column(
         "took", 7, lambda row: Content(took(row.ms_total)), right=True, sort=attrgetter("ms_total"), field="ms_total"
     ),
-    Column("cost", 10, cost, right=True, sort=lambda row: row.cost, field="cost"),
+    Column("", 1, _slow, least=100),
+    Column("cost", 11, cost, right=True, sort=lambda row: row.cost, field="cost"),
+    Column("", 1, _dear),
 )
 """The columns of the live tail; wider terminals show more of them."""
 REQUESTS: Sequence[Column[Request]] = (

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.widget import Widget
 
@@ -20,6 +20,7 @@ from paig_tui.screens.providers.health import ProviderStatus, provider_statuses
 from paig_tui.screens.routes.dry_run import share
 from paig_tui.screens.section import Section
 from paig_tui.text import GOOD, MUTED, NOT_YET, WARN, bar, plain, safe
+from paig_tui.widgets.chrome import Frame
 from paig_tui.widgets.table import Column, Table
 
 
@@ -106,9 +107,9 @@ class RoutesSection(Section):
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="both"):
-            with Vertical(classes="frame", id="left"):
+            with Frame(id="left"):
                 yield Table(ROUTES, lambda route: route.name, id="routes")
-            with Vertical(classes="frame", id="right"):
+            with Frame(id="right"):
                 yield Table(MEMBERS, lambda row: str(row.place), id="members", empty="No route is chosen.")
 
     @property
@@ -132,9 +133,9 @@ class RoutesSection(Section):
         table.empty = self.nothing("routes", "None. n adds one.")
         table.show([route for route in routes or () if self.matches(route.name, *(m.provider for m in route.members))])
         count = len(routes) if routes is not None else NOT_YET
-        left = self.query_one("#left", Vertical)
+        left = self.query_one("#left", Frame)
         left.border_title = Content.assemble(f"routes {count}", self.filter_note)
-        left.border_subtitle = self.hints("n new", "e edit", "D delete")
+        left.show_keys(self.hints("n new", "e edit", "D delete"))
         self._members()
 
     @on(Table.Moved, "#routes")
@@ -148,9 +149,9 @@ class RoutesSection(Section):
         ]
         rows.sort(key=lambda row: (not row.member.active, -row.member.priority, -row.member.weight, row.place))
         self.query_one("#members", Table).show(rows)
-        frame = self.query_one("#right", Vertical)
+        frame = self.query_one("#right", Frame)
         frame.border_title = Content(f"members of {safe(route.name)}" if route else "members")
-        frame.border_subtitle = self.hints("n add", "e edit", "Space off/on", "+ more", "- less", "d dry run")
+        frame.show_keys(self.hints("n add", "e edit", "d dry run", "Space off/on", "+ more", "- less"))
 
     def action_other(self) -> None:
         routes, members = self.query_one("#routes", Table), self.query_one("#members", Table)

@@ -10,14 +10,14 @@ from decimal import Decimal
 from textual.content import Content
 
 from paig_client.api.resources import UsageReport, UsageTotal
-from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, bar, dollars, plain
+from paig_tui.text import BAD, GOOD, MUTED, NOT_YET, WARN, bar, dollars, plain, pointed
 from paig_tui.widgets.plot import spark
 from paig_tui.widgets.table import Column
 
 GROUPS = ("model", "key", "project", "user", "provider", "route", "session")
 MOST_COURSES = 200
 """With more groups than this, only the group under the cursor is fetched over time."""
-TREND = 12
+TREND = 10
 
 
 @dataclass(frozen=True)
@@ -174,18 +174,18 @@ def _figure(
 
 
 def _cost(row: UsageTableRow) -> Content:
-    return Content.styled(dollars(row.total.cost), "bold")
+    return Content.styled(pointed(row.total.cost, 4), "bold")
 
 
 def _list_cost(row: UsageTableRow) -> Content:
-    return Content(dollars(row.total.list_cost))
+    return Content(pointed(row.total.list_cost, 4))
 
 
 COLUMNS: tuple[Column[UsageTableRow], ...] = (
     Column("name", 0, lambda row: row.shown, most=80, sort=lambda row: (row.name or "").casefold()),
     _figure("requests", 8, "requests"),
     _figure("errors", 6, "errors", _errors),
-    _figure("tokens", 14, "input_tokens output_tokens", _tokens),
+    _figure("tokens", 13, "input_tokens output_tokens", _tokens),
     _figure("cached", 8, "cache_read_tokens", least=100),
     _figure("cost", 9, "cost", _cost),
     Column("share", 15, wide=_share, least=100, most=80),

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
@@ -22,7 +21,7 @@ from paig_tui.screens.section import Section
 from paig_tui.screens.usage.csv import to_csv
 from paig_tui.screens.usage.rows import CHARGED, COLUMNS, GROUPS, MOST_COURSES, SPANS, UsageTableRow, courses, rows
 from paig_tui.text import MUTED, NOT_YET, dollars, lines, safe
-from paig_tui.widgets.chrome import Panel, tabs
+from paig_tui.widgets.chrome import Frame, Panel, tabs
 from paig_tui.widgets.plot import SHADES, chart, stacked
 from paig_tui.widgets.table import Table
 
@@ -58,7 +57,7 @@ class UsageSection(Section):
 
     def body(self) -> Iterable[Widget]:
         yield Panel("spend", id="plot", classes="data")
-        with Vertical(classes="frame", id="frame"):
+        with Frame(id="frame"):
             yield Table(COLUMNS, lambda row: row.key, id="groups")
 
     @property
@@ -108,10 +107,10 @@ class UsageSection(Section):
             every = rows(report, GROUPS[self.group], self.courses, list(self.span.times(self.state.as_of)))
             shown = [row for row in every if row.name is None or self.matches(row.name)]
         table.show(shown)
-        frame = self.query_one("#frame", Vertical)
+        frame = self.query_one("#frame", Frame)
         words = [(name, place == self.group, f"screen.show_group({place})") for place, name in enumerate(GROUPS)]
         frame.border_title = Content.assemble("by ", tabs(words), self.filter_note)
-        frame.border_subtitle = self.hints("→ group", "s span", "Enter requests", "e export CSV", "/ filter")
+        frame.show_keys(self.hints("→ group", "s span", "Enter requests", "e export CSV", "/ filter"))
         self._plot()
 
     def _plot(self) -> None:
@@ -187,7 +186,7 @@ class UsageSection(Section):
     def action_drill(self) -> None:
         """The requests of the row."""
         from paig_tui.screens.requests.list import Requests
-        from paig_tui.screens.usage.session import SessionDetail
+        from paig_tui.screens.sessions.detail import SessionDetail
 
         row = self.table.current
         if row is None:

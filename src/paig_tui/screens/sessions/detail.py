@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.widget import Widget
 
 from paig_client.admin import AdminError
-from paig_client.api.resources import SessionAgent, SessionTree
+from paig_client.api.resources import Session, SessionAgent, SessionTree
 from paig_client.trees import branches
+from paig_tui.screens.page import Page
+from paig_tui.screens.sessions.rows import about, budgets_of, cached
 from paig_tui.screens.usage.rows import count
-from paig_tui.text import BAD, MUTED, bar, dollars, plain, pointed, safe, span
-from paig_tui.widgets.chrome import hints
+from paig_tui.text import BAD, MUTED, bar, plain, pointed, safe, span
+from paig_tui.widgets.chrome import Frame, Panel, hints
 from paig_tui.widgets.table import Column, Table
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ def rows(tree: SessionTree) -> list[AgentTableRow]:
 
 
 def _cached(row: AgentTableRow) -> Content:
-    agent = row.agent
-    share = agent.cache_read_tokens / agent.input_tokens if agent.input_tokens else 0.0
-    return Content(f"{share:.0%}")
+    return Content(f"{cached(row.agent):.0%}")
 
 
 def _share(row: AgentTableRow, width: int) -> Content:
@@ -83,35 +82,47 @@ COLUMNS: tuple[Column[AgentTableRow], ...] = (
 )
 
 
-class SessionDetail(ModalScreen[None]):
-    """The dialog of a session.
+async def switch_session(app: PaigApp, session: Session) -> SessionTree | None:
+    """Refuse a session's requests from now on, or no more where that is so; None where the gateway refused."""
+    from paig_tui.app import Undo
+
+    admin, id = app.admin, session.session
+    stop, go_on = partial(admin.stop_session, id), partial(admin.resume_session, id)
+    change, back, said = (go_on, stop, "goes on") if session.stopped_by else (stop, go_on, "is stopped")
+    undo = Undo(f"session {id} {said}", lambda: back(key=session.key))
+    return await app.changing(change(key=session.key), f"The session {said}.", undo)
+
+
+class SessionDetail(Page):
+    """The session of an id.
 
     Args:
-        session: The session's id.
+        session: The id.
+        key: The key, where several may have a session of that id.
     """
 
-    CSS = "SessionDetail { background: $background; }"
+    CSS = "SessionDetail #facts { height: auto; min-height: 3; max-height: 14; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "Close"),
         Binding("x", "stop", "Stop the session, or let it go on"),
         Binding("l,enter", "requests", "Its requests"),
         Binding("y", "copy_id", "Copy the session's id"),
     ]
 
-    def __init__(self, session: str) -> None:
+    def __init__(self, session: str, key: str | None = None) -> None:
         super().__init__()
         self.session = session
+        self.of_key = key
         self.tree_shown: SessionTree | None = None
 
-    @property
-    def paig(self) -> PaigApp:
-        return cast("PaigApp", self.app)
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="frame", id="found"):
+    def body(self) -> Iterable[Widget]:
+        """What is known of it in words, and the tree."""
+        yield Panel("session", id="facts", classes="data")
+        with Frame(id="found"):
             yield Table(COLUMNS, lambda row: row.agent.id or "main", empty="Loading …", id="agents")
 
     def on_mount(self) -> None:
+        """Ask for it."""
+        super().on_mount()
         self._title()
         self.query_one(Table).focus()
         self.load()
@@ -121,7 +132,7 @@ class SessionDetail(ModalScreen[None]):
         """Ask for the session, and show it."""
         table = self.query_one(Table)
         try:
-            found = await self.paig.admin.session(self.session)
+            found = await self.paig.admin.session(self.session, key=self.of_key)
         except AdminError as error:
             table.empty = f"✕ {safe(error)}"
             table.refresh()
@@ -131,50 +142,39 @@ class SessionDetail(ModalScreen[None]):
     def _show(self, found: SessionTree) -> None:
         self.tree_shown = found
         self.query_one(Table).show(rows(found))
+        panel, width = self.query_one("#facts", Panel), max(20, self.size.width - 4)
+        panel.update(about(found, budgets_of(self.state, self.session), width))
         self._title()
 
-    def _title(self) -> None:
-        frame, found = self.query_one("#found", Vertical), self.tree_shown
-        told = Content("")
-        if found is not None:
-            lasted = span((found.ended - found.began).total_seconds())
-            told = Content.assemble(
-                (f" · key {safe(found.key)} · {found.requests} requests in {lasted} · ", MUTED),
-                (dollars(found.cost), "bold"),
-                (f" · ■ stopped by {safe(found.stopped_by)}", BAD) if found.stopped_by else "",
-            )
-        frame.border_title = Content.assemble("session ", plain(self.session), told)
-        stop = () if self._refusal() else ("x go on" if found is not None and found.stopped_by else "x stop",)
-        frame.border_subtitle = hints(self.BINDINGS, "Enter requests", *stop, "y copy id", "Esc back")
+    def on_resize(self) -> None:
+        """Another width breaks lines elsewhere."""
+        super().on_resize()
+        if self.tree_shown is not None:
+            self._show(self.tree_shown)
 
-    def _refusal(self) -> str | None:
-        if self.paig.read_only:
-            return "This is read-only: paig was started with --read-only."
-        return None if self.paig.state.may("keys:write") else "Your token may not do that: it lacks keys:write."
+    def _title(self) -> None:
+        frame, found = self.query_one("#found", Frame), self.tree_shown
+        stopped = f" · ■ stopped by {safe(found.stopped_by)}" if found is not None and found.stopped_by else ""
+        self.query_one("#facts", Panel).title(Content.assemble("session ", plain(self.session), (stopped, BAD)))
+        frame.border_title = Content("agents: what each spent")
+        may = self.lacking("keys:write") is None
+        stop = ("x go on" if found is not None and found.stopped_by else "x stop",) if may else ()
+        frame.show_keys(hints([*self.BINDINGS, *Page.BINDINGS], "Enter requests", *stop, "y copy id", "Esc back"))
 
     @work(exclusive=True, exit_on_error=False)
     async def action_stop(self) -> None:
         """Stop the session, so that its requests are refused, or resume it."""
-        from paig_tui.app import Undo
-
-        found, admin = self.tree_shown, self.paig.admin
-        if (refusal := self._refusal()) is not None:
+        if (refusal := self.lacking("keys:write")) is not None:
             self.notify(refusal, title="Not done", severity="warning")
-            return
-        if found is None:
-            return
-        stop, go_on = partial(admin.stop_session, self.session), partial(admin.resume_session, self.session)
-        change, back, said = (go_on, stop, "goes on") if found.stopped_by else (stop, go_on, "is stopped")
-        undo = Undo(f"session {self.session} {said}", lambda: back(key=found.key))
-        changed = await self.paig.changing(change(key=found.key), f"The session {said}.", undo)
-        if changed is not None:
+        elif self.tree_shown is not None and (changed := await switch_session(self.paig, self.tree_shown)) is not None:
             self._show(changed)
 
     def action_requests(self) -> None:
         """The requests of the session."""
         from paig_tui.screens.requests.list import Requests
 
-        self.app.push_screen(Requests(f"session {self.session}", {}, where={"session": self.session}))
+        which = {"key": self.tree_shown.key} if self.tree_shown is not None else {}
+        self.app.push_screen(Requests(f"session {self.session}", which, where={"session": self.session}))
 
     def action_copy_id(self) -> None:
         """The id into the clipboard."""

@@ -580,7 +580,7 @@ class SessionLoop(BaseModel):
     at: datetime
     requests: int = 0
     """How often the same request was sent, where that was it."""
-    spent: str = "0"
+    spent: Money = Decimal(0)
     """US dollars within a minute, where that was it."""
 
 

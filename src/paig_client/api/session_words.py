@@ -21,7 +21,7 @@ def session_trouble(session: Session) -> list[tuple[str, str]]:
         said = (
             f"It sent the same request {loop.requests} times, last seen on {at}: it may go round in circles."
             if loop.kind == "repeated"
-            else f"It spent ${loop.spent} within a minute on {at}."
+            else f"It spent ${loop.spent:f} within a minute on {at}."
         )
         found.append(("loop", f"{said} Look at its requests; to stop it: paig sessions stop."))
     error = session.last_error

@@ -360,7 +360,8 @@ def _line(row: Request) -> str:
     """A request as one line; on a narrow terminal without the provider, and the model's name cut to what is left."""
     mark = {"exact": "", "estimated": "~", "ceiling": "≤", "unknown": "?"}.get(row.certainty or "", "")
     head = f"{row.time.astimezone():%H:%M:%S}  {row.status or '–':>4}"
-    end = f"{milliseconds(row.ms_total):>7}  {mark + aligned(row.cost):>15} {dear(row.cost) or ' '}"
+    end = f"{milliseconds(row.ms_total):>7}  {mark + aligned(row.cost):>15}"
+    end += "" if narrow() else f" {dear(row.cost) or ' '}"
     end += f"  {row.error}" if row.error else ""
     if row.error and (why := in_short(row)) and not narrow():
         end += f" ({why})"

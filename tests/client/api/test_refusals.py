@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ def session(**more: Any) -> Session:
         ({}, "", None),
         ({"stopped_by": "token:admin"}, "■ stopped", "Stopped by token:admin"),
         ({"loop": SessionLoop(kind="repeated", at=NOON, requests=20)}, "▲ loop", "the same request 20 times"),
-        ({"loop": SessionLoop(kind="spending", at=NOON, spent="6.5")}, "▲ loop", "spent $6.5 within a minute"),
+        ({"loop": SessionLoop(kind="spending", at=NOON, spent=Decimal("6.5"))}, "▲ loop", "spent $6.5 within a minute"),
         ({"last_error": "limit-exceeded"}, "■ limit", "paig limits ask"),
         ({"last_error": "upstream-timeout"}, "✕ failed", "Send it again"),
     ],

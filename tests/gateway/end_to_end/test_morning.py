@@ -43,7 +43,7 @@ async def test_the_morning_on_the_page(simulated: World, simulator: Simulator) -
     assert "Explore" in text
 
     # Give me more.
-    [proof] = re.findall(r'name="proof" value="(\w+)"', html)
+    [proof] = {*re.findall(r'name="proof" value="(\w+)"', html)}
     form = {"to": "2", "window": "daily", "why": "the nightly job", "proof": proof}
     assert (await simulated.http.post("/me/ask", data=form, headers=own, follow_redirects=False)).status_code == 303
     [asked] = [one for one in await simulated.admin.limit_requests() if one.key == "morning"]

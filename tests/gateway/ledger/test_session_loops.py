@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import Engine
@@ -32,8 +33,8 @@ def test_the_latest_of_a_session_counts(engine: Engine) -> None:
         found = loops_of(connection, [("key_1", "s"), ("key_1", "t"), ("key_1", "none")])
         assert loops_of(connection, []) == {}
     assert {place: (one.kind, one.requests, one.spent) for place, one in found.items()} == {
-        ("key_1", "s"): ("repeated", 9, "0"),
-        ("key_1", "t"): ("spending", 0, "6.5"),
+        ("key_1", "s"): ("repeated", 9, Decimal(0)),
+        ("key_1", "t"): ("spending", 0, Decimal("6.5")),
     }
     assert found["key_1", "s"].at == NOON + timedelta(minutes=1)
 

@@ -82,14 +82,14 @@ def tables() -> str:
     """All tables of the page."""
     parts = [
         "## Each provider and format\n",
-        "Tokens are counted everywhere, and so is every unit of the next table. `Units with a price` are those that "
-        "the price book or our own table prices for the provider: any other that occurs makes the row "
-        "`estimated`, unless `[prices]` has a rate. Those that are not all stated always do. `Without usage` is what a "
-        "complete answer that states none is charged by.\n",
+        "Tokens are always counted, and so is every unit of the next table. `Units with a price` are those that the "
+        "price book or our own table prices for the provider. Any other unit makes the row `estimated`, unless "
+        "`[prices]` has a rate for it. So does every unit under `not all stated`, because answers do not state all of "
+        "it. `Without usage` says how a complete answer without usage is charged.\n",
         table("provider | formats | tokens priced by | units with a price | not all stated | without usage", audit()),
-        "## Where units stand\n",
+        "## Where units are stated\n",
         table(
-            "unit | formats | where it stands in the answer | models | providers",
+            "unit | formats | where it is in the answer | models | providers",
             (
                 [
                     f"`{unit.name}`",
@@ -102,7 +102,7 @@ def tables() -> str:
             ),
         ),
         "## Prices of units\n",
-        "Where the price book has no rate for the model and `[prices]` has none.\n",
+        "Used if neither `[prices]` nor the price book has a rate for the model.\n",
         table(
             "unit | price source | models | US dollars for one | origin",
             (
@@ -111,7 +111,7 @@ def tables() -> str:
             ),
         ),
         "## Modifiers\n",
-        "Where the price book has no variant. Tokens cost so many times as much; a factor that is not the same for all "
+        "For modifiers that the price book has no variant for. Tokens cost `factor` times as much; a factor that differs between "
         "models makes the row `estimated`.\n",
         table(
             "modifier | value | price source | models | factor | cached tokens | exact | origin",

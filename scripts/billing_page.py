@@ -111,8 +111,8 @@ def tables() -> str:
             ),
         ),
         "## Modifiers\n",
-        "For modifiers that the price book has no variant for. Tokens cost `factor` times as much; a factor that differs between "
-        "models makes the row `estimated`.\n",
+        "For modifiers that the price book has no variant for. Tokens cost `factor` times as much; a factor that "
+        "differs between models makes the row `estimated`.\n",
         table(
             "modifier | value | price source | models | factor | cached tokens | exact | origin",
             (

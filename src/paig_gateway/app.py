@@ -516,7 +516,7 @@ def _loop_rule(spec: SessionsSpec) -> LoopRule:
 
 
 def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[IdentityProvider | None, str | None]:
-    """Who vouches for administrators, and the client's secret there; nobody where single sign-on is not set up.
+    """The identity provider, and the client secret for it; None and None if single sign-on is not set up.
 
     Raises:
         SsoError: The secret cannot be read.
@@ -541,7 +541,7 @@ def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: 
 
 
 async def _recall(engine: Engine, ledger: Ledger, stored: str) -> Holder | None:
-    """Who holds what the ledger knows of; nobody is kept waiting for a database that is away."""
+    """The account that has a stored object, by the ledger; None if it is not known, or the database is unavailable."""
     if not ledger.healthy:
         return None
     try:

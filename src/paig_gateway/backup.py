@@ -1,4 +1,4 @@
-"""A backup: the database and the secrets that it is of no use without, in one file.
+"""A backup: the database, and the secrets that open it, in one file.
 
 The file is a ZIP archive, readable by its owner alone: `manifest.json`, the secrets, and the database, which is read at
 one moment while the gateway goes on: SQLite's online backup, or every table of PostgreSQL in one REPEATABLE READ
@@ -76,14 +76,14 @@ def write(file: Path, *, secrets_only: bool = False, now: datetime | None = None
     except (SecretsError, DatabaseError) as error:
         raise BackupError(str(error)) from error
     except (sqlite3.Error, SQLAlchemyError) as error:
-        said = explain(engine, str(getattr(error, "orig", error))) if engine is not None else str(error)
-        raise BackupError(said) from error
+        message = explain(engine, str(getattr(error, "orig", error))) if engine is not None else str(error)
+        raise BackupError(message) from error
     except OSError as error:
         raise BackupError(f"cannot write the backup: {error}") from error
 
 
 def manifest(file: Path) -> dict[str, Any]:
-    """What a backup says of itself.
+    """Read a backup's manifest, and check the file.
 
     Raises:
         BackupError: The file is not a backup of paig, or is damaged.
@@ -108,7 +108,7 @@ def restore(file: Path, url: str | None = None) -> None:
         url: The database; by default what the environment says. It may be of another kind than the backup's.
 
     Raises:
-        BackupError: Something else is there already, or a part cannot be written.
+        BackupError: The home folder or the database is not empty, or a part cannot be written.
     """
     found = manifest(file)
     try:

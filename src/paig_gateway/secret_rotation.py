@@ -1,4 +1,4 @@
-"""`paig secret`: everything that is sealed gets a new secret key, or is given up because the key is lost.
+"""`paig secret`: seals everything with a new secret key, or gives it up because the key is lost.
 
 `rotate` works while gateways run. The new key stands before the old one (`NEW,OLD`): the new one seals, both open. A
 running gateway that meets a value under a key that it does not know reads the key file again. Once every gateway was
@@ -42,7 +42,7 @@ def rotate(home: Path | None = None, *, finish: bool = False, environ: Mapping[s
     """Seal everything with a new secret key, or drop the old one.
 
     Args:
-        home: The home folder; by default what the environment says.
+        home: The home folder; by default the one that the environment names.
         finish: Drop the old key; nothing may be sealed with it any more.
         environ: Where `PAIG_SECRET_KEY` may be set.
 
@@ -86,7 +86,7 @@ class Reset:
     """The result of giving up what the lost key sealed.
 
     Attributes:
-        providers: The names of those that must be given their credential again; None where nothing was lost.
+        providers: The names of the providers whose credential is lost; None where nothing was lost.
         key: Where the new secret key is; None where nothing was lost.
     """
 
@@ -95,13 +95,13 @@ class Reset:
 
 
 def reset(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Reset:
-    """Go on without what the lost secret key sealed, with a new one.
+    """Give up what the lost secret key sealed, and make a new secret key.
 
     What the present key still opens is sealed with the new one, and is not lost.
 
     Args:
-        home: The home folder; by default what the environment says.
-        environ: Where `PAIG_SECRET_KEY` may be set; that is then the new key.
+        home: The home folder; by default the one that the environment names.
+        environ: May set `PAIG_SECRET_KEY`, which is then the new key.
 
     Raises:
         SecretsError: A gateway runs, or the new key cannot be kept or is too weak.

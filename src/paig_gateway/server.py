@@ -193,7 +193,7 @@ def exposed(server: ServerSpec) -> str | None:
     if not beyond or server.tls or server.tls_cert or server.trusted_proxies:
         return None
     return (
-        f"{beyond[0]} is reached from other machines, and keys and tokens cross the network in the clear. Set tls ="
+        f"{beyond[0]} is reached from other machines, and keys and tokens cross the network unencrypted. Set tls ="
         " true, or tls_cert and tls_key; or name the proxies that end TLS in trusted_proxies."
     )
 

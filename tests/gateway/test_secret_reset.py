@@ -92,7 +92,7 @@ def test_a_lost_key_is_given_up(home: Path, capsys: pytest.CaptureFixture[str]) 
     store.engine.dispose()
     assert paig(capsys, "secret", "reset", "--yes") == (
         0,
-        "Nothing is lost: the secret key opens everything. Nothing was changed.\n",
+        "The secret key opens everything, so nothing was changed.\n",
     )
 
 

@@ -70,8 +70,8 @@ _command(rich_help_panel=GATEWAY, example="paig serve --config paig.toml")(serve
 _command(rich_help_panel=GATEWAY, example="paig demo")(server.demo)
 _command(rich_help_panel=GATEWAY, example="paig init")(init.init)
 app.add_typer(init.app, name="import", rich_help_panel=GATEWAY)
-_command(rich_help_panel=GATEWAY, example="paig backup paig-backup.db")(backup.backup)
-_command(rich_help_panel=GATEWAY, example="paig restore paig-backup.db")(backup.restore)
+_command(rich_help_panel=GATEWAY, example="paig backup paig-backup.zip")(backup.backup)
+_command(rich_help_panel=GATEWAY, example="paig restore paig-backup.zip")(backup.restore)
 app.add_typer(lazily("secret"), name="secret", help="The key that encrypts credentials.", rich_help_panel=GATEWAY)
 _command("version", rich_help_panel=GATEWAY, example="paig version --json")(show_version)
 

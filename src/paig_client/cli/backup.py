@@ -21,7 +21,7 @@ def backup(
 ) -> None:
     """Write database and secrets to one file.
 
-    Works on PAIG_HOME and the database themselves, while the gateway runs. Every credential can be read from the file.
+    Works on PAIG_HOME and the database directly, while the gateway runs. Every credential can be read from the file.
     """
     with extra("gateway"):
         from paig_gateway.backup import BackupError, write
@@ -37,7 +37,9 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A file of `paig backup`.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A file that `paig backup` wrote.")
+    ],
     database_url: Annotated[
         str | None,
         typer.Option("--database-url", metavar="URL", help="The empty database. Default: PAIG_DATABASE_URL."),

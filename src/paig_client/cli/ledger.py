@@ -58,12 +58,14 @@ def _costs(item: RepricedTotal) -> tuple[Decimal, Decimal, Decimal]:
 
 @app.command(example="paig usage prune --older-than 90d")
 def prune(
-    older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="90d, 12w, …")],
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="Remove requests that are older than this: 90d, 12w, …")
+    ],
     key: Annotated[
-        str | None, typer.Option("--key", metavar="KEY", help="Only this key's, also if it is deleted.")
+        str | None, typer.Option("--key", metavar="KEY", help="Only requests of this key, even if it is deleted.")
     ] = None,
     user: Annotated[
-        str | None, typer.Option("--user", metavar="USER", help="Only this user's, also if it is deleted.")
+        str | None, typer.Option("--user", metavar="USER", help="Only requests of this user, even if deleted.")
     ] = None,
     yes: Yes = False,
     json: JsonOption = False,
@@ -72,7 +74,8 @@ def prune(
 ) -> None:
     """Remove old requests from the ledger for good.
 
-    Totals, limits and what is spent of them stay.
+    Totals, limits and what is spent of them stay. So do, for 31 days, requests that name work at a provider, and
+    requests since the oldest batch that is not charged yet.
     """
     before = utc_now() - duration(older_than)
     whose = "".join(f" of the {kind} {name}" for kind, name in (("key", key), ("user", user)) if name)

@@ -10,7 +10,7 @@ from paig_client.cli.commands import PaigTyper
 from paig_client.cli.options import JsonOption, Yes, confirm, extra
 from paig_client.cli.output import print_json, say
 
-app = PaigTyper(no_args_is_help=True, help="The key that encrypts the gateway's credentials.")
+app = PaigTyper(no_args_is_help=True, help="The secret key, which encrypts stored credentials.")
 
 
 @app.callback()
@@ -24,9 +24,9 @@ def rotate(
         bool, typer.Option("--finish", help="Drop the old key, after every gateway was started with the new one.")
     ] = False,
 ) -> None:
-    """Seal everything with a new secret key.
+    """Encrypt everything with a new secret key.
 
-    Works on PAIG_HOME and the database themselves, while gateways run; the old key is readable until --finish. Where
+    Works on PAIG_HOME and the database directly, while gateways run; the old key is readable until --finish. Where
     PAIG_SECRET_KEY is set, set it to NEW,OLD first.
     """
     with extra("gateway"):
@@ -42,10 +42,10 @@ def rotate(
 
 @app.command(example="paig secret reset --yes")
 def reset(yes: Yes = False, json: JsonOption = False) -> None:
-    """Go on with a new key after the old one was lost.
+    """Make a new secret key after the old one was lost.
 
-    Works on PAIG_HOME and the database themselves; stop every gateway first. Stored credentials that no key opens must
-    then be given again. Keys, tokens, limits and the ledger stay.
+    Works on PAIG_HOME and the database directly; stop every gateway first. Stored credentials that cannot be decrypted
+    are lost: set them again afterwards. Keys, tokens, limits and the ledger stay.
     """
     with extra("gateway"):
         from paig_gateway.database.engine import DatabaseError
@@ -56,7 +56,7 @@ def reset(yes: Yes = False, json: JsonOption = False) -> None:
     if addresses := running():
         say(f"paig: a gateway runs with this PAIG_HOME at {', '.join(addresses)}: stop it first")
         raise typer.Exit(1)
-    confirm("Give up every stored credential that the secret key does not open? A backup of it would save them.", yes)
+    confirm("Give up every stored credential that cannot be decrypted? A backup of the lost key would save them.", yes)
     try:
         done = reset()
     except (SecretsError, DatabaseError) as error:
@@ -65,7 +65,7 @@ def reset(yes: Yes = False, json: JsonOption = False) -> None:
     if json:
         return print_json({"lost_credentials": done.providers, "secret_key": done.key})
     if done.providers is None:
-        return say("Nothing is lost: the secret key opens everything. Nothing was changed.")
+        return say("The secret key opens everything, so nothing was changed.")
     say(f"The new secret key is in {done.key}. Back it up: paig backup FILE --secrets-only")
     for name in done.providers:
         say(f"The credential of {name} must be given again: paig providers update {name} --credential -")

@@ -1,8 +1,8 @@
 """Permissions: every operation, the permission it needs, and whether a role in one project is enough.
 
-An operation without a row here cannot be served, because `Guarded` looks it up when the app is put together. Who asks
-is settled before anything else of a request is read. An operation that a project's own people may use confines itself
-to their projects; the others need a role in the whole gateway.
+An operation without a row here cannot be served, because `Guarded` looks it up when the app is built. The principal is
+checked before anything else of a request is read. An operation that needs a role only `in_project` limits itself to the
+projects of the principal; the others need a role in the whole gateway.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Needs:
     Attributes:
         permission: None if any admin token will do.
         in_project: Whether it is enough to have the permission in some project.
-        goes_on: Whether its answer is a stream that lasts until the client disconnects.
+        goes_on: Whether its answer is a stream that ends when the client disconnects.
     """
 
     permission: Permission | None
@@ -132,8 +132,11 @@ OPERATIONS: Mapping[str, Needs] = {
 """The permission of each operation of the admin API, by its id in the OpenAPI document."""
 
 Authenticate = Callable[[HTTPConnection], AdminIdentity]
-"""Who sent a request, or opens a WebSocket; raises ProblemError `missing-token`, `unknown-token`, `expired-token`, or
-`forbidden` where a browser's session would open a WebSocket."""
+"""Returns the identity that sent a request, or opens a WebSocket.
+
+Raises ProblemError `missing-token`, `unknown-token` or `expired-token`; `forbidden` where a browser's session would open
+a WebSocket.
+"""
 
 
 def token_authentication(
@@ -164,7 +167,7 @@ def token_authentication(
     def authenticate(connection: HTTPConnection) -> AdminIdentity:
         given = connection.headers.getlist("authorization")
         session = "" if given else browsers.cookie(connection, SESSION)
-        if session and "method" not in connection.scope:  # any page may open a WebSocket, and it can prove nothing
+        if session and "method" not in connection.scope:  # any page may open a WebSocket, and cannot send the proof
             raise ProblemError("forbidden", "A browser's session cannot open a WebSocket.")
         token = session or _bearer_token(given)
         digest = _digest(token)
@@ -206,7 +209,7 @@ def _bearer_token(given: Sequence[str]) -> str:
 
 
 CSRF_HEADER = "x-paig-csrf"
-"""Where a page of ours proves that it has read something of ours."""
+"""With it one of our pages proves that it could read an answer of ours."""
 
 
 def csrf_proof(vault: Vault, identity: AdminIdentity) -> str:
@@ -215,9 +218,9 @@ def csrf_proof(vault: Vault, identity: AdminIdentity) -> str:
 
 
 def check_page(connection: HTTPConnection, identity: AdminIdentity, vault: Vault) -> None:
-    """Refuse what a browser's session is used for unless one of our own pages does it knowingly.
+    """Refuse a change by a browser's session unless one of the gateway's own pages makes it.
 
-    A cookie proves little: it is sent to every port of the host, and with requests that pages of these ports make.
+    The cookie alone proves little: browsers send it to every port of the host, also with requests from other pages.
 
     Raises:
         ProblemError: `forbidden`.
@@ -267,7 +270,7 @@ def check_query(given: QueryParams, known: Mapping[str, bool]) -> None:
         known: Each parameter that the operation takes, and whether it takes several values.
 
     Raises:
-        ProblemError: `invalid`, naming each parameter at fault.
+        ProblemError: `invalid`, naming each wrong parameter.
     """
     wrong = []
     for name in dict.fromkeys(given):

@@ -71,7 +71,7 @@ class Admins:
         self._admins.delete(before.id, actor=actor, version=version or before.version)
 
     def _check(self, grants: Sequence[GrantSpec]) -> None:
-        if not _covers(self._asker, grants):
+        if not _may_grant(self._asker, grants):
             raise ProblemError("forbidden", "These grants give more permissions than you have: ask an owner.")
 
 
@@ -178,7 +178,7 @@ def access_routes(services: AdminServices) -> APIRouter:
         if admin_id != principal.id:
             if not principal.may("access:write"):
                 raise ProblemError("forbidden", "Revoking others' tokens needs access:write.")
-            if not _covers(principal, services.catalog.admins.get(admin_id).grants):
+            if not _may_grant(principal, services.catalog.admins.get(admin_id).grants):
                 raise ProblemError("forbidden", "This token's admin has more permissions than you: ask an owner.")
         tokens.revoke(token_id, actor=principal.name)
         services.changed()
@@ -202,7 +202,7 @@ def _check_new_token(principal: AdminIdentity, owner: Admin, spec: TokenSpec) ->
     scopes = None if spec.scopes is None else frozenset(spec.scopes)
     if principal.scopes is not None and (scopes is None or not scopes <= principal.scopes):
         raise ProblemError("forbidden", f"scopes: your own token is limited to {', '.join(sorted(principal.scopes))}.")
-    if not _covers(principal, owner.grants, scopes):
+    if not _may_grant(principal, owner.grants, scopes):
         raise ProblemError("forbidden", "This token would have more permissions than you: ask an owner.")
     if principal.expires_at is None or principal.may("access:write"):
         return
@@ -212,11 +212,11 @@ def _check_new_token(principal: AdminIdentity, owner: Admin, spec: TokenSpec) ->
         )
 
 
-def _covers(principal: AdminIdentity, grants: Sequence[GrantSpec], scopes: frozenset[str] | None = None) -> bool:
+def _may_grant(principal: AdminIdentity, grants: Sequence[GrantSpec], scopes: frozenset[str] | None = None) -> bool:
     """Whether the principal may do all that the grants, within the scopes, allow."""
     ids = {name: id for id, name in principal.names.items()}
     by_id = [(grant.role, ids.get(grant.project, grant.project) if grant.project else None) for grant in grants]
-    return principal.covers(AdminIdentity("", "", *effective_permissions(by_id, scopes)))
+    return principal.may_all_of(AdminIdentity("", "", *effective_permissions(by_id, scopes)))
 
 
 def _utc(at: datetime) -> datetime:

@@ -114,7 +114,7 @@ def claude_routes(services: AdminServices) -> APIRouter:
 
     @router.post(REVOKE)
     async def revoke(request: Request) -> Response:
-        """End the key that a refresh token renews; other tokens are none of ours (RFC 7009, 2.2)."""
+        """End the key that a refresh token renews; any other token is ignored (RFC 7009, 2.2)."""
         state = opened(services, "claude key", (await _form(request)).get("token", ""))
         if state is not None:
             await anyio.to_thread.run_sync(services.catalog.people.end_key, state["key"])
@@ -142,7 +142,7 @@ def claude_routes(services: AdminServices) -> APIRouter:
 
 
 def checksum_of(settings: Mapping[str, Any]) -> str:
-    """As Claude Code computes it: over the JSON with sorted keys and no white space."""
+    """The checksum that Claude Code computes: over the JSON with sorted keys and no white space."""
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"sha256:{sha256(text.encode()).hexdigest()}"
 
@@ -208,7 +208,7 @@ async def _renewed(services: AdminServices, refresh_token: str) -> dict[str, str
 def _tokens(
     services: AdminServices, key_id: str, secret: str, login: Login, person: Person, nonce: str
 ) -> dict[str, str | int]:
-    """The answer with a key; the refresh token holds it, too, because the gateway keeps none."""
+    """The answer with a key. The refresh token contains the key, because the gateway stores no keys."""
     refresh = sealed(
         services,
         "claude key",
@@ -236,7 +236,7 @@ def _refused(error: _OAuthError | SsoError) -> Response:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """A form's fields; none of one that is larger than it can be."""
+    """A form's fields; none if the form is too large."""
     body = b""
     async for chunk in request.stream():
         body += chunk

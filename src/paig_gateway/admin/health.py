@@ -47,9 +47,9 @@ def health_routes(services: AdminServices) -> APIRouter:
         cursor: Cursor = None,
         sort: Sort = None,
     ) -> ProviderHealthList:
-        told: dict[tuple[str, str], list[tuple[str, Report]]] = {}
+        reports: dict[tuple[str, str], list[tuple[str, Report]]] = {}
         for node, report in health_rows.read(services.engine):
-            told.setdefault((report.provider, report.credential), []).append((node, report))
+            reports.setdefault((report.provider, report.credential), []).append((node, report))
         found = services.directory.providers()
         if provider is not None and provider not in found:
             close = suggestion(provider, found)
@@ -57,7 +57,7 @@ def health_routes(services: AdminServices) -> APIRouter:
         healths = [
             provider_health(
                 name,
-                {one.id: told.get((name, one.id), []) for one in found[name].credentials},
+                {one.id: reports.get((name, one.id), []) for one in found[name].credentials},
                 services.clock(),
                 services.directory.problem(name) or " ".join(services.directory.lacking(name)) or None,
             )
@@ -71,36 +71,36 @@ def health_routes(services: AdminServices) -> APIRouter:
 
 
 def provider_health(
-    provider: str, told: Mapping[str, Sequence[tuple[str, Report]]], now: datetime, problem: str | None = None
+    provider: str, by_credential: Mapping[str, Sequence[tuple[str, Report]]], now: datetime, problem: str | None = None
 ) -> ProviderHealth:
     """The health of a provider.
 
     Args:
         provider: Its name.
-        told: The reports of all nodes, by the credential's id.
+        by_credential: The reports of all nodes, by the credential's id.
         now: The present.
         problem: Which of its credentials cannot be read.
     """
-    credentials = [_credential_health(id, reports, now) for id, reports in told.items()]
+    credentials = [_credential_health(id, reports, now) for id, reports in by_credential.items()]
     return ProviderHealth(
         provider=provider,
         state=min((one.state for one in credentials), key=WORSE.index, default="closed"),
         credentials=credentials,
         problem=problem,
-        **_figures(report for reports in told.values() for _, report in reports),
+        **_figures(report for reports in by_credential.values() for _, report in reports),
     )
 
 
-def _credential_health(id: str, told: Sequence[tuple[str, Report]], now: datetime) -> CredentialHealth:
+def _credential_health(id: str, reports: Sequence[tuple[str, Report]], now: datetime) -> CredentialHealth:
     waits: dict[str, ToldWait] = {}
-    for _, report in told:
+    for _, report in reports:
         for wait in report.waits:
             known = waits.get(wait.model)
             if wait.until > now and (known is None or known.until < wait.until):
                 waits[wait.model] = ToldWait(model=wait.model, until=wait.until, reason=wait.reason)
-    nodes = [_node(node, report, now) for node, report in told]
+    nodes = [_node(node, report, now) for node, report in reports]
     worst = max(nodes, key=lambda node: WORSE.index(node.state), default=None)
-    last = max((report for _, report in told if report.last_error_at), key=_error_time, default=None)
+    last = max((report for _, report in reports if report.last_error_at), key=_error_time, default=None)
     return CredentialHealth(
         credential=id,
         state=worst.state if worst else "closed",
@@ -111,7 +111,7 @@ def _credential_health(id: str, told: Sequence[tuple[str, Report]], now: datetim
         last_error=last.last_error if last else None,
         last_error_at=last.last_error_at if last else None,
         nodes=nodes,
-        **_figures(report for _, report in told),
+        **_figures(report for _, report in reports),
     )
 
 

@@ -197,7 +197,7 @@ def _page(html: str, status: int = 200) -> HTMLResponse:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """A form's fields; none of one that is larger than it can be."""
+    """A form's fields; none if the form is too large."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -133,7 +133,7 @@ class Projects:
     def __init__(self, services: AdminServices, principal: AdminIdentity) -> None:
         """Wrap the catalogue's projects."""
         self._projects = services.catalog.projects
-        self._asker = principal
+        self._principal = principal
         self._within = principal.within("catalog:read")
 
     def list(self) -> Sequence[Project]:
@@ -161,11 +161,11 @@ class Projects:
         """Remove a project."""
         self._projects.delete(reference, actor=actor, version=version)
 
-    def _check(self, telling: bool, stored: object) -> None:
-        """Refuse what only those may set who set up providers: where spans and references go, and all objects."""
-        if telling and not self._asker.may("routing:write"):
+    def _check(self, sets_telemetry: bool, stored: object) -> None:
+        """Refuse settings that need `routing:write`: `telemetry`, and `stored = "shared"`."""
+        if sets_telemetry and not self._principal.may("routing:write"):
             raise ProblemError("forbidden", "telemetry: where a project's spans are sent needs routing:write.")
-        if stored == "shared" and not self._asker.may("routing:write"):
+        if stored == "shared" and not self._principal.may("routing:write"):
             raise ProblemError(
                 "forbidden", "stored: showing a project all of an account's objects needs routing:write."
             )
@@ -272,7 +272,7 @@ def part(
         place = next((number for number, item in enumerate(found) if identity(item) == cursor), None)
         if place is not None:
             found = found[place + 1 :]
-        elif sort is None and by_name:  # deleted meanwhile: its place in the alphabet is known all the same
+        elif sort is None and by_name:  # deleted since, but its place in the alphabet is still known
             found = [item for item in found if identity(item) > cursor]
         else:
             raise invalid([FieldProblem("cursor", "what it names is gone: begin again without it")])
@@ -363,7 +363,7 @@ def conditional(
         except CatalogError as error:
             if error.code != "changed":
                 raise
-            current = get(current.id)  # another change was faster
+            current = get(current.id)  # another change came first
     raise ProblemError(
         "changed",
         f"'{current.name}' is at {etag(current)} by now: read it again and repeat the change.",

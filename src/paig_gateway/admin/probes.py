@@ -72,7 +72,7 @@ class DatabaseProbe:
     async def works(self) -> bool:
         """Whether the database accepts a write now; concurrent calls share one check."""
         if self._running is None or self._running.done():
-            self._running = asyncio.get_running_loop().run_in_executor(self._thread, self._look)
+            self._running = asyncio.get_running_loop().run_in_executor(self._thread, self._write_and_read)
         try:
             failure = await asyncio.wait_for(asyncio.shield(self._running), PROBE_SECONDS)
         except TimeoutError:
@@ -81,7 +81,7 @@ class DatabaseProbe:
             log.warning("The database failed the readiness probe: %s", failure)
         return failure is None
 
-    def _look(self) -> str | None:
+    def _write_and_read(self) -> str | None:
         try:
             with writing(self._engine) as connection:
                 connection.execute(_WRITE)

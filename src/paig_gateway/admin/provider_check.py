@@ -199,11 +199,11 @@ def _explained(
     provider: ActiveProvider, credential: Credential, probe: Probe, answer: UpstreamResponse, body: bytes
 ) -> tuple[ProviderOutcome, str]:
     """What an answer means."""
-    status, said = answer.status, _said(body, credential.secret)
-    quoted = f" It says: {said}" if said else ""
+    status, message = answer.status, _error_text(body, credential.secret)
+    quoted = f" It says: {message}" if message else ""
     known = KINDS[provider.kind].base_url
     own = f" The usual one is {known}." if known and "{" not in known else ""
-    if status in (400, 403) and _BAD_KEY.search(said):
+    if status in (400, 403) and _BAD_KEY.search(message):
         status = 401
     if 200 <= status < 300:
         if _json(body) is None:
@@ -253,8 +253,8 @@ def _models(body: bytes) -> int | None:
     return len(listed) if isinstance(listed, list) else None
 
 
-def _said(body: bytes, credential: str | None) -> str:
-    """The provider's own words in an error, on one line, without the credential that some repeat."""
+def _error_text(body: bytes, credential: str | None) -> str:
+    """The message of a provider's error, on one line, without the credential that some messages repeat."""
     found = _json(body)
     if isinstance(found, list) and found:
         found = found[0]

@@ -80,7 +80,7 @@ Until = Annotated[
 PageLimit = Annotated[int, Query(ge=1, le=reports.MAX_PAGE, description="How many items to answer at most.")]
 
 
-def _asked(
+def _ledger_filter(
     http: HttpRequest,
     principal: Principal,
     key: Named = None,
@@ -97,8 +97,8 @@ def _asked(
     return Filter(key, project, user, model, provider, route, None, since, until, principal.within("ledger:read"))
 
 
-Asked = Annotated[Filter, Depends(_asked)]
-"""A handler's parameter: the requests that the query asks for, of those that the principal may read."""
+LedgerFilter = Annotated[Filter, Depends(_ledger_filter)]
+"""A handler's parameter: the requests that the query names and the principal may read."""
 
 
 class PruneSpec(Spec):
@@ -127,10 +127,10 @@ class AuditPage(BaseModel):
 
 
 def report_routes(services: AdminServices) -> APIRouter:
-    """The endpoints that only read."""
+    """The endpoints of the ledger, its limits, the audit log and health."""
 
     async def recorded() -> None:
-        """Let a client that has read its answer find its row: what this process settles is written first."""
+        """Write what this process still has to record, so that a client finds the row of an answer that it has read."""
         await services.ledger.flush()
 
     router = APIRouter(route_class=Guarded, dependencies=[Depends(recorded)])
@@ -146,7 +146,7 @@ def _request_routes(router: APIRouter, services: AdminServices) -> None:
     engine = services.engine
 
     def list_requests(
-        asked: Asked,
+        which: LedgerFilter,
         status: Annotated[int | None, Query(ge=100, le=599, description="The status that the client was sent.")] = None,
         state: Annotated[Literal["open", "settled"] | None, Query(description="In flight, or finished.")] = None,
         stream: Annotated[bool | None, Query(description="Whether it is streamed.")] = None,
@@ -157,7 +157,7 @@ def _request_routes(router: APIRouter, services: AdminServices) -> None:
         **equal: Any,
     ) -> RequestPage:
         given = {name: value for name, value in equal.items() if value is not None}
-        which = replace(asked, status=status, state=state, stream=stream, equal=given, tags=_tags(tag))
+        which = replace(which, status=status, state=state, stream=stream, equal=given, tags=_tags(tag))
         try:
             return reports.list_requests(engine, which, cursor=cursor, limit=limit, sort=sort)
         except BadOrder as error:
@@ -195,7 +195,7 @@ def _usage_routes(router: APIRouter, services: AdminServices) -> None:
         tags=["ledger"],
     )
     def get_usage(
-        which: Asked,
+        which: LedgerFilter,
         by: Annotated[
             list[str], Query(max_length=8, description=f"Any of {', '.join(reports.GROUPS)}, or `tag:NAME`.")
         ] = [],  # noqa: B006
@@ -220,7 +220,7 @@ def _usage_routes(router: APIRouter, services: AdminServices) -> None:
         "Changes nothing: what was charged stays charged.",
         tags=["ledger"],
     )
-    def get_repricing(which: Asked) -> Repricing:
+    def get_repricing(which: LedgerFilter) -> Repricing:
         return services.reprice(which)
 
     @router.post(

@@ -69,15 +69,15 @@ class AdminIdentity:
     browser: bool = False
 
     def may(self, permission: Permission) -> bool:
-        """Whether they may do what needs that permission in the whole gateway."""
+        """Whether the permission holds in the whole gateway."""
         return permission in self.everywhere
 
     def may_somewhere(self, permission: Permission) -> bool:
-        """Whether they may do it in the whole gateway or in some project."""
+        """Whether the permission holds in the whole gateway or in some project."""
         return self.may(permission) or any(permission in held for held in self.projects.values())
 
     def within(self, permission: Permission) -> frozenset[str] | None:
-        """The ids of the projects that they may do it in; None for the whole gateway."""
+        """The ids of the projects that the permission holds in; None for the whole gateway."""
         if self.may(permission):
             return None
         return frozenset(project for project, held in self.projects.items() if permission in held)
@@ -87,8 +87,8 @@ class AdminIdentity:
         within = self.within(permission)
         return None if within is None else frozenset(self.names[project] for project in within)
 
-    def covers(self, other: AdminIdentity) -> bool:
-        """Whether they may do all that the other may."""
+    def may_all_of(self, other: AdminIdentity) -> bool:
+        """Whether this identity has every permission of the other one."""
         inside = (held <= self.everywhere | self.projects.get(id, frozenset()) for id, held in other.projects.items())
         return other.everywhere <= self.everywhere and all(inside)
 

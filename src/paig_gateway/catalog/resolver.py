@@ -1,4 +1,4 @@
-"""Providers' credentials in the clear, only in this process's memory."""
+"""Providers' decrypted credentials, only in this process's memory."""
 
 from __future__ import annotations
 

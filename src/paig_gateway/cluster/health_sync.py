@@ -53,10 +53,10 @@ class HealthSync:
         self._engine = engine
         self._node_id = node_id
         self._providers = providers
-        self._told: dict[CredentialName, _Told] = {}
+        self._published: dict[CredentialName, _Published] = {}
         self._states: dict[CredentialName, BreakerState] = {}  # the last states that were written and logged
         self._logged: dict[CredentialName, BreakerState] = {}
-        self._looks = 0
+        self._rounds = 0
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -96,28 +96,28 @@ class HealthSync:
         Raises:
             SQLAlchemyError: The database is unavailable.
         """
-        self._looks += 1
-        fresh, changes = self._look(figures=self._looks % FIGURES_EVERY == 0)
-        gone = [name for name in self._told if not self._is_known(name)]
-        heard = await asyncio.to_thread(self._exchange, [told.report for told in fresh.values()], changes, gone)
-        self._told |= fresh
-        self._states |= {name: told.report.state for name, told in fresh.items()}
+        self._rounds += 1
+        fresh, changes = self._collect(figures=self._rounds % FIGURES_EVERY == 0)
+        gone = [name for name in self._published if not self._is_known(name)]
+        reports = await asyncio.to_thread(self._exchange, [one.report for one in fresh.values()], changes, gone)
+        self._published |= fresh
+        self._states |= {name: one.report.state for name, one in fresh.items()}
         # Missing rows were removed, here or by a node that considered this one dead.
-        mine = {(report.provider, report.credential) for node, report in heard if node == self._node_id}
-        self._told = {name: told for name, told in self._told.items() if name in mine}
-        self._take_over([report for node, report in heard if node != self._node_id])
+        mine = {(report.provider, report.credential) for node, report in reports if node == self._node_id}
+        self._published = {name: one for name, one in self._published.items() if name in mine}
+        self._take_over([report for node, report in reports if node != self._node_id])
 
     def _exchange(
-        self, told: list[Report], changes: list[StateChange], gone: list[CredentialName]
+        self, fresh: list[Report], changes: list[StateChange], gone: list[CredentialName]
     ) -> list[tuple[str, Report]]:
-        if told or gone:
-            health_rows.publish(self._engine, self._node_id, told, changes, gone)
+        if fresh or gone:
+            health_rows.publish(self._engine, self._node_id, fresh, changes, gone)
         return health_rows.read(self._engine)
 
-    def _look(self, *, figures: bool) -> tuple[dict[CredentialName, _Told], list[StateChange]]:
+    def _collect(self, *, figures: bool) -> tuple[dict[CredentialName, _Published], list[StateChange]]:
         """What to write, and which states changed since the last time."""
         clock, now = self._health.clock(), self._health.now()
-        fresh: dict[CredentialName, _Told] = {}
+        fresh: dict[CredentialName, _Published] = {}
         changes: list[StateChange] = []
         for name, breaker in self._health.breakers():
             if not self._is_known(name):
@@ -126,17 +126,17 @@ class HealthSync:
             state = breaker.look(clock)
             marks = state, breaker.since, breaker.until, breaker.reason, tuple(breaker.waits.items())
             report = _report(name, state, breaker, now, clock)
-            known = self._told.get(name)
+            known = self._published.get(name)
             if known is not None and known.marks == marks:
-                told = known.report
-                if not figures or (told.sums, told.last_error) == (report.sums, report.last_error):
+                published = known.report
+                if not figures or (published.sums, published.last_error) == (report.sums, report.last_error):
                     continue
                 # Moments are not computed again, or they would seem to move.
-                told = replace(told, sums=report.sums, ok_at=report.ok_at)
-                report = replace(told, last_error=report.last_error, last_error_at=report.last_error_at)
+                published = replace(published, sums=report.sums, ok_at=report.ok_at)
+                report = replace(published, last_error=report.last_error, last_error_at=report.last_error_at)
             elif (before := self._states.get(name, "closed")) != state:
                 changes.append(self._change(report, before, now))
-            fresh[name] = _Told(report, marks)
+            fresh[name] = _Published(report, marks)
         return fresh, changes
 
     def _change(self, report: Report, before: BreakerState, now: datetime) -> StateChange:
@@ -154,10 +154,10 @@ class HealthSync:
             )
         return StateChange(now, self._node_id, *name, before, report.state, until, reason)
 
-    def _take_over(self, heard: list[Report]) -> None:
+    def _take_over(self, reports: list[Report]) -> None:
         """Adopt other nodes' states, unless this node has newer results."""
         clock, now = self._health.clock(), self._health.now()
-        for report in heard:
+        for report in reports:
             if report.state == "closed" and report.ok_at is not None:
                 if (resting := self._health.if_not_closed(report.provider, report.credential)) is not None:
                     resting.peer_recovered(_seconds(report.ok_at, now, clock), clock)
@@ -184,8 +184,8 @@ class HealthSync:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What was told of a credential, and the marks in the breaker's own time by which it is known again."""
+class _Published:
+    """The last report of a credential, and the marks in the breaker's own time that show whether it changed."""
 
     report: Report
     marks: object

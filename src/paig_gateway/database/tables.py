@@ -469,7 +469,7 @@ class BatchInputRow(SQLModel, table=True):
 
 
 class AlertRow(SQLModel, table=True):
-    """An alert that was raised: told once, whichever node saw it."""
+    """An alert that was raised: sent once, although several nodes may have seen its cause."""
 
     __tablename__ = "alerts"
     id: str = Field(primary_key=True)

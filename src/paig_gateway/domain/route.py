@@ -35,7 +35,7 @@ NO_CREDENTIAL = Credential("none")
 
 @dataclass(frozen=True, slots=True)
 class ActiveProvider:
-    """An upstream account, its credentials in the clear: never log, never serialise.
+    """An upstream account with its decrypted credentials: never log it, never serialise it.
 
     Attributes:
         name: Its name, which is also that of its own route.

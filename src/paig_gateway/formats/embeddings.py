@@ -102,7 +102,7 @@ RERANK = Format(
 
 
 def _read_bedrock_rerank(model: str | None, body: bytes) -> Call:
-    """Bedrock's own rerank names the model by its ARN."""
+    """Read a request of Bedrock's own rerank, which names the model by its ARN."""
     top = reading.request(body)
     config = reading.members(reading.members(top.get("rerankingConfiguration")).get("bedrockRerankingConfiguration"))
     named = reading.string(reading.members(config.get("modelConfiguration")).get("modelArn")) or model

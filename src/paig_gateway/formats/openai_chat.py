@@ -261,11 +261,11 @@ def text(event: StreamEvent) -> str:
     for choice in each(dig(reading.value(event.data), "choices")):
         pieces.append(dig(choice, "text"))
         for message in (dig(choice, "delta"), dig(choice, "message")):
-            pieces += _said(message)
+            pieces += _texts(message)
     return joined(*pieces)
 
 
-def _said(message: object) -> list[object]:
+def _texts(message: object) -> list[object]:
     content = dig(message, "content")
     pieces = [content, dig(message, "reasoning_content") or dig(message, "reasoning"), dig(message, "refusal")]
     for part in each(content):

@@ -7,7 +7,7 @@ import re
 from paig_gateway.formats.base import StreamEvent
 
 _BOM = b"\xef\xbb\xbf"
-# Two line ends in a row. Atomic, lest `\r\n` be taken for two of them.
+# Two line ends in a row. Atomic, so that `\r\n` is not taken for two of them.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LONGEST_PART = 3
 """The beginnings of a blank line that may be at the end of a chunk."""

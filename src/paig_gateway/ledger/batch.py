@@ -199,7 +199,7 @@ class BatchExecutor:
         self._connection: LedgerConnection | None = None
 
     def start(self) -> None:
-        """Register this node and charge what dead nodes, and an earlier life of this one, left open.
+        """Register this node, and charge what dead nodes or an earlier process of this node left open.
 
         Raises:
             NodeInUseError: Another live process has this id.

@@ -106,10 +106,10 @@ def beat(connection: Connection, node_id: str, process: Process, now: int) -> No
 
 
 def check_unused(connection: Connection, node_id: str, process: Process, now: int) -> None:
-    """Make sure that no other live process goes by this node's id.
+    """Make sure that no other live process uses this node's id.
 
     Raises:
-        NodeInUseError: One does, or did so seconds ago.
+        NodeInUseError: There is one, or there was one seconds ago.
     """
     row = connection.execute(select(NODES).where(NODES.c.id == node_id)).first()
     if row is None:
@@ -127,7 +127,7 @@ def silent(connection: Connection, node_id: str, now: int) -> list[Beat]:
 
 
 def alive(connection: Connection, clock: Callable[[], datetime]) -> str | None:
-    """A node that surely has not ended, in words; None if there is none."""
+    """A description of a node that is surely running; None if there is none."""
     now = now_ms(connection, clock)
     for row in connection.execute(select(NODES)):
         if now - row.beat_at <= DEAD_SECONDS * 1000 and not Process(row.host, row.pid).is_gone():

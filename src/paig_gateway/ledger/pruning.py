@@ -19,7 +19,7 @@ PRUNE_ROWS = 250
 
 
 def prune_minutes(connection: Connection, now: datetime) -> None:
-    """Remove the counters of rates whose minute ended more than an hour ago and that nothing holds any more."""
+    """Remove counters that nothing holds: of rates after an hour, of named limits after 40 days."""
     rates = select(LIMITS.c.id).where(LIMITS.c.window == "minute")
     before = window_start("minute", now - timedelta(hours=1))
     old = (COUNTERS.c.window_start > 0, COUNTERS.c.window_start < before, COUNTERS.c.held == 0)
@@ -58,9 +58,9 @@ def old_requests(
     Args:
         connection: A connection.
         before: The moment.
-        works_before: The same for those that named work at a provider: they are what keeps a later look from being
+        works_before: The same for those that name work at a provider: while they exist, fetching the work again is not
             charged again.
-        after: The place.
+        after: The position.
         whose: Only those of a key or a user.
     """
     time, id = REQUESTS.c.time, REQUESTS.c.id
@@ -82,13 +82,13 @@ def remove_requests(connection: Connection, ids: Sequence[str]) -> None:
 def old_runs(
     connection: Connection, before: datetime, after: str, used_since: datetime | None = None
 ) -> tuple[Sequence[str], Sequence[str]]:
-    """Some budgets of runs that began before a moment, in the order of their ids from one on.
+    """Some budgets of runs that began before a moment, in the order of their ids, after a given one.
 
     Args:
         connection: A connection.
         before: The moment.
         after: The id.
-        used_since: Requests before this do not keep a budget; None if each does.
+        used_since: Only requests after this keep a budget; None if every request does.
 
     Returns:
         All of them, and those of runs without any request left.

@@ -70,7 +70,7 @@ class RefusedRequest:
 
 
 class RefusalBuffer:
-    """Those that are still to be written; it belongs to one event loop."""
+    """Refused requests that are not written yet; belongs to one event loop."""
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -79,7 +79,7 @@ class RefusalBuffer:
         self._unknown = 0
 
     def add(self, refused: RefusedRequest) -> bool:
-        """Keep one for the next write; whether it is the first to wait for it."""
+        """Keep one for the next write; returns whether it is the first that waits."""
         unknown = refused.caller is None
         if len(self._waiting) >= WRITTEN or (unknown and self._unknown >= WRITTEN_UNKNOWN):
             self.dropped += 1
@@ -89,18 +89,18 @@ class RefusalBuffer:
         return len(self._waiting) == 1
 
     def take(self) -> list[RefusedRequest]:
-        """Those that wait; from now on none does."""
+        """Return the waiting ones, and forget them."""
         found, self._waiting, self._unknown = self._waiting, [], 0
         return found
 
 
 def write(connection: Connection, refused: Sequence[RefusedRequest]) -> None:
-    """Insert them."""
+    """Insert the rows of refused requests."""
     connection.execute(insert(REFUSALS), [one.row() for one in refused])
 
 
 def prune(connection: Connection, now: datetime) -> None:
-    """Remove those that are too old or too many."""
+    """Remove rows that are too old or too many."""
     place = tuple_(REFUSALS.c.time, REFUSALS.c.id)
     newest = select(REFUSALS.c.time, REFUSALS.c.id).order_by(REFUSALS.c.time.desc(), REFUSALS.c.id.desc())
     last = connection.execute(newest.offset(KEPT - 1).limit(1)).one_or_none()

@@ -18,15 +18,15 @@ from paig_gateway.ledger.writer import Task
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3600.0
-"""How often it is looked whether there is something to remove."""
+"""Between two searches for something to remove."""
 PAUSE_SECONDS = 0.1
 """Between two transactions in the background."""
 WORKS_KEPT = timedelta(days=31)
-"""How long rows are kept that name work at a provider, and whose a response's items are: OpenAI keeps responses for
-thirty days."""
+"""How long rows that name work at a provider are kept, and the owners of a response's items: OpenAI keeps responses
+for thirty days."""
 
 RUNS_KEPT = timedelta(days=90)
-"""How long the budget of a run is kept after its last request; a later run of its name has a budget of its own."""
+"""How long the budget of a run is kept after its last request; a later run of the same name has a new budget."""
 
 Perform = Callable[[Task], Awaitable[object]]
 """Has the ledger's writer do something."""
@@ -51,7 +51,7 @@ async def prune(
         whose: Only those of a key or a user.
 
     Returns:
-        How many requests went.
+        How many requests were removed.
     """
     pruned, place = 0, None
     # The row of a batch's line shows that it is charged, and is needed until all lines are.
@@ -83,10 +83,10 @@ async def _prune_runs(
 
 
 async def keep(engine: Engine, perform: Perform, node_id: str, days: int | None, clock: Callable[[], datetime]) -> None:
-    """Remove requests that are older than so many whole days (UTC), and budgets of runs that have ended.
+    """Remove requests that are older than `days` whole days (UTC), and budgets of runs that have ended.
 
-    Owners of passing objects go likewise. It goes on for as long as the task lives, on one node of all. With None for
-    days, requests stay for ever.
+    Owners of short-lived objects are removed, too. This repeats until the task is cancelled, on one of the nodes. With
+    None for days, requests stay for ever.
     """
     while True:
         try:

@@ -1,7 +1,7 @@
 """Loops of agents' sessions that any process saw, for the screens: the latest of each kind and session.
 
-A process notes what it saw every few seconds, and before its admin API is asked. Sessions are the client's word, so
-that only so many are kept, and not for ever.
+A process writes what it saw every few seconds, and before its admin API answers. Clients choose the ids of sessions, so
+only a limited number is kept, for a limited time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from paig_gateway.database.threads import in_thread
 from paig_gateway.domain.money import format_usd
 
 KEPT, MOST = timedelta(days=30), 10_000
-"""How long a loop is remembered, and how many are at most."""
+"""How long a loop is kept, and how many are kept at most."""
 EVERY = 2.0
-"""Seconds between two notes."""
+"""Seconds between two writes."""
 MOST_WAITING = 1000
-"""Loops that wait for a database that is away."""
+"""Loops that wait while the database is unavailable."""
 
 _UPSERT = text(
     "INSERT INTO session_loops (key_id, session, kind, found, seen_at) VALUES (:key_id, :session, :kind, :found, :now) "

@@ -74,7 +74,7 @@ class ReadSet:
         keys: Counters to move if they exist.
         create: Counters that must exist.
         members: How many counters of its kind may exist, for those among `create` that belong to a limit's member.
-        crowded: Those that may not be made, because so many exist; the connection adds them.
+        crowded: Those that may not be made, because there are too many; the connection adds them.
         runs: Runs whose budget is read.
         limits: Limits to look up.
     """

@@ -484,7 +484,7 @@ class LedgerBatch:
         self._finish(_row_of(hold, "swept"), end, hold)
 
     def _take(self, limits: Iterable[Limit], keys: Iterable[CounterKey], ceiling: int, tokens: int) -> list[LimitHold]:
-        """Hold so much of each limit; a limit on requests counts one."""
+        """Hold an amount of each limit; a limit on requests counts one."""
         held: list[LimitHold] = []
         for limit, key in zip(limits, keys, strict=True):
             counter = self.counters[key]

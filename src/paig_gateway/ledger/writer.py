@@ -219,7 +219,7 @@ class Writer(threading.Thread):
         for pending in line:
             command = pending.command
             if isinstance(command, Reserve) and command.refusal and now >= self._expires(pending, command.refusal):
-                command.fresh = True  # it is about to be refused, and its error shall have the present figures
+                command.fresh = True  # it is about to be refused, and its error needs the present figures
         batch = [*done, *extensions, *line, *reservations]
         if batch:
             self._execute(batch, () if line or not self._line else self._waited_for())
@@ -236,7 +236,7 @@ class Writer(threading.Thread):
         except Exception as error:
             if not is_rows_fault(error):
                 raise
-            if len(batch) > 1:  # find the one that cannot be done; the rest can
+            if len(batch) > 1:  # find the one that fails; the others may succeed
                 for pending in batch:
                     self._execute([pending], blocked if pending in self._line else self._waited_for())
                 return

@@ -142,7 +142,7 @@ class Price:
             prices = prices or self.model_prices(at, applied.context)
             if key == LONG_CACHE_WRITES:
                 dollars += _long_cache_writes(int(number), usage, prices)
-            elif not self._covers(key, prices):
+            elif not self._has_rate(key, prices):
                 each = rate_of(key) if rate_of is not None and not _is_tokens(key) else None
                 if each is None:
                     doubts.append(f"unpriced: {key}")
@@ -162,7 +162,7 @@ class Price:
             return None
         prices = self.model_prices(at, applied.context)
         for key in (key for key, number in usage.items() if number and key not in _ALWAYS_PRICED):
-            uncovered = not _is_tokens(key) and not self._covers(key, prices)
+            uncovered = not _is_tokens(key) and not self._has_rate(key, prices)
             if key == LONG_CACHE_WRITES or (uncovered and rate_of(key) is not None):
                 return None
         return self._formula(reported, at, applied.context)
@@ -195,7 +195,7 @@ class Price:
         value = vars(self.model_prices(at)).get(unit.price_key) if unit is not None else None
         return value / unit.per if unit is not None and isinstance(value, Decimal) else None
 
-    def _covers(self, key: str, prices: ModelPrice) -> bool:
+    def _has_rate(self, key: str, prices: ModelPrice) -> bool:
         """Whether the price has a rate for a count other than plain tokens: its own, or that of what it is part of."""
         unit = BY_USAGE_KEY.get(key)
         if unit is None:
@@ -244,7 +244,7 @@ class Price:
         reported = shape(usage)
         formula = self._formula(reported, at, context) if reported is not None else None
         total = formula.cost(usage) if formula is not None else None
-        return self._asked(usage, at, context) if total is None else total
+        return self._library_cost(usage, at, context) if total is None else total
 
     def _formula(self, reported: ReportedCounts, at: datetime, context: Context) -> Formula | None:
         """The compiled price of a minute; prices change at whole minutes at most."""
@@ -260,7 +260,7 @@ class Price:
             return None  # billed for ten seconds at least
         return compile_formula(self.model_prices(at, context), reported)
 
-    def _asked(self, usage: Usage, at: datetime, context: Context) -> Decimal:
+    def _library_cost(self, usage: Usage, at: datetime, context: Context) -> Decimal:
         """The cost by genai-prices itself, in US dollars."""
         for counts in (usage, _without_cache(usage), _totals(usage)):
             try:

@@ -159,8 +159,8 @@ def error_at_home(status: int, body: bytes) -> bytes:
     if reading.string(top.get("type")) == "error":
         return body
     inner = reading.members(top.get("error"))
-    told = [reading.string(part.get(name)) for part in (inner, top) for name in ("message", "Message")]
-    said = next(filter(None, told), None)
+    messages = [reading.string(part.get(name)) for part in (inner, top) for name in ("message", "Message")]
+    said = next(filter(None, messages), None)
     return msgspec.json.encode(_error(status, said or body[:500].decode("utf-8", "replace")))
 
 

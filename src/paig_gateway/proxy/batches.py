@@ -90,8 +90,8 @@ class Batches:
     client: ProviderClient
     now: Callable[[], datetime]
     node_id: str
-    _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _again: set[str] = field(default_factory=set)
+    _polls: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _poll_again: set[str] = field(default_factory=set)
     _hurried: dict[str, datetime] = field(default_factory=dict)
     _readers: WeakSet[BatchUpload] = field(default_factory=WeakSet)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -318,8 +318,8 @@ class Batches:
             log.warning("cannot look up the batch of deleted results: %s", type(error).__name__)
             return
         if found:
-            looks = {self._look(batch) for batch in found}
-            await asyncio.wait(looks, timeout=DELETE_SECONDS)
+            polls = {self._poll(batch) for batch in found}
+            await asyncio.wait(polls, timeout=DELETE_SECONDS)
         if kind == "file" and named:
             await asyncio.to_thread(rows.forget_input, self.engine, providers, last_name(unquote(named)))
 
@@ -360,14 +360,14 @@ class Batches:
         while True:
             try:
                 for batch in await asyncio.to_thread(rows.due, self.engine, self.now()):
-                    self._look(batch)
+                    self._poll(batch)
             except SQLAlchemyError as error:
                 log.warning("cannot poll batches, trying again: %s", type(error).__name__)
             await asyncio.sleep(TICK_SECONDS)
 
     async def close(self) -> None:
         """Cancel running polls; another node, or this one after a restart, polls again."""
-        tasks = {*self._tasks, *self._looks.values()}
+        tasks = {*self._tasks, *self._polls.values()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -376,26 +376,27 @@ class Batches:
         try:
             for batch in await asyncio.to_thread(find):
                 await asyncio.to_thread(rows.hurry, self.engine, batch.id, self.now())
-                if batch.id in self._looks:
-                    self._again.add(batch.id)
-                self._look(batch)
+                if batch.id in self._polls:
+                    self._poll_again.add(batch.id)
+                self._poll(batch)
         except SQLAlchemyError as error:
             log.warning("a batch that has ended is polled later: %s", type(error).__name__)
 
-    def _look(self, batch: OpenBatch) -> asyncio.Task[None]:
+    def _poll(self, batch: OpenBatch) -> asyncio.Task[None]:
         """Poll a batch, unless this process does so already."""
-        if (task := self._looks.get(batch.id)) is None:
-            task = self._looks[batch.id] = asyncio.create_task(self._look_at(batch), name=f"batch {batch.work_id}")
-            task.add_done_callback(lambda _: self._looked(batch))
+        if (task := self._polls.get(batch.id)) is None:
+            task = asyncio.create_task(self._poll_until_done(batch), name=f"batch {batch.work_id}")
+            self._polls[batch.id] = task
+            task.add_done_callback(lambda _: self._poll_ended(batch))
         return task
 
-    def _looked(self, batch: OpenBatch) -> None:
-        self._looks.pop(batch.id, None)
-        if batch.id in self._again:
-            self._again.discard(batch.id)
-            self._look(batch)
+    def _poll_ended(self, batch: OpenBatch) -> None:
+        self._polls.pop(batch.id, None)
+        if batch.id in self._poll_again:
+            self._poll_again.discard(batch.id)
+            self._poll(batch)
 
-    async def _look_at(self, batch: OpenBatch) -> None:
+    async def _poll_until_done(self, batch: OpenBatch) -> None:
         renewing: asyncio.Task[None] | None = None
         try:
             if not await asyncio.to_thread(rows.take, self.engine, batch.id, self.node_id, self.now()):

@@ -20,10 +20,10 @@ def binding_limits(exchange: Exchange, candidate: Candidate | None) -> tuple[Lim
         exchange: The request.
         candidate: The member that it is sent to, or None.
     """
-    caller, said = exchange.caller, exchange.attribution
+    caller, attribution = exchange.caller, exchange.attribution
     limits = caller.limits
-    if said.run is not None:
-        limits += run_limit(caller.key_id, said)
+    if attribution.run is not None:
+        limits += run_limit(caller.key_id, attribution)
     if caller.named:
         limits += bound(caller.named, subject(exchange, candidate))
     return in_force(limits, exchange.time) if any(limit.raises for limit in limits) else limits
@@ -49,11 +49,11 @@ def counts_requests(exchange: Exchange) -> bool:
     return any(limit.unit == "requests" for limit in _possible(exchange))
 
 
-def run_limit(key_id: str, said: Attribution) -> tuple[Limit, ...]:
+def run_limit(key_id: str, attribution: Attribution) -> tuple[Limit, ...]:
     """The budget of the run that a request belongs to; the ledger holds the first request's amount."""
-    if said.run_budget is None or said.run is None:
+    if attribution.run_budget is None or attribution.run is None:
         return ()
-    return (Limit(f"run:{key_id}:{said.run}", "run", said.run, "usd", "total", said.run_budget),)
+    return (Limit(f"run:{key_id}:{attribution.run}", "run", attribution.run, "usd", "total", attribution.run_budget),)
 
 
 def subject(exchange: Exchange, candidate: Candidate | None) -> Subject:

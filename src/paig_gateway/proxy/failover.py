@@ -61,10 +61,10 @@ class RequestFunds:
 
     Attributes:
         held: Nanodollars.
-        extend: Has the ledger hold so much more, in exchange for other limits where they are given, with the most
-            tokens; or raises. None where nothing needs to be held.
-        bound: The limits that it is held of.
-        short: Why the last try asked about is not covered.
+        extend: Makes the ledger hold more, or raises. Takes the additional nanodollars, the limits that replace the
+            present ones (or None), and the most tokens. None if nothing needs to be held.
+        bound: The limits that hold it.
+        short: Why the ledger did not hold enough for the last try.
         limits_of: The limits that bind the request at a candidate.
     """
 
@@ -74,8 +74,8 @@ class RequestFunds:
     limits_of: Callable[[Candidate], tuple[Limit, ...]] | None = None
     short: str = ""
 
-    async def covers(self, candidate: Candidate, total: int) -> bool:
-        """Whether so much is held of all limits that bind a try; more is asked for if need be."""
+    async def ensure(self, candidate: Candidate, total: int) -> bool:
+        """Make sure that all limits that bind a try hold `total` nanodollars; returns whether they do."""
         if self.extend is None:
             return True
         limits = self.bound if self.limits_of is None else self.limits_of(candidate)
@@ -177,12 +177,12 @@ class Failover:
                             answer = None
                         answer, asked, result = await self._try(exchange, decisions, candidate, outcome, last=last)
                         if exchange.upload is not None and exchange.upload.started:
-                            decisions.leave()  # what has gone of it cannot be sent a second time
+                            decisions.client_left()  # what has gone of it cannot be sent a second time
                         if not isinstance(result, Answered) or result.reach is not None:
                             outcome.at_work = False
                         step = decisions.report(result, self._clock(), outcome.cost)
                     case Cover(candidate=candidate, total=total):
-                        held = await funds.covers(candidate, total)
+                        held = await funds.ensure(candidate, total)
                         step = decisions.covered(None if held else funds.short)
                     case RelayResponse(after_all=after_all):
                         assert answer is not None
@@ -215,7 +215,7 @@ class Failover:
                 attempt["fitted"] = fitted
             answer, asked = await self._send_renewed(sent, candidate, len(outcome.attempts))
             attempt["status"] = answer.status
-            answer, reach = await self._look(exchange, decisions, candidate, answer, outcome, tried, last=last)
+            answer, reach = await self._classify(exchange, decisions, candidate, answer, outcome, tried, last=last)
             return answer, asked, Answered(reach)
         except SigningError as error:
             tried.credential_rejected("credential")
@@ -249,7 +249,7 @@ class Failover:
             outcome.tried.failed(error)
         return failure
 
-    async def _look(
+    async def _classify(
         self,
         exchange: Exchange,
         decisions: Decisions,
@@ -260,7 +260,7 @@ class Failover:
         *,
         last: bool,
     ) -> tuple[ReadableResponse, Reach | None]:
-        """Whether an answer is a failure that another candidate may make good, and of what; it has been charged.
+        """Decide whether another candidate may answer in place of this answer, and which; the answer has been charged.
 
         Raises:
             UpstreamError: It is a stream that broke off, or was given up, before its first byte.

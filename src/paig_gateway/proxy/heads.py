@@ -112,11 +112,11 @@ class Heads:
 
 
 def _read(key: _Key, snapshot: Snapshot, scope: Scope, cors: browsers.Cors) -> Head:
-    """What a head says of itself, whoever sent it."""
+    """What a head says by itself, the same for every key."""
     method, headers, target = scope["method"], scope["headers"], request.target(scope)
     found = endpoints.matches(method, target.path)
     likely = endpoints.choose(found, KINDS)
-    listed = None if target.route else model_lists.asked(method, target.path, dict(headers))
+    listed = None if target.route else model_lists.requested_list(method, target.path, dict(headers))
     shape = error_shape(likely.format if likely else None, target.route, target.path)
     sealed = [*browsers.SEALED, *cors.headers(headers)]
     return Head(key, snapshot, target, found, likely, listed[0] if listed else shape, listed, sealed)

@@ -40,7 +40,7 @@ class ModelNotFound(GatewayError):
         return 404
 
 
-def asked(method: str, path: str, headers: Mapping[bytes, bytes]) -> tuple[ListShape, str | None] | None:
+def requested_list(method: str, path: str, headers: Mapping[bytes, bytes]) -> tuple[ListShape, str | None] | None:
     """Recognise a request for the gateway's own list of models.
 
     Returns:

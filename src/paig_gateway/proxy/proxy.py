@@ -444,7 +444,7 @@ class Proxy:
 
                 def gone() -> None:
                     """Note that the client has disconnected: the running try is charged, and no other one begins."""
-                    decisions.leave()
+                    decisions.client_left()
                     if relay is not None:
                         relay.response.resume()
                     candidate = outcome.candidate

@@ -1,4 +1,4 @@
-"""How many rows the refusals of a key may write: a program that tries again and again must not fill the ledger."""
+"""Bounds the rows that the refusals of a key write: a program that retries without end must not fill the ledger."""
 
 from __future__ import annotations
 

@@ -346,8 +346,8 @@ class UpstreamResponse:
         "_failure",
         "_idle",
         "_loop",
-        "_patience",
         "_paused",
+        "_read_timeout",
         "_sink",
         "_total_at",
         "_waiter",
@@ -361,7 +361,7 @@ class UpstreamResponse:
         self._connection: Connection | None = connection
         self._loop = loop
         self._idle = limits.idle
-        self._patience = min(limits.idle, limits.first_byte)
+        self._read_timeout = min(limits.idle, limits.first_byte)
         self._total_at = total_at
         self._buffer: list[bytes] = []
         self._buffered = 0
@@ -470,8 +470,8 @@ class UpstreamResponse:
     def _watch(self) -> None:
         """Expect the next bytes in time."""
         if self._connection is not None:
-            at = self._loop.time() + self._patience
-            late = "no data in time" if self._patience != self._idle else "no further data in time"
+            at = self._loop.time() + self._read_timeout
+            late = "no data in time" if self._read_timeout != self._idle else "no further data in time"
             self._connection.wait_until(min(at, self._total_at), late)
 
     def _unwatch(self) -> None:
@@ -487,7 +487,7 @@ class UpstreamResponse:
         self._wake()
 
     def _take(self, data: bytes) -> None:
-        self._patience = self._idle
+        self._read_timeout = self._idle
         if self._sink is not None:
             try:
                 self._sink(data)

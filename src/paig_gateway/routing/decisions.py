@@ -41,7 +41,7 @@ class TryCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """See that the ledger holds so many nanodollars for a try, and report by `covered` whether it does."""
+    """Make the ledger hold `total` nanodollars for a try, and report by `covered` whether it does."""
 
     candidate: Candidate
     total: int
@@ -80,7 +80,7 @@ class Answered:
     """The provider answered.
 
     Attributes:
-        reach: What another candidate may make good, or None if the answer is the client's.
+        reach: Which other candidates may succeed; None if the client gets this answer.
     """
 
     reach: Reach | None
@@ -88,7 +88,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """No answer came, or none to its end."""
+    """No complete answer came."""
 
     failure: Failure
 
@@ -113,9 +113,9 @@ class Failure:
 
     Attributes:
         error: The error for the client if no other candidate is tried.
-        is_providers: Whether it says something of the provider's health: not where the try had only what others had
-            left of the deadline, nor where an answer was on its way when that passed.
-        may_be_billed: Whether the provider may go on working on it, so that it is charged at its ceiling.
+        is_providers: Whether it counts against the provider's health. It does not if earlier tries had used up part
+            of the deadline, or if an answer was arriving when the deadline passed.
+        may_be_billed: Whether the provider may continue the work, so that it is charged at its ceiling.
     """
 
     error: GatewayError
@@ -147,7 +147,7 @@ class Decisions:
             stored: The stored object that it needs, which only one account has, or None.
             order: The candidates, in the order of the route.
             deadlines: How long it may take.
-            health: How the providers are.
+            health: The health of the providers.
             leave_out: Receives the reason why a candidate is not tried.
         """
         self.order = deque(order)
@@ -162,8 +162,8 @@ class Decisions:
         self._spent = 0
         self._failure: GatewayError | None = None
         self._has_answer = self._seeks = False
-        self._unsaid = False
-        """Whether a candidate did not say if it stores the object."""
+        self._unknown_holder = False
+        """Whether a candidate failed without saying if it stores the object."""
 
     def begin(self, now: float) -> Step:
         """The first step, at that moment of the monotonic clock."""
@@ -220,12 +220,12 @@ class Decisions:
             return self._look_for_another()
         # Searching for the provider that stores an object is not a retry: no try failed, and each provider gets one.
         if self.order and (self._seeks or self._health.retry(self._exchange.route.name)):
-            self._unsaid = self._unsaid or not self._seeks
+            self._unknown_holder = self._unknown_holder or not self._seeks
             return self._try()
         self._leave_out(self.order, "the route had made as many retries as it may")
         return self._end()
 
-    def leave(self) -> None:
+    def client_left(self) -> None:
         """Note that the client has disconnected: the running try is charged, and no other one begins."""
         self.order.clear()
 
@@ -242,12 +242,12 @@ class Decisions:
         provider = self._present.provider
         late = isinstance(error, UpstreamTimeout)
         over = late and self._deadlines.is_over(self._exchange, now)
-        said = "did not answer in time" if late else "could not be reached"
+        happened = "did not answer in time" if late else "could not be reached"
         code: ErrorCode = "upstream-timeout" if late else "upstream-unreachable"
-        told = GatewayError(code, f"The provider '{provider.name}' {said} ({error.reason}).")
+        failure = GatewayError(code, f"The provider '{provider.name}' {happened} ({error.reason}).")
         if over:
-            told = self._deadlines.ran_out(self._exchange, self.tries, provider)
-        return Failure(told, not over or (self.tries == 1 and not begun), (error.sent and late) or answered)
+            failure = self._deadlines.ran_out(self._exchange, self.tries, provider)
+        return Failure(failure, not over or (self.tries == 1 and not begun), (error.sent and late) or answered)
 
     def _try(self) -> Step:
         if not self.order:
@@ -270,7 +270,7 @@ class Decisions:
     def _end(self) -> Step:
         if not self._has_answer:
             return Stop(self._failure) if self._failure is not None else Leave()
-        if self._seeks and (self._unsaid or self.order):
+        if self._seeks and (self._unknown_holder or self.order):
             assert self._present is not None
             return Stop(
                 GatewayError(

@@ -81,7 +81,7 @@ def _authority(folder: Path, names: Sequence[str], now: datetime) -> _Authority:
     if certificate_path.exists() and key_path.exists():
         kept = x509.load_pem_x509_certificate(certificate_path.read_bytes())
         key = load_pem_private_key(key_path.read_bytes(), None)
-        if isinstance(key, ec.EllipticCurvePrivateKey) and _will_do(kept, names, now):
+        if isinstance(key, ec.EllipticCurvePrivateKey) and _is_usable(kept, names, now):
             return _Authority(kept, key)
     made = _make_authority(names, now)
     _write(key_path, _pem(made.key))
@@ -89,7 +89,7 @@ def _authority(folder: Path, names: Sequence[str], now: datetime) -> _Authority:
     return made
 
 
-def _will_do(certificate: x509.Certificate, names: Sequence[str], now: datetime) -> bool:
+def _is_usable(certificate: x509.Certificate, names: Sequence[str], now: datetime) -> bool:
     """Whether an authority outlives a new certificate and is constrained to names that include these."""
     try:
         allowed = certificate.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees or ()

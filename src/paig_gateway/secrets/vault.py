@@ -62,7 +62,7 @@ class SecretKey:
 
 
 class Vault:
-    """Seals and opens what must not lie in the database in the clear."""
+    """Encrypts (seals) and decrypts (opens) what must not be in the database as plain text."""
 
     def __init__(self, keys: str, reload: Callable[[], str] | None = None) -> None:
         """Take the secret key, or several: the first one seals, all of them open.

@@ -272,8 +272,8 @@ def _models(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
 def error_body(status: int, text: str | None, request_id: str | None) -> Document:
     """The error, as a body or as an event."""
     kind = _KINDS.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    told = text or _MESSAGES.get(status, f"The simulated provider answers {status}.")
-    return {"type": "error", "error": {"type": kind, "message": told}, "request_id": request_id}
+    message = text or _MESSAGES.get(status, f"The simulated provider answers {status}.")
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
 
 
 def _error(family: str, status: int, text: str | None) -> SimulatedAnswer:

@@ -222,8 +222,8 @@ def _chunks(request: SimulatedRequest, prompt: Prompt, reply: Reply) -> list[Doc
 def _stream(request: SimulatedRequest, chunks: list[Document]) -> SimulatedAnswer:
     if request.query.get("alt") == "sse":
         events = [b"data: " + spaced(chunk) + b"\r\n\r\n" for chunk in chunks]
-        told = (*headers(), (b"content-disposition", b"attachment"))
-        return SimulatedAnswer(b"text/event-stream", events=events, headers=told)
+        extra_headers = (*headers(), (b"content-disposition", b"attachment"))
+        return SimulatedAnswer(b"text/event-stream", events=events, headers=extra_headers)
     events = [(b"\n,\r\n" if index else b"[") + pretty(chunk).rstrip() for index, chunk in enumerate(chunks)]
     return SimulatedAnswer(JSON, events=[*events, b"\n]\n"], headers=headers())
 
@@ -268,8 +268,8 @@ def headers() -> HeaderFields:
 
 def _problem(status: int, message: str | None) -> Document:
     name = _STATUSES.get(status, "INTERNAL" if status >= 500 else "FAILED_PRECONDITION")
-    told = message or _MESSAGES.get(status, f"The simulated provider answers {status}.")
-    return {"error": {"code": status, "message": told, "status": name}}
+    shown = message or _MESSAGES.get(status, f"The simulated provider answers {status}.")
+    return {"error": {"code": status, "message": shown, "status": name}}
 
 
 def _error(family: str, status: int, message: str | None) -> SimulatedAnswer:

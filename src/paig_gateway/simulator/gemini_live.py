@@ -79,18 +79,18 @@ class Live:
         texts = [
             part["text"] for turn in content.get("turns") or () for part in turn.get("parts") or () if part.get("text")
         ]
-        self._said(texts)
+        self._add_texts(texts)
         if content.get("turnComplete") or content.get("turn_complete"):
             await self._answer()
 
-    def _said(self, texts: list[str]) -> None:
+    def _add_texts(self, texts: list[str]) -> None:
         if texts:
             self.text += count(Prompt(texts=texts)).input
             self.ask, self.called = "\n".join(texts), []
 
     async def _realtime(self, given: Document) -> None:
         if given.get("text"):
-            self._said([given["text"]])
+            self._add_texts([given["text"]])
             await self._answer()
             return
         for blob in [given.get("audio"), *(given.get("mediaChunks") or given.get("media_chunks") or ())]:
@@ -102,11 +102,11 @@ class Live:
             if loud:
                 self.speaking = True
             elif self.speaking and self.listens:
-                await self._heard()
+                await self._end_speech()
         if "activityEnd" in given or "activity_end" in given:
-            await self._heard()
+            await self._end_speech()
 
-    async def _heard(self) -> None:
+    async def _end_speech(self) -> None:
         self.speaking = False
         self.audio += max(1, round(len(self.heard) / RATE * TOKENS))
         self.heard.clear()

@@ -204,7 +204,7 @@ class SimulatedModel:
             tokens.output = price
         else:
             calls, finish = [], "stop"
-            words = _said(prompt, model).split(" ")
+            words = _reply_text(prompt, model).split(" ")
             if faults.tokens is not None:
                 reasoning = min(reasoning, faults.tokens)
                 visible = faults.tokens - reasoning
@@ -269,13 +269,13 @@ def _call(tool: Tool) -> ToolCall:
     return ToolCall(tool.name, arguments, encode(arguments).decode())
 
 
-def _said(prompt: Prompt, model: str) -> str:
+def _reply_text(prompt: Prompt, model: str) -> str:
     if prompt.schema is not None:
         return json.dumps(instance(prompt.schema), ensure_ascii=False)
     hello = f"Hello from {model} (simulated)."
     if prompt.results:
         results = zip(prompt.called, prompt.results, strict=True)
-        return " ".join((hello, *(f"{name} says: {_echo(said)}" for name, said in results)))
+        return " ".join((hello, *(f"{name} says: {_echo(result)}" for name, result in results)))
     asked = _echo(prompt.ask)
     return f"{hello} You said: {asked}" if asked else hello
 

@@ -34,7 +34,7 @@ def seconds(content: bytes) -> float:
 
 
 def wav(length: float) -> bytes:
-    """Silence of so many seconds: 16 bits at 24 kHz."""
+    """A number of seconds of silence: 16 bits at 24 kHz."""
     samples = bytes(2 * int(RATE * length))
     head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(samples), b"WAVE", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2,
                        16, b"data", len(samples))  # fmt: skip

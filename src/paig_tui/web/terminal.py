@@ -94,7 +94,7 @@ async def hello(receive: Receive) -> Hello:
     """
     try:
         async with asyncio.timeout(HELLO_BOUND):
-            message = _said(await receive())
+            message = _payload(await receive())
     except TimeoutError:
         raise TerminalEnded(MISSPOKEN) from None
     content = _json(message) if isinstance(message, str) else None
@@ -178,7 +178,7 @@ async def close(send: Send, code: int) -> None:
 
 async def _from_browser(child: Child, receive: Receive) -> NoReturn:
     while True:
-        message = _said(await receive())
+        message = _payload(await receive())
         if isinstance(message, bytes):
             try:
                 message.decode()
@@ -232,7 +232,7 @@ async def _send(send: Send, content: dict[str, object]) -> None:
         raise TerminalEnded(None) from None
 
 
-def _said(event: dict[str, Any]) -> str | bytes:
+def _payload(event: dict[str, Any]) -> str | bytes:
     if event["type"] != "websocket.receive":
         raise TerminalEnded(None)
     text: str | None = event.get("text")

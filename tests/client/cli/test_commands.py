@@ -84,7 +84,7 @@ def test_every_example_can_be_typed(words: tuple[str, ...]) -> None:
     line = re.sub(r'^eval "\$\((.*)\)"$', r"\1", example).partition(" > ")[0]
     given = shlex.split(line)
     assert given[: len(words) + 1] == ["paig", *words]
-    rest = [__file__ if word in ("paig.toml", "paig-backup.db", "config.yaml") else word for word in given]
+    rest = [__file__ if word in ("paig.toml", "paig-backup.zip", "config.yaml") else word for word in given]
     LEAVES[words].make_context(words[-1], rest[len(words) + 1 :])
 
 

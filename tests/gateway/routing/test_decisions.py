@@ -87,7 +87,7 @@ class Play:
                 self.now += 10
                 continue
             if word == "leaves":
-                self.decisions.leave()
+                self.decisions.client_left()
                 continue
             step = self.decisions.report(self._result(word), self.now, self.spent)
             done.append(self._said(self._covered(step, words)))
@@ -100,7 +100,7 @@ class Play:
             if is_full:
                 words.pop(0)
             elif words[:1] == ["leaves"]:
-                self.decisions.leave()
+                self.decisions.client_left()
                 words.pop(0)
             step = self.decisions.covered("no room" if is_full else None)
         return step

@@ -161,11 +161,11 @@ class Sockets:
         if not target.route:
             target = replace(target, route=self._find_route(caller, target, fmt, call, now))
         route = request.known_members(request.find_route(self.directory, target.route, caller), fmt, target)
-        said = request.read(dict(headers))
-        if said.ids is not None:
-            said = replace(said, ids=self.first_sessions.resolve(caller.key_id, said.ids))
+        attribution = request.read(dict(headers))
+        if attribution.ids is not None:
+            attribution = replace(attribution, ids=self.first_sessions.resolve(caller.key_id, attribution.ids))
         return Exchange(
-            request_id, now, started, caller, route, target, fmt, call, "GET", headers, b"", b"", said,
+            request_id, now, started, caller, route, target, fmt, call, "GET", headers, b"", b"", attribution,
             self.books.observer.trace(caller, headers),
         )  # fmt: skip
 
@@ -342,7 +342,7 @@ class Sockets:
         settlement = outcome.settlement(exchange, self.books.now(), self.books.clock())
         if error is not None:
             settlement = replace(settlement, refusal={"code": error.code, "message": error.message, **error.details})
-        caller, said = exchange.caller, exchange.attribution
+        caller, attribution = exchange.caller, exchange.attribution
         reservation = Reservation(
             id=exchange.id,
             time=exchange.time,
@@ -354,12 +354,12 @@ class Sockets:
             stream=True,
             ceiling=0,
             tokens=0,
-            tags=said.tags,
-            run=said.run,
-            session=said.session,
-            agent=said.ids.agent if said.ids else None,
-            agent_parent=said.ids.parent if said.ids else None,
-            agent_name=said.ids.name if said.ids else None,
+            tags=attribution.tags,
+            run=attribution.run,
+            session=attribution.session,
+            agent=attribution.ids.agent if attribution.ids else None,
+            agent_parent=attribution.ids.parent if attribution.ids else None,
+            agent_name=attribution.ids.name if attribution.ids else None,
             trace_id=exchange.trace.trace_id if exchange.trace else None,
         )
         self.books.observer.finished(exchange, outcome, settlement)

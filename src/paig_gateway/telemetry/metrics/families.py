@@ -148,16 +148,16 @@ _CALLED: Labels = (*_CALL, "server.address", "server.port")
 _FAILED: Labels = (*_CALLED, "error.type")
 
 
-def _seconds(name: str, told: str, labels: Labels, buckets: tuple[float, ...] = DURATION) -> Family:
-    return Family(name, "histogram", told, labels, buckets=buckets, measure="s")
+def _seconds(name: str, description: str, labels: Labels, buckets: tuple[float, ...] = DURATION) -> Family:
+    return Family(name, "histogram", description, labels, buckets=buckets, measure="s")
 
 
-def _tokens(name: str, told: str, *more: str) -> Family:
-    return Family(name, "histogram", told, (*_CALLED, *more), buckets=TOKENS, measure="{token}")
+def _tokens(name: str, description: str, *more: str) -> Family:
+    return Family(name, "histogram", description, (*_CALLED, *more), buckets=TOKENS, measure="{token}")
 
 
-def _usage(name: str, told: str) -> Family:
-    return Family(name, "counter", told, (*_CALLED, "gen_ai.token.modality"), measure="{token}")
+def _usage(name: str, description: str) -> Family:
+    return Family(name, "counter", description, (*_CALLED, "gen_ai.token.modality"), measure="{token}")
 
 
 _CONVENTIONS = (

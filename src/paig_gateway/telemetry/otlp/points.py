@@ -95,7 +95,7 @@ def _set(point: NumberDataPoint, value: float, *, whole: bool) -> None:
 
 
 def _name(attributes: Attributes, family: Family, labels: Labels) -> None:
-    """The labels as attributes, except empty ones."""
+    """Add the labels as attributes, except empty ones."""
     named = zip(family.labels, labels, strict=True)
     otlp.put(
         attributes,

@@ -25,7 +25,7 @@ def attributes(content: Content, redact: Callable[[str], str]) -> dict[str, str]
         said = [_message("assistant", text)]
     found = {
         "gen_ai.system_instructions": list(_parts(asked.get("system") or asked.get("systemInstruction"))),
-        "gen_ai.input.messages": list(_asked(asked)),
+        "gen_ai.input.messages": list(_request_messages(asked)),
         "gen_ai.output.messages": said,
     }
     own = [re.compile(pattern) for pattern in content.redact]
@@ -55,7 +55,7 @@ def _cleaned(value: object, clean: Callable[[str], str]) -> object:
             return value
 
 
-def _asked(body: Json) -> Iterator[dict[str, object]]:
+def _request_messages(body: Json) -> Iterator[dict[str, object]]:
     """The messages of a request of any format."""
     for name in ("messages", "contents", "input", "prompt"):
         listed = body.get(name)

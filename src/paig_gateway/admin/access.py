@@ -134,8 +134,8 @@ OPERATIONS: Mapping[str, Needs] = {
 Authenticate = Callable[[HTTPConnection], AdminIdentity]
 """Returns the identity that sent a request, or opens a WebSocket.
 
-Raises ProblemError `missing-token`, `unknown-token` or `expired-token`; `forbidden` where a browser's session would open
-a WebSocket.
+Raises ProblemError `missing-token`, `unknown-token` or `expired-token`; `forbidden` if a browser's session would open a
+WebSocket.
 """
 
 

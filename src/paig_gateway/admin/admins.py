@@ -41,7 +41,7 @@ class Admins:
     def __init__(self, services: AdminServices, principal: AdminIdentity) -> None:
         """Wrap the catalogue's admins."""
         self._admins = services.catalog.admins
-        self._asker = principal
+        self._principal = principal
 
     def list(self) -> Sequence[Admin]:
         """Every admin."""
@@ -71,7 +71,7 @@ class Admins:
         self._admins.delete(before.id, actor=actor, version=version or before.version)
 
     def _check(self, grants: Sequence[GrantSpec]) -> None:
-        if not _may_grant(self._asker, grants):
+        if not _may_grant(self._principal, grants):
             raise ProblemError("forbidden", "These grants give more permissions than you have: ask an owner.")
 
 
@@ -92,13 +92,14 @@ class TokenList(BaseModel):
 def access_routes(services: AdminServices) -> APIRouter:
     """The endpoints `tokens` and `whoami`."""
     router = APIRouter(tags=["access"], route_class=Guarded)
-    tokens, vault = services.catalog.tokens, services.catalog.secrets.vault
+    _identity_routes(router, services)
+    _token_routes(router, services)
+    _token_change_routes(router, services)
+    return router
 
-    def visible(principal: AdminIdentity, id: str) -> tuple[Token, str]:
-        token, admin_id = tokens.get(id)
-        if admin_id != principal.id and not principal.may("access:read"):
-            raise absent("token", id)
-        return token, admin_id
+
+def _identity_routes(router: APIRouter, services: AdminServices) -> None:
+    vault = services.catalog.secrets.vault
 
     @router.get("/whoami", operation_id="whoami", summary="Show who you are and what you may do")
     def whoami(request: Request, principal: Principal) -> WireIdentity:
@@ -112,6 +113,8 @@ def access_routes(services: AdminServices) -> APIRouter:
             csrf=csrf_proof(vault, principal) if principal.browser and is_own_page(request) else None,
         )
 
+
+def _token_routes(router: APIRouter, services: AdminServices) -> None:
     @router.get(
         "/tokens",
         operation_id="list_tokens",
@@ -127,14 +130,18 @@ def access_routes(services: AdminServices) -> APIRouter:
         cursor: Cursor = None,
         sort: Sort = None,
     ) -> TokenList:
-        found = tokens.list(None if principal.may("access:read") else principal.id)
+        found = services.catalog.tokens.list(None if principal.may("access:read") else principal.id)
         found = filtered(found, {"admin": admin, "name": name, "session": session})
         items, following = part(found, lambda token: token.id, limit, cursor, sort)
         return TokenList(items=items, next_cursor=following)
 
     @router.get("/tokens/{token_id}", operation_id="get_token", summary="Show an admin token")
     def get_token(principal: Principal, token_id: TokenId) -> Token:
-        return visible(principal, token_id)[0]
+        return _visible(services, principal, token_id)[0]
+
+
+def _token_change_routes(router: APIRouter, services: AdminServices) -> None:
+    tokens = services.catalog.tokens
 
     @router.post(
         "/tokens",
@@ -174,7 +181,7 @@ def access_routes(services: AdminServices) -> APIRouter:
         response_description="It is gone.",
     )
     def revoke_token(principal: Principal, token_id: TokenId) -> None:
-        _, admin_id = visible(principal, token_id)
+        _, admin_id = _visible(services, principal, token_id)
         if admin_id != principal.id:
             if not principal.may("access:write"):
                 raise ProblemError("forbidden", "Revoking others' tokens needs access:write.")
@@ -183,7 +190,17 @@ def access_routes(services: AdminServices) -> APIRouter:
         tokens.revoke(token_id, actor=principal.name)
         services.changed()
 
-    return router
+
+def _visible(services: AdminServices, principal: AdminIdentity, id: str) -> tuple[Token, str]:
+    """A token, and the id of its admin, if the principal may see it.
+
+    Raises:
+        CatalogError: `not-found`, also where the token belongs to another admin and may not be seen.
+    """
+    token, admin_id = services.catalog.tokens.get(id)
+    if admin_id != principal.id and not principal.may("access:read"):
+        raise absent("token", id)
+    return token, admin_id
 
 
 def _owner(services: AdminServices, principal: AdminIdentity, spec: TokenSpec) -> Admin:

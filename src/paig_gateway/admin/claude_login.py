@@ -54,8 +54,14 @@ class _OAuthError(Exception):
 def claude_routes(services: AdminServices) -> APIRouter:
     """The endpoints that Claude Code's `/login` uses, and `/managed/settings`."""
     router = APIRouter(include_in_schema=False)
-    starts = Bursts(time.monotonic)
+    _discovery_route(router, services)
+    _device_route(router, services)
+    _token_routes(router, services)
+    _settings_route(router, services)
+    return router
 
+
+def _discovery_route(router: APIRouter, services: AdminServices) -> None:
     @router.get(DISCOVERY)
     async def discovery(request: Request) -> Response:
         if services.sso is None or not services.sso.spec.device_login or not services.sso.spec.keys:
@@ -71,6 +77,10 @@ def claude_routes(services: AdminServices) -> APIRouter:
                 "token_endpoint_auth_methods_supported": ["none"],
             }
         )
+
+
+def _device_route(router: APIRouter, services: AdminServices) -> None:
+    starts = Bursts(time.monotonic)
 
     @router.post(DEVICE)
     async def begin(request: Request) -> Response:
@@ -97,6 +107,8 @@ def claude_routes(services: AdminServices) -> APIRouter:
             headers=NO_STORE,
         )
 
+
+def _token_routes(router: APIRouter, services: AdminServices) -> None:
     @router.post(TOKEN)
     async def token(request: Request) -> Response:
         form = await _form(request)
@@ -121,6 +133,8 @@ def claude_routes(services: AdminServices) -> APIRouter:
             services.changed()
         return Response(status_code=200)
 
+
+def _settings_route(router: APIRouter, services: AdminServices) -> None:
     @router.get(SETTINGS)
     async def settings(request: Request) -> Response:
         try:
@@ -137,8 +151,6 @@ def claude_routes(services: AdminServices) -> APIRouter:
         if request.headers.get("if-none-match") in (f'"{checksum}"', "*"):
             return Response(status_code=304, headers=headers)
         return JSONResponse({"uuid": checksum, "checksum": checksum, "settings": given}, headers=headers)
-
-    return router
 
 
 def checksum_of(settings: Mapping[str, Any]) -> str:

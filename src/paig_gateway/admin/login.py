@@ -69,8 +69,14 @@ class PersonalKeySpec(Spec):
 
 
 def login_routes(services: AdminServices) -> APIRouter:
-    """The endpoints `sso/device`, `sso/device/token` and `logout`."""
+    """The endpoints `sso/device`, `sso/device/token`, `sso/key` and `sso/key/end`."""
     router = APIRouter(tags=["sso"])
+    _device_routes(router, services)
+    _personal_key_routes(router, services)
+    return router
+
+
+def _device_routes(router: APIRouter, services: AdminServices) -> None:
     starts = Bursts(time.monotonic)
 
     @router.post(
@@ -88,7 +94,7 @@ def login_routes(services: AdminServices) -> APIRouter:
                 "rate-limited", "Too many logins were begun from this address: wait.", headers={"retry-after": "60"}
             )
         nonce = secrets.token_urlsafe(16)
-        found = await _asked(_provider(services).start_device(nonce))
+        found = await _ask_provider(_provider(services).start_device(nonce))
         until = services.clock() + timedelta(seconds=found.expires_in)
         handle = sealed(services, "device", until, device_code=found.device_code, nonce=nonce)
         return DeviceStart(
@@ -111,7 +117,7 @@ def login_routes(services: AdminServices) -> APIRouter:
         noted = opened(services, "device", checked(FinishDeviceSpec, body).handle)
         if noted is None:
             raise invalid([FieldProblem("handle", "is of no login that is under way: begin again")])
-        found = await _asked(_provider(services).finish_device(noted["device_code"], noted["nonce"]))
+        found = await _ask_provider(_provider(services).finish_device(noted["device_code"], noted["nonce"]))
         if isinstance(found, PendingLogin):
             return DeviceState(admin=None, token=None, expires_at=None, slow_down=found.slow_down)
         login, made = await _logged_in(services, found)
@@ -127,6 +133,8 @@ def login_routes(services: AdminServices) -> APIRouter:
             handle=_key_handle(services, key.id, login, found, noted["nonce"]) if key is not None else None,
         )
 
+
+def _personal_key_routes(router: APIRouter, services: AdminServices) -> None:
     @router.post(
         "/sso/key",
         operation_id="renew_personal_key",
@@ -173,8 +181,6 @@ def login_routes(services: AdminServices) -> APIRouter:
         services.changed()
         return Response(status_code=204)
 
-    return router
-
 
 def session_routes(services: AdminServices) -> APIRouter:
     """The endpoint `logout`."""
@@ -210,7 +216,7 @@ def browser_routes(services: AdminServices) -> APIRouter:
             raise invalid([FieldProblem("next", "must be a path of the console: /me, or one that begins with /admin/")])
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         callback = site.origin(request) + CALLBACK
-        url = await _asked(_provider(services).authorization_url(callback, state, nonce, verifier))
+        url = await _ask_provider(_provider(services).authorization_url(callback, state, nonce, verifier))
         until = services.clock() + timedelta(seconds=LOGIN_SECONDS)
         note = sealed(services, "browser", until, state=state, nonce=nonce, verifier=verifier, next=next)
         if len(note) > MAX_COOKIE:
@@ -244,7 +250,7 @@ def browser_routes(services: AdminServices) -> APIRouter:
             raise ProblemError("login-refused", "This login was used already: begin again.")
         if error or not code:
             raise ProblemError("login-refused", f"The identity provider refused the login: {error or 'no code came'}.")
-        person = await _asked(
+        person = await _ask_provider(
             _provider(services).exchange(code, site.origin(request) + CALLBACK, noted["nonce"], noted["verifier"])
         )
         # Not a redirect: a browser sends no strict cookie along a chain of redirects that began at another site.
@@ -273,7 +279,7 @@ def _provider(services: AdminServices) -> IdentityProvider:
     return services.sso
 
 
-async def _asked(asking: Awaitable[T]) -> T:
+async def _ask_provider(asking: Awaitable[T]) -> T:
     """What the identity provider answers.
 
     Raises:

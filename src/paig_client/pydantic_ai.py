@@ -327,7 +327,7 @@ class _RunHook:
 
 
 def _present_run() -> RunContext[Any] | None:
-    """The run whose request is being sent; where pydantic-ai does not say, nothing but the session's name is lost."""
+    """The run whose request is being sent; None if pydantic-ai does not say, and then the session has no name."""
     try:
         from pydantic_ai._run_context import get_current_run_context
     except ImportError:

@@ -69,7 +69,7 @@ from paig_gateway.proxy.request import Receive, Scope, Send
 from paig_gateway.proxy.sessions import FirstSessions
 from paig_gateway.proxy.sockets.dial import Dialler
 from paig_gateway.proxy.sockets.money import Books
-from paig_gateway.proxy.sockets.relay import Patience
+from paig_gateway.proxy.sockets.relay import SessionTimeouts
 from paig_gateway.proxy.sockets.sockets import Sockets
 from paig_gateway.proxy.stored import StoredObjects
 from paig_gateway.proxy.upstream import Upstream
@@ -93,7 +93,7 @@ log = logging.getLogger(__name__)
 
 MEGABYTE = 1024 * 1024
 RECALL_SECONDS = 1.0
-"""How long the ledger is asked for who holds a stored response."""
+"""How long the search in the ledger for the account of a stored response may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class OpenDatabase:
 
     @property
     def secrets(self) -> list[str]:
-        """What the store itself must keep to itself."""
+        """Values that must never be shown: the admin token, the secret key and the database's password."""
         password = self.engine.url.password
         return [self.admin_token, self.secret_key, *([str(password)] if password else [])]
 
@@ -292,7 +292,7 @@ class Gateway:
             attempts,
             key_uses,
             first_sessions,
-            Patience(server.websockets.idle_seconds, server.websockets.total_seconds, server.drain_seconds),
+            SessionTimeouts(server.websockets.idle_seconds, server.websockets.total_seconds, server.drain_seconds),
             server.websockets.message_mb * MEGABYTE,
             open_sessions,
             ended_sessions,

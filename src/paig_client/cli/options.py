@@ -208,7 +208,7 @@ def reference(text: str) -> str:
     """A credential as the gateway takes it: a reference, or `-` for a secret that is asked for or read from stdin.
 
     Raises:
-        typer.BadParameter: It is neither. A secret on the command line would stand in the shell's history.
+        typer.BadParameter: It is neither. A secret on the command line would be in the shell's history.
     """
     if text == "-":
         return f"value:{secret_input('Credential')}"

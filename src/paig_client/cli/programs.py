@@ -109,7 +109,7 @@ def setup(
 ) -> None:
     """Write the gateway into a client's own settings.
 
-    Shows the change, asks, and can undo it. The key stands in the file, readable by you alone.
+    Shows the change, asks, and can undo it. The key is written to the file, which only you can read.
     """
     from paig_client.setup import SETUPS, SetupError, plan, restore
 

@@ -36,14 +36,14 @@ def rounded_up(value: float) -> float:
 
 
 def column_chart(values: Sequence[Value], title: str, summary: str, unit: Callable[[float], str], *, id: str) -> str:
-    """Values as columns over an axis, each with its label below; the last one is the present.
+    """Values as columns over an axis, each with its label below; the last one is marked as the present.
 
     Args:
         values: From left to right.
         title: What is shown.
-        summary: What the chart says, for those who do not see it.
+        summary: A description of the chart, for screen readers.
         unit: How a value is written at the axis.
-        id: Tells its title and its summary from those of other charts of the page.
+        id: The prefix of its elements' ids; unique on the page.
     """
     top = rounded_up(max((value.size for value in values), default=0.0))
     width, foot = GUTTER + len(values) * (COLUMN + GAP), HEAD + HEIGHT

@@ -106,9 +106,9 @@ def holder_routes(services: AdminServices) -> APIRouter:
             words = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
             return await _shown(services, request, holder, (f"{what} {words}.", True), 422)
         except ProblemError as error:
-            return await _shown(services, request, holder, (f"Nothing was asked: {error.detail}", True), 422)
+            return await _shown(services, request, holder, (f"The request was not sent: {error.detail}", True), 422)
         except CatalogError as error:
-            return await _shown(services, request, holder, (f"Nothing was asked: {error.message}", True), 409)
+            return await _shown(services, request, holder, (f"The request was not sent: {error.message}", True), 409)
         return RedirectResponse(f"/me?{urlencode({'key': caller.key})}#ask", 303)
 
     @router.post("/me/leave")

@@ -34,7 +34,7 @@ LATEST = 20
 MAX_IDS = 100
 """The most requests in one call."""
 LATELY, MEMBERS = timedelta(days=7), 10
-"""How far back to look for models, sessions and tags whose limits are shown, and the most for each limit."""
+"""Limits by model, session or tag are shown for those used within this time, and at most this many for each limit."""
 
 
 def me_routes(services: AdminServices) -> APIRouter:

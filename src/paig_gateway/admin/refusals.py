@@ -86,7 +86,7 @@ class RefusedRequests:
 
 
 def address_of(connection: HTTPConnection) -> str | None:
-    """Where a request comes from."""
+    """The address of a request's client."""
     return connection.client.host if connection.client else None
 
 

@@ -54,7 +54,7 @@ _USE = text(
 
 
 def is_first_use(engine: Engine, secret: str, now: int) -> bool:
-    """Whether something that may be used once is used for the first time, on whatever node; it is from now on.
+    """Mark a single-use secret as used; returns whether this is its first use on any node.
 
     Args:
         engine: The database.

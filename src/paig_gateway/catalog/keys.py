@@ -39,7 +39,7 @@ def new_secret() -> str:
 
 
 def digest(secret: str) -> str:
-    """What is stored of a secret and looked up by: its SHA-256, in hex. So much randomness needs no slower hash."""
+    """The SHA-256 of a secret, in hex, as it is stored. A secret is random, so it needs no slower hash."""
     if secret.startswith(HASHED):
         return secret.removeprefix(HASHED)
     return sha256(secret.encode()).hexdigest()

@@ -10,7 +10,7 @@ from paig_gateway.catalog.transactions import Transactions
 from paig_gateway.database.tables import KeyRow, StoppedSessionRow
 
 KEPT_MS = 90 * 24 * 3_600_000
-"""How long a session stays stopped: whichever client still sends its id then may begin again."""
+"""How long a session stays stopped; after that, a client that still sends its id may begin again."""
 MOST = 10_000
 """Sessions that may be stopped at once."""
 

@@ -60,7 +60,7 @@ _END = "transcript.text.done"
 
 
 def fold(body: dict[str, object], event: StreamEvent) -> None:
-    """Take an event in: the last one has the usage."""
+    """Fold an event into the body; the last event has the usage."""
     top = reading.members(event.data)
     folding.note_error(body, folding.error_of(event, top))
     kind = reading.string(top.get("type")) or event.name

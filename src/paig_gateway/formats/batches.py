@@ -43,7 +43,7 @@ class BatchRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchAsked:
+class BatchContent:
     """The content of a request that creates a batch.
 
     Attributes:
@@ -114,7 +114,7 @@ class BatchApi:
 
     Attributes:
         format: The format of the request that makes one.
-        asked: Reads that request: its body, and the model that its path names. Raises MalformedRequest.
+        read_content: Reads that request: its body, and the model that its path names. Raises MalformedRequest.
         line: Reads a line of a file: its bytes, and what the batch says of all lines. Raises MalformedRequest.
         id: The batch's id in an answer about it, or None.
         at: The path of a batch: that of the request that made it, and the batch's id.
@@ -124,8 +124,8 @@ class BatchApi:
     """
 
     format: Format
-    asked: Callable[[bytes, str | None], BatchAsked]
-    line: Callable[[bytes, BatchAsked], BatchRequest]
+    read_content: Callable[[bytes, str | None], BatchContent]
+    line: Callable[[bytes, BatchContent], BatchRequest]
     id: Callable[[Json], str | None]
     at: Callable[[str, str], str]
     state: Callable[[Json], BatchState]
@@ -160,12 +160,12 @@ def _read_openai(model: str | None, body: bytes) -> Call:
     return Call(model="", background=True, stored=reading.string(top.get("input_file_id")))
 
 
-def _openai_asked(body: bytes, model: str | None) -> BatchAsked:
+def _openai_content(body: bytes, model: str | None) -> BatchContent:
     file = reading.string(reading.request(body).get("input_file_id"))
-    return BatchAsked(files=(file,) if file else ())
+    return BatchContent(files=(file,) if file else ())
 
 
-def _openai_line(line: bytes, asked: BatchAsked) -> BatchRequest:
+def _openai_line(line: bytes, content: BatchContent) -> BatchRequest:
     top = read_once(line, "the line")
     id = _checked_id(reading.string(top.get("custom_id")), "Each line")
     path = reading.string(top.get("url"))
@@ -231,38 +231,38 @@ def _openai_result(line: Json) -> LineResult | None:
 
 
 def _read_mistral(model: str | None, body: bytes) -> Call:
-    asked = _mistral_asked(body, model)
-    return Call(model=asked.model or "", background=True, stored=asked.files[0] if asked.files else None)
+    content = _mistral_content(body, model)
+    return Call(model=content.model or "", background=True, stored=content.files[0] if content.files else None)
 
 
-def _mistral_asked(body: bytes, model: str | None) -> BatchAsked:
+def _mistral_content(body: bytes, model: str | None) -> BatchContent:
     top = reading.request(body)
     named = [reading.string(raw) or reading.string(reading.members(raw).get("file_id")) for raw in _files(top)]
     path = reading.string(top.get("endpoint"))
-    of_all = BatchAsked(None, tuple(filter(None, named)), path, reading.string(top.get("model")))
+    of_all = BatchContent(None, tuple(filter(None, named)), path, reading.string(top.get("model")))
     if not (requests := reading.array(top.get("requests"))):
         return of_all
     if of_all.files:
         raise MalformedRequest('The batch has both "requests" and "input_files": give one of them.')
-    return BatchAsked([_mistral_line(bytes(raw), of_all) for raw in requests], (), path, of_all.model)
+    return BatchContent([_mistral_line(bytes(raw), of_all) for raw in requests], (), path, of_all.model)
 
 
 def _files(top: Members) -> list[reading.Raw]:
     return list(reading.array(top.get("input_files")))
 
 
-def _mistral_line(line: bytes, asked: BatchAsked) -> BatchRequest:
+def _mistral_line(line: bytes, content: BatchContent) -> BatchRequest:
     top = read_once(line, "the line")
     id = _checked_id(reading.string(top.get("custom_id")), "Each request of the batch")
-    if asked.path is None:
+    if content.path is None:
         raise MalformedRequest('The batch names no "endpoint", such as /v1/chat/completions.')
     body = _object(top, "body", id)
     inner = reading.members(body)
-    if asked.model and "model" in inner and reading.string(inner["model"]) != asked.model:
+    if content.model and "model" in inner and reading.string(inner["model"]) != content.model:
         raise MalformedRequest(f"The request '{id}' of the batch names another model than the batch: name one.")
-    if asked.model and "model" not in inner:
-        body = b'{"model":' + json.dumps(asked.model).encode() + (b"," if inner else b"") + body[1:]
-    return BatchRequest(id, asked.path, body)
+    if content.model and "model" not in inner:
+        body = b'{"model":' + json.dumps(content.model).encode() + (b"," if inner else b"") + body[1:]
+    return BatchRequest(id, content.path, body)
 
 
 _MISTRAL_ENDS = frozenset({"success", "failed", "timeout_exceeded", "cancelled"})
@@ -289,8 +289,8 @@ def _read_anthropic(model: str | None, body: bytes) -> Call:
     return Call(model="", background=True)
 
 
-def _anthropic_asked(body: bytes, model: str | None) -> BatchAsked:
-    return BatchAsked([_anthropic_line(top) for top in _requests(reading.request(body).get("requests"))])
+def _anthropic_content(body: bytes, model: str | None) -> BatchContent:
+    return BatchContent([_anthropic_line(top) for top in _requests(reading.request(body).get("requests"))])
 
 
 def _requests(raw: reading.Raw | None) -> Iterator[Members]:
@@ -305,7 +305,7 @@ def _anthropic_line(top: Members) -> BatchRequest:
     return BatchRequest(id, "/v1/messages", _object(top, "params", id))
 
 
-def _no_file(line: bytes, asked: BatchAsked) -> BatchRequest:
+def _no_file(line: bytes, content: BatchContent) -> BatchRequest:
     raise MalformedRequest("Batches of this API are not made of files.")
 
 
@@ -348,17 +348,17 @@ def _gemini_config(body: bytes) -> Members:
     return read_once(bytes(config), "batch.inputConfig") if config is not None and reading.members(config) else {}
 
 
-def _gemini_asked(body: bytes, model: str | None) -> BatchAsked:
+def _gemini_content(body: bytes, model: str | None) -> BatchContent:
     config = _gemini_config(body)
     if file := _both(config, "fileName", "file_name"):
         if reading.present(config.get("requests")):
             raise MalformedRequest('The batch has both "requests" and a file: give one of them.')
-        return BatchAsked(None, (last_name(file),), model=model)
+        return BatchContent(None, (last_name(file),), model=model)
     lines = [
         BatchRequest(str(number), _gemini_path(top), _object(top, "request", str(number)))
         for number, top in enumerate(_requests(reading.members(config.get("requests")).get("requests")))
     ]
-    return BatchAsked(lines or None, model=model)
+    return BatchContent(lines or None, model=model)
 
 
 def _gemini_path(top: Members) -> str:
@@ -367,7 +367,7 @@ def _gemini_path(top: Members) -> str:
     return f"/v1beta/models/{{model}}:{'embedContent' if embeds else 'generateContent'}"
 
 
-def _gemini_line(line: bytes, asked: BatchAsked) -> BatchRequest:
+def _gemini_line(line: bytes, content: BatchContent) -> BatchRequest:
     top = read_once(line, "the line")
     id = _checked_id(reading.string(top.get("key")), "Each line")
     return BatchRequest(id, _gemini_path(top), _object(top, "request", id))
@@ -414,7 +414,7 @@ def _gemini_result(line: Json) -> LineResult | None:
 
 OPENAI = BatchApi(
     _format("openai-batch", "openai", _read_openai),
-    _openai_asked,
+    _openai_content,
     _openai_line,
     _text_id,
     _below,
@@ -425,7 +425,7 @@ OPENAI = BatchApi(
 )
 MISTRAL = BatchApi(
     _format("mistral-batch", "openai", _read_mistral),
-    _mistral_asked,
+    _mistral_content,
     _mistral_line,
     _text_id,
     _below,
@@ -436,7 +436,7 @@ MISTRAL = BatchApi(
 )
 ANTHROPIC = BatchApi(
     _format("anthropic-batch", "anthropic", _read_anthropic),
-    _anthropic_asked,
+    _anthropic_content,
     _no_file,
     _text_id,
     _below,
@@ -447,7 +447,7 @@ ANTHROPIC = BatchApi(
 )
 GEMINI = BatchApi(
     _format("gemini-batch", "google", _read_gemini),
-    _gemini_asked,
+    _gemini_content,
     _gemini_line,
     _gemini_id,
     _gemini_at,

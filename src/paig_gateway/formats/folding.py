@@ -52,8 +52,8 @@ def note_usage(body: dict[str, object], usage: Mapping[str, object], *, final: b
 def updated(known: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
     """A usage object after a later one: later counts replace earlier ones, but a zero or an empty value never does.
 
-    Some servers repeat every member in the last event and fill in only those that are new. What no server would send,
-    new names without end and long texts, is left out: a stream's usage stays small however long it goes on.
+    Some servers repeat every member in the last event and fill in only those that are new. Long texts, and names
+    beyond a maximum, are left out, so that the usage of an endless stream stays small.
     """
     merged = dict(known)
     for name, value in new.items():

@@ -38,12 +38,12 @@ def set_maximum(body: bytes, format_name: str, field: str, most: int) -> tuple[b
     Args:
         body: The request, not encoded.
         format_name: Its API format.
-        field: The member that the provider heeds where the request names none, with dots between levels.
+        field: The member to set if the request has none, with dots between levels.
         most: Tokens of each answer.
 
     Returns:
-        The request with the maximum in it, and which members say it now. None if that is not known to bound the
-        output: the format has no such member, or the request goes around it.
+        The request with the maximum, and the members that now state it. None if that would not bound the output: the
+        format has no such member, or another part of the request overrides it.
     """
     top = reading.members(body)
     if format_name == "bedrock-invoke":

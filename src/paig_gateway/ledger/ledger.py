@@ -93,7 +93,7 @@ class Ledger:
         self._spool = Spool(home, node_id) if home else None
         self._clock = clock
         self._max_queue = max_queue
-        self._patience = patience
+        self._max_wait = patience
         self._keep_days = keep_days
         self._keeper: asyncio.Task[None] | None = None
         self._executor = BatchExecutor(engine, node_id, clock)
@@ -478,13 +478,13 @@ class Ledger:
 
     def _is_stuck(self) -> bool:
         since = self._writer.stuck_since
-        return since is not None and time.monotonic() - since > self._patience
+        return since is not None and time.monotonic() - since > self._max_wait
 
     def _watch(self) -> None:
         """Refuse callers that have waited too long for the database, and spool settlements that it does not accept."""
         now, stuck = time.monotonic(), self._is_stuck()
         for pending in self._callers:
-            late = stuck if pending.in_line else now - pending.since > self._patience
+            late = stuck if pending.in_line else now - pending.since > self._max_wait
             if late and pending.future is not None and not pending.future.done():
                 pending.future.set_exception(LedgerDown("The gateway's database is not answering: try again."))
         if not self.healthy:

@@ -138,7 +138,8 @@ class _Agent:
 def _in_order(nodes: Mapping[str, _Agent]) -> list[SessionAgent]:
     """The agents as a tree, parents before their children, siblings in the order in which they began.
 
-    Parents are the client's word: one that is not there, or a circle, counts as started by the main agent.
+    Clients state the parents. An agent whose parent does not exist, or is part of a circle, counts as started by the
+    main agent.
     """
     children: dict[str, list[_Agent]] = defaultdict(list)
     for node in nodes.values():

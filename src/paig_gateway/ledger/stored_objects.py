@@ -108,9 +108,9 @@ def owned(engine: Engine, wanted: StoredObjectFilter, limit: int, after: tuple[s
 
     Args:
         engine: The database.
-        wanted: Which of them.
+        wanted: The filter.
         limit: How many at most.
-        after: The provider and the id that they come after.
+        after: The provider and the id of the last object of the page before.
     """
     row, key, project = StoredObjectRow, KeyRow, ProjectRow
     query = (

@@ -190,7 +190,7 @@ class Writer(threading.Thread):
                     self._taken.append(pending)
         except queue.Empty:
             pass
-        # After the queue, and before what was taken from there: that finds recorded all that was handed over before it.
+        # Add `later` before what came from the queue: commands find recorded what was handed over before them.
         handed = len(self.later)
         room = max(0, BATCH - len(self._backlog))
         for _ in range(min(handed, room)):

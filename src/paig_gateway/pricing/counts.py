@@ -220,7 +220,7 @@ def one_each_time(body: Json, call: Call) -> int:
     return 1
 
 
-def asked(name: str) -> Count:
+def requested(name: str) -> Count:
     """What the request alone makes billable."""
     return lambda body, call: call.units.get(name)
 
@@ -263,7 +263,7 @@ def unseen_guardrail(body: Json, call: Call) -> int | None:
     return 1 if "guardrail" in call.server_tools and not traced else None
 
 
-def applied(*names: str) -> Count:
+def guardrail_units(*names: str) -> Count:
     """Units of a guardrail that was called by itself."""
 
     def counted(body: Json, call: Call) -> int | None:
@@ -277,7 +277,7 @@ def charged_before(body: Json, call: Call) -> None:
     """What the request alone states, and its worst case has charged already."""
 
 
-def made(body: Json, call: Call) -> int | None:
+def bedrock_images(body: Json, call: Call) -> int | None:
     """Images of a model at Bedrock."""
     return len(each(body.get("images"))) or len(each(body.get("artifacts"))) or None
 

@@ -55,7 +55,7 @@ _VENDORS = {
 
 
 def vendor_of(source: str, model: str) -> tuple[str, str] | None:
-    """Whose model OpenRouter sells, and its name there, for models that the price book has at their vendor alone."""
+    """The vendor of a model that OpenRouter sells, and its name there, for models that are priced only at the vendor."""
     vendor, slash, name = model.partition("/")
     if source != "openrouter" or not slash or vendor not in _VENDORS or model.endswith(":free"):
         return None

@@ -241,7 +241,7 @@ UNITS: tuple[Unit, ...] = (
         "input_characters",
         frozenset({"openai-speech"}),
         "the characters of the request's `input`",
-        counts.asked("input_characters"),
+        counts.requested("input_characters"),
         models=_BY_THE_CHARACTER,
     ),
     Unit(
@@ -310,14 +310,14 @@ UNITS: tuple[Unit, ...] = (
         "rerank_searches",
         frozenset({"bedrock-invoke", "bedrock-rerank"}),
         "one for every 100 documents of the request, rounded up",
-        counts.asked("rerank_searches"),
+        counts.requested("rerank_searches"),
         models=re.compile("rerank"),
     ),
     Unit(
         "images",
         frozenset({"bedrock-invoke"}),
         "`images[]` or `artifacts[]`: Amazon's cost by size and quality, which the answer does not state",
-        counts.made,
+        counts.bedrock_images,
         complete=False,
         models=re.compile(r"nova-canvas|titan-image"),
     ),
@@ -325,7 +325,7 @@ UNITS: tuple[Unit, ...] = (
         "images",
         frozenset({"bedrock-invoke"}),
         "`images[]` or `artifacts[]`",
-        counts.made,
+        counts.bedrock_images,
         models=re.compile(r"stability\.|luma\."),
     ),
     # Code and containers
@@ -409,7 +409,7 @@ UNITS: tuple[Unit, ...] = (
         for name, parts in counts.GUARDRAIL.items()
     ),
     *(
-        Unit(name, frozenset({"bedrock-guardrail"}), f"`usage`: {', '.join(parts)}", counts.applied(*parts))
+        Unit(name, frozenset({"bedrock-guardrail"}), f"`usage`: {', '.join(parts)}", counts.guardrail_units(*parts))
         for name, parts in counts.GUARDRAIL.items()
     ),
     Unit(

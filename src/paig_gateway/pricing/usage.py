@@ -58,7 +58,7 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
         home: The genai-prices provider that invented the format.
 
     Returns:
-        What was read, or None if the answer carries no usage, or counts that cannot be.
+        What was read, or None if the answer has no usage, or impossible counts.
     """
     body = with_totals(body, flavor)
     for extractor in extractors(provider, flavor, home):

@@ -16,7 +16,7 @@ import msgspec
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import Member
 from paig_gateway.formats.base import Call, Format, MalformedRequest
-from paig_gateway.formats.batches import BatchApi, BatchAsked, BatchRequest
+from paig_gateway.formats.batches import BatchApi, BatchContent, BatchRequest
 from paig_gateway.formats.references import stored_ids
 from paig_gateway.pricing.modifiers import IN_BATCH
 from paig_gateway.pricing.overrides import PriceSources
@@ -126,12 +126,12 @@ class LineReader:
 
     Attributes:
         api: The provider's batch API.
-        asked: The batch's settings for all lines, as far as they are known.
+        content: The batch's settings for all lines, as far as they are known.
         kind: The kind of provider.
     """
 
     api: BatchApi
-    asked: BatchAsked
+    content: BatchContent
     kind: str
     count: int = 0
     _groups: dict[bytes, LineGroup] = field(default_factory=dict)
@@ -173,7 +173,7 @@ class LineReader:
         if not raw:
             return
         try:
-            self._add(self.api.line(raw, self.asked))
+            self._add(self.api.line(raw, self.content))
         except MalformedRequest as error:
             raise _wrong(f"Line {self.count + 1} of the batch's file: {error}") from None
 

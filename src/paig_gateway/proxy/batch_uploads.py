@@ -15,7 +15,7 @@ from weakref import WeakSet
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway.domain.errors import GatewayError
-from paig_gateway.formats.batches import GEMINI, OPENAI, BatchAsked
+from paig_gateway.formats.batches import GEMINI, OPENAI, BatchContent
 from paig_gateway.formats.folding import dig
 from paig_gateway.formats.references import last_name
 from paig_gateway.proxy.batch_lines import LineReader
@@ -74,7 +74,7 @@ class BatchUpload:
                 self.drop()
                 return
             self.readers.add(self)
-            self._reader = LineReader(OPENAI if name else GEMINI, BatchAsked(), self.kind)
+            self._reader = LineReader(OPENAI if name else GEMINI, BatchContent(), self.kind)
         self._waiting.append(data)
         self._size += len(data)
         if self._size > MOST_WAITING:

@@ -27,7 +27,7 @@ from paig_gateway.formats.batches import (
     APIS,
     GEMINI,
     BatchApi,
-    BatchAsked,
+    BatchContent,
     own_results_url,
     place_of,
     segment,
@@ -143,24 +143,24 @@ class Batches:
     ) -> tuple[BatchLines, list[Candidate]]:
         """Read the lines of a batch; returns them and the candidates that have its file."""
         try:
-            asked = await asyncio.to_thread(api.asked, exchange.plain, exchange.call.model or None)
+            content = await asyncio.to_thread(api.read_content, exchange.plain, exchange.call.model or None)
         except MalformedRequest as error:
             raise GatewayError("bad-request", str(error)) from None
-        reader = LineReader(api, asked, order[0].provider.kind)
-        if asked.lines is not None:
-            lines = asked.lines
+        reader = LineReader(api, content, order[0].provider.kind)
+        if content.lines is not None:
+            lines = content.lines
             await asyncio.to_thread(reader.add, lines)
-            return _filled(reader.end().of_batch(asked.model)), order
-        if not asked.files:
+            return _filled(reader.end().of_batch(content.model)), order
+        if not content.files:
             raise _unseen("it names neither requests nor a file of them")
         groups = BatchLines()
-        for file in asked.files:
-            found, order = await self._file(exchange, api, asked, file, order)
-            groups.groups += found.of_batch(asked.model).groups
+        for file in content.files:
+            found, order = await self._file(exchange, api, content, file, order)
+            groups.groups += found.of_batch(content.model).groups
         return _filled(groups), order
 
     async def _file(
-        self, exchange: Exchange, api: BatchApi, asked: BatchAsked, file: str, order: list[Candidate]
+        self, exchange: Exchange, api: BatchApi, content: BatchContent, file: str, order: list[Candidate]
     ) -> tuple[BatchLines, list[Candidate]]:
         """The lines of a file: those read at its upload, else those of the provider's copy."""
         providers = list({one.provider.name for one in order})
@@ -179,7 +179,7 @@ class Batches:
                 return kept, [one for one in order if one.provider.name == name]
         why = "the provider does not show it"
         for candidate in order:
-            reader = LineReader(api, asked, candidate.provider.kind)
+            reader = LineReader(api, content, candidate.provider.kind)
             place = f"files/{segment(file)}:download?alt=media" if api is GEMINI else f"files/{segment(file)}/content"
             path = place_of(_with_version(exchange), place)
             if api is GEMINI:

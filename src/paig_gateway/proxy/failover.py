@@ -131,7 +131,7 @@ class Failover:
         self._refuse_stream_options: set[str] = set()
 
     def decisions(self, exchange: Exchange, order: list[Candidate], outcome: Outcome) -> Decisions:
-        """What decides whom a request is sent to."""
+        """The decisions about the tries of a request."""
         return Decisions(exchange, exchange.stored, order, self._deadlines, self._health, outcome.leave_out)
 
     async def send(

@@ -440,7 +440,7 @@ class Proxy:
         decisions = self.failover.decisions(exchange, order, outcome)
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(None) as patience:
+            async with asyncio.timeout(None) as drain_timeout:
 
                 def gone() -> None:
                     """Note that the client has disconnected: the running try is charged, and no other one begins."""
@@ -451,7 +451,7 @@ class Proxy:
                     drains = candidate is None or candidate.provider.on_disconnect == "drain"
                     # Nothing is learned from the rest of a file.
                     drains = drains and (exchange.fmt.metered or exchange.method not in ("GET", "HEAD"))
-                    patience.reschedule(loop.time() + (self.settings.drain_seconds if drains else 0.0))
+                    drain_timeout.reschedule(loop.time() + (self.settings.drain_seconds if drains else 0.0))
 
                 client.cycle.on_gone = gone
                 if client.gone:

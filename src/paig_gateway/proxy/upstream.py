@@ -150,10 +150,10 @@ class Upstream:
             connection.wait_until(min(loop.time() + limits.first_byte, total_at), "no answer in time")
         else:
             connection.begin(response, request, head_only=method == "HEAD")
-            patience = limits.connect + limits.first_byte
-            connection.wait_until(min(loop.time() + patience, total_at), "no answer in time")
+            within = limits.connect + limits.first_byte
+            connection.wait_until(min(loop.time() + within, total_at), "no answer in time")
             connection.upload = asyncio.ensure_future(
-                upload(connection, response, pieces, length, patience, limits.first_byte, total_at)
+                upload(connection, response, pieces, length, within, limits.first_byte, total_at)
             )
         await response.answer()
         return response

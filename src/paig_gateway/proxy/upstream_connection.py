@@ -562,13 +562,13 @@ async def upload(
     response: UpstreamResponse,
     pieces: AsyncIterator[bytes],
     length: int | None,
-    patience: float,
+    piece_seconds: float,
     first_byte: float,
     total_at: float,
 ) -> None:
     """Send a request's body piece by piece; `length` None means chunked.
 
-    Each piece must be had, and taken by the provider, within `patience` seconds; the answer must come within
+    Each piece must arrive, and be sent to the provider, within `piece_seconds`; the answer must come within
     `first_byte` seconds of the last.
     """
     loop = asyncio.get_running_loop()
@@ -589,7 +589,7 @@ async def upload(
                 else:
                     break
                 await connection.drain()
-            expect(patience)
+            expect(piece_seconds)
         if length is None:
             connection.write(b"0\r\n\r\n")
         elif sent != length:

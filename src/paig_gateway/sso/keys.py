@@ -42,7 +42,7 @@ class KeySet:
         """The signing key that a token names.
 
         Raises:
-            SsoError: There is none such.
+            SsoError: There is no such key.
         """
         async with self._lock:
             if self._keys is None or self._clock() - self._read_at >= KEEP_SECONDS:

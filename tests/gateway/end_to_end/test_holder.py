@@ -204,7 +204,7 @@ async def test_more_is_asked_for_on_the_page(simulated: World, simulator: Simula
         ({"to": "ten", "why": "w"}, "The amount must be an amount of US dollars"),
         ({"to": "5", "window": "daily"}, "The reason is missing"),
         ({"to": "5", "window": "weekly", "why": "w"}, "no weekly limit binds this key"),
-        ({"to": "0.1", "window": "daily", "why": "w"}, "Nothing was asked"),
+        ({"to": "0.1", "window": "daily", "why": "w"}, "The request was not sent"),
     ):
         answer = await ask(**wrong)
         assert answer.status_code in (409, 422)

@@ -13,7 +13,7 @@ from paig_gateway.formats.batches import (
     MISTRAL,
     OPENAI,
     BatchApi,
-    BatchAsked,
+    BatchContent,
     BatchRequest,
     LineResult,
     own_results_url,
@@ -25,35 +25,35 @@ from paig_gateway.formats.batches import (
 
 def test_what_a_batch_is_made_of() -> None:
     """A file's id, or the requests themselves."""
-    assert OPENAI.asked(b'{"input_file_id":"file-1","endpoint":"/v1/responses"}', None).files == ("file-1",)
+    assert OPENAI.read_content(b'{"input_file_id":"file-1","endpoint":"/v1/responses"}', None).files == ("file-1",)
     message = b'{"requests":[{"custom_id":"a","params":{"model":"claude-sonnet-4-5","max_tokens":5}}]}'
-    assert ANTHROPIC.asked(message, None).lines == [
+    assert ANTHROPIC.read_content(message, None).lines == [
         BatchRequest("a", "/v1/messages", b'{"model":"claude-sonnet-4-5","max_tokens":5}')
     ]
     inline = (
         b'{"batch":{"inputConfig":{"requests":{"requests":[{"request":{"contents":[]}},{"request":{"content":{}}}]}}}}'
     )
-    paths = [line.path for line in GEMINI.asked(inline, "gemini-2.5-flash").lines or ()]
+    paths = [line.path for line in GEMINI.read_content(inline, "gemini-2.5-flash").lines or ()]
     assert paths == ["/v1beta/models/{model}:generateContent", "/v1beta/models/{model}:embedContent"]
-    named = GEMINI.asked(b'{"batch":{"input_config":{"file_name":"files/abc"}}}', "gemini-2.5-flash")
+    named = GEMINI.read_content(b'{"batch":{"input_config":{"file_name":"files/abc"}}}', "gemini-2.5-flash")
     assert (named.files, named.lines) == (("abc",), None)
 
 
 def test_mistral_names_model_and_endpoint_once() -> None:
     """Its lines say neither, whether they stand in the body or in a file."""
     job = {"endpoint": "/v1/chat/completions", "model": "mistral-small-latest", "timeout_hours": 24}
-    asked = MISTRAL.asked(json.dumps({**job, "input_files": ["f-1", {"file_id": "f-2"}]}).encode(), None)
-    assert asked == BatchAsked(None, ("f-1", "f-2"), "/v1/chat/completions", "mistral-small-latest")
-    line = MISTRAL.line(b'{"custom_id":"0","body":{"messages":[]}}', asked)
+    content = MISTRAL.read_content(json.dumps({**job, "input_files": ["f-1", {"file_id": "f-2"}]}).encode(), None)
+    assert content == BatchContent(None, ("f-1", "f-2"), "/v1/chat/completions", "mistral-small-latest")
+    line = MISTRAL.line(b'{"custom_id":"0","body":{"messages":[]}}', content)
     assert json.loads(line.body) == {"model": "mistral-small-latest", "messages": []}
-    empty = MISTRAL.line(b'{"custom_id":"0","body":{}}', asked)
+    empty = MISTRAL.line(b'{"custom_id":"0","body":{}}', content)
     assert json.loads(empty.body) == {"model": "mistral-small-latest"}
-    own = MISTRAL.line(b'{"custom_id":"0","body":{"model":"mistral-small-latest"}}', asked)
+    own = MISTRAL.line(b'{"custom_id":"0","body":{"model":"mistral-small-latest"}}', content)
     assert json.loads(own.body) == {"model": "mistral-small-latest"}
     with pytest.raises(MalformedRequest, match="another model"):
-        MISTRAL.line(b'{"custom_id":"0","body":{"model":"other"}}', asked)
+        MISTRAL.line(b'{"custom_id":"0","body":{"model":"other"}}', content)
     inline = {**job, "requests": [{"custom_id": "1", "body": {"messages": []}}]}
-    [found] = MISTRAL.asked(json.dumps(inline).encode(), None).lines or ()
+    [found] = MISTRAL.read_content(json.dumps(inline).encode(), None).lines or ()
     assert (found.id, found.path) == ("1", "/v1/chat/completions")
 
 
@@ -76,7 +76,7 @@ def test_mistral_names_model_and_endpoint_once() -> None:
 def test_lines_that_are_no_requests(api: BatchApi, line: bytes) -> None:
     """Each is refused in words."""
     with pytest.raises(MalformedRequest):
-        api.line(line, BatchAsked())
+        api.line(line, BatchContent())
 
 
 INLINE = b'"requests":{"requests":[{"request":{"contents":[]}}]}'
@@ -96,7 +96,7 @@ INLINE = b'"requests":{"requests":[{"request":{"contents":[]}}]}'
 def test_batches_with_two_readings(api: BatchApi, body: bytes) -> None:
     """A provider may take the lines that the gateway did not hold for."""
     with pytest.raises(MalformedRequest):
-        api.asked(body, "m")
+        api.read_content(body, "m")
 
 
 def test_states() -> None:

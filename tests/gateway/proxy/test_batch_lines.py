@@ -9,7 +9,7 @@ import pytest
 
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import ActiveProvider, Member
-from paig_gateway.formats.batches import GEMINI, OPENAI, BatchAsked
+from paig_gateway.formats.batches import GEMINI, OPENAI, BatchContent
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.proxy.batch_lines import BatchLines, LinePlans, LineReader, by_id
@@ -26,7 +26,7 @@ def line(id: str, prompt: str = "Hi", model: str = "gpt-5-mini", **more: object)
 
 def read(data: bytes, piece: int = 7) -> BatchLines:
     """Read a file in small pieces."""
-    reader = LineReader(OPENAI, BatchAsked(), "openai")
+    reader = LineReader(OPENAI, BatchContent(), "openai")
     for place in range(0, len(data), piece):
         reader.feed(data[place : place + piece])
     return reader.end()
@@ -73,7 +73,7 @@ def test_repeated_ids_are_told_apart() -> None:
 
 def test_gemini_lines_get_the_batches_model() -> None:
     """A file's lines name none."""
-    reader = LineReader(GEMINI, BatchAsked(), "google")
+    reader = LineReader(GEMINI, BatchContent(), "google")
     reader.feed(
         b'{"key":"k","request":{"contents":[{"parts":[{"text":"Hi"}]}],"generationConfig":{"maxOutputTokens":9}}}'
     )

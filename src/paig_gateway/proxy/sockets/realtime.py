@@ -99,7 +99,7 @@ class RealtimeSession:
     joins: bool = False
     _settings: Settings = field(default_factory=Settings)
     _armed: Turn | None = None
-    _asked: deque[Turn] = field(default_factory=deque)
+    _requested: deque[Turn] = field(default_factory=deque)
     _active: dict[str, Turn] = field(default_factory=dict)
     _transcribing: dict[str, Turn] = field(default_factory=dict)
     _ended: list[Turn] = field(default_factory=list)
@@ -206,7 +206,7 @@ class RealtimeSession:
         turn, self._armed = self._armed or Turn(call, facts=self._facts()), None
         turn.call, turn.frame, turn.begun = call, message, True
         self._cover(turn)
-        self._asked.append(turn)
+        self._requested.append(turn)
         return turn
 
     def _item(self, message: bytes, raw: reading.Raw | None) -> None:
@@ -272,7 +272,7 @@ class RealtimeSession:
         return [Need(turn)]
 
     def _committed(self, item: str | None) -> None:
-        turn = self._armed or (self._asked[-1] if self._asked else None)
+        turn = self._armed or (self._requested[-1] if self._requested else None)
         if turn is None:
             return
         self._cover(turn)
@@ -283,8 +283,8 @@ class RealtimeSession:
             self._transcribing[item] = turn
 
     def _created(self, response: str) -> list[Effect]:
-        if self._asked:
-            turn, fresh = self._asked.popleft(), False
+        if self._requested:
+            turn, fresh = self._requested.popleft(), False
         elif self._armed is not None:
             turn, fresh, self._armed = self._armed, False, None
         else:
@@ -308,7 +308,7 @@ class RealtimeSession:
             found.append(self._end(turn))
         settings = self._settings
         goes_on = settings.at_provider or settings.times_out or (settings.listens and (self._heard or self.joins))
-        if goes_on and self._armed is None and not self._asked:
+        if goes_on and self._armed is None and not self._requested:
             found.append(Need(self._arm()))
         return found
 
@@ -360,10 +360,10 @@ class RealtimeSession:
     def _refused(self, error: Mapping[str, object]) -> list[Effect]:
         """An error: of the message that it names, or of the one that was sent last where it can be no other."""
         named = error.get("event_id")
-        for turn in self._asked:
+        for turn in self._requested:
             own = reading.string(reading.members(turn.frame).get("event_id"))
             if own == named or (named is None and error.get("code") == "conversation_already_has_active_response"):
-                self._asked.remove(turn)
+                self._requested.remove(turn)
                 turn.over = True
                 self._forget(turn)
                 return [Saw(turn), TurnOver(turn, "refused")]
@@ -371,7 +371,7 @@ class RealtimeSession:
 
     def open(self) -> Iterable[Turn]:
         """The turns that are not over."""
-        seen = [*self._active.values(), *self._asked, *self._ended, *self._transcribing.values()]
+        seen = [*self._active.values(), *self._requested, *self._ended, *self._transcribing.values()]
         return dict.fromkeys([*seen, *([self._armed] if self._armed else [])])
 
     # Bounds

@@ -29,7 +29,7 @@ _CLOSES: dict[ErrorCode, int] = {"overloaded": TRY_LATER}
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class SessionTimeouts:
     """How long a session may take, in seconds.
 
     Attributes:
@@ -70,7 +70,7 @@ class SocketRelay:
         turns: Turns,
         client: Peer,
         provider: Peer,
-        patience: Patience,
+        timeouts: SessionTimeouts,
         bytes_held: BodyBytes,
     ) -> None:
         self._api = api
@@ -78,7 +78,7 @@ class SocketRelay:
         self._turns = turns
         self._client = client
         self._provider = provider
-        self._patience = patience
+        self._timeouts = timeouts
         self._bytes = bytes_held
         self._loop = asyncio.get_running_loop()
         self._inbox: deque[Message] = deque()
@@ -134,7 +134,7 @@ class SocketRelay:
                 await self._check_named()
                 continue
             now = self._loop.time()
-            idle, total = self._touched + self._patience.idle, began + self._patience.total
+            idle, total = self._touched + self._timeouts.idle, began + self._timeouts.total
             until = min(idle, total, self._leaves_at or total)
             if now >= until:
                 return self._ran_out(now, total)
@@ -149,8 +149,8 @@ class SocketRelay:
         if self._leaves_at is not None and now >= self._leaves_at and self._ends_when_idle is not None:
             return self._ends_when_idle
         if now >= total:
-            return End("session-too-long", GOING_AWAY, 1000, f"the session lasted {self._patience.total:g} s")
-        return End("session-idle", GOING_AWAY, 1000, f"no message for {self._patience.idle:g} s")
+            return End("session-too-long", GOING_AWAY, 1000, f"the session lasted {self._timeouts.total:g} s")
+        return End("session-idle", GOING_AWAY, 1000, f"no message for {self._timeouts.idle:g} s")
 
     # Holding
 
@@ -204,7 +204,7 @@ class SocketRelay:
                 return True
             self._changed.clear()
             try:
-                async with asyncio.timeout(self._patience.idle):
+                async with asyncio.timeout(self._timeouts.idle):
                     await self._changed.wait()
             except TimeoutError:
                 return False
@@ -226,7 +226,7 @@ class SocketRelay:
     def _finish_when_idle(self, end: End) -> None:
         if self._ends_when_idle is None:
             self._ends_when_idle = end
-            self._leaves_at = self._loop.time() + self._patience.drain
+            self._leaves_at = self._loop.time() + self._timeouts.drain
         self._changed.set()
 
     # What comes

@@ -29,7 +29,7 @@ _FREE = frozenset({"response.cancel"})
 
 @dataclass(slots=True)
 class _Lane:
-    asked: deque[Turn] = field(default_factory=deque)
+    queued: deque[Turn] = field(default_factory=deque)
     active: Turn | None = None
 
 
@@ -75,7 +75,7 @@ class ResponsesSession:
             )
         turn.begun = True
         self._last, self.model = turn.call, turn.call.model
-        self._lane(reading.string(top.get("stream_id"))).asked.append(turn)
+        self._lane(reading.string(top.get("stream_id"))).queued.append(turn)
         return [turn]
 
     def provider(self, message: bytes) -> list[Effect]:
@@ -87,12 +87,12 @@ class ResponsesSession:
             return self._created(lane)
         if kind in ("response.steer.failed", "response.steer.pending"):
             # What was to be put in is not, or goes along with the next request, which is held by itself.
-            steered = next((turn for turn in lane.asked if b'"response.steer"' in turn.frame), None)
+            steered = next((turn for turn in lane.queued if b'"response.steer"' in turn.frame), None)
             return [] if steered is None else self._end(lane, steered, "released")
         turn = lane.active
         if kind == "error":
             if turn is None:
-                first = lane.asked[0] if lane.asked else None
+                first = lane.queued[0] if lane.queued else None
                 return [] if first is None else [Saw(first), *self._end(lane, first, "refused")]
             return [Saw(turn), *self._end(lane, turn, "ended")]
         if turn is None:
@@ -109,22 +109,22 @@ class ResponsesSession:
     def open(self) -> Iterable[Turn]:
         """The turns that are not over."""
         for lane in self._lanes.values():
-            yield from lane.asked
+            yield from lane.queued
             if lane.active is not None:
                 yield lane.active
 
     def _lane(self, name: str | None) -> _Lane:
         key = name or ""
         if key not in self._lanes:
-            idle = [other for other, lane in self._lanes.items() if lane.active is None and not lane.asked]
+            idle = [other for other, lane in self._lanes.items() if lane.active is None and not lane.queued]
             for other in idle:
                 del self._lanes[other]
             self._lanes[key] = _Lane()
         return self._lanes[key]
 
     def _created(self, lane: _Lane) -> list[Effect]:
-        if lane.asked:
-            turn = lane.asked.popleft()
+        if lane.queued:
+            turn = lane.queued.popleft()
             lane.active = turn
             return [Saw(turn)]
         if self._last is None:
@@ -137,7 +137,7 @@ class ResponsesSession:
         if lane.active is turn:
             lane.active = None
         else:
-            lane.asked.remove(turn)
+            lane.queued.remove(turn)
         turn.over = True
         return [TurnOver(turn, ending)]
 

@@ -48,7 +48,7 @@ from paig_gateway.proxy.sockets.apis import APIS, Api, call_id, named_model
 from paig_gateway.proxy.sockets.dial import Attempt, Connected, Dialler, RequestedUpgrade
 from paig_gateway.proxy.sockets.money import Books, Turns, Upgraded
 from paig_gateway.proxy.sockets.peer import Peer, server_frames
-from paig_gateway.proxy.sockets.relay import Patience, SocketRelay
+from paig_gateway.proxy.sockets.relay import SessionTimeouts, SocketRelay
 from paig_gateway.routing.candidates import Candidate, candidates
 from paig_gateway.secrets.attempts import Attempts
 
@@ -94,7 +94,7 @@ class Sockets:
     attempts: Attempts
     key_uses: KeyUses
     first_sessions: FirstSessions
-    patience: Patience = field(default_factory=Patience)
+    timeouts: SessionTimeouts = field(default_factory=SessionTimeouts)
     max_message: int = 16 * 1024 * 1024
     open: Counter[str] = field(default_factory=Counter)
     ended: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -232,7 +232,7 @@ class Sockets:
         self.open[name] += 1
         reason = "failed"
         try:
-            relay = SocketRelay(api, session, turns, client, provider, self.patience, held)
+            relay = SocketRelay(api, session, turns, client, provider, self.timeouts, held)
             reason = (await relay.run()).reason
         finally:
             self.open[name] -= 1

@@ -50,7 +50,7 @@ class Numbers:
         counts[-1] += value
 
     def copy(self) -> Numbers:
-        """The same, for another thread to read."""
+        """A copy for another thread to read."""
         return Numbers(
             {name: dict(series) for name, series in self.values.items()},
             {

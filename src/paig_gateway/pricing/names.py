@@ -55,7 +55,7 @@ _VENDORS = {
 
 
 def vendor_of(source: str, model: str) -> tuple[str, str] | None:
-    """The vendor of a model that OpenRouter sells, and its name there, for models that are priced only at the vendor."""
+    """The vendor of a model that OpenRouter sells, and its name there, for models that only the vendor prices."""
     vendor, slash, name = model.partition("/")
     if source != "openrouter" or not slash or vendor not in _VENDORS or model.endswith(":free"):
         return None

@@ -183,9 +183,17 @@ def _settings(found: Members, names: Iterable[str], where: str) -> Iterator[tupl
                 yield f"{inner}[{number}]", tool
 
 
-@lru_cache(maxsize=4096)
 def canonical(name: str) -> str:
     """A name as the most lenient server would compare it: without case, underscores and hyphens."""
+    return _canonical(name) if len(name) <= _LONGEST_KEPT else _canonical.__wrapped__(name)
+
+
+_LONGEST_KEPT = 256
+"""Characters of a name whose canonical form is kept: clients may send names of many megabytes."""
+
+
+@lru_cache(maxsize=4096)
+def _canonical(name: str) -> str:
     return name.replace("_", "").replace("-", "").casefold()
 
 

@@ -71,8 +71,16 @@ def unexplained(fmt: str, body: Json) -> list[str]:
     return list(dict.fromkeys([*found, *_unknown_tools(body)]))
 
 
-@lru_cache(maxsize=4096)
+_LONGEST_KEPT = 256
+"""Characters of a name of which it is kept whether it is explained: a provider may send any."""
+
+
 def _is_explained(name: str) -> bool:
+    return _matches(name) if len(name) <= _LONGEST_KEPT else _matches.__wrapped__(name)
+
+
+@lru_cache(maxsize=4096)
+def _matches(name: str) -> bool:
     return _EXPLAINED.match(name) is not None
 
 

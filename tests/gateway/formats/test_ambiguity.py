@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paig_gateway.formats import ambiguity
 from paig_gateway.formats.ambiguity import check_json
 from paig_gateway.formats.base import MalformedRequest
 
@@ -69,6 +70,16 @@ def test_refused(body: str) -> None:
 def test_passed(body: str) -> None:
     """What is said once passes, however it is spaced, and whatever stands inside messages and schemas."""
     check_json((body % MESSAGES if "%s" in body else body).encode())
+
+
+def test_long_names_are_not_kept() -> None:
+    """A client that sends names of any length fills no memory, and cannot hide a deciding one by its length."""
+    before = ambiguity._canonical.cache_info().currsize
+    for number in range(3):
+        check_json(json.dumps({"x" * 1_000_000 + str(number): 1}).encode())
+    assert ambiguity._canonical.cache_info().currsize == before
+    with pytest.raises(MalformedRequest, match="beside"):
+        check_json(json.dumps({"model": "m", "mo" + "_" * 1000 + "del": "n"}).encode())
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="_-"), max_size=8)

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, TokenSpec
+from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, ProviderSpec, TokenSpec
 from paig_gateway.alerts import alerts
 from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.catalog.keys import HASHED
@@ -25,6 +25,7 @@ from tests.gateway.end_to_end.waiting import until
 pytestmark = pytest.mark.anyio
 OWNER = {"authorization": f"Bearer {ADMIN}"}
 WEAK = "my-key-value"
+REMEMBERED = f"/proxy/some/chat/completions?key={WEAK}"
 
 
 async def metrics(http: httpx2.AsyncClient, kind: str) -> float:
@@ -42,12 +43,17 @@ async def test_guessing_is_seen_and_slowed_down(
     monkeypatch.setattr(attempts, "FIRST_PAUSE", attempts.LONGEST_PAUSE)  # however slow the machine is
     store = OpenDatabase.open(tmp_path)
     strong = store.catalog.keys.create("strong", KeySpec(), actor="test").key
+    some = ProviderSpec(kind="openai", base_url="http://127.0.0.1:9/v1", credential="value:k")
+    store.catalog.providers.create("some", some, actor="test")
     store.catalog.keys.create("weak", KeySpec(secret=HASHED + sha256(WEAK.encode()).hexdigest()), actor="test")
     with listening() as webhook:
         monkeypatch.setenv("WEBHOOK", webhook.url)
         gateway = Gateway(store, alerts=AlertsSpec(webhook="env:WEBHOOK"))
         async with running_gateway(gateway) as origin, httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
             with caplog.at_level(logging.WARNING):
+                for _ in range(2):  # what is remembered of its head lets the weak one pass no more than others
+                    passed = await http.post(REMEMBERED, json={})
+                    assert passed.headers["x-paig-error"] == "bad-request"  # it is known, that is
                 tokens = Counter[int]()
                 keys = Counter[int]()
                 for number in range(60):
@@ -68,6 +74,7 @@ async def test_guessing_is_seen_and_slowed_down(
                 assert passed.headers["x-paig-error"] == "route-not-found"  # it is known, that is
                 guessed = await http.get("/proxy/none/v1/models", headers={"authorization": f"Bearer {WEAK}"})
                 assert guessed.status_code == 429
+                assert (await http.post(REMEMBERED, json={})).headers["x-paig-error"] == "rate-limited"
                 assert (await metrics(http, "token"), await metrics(http, "key")) == (60, 60)
                 await until(lambda: len(webhook.told) >= 2)
             said = [record.getMessage() for record in caplog.records if "refused:" in record.getMessage()]

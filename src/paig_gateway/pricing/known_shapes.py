@@ -3,8 +3,8 @@
 Nearly all answers of a model differ in their counts alone. What the tables of `units`, `unexplained`, `modifiers`,
 `parts` and the extractors make of an answer then stays the same, and its cost is the same formula of other counts. So
 the first answer of a shape is read in full (`answer.read_in_full`), and a plan is kept for the next: which counts make
-up each number of the usage, at which price, with which doubts. A plan serves only while its own conditions hold (no
-part larger than its whole, no total beyond its parts); an answer that fails one is read in full.
+up each number of the usage, at which price, with which doubts. A plan has conditions (no part is larger than its whole,
+no total is more than its parts); an answer that breaks one is read in full.
 
 A shape is everything that reading in full looks at besides counts: names, texts, which counts are zero. An answer with
 a member that is not listed here, or with work of the provider's own tools, has no shape.

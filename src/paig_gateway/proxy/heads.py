@@ -4,10 +4,10 @@ Clients send the same request line and headers again and again, apart from the l
 follows from them and from the directory alone is remembered: the caller, the endpoint, the route with the members that
 have it, and what the headers say of the body.
 
-A head is remembered only after a request with it was let in, and only together with the snapshot of the directory that
-it was worked out of: a changed key, route, provider, alias, limit or price makes another snapshot, which drops all of
-them. Nothing is in it that hangs on anything else: when a key ends, the client's address, the body, the health of
-providers, prices. Those are looked at for each request.
+A head is remembered only after its key and its route were accepted, and only for the snapshot of the directory that was
+in force then: a changed key, route, provider, alias, limit or price makes another snapshot, and all heads are dropped.
+What depends on anything else is checked for each request: the key's expiry, the client's address, the body, the health
+of providers, prices.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST = 1024
 """Heads that are remembered at most."""
 
 LONGEST = 4096
-"""Bytes of the values of a head that is remembered."""
+"""Bytes of the request line and headers of a head that is remembered."""
 
 _APART = frozenset({b"content-length", b"traceparent", b"tracestate"})
 """Headers that differ from request to request, and are read for each."""
@@ -42,7 +42,7 @@ class Head:
     """What is known of the requests with one head.
 
     Attributes:
-        key: What these requests have in common.
+        key: The request line and headers that these requests have in common; a client's secret is among them.
         snapshot: The directory's, when it was made.
         target: Where they are aimed; once the caller is known, without a key in the query.
         found: The rows of the table of endpoints that they may mean.
@@ -53,13 +53,13 @@ class Head:
         caller: Whose key came with them; None as long as that was not looked up.
         steady: Whether the caller is the same as long as the directory does not change.
         guessable: Whether the key could be guessed, so that it has to wait where wrong ones were tried.
-        said: To what they are attributed.
+        said: What their headers attribute them to: tags, a run, a session.
         stated: What the headers say of the body.
         origin: The address at which the client reached the gateway.
         places: Their endpoint, by the name of the route: the one address leads to several.
     """
 
-    key: _Key
+    key: _Key = field(repr=False)
     snapshot: Snapshot
     target: Target
     found: Sequence[endpoints.Match]
@@ -101,7 +101,7 @@ class Heads:
         return self._known.get(key) or _read(key, snapshot, scope, cors)
 
     def remember(self, head: Head) -> None:
-        """Use a head again for the requests that come."""
+        """Use a head for later requests too, unless its caller may change without the directory or it is long."""
         if head.snapshot is not self._snapshot or not head.steady or head.key in self._known:
             return
         if sum(len(one[0]) + len(one[1]) if type(one) is tuple else len(str(one)) for one in head.key) > LONGEST:

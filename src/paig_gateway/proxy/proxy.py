@@ -148,7 +148,7 @@ class Proxy:
         Raises:
             GatewayError: It may not pass.
         """
-        headers, target = scope["headers"], head.target
+        headers, target, query = scope["headers"], head.target, scope["query_string"]
         by_name = dict(headers)
         from_page = browsers.check(headers)
         if (asked := self.cors.preflight(scope["method"], headers)) is not None:
@@ -156,17 +156,18 @@ class Proxy:
         goes_on = uploads.is_upload(scope["method"], head.found, by_name)
         session = uploads.continued_session(target, by_name) if goes_on else None
         try:
-            head.caller, query = request.authenticate(
-                self.directory, by_name, target.query, now, self.attempts, address, from_page=from_page
+            # A remembered head's target has no key in its query any more.
+            head.caller, without_key = request.authenticate(
+                self.directory, by_name, query, now, self.attempts, address, from_page=from_page
             )
         except GatewayError as error:
             if session is None or error.code != "missing-key":
                 raise
             head.caller = await self._maker_of_session(session, now, address, error)
             return None
-        steady, head.guessable = request.is_steady(self.directory, by_name, target.query)
+        steady, head.guessable = request.is_steady(self.directory, by_name, query)
         head.steady = steady and not goes_on
-        head.target = replace(target, query=query)
+        head.target = replace(target, query=without_key)
         return None
 
     async def _take_in(

@@ -83,6 +83,10 @@ class Resolver:
         """Note that a provider has refused a credential: it is read again at the next look."""
         self._doubted.add(credential)
 
+    def is_in_file(self, credential: str) -> bool:
+        """Whether a file holds a credential."""
+        return any(place[2] == credential and text.startswith("file:") for place, text in self._references.items())
+
     def renewed(self, credential: str, secret: str) -> str | None:
         """The secret that a credential has by now, where a file holds another one than was sent; None otherwise."""
         for place, text in self._references.items():

@@ -222,7 +222,8 @@ class Directory:
 
         It reads the file only if it has changed. Blocks, so call it in a thread.
         """
-        if credential.secret is None:
+        # Without the lock: it is held while the database is read, and most credentials are in no file.
+        if credential.secret is None or not self._resolver.is_in_file(credential.id):
             return None
         with self._lock:
             secret = self._resolver.renewed(credential.id, credential.secret)

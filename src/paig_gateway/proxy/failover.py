@@ -353,7 +353,11 @@ class Failover:
         peeked = PeekableResponse.of(answer)
         if of_status(answer.status, await beginning(peeked)) != "credential_rejected":
             return peeked, asked
-        renewed = await asyncio.to_thread(self._renewed, candidate.credential)
+        try:
+            renewed = await asyncio.to_thread(self._renewed, candidate.credential)
+        except BaseException:
+            await peeked.aclose()
+            raise
         if renewed is None:
             return peeked, asked
         await peeked.aclose()

@@ -150,11 +150,15 @@ async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> b
 
 
 async def beginning(answer: PeekableResponse) -> bytes:
-    """Read the first bytes of a body, or all of it if it is short and arrives soon."""
+    """Read the first bytes of a body, or all of it if it is short and arrives soon; closes it if that is cancelled."""
     time = asyncio.get_running_loop().time
     size, deadline = sum(map(len, answer.buffered)), time() + BODY_SECONDS
-    while size < PEEKED and (chunk := await answer.read(max(deadline - time(), 0.0))):
-        size += len(chunk)
+    try:
+        while size < PEEKED and (chunk := await answer.read(max(deadline - time(), 0.0))):
+            size += len(chunk)
+    except BaseException:
+        await answer.aclose()
+        raise
     return b"".join(answer.buffered)
 
 

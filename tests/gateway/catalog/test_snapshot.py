@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -423,3 +424,10 @@ def test_directory_on_postgresql(postgres: Postgres) -> None:
         catalog.keys.delete("k", actor=ME)
         assert directory.refresh() is True
         assert caller(directory, made.key) is None
+
+
+def test_a_refused_literal_credential_waits_for_no_refresh(catalog: Catalog) -> None:
+    """It is in no file that may have changed, so its refusal is passed on while the database is read, or hangs."""
+    directory = Directory(catalog.engine, VAULT)
+    with ThreadPoolExecutor(1) as pool, directory._lock:
+        assert pool.submit(directory.renewed, Credential("c1", "sk-literal")).result(10) is None

@@ -19,6 +19,7 @@ from tests.gateway.end_to_end.replay import running_replay
 from tests.gateway.end_to_end.test_failover import pytestmark as pytestmark
 from tests.gateway.end_to_end.test_failover import tries, whole
 from tests.gateway.end_to_end.test_refusals import settled
+from tests.gateway.proxy.wire import Connection, provider
 
 ALIVE = 3.0
 """Seconds for which the provider says no more than that it lives."""
@@ -71,6 +72,29 @@ async def test_signs_of_life_are_no_answer(environment: None, tmp_path: Path) ->
     assert came[0][0] < ALIVE  # The last member's comments go on at once.
     assert came[0][1].startswith(b": PROCESSING")
     assert b"[DONE]" in came[-1][1]
+
+
+async def test_a_client_that_leaves_during_a_refusal(environment: None, tmp_path: Path) -> None:
+    """The provider's connection is closed at once, although the refusal's body has not come."""
+    refused, closed = asyncio.Event(), asyncio.Event()
+
+    async def refuse(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 100\r\n\r\n")
+        refused.set()
+        await connection.gone()
+        closed.set()
+
+    async with provider(refuse) as served:
+        spec = ProviderSpec(kind="openai", base_url=f"{served.url}/v1", credential="value:k", on_disconnect="cancel")
+        async with running_world(tmp_path, {"slow": spec}) as world:
+            body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}]}
+            headers = {"authorization": f"Bearer {world.key}"}
+            asking = asyncio.ensure_future(world.http.post("/proxy/slow/chat/completions", headers=headers, json=body))
+            await refused.wait()
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            await closed.wait()
 
 
 async def test_a_cheaper_member_may_fit(environment: None, tmp_path: Path) -> None:

@@ -17,55 +17,25 @@ from paig_gateway.formats import reading
 from paig_gateway.formats.base import MalformedRequest
 from paig_gateway.formats.reading import Members, Raw
 
-# Objects inside a request that hold settings, by their canonical names.
-_SETTINGS = frozenset(
-    {
-        "additionalmodelrequestfields",
-        "audio",
-        "conversation",
-        "generationconfig",
-        "imageconfig",
-        "imagegenerationconfig",
-        "inferenceconfig",
-        "options",
-        "outputconfig",
-        "parameters",
-        "performanceconfig",
-        "reasoning",
-        "searchparameters",
-        "servicetier",
-        "speechconfig",
-        "streamoptions",
-        "textgenerationconfig",
-        "thinking",
-        "thinkingconfig",
-        "usage",
-        "videogenerationconfig",
-        "websearchoptions",
-    }
-)
-# Members that multiply or raise what a request costs, by their canonical names: in another case (`N`, `Model`) a
-# server that ignores case would read them, and the gateway would not.
-_DECIDING = frozenset(
-    {
-        "background",
-        "bestof",
-        "candidatecount",
-        "maxcompletiontokens",
-        "maxoutputtokens",
-        "maxtokens",
-        "model",
-        "models",
-        "n",
-        "numgenerations",
-        "samplecount",
-        "servicetier",
-        "stream",
-        "streamoptions",
-        "tools",
-        *_SETTINGS,
-    }
-)
+# Objects inside a request that hold settings, as APIs with camel case write them; by their canonical names.
+_SETTINGS = {
+    name.lower(): name
+    for name in (
+        *("additionalModelRequestFields", "audio", "conversation", "generationConfig", "imageConfig"),
+        *("imageGenerationConfig", "inferenceConfig", "options", "outputConfig", "parameters", "performanceConfig"),
+        *("reasoning", "searchParameters", "serviceTier", "speechConfig", "streamOptions", "textGenerationConfig"),
+        *("thinking", "thinkingConfig", "usage", "videoGenerationConfig", "webSearchOptions"),
+    )
+}
+# Members that multiply or raise what a request costs, likewise: in another case (`N`, `mAX_TOKENS`) a server that
+# ignores case would read them, and the gateway would not.
+_DECIDING = _SETTINGS | {
+    name.lower(): name
+    for name in (
+        *("background", "bestOf", "candidateCount", "maxCompletionTokens", "maxOutputTokens", "maxTokens", "model"),
+        *("models", "n", "numGenerations", "sampleCount", "stream", "tools"),
+    )
+}
 _LARGEST_REREAD = 256 * 1024
 """Bytes of an object that is read a second time, by a slower parser, where names may be written with escapes."""
 
@@ -210,9 +180,10 @@ def check_names(names: Iterable[str], where: str = "") -> None:
             raise MalformedRequest(
                 f'"{_at(where, name)}" is given beside "{other}", which some servers take for the same: give one.'
             )
-        if meaning in _DECIDING and name[:1].isupper():
+        known = _DECIDING.get(meaning)
+        if known is not None and name != known and not (name.isascii() and name.islower()):
             raise MalformedRequest(
-                f'Write "{_at(where, name)}" in lower case: some servers read it with a capital letter.'
+                f'Write "{_at(where, name)}" in lower case: some servers read it with other capital letters, too.'
             )
         seen[meaning] = name
 

@@ -114,7 +114,7 @@ async def test_a_theme_is_chosen(world: World) -> None:
 async def test_the_mouse_does_what_keys_do() -> None:
     """Sections, hints, tabs, rows and buttons can be clicked; the wheel scrolls."""
     app = PaigApp(Still(), clock=lambda: NOW)
-    async with app.run_test(size=(110, 30), notifications=True) as pilot:
+    async with app.run_test(size=(140, 30), notifications=True) as pilot:
         hand = Hand(app, pilot)
         await hand.sees("● live", "ci-bot")
 

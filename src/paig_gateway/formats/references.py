@@ -1,7 +1,8 @@
-"""Stored objects that a request's body names: files, responses and their items, vector stores, containers, prompts.
+"""Stored objects that a request's body names: files, responses and their items, vector stores, containers.
 
 Only names at which a provider looks something up count, in whichever spelling a lenient server takes them. What the
 client itself made up (schemas and arguments of its tools, metadata) and what an earlier answer cited is passed over.
+So are OpenAI's prompts and workflows: they are made in its dashboard, for all keys of the account.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _NAMES = frozenset(
         *("file_search_store_names", "cached_content", "file_uri", "uri", "file_name", "assistant_id", "thread_id"),
         *("agent_id", "agent", "environment_id", "memory_store_id", "memory_store_ids", "vault_ids", "skill_id"),
         *("library_id", "library_ids", "eval_id", "batch_id", "operation_name", "video_id", "collection_id"),
-        *("collection_ids", "dataset_id", "deployment_id", "prompt", "audio", "video", "voice", "characters"),
-        *("consent", "workflow", "from_checkpoint"),
+        *("collection_ids", "dataset_id", "deployment_id", "audio", "video", "voice", "characters"),
+        *("consent", "from_checkpoint"),
     }
 )
 
@@ -47,7 +48,7 @@ _ESCAPED = re.compile(rb"\\u00[4-7]")
 
 # Names of which only certain values are stored objects; others are well-known things or places elsewhere.
 _PREFIXES = {"agent": "agent_", "skillid": "skill_", "filename": "files/"}
-_OBJECTS_ALONE = frozenset({"prompt", "audio", "video", "voice", "characters", "workflow"})
+_OBJECTS_ALONE = frozenset({"audio", "video", "voice", "characters"})
 """Names whose strings are text or well-known things, and whose objects name something by their `id`."""
 _NO_IDS = {"conversation": ("auto", "none")}
 """Values that are no ids: the Realtime API says so whether an answer belongs to the session's conversation."""

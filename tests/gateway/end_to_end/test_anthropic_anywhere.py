@@ -173,7 +173,7 @@ async def test_an_exception_frame_is_passed_over(world: tuple[World, Simulator])
     assert [who for who, _, _ in tries] == ["anthropic", "bedrock", "vertex"]
     assert tries[1][1] == 200
     assert tries[1][2]
-    assert [attempt.cost for attempt in row.attempts][:2] == ["0", "0"]
+    assert [attempt.cost for attempt in row.attempts][:2] == [0, 0]
 
 
 async def test_errors_are_anthropics(world: tuple[World, Simulator]) -> None:

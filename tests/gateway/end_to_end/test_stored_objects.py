@@ -206,7 +206,6 @@ NAMING = [
     ("openai", "/v1/responses", {**CHAT, "input": [{"type": "image_generation_call", "id": "ID"}]}),
     ("openai", "/v1/responses/input_tokens", {**CHAT, "input": [{"id": "ID"}]}),
     ("openai", "/v1/conversations", {"items": [{"type": "item_reference", "id": "ID"}]}),
-    ("openai", "/v1/responses", {"input": "hi", "model": "gpt-5", "prompt": {"id": "ID", "version": "2"}}),
     ("openai", "/v1/evals", {"data_source": {"type": "jsonl", "source": {"type": "file_id", "id": "ID"}}}),
     ("openai", "/v1/chat/completions",
      {"model": "gpt-audio", "messages": [{"role": "assistant", "audio": {"id": "ID"}}]}),

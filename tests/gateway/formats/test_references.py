@@ -38,6 +38,12 @@ def test_places_elsewhere_are_no_stored_objects(name: str, place: str) -> None:
     assert stored_ids(json.dumps({"contents": [{name: place}]}).encode()) == []
 
 
+def test_what_a_dashboard_makes_is_for_all_keys() -> None:
+    """OpenAI's stored prompts and workflows are not made through its API."""
+    body = {"prompt": {"id": "pmpt_1", "version": "2"}, "workflow": {"id": "wf_1"}}
+    assert stored_ids(json.dumps(body).encode()) == []
+
+
 def test_text_is_no_id() -> None:
     """Prompts, voices and audio settings have the names of stored objects, too."""
     body = {"prompt": "a cat", "voice": "alloy", "audio": {"voice": "alloy", "format": "wav"}, "agent": "deep-research"}

@@ -49,7 +49,7 @@ BUSY_MS = 1000
 
 READ = (
     *("id", "state", "time", "key_id", "project_id", "user_id", "route", "provider", "model", "holds"),
-    *("reserved", "cost", "certainty", "usage", "status", "error", "work_id"),
+    *("reserved", "cost", "certainty", "usage", "status", "error", "work_id", "price"),
 )
 """The columns of a finished row that a transaction reads, in the order of `FinishedRow`'s fields."""
 

@@ -141,6 +141,7 @@ class FinishedRow:
     status: int | None
     error: str | None
     work_id: str | None
+    price: str | None
 
 
 @dataclass(slots=True)
@@ -460,7 +461,7 @@ class LedgerBatch:
         if settlement.of_ceiling is not None:
             part = settlement.of_ceiling
             usage = {name: _share(amount, part) for name, amount in (row.usage or {}).items()}
-            truth = replace(truth, cost=int(row.cost * part), usage=usage, cost_source="list")
+            truth = replace(truth, cost=int(row.cost * part), usage=usage, cost_source="list", price=row.price)
         self._move(row, truth)
         if (mine := self._finished.get(row.id)) is not None:  # its row is written by this very batch
             first = mine.settlement
@@ -590,7 +591,7 @@ class LedgerBatch:
             row.state = "pending" if guessed else "settled"
         row.cost, row.certainty = settlement.cost, settlement.certainty
         row.usage, row.status, row.error = settlement.usage, settlement.status, settlement.error
-        row.work_id = text(settlement.work_id)
+        row.work_id, row.price = text(settlement.work_id), text(settlement.price)
         row.provider, row.model = text(settlement.provider) or row.provider, text(settlement.model) or row.model
         self._roll(row, 1)
 
@@ -640,7 +641,7 @@ def _row_of(hold: Hold, state: Literal["swept"] | None) -> FinishedRow:
     request = hold.request
     return FinishedRow(
         hold.id, state or "settled", hold.time, hold.key_id, hold.project_id, hold.user_id, request.route,
-        request.provider, request.model, hold.limits, hold.reserved, 0, None, None, None, None, None,
+        request.provider, request.model, hold.limits, hold.reserved, 0, None, None, None, None, None, None,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import Engine, text
@@ -322,6 +323,19 @@ async def test_background_work_is_charged_once(ledger: Ledger, engine: Engine, c
     corrected = row(engine, request.id)
     assert (corrected["cost"], corrected["certainty"], corrected["price"]) == (800, "exact", "openai/gpt-5")
     assert corrected["work_id"] == "resp_7"
+
+
+async def test_a_corrected_share_of_a_ceiling_keeps_its_price(ledger: Ledger, engine: Engine) -> None:
+    """A later look that tells how much was done names no price: the one that the ceiling came from stays."""
+    request = reservation(limit("cap", 10_000), ceiling=3000)
+    await ledger.reserve(request)
+    held = settlement(request, 3000, certainty="ceiling", usage=used(10), work_id="vid_1", price="openai/sora-2")
+    await ledger.settle(held)
+    look = replace(settlement("req_look", 0), of_ceiling=Decimal("0.5"))
+    assert await ledger.correct("vid_1", request.caller.key_id, look) == "corrected"
+    found = row(engine, request.id)
+    assert (found["cost"], found["certainty"], found["price"]) == (1500, "exact", "openai/sora-2")
+    assert rollup_sums(engine) == (1, 0, 5, 0, 1500)
 
 
 async def test_work_first_seen_in_two_looks_at_once_is_charged_once(ledger: Ledger, engine: Engine) -> None:

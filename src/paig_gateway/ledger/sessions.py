@@ -62,7 +62,9 @@ def _last_errors(connection: Connection, latest: Sequence[tuple[str, str, int]])
     if not latest:
         return {}
     columns = (REQUESTS.c.session, REQUESTS.c.key_id, REQUESTS.c.time)
-    query = select(REQUESTS.c.key_id, REQUESTS.c.session, REQUESTS.c.error).where(tuple_(*columns).in_(latest))
+    # SQLite finds rows in the index by single columns alone.
+    each = [column.in_({row[place] for row in latest}) for place, column in enumerate(columns)]
+    query = select(REQUESTS.c.key_id, REQUESTS.c.session, REQUESTS.c.error).where(*each, tuple_(*columns).in_(latest))
     return {(row.key_id, row.session): row.error for row in connection.execute(query) if row.error is not None}
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import Filter, get_request, list_requests, usage
@@ -82,6 +83,24 @@ async def test_sessions_are_listed_by_key(filled: Engine) -> None:
     assert {name for _, name, _ in keys_of(filled, "s", Filter())} == {"ci", "other"}
     assert [name for _, name, _ in keys_of(filled, "s", Filter(key="key_ci"))] == ["ci"]
     assert keys_of(filled, "s", Filter(within=frozenset())) == []
+
+
+async def test_the_latest_errors_are_found_by_index(filled: Engine) -> None:
+    """SQLite reads the rows of these sessions, and not the whole ledger."""
+    if filled.dialect.name != "sqlite":
+        return
+    plans: list[str] = []
+
+    def explain(connection: Any, _: object, statement: str, parameters: Any, *__: object) -> None:
+        if "requests.error" in statement and not statement.startswith("EXPLAIN"):
+            found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            plans.extend(str(row[3]) for row in found if "requests" in str(row[3]))
+
+    event.listen(filled, "before_cursor_execute", explain)
+    assert len(list_sessions(filled, Filter(), {})) == 2
+    event.remove(filled, "before_cursor_execute", explain)
+    assert plans
+    assert all("USING INDEX" in plan and not plan.startswith("SCAN") for plan in plans), plans
 
 
 async def test_usage_by_session_and_agent_adds_up(filled: Engine) -> None:

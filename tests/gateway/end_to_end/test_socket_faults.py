@@ -18,6 +18,9 @@ from websockets.frames import Frame, Opcode
 
 from paig_client.api.specs import ProviderSpec
 from paig_gateway.config import ServerSpec
+from paig_gateway.ledger.ledger import Ledger
+from paig_gateway.ledger.records import Reservation
+from paig_gateway.proxy.sockets import money
 from tests.gateway.end_to_end.conftest import World, running_world
 from tests.gateway.end_to_end.test_realtime import rows_of, url
 from tests.gateway.end_to_end.test_sockets import until_type
@@ -223,6 +226,55 @@ async def test_a_session_has_an_end(environment: None, tmp_path: Any, provider: 
                 with pytest.raises(ConnectionClosed):
                     await talk_on(socket)
                 assert socket.close_code == 1001
+
+
+async def test_a_provider_waits_for_the_ledger(
+    environment: None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ends turns faster than they can be held is not read, so nothing piles up; then all are charged."""
+    turns, filling = 60, "x" * 500_000
+    recorded = asyncio.Event()
+    stalled: list[bool] = []
+    reserve = Ledger.reserve
+
+    async def slowly(ledger: Ledger, reservation: Reservation, *, wait: float = 0.0) -> None:
+        await recorded.wait()
+        await reserve(ledger, reservation, wait=wait)
+
+    async def flood(socket: ServerConnection) -> None:
+        await socket.send(json.dumps({"type": "session.created", "session": {"turn_detection": None}}))
+        try:
+            for number in range(turns):
+                response = {"id": f"resp_{number}", "status": "in_progress", "usage": None}
+                await socket.send(json.dumps({"type": "response.created", "response": response}))
+                response |= {"status": "completed", "usage": USAGE}
+                done = json.dumps({"type": "response.done", "response": response, "filling": filling})
+                sending = asyncio.create_task(socket.send(done))
+                await asyncio.wait({sending}, timeout=1.0)
+                if not sending.done():
+                    stalled.append(True)
+                    recorded.set()
+                await sending
+        except ConnectionClosed:
+            pass
+        recorded.set()
+        await socket.wait_closed()
+
+    monkeypatch.setattr(money, "MOST_EARLY", 1_000_000)
+    monkeypatch.setattr(Ledger, "reserve", slowly)
+    async with serve(flood, "127.0.0.1", 0, ping_interval=None, compression=None) as listening:
+        port = next(iter(listening.sockets)).getsockname()[1]
+        spec = ProviderSpec(kind="openai", base_url=f"http://127.0.0.1:{port}/v1", credential="value:x")
+        async with running_world(tmp_path, {"openai": spec}) as world:
+            key = await world.make_key("flooded", daily=20)
+            path = url(world, "/proxy/openai/realtime?model=gpt-realtime")
+            headers = {"authorization": f"Bearer {key}"}
+            async with connect(path, additional_headers=headers, proxy=None, ping_interval=None) as socket:
+                for _ in range(turns):
+                    await until_type(socket, "response.done")
+                rows = await rows_of(world, "flooded", turns)
+    assert stalled, "the provider was read on"
+    assert {Decimal(row.cost) for row in rows} == {COST}
 
 
 def recording(protocol: Any, taken: list[tuple[Opcode, bool, bytes]], sent: list[tuple[Opcode, bool, bytes]]) -> None:

@@ -32,6 +32,11 @@ from paig_gateway.proxy.trace_context import Trace, beside
 from paig_gateway.routing.affinity import Affinity
 from paig_gateway.routing.candidates import Candidate, MemberOrder, candidates
 
+MOST_EARLY = 4 * 1024 * 1024
+"""Bytes of a provider's messages about turns that are not held yet, from which on it is not read any further."""
+OVERHEAD = 200
+"""Bytes of memory that a kept message takes beyond its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Books:
@@ -108,6 +113,7 @@ class Turns:
     _open: dict[Turn, _Open] = field(default_factory=dict)
     _early: dict[Turn, list[bytes]] = field(default_factory=dict)
     """The results of turns whose hold is not written yet."""
+    _early_size: int = 0
     _ended: dict[Turn, Ending] = field(default_factory=dict)
     """Turns that the provider began and ended meanwhile."""
     _first: bool = True
@@ -119,6 +125,10 @@ class Turns:
     def owes(self, turn: Turn) -> bool:
         """Whether a turn is over that was never held, as the provider was faster than the ledger."""
         return turn in self._ended
+
+    def behind(self) -> bool:
+        """Whether so much came for turns that are not held yet that the provider must wait for the ledger."""
+        return self._early_size > MOST_EARLY
 
     async def hold(self, turn: Turn) -> bytes | None:
         """Hold a turn's worst case, or the amount that it has grown by.
@@ -165,7 +175,7 @@ class Turns:
             held.reservation.ceiling, recorded,
         )  # fmt: skip
         self.books.observer.started(exchange, held.reservation)
-        for message in self._early.pop(turn, ()):
+        for message in self._drop_early(turn):
             self.saw(turn, message)
         if (ending := self._ended.pop(turn, None)) is not None:
             self.settle(turn, ending)
@@ -201,6 +211,7 @@ class Turns:
         if known is None:
             if turn.begun or not turn.over:
                 self._early.setdefault(turn, []).append(message)
+                self._early_size += len(message) + OVERHEAD
             return
         if known.outcome.first_byte is None:
             known.outcome.first_byte = self.books.clock()
@@ -212,7 +223,7 @@ class Turns:
             if ending == "ended" and turn.begun and turn in self._early:
                 self._ended[turn] = ending
             else:
-                self._early.pop(turn, None)
+                self._drop_early(turn)
             return
         outcome, meter = known.outcome, known.meter
         if ending == "released":
@@ -266,6 +277,11 @@ class Turns:
         self.books.ledger.note(self._reservation(exchange, []), settlement)
 
     # Inside
+
+    def _drop_early(self, turn: Turn) -> list[bytes]:
+        messages = self._early.pop(turn, [])
+        self._early_size -= sum(len(message) + OVERHEAD for message in messages)
+        return messages
 
     async def _extend(self, turn: Turn, known: _Open) -> None:
         exchange = replace(known.exchange, call=turn.call)

@@ -25,6 +25,9 @@ from paig_gateway.proxy.sockets.turns import Made, Need, Saw, SocketSession, Tur
 VIOLATION, GOING_AWAY, RESTARTS, TRY_LATER, FAILED = 1008, 1001, 1012, 1013, 1011
 """Close codes (RFC 6455 and its registry)."""
 
+MOST_NEEDS = 100
+"""Turns that wait to be held, from which on the provider is not read any further."""
+
 _CLOSES: dict[ErrorCode, int] = {"overloaded": TRY_LATER}
 
 
@@ -92,6 +95,7 @@ class SocketRelay:
         """Stored objects that the first message of the inbox names, and whose owners are to be looked up."""
         self._checked = False
         """Whether that was done."""
+        self._provider_waits = False
         self._changed = asyncio.Event()
         self._touched = self._loop.time()
         self._end: End | None = None
@@ -178,6 +182,7 @@ class SocketRelay:
             return
         finally:
             self._holding = False
+            self._let_provider_speak()
         if for_head and self._inbox:  # else the client has left meanwhile
             self._forward(changed)
         self._advance()
@@ -215,6 +220,7 @@ class SocketRelay:
         self._needs.clear()
         self._inbox.clear()
         self._named.clear()
+        self._let_provider_speak()
         self._tell(error, None)
         code = _CLOSES.get(error.code, VIOLATION)
         self._finish_when_idle(End(error.code, code, 1000, error.message))
@@ -270,6 +276,7 @@ class SocketRelay:
         self._needs.clear()
         self._inbox.clear()
         self._named.clear()
+        self._let_provider_speak()
         if self._turns.at_work() and self._drains():
             self._finish_when_idle(end)
         else:
@@ -356,8 +363,19 @@ class SocketRelay:
             else:
                 self._turns.settle(effect.turn, effect.ending)
                 self._changed.set()
+        self._let_provider_speak()
         if self._inbox:
             self._advance()
+
+    def _let_provider_speak(self) -> None:
+        """Read nothing more of a provider that begins turns, or speaks of them, faster than they can be held."""
+        if self._turns.behind() or len(self._needs) > MOST_NEEDS:
+            if not self._provider_waits:
+                self._provider_waits = True
+                self._provider.pause("hold")
+        elif self._provider_waits:
+            self._provider_waits = False
+            self._provider.resume("hold")
 
     def _need(self, turn: Turn) -> None:
         """Hold a turn before the client's next message is passed on."""

@@ -143,7 +143,9 @@ def _searches(tools: list[Members]) -> int:
     return total
 
 
-_MARKER = Marker(rb'"usage"\s*:\s*\{', rb'"error"\s*:\s*[{"]', rb'"server_tool_use"', rb'"message_delta"', EVENT_ERROR)
+_MARKER = Marker(
+    rb'"usage"\s*:\s*\{', rb'"error"\s*:\s*[{"]', rb'"server_tool_use"', rb'"message_delta"', rb'"file_id"', EVENT_ERROR
+)
 
 
 def fold(body: dict[str, object], event: StreamEvent) -> None:
@@ -167,15 +169,21 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
         usage = folding.usage_in(top.get("usage"))
         folding.note_usage(body, usage, final="stop_reason" in body and "output_tokens" in usage)
         _agree(body)
-    elif kind == "content_block_start" and (block := _server_tool(top.get("content_block"))):
+    elif kind == "content_block_start" and (block := _kept(top.get("content_block"))):
         body["content"] = [*each(body.get("content")), block]
 
 
-def _server_tool(raw: Raw | None) -> dict[str, object] | None:
-    """The kept part of a block that calls one of the provider's own tools."""
+def _kept(raw: Raw | None) -> dict[str, object] | None:
+    """The kept part of a block that calls one of the provider's own tools, or names the files that its code made."""
     block = reading.members(raw)
     kind, name = reading.string(block.get("type")), reading.string(block.get("name"))
-    return {"type": kind, "name": name} if kind == "server_tool_use" else None
+    if kind == "server_tool_use":
+        return {"type": kind, "name": name}
+    if kind is None or not kind.endswith("code_execution_tool_result"):
+        return None
+    outputs = reading.objects(reading.members(block.get("content")).get("content"))
+    files = [id for output in outputs if (id := reading.string(output.get("file_id")))]
+    return {"type": kind, "content": {"content": [{"file_id": id} for id in files]}} if files else None
 
 
 def _agree(body: dict[str, object]) -> None:

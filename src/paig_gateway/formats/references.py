@@ -155,18 +155,62 @@ def _in_json(text: str) -> Iterator[str]:
             continue
         names = {name for name, _ in value}
         types = {member for name, member in value if name == "type" and isinstance(member, str)}
-        inside = value is not top
-        call = inside and "name" in names and any(kind.endswith("tool_use") for kind in types)
-        result = inside and "name" in names and "type" not in names
+        own = _own_words(names, types) if value is not top else ()
         if not types.isdisjoint(_TYPES):
             yield from _of_type(value, types)
         for name, member in value:
-            if name in _PASSED_OVER or (call and name == "input") or (result and name == "response"):
+            if name in _PASSED_OVER or name in own:
+                stack.extend(_inside(name, member))
                 continue
             if len(name) <= _LONGEST and (known := _plain(name)) in _KNOWN:
                 yield from _ids(known, member)
-            if isinstance(member, list):
+            if name == "documents":
+                stack.extend(_typed(member))
+            elif isinstance(member, list):
                 stack.append(member)
+
+
+_CONVERSE_CALL = frozenset({"toolUseId", "name", "input", "type"})
+_CONVERSE_JSON = frozenset({"json"})
+_COHERE_RESULT = frozenset({"call", "outputs"})
+_COHERE_DOCUMENT = frozenset({"id", "data"})
+
+
+def _own_words(names: set[str], types: set[str]) -> tuple[str, ...]:
+    """The members of an object that the client's own program said: arguments and results of its tools, its texts."""
+    if "name" in names and "model" not in names and any(kind.endswith("tool_use") for kind in types):
+        return ("input",)
+    if "toolUseId" in names:
+        return ("input",) if names <= _CONVERSE_CALL else ()
+    if "name" in names and "type" not in names:
+        return ("response",)  # of a function, at Google
+    if names == _CONVERSE_JSON:
+        return ("json",)
+    if names == _COHERE_RESULT:
+        return ("outputs",)
+    if "data" in names and names <= _COHERE_DOCUMENT:
+        return ("data",)
+    if types == {"function_result"}:
+        return ("result",)
+    return ("results",) if types == {"file_search_call"} else ()
+
+
+def _inside(name: str, member: object) -> Iterator[object]:
+    """What counts nevertheless: the contents of a function's result in the Interactions API."""
+    if name == "result" and isinstance(member, _Object):
+        yield from (value for inner, value in member if inner == "items" and isinstance(value, list))
+    elif name == "result" and isinstance(member, list):
+        yield member
+
+
+def _typed(documents: object) -> Iterator[object]:
+    """Those of some documents that are contents; the others are texts under names of the client's choice."""
+    if isinstance(documents, list) and not isinstance(documents, _Object):
+        for one in documents:
+            if isinstance(one, _Object) and any(name in ("type", "data") for name, _ in one):
+                yield one
+    elif isinstance(documents, _Object):
+        yield documents
 
 
 def _of_type(value: _Object, types: set[str]) -> Iterator[str]:
@@ -192,6 +236,8 @@ def _ids(name: str, value: object) -> Iterator[str]:
 
 
 _GOOGLE = re.compile(r"\w+:/+[^/?#]*\bgenerativelanguage\.", re.IGNORECASE)
+_GEMINI_FILE = re.compile(r"https?:/+[^/?#]+/(?:v\w+/)?files/[\w-]+(?:[:/?#]|$)", re.IGNORECASE)
+"""A file at another host that speaks Google's API. Its ids have no dot, as names of files on web pages have."""
 
 
 def _is_stored(name: str, value: str) -> bool:
@@ -202,7 +248,7 @@ def _is_stored(name: str, value: str) -> bool:
         return True
     if "://" not in value:
         return name == "fileuri" or value.startswith("files/")
-    return _GOOGLE.match(value) is not None or re.search(r"://[^/]*/(?:v\w+/)?files/", value) is not None
+    return _GOOGLE.match(value) is not None or _GEMINI_FILE.match(value) is not None
 
 
 def _items(body: bytes) -> Iterator[str]:

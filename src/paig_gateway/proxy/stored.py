@@ -36,6 +36,8 @@ MOST_WAITING = 50_000
 """Objects that may wait to be stored; further ones are known to this process alone."""
 KEEP_SECONDS = 0.05
 """How long objects are gathered before they are kept."""
+LARGE = 256 * 1024
+"""Bytes of a body from which on it is searched beside the event loop."""
 WAITS = (0.05, 0.2, 0.5)
 """Seconds after which an unknown object is looked up again: the row of the request that made it may be on its way."""
 
@@ -103,7 +105,7 @@ class StoredObjects:
             wanted[unquote(named)] = True
         if exchange.plain:
             try:
-                found = stored_ids(exchange.plain)
+                found = await _stored_ids(exchange.plain)
             except MalformedRequest as error:
                 raise GatewayError("bad-request", str(error)) from None
             for id in found:
@@ -230,6 +232,12 @@ class StoredObjects:
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
 
+    def _claim(self, made: ProviderObject) -> None:
+        """Remember the owner of what an answer names, unless it is known to be another key's already."""
+        known = self._known.get((made.provider, made.id))
+        if known is None or known.key_id == made.key_id:
+            self._remember(made)
+
     def holds(self, exchange: Exchange, status: int, content_type: str) -> bool:
         """Whether an answer must be read whole before the client gets its end: it makes objects, or lists them."""
         operation = exchange.operation
@@ -304,7 +312,7 @@ class StoredObjects:
             return
         if work_id:
             self._remember(self._object(exchange, candidate, work_id))
-        ids = {*_containers(body), *_spoken(exchange, body)}
+        ids = {*_containers(body), *_files(body), *_spoken(exchange, body)}
         if exchange.operation == "create" and not work_id and (id := _chat_id(exchange, body)):
             ids.add(id)
         objects += [self._object(exchange, candidate, id) for id in ids]
@@ -314,7 +322,7 @@ class StoredObjects:
     def keep(self, objects: Sequence[ProviderObject]) -> None:
         """Store owners in the background; this process has them at once."""
         for one in objects:
-            self._remember(one)
+            self._claim(one)
         self._waiting += objects[: MOST_WAITING - len(self._waiting)]
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.create_task(self._keep_waiting())
@@ -357,13 +365,18 @@ class StoredObjects:
         if not objects:
             return
         for one in objects:
-            self._remember(one)
+            self._claim(one)
         try:
             await asyncio.to_thread(self.save, objects)
         except SQLAlchemyError as error:
             ids = ", ".join(one.id for one in objects[:_SHOWN])
             more = f" and {len(objects) - _SHOWN} more" if len(objects) > _SHOWN else ""
             log.error("cannot store the owners of objects; only this process knows them: %s%s (%s)", ids, more, error)
+
+
+async def _stored_ids(body: bytes) -> list[str]:
+    """The stored objects that a body names; a large one is searched in a thread, so that other work goes on."""
+    return stored_ids(body) if len(body) < LARGE else await asyncio.to_thread(stored_ids, body)
 
 
 def _providers(exchange: Exchange) -> set[str]:
@@ -425,6 +438,14 @@ def _containers(body: Json) -> Iterable[str]:
     for item in each(body.get("output")):
         for id in (dig(item, "container_id"), dig(item, "environment", "container_id")):
             if isinstance(id, str) and id:
+                yield id
+
+
+def _files(body: Json) -> Iterable[str]:
+    """The files that a model's code made, which an answer of the Messages API names."""
+    for block in each(body.get("content")):
+        for output in each(dig(block, "content", "content")):
+            if isinstance(id := dig(output, "file_id"), str) and id:
                 yield id
 
 

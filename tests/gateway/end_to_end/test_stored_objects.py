@@ -336,6 +336,52 @@ async def test_spoken_answers_are_their_keys(tenants: Tenants, stream: bool) -> 
     assert (await tenants.ask(tenants.theirs, "POST", path, after)).headers.get("x-paig-error") == "not-found"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_files_that_code_made_are_their_keys(tenants: Tenants, stream: bool) -> None:
+    """The next message of a conversation carries the answer that names them; they can be fetched, too."""
+    id = f"file_code_{stream}"
+    output = {"type": "bash_code_execution_output", "file_id": id}
+    result = {"type": "bash_code_execution_result", "stdout": "", "return_code": 0, "content": [output]}
+    block = {"type": "bash_code_execution_tool_result", "tool_use_id": "srvtoolu_1", "content": result}
+    start = {"id": "msg", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": []}
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    events = [
+        {"type": "message_start", "message": {**start, "usage": usage}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
+        {"type": "message_stop"},
+    ]
+    lines = "".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in events)
+    whole = as_json({**start, "content": [block], "stop_reason": "end_turn", "usage": usage})
+    tenants.echo.answer = Answer(lines.encode(), content_type="text/event-stream") if stream else whole
+    asked = {"role": "user", "content": "Plot it"}
+    body = {"model": "claude-sonnet-4-5", "max_tokens": 9, "stream": stream, "messages": [asked]}
+    path = "/anthropic/v1/messages"
+    assert (await tenants.ask(tenants.mine, "POST", path, body)).status_code == 200
+    after = {**body, "messages": [asked, {"role": "assistant", "content": [block]}, asked]}
+    fetched = f"/anthropic/v1/files/{id}/content"
+    for method, place, sent in (("POST", path, after), ("GET", fetched, None)):
+        assert (await tenants.ask(tenants.mine, method, place, sent)).status_code == 200, place
+        refused = await tenants.ask(tenants.theirs, method, place, sent)
+        assert refused.headers.get("x-paig-error") == "not-found", place
+
+
+async def test_an_answer_that_names_anothers_item_gives_it_to_nobody_else(tenants: Tenants) -> None:
+    """The first owner stays the owner, in this process too."""
+    item = {"type": "message", "id": "msg_first", "content": []}
+    done = {"id": "resp_f", "model": "gpt-5", "status": "completed", "output": [item]}
+    done["usage"] = {"input_tokens": 1, "output_tokens": 1}
+    tenants.echo.answer = as_json(done)
+    await tenants.ask(tenants.mine, "POST", "/openai/v1/responses", CHAT)
+    tenants.echo.answer = as_json({**done, "id": "resp_g"})
+    await tenants.ask(tenants.theirs, "POST", "/openai/v1/responses", CHAT)
+    body = {**CHAT, "input": [{"type": "item_reference", "id": "msg_first"}]}
+    assert (await tenants.ask(tenants.mine, "POST", "/openai/v1/responses", body)).status_code == 200
+    refused = await tenants.ask(tenants.theirs, "POST", "/openai/v1/responses", body)
+    assert refused.headers.get("x-paig-error") == "not-found"
+
+
 async def test_items_are_forgotten_after_a_month(tenants: Tenants) -> None:
     """Their owners take room in the database only as long as a provider keeps them."""
     from datetime import timedelta

@@ -30,7 +30,10 @@ def test_the_same_names_elsewhere_do() -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["https://example.org/v2/x.pdf", "gs://bucket/x", "https://www.youtube.com/watch?v=1", "https://a.b/c/files.html"],
+    [
+        *("https://example.org/v2/x.pdf", "gs://bucket/x", "https://www.youtube.com/watch?v=1"),
+        *("https://a.b/c/files.html", "gs://bucket/files/x", "s3://bucket/files/x", "https://a.b/files/report.pdf"),
+    ],
 )
 @pytest.mark.parametrize("name", ["fileUri", "uri"])
 def test_places_elsewhere_are_no_stored_objects(name: str, place: str) -> None:
@@ -48,3 +51,55 @@ def test_text_is_no_id() -> None:
     """Prompts, voices and audio settings have the names of stored objects, too."""
     body = {"prompt": "a cat", "voice": "alloy", "audio": {"voice": "alloy", "format": "wav"}, "agent": "deep-research"}
     assert stored_ids(json.dumps(body).encode()) == []
+
+
+@pytest.mark.parametrize("place", ["https://generativelanguage.googleapis.com/files/x", "https://a.b/v1beta/files/x"])
+def test_a_file_at_google_is_one(place: str) -> None:
+    """Also where another host speaks Google's API, and whatever stands behind the id."""
+    for end in ("", ":download", "?alt=media", "/"):
+        assert stored_ids(json.dumps({"contents": [{"fileUri": place + end}]}).encode()) != []
+
+
+NAMED = {"file_id": "f", "agent_id": "a", "conversation_id": "c", "prompt": {"id": "p"}, "video": {"id": "v"}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"toolUse": {"toolUseId": "t", "name": "read", "input": NAMED}},
+        {"toolUse": {"toolUseId": "t", "name": "read", "input": NAMED, "type": "server_tool_use"}},
+        {"toolResult": {"toolUseId": "t", "content": [{"json": NAMED}], "status": "success"}},
+        {"type": "tool_use", "id": "t", "name": "read", "input": NAMED},
+        {"functionCall": {"name": "read", "args": NAMED}},
+        {"functionResponse": {"id": "1", "name": "read", "response": NAMED}},
+        {"type": "function_result", "name": "read", "call_id": "1", "result": NAMED},
+        {"function": {"name": "read", "arguments": NAMED}},
+        {"call": {"name": "read", "parameters": NAMED}, "outputs": [NAMED]},
+        {"documents": [{"title": "x", **NAMED}]},
+        {"documents": [{"id": "d", "data": NAMED}]},
+        {"type": "document", "document": {"id": "d", "data": NAMED}},
+        {"type": "file_search_call", "id": "fs", "queries": ["x"], "results": [{"attributes": NAMED, **NAMED}]},
+    ],
+)
+def test_what_tools_and_documents_say_names_nothing(content: object) -> None:
+    """Arguments, results and documents are the client's own, under names of its own choice, in every API."""
+    body = {"messages": [{"role": "user", "content": [content]}]}
+    assert stored_ids(json.dumps(body).encode()) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"type": "function_result", "name": "f", "call_id": "1", "result": {"items": [{"type": "image", **NAMED}]}},
+        {"type": "function_result", "name": "f", "call_id": "1", "result": [{"type": "image", **NAMED}]},
+        {"functionResponse": {"name": "f", "response": {}, "parts": [{"fileData": NAMED}]}},
+        {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": NAMED}]},
+        {"documents": [{"type": "file", **NAMED}]},
+        {"toolUseId": "t", "model": "m", "input": [NAMED]},
+        {"type": "tool_use", "name": "x", "model": "m", "input": [NAMED]},
+    ],
+)
+def test_contents_inside_results_count(content: object) -> None:
+    """A provider looks up the pictures and files that a result brings, and reads a request within a request."""
+    body = {"messages": [{"role": "user", "content": [content]}]}
+    assert "f" in stored_ids(json.dumps(body).encode())

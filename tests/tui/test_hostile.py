@@ -111,7 +111,7 @@ SCREENS = {
 }
 
 
-@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((140, 40), marks=pytest.mark.slow)], ids=["80x24", "140x40"])
 async def test_every_screen_bears_it(size: tuple[int, int]) -> None:
     """Walked through from the first to the last dialog, nothing breaks, runs, hides or sticks out."""
     admin = Poisoned()

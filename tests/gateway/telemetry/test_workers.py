@@ -116,6 +116,7 @@ def by_instance(receiver: Receiver) -> dict[str, tuple[list[int], set[int]]]:
 SLOW = {**BODY, "messages": [{"role": "user", "content": "[sim:delay=20] Hi"}]}
 
 
+@pytest.mark.slow
 async def test_the_numbers_agree_with_the_ledger_after_a_worker_was_killed(tmp_path: Path) -> None:
     """What it finished just before, and what is charged in its place; and what it held is gone from the gauges."""
     secrets = {

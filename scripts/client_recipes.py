@@ -291,10 +291,12 @@ RECIPES: Mapping[str, Recipe] = {
         "", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, setup=True, files={".claude/settings.json": _HELPER}
     ),
     "Claude Code, paig setup": _agent("claude-code", "@anthropic-ai/claude-code", "claude", "-p", PROMPT, setup=True),
-    "Codex": _agent("", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT, tools=True),
+    # Over WebSockets, whose messages the simulator does not list: its tools are seen over HTTP.
+    "Codex": _agent("", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT),
     "Codex over HTTP": _agent(
         *("", "@openai/codex", "codex", "-c", "model_providers.paig.supports_websockets=false"),
         *("exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT),
+        tools=True,
     ),
     "Codex, --for openai": _agent(
         "openai", "@openai/codex", "codex", "exec", "--skip-git-repo-check", "-m", "gpt-5", PROMPT

@@ -161,7 +161,7 @@ PAGES = {
         "aider",
         ("aider",),
         "A `.env` file beside the code wins over the environment, so `paig run` passes options, which win over that file."
-        " aider offers the model no tools: it reads its edits from the text.",
+        " aider gives the model no tools: it reads the edits from the text.",
     ),
     "goose": Page(
         "goose",

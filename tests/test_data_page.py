@@ -20,18 +20,19 @@ PAGE = (DOCS / "data.md").read_text("utf-8")
 ROWS = [line.split("|")[1:-1] for line in PAGE.splitlines() if line.startswith("| ") and "of a person" not in line]
 TABLES = {
     "requests: the ledger": {"requests"},
-    "refused requests": {"refusals"},
-    "totals of each quarter": {"rollups"},
-    "what limits count": {"counters"},
+    "requests refused": {"refusals"},
+    "totals for each quarter": {"rollups"},
+    "counters of limits": {"counters"},
     "budgets of runs": {"runs"},
     "holds of requests": {"holds", "nodes"},
     "batches at a provider": {"batches", "batch_inputs"},
     "owners of objects": {"stored_objects"},
     "keys": {"keys", "key_uses"},
-    "users, projects, limits": {"users", "projects", "limits", "named_limits", "raises", "limit_requests"},
+    "users, projects, limits": {"users", "projects", "limits", "named_limits"},
+    "raises of limits": {"raises", "limit_requests"},
     "admins and their tokens": {"admins", "admin_tokens"},
     "stopped sessions": {"stopped_sessions"},
-    "sessions that went round": {"session_loops"},
+    "sessions in which": {"session_loops"},
     "the audit log": {"audit"},
     "answers kept": {"repeats"},
     "alerts that were sent": {"alerts"},
@@ -68,7 +69,7 @@ def test_times_are_those_of_the_code() -> None:
     """Each time on the page is a constant of the module that removes the rows."""
     day = 24 * 3600 * 1000
     said = {
-        "refused requests": (f"{refusals.KEPT_FOR.days} days", f"{refusals.KEPT:,}"),
+        "requests refused": (f"{refusals.KEPT_FOR.days} days", f"{refusals.KEPT:,}"),
         "budgets of runs": (f"{retention.RUNS_KEPT.days} days",),
         "holds of requests": (f"{nodes.DEAD_SECONDS:.0f} seconds",),
         "batches at a provider": (f"{batches.INPUTS_KEPT.days} days",),

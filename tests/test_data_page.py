@@ -82,7 +82,7 @@ def test_times_are_those_of_the_code() -> None:
     for name, times in said.items():
         [row] = [row for row in ROWS if row[0].strip().startswith(name)]
         assert all(time in row[2] for time in times), row
-    assert f"stay for {retention.WORKS_KEPT.days} days" in PAGE
+    assert f"video) for {retention.WORKS_KEPT.days} days" in PAGE
 
 
 def test_it_is_linked() -> None:

@@ -53,9 +53,14 @@ def _in_range(value: Decimal) -> Decimal:
 Usd = Annotated[Decimal, BeforeValidator(amount), AfterValidator(_in_range)]
 """US dollars: a decimal string on the wire, a number in a configuration file."""
 
+
+def _digits(value: Decimal) -> str:
+    return f"{value:f}"
+
+
 Money = Annotated[
     Decimal,
-    PlainSerializer("{:f}".format, when_used="json"),
+    PlainSerializer(_digits, when_used="json"),
     WithJsonSchema({"type": "string"}),
 ]
 """An amount that the gateway answers, in US dollars (or a count, where a limit counts): a plain decimal string on the

@@ -390,7 +390,7 @@ def main() -> None:
         if not bench.rivals:
             bench.missing.append("Portkey and LiteLLM: measured with --rivals")
         bench.say("\n### Not measured\n", *(f"- {line}" for line in bench.missing))
-        bench.say("", f"The whole run took {(time.monotonic() - began) / 60:.0f} minutes.")
+        bench.say("", f"The whole run took {time.monotonic() - began:.0f} seconds.")
     notes = (HERE / "notes.md").read_text() if (HERE / "notes.md").exists() else ""
     options.output.write_text("\n".join(bench.lines) + "\n\n" + notes)
 

@@ -327,10 +327,10 @@ def bounded_key(key: PersonalKey | None, ends: datetime) -> PersonalKey | None:
 
 
 async def _logged_in(services: AdminServices, person: Person, *, browser: bool = False) -> tuple[Login, LoggedIn]:
-    """Issue a session, a personal key or both to a person whom the identity provider has authenticated.
+    """Issue a session, a personal key or both, after a login at the identity provider.
 
     Raises:
-        ProblemError: `login-refused` where none of their groups gives either.
+        ProblemError: `login-refused` where none of the person's groups gives either.
     """
     login = login_of(services, person)
 

@@ -67,7 +67,7 @@ class ProjectRow(CatalogRow, table=True):
 
 
 class UserRow(CatalogRow, table=True):
-    """A user, to whom keys belong."""
+    """A user: a person or a program that owns keys."""
 
     __tablename__ = "users"
     subject: str | None = Field(default=None, unique=True)

@@ -236,12 +236,12 @@ def authenticate(
     return caller, query
 
 
-def is_steady(directory: Directory, headers: Mapping[bytes, bytes], query: bytes) -> tuple[bool, bool]:
-    """Whether the key that came with a request means the same caller as long as the directory does not change.
+def steady_and_guessable(directory: Directory, headers: Mapping[bytes, bytes], query: bytes) -> tuple[bool, bool]:
+    """Two facts about the key that came with a request.
 
     Returns:
-        That it does, as it is not one that a rotation ends; and whether it could be guessed, so that it has to wait
-        where wrong ones were tried.
+        Whether it means the same caller as long as the directory does not change, which the old key of a rotation
+        does not; and whether it could be guessed, so that it has to wait where wrong ones were tried.
     """
     secret, _ = client_key(headers, query)
     return _digest(secret) not in directory.snapshot.old_until, bits(secret) < ENOUGH_BITS

@@ -96,7 +96,8 @@ class Dialler:
             attempts: Receives each try, in the shape of the wire model `Attempt`.
 
         Returns:
-            Who accepted; or who refused in a way that no other candidate would make good, or as the last.
+            The candidate that accepted; else the one whose refusal goes to the client: no other candidate could
+            answer differently, or none is left.
 
         Raises:
             GatewayError: `upstream-unreachable` or `upstream-timeout`: the last try brought no answer.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sqlite3
 import ssl
 import sys
@@ -266,6 +267,24 @@ async def test_a_certificate_is_renewed_without_a_restart(tmp_path: Path) -> Non
         logged = await running.end()
     assert "Cannot load the changed TLS certificate" in logged
     assert "Serving the renewed TLS certificate" in logged
+
+
+async def test_unused_tls_connections_do_not_hold_up_the_end(tmp_path: Path) -> None:
+    """A client that keeps a connection open and does not read it is not waited for as long as for a request."""
+    async with serving(tmp_path / "home", "[server]\nshutdown_seconds = 100\n", "--tls") as running:
+        host, port = running.origin.removeprefix("https://").split(":")
+        context = ssl.create_default_context(cafile=running.home / "tls" / "ca-bundle.pem")
+
+        def ask() -> ssl.SSLSocket:
+            kept = context.wrap_socket(socket.create_connection((host, int(port))), server_hostname=host)
+            kept.sendall(b"GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n")
+            assert kept.recv(12) == b"HTTP/1.1 200"
+            return kept
+
+        with await asyncio.to_thread(ask):
+            running.process.terminate()
+            async with asyncio.timeout(20):
+                assert "Traceback" not in await running.end()
 
 
 async def test_two_listeners(tmp_path: Path) -> None:

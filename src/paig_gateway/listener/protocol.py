@@ -23,6 +23,10 @@ from paig_gateway.listener.connections import Connections
 from paig_gateway.listener.cycle import EXTENSION, Cycle
 from paig_gateway.listener.upgrade import UPGRADE, Upgrade
 
+CLOSE_NOTIFY_SECONDS = 3
+"""How long an unused TLS connection waits, at the end of the process, for the client to close it too. Clients that keep
+connections in a pool do not read them meanwhile, and the event loop would wait for half a minute."""
+
 
 class HttpProtocol(HttpToolsProtocol):
     """One client connection.
@@ -386,7 +390,10 @@ class HttpProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Serve no further request on this connection; uvicorn calls this when the process is to end."""
         if self.cycle is None or self.cycle.complete:
+            is_sent = not self.transport.get_write_buffer_size()
             self.transport.close()
+            if is_sent and self.transport.get_extra_info("sslcontext") is not None:
+                self.loop.call_later(CLOSE_NOTIFY_SECONDS, self.transport.abort)
         else:
             self.cycle.keep_alive = False
 

@@ -35,12 +35,14 @@ class Page:
         clients: The names that `--for` takes, the usual one first.
         notes: What a user should know besides.
         more: Sections of its own.
+        program: How a program that uses it is started, if it is not a program itself.
     """
 
     title: str
     clients: Sequence[str]
     notes: str = ""
     more: str = ""
+    program: str = "python app.py"
 
 
 _CLAUDE = """## A key that is renewed: apiKeyHelper
@@ -103,10 +105,10 @@ What is missing, because it is not described or not of use here:
 - The page where a person confirms the code is the identity provider's, at another host than the gateway. Claude Code 2.1.332
   takes that: its `/login` was run by hand against a gateway on the same machine, over http, up to "Signed in to Cloud gateway
   as bob@example.com". Its check of certificates and of addresses inside your network was not run.
-- Metrics, logs and traces (`POST /v1/metrics`, `/v1/logs`, `/v1/traces`) are not taken in, so do not turn them on by
+- Metrics, logs and traces (`POST /v1/metrics`, `/v1/logs`, `/v1/traces`) are not accepted, so do not turn them on in
   `claude_settings`. The ledger has what each session cost.
 - `login_notice`, `/user/bootstrap` and settings that differ by group are not served.
-- Over a cap, Claude Code is told 402, which it does not repeat. The spend limits of Claude apps gateway
+- Over a cap, Claude Code gets a 402, which it does not repeat. The spend limits of Claude apps gateway
   (`/v1/organizations/spend_limits`) are not served: use [caps](../caps.md).
 
 """
@@ -195,7 +197,7 @@ PAGES = {
     "instructor": Page("instructor", ("instructor",), ""),
     "dspy": Page("DSPy", ("dspy",), "Its LiteLLM reads its price list from GitHub, without the key."),
     "smolagents": Page("smolagents", ("smolagents",), ""),
-    "vercel-ai": Page("Vercel AI SDK", ("vercel-ai",), ""),
+    "vercel-ai": Page("Vercel AI SDK", ("vercel-ai",), program="node app.mjs"),
 }
 """By the page's name."""
 
@@ -234,7 +236,7 @@ def _one_line(page: Page) -> Iterator[str]:
     if client.programs:
         yield f"paig run -- {client.programs[0]}"
     else:
-        yield f"paig run --for {page.clients[0]} -- python app.py"
+        yield f"paig run --for {page.clients[0]} -- {page.program}"
         yield f'eval "$(paig env --for {page.clients[0]})"    # or set it for the whole shell'
     yield from ("```", "")
     yield "The gateway's address and key come from `paig login`, or from `PAIG_BASE_URL` and `PAIG_API_KEY`."
@@ -243,7 +245,7 @@ def _one_line(page: Page) -> Iterator[str]:
 
 def _modes(page: Page) -> Iterator[str]:
     for other in page.clients[1:]:
-        program = CLIENTS[page.clients[0]].programs[:1] or ("python app.py",)
+        program = CLIENTS[page.clients[0]].programs[:1] or (page.program,)
         yield from (f"{CLIENTS[other].title}:", "", "```sh", f"paig run --for {other} -- {program[0]}", "```", "")
 
 
@@ -251,24 +253,31 @@ def _variables(page: Page) -> Iterator[str]:
     clients = [CLIENTS[name] for name in page.clients if name in CLIENTS]
     if not clients:
         return
-    yield from ("## What it is given", "")
+    yield from ("## What `paig run` sets", "")
     for client in clients:
         own = {name: value for name, value in client.variables(BASE, KEY).items() if name not in gateway(BASE, KEY)}
         if len(clients) > 1:
             yield from (f"**{client.title}**", "")
-        if own:
+        if any(value is not None for value in own.values()):
             yield from ("| variable | value |", "|---|---|")
             yield from (f"| `{name}` | `{value}` |" for name, value in own.items() if value is not None)
             yield ""
         if unset := [f"`{name}`" for name, value in own.items() if value is None]:
-            yield from _wrapped(f"Unset, because they would lead elsewhere or win over the key: {', '.join(unset)}.")
+            yield from _wrapped(f"Unset, because they name another address or replace the key: {', '.join(unset)}.")
             yield ""
         if arguments := client.arguments(BASE):
-            yield from ("and before its own arguments:", "", "```text", " ".join(map(_quoted, arguments)), "```", "")
+            yield from (
+                "Options before the program's own:",
+                "",
+                "```text",
+                " ".join(map(_quoted, arguments)),
+                "```",
+                "",
+            )
         if client.file is not None:
             how = f"`{client.file.variable}`" if client.file.variable else f"`{client.file.option}`"
             kind = "json" if client.file.name.endswith("json") else "yaml"
-            yield from (f"and a file, named by {how}:", "", f"```{kind}", client.file.text(BASE).rstrip(), "```", "")
+            yield from (f"A file, named by {how}:", "", f"```{kind}", client.file.text(BASE).rstrip(), "```", "")
 
 
 def _quoted(word: str) -> str:
@@ -279,7 +288,7 @@ def _setup(name: str, page: Page) -> Iterator[str]:
     if (found := SETUPS.get(page.clients[0])) is None:
         return
     yield from (
-        "## Written into its own settings",
+        "## Write it into the client's own settings",
         "",
         "```sh",
         f"paig setup {name}",
@@ -287,8 +296,8 @@ def _setup(name: str, page: Page) -> Iterator[str]:
         "```",
         "",
     )
-    yield "shows the change, asks, and writes it; `--undo` puts the file back. The key stands in the file, which only you"
-    yield "can read:"
+    yield "The command shows the change, asks, and writes it; `--undo` restores the file. The file contains the key, and only you"
+    yield "can read it:"
     yield ""
     for path, edit in found.files.items():
         text = edit("", BASE, KEY).rstrip()

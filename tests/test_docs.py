@@ -22,6 +22,7 @@ from paig_client import admin, cli
 from paig_client.api import specs as written
 from paig_client.api.errors import STATUS
 from paig_client.api.limits import LimitsSpec
+from paig_client.api.vocabulary import Certainty
 from paig_client.cli.app import HELP, app
 from paig_gateway import config
 from paig_gateway.admin.problems import PROBLEMS
@@ -175,6 +176,21 @@ def test_every_setting_is_documented() -> None:
     names = {name for spec in found for name in spec.model_fields} | set(KINDS)
     assert {name for name in names if f"`{name}`" not in page} == set()
     assert {table for table in TABLES if f"[{table}" not in page} == set()
+
+
+def test_every_kind_of_provider_is_on_its_page() -> None:
+    """The page of providers has a row for each, with the settings that only it has."""
+    rows = [row for row in (ROOT / "docs" / "providers.md").read_text("utf-8").splitlines() if row.startswith("| `")]
+    for kind in KINDS.values():
+        [row] = [row for row in rows if f"`{kind.name}`" in row.split("|")[1]]
+        named = [*kind.settings, *([] if kind.base_url else ["base_url"])]
+        assert [name for name in named if name != "token_url" and f"`{name}`" not in row] == [], row
+
+
+def test_every_certainty_is_explained() -> None:
+    """The page of caps has a row for each."""
+    page = (ROOT / "docs" / "caps.md").read_text("utf-8")
+    assert [word for word in get_args(Certainty) if f"\n| `{word}` | " not in page] == []
 
 
 def test_every_variable_of_the_environment_is_documented() -> None:

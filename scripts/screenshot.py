@@ -25,10 +25,8 @@ from paig_client.admin import AsyncAdminClient
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, MemberSpec, OrganisationSpec, ProjectSpec, ProviderSpec, RouteSpec
 from paig_gateway.app import Gateway, OpenDatabase
-from paig_gateway.config import ServerSpec
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.serve import running_simulator
-from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_tui.app import PaigApp
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
@@ -158,7 +156,7 @@ async def take(home: Path) -> list[str]:
     clock = Clock()
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(running_simulator())
-        gateway = Gateway(OpenDatabase.open(home), ServerSpec(), TelemetrySpec(), AlertsSpec())
+        gateway = Gateway(OpenDatabase.open(home))
         gateway.now, gateway.clock = clock.now, clock
         origin = await stack.enter_async_context(running_gateway(gateway))
         admin = await stack.enter_async_context(AsyncAdminClient(origin, token=ADMIN))

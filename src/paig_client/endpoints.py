@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -61,6 +61,7 @@ from paig_client.api.specs import (
     RaiseSpec,
     TokenSpec,
 )
+from paig_client.api.vocabulary import GroupBy
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,7 +70,6 @@ WireT = TypeVar("WireT", bound=BaseModel)
 SpecT = TypeVar("SpecT", bound=Spec)
 MadeT = TypeVar("MadeT", bound=BaseModel)
 
-GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route", "session", "agent"]
 QueryValue = str | int | datetime | Iterable[str] | None
 Reader = Callable[[bytes], T]
 

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from paig_client import profiles
 from paig_client.api.resources import DeviceState, PersonalKeyState
+from paig_client.api.vocabulary import SecretStore
 from paig_client.credentials import Access, CredentialError
-from paig_client.profiles import SecretStore
 
 
 def keep(root: str, state: DeviceState, place: SecretStore) -> None:

@@ -15,10 +15,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from paig_client import keychain
+from paig_client.api.vocabulary import SecretStore
 
 SecretKind = Literal["key", "admin", "login"]
 """`login` is what renews the personal key of a login by single sign-on."""
-SecretStore = Literal["keyring", "file"]
 
 
 class ProfilesError(Exception):

@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from fastapi import FastAPI
 from genai_prices.update_prices import DEFAULT_UPDATE_URL, UpdatePrices
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_client.api.resources import ProviderCheck
 from paig_gateway import __version__
 from paig_gateway import config as configuration
-from paig_gateway.admin import AdminServices, admin_app, claude_login
-from paig_gateway.admin.account_objects import account_objects
-from paig_gateway.admin.provider_check import check
-from paig_gateway.admin.reprice import reprice
+from paig_gateway.admin import AdminServices, admin_app
 from paig_gateway.admin.services import ApplyResult, ConfigurationError
 from paig_gateway.catalog import Catalog, LimitHooks
-from paig_gateway.catalog.key_uses import KeyUses
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.cluster.health_sync import HealthSync
-from paig_gateway.config import Config, ConfigError, LedgerSpec, ServerSpec
+from paig_gateway.config import Config, ConfigError, ServerSpec
 from paig_gateway.config.model import BoundsSpec, SessionsSpec
+from paig_gateway.core import Core
 from paig_gateway.database.columns import moment
 from paig_gateway.database.engine import migrate, open_engine, utc_now
+from paig_gateway.dispatch import Dispatch
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.ledger import new_limits, stored_objects
 from paig_gateway.ledger.ledger import Ledger
@@ -43,30 +37,19 @@ from paig_gateway.ledger.reports import holder_of
 from paig_gateway.ledger.session_loops import LoopLog
 from paig_gateway.listener.bounds import ListenerBounds, most_connections
 from paig_gateway.listener.connections import Connections
-from paig_gateway.listener.upgrade import UPGRADE, Upgrade
-from paig_gateway.observability import (
-    Telemetry,
-    attempt_samples,
-    listener_samples,
-    process_samples,
-    provider_samples,
-    secrets_of,
-    websocket_samples,
-)
+from paig_gateway.observability import Telemetry, secrets_of
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
 from paig_gateway.providers.auth import Authenticator
-from paig_gateway.proxy import one_address
 from paig_gateway.proxy.admission import Admission, AdmissionBounds
 from paig_gateway.proxy.batches import Batches
 from paig_gateway.proxy.browsers import Cors
 from paig_gateway.proxy.failover import Failover
-from paig_gateway.proxy.forwarded import TrustedProxies, is_local
 from paig_gateway.proxy.loops import LoopRule, Loops
+from paig_gateway.proxy.observer import Observer
 from paig_gateway.proxy.provider_client import ProviderClient
 from paig_gateway.proxy.proxy import Proxy
 from paig_gateway.proxy.request import Receive, Scope, Send
-from paig_gateway.proxy.sessions import FirstSessions
 from paig_gateway.proxy.sockets.dial import Dialler
 from paig_gateway.proxy.sockets.money import Books
 from paig_gateway.proxy.sockets.relay import SessionTimeouts
@@ -80,14 +63,11 @@ from paig_gateway.routing.health import HealthTracker
 from paig_gateway.routing.latency import Latencies
 from paig_gateway.secrets import home as home_secrets
 from paig_gateway.secrets.attempts import Attempts
-from paig_gateway.secrets.errors import SecretReferenceError
-from paig_gateway.secrets.references import References, resolve
+from paig_gateway.secrets.references import References
 from paig_gateway.secrets.vault import Vault
-from paig_gateway.sso.provider import IdentityProvider
-from paig_gateway.sso.settings import SsoError, SsoSpec
+from paig_gateway.sso.provider import IdentityProvider, identity_provider
 from paig_gateway.telemetry.logs import ProcessLog
 from paig_gateway.telemetry.redaction import Redactor
-from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 
 log = logging.getLogger(__name__)
 
@@ -159,51 +139,38 @@ def own_references(config: Config) -> frozenset[str]:
 
 @dataclass(slots=True)
 class Gateway:
-    """A gateway node.
+    """A gateway node: starts and stops its parts, and serves as their ASGI app.
 
     Attributes:
         store: Its database.
-        server: What the operator set of the process.
-        telemetry: What it tells of its work.
-        alerts: What it tells a webhook.
+        config: The settings of the process.
         redact: Blacks secrets out of what the process logs and exports.
         log: The process's log, where the gateway is all that the process does.
-        shared: Where worker processes share their metrics; None where there is one.
-        sso: Who vouches for administrators.
-        ledger: What the operator set of the ledger.
-        sessions: What counts as an agent's loop.
+        shared: The folder in which worker processes share their metrics; None if there is one process.
     """
 
     store: OpenDatabase
-    server: ServerSpec = field(default_factory=ServerSpec)
-    telemetry: TelemetrySpec = field(default_factory=TelemetrySpec)
-    alerts: AlertsSpec = field(default_factory=AlertsSpec)
+    config: Config = field(default_factory=Config)
     redact: Redactor = field(default_factory=Redactor)
     log: ProcessLog | None = None
     shared: Path | None = None
-    sso: SsoSpec = field(default_factory=SsoSpec)
-    ledger: LedgerSpec = field(default_factory=LedgerSpec)
-    sessions: SessionsSpec = field(default_factory=SessionsSpec)
     now: Callable[[], datetime] = utc_now
     clock: Callable[[], float] = time.monotonic
     connections: Connections = field(init=False)
-    _proxies: TrustedProxies = field(init=False)
-    _ready: bool = True
     _parts: _Parts | None = None
 
     def __post_init__(self) -> None:
-        self._proxies = TrustedProxies(self.server.trusted_proxies)
-        self.connections = Connections(_listener_bounds(self.server.bounds))
+        self.connections = Connections(_listener_bounds(self.config.server.bounds))
 
     @property
     def lame_duck(self) -> float:
         """Seconds that new requests are still taken after the process was told to end."""
-        return self.server.lame_duck
+        return self.config.server.lame_duck
 
     @property
     def shutdown_seconds(self) -> float:
         """Seconds that requests are then given to end by themselves."""
-        return self.server.shutdown_seconds
+        return self.config.server.shutdown_seconds
 
     async def start(self) -> None:
         """Open the upstream client, start the ledger's writer and load the directory.
@@ -212,249 +179,114 @@ class Gateway:
             TelemetryError: A secret of telemetry cannot be read, or a package is missing.
             SsoError: The secret of single sign-on cannot be read.
         """
-        store, server = self.store, self.server
-        secrets_of_telemetry = secrets_of(self.telemetry, self.alerts)
-        sso, client_secret = identity_provider(self.sso, self.now)
         started_at = self.now()
+        config, store = self.config, self.store
+        telemetry_secrets = secrets_of(config.telemetry, config.alerts)
+        sso, client_secret = identity_provider(config.sso, self.now)
+        core = await self._start_core()
+        self.redact.know(lambda: [*store.secrets, *telemetry_secrets, *([client_secret] if client_secret else [])])
+        self.redact.know(core.directory.credentials)
+        telemetry = Telemetry(config, telemetry_secrets, core, self.redact, self.shared, self.log)
+        telemetry.start()
+        batches = Batches(store.engine, core.ledger, core.directory, core.prices, core.client, self.now, core.node_id)
+        proxy = _proxy(core, config.server, telemetry.observer, batches)
+        sockets = _sockets(core, config.server, telemetry.observer)
+        admin = admin_app(_admin_services(core, store, started_at, sso))
+        health_sync = HealthSync(core.health, store.engine, core.node_id, core.directory.providers)
+        health_sync.start()
+        tasks = [
+            asyncio.create_task(run, name=name)
+            for name, run in {
+                "directory": core.directory.run(),
+                "key uses": core.key_uses.run(store.engine),
+                "batches": batches.run(),
+                "session loops": core.loop_log.run(),
+            }.items()
+        ]
+        updater = None
+        if config.server.refresh_prices:
+            updater = UpdatePrices(url=config.server.prices_url or DEFAULT_UPDATE_URL)
+            updater.start()
+        dispatch = Dispatch(config, proxy, sockets, admin, telemetry.metrics)
+        self._parts = _Parts(core, dispatch, tasks, health_sync, telemetry, updater)
+
+    async def _start_core(self) -> Core:
+        store, server = self.store, self.config.server
         # What the author of a reference may name was checked when it was written.
         references = replace(store.catalog.secrets.references, of_owner=True)
         directory = Directory(store.engine, store.vault, references, self.now)
-        self.redact.know(lambda: store.secrets)
-        self.redact.know(directory.credentials)
-        self.redact.know(lambda: secrets_of_telemetry)
-        self.redact.know(lambda: [client_secret] if client_secret else [])
         await asyncio.to_thread(directory.refresh)
         node_id = f"node_{secrets.token_hex(8)}"
-        ledger = Ledger(store.engine, node_id=node_id, home=store.home, clock=self.now, keep_days=self.ledger.keep_days)
+        keep_days = self.config.ledger.keep_days
+        ledger = Ledger(store.engine, node_id=node_id, home=store.home, clock=self.now, keep_days=keep_days)
         await ledger.start()
-        # The running ledger looks again at new limits, for requests that were on their way before it knew of them.
-        hooks = LimitHooks(created=ledger.limit_created, removed=ledger.limit_removed)
-        catalog = Catalog(store.engine, store.vault, store.catalog.secrets.references, hooks=hooks, clock=self.now)
-        timeouts = server.timeouts
         upstream = upstream_of(server)
         await upstream.__aenter__()
-        health = HealthTracker(
-            self.clock,
-            self.now,
-            server.breaker,
-            server.retries,
-        )
-        loops = Loops(_loop_rule(self.sessions))
-        loop_log = LoopLog(loops.take, store.engine, self.now)
-        open_sessions: Counter[str] = Counter()
-        ended_sessions: Counter[tuple[str, str]] = Counter()
-        attempts, key_uses = Attempts(self.clock), KeyUses()
-        telemetry = Telemetry(
-            self.telemetry,
-            self.alerts,
-            secrets_of_telemetry,
-            [
-                process_samples(ledger, __version__),
-                listener_samples(self.connections),
-                provider_samples(health, directory.providers),
-                attempt_samples(attempts),
-                websocket_samples(open_sessions, ended_sessions),
-                *([self.log.samples] if self.log else []),
-            ],
-            directory.telemetry,
-            self.redact,
-            store.engine,
-            directory.providers,
-            self.now,
-            attempts,
-            name=node_id,
-            version=__version__,
-            scheme="https" if server.tls else "http",
-            folder=self.shared,
-            ledger=ledger,
-            loops=loop_log.take,
-        )
-        telemetry.start()
-        prices = PriceSources(PriceBook(), directory.own_prices)
-        authenticator = Authenticator()
-        deadlines = Deadlines(timeouts)
-        choice, holders = MemberOrder(Latencies(self.clock)), Affinity(partial(_recall, store.engine, ledger))
-        admission = Admission(_admission_bounds(server.bounds))
-        stored = StoredObjects(
-            partial(stored_objects.find, store.engine),
-            lambda objects: stored_objects.save(store.engine, objects, self.now()),
-            partial(stored_objects.forget, store.engine),
-        )
-        first_sessions = FirstSessions()
-        sockets = Sockets(
-            directory,
-            Dialler(upstream, authenticator, directory.problem, health, self.clock, deadlines),
-            Books(
-                ledger, prices, choice, holders, telemetry.observer, self.now, self.clock, directory, loops, stored,
-                server.limit_wait, server.on_ledger_down == "allow",
-            ),
-            admission,
-            attempts,
-            key_uses,
-            first_sessions,
-            SessionTimeouts(server.websockets.idle_seconds, server.websockets.total_seconds, server.drain_seconds),
-            server.websockets.message_mb * MEGABYTE,
-            open_sessions,
-            ended_sessions,
-        )  # fmt: skip
-        client = ProviderClient(upstream, authenticator)
-        batches = Batches(store.engine, ledger, directory, prices, client, self.now, node_id)
-        proxy = Proxy(
-            directory=directory,
-            ledger=ledger,
-            prices=prices,
-            failover=Failover(
-                upstream,
-                authenticator,
-                directory.problem,
-                health,
-                self.clock,
-                deadlines,
-                directory.doubt,
-                directory.renewed,
-            ),
+        loops = Loops(_loop_rule(self.config.sessions))
+        return Core(
+            node_id=node_id,
             now=self.now,
             clock=self.clock,
-            member_order=choice,
-            affinity=holders,
-            batches=batches,
-            watch_upload=batches.watch,
-            settings=server,
-            cors=Cors.of(server.cors_origins),
-            observer=telemetry.observer,
-            key_uses=key_uses,
-            stored=stored,
-            first_sessions=first_sessions,
-            attempts=attempts,
-            admission=admission,
+            engine=store.engine,
+            directory=directory,
+            ledger=ledger,
+            prices=PriceSources(PriceBook(), directory.own_prices),
+            client=ProviderClient(upstream, Authenticator()),
+            health=HealthTracker(self.clock, self.now, server.breaker, server.retries),
+            deadlines=Deadlines(server.timeouts),
+            affinity=Affinity(partial(_recall, store.engine, ledger)),
+            member_order=MemberOrder(Latencies(self.clock)),
+            admission=Admission(_admission_bounds(server.bounds)),
+            stored=StoredObjects(
+                partial(stored_objects.find, store.engine),
+                lambda objects: stored_objects.save(store.engine, objects, self.now()),
+                partial(stored_objects.forget, store.engine),
+            ),
+            attempts=Attempts(self.clock),
             loops=loops,
+            loop_log=LoopLog(loops.take, store.engine, self.now),
+            connections=self.connections,
         )
-        admin = admin_app(
-            AdminServices(
-                engine=store.engine,
-                catalog=catalog,
-                ledger=ledger,
-                directory=directory,
-                admin_token=store.admin_token,
-                apply_config=partial(_apply, catalog),
-                export_config=lambda: configuration.export(catalog),
-                reprice=lambda which: reprice(store.engine, prices, directory.providers(), which),
-                test_provider=partial(_test_provider, directory, upstream, authenticator),
-                account_objects=partial(account_objects, upstream=upstream, auth=authenticator),
-                clock=self.now,
-                node_id=node_id,
-                started_at=started_at,
-                version=__version__,
-                sso=sso,
-                key_uses=key_uses,
-                attempts=attempts,
-                note_loops=loop_log.note,
-            )
-        )
-        health_sync = HealthSync(health, store.engine, node_id, directory.providers)
-        health_sync.start()
-        tasks = (
-            asyncio.create_task(directory.run(), name="directory"),
-            asyncio.create_task(key_uses.run(store.engine), name="key uses"),
-            asyncio.create_task(batches.run(), name="batches"),
-            asyncio.create_task(loop_log.run(), name="session loops"),
-        )
-        updater = UpdatePrices(url=server.prices_url or DEFAULT_UPDATE_URL) if server.refresh_prices else None
-        if updater:
-            updater.start()
-        self._parts = _Parts(ledger, upstream, proxy, sockets, admin, tasks, health_sync, telemetry, updater)
 
     def not_ready(self) -> None:
         """Answer 503 to `/readyz` from now on, so that load balancers send nothing more here."""
-        self._ready = False
+        if self._parts is not None:
+            self._parts.dispatch.ready = False
 
     def ending(self) -> None:
         """End the streams of events, which would go on until their readers leave: the server begins to shut down."""
         if self._parts is not None:
-            self._parts.admin.state.events.close()
+            self._parts.dispatch.admin.state.events.close()
 
     async def stop(self) -> None:
         """Settle what is queued and close everything."""
         parts, self._parts = self._parts, None
         if parts is None:
             return
+        core, proxy = parts.core, parts.dispatch.proxy
         for task in parts.tasks:
             task.cancel()
         await asyncio.wait(parts.tasks)
-        await parts.proxy.batches.close()
+        await proxy.batches.close()
         await parts.health_sync.stop()
         if parts.updater:
             parts.updater.stop()
-        await parts.upstream.__aexit__(None, None, None)
-        parts.proxy.refused_rows.flush()
-        await parts.proxy.stored.close()
-        await parts.ledger.stop()
+        await core.client.upstream.__aexit__(None, None, None)
+        proxy.refused_rows.flush()
+        await core.stored.close()
+        await core.ledger.stop()
         await parts.telemetry.stop()
-        await parts.admin.state.events.stop()
+        await parts.dispatch.admin.state.events.stop()
         self.store.engine.dispose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection: the data plane under `/proxy/` and at the APIs' own paths, the admin app elsewhere."""
-        kind = scope["type"]
-        if kind == "lifespan":
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-            return
-        parts = self._parts
-        if parts is None:
+        elif self._parts is None:
             raise RuntimeError("the gateway has not been started")
-        self._proxies.apply(scope)
-        path: str = scope["path"]
-        if kind == "websocket":
-            await self._websocket(parts, path, scope)
-        elif path == "/readyz" and not self._ready:
-            await _problem(send, 503, "unavailable", "The gateway is shutting down.")
-        elif self.server.apart and not self._is_here(scope):
-            await _problem(send, 404, "not-found", "This is not served at this address: the gateway has two.")
-        elif path == "/metrics" and kind == "http" and not self._shows_metrics(scope):
-            await _problem(
-                send,
-                403,
-                "forbidden",
-                "Metrics are open on this machine alone: set metrics_token or metrics_open.",
-            )
-        elif path == "/metrics" and kind == "http" and parts.telemetry.metrics is not None:
-            await parts.telemetry.metrics(scope, receive, send)
-        elif _is_data_plane(path):
-            await parts.proxy(scope, receive, send)
-        elif kind == "http" and one_address.forgot_proxy(scope["method"], path):
-            message = f"There is nothing at {path}. Was /proxy forgotten? Send it to /proxy{path}."
-            await _problem(send, 404, "not-found", message)
         else:
-            await parts.admin(scope, receive, send)
-
-    async def _websocket(self, parts: _Parts, path: str, scope: Scope) -> None:
-        """Serve a request to go over to WebSocket; only the data plane has such."""
-        upgrade: Upgrade = scope["extensions"][UPGRADE]
-        if not _is_data_plane(path) or (self.server.apart and not self._is_here(scope)):
-            forgot = f" Was /proxy forgotten? Send it to /proxy{path}." if one_address.forgot_proxy("GET", path) else ""
-            status, body = 404, _problem_body(404, "not-found", f"There is no WebSocket at this address.{forgot}")
-        elif not self._ready:
-            status, body = 503, _problem_body(503, "unavailable", "The gateway is shutting down.")
-        else:
-            await parts.sockets(scope, upgrade)
-            return
-        upgrade.refuse(status, [(b"content-type", b"application/problem+json")], body)
-
-    def _shows_metrics(self, scope: Scope) -> bool:
-        """Whether metrics are shown there at all; with a token, it decides."""
-        passed_on = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
-        near = scope["client"] is not None and is_local(scope["client"][0]) and not passed_on
-        return self.telemetry.metrics_token is not None or self.server.metrics_open or near
-
-    def _is_here(self, scope: Scope) -> bool:
-        """Whether a path is served at the address at which the request came, where there are two."""
-        path: str = scope["path"]
-        if path in _BOTH or path in claude_login.PATHS or path.startswith(("/admin/sso/", "/me/", "/admin/v1/me/")):
-            return True
-        host, port = scope["server"]
-        server = self.server
-        at_admin = port == server.admin_port and (port != server.port or host == server.admin_host)
-        return bool(at_admin) != _is_data_plane(path)
+            await self._parts.dispatch(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -469,21 +301,99 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-class UpstreamSettingsError(Exception):
-    """What is set of the way to the providers cannot be used."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    ledger: Ledger
-    upstream: Upstream
-    proxy: Proxy
-    sockets: Sockets
-    admin: FastAPI
-    tasks: tuple[asyncio.Task[None], ...]
+    core: Core
+    dispatch: Dispatch
+    tasks: list[asyncio.Task[None]]
     health_sync: HealthSync
     telemetry: Telemetry
     updater: UpdatePrices | None
+
+
+def _proxy(core: Core, server: ServerSpec, observer: Observer, batches: Batches) -> Proxy:
+    return Proxy(
+        directory=core.directory,
+        ledger=core.ledger,
+        prices=core.prices,
+        failover=Failover(
+            core.client.upstream,
+            core.client.auth,
+            core.directory.problem,
+            core.health,
+            core.clock,
+            core.deadlines,
+            core.directory.doubt,
+            core.directory.renewed,
+        ),
+        now=core.now,
+        clock=core.clock,
+        member_order=core.member_order,
+        affinity=core.affinity,
+        batches=batches,
+        watch_upload=batches.watch,
+        settings=server,
+        cors=Cors.of(server.cors_origins),
+        observer=observer,
+        key_uses=core.key_uses,
+        stored=core.stored,
+        first_sessions=core.first_sessions,
+        attempts=core.attempts,
+        admission=core.admission,
+        loops=core.loops,
+    )
+
+
+def _sockets(core: Core, server: ServerSpec, observer: Observer) -> Sockets:
+    upstream, auth = core.client.upstream, core.client.auth
+    books = Books(
+        core.ledger, core.prices, core.member_order, core.affinity, observer, core.now, core.clock, core.directory,
+        core.loops, core.stored, server.limit_wait, server.on_ledger_down == "allow",
+    )  # fmt: skip
+    return Sockets(
+        core.directory,
+        Dialler(upstream, auth, core.directory.problem, core.health, core.clock, core.deadlines),
+        books,
+        core.admission,
+        core.attempts,
+        core.key_uses,
+        core.first_sessions,
+        SessionTimeouts(server.websockets.idle_seconds, server.websockets.total_seconds, server.drain_seconds),
+        server.websockets.message_mb * MEGABYTE,
+        core.open_sockets,
+        core.ended_sockets,
+    )
+
+
+def _admin_services(
+    core: Core, store: OpenDatabase, started_at: datetime, sso: IdentityProvider | None
+) -> AdminServices:
+    # The running ledger looks again at new limits, for requests that were on their way before it knew of them.
+    hooks = LimitHooks(created=core.ledger.limit_created, removed=core.ledger.limit_removed)
+    catalog = Catalog(store.engine, store.vault, store.catalog.secrets.references, hooks=hooks, clock=core.now)
+    return AdminServices(
+        engine=store.engine,
+        catalog=catalog,
+        ledger=core.ledger,
+        directory=core.directory,
+        admin_token=store.admin_token,
+        apply_config=partial(_apply, catalog),
+        export_config=lambda: configuration.export(catalog),
+        prices=core.prices,
+        client=core.client,
+        clock=core.now,
+        node_id=core.node_id,
+        started_at=started_at,
+        version=__version__,
+        sso=sso,
+        key_uses=core.key_uses,
+        attempts=core.attempts,
+        note_loops=core.loop_log.note,
+    )
+
+
+class UpstreamSettingsError(Exception):
+    """What is set of the way to the providers cannot be used."""
 
 
 def upstream_of(server: ServerSpec) -> Upstream:
@@ -515,21 +425,6 @@ def _loop_rule(spec: SessionsSpec) -> LoopRule:
     )
 
 
-def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[IdentityProvider | None, str | None]:
-    """The identity provider, and the client secret for it; None and None if single sign-on is not set up.
-
-    Raises:
-        SsoError: The secret cannot be read.
-    """
-    if spec.issuer is None:
-        return None, None
-    try:
-        secret = resolve(spec.client_secret) if spec.client_secret is not None else None
-    except SecretReferenceError as error:
-        raise SsoError(f"[sso] client_secret: {error}") from None
-    return IdentityProvider(spec, secret, now=now), secret
-
-
 def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> ApplyResult:
     try:
         plan = configuration.plan(configuration.parse(config), catalog, actor=actor, prune=prune)
@@ -550,26 +445,6 @@ async def _recall(engine: Engine, ledger: Ledger, stored: str) -> Holder | None:
     except (SQLAlchemyError, TimeoutError) as error:
         log.warning("cannot look up the account of %s, so each is tried in turn: %s", stored, type(error).__name__)
         return None
-
-
-async def _test_provider(directory: Directory, upstream: Upstream, auth: Authenticator, name: str) -> ProviderCheck:
-    if (problem := directory.problem(name)) is not None:
-        return ProviderCheck(provider=name, ok=False, outcome="credential", message=problem, request="none was sent")
-    found = await check(directory.snapshot.providers[name], upstream, auth)
-    if lacking := directory.lacking(name):
-        outcome = found.outcome if not found.ok else "credential"
-        return found.model_copy(
-            update={"ok": False, "outcome": outcome, "message": " ".join((*lacking, found.message))}
-        )
-    return found
-
-
-_BOTH = frozenset({"/healthz", "/readyz", "/me", "/admin/v1/me"})
-"""What both listeners answer where the admin API has one of its own, besides single sign-on's login."""
-
-
-def _is_data_plane(path: str) -> bool:
-    return path.startswith("/proxy/") or one_address.is_native(path)
 
 
 def _listener_bounds(spec: BoundsSpec) -> ListenerBounds:
@@ -596,14 +471,3 @@ def _admission_bounds(spec: BoundsSpec) -> AdmissionBounds:
         body_bytes=spec.bodies_mb * MEGABYTE,
         key_body_bytes=spec.bodies_per_key_mb * MEGABYTE,
     )
-
-
-def _problem_body(status: int, kind: str, detail: str) -> bytes:
-    return json.dumps({"type": kind, "title": kind, "status": status, "detail": detail}).encode()
-
-
-async def _problem(send: Send, status: int, kind: str, detail: str) -> None:
-    body = _problem_body(status, kind, detail)
-    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

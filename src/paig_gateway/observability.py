@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_client.api.specs import ExportSpec, ProjectTelemetry
+from paig_client.api.specs import ExportSpec
+from paig_gateway import __version__
 from paig_gateway.alerts.alerts import Alerts
 from paig_gateway.alerts.conditions import RefusalWatch
+from paig_gateway.config import Config
+from paig_gateway.core import Core
 from paig_gateway.database.columns import milliseconds
 from paig_gateway.database.threads import in_thread
 from paig_gateway.domain.route import ActiveProvider
@@ -26,14 +29,13 @@ from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.reports import finished_of_node
 from paig_gateway.listener.connections import Connections
 from paig_gateway.pricing.price import book_installed_at, book_refreshed_at
-from paig_gateway.proxy.loops import Loop
 from paig_gateway.proxy.observer import Observer, Watcher
 from paig_gateway.routing.health import HealthTracker
-from paig_gateway.secrets.attempts import FREE, Attempts
+from paig_gateway.secrets.attempts import FREE
 from paig_gateway.secrets.errors import SecretReferenceError
 from paig_gateway.secrets.references import resolve
 from paig_gateway.telemetry.audit_stream import AuditDestination, AuditStream, ToFile, ToOtlp, ToSyslog
-from paig_gateway.telemetry.logs import RequestLog
+from paig_gateway.telemetry.logs import ProcessLog, RequestLog
 from paig_gateway.telemetry.metrics.genai import GenAi
 from paig_gateway.telemetry.metrics.prometheus import Exposition
 from paig_gateway.telemetry.metrics.registry import Names, Numbers, Sample, Source
@@ -119,81 +121,41 @@ class Telemetry:
 
     def __init__(
         self,
-        spec: TelemetrySpec,
-        alerts: AlertsSpec,
+        config: Config,
         secrets: TelemetrySecrets,
-        sources: Iterable[Source],
-        project: Callable[[str], ProjectTelemetry | None],
+        core: Core,
         redact: Redactor,
-        engine: Engine,
-        providers: Callable[[], Mapping[str, ActiveProvider]],
-        now: Callable[[], datetime],
-        attempts: Attempts,
-        *,
-        name: str,
-        version: str,
-        scheme: str,
         folder: Path | None,
-        ledger: Ledger | None = None,
-        loops: Callable[[], Sequence[Loop]] = tuple,
+        process_log: ProcessLog | None,
     ) -> None:
         """Put it together.
 
         Args:
-            spec: The settings.
-            alerts: Those of alerts.
+            config: The settings.
             secrets: What they refer to.
-            sources: Where present values come from.
-            project: What a project's id has set of its own.
+            core: The node that is watched.
             redact: Blacks out secrets.
-            engine: The database, for alerts.
-            providers: Those that there are, by name, for alerts.
-            now: The present, in UTC.
-            attempts: What was refused for lack of permission, for alerts.
-            name: The process's name among the workers.
-            version: The gateway's.
-            scheme: How the gateway is reached: `http` or `https`.
             folder: Where workers share their numbers; None if there is one process.
-            ledger: The ledger, to be watched.
-            loops: The loops of agents that were seen since the last look, for alerts.
+            process_log: The process's log, where the gateway is all that the process does.
         """
-        numbers = Numbers()
-        watching: list[Watcher] = []
-
-        def spans() -> Spans:
-            from paig_gateway.telemetry.traces.spans import Spans  # late, and with it protobuf
-
-            return Spans(version, name, scheme, redact)
-
-        def open_destination(label: str, export: ExportSpec) -> Destination[Record]:
-            destination = Destination(label, export, TRACES, spans, most_queued=MOST_QUEUED, batch=BATCH)
-            destination.start()
-            return destination
-
-        settings = TraceSettings(spec.export, spec.sample, spec.propagate, spec.content, tuple(spec.redact))
-        self.traces = Traces(settings, project, open_destination)
-        redact.know(self.traces.secrets)
-        watching.append(self.traces)
-        self._ledger, self._engine, self._now = ledger, engine, now
-        self._counted: Metrics | None = None
-        if spec.metrics or spec.export_metrics is not None:
-            counted = self._counted = Metrics(numbers)
-            watching.append(counted)
-            sources = (*sources, counted.samples, self._samples)
-        self.metrics: Exposition | None = None
-        if spec.metrics:
+        spec = config.telemetry
+        self._core = core
+        self.traces = _traces(config, core, redact)
+        numbers, conventional = Numbers(), Numbers()
+        counted = self._counted = Metrics(numbers) if spec.metrics or spec.export_metrics is not None else None
+        sources = _sources(core, process_log) + ([counted.samples, self._samples] if counted else [])
+        self.metrics = None
+        if spec.metrics and counted is not None:
             self.metrics = Exposition(
                 numbers,
                 sources,
-                name=name,
+                name=core.node_id,
                 folder=folder,
                 token=secrets.metrics_token,
-                recent=lambda: self._counted.recent if self._counted else (),
+                recent=lambda: counted.recent,
             )
-        self._push: Push | None = None
+        self._push = None
         if spec.export_metrics is not None:
-            conventional = Numbers()
-            watching.append(GenAi(conventional))
 
             def read() -> Numbers:
                 reading = numbers.present(sources)
@@ -201,17 +163,25 @@ class Telemetry:
                 return reading
 
             every = spec.export_metrics_seconds
-            self._push = Push(spec.export_metrics, every, read, version=version, instance=name)
-            redact.know(lambda: self._push.destination.secrets if self._push else [])
-        if spec.log_requests:
-            watching.append(RequestLog())
-        self.alerts: Alerts | None = None
+            push = Push(spec.export_metrics, every, read, version=__version__, instance=core.node_id)
+            redact.know(lambda: push.destination.secrets)
+            self._push = push
+        refusals = RefusalWatch()
+        self.alerts = None
         if secrets.webhook is not None:
-            refusals = RefusalWatch()
-            watching.append(refusals)
-            self.alerts = Alerts(alerts, secrets.webhook, engine, refusals, providers, now, ledger, attempts, loops)
-        self._audit = audit_streams(spec, engine, now, version, name)
-        self.observer: Observer = Observers(watching, numbers, self.traces.trace)
+            self.alerts = Alerts(
+                *(config.alerts, secrets.webhook, core.engine, refusals, core.directory.providers, core.now),
+                *(core.ledger, core.attempts, core.loop_log.take),
+            )
+        self._audit = audit_streams(spec, core.engine, core.now, __version__, core.node_id)
+        watching: list[Watcher | None] = [
+            self.traces,
+            counted,
+            GenAi(conventional) if self._push is not None else None,
+            RequestLog() if spec.log_requests else None,
+            refusals if self.alerts is not None else None,
+        ]
+        self.observer: Observer = Observers(list(filter(None, watching)), numbers, self.traces.trace)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -219,7 +189,7 @@ class Telemetry:
         work: list[Callable[[], Coroutine[None, None, None]]] = []
         if self.metrics is not None:
             work.append(self.metrics.share)
-        if self._counted is not None and self._ledger is not None:
+        if self._counted is not None:
             work.append(self._recover)
         if self._push is not None:
             work.append(self._push.run)
@@ -242,9 +212,8 @@ class Telemetry:
 
     async def _recover(self) -> None:
         """Count the requests of nodes that died before they could count them, as the ledger has them."""
-        assert self._ledger is not None
         while True:
-            for node in self._ledger.take_buried():
+            for node in self._core.ledger.take_buried():
                 try:
                     for row in await in_thread(self._uncounted, node):
                         if self._counted is not None:
@@ -257,9 +226,9 @@ class Telemetry:
         """Rows of a dead node's requests that nothing has counted."""
         said = self.metrics.last_words(node) if self.metrics is not None else None
         if said is None:  # its own numbers went with it
-            return finished_of_node(self._engine, node, milliseconds(self._now()) - RECOVERED_MS, swept=True)
+            return finished_of_node(self._core.engine, node, milliseconds(self._core.now()) - RECOVERED_MS, swept=True)
         until, counted = said
-        return [row for row in finished_of_node(self._engine, node, until) if row.id not in counted]
+        return [row for row in finished_of_node(self._core.engine, node, until) if row.id not in counted]
 
     def _samples(self) -> Iterable[Sample]:
         """What was exported, dropped and still waits."""
@@ -270,6 +239,38 @@ class Telemetry:
             yield from self.alerts.samples()
         for stream in self._audit:
             yield from stream.samples()
+
+
+def _traces(config: Config, core: Core, redact: Redactor) -> Traces:
+    spec = config.telemetry
+    scheme = "https" if config.server.tls else "http"
+
+    def spans() -> Spans:
+        from paig_gateway.telemetry.traces.spans import Spans  # late, and with it protobuf
+
+        return Spans(__version__, core.node_id, scheme, redact)
+
+    def open_destination(label: str, export: ExportSpec) -> Destination[Record]:
+        destination = Destination(label, export, TRACES, spans, most_queued=MOST_QUEUED, batch=BATCH)
+        destination.start()
+        return destination
+
+    settings = TraceSettings(spec.export, spec.sample, spec.propagate, spec.content, tuple(spec.redact))
+    traces = Traces(settings, core.directory.telemetry, open_destination)
+    redact.know(traces.secrets)
+    return traces
+
+
+def _sources(core: Core, process_log: ProcessLog | None) -> list[Source]:
+    """Where the metrics' present values come from."""
+    return [
+        lambda: _process_samples(core.ledger),
+        lambda: _listener_samples(core.connections),
+        _provider_samples(core.health, core.directory.providers),
+        lambda: [("paig_security_refusals_total", (kind,), core.attempts.totals[kind]) for kind in FREE],
+        lambda: _websocket_samples(core.open_sockets, core.ended_sockets),
+        *([process_log.samples] if process_log else []),
+    ]
 
 
 async def _on_and_on(run: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -284,23 +285,18 @@ async def _on_and_on(run: Callable[[], Coroutine[None, None, None]]) -> None:
             return
 
 
-def process_samples(ledger: Ledger, version: str) -> Source:
-    """Present values of a process."""
-
-    def samples() -> list[Sample]:
-        return [
-            ("paig_info", (version,), 1),
-            ("paig_workers", (), 1),
-            ("paig_ledger_up", (), float(ledger.healthy)),
-            ("paig_ledger_queue_depth", (), ledger.queued),
-            ("paig_ledger_waiting", (), ledger.waiting),
-            ("paig_ledger_lag_seconds", (), ledger.lag),
-            *(("paig_price_book_age_seconds", (), age) for age in _book_age()),
-            ("paig_ledger_dropped_total", (), ledger.dropped),
-            ("paig_ledger_set_aside_total", (), ledger.set_aside),
-        ]
-
-    return samples
+def _process_samples(ledger: Ledger) -> list[Sample]:
+    return [
+        ("paig_info", (__version__,), 1),
+        ("paig_workers", (), 1),
+        ("paig_ledger_up", (), float(ledger.healthy)),
+        ("paig_ledger_queue_depth", (), ledger.queued),
+        ("paig_ledger_waiting", (), ledger.waiting),
+        ("paig_ledger_lag_seconds", (), ledger.lag),
+        *(("paig_price_book_age_seconds", (), age) for age in _book_age()),
+        ("paig_ledger_dropped_total", (), ledger.dropped),
+        ("paig_ledger_set_aside_total", (), ledger.set_aside),
+    ]
 
 
 def _book_age() -> list[float]:
@@ -323,38 +319,19 @@ def audit_streams(
     return [AuditStream(name, destination, engine, now) for name, destination in found.items()]
 
 
-def attempt_samples(attempts: Attempts) -> Source:
-    """What was refused for lack of permission."""
-
-    def samples() -> list[Sample]:
-        return [("paig_security_refusals_total", (kind,), attempts.totals[kind]) for kind in FREE]
-
-    return samples
+def _websocket_samples(opened: Mapping[str, int], ended: Mapping[tuple[str, str], int]) -> list[Sample]:
+    return [
+        *(("paig_websocket_sessions", (name,), count) for name, count in opened.items()),
+        *(("paig_websockets_ended_total", names, count) for names, count in ended.items()),
+    ]
 
 
-def websocket_samples(opened: Mapping[str, int], ended: Mapping[tuple[str, str], int]) -> Source:
-    """The sessions over WebSockets of a process."""
-
-    def samples() -> list[Sample]:
-        return [
-            *(("paig_websocket_sessions", (name,), count) for name, count in opened.items()),
-            *(("paig_websockets_ended_total", names, count) for names, count in ended.items()),
-        ]
-
-    return samples
+def _listener_samples(connections: Connections) -> list[Sample]:
+    refused = [("paig_listener_refusals_total", (str(code),), n) for code, n in connections.refused.items()]
+    return [*refused, ("paig_listener_dropped_total", (), connections.dropped)]
 
 
-def listener_samples(connections: Connections) -> Source:
-    """What the listener of a process refused."""
-
-    def samples() -> list[Sample]:
-        refused = [("paig_listener_refusals_total", (str(code),), n) for code, n in connections.refused.items()]
-        return [*refused, ("paig_listener_dropped_total", (), connections.dropped)]
-
-    return samples
-
-
-def provider_samples(health: HealthTracker, providers: Callable[[], Mapping[str, ActiveProvider]]) -> Source:
+def _provider_samples(health: HealthTracker, providers: Callable[[], Mapping[str, ActiveProvider]]) -> Source:
     """Present values of what a process knows of the providers."""
     names, routes = Names(MOST_NAMES), Names(MOST_NAMES)
 

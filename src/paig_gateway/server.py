@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from paig_client.api.resources import NewKey
 from paig_gateway import config as configuration
-from paig_gateway.app import Gateway, OpenDatabase, UpstreamSettingsError, identity_provider, upstream_of
+from paig_gateway.app import Gateway, OpenDatabase, UpstreamSettingsError, upstream_of
 from paig_gateway.catalog import CatalogError
 from paig_gateway.config import Config, ConfigError, Plan, ServerSpec
 from paig_gateway.config.model import PROCESS
@@ -36,6 +36,7 @@ from paig_gateway.proxy.forwarded import is_local
 from paig_gateway.secrets.errors import SecretsError
 from paig_gateway.secrets.home import home_folder, weakness
 from paig_gateway.secrets.local_ca import Certificate, local_certificate
+from paig_gateway.sso.provider import identity_provider
 from paig_gateway.sso.settings import SsoError
 from paig_gateway.telemetry.logs import ProcessLog
 from paig_gateway.telemetry.redaction import Redactor
@@ -363,19 +364,7 @@ def worker() -> Gateway:
 def _gateway(store: OpenDatabase, wanted: Config, shared: Path | None = None) -> Gateway:
     """A gateway that is all its process does, so that the process's log is the gateway's."""
     redact = Redactor()
-    log = ProcessLog(wanted.telemetry, redact)
-    return Gateway(
-        store,
-        wanted.server,
-        wanted.telemetry,
-        wanted.alerts,
-        redact,
-        log,
-        shared,
-        wanted.sso,
-        wanted.ledger,
-        wanted.sessions,
-    )
+    return Gateway(store, wanted, redact, ProcessLog(wanted.telemetry, redact), shared)
 
 
 @contextlib.asynccontextmanager
@@ -386,7 +375,9 @@ async def running_gateway(gateway: Gateway, *, host: str = "127.0.0.1", port: in
         Its origin, such as `http://127.0.0.1:40123`.
     """
     listener = listen(host, port)
-    spec = ServerSpec(host=host, port=port, tls_cert=gateway.server.tls_cert, tls_key=gateway.server.tls_key)
+    spec = ServerSpec(
+        host=host, port=port, tls_cert=gateway.config.server.tls_cert, tls_key=gateway.config.server.tls_key
+    )
     server = EmbeddedServer(_uvicorn(gateway, spec))
     running = asyncio.create_task(server.serve(sockets=[listener]), name="gateway")
     try:

@@ -13,6 +13,7 @@ import pytest
 from paig_client.admin import AsyncAdminClient
 from paig_client.api.specs import KeySpec
 from paig_gateway.app import Gateway, OpenDatabase
+from paig_gateway.config import Config
 from paig_gateway.server import running_gateway
 from paig_gateway.sso.settings import SsoSpec
 from tests.gateway.end_to_end.conftest import ADMIN, replayed_providers
@@ -115,7 +116,7 @@ async def scene(environment: None, tmp_path: Path, browser: Chromium) -> AsyncIt
         store.catalog.providers.create("openai", replayed_providers(provider.origin)["openai"], actor="test")
         key = store.catalog.keys.create("mallory", KeySpec(), actor="test").key
         sso = SsoSpec.model_validate({"issuer": issuer, "client_id": "paig", "groups": {"platform": "admin"}})
-        origin = await stack.enter_async_context(running_gateway(Gateway(store, sso=sso)))
+        origin = await stack.enter_async_context(running_gateway(Gateway(store, Config(sso=sso))))
         admin = await stack.enter_async_context(AsyncAdminClient(origin, token=ADMIN))
         page = await browser.page(await browser.context())
         await page.go(f"{origin}/admin/sso/login?next=/admin/v1/whoami")

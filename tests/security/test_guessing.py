@@ -14,6 +14,7 @@ from paig_client.api.specs import AdminSpec, GrantSpec, KeySpec, ProviderSpec, T
 from paig_gateway.alerts import alerts
 from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.catalog.keys import HASHED
+from paig_gateway.config import Config
 from paig_gateway.secrets import attempts
 from paig_gateway.secrets.attempts import FREE
 from paig_gateway.server import running_gateway
@@ -48,7 +49,7 @@ async def test_guessing_is_seen_and_slowed_down(
     store.catalog.keys.create("weak", KeySpec(secret=HASHED + sha256(WEAK.encode()).hexdigest()), actor="test")
     with listening() as webhook:
         monkeypatch.setenv("WEBHOOK", webhook.url)
-        gateway = Gateway(store, alerts=AlertsSpec(webhook="env:WEBHOOK"))
+        gateway = Gateway(store, Config(alerts=AlertsSpec(webhook="env:WEBHOOK")))
         async with running_gateway(gateway) as origin, httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
             with caplog.at_level(logging.WARNING):
                 for _ in range(2):  # what is remembered of its head lets the weak one pass no more than others

@@ -12,7 +12,7 @@ import pytest
 
 from paig_client.api.specs import KeySpec
 from paig_gateway.app import Gateway, OpenDatabase
-from paig_gateway.config import ServerSpec
+from paig_gateway.config import Config, ServerSpec
 from paig_gateway.server import exposed, forbid_core_dumps, running_gateway
 from paig_gateway.telemetry.settings import TelemetrySpec
 
@@ -65,7 +65,7 @@ async def test_the_word_of_strangers_about_addresses_is_not_believed(
     key = store.catalog.keys.create("k", KeySpec(networks=["198.51.100.0/24"]), actor="test").key
     server = ServerSpec(trusted_proxies=trusted)
     async with (
-        running_gateway(Gateway(store, server)) as origin,
+        running_gateway(Gateway(store, Config(server=server))) as origin,
         httpx2.AsyncClient(base_url=origin, trust_env=False) as http,
     ):
         headers = {"authorization": f"Bearer {key}", "x-forwarded-for": forwarded}
@@ -93,7 +93,7 @@ async def test_metrics_are_open_on_this_machine_alone(
     """Elsewhere with a token, or where the operator says so. From here, from elsewhere, from there with the token."""
     monkeypatch.setenv("METRICS", "a-metrics-token")
     store = OpenDatabase.open(tmp_path)
-    gateway = Gateway(store, server, telemetry=TelemetrySpec(metrics_token=token))
+    gateway = Gateway(store, Config(server=server, telemetry=TelemetrySpec(metrics_token=token)))
     away = {"x-forwarded-for": "192.0.2.1"}
     async with running_gateway(gateway) as origin, httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
         found = [

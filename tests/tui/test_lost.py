@@ -11,10 +11,8 @@ import pytest
 
 from paig_client.admin import AsyncAdminClient
 from paig_gateway.app import Gateway, OpenDatabase
-from paig_gateway.config import ServerSpec
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.serve import running_simulator
-from paig_gateway.telemetry.settings import AlertsSpec, TelemetrySpec
 from paig_tui.app import PaigApp
 from tests.gateway.end_to_end.conftest import ADMIN, World, running_world, simulated_providers
 from tests.tui.conftest import Hand, ask, at
@@ -58,7 +56,7 @@ async def test_it_comes_back_by_itself(environment: None, tmp_path: Path) -> Non
             await hand.sees("● live")
         try:
             await hand.sees("✕ lost")
-            again = Gateway(OpenDatabase.open(tmp_path / "home"), ServerSpec(), TelemetrySpec(), AlertsSpec())
+            again = Gateway(OpenDatabase.open(tmp_path / "home"))
             async with running_gateway(again, port=port) as origin:
                 async with httpx2.AsyncClient(base_url=origin, trust_env=False) as http:
                     assert await ask(replace(world, http=http), world.key) == 200

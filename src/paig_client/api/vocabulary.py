@@ -29,6 +29,10 @@ Choice = Literal["weighted", "latency"]
 BreakerState = Literal["closed", "cooling", "half-open", "open"]
 """`closed`: all is well. `open`: the provider fails, and nothing is sent. `cooling`: it refuses the credential, or
 asked for a wait. `half-open`: the rest is over, and a few requests try it."""
+GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route", "session", "agent"]
+"""What usage is totalled by, besides the values of a tag."""
+SecretStore = Literal["keyring", "file"]
+"""Where the client keeps secrets."""
 Role = Literal["owner", "admin", "editor", "viewer"]
 Permission = Literal[
     "access:own",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paig_client.addresses import is_loopback
+from paig_client.api.vocabulary import SecretStore
 from paig_client.cli.limits import print_limits
 from paig_client.cli.options import JsonOption, Profile, Url, confirm, holding_key, secret_input
 from paig_client.cli.output import print_facts, print_json, print_table, say, usd
@@ -19,8 +21,7 @@ from paig_client.cli.values import did_you_mean
 if TYPE_CHECKING:
     from paig_client.api.resources import Health, Me
     from paig_client.credentials import Found
-
-SecretStore = Literal["keyring", "file"]
+    from paig_client.listener import Running
 
 
 def login(
@@ -111,68 +112,109 @@ def status(json: JsonOption = False, url: Url = None, profile: Profile = None) -
 
     Also where each value comes from, and where the gateway of PAIG_HOME listens, or why it does not run.
     """
+    found = _status_of(url, profile)
+    if json:
+        print_json(found.facts())
+    else:
+        _print_status(found)
+    if found.unreachable is not None:
+        say(f"paig: {found.unreachable}")
+        for one in found.gateways:
+            say(f"The gateway of {found.home} listens at {one.url}: use --url {one.url}, or set PAIG_URL.")
+        if found.problem:
+            say(f"It cannot start with {found.home}: {found.problem}")
+        elif not found.gateways and is_loopback(found.root.value):
+            say("Start it with `paig serve`; its log says why if it ends.")
+        raise typer.Exit(3)
+
+
+@dataclass(slots=True)
+class _Status:
+    """What `paig status` shows.
+
+    Attributes:
+        root: The gateway's address.
+        unreachable: Why the gateway cannot be reached; None if it answers.
+        key: Where the key comes from, or why it cannot be read; None if there is none.
+        token: The same of the admin token.
+        gateways: The gateways of this home that run.
+        problem: Why none can start here.
+    """
+
+    root: Found
+    home: str
+    unreachable: str | None = None
+    key: str | None = None
+    key_state: str = "not checked"
+    token: str | None = None
+    token_state: str = "not checked"
+    token_trouble: str | None = None
+    health: Health | None = None
+    gateways: list[Running] = field(default_factory=list)
+    problem: str | None = None
+    me: Me | None = None
+
+    def facts(self) -> dict[str, object]:
+        """The same for `--json`."""
+        return {
+            **{"url": self.root.value, "url_source": self.root.source, "reachable": self.unreachable is None},
+            **({} if self.unreachable is None else {"trouble": self.unreachable}),
+            "key": {"source": self.key, "state": self.key_state},
+            "admin_token": {"source": self.token, "state": self.token_state},
+            "gateway": self.health,
+            "home": {"path": self.home, "gateways": self.gateways, "problem": self.problem},
+            **({} if self.me is None else {"me": self.me}),
+        }
+
+
+def _status_of(url: str | None, profile: str | None) -> _Status:
     from paig_client import credentials, profiles
     from paig_client.cli.probe import Unreachable, alive, key_refusal
     from paig_client.listener import gateways
 
-    where = credentials.find_root(url, profile)
-    key, key_trouble = _look(lambda: credentials.find_key(where.value, None, profile))
-    token, token_trouble = _look(lambda: credentials.find_admin_token(where.value))
-    facts: dict[str, object] = {"url": where.value, "url_source": where.source, "reachable": True}
-    health: Health | None = None
+    root = credentials.find_root(url, profile)
+    found = _Status(root, str(profiles.home()), gateways=gateways())
+    key, key_trouble = _look(lambda: credentials.find_key(root.value, None, profile))
+    token, token_trouble = _look(lambda: credentials.find_admin_token(root.value))
     try:
-        alive(where.value)
-        refusal = key_refusal(where.value, key.value) if key else None
-        key_state = "none" if key is None else refusal.code if refusal else "accepted"
-        health, token_state, token_trouble = _health(where, token, token_trouble)
+        alive(root.value)
+        refusal = key_refusal(root.value, key.value) if key else None
+        found.key_state = "none" if key is None else refusal.code if refusal else "accepted"
+        found.health, found.token_state, token_trouble = _health(root, token, token_trouble)
     except Unreachable as error:
-        facts |= {"reachable": False, "trouble": str(error)}
-        key_state = token_state = "not checked"
-    facts["key"] = {"source": key.source if key else key_trouble, "state": key_state}
-    facts["admin_token"] = {"source": token.source if token else token_trouble, "state": token_state}
-    facts["gateway"] = health
-    here = gateways()
-    trouble = None if here or facts["reachable"] or not is_loopback(where.value) else _diagnosis()
-    facts["home"] = {"path": str(profiles.home()), "gateways": here, "problem": trouble}
-    me = _me(url, profile) if key_state == "accepted" and token is None else None
-    if me is not None:
-        facts["me"] = me
-    if json:
-        print_json(facts)
-    else:
-        rows = [
-            ("gateway", where.value, where.source),
-            ("key", key_state, key.source if key else key_trouble or "run `paig login`"),
-            ("admin token", token_state, token.source if token else token_trouble or "run `paig login --admin`"),
-        ]
-        if health:
-            nodes = f"{health.nodes} node{'s' if health.nodes != 1 else ''}"
-            about = f"{health.version}, {health.database}, {nodes}, up {_age(health.started_at)}"
-            rows.insert(1, ("state", health.status, about))
-            if health.prices:
-                rows.insert(
-                    2, ("prices", _price_age(health.prices_refreshed_at, health.prices_installed_at), health.prices)
-                )
-        home = str(profiles.home())
-        rows += [("PAIG_HOME", one.url, f"{home}, process {one.pid}, up {_age(one.since)}") for one in here]
-        if not here:
-            rows.append(("PAIG_HOME", "no gateway runs", home))
-        print_table(["", "", "from"], rows)
-        if me is not None:
-            print()
-            print_facts({"spent today": usd(me.spent_today), "requests today": f"{me.requests_today:,}"})
-            print_limits(me.limits)
-        if token_state == "not sent":
-            say(f"The admin token was not sent: {token_trouble}")
-    if not facts["reachable"]:
-        say(f"paig: {facts['trouble']}")
-        for one in here:
-            say(f"The gateway of {profiles.home()} listens at {one.url}: use --url {one.url}, or set PAIG_URL.")
-        if trouble:
-            say(f"It cannot start with {profiles.home()}: {trouble}")
-        elif not here and is_loopback(where.value):
-            say("Start it with `paig serve`; its log says why if it ends.")
-        raise typer.Exit(3)
+        found.unreachable = str(error)
+    found.key = key.source if key else key_trouble
+    found.token = token.source if token else token_trouble
+    found.token_trouble = token_trouble
+    if not found.gateways and found.unreachable is not None and is_loopback(root.value):
+        found.problem = _diagnosis()
+    if found.key_state == "accepted" and token is None:
+        found.me = _me(url, profile)
+    return found
+
+
+def _print_status(found: _Status) -> None:
+    rows = [("gateway", found.root.value, found.root.source)]
+    if health := found.health:
+        nodes = f"{health.nodes} node{'s' if health.nodes != 1 else ''}"
+        about = f"{health.version}, {health.database}, {nodes}, up {_age(health.started_at)}"
+        rows.append(("state", health.status, about))
+        if health.prices:
+            age = _price_age(health.prices_refreshed_at, health.prices_installed_at)
+            rows.append(("prices", age, health.prices))
+    rows.append(("key", found.key_state, found.key or "run `paig login`"))
+    rows.append(("admin token", found.token_state, found.token or "run `paig login --admin`"))
+    for one in found.gateways:
+        rows.append(("PAIG_HOME", one.url, f"{found.home}, process {one.pid}, up {_age(one.since)}"))
+    if not found.gateways:
+        rows.append(("PAIG_HOME", "no gateway runs", found.home))
+    print_table(["", "", "from"], rows)
+    if found.me is not None:
+        print()
+        print_facts({"spent today": usd(found.me.spent_today), "requests today": f"{found.me.requests_today:,}"})
+        print_limits(found.me.limits)
+    if found.token_state == "not sent":
+        say(f"The admin token was not sent: {found.token_trouble}")
 
 
 def _me(url: str | None, profile: str | None) -> Me | None:

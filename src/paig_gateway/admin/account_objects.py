@@ -13,11 +13,11 @@ from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.formats import reading
 from paig_gateway.formats.base import ErrorShape
 from paig_gateway.formats.listing import listing
-from paig_gateway.providers.auth import Authenticator, SigningError
+from paig_gateway.providers.auth import SigningError
 from paig_gateway.providers.endpoints import Endpoint, endpoints
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.failover import way_to
-from paig_gateway.proxy.upstream import Upstream
+from paig_gateway.proxy.provider_client import ProviderClient
 from paig_gateway.routing.failures import UpstreamError
 
 SECONDS = 24.0
@@ -53,13 +53,12 @@ class AccountObjects:
     problems: list[str] = field(default_factory=list)
 
 
-async def account_objects(providers: list[ActiveProvider], upstream: Upstream, auth: Authenticator) -> AccountObjects:
+async def account_objects(providers: list[ActiveProvider], client: ProviderClient) -> AccountObjects:
     """Read all lists of stored objects that some providers have, with each of their credentials.
 
     Args:
         providers: The accounts.
-        upstream: The HTTP client of the data plane.
-        auth: Signs requests.
+        client: Sends the requests.
     """
     result = AccountObjects()
     places = asyncio.Semaphore(_AT_ONCE)
@@ -67,7 +66,7 @@ async def account_objects(providers: list[ActiveProvider], upstream: Upstream, a
 
     async def one(provider: ActiveProvider, credential: Credential, row: Endpoint) -> None:
         async with places:
-            problem = await _List(provider, credential, row, upstream, auth, end).read(result.found)
+            problem = await _List(provider, credential, row, client, end).read(result.found)
         if problem is not None:
             result.problems.append(f"{provider.name}, {row.path}: {problem}")
 
@@ -94,8 +93,7 @@ class _List:
     provider: ActiveProvider
     credential: Credential
     row: Endpoint
-    upstream: Upstream
-    auth: Authenticator
+    client: ProviderClient
     end: float
 
     async def read(self, found: dict[tuple[str, str], str]) -> str | None:
@@ -141,8 +139,8 @@ class _List:
             headers.append((b"anthropic-version", b"2023-06-01"))
         if (beta := _BETAS.get((self.row.format.errors, self.row.path))) is not None:
             headers.append(beta)
-        headers += await self.auth.headers(kind.auth, self.provider, self.credential, "GET", url, headers, b"")
-        answer = await self.upstream.send("GET", url, headers, None, way=way_to(self.provider))
+        headers += await self.client.auth.headers(kind.auth, self.provider, self.credential, "GET", url, headers, b"")
+        answer = await self.client.upstream.send("GET", url, headers, None, way=way_to(self.provider))
         try:
             body = bytearray()
             async for chunk in answer.chunks():

@@ -44,15 +44,12 @@ class Admins:
         self._principal = principal
 
     def list(self) -> Sequence[Admin]:
-        """Every admin."""
         return self._admins.list()
 
     def get(self, reference: str) -> Admin:
-        """One admin."""
         return self._admins.get(reference)
 
     def create(self, name: str, spec: AdminSpec, *, actor: str, repeat: Repeat[Admin] | None = None) -> Admin:
-        """Make an admin."""
         self._check(spec.grants)
         return self._admins.create(name, spec, actor=actor, repeat=repeat)
 

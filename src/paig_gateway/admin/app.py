@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 from urllib.parse import unquote
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from paig_gateway.admin.access import token_authentication
 from paig_gateway.admin.admins import ADMINS, access_routes
 from paig_gateway.admin.claude_login import claude_routes
-from paig_gateway.admin.configuration import configuration_routes
+from paig_gateway.admin.configuration import configuration_routes, organisation_routes
 from paig_gateway.admin.docs_page import SECURITY, docs_page
 from paig_gateway.admin.event_feed import EventFeed
 from paig_gateway.admin.events import event_routes
@@ -35,6 +36,27 @@ from paig_gateway.admin.services import AdminServices
 from paig_gateway.admin.sessions import session_routes as agent_session_routes
 from paig_gateway.admin.spent import spent_routes
 from paig_gateway.admin.stored_objects import stored_object_routes
+
+Routes = Callable[[AdminServices], APIRouter]
+API_ROUTES: tuple[Routes, ...] = (
+    provider_routes,
+    health_routes,
+    key_routes,
+    spent_routes,
+    access_routes,
+    login_routes,
+    session_routes,
+    limit_routes,
+    report_routes,
+    agent_session_routes,
+    stored_object_routes,
+    me_routes,
+    configuration_routes,
+    organisation_routes,
+)
+"""The endpoints below `/admin/v1`, besides those of the catalogue's objects."""
+OTHER_ROUTES: tuple[Routes, ...] = (probe_routes, browser_routes, holder_routes, claude_routes)
+"""Pages and probes at addresses of their own."""
 
 
 def admin_app(services: AdminServices) -> FastAPI:
@@ -65,31 +87,16 @@ def admin_app(services: AdminServices) -> FastAPI:
     app.state.vault = services.catalog.secrets.vault
     app.state.events = EventFeed(services.engine, services.catalog)
     api = APIRouter(prefix=PREFIX)
-    for kind in LISTED:
+    for kind in (*LISTED, ADMINS):
         api.include_router(list_route(services, kind))
         api.include_router(object_routes(services, kind))
-    api.include_router(provider_routes(services))
-    api.include_router(health_routes(services))
-    api.include_router(key_routes(services))
-    api.include_router(spent_routes(services))
     api.include_router(object_routes(services, KEYS))
-    api.include_router(list_route(services, ADMINS))
-    api.include_router(object_routes(services, ADMINS))
-    api.include_router(access_routes(services))
-    api.include_router(login_routes(services))
-    api.include_router(session_routes(services))
-    api.include_router(limit_routes(services))
-    api.include_router(report_routes(services))
-    api.include_router(agent_session_routes(services))
-    api.include_router(stored_object_routes(services))
-    api.include_router(me_routes(services))
+    for routes in API_ROUTES:
+        api.include_router(routes(services))
     api.include_router(event_routes(app.state.events))
-    api.include_router(configuration_routes(services))
     app.include_router(api)
-    app.include_router(probe_routes(services))
-    app.include_router(browser_routes(services))
-    app.include_router(holder_routes(services))
-    app.include_router(claude_routes(services))
+    for routes in OTHER_ROUTES:
+        app.include_router(routes(services))
 
     @cache
     def described() -> dict[str, Any]:
@@ -124,7 +131,6 @@ class Edge:
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap an app."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -32,7 +32,7 @@ class TomlResponse(Response):
 
 
 def configuration_routes(services: AdminServices) -> APIRouter:
-    """The endpoints `apply`, `export` and `organisation`."""
+    """The endpoints `apply` and `export`."""
     router = APIRouter(tags=["configuration"], route_class=Guarded)
 
     @router.post(
@@ -75,8 +75,15 @@ def configuration_routes(services: AdminServices) -> APIRouter:
     def export() -> Response:
         return TomlResponse(services.export_config())
 
+    return router
+
+
+def organisation_routes(services: AdminServices) -> APIRouter:
+    """The endpoints of `organisation`."""
+    router = APIRouter(prefix="/organisation", tags=["configuration"], route_class=Guarded)
+
     @router.get(
-        "/organisation",
+        "",
         operation_id="get_organisation",
         summary="Show the settings and limits of the whole gateway",
         response_model=OrganisationSpec,
@@ -85,7 +92,7 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         return services.catalog.organisation.get()
 
     @router.put(
-        "/organisation",
+        "",
         operation_id="put_organisation",
         summary="Set the settings and limits of the whole gateway",
         response_model=Organisation,
@@ -97,7 +104,7 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         return changed
 
     @router.patch(
-        "/organisation",
+        "",
         operation_id="update_organisation",
         summary="Change settings and limits of the whole gateway",
         description="The body's fields take the place of those there are, inside `limits` too; null lifts a limit"

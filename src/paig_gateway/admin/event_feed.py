@@ -94,7 +94,6 @@ class Listener:
     """One reader's queue."""
 
     def __init__(self, place: FeedPosition) -> None:
-        """Begin at a place."""
         self.place = place
         self.slow = False
         """Whether it fell behind, and was dropped."""

@@ -50,7 +50,6 @@ class EventStream(Response):
         self._asker = principal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it."""
         async with self._feed.listen() as listener, anyio.create_task_group() as tasks:
 
             async def leave_with_the_client() -> None:

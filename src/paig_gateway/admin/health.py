@@ -15,6 +15,7 @@ from paig_client.api.vocabulary import BreakerState
 from paig_gateway.admin.access import Guarded
 from paig_gateway.admin.objects import Cursor, Limit, Reference, Sort, filtered, part
 from paig_gateway.admin.problems import FieldProblem, invalid
+from paig_gateway.admin.provider_check import check
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog.base import suggestion
 from paig_gateway.cluster import health_rows
@@ -157,6 +158,19 @@ def provider_routes(services: AdminServices) -> APIRouter:
     async def test(reference: Reference) -> ProviderCheck:
         provider = await anyio.to_thread.run_sync(services.catalog.providers.get, reference)
         await anyio.to_thread.run_sync(services.changed)  # it may have been made on another node a moment ago
-        return await services.test_provider(provider.name)
+        return await _try(services, provider.name)
 
     return router
+
+
+async def _try(services: AdminServices, name: str) -> ProviderCheck:
+    directory = services.directory
+    if (problem := directory.problem(name)) is not None:
+        return ProviderCheck(provider=name, ok=False, outcome="credential", message=problem, request="none was sent")
+    found = await check(directory.snapshot.providers[name], services.client)
+    if lacking := directory.lacking(name):
+        outcome = found.outcome if not found.ok else "credential"
+        return found.model_copy(
+            update={"ok": False, "outcome": outcome, "message": " ".join((*lacking, found.message))}
+        )
+    return found

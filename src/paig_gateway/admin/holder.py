@@ -65,51 +65,11 @@ def holder_routes(services: AdminServices) -> APIRouter:
 
     @router.post("/me")
     async def enter(request: Request) -> Response:
-        if not is_own_form(request, site.origin(request)):
-            return _page(login_page("Open this page at the gateway itself, and try again."), 403)
-        form = await _form(request)
-        secret = form.get("key", "").strip()
-        address = address_of(request)
-        wait = services.attempts.wait("key", address)
-        if wait and bits(secret) < ENOUGH_BITS:
-            return _page(login_page(f"There were too many wrong keys. Wait {int(wait) + 1} seconds."), 429)
-        digest = sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
-        if _caller(services, digest) is None:
-            services.attempts.refused("key", address)
-            return _page(login_page("The gateway does not know this key, or the key is disabled or expired."), 403)
-        response = RedirectResponse("/me", 303)
-        known = read_holder(services, request)
-        shown = known.keys if known is not None and known.is_proof(form.get("proof", "")) else ()
-        keys = [*(one for one in shown if one != digest), digest]
-        keep_holder(services, request, response, services.clock() + timedelta(seconds=HOLDER_SECONDS), keys=keys)
-        return response
+        return await _enter(services, request)
 
     @router.post("/me/ask")
     async def ask(request: Request) -> Response:
-        holder = await run_in_threadpool(_holder, services, request)
-        form = await _form(request)
-        proof = form.get("proof", "")
-        if (
-            isinstance(holder, str)
-            or not is_own_form(request, site.origin(request))
-            or not holder.cookie.is_proof(proof)
-        ):
-            return RedirectResponse("/me", 303)
-        caller = holder.caller
-        given = {name: form.get(name, "").strip() for name in ("window", "to", "why")}
-        try:
-            spec = AskSpec.model_validate({name: value for name, value in given.items() if value})
-            await run_in_threadpool(ask_of, services, caller, spec, services.clock())
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            what = {"to": "The amount", "why": "The reason"}.get(str(first["loc"][0]), "The limit")
-            words = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-            return await _shown(services, request, holder, (f"{what} {words}.", True), 422)
-        except ProblemError as error:
-            return await _shown(services, request, holder, (f"The request was not sent: {error.detail}", True), 422)
-        except CatalogError as error:
-            return await _shown(services, request, holder, (f"The request was not sent: {error.message}", True), 409)
-        return RedirectResponse(f"/me?{urlencode({'key': caller.key})}#ask", 303)
+        return await _ask(services, request)
 
     @router.post("/me/leave")
     async def leave(request: Request) -> Response:
@@ -120,6 +80,56 @@ def holder_routes(services: AdminServices) -> APIRouter:
         return response
 
     return router
+
+
+async def _enter(services: AdminServices, request: Request) -> Response:
+    """Take a key from the form, and remember it in the browser."""
+    if not is_own_form(request, services.site.origin(request)):
+        return _page(login_page("Open this page at the gateway itself, and try again."), 403)
+    form = await _form(request)
+    secret = form.get("key", "").strip()
+    address = address_of(request)
+    wait = services.attempts.wait("key", address)
+    if wait and bits(secret) < ENOUGH_BITS:
+        return _page(login_page(f"There were too many wrong keys. Wait {int(wait) + 1} seconds."), 429)
+    digest = sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+    if _caller(services, digest) is None:
+        services.attempts.refused("key", address)
+        return _page(login_page("The gateway does not know this key, or the key is disabled or expired."), 403)
+    response = RedirectResponse("/me", 303)
+    known = read_holder(services, request)
+    shown = known.keys if known is not None and known.is_proof(form.get("proof", "")) else ()
+    keys = [*(one for one in shown if one != digest), digest]
+    keep_holder(services, request, response, services.clock() + timedelta(seconds=HOLDER_SECONDS), keys=keys)
+    return response
+
+
+async def _ask(services: AdminServices, request: Request) -> Response:
+    """Ask for more of a limit."""
+    holder = await run_in_threadpool(_holder, services, request)
+    form = await _form(request)
+    proof = form.get("proof", "")
+    if (
+        isinstance(holder, str)
+        or not is_own_form(request, services.site.origin(request))
+        or not holder.cookie.is_proof(proof)
+    ):
+        return RedirectResponse("/me", 303)
+    caller = holder.caller
+    given = {name: form.get(name, "").strip() for name in ("window", "to", "why")}
+    try:
+        spec = AskSpec.model_validate({name: value for name, value in given.items() if value})
+        await run_in_threadpool(ask_of, services, caller, spec, services.clock())
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        what = {"to": "The amount", "why": "The reason"}.get(str(first["loc"][0]), "The limit")
+        words = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+        return await _shown(services, request, holder, (f"{what} {words}.", True), 422)
+    except ProblemError as error:
+        return await _shown(services, request, holder, (f"The request was not sent: {error.detail}", True), 422)
+    except CatalogError as error:
+        return await _shown(services, request, holder, (f"The request was not sent: {error.message}", True), 409)
+    return RedirectResponse(f"/me?{urlencode({'key': caller.key})}#ask", 303)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,18 +67,15 @@ class PermittedKeys:
         return [judged(key) for key in self._keys.list() if self._seen is None or key.project in self._seen]
 
     def get(self, reference: str) -> Key:
-        """One key."""
         return self._judged()(self._get(reference))
 
     def create(self, name: str, spec: KeySpec, *, actor: str, repeat: Repeat[NewKey] | None = None) -> NewKey:
-        """Make a key."""
         self._check(spec.model_dump(exclude_defaults=True))
         if self._theirs is not None and spec.project not in self._theirs:
             raise self._elsewhere()
         return self._keys.create(name, spec, actor=actor, repeat=repeat)
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Key:
-        """Change a key."""
         self._check(changes)
         if self._theirs is not None and "project" in changes and changes["project"] not in self._theirs:
             raise self._elsewhere()
@@ -86,7 +83,6 @@ class PermittedKeys:
         return self._judged()(self._keys.update(id, changes, actor=actor, version=version))
 
     def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
-        """Remove a key."""
         id, version = self._mine(reference, version)
         self._keys.delete(id, actor=actor, version=version)
 

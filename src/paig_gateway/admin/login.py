@@ -233,44 +233,46 @@ def browser_routes(services: AdminServices) -> APIRouter:
         error: Annotated[str, Query(max_length=1000)] = "",
     ) -> Response:
         try:
-            response = await come_back(request, state, code, error)
+            response = await _come_back(services, request, state, code, error)
         except ProblemError as refused:
             response = problem_response(refused)
         site.forget_cookie(response, request, LOGIN_COOKIE)  # it can be used once, whatever the result
         return response
 
-    async def come_back(request: Request, state: str, code: str, error: str) -> Response:
-        noted = opened(services, "browser", site.cookie(request, LOGIN_COOKIE))
-        if noted is None or not hmac.compare_digest(noted["state"].encode(), state.encode()):
-            raise ProblemError(
-                "login-refused", "This browser has no such login under way, or it took too long: begin again."
-            )
-        now = milliseconds(services.clock())
-        if not await anyio.to_thread.run_sync(is_first_use, services.engine, noted["state"], now):
-            raise ProblemError("login-refused", "This login was used already: begin again.")
-        if error or not code:
-            raise ProblemError("login-refused", f"The identity provider refused the login: {error or 'no code came'}.")
-        person = await _ask_provider(
-            _provider(services).exchange(code, site.origin(request) + CALLBACK, noted["nonce"], noted["verifier"])
-        )
-        # Not a redirect: a browser sends no strict cookie along a chain of redirects that began at another site.
-        response = HTMLResponse(_ON.format(next=escape(noted["next"])))
-        if noted["next"].partition("?")[0] == HOLDER_PAGE:  # a person's own keys need no session of the console
-            login = login_of(services, person)
-            user = await anyio.to_thread.run_sync(services.catalog.people.user_of, login)
-            if user is None:
-                raise ProblemError(
-                    "login-refused", f"{person.name} has no key here. `paig login --sso` makes one if a group gives it."
-                )
-            keep_holder(services, request, response, login.expires_at, user=user)
-            return response
-        login, made = await _logged_in(services, person, browser=True)
-        seconds = int((login.expires_at - services.clock()).total_seconds())
-        if made.token is not None:
-            site.set_cookie(response, request, SESSION, made.token.token, seconds)
-        return response
-
     return router
+
+
+async def _come_back(services: AdminServices, request: Request, state: str, code: str, error: str) -> Response:
+    """Finish a login in a browser, with what the identity provider sent along."""
+    noted = opened(services, "browser", services.site.cookie(request, LOGIN_COOKIE))
+    if noted is None or not hmac.compare_digest(noted["state"].encode(), state.encode()):
+        raise ProblemError(
+            "login-refused", "This browser has no such login under way, or it took too long: begin again."
+        )
+    now = milliseconds(services.clock())
+    if not await anyio.to_thread.run_sync(is_first_use, services.engine, noted["state"], now):
+        raise ProblemError("login-refused", "This login was used already: begin again.")
+    if error or not code:
+        raise ProblemError("login-refused", f"The identity provider refused the login: {error or 'no code came'}.")
+    person = await _ask_provider(
+        _provider(services).exchange(code, services.site.origin(request) + CALLBACK, noted["nonce"], noted["verifier"])
+    )
+    # Not a redirect: a browser sends no strict cookie along a chain of redirects that began at another services.site.
+    response = HTMLResponse(_ON.format(next=escape(noted["next"])))
+    if noted["next"].partition("?")[0] == HOLDER_PAGE:  # a person's own keys need no session of the console
+        login = login_of(services, person)
+        user = await anyio.to_thread.run_sync(services.catalog.people.user_of, login)
+        if user is None:
+            raise ProblemError(
+                "login-refused", f"{person.name} has no key here. `paig login --sso` makes one if a group gives it."
+            )
+        keep_holder(services, request, response, login.expires_at, user=user)
+        return response
+    login, made = await _logged_in(services, person, browser=True)
+    seconds = int((login.expires_at - services.clock()).total_seconds())
+    if made.token is not None:
+        services.site.set_cookie(response, request, SESSION, made.token.token, seconds)
+    return response
 
 
 def _provider(services: AdminServices) -> IdentityProvider:

@@ -50,20 +50,15 @@ MAX_PAGE = 1000
 class Objects(Protocol[S_contra, W_co, M_co]):
     """What the catalogue offers for one kind of object; `Collection` and `KeyCollection` do."""
 
-    def list(self) -> Sequence[W_co]:
-        """Every object."""
+    def list(self) -> Sequence[W_co]: ...
 
-    def get(self, reference: str) -> W_co:
-        """One object."""
+    def get(self, reference: str) -> W_co: ...
 
-    def create(self, name: str, spec: S_contra, *, actor: str, repeat: Repeat[Any] | None = None) -> M_co:
-        """Make one."""
+    def create(self, name: str, spec: S_contra, *, actor: str, repeat: Repeat[Any] | None = None) -> M_co: ...
 
-    def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> W_co:
-        """Change one."""
+    def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> W_co: ...
 
-    def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
-        """Remove one."""
+    def delete(self, reference: str, *, actor: str, version: int | None = None) -> None: ...
 
 
 _TAG = {"ETag": {"description": "The object as it is now, for `If-Match`.", "schema": {"type": "string"}}}
@@ -141,24 +136,20 @@ class Projects:
         return [found for found in self._projects.list() if self._within is None or found.id in self._within]
 
     def get(self, reference: str) -> Project:
-        """One project."""
         found = self._projects.get(reference)
         if self._within is not None and found.id not in self._within:
             raise absent("project", reference)
         return found
 
     def create(self, name: str, spec: ProjectSpec, *, actor: str, repeat: Repeat[Project] | None = None) -> Project:
-        """Make a project."""
         self._check(spec.telemetry != ProjectTelemetry(), spec.stored)
         return self._projects.create(name, spec, actor=actor, repeat=repeat)
 
     def update(self, reference: str, changes: Mapping[str, Any], *, actor: str, version: int | None = None) -> Project:
-        """Change a project."""
         self._check("telemetry" in changes, changes.get("stored"))
         return self._projects.update(reference, changes, actor=actor, version=version)
 
     def delete(self, reference: str, *, actor: str, version: int | None = None) -> None:
-        """Remove a project."""
         self._projects.delete(reference, actor=actor, version=version)
 
     def _check(self, sets_telemetry: bool, stored: object) -> None:
@@ -382,7 +373,14 @@ def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRoute
     """The endpoints of one kind of object, but for its list."""
     router = APIRouter(prefix=f"/{kind.many}", tags=[kind.many], route_class=Guarded)
     one = f"{'an' if kind.one[0] in 'aeio' else 'a'} {kind.one.replace('_', ' ')}"
+    _add_create(router, services, kind, one)
+    _add_get(router, services, kind, one)
+    _add_update(router, services, kind, one)
+    _add_delete(router, services, kind, one)
+    return router
 
+
+def _add_create(router: APIRouter, services: AdminServices, kind: ObjectApi[S, W, M], one: str) -> None:
     @router.post(
         "",
         operation_id=f"create_{kind.one}",
@@ -411,6 +409,8 @@ def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRoute
         response.headers["location"] = f"{request.url.path}/{made.id}"
         return tagged(response, made)
 
+
+def _add_get(router: APIRouter, services: AdminServices, kind: ObjectApi[S, W, M], one: str) -> None:
     @router.get(
         "/{name_or_id}",
         operation_id=f"get_{kind.one}",
@@ -421,6 +421,8 @@ def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRoute
     def get(response: Response, principal: Principal, name_or_id: Reference) -> W:
         return tagged(response, kind.objects(services, principal).get(name_or_id))
 
+
+def _add_update(router: APIRouter, services: AdminServices, kind: ObjectApi[S, W, M], one: str) -> None:
     @router.patch(
         "/{name_or_id}",
         operation_id=f"update_{kind.one}",
@@ -443,6 +445,8 @@ def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRoute
         services.changed()
         return tagged(response, changed)
 
+
+def _add_delete(router: APIRouter, services: AdminServices, kind: ObjectApi[S, W, M], one: str) -> None:
     @router.delete(
         "/{name_or_id}",
         operation_id=f"delete_{kind.one}",
@@ -459,8 +463,6 @@ def object_routes(services: AdminServices, kind: ObjectApi[S, W, M]) -> APIRoute
 
         conditional(if_match, objects.get, name_or_id, remove)
         services.changed()
-
-    return router
 
 
 def with_fields(handler: Callable[..., Any], fields: Mapping[str, Any]) -> None:

@@ -64,7 +64,6 @@ class DatabaseProbe:
     """Writes a row and reads it back, in a thread of its own, so that a database that hangs takes no other with it."""
 
     def __init__(self, engine: Engine) -> None:
-        """Probe that database."""
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, "paig-readiness")
         self._running: asyncio.Future[str | None] | None = None

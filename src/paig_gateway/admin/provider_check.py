@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 from paig_client.api.resources import ProviderCheck, ProviderOutcome
 from paig_gateway.domain.http import Headers
 from paig_gateway.domain.route import ActiveProvider, Credential
-from paig_gateway.providers.auth import Authenticator, SigningError
+from paig_gateway.providers.auth import SigningError
 from paig_gateway.providers.kinds import KINDS
 from paig_gateway.proxy.failover import way_to
-from paig_gateway.proxy.upstream import Upstream, UpstreamResponse
+from paig_gateway.proxy.provider_client import ProviderClient
+from paig_gateway.proxy.upstream import UpstreamResponse
 from paig_gateway.routing.failures import UpstreamError, UpstreamTimeout
 
 SECONDS = 20.0
@@ -80,18 +81,17 @@ _BAD_KEY = re.compile(
 )
 
 
-async def check(provider: ActiveProvider, upstream: Upstream, auth: Authenticator) -> ProviderCheck:
+async def check(provider: ActiveProvider, client: ProviderClient) -> ProviderCheck:
     """Send a provider its free request with each of its credentials and explain what comes of it.
 
     Args:
         provider: The account.
-        upstream: The HTTP client of the data plane, with its trust and its proxies.
-        auth: Signs requests.
+        client: Sends the request.
 
     Returns:
         The result of the first credential that fails, or else of the first.
     """
-    of_all = [await _check(provider, credential, upstream, auth) for credential in provider.credentials]
+    of_all = [await _check(provider, credential, client) for credential in provider.credentials]
     if len(of_all) == 1:
         return of_all[0]
     ids = [credential.id for credential in provider.credentials]
@@ -106,15 +106,13 @@ async def check(provider: ActiveProvider, upstream: Upstream, auth: Authenticato
     )
 
 
-async def _check(
-    provider: ActiveProvider, credential: Credential, upstream: Upstream, auth: Authenticator
-) -> ProviderCheck:
+async def _check(provider: ActiveProvider, credential: Credential, client: ProviderClient) -> ProviderCheck:
     found = ProviderCheck(provider=provider.name, outcome="failed", ok=False, message="", request="")
     began = time.monotonic()
     try:
         async with asyncio.timeout(SECONDS):
             for probe in PROBES.get(provider.kind, _USUAL):
-                found = await _ask(provider, credential, probe, upstream, auth)
+                found = await _ask(provider, credential, probe, client)
                 if found.outcome != "not-found":
                     break
     except TimeoutError:
@@ -124,9 +122,7 @@ async def _check(
     return found.model_copy(update={"ms": round((time.monotonic() - began) * 1000, 1)})
 
 
-async def _ask(
-    provider: ActiveProvider, credential: Credential, probe: Probe, upstream: Upstream, auth: Authenticator
-) -> ProviderCheck:
+async def _ask(provider: ActiveProvider, credential: Credential, probe: Probe, client: ProviderClient) -> ProviderCheck:
     kind = KINDS[provider.kind]
     url = kind.path(provider.base_url, probe.path, provider.settings)
     method = "GET" if probe.body is None else "POST"
@@ -141,11 +137,11 @@ async def _ask(
     if probe.body is not None:
         headers.append((b"content-type", b"application/json"))
     try:
-        headers += await auth.headers(kind.auth, provider, credential, method, url, headers, probe.body or b"")
+        headers += await client.auth.headers(kind.auth, provider, credential, method, url, headers, probe.body or b"")
     except SigningError as error:
         return outcome("credential", f"{str(error)[0].upper()}{str(error)[1:]}.")
     try:
-        answer = await upstream.send(method, url, headers, probe.body, way=way_to(provider))
+        answer = await client.upstream.send(method, url, headers, probe.body, way=way_to(provider))
         try:
             body = await _body(answer)
         finally:
@@ -198,7 +194,6 @@ def _unreached(error: UpstreamError, url: str) -> tuple[ProviderOutcome, str]:
 def _explained(
     provider: ActiveProvider, credential: Credential, probe: Probe, answer: UpstreamResponse, body: bytes
 ) -> tuple[ProviderOutcome, str]:
-    """What an answer means."""
     status, message = answer.status, _error_text(body, credential.secret)
     quoted = f" It says: {message}" if message else ""
     known = KINDS[provider.kind].base_url

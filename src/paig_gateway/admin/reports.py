@@ -41,6 +41,7 @@ from paig_gateway.admin.objects import (
     with_fields,
 )
 from paig_gateway.admin.problems import FieldProblem, ProblemError, invalid
+from paig_gateway.admin.reprice import reprice
 from paig_gateway.admin.services import AdminServices
 from paig_gateway.catalog import AuditFilter
 from paig_gateway.catalog.audit import AUDIT_SORTED
@@ -221,7 +222,7 @@ def _usage_routes(router: APIRouter, services: AdminServices) -> None:
         tags=["ledger"],
     )
     def get_repricing(which: LedgerFilter) -> Repricing:
-        return services.reprice(which)
+        return reprice(services.engine, services.prices, services.directory.providers(), which)
 
     @router.post(
         "/usage/prune",

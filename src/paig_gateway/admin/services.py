@@ -12,15 +12,14 @@ from typing import Any, Protocol
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_client.api.resources import AuditEntry, NewKey, ProviderCheck, Repricing
-from paig_gateway.admin.account_objects import AccountObjects
+from paig_client.api.resources import AuditEntry, NewKey
 from paig_gateway.admin.site import Site
 from paig_gateway.catalog import Catalog
 from paig_gateway.catalog.key_uses import KeyUses
 from paig_gateway.catalog.snapshot import Directory
-from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.ledger import Ledger
-from paig_gateway.ledger.reports import Filter
+from paig_gateway.pricing.overrides import PriceSources
+from paig_gateway.proxy.provider_client import ProviderClient
 from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.sso.provider import IdentityProvider
 
@@ -31,8 +30,7 @@ class ConfigIssue(Protocol):
     """One thing that is wrong with a configuration."""
 
     @property
-    def line(self) -> int:
-        """Where it stands."""
+    def line(self) -> int: ...
 
     @property
     def path(self) -> str:
@@ -92,20 +90,6 @@ class ApplyConfig(Protocol):
         """
 
 
-class TestProvider(Protocol):
-    """Tries a provider out."""
-
-    async def __call__(self, name: str) -> ProviderCheck:
-        """Send a small free request to a provider, and explain the result."""
-
-
-class ReadAccounts(Protocol):
-    """Looks into the accounts of providers."""
-
-    async def __call__(self, providers: list[ActiveProvider]) -> AccountObjects:
-        """What the accounts store, as far as their lists show it."""
-
-
 async def _nothing() -> None:
     """Where no traffic is served, no loops are seen."""
 
@@ -122,9 +106,8 @@ class AdminServices:
         admin_token: The owner's bearer token, or what answers it.
         apply_config: See `ApplyConfig`.
         export_config: Answers the catalogue as the text of a `paig.toml`.
-        reprice: What finished requests would cost at the prices known now.
-        test_provider: See `TestProvider`.
-        account_objects: See `ReadAccounts`.
+        prices: The prices known now.
+        client: Sends the gateway's own requests to providers.
         clock: The present, in UTC.
         node_id: This process among the nodes.
         started_at: When this process started.
@@ -142,9 +125,8 @@ class AdminServices:
     admin_token: Callable[[], str] | str
     apply_config: ApplyConfig
     export_config: Callable[[], str]
-    reprice: Callable[[Filter], Repricing]
-    test_provider: TestProvider
-    account_objects: ReadAccounts
+    prices: PriceSources
+    client: ProviderClient
     clock: Callable[[], datetime]
     node_id: str
     started_at: datetime

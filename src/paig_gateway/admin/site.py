@@ -46,7 +46,6 @@ class Site:
         response.set_cookie(self._name(connection, name), value, max_age=seconds, **self._attributes(connection, name))
 
     def forget_cookie(self, response: Response, connection: HTTPConnection, name: str) -> None:
-        """Have the browser forget a cookie."""
         response.delete_cookie(self._name(connection, name), **self._attributes(connection, name))
 
     def _name(self, connection: HTTPConnection, name: str) -> str:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from paig_client.api.resources import Adopted, StoredObject, StoredObjectPage
 from paig_client.api.specs import AdoptSpec
 from paig_gateway.admin.access import Guarded, Principal
-from paig_gateway.admin.account_objects import AccountObjects
+from paig_gateway.admin.account_objects import AccountObjects, account_objects
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.names import check_names
 from paig_gateway.admin.objects import MAX_PAGE
@@ -80,7 +80,7 @@ def stored_object_routes(services: AdminServices) -> APIRouter:
             places = {(providers[0].name, last_name(id)): "object" for id in spec.ids}
             account = AccountObjects(found=places)
         else:
-            account = await services.account_objects(providers)
+            account = await account_objects(providers, services.client)
         return await in_thread(_give, services, spec, account, principal.name)
 
     return router

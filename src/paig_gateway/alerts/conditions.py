@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from paig_client.api.vocabulary import BreakerState
 from paig_gateway.cluster.health_rows import Report, best_state
 from paig_gateway.domain.errors import GatewayError
 from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.proxy.exchange import Exchange, Outcome
-from paig_gateway.routing.breaker import BreakerState
 from paig_gateway.routing.outcomes import Sums
 
 LEAST_FAILURES = 5

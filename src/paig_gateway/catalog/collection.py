@@ -223,7 +223,6 @@ class OrganisationSettings:
         self._catalog = catalog
 
     def get(self) -> OrganisationSpec:
-        """The settings."""
         with self._catalog.view() as session:
             return read_organisation(session)
 

@@ -98,7 +98,6 @@ class ObjectType(Generic[R, S, W]):
 
     @property
     def owner_kind(self) -> OwnerKind:
-        """The owner kind of its limits."""
         return cast(OwnerKind, self.kind)
 
 

@@ -60,7 +60,6 @@ class Place:
 
     @property
     def counts(self) -> Unit:
-        """What the limit counts."""
         return self.unit or ("requests" if self.window == "minute" else "usd")
 
 

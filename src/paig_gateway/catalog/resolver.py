@@ -84,7 +84,6 @@ class Resolver:
         self._doubted.add(credential)
 
     def is_in_file(self, credential: str) -> bool:
-        """Whether a file holds a credential."""
         return any(place[2] == credential and text.startswith("file:") for place, text in self._references.items())
 
     def renewed(self, credential: str, secret: str) -> str | None:

@@ -206,7 +206,6 @@ class Directory:
         return self.snapshot.lacking.get(provider, ())
 
     def telemetry(self, project_id: str) -> ProjectTelemetry | None:
-        """The telemetry settings of the project of that id, or None."""
         return self.snapshot.telemetry.get(project_id)
 
     def credentials(self) -> list[str]:

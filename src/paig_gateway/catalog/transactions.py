@@ -84,7 +84,6 @@ class Transactions:
 
     @contextmanager
     def view(self) -> Iterator[Session]:
-        """A session for reading."""
         with Session(self.engine) as session:
             yield session
 

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select
 from sqlalchemy import text as sql
 from sqlmodel import col
 
+from paig_client.api.vocabulary import BreakerState
 from paig_gateway.database.columns import milliseconds, moment, text
 from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import BreakerChangeRow, BreakerRow, NodeRow
-from paig_gateway.routing.breaker import BreakerState
 from paig_gateway.routing.outcomes import Sums
 
 WORSE: tuple[BreakerState, ...] = ("closed", "half-open", "cooling", "open")

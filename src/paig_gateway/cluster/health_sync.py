@@ -18,10 +18,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from paig_client.api.vocabulary import BreakerState
 from paig_gateway.cluster import health_rows
 from paig_gateway.cluster.health_rows import Report, ReportedWait, StateChange
 from paig_gateway.domain.route import ActiveProvider
-from paig_gateway.routing.breaker import Breaker, BreakerState
+from paig_gateway.routing.breaker import Breaker
 from paig_gateway.routing.health import CredentialName, HealthTracker
 
 SHARE_SECONDS = 1.0

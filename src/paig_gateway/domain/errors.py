@@ -52,7 +52,6 @@ class UpgradeRefused(GatewayError):
 
     @property
     def status(self) -> int:
-        """426, Upgrade Required."""
         return 426
 
 

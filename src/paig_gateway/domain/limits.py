@@ -31,7 +31,6 @@ class Zone:
     since: int = 0
 
     def at(self, moment: datetime) -> ZoneInfo:
-        """The zone that counts at that moment."""
         return ZoneInfo(self.old if self.old is not None and moment.timestamp() < self.since else self.name)
 
 

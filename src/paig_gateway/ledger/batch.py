@@ -86,7 +86,6 @@ class Settle(LedgerCommand):
 
     @property
     def request_id(self) -> str:
-        """The request's id."""
         return self.settlement.id
 
 

@@ -103,7 +103,6 @@ class _Owned:
         self._row = row
 
     def within(self, table: Table) -> ColumnElement[bool]:
-        """The rows of a table that are its own."""
         name = _OWNER_COLUMN.get(self._row.owner_kind)
         return true() if name is None else table.c[name] == self._row.owner_id
 

@@ -45,7 +45,6 @@ class Process:
 
     @classmethod
     def present(cls) -> Process:
-        """This process."""
         name = socket.gethostname().replace(" ", "-") or "-"
         return cls(f"{name} {_place()} {_start(os.getpid())}", os.getpid())
 

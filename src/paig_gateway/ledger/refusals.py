@@ -47,7 +47,6 @@ class RefusedRequest:
     error: GatewayError
 
     def row(self) -> dict[str, object]:
-        """Its row in the table."""
         caller, error = self.caller, self.error
         details = {
             "code": error.code,

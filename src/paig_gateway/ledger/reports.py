@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, ca
 from sqlmodel import col
 
 from paig_client.api.resources import Attempt, Request, RequestPage, UsageReport, UsageTotal
+from paig_client.api.vocabulary import GroupBy
 from paig_gateway.database.columns import milliseconds, moment, text
 from paig_gateway.database.order import BadOrder, Kind, Order
 from paig_gateway.database.tables import RequestRow
@@ -26,7 +27,6 @@ from paig_gateway.ledger.transitions import STEP_MS, SWEPT_ERROR, HeldRequest
 
 HOLDS, REQUESTS, ROLLUPS, REFUSALS = (TABLES[name] for name in ("holds", "requests", "rollups", "refusals"))
 
-GroupBy = Literal["day", "hour", "key", "project", "user", "model", "provider", "route", "session", "agent"]
 GROUPS: tuple[GroupBy, ...] = get_args(GroupBy)
 MAX_PAGE = 1000
 OF_ROWS = frozenset({"session", "agent"})
@@ -461,7 +461,6 @@ def _request(row: Row[Any]) -> Request:
 
 
 def _open_request(row: Row[Any]) -> Request:
-    """A request in flight."""
     return Request(
         **{
             **dict.fromkeys(_PLAIN),

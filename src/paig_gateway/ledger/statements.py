@@ -124,8 +124,7 @@ class LedgerConnection(Protocol):
     def rollback(self) -> None:
         """Undo the transaction."""
 
-    def close(self) -> None:
-        """Close the connection."""
+    def close(self) -> None: ...
 
 
 def is_rows_fault(error: BaseException) -> bool:

@@ -101,7 +101,6 @@ class HeldRequest(msgspec.Struct, frozen=True, omit_defaults=True):
         )  # fmt: skip
 
     def document(self) -> str:
-        """Its JSON."""
         return _encode(self).decode()
 
 

@@ -391,7 +391,6 @@ class Writer(threading.Thread):
 
 
 def _short(error: Exception) -> str:
-    """An error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -166,7 +166,6 @@ class Cycle:
         return self._connection.flow.write_paused
 
     async def run(self, app: AsgiApp) -> None:
-        """Have an app answer."""
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:

@@ -76,7 +76,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._over_cap = len(self.connections) > self.bounds.max_connections
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed."""
         self.connections.discard(self)
         self.table.closed(self)
         for cycle in (self.cycle, *self.pipeline):
@@ -152,7 +151,6 @@ class HttpProtocol(HttpToolsProtocol):
     # The parser's side
 
     def on_message_begin(self) -> None:
-        """A request begins."""
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -249,7 +247,6 @@ class HttpProtocol(HttpToolsProtocol):
             self.pipeline.append(cycle)
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body."""
         self._unused = 0
         if self._refusal is not None or self._upgrades():
             return
@@ -258,7 +255,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._reading.feed(body)
 
     def on_message_complete(self) -> None:
-        """A request is complete."""
         self._awaits_head = True
         self._messages += 1
         self._unused = 0
@@ -284,7 +280,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._body_since, self._body_bytes = self.loop.time(), 0
 
     def answered(self, cycle: Cycle) -> None:
-        """An answer is complete."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return

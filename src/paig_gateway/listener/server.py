@@ -77,7 +77,6 @@ class Server(uvicorn.Server):
 
     @property
     def app(self) -> App:
-        """The app that it serves."""
         return cast(App, self.config.loaded_app)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -176,7 +175,6 @@ class Worker(multiprocess.Process):
 
     @property
     def server(self) -> uvicorn.Server:
-        """Its server."""
         if self._server is None:
             self._server = Server(self.config)
         return self._server

@@ -60,7 +60,6 @@ class Factor:
     origin: str
 
     def applies(self, name: str, value: str, source: str, model: str) -> bool:
-        """Whether it is the factor of that modifier for that model."""
         fits = self.name == name and self.sources.fullmatch(source) and self.values.fullmatch(value)
         return bool(fits) and self.models.search(model) is not None
 

@@ -50,7 +50,6 @@ class PriceOverride:
         return self.provider in (None, provider) and fnmatchcase(model.lower(), self.model)
 
     def holds(self, at: datetime) -> bool:
-        """Whether it has begun."""
         return self.since is None or at.astimezone(UTC).date() >= self.since
 
 
@@ -245,7 +244,6 @@ class PriceLookup:
         return price.charge(usage, self.at, modifiers, partial(self.rate_of, answered=answered))
 
     def formula(self, price: Price, usage: Usage, modifiers: Modifiers, answered: str | None = None) -> Formula | None:
-        """See `Price.formula`."""
         return price.formula(usage, self.at, modifiers, partial(self.rate_of, answered=answered))
 
     def rate_of(self, unit: str, answered: str | None = None) -> Decimal | None:

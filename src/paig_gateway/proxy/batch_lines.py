@@ -70,7 +70,6 @@ class BatchLines:
 
     @property
     def count(self) -> int:
-        """The number of lines."""
         return sum(len(group.ids) for group in self.groups)
 
     @property

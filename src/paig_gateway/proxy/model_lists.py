@@ -36,7 +36,6 @@ class ModelNotFound(GatewayError):
 
     @property
     def status(self) -> int:
-        """The HTTP status."""
         return 404
 
 

@@ -474,7 +474,6 @@ class Attribution:
 
     @property
     def session(self) -> str | None:
-        """The session, or None."""
         return self.ids.session if self.ids is not None else None
 
 

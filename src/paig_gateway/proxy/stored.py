@@ -65,7 +65,6 @@ class StoredObjectNotFound(GatewayError):
 
     @property
     def status(self) -> int:
-        """The HTTP status."""
         return self._status
 
 

@@ -138,13 +138,11 @@ class Upload:
             raise GatewayError("bad-request", str(error)) from None
 
     def field(self, name: str, content: bytes) -> None:
-        """A field of the form."""
         self._ids += ids_in_field(name, content)
         if self.watcher is not None:
             self.watcher.field(name, content)
 
     def piece(self, name: str, data: bytes) -> None:
-        """A piece of a file."""
         if self.watcher is not None:
             self.watcher.piece(name, data)
 

@@ -305,7 +305,6 @@ class _Origin:
         self._wake()
 
     def closed(self, connection: Connection) -> None:
-        """Forget a connection."""
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)

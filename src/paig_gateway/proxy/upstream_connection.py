@@ -37,8 +37,7 @@ class ConnectionOwner(Protocol):
     def release(self, connection: Connection) -> None:
         """Take the connection back: it can serve another request."""
 
-    def closed(self, connection: Connection) -> None:
-        """Forget the connection."""
+    def closed(self, connection: Connection) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -151,7 +150,6 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Resume reading."""
         if self._paused and self.open:
             self._paused = False
             self._transport.resume_reading()
@@ -190,7 +188,6 @@ class Connection(asyncio.Protocol):
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -451,7 +448,6 @@ class UpstreamResponse:
             self._unwatch()
 
     def resume(self) -> None:
-        """Resume the provider."""
         self._paused = False
         if self._connection is not None:
             if self._sink is not None:

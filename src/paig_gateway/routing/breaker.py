@@ -29,9 +29,9 @@ from typing import Literal
 from pydantic import Field
 
 from paig_client.api.fields import Seconds, Share, Spec
+from paig_client.api.vocabulary import BreakerState
 from paig_gateway.routing.outcomes import Outcomes
 
-BreakerState = Literal["closed", "cooling", "half-open", "open"]
 BreakerEvent = Literal[
     "answered", "provider_failure", "tripped", "credential_rejected", "rested", "proven", "forgotten"
 ]

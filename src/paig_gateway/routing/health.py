@@ -138,7 +138,6 @@ class HealthTracker:
         self._budgets: dict[str, RetryBudget] = {}
 
     def entry(self, provider: ActiveProvider, credential: Credential) -> Entry:
-        """The entry of a provider's credential."""
         name = provider.name, credential.id
         place = provider.base_url, credential.secret
         found = self._entries.get(name)
@@ -147,12 +146,10 @@ class HealthTracker:
         return found
 
     def breakers(self) -> Iterator[tuple[CredentialName, Breaker]]:
-        """All breakers."""
         for name, entry in list(self._entries.items()):
             yield name, entry.breaker
 
     def if_not_closed(self, provider: str, credential: str) -> Breaker | None:
-        """The breaker of a credential, if it is not closed."""
         found = self._entries.get((provider, credential))
         return None if found is None or found.breaker.state == "closed" else found.breaker
 
@@ -192,11 +189,9 @@ class HealthTracker:
         return True
 
     def begin(self, candidate: Candidate) -> Try:
-        """A try begins."""
         return Try(self, candidate)
 
     def request(self, route: str) -> None:
-        """A request came for a route."""
         self._budget(route).request()
 
     def retry(self, route: str) -> bool:

@@ -66,7 +66,6 @@ class Sums:
 
     @staticmethod
     def of(many: Iterable[Sums]) -> Sums:
-        """Several as one."""
         failures: Counter[str] = Counter()
         times: Counter[int] = Counter()
         ok = rate_limited = 0

@@ -47,7 +47,6 @@ class RetryBudget:
         self.refused = 0
 
     def request(self) -> None:
-        """A request came."""
         self.left = min(self.left + self._rule.share, self._rule.burst)
 
     def take(self, now: float) -> bool:

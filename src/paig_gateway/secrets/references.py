@@ -62,7 +62,6 @@ class Reference:
 
     @property
     def is_literal(self) -> bool:
-        """Whether the reference is the secret."""
         return self.scheme == "value"
 
     def __str__(self) -> str:

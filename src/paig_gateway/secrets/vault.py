@@ -44,7 +44,6 @@ class SecretKey:
 
     @cached_property
     def proof_key(self) -> bytes:
-        """The key of proofs."""
         return self._derived(b"proofs")
 
     @cached_property
@@ -82,7 +81,6 @@ class Vault:
 
     @property
     def key(self) -> SecretKey:
-        """The key that seals."""
         return self._keys[0]
 
     def key_of(self, id: str) -> SecretKey | None:

@@ -89,7 +89,6 @@ class SimulatedBatches:
         self.kept.clear()
 
     def make(self, request: SimulatedRequest, prefix: str, lines: list[SimulatedLine]) -> Batch:
-        """A new batch."""
         if not lines:
             raise SimulatedRefusal(400, "The batch has no requests.")
         text = b"".join(encode(line.body) for line in lines)

@@ -168,14 +168,8 @@ class Realtime:
             "output_index": 0,
             "content_index": 0,
         }
-        events: list[Document] = [self._event("response.created", response=base)]
-        for piece in reply.pieces:
-            if spoken:
-                sound = base64.b64encode(bytes(round(len(piece.split()) * WORD_SECONDS * PCM))).decode()
-                events.append(self._event("response.output_audio_transcript.delta", **place, delta=piece))
-                events.append(self._event("response.output_audio.delta", **place, delta=sound))
-            else:
-                events.append(self._event("response.output_text.delta", **place, delta=piece))
+        pieces = (event for piece in reply.pieces for event in self._piece(piece, place, spoken))
+        events: list[Document] = [self._event("response.created", response=base), *pieces]
         part = (
             {"type": "output_audio", "transcript": reply.text}
             if spoken
@@ -201,6 +195,15 @@ class Realtime:
         said.cached_text, said.cached_audio = said.text, said.audio
         said.text += usage["output_token_details"]["text_tokens"]
         said.audio += audio
+
+    def _piece(self, piece: str, place: Document, spoken: bool) -> list[Document]:
+        if not spoken:
+            return [self._event("response.output_text.delta", **place, delta=piece)]
+        sound = base64.b64encode(bytes(round(len(piece.split()) * WORD_SECONDS * PCM))).decode()
+        return [
+            self._event("response.output_audio_transcript.delta", **place, delta=piece),
+            self._event("response.output_audio.delta", **place, delta=sound),
+        ]
 
     def _usage(self, text: int, audio: int) -> Document:
         said = self.said

@@ -44,7 +44,6 @@ class ResponseStore:
         return response
 
     def find(self, name: str) -> Document:
-        """The finished response."""
         if name not in self._kept:
             raise SimulatedRefusal(404, f"Response with id '{name}' not found.")
         return self._kept[name][0]
@@ -59,7 +58,6 @@ class ResponseStore:
         return response
 
     def delete(self, name: str) -> Document:
-        """Delete a response."""
         self.find(name)
         del self._kept[name]
         self._looks.pop(name, None)

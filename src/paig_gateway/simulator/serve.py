@@ -35,7 +35,6 @@ class _Server(uvicorn.Server):
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """A socket that listens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named as TCP, so that event loops turn off the delay of small packets: answers would end 40 ms late.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

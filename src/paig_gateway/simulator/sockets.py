@@ -53,7 +53,6 @@ class Socket:
                 return found
 
     async def send(self, value: Document, *, binary: bool = False) -> None:
-        """Send a message."""
         text = json.dumps(value, separators=(",", ":"))
         content: Document = {"bytes": text.encode()} if binary else {"text": text}
         await self._send({"type": "websocket.send", **content})

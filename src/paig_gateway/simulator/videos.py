@@ -43,7 +43,6 @@ class Video:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended."""
         return self.looks < 0
 
     @property

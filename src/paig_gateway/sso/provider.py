@@ -18,6 +18,8 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 import httpx2
 import jwt
 
+from paig_gateway.secrets.errors import SecretReferenceError
+from paig_gateway.secrets.references import resolve
 from paig_gateway.sso.keys import ALGORITHMS, KeySet
 from paig_gateway.sso.settings import ProviderAwayError, SsoError, SsoSpec, is_encrypted, is_local
 
@@ -382,3 +384,18 @@ def _refusal(status: int, answer: Claims) -> SsoError:
         return ProviderAwayError(f"The identity provider fails at present (HTTP {status}).")
     says = str(answer.get("error_description") or answer.get("error") or f"HTTP {status}")[:MAX_TEXT]
     return SsoError(f"The identity provider refused the login: {says}.")
+
+
+def identity_provider(spec: SsoSpec, now: Callable[[], datetime]) -> tuple[IdentityProvider | None, str | None]:
+    """The identity provider, and the client secret for it; None and None if single sign-on is not set up.
+
+    Raises:
+        SsoError: The secret cannot be read.
+    """
+    if spec.issuer is None:
+        return None, None
+    try:
+        secret = resolve(spec.client_secret) if spec.client_secret is not None else None
+    except SecretReferenceError as error:
+        raise SsoError(f"[sso] client_secret: {error}") from None
+    return IdentityProvider(spec, secret, now=now), secret

@@ -92,7 +92,6 @@ class ToSyslog:
         self._host = socket.gethostname() or "-"
 
     def send(self, entries: Sequence[Entry]) -> None:
-        """Send entries."""
         try:
             with self._connected() as connection:
                 for entry in entries:
@@ -136,7 +135,6 @@ class ToOtlp:
         self._sender: Sender | None = None
 
     def send(self, entries: Sequence[Entry]) -> None:
-        """Export entries."""
         from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
         from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_INFO, SEVERITY_NUMBER_WARN
 

@@ -42,7 +42,6 @@ class Lines(logging.Formatter):
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line."""
         fields: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC)
             .isoformat(timespec="milliseconds")
@@ -160,11 +159,9 @@ class RequestLog:
         fields = {"code": error.code, "status": error.status}
         requests.info("refused: %s", error.message, extra={"fields": fields, "request_id": request_id})
 
-    def started(self, exchange: Exchange, reservation: Reservation) -> None:
-        """Log nothing at the start."""
+    def started(self, exchange: Exchange, reservation: Reservation) -> None: ...
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """Log a finished request."""
         caller, usage = exchange.caller, settlement.usage or {}
         fields = {
             "status": settlement.status,

@@ -133,7 +133,6 @@ class Window:
         return len(self._samples)
 
     def add(self, request_id: str, sample: Sample) -> None:
-        """Add a request to the sums."""
         insort(self._samples, (sample.time, request_id, sample), key=lambda entry: entry[:2])
         self._count(sample, 1)
 

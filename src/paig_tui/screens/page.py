@@ -27,7 +27,6 @@ class Framed(Screen[None]):
 
     @property
     def paig(self) -> PaigApp:
-        """The app."""
         return cast("PaigApp", self.app)
 
     @property
@@ -48,7 +47,6 @@ class Framed(Screen[None]):
         yield Static("", id="small", markup=False)
 
     def on_mount(self) -> None:
-        """Begin."""
         self.call_after_refresh(self.redraw, force=True)
 
     def on_screen_resume(self) -> None:

@@ -232,5 +232,4 @@ class Panel(Static):
             self.update(self._picture(width, height))
 
     def title(self, title: str | Content) -> None:
-        """Set the title."""
         self.border_title = title if isinstance(title, Content) else Content(title)

@@ -97,41 +97,23 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
 
     cursor: reactive[int] = reactive(0)
 
-    class Chosen(Message):
-        """A row was chosen, by Enter or by a click on it."""
-
-        def __init__(self, table: Table[Any], row: Any) -> None:
+    class _Event(Message):
+        def __init__(self, table: Table[Any]) -> None:
             super().__init__()
-            self.table, self.row = table, row
+            self.table = table
 
         @property
         def control(self) -> Table[Any]:
-            """The table."""
             return self.table
 
-    class Moved(Message):
+    class Chosen(_Event):
+        """The row under the cursor was chosen, by Enter or by a click on it."""
+
+    class Moved(_Event):
         """The cursor went to another row."""
 
-        def __init__(self, table: Table[Any]) -> None:
-            super().__init__()
-            self.table = table
-
-        @property
-        def control(self) -> Table[Any]:
-            """The table."""
-            return self.table
-
-    class Sorted(Message):
+    class Sorted(_Event):
         """The rows are to be sorted in another way."""
-
-        def __init__(self, table: Table[Any]) -> None:
-            super().__init__()
-            self.table = table
-
-        @property
-        def control(self) -> Table[Any]:
-            """The table."""
-            return self.table
 
     def __init__(
         self,
@@ -215,7 +197,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
 
     def action_choose(self) -> None:
         if (row := self.current) is not None:
-            self.post_message(self.Chosen(self, row))
+            self.post_message(self.Chosen(self))
 
     # Sorting
 
@@ -259,7 +241,6 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
             self.sort_by("", largest_first=False)
 
     def action_reverse(self) -> None:
-        """Reverse the order."""
         if self.sorted_by:
             self.sort_by(self.sorted_by, largest_first=not self.largest_first)
 

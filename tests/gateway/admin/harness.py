@@ -20,21 +20,21 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from paig_client.admin import AdminClient
-from paig_client.api.resources import ProviderCheck
 from paig_client.api.vocabulary import Certainty
 from paig_gateway import config
 from paig_gateway.admin import AdminServices, ApplyResult, ConfigurationError, admin_app
-from paig_gateway.admin.account_objects import AccountObjects
-from paig_gateway.admin.reprice import reprice
 from paig_gateway.catalog import Catalog, LimitHooks, References
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.domain.caller import Caller
-from paig_gateway.domain.route import ActiveProvider
 from paig_gateway.ledger.ledger import Ledger
 from paig_gateway.ledger.records import Reservation, Settlement
 from paig_gateway.pricing.overrides import PriceSources
 from paig_gateway.pricing.price import PriceBook
+from paig_gateway.providers.auth import Authenticator
+from paig_gateway.proxy.provider_client import ProviderClient
+from paig_gateway.proxy.upstream import Upstream
+from paig_gateway.routing.deadlines import Timeouts
 from tests.gateway.catalogs import VAULT, sqlite_url
 
 TOKEN = "the admin token of the tests"
@@ -162,13 +162,8 @@ def running(
         made = [] if dry_run else config.apply(plan, catalog, actor=actor)
         return ApplyResult(plan.items(), made)
 
-    prices = PriceSources(PriceBook(), directory.own_prices)
-
-    async def answers(name: str) -> ProviderCheck:
-        return ProviderCheck(provider=name, ok=True, outcome="ok", message="It answers.", request="GET http://x/models")
-
-    async def no_accounts(providers: list[ActiveProvider]) -> AccountObjects:
-        return AccountObjects()
+    # Nothing listens behind this proxy, so no request leaves the machine.
+    upstream = Upstream(timeouts=Timeouts(), proxy="http://127.0.0.1:1")
 
     services = change(
         AdminServices(
@@ -179,9 +174,8 @@ def running(
             admin_token=TOKEN,
             apply_config=apply_config,
             export_config=lambda: config.export(catalog),
-            reprice=lambda which: reprice(engine, prices, directory.providers(), which),
-            test_provider=answers,
-            account_objects=no_accounts,
+            prices=PriceSources(PriceBook(), directory.own_prices),
+            client=ProviderClient(upstream, Authenticator()),
             clock=clock,
             node_id=node_id,
             started_at=datetime(2026, 11, 23, 8, 0, tzinfo=UTC),
@@ -199,14 +193,15 @@ def running(
         async def serve() -> None:
             loops.append(asyncio.get_running_loop())
             await ledger.start()
-            refresher = asyncio.ensure_future(directory.run()) if refreshed else None
-            serving = asyncio.ensure_future(server.serve([listener]))
-            while not server.started:  # noqa: ASYNC110 uvicorn tells in no other way
-                await asyncio.sleep(0.005)
-            ready.set()
-            await serving
-            if refresher is not None:
-                refresher.cancel()
+            async with upstream:
+                refresher = asyncio.ensure_future(directory.run()) if refreshed else None
+                serving = asyncio.ensure_future(server.serve([listener]))
+                while not server.started:  # noqa: ASYNC110 uvicorn tells in no other way
+                    await asyncio.sleep(0.005)
+                ready.set()
+                await serving
+                if refresher is not None:
+                    refresher.cancel()
             await ledger.stop()
 
         thread = threading.Thread(target=asyncio.run, args=(serve(),))

@@ -21,6 +21,7 @@ from inline_snapshot import snapshot
 
 from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, ProviderSpec
+from paig_client.api.vocabulary import BreakerState
 from paig_gateway.alerts import alerts as module
 from paig_gateway.alerts import rows as store
 from paig_gateway.alerts.alerts import Alerts, loop_alert
@@ -32,7 +33,6 @@ from paig_gateway.domain.limits import Limit
 from paig_gateway.domain.money import parse_usd
 from paig_gateway.domain.route import ActiveProvider, Credential
 from paig_gateway.proxy.loops import Loop
-from paig_gateway.routing.breaker import BreakerState
 from paig_gateway.routing.outcomes import Sums
 from paig_gateway.simulator.serve import running_simulator
 from paig_gateway.telemetry.otlp.transport import ExportResult

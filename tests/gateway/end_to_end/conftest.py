@@ -18,7 +18,7 @@ from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec, ProviderSpec
 from paig_client.api.vocabulary import Stored
 from paig_gateway.app import Gateway, OpenDatabase
-from paig_gateway.config import ServerSpec
+from paig_gateway.config import Config, ServerSpec
 from paig_gateway.config.model import BreakerSpec
 from paig_gateway.database.engine import utc_now
 from paig_gateway.providers.kinds import KINDS, base_url
@@ -97,7 +97,10 @@ async def running_world(
         store.catalog.providers.create(name, spec, actor="test")
     key = store.catalog.keys.create("tester", KeySpec(stored=stored), actor="test").key
     async with AsyncExitStack() as stack:
-        gateway = Gateway(store, server or ServerSpec(), telemetry or TelemetrySpec(), alerts or AlertsSpec())
+        config = Config(
+            server=server or ServerSpec(), telemetry=telemetry or TelemetrySpec(), alerts=alerts or AlertsSpec()
+        )
+        gateway = Gateway(store, config)
         if time is not None:
             gateway.now, gateway.clock = time.now, time
         origin = await stack.enter_async_context(running_gateway(gateway))

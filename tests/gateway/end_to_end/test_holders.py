@@ -116,7 +116,7 @@ async def test_another_process_finds_it_in_the_ledger(world: tuple[World, Accoun
     running, accounts = world
     async with AsyncExitStack() as stack:
         sdk = await stack.enter_async_context(client(running))
-        other = await stack.enter_async_context(running_gateway(Gateway(running.store, ServerSpec())))
+        other = await stack.enter_async_context(running_gateway(Gateway(running.store)))
         elsewhere = await stack.enter_async_context(client(running, other))
         for _ in range(6):
             first = await create(sdk)

@@ -12,6 +12,7 @@ from paig_client.admin import AsyncAdminClient, Invalid, NotFound
 from paig_client.api.specs import KeySpec
 from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.catalog import CatalogError, stops
+from paig_gateway.config import Config
 from paig_gateway.config.model import SessionsSpec
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.app import Simulator
@@ -114,7 +115,7 @@ async def test_loops_are_refused_where_the_operator_wants_that(
         for name, spec in simulated_providers(base).items():
             store.catalog.providers.create(name, spec, actor="test")
         key = store.catalog.keys.create("tester", KeySpec(), actor="test").key
-        gateway = Gateway(store, sessions=SessionsSpec(loop_requests=4, stop_loops=True))
+        gateway = Gateway(store, Config(sessions=SessionsSpec(loop_requests=4, stop_loops=True)))
         async with (
             running_gateway(gateway) as origin,
             httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=30) as http,

@@ -16,7 +16,7 @@ from paig_client.api.resources import BreakerChange, CredentialHealth
 from paig_client.api.vocabulary import BreakerState
 from paig_gateway.app import Gateway, OpenDatabase
 from paig_gateway.cluster import health_sync
-from paig_gateway.config import ServerSpec
+from paig_gateway.config import Config, ServerSpec
 from paig_gateway.config.model import BreakerSpec
 from paig_gateway.server import running_gateway
 from tests.gateway.databases import Postgres
@@ -45,7 +45,7 @@ def database(request: pytest.FixtureRequest, environment: None, monkeypatch: pyt
 async def another_node(world: World, home: Path, time: Time) -> AsyncIterator[World]:
     """A second gateway on the same database."""
     server = ServerSpec(breaker=BreakerSpec(rest=60))
-    gateway = Gateway(OpenDatabase.open(home), server, now=time.now, clock=time)
+    gateway = Gateway(OpenDatabase.open(home), Config(server=server), now=time.now, clock=time)
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(running_gateway(gateway))
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=origin, trust_env=False, timeout=30))

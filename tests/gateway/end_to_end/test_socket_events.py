@@ -18,6 +18,7 @@ from paig_client.api.limits import LimitsSpec
 from paig_client.api.specs import KeySpec
 from paig_gateway.alerts import alerts
 from paig_gateway.app import Gateway, OpenDatabase
+from paig_gateway.config import Config
 from paig_gateway.config.model import SessionsSpec
 from paig_gateway.server import running_gateway
 from paig_gateway.simulator.app import Simulator
@@ -119,7 +120,7 @@ async def test_a_loop_of_equal_requests_is_stopped(environment: None, simulator:
         for name, spec in simulated_providers(base).items():
             store.catalog.providers.create(name, spec, actor="test")
         key = store.catalog.keys.create("tester", KeySpec(), actor="test").key
-        gateway = Gateway(store, sessions=SessionsSpec(loop_requests=4, stop_loops=True))
+        gateway = Gateway(store, Config(sessions=SessionsSpec(loop_requests=4, stop_loops=True)))
         async with running_gateway(gateway) as origin:
             world: Any = type("Place", (), {"origin": origin})
             async with socket(world, key, "/proxy/openai/responses") as connection:

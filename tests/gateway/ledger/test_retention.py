@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from paig_gateway.app import Gateway, OpenDatabase
-from paig_gateway.config import LedgerSpec
+from paig_gateway.config import Config, LedgerSpec
 from paig_gateway.domain.limits import Limit
 from paig_gateway.ledger import batches, pruning, retention
 from paig_gateway.ledger.batches import OpenBatch
@@ -159,7 +159,7 @@ async def test_the_setting_reaches_the_ledger(tmp_path: Path, monkeypatch: pytes
     await ledger.start()
     await charged(ledger, time=OLD)
     await ledger.stop()
-    gateway = Gateway(store, ledger=LedgerSpec(keep_days=9), now=Clock(NOON))
+    gateway = Gateway(store, Config(ledger=LedgerSpec(keep_days=9)), now=Clock(NOON))
     await gateway.start()
 
     async def nothing_is_left() -> bool:

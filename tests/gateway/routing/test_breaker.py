@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from paig_gateway.routing.breaker import JITTER, MOST_WAITS, NEXT, PROBES, Breaker, BreakerSpec, BreakerState
+from paig_client.api.vocabulary import BreakerState
+from paig_gateway.routing.breaker import JITTER, MOST_WAITS, NEXT, PROBES, Breaker, BreakerSpec
 
 RULE = BreakerSpec(failures=5, share=0.25, tries=20, rest=5, longest=60)
 MODEL = "gpt-5"

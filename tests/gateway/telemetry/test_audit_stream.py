@@ -18,6 +18,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from paig_client.api.specs import ExportSpec, KeySpec, OwnerSpec
 from paig_gateway.app import Gateway, OpenDatabase
+from paig_gateway.config import Config
 from paig_gateway.database.engine import utc_now
 from paig_gateway.server import running_gateway
 from paig_gateway.telemetry import audit_stream as module
@@ -82,7 +83,7 @@ async def test_a_gateway_streams_to_a_file(
     folder = tmp_path / "logs"
     path = folder / "audit.jsonl"
     with caplog.at_level(logging.WARNING):
-        async with running_gateway(Gateway(store, telemetry=TelemetrySpec(audit_file=str(path)))):
+        async with running_gateway(Gateway(store, Config(telemetry=TelemetrySpec(audit_file=str(path))))):
             store.catalog.keys.create("first", KeySpec(), actor="me")
             await until(lambda: "cannot be streamed" in caplog.text)
             folder.mkdir()

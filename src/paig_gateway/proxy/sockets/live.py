@@ -78,7 +78,6 @@ class LiveSession:
 
     @property
     def fmt(self) -> Format:
-        """The API format."""
         return LIVE
 
     @property
@@ -87,7 +86,6 @@ class LiveSession:
         return True
 
     def client(self, message: bytes) -> list[Turn]:
-        """Take a message of the client in."""
         top = reading.request(message)
         kinds = [camel_case(name) for name in top]
         if len(kinds) != 1:
@@ -176,7 +174,6 @@ class LiveSession:
         return self._turn
 
     def provider(self, message: bytes) -> list[Effect]:
-        """Take a message of the provider in."""
         top = reading.members(message)
         content = mapping(in_camel_case(reading.value(either(top, "serverContent", "server_content"))))
         usage = usage_of(top)

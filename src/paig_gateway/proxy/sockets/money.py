@@ -218,7 +218,6 @@ class Turns:
         known.meter.feed(b"data: " + b" ".join(message.splitlines()) + b"\n\n")
 
     def settle(self, turn: Turn, ending: Ending) -> None:
-        """Settle a turn that is over."""
         if (known := self._open.pop(turn, None)) is None:
             if ending == "ended" and turn.begun and turn in self._early:
                 self._ended[turn] = ending

@@ -31,8 +31,7 @@ Message = list[Frame]
 class PeerEvents(Protocol):
     """Events of a peer."""
 
-    def message(self, peer: Peer, message: Message) -> None:
-        """A message came."""
+    def message(self, peer: Peer, message: Message) -> None: ...
 
     def control(self, peer: Peer, frame: Frame) -> None:
         """A ping or a pong came."""
@@ -110,7 +109,6 @@ class Peer(asyncio.Protocol):
     # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """There is a connection."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
 
     def data_received(self, data: bytes) -> None:
@@ -125,7 +123,6 @@ class Peer(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed."""
         self._lost = True
         if self._timer is not None:
             self._timer.cancel()

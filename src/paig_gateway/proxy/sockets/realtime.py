@@ -122,7 +122,6 @@ class RealtimeSession:
 
     @property
     def fmt(self) -> Format:
-        """The API format."""
         return REALTIME
 
     @property
@@ -143,7 +142,6 @@ class RealtimeSession:
     # The client's messages
 
     def client(self, message: bytes) -> list[Turn]:
-        """Take a message of the client in."""
         top = reading.request(message)
         kind = reading.string(top.get("type"))
         if kind == "input_audio_buffer.append":

@@ -238,7 +238,6 @@ class SocketRelay:
     # What comes
 
     def message(self, peer: Peer, message: Message) -> None:
-        """A message came."""
         self._touched = self._loop.time()
         if peer is self._provider:
             self._from_provider(message)

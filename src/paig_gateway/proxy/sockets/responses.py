@@ -51,7 +51,6 @@ class ResponsesSession:
 
     @property
     def fmt(self) -> Format:
-        """The API format."""
         return RESPONSES_SOCKET
 
     @property
@@ -60,7 +59,6 @@ class ResponsesSession:
         return True
 
     def client(self, message: bytes) -> list[Turn]:
-        """Take a message of the client in."""
         top = reading.request(message)
         kind = reading.string(top.get("type"))
         if kind == "response.create":

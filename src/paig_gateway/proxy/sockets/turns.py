@@ -69,9 +69,7 @@ class SocketSession(Protocol):
     """The machine of one session: messages in, decisions out; no I/O."""
 
     @property
-    def fmt(self) -> Format:
-        """The API format."""
-        ...
+    def fmt(self) -> Format: ...
 
     @property
     def model(self) -> str:

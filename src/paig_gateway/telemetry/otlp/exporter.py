@@ -61,7 +61,6 @@ class Backend:
         return list(self.headers.values())
 
     def url(self, signal: Signal) -> str:
-        """Where a signal goes."""
         spec = self.spec
         endpoint = (spec.endpoint or "").rstrip("/")
         if spec.to == "logfire" and not endpoint:
@@ -72,7 +71,6 @@ class Backend:
         return endpoint + signal.path
 
     def sender(self, signal: Signal) -> Sender:
-        """The way there."""
         if self.spec.to == "otlp-grpc":
             return OverGrpc(self.url(signal), self.headers, signal)
         return OverHttp(self.url(signal), self.headers)

@@ -90,7 +90,6 @@ class OverHttp:
         self._client = httpx2.Client(timeout=SEND_SECONDS, follow_redirects=False)
 
     def send(self, export: bytes) -> ExportResult:
-        """Send an export."""
         content, until, answer = gzip.compress(export, _COMPRESSION_LEVEL), time.monotonic() + SEND_SECONDS, b""
         try:
             with self._client.stream("POST", self._url, content=content, headers=self._headers) as response:
@@ -109,7 +108,6 @@ class OverHttp:
         return ExportResult(False, f"it answered {response.status_code}", again)
 
     def close(self) -> None:
-        """Close the connection."""
         self._client.close()
 
 
@@ -140,7 +138,6 @@ class OverGrpc:
         self._exhausted = codes.RESOURCE_EXHAUSTED
 
     def send(self, export: bytes) -> ExportResult:
-        """Send an export."""
         try:
             answer = self._export(export, timeout=SEND_SECONDS, metadata=self._metadata, compression=self._compression)
         except self._error as error:
@@ -157,7 +154,6 @@ class OverGrpc:
         return ExportResult(False, why)
 
     def close(self) -> None:
-        """Close the connection."""
         self._channel.close()
 
 

@@ -156,7 +156,6 @@ def _attempt(record: Record, operation: str, attempt: Mapping[str, object], numb
 
 
 def _answer(record: Record) -> Attributes:
-    """Attributes of the answer, and its cost."""
     settlement, (response_id, model, reasons) = record.settlement, record.response
     found: Attributes = {}
     if response_id is not None:

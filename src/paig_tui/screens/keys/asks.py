@@ -57,7 +57,6 @@ class LimitRequests(Page):
         yield Panel("why", id="why")
 
     def on_mount(self) -> None:
-        """Ask for them."""
         super().on_mount()
         frame = self.query_one("#found", Frame)
         frame.border_title = Content("requests for more")

@@ -138,7 +138,6 @@ class KeyCreated(ModalScreen[None]):
         self.dismiss(None)
 
     def wipe(self) -> None:
-        """Wipe the secret."""
         self._secret = ""
         self.query_one("#secret", Static).update("")
 

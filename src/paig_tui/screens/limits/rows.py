@@ -48,7 +48,6 @@ class LimitTableRow:
 
     @property
     def key(self) -> str:
-        """A key that identifies the row."""
         one = self.limit
         return f"{one.owner_kind} {one.owner} {one.window} {one.unit} {one.member}"
 

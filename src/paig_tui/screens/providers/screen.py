@@ -218,7 +218,6 @@ class ProvidersSection(Section):
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_credential(self) -> None:
-        """Replace its credentials."""
         from paig_tui.screens.forms import Form, questions
 
         row = self.table.current

@@ -62,7 +62,6 @@ class RequestDetail(ModalScreen[None]):
             self._copy(self.link or self.row.trace_id)
 
     def action_open_trace(self) -> None:
-        """The trace in the browser."""
         if self.link is not None:
             self.app.open_url(self.link)
         elif self.row.trace_id is None:

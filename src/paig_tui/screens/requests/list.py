@@ -105,4 +105,4 @@ class Requests(Page):
     def _open(self, event: Table.Chosen) -> None:
         from paig_tui.screens.requests.detail import RequestDetail
 
-        self.app.push_screen(RequestDetail(event.row))
+        self.app.push_screen(RequestDetail(event.table.current))

@@ -246,7 +246,6 @@ class RoutesSection(Section):
         return Undo(f"members of {safe(route.name)}", lambda: routes.update(route.id, before))
 
     def _with(self, row: MemberTableRow, **changes: object) -> list[MemberSpec]:
-        """The members, with one changed."""
         assert self.route is not None
         members = list(self.route.members)
         members[row.place] = row.member.model_copy(update=changes)

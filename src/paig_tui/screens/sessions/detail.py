@@ -121,7 +121,6 @@ class SessionDetail(Page):
             yield Table(COLUMNS, lambda row: row.agent.id or "main", empty="Loading …", id="agents")
 
     def on_mount(self) -> None:
-        """Ask for it."""
         super().on_mount()
         self._title()
         self.query_one(Table).focus()
@@ -170,7 +169,6 @@ class SessionDetail(Page):
             self._show(changed)
 
     def action_requests(self) -> None:
-        """The requests of the session."""
         from paig_tui.screens.requests.list import Requests
 
         which = {"key": self.tree_shown.key} if self.tree_shown is not None else {}

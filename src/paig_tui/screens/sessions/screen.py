@@ -58,7 +58,6 @@ class SessionsSection(Section):
 
     @property
     def table(self) -> Table[SessionTableRow]:
-        """The table."""
         return self.query_one("#rows", Table)
 
     def stamp(self) -> object:
@@ -133,7 +132,6 @@ class SessionsSection(Section):
             self.stamp()
 
     def action_requests(self) -> None:
-        """Its requests."""
         from paig_tui.screens.requests.list import Requests
 
         if (one := self.current) is not None:
@@ -141,7 +139,6 @@ class SessionsSection(Section):
             self.app.push_screen(Requests(f"session {one.session}", {"key": one.key}, where=where))
 
     def action_span(self) -> None:
-        """Another span."""
         self.span = SPANS[(SPANS.index(self.span) + 1) % len(SPANS)]
         self.state.sessions = self.courses = self.fetched = None
         self.redraw(force=True)

@@ -84,7 +84,6 @@ class UsageTableRow:
 
     @property
     def key(self) -> str:
-        """A key that identifies the row."""
         return "all" if self.name is None else f"group {self.name}"
 
     @property

@@ -1,0 +1,118 @@
+"""Which part of the gateway answers a connection: the data plane, the admin app or the metrics."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI
+
+from paig_gateway.admin import claude_login
+from paig_gateway.config import Config
+from paig_gateway.listener.upgrade import UPGRADE, Upgrade
+from paig_gateway.proxy import one_address
+from paig_gateway.proxy.forwarded import TrustedProxies, is_local
+from paig_gateway.proxy.proxy import Proxy
+from paig_gateway.proxy.request import Receive, Scope, Send
+from paig_gateway.proxy.sockets.sockets import Sockets
+from paig_gateway.telemetry.metrics.prometheus import Exposition
+
+_BOTH = frozenset({"/healthz", "/readyz", "/me", "/admin/v1/me"})
+"""Paths that both listeners serve where the admin API has its own; single sign-on's login is served at both too."""
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """Hands each connection to the part that serves it.
+
+    Attributes:
+        metrics: The app behind `/metrics`; None if it is switched off.
+        ready: Whether new requests are welcome; if not, `/readyz` answers 503.
+    """
+
+    config: Config
+    proxy: Proxy
+    sockets: Sockets
+    admin: FastAPI
+    metrics: Exposition | None
+    ready: bool = True
+    _proxies: TrustedProxies = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._proxies = TrustedProxies(self.config.server.trusted_proxies)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request: the data plane under `/proxy/` and at the APIs' own paths, the admin app elsewhere."""
+        self._proxies.apply(scope)
+        kind: str = scope["type"]
+        path: str = scope["path"]
+        if kind == "websocket":
+            await self._websocket(path, scope)
+        elif path == "/readyz" and not self.ready:
+            await _problem(send, 503, "unavailable", "The gateway is shutting down.")
+        elif not self._is_here(scope):
+            await _problem(send, 404, "not-found", "This is not served at this address: the gateway has two.")
+        elif path == "/metrics" and kind == "http" and not self._shows_metrics(scope):
+            message = "Metrics are open on this machine alone: set metrics_token or metrics_open."
+            await _problem(send, 403, "forbidden", message)
+        elif path == "/metrics" and kind == "http" and self.metrics is not None:
+            await self.metrics(scope, receive, send)
+        elif _is_data_plane(path):
+            await self.proxy(scope, receive, send)
+        elif kind == "http" and one_address.forgot_proxy(scope["method"], path):
+            await _problem(send, 404, "not-found", f"There is nothing at {path}.{_forgot_proxy(path)}")
+        else:
+            await self.admin(scope, receive, send)
+
+    async def _websocket(self, path: str, scope: Scope) -> None:
+        """Serve a request to change to WebSocket, which only the data plane accepts."""
+        upgrade: Upgrade = scope["extensions"][UPGRADE]
+        if not _is_data_plane(path) or not self._is_here(scope):
+            hint = _forgot_proxy(path) if one_address.forgot_proxy("GET", path) else ""
+            status, kind, detail = 404, "not-found", f"There is no WebSocket at this address.{hint}"
+        elif not self.ready:
+            status, kind, detail = 503, "unavailable", "The gateway is shutting down."
+        else:
+            await self.sockets(scope, upgrade)
+            return
+        upgrade.refuse(status, [_PROBLEM], _problem_body(status, kind, detail))
+
+    def _shows_metrics(self, scope: Scope) -> bool:
+        """Whether this client may reach the metrics at all; where a token is set, the token decides."""
+        passed_on = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
+        near = scope["client"] is not None and is_local(scope["client"][0]) and not passed_on
+        return self.config.telemetry.metrics_token is not None or self.config.server.metrics_open or near
+
+    def _is_here(self, scope: Scope) -> bool:
+        """Whether a path is served at the address at which the request came."""
+        server = self.config.server
+        path: str = scope["path"]
+        if not server.apart or path in _BOTH or path in claude_login.PATHS:
+            return True
+        if path.startswith(("/admin/sso/", "/me/", "/admin/v1/me/")):
+            return True
+        host, port = scope["server"]
+        at_admin = port == server.admin_port and (port != server.port or host == server.admin_host)
+        return bool(at_admin) != _is_data_plane(path)
+
+
+def _is_data_plane(path: str) -> bool:
+    return path.startswith("/proxy/") or one_address.is_native(path)
+
+
+def _forgot_proxy(path: str) -> str:
+    return f" Was /proxy forgotten? Send it to /proxy{path}."
+
+
+_PROBLEM = (b"content-type", b"application/problem+json")
+
+
+def _problem_body(status: int, kind: str, detail: str) -> bytes:
+    return json.dumps({"type": kind, "title": kind, "status": status, "detail": detail}).encode()
+
+
+async def _problem(send: Send, status: int, kind: str, detail: str) -> None:
+    body = _problem_body(status, kind, detail)
+    headers = [_PROBLEM, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

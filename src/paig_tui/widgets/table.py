@@ -196,7 +196,7 @@ class Table(ScrollView, Generic[RowT], can_focus=True):
         self.cursor = 0 if step < 0 else len(self.rows) - 1
 
     def action_choose(self) -> None:
-        if (row := self.current) is not None:
+        if self.current is not None:
             self.post_message(self.Chosen(self))
 
     # Sorting

@@ -105,4 +105,5 @@ class Requests(Page):
     def _open(self, event: Table.Chosen) -> None:
         from paig_tui.screens.requests.detail import RequestDetail
 
-        self.app.push_screen(RequestDetail(event.table.current))
+        if (row := event.table.current) is not None:
+            self.app.push_screen(RequestDetail(row))

@@ -34,7 +34,7 @@ class AdmissionBounds:
 
 
 class Admission:
-    """Counts the requests and body bytes of one process, and queues requests beyond its bounds.
+    """Counts the requests and body bytes of one process; requests beyond its bounds wait in a queue.
 
     Attributes:
         running: Requests that are being served.

@@ -45,13 +45,13 @@ AT_ONCE = 200
 TURN = 20
 """Lines after which other tasks may run."""
 LARGE = 64 * 1024
-"""Bytes of JSON from which on it is decoded beside the event loop."""
+"""JSON of more bytes is decoded in a thread."""
 NO_RESULT = "the provider gave no result in time"
 LOST_RESULT = "the provider gave no result that the gateway could read"
 
 
 class ChargedError(Exception):
-    """The whole batch is charged already, by another node."""
+    """Another node has charged the whole batch already."""
 
 
 class NotYetError(Exception):
@@ -171,7 +171,7 @@ class Look:
     def _missing(
         self, known: Mapping[str, tuple[LineGroup, int]], seen: set[str], undone: str | None
     ) -> Iterable[BatchLine]:
-        """The lines without a result: free where they were not done, else at their ceiling."""
+        """The lines without a result: free if they were not done, else charged at their ceiling."""
         for name, line in known.items():
             if name in seen:
                 continue
@@ -183,9 +183,9 @@ class Look:
     def _lost(
         self, known: Mapping[str, tuple[LineGroup, int]], seen: set[str], lost: int, undone: str
     ) -> Iterable[BatchLine]:
-        """The lines without a result of a batch that was broken off, where the results of some are gone.
+        """The lines without a result, of a batch that was cancelled and has lost some results.
 
-        Which these are is not known, so the dearest are taken for them.
+        Which lines were done is not known, so the most expensive ones are charged.
         """
         bounds = sorted(((self._bound(*line), name) for name, line in known.items() if name not in seen), reverse=True)
         for place, (bound, name) in enumerate(bounds):

@@ -56,13 +56,13 @@ TICK_SECONDS = 2.0
 LOOKS = tuple(timedelta(minutes=minutes) for minutes in (5, 10, 20, 40, 60))
 """The times between polls of a batch that no client asks for; the last one repeats."""
 DEFER_SECONDS = 5.0
-"""How long the client's answer waits until the database has the batch."""
+"""How long the client's answer waits for the database to store the batch."""
 DELETE_SECONDS = 20.0
-"""How long the deletion of results waits until they are charged."""
+"""How long a request that deletes results waits for them to be charged."""
 GEMINI_FILES_KEPT = timedelta(hours=48)
 """How long Google keeps a file; afterwards its name may be used again."""
 HURRY_PAUSE = timedelta(seconds=2)
-"""The least time between two polls that a key's reading of files causes."""
+"""The least time between two polls caused by one key reading files."""
 MOST_HURRIED = 10_000
 """The most keys that are remembered for `HURRY_PAUSE`."""
 RENEW_SECONDS = 30.0
@@ -293,7 +293,7 @@ class Batches:
             self._start(self._hurry(find))
 
     def _may_hurry(self, key_id: str) -> bool:
-        """Whether a key's reading of files causes a poll of its batches now; see `HURRY_PAUSE`."""
+        """Whether a key that reads a file causes a poll of its batches now; see `HURRY_PAUSE`."""
         now = self.now()
         if now - self._hurried.get(key_id, now - HURRY_PAUSE) < HURRY_PAUSE:
             return False

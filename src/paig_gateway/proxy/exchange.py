@@ -40,7 +40,7 @@ class Exchange:
 
     Attributes:
         id: `x-paig-request-id`.
-        time: When it came.
+        time: When it arrived.
         started: The same on the monotonic clock, in seconds.
         body: The body as it came.
         plain: The body without its content encoding.
@@ -106,21 +106,21 @@ class Outcome:
     Attributes:
         attempts: Each try, as the wire model `Attempt` has it.
         candidate: The candidate that was tried last.
-        at_work: Whether that one may be at work on the request, and bill for it.
+        at_work: Whether that candidate may be processing the request, and may bill for it.
         reading: The usage and cost of the answer.
         certainty: How the cost is known, over all tries.
         reasons: Why it is not exact.
         status: The status the client was sent.
         error: The gateway's code, or the provider's error type.
         dispatched: When the first try was sent, on the monotonic clock.
-        first_byte: When the answer's first byte came, on the monotonic clock.
+        first_byte: When the answer's first byte arrived, on the monotonic clock.
         body: The answer's body; a streamed answer is folded into one.
         text: Returns the text of a streamed answer, as far as it was kept.
         not_tried: Why members of the route were not tried, by provider.
         tried: Receives the result of the present try for its provider.
         reasons: Why the cost is not exact.
-        excess: How many times the most that was held for it an answer stated, where that is far too much.
-        deferred: Its hold stays open: it made a batch, which is charged when its results come.
+        excess: The stated cost as a multiple of the hold, where it is implausibly high.
+        deferred: Whether its hold stays open: it created a batch, which is charged when its results arrive.
     """
 
     attempts: list[dict[str, object]] = field(default_factory=list)
@@ -161,7 +161,7 @@ class Outcome:
         return attempt
 
     def charge(self, cost: int, certainty: Certainty, reason: str | None = None) -> None:
-        """Add to the cost, of the present try and of all; the least certain part names the whole.
+        """Add to the cost of the present try and of the request; the request is as certain as its least certain part.
 
         Args:
             cost: Nanodollars.
@@ -183,13 +183,13 @@ class Outcome:
                 self.not_tried.setdefault(candidate.provider.name, why)
 
     def undo(self) -> None:
-        """Take back what the present try was charged: its answer is the client's after all, and charged as such."""
+        """Take back the present try's charge: its answer is relayed after all, and will be charged as an answer."""
         self.cost, self.certainty, self.reasons = self._before
         self.at_work = True
         self.attempts[-1]["cost"] = "0"
 
     def settlement(self, exchange: Exchange, now: datetime, clock: float) -> Settlement:
-        """The row that this outcome leaves.
+        """The ledger's row for this outcome.
 
         Args:
             exchange: The request.

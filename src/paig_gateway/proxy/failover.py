@@ -108,17 +108,17 @@ class Failover:
         doubt: Callable[[str], None],
         renewed: Callable[[Credential], Credential | None] = lambda credential: None,
     ) -> None:
-        """Take what sends, what signs and what knows whom to ask.
+        """Sends, signs, and chooses among the candidates.
 
         Args:
             upstream: The HTTP client.
             auth: Signs requests.
-            problem: Why nothing can be sent to the provider of a name, or None.
-            health: How the providers are.
+            problem: Returns why nothing can be sent to a provider (by name), or None.
+            health: The providers' circuit breakers.
             clock: Monotonic seconds.
             deadlines: How long requests may take.
-            doubt: Has the credential of an id read again, as a provider refused it.
-            renewed: A refused credential as its file has it by now, if that is another one; blocks.
+            doubt: Has a refused credential (by id) read again.
+            renewed: Reads a refused credential's file again; returns the credential if it has changed. Blocks.
         """
         self._upstream = upstream
         self._auth = auth
@@ -141,13 +141,13 @@ class Failover:
 
         Args:
             exchange: The request.
-            decisions: What decides whom to try.
+            decisions: Decide which candidate is tried next.
             outcome: Records each try, and the cost of those that may be billed.
-            funds: What is held for the request: no candidate is tried that it cannot cover.
+            funds: The request's hold: a candidate that it cannot cover is not tried.
 
         Returns:
-            The answer, and whether the gateway asked for stream usage that the client had not asked for. The last
-            candidate's answer is returned whatever it is.
+        The answer, and whether the gateway asked for stream usage on its own account. The last candidate's answer is
+        returned even if it is an error.
 
         Raises:
             GatewayError: `upstream-unreachable` or `upstream-timeout`, where the last try brought no answer.
@@ -158,7 +158,7 @@ class Failover:
     async def send_again(
         self, exchange: Exchange, decisions: Decisions, outcome: Outcome, funds: RequestFunds, failure: Failure
     ) -> tuple[ReadableResponse, bool]:
-        """`send` after an answer that broke off before the client was given any of it."""
+        """Send again after an answer broke off before the client got any of it; see `send`."""
         outcome.at_work = False
         step = decisions.report(Unanswered(failure), self._clock(), outcome.cost)
         return await self._follow(step, exchange, decisions, outcome, funds)
@@ -177,7 +177,7 @@ class Failover:
                             answer = None
                         answer, asked, result = await self._try(exchange, decisions, candidate, outcome, last=last)
                         if exchange.upload is not None and exchange.upload.started:
-                            decisions.client_left()  # what has gone of it cannot be sent a second time
+                            decisions.client_left()  # the part that was sent cannot be sent again
                         if not isinstance(result, Answered) or result.reach is not None:
                             outcome.at_work = False
                         step = decisions.report(result, self._clock(), outcome.cost)
@@ -188,7 +188,7 @@ class Failover:
                         assert answer is not None
                         if after_all:
                             outcome.undo()
-                            outcome.tried = None  # its outcome has been reported
+                            outcome.tried = None  # its result was reported already
                         return answer, asked
                     case Stop(error=error):
                         raise error
@@ -202,7 +202,7 @@ class Failover:
     async def _try(
         self, exchange: Exchange, decisions: Decisions, candidate: Candidate, outcome: Outcome, *, last: bool
     ) -> tuple[ReadableResponse | None, bool, Result]:
-        """Send the request to one candidate, and say what came of it."""
+        """Send the request to one candidate; returns the result."""
         began = self._clock()
         outcome.status = outcome.answered = outcome.first_byte = outcome.reading = None
         attempt = outcome.begin(candidate, exchange, began)
@@ -239,7 +239,7 @@ class Failover:
     def failed(
         self, decisions: Decisions, error: UpstreamError, outcome: Outcome, *, answered: bool = False
     ) -> Failure:
-        """Note that no answer came, or none to its end."""
+        """Note that no answer came, or that it broke off."""
         begun = outcome.first_byte is not None
         failure = decisions.failure(error, self._clock(), begun=begun, answered=answered)
         outcome.attempts[-1]["error"] = (
@@ -260,10 +260,10 @@ class Failover:
         *,
         last: bool,
     ) -> tuple[ReadableResponse, Reach | None]:
-        """Decide whether another candidate may answer in place of this answer, and which; the answer has been charged.
+        """Decide whether another candidate is tried instead of relaying this answer, which has been charged.
 
         Raises:
-            UpstreamError: It is a stream that broke off, or was given up, before its first byte.
+            UpstreamError: The answer is a stream that ended before its first byte.
         """
         status = answer.status
         if status >= 400:
@@ -274,7 +274,7 @@ class Failover:
             verdict = tried.answered(status, answer.headers, body)
             if verdict == "credential_rejected":
                 self._doubt(candidate.credential.id)  # Its file or keyring entry may have changed.
-            # Another account may have what this one has not.
+            # Another account may have the object that this one lacks.
             if exchange.stored and has_not(status, body):
                 return answer, REACH[verdict] or "elsewhere"
             return answer, REACH[verdict] or another_may(status, body)
@@ -320,10 +320,10 @@ class Failover:
     async def _is_no_answer(
         self, exchange: Exchange, candidate: Candidate, peeked: PeekableResponse, headers: Mapping[str, str]
     ) -> bool:
-        """Whether a body that is not streamed is something else than an answer: HTML, an error, a redirect, nothing.
+        """Whether a body that is not streamed is not an answer: HTML, an error, a redirect, or nothing.
 
         Raises:
-            UpstreamTimeout: Nothing but white space came in time.
+            UpstreamTimeout: Only white space arrived in time.
         """
         time = asyncio.get_running_loop().time
         until = time() + self._deadlines.of_try(exchange, candidate.provider, self._clock()).first_byte
@@ -335,7 +335,7 @@ class Failover:
             if not await peeked.read(max(until - time(), 0.0)) and not peeked.ended:
                 if peeked.failure is None and not head.strip():
                     raise UpstreamTimeout("no data in time", sent=True)
-                return False  # Relaying it takes the time that it takes, or raises the failure.
+                return False  # It is relayed without this limit; a failure is raised then.
 
     def _asks_usage(self, candidate: Candidate) -> bool:
         """Whether the gateway asks a provider for usage in streams."""
@@ -346,7 +346,7 @@ class Failover:
     async def _send_renewed(
         self, exchange: Exchange, candidate: Candidate, number: int
     ) -> tuple[ReadableResponse, bool]:
-        """Send a request; once more where its credential is refused and its file holds another one by now."""
+        """Send a request; send it again if its credential is refused and its file has changed."""
         answer, asked = await self._send_asking(exchange, candidate, number)
         if answer.status not in _REFUSALS or (exchange.upload is not None and exchange.upload.started):
             return answer, asked
@@ -407,7 +407,7 @@ class Failover:
         if query:
             url = f"{url}?{query.decode('latin-1')}"
         if body is not exchange.body:
-            # What was changed was changed in the plain body.
+            # All changes were made in the decoded body.
             headers = [header for header in headers if header[0] != b"content-encoding"]
         if exchange.trace is not None:
             headers += exchange.trace.headers(number)
@@ -429,21 +429,21 @@ class Failover:
 
     @staticmethod
     def _accept_encoding(exchange: Exchange) -> bytes:
-        """The meter must be able to read the answer; only an unmetered answer may be compressed as the client wants."""
+        """Ask for an encoding that the meter can read, or for the client's own if the answer is not metered."""
         if exchange.fmt.metered or exchange.operation is not None:
             return b"identity"
         return next((value for name, value in exchange.headers if name == b"accept-encoding"), b"identity")
 
 
 def way_to(provider: ActiveProvider) -> Egress | None:
-    """How a provider is reached; None for the server's way."""
+    """A provider's own settings for outbound connections; None for the server's."""
     if provider.upstream_proxy is None and provider.upstream_ca is None:
         return None
     return Egress(provider.upstream_proxy, provider.upstream_ca)
 
 
 def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, bytes]:
-    """The request's path and body with another model's name in them, wherever it stands; no other byte changes."""
+    """The request's path and body with another model's name in place of the one they have; no other byte changes."""
     match = fmt.path.search(path)
     if match is not None and match.groupdict().get("model"):
         start, end = match.span("model")
@@ -454,7 +454,7 @@ def renamed(fmt: Format, path: str, plain: bytes, model: str) -> tuple[str, byte
 
 
 def framing_of_answer(exchange: Exchange, status: int, headers: Mapping[str, str]) -> Framing | None:
-    """How an answer is cut into events; None if it is not a stream."""
+    """How an answer is split into events; None if it is not a stream."""
     fmt = exchange.fmt
     if fmt.fold is None or status >= 400:
         return None
@@ -465,7 +465,7 @@ def framing_of_answer(exchange: Exchange, status: int, headers: Mapping[str, str
 
 
 def header_map(headers: Headers) -> dict[str, str]:
-    """Headers by name, as the formats read them; the values of one that comes several times are joined by commas."""
+    """Headers by name, as the formats read them; repeated headers are joined by commas."""
     found: dict[str, str] = {}
     for name, value in headers:
         key, text = str(name, "latin-1"), str(value, "latin-1")

@@ -1,13 +1,13 @@
-"""What the head of a request decides, worked out once for all requests with the same head.
+"""What the head of a request decides, computed once for all requests with the same head.
 
 Clients send the same request line and headers again and again, apart from the length of the body and the trace. What
 follows from them and from the directory alone is remembered: the caller, the endpoint, the route with the members that
 have it, and what the headers say of the body.
 
-A head is remembered only after its key and its route were accepted, and only for the snapshot of the directory that was
-in force then: a changed key, route, provider, alias, limit or price makes another snapshot, and all heads are dropped.
-What depends on anything else is checked for each request: the key's expiry, the client's address, the body, the health
-of providers, prices.
+A head is remembered only after its key and route were accepted, and only for the present snapshot of the directory:
+when a key, route, provider, alias, limit or price changes, there is a new snapshot, and all heads are dropped. What
+depends on anything else is checked for each request: the key's expiry, the client's address, the body, the health of
+providers, prices.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from paig_gateway.proxy import browsers, model_lists, request
 from paig_gateway.proxy.request import NONE, Attribution, Place, Scope, Stated, Target
 
 MOST = 1024
-"""Heads that are remembered at most."""
+"""The most heads that are remembered."""
 
 LONGEST = 4096
-"""Bytes of the request line and headers of a head that is remembered."""
+"""The most bytes of a remembered head: its request line and headers."""
 
 _APART = frozenset({b"content-length", b"traceparent", b"tracestate"})
 """Headers that differ from request to request, and are read for each."""
@@ -43,20 +43,20 @@ class Head:
 
     Attributes:
         key: The request line and headers that these requests have in common; a client's secret is among them.
-        snapshot: The directory's, when it was made.
-        target: Where they are aimed; once the caller is known, without a key in the query.
+        snapshot: The directory's snapshot for which it holds.
+        target: Their route, path and query; once the caller is known, without a key in the query.
         found: The rows of the table of endpoints that they may mean.
-        likely: Which of these it is at the first kind of provider that has one.
+        likely: The one of these that applies at the first kind of provider that has one.
         shape: The shape of the gateway's own errors.
-        listed: What they ask of the gateway's own list of models, if anything.
+        listed: The part of the gateway's own list of models that they ask for, if any.
         sealed: Headers that every answer gets.
-        caller: Whose key came with them; None as long as that was not looked up.
+        caller: The caller with their key; None until it is looked up.
         steady: Whether the caller is the same as long as the directory does not change.
-        guessable: Whether the key could be guessed, so that it has to wait where wrong ones were tried.
-        said: What their headers attribute them to: tags, a run, a session.
+        guessable: Whether the key could be guessed: then it has to wait if its address has tried wrong keys.
+        said: The attribution in their headers: tags, a run, a session.
         stated: What the headers say of the body.
         origin: The address at which the client reached the gateway.
-        places: Their endpoint, by the name of the route: the one address leads to several.
+        places: Their endpoint by the route's name: a path without a route may lead to several routes.
     """
 
     key: _Key = field(repr=False)
@@ -101,7 +101,7 @@ class Heads:
         return self._known.get(key) or _read(key, snapshot, scope, cors)
 
     def remember(self, head: Head) -> None:
-        """Use a head for later requests too, unless its caller may change without the directory or it is long."""
+        """Use a head for later requests too, unless it is too long or its caller may change by itself."""
         if head.snapshot is not self._snapshot or not head.steady or head.key in self._known:
             return
         if sum(len(one[0]) + len(one[1]) if type(one) is tuple else len(str(one)) for one in head.key) > LONGEST:
@@ -112,7 +112,7 @@ class Heads:
 
 
 def _read(key: _Key, snapshot: Snapshot, scope: Scope, cors: browsers.Cors) -> Head:
-    """What a head says by itself, the same for every key."""
+    """Read the part of a head that does not depend on the key."""
     method, headers, target = scope["method"], scope["headers"], request.target(scope)
     found = endpoints.matches(method, target.path)
     likely = endpoints.choose(found, KINDS)

@@ -251,7 +251,7 @@ def decode_json(body: bytes) -> Json | None:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        try:  # NaN, and halves of surrogate pairs: not JSON, but what lenient servers send
+        try:  # lenient servers send NaN and single surrogates, which are not JSON
             value = json.loads(body.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
             return None

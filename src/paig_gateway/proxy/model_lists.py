@@ -138,7 +138,7 @@ def _one(shape: ListShape, model: str, route: str) -> dict[str, object]:
 
 
 def narrows(exchange: Exchange, status: int) -> bool:
-    """Whether an answer may list models that the key may not use."""
+    """Whether an answer may list models that the key is not allowed to use."""
     lists = exchange.fmt.name == "models" and exchange.method == "GET" and status < 400
     return lists and exchange.caller.models is not None
 

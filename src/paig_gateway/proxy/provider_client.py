@@ -16,7 +16,7 @@ from paig_gateway.proxy.upstream import Upstream, UpstreamResponse
 
 @dataclass(frozen=True, slots=True)
 class ProviderClient:
-    """Sends the gateway's own requests, which no client sent.
+    """Sends the gateway's own requests to providers.
 
     Attributes:
         upstream: The HTTP client of the data plane, with its trust and its proxies.

@@ -54,8 +54,11 @@ from paig_gateway.routing.failures import UpstreamError
 from paig_gateway.secrets.attempts import Attempts
 
 Recording = Literal["hold", "note", "look", "late"]
-"""How a request gets into the ledger: held and settled; noted afterwards, as it costs nothing; charged when its usage
-first comes through, as it looks at work begun before; charged late, as the ledger was down."""
+"""How a request is recorded in the ledger.
+
+`hold`: held, then settled. `note`: noted afterwards, because it costs nothing. `look`: it looks at work that was begun
+earlier, which is charged when its usage is first seen. `late`: charged late, because the ledger was down.
+"""
 
 
 @dataclass(slots=True)
@@ -140,13 +143,13 @@ class Proxy:
                 refuse(client, head.shape, error, request_id)
 
     async def _identify(self, head: Head, scope: Scope, now: datetime, address: str | None) -> Headers | None:
-        """Find out whose key came with a request, for all requests with its head.
+        """Look up the caller of a request, for all requests with the same head.
 
         Returns:
-            The headers of the answer to a browser that asks whether a page may call; None for any other request.
+            The headers of the answer to a browser's preflight request; None for any other request.
 
         Raises:
-            GatewayError: It may not pass.
+            GatewayError: The request is refused.
         """
         headers, target, query = scope["headers"], head.target, scope["query_string"]
         by_name = dict(headers)
@@ -156,7 +159,7 @@ class Proxy:
         goes_on = uploads.is_upload(scope["method"], head.found, by_name)
         session = uploads.continued_session(target, by_name) if goes_on else None
         try:
-            # A remembered head's target has no key in its query any more.
+            # The target of a remembered head has no key in its query.
             head.caller, without_key = request.authenticate(
                 self.directory, by_name, query, now, self.attempts, address, from_page=from_page
             )
@@ -254,7 +257,7 @@ class Proxy:
     async def _answer_list(
         self, exchange: Exchange, client: ClientConnection, shape: model_lists.ListShape, model: str | None
     ) -> None:
-        """Answer with the gateway's own list of models, or one of them; it leaves a row that cost nothing.
+        """Answer with the gateway's own list of models, or one of them; the row in the ledger costs nothing.
 
         Raises:
             GatewayError: `not-found`; `rate-limited`.
@@ -282,7 +285,7 @@ class Proxy:
     async def _read(
         self, stated: request.Stated, headers: Headers, receive: Receive, body_bytes: BodyBytes
     ) -> tuple[bytes, bytes]:
-        """The request's body, as it came and without its content encoding."""
+        """The request's body, as received and decoded."""
         limit = self.settings.max_body_mb * MEGABYTE
         length = next((value for name, value in headers if name == b"content-length"), b"0")
         body = await request.read_body(length, receive, limit, body_bytes)
@@ -313,7 +316,7 @@ class Proxy:
             return one_address.knows_model(member, fmt, call, target.path, now, plans, self.prices)
 
         named = {match.format.stored(target.path) for match in found if match.endpoint.object}
-        # A batch is made of a file, and so is where that is.
+        # A batch is created at the provider that has its file.
         named |= {read(match.format, match.model).stored for match in found if match.format.batch}
         stored = [unquote(one) for one in named if one]
         holders = await self.stored.holders(caller, stored) if stored else frozenset[str]()
@@ -408,7 +411,7 @@ class Proxy:
             return None
 
     async def _hold_any(self, exchange: Exchange, order: list[Candidate], reservation: Reservation) -> Held:
-        """Reserve for the first member whose own limits have room; wait only if no other member is left."""
+        """Reserve for the first member whose limits have room; wait only for the last member."""
         passed_over: dict[str, str] = {}
         while True:
             full = Held(exchange, order, reservation)
@@ -435,7 +438,7 @@ class Proxy:
         client: ClientConnection,
         funds: RequestFunds,
     ) -> None:
-        """Send and relay; however it ends, the outcome has the cost."""
+        """Send the request and relay the answer; the outcome has the cost in every case."""
         relay: ResponseRelay | None = None
         answered = False
         decisions = self.failover.decisions(exchange, order, outcome)
@@ -444,13 +447,13 @@ class Proxy:
             async with asyncio.timeout(None) as drain_timeout:
 
                 def gone() -> None:
-                    """Note that the client has disconnected: the running try is charged, and no other one begins."""
+                    """Note that the client has disconnected: the running try is charged, and no other begins."""
                     decisions.client_left()
                     if relay is not None:
                         relay.response.resume()
                     candidate = outcome.candidate
                     drains = candidate is None or candidate.provider.on_disconnect == "drain"
-                    # Nothing is learned from the rest of a file.
+                    # The rest of a file has no usage, so it is not read on.
                     drains = drains and (exchange.fmt.metered or exchange.method not in ("GET", "HEAD"))
                     drain_timeout.reschedule(loop.time() + (self.settings.drain_seconds if drains else 0.0))
 
@@ -473,11 +476,11 @@ class Proxy:
                             await relay.run()
                             break
                         except UpstreamError as error:
-                            # A body that is not streamed is the client's only once it has come whole.
+                            # A body that is not streamed goes to the client only when it is complete.
                             relay.settle()
                             failure = self.failover.failed(decisions, error, outcome)
                             if client.started:
-                                # A client that is being streamed to learns of it by a broken connection.
+                                # The client of a stream learns of it by the broken connection.
                                 outcome.error = failure.error.code
                                 break
                         finally:
@@ -501,11 +504,11 @@ class Proxy:
             if relay is not None:
                 relay.settle()
             elif not answered and outcome.at_work and outcome.candidate is not None:
-                # Cut off while a provider may be at work on it.
+                # Cancelled while a provider may be processing it.
                 outcome.charge(outcome.candidate.ceiling, "ceiling", CUT)
 
     def _record(self, exchange: Exchange, reservation: Reservation, outcome: Outcome, recording: Recording) -> bool:
-        """Hand the row over, without waiting for the database; whether it may be the usage of work begun before."""
+        """Hand the row to the ledger, without waiting for the database."""
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         self.observer.finished(exchange, outcome, settlement)
         caller, session = exchange.caller, exchange.attribution.session
@@ -527,7 +530,7 @@ class Proxy:
         return recording == "look" and bool(outcome.work_id) and outcome.reading is not None
 
     async def _record_look(self, exchange: Exchange, reservation: Reservation, outcome: Outcome) -> None:
-        """Charge work when its usage first comes through, and never at a later look."""
+        """Charge work when its usage is first seen, and never again."""
         settlement = outcome.settlement(exchange, self.now(), self.clock())
         assert outcome.work_id is not None
         unknown = await self.ledger.correct(outcome.work_id, None, settlement) == "unknown"
@@ -573,7 +576,7 @@ class Proxy:
 
 
 def recorded_by(exchange: Exchange, ceiling: int) -> Recording:
-    """How a request gets into the ledger while that is up."""
+    """How a request is recorded while the ledger is up."""
     if exchange.fmt.later_look:
         return "look"
     # A free request still counts as a request.

@@ -40,9 +40,9 @@ Send = Callable[[AsgiMessage], Awaitable[None]]
 
 @dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class Target:
-    """Where a request is aimed: `/proxy/{route}{path}?{query}`, percent-encoded as it came.
+    """The parts of `/proxy/{route}{path}?{query}`, percent-encoded as received.
 
-    The route is empty until it is found, where the request came to the one address: `{path}?{query}`.
+    For a path without a route (`{path}?{query}`), `route` is empty until the route is found.
     """
 
     route: str
@@ -52,11 +52,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The endpoint that a request means at a route.
+    """The endpoint of a request at a route.
 
     Attributes:
         route: The route, with the members that have the endpoint.
-        fmt: What reads the request and its answer.
+        fmt: The format of the request and its answer.
         model: The model that the path names; None where it names none.
         endpoint: The row of the table of endpoints.
     """
@@ -73,10 +73,10 @@ def find_place(
     """The endpoint that a request means at its route.
 
     Args:
-        directory: Which routes there are.
+        directory: The routes.
         caller: The key.
         method: The HTTP method.
-        target: Where the request is aimed, with its route.
+        target: The request's route, path and query.
         found: The rows of the table of endpoints that it may mean.
 
     Raises:
@@ -92,7 +92,7 @@ _SLASHES = re.compile("/{2,}")
 
 
 def target(scope: Scope) -> Target:
-    """Split the raw path after `/proxy/`. Doubled slashes, which users write by mistake, are single ones."""
+    """Split the raw path after `/proxy/`. Doubled slashes, a common mistake, count as one."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     text = _SLASHES.sub("/", raw.decode("latin-1"))
     if not text.startswith("/proxy/"):
@@ -113,10 +113,11 @@ def upload_session(target: Target) -> str | None:
 def find_endpoint(
     route: ActiveRoute, found: Sequence[endpoints.Match], method: str, target: Target
 ) -> tuple[ActiveRoute, endpoints.Match]:
-    """The endpoint that a request means at a route, and the route with the members that have it.
+    """The endpoint of a request at a route, and the route with only the members that have it.
 
     Raises:
-        GatewayError: `not-allowed` if it manages the provider's account; `no-price` if it matches several endpoints.
+        GatewayError: `not-allowed` if it manages the account at the provider; `no-price` if it matches several
+            endpoints.
     """
     kinds = [member.provider.kind for member in route.members]
     match = endpoints.choose(found, kinds) if kinds else (found[0] if found else None)
@@ -148,17 +149,17 @@ def _is_same(one: endpoints.Match | None, other: endpoints.Match) -> bool:
 
 
 def known_members(route: ActiveRoute, fmt: Format, target: Target) -> ActiveRoute:
-    """The route, without the members at which the path means something else than its ending says.
+    """The route without the members at which the path has another meaning than its ending suggests.
 
     Raises:
-        GatewayError: `bad-request`, where the query may hide what a request cost; `no-price`, where no member is left.
+        GatewayError: `bad-request` if the query may hide what a request costs; `no-price` if no member is left.
     """
     claim = fmt.path.search(target.path)
     if claim is None or not route.members:
         return route
     at_google = fmt.metered and any(KINDS[member.provider.kind].google_query for member in route.members)
     hiding = google_query(target.query) if at_google and target.query else None
-    if hiding is not None and (fmt.name, hiding) != ("anthropic", "beta"):  # Claude's clients send it everywhere
+    if hiding is not None and (fmt.name, hiding) != ("anthropic", "beta"):  # Claude's clients always send it
         raise GatewayError(
             "bad-request",
             f"The query parameter '{hiding}' could hide what the request costs, so the gateway does not pass it.",
@@ -174,7 +175,7 @@ def known_members(route: ActiveRoute, fmt: Format, target: Target) -> ActiveRout
 
 
 def has_path(provider: ActiveProvider, fmt: Format, path: str) -> bool:
-    """Whether a path means at a provider what its ending says."""
+    """Whether a path has the meaning at a provider that its ending suggests."""
     claim = fmt.path.search(path)
     return claim is not None and _knows(provider, fmt, path, claim.start())
 
@@ -240,15 +241,15 @@ def steady_and_guessable(directory: Directory, headers: Mapping[bytes, bytes], q
     """Two facts about the key that came with a request.
 
     Returns:
-        Whether it means the same caller as long as the directory does not change, which the old key of a rotation
-        does not; and whether it could be guessed, so that it has to wait where wrong ones were tried.
+    Whether it belongs to one caller as long as the directory does not change (the old secret of a rotated key expires
+    by itself); and whether it could be guessed, in which case it has to wait if its address has tried wrong keys.
     """
     secret, _ = client_key(headers, query)
     return _digest(secret) not in directory.snapshot.old_until, bits(secret) < ENOUGH_BITS
 
 
 def check_state(caller: Caller, now: datetime) -> None:
-    """Refuse a key that is known and does not hold.
+    """Refuse a key that is disabled, blocked or expired.
 
     Raises:
         GatewayError: `key-disabled`, `key-blocked`, `key-expired`.
@@ -306,14 +307,14 @@ async def read_body(length: bytes, receive: Receive, limit: int, counted: BodyBy
     """The whole request body.
 
     Args:
-        length: The `content-length` that the request states, if any.
+        length: The request's `content-length`, if any.
         receive: The ASGI callable that yields the body.
         limit: How large it may be.
         counted: Counts its bytes while they are in memory.
 
     Raises:
         GatewayError: `body-too-large`; `overloaded`, where too many bodies are in memory.
-        ClientGone: The client left before it had sent everything.
+        ClientGone: The client disconnected before it had sent the whole body.
     """
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
@@ -335,10 +336,10 @@ async def read_body(length: bytes, receive: Receive, limit: int, counted: BodyBy
 
 
 def readable(body: bytes, encoding: bytes, limit: int) -> bytes:
-    """The body as it reads without its content encoding.
+    """The body without its content encoding.
 
     Raises:
-        GatewayError: `bad-request`, where the encoding is unknown or the body is not in it.
+        GatewayError: `bad-request` if the encoding is unknown, or does not fit the body.
     """
     if not encoding or not body:
         return body
@@ -353,7 +354,7 @@ def readable(body: bytes, encoding: bytes, limit: int) -> bytes:
 
 
 def check_once(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """See that a request says once what its body is: of two content types, a provider could read the other one.
+    """Refuse a request with two content types: the provider could read it by the other one.
 
     Raises:
         GatewayError: `bad-request`.
@@ -369,13 +370,13 @@ _LONG_WINDOW = LONG_WINDOW.encode()
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What the headers of a request say of its body.
+    """What the headers of a request say about its body.
 
     Attributes:
         content_type: Its `content-type`.
         encoding: Its `content-encoding`.
-        misfit: Why a request cannot have that content type, if it cannot.
-        tier: A dearer service tier than the standard one that they ask for, or None.
+        misfit: Why the gateway does not accept that content type, or None.
+        tier: The service tier that they ask for if it is more expensive than the standard one, or None.
         long_window: Whether they ask for a longer context window.
     """
 
@@ -387,7 +388,7 @@ class Stated:
 
 
 def stated(headers: Headers) -> Stated:
-    """Read what a request's headers (lower-case names) say of its body."""
+    """Read what a request's headers (lower-case names) say about its body."""
     by_name = dict(headers)
     content_type = by_name.get(b"content-type", b"")
     return Stated(
@@ -400,10 +401,10 @@ def stated(headers: Headers) -> Stated:
 
 
 def read_call(fmt: Format, model: str | None, plain: bytes, said: Stated) -> Call:
-    """What a request asks, including a more expensive service tier or a longer window that only its headers ask for.
+    """Read a request, including a more expensive service tier or a longer window that only its headers ask for.
 
     Raises:
-        GatewayError: `bad-request`, also where the request can be read in two ways.
+        GatewayError: `bad-request`, also if the request can be read in two ways.
     """
     try:
         if plain:
@@ -425,13 +426,13 @@ def read_call(fmt: Format, model: str | None, plain: bytes, said: Stated) -> Cal
 
 
 _BEGIN_JSON = frozenset({b"{", b"[", b"\0", b"\xef", b"\xfe", b"\xff"})
-"""The bytes that JSON which may name stored objects begins with, in whichever encoding."""
+"""The first bytes of JSON that may name stored objects, in any encoding."""
 
 _CHARSET = re.compile(rb"charset\s*=\s*[\"']?([^\s;\"',]+)", re.IGNORECASE)
 
 
 def _misfit(content_type: bytes) -> str:
-    """Why a request cannot have a content type: the gateway reads JSON, in UTF-8, and forms."""
+    """Why the gateway does not accept a content type: it reads JSON in UTF-8, and forms."""
     for charset in _CHARSET.findall(content_type):
         if charset.lower() not in (b"utf-8", b"utf8", b"us-ascii", b"ascii"):
             return "Send the body as UTF-8: the content type names another charset."
@@ -441,7 +442,7 @@ def _misfit(content_type: bytes) -> str:
 
 
 class ClientGone(Exception):
-    """The client left before there was anything to answer."""
+    """The client disconnected before it got an answer."""
 
 
 def _too_large(limit: int) -> GatewayError:

@@ -1,4 +1,4 @@
-"""Bringing an answer back: its bytes to the client as they arrive, its usage to the outcome.
+"""Relays an answer: its bytes to the client as they arrive, its usage to the outcome.
 
 The provider's bytes are pushed: each read of its socket goes through the meter and to the client's socket in one call.
 A client that reads slowly makes the provider wait.
@@ -40,7 +40,7 @@ from paig_gateway.routing.candidates import Candidate
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamError
 
 TAIL = 64 * 1024
-"""Bytes of the end of a body too long to hold that are looked at for its usage."""
+"""How many bytes at the end of a long body are searched for its usage."""
 
 _LONGEST_PREAMBLE = 4096
 """Bytes of white space after which an answer without a stream's content type is no longer searched for a stream."""
@@ -55,10 +55,10 @@ class ResponseRelay:
     Attributes:
         asked: Whether the gateway requested stream usage that the client did not request.
         max_drained: Bytes that are read at most after the client has left.
-        alone: Whether no other member could still be asked, so that signs of life go to the client at once.
-        drained: Bytes that were read after it had left.
-        ended: The provider ended the answer itself.
-        seen: Bytes of a body that is not streamed that have come.
+        alone: Whether no other member can be tried, so that keep-alive bytes go to the client at once.
+        drained: Bytes that were read after the client had disconnected.
+        ended: Whether the provider ended the answer.
+        seen: Bytes that have arrived of a body that is not streamed.
     """
 
     exchange: Exchange
@@ -95,8 +95,8 @@ class ResponseRelay:
         """Relay the answer to its end.
 
         Raises:
-            UpstreamError: It broke off. The relayed part has been metered.
-            TimeoutError: The client has left, and the answer is too long to be read on.
+            UpstreamError: The answer broke off. The part that arrived has been metered.
+            TimeoutError: The client has disconnected, and the rest of the answer is too long to be read.
         """
         self.outcome.status = self.response.status
         framing = framing_of_answer(self.exchange, self.response.status, self.headers)
@@ -130,7 +130,7 @@ class ResponseRelay:
             raise
         finally:
             cycle.on_pressure = None
-            # What the meter still held back is the client's, though the stream may have broken off.
+            # The client gets what the meter held back, even if the stream broke off.
             if self.meter is not None and (rest := self.meter.end()):
                 self.client.write(rest)
         self.outcome.answered = self.clock()
@@ -156,7 +156,7 @@ class ResponseRelay:
         self._take, self._end = self.client.write, self._end_unmetered
 
     async def _end_read(self) -> None:
-        """Give the client an answer about stored objects or models, once it is known which are for its key."""
+        """Send an answer about stored objects or models, with only those that the key may see."""
         headers = self._client_headers()
         raw = b"".join(self._kept)
         try:
@@ -224,12 +224,12 @@ class ResponseRelay:
         return [*kept, *added]
 
     async def _note_session(self) -> None:
-        """Keep whose a resumable upload is that the answer begins, and forget one that it ends."""
+        """Store the owner of a resumable upload that the answer begins, and remove that of one that it ends."""
         status = self.headers.get("x-goog-upload-status")
         if status is None or self.response.status >= 400:
             return
         if (begun := uploads.begun_session(self.headers)) is not None:
-            self.outcome.work_id = begun  # the requests that go on with it are led to the same account
+            self.outcome.work_id = begun  # the requests that continue it go to the same account
             await self.stored.keep_session(self.exchange, self.candidate, begun)
         elif status != "active" and (session := upload_session(self.exchange.target)) is not None:
             await self.stored.drop(self.candidate, session)
@@ -288,10 +288,9 @@ class ResponseRelay:
     # Whole bodies
 
     def _hold_body(self) -> None:
-        """Hold a body until it is whole; but what turns out to be a stream, or too long, goes on as it comes.
+        """Hold a body until it is complete; a stream, or a body that is too long, is relayed as it arrives.
 
-        White space before a body, by which a provider keeps the connection alive, goes on at once where no other member
-        could still be asked.
+        White space before a body, which keeps the connection alive, is relayed at once if no other member can be tried.
         """
         self._holding = True
         self._looks = self.exchange.fmt.fold is not None and self.response.status < 400
@@ -344,7 +343,7 @@ class ResponseRelay:
             self.client.answer(self.response.status, headers, body)
 
     def _forward(self) -> None:
-        """Relay a body as it comes; its usage is read from a copy, or, where it is too long for one, from its end."""
+        """Relay a body as it arrives; its usage is read from a copy, or from its end if it is too long to copy."""
         self._holding, self.seen = False, 0
         self._take, self._end = self._forwarded, self._end_forwarded
 
@@ -366,7 +365,7 @@ class ResponseRelay:
         self.client.end()
 
     def _read_body(self, raw: bytes) -> UsageReading | None:
-        """Read usage from a whole body, and say in the outcome how it is known; None where there is none."""
+        """Charge a complete body by its usage; returns the reading, or None if it states no usage."""
         try:
             plain = decode(self.headers.get("content-encoding", ""), raw, MAX_HELD)
         except ValueError:
@@ -384,7 +383,7 @@ class ResponseRelay:
         return None
 
     def _charge_end(self, body: Json) -> bool:
-        """Charge a body by the usage at its end; whether there is any."""
+        """Charge a body by the usage at its end; returns whether there is any."""
         prices, call = self.candidate.price_lookup, self.exchange.call
         reading = read_answer(self.exchange.fmt, body, self.headers, prices, call)
         if reading.extracted is not None:
@@ -392,7 +391,7 @@ class ResponseRelay:
         return reading.extracted is not None
 
     def _charge_unread(self) -> None:
-        """Charge a body that cannot be read: a refusal costs nothing, an answer the most that it could have."""
+        """Charge a body that cannot be read: a refusal costs nothing, an answer its ceiling."""
         if self.response.status >= 400:
             self.outcome.error = f"upstream-{self.response.status}"
         elif not self.exchange.fmt.later_look:
@@ -406,9 +405,9 @@ class ResponseRelay:
     # The end of a stream
 
     def settle(self) -> None:
-        """Put the answer's cost into the outcome, however it ended; once.
+        """Put the answer's cost into the outcome, once, whether it is complete or not.
 
-        A stream by its usage, else by estimate, else at its ceiling; a body that did not come through, at its ceiling.
+        A stream is charged by its usage, else by an estimate, else at its ceiling; an incomplete body at its ceiling.
         """
         meter, outcome = self.meter, self.outcome
         if self.settled or not self.exchange.fmt.metered:
@@ -439,7 +438,7 @@ def _decoder(encoding: str) -> Decoder | None:
 
 
 def _aside(meter: StreamMeter, undo: Decoder | None, chunk: bytes) -> bytes:
-    """Meter an encoded chunk by a decoded copy; the client's bytes stay as they came."""
+    """Meter a decoded copy of an encoded chunk; the client gets the encoded bytes."""
     if undo is None:
         meter.unread = True
     elif not meter.unread:

@@ -1,7 +1,7 @@
-"""Which session, and which agent of it, sent a request: by the ids that coding agents send of their own accord.
+"""The session of a request, and the agent in it, from the ids that coding agents send.
 
-The ids are the client's word. They are bounded in length, and what does not look like an id is ignored, unless it
-stands in a header of ours.
+The ids are not verified. They are bounded in length, and anything that does not look like an id is ignored, except in
+one of our own headers, where it is an error.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _OLD_CLAUDE = re.compile(r"_session_([0-9a-fA-F-]{8,64})$")
 
 @dataclass(frozen=True, slots=True)
 class AgentIds:
-    """What a client calls its session and the agent in it.
+    """A client's ids of its session and of the agent in it.
 
     Attributes:
         session: The session.
         agent: The agent; None for the session's main agent.
         parent: The agent that started it; None if that is the main agent, or not known.
-        name: What kind of agent it is, for people.
+        name: The kind of agent, for people.
         nested: Whether `session` is only the parent's session, which may have a parent itself.
     """
 
@@ -43,10 +43,10 @@ class AgentIds:
 
 @dataclass(frozen=True, slots=True)
 class _IdHeaders:
-    """Where a client states its ids.
+    """The headers in which a client states its ids.
 
     Attributes:
-        session: The headers that state the session; the first that is there counts.
+        session: The headers that state the session; the first one present counts.
         agent: The header that states the agent.
         parent: The one that states the agent's parent; with `nests`, the parent's session.
         name: The one that states the agent's kind.
@@ -86,7 +86,7 @@ def read(headers: Mapping[bytes, bytes]) -> AgentIds | None:
     """The ids in a request's headers (lower-case names), or None if they name no session.
 
     Raises:
-        GatewayError: `bad-request`, where a header of ours is not valid.
+        GatewayError: `bad-request` if one of our own headers is not valid.
     """
     if not STATED & headers.keys():
         return None
@@ -146,7 +146,7 @@ class FirstSessions:
     _known: OrderedDict[tuple[str, str], str] = field(default_factory=OrderedDict)
 
     def resolve(self, key_id: str, ids: AgentIds) -> AgentIds:
-        """The same agent, in the session that all of it began in."""
+        """The same agent, in the session that the nested ones began in."""
         if not ids.nested or ids.agent is None:
             return ids
         first = self._known.get((key_id, ids.session), ids.session)

@@ -1,9 +1,10 @@
-"""What an answer is charged: by the usage it states, else by estimate, else at the ceiling.
+"""Charges answers: by the usage that they state, else by an estimate, else at the ceiling.
 
-- An answer that states its usage costs what that usage costs; the provider's own charge goes before our list price.
-- What is not an answer of the model (an error, a firewall's page, nothing at all) costs nothing.
-- A complete answer without usage from a provider that always states it is charged at its ceiling: something hid it.
-- An answer that was cut off, or comes from a server that is known not to state usage, is estimated from what was seen.
+- An answer is charged by the usage that it states; a charge that the provider states itself goes before our list price.
+- A body that is not an answer of the model (an error, a firewall's page, nothing) costs nothing.
+- A complete answer without usage, from a provider that always states usage, is charged at its ceiling: the usage was
+  hidden.
+- An answer that was cut off, or one from a server that does not state usage, is estimated from its content.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ NO_USAGE = "the provider states the usage of every answer, but not of this one"
 BACKGROUND = "the work goes on in the background"
 UNREAD = "the answer could not be read"
 EXCESS = 10
-"""A stated cost of more than this many times the hold is not believed."""
+"""A stated cost above this multiple of the hold is not believed."""
 
 
 def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *, ended: bool, asked: bool) -> None:
-    """Charge a stream, however it ended.
+    """Charge a stream, complete or not.
 
     Args:
         outcome: Is charged.
         meter: The stream's meter.
         candidate: Where it came from.
-        ended: Whether the provider ended it, rather than a broken connection or a client that left.
+        ended: Whether the provider ended it; false if the connection broke or the client disconnected.
         asked: Whether the gateway requested its usage.
     """
     reading = meter.reading()
@@ -64,7 +65,7 @@ def charge_stream(outcome: Outcome, meter: StreamMeter, candidate: Candidate, *,
 
 
 def _must_be_asked(meter: StreamMeter, candidate: Candidate) -> bool:
-    """Whether the provider states usage in such a stream only when it is asked, which the client did not do."""
+    """Whether the provider states usage in such a stream only on request, and the client did not request it."""
     return meter.fmt.asks is not None and candidate.kind.asks_usage and not meter.call.asks_usage
 
 
@@ -91,7 +92,7 @@ def charge_body(
     """
     fmt, call, status = exchange.fmt, exchange.call, outcome.status or 200
     if body is None and fmt.opaque and status < 400:
-        body = {}  # what the request says may be all that is billed
+        body = {}  # what is billed may depend on the request alone
     if body is not None:
         outcome.body = body
         outcome.work_id = exchange.work_of(body)
@@ -123,16 +124,16 @@ def charge_body(
 def charge_cut_body(
     outcome: Outcome, exchange: Exchange, candidate: Candidate, headers: Mapping[str, str], seen: int
 ) -> None:
-    """Charge a body that is not streamed and did not come through.
+    """Charge an incomplete body that is not streamed.
 
-    Where its length was announced, the whole of it counts as text; else it is charged at its ceiling.
+    If its length was announced, that many bytes count as text; otherwise it is charged at its ceiling.
 
     Args:
         outcome: Is charged.
         exchange: The request.
         candidate: Where it came from.
         headers: The response's headers, by lower-case name.
-        seen: How many bytes of it came.
+        seen: How many bytes of it arrived.
     """
     fmt, call = exchange.fmt, exchange.call
     if (outcome.status or 200) >= 400 or fmt.later_look:
@@ -151,7 +152,7 @@ def _is_text(fmt: Format) -> bool:
 
 
 def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate, call: Call) -> UsageReading:
-    """Charge what an answer states; where that is far more than was held for it, what the model can do at most.
+    """Charge the usage that an answer states; if that is implausibly high, charge the most that the model can do.
 
     Returns:
         The reading with the cost that was charged.
@@ -179,7 +180,7 @@ def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate
 
 
 def _possible(reading: UsageReading, candidate: Candidate, call: Call) -> int:
-    """The cost of a usage that cannot be true, as far as the model that was asked can do it."""
+    """The cost of an implausible usage, reduced to what the requested model can do."""
     extracted, price = reading.extracted, candidate.price
     if extracted is None or price is None:
         return reading.cost
@@ -206,13 +207,13 @@ def _charge_estimate(outcome: Outcome, reading: UsageReading | None, candidate: 
 
 
 def error_in(body: Json | None) -> str:
-    """What a provider calls an error that it reports under a status of success."""
+    """The provider's name of an error that it reports with a successful status."""
     error = (body or {}).get("error")
     return error_type(error) if error else "not-an-answer"
 
 
 def error_type(error: object) -> str:
-    """What a provider calls an error that it reports in a stream."""
+    """The provider's name of an error that it reports in a stream."""
     if isinstance(error, dict):
         for name in ("type", "code", "status", "message"):
             if isinstance(value := error.get(name), str) and value:

@@ -1,7 +1,7 @@
-"""Whose stored objects a request may use: the check before it is sent, and what its answer adds or must not show.
+"""Owners of stored objects: checks which ones a request may use, and stores or hides those in its answer.
 
-A key sees what it or its project made (`stored`). What belongs to another owner and what does not exist get the same
-answer, after the same time. Requests that name no object read nothing from the database.
+A key sees the objects that it or its project made (`stored`). An object of another owner and one that does not exist
+get the same answer, after the same time. Requests that name no object read nothing from the database.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 MOST_KNOWN = 20_000
 MOST_SESSIONS = 5_000
 MOST_WAITING = 50_000
-"""Objects that may wait to be stored; further ones are known to this process alone."""
+"""The most owners that wait to be stored; further ones are known only to this process."""
 KEEP_SECONDS = 0.05
-"""How long objects are gathered before they are kept."""
+"""How long owners are collected before they are stored."""
 LARGE = 256 * 1024
-"""Bytes of a body from which on it is searched beside the event loop."""
+"""A body of more bytes is searched in a thread."""
 WAITS = (0.05, 0.2, 0.5)
-"""Seconds after which an unknown object is looked up again: the row of the request that made it may be on its way."""
+"""Seconds after which an unknown object is looked up again: the request that made it may not be recorded yet."""
 
 _STATUS: dict[ErrorShape, tuple[int, int]] = {
     "openai": (404, 400),
@@ -48,11 +48,11 @@ _STATUS: dict[ErrorShape, tuple[int, int]] = {
     "bedrock": (404, 400),
     "ollama": (404, 400),
 }
-"""How each API answers for an unknown id in the path, and in the body."""
+"""The status of each API for an unknown id in the path, and in the body."""
 
 
 class StoredObjectNotFound(GatewayError):
-    """`not-found`, with the status that the provider's API has for an unknown id."""
+    """`not-found`, with the status of the provider's API for an unknown id."""
 
     def __init__(self, shape: ErrorShape, kind: str, id: str, *, in_path: bool) -> None:
         self._status = _STATUS[shape][0 if in_path else 1]
@@ -77,7 +77,7 @@ class StoredObjects:
 
     Attributes:
         find: Looks owners up in the database, by ids; blocks.
-        save: Keeps owners in the database, those of items for a while; blocks.
+        save: Stores owners in the database, those of items for a limited time; blocks.
         forget: Removes the owner of a deleted object, by provider and id; blocks.
     """
 
@@ -94,7 +94,7 @@ class StoredObjects:
         """Refuse a request that names an object that its key may not use.
 
         Raises:
-            GatewayError: `not-found`; `bad-request` where too many are named; `overloaded` where the database is away.
+            GatewayError: `not-found`; `bad-request` if too many are named; `overloaded` if the database is unavailable.
         """
         caller = exchange.caller
         if caller.stored == "shared":
@@ -133,13 +133,13 @@ class StoredObjects:
 
         Args:
             caller: The key.
-            providers: Where the objects may be, by the providers' names.
-            wanted: The ids, each with whether it stands in the path or the query, and not in a body.
+            providers: The names of the providers that may have the objects.
+            wanted: The ids, and whether each stands in the path or query (otherwise in a body).
             shape: The API's shape of the error.
-            kind: What the path's object is.
+            kind: The kind of the path's object.
 
         Raises:
-            GatewayError: `not-found`; `overloaded` where the database is away.
+            GatewayError: `not-found`; `overloaded` if the database is unavailable.
         """
         allowed = await self._allowed(caller, providers, list(wanted), wait=True)
         for id, in_path in wanted.items():
@@ -147,7 +147,9 @@ class StoredObjects:
                 raise StoredObjectNotFound(shape, kind if in_path else "object", id, in_path=in_path)
 
     async def maker_of_session(self, id: str) -> str | None:
-        """The id of the key that began a resumable upload, or None: ids of other objects are no secrets.
+        """The id of the key that began a resumable upload, or None;
+
+        other objects' ids are not accepted, as they are not secret.
 
         Raises:
             GatewayError: `overloaded` where the database is away.
@@ -232,13 +234,13 @@ class StoredObjects:
             self._known.popitem(last=False)
 
     def _claim(self, made: ProviderObject) -> None:
-        """Remember the owner of what an answer names, unless it is known to be another key's already."""
+        """Remember this key as the owner of an object in an answer, unless the object has another owner."""
         known = self._known.get((made.provider, made.id))
         if known is None or known.key_id == made.key_id:
             self._remember(made)
 
     def holds(self, exchange: Exchange, status: int, content_type: str) -> bool:
-        """Whether an answer must be read whole before the client gets its end: it makes objects, or lists them."""
+        """Whether an answer must be complete before the client gets its end, because it creates or lists objects."""
         operation = exchange.operation
         metered = exchange.fmt.metered and not exchange.fmt.batch
         if operation is None or metered or status >= 400 or exchange.method == "HEAD":
@@ -251,15 +253,15 @@ class StoredObjects:
         return operation == "create" or (operation in ("read", "change") and makes)
 
     async def answered(self, exchange: Exchange, candidate: Candidate, body: bytes) -> bytes:
-        """Take an answer in that was read whole.
+        """Process a complete answer.
 
         Args:
             exchange: The request.
-            candidate: Where the answer came from.
+            candidate: The candidate that answered.
             body: The answer, without a content encoding.
 
         Returns:
-            What the client gets: of a list, only what it may see.
+            The body for the client; a list has only the objects that it may see.
 
         Raises:
             GatewayError: `not-allowed` if a list cannot be shown without other owners' objects.
@@ -305,7 +307,7 @@ class StoredObjects:
         The ledger's row keeps the work itself; other objects are kept in the background.
         """
         objects = self._items(exchange, candidate, body.get("output")) if _keeps_items(exchange) else []
-        if exchange.fmt.later_look:  # it made nothing, but a background response has its items only now
+        if exchange.fmt.later_look:  # it created nothing, but a background response has its items only now
             if objects:
                 self.keep(objects)
             return
@@ -319,7 +321,7 @@ class StoredObjects:
             self.keep(objects)
 
     def keep(self, objects: Sequence[ProviderObject]) -> None:
-        """Store owners in the background; this process has them at once."""
+        """Store owners in the background; this process knows them at once."""
         for one in objects:
             self._claim(one)
         self._waiting += objects[: MOST_WAITING - len(self._waiting)]
@@ -335,7 +337,10 @@ class StoredObjects:
             await self._save(some)
 
     def located(self, exchange: Exchange, candidate: Candidate, location: str) -> None:
-        """Take in where an answer says that the object is which a request made: a call's body is its description."""
+        """Store the owner of an object that the answer's `location` names:
+
+        the answer to a new call has no id in its body.
+        """
         if id := last_name(location.partition("?")[0]):
             self.keep([self._object(exchange, candidate, id)])
 
@@ -349,7 +354,7 @@ class StoredObjects:
             await self.drop(candidate, id)
 
     async def close(self) -> None:
-        """Wait until everything is kept."""
+        """Wait until everything is stored."""
         self._closing.set()
         if self._keeping is not None:
             await self._keeping
@@ -419,7 +424,7 @@ def _made(body: Json) -> Iterable[str]:
 
 
 def _derived(body: Json) -> Iterable[str]:
-    """The ids of objects that an object's own work made: results of batches, completed uploads."""
+    """The ids of objects that came out of another object: results of batches, completed uploads."""
     for name in ("output_file_id", "error_file_id", "output_file", "error_file"):
         if isinstance(id := body.get(name), str) and id:
             yield id

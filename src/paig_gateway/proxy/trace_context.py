@@ -27,9 +27,9 @@ class Trace:
         trace_id: 32 hex digits.
         span_id: 16 hex digits: the gateway's span of the request.
         parent_id: The client's span, or None if the trace begins here.
-        flags: Two hex digits; the lowest bit says that the trace is recorded, the next that its id is random.
+        flags: Two hex digits; the lowest bit means that the trace is recorded, the next that its id is random.
         state: The client's `tracestate`.
-        spans: Whether the gateway makes spans; if not, the client's own is the parent of whatever the provider does.
+        spans: Whether the gateway makes spans; if not, the client's span is the parent of the provider's.
         onward: Whether it is passed to the provider.
     """
 
@@ -42,11 +42,11 @@ class Trace:
     onward: bool = True
 
     def attempt(self, number: int) -> str:
-        """The span of the try of that number, from 1 on: 16 hex digits."""
+        """The span of a try by its number (from 1): 16 hex digits."""
         return f"{(int(self.span_id, 16) + number) % 2**64 or 1:016x}"
 
     def headers(self, number: int) -> Headers:
-        """The trace headers for the provider, in the try of a number."""
+        """The trace headers for the provider, in a try."""
         parent = self.attempt(number) if self.spans else self.parent_id
         if not self.onward or parent is None:
             return []

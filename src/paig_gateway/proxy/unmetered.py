@@ -18,8 +18,8 @@ UNSEEN = "the gateway cannot see what this endpoint costs"
 def admitted(exchange: Exchange, order: list[Candidate], *, capped: bool) -> list[Candidate]:
     """The members of a route at which an endpoint without a meter may be used.
 
-    These are members for which the operator set a flat price. Where the key has `allow_unmetered`, they are all; where
-    no spending limit binds the request, also those whose provider has it.
+    These are all members if the key has `allow_unmetered`; otherwise those with a flat price of the operator's, and, if
+    no spending limit binds the request, those whose provider has `allow_unmetered`.
 
     Args:
         exchange: The request.
@@ -39,7 +39,7 @@ def admitted(exchange: Exchange, order: list[Candidate], *, capped: bool) -> lis
 
 
 def _refused(exchange: Exchange, order: list[Candidate], *, capped: bool) -> GatewayError:
-    """Why nothing is passed, and what an administrator can do."""
+    """The refusal: the reason, and what an administrator can do."""
     provider, title = order[0].provider.name, exchange.fmt.title
     known = title != UNKNOWN.format.title
     asked = f"{exchange.method} {exchange.target.path}"

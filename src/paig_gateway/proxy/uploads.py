@@ -1,12 +1,12 @@
-"""Bodies that pass to the provider as they come: files of any size, with bounded memory.
+"""Uploads: request bodies that are streamed to the provider, of any size, in bounded memory.
 
-A body is streamed where no model is asked and it is no JSON: forms with files, and the raw bytes of Google's uploads.
-What a form's fields name is checked as they pass, and the last bytes go only when everything is known to be allowed: a
-body that is refused never reaches the provider whole, so it makes nothing there. A client that sends faster than the
-provider takes has to wait. Once the first byte has gone, no other member of the route can be tried.
+A body is streamed if it is not JSON and no model is asked: forms with files, and the raw bytes of Google's uploads. A
+form's fields are checked as they pass, and the last bytes are sent only when everything is allowed: the provider never
+gets the whole of a refused body, so it creates nothing. A client that sends faster than the provider reads has to wait.
+After the first byte, no other member of the route can be tried.
 
-Google's resumable uploads begin with a request that is answered with the address of a session. That address leads back
-through the gateway. Google's own clients send no key to it, so the session's id stands for the key that began it.
+The answer to the first request of a resumable upload at Google has the address of a session. The gateway replaces it by
+its own address. Google's clients send no key to it, so the session's id stands for the key that began it.
 """
 
 from __future__ import annotations
@@ -32,41 +32,41 @@ _SESSION_URLS = (b"x-goog-upload-url", b"x-goog-upload-control-url")
 
 
 class UploadWatcher(Protocol):
-    """Looks at an upload as it passes."""
+    """Reads an upload as it passes."""
 
     def field(self, name: str, content: bytes) -> None:
         """Take a form field that is not a file."""
 
     def piece(self, name: str, data: bytes) -> None:
-        """The next piece of a file's content; its field's name is empty where the body is nothing but the file.
+        """Take the next piece of a file; `name` is empty if the body is the file itself.
 
         Raises:
             GatewayError: The upload is refused.
         """
 
     async def complete(self) -> None:
-        """The whole body has been seen; its last bytes have not been sent yet.
+        """Take the end of the body, before its last bytes are sent.
 
         Raises:
             GatewayError: The upload is refused.
         """
 
     async def answered(self, candidate: Candidate, body: bytes) -> None:
-        """The provider has taken it, and this is the JSON that the client is about to get."""
+        """Take the provider's JSON answer, before the client gets it."""
 
 
 @dataclass(slots=True)
 class Upload:
-    """A request's body that is not held.
+    """A request's body that is streamed.
 
     Attributes:
         receive: Yields it.
         headers: The request's, by lower-case name.
-        most: How many bytes it may have.
-        started: Whether a part of it was sent, so that it cannot be sent again.
-        watcher: Looks at what passes.
+        most: The most bytes that it may have.
+        started: Whether part of it was sent, so that it cannot be sent to another member.
+        watcher: Reads it as it passes.
         check: Refuses the ids of stored objects that its fields name.
-        size: Bytes that have come.
+        size: Bytes that have arrived.
     """
 
     receive: Receive
@@ -80,12 +80,12 @@ class Upload:
 
     @property
     def length(self) -> bytes | None:
-        """Its length as the client announced it."""
+        """Its announced length, or None."""
         announced = self.headers.get(b"content-length", b"")
         return announced if announced.isdigit() else None
 
     def check_length(self) -> None:
-        """Refuse a body that is announced to be too long.
+        """Refuse a body whose announced length is too large.
 
         Raises:
             GatewayError: `body-too-large`.
@@ -94,11 +94,11 @@ class Upload:
             raise self._too_large()
 
     async def pieces(self) -> AsyncGenerator[bytes]:
-        """The body as it comes; the last piece only once everything in it is allowed.
+        """The body as it arrives; the last piece only when everything in it is allowed.
 
         Raises:
             ClientGone: The client left before it had sent everything.
-            GatewayError: `body-too-large`, `bad-request`, `not-found`, or what the watcher refuses it for.
+            GatewayError: `body-too-large`, `bad-request`, `not-found`, or an error of the watcher's.
         """
         self.started = True
         content_type = self.headers.get(b"content-type", b"")
@@ -155,7 +155,7 @@ class Upload:
 
 
 def is_upload(method: str, found: Sequence[endpoints.Match], headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a request's body is passed on as it comes.
+    """Whether a request's body is streamed to the provider.
 
     Args:
         method: The HTTP method.
@@ -169,7 +169,7 @@ def is_upload(method: str, found: Sequence[endpoints.Match], headers: Mapping[by
     kind = headers.get(b"content-type", b"").lower().strip()
     if _is_form(kind):
         return True
-    # Only files: a body of anything else is read, whatever its headers say, since it may name stored objects.
+    # Only files: any other body is read, whatever its headers say, because it may name stored objects.
     if not all(match.format.name == "files" or match.endpoint.object == "file-search-store" for match in found):
         return False
     command = headers.get(COMMAND)
@@ -194,7 +194,7 @@ _HOST = re.compile(rb"[\w.:\[\]-]{1,255}")
 
 
 def origin_of(scheme: str, headers: Mapping[bytes, bytes]) -> str:
-    """The address at which a client reached the gateway; empty where its `host` header is none."""
+    """The address at which a client reached the gateway; empty if its `host` header is not valid."""
     host = headers.get(b"host", b"")
     return f"{scheme}://{host.decode('ascii')}" if _HOST.fullmatch(host) else ""
 
@@ -216,11 +216,10 @@ _VERSION = re.compile(r"/v\d\w*$")
 
 
 def led_back(headers: Headers, origin: str, route: str, base_url: str) -> Headers:
-    """An answer's headers with the addresses of its session at the gateway: its path and query at the same route.
+    """An answer's headers with the session's address at the gateway: the same route, with its path and query.
 
-    An address without a session's id is left out, since the gateway could not tell whose it is. One at another host
-    than the provider's stays as it is, since the gateway does not lead there. The path in front of a provider's API
-    is left out: the gateway puts it there again.
+    An address without a session's id is removed, because the gateway could not tell its owner. An address at another
+    host than the provider's is unchanged. The path of the provider's base URL is left out: the gateway adds it again.
     """
     changed: Headers = []
     for name, value in headers:

@@ -1,7 +1,7 @@
-"""The one seam to the providers: bytes go out as given and come in as sent; `failures` are of three kinds.
+"""The HTTP client for providers: bytes are sent as given and returned as received; it fails in three ways (`failures`).
 
-A request is sent at most once. Nothing is decoded, followed, remembered or added: no content coding, redirect, cookie
-or user agent. `docs/internals/upstream.md` says what the conformance test demands and why the client is our own.
+A request is sent at most once. It decodes no content coding, follows no redirect, keeps no cookie and adds no user
+agent. `docs/internals/upstream.md` says what the conformance test demands and why the client is our own.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Upstream:
         for origin in self._origins.values():
             origin.close()
         self._origins.clear()
-        await asyncio.sleep(0)  # So that the sockets are closed when this returns.
+        await asyncio.sleep(0)  # The sockets are then closed when this returns.
 
     async def send(
         self,
@@ -102,13 +102,13 @@ class Upstream:
                 given (a stream's given `content-length` is believed). A `host` given replaces the URL's.
                 A value that is not UTF-8 is read as Latin-1 and sent as UTF-8.
             body: Bytes, or a stream, sent chunked unless its length is given.
-            timeouts: Instead of the seam's own.
-            way: How this provider is reached, instead of the seam's own way.
+            timeouts: In place of the client's.
+            way: The provider's own settings for outbound connections, in place of the client's.
 
         Raises:
             UpstreamUnreachable: There was no answer; `Unsendable` for a URL or headers that are not valid.
-            UpstreamTimeout: Connecting or the answer took too long, or, between two pieces of a streamed or big body,
-                the provider made us wait for longer than both timeouts together.
+            UpstreamTimeout: Connecting or the answer took too long; or the provider paused between two pieces of a
+                streamed or large body for longer than both timeouts together.
             Exception: Whatever the body's own iterator raises.
         """
         if not self._open:
@@ -199,11 +199,11 @@ class Upstream:
 
 
 class _Origin:
-    """The connections to one host and port, by one way.
+    """The connections to one host and port, with the same settings.
 
     Attributes:
         authority: Host and port as the URL has them: the `host` header's value.
-        prefix: What stands before the target in a request line: empty, or the origin where a proxy is asked.
+        prefix: What precedes the target in a request line: nothing, or the origin if a proxy is used.
         extra: Header lines that the proxy needs.
     """
 
@@ -261,7 +261,7 @@ class _Origin:
                         await place
                     except BaseException:
                         if place.done() and not place.cancelled():
-                            self._wake()  # The place was ours for a moment: pass it on.
+                            self._wake()  # This task had been given the free place: wake the next one.
                         raise
                     finally:
                         if place in self._waiting:
@@ -287,7 +287,7 @@ class _Origin:
         return connection
 
     async def dial(self, protocol: asyncio.Protocol, seconds: float) -> None:
-        """Connect a protocol of the caller's, outside of the pool."""
+        """Connect a caller's protocol, outside the pool."""
         try:
             async with asyncio.timeout(seconds):
                 await self._open(protocol, asyncio.get_running_loop())
@@ -328,7 +328,7 @@ class _Origin:
         self._sweep = loop.call_later(_KEEP_ALIVE, self._close_idle) if self._idle else None
 
     def _wake(self) -> None:
-        """Let the first of those that wait look again."""
+        """Wake the first waiting task."""
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():
@@ -423,7 +423,7 @@ def _proxy_lines(proxy: ForwardProxy) -> bytes:
 
 
 async def _trusted(ca_file: str | None) -> ssl.SSLContext:
-    """Load the authorities off the event loop: that takes tens of milliseconds, once."""
+    """Load the authorities in a thread: this takes tens of milliseconds, once."""
     try:
         return await asyncio.to_thread(egress.trust, ca_file)
     except OSError:
@@ -431,7 +431,7 @@ async def _trusted(ca_file: str | None) -> ssl.SSLContext:
 
 
 async def _slices(body: bytes) -> AsyncIterator[bytes]:
-    """A big body in parts, so that it is never copied whole and the event loop can breathe."""
+    """A large body in parts, so that it is never copied whole and other tasks may run in between."""
     for start in range(0, len(body), _SLICE):
         yield body[start : start + _SLICE]
 
@@ -457,7 +457,7 @@ def _head(method: str, target: str, headers: Headers, framing: bytes, origin: _O
     if not hosted:
         lines.insert(1, b"host: " + origin.authority)
     head = b"\r\n".join(lines)
-    # One line break for each line, and no name but a token: else a header would end its line early.
+    # One line break per line, and only tokens as names: otherwise a header could end its line early.
     if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
         raise Unsendable("request cannot be expressed in HTTP", sent=False)
     if not all(_is_token(name) for name, _ in headers):

@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection to a provider, and the answer that comes over it.
 
-The protocol pushes: the socket's bytes go through httptools' parser, and what one read brought of a body goes to the
-answer in one piece. The answer hands it to a sink (`pump`: nothing is awaited until the end) or keeps it for a reader
-(`read`). A slow sink or reader pauses the socket, so that the provider waits.
+The socket's bytes go through httptools' parser, and the part of a body in one read goes to the answer in one piece. The
+answer passes it to a sink (`pump`: nothing is awaited until the end) or keeps it for a reader (`read`). A slow sink or
+reader pauses the socket, so that the provider waits.
 
     idle ──begin()──► answer's head ──► body ──► idle again, or closed
                                    └──► failed: the connection is closed, the answer knows why
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
     def wait_until(self, deadline: float, late: str) -> None:
         """Fail the exchange at a moment of the loop's clock, unless another moment is set before; `inf` for never.
 
-        One timer serves all the moments of a connection: it looks again when it comes too early.
+        One timer serves all deadlines of a connection: if it fires too early, it is set again.
         """
         self._deadline, self._late = deadline, late
         if deadline < self._timer_at:
@@ -155,7 +155,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def abort(self) -> None:
-        """Close at once, without sending what is still buffered."""
+        """Close at once, without sending buffered bytes."""
         self.open = False
         self._response = None
         if self._timer is not None:
@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and pass the body's part of it on in one piece."""
+        """Parse the bytes, and pass on the part of the body in them in one piece."""
         response = self._response
         if response is None:
             self.abort()  # There was no request.
@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
             self._parts, self._between = [], 0
             response._take(parts[0] if len(parts) == 1 else b"".join(parts))
             if self._response is not response:
-                return  # The sink has had enough.
+                return  # The sink has paused the connection.
         else:
             self._between += len(data)
             if self._between > _MAX_BETWEEN:
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
             self.fail(kind(reason, sent=True))
 
     def pause_writing(self) -> None:
-        """The provider takes the request slowly."""
+        """The provider reads the request slowly."""
         self._drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
@@ -252,7 +252,7 @@ class Connection(asyncio.Protocol):
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        """An answer begins; after the end of ours, that is one too many."""
+        """An answer begins; a second one after the end of ours is an error."""
         if self._complete:
             self._keep = False
 
@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
             raise ValueError
         response = self._response
         if response is None:
-            raise ValueError  # Given up within this read.
+            raise ValueError  # The request was given up during this read.
         self._in_head = False
         if self._no_body:
             # The parser cannot be told that no body follows the answer to a HEAD request.
@@ -291,7 +291,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         """Keep a piece of the body until this read is parsed."""
         if self._complete:
-            self._keep = False  # After HEAD: a body that must not be there.
+            self._keep = False  # The answer to a HEAD request must not have a body.
         else:
             self._parts.append(data)
 
@@ -319,7 +319,7 @@ def _parser(connection: Connection) -> httptools.HttpResponseParser:
 
 
 def _frames(header: tuple[bytes, bytes]) -> bool:
-    """Whether a header states the end of the body."""
+    """Whether a header determines where the body ends."""
     name, value = header
     return name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower())
 
@@ -370,12 +370,12 @@ class UpstreamResponse:
         self._paused = False
 
     async def read(self) -> bytes:
-        """What has come of the body since the last call, waiting for it if need be; empty at the end.
+        """The part of the body that arrived since the last call; waits for some, and returns nothing only at the end.
 
-        Cancelling it loses nothing.
+        Cancelling it loses no bytes.
 
         Raises:
-            UpstreamBroken: The body ended early or in disorder; what had come before was returned.
+            UpstreamBroken: The body ended early or is malformed; everything before that was returned.
             UpstreamTimeout: The provider fell silent, or the total ran out.
         """
         if not self._buffer and not self._ended and self._failure is None:
@@ -393,7 +393,7 @@ class UpstreamResponse:
         return b""
 
     def buffered(self) -> bytes:
-        """What has come of the body and was not yet read, without waiting; perhaps nothing."""
+        """The part of the body that has arrived and was not read, without waiting; perhaps nothing."""
         parts = self._buffer
         if not parts:
             return b""
@@ -404,7 +404,7 @@ class UpstreamResponse:
 
     @property
     def ended(self) -> bool:
-        """Whether the whole body has come and was read."""
+        """Whether the whole body was read."""
         return self._ended and not self._buffer
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -418,11 +418,11 @@ class UpstreamResponse:
     async def pump(self, sink: Callable[[bytes], None]) -> None:
         """Pass the body to `sink` as it arrives, and return at its end.
 
-        The sink is called once for each read of the socket; what it raises is raised here. `pause` and `resume` hold
-        the provider back.
+        The sink is called once for each read of the socket; its exceptions are raised here. `pause` and `resume`
+        control the provider.
 
         Raises:
-            UpstreamBroken: The body ended early or in disorder; what had come before was passed on.
+            UpstreamBroken: The body ended early or is malformed; everything before that was passed on.
             UpstreamTimeout: The provider fell silent, or the total ran out.
         """
         try:
@@ -441,7 +441,7 @@ class UpstreamResponse:
             self._drop()
 
     def pause(self) -> None:
-        """Make the provider wait; silence is its right until `resume`."""
+        """Make the provider wait; its timeout does not run until `resume`."""
         self._paused = True
         if self._connection is not None:
             self._connection.pause()
@@ -455,7 +455,7 @@ class UpstreamResponse:
             self._connection.resume()
 
     async def aclose(self) -> None:
-        """Release the connection; it is closed when the body was not read to its end. May be called again."""
+        """Release the connection; it is closed if the body was not read to its end. May be called again."""
         self._drop()
 
     def _drop(self) -> None:
@@ -464,14 +464,14 @@ class UpstreamResponse:
             connection.abort()
 
     def _watch(self) -> None:
-        """Expect the next bytes in time."""
+        """Start the timeout for the next bytes."""
         if self._connection is not None:
             at = self._loop.time() + self._read_timeout
             late = "no data in time" if self._read_timeout != self._idle else "no further data in time"
             self._connection.wait_until(min(at, self._total_at), late)
 
     def _unwatch(self) -> None:
-        """Expect nothing before the total runs out."""
+        """Wait for the total timeout only."""
         if self._connection is not None:
             self._connection.wait_until(self._total_at, "no end in time")
 
@@ -530,7 +530,7 @@ class UpstreamResponse:
         """Wait for the head.
 
         Raises:
-            UpstreamUnreachable: The connection ended or broke, or what came is not an answer.
+            UpstreamUnreachable: The connection ended or broke, or the bytes are not an HTTP answer.
             UpstreamTimeout: It did not come in time.
         """
         if self.status == 0 and self._failure is None:
@@ -595,7 +595,7 @@ async def upload(
         connection.upload = None
     except ConnectionError as exc:
         if connection.open:
-            response.give_up(exc)  # The iterator's own error; the answer itself reports a lost connection.
+            response.give_up(exc)  # The iterator's own error; a lost connection is reported by the answer.
     except Exception as exc:
         response.give_up(exc)
     finally:

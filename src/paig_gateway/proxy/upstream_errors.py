@@ -12,7 +12,10 @@ from httptools import HttpParserError
 from paig_gateway.routing.failures import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 
 Stage = Literal["connect", "answer", "body"]
-"""How far an exchange had come: no connection yet; the request may be on its way; the answer's headers have come."""
+"""The progress of an exchange.
+
+`connect`: no connection yet. `answer`: the request may have been sent. `body`: the answer's headers have arrived.
+"""
 
 FAILURES = (OSError, HttpParserError, ValueError)
 """What the socket, TLS and the parser raise for a failed exchange; anything else is a bug.
@@ -21,7 +24,7 @@ FAILURES = (OSError, HttpParserError, ValueError)
 cannot express, is a `ValueError`.
 """
 
-# What to say of each, first match first.
+# The reason given for each; the first match counts.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (socket.gaierror, "name not resolved"),
     (ssl.SSLCertVerificationError, "TLS certificate not accepted"),
@@ -38,7 +41,7 @@ _LATE: dict[Stage, str] = {
 
 
 def failure(exc: Exception, stage: Stage) -> UpstreamError:
-    """What one of `FAILURES` means at a stage of the exchange."""
+    """The error that one of `FAILURES` means at a stage of the exchange."""
     if isinstance(exc, UpstreamError):
         return exc
     sent = stage != "connect"
@@ -57,5 +60,5 @@ def _detail(exc: OSError) -> str:
         return str(getattr(exc, "verify_message", ""))
     if isinstance(exc, ssl.SSLError):
         return str(getattr(exc, "reason", None) or "").replace("_", " ").lower()
-    resolver = isinstance(exc, socket.gaierror)  # Its numbers are not the system's.
+    resolver = isinstance(exc, socket.gaierror)  # Its numbers are not those of the operating system.
     return "" if resolver or exc.errno is None else os.strerror(exc.errno)

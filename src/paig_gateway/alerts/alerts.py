@@ -1,7 +1,7 @@
 """Alerts: messages to a webhook when a limit runs out and when a provider fails.
 
-Limits are read every few seconds, off the request path. Whatever node sees something first writes it down, so that
-each is sent once; delivery is repeated, by any node, until the webhook has accepted it.
+Limits are read every few seconds, off the request path. The first node that sees a condition stores the alert, so that
+it is sent once; any node repeats the delivery until the webhook has accepted it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from paig_gateway.telemetry.settings import AlertsSpec
 
 CHECK_SECONDS = 5.0
 LEDGER_PATIENCE = timedelta(seconds=10)
-"""How long the database may be away before an alert is sent."""
+"""How long the database may be unavailable before an alert is sent."""
 POST_SECONDS = 10.0
 AT_ONCE = 10
-"""Alerts delivered in one look, at most; after one that fails, none."""
+"""The most alerts delivered in one round; a round ends after a failure."""
 MOST_REMEMBERED = 10_000
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class LedgerState(Protocol):
 
 
 class Alerts:
-    """Looks, raises, delivers."""
+    """Looks for conditions, stores alerts, and delivers them."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Alerts:
             webhook: Its URL, which is a secret.
             engine: The database.
             refusals: Which limits refuse on this node.
-            providers: Those that there are, by name.
+            providers: The configured providers, by name.
             now: The present, in UTC.
             ledger: This node's ledger.
             attempts: Counts requests that this node refused for lack of permission.
@@ -126,7 +126,7 @@ class Alerts:
     async def watch_ledger(self) -> None:
         """Alert when this node cannot record, and when it can again.
 
-        It is sent at once and by each node, not through the database, because the database is what is down.
+        Each node sends it at once, and not through the database, which is unavailable.
         """
         if self._ledger is None:
             return
@@ -195,7 +195,7 @@ class Alerts:
                 continue
             full = (balance.owner_kind, balance.owner, balance.unit, balance.window) in refusing
             percent = max(100 if full else 0, balance.spent * 100 // balance.amount)
-            # The highest that is reached; who goes from nothing to 90 % at once hears of one, not of two.
+            # Only the highest threshold that is reached: a jump from 0 to 90 % is one alert, not two.
             if reached := max((at for at in self._spec.thresholds if at <= percent), default=None):
                 lesser = tuple(_id(balance, at) for at in self._spec.thresholds if at < reached)
                 yield replace(limit_alert(balance, reached, full, now), covers=lesser)
@@ -206,7 +206,7 @@ class Alerts:
         return troubles((report for _, report in health_rows.read(self._engine)), self._providers())
 
     async def _deliver(self, alert: Alert) -> ExportResult:
-        # It is cancelled at once when the process ends, and no thread is left behind that waits for an answer.
+        # Async, so that it can be cancelled when the process ends; a thread would wait for its answer.
         try:
             client = await asyncio.to_thread(httpx2.AsyncClient, timeout=POST_SECONDS, follow_redirects=False)
             async with asyncio.timeout(POST_SECONDS), client:
@@ -226,7 +226,7 @@ class Alerts:
 
 
 def limit_alert(balance: LimitBalance, reached: int, full: bool, now: datetime) -> Alert:
-    """A limit that is used up to a threshold."""
+    """Alert that a limit is used up to a threshold."""
     owner = (
         "The organisation" if balance.owner_kind == "organisation" else f"The {balance.owner_kind} '{balance.owner}'"
     )
@@ -267,7 +267,7 @@ def _id(balance: LimitBalance, reached: int) -> str:
 
 
 def provider_alert(trouble: Trouble, now: datetime) -> Alert:
-    """A provider that fails; the same alert all hour long."""
+    """Alert that a provider fails; at most one per hour."""
     failed, hour = trouble.failures.total(), now.replace(minute=0, second=0, microsecond=0)
     how = ", ".join(f"{reason} × {count}" for reason, count in trouble.failures.most_common(3))
     text = (
@@ -290,7 +290,7 @@ def provider_alert(trouble: Trouble, now: datetime) -> Alert:
 
 
 def price_alert(provider: str, model: str, now: datetime) -> Alert:
-    """A model that is refused because it has no price; the same alert all day long."""
+    """Alert that a model is refused because it has no price; at most one per day."""
     day = now.astimezone(UTC).date()
     text = (
         f"Requests for the model '{model}' at '{provider}' are refused: it has no price. Add a price or an alias to "
@@ -317,7 +317,7 @@ def ledger_alert(down: bool, error: str, now: datetime) -> Alert:
 
 
 def set_aside_alert(count: int, now: datetime) -> Alert:
-    """Settlements that the database refused; the same alert all day long for each host."""
+    """Alert that the database refused settlements; at most one per day and host."""
     node, day = socket.gethostname(), now.astimezone(UTC).date()
     text = (
         f"The gateway on {node} has charged {count} requests at their ceiling, because its database refused their"
@@ -338,7 +338,7 @@ _ATTEMPTS: Mapping[str, str] = {
 
 
 def guess_alert(what: str, address: str, count: int, now: datetime) -> Alert:
-    """Many attempts from one address that were refused for lack of permission; the same alert all hour long.
+    """Alert that many attempts of one address were refused for lack of permission; at most one per hour.
 
     Args:
         what: The kind of attempt.
@@ -363,7 +363,7 @@ def guess_alert(what: str, address: str, count: int, now: datetime) -> Alert:
 
 
 def excess_alert(excess: Excess, now: datetime) -> Alert:
-    """An answer that stated far more usage than was held for it; one alert per hour and provider."""
+    """Alert that an answer stated far more usage than was held for it; at most one per hour and provider."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     text = (
         f"The provider '{excess.provider}' stated {excess.times} times the cost that was held for the request "
@@ -386,7 +386,7 @@ def excess_alert(excess: Excess, now: datetime) -> Alert:
 
 
 def loop_alert(loop: Loop, now: datetime) -> Alert:
-    """A session that goes round in circles; the same alert all hour long."""
+    """Alert that a session is in a loop; at most one per hour."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     what = (
         f"sent the same request {loop.found} times"
@@ -409,7 +409,7 @@ def loop_alert(loop: Loop, now: datetime) -> Alert:
 
 
 def _escaped(text: str) -> str:
-    """Text in which a name is nothing but a name: in Slack's, `<!channel>` would call everybody."""
+    """Text without Slack's control sequences: `<!channel>` in a name would notify everyone."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -17,13 +17,13 @@ from paig_gateway.routing.outcomes import Sums
 LEAST_FAILURES = 5
 """Fewer failed tries in five minutes are ignored, unless they opened the breaker."""
 TROUBLE_SHARE = 0.5
-"""The share of failed tries from which a provider is in trouble."""
+"""From this share of failed tries on, a provider is in trouble."""
 
 MOST_UNPRICED = 100
-"""Models without a price that are remembered between two looks: their names are the clients' own words."""
+"""The most models without a price that are remembered between two rounds: clients choose their names."""
 
 MOST_REFUSING = 1_000
-"""The most limits that are remembered as refusing between two looks: clients name the budgets of their runs."""
+"""The most refusing limits that are remembered between two rounds: clients name the budgets of their runs."""
 
 ModelName = tuple[str, str]
 """A model, by its provider and its requested name."""
@@ -39,7 +39,7 @@ class Trouble:
     Attributes:
         tries: In the last five minutes, on all nodes.
         failures: Of these, by status or failure.
-        state: Its breaker's, that of its best credential.
+        state: The state of its best credential's breaker.
     """
 
     provider: str
@@ -63,7 +63,7 @@ class Excess:
 
 
 class RefusalWatch:
-    """A watcher that remembers which limits refuse, and which answers state far too much, for the alerts."""
+    """Remembers, for the alerts, which limits refuse and which answers state implausibly much."""
 
     def __init__(self) -> None:
         """Remember nothing yet."""
@@ -95,23 +95,23 @@ class RefusalWatch:
         """Nothing is refused."""
 
     def finished(self, exchange: Exchange, outcome: Outcome, settlement: Settlement) -> None:
-        """Remember an answer that stated far too much; one of each provider is enough."""
+        """Remember an answer that stated implausibly much; one for each provider is enough."""
         if outcome.excess is not None and settlement.provider is not None:
             found = Excess(exchange.id, settlement.provider, exchange.call.model[:200], outcome.excess)
             self._excesses.setdefault(settlement.provider, found)
 
     def take_excesses(self) -> list[Excess]:
-        """The answers that stated far too much since the last look."""
+        """The answers since the last round that stated implausibly much."""
         found, self._excesses = self._excesses, {}
         return list(found.values())
 
     def take(self) -> set[LimitName]:
-        """The limits that have refused since the last look."""
+        """The limits that have refused requests since the last round."""
         found, self._refusing = self._refusing, set()
         return found
 
     def take_unpriced(self) -> set[ModelName]:
-        """The models that were refused because they have no price since the last look."""
+        """The models without a price that were refused since the last round."""
         found, self._unpriced = self._unpriced, set()
         return found
 
@@ -121,7 +121,7 @@ def troubles(reports: Iterable[Report], providers: Mapping[str, ActiveProvider])
 
     Args:
         reports: The reports of all nodes.
-        providers: Those that there are, by name.
+        providers: The configured providers, by name.
     """
     by_provider: dict[str, dict[str, list[Report]]] = {}
     for report in reports:

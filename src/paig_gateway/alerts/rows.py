@@ -1,4 +1,4 @@
-"""Alerts that were raised: once each, whichever node sees it first, and delivered by whichever node gets to it."""
+"""The stored alerts: each is raised once, by the first node that sees its condition, and delivered by any node."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from paig_gateway.database.engine import writing
 from paig_gateway.database.tables import AlertRow
 
 LEASE_SECONDS = 30.0
-"""How long a node that has taken an alert on may be busy with it before another tries."""
+"""How long a node may take to deliver an alert before another node tries."""
 PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
-"""Seconds until the next try, after each that failed; the last for all further ones."""
+"""Seconds until the next try after each failure; the last one repeats."""
 MOST_TRIES = 24
 MOST_LOOKED_AT = 10
-"""Alerts among which one is looked for that no other node has taken."""
+"""The number of due alerts among which a node looks for one that no other node has taken."""
 KEPT = timedelta(days=400)
 """How long an alert is remembered, and so not raised again."""
 
@@ -35,8 +35,8 @@ class Alert:
     """An alert to deliver.
 
     Attributes:
-        id: The same for the same trouble, on every node.
-        payload: What the webhook gets.
+        id: The same for the same condition on every node.
+        payload: The message for the webhook.
         covers: The ids of lesser alerts that are not sent once this one is.
     """
 
@@ -68,7 +68,7 @@ def due(engine: Engine, now: datetime) -> Alert | None:
     with engine.connect() as connection:
         rows = connection.execute(waiting).all()
     lease = milliseconds(now + timedelta(seconds=LEASE_SECONDS))
-    for row in rows:  # another node may be quicker with some
+    for row in rows:  # another node may take some of them first
         mine = (
             update(AlertRow)
             .where(col(AlertRow.id) == row.id, col(AlertRow.tries) == row.tries)
@@ -88,11 +88,11 @@ def delivered(engine: Engine, alert: Alert, now: datetime) -> None:
 
 
 def failed(engine: Engine, alert: Alert, now: datetime, *, wait: float = 0.0) -> bool:
-    """Have a delivery that failed tried again later.
+    """Schedule another try of a failed delivery.
 
     Args:
         engine: The database.
-        alert: What could not be delivered.
+        alert: The alert that could not be delivered.
         now: The present.
         wait: The least seconds to wait that the webhook states.
 

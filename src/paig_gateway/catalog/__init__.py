@@ -70,7 +70,7 @@ class Catalog(Transactions):
             engine: The migrated database.
             vault: Seals literal credentials.
             references: What references may name; by default all but the gateway's own.
-            hooks: What the ledger does when a limit is made or removed.
+            hooks: Called when a limit is made or removed.
             clock: The present.
         """
         super().__init__(engine, Secrets(vault, references or References()), hooks=hooks, clock=clock)
@@ -111,7 +111,7 @@ class Catalog(Transactions):
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
     def audit_unknown(self, which: AuditFilter) -> list[tuple[str, str]]:
-        """Of what a filter names, all that no change has: the field, and a message with the nearest name."""
+        """The names in a filter that no change has: the field, and a message with the nearest name."""
         with self.view() as session:
             return audit.unknown(session, which)
 
@@ -126,10 +126,10 @@ class Catalog(Transactions):
             return chain.verify(session, self.secrets.vault, expect)
 
     def seal(self) -> int:
-        """Bring what is sealed to the present secret key and form, and begin the audit log's chain.
+        """Seal everything with the present secret key and in the present form, and begin the audit log's chain.
 
-        Does nothing if all of it is so already. `paig serve` does this at its start, `paig secret rotate` after it
-        has made a new key.
+        Does nothing if that was done already. `paig serve` calls it at its start, `paig secret rotate` after it has
+        made a new key.
 
         Returns:
             How many values were sealed again.
@@ -174,7 +174,7 @@ class Catalog(Transactions):
             return [row.name for row in rows(session, PROVIDERS) if credentials.cannot_open(self.secrets.vault, row)]
 
     def give_up(self, actor: str) -> list[str] | None:
-        """Go on without what no secret key opens: credentials become lost, and the audit log gets a new chain.
+        """Give up values that no secret key opens: credentials become lost, and the audit log gets a new chain.
 
         Returns:
             The names of the providers that lost a credential; None if everything can be opened, and nothing changed.

@@ -1,4 +1,4 @@
-"""Admins: what people and programs may do in the gateway, or in single projects of it."""
+"""Admins: people and programs with roles in the gateway, or in single projects."""
 
 from __future__ import annotations
 

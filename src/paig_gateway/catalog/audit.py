@@ -1,4 +1,4 @@
-"""Reading the audit log: by any filter, newest first, or from an entry on."""
+"""Reads the audit log: by any filter, newest first, or from an entry on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AuditFilter:
         name: The object's name.
         project: A project's name or id: changes of it and of what belongs to it.
         since: The earliest time.
-        until: The first moment that is too late.
+        until: The first moment that no longer counts.
         within: The ids of the projects whose changes are shown; None for all.
     """
 
@@ -47,7 +47,7 @@ EVERY_CHANGE = AuditFilter()
 
 
 AUDIT_SORTED: dict[str, Kind] = {"time": "number", **dict.fromkeys(("actor", "action", "kind", "name"), "text")}
-"""What changes can be sorted by."""
+"""The fields that changes can be sorted by."""
 
 
 def newest(session: Session, which: AuditFilter, *, limit: int, before: str | None) -> list[AuditEntry]:
@@ -75,7 +75,7 @@ def in_order(
 
 
 def unknown(session: Session, which: AuditFilter) -> list[tuple[str, str]]:
-    """Of what a filter names, all that no change has that is shown: the field, and a message with the nearest name."""
+    """The names in a filter that no visible change has: the field, and a message with the nearest name."""
     wrong = []
     for field in ("actor", "action", "kind", "name"):
         if (wanted := getattr(which, field)) is None:

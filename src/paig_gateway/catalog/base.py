@@ -1,4 +1,4 @@
-"""What every kind of object in the catalogue shares: errors, the open transaction, names, ids."""
+"""Shared by all kinds of objects in the catalogue: errors, the open transaction, names, ids."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class CatalogError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What seals secrets and what references may name."""
+    """The vault that seals secrets, and the references that are allowed."""
 
     vault: Vault
     references: References
 
 
 def _no_hook(connection: Connection, row: LimitRow) -> None:
-    """Stands in for a ledger: does nothing."""
+    """Do nothing: there is no ledger."""
 
 
 @dataclass(frozen=True)
 class LimitHooks:
-    """What the ledger does in the transaction that makes or removes a limit (a new amount needs neither)."""
+    """Called in the transaction that makes or removes a limit (a new amount calls neither)."""
 
     created: Callable[[Connection, LimitRow], None] = _no_hook
     removed: Callable[[Connection, LimitRow], None] = _no_hook

@@ -42,7 +42,7 @@ class StoredCredential:
 
     @property
     def mask(self) -> str:
-        """How one among several is named: its reference, or which stored literal it is."""
+        """Its name among several: its reference, or the number of the stored literal."""
         return self.reference or f"value:<stored:{self.id}>"
 
     @property
@@ -68,9 +68,9 @@ def _stored(row: ProviderRow, text: str, bound_to: str) -> StoredCredential:
 
 
 def purpose(id: str, kind: str, base_url: str | None) -> str:
-    """What a provider's literal is sealed for: the provider and the origin that it is sent to.
+    """The purpose that a provider's literal is sealed for: the provider and the origin that it is sent to.
 
-    Where no address is given, the kind stands for the kind's own, which may change with a new version.
+    If no address is given, the kind stands for the kind's own address, which a new version may change.
     """
     return f"credential {id} {origin(kind, base_url)}"
 
@@ -85,7 +85,7 @@ def origin(kind: str, base_url: str | None) -> str:
 
 
 def is_mask(text: str) -> bool:
-    """Whether a credential is the word for one that is stored already."""
+    """Whether a credential stands for one that is stored already."""
     return _MASK.fullmatch(text) is not None
 
 
@@ -112,7 +112,7 @@ def problems(spec: ProviderSpec, references: References | None = None) -> Iterat
 
 
 def normal(secrets: Secrets, row: ProviderRow | None, spec: ProviderSpec) -> dict[str, object]:
-    """What changes in a Spec so that what is stored already is named as stored.
+    """The changes to a Spec by which stored credentials are named as stored.
 
     Raises:
         CatalogError: A stored literal is to be kept if there is none or where the provider's address has changed, or
@@ -139,7 +139,7 @@ def normal(secrets: Secrets, row: ProviderRow | None, spec: ProviderSpec) -> dic
 
 
 def _check_origin(row: ProviderRow | None, spec: ProviderSpec, kept: list[StoredCredential]) -> None:
-    """Refuse to send a stored literal to another address than the one that it was given for."""
+    """Refuse to send a stored literal to another address than the one it was given for."""
     if row is None or not kept:
         return
     before, after = origin(row.spec.get("kind", ""), row.spec.get("base_url")), origin(spec.kind, spec.base_url)
@@ -153,7 +153,7 @@ def _check_origin(row: ProviderRow | None, spec: ProviderSpec, kept: list[Stored
 
 
 def store(secrets: Secrets, row: ProviderRow, spec: ProviderSpec) -> ProviderSpec:
-    """Seal a normal Spec's literals into the row; answers the Spec with their masks in place of them."""
+    """Seal a normal Spec's literals into the row; returns the Spec with masks in their place."""
     bound_to = purpose(row.id, spec.kind, spec.base_url)
     before = {one.id: one for one in stored(row)} if row.spec else {}
     sealed: dict[str, str] = {}
@@ -163,7 +163,7 @@ def store(secrets: Secrets, row: ProviderRow, spec: ProviderSpec) -> ProviderSpe
             kept = before[found["id"]] if found["id"] else next(one for one in before.values() if one.sealed)
             assert kept.sealed is not None
             id, sealed[kept.id] = kept.id, kept.sealed
-            if kept.purpose != bound_to:  # the literal was given again, and is the same
+            if kept.purpose != bound_to:  # the same literal was given again
                 sealed[id] = secrets.vault.seal(
                     secrets.vault.open(kept.sealed.encode(), kept.purpose), bound_to
                 ).decode()
@@ -187,7 +187,7 @@ def store(secrets: Secrets, row: ProviderRow, spec: ProviderSpec) -> ProviderSpe
 
 
 def seal_again(vault: Vault, row: ProviderRow) -> bool:
-    """Bring a provider's sealed literals to the present form and key; whether any was not.
+    """Seal a provider's literals in the present form with the present key; returns whether any changed.
 
     Raises:
         SecretKeyError: One cannot be opened.
@@ -204,7 +204,7 @@ def seal_again(vault: Vault, row: ProviderRow) -> bool:
 
 
 def give_up(vault: Vault, row: ProviderRow) -> bool:
-    """Mark a provider's sealed literals that cannot be opened as lost; whether there are any."""
+    """Mark a provider's sealed literals that cannot be opened as lost; returns whether there are any."""
     if lost := cannot_open(vault, row):
         row.sealed = {**row.sealed, **dict.fromkeys(lost, LOST)}
         row.version += 1
@@ -251,7 +251,7 @@ def _opened(vault: Vault, one: StoredCredential) -> str | None:
     try:
         return vault.open((one.sealed or "").encode(), one.purpose).decode()
     except SecretKeyError:
-        return None  # it cannot be read, so whatever is given now is new
+        return None  # it cannot be read, so any given literal is new
 
 
 def _new_id() -> str:

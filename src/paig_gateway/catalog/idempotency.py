@@ -1,4 +1,4 @@
-"""Creates that are sent twice: done once, and answered the same on every node.
+"""Repeated creates: executed once, and answered the same on every node.
 
 The answer to a create is kept for a day, written in the transaction of the create itself. All edits run one after the
 other, so the second of two that come at the same time finds the first one's answer. The answer to a new key holds its
@@ -29,7 +29,7 @@ KEEP_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Repeat(Generic[A]):
-    """A create that may come again.
+    """A create that may be repeated.
 
     Attributes:
         id: A digest of the sender and the value that it chose as `Idempotency-Key`.
@@ -43,7 +43,7 @@ class Repeat(Generic[A]):
 
     @classmethod
     def of(cls, principal: str, key: str, request: str, answer: type[A]) -> Repeat[A]:
-        """A create, from the sender, the value of its `Idempotency-Key` and the request in one spelling."""
+        """A create, from the sender, its `Idempotency-Key` and the normalised request."""
         return cls(sha256(f"{principal}\0{key}".encode()).hexdigest(), sha256(request.encode()).hexdigest(), answer)
 
 
@@ -72,7 +72,7 @@ def once(edit: Edit, repeat: Repeat[A] | None, make: Callable[[], A]) -> A:
 
     Args:
         edit: The open transaction in which `make` makes its changes.
-        repeat: None for a create that may be repeated.
+        repeat: None for a create without an `Idempotency-Key`.
         make: Makes the object.
 
     Raises:

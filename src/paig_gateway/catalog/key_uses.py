@@ -1,6 +1,6 @@
 """When each key was last used, and from where.
 
-A request notes it in memory; every few seconds what is new is written. A process that is killed forgets those seconds.
+A request notes it in memory; new uses are written every few seconds. A killed process loses those of the last seconds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class KeyUses:
         self._fresh[key_id] = KeyUse(at, address)
 
     def latest(self, engine: Engine) -> Mapping[str, KeyUse]:
-        """The last use of each key by id, on all nodes as far as they have written it."""
+        """The last use of each key by id: this process's, and those that other nodes have written."""
         with engine.connect() as connection:
             found = {row.key_id: KeyUse(moment(row.time), row.address) for row in connection.execute(_READ)}
         for key_id, use in list(self._fresh.items()):

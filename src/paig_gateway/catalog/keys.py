@@ -27,14 +27,14 @@ from paig_gateway.secrets.references import STORED, References, parse_reference
 
 MAX_OVERLAP = timedelta(days=30)
 HASHED = "sha256:"
-"""Before the SHA-256, in hex, of a key's value that only its holder knows, such as one made by another gateway."""
+"""The prefix of a value given as its SHA-256 (hex), for a secret that only its holder knows."""
 
 _VERBS: Mapping[KeyState, str] = {"active": "enable", "disabled": "disable", "blocked": "block"}
 _END_OF_TIME = 253_370_764_800_000  # the year 9999, in milliseconds
 
 
 def new_secret() -> str:
-    """A key's secret of 256 random bits: `paig_` and 43 characters that are safe in URLs."""
+    """A new secret of 256 random bits: `paig_` and 43 characters that are safe in URLs."""
     return f"paig_{randomness.token_urlsafe(32)}"
 
 
@@ -53,10 +53,10 @@ def hint(secret: str) -> str:
 def chosen_value(reference: str | None, references: References) -> str | None:
     """The value that a key's `secret` names; None if none is given or the stored one is to be kept.
 
-    Looks into the environment, files or the keyring, so it is called before a transaction is opened.
+    Reads the environment, files or the keyring, so call it before a transaction is opened.
 
     Raises:
-        CatalogError: `invalid`; it cannot be read or is not usable as a key.
+        CatalogError: `invalid` if it cannot be read or is not usable as a key.
     """
     if reference is None or reference == STORED:
         return None
@@ -74,7 +74,7 @@ def chosen_value(reference: str | None, references: References) -> str | None:
 
 
 def check_strength(secret: str) -> None:
-    """Refuse a chosen value that may be guessed; a hash does not say of what it is, and passes.
+    """Refuse a chosen value that could be guessed; a hash cannot be checked, and passes.
 
     Raises:
         CatalogError: `invalid`.
@@ -112,7 +112,7 @@ def problems(spec: KeySpec) -> Iterator[Problem]:
 
 
 def create(edit: Edit, name: str, spec: KeySpec, value: str | None) -> tuple[KeyRow, str]:
-    """Make a key of the value chosen elsewhere, or of a new one; answers that value too.
+    """Create a key with the value chosen elsewhere, or with a new one; returns the value too.
 
     Raises:
         CatalogError: `invalid`, or `conflict` where the name or the value is taken.
@@ -124,7 +124,7 @@ def create(edit: Edit, name: str, spec: KeySpec, value: str | None) -> tuple[Key
 
 
 def set_value(edit: Edit, row: KeyRow, secret: str, overlap: timedelta = timedelta()) -> None:
-    """Give a key another secret. Its id, and so its limits and what is spent of them, stay.
+    """Give a key another secret. Its id stays, and with it its limits and their spent amounts.
 
     Args:
         edit: The open transaction.
@@ -136,7 +136,7 @@ def set_value(edit: Edit, row: KeyRow, secret: str, overlap: timedelta = timedel
         CatalogError: `invalid` where it may be guessed, `conflict` where another key has it.
     """
     if digest(secret) == row.hash:
-        return  # a weak one from before stays
+        return  # a weak value of an older version stays
     check_strength(secret)
     _check_unique(edit.session, secret)
     before, old = row.hint, row.hash
@@ -151,7 +151,7 @@ def set_value(edit: Edit, row: KeyRow, secret: str, overlap: timedelta = timedel
 
 
 def rotate(edit: Edit, row: KeyRow, overlap: timedelta = timedelta()) -> str:
-    """Give a key a new secret and answer it; the old one stops working, at once or after `overlap`.
+    """Give a key a new secret and return it; the old one stops working, at once or after `overlap`.
 
     Raises:
         CatalogError: `conflict` where the value is chosen elsewhere, or `invalid` for too long an overlap.

@@ -1,4 +1,4 @@
-"""Limits of any owner: from what a person writes to rows and back."""
+"""Limits of any owner: converted from Specs to rows and back."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def amounts(spec: LimitsSpec) -> dict[tuple[Unit, Window], int]:
 
 
 def spec_of(rows: Iterable[LimitRow]) -> LimitsSpec:
-    """The limits of one owner as a person would write them."""
+    """The limits of one owner as a Spec."""
     caps: dict[tuple[Unit, Window], int] = {}
     soft = False
     for row in rows:

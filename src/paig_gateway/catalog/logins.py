@@ -1,4 +1,4 @@
-"""Logins by single sign-on: what a person's groups give; the admin is made, or given the roles of its groups."""
+"""Logins by single sign-on: create a person's admin, or update its roles, by the person's groups."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PersonalKey:
 
     Attributes:
         spec: Its project, routes and models.
-        limits: What the person may spend, with all keys together.
+        limits: The limits of the person, for all keys together.
         expires_at: When the key ends unless it is renewed.
     """
 
@@ -61,8 +61,8 @@ class Login:
 def admit(edit: Edit, login: Login) -> AdminRow | None:
     """The admin that logs in, with the current roles of its groups; None if it has none.
 
-    An admin is identified only by issuer and subject: a name proves nothing, and never leads to another account. An
-    admin whose groups give no role any more loses the roles that it had.
+    An admin is identified only by issuer and subject; a name proves nothing. An admin whose groups give no role any
+    more loses the roles that it had.
     """
     known = set(edit.session.exec(select(ProjectRow.name)))
     grants = [grant for grant in login.grants if grant.project is None or grant.project in known]

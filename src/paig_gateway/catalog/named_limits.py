@@ -1,4 +1,4 @@
-"""Named limits in the catalogue: what each matches, and its caps."""
+"""Named limits in the catalogue: the requests that each matches, and its caps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES: Mapping[str, Callable[[Session], set[str]]] = {
     "route": route_names,
     "provider": lambda session: set(session.exec(select(ProviderRow.name))),
 }
-"""What a limit's `match` may name of each kind."""
+"""The names that a limit's `match` may use, by kind."""
 
 
 def problems(spec: NamedLimitSpec, known: Callable[[str], Collection[str]]) -> Iterator[Problem]:

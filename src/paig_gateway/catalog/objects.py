@@ -1,4 +1,4 @@
-"""One way to read, make, change and delete any kind of object; each kind is a record of functions (an `ObjectType`).
+"""Reads, creates, changes and deletes objects of any kind; each kind is a record of functions (an `ObjectType`).
 
 All functions here work inside an open `Edit` or session; `Catalog` opens one for each call, `config.apply` one for a
 whole file.
@@ -66,15 +66,15 @@ class ObjectType(Generic[R, S, W]):
 
     Attributes:
         kind: Its name in messages and in the audit log.
-        prefix: What its ids begin with.
+        prefix: The prefix of its ids.
         check_name: Returns the error in a name, or None.
         limited: Whether its objects have limits, which are rows of their own.
         extensible: Whether its Spec takes fields of any name.
-        normal: A Spec in the one form that is stored, given the row if there is one already; raises CatalogError.
+        normal: Returns a Spec in the stored form, given the row if there is one; raises CatalogError.
         problems: Returns the errors in a spec, given the rest of the catalogue.
         store: Sets the row's columns that queries use; returns the spec to store, without secrets.
-        unlink: Undoes what refers to the row, or raises CatalogError `in-use`.
-        shown: What a resource shows besides its Spec's fields, at a moment in milliseconds since the epoch.
+        unlink: Removes references to the row, or raises CatalogError `in-use`.
+        shown: Returns the fields of a resource besides its Spec's, at a moment in milliseconds since the epoch.
     """
 
     kind: str
@@ -150,7 +150,7 @@ def find(session: Session, type: ObjectType[R, S, W], reference: str) -> R | Non
     if is_id(reference):
         return session.get(type.row, reference)
     if type.check_name(reference):
-        return None  # no object has such a name, and a database may not take it as a value
+        return None  # no object has such a name, and a database may not accept it as a value
     return session.exec(select(type.row).where(type.row.name == reference)).first()
 
 
@@ -174,7 +174,7 @@ def create(edit: Edit, type: ObjectType[R, S, W], name: str, spec: S, **columns:
         type: Its kind.
         name: Its name.
         spec: Its new settings.
-        **columns: What of its row its Spec does not decide.
+        **columns: Columns of its row that its Spec does not decide.
 
     Raises:
         CatalogError: `invalid`, or `conflict` where the name is taken.

@@ -25,7 +25,7 @@ def _normal_project(secrets: Secrets, row: ProjectRow | None, spec: OwnerSpec) -
 
 
 def telemetry_problems(references: References, spec: ProjectSpec) -> Iterable[Problem]:
-    """What a project's own telemetry names and may not: its secrets are looked up like those of providers."""
+    """The errors in a project's own telemetry; its secrets are resolved like those of providers."""
     export = spec.telemetry.export
     if export is None:
         return

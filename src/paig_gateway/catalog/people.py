@@ -1,8 +1,8 @@
 """People who log in by single sign-on: the admin, the user and the personal key that their groups give them.
 
-A person is known by issuer and subject alone. Each login makes a key of its own, which expires unless it is renewed.
-All keys of a person belong to one user, whose limits are those of the person's group, so logging in again gives nothing
-more to spend.
+A person is identified only by issuer and subject. Each login makes a key of its own, which expires unless it is
+renewed. All keys of a person belong to one user, whose limits are those of the person's group, so logging in again
+gives nothing more to spend.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from paig_gateway.database.columns import milliseconds
 from paig_gateway.database.tables import KeyRow, UserRow
 
 MAX_KEYS = 10
-"""Keys of logins that a person may have at once; a further login ends the oldest."""
+"""The most login keys that a person may have at once; a further login ends the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """What a login gave.
+    """The result of a login.
 
     Attributes:
         name: The person's name here.
@@ -55,7 +55,7 @@ class People:
 
         Args:
             login: The person, and what their groups grant.
-            browser: Whether the token is for a browser's cookie, and nothing else; a browser gets no key.
+            browser: Whether the token is only for a browser's cookie; a browser gets no key.
             token: Whether a person with a role gets a session of the admin API.
 
         Returns:
@@ -81,7 +81,7 @@ class People:
             return None if user is None or logins.kept_out(edit, login) else user.id
 
     def renew_key(self, id: str, login: Login) -> datetime | None:
-        """Let a personal key last longer, as its person's groups are now; without a group that gives one, it ends.
+        """Renew a personal key by the person's present groups; without a group that gives one, it ends.
 
         Returns:
             When it ends; None if it has ended.
@@ -107,7 +107,10 @@ class People:
 
 
 def _new_key(edit: Edit, login: Login) -> tuple[str, NewKey] | None:
-    """The user's name and a new key; None where no group gives one, or an administrator has stopped one of theirs."""
+    """The user's name and a new key;
+
+    None if no group gives one, or an administrator has stopped one of the person's keys.
+    """
     if login.key is None:
         return None
     user = _user(edit, login)
@@ -144,7 +147,7 @@ def _spec(edit: Edit, user: UserRow, given: PersonalKey) -> KeySpec:
     """The settings of the key.
 
     Raises:
-        CatalogError: `invalid`, where the settings name a project or route that does not exist.
+        CatalogError: `invalid` if the settings name a project or route that does not exist.
     """
     spec = given.spec.model_copy(update={"user": user.name, "expires_at": given.expires_at})
     for field, wrong in KEYS.problems(edit, spec):

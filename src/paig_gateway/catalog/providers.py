@@ -64,7 +64,7 @@ def settings(spec: ProviderSpec) -> dict[str, str]:
 
 
 def base_url(spec: ProviderSpec) -> str | None:
-    """The address that applies: the given one, completed, or the kind's own; None if there is none."""
+    """The provider's address: the given one, completed, or the kind's own; None if there is none."""
     kind = KINDS.get(spec.kind)
     return completed_url(kind, spec.base_url, settings(spec)) if kind else spec.base_url
 

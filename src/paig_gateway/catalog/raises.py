@@ -1,4 +1,4 @@
-"""Raises: a limit's larger amount for a while; and requests for more, which become raises when they are approved."""
+"""Raises, which give a limit a larger amount for a while, and requests for more, which become raises when approved."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from paig_gateway.domain.limits import PREFIX, member_id, window_end
 from paig_gateway.domain.money import MAX_NANODOLLARS, format_usd, nanodollars
 
 LONGEST = timedelta(days=366)
-"""How long a limit may be raised at most."""
+"""The longest time for which a limit may be raised."""
 OPEN_REQUESTS = 5
-"""How many requests of one key may wait for an answer."""
+"""The most requests of one key that may wait for an answer."""
 _TYPES: Mapping[str, ObjectType[Any, Any, Any]] = {
     "key": KEYS, "project": PROJECTS, "user": USERS, "limit": NAMED_LIMITS,
 }  # fmt: skip
@@ -71,7 +71,7 @@ class Raises:
         self._catalog = catalog
 
     def in_force(self) -> list[LimitRaise]:
-        """Those in force, the one that ends first before the others."""
+        """The raises in force; the first to end comes first."""
         now = self._catalog.now()
         with self._catalog.view() as session:
             found = select(RaiseRow).where(col(RaiseRow.until) > now).order_by(col(RaiseRow.until))
@@ -92,7 +92,7 @@ class Raises:
         """End a raise now.
 
         Raises:
-            CatalogError: `not-found`; there is none, or it has ended.
+            CatalogError: `not-found` if there is none, or it has ended.
         """
         with self._catalog.edit(actor) as edit:
             row = edit.session.get(RaiseRow, id)
@@ -116,7 +116,7 @@ class Raises:
         """Ask for a higher amount of a limit, as the holder of a key.
 
         Raises:
-            CatalogError: `invalid`; `conflict` where too many requests of the key wait already.
+            CatalogError: `invalid`; `conflict` if too many requests of the key are waiting already.
         """
         with self._catalog.edit(f"key:{key_id}") as edit:
             session = edit.session
@@ -205,10 +205,10 @@ def _member(session: Session, limit: LimitRow, member: str) -> str:
 
 
 def _session(session: Session, limit: LimitRow, member: str) -> str:
-    """The part of a counter's name that identifies a session: its key's id, and the client's own word.
+    """The part of a counter's name that identifies a session: its key's id, and the client's id of it.
 
     Raises:
-        CatalogError: `invalid`; no session of that id has a counter, or sessions of several keys have one.
+        CatalogError: `invalid` if no session of that id has a counter, or sessions of several keys have one.
     """
     of_limit = func.substr(CounterRow.limit_id, 1, PREFIX) == limit.id
     named = col(CounterRow.limit_id).endswith(f":{member}", autoescape=True)

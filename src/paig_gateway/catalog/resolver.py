@@ -1,4 +1,4 @@
-"""Providers' decrypted credentials, only in this process's memory."""
+"""Decrypted credentials of providers, kept only in this process's memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0
 """How often a credential that could not be read is tried again."""
 FILE_SECONDS = 2.0
-"""How often files are looked at for a new credential."""
+"""How often files are checked for a new credential."""
 
 _Place = tuple[str, int, str]
 """A credential: the provider's id and version, and its own id."""
@@ -28,9 +28,10 @@ _Mark = tuple[int, int, int]
 
 
 class Resolver:
-    """Resolves references and opens what is sealed: once for each version of a provider, and again for what changes.
+    """Resolves references and opens sealed literals, once for each version of a provider.
 
-    Files are looked at every `FILE_SECONDS`; a keyring is asked again after the provider has refused its credential.
+    Files are checked for changes every `FILE_SECONDS`; a keyring is read again after the provider has refused its
+    credential.
     """
 
     def __init__(self, secrets: Secrets) -> None:
@@ -44,7 +45,7 @@ class Resolver:
         self._tried = self._looked = time.monotonic()
 
     def credentials(self, row: ProviderRow) -> tuple[tuple[Credential, ...], tuple[str, ...]]:
-        """A provider's usable credentials, and why the others are not, in words that show no secret."""
+        """A provider's usable credentials, and why the others are not usable, without secrets."""
         usable: list[Credential] = []
         wrong: list[str] = []
         all_of_them = stored(row)
@@ -80,14 +81,14 @@ class Resolver:
         return [found for found in self._found.values() if isinstance(found, str)]
 
     def doubt(self, credential: str) -> None:
-        """Note that a provider has refused a credential: it is read again at the next look."""
+        """Note that a provider has refused a credential: it is read again in the next round."""
         self._doubted.add(credential)
 
     def is_in_file(self, credential: str) -> bool:
         return any(place[2] == credential and text.startswith("file:") for place, text in self._references.items())
 
     def renewed(self, credential: str, secret: str) -> str | None:
-        """The secret that a credential has by now, where a file holds another one than was sent; None otherwise."""
+        """The present secret of a credential if its file has changed since it was sent; None otherwise."""
         for place, text in self._references.items():
             if place[2] != credential or not text.startswith("file:"):
                 continue
@@ -103,7 +104,7 @@ class Resolver:
         return None
 
     def look_again(self) -> bool:
-        """Read again what may have changed; whether anything did."""
+        """Read again the credentials that may have changed; returns whether any did."""
         now = time.monotonic()
         doubted, self._doubted = self._doubted, set()
         retry = now - self._tried >= RETRY_SECONDS
@@ -150,7 +151,7 @@ class Resolver:
 
 
 def _mark(text: str) -> _Mark | None:
-    """A value that changes with the content of the file that a reference names; None if there is no such file."""
+    """A value that changes with the content of a reference's file; None if there is no file."""
     try:
         found = os.stat(Path(parse_reference(text).target).expanduser())
     except (OSError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Routes in the catalogue: members are named, so that they read like the configuration file."""
+"""Routes in the catalogue: members name their providers, as in the configuration file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The directory: the catalogue in memory, for the data plane.
 
 A snapshot is immutable and replaced as a whole. Every change to the catalogue raises `directory_version`; each node
-looks at that number several times a second and loads a new snapshot when it has risen.
+reads that number several times a second, and loads a new snapshot when it has changed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 """Other names of routes: a name without a route means the first of these that exists.
 
-The two of Google understand each other's paths, so that pydantic-ai's `gateway/google:` works with either.
+Google's two kinds accept each other's paths, so pydantic-ai's `gateway/google:` works with either.
 """
 
 POLL_SECONDS = 0.3
@@ -83,7 +83,7 @@ POLL_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
-    """What a token of the admin API allows.
+    """The permissions of a token of the admin API.
 
     Attributes:
         token: The token's name.
@@ -110,7 +110,7 @@ class Snapshot:
     """The catalogue at one version.
 
     Attributes:
-        callers: By the SHA-256 of the key's secret, in hex; for a while also by that of the secret before.
+        callers: By the SHA-256 of the key's secret, in hex; after a rotation, for a while also by that of the old one.
         routes: By name; every provider is also a route, unless a route has its name.
         problems: By provider's name: why requests to it cannot be sent.
         lacking: By provider's name: which of its credentials cannot be read, and why, while others can.
@@ -121,7 +121,7 @@ class Snapshot:
         projects: Names by id.
         stopped: The actor that stopped a session, by key id and session.
         models: For the one address: the names of routes, by patterns of models.
-        old_until: Until when a secret from before a rotation is accepted, by its SHA-256.
+        old_until: Until when the old secret of a rotation is accepted, by its SHA-256.
     """
 
     version: int = -1
@@ -177,7 +177,7 @@ class Directory:
         return next((caller for caller in self.snapshot.callers.values() if caller.key_id == key_id), None)
 
     def route(self, name: str) -> ActiveRoute | None:
-        """The route of that name, the provider of that name, or what another spelling means; None if there is none."""
+        """The route or the provider of that name, or the one that the name is an alias of; None if there is none."""
         routes = self.snapshot.routes
         return next((routes[one] for one in (name, *ALIASES.get(name, ())) if one in routes), None)
 
@@ -217,11 +217,11 @@ class Directory:
         self._resolver.doubt(credential)
 
     def renewed(self, credential: Credential) -> Credential | None:
-        """A credential that a provider has refused, as its file has it by now; None where that is the same.
+        """The new value of a refused credential, if its file has changed; None otherwise.
 
         It reads the file only if it has changed. Blocks, so call it in a thread.
         """
-        # Without the lock: it is held while the database is read, and most credentials are in no file.
+        # Without the lock, which is held while the database is read; most credentials are in no file.
         if credential.secret is None or not self._resolver.is_in_file(credential.id):
             return None
         with self._lock:
@@ -239,7 +239,7 @@ class Directory:
         """
         with self._lock, self._engine.connect() as connection:
             if connection.dialect.name == "postgresql":
-                # One state of all tables; on SQLite any transaction has that.
+                # All tables are read at one state; on SQLite any transaction ensures that.
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             version = _version(connection)
             if version == self.snapshot.version and not self._resolver.look_again():
@@ -253,7 +253,7 @@ class Directory:
         while True:
             try:
                 await in_thread(self.refresh)
-            except Exception as error:  # whatever it is, the next try may succeed; readiness is the ledger's to judge
+            except Exception as error:  # any error: the next try may succeed; readiness depends on the ledger
                 if not away:
                     log.warning("cannot read the catalogue, keys and limits stay as they were; retrying: %s", error)
                 away = True
@@ -352,7 +352,7 @@ def _version(connection: Connection) -> int:
 
 
 def _rows(connection: Connection, table: type[SQLModel]) -> list[Row[Any]]:
-    """All rows, as plain tuples: a tenth of the work of making objects of them."""
+    """All rows as plain tuples, which takes a tenth of the time of making objects."""
     return list(connection.execute(select(table)))
 
 
@@ -385,7 +385,7 @@ def _bearers(connection: Connection, projects: Mapping[str, str]) -> dict[str, T
 
 
 RESOLVED = {"limits", "expires_at", "when_tight", "formats", "methods", "stored"}
-"""Settings of a key that a caller has in another form, or from its project."""
+"""Settings of a key that the caller has in another form, or gets from its project."""
 
 SETTINGS = frozenset(field.name for field in fields(Caller)) & KeySpec.model_fields.keys() - RESOLVED
 """The fields that a caller copies from its key's Spec, with lists as tuples."""
@@ -401,7 +401,7 @@ def _organisation(connection: Connection) -> Mapping[str, Any]:
 def _callers(
     connection: Connection, projects: Mapping[str, str], above: Mapping[str, Any], now: datetime
 ) -> tuple[dict[str, Caller], dict[str, datetime]]:
-    """Every key by the hash of its secret, and until when the hashes of secrets before a rotation hold."""
+    """Every key by the hash of its secret, and until when the hashes of rotated secrets are accepted."""
     users = {row.id: row.name for row in _rows(connection, UserRow)}
     keys = _rows(connection, KeyRow)
     owners = {"project": projects, "user": users, "key": {row.id: row.name for row in keys}}
@@ -455,7 +455,7 @@ _WIDTHS: tuple[Stored, ...] = ("off", "own", "project", "shared")
 
 
 def _narrowest(*said: Stored | None) -> Stored:
-    """The narrowest of what a key and those above it say; `project` where none says anything."""
+    """The narrowest setting of a key, its project and the organisation; `project` if none has any."""
     given = [one for one in said if one is not None]
     return min(given, key=_WIDTHS.index) if given else "project"
 

@@ -10,16 +10,16 @@ from paig_gateway.catalog.transactions import Transactions
 from paig_gateway.database.tables import KeyRow, StoppedSessionRow
 
 KEPT_MS = 90 * 24 * 3_600_000
-"""How long a session stays stopped; after that, a client that still sends its id may begin again."""
+"""How long a session stays stopped; after that, requests with its id pass again."""
 MOST = 10_000
-"""Sessions that may be stopped at once."""
+"""The most sessions that may be stopped at once."""
 
 
 def stop(catalog: Transactions, key_id: str, session: str, *, actor: str) -> None:
     """Refuse a session's requests from now on.
 
     Raises:
-        CatalogError: `conflict` where too many are stopped.
+        CatalogError: `conflict` if too many are stopped.
     """
     with catalog.edit(actor) as edit:
         at = col(StoppedSessionRow.stopped_at)

@@ -1,8 +1,8 @@
 """The catalogue's transactions.
 
-Every change is one transaction that holds the change itself, its audit entry and the rise of `directory_version` by
-which running nodes notice it. The rise comes first: it is a write, so it takes the lock that makes all edits, on all
-nodes, run one after the other.
+Every change is one transaction with the change itself, its audit entry and a new `directory_version`, by which running
+nodes notice it. The version is written first: that takes the lock by which all edits, on all nodes, run one after the
+other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from paig_gateway.database.tables import MetaRow
 OWNERS = frozenset({"paig serve", "SIGHUP", "token:admin"})
 """The actors that act for the gateway's owner: the start with a file, and the gateway's own admin token."""
 DIRECTORY_VERSION = "directory_version"
-"""The `meta` row that rises with every change that a running node must see."""
+"""The `meta` row whose value rises with every change that running nodes must see."""
 
 _RAISE_VERSION = text(
     f"INSERT INTO meta (name, value) VALUES ('{DIRECTORY_VERSION}', 1)"
@@ -47,8 +47,8 @@ class Transactions:
 
         Args:
             engine: The migrated database.
-            secrets: Seals literal credentials, and says what references may name.
-            hooks: What the ledger does when a limit is made or removed.
+            secrets: Seals literal credentials, and knows the allowed references.
+            hooks: Called when a limit is made or removed.
             clock: The present.
         """
         self.engine = engine
@@ -77,7 +77,7 @@ class Transactions:
                 ) from error
 
     def secrets_for(self, actor: str) -> Secrets:
-        """What seals secrets, and what that actor's references may name."""
+        """The vault, and the references that this actor may name."""
         if actor not in OWNERS:
             return self.secrets
         return replace(self.secrets, references=replace(self.secrets.references, of_owner=True))

@@ -40,7 +40,7 @@ def of(session: Session, owner_kind: str, owner_id: str) -> str:
 
 
 def follow(edit: Edit, owner_kind: str, owner_id: str) -> None:
-    """Bring the limits of a key, or of a project and its keys, to the zone that they have now."""
+    """Set the limits of a key, or of a project and its keys, to their present zone."""
     zone = of(edit.session, owner_kind, owner_id)
     kind, id = col(LimitRow.owner_kind), col(LimitRow.owner_id)
     owned = and_(kind == owner_kind, id == owner_id)
@@ -51,7 +51,7 @@ def follow(edit: Edit, owner_kind: str, owner_id: str) -> None:
 
 
 def follow_organisation(edit: Edit) -> None:
-    """Bring all limits that have no project's zone to the organisation's."""
+    """Set all limits without a project's zone to the organisation's."""
     zone = of_organisation(edit.session)
     apart = {row.id for row in edit.session.exec(select(ProjectRow)) if row.spec.get("timezone")}
     keys = edit.session.exec(select(KeyRow.id, col(KeyRow.project_id)).where(col(KeyRow.project_id).in_(apart)))

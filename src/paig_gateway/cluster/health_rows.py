@@ -1,7 +1,7 @@
 """The rows by which nodes share the states of their breakers: each node writes its own and reads all.
 
-A row holds as long as its node is among the nodes. Changes of state are kept apart, in the order of commits, for those
-who follow them.
+A row is valid as long as its node is among the nodes. Changes of state are stored separately, in the order of commits,
+for the streams of events.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from paig_gateway.database.tables import BreakerChangeRow, BreakerRow, NodeRow
 from paig_gateway.routing.outcomes import Sums
 
 WORSE: tuple[BreakerState, ...] = ("closed", "half-open", "cooling", "open")
-"""Each worse than the one before."""
+"""From the best to the worst."""
 LONGEST_MODEL = 200
 """Characters of a model's name that are kept: clients choose it."""
 KEPT_CHANGES = 1000
@@ -30,7 +30,7 @@ _COUNTER = sql(
     "INSERT INTO meta (name, value) VALUES ('breaker_changes', :count) "
     "ON CONFLICT (name) DO UPDATE SET value = meta.value + :count RETURNING value"
 )
-"""Held until the commit, so that numbers come in the order of commits."""
+"""The lock is held until the commit, so that numbers are in the order of commits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ class Report:
     """A node's report of a credential.
 
     Attributes:
-        own: Whether it found the state out itself; else it goes by another's word.
-        until: When its rest ends; None if it does not rest, or waits for some models alone.
+        own: Whether the node saw the failures itself, or was told by another node.
+        until: When its rest ends; None if it does not rest, or waits only for some models.
         waits: The models that it must wait for.
         sums: The results of the tries of five minutes.
-        ok_at: When the provider last answered it well.
+        ok_at: When the provider last gave it a successful answer.
     """
 
     provider: str
@@ -72,7 +72,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A breaker's state is another now.
+    """A change of a breaker's state.
 
     Attributes:
         id: Its number among all changes; 0 before it is written.
@@ -101,9 +101,9 @@ def publish(
     Args:
         engine: The database.
         node_id: The node's.
-        reports: Rows that are new or not as they were.
-        changes: What changed meanwhile.
-        gone: Provider and credential of rows to be removed.
+        reports: Rows that are new or have changed.
+        changes: The changes since the last time.
+        gone: Provider and credential of the rows to remove.
     """
     table = BreakerRow
     with writing(engine) as connection:
@@ -126,7 +126,7 @@ def read(engine: Engine) -> list[tuple[str, Report]]:
 
 
 def forget(engine: Engine, node_id: str) -> None:
-    """Remove a node's rows: it signs off."""
+    """Remove a node's rows when it ends."""
     with writing(engine) as connection:
         connection.execute(delete(BreakerRow).where(col(BreakerRow.node_id) == node_id))
 

@@ -1,9 +1,9 @@
 """Shares the health of providers between nodes.
 
-Each node decides by its own tries. Once a second it writes which of its breakers changed, and reads what the others
-wrote: where another node found a provider failing, a node without newer results of its own follows, until the rest is
-over. A node's own successes count for more than another's failures, so a node whose network is broken does not take
-the providers from the others.
+Each node decides by its own tries. Once a second it writes which of its breakers changed, and reads the other nodes'
+rows: if another node found a provider failing, a node without newer results of its own adopts that until the rest is
+over. A node's own successes count for more than another's failures, so a node with a broken network does not stop the
+others from using the providers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from paig_gateway.routing.health import CredentialName, HealthTracker
 
 SHARE_SECONDS = 1.0
 FIGURES_EVERY = 5
-"""Every so many looks, the results of tries are written too, if they changed."""
+"""After this many rounds, the results of tries are written too, if they changed."""
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class HealthSync:
             health: The process's breakers.
             engine: The database.
             node_id: This node's id.
-            providers: Those that there are, by name.
+            providers: The configured providers, by name.
         """
         self._health = health
         self._engine = engine
@@ -66,10 +66,10 @@ class HealthSync:
         self._task = asyncio.create_task(self._run(), name="sharing")
 
     async def stop(self) -> None:
-        """End, and sign off; a database that is away is left to those that find this node dead."""
+        """Stop, and remove this node's rows; if the database is unavailable, another node removes them later."""
         self._ending.set()
         if self._task is not None:
-            # It is not cancelled: a thread of it would go on, and write what is taken back here.
+            # It is not cancelled, because its thread would go on and write the rows that are removed here.
             await self._task
         try:
             await asyncio.to_thread(health_rows.forget, self._engine, self._node_id)
@@ -82,7 +82,7 @@ class HealthSync:
         while not self._ending.is_set():
             try:
                 await self.share()
-            except Exception as error:  # any error: the next look may succeed
+            except Exception as error:  # any error: the next round may succeed
                 if not away:
                     log.warning("The health of providers cannot be shared with other nodes; retrying: %s", error)
                 away = True

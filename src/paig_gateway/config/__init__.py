@@ -1,9 +1,9 @@
 """Configuration as code: `paig.toml`.
 
-Enters: the text of a file. Leaves: settings of the process, a plan of changes to the catalogue, and the text of a file
-that says what the catalogue says.
+Enters: the text of a file. Leaves: settings of the process, a plan of changes to the catalogue, and the catalogue as
+    the text of a file.
 
-- `lines` finds the line of each value, `parse` checks the file, `model` holds what it says.
+- `lines` finds the line of each value, `parse` checks the file, `model` holds its content.
 - `plan` compares it with the catalogue and applies it in one transaction; `export` writes the catalogue as a file.
 
 Never true: a field that is ignored because it is unknown; an error without its line; half a file applied; a secret in a

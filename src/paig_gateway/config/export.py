@@ -1,4 +1,4 @@
-"""From the catalogue to the text of a `paig.toml` that, applied to the same catalogue, changes nothing."""
+"""Writes the catalogue as a `paig.toml` that, applied to the same catalogue, changes nothing."""
 
 from __future__ import annotations
 

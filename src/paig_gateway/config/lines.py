@@ -1,8 +1,8 @@
 """The line of each value in a TOML document.
 
-`tomllib` forgets positions, so a second, lenient pass over a document that it has already accepted finds them. Every
-quirk of the grammar that moves a value is here: dotted and quoted keys, inline and nested tables, arrays of tables,
-strings over several lines, comments.
+`tomllib` forgets positions, so a second, lenient pass over a document that it has already accepted finds them. It
+handles everything in the grammar that moves a value: dotted and quoted keys, inline and nested tables, arrays of
+tables, strings over several lines, comments.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a configuration file holds once it is read, and how errors in it are reported."""
+"""The content of a configuration file, and the errors in it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LISTENER, _ADMISSION = ListenerBounds(), AdmissionBounds()
 
 
 class BoundsSpec(Spec):
-    """What clients may send, and how much a process takes on at once."""
+    """What clients may send, and how much a process serves at once."""
 
     header_kb: int = Field(default=_LISTENER.header_bytes // 1024, ge=1, le=1024)
     """Kilobytes of one request's header fields."""
@@ -65,11 +65,11 @@ class BoundsSpec(Spec):
     queued: int = Field(default=_ADMISSION.max_queued, ge=0, le=1_000_000)
     """Requests that wait for a place among them."""
     queue_seconds: Seconds = _ADMISSION.queue_seconds
-    """How long each of these waits at most."""
+    """The longest wait of each."""
     bodies_mb: int = Field(default=_ADMISSION.body_bytes // MEGABYTE, ge=1, le=1_000_000)
     """Megabytes of request bodies in memory at once."""
     bodies_per_key_mb: int = Field(default=_ADMISSION.key_body_bytes // MEGABYTE, ge=1, le=1_000_000)
-    """As many of them may belong to one key."""
+    """The most of them that may belong to one key."""
 
 
 def _proxy(url: str) -> str:
@@ -193,10 +193,10 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration file that is valid by itself: every name in it is defined in it.
+    """A valid configuration file: every name that it uses is defined in it.
 
     Attributes:
-        organisation: None if the file has no such section; its `models` stand apart.
+        organisation: None if the file has no such section; its `models` are separate.
         models: For the one address: routes by patterns of models; None if the file has no such section.
         process: The sections in the file that only a start of the process reads.
         source: The file's name, for messages.

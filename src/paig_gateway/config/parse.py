@@ -1,4 +1,4 @@
-"""From the text of `paig.toml` to checked Specs, or to the list of all that is wrong with it, line by line."""
+"""Reads the text of a `paig.toml` into checked Specs, or lists all errors in it with their lines."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ FORMS = {
     "per": "must be key, user, project, model, provider, session, or tag: and the tag's name, such as tag:customer",
     "tag": "must be a tag's name, such as customer, or one with its value, such as customer=acme",
 }
-"""What fields must be that have a form of their own."""
+"""Messages for fields with a form of their own."""
 
 
 class _SpecReader:
@@ -110,7 +110,7 @@ class _SpecReader:
         return found
 
     def check(self, found: Config) -> None:
-        """What a Spec cannot check by itself. A name counts as defined even where its definition is wrong."""
+        """Check what a Spec cannot check by itself. A name counts as defined even if its definition is wrong."""
         for name, provider in found.providers.items():
             for place, wrong in providers.problems(provider):
                 self.wrong(("providers", name, place), wrong)
@@ -159,7 +159,7 @@ class _SpecReader:
         return models
 
     def members(self, name: str, route: RouteSpec | None) -> Iterator[tuple[str, str]]:
-        """What is wrong with a route's members; of a route that is not valid by itself, only the unknown providers."""
+        """Check a route's members; for a route that is not valid itself, only whether the providers exist."""
         known = self.names("providers")
         if route is not None:
             yield from routes.problems(route, known)
@@ -172,7 +172,7 @@ class _SpecReader:
                 yield f"members.{number}.provider", routes.no_provider(provider, known)
 
     def dangling(self, key: KeySpec) -> Iterator[tuple[str, str]]:
-        """What a key names that the file does not define."""
+        """Check that the file defines everything that a key names."""
         for place, table, named in (("project", "projects", key.project), ("user", "users", key.user)):
             if named is not None and named not in self.names(table):
                 close = suggestion(named, self.names(table))
@@ -184,11 +184,11 @@ class _SpecReader:
                 yield f"routes.{number}", f"there is no route or provider '{named}' in this file{close}"
 
     def known(self, kind: str) -> list[str]:
-        """What the file defines of a kind; every provider is a route, too."""
+        """The names of a kind that the file defines; every provider is also a route."""
         return [*self.names(f"{kind}s"), *(self.names("providers") if kind == "route" else ())]
 
     def names(self, table: str) -> list[str]:
-        """What the file defines in a table, right or wrong."""
+        """The names in a table of the file, valid or not."""
         entries = self.data.get(table)
         return list(entries) if isinstance(entries, dict) else []
 

@@ -1,4 +1,4 @@
-"""From a checked configuration to changes of the catalogue: shown as a plan, applied in one transaction."""
+"""Turns a checked configuration into changes of the catalogue: shown as a plan, applied in one transaction."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PlanStep:
     carry_out: Callable[[Edit], NewKey | None] = field(repr=False, compare=False)
 
     def __str__(self) -> str:
-        """In a word: `~ key ci`."""
+        """In one line: `~ key ci`."""
         return f"{SIGNS[self.action]} {self.kind} {self.name}"
 
     def item(self) -> dict[str, Any]:
@@ -73,11 +73,11 @@ class Plan:
     Attributes:
         changes: In the order in which they are made.
         config: The configuration that it was made from.
-        prune: Whether what the file does not name is deleted.
+        prune: Whether objects that the file does not name are deleted.
         values: The keys' values that are chosen elsewhere, by key name.
-        drift: What was changed by hand since the last apply, where the file says otherwise or does not name it; each
-            with what it was at the last apply as `before`.
-        kept: The kind and name of each object that stays as it was changed by hand.
+        drift: Changes made by hand since the last apply that the file contradicts or does not name; `before` has the
+            values at the last apply.
+        kept: The kind and name of each object whose changes by hand are kept.
     """
 
     changes: tuple[PlanStep, ...]
@@ -88,7 +88,7 @@ class Plan:
     kept: frozenset[tuple[str, str]] = frozenset()
 
     def warnings(self, at: datetime) -> list[str]:
-        """Where caps that the plan sets are smaller than what one usual request holds, with the owner's name."""
+        """Warnings about caps that are smaller than the hold of one usual request, with the owner's name."""
         config, organisation = self.config, self.config.organisation or OrganisationSpec()
         everywhere = organisation.when_tight or "fit"
         owners: dict[tuple[str, str], tuple[LimitsSpec, list[str] | None, WhenTight]] = {
@@ -113,7 +113,7 @@ class Plan:
         return [change.item() for change in self.changes]
 
     def reverts(self, change: PlanStep) -> AuditEntry | None:
-        """The change by hand that a change of the plan takes back, or None."""
+        """The change by hand that a change of the plan would undo, or None."""
         return next((entry for entry in self.drift if (entry.kind, entry.name) == (change.kind, change.name)), None)
 
 
@@ -122,9 +122,9 @@ def plan(config: Config, catalog: Catalog, *, actor: str = "", prune: bool = Fal
 
     Args:
         config: The file.
-        catalog: What there is.
+        catalog: The present catalogue.
         actor: The actor of the changes, which decides what references may name.
-        prune: Delete what the file does not name; otherwise it stays.
+        prune: Delete objects that the file does not name.
         keep_drift: Keep changes made by hand since the last apply.
 
     Raises:
@@ -184,7 +184,10 @@ def _without(kept: frozenset[tuple[str, str]], changes: Sequence[PlanStep]) -> t
 
 
 def changed_by_hand(session: Session) -> list[AuditRow] | None:
-    """The audit entries since a file was last applied that a file could have said; None if none ever was."""
+    """The audit entries since the last apply of a file, for changes that a file can make;
+
+    None if no file was ever applied.
+    """
     applied = select(func.max(col(AuditRow.id))).where(col(AuditRow.kind) == CONFIGURATION)
     last = session.exec(applied).one()
     if last is None:
@@ -194,7 +197,7 @@ def changed_by_hand(session: Session) -> list[AuditRow] | None:
 
 
 def _mark(plan: Plan, catalog: Catalog, actor: str) -> None:
-    """Note that a file that changes nothing was applied, unless that is known already: drift is counted from here."""
+    """Note that a file without changes was applied, unless that is known: drift is counted from there."""
     with catalog.view() as session:
         known = changed_by_hand(session) == []
     if not known and not plan.kept:
@@ -213,7 +216,7 @@ class _Comparison:
         self.issues: list[Issue] = []
 
     def changes(self, prune: bool) -> list[PlanStep]:
-        """Every change, ordered so that each object exists before it is named, and is free before it is deleted.
+        """All changes, ordered so that an object is created before it is named, and deleted only when no longer named.
 
         Raises:
             ConfigError: See `plan`.
@@ -243,7 +246,7 @@ class _Comparison:
 
     def organisation(self, prune: bool) -> Iterator[PlanStep]:
         before = read_organisation(self.session)
-        absent = OrganisationSpec() if prune else before  # what the file does not name stays, unless it is pruned
+        absent = OrganisationSpec() if prune else before  # fields that the file does not name stay, unless it is pruned
         models = absent.models if self.config.models is None else self.config.models
         given = self.config.organisation or absent
         wanted = normal_organisation(given.model_copy(update={"models": dict(models)}))
@@ -254,7 +257,7 @@ class _Comparison:
             )  # fmt: skip
 
     def made(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlanStep]:
-        """What to create or change of one kind, except keys."""
+        """The objects of one kind (except keys) to create or change."""
         there = self.there(type)
         for name, spec in specs.items():
             row, before = there.get(name, (None, None))
@@ -267,7 +270,7 @@ class _Comparison:
                 yield PlanStep("change", type.kind, name, _difference(before, wanted), _replacement(type, name, spec))
 
     def keys(self) -> Iterator[PlanStep]:
-        """What to create or change of the keys, including their values."""
+        """The keys to create or change, including their values."""
         there = self.there(KEYS)
         for name, spec in self.config.keys.items():
             row, before = there.get(name, (None, None))
@@ -285,13 +288,13 @@ class _Comparison:
                 yield PlanStep("change", "key", name, change, _key_replacement(name, spec, value))
 
     def removed(self, type: ObjectType[R, S, W], specs: Mapping[str, S]) -> Iterator[PlanStep]:
-        """What to delete of one kind."""
+        """The objects of one kind to delete."""
         for name, (row, before) in self.there(type).items():
             if name not in specs and not made_by_login(row):
                 yield PlanStep("delete", type.kind, name, _difference(before, None), _deletion(type, name))
 
     def there(self, type: ObjectType[R, S, W]) -> dict[str, tuple[R, S]]:
-        """What there is of one kind, by name."""
+        """The present objects of one kind, by name."""
         rows = objects.rows(self.session, type)
         return {row.name: (row, spec) for row, spec in zip(rows, objects.specs(self.session, type, rows), strict=True)}
 
@@ -350,7 +353,7 @@ def _key_replacement(name: str, spec: KeySpec, value: str | None) -> Callable[[E
 
 
 def _drift(session: Session, config: Config, changes: Sequence[PlanStep]) -> list[AuditEntry]:
-    """See `Plan.drift`; nothing, where no file was ever applied."""
+    """See `Plan.drift`; empty if no file was ever applied."""
     concerned = {(change.kind, change.name) for change in changes}
     return [
         entry
@@ -369,7 +372,7 @@ def _since_the_last(session: Session) -> list[AuditEntry]:
 
 
 def _named(config: Config, entry: AuditEntry) -> bool:
-    """Whether the file defines the object; one that was deleted and is not in the file is as the file has it."""
+    """Whether an object is as the file has it: defined there, or deleted and not in the file."""
     tables = {
         **{"provider": config.providers, "route": config.routes, "project": config.projects},
         **{"user": config.users, "key": config.keys, "price": config.prices, "limit": config.limits},

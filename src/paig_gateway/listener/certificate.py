@@ -23,15 +23,17 @@ class RenewedCertificate:
         self._failed: tuple[object, ...] | None = None
 
     def look(self) -> bool:
-        """Load the files if they changed, and tell whether they were; files that do not fit leave the old certificate.
+        """Load the files if they changed; returns whether they were loaded.
 
-        While a certificate is being replaced, the two files may not belong together: the next look tries again.
+        Files that do not fit leave the old certificate.
+
+        While a certificate is being replaced, the two files may not fit each other; the next check tries again.
         """
         state = self._state()
         if state in (self._loaded, self._failed):
             return False
         try:
-            # A context that refuses the second file has taken the first one already.
+            # If the context refuses the second file, it has loaded the first one already.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self._files)
             self._context.load_cert_chain(*self._files)
         except (OSError, ssl.SSLError) as error:

@@ -11,11 +11,11 @@ from paig_client.api.errors import ErrorCode
 from paig_gateway.listener.bounds import LINGER_SECONDS, RESERVE, ListenerBounds
 
 SWEEP_SECONDS = 0.5
-"""How often deadlines are looked at; a connection may outlive its own by this much."""
+"""How often deadlines are checked; a connection may exceed its deadline by this much."""
 
 
 class TrackedConnection(Protocol):
-    """What the tables need of a connection."""
+    """The part of a connection that the tables use."""
 
     def drop(self) -> None:
         """Close it at once, without an answer."""
@@ -28,10 +28,10 @@ class TrackedConnection(Protocol):
 
 
 class Connections:
-    """Which connections wait for what.
+    """The connections by what they wait for.
 
-    Each table is in the order of its deadlines, because all its members wait equally long: a sweep looks at expired
-    members only, however many connections are open.
+    Each table is in the order of its deadlines, because all its members have the same timeout: a sweep looks only at
+    expired members.
 
     Attributes:
         bounds: The bounds that hold for all of them.
@@ -91,7 +91,7 @@ class Connections:
         return True
 
     def head_begins(self, connection: TrackedConnection, now: float) -> None:
-        """The first bytes of a request are there, and its head is not complete."""
+        """The first bytes of a request have arrived, and its head is not complete."""
         if connection not in self._in_head:
             self._new.pop(connection, None)
             self._idle.pop(connection, None)
@@ -104,7 +104,7 @@ class Connections:
         self._in_head.pop(connection, None)
 
     def waits_for_body(self, connection: TrackedConnection) -> bool:
-        """The body of a request is not complete; True if that was not known."""
+        """The body of a request is not complete; returns True if that is new."""
         known = connection in self._in_body
         self._in_body.add(connection)
         return not known

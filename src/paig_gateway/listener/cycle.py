@@ -20,14 +20,14 @@ AsgiApp = Callable[
 ]
 
 EXTENSION = "paig.cycle"
-"""Under this name of the scope's extensions the data plane finds the cycle, and writes without ASGI messages."""
+"""The key of the cycle in the scope's extensions: the data plane writes to it without ASGI messages."""
 
-# What would end a header line early, or hide something in it.
+# Characters that would end a header line early, or hide something in it.
 _BAD_NAME = re.compile(rb'[\x00-\x20\x7f()<>@,;:\\"/\[\]?={}]')
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 _NAMES: dict[bytes, bytes] = {}
-"""Names known to be valid, and their lower case; only so many, as some come from providers."""
+"""Valid names and their lower case; bounded, because some come from providers."""
 
 
 def _plain_name(name: bytes) -> bytes:
@@ -53,7 +53,7 @@ def _status_line(status: int) -> bytes:
 
 
 _LONG = 64 * 1024
-"""Bytes of a body that is not joined to its head."""
+"""A body of more bytes is not joined to its head."""
 
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 
@@ -79,8 +79,8 @@ class Cycle:
 
     `receive` and `send` are the ASGI interface. `start`, `write` and `end` are the same without messages and without
     awaiting, for the data plane. `write` never blocks; `on_pressure` is called with True when the client reads more
-    slowly than the answer comes, and with False when it has caught up. `on_gone` is called when the client leaves;
-    what is written after that is dropped.
+    slowly than the answer arrives, and with False when it has caught up. `on_gone` is called when the client
+    disconnects; later writes are dropped.
 
     Attributes:
         scope: The ASGI scope.
@@ -149,7 +149,7 @@ class Cycle:
         self._event.set()
 
     def disconnect(self) -> None:
-        """The client left, or gets no answer from the app any more."""
+        """The client disconnected, or gets no further answer from the app."""
         if self.complete or self.gone:
             return
         self.gone = True
@@ -162,7 +162,7 @@ class Cycle:
 
     @property
     def is_under_pressure(self) -> bool:
-        """Whether the client has not read most of what was written; `on_pressure` tells when that changes."""
+        """Whether the client has not read most of what was written; `on_pressure` is called when that changes."""
         return self._connection.flow.write_paused
 
     async def run(self, app: AsgiApp) -> None:
@@ -177,7 +177,7 @@ class Cycle:
             if not self.complete and not self.gone:
                 if not self.started:
                     log.error("The application returned without an answer")
-                # A stream broken off by its upstream is broken off for the client too.
+                # If the provider broke a stream off, the client's stream is broken off too.
                 self._fail()
 
     def _fail(self) -> None:
@@ -191,7 +191,7 @@ class Cycle:
         self.end()
 
     def abort(self) -> None:
-        """Break the connection off, so that the client does not take half an answer for a whole one."""
+        """Close the connection at once, so that the client does not take half an answer for a complete one."""
         if not self.complete and not self._transport.is_closing():
             self._connection.close()
 
@@ -255,7 +255,7 @@ class Cycle:
             data = b""
         if len(data) < _LONG:
             self._transport.write(head + data)
-        else:  # copying it costs more than a second write
+        else:  # copying it would cost more than a second write
             self._transport.write(head)
             self._transport.write(data)
         self._left = 0

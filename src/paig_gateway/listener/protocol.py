@@ -1,7 +1,7 @@
 """The protocol of one client connection: uvicorn's httptools protocol with bounds.
 
-uvicorn's classes are internal to it, so `pyproject.toml` pins one minor version and `tests/gateway/listener` tests the
-seam: what is used of `HttpToolsProtocol` is its constructor, its attributes, its hook for upgrades and flow control.
+uvicorn's classes are internal, so `pyproject.toml` pins one minor version, and `tests/gateway/listener` tests the parts
+of `HttpToolsProtocol` that are used: its constructor, its attributes, its hook for upgrades and its flow control.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.bounds = self.table.bounds
         self._refusal: GatewayError | None = None
         self._deaf = False
-        """What still arrives is dropped: the connection has its last answer."""
+        """Whether further input is dropped, because the connection has got its last answer."""
         self._awaits_head = True
         self._in_head = False
         self._head_bytes = 0
@@ -121,7 +121,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._refusal is not None:
             self._refuse(self._refusal)
         elif self._awaits_head:
-            if in_head and messages == self._messages:  # what came behind a complete request is not counted
+            if in_head and messages == self._messages:  # bytes after a complete request are not counted
                 self._head_bytes += len(data)
             if self._in_head:
                 self.table.head_begins(self, self.loop.time())
@@ -134,7 +134,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._deaf = True
             self.handle_websocket_upgrade()
         elif self.cycle is not None:
-            # The parser stops at an upgrade: nothing after this request could be read.
+            # The parser stops at an upgrade, so nothing after this request could be read.
             self.cycle.keep_alive = False
 
     def handle_websocket_upgrade(self) -> None:
@@ -275,7 +275,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.tasks.add(task)
 
     def body_is_wanted(self) -> None:
-        """The app waits for a body that is not complete: from now on its rate counts."""
+        """The app waits for an incomplete body: from now on its rate is checked."""
         if self.table.waits_for_body(self):
             self._body_since, self._body_bytes = self.loop.time(), 0
 
@@ -307,7 +307,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.table.refused[error.code] += 1
         cycle = self.cycle
         if self.pipeline or (cycle is not None and cycle.started and not cycle.complete):
-            # Another answer is under way: the client learns of this by the end of the connection.
+            # Another answer is being sent, so the refusal is only the end of the connection.
             self.drop()
             return
         if cycle is not None:
@@ -329,7 +329,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Read and drop what the client still sends: closing at once would take the answer from it."""
+        """Read and drop further input: if the connection were closed at once, the client could lose the answer."""
         self._deaf = True
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -339,7 +339,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.close()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than the answer comes."""
+        """The client reads more slowly than the answer arrives."""
         super().pause_writing()
         self.table.write_waits(self, self.loop.time())
         if self.cycle is not None and self.cycle.on_pressure is not None:

@@ -22,24 +22,24 @@ from paig_gateway.listener.connections import Connections
 log = logging.getLogger(__name__)
 
 GARBAGE = (10_000, 20, 50)
-"""When Python looks for garbage, as `gc.set_threshold` has it: a request makes hundreds of objects and no cycle."""
+"""The arguments of `gc.set_threshold`: a request makes hundreds of objects and no cycle."""
 
 BREAK_SECONDS = 10.0
-"""How long requests that were broken off at the end may take to be recorded."""
+"""How long it may take to record the requests that were broken off at the end."""
 
 ACCEPTS = 16
-"""Connections that are accepted in one turn of the event loop.
+"""Connections that are accepted in one turn of the event loop. libuv accepts one for each listening handle.
 
-libuv accepts one for each handle that listens. Where turns are long, as under many large streams, a queue of strangers
-would keep clients out; so each socket has several handles.
+If turns are long, as with many large streams, a queue of other connections would keep clients out; so each socket has
+several handles.
 """
 
 CERTIFICATE_TICKS = 50
-"""Tenths of a second between two looks at the files of the certificate."""
+"""Tenths of a second between two checks of the certificate's files."""
 
 
 class App(Protocol):
-    """What the server needs of the app that it serves.
+    """The part of the app that the server uses.
 
     Attributes:
         connections: The connections of the process.
@@ -63,7 +63,9 @@ class App(Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that ends in three steps: it is not ready any more, it drains, it breaks off what is left.
+    """A server that ends in three steps:
+
+    it reports that it is not ready, drains, and breaks off the remaining requests.
 
     Attributes:
         on_hangup: Called, on the event loop, after `hangup`.
@@ -80,9 +82,9 @@ class Server(uvicorn.Server):
         return cast(App, self.config.loaded_app)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the app, then listen.
+        """Start the app, then listen, as uvicorn does;
 
-        As uvicorn does, but a TLS handshake has no longer than the head of a request.
+        but a TLS handshake has the same timeout as the head of a request.
         """
         await self.lifespan.startup()
         if self.lifespan.should_exit:
@@ -104,7 +106,7 @@ class Server(uvicorn.Server):
             for listening in sockets or []
             for sock in (listening, *(listening.dup() for _ in range(ACCEPTS - 1)))
         ]
-        # What there is now stays: looking through it again and again for garbage costs a tenth of the time.
+        # The present objects stay; leaving them out of each garbage collection saves a tenth of the time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE)
@@ -125,7 +127,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End: say so, drain, break off what is left, and stop the app once all of it is recorded."""
+        """Report not ready, drain, break off the remaining requests, and stop the app when all are recorded."""
         app = self.app
         app.not_ready()
         await self._until(lambda: False, app.lame_duck)
@@ -151,7 +153,7 @@ class Server(uvicorn.Server):
         await self.lifespan.shutdown()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Wait until something is done, the time is over, or a second Ctrl-C ends the wait."""
+        """Wait for a condition, for at most some seconds, or until a second Ctrl-C."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while not done():
@@ -162,7 +164,7 @@ class Server(uvicorn.Server):
 
 
 class EmbeddedServer(Server):
-    """A server inside a program that has its own use for signals."""
+    """A server inside a program that handles signals itself."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -191,6 +193,6 @@ class Workers(multiprocess.Multiprocess):
         self._on_hangup = on_hangup
 
     def handle_hup(self) -> None:
-        """Read the configuration again; uvicorn would start all processes again."""
+        """Read the configuration again; uvicorn would restart all processes."""
         if self._on_hangup is not None:
             self._on_hangup()

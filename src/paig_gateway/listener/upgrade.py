@@ -8,11 +8,11 @@ from http import HTTPStatus
 from typing import Protocol
 
 UPGRADE = "paig.upgrade"
-"""Under this name of a scope's extensions the app finds the `Upgrade`."""
+"""The key of the `Upgrade` in a scope's extensions."""
 
 
 class Takeover(Protocol):
-    """What takes a connection over."""
+    """A protocol that takes a connection over."""
 
     def shutdown(self) -> None:
         """End soon: the process is to end."""

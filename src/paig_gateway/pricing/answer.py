@@ -26,7 +26,7 @@ BYTES_PER_TOKEN = 4
 """The customary size of a token of text, for estimates only."""
 
 IMAGE_TOKENS = 1_290
-"""Output tokens of a generated image whose size is not known: Gemini's 2.5 models; its later ones take 1,120."""
+"""Output tokens of a generated image of unknown size: those of Gemini's 2.5 models; later ones take 1,120."""
 
 AUDIO_BYTES_PER_TOKEN = 24_000 * 2 // 25
 """Bytes of generated audio (24 kHz, 16 bits) for a token: 25 tokens a second."""
@@ -34,18 +34,18 @@ AUDIO_BYTES_PER_TOKEN = 24_000 * 2 // 25
 
 @dataclass(slots=True)  # made for every request, and nothing changes it: freezing would double its cost
 class UsageReading:
-    """What an answer used and cost.
+    """The usage and cost of an answer.
 
     Attributes:
         extracted: The usage, or None where the answer states none.
         price: The price that it was charged at, or None.
         cost: Nanodollars.
-        modifiers: What besides usage decided the cost: the service tier and the like.
+        modifiers: What besides usage decided the cost, such as the service tier.
         list_price: The cost by the price list, in nanodollars; None if there is no price.
         from_provider: Whether `cost` is the charge that the provider itself states.
         doubts: Why the cost is not exact; empty if it is.
-        unknown: Whether nothing says what it costs: its model has no price, and may pass without one.
-        of_ceiling: The part of its worst case that work cost, where the answer states no usage.
+        unknown: Whether the cost is unknown: the model has no price, and may pass without one.
+        of_ceiling: The share of its worst case that is charged, if the answer states no usage.
     """
 
     extracted: Extracted | None
@@ -64,7 +64,7 @@ def read_answer(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pri
 
     An answer with the shape of one that was read before is read by what was learned from that (`known_shapes`).
     """
-    # What the request alone makes billable, and tools at the provider, are no matter of the answer's shape.
+    # The answer's shape says nothing about units that the request alone makes billable, or about the provider's tools.
     seen = None if call.units or call.server_tools else outline(fmt, body)
     if seen is None:
         return read_in_full(fmt, body, headers, prices, call)
@@ -92,7 +92,10 @@ def _by_plan(
 
 
 def _plan_of(fmt: Format, body: Json, counts: list[int], prices: PriceLookup, reading: UsageReading) -> Plan | None:
-    """What was learned from an answer that was read in full; None where its shape does not tell how to read it."""
+    """The plan for answers of this shape, from one that was read in full;
+
+    None if the shape does not determine how to read it.
+    """
     extracted, price, modifiers = reading.extracted, reading.price, reading.modifiers or {}
     if extracted is None or price is None or fmt.normalise is not None or len(parts(fmt.name, body)) > 1:
         return None
@@ -174,7 +177,7 @@ NOTHING: Usage = {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0,
 
 
 def _result(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLookup) -> UsageReading:
-    """What became of work whose answer states no usage: the provider's own charge, or the part of its worst case."""
+    """The charge of work whose answer states no usage: the provider's own charge, or a part of its worst case."""
     part = fmt.result(body) if fmt.result is not None else None
     if part is None:
         return UsageReading(None, None, 0)
@@ -191,7 +194,7 @@ def _of_other_model(usage: Usage) -> Usage:
 
 
 def _raw(fmt: Format, body: Json, read: Json) -> Json:
-    """The provider's own usage object, as it came, where `parts` took it apart."""
+    """The provider's own usage object, unchanged, if `parts` split it."""
     whole = body.get("usage")
     if isinstance(whole, Mapping) and whole.keys() > {"iterations"} and "iterations" in whole:
         return whole
@@ -209,10 +212,10 @@ def _raw(fmt: Format, body: Json, read: Json) -> Json:
 
 
 def _modifiers(fmt: Format, body: Json, headers: Mapping[str, str], prices: PriceLookup) -> tuple[Modifiers, list[str]]:
-    """What the answer names, and where it is silent what the request and the provider's address name.
+    """The modifiers that the answer names, else those that the request and the provider's address name.
 
-    A standard value that the request asked for says nothing, and neither does `auto`. What the request alone names is
-    returned a second time: the provider may not have heeded it.
+    A standard value in the request counts as none, and so does `auto`. Those that only the request names are also
+    returned separately, because the provider may have ignored them.
     """
     said = fmt.context(body, headers) if fmt.context is not None else {}
     asked = {
@@ -227,14 +230,14 @@ def _modifiers(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pric
 def estimate(
     fmt: Format, call: Call, body: Json, text_bytes: int, generated: Generated, prices: PriceLookup
 ) -> UsageReading:
-    """What an answer that states no usage used and cost: what was asked, and what was seen of it.
+    """The estimated usage and cost of an answer that states none, from the request and the content that arrived.
 
     Args:
         fmt: The API format.
         call: The request.
-        body: What was folded of a stream; its provisional usage counts.
+        body: The folded events of a stream; its provisional usage counts.
         text_bytes: UTF-8 bytes of the text that was seen, reasoning and arguments of calls included.
-        generated: What else was seen.
+        generated: Other generated content that was seen.
         prices: What turns usage into money.
     """
     known = provisional(body)

@@ -24,7 +24,7 @@ def present(body: Json) -> set[str]:
 
 
 NEEDED: dict[Count, frozenset[str]] = {}
-"""By count: names of which one stands in `present` of every answer that mentions what is counted."""
+"""For each count: names, one of which is in `present` of every answer that has the unit."""
 
 
 def number(found: object) -> int | float | None:
@@ -153,7 +153,7 @@ def grounded(kind: str) -> Count:
 
 
 def transcribed(body: Json, call: Call) -> int | float | None:
-    """Seconds of sound; None if the answer counts the sound in tokens."""
+    """Seconds of sound; None if the answer counts it in tokens."""
     if seconds := number(dig(body, "usage", "prompt_audio_seconds")):
         return seconds
     if number(dig(body, "usage", "input_tokens")) or number(dig(body, "usage", "prompt_tokens")):
@@ -166,7 +166,7 @@ _SPEECH_BYTES = 4_000
 
 
 def sounding(body: Json, call: Call) -> int | float | None:
-    """About how long the sounds in the request last; None if the answer counts tokens."""
+    """The approximate duration of the sounds in the request; None if the answer counts tokens."""
     if mapping(body.get("usage")):
         return None
     sounds = [item for item in call.media if item.kind == "audio"]
@@ -221,7 +221,7 @@ def one_each_time(body: Json, call: Call) -> int:
 
 
 def requested(name: str) -> Count:
-    """What the request alone makes billable."""
+    """Units that the request alone makes billable."""
     return lambda body, call: call.units.get(name)
 
 
@@ -274,7 +274,7 @@ def guardrail_units(*names: str) -> Count:
 
 
 def charged_before(body: Json, call: Call) -> None:
-    """What the request alone states, and its worst case has charged already."""
+    """Units that the request alone states; they were charged with its worst case."""
 
 
 def bedrock_images(body: Json, call: Call) -> int | None:
@@ -283,6 +283,6 @@ def bedrock_images(body: Json, call: Call) -> int | None:
 
 
 def predicted(body: Json, call: Call) -> int | None:
-    """Images: what a filter took away is not billed."""
+    """Images; those that a filter removed are not billed."""
     made = [mapping(one) for one in each(body.get("predictions"))]
     return sum("bytesBase64Encoded" in one or "gcsUri" in one for one in made)

@@ -1,4 +1,4 @@
-"""Models and rates that the price book lacks: our own dated table, looked at only where the book has nothing.
+"""Models and rates that the price book lacks: our own dated table, used only if the book has none.
 
 Sources: [L] litellm 1.110.2's price map, [3] a third party.
 """
@@ -73,7 +73,7 @@ EXTRA_MODELS: tuple[ExtraModel, ...] = (
 )
 
 _NO_TOKENS = {"input_mtok": "0", "output_mtok": "0"}
-"""Of what is billed by units alone: seconds of video, images, text units."""
+"""Rates of models that are billed only by units: seconds of video, images, text units."""
 
 EXTRA_MODELS += (
     *(_model(source, r"sora-2.*", "[L] 2026-11", None, **_NO_TOKENS) for source in ("openai", "azure")),
@@ -94,17 +94,17 @@ EXTRA_RATES: tuple[ExtraModel, ...] = (
 
 
 REPLACED_RATES: tuple[ExtraModel, ...] = (_model("azure", r"(?!.*claude).*", "[L] 2026-11", web_searches_kcount="14"),)
-"""Rates that another provider than the one whose models they are has of its own."""
+"""Rates of providers that sell other vendors' models at prices of their own."""
 
 
 def replaced_rates(source: str, model: str) -> Mapping[str, Decimal]:
-    """Rates to take in place of the price book's, where it has one, by genai-prices' units."""
+    """Rates that replace the price book's, by genai-prices' units."""
     rows = (row for row in REPLACED_RATES if row.source == source and row.models.fullmatch(model.lower()))
     return next((row.rates for row in rows), {})
 
 
 def extra_model(source: str, model: str) -> ModelInfo | None:
-    """A model of our own table, as the price book would describe it, or None."""
+    """A model of our own table, in the price book's form, or None."""
     name = model.lower()
     row = next((row for row in EXTRA_MODELS if row.source == source and row.models.fullmatch(name)), None)
     if row is None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 FLOOR = 1_024
-"""Tokens of output that a request gets at least: a shorter answer is of little use."""
+"""The fewest output tokens that a request gets: a shorter answer is of little use."""
 
 REASONING_FLOOR = 4_096
-"""The same for models that think before they answer, where the request sets no budget for it."""
+"""The same for models that think before they answer, if the request sets no budget for thinking."""
 
 SHARE = 4
-"""A fitted request takes at most this part of the remaining amount, so that other requests have room."""
+"""A fitted request takes at most one part in this many of the remaining amount, so that others have room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class HoldSize:
-    """What a request holds: nanodollars and tokens."""
+    """The hold of a request, in nanodollars and tokens."""
 
     money: int
     tokens: int
@@ -57,7 +57,7 @@ def largest(need: Callable[[int], HoldSize], room: Room, least: int, most: int, 
     """The largest output maximum with which a request takes at most one part in `share` of the room.
 
     Args:
-        need: What the request holds with an output maximum; the larger that is, the more.
+        need: Returns the hold with an output maximum; it grows with the maximum.
         room: The remaining amounts.
         least: The smallest maximum to consider.
         most: The largest maximum to consider.

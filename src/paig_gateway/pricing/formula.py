@@ -1,8 +1,8 @@
 """A price compiled for usage of one shape: genai-prices' calculation without its generality, and equal to it.
 
-genai-prices splits usage into parts that do not overlap (plain, cached, audio, …) and charges each at one rate. Which
-parts there are depends only on the prices and on which counts are reported, so it is worked out once; what is left for
-each request is a subtraction and a multiplication for each part.
+genai-prices splits usage into parts that do not overlap (plain, cached, audio, …) and charges each at one rate. The
+parts depend only on the prices and on which counts are reported, so they are computed once; each request then needs one
+subtraction and one multiplication per part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from genai_prices.units import UnitDef, UnitRegistry
 from paig_gateway.pricing.usage import Usage
 
 ReportedCounts = tuple[tuple[str, bool], ...]
-"""The reported counts, and whether each is more than zero."""
+"""The names of the reported counts, and whether each is more than zero."""
 
 
 def _units() -> dict[str, UnitDef]:
@@ -32,11 +32,11 @@ UNITS = _units()
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One part of the usage: what is reported under `key`, less the finer parts that have rates of their own.
+    """One part of the usage: the count `key`, less the finer parts that have rates of their own.
 
     Attributes:
         finer: Places of those parts among the terms; they come before it.
-        per: How many of the unit the price is for.
+        per: The number of units that the price is for.
     """
 
     key: str
@@ -47,10 +47,10 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """What usage of one shape costs.
+    """The cost of usage of one shape.
 
     Attributes:
-        flat: US dollars of each request, whatever it uses.
+        flat: US dollars for each request, independent of its usage.
     """
 
     terms: tuple[Term, ...]
@@ -87,7 +87,7 @@ def shape(usage: Usage) -> ReportedCounts | None:
 
 
 def compile_formula(prices: ModelPrice, reported: ReportedCounts) -> Formula | None:
-    """The formula for usage of a shape; None if genai-prices must compute the cost, because it may refuse."""
+    """The formula for usage of a shape; None if genai-prices must compute the cost, because it may reject the usage."""
     priced = [(UNITS[key], value) for key, value in vars(prices).items() if value is not None and key in UNITS]
     flat = Decimal(0)
     counted = []
@@ -118,7 +118,7 @@ def compile_formula(prices: ModelPrice, reported: ReportedCounts) -> Formula | N
 
 
 def rate(price: Decimal | TieredPrices, input_tokens: int | float) -> Decimal:
-    """The price of the highest tier that so much input reaches."""
+    """The price in the highest tier that this much input reaches."""
     if not isinstance(price, TieredPrices):
         return price
     reached = [tier.price for tier in price.tiers if input_tokens > tier.start]

@@ -1,16 +1,14 @@
-"""Answers whose usage is shaped as one that was read before: read and priced by what was learned from that one.
+"""Reads and prices answers whose usage has the same shape as an earlier one, by a plan made from that one.
 
-Nearly all answers of a model differ in their counts alone. What the tables of `units`, `unexplained`, `modifiers`,
-`parts` and the extractors make of an answer then stays the same, and its cost is the same formula of other counts. So
-the first answer of a shape is read in full (`answer.read_in_full`), and a plan is kept for the next: which counts make
+Nearly all answers of a model differ only in their counts. The tables of `units`, `unexplained`, `modifiers`, `parts`
+and the extractors then give the same result for all of them, and the cost is the same formula of other counts. So the
+first answer of a shape is read in full (`answer.read_in_full`), and a plan is kept for the next ones: which counts make
 up each number of the usage, at which price, with which doubts. A plan has conditions (no part is larger than its whole,
 no total is more than its parts); an answer that breaks one is read in full.
 
-A shape is everything that reading in full looks at besides counts: names, texts, which counts are zero. An answer with
-a member that is not listed here, or with work of the provider's own tools, has no shape.
-
-Plans belong to one `PriceLookup`, and are forgotten with it after a minute, when a price changes, or when there are
-more than `MOST_PLANS`.
+A shape is everything besides the counts that a full reading depends on: names, texts, which counts are zero. An answer
+with a member that is not listed here, or with work of the provider's own tools, has no shape. Plans belong to one
+`PriceLookup`; they are dropped with it after a minute, when a price changes, or when there are more than `MOST_PLANS`.
 """
 
 from __future__ import annotations
@@ -37,28 +35,28 @@ from paig_gateway.pricing.usage import (
 )
 
 MOST_PLANS = 64
-"""Plans that one price lookup keeps."""
+"""The most plans that one price lookup keeps."""
 
 LONGEST = 64
-"""Characters of a name or a text in a shape."""
+"""The most characters of a name or a text in a shape."""
 
 MOST_MEMBERS = 100
-"""Members of a shape's objects, all together."""
+"""The most members of a shape's objects, all together."""
 
 Shape = tuple[object, ...]
 
-# What stands for a value in a shape; a text stands for itself.
+# Placeholders for values in a shape; a text is kept as it is.
 _ZERO, _POSITIVE, _OBJECT, _END, _NULL, _FALSE, _TRUE, _ZERO_FRACTION, _FRACTION = range(9)
 
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """Which answers of a format have a shape.
+    """The answers of a format that have a shape.
 
     Attributes:
-        members: Members that an answer may have; their values are not looked at, those of `looked_at` aside.
+        members: Members that an answer may have; their values do not matter, except those of `looked_at`.
         looked_at: Members whose values are part of the shape.
-        content: Adds what the shape says of the content; whether only the model was at work in it.
+        content: Adds the content to the shape; returns whether only the model produced it.
     """
 
     members: frozenset[str]
@@ -135,7 +133,7 @@ READABLE: Mapping[str, Readable] = {
 
 
 def outline(fmt: Format, body: Json) -> tuple[Shape, list[int]] | None:
-    """The shape of an answer, and its counts in order with a zero at the end; None where it has no shape."""
+    """The shape of an answer, and its counts in order with a zero at the end; None if it has no shape."""
     readable = READABLE.get(fmt.name)
     if readable is None or type(body) is not dict or not body.keys() <= readable.members:
         return None
@@ -154,7 +152,7 @@ def outline(fmt: Format, body: Json) -> tuple[Shape, list[int]] | None:
 
 
 def _note(name: str, value: object, shape: list[object], counts: list[int]) -> bool:
-    """Add a member to a shape; whether it can be part of one."""
+    """Add a member to a shape; returns whether it can be part of one."""
     if len(name) > LONGEST:
         return False
     shape.append(name)
@@ -197,13 +195,13 @@ class Plan:
 
     Attributes:
         model: The model that the answer names.
-        sums: Each number of the usage, and the places of the counts that make it up: the first, and further ones.
-        within: Places of counts that must not be more than a number of the usage.
-        total: The place of the count that must not be more than input and output.
-        price: What it is charged at.
-        formula: What it costs, before the price's factor.
+        sums: Each number of the usage, with the places of the counts that it is the sum of.
+        within: Places of counts that must not exceed a number of the usage.
+        total: The place of the count that must not exceed input plus output.
+        price: The price.
+        formula: The cost, before the price's factor.
         modifiers: See `UsageReading`.
-        doubts: See `UsageReading`; None where they are not known, as the provider stated its own charge.
+        doubts: See `UsageReading`; None if they are not known, because the provider stated its own charge.
     """
 
     model: str | None
@@ -216,7 +214,7 @@ class Plan:
     doubts: tuple[str, ...] | None
 
     def apply(self, counts: list[int]) -> tuple[Usage, int] | None:
-        """The usage, and its cost in nanodollars; None where the answer is to be read in full."""
+        """The usage, and its cost in nanodollars; None if the answer must be read in full."""
         usage: Usage = {}
         for key, place, more in self.sums:
             number = counts[place]
@@ -240,18 +238,18 @@ class KnownShapes:
     _plans: dict[Shape, Plan | None] = field(default_factory=dict)
 
     def find(self, shape: Shape, sources: tuple[object, ...]) -> Plan | None:
-        """The plan of a shape; None where there is none.
+        """The plan of a shape, or None.
 
         Args:
             shape: See `outline`.
-            sources: What prices come from now: plans that were made from other objects are forgotten.
+            sources: The present sources of prices: plans made from other ones are dropped.
         """
         if len(sources) != len(self._sources) or any(a is not b for a, b in zip(sources, self._sources, strict=True)):
             self._sources, self._plans = sources, {}
         return self._plans.get(shape)
 
     def keep(self, shape: Shape, plan: Plan | None) -> None:
-        """Keep what was learned of a shape: None for one that is always read in full."""
+        """Keep the plan of a shape: None for a shape that is always read in full."""
         if len(self._plans) >= MOST_PLANS:
             self._plans.clear()
         self._plans[shape] = plan
@@ -260,14 +258,14 @@ class KnownShapes:
         return len(self._plans)
 
     def is_known(self, shape: Shape) -> bool:
-        """Whether anything was learned of a shape."""
+        """Whether an answer of that shape was read before."""
         return shape in self._plans
 
 
 def sums(fmt: Format, provider: str, body: Json) -> tuple[Sums, tuple[tuple[int, str], ...], int] | None:
-    """Which counts of an answer make up its usage, as `usage.extract` reads it: `sums`, `within`, `total` of a plan.
+    """The counts that make up an answer's usage, as `usage.extract` reads it: `sums`, `within`, `total` of a plan.
 
-    None where that depends on more than the shape, as where a count is written as a text.
+    None if that depends on more than the shape, for example if a count is written as a text.
     """
     flavor, usage = fmt.flavor, body["usage"]
     places, kinds = _places(fmt.name, body)
@@ -312,7 +310,7 @@ def _number(usage: object, path: FieldPath) -> int:
 
 
 def _places(fmt: str, body: Json) -> tuple[dict[FieldPath, int], dict[FieldPath, object]]:
-    """Where each count of the usage object stands among the counts of `outline`, and what stands at each path."""
+    """The place of each count of the usage object among the counts of `outline`, and the value at each path."""
     places: dict[FieldPath, int] = {}
     kinds: dict[FieldPath, object] = {}
     before = 0

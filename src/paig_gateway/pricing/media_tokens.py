@@ -1,7 +1,7 @@
 """The most tokens that an image, a sound or a document can be, by the rules of the model's vendor.
 
-Images are bounded by their width and height, where the first bytes of the image give them, else by the largest image
-that the vendor takes. Where a vendor's rule is not documented, the largest known one stands in (`ANY_IMAGE`).
+Images are bounded by their width and height if the first bytes of the image give them, else by the largest image that
+the vendor accepts. If a vendor's rule is not documented, the largest known one is used (`ANY_IMAGE`).
 
 Sources: the vendors' vision guides as of November 2026, and, for the patch budgets of OpenAI's small models, third
 parties; where two sources differ, the larger number is used.
@@ -18,7 +18,7 @@ from paig_gateway.formats.media import MediaItem
 from paig_gateway.pricing.model_limits import bare_name
 
 ANY_IMAGE = 50_000
-"""Tokens of an image where no rule is known: gpt-4o-mini's eight tiles are 48,169, the most of any known rule."""
+"""Tokens of an image if no rule is known: gpt-4o-mini's eight tiles are 48,169, the most of any known rule."""
 
 ImageRule = Callable[[MediaItem], int]
 
@@ -29,7 +29,7 @@ AUDIO_TOKENS_PER_SECOND = 32
 """Gemini's; OpenAI's are 10, Voxtral's 12.5."""
 
 AUDIO_BYTES_PER_TOKEN = 15
-"""Of steady bit rates, 8 kilobits a second (MP3's least) are 1,000 bytes for 32 tokens; half of that is allowed for."""
+"""At MP3's lowest constant bit rate, 8 kilobits a second, 1,000 bytes are 32 tokens; this assumes half that rate."""
 
 PDF_PAGE = 1_120
 """Tokens of a page's picture and numbers at OpenAI and Gemini, at high resolution."""
@@ -53,7 +53,7 @@ def tiles(base: int, tile: int) -> ImageRule:
 
 
 def patches(size: int, most: int, factor: float) -> ImageRule:
-    """Patches of `size` pixels, at most so many after scaling down, each counted `factor` times."""
+    """Patches of `size` pixels, at most `most` after scaling down, each counted `factor` times."""
 
     def tokens(item: MediaItem) -> int:
         count = most
@@ -124,7 +124,10 @@ def audio_tokens(item: MediaItem) -> int:
 
 
 def pdf_tokens(item: MediaItem, model: str) -> int | None:
-    """The most tokens of a document, each page read as text and as a picture; None if only the window bounds it."""
+    """The most tokens of a document, each page read as text and as a picture;
+
+    None if only the context window bounds it.
+    """
     if item.pages is None or item.text is None:
         return None
     page = MediaItem("image")

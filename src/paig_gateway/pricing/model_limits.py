@@ -1,7 +1,7 @@
-"""Context windows and output maxima: how much a model reads and writes at most.
+"""Context windows and output maxima of models.
 
-`model_limits.json` is made by `scripts/model_limits.py`, which says where each number comes from. A model that the
-table does not have takes the largest values of its family: the models whose names begin with the same words.
+`model_limits.json` is made by `scripts/model_limits.py`, which says where each number comes from. A model that is not
+in the table gets the largest values of its family: the models whose names begin with the same words.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from functools import lru_cache
 from importlib.resources import files
 
 CLOSED = re.compile(r"gpt-(?!oss)|o[134](?:-|$)|chatgpt|codex|computer-use|claude|gemini|grok|nova-|amazon-nova")
-"""Models that run at their vendor, or under its terms, wherever they are sold: its output maximum holds everywhere."""
+"""Models whose vendor's output maximum holds wherever they are sold: they run at the vendor or under its terms."""
 
 REASONING = re.compile(
     r"o[134](?:-|$)|gpt-(?:[5-9]|oss)|codex|claude-(?:3-7|[a-z]+-[4-9])|gemini-(?:2\.5|[3-9])|grok-(?:3-mini|[4-9]|code)"
     r"|deepseek-(?:r|v[4-9])|.*(?:reason|think|magistral|qwq)|kimi-k[2-9]|glm-(?:4\.[5-9]|[5-9])|minimax-m|qwen[3-9]"
     r"|sonar-(?:reasoning|deep)|nova-2"
 )
-"""Models that may think before they answer: too small a maximum gives them nothing to say."""
+"""Models that may think before they answer: with too small a maximum the answer is empty."""
 
 _NOT_REASONING = re.compile(r"gpt-[5-9][^ ]*-chat|.*non-reasoning|.*-instruct(?:-|$)")
 _VENDOR = re.compile(
@@ -45,7 +45,7 @@ def bare_name(model: str) -> str:
 
 
 def rounded_up(window: int) -> int:
-    """A context window with what a round number may hide: `128,000` often stands for 131,072."""
+    """A context window, rounded up to the next power of two if it is a round number: `128,000` often means 131,072."""
     return window * 105 // 100 if window % 1000 == 0 else window
 
 
@@ -57,7 +57,7 @@ def standard_window(model: str, provider: str) -> int | None:
     """The context window of a model that has a longer one only on request; None for any other model.
 
     Claude Sonnet 4 and 4.5 read 200,000 tokens, and more only with the beta `context-1m` (Anthropic's documentation,
-    "Context windows"). Others that sell them, such as OpenRouter, ask for it by themselves.
+    "Context windows"). Other providers of these models, such as OpenRouter, ask for it by themselves.
 
     Args:
         model: As a client or a provider names it.
@@ -68,12 +68,12 @@ def standard_window(model: str, provider: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelLimits:
-    """How much a model reads and writes at most, in tokens.
+    """The most that a model reads and writes, in tokens.
 
     Attributes:
         window: Upper bound of the input.
-        output: The vendor's output maximum, which a request may be told to keep to; None if none is known.
-        most: Upper bound of one answer, at the provider that was asked about; None if only the window bounds it.
+        output: The vendor's output maximum, which the gateway may set in a request; None if none is known.
+        most: Upper bound of one answer at the given provider; None if only the context window bounds it.
         reasoning: Whether the model may think before it answers.
     """
 
@@ -91,7 +91,7 @@ def _table() -> dict[str, list[int | str | None]]:
 
 
 def known_models() -> list[str]:
-    """The models that the table has, by their bare names."""
+    """The bare names of the models in the table."""
     return list(_table())
 
 
@@ -115,7 +115,7 @@ def model_limits(model: str, provider: str = "") -> ModelLimits:
     bounded = bool(known) if CLOSED.match(name) else len(known) == len(most)
     return ModelLimits(
         max(windows),
-        # Of a family the smallest maximum is the one that every member takes.
+        # The smallest maximum of a family is the one that all its models accept.
         min(outputs, default=None),
         max(known) if bounded else None,
         reasoning,

@@ -1,8 +1,8 @@
-"""What changes the price of tokens: service tier, batch, speed, region, data residency.
+"""Modifiers of the price of tokens: service tier, batch, speed, region, data residency.
 
-A modifier is a name and a value (`service_tier=priority`), as an answer, a request or a provider's address names it. It
-is priced by the price book's variant for it, else by a documented factor (`FACTORS`: dated, with its source); a value
-that has neither makes a cost `estimated`.
+A modifier is a name and a value (`service_tier=priority`), from an answer, a request or a provider's address. It is
+priced by the price book's variant, else by a documented factor (`FACTORS`: dated, with its source); a value without
+either makes a cost `estimated`.
 
 Sources: [L] litellm 1.110.2's price map, [D] the provider's documentation, [3] a third party.
 """
@@ -22,7 +22,7 @@ Modifiers = Mapping[str, str]
 """`service_tier`, `processing`, `speed`, `inference_geo`, `region`, `latency`: lower-case values."""
 
 IN_BATCH: Modifiers = {"processing": "batch"}
-"""What a line of a batch has besides its own words."""
+"""The modifier of every line of a batch."""
 
 STANDARD: Mapping[str, frozenset[str]] = {
     "service_tier": frozenset({"", "auto", "default", "standard", "standard_only", "on_demand", "unspecified"}),
@@ -37,7 +37,7 @@ STANDARD: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """What the prices of tokens are multiplied by under a modifier.
+    """A factor on the prices of tokens under a modifier.
 
     Attributes:
         name: The modifier.
@@ -45,7 +45,7 @@ class Factor:
         sources: Matches the price source (a genai-prices provider).
         models: Matches the model.
         factor: The multiple.
-        uncached: It does not apply to tokens read from a cache.
+        uncached: Whether it does not apply to tokens read from a cache.
         precise: Whether it is the same for all those models; otherwise the cost is an estimate.
         origin: Its source and date.
     """
@@ -133,10 +133,10 @@ def unusual(modifiers: Modifiers) -> dict[str, str]:
 
 
 def apply(modifiers: Modifiers, model: ModelInfo, source: str, at: datetime) -> Applied:
-    """Find out how modifiers are priced.
+    """Price modifiers.
 
     Args:
-        modifiers: What the answer, the request and the address name.
+        modifiers: Those that the answer, the request and the address name.
         model: The model in the price book.
         source: The genai-prices provider whose prices apply.
         at: When the request came.
@@ -176,12 +176,12 @@ def factor_of(name: str, value: str, source: str, model: str) -> Factor | None:
 
 
 def bound_factor(source: str, model: str, asked: Modifiers) -> Decimal:
-    """The most that documented factors could multiply a request's price by.
+    """The largest factor by which documented factors could multiply a request's price.
 
     Args:
         source: Whose prices apply.
         model: The model's name.
-        asked: What the request and the address name; `auto` may become any value.
+        asked: The modifiers that the request and the address name; `auto` may become any value.
     """
     return prod((_largest(name, value, source, model.lower()) for name, value in asked.items()), start=Decimal(1))
 

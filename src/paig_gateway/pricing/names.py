@@ -1,6 +1,6 @@
-"""How a model's name leads to its price, if it is not the name that the price book has.
+"""Finds the name of a model in the price book, if clients or providers call it otherwise.
 
-Rules of the providers' own: routing suffixes, publishers' prefixes, ARNs. What no rule explains is named by the answer
+These are the providers' own rules: routing suffixes, publishers' prefixes, ARNs. Other names are resolved by the answer
 (`ANSWER_NAMES_MODEL`), or by the operator (`aliases`).
 """
 
@@ -17,7 +17,7 @@ _BEDROCK_REGION = re.compile(r"^(?:us|eu|apac|jp|au|ca|in|sa|me|af|us-gov|global
 _VERSION = re.compile(r"@[a-z0-9-]+$")
 
 ROUTERS = re.compile(r"openrouter/(?:auto|free|fusion|pareto|bodybuilder).*|switchpoint/router|@preset/.+|~.+/.+")
-"""OpenRouter's names for a choice that it makes itself."""
+"""OpenRouter's names for models that it chooses itself."""
 
 _COMPOUND = re.compile(r"(?:groq/)?compound(?:-(?:mini|beta|beta-mini))?")
 
@@ -47,7 +47,7 @@ def spellings(source: str, model: str) -> Iterator[str]:
         yield name
 
 
-# OpenRouter's names of those whose models it sells at their own list prices.
+# OpenRouter's names of vendors whose models it sells at the vendors' list prices.
 _VENDORS = {
     **{name: name for name in ("openai", "anthropic", "google", "x-ai", "deepseek", "cohere", "perplexity")},
     **{"moonshotai": "moonshotai", "mistralai": "mistral", "z-ai": "zai", "voyageai": "voyageai"},
@@ -65,8 +65,8 @@ def vendor_of(source: str, model: str) -> tuple[str, str] | None:
 def answer_names(source: str, model: str, fmt: str) -> bool:
     """Whether only the answer names the model that is billed, so that it may pass although its own name has no price.
 
-    That is so of Azure's deployments, which may have any name, of OpenRouter's routers, of Groq's compound systems, and
-    of stored prompts, agents and conversations that hold the model's name.
+    These are Azure's deployments, which may have any name, OpenRouter's routers, Groq's compound systems, and stored
+    prompts, agents and conversations, which hold the model's name.
     """
     if source == "azure":
         return fmt in ("openai-chat", "openai-completions", "openai-responses", "openai-embeddings", "anthropic")

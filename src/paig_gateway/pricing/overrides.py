@@ -29,12 +29,11 @@ class PriceOverride:
     """One price, from one day on.
 
     Attributes:
-        name: What the operator calls it.
-        model: The model that it is of, or a pattern such as `my-*`; as the provider names it, in lower case.
-        provider: The configured provider that it is for; None for each.
-        since: The first day (UTC) on which it holds; None for any time.
-        price: What the model costs, in place of the price book's price; None where only `each` is given, which adds to
-            the book's.
+        name: The operator's name of it.
+        model: The model, or a pattern such as `my-*`; as the provider names it, in lower case.
+        provider: The configured provider; None for all.
+        since: The first day (UTC) on which it applies; None for any time.
+        price: Replaces the price book's price; None if only `each` is given, which adds to it.
         each: US dollars for one of a unit, by the unit's name.
     """
 
@@ -63,7 +62,7 @@ def own_price(
     context_window: int | None = None,
     max_output: int | None = None,
 ) -> PriceOverride:
-    """A price from what the operator wrote.
+    """A price as the operator wrote it.
 
     Args:
         name: Its name, and the model's name unless `model` is given.
@@ -86,7 +85,7 @@ def own_price(
 
 
 EACH = "_each"
-"""Ends the name of a rate that is for one of a unit of `units.UNITS`."""
+"""The suffix of a rate for one of a unit of `units.UNITS`."""
 
 
 def rate_problems(rates: Mapping[str, Decimal]) -> Iterator[tuple[str, str]]:
@@ -106,7 +105,7 @@ def rate_problems(rates: Mapping[str, Decimal]) -> Iterator[tuple[str, str]]:
 
 
 def in_force(prices: tuple[PriceOverride, ...], provider: str, model: str) -> tuple[PriceOverride, ...]:
-    """Those of a model at a provider, the one that counts first: a provider's own before any, the latest before."""
+    """The overrides of a model at a provider by precedence: those for the provider first, the latest first."""
     found = [price for price in prices if price.is_of(provider, model)]
     return tuple(sorted(found, key=lambda p: (p.provider is None, -(p.since or date.min).toordinal(), p.name)))
 
@@ -124,7 +123,7 @@ class PriceSources:
 
     Attributes:
         book: The price book.
-        own: Answers the operator's own prices; another tuple whenever they change.
+        own: Returns the operator's own prices; a new tuple whenever they change.
     """
 
     book: PriceBook
@@ -135,7 +134,7 @@ class PriceSources:
     _dearest: dict[tuple[tuple[str, ...], date], Price | None] = field(default_factory=dict)
 
     def present(self) -> tuple[object, ...]:
-        """What prices come from now: other objects whenever any of it has changed."""
+        """The present sources of prices: other objects whenever one of them has changed."""
         return (self.book.present(), self.own())
 
     def dearest(self, sources: tuple[str, ...], at: datetime) -> Price | None:
@@ -163,7 +162,7 @@ class PriceSources:
 
     def own_rate(self, provider: str, model: str, unit: str, at: datetime) -> Decimal | None:
         """The operator's price of one unit, or None."""
-        self.own_price(provider, model, at)  # brings what is in force up to date
+        self.own_price(provider, model, at)  # updates the prices that are in force
         found = self._in_force.get((provider, model), ())
         return next((price.each[unit] for price in found if unit in price.each and price.holds(at)), None)
 
@@ -183,7 +182,7 @@ class PriceSources:
 
 @dataclass(frozen=True, slots=True)
 class PriceLookup:
-    """What turns an answer into money: whose prices, of when, for which model where the answer names none.
+    """Finds the prices for an answer: of one provider, at one time, for the requested model if the answer names none.
 
     Attributes:
         prices: Every price there is.
@@ -192,13 +191,14 @@ class PriceLookup:
         model: The requested model, by its name at the provider.
         at: The time of the request.
         factor: The provider's discount on the price book.
-        asked_first: The model asked for decides, as the answer's name says less (of a region, say).
+        asked_first: Whether the requested model decides, because the answer's name says less (it has no region, for
+            example).
         aliases: Names of models at the provider, and the models that they are priced as.
-        modifiers: What the request and the provider's address name that changes a price.
-        charge_rule: Where the provider states its own charge; None where it does not, or the operator does not want it.
+        modifiers: Those that the request and the provider's address name.
+        charge_rule: Reads the provider's own charge; None if it states none, or the operator does not want it.
         always_reports: Whether the provider states the usage of every complete answer.
         free_unpriced: Whether the provider's kind is one whose unpriced models are known to cost nothing.
-        known: How to read answers of shapes that were read before.
+        known: Plans for answers of shapes that were read before.
     """
 
     prices: PriceSources
@@ -216,7 +216,7 @@ class PriceLookup:
     known: KnownShapes = field(default_factory=KnownShapes, init=False, repr=False, compare=False)
 
     def price(self, answered: str | None = None) -> Price | None:
-        """The price of the model that answered, else of the one asked for; the operator's own before the book's."""
+        """The price of the model that answered, else of the requested one; the operator's before the price book's."""
         known = self._names(answered)
         for name in known:
             if (own := self.prices.own_price(self.provider, name, self.at)) is not None:
@@ -234,13 +234,13 @@ class PriceLookup:
         return replace(self, model=model, asked_first=True).price()
 
     def stand_in(self, fmt: str) -> Price | None:
-        """A price to bound a request by whose model only the answer names; None where the answer would not."""
+        """A price that bounds a request whose model only the answer names; None if the answer would not name it."""
         if not answer_names(self.source, self.model, fmt):
             return None
         return self.prices.dearest(_stand_in_sources(self.source, fmt), self.at)
 
     def charge(self, price: Price, usage: Usage, modifiers: Modifiers, answered: str | None = None) -> PricedUsage:
-        """What a usage costs at a price, the operator's and our own prices for units included."""
+        """The cost of a usage at a price, with the operator's and our own prices of units."""
         return price.charge(usage, self.at, modifiers, partial(self.rate_of, answered=answered))
 
     def formula(self, price: Price, usage: Usage, modifiers: Modifiers, answered: str | None = None) -> Formula | None:
@@ -272,7 +272,7 @@ class PriceLookup:
 
 
 def _stand_in_sources(source: str, fmt: str) -> tuple[str, ...]:
-    """The price sources among whose models the one that answers must be."""
+    """The price sources that the answering model must be one of."""
     if source == "azure":
         return ("azure", "anthropic") if fmt == "anthropic" else ("azure", "openai", "deepseek", "x-ai", "moonshotai")
     return (source,)

@@ -1,4 +1,4 @@
-"""An answer's usage taken apart where several models, or several passes of one, are billed in it.
+"""Splits the usage of an answer in which several models, or several passes of one, are billed.
 
 The top-level usage of such an answer leaves some of it out: Anthropic's compaction and advisor iterations, the models
 that a Groq compound system asked, the images that a tool of OpenAI's Responses API made, the transcription of speech in
@@ -32,7 +32,7 @@ class Part:
 
 
 def parts(fmt: str, body: Json) -> list[Part]:
-    """The parts that are billed, the answer's own model first; the body itself if it has only one part."""
+    """The billed parts, the answer's own model first; the body itself if it has only one part."""
     if fmt in ("anthropic", "bedrock-invoke") and each(dig(body, "usage", "iterations")):
         return _iterations(body)
     if fmt == "openai-chat" and (models := each(dig(body, "usage_breakdown", "models"))):
@@ -45,7 +45,7 @@ def parts(fmt: str, body: Json) -> list[Part]:
 
 
 def _transcription(found: object) -> Part:
-    """What another model heard of the client's speech: billed by tokens, or by the second."""
+    """The transcription of the client's speech by another model: billed by tokens, or by the second."""
     model, usage = dig(found, "model"), mapping(dig(found, "usage"))
     if usage.get("type") == "duration":
         return Part({"model": model, "usage": usage}, own=False, flavor="live")
@@ -60,7 +60,7 @@ _APART = frozenset({"compaction", "advisor_message"})
 
 
 def _iterations(body: Json) -> list[Part]:
-    """Each model's iterations added up; what the top-level counts beyond them is the answer's own model's."""
+    """The sum of each model's iterations; counts beyond them at the top level belong to the answer's own model."""
     usage = mapping(body.get("usage"))
     own = body.get("model")
     sums: dict[object, dict[str, int]] = {own: {}}
@@ -99,7 +99,7 @@ def _shaped(counts: Mapping[str, int]) -> dict[str, object]:
 
 
 def _images(body: Json) -> Part:
-    """The tokens of the image tool, whose model the answer names among its tools if at all."""
+    """The tokens of the image tool; its model is named among the answer's tools, if at all."""
     tools = (tool for tool in each(body.get("tools")) if dig(tool, "type") == "image_generation")
     named = next((model for tool in tools if (model := dig(tool, "model"))), None)
     usage = mapping(dig(body, "tool_usage", "image_gen"))

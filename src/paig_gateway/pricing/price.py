@@ -1,4 +1,4 @@
-"""Prices: what a usage costs, and the most that a request could cost, from one cached price book.
+"""Prices: the cost of a usage, and the most that a request could cost, from one cached price book.
 
 Prices are genai-prices'. A model is matched once and the match kept, because matching and the generic calculation cost
 far more than the arithmetic (https://github.com/pydantic/genai-prices). What the price book lacks comes from our own
@@ -29,7 +29,7 @@ from paig_gateway.pricing.names import spellings
 from paig_gateway.pricing.usage import Usage
 
 OWN = "own"
-"""The provider's part in the identity of a price that the operator set: `own/my-model`."""
+"""The provider in the identity of a price that the operator set: `own/my-model`."""
 
 Context = Mapping[str, str]
 """Modifiers that the price book has variants for."""
@@ -38,16 +38,16 @@ RateOf = Callable[[str], "Decimal | None"]
 """The price of one unit in US dollars, for units that a model's own price does not have; or None."""
 
 MAX_FORMULAS = 512
-"""How many compiled formulas a price keeps."""
+"""The most compiled formulas that a price keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class PricedUsage:
-    """What a usage costs.
+    """The cost of a usage.
 
     Attributes:
         cost: Nanodollars.
-        doubts: What has no price, so that the cost is an estimate: `unpriced: code_interpreter`.
+        doubts: Units without a price, which make the cost an estimate: `unpriced: code_interpreter`.
     """
 
     cost: int
@@ -58,11 +58,11 @@ LONG_CACHE_WRITES = "cache_write_12h_tokens"
 """OpenAI's cache writes that are kept for twelve hours, a part of `cache_write_tokens`."""
 
 LONG_CACHE_FACTOR = Decimal("2.5")
-"""What they cost, in multiples of plain input (litellm 1.110.2's price map, 2026-11)."""
+"""Their price, in multiples of plain input (litellm 1.110.2's price map, 2026-11)."""
 
 
 def _long_cache_writes(number: int, usage: Usage, prices: ModelPrice) -> Decimal:
-    """What cache writes for twelve hours cost beyond other cache writes, in US dollars."""
+    """The additional cost of cache writes for twelve hours, in US dollars."""
     plain = prices.input_mtok
     if plain is None:
         return Decimal(0)
@@ -90,7 +90,7 @@ class Price:
         model_id: genai-prices' model: with `provider_id`, the price's identity.
         context_window: Tokens that the model reads at most, where known.
         max_output: The operator's bound of its output tokens.
-        factor: What the price is multiplied by: a discount that the provider gives.
+        factor: Multiplies the price: a discount that the provider gives.
         host: The genai-prices provider that serves the model, where its price is another one's.
     """
 
@@ -105,28 +105,28 @@ class Price:
     _formulas: dict[object, Formula | None] = field(default_factory=dict, repr=False, compare=False)
 
     def identity(self, modifiers: Modifiers | None = None) -> str:
-        """What the ledger says of a cost: `openai/gpt-5`, `openai/gpt-5;service_tier=flex`."""
+        """The price's name in the ledger: `openai/gpt-5`, `openai/gpt-5;service_tier=flex`."""
         changed = [f"{name}={value}" for name, value in unusual(modifiers or {}).items()]
         return ";".join([f"{self.provider_id}/{self.model_id}", *changed])
 
     def cost(self, usage: Usage, at: datetime, modifiers: Modifiers | None = None) -> int:
-        """What `usage` costs, in nanodollars; see `charge`."""
+        """The cost of `usage` in nanodollars; see `charge`."""
         return self.charge(usage, at, modifiers).cost
 
     def charge(
         self, usage: Usage, at: datetime, modifiers: Modifiers | None = None, rate_of: RateOf | None = None
     ) -> PricedUsage:
-        """What `usage` costs, and what of it has no price.
+        """The cost of `usage`, and the units without a price.
 
         Args:
             usage: The counts.
-            at: The time of the request: prices are those of that moment.
+            at: The time of the request, whose prices apply.
             modifiers: Service tier and the like, as the answer reported them.
             rate_of: Prices of units that this price does not have.
 
-        Usage that contradicts itself (more cached than input tokens) or leaves open how its parts overlap (cached and
-        audio tokens, but not cached audio tokens) is charged without its cached parts, and failing that by its totals:
-        in doubt at the dearer rate.
+        Usage that contradicts itself (more cached than input tokens) or does not say how its parts overlap (cached and
+        audio tokens, but not cached audio tokens) is charged without its cached parts, or else by its totals: in doubt
+        at the higher rate.
         """
         applied = apply(modifiers or {}, self._model, self.provider_id, at)
         known = usage if usage.keys() <= BY_USAGE_KEY.keys() else {k: n for k, n in usage.items() if k in BY_USAGE_KEY}
@@ -151,10 +151,10 @@ class Price:
         return PricedUsage(nanodollars(dollars * self.factor), tuple(doubts))
 
     def formula(self, usage: Usage, at: datetime, modifiers: Modifiers, rate_of: RateOf) -> Formula | None:
-        """What `charge` charges for any usage that has the same counts above zero, before the factor.
+        """The formula of `charge` for any usage with the same counts above zero, before the factor.
 
-        None where that is more than a formula: for modifiers with a documented factor, units with a price of their
-        own, counts that are not whole numbers.
+        None if a formula is not enough: for modifiers with a documented factor, units with a price of their own, counts
+        that are not whole numbers.
         """
         applied = apply(modifiers, self._model, self.provider_id, at)
         known = {key: number for key, number in usage.items() if key in BY_USAGE_KEY}
@@ -168,7 +168,7 @@ class Price:
         return self._formula(reported, at, applied.context)
 
     def model_prices(self, at: datetime, context: Context | None = None) -> ModelPrice:
-        """The price book's rates at that time, with the rates of our own table where it has none."""
+        """The price book's rates at that time, completed by those of our own table."""
         prices = self._model.get_prices(at, context or None)
         added = extra_rates(self.provider_id, self.model_id)
         replaced = replaced_rates(self.host or self.provider_id, self.model_id)
@@ -183,9 +183,9 @@ class Price:
         return prices
 
     def batch_rates(self, at: datetime) -> tuple[ModelPrice, Decimal]:
-        """The rates for requests in a batch, and what they are to be multiplied by at most."""
+        """The rates for requests in a batch, and the largest factor on them."""
         applied = apply(IN_BATCH, self._model, self.provider_id, at)
-        # What is read from a cache may cost more than the discount on plain input leaves, but never as plain input.
+        # A cached token may cost more than a discounted one, but never more than a plain one.
         factor = prod((one.factor for one in applied.factors), start=Decimal(1))
         return self.model_prices(at, applied.context), factor
 
@@ -196,7 +196,10 @@ class Price:
         return value / unit.per if unit is not None and isinstance(value, Decimal) else None
 
     def _has_rate(self, key: str, prices: ModelPrice) -> bool:
-        """Whether the price has a rate for a count other than plain tokens: its own, or that of what it is part of."""
+        """Whether the price has a rate for a count other than plain tokens:
+
+        its own, or that of the count that includes it.
+        """
         unit = BY_USAGE_KEY.get(key)
         if unit is None:
             return False
@@ -221,7 +224,7 @@ class Price:
         return modality == "audio" and self.provider_id in ("openai", "azure")
 
     def _surcharge(self, usage: Usage, at: datetime, applied: Applied, prices: ModelPrice) -> Decimal:
-        """What documented factors add to the price of the tokens, in US dollars; less than zero for a discount."""
+        """The amount that documented factors add to the price of the tokens, in US dollars; negative for a discount."""
         tokens = {key: number for key, number in usage.items() if _is_tokens(key)}
         requests = prices.requests_kcount
         flat = rate(requests, 0) / UNITS["requests_kcount"].per if requests is not None else Decimal(0)
@@ -284,10 +287,10 @@ class Price:
 
 
 ROUTED = "huggingface_"
-"""The source of prices where Hugging Face's router chooses the provider: begins the names of all of them."""
+"""The source of prices if Hugging Face's router chooses the provider: the prefix of the names of all of them."""
 
 UNKNOWN_MODEL = "(named by the answer)"
-"""Stands in the identity of a price that only bounds: see `PriceBook.dearest`."""
+"""Marks the identity of a price that is only a bound: see `PriceBook.dearest`."""
 
 
 def book_version() -> str:
@@ -296,13 +299,13 @@ def book_version() -> str:
 
 
 def book_refreshed_at() -> datetime | None:
-    """When newer prices were last fetched, in UTC; None where they are those of the installed package."""
+    """When newer prices were last fetched, in UTC; None if the installed package's prices are used."""
     snapshot = get_snapshot()
     return snapshot.timestamp.astimezone(UTC) if snapshot.from_auto_update else None
 
 
 def book_installed_at() -> datetime | None:
-    """When the price book was installed, in UTC: its prices are at least that old. None where that is not known."""
+    """When the price book was installed, in UTC: its prices are at least that old. None if that is not known."""
     try:
         found = distribution("genai-prices").locate_file("genai_prices/data.py")
         return datetime.fromtimestamp(os.stat(str(found)).st_ctime, UTC)
@@ -311,14 +314,14 @@ def book_installed_at() -> datetime | None:
 
 
 class PriceBook:
-    """Finds the price of a model, and remembers where it found it."""
+    """Finds prices of models, and remembers the matches."""
 
     def __init__(self, snapshot: Callable[[], DataSnapshot] = get_snapshot, *, size: int = 10_000) -> None:
         """Open the book.
 
         Args:
-            snapshot: Answers the present prices and matching rules: the bundled ones, or what an update has brought.
-            size: How many matches are remembered, so that made-up model names cannot fill the memory.
+            snapshot: Returns the present prices and matching rules: the bundled ones, or those of an update.
+            size: The most matches that are remembered, so that invented model names cannot fill the memory.
         """
         self._present = snapshot
         self._snapshot = snapshot()
@@ -326,7 +329,7 @@ class PriceBook:
         self._found: dict[tuple[str, str], Price | None] = {}
 
     def present(self) -> DataSnapshot:
-        """The prices and matching rules that hold now."""
+        """The present prices and matching rules."""
         return self._present()
 
     def find(self, provider_id: str, model: str) -> Price | None:
@@ -357,7 +360,7 @@ class PriceBook:
         return None
 
     def _dearest_of(self, prefix: str, model: str) -> Price | None:
-        """The price of a model at that one of several providers where it costs most."""
+        """The price of a model at the most expensive one of several providers."""
         sources = [provider.id for provider in self._snapshot.providers if provider.id.startswith(prefix)]
         found = [price for source in sources if (price := self._match(source, model)) is not None]
         at = datetime.now(UTC)

@@ -14,7 +14,7 @@ from paig_gateway.formats.base import Json
 from paig_gateway.formats.folding import dig
 
 MOST = Decimal(100_000)
-"""US dollars: a larger charge for one request is a mistake of reading."""
+"""US dollars: a larger charge for one request must be a misreading."""
 
 TICKS_PER_DOLLAR = Decimal(10**10)
 """xAI's unit."""

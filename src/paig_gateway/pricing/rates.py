@@ -112,4 +112,4 @@ HELD: tuple[Rate, ...] = (
     # 6,240 tokens at gpt-image-1's rate, and what it reads.
     _rate("tool_images", "openai|azure", "0.3", "[L] 2026-11"),
 )
-"""What is held for one container or image that a tool may make; the answer's own units say what it cost."""
+"""The hold for one container or image that a tool may make; the answer's units decide the cost."""

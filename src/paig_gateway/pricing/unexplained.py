@@ -1,4 +1,4 @@
-"""Numbers in an answer that may be billed and that nothing explains: with one of them a cost is `estimated`."""
+"""Numbers in an answer that may be billed and that no table explains: one of them makes the cost `estimated`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ USAGE_OBJECTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "cohere-embed": (("usage",), ("meta", "billed_units")),
     "cohere-chat": (("usage",), ("meta", "billed_units")),
 }
-"""Where a format keeps numbers that may be billed, besides `DEFAULT_USAGE_OBJECTS`."""
+"""The places of numbers that may be billed, by format, besides `DEFAULT_USAGE_OBJECTS`."""
 
 DEFAULT_USAGE_OBJECTS = (("usage",), ("tool_usage",))
 
@@ -60,7 +60,7 @@ _EXPLAINED = re.compile(
 
 
 def unexplained(fmt: str, body: Json) -> list[str]:
-    """Numbers above zero in an answer's usage objects, and server tools in its output, that may be billed unseen."""
+    """Numbers above zero in usage objects, and server tools in the output, that may be billed and have no row."""
     names: list[str] = []
     if fmt == "cohere-embed" and dig(body, "meta", "billed_units", "image_tokens"):
         return ["meta.billed_units.image_tokens"]  # dearer than those of text
@@ -72,7 +72,7 @@ def unexplained(fmt: str, body: Json) -> list[str]:
 
 
 _LONGEST_KEPT = 256
-"""Characters of a name of which it is kept whether it is explained: a provider may send any."""
+"""The most characters of a name whose lookup is remembered: a provider may send any name."""
 
 
 def _is_explained(name: str) -> bool:
@@ -85,7 +85,7 @@ def _matches(name: str) -> bool:
 
 
 def _note_numbers(found: object, name: str, names: list[str]) -> None:
-    """Note the places of all numbers but 0 in a value that stands at `name`."""
+    """Note the places of all numbers but 0 in a value at `name`."""
     if type(found) is dict or isinstance(found, Mapping):
         for key, value in found.items():
             if type(value) is int:

@@ -1,9 +1,8 @@
-"""What providers bill besides tokens: the table of units.
+"""The table of units that providers bill besides tokens.
 
-`UNITS` says, per API format, what a unit is called, where its count stands in an answer, and whether the answer says
-all of it (`pricing/rates.py` has prices of those that the price book has none for). A unit that is counted and has no
-price makes a cost `estimated`, and so does a number in a usage object that no row and no list explains
-(`pricing/unexplained.py`).
+`UNITS` has, per API format, the name of a unit, the place of its count in an answer, and whether the answer states all
+of it (`pricing/rates.py` has prices of those that the price book has none for). A counted unit without a price makes a
+cost `estimated`, and so does a number in a usage object that no row or list explains (`pricing/unexplained.py`).
 
 Sources: [D] the provider's documentation, [L] litellm 1.110.2's price map, [3] a third party, [S] the provider's SDK.
 """
@@ -28,9 +27,9 @@ class Unit:
         formats: Names of the API formats that it occurs in.
         where: Where the count stands, in words, for the page on billing.
         count: Reads it.
-        complete: Whether the answer states all that is billed of it; otherwise the cost is an estimate.
-        models: Matches the models that it is for; every model if None.
-        sources: Price sources (genai-prices providers) that it is for; every one if empty.
+        complete: Whether the answer states everything that is billed of it; otherwise the cost is an estimate.
+        models: Matches its models; None for all.
+        sources: Its price sources (genai-prices providers); empty for all.
     """
 
     name: str
@@ -54,7 +53,7 @@ class Counts:
 
     Attributes:
         found: How many there are of each, by name.
-        incomplete: Those of which the answer may not state all.
+        incomplete: The units that the answer may not state completely.
     """
 
     found: dict[str, int | float] = field(default_factory=dict)
@@ -62,7 +61,7 @@ class Counts:
 
 
 FEW_MEMBERS = 100
-"""Members of the largest answer for which it is remembered which units it can have."""
+"""The units of an answer with more members are not remembered."""
 
 
 def count(fmt: str, source: str, model: str, body: Json, call: Call) -> Counts:
@@ -92,7 +91,7 @@ def count(fmt: str, source: str, model: str, body: Json, call: Call) -> Counts:
 
 @lru_cache(maxsize=1024)
 def _units_of(fmt: str, source: str, model: str) -> tuple[tuple[Unit, frozenset[str] | None], ...]:
-    """The units that can occur, each with the members of which an answer with some of it has at least one."""
+    """The units that can occur, each with members of which at least one is in every answer that has the unit."""
     return tuple((unit, counts.NEEDED.get(unit.count)) for unit in UNITS if unit.is_of(fmt, source, model))
 
 
@@ -431,4 +430,4 @@ SUFFICIENT = frozenset(
         *(("bedrock-guardrail", name) for name in counts.GUARDRAIL),
     }
 )
-"""Formats and units whose count is all that is billed, so that an answer without tokens is priced by it."""
+"""Formats and units for which only that count is billed, so that an answer without tokens is priced by it."""

@@ -21,7 +21,7 @@ Usage = dict[str, int | float]
 
 
 _BUNDLED = get_snapshot()
-"""How answers are read is what was tested with this version; only prices are refreshed while running."""
+"""The extractors of the installed version, which were tested; only prices are refreshed while running."""
 
 MOST = 10**9
 """The largest plausible count; usage with a larger one is not believed."""
@@ -49,7 +49,7 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
     """Read the usage of an answer in the shape of a non-streaming body.
 
     The provider's own extractor for the format comes first, then the format's own. A provider's default extractor is
-    for the API that the provider invented, so it is asked before the format's own only where it reads the same shape.
+    for the API that the provider invented, so it comes before the format's own only if it reads the same shape.
 
     Args:
         body: The answer's JSON.
@@ -58,7 +58,7 @@ def extract(body: Json, *, provider: str, flavor: str, home: str) -> Extracted |
         home: The genai-prices provider that invented the format.
 
     Returns:
-        What was read, or None if the answer has no usage, or impossible counts.
+        The usage, or None if the answer has none, or impossible counts.
     """
     body = with_totals(body, flavor)
     for extractor in extractors(provider, flavor, home):
@@ -92,7 +92,7 @@ _COMPILED: dict[int, tuple[Step, ...] | None] = {}
 
 
 def compiled(extractor: UsageExtractor) -> tuple[Step, ...] | None:
-    """An extractor's mappings as plain data; None if one of them is more than a path of names."""
+    """An extractor's mappings as plain data; None if one is more than a path of names."""
     if id(extractor) not in _COMPILED:
         _COMPILED[id(extractor)] = _compile(extractor)
     return _COMPILED[id(extractor)]
@@ -113,7 +113,7 @@ def _compile(extractor: UsageExtractor) -> tuple[Step, ...] | None:
 
 
 def _quickly(extractor: UsageExtractor, body: Json) -> tuple[str | None, dict[str, int]] | None:
-    """What `extractor.extract` reads where every count is a plain whole number; None if it must be asked itself."""
+    """The result of `extractor.extract` if every count is a plain whole number; None if it must be called itself."""
     steps = compiled(extractor)
     if steps is None:
         return None
@@ -140,7 +140,7 @@ def _quickly(extractor: UsageExtractor, body: Json) -> tuple[str | None, dict[st
 
 @lru_cache(maxsize=512)
 def extractors(provider: str, flavor: str, home: str) -> tuple[UsageExtractor, ...]:
-    """The extractors that may read an answer, the most fitting one first."""
+    """The extractors that may read an answer, the best match first."""
 
     def found() -> Iterator[UsageExtractor | None]:
         yield _extractor(provider, flavor)
@@ -155,7 +155,7 @@ def extractors(provider: str, flavor: str, home: str) -> tuple[UsageExtractor, .
 
 
 _SHAPES: Mapping[str, tuple[str, ...]] = {"chat": ("prompt_tokens",), "default": ()}
-"""What the required input count of an extractor is called, for it to be one of that format."""
+"""The name of the required input count, by which an extractor belongs to a format."""
 
 
 def _input_path(extractor: UsageExtractor) -> object:
@@ -176,7 +176,7 @@ def _at(body: Json, path: object) -> Json:
     return value if isinstance(value, Mapping) else {}
 
 
-# What extractors leave out
+# Counts that extractors leave out
 
 FieldPath = tuple[str, ...]
 
@@ -231,7 +231,7 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[FieldPath, ...]]] = {
         "output_reasoning_tokens": (("output_tokens_details", "thinking_tokens"),),
     },
 }
-"""Where else in a usage object a count may stand, by flavor and key: looked at where the extractor found none."""
+"""Other places of a count in a usage object, by flavor and key: used if the extractor found none."""
 
 
 def _complete(usage: Usage, raw: Json, flavor: str) -> None:
@@ -257,7 +257,7 @@ def _complete(usage: Usage, raw: Json, flavor: str) -> None:
 
 
 TOTALLED = frozenset({"chat", "responses"})
-"""Flavors whose total may have more than input and output."""
+"""Flavors whose total may include more than input and output."""
 
 
 def _add_excess(usage: Usage, raw: Json) -> None:
@@ -276,7 +276,7 @@ def _add_excess(usage: Usage, raw: Json) -> None:
 
 
 def with_totals(body: Json, flavor: str) -> Json:
-    """A body whose usage stands where the extractors look, with both counts of a chat where one is left out."""
+    """A body with its usage where the extractors look, and with both counts of a chat even if one was left out."""
     if flavor != "chat":
         return body
     usage = body.get("usage")
@@ -309,7 +309,7 @@ def _plain(usage: Json) -> bool:
 
 
 def _chat_usage(body: Json) -> Json:
-    """The usage of a chat that is not where OpenAI has it: Moonshot's in a choice, Groq's, Cloudflare's."""
+    """The usage of a chat that is not at OpenAI's place: Moonshot's in a choice, Groq's, Cloudflare's."""
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     for place in (_dig(body, ("x_groq", "usage")), _dig(first, ("usage",)), _dig(body, ("result", "usage"))):

@@ -23,7 +23,7 @@ from paig_gateway.pricing.model_limits import ModelLimits, model_limits, rounded
 from paig_gateway.pricing.price import LONG_CACHE_FACTOR, Price
 
 DEFAULT_CONTEXT_WINDOW = 1_050_000
-"""Tokens; stands in where no context window is known, and where a price has a tier above the one that is known."""
+"""Tokens; used if no context window is known, or if a price has a tier above the known one."""
 
 DEAR = ("priority", "fast", "auto", "optimized", "ultrafast")
 """Service tiers that may cost more than the standard one."""
@@ -31,19 +31,21 @@ DEAR = ("priority", "fast", "auto", "optimized", "ultrafast")
 _DEAR_CONTEXTS = ({"service_tier": "priority"}, {"service_tier": "fast"}, {"speed": "fast"})
 
 SHORTEST_AUDIO = 10
-"""Seconds that are billed at least for a sound: Groq's minimum."""
+"""The fewest seconds that are billed for a sound: Groq's minimum."""
 
 
 LEAST_READ = 131_072
-"""A smaller context window does not bound input: some models take more than their vendor says, and cut what they read.
-What they refuse costs nothing, so all of a text is held."""
+"""A smaller context window does not bound input: some models accept more than their vendor says, and cut it.
+
+A refused request costs nothing, so all of a text is held.
+"""
 
 
 class Unbounded(Exception):
-    """A request to a model could cost more than any bound that is known.
+    """The cost of a request to a model has no known bound.
 
     Attributes:
-        unit: What has no bound, as genai-prices names it.
+        unit: The unit without a bound, as genai-prices names it.
     """
 
     def __init__(self, unit: str) -> None:
@@ -106,7 +108,7 @@ def worst_case(
     whole = reads * call.answers
     stated = call.input_tokens + media + hidden
     if unbounded:
-        # Tools read again and again, and a long text is held whole: the standard window bounds documents alone.
+        # Tools read the input several times, and a long text is held whole: the standard window bounds only documents.
         by_default = call.standard_window and not call.unbounded_tools
         standard = standard_window(model, price.provider_id if price else "") if by_default else None
         fetched = whole if standard is None else min(whole, standard * call.answers)
@@ -129,8 +131,8 @@ def worst_case(
 def context_window(price: Price | None, limits: ModelLimits, at: datetime) -> int:
     """The most tokens that a model reads.
 
-    What an operator says of a price counts as it is. Other numbers may be rounded, or be the window of the standard
-    rates: where a price has a tier that begins there or above, the real window is larger.
+    The window in an operator's price is taken as it is. Other numbers may be rounded, or be the window of the standard
+    rates: if a price has a tier that begins there or above, the real window is larger.
     """
     if price is None:
         return limits.window or DEFAULT_CONTEXT_WINDOW
@@ -142,14 +144,14 @@ def context_window(price: Price | None, limits: ModelLimits, at: datetime) -> in
 
 
 def ceiling(worst: WorstCase, price: Price | None, at: datetime, tier: str | None) -> int:
-    """The most that `worst` could cost, in nanodollars; 0 where nothing is priced.
+    """The most that `worst` could cost, in nanodollars; 0 without a price.
 
     Args:
-        worst: The bound of what is used.
+        worst: The bound of the usage.
         price: The model's price, or None.
         at: The time of the request.
-        tier: The service tier asked for, else the account's own, else None for the standard one. The standard rates
-            are always among those compared, since a provider may fall back to them.
+        tier: The requested service tier, else the account's own, else None for the standard one. The standard rates are
+            always among those compared, since a provider may fall back to them.
 
     Raises:
         Unbounded: The price has a unit without a known bound.
@@ -164,7 +166,7 @@ class DearestRates:
     """The rates of a price that bound a cost, for requests of one service tier at one time.
 
     Attributes:
-        factor: What the price is multiplied by.
+        factor: Multiplies the price.
         contexts: The rates under each service tier that may be charged, with the input tokens at which any of them
             changes.
     """
@@ -184,7 +186,7 @@ class DearestRates:
     def of_batch(cls, price: Price, at: datetime) -> DearestRates:
         """The rates of a price for requests in a batch: those of batches where they are known, else the standard ones.
 
-        A provider never falls back to other rates: what a batch cannot do it leaves undone.
+        A provider never falls back to other rates: it leaves undone what a batch cannot do.
         """
         prices, factor = price.batch_rates(at)
         return cls(price.factor * factor, ((prices, _steps(prices)),))
@@ -267,7 +269,7 @@ def _reachable(worst: WorstCase, prices: ModelPrice) -> _Rates:
 
 
 def _count(unit: UnitDef, worst: WorstCase) -> int:
-    """How much a request could use of a unit that is not a token.
+    """The most that a request could use of a unit that is not a token.
 
     Raises:
         Unbounded: No bound is known.
@@ -282,29 +284,29 @@ def _count(unit: UnitDef, worst: WorstCase) -> int:
         case "tool_calls":
             return worst.searches
         case "characters":
-            # A character is at least one byte, and a bound of bytes is what the tokens' bound is made of.
+            # A character is at least one byte, and the bound of the tokens is a number of bytes.
             return worst.input_tokens
         case "durations" if unit.dimensions.get("direction") != "output" and worst.seconds is not None:
             return worst.seconds
         case "document_pages" if unit.dimensions.get("page_type") == "annotated":
-            return 0  # a request that wants annotations says how many pages it has
+            return 0  # a request for annotations states the number of its pages
         case "pixels" if not worst.media_tokens:
             return 0
     raise Unbounded(unit.usage_key)
 
 
 _UNLESS_IN_TOKENS = frozenset({"images", "tool_images", "tool_containers"})
-"""Units that cost nothing apiece where there is no price for them: they are billed in tokens."""
+"""Units that cost nothing by themselves if they have no price: they are billed in tokens."""
 
 _CALLED = (
     *("web_searches", "preview_searches", "social_searches", "storage_searches", "attachment_searches"),
     *("page_visits", "code_executions", "map_groundings", "retrieval_queries", "web_fetches", "search_sources"),
     *("connector_web_search", "connector_web_search_premium", "connector_code_interpreter"),
 )
-"""Units of which each call of a tool that runs at the provider may be one."""
+"""Units that a call of a tool at the provider may be billed as."""
 
 SHORTEST_MESSAGE = 20
-"""Bytes that JSON puts around a message at least."""
+"""The fewest bytes of JSON around a message."""
 
 
 def _dearest(value: Decimal | TieredPrices, input_tokens: int) -> Decimal:
@@ -335,13 +337,13 @@ class BoundFormula:
     Attributes:
         model: The model's name at the provider.
         price: Its price, or None.
-        instead: The models that the provider may answer with instead, with their prices.
-        besides: The models that the provider may call besides, with their prices.
+        instead: Models that may answer in place of the requested one, with their prices.
+        besides: Models that the provider may call in addition, with their prices.
         at: The time of the request.
-        tier: The service tier asked for, else the account's own.
+        tier: The requested service tier, else the account's own.
         batch: Whether the request is a line of a batch.
-        hidden: Tokens that the provider may add to a prompt unseen.
-        factor: What the price may be multiplied by: regions, residency of data.
+        hidden: Tokens that the provider may add to a prompt.
+        factor: The largest factor on the price: regions, data residency.
         rate_of: US dollars for one of a unit that is not the price book's, or None.
     """
 
@@ -360,7 +362,9 @@ class BoundFormula:
     )
 
     def hold(self, call: Call) -> CostBound:
-        """What is held for `call`: the dearest of the models that may answer, and all that may work besides.
+        """The hold for `call`:
+
+        the most expensive of the models that may answer, plus all that may be called in addition.
 
         Raises:
             Unbounded: See `ceiling`.
@@ -380,7 +384,7 @@ class BoundFormula:
         return CostBound(worst, most * call.repeats, tokens * call.repeats)
 
     def worst(self, call: Call) -> WorstCase:
-        """The most that `call` could use at the model that it asks for."""
+        """The most that `call` could use at the requested model."""
         return worst_case(call, self.model, self.price, self.at, self.hidden, self._rates(self.model, self.price)[0])
 
     def _of(self, call: Call, model: str, price: Price | None) -> tuple[WorstCase, int]:
@@ -391,7 +395,7 @@ class BoundFormula:
         return worst, rates.ceiling(worst) + self._units(call, price) + self._long_cache(call, price, worst)
 
     def _units(self, call: Call, price: Price) -> int:
-        """What units cost at most that the price book does not know: seconds of video, images, calls of tools.
+        """The most that units without a price in the price book could cost: seconds of video, images, calls of tools.
 
         Raises:
             Unbounded: One of them has no price.
@@ -408,7 +412,7 @@ class BoundFormula:
         return nanodollars_ceiling(total * price.factor) if total else 0
 
     def _tools(self, call: Call, price: Price) -> Decimal:
-        """What calls of tools cost beyond the price book's rates for them, in US dollars."""
+        """The cost of calls of tools beyond the price book's rates, in US dollars."""
         names = [
             unit for unit in _CALLED if unit != "preview_searches" or any("preview" in t for t in call.server_tools)
         ]
@@ -417,7 +421,7 @@ class BoundFormula:
         return call.searches * max(Decimal(0), dearest - sum((rate for rate in booked if rate), start=Decimal(0)))
 
     def _long_cache(self, call: Call, price: Price, worst: WorstCase) -> int:
-        """What writing all input to a cache that is kept for twelve hours costs beyond plain input."""
+        """The cost of writing all input to a cache for twelve hours, beyond plain input."""
         plain = price.model_prices(self.at).input_mtok if call.long_cache else None
         if plain is None:
             return 0

@@ -1,7 +1,7 @@
-"""Formats that a provider answers under another path, in another wrapping: Anthropic's Messages on Bedrock and Vertex.
+"""Formats that a provider serves under another path, in another wrapping: Anthropic's Messages on Bedrock and Vertex.
 
-A adapter packs the request as the provider wants it, and unpacks the answer into what the format is at home. Members of
-a body that are not named here go byte for byte, in their order.
+An adapter packs the request as the provider wants it, and unpacks the answer into the format's original shape. Members
+of a body that are not named here keep their bytes and their order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from paig_gateway.formats.base import MalformedRequest, StreamEvent
 from paig_gateway.formats.errors import error_kind
 
 _METRICS = "amazon-bedrock-invocationMetrics"
-# What Bedrock calls its exceptions, by the status that they would have been.
+# Bedrock's names of exceptions, and the statuses that they stand for.
 _EXCEPTIONS = {
     "throttlingException": 429,
     "serviceQuotaExceededException": 429,
@@ -33,7 +33,7 @@ _EXCEPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class OutboundRequest:
-    """A request on its way: what follows the base URL, and its headers and plain body."""
+    """A request for the provider: the address after the base URL, the headers and the decoded body."""
 
     path: str
     query: bytes
@@ -43,7 +43,7 @@ class OutboundRequest:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """How a kind of provider takes and gives a format that it does not speak as it is spoken at home.
+    """How a kind of provider sends and receives a format in a wrapping of its own.
 
     Attributes:
         pack: The request for the provider, given the model's name there and whether it is to be streamed.
@@ -70,7 +70,7 @@ def _segment(model: str) -> str:
 
 
 def _changed(body: bytes, drop: frozenset[str], add: Mapping[str, object]) -> bytes:
-    """A JSON object with members taken out and others added at its end."""
+    """A JSON object without some members, and with others added at its end."""
     kept: dict[str, object] = {name: raw for name, raw in reading.request(body).items() if name not in drop}
     return msgspec.json.encode({**kept, **add})
 
@@ -82,7 +82,7 @@ def _is_at_home(path: str) -> bool:
 def to_bedrock(outbound: OutboundRequest, model: str, stream: bool) -> OutboundRequest:
     """InvokeModel takes the native body: without `model` and `stream`, with a version of its own, betas inside.
 
-    A service tier is Anthropic's own and is left out.
+    `service_tier` is left out, since only Anthropic has it.
     """
     body = reading.request(outbound.body)
     betas = reading.value(body.get("anthropic_beta"))
@@ -120,7 +120,7 @@ def to_vertex(outbound: OutboundRequest, model: str, stream: bool) -> OutboundRe
 
 
 def to_anthropic(outbound: OutboundRequest, model: str, stream: bool) -> OutboundRequest:
-    """Anthropic itself: a request in Vertex's spelling is put back into its own."""
+    """Anthropic itself: a request in Vertex's spelling is changed back into Anthropic's."""
     headers = [pair for pair in outbound.headers if pair[0] != b"anthropic-version"]
     return OutboundRequest(
         path="/v1/messages",
@@ -152,7 +152,7 @@ def unframed(frame: StreamEvent) -> bytes:
 
 
 def error_at_home(status: int, body: bytes) -> bytes:
-    """An error of Bedrock's or Google's in Anthropic's shape; one that is in it already stays as it is."""
+    """An error of Bedrock's or Google's in Anthropic's shape; one in that shape is unchanged."""
     top = reading.members(body)
     if not top and (first := reading.objects(body)):
         top = first[0]
@@ -169,7 +169,7 @@ def _error(status: int, message: str) -> dict[str, object]:
 
 
 def _event(name: str, data: bytes) -> bytes:
-    # Bedrock's JSON has no line ends; were there any, they would end the field.
+    # Bedrock's JSON has no line ends; any would end the field.
     lines = b"\ndata: ".join(data.splitlines())
     return b"event: " + name.encode() + b"\ndata: " + lines + b"\n\n"
 

@@ -26,7 +26,7 @@ class SigningError(Exception):
 
 @dataclass(slots=True)
 class Authenticator:
-    """Signs requests to providers, keeping the tokens it was given until they near their end.
+    """Signs requests to providers, and keeps OAuth tokens until shortly before they expire.
 
     Attributes:
         clock: Seconds since the epoch.
@@ -86,7 +86,7 @@ async def _x_goog_api_key(auth: Authenticator, provider: ActiveProvider, secret:
 
 
 async def _google(auth: Authenticator, provider: ActiveProvider, secret: str, *_: object) -> Headers:
-    """A JSON credential buys OAuth tokens; anything else is an API key (Vertex express mode)."""
+    """A JSON credential is exchanged for OAuth tokens; any other is an API key (Vertex express mode)."""
     if not secret.lstrip().startswith("{"):
         return await _x_goog_api_key(auth, provider, secret)
     return [(b"authorization", b"Bearer " + (await auth.google_token(provider, secret)).encode("ascii"))]

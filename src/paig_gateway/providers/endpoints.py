@@ -1,8 +1,8 @@
 """The table of endpoints: what a request to each of them costs, and which stored object it makes, shows or changes.
 
-`endpoints.txt` is the table, one row an endpoint. A request is looked up by its method and path; which of several rows
-counts is decided by the kinds of provider that the route leads to. What is in no row is `UNKNOWN`: it is passed only
-where an operator allows what cannot be metered.
+`endpoints.txt` is the table, one row an endpoint. A request is looked up by its method and path; if several rows match,
+the kinds of the route's providers decide which one counts. A request without a row is `UNKNOWN`: it passes only if an
+operator allows endpoints that cannot be metered.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Charging = Literal["metered", "later", "free", "costly", "forbidden"]
 """How a request's cost is handled; see the head of `endpoints.txt`."""
 
 Operation = Literal["create", "list", "read", "change", "delete"]
-"""What a request does to a stored object. `change` is every way of going on from one."""
+"""What a request does to a stored object. `change` includes every way of continuing from one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Endpoint:
         methods: Its HTTP methods.
         path: Its path after the version prefix, with placeholders.
         charging: How its cost is handled.
-        format: What reads its requests and answers; its `path` matches the endpoint's paths.
+        format: The format of its requests and answers; its `path` matches the endpoint's paths.
         object: The kind of stored object that it uses, or None.
     """
 
@@ -102,7 +102,7 @@ _BY_NAME: Mapping[str, tuple[Format, ...]] = {
 
 
 def _format(name: str, path: str, methods: frozenset[str], errors: ErrorShape, charging: Charging) -> Format:
-    """The format of a row: as it is where it claims the row's path itself, else with the row's own path."""
+    """The format of a row; if the format's own pattern does not match the row's path, it gets the row's."""
     example = _PLACEHOLDER.sub(lambda found: found[2] or "x", path.removesuffix("/**"))
     of_name = _BY_NAME[name]
     of_method = [fmt for fmt in of_name if methods <= fmt.methods]
@@ -168,7 +168,7 @@ def _kinds(word: str) -> Iterable[str]:
 
 
 def _rank(endpoint: Endpoint) -> list[int]:
-    # Of two paths of which one begins the other, the longer one comes first.
+    # If one path begins with the other, the longer one comes first.
     segments = endpoint.path.split("/")
     return [*(3 if one == "**" else 2 if one.endswith("}") else int("{" in one) for one in segments), 4]
 
@@ -192,18 +192,18 @@ def _index() -> Mapping[tuple[str, str], tuple[Endpoint, ...]]:
 
 
 LONGEST_KNOWN = 256
-"""Characters of the longest path whose rows are remembered."""
+"""The most characters of a path whose rows are remembered."""
 
 
 def matches(method: str, path: str) -> Sequence[Match]:
-    """The rows that a request may mean.
+    """The rows that match a request.
 
     Args:
         method: The HTTP method.
         path: What follows the route's name, percent-encoded, without a query.
 
     Returns:
-        First those that claim more of the path, then as in the table.
+        Rows that match more of the path come first; otherwise they are in the table's order.
     """
     return _known(method, path) if len(path) <= LONGEST_KNOWN else _matches(method, path)
 
@@ -234,7 +234,7 @@ def is_ambiguous(path: str) -> bool:
 
 
 def choose(found: Sequence[Match], kinds: Iterable[str]) -> Match | None:
-    """The row that counts for a route whose members are of those kinds, in their order; None where there is none."""
+    """The row that counts for a route whose members are of these kinds, in their order; None if there is none."""
     for kind in kinds:
         for one in found:
             if kind in one.endpoint.kinds:
@@ -243,7 +243,7 @@ def choose(found: Sequence[Match], kinds: Iterable[str]) -> Match | None:
 
 
 def detect(method: str, path: str, kind: str | None = None) -> Match | None:
-    """The endpoint of a request at one kind of provider, else at the first kind that has it; None where none has."""
+    """The endpoint of a request at one kind of provider, else at the first kind that has it; None if no kind has it."""
     return choose(matches(method, path), KINDS if kind is None else (kind,))
 
 
@@ -265,7 +265,7 @@ _FORBIDDEN_WORDS = frozenset(
 
 
 def unknown(path: str) -> Match | None:
-    """The match of what is in no row; None where it must not be passed, whatever is allowed."""
+    """The match of a request without a row; None if it must never pass."""
     plain = unquote(unquote(path)).lower()
     if is_ambiguous(path) or not _FORBIDDEN_WORDS.isdisjoint(re.split(r"[/;:]", plain)):
         return None

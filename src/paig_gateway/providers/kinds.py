@@ -38,18 +38,19 @@ class ProviderKind:
         base_url: Its default address; `{setting}` is filled in; None if each account has its own.
         auth: How requests to it are authenticated.
         path: How a client's path becomes the upstream's.
-        speaks: The families of API formats that it answers, each named by the shape of its errors.
-        adapters: By format: how it takes a format outside those families, or in a spelling of its own.
-        path_decides: Whether the model named in the request decides the price, not the one named in the answer.
+        speaks: The families of API formats that it serves, each named by the shape of its errors.
+        adapters: By format: for formats outside those families, or in a spelling of its own.
+        path_decides: Whether the model in the request decides the price, not the one in the answer.
         price_provider: The provider in genai-prices whose prices apply, or None.
         require_price: Whether a model without a price is refused by default.
         asks_usage: Whether its OpenAI-shaped streams give usage only when asked (`stream_options.include_usage`).
-        maximum: By format: the member of a request in which it heeds the output maximum, levels separated by dots,
-            if it is not the usual one (`USUAL_MAXIMUM`); empty if no member bounds all output that it bills.
+        maximum: By format: the member of a request that holds the output maximum (levels separated by dots), if it is
+            not the usual one (`USUAL_MAXIMUM`); empty if no member bounds all output that it bills.
         reasoning_maximum: The same for models that reason before they answer.
         states_cost: Whether its answers state its own charge.
-        reports_usage: Whether it states the usage of every complete answer; not so of servers that may run anything.
-        hidden_tokens: Tokens of a system prompt of its own that it may add to a request unseen, and bills.
+        reports_usage: Whether it states the usage of every complete answer; false for servers that may run any
+            software.
+        hidden_tokens: Tokens of a system prompt of its own that it may add to a request, and bills.
         google_query: Whether it is Google's, where parameters of a query can hide usage.
         settings: Names of the settings it takes besides the common ones.
         defaults: Values of those settings if none is given.
@@ -170,7 +171,7 @@ _ROWS = (
         path=azure,
         speaks=_BOTH,
         price_provider="azure",
-        # Mistral's models at Azure take the older name alone.
+        # Mistral's models at Azure accept only the older name.
         reasoning_maximum=_COMPLETION,
         settings=("api_version",),
     ),
@@ -286,7 +287,7 @@ KINDS: Mapping[str, ProviderKind] = {kind.name: kind for kind in _ROWS}
 
 
 def base_url(kind: ProviderKind, given: str | None, settings: Mapping[str, str]) -> str | None:
-    """Where a provider answers: as given, completed where only an origin was given, else the kind's own.
+    """A provider's base URL: the given one (completed if it is only an origin), else the kind's own.
 
     Args:
         kind: The provider's kind.

@@ -1,9 +1,8 @@
 """How a client's path becomes an upstream's, and which paths have one meaning at a kind of provider.
 
-Users add, forget or double a version prefix (`/v1`, `/openai/v1`); every usual spelling means the same. What else may
-stand before the end of a path, by which its API format is known, is a list per kind: behind `/engines/gpt-5-pro` or in
-another Vertex project the same ending would mean another model or another account. Paths stay percent-encoded as they
-came.
+Users add, forget or double a version prefix (`/v1`, `/openai/v1`); every usual spelling means the same. The end of a
+path tells its API format. What may stand before it is listed per kind, because after `/engines/gpt-5-pro` or in another
+Vertex project the same ending would mean another model or account. Paths stay percent-encoded as they came.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class PathRule:
 
     Attributes:
         build: Makes the upstream's URL.
-        before: What may stand in a client's path before the part that an API format claims.
+        before: What may stand in a client's path before the part that tells the API format.
         deployments: Whether `deployments/NAME/` in a path names the model.
     """
 
@@ -38,12 +37,12 @@ class PathRule:
     def knows(
         self, base: str, path: str, claimed_at: int, settings: Mapping[str, str], *, metered: bool = True
     ) -> bool:
-        """Whether a path means at this kind of provider what its ending says.
+        """Whether a path has the meaning at this kind of provider that its ending suggests.
 
         Args:
             base: The provider's base URL.
             path: The client's path.
-            claimed_at: Where in it the part begins that the API format claims.
+            claimed_at: Where the part begins in it that tells the API format.
             settings: The provider's settings.
             metered: Whether the request has a model, which `deployments/` in a path could name.
         """
@@ -64,13 +63,12 @@ def _joined(*prefixes: str) -> str:
 
 
 def fixed(*prefixes: str, keeps: str = "", messages: tuple[str, str] | None = None) -> PathRule:
-    """The base URL holds the version: any of `prefixes`, however often, at the path's start is dropped.
+    """The base URL holds the version: any of `prefixes` at the path's start is dropped, even if repeated.
 
     Args:
         *prefixes: The prefixes.
-        keeps: A pattern of what may follow them, and stays.
-        messages: Where the Messages API is, if not there: a pattern of what to take off the base URL's end, and what
-            to put in its place.
+        keeps: A pattern of what may follow them, and is kept.
+        messages: For another base URL of the Messages API: a pattern of the end of the base URL, and its replacement.
     """
     strip = re.compile(f"(?:(?:{_joined(*map(re.escape, prefixes))})(?=/))+")
 
@@ -132,15 +130,15 @@ def _ollama(base: str, path: str, settings: Mapping[str, str]) -> str:
 
 _OPENAI_LIKE = fixed("/openai/v1", "/v1")
 ollama = PathRule(_ollama, _OPENAI_LIKE.before)
-"""Ollama: its own API (`/api/…`) stands beside the `/v1` of those that it imitates."""
+"""Ollama: its own API (`/api/…`) stands beside the compatible ones under `/v1`."""
 
 
 def versioned(default: str, *others: str, beside: str = "", below: str = "") -> PathRule:
-    """The path holds the version: the last of repeated ones counts, `default` if there is none.
+    """The path holds the version: the last one if it is repeated, `default` if there is none.
 
     Args:
         default: The version if none is given.
-        *others: Patterns of the others.
+        *others: Patterns of other versions.
         beside: A pattern of what may stand before the versions.
         below: A pattern of what may stand between them and the end.
     """
@@ -250,10 +248,13 @@ google = PathRule(
     _google,
     re.compile(rf"{_GEMINI.before.pattern}|{_VERTEX_VERSIONS}{_VERTEX_PLACE}{_VERTEX_PUBLISHER}"),
 )
-"""The Gemini API. Vertex AI's spelling means the same: whose account pays is the provider's key's to say, so that
-project and location are left out."""
+"""The Gemini API.
 
-# What a client may ask of Google in a query; other parameters can leave the usage out of the answer, or encode it.
+Vertex AI's spelling means the same; project and location are left out, because the provider's key decides which account
+pays.
+"""
+
+# Query parameters that a client may send to Google; others can remove the usage from the answer, or encode it.
 _GOOGLE_PARAMETERS = frozenset({"alt", "key", "pagesize", "pagetoken", "uploadtype", "uploadid", "uploadprotocol"})
 _GOOGLE_ALT = frozenset({"sse", "json"})
 

@@ -33,7 +33,6 @@ class Core:
 
     Attributes:
         node_id: This process among the nodes.
-        now: The present, in UTC.
         clock: Seconds from any start, for durations.
         directory: The catalogue in memory.
         client: The HTTP client for providers, and what signs its requests.

@@ -132,7 +132,6 @@ class Telemetry:
 
         Args:
             config: The settings.
-            secrets: What they refer to.
             core: The node that is watched.
             redact: Blacks out secrets.
             folder: Where workers share their numbers; None if there is one process.

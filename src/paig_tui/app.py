@@ -83,7 +83,6 @@ class PaigApp(App[None]):
         admin: The admin API's client; None shows `state` and fetches nothing.
         profile: The profile of the gateway; empty if its address did not come from a profile.
         read_only: Whether changes are refused.
-        clock: The present, in UTC.
         state: The state to begin with.
     """
 

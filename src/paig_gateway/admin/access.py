@@ -156,7 +156,6 @@ def token_authentication(
     Args:
         admin_token: The gateway's own token, or what answers it.
         snapshot: Returns the present directory.
-        clock: The present.
         site: Where browsers find the gateway.
         check_guess: Refuses a token that could be guessed while its address is guessing.
     """

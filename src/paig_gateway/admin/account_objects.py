@@ -57,7 +57,6 @@ async def account_objects(providers: list[ActiveProvider], client: ProviderClien
     """Read all lists of stored objects that some providers have, with each of their credentials.
 
     Args:
-        providers: The accounts.
         client: Sends the requests.
     """
     result = AccountObjects()

@@ -79,7 +79,6 @@ def provider_health(
     Args:
         provider: Its name.
         by_credential: The reports of all nodes, by the credential's id.
-        now: The present.
         problem: Which of its credentials cannot be read.
     """
     credentials = [_credential_health(id, reports, now) for id, reports in by_credential.items()]

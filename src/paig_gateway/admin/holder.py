@@ -230,7 +230,6 @@ def view_of(services: AdminServices, callers: Sequence[Caller], origin: str) -> 
     """What the page shows of a key, or of several together.
 
     Args:
-        services: The gateway's.
         callers: The keys.
         origin: Scheme and host of the gateway.
     """

@@ -39,7 +39,6 @@ class HolderView:
         models: What each model cost since the first of those days, the dearest first.
         sessions: The latest sessions.
         origin: Scheme and host of the gateway.
-        now: The present.
         note: What to say on top, and whether it is bad news.
         keys: The names of all keys that the browser may look at, this one among them.
         proof: What each form that changes something carries.

@@ -85,7 +85,6 @@ async def check(provider: ActiveProvider, client: ProviderClient) -> ProviderChe
     """Send a provider its free request with each of its credentials and explain what comes of it.
 
     Args:
-        provider: The account.
         client: Sends the request.
 
     Returns:

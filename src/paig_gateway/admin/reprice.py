@@ -54,7 +54,6 @@ def reprice(engine: Engine, prices: PriceSources, providers: Mapping[str, Active
     """Compare what requests were charged with what their usage costs now, at the prices of their own time.
 
     Args:
-        engine: The database.
         prices: Every price there is.
         providers: The configured providers, for their discounts.
         which: Which requests.

@@ -108,7 +108,6 @@ class AdminServices:
         export_config: Answers the catalogue as the text of a `paig.toml`.
         prices: The prices known now.
         client: Sends the gateway's own requests to providers.
-        clock: The present, in UTC.
         node_id: This process among the nodes.
         started_at: When this process started.
         version: paig's version.

@@ -76,12 +76,9 @@ class Alerts:
         """Send alerts to this webhook.
 
         Args:
-            spec: The settings.
             webhook: Its URL, which is a secret.
-            engine: The database.
             refusals: Which limits refuse on this node.
             providers: The configured providers, by name.
-            now: The present, in UTC.
             ledger: This node's ledger.
             attempts: Counts requests that this node refused for lack of permission.
             loops: The loops of agents that were seen on this node since the last look.
@@ -344,7 +341,6 @@ def guess_alert(what: str, address: str, count: int, now: datetime) -> Alert:
         what: The kind of attempt.
         address: The address that sent them.
         count: How many there were so far.
-        now: The present.
     """
     hour = now.replace(minute=0, second=0, microsecond=0)
     text = f"{count} {_ATTEMPTS[what]} came from {address}. `paig audit` and the log say more."

@@ -120,7 +120,6 @@ def troubles(reports: Iterable[Report], providers: Mapping[str, ActiveProvider])
     """The providers that fail often now, or have no usable credential.
 
     Args:
-        reports: The reports of all nodes.
         providers: The configured providers, by name.
     """
     by_provider: dict[str, dict[str, list[Report]]] = {}

@@ -91,9 +91,7 @@ def failed(engine: Engine, alert: Alert, now: datetime, *, wait: float = 0.0) ->
     """Schedule another try of a failed delivery.
 
     Args:
-        engine: The database.
         alert: The alert that could not be delivered.
-        now: The present.
         wait: The least seconds to wait that the webhook states.
 
     Returns:

@@ -67,11 +67,9 @@ class Catalog(Transactions):
         """Open the catalogue.
 
         Args:
-            engine: The migrated database.
             vault: Seals literal credentials.
             references: What references may name; by default all but the gateway's own.
             hooks: Called when a limit is made or removed.
-            clock: The present.
         """
         super().__init__(engine, Secrets(vault, references or References()), hooks=hooks, clock=clock)
         self.providers: Collection[ProviderRow, ProviderSpec, resources.Provider] = Collection(self, PROVIDERS)

@@ -93,7 +93,6 @@ def problems(spec: ProviderSpec, references: References | None = None) -> Iterat
     """The errors in a provider's credentials: (field, message).
 
     Args:
-        spec: The provider.
         references: What references may name; None checks only their form.
     """
     if spec.credential is not None and spec.credentials is not None:

@@ -57,7 +57,6 @@ def is_first_use(engine: Engine, secret: str, now: int) -> bool:
     """Mark a single-use secret as used; returns whether this is its first use on any node.
 
     Args:
-        engine: The database.
         secret: The secret to use; its digest is kept for a day.
         now: The present in milliseconds since the epoch.
     """

@@ -29,7 +29,6 @@ def problems(spec: NamedLimitSpec, known: Callable[[str], Collection[str]]) -> I
     """The errors in a named limit: (field, message).
 
     Args:
-        spec: The limit.
         known: The names of the objects of a kind.
     """
     for kind in NAMES:

@@ -170,9 +170,7 @@ def create(edit: Edit, type: ObjectType[R, S, W], name: str, spec: S, **columns:
     """Make an object.
 
     Args:
-        edit: The open transaction.
         type: Its kind.
-        name: Its name.
         spec: Its new settings.
         **columns: Columns of its row that its Spec does not decide.
 

@@ -31,7 +31,6 @@ def problems(spec: ProviderSpec, references: References | None = None) -> Iterat
     """The errors in a provider: (field, message).
 
     Args:
-        spec: The provider.
         references: The references that it may name; None does not check them.
     """
     kind = KINDS.get(spec.kind)

@@ -152,10 +152,8 @@ class Directory:
         """Open the directory, empty until `refresh` is called.
 
         Args:
-            engine: The migrated database.
             vault: Opens literal credentials.
             references: What references may name; by default all but the gateway's own.
-            clock: The present.
         """
         self._engine = engine
         self._references = references or References()

@@ -46,10 +46,8 @@ class Transactions:
         """Open the catalogue.
 
         Args:
-            engine: The migrated database.
             secrets: Seals literal credentials, and knows the allowed references.
             hooks: Called when a limit is made or removed.
-            clock: The present.
         """
         self.engine = engine
         self.secrets = secrets

@@ -99,7 +99,6 @@ def publish(
     """Write a node's reports, in one transaction.
 
     Args:
-        engine: The database.
         node_id: The node's.
         reports: Rows that are new or have changed.
         changes: The changes since the last time.

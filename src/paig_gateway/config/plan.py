@@ -121,7 +121,6 @@ def plan(config: Config, catalog: Catalog, *, actor: str = "", prune: bool = Fal
     """Compare a configuration with the catalogue.
 
     Args:
-        config: The file.
         catalog: The present catalogue.
         actor: The actor of the changes, which decides what references may name.
         prune: Delete objects that the file does not name.

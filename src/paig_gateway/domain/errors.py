@@ -110,7 +110,6 @@ class LimitRefused(GatewayError):
             held: The amount that requests in flight hold.
             needed: What this request needed.
             resets_at: When the window ends, or None for `total`.
-            now: The present.
             balances: See the class.
             advice: What makes the request smaller, where that is known.
         """

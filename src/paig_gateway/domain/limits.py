@@ -97,7 +97,6 @@ class Balance:
     """A limit's counter in its present window, in the limit's unit.
 
     Attributes:
-        limit: The limit.
         spent: The charged amount.
         held: The amount that requests in flight hold.
     """

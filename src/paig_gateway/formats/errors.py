@@ -79,7 +79,6 @@ def error_body(
 
     Args:
         shape: The shape of the error.
-        status: The HTTP status.
         code: The gateway's own code.
         message: The message for people.
         details: Machine-readable facts; they are sent under a name of the gateway's own.

@@ -37,7 +37,6 @@ def judge(fmt: Format, status: int, headers: Mapping[str, str], head: bytes, com
 
     Args:
         fmt: The API format of the request.
-        status: The HTTP status.
         headers: The response's headers, by lower-case name.
         head: The first bytes of the body.
         complete: Whether these are all.

@@ -92,8 +92,6 @@ def current_balances(
     """Balances of limits in the window of `now`.
 
     Args:
-        engine: The database.
-        now: The present.
         percent: Only limits of which at least this share is spent; rounding may include one that is slightly below.
         owners: Owners (kind and name) whose limits are included in any case.
     """

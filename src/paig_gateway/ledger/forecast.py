@@ -66,7 +66,6 @@ def reached_at(
         left: The unspent rest, in nanodollars.
         spent_today: What its owner has spent since midnight, in nanodollars; None if that is not known.
         resets_at: When its window ends.
-        now: The present.
     """
     seconds = (now - datetime.fromtimestamp(window_start("daily", now), UTC)).total_seconds()
     if unit != "usd" or not spent_today or spent_today < 0 or seconds <= 0:

@@ -68,7 +68,6 @@ class Ledger:
         engine: A migrated database.
         node_id: This process's name among the nodes; no other process ever has the same.
         home: The folder for the file of requests that cannot be recorded at once; None keeps none.
-        clock: The present, in UTC.
         max_queue: How many commands may be queued before new reservations are refused.
         patience: How many seconds a reservation may wait for the database before it is refused.
         keep_days: For how many days finished requests are kept; None for ever.
@@ -192,7 +191,6 @@ class Ledger:
         """Hold a request's worst case against every limit that binds it; durable on return.
 
         Args:
-            reservation: The request.
             wait: For how many seconds to wait, after the last release, where requests in flight hold what it needs; 30
                 at most in all. It is refused at once where what is spent alone rules it out.
 

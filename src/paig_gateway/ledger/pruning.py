@@ -56,7 +56,6 @@ def old_requests(
     """Some finished requests from before a moment, starting at a position.
 
     Args:
-        connection: A connection.
         before: The moment.
         works_before: The same for those that name work at a provider: while they exist, fetching the work again is not
             charged again.
@@ -85,7 +84,6 @@ def old_runs(
     """Some budgets of runs that began before a moment, in the order of their ids, after a given one.
 
     Args:
-        connection: A connection.
         before: The moment.
         after: The id.
         used_since: Only requests after this keep a budget; None if every request does.

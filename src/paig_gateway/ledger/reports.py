@@ -102,7 +102,6 @@ def requests_of_key(engine: Engine, key_id: str, key: str, ids: Sequence[str]) -
     """Those of a key's requests that have one of these ids, finished, in flight or refused, newest first.
 
     Args:
-        engine: The database.
         key_id: The key's id.
         key: The key's name, by which requests are found that were refused before they got a row.
         ids: The requests' ids.
@@ -124,7 +123,6 @@ def list_requests(
     """Requests, finished and in flight, newest first.
 
     Args:
-        engine: The database.
         which: Which of them.
         cursor: The `next_cursor` of the page before.
         limit: How many at most.
@@ -179,7 +177,6 @@ def finished_since(engine: Engine, finished_at: int, request_id: str, *, limit: 
     misses nothing.
 
     Args:
-        engine: The database.
         finished_at: The place, as a row's `finished_at` has it.
         request_id: The id of the row at that place.
         limit: How many at most.
@@ -206,7 +203,6 @@ def finished_of_node(engine: Engine, node_id: str, since: int, *, swept: bool = 
     """Rows of the requests that a node served and that were finished after a moment.
 
     Args:
-        engine: The database.
         node_id: The node.
         since: Milliseconds since the epoch.
         swept: Only those that were charged at their ceiling because the node died.
@@ -227,7 +223,6 @@ def usage(
     """Totals by group, the dearest first, or in order of time where grouped by time.
 
     Args:
-        engine: The database.
         by: Any of `GROUPS`, or `tag:NAME`; none for one total. Tags, sessions and agents are read from the rows, and
             so reach as far back as those are kept.
         which: Which requests; `status` is not kept in totals.

@@ -46,7 +46,6 @@ async def prune(
         engine: The ledger's database, to be read.
         perform: The ledger's writer.
         before: The moment.
-        now: The present.
         pause: Seconds between two transactions.
         whose: Only those of a key or a user.
 

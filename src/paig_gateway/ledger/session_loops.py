@@ -84,8 +84,6 @@ class LoopLog(Generic[LoopT]):
 
     Args:
         look: What was seen since the last look.
-        engine: The database.
-        now: The present.
     """
 
     def __init__(self, look: Callable[[], Sequence[LoopT]], engine: Engine, now: Callable[[], datetime]) -> None:

@@ -35,7 +35,6 @@ def list_sessions(engine: Engine, which: Filter, stopped: StoppedBy, *, limit: i
     """Sessions, the one with the latest request first.
 
     Args:
-        engine: The database.
         which: Which requests count.
         stopped: The sessions that were stopped.
         limit: How many at most.

@@ -107,8 +107,6 @@ def owned(engine: Engine, wanted: StoredObjectFilter, limit: int, after: tuple[s
     """Stored objects by provider and id, without the work that ledger rows name.
 
     Args:
-        engine: The database.
-        wanted: The filter.
         limit: How many at most.
         after: The provider and the id of the last object of the page before.
     """

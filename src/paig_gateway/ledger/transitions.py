@@ -304,7 +304,6 @@ class LedgerBatch:
         """Hold the worst case of a request against every limit that binds it, or refuse and change nothing.
 
         Args:
-            reservation: The request.
             waited_for: Ids of limits that others already wait for; this request waits behind them.
         """
         limits = binding(reservation, self.runs)
@@ -431,7 +430,6 @@ class LedgerBatch:
         """Write a finished row that held nothing, whether or not its limits have room.
 
         Args:
-            reservation: The request.
             settlement: How it ended. Work that the ledger has already charged is written as a row that costs nothing.
             counted: Whether limits count it; a refusal's row moves none.
         """

@@ -112,11 +112,9 @@ def read_in_full(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pr
     """Read usage and cost from an answer in the shape of a non-streaming body, by all the tables.
 
     Args:
-        fmt: The API format.
         body: The body, or the folded events of a stream.
         headers: The response's headers, by lower-case name.
         prices: What turns usage into money.
-        call: The request.
     """
     if fmt.normalise is not None:
         body = fmt.normalise(body, prices.model, headers)
@@ -233,8 +231,6 @@ def estimate(
     """The estimated usage and cost of an answer that states none, from the request and the content that arrived.
 
     Args:
-        fmt: The API format.
-        call: The request.
         body: The folded events of a stream; its provisional usage counts.
         text_bytes: UTF-8 bytes of the text that was seen, reasoning and arguments of calls included.
         generated: Other generated content that was seen.

@@ -198,7 +198,6 @@ class Plan:
         sums: Each number of the usage, with the places of the counts that it is the sum of.
         within: Places of counts that must not exceed a number of the usage.
         total: The place of the count that must not exceed input plus output.
-        price: The price.
         formula: The cost, before the price's factor.
         modifiers: See `UsageReading`.
         doubts: See `UsageReading`; None if they are not known, because the provider stated its own charge.

@@ -119,7 +119,6 @@ class Price:
         """The cost of `usage`, and the units without a price.
 
         Args:
-            usage: The counts.
             at: The time of the request, whose prices apply.
             modifiers: Service tier and the like, as the answer reported them.
             rate_of: Prices of units that this price does not have.

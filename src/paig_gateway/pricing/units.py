@@ -72,7 +72,6 @@ def count(fmt: str, source: str, model: str, body: Json, call: Call) -> Counts:
         source: The genai-prices provider whose prices apply, or empty.
         model: The model that answered.
         body: The answer, in the shape of a body that is not streamed.
-        call: The request.
     """
     found: dict[str, int | float] = {}
     incomplete: list[str] = []

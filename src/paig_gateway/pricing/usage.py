@@ -35,7 +35,6 @@ class Extracted:
     """Usage read from an answer.
 
     Attributes:
-        usage: The counts.
         raw: The provider's own usage object, untouched.
         model: The model the answer names, or None if its format names none.
     """

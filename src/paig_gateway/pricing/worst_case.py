@@ -88,7 +88,6 @@ def worst_case(
     request's own maximum, else the model's, else its context window.
 
     Args:
-        call: The request.
         model: The model's name at the provider.
         price: Its price, which may know a context window; None where there is none.
         at: The time of the request.

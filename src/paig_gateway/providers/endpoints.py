@@ -199,7 +199,6 @@ def matches(method: str, path: str) -> Sequence[Match]:
     """The rows that match a request.
 
     Args:
-        method: The HTTP method.
         path: What follows the route's name, percent-encoded, without a query.
 
     Returns:

@@ -227,7 +227,6 @@ class LinePlans:
     Attributes:
         member: The provider's place in the route.
         at: When the batch was created.
-        prices: The sources of prices.
     """
 
     member: Member

@@ -63,13 +63,8 @@ class Look:
     """One poll of one batch.
 
     Attributes:
-        batch: The batch.
-        provider: Its provider.
-        client: Sends requests to the provider.
         ledger: Charges the lines.
-        prices: The sources of prices.
         lines: Its lines, or None if they are not known.
-        now: The present.
     """
 
     batch: OpenBatch

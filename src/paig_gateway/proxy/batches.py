@@ -76,11 +76,6 @@ class Batches:
     Attributes:
         engine: The database, for everything but money.
         ledger: Charges the lines.
-        directory: The providers.
-        prices: The sources of prices.
-        client: Sends requests to providers.
-        now: The present.
-        node_id: This node.
     """
 
     engine: Engine
@@ -104,8 +99,6 @@ class Batches:
         """Read the lines of the batch that a request creates, and compute their ceiling.
 
         Args:
-            exchange: The request.
-            order: The candidates.
             capped: Whether a spending limit or a run's budget binds the request.
 
         Returns:

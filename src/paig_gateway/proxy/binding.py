@@ -17,7 +17,6 @@ def binding_limits(exchange: Exchange, candidate: Candidate | None) -> tuple[Lim
     """The limits that bind a request, with the amounts at its time.
 
     Args:
-        exchange: The request.
         candidate: The member that it is sent to, or None.
     """
     caller, attribution = exchange.caller, exchange.attribution

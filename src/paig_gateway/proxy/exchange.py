@@ -192,8 +192,6 @@ class Outcome:
         """The ledger's row for this outcome.
 
         Args:
-            exchange: The request.
-            now: The present.
             clock: The same on the monotonic clock.
         """
         reading = self.reading

@@ -111,7 +111,6 @@ class Failover:
         """Sends, signs, and chooses among the candidates.
 
         Args:
-            upstream: The HTTP client.
             auth: Signs requests.
             problem: Returns why nothing can be sent to a provider (by name), or None.
             health: The providers' circuit breakers.
@@ -140,7 +139,6 @@ class Failover:
         """Send the request to the first candidate that takes it.
 
         Args:
-            exchange: The request.
             decisions: Decide which candidate is tried next.
             outcome: Records each try, and the cost of those that may be billed.
             funds: The request's hold: a candidate that it cannot cover is not tried.

@@ -50,7 +50,6 @@ async def hold(ledger: Ledger, full: Held, wait: float) -> Held:
     """Reserve a request, made smaller if necessary and if its key's `when_tight` allows that.
 
     Args:
-        ledger: The ledger.
         full: The request at its worst case.
         wait: Seconds to wait for requests in flight to release their holds.
 

@@ -84,10 +84,7 @@ class Loops:
 
         Args:
             key_id: The key's id.
-            key: Its name.
-            session: The session.
             body: The request's body; None if equal requests are normal, as in the turns of a spoken conversation.
-            now: The present.
 
         Raises:
             GatewayError: `loop-stopped` if it is part of a loop and loops are stopped.
@@ -138,7 +135,6 @@ class Loops:
 
         Args:
             directory: The sessions that were stopped.
-            exchange: The request.
             body: As for `seen`.
 
         Raises:

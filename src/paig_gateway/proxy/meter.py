@@ -35,8 +35,6 @@ class StreamMeter:
     """Meters one streamed answer.
 
     Attributes:
-        fmt: The API format.
-        call: The request.
         headers: The answer's headers, by lower-case name.
         price_lookup: Finds prices.
         splice: Whether the cost is added to the stream.

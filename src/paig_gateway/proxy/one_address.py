@@ -82,9 +82,7 @@ def find(
     """Find the name of a request's route.
 
     Args:
-        directory: The routes.
         caller: The key, which may use some of them.
-        method: The HTTP method.
         target: The request's path, without a route.
         found: The endpoints that match the path.
         headers: The names of the headers, in lower case.

@@ -120,7 +120,6 @@ async def peek(answer: PeekableResponse, framing: Framing, deadline: float) -> b
     preamble is kept back for `PEEK_SECONDS` at most, so that the client sees that the provider is working.
 
     Args:
-        answer: The stream.
         framing: How it is split into events.
         deadline: When the first event must have come, on the event loop's clock.
 

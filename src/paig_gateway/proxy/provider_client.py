@@ -31,7 +31,6 @@ class ProviderClient:
         """Send a GET to a provider, and yield its response.
 
         Args:
-            provider: The provider.
             credential: One of its credentials.
             path: The path after the route, as a client would send it, with its query.
 

@@ -27,7 +27,6 @@ class RefusedRows:
 
     Args:
         note: Writes a row.
-        now: The present.
     """
 
     def __init__(self, note: Callable[[Reservation, Settlement], None], now: Callable[[], datetime]) -> None:

@@ -73,9 +73,6 @@ def find_place(
     """The endpoint that a request means at its route.
 
     Args:
-        directory: The routes.
-        caller: The key.
-        method: The HTTP method.
         target: The request's route, path and query.
         found: The rows of the table of endpoints that it may mean.
 
@@ -199,10 +196,8 @@ def authenticate(
     """Find the key that sent a request.
 
     Args:
-        directory: The keys.
         headers: The request's, by lower-case name.
         query: The raw query.
-        now: The present.
         attempts: Where wrong keys are counted.
         address: Where the request comes from.
         from_page: Whether a browser's page sent the request.

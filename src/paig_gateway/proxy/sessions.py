@@ -27,7 +27,6 @@ class AgentIds:
     """A client's ids of its session and of the agent in it.
 
     Attributes:
-        session: The session.
         agent: The agent; None for the session's main agent.
         parent: The agent that started it; None if that is the main agent, or not known.
         name: The kind of agent, for people.

@@ -81,7 +81,6 @@ def charge_body(
 
     Args:
         outcome: Is charged; its error is set where the body is not an answer.
-        exchange: The request.
         candidate: Where the body came from.
         headers: The response's headers, by lower-case name.
         plain: The body without its content encoding.
@@ -130,7 +129,6 @@ def charge_cut_body(
 
     Args:
         outcome: Is charged.
-        exchange: The request.
         candidate: Where it came from.
         headers: The response's headers, by lower-case name.
         seen: How many bytes of it arrived.

@@ -132,7 +132,6 @@ class StoredObjects:
         """Refuse ids of objects that a key may not use.
 
         Args:
-            caller: The key.
             providers: The names of the providers that may have the objects.
             wanted: The ids, and whether each stands in the path or query (otherwise in a body).
             shape: The API's shape of the error.
@@ -256,7 +255,6 @@ class StoredObjects:
         """Process a complete answer.
 
         Args:
-            exchange: The request.
             candidate: The candidate that answered.
             body: The answer, without a content encoding.
 

@@ -22,7 +22,6 @@ def admitted(exchange: Exchange, order: list[Candidate], *, capped: bool) -> lis
     no spending limit binds the request, those whose provider has `allow_unmetered`.
 
     Args:
-        exchange: The request.
         order: The members that could answer.
         capped: Whether a spending limit or a run's budget binds the request.
 

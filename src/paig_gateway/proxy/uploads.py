@@ -158,7 +158,6 @@ def is_upload(method: str, found: Sequence[endpoints.Match], headers: Mapping[by
     """Whether a request's body is streamed to the provider.
 
     Args:
-        method: The HTTP method.
         found: The endpoints that the request may mean.
         headers: The request's, by lower-case name.
     """

@@ -96,7 +96,6 @@ class Upstream:
         """Send one request, once, and wait for the answer's headers; the caller closes the response.
 
         Args:
-            method: The HTTP method.
             url: Absolute, `http` or `https`; path and query go out exactly as written.
             headers: Sent as given, before the body's own `content-length` or `transfer-encoding`, which replace any
                 given (a stream's given `content-length` is believed). A `host` given replaces the URL's.

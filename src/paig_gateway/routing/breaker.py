@@ -183,7 +183,6 @@ class Breaker:
         Args:
             number: The try's.
             model: The requested model.
-            now: The present.
             seconds: How long it took to the beginning of its answer.
         """
         self._end(number)

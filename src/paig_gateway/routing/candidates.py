@@ -307,7 +307,6 @@ class MemberOrder:
         Args:
             route: Whose members.
             fmt: The request's format.
-            call: The request.
             session: What is to stay with the same member, and there with the same credential; None where nothing is.
         """
         if len(route.members) == 1 and len(route.members[0].provider.credentials) == 1:
@@ -327,7 +326,6 @@ class MemberOrder:
         Args:
             route: Whose members were tried.
             fmt: The request's format.
-            call: The request.
             attempts: The tries.
             last: Seconds from the request's arrival to the first byte of the last try's answer; None without a success.
         """

@@ -124,7 +124,6 @@ class HealthTracker:
 
         Args:
             clock: Monotonic seconds.
-            now: The present, in UTC.
             rule: When breakers open.
             retries: How many retries there may be.
             chance: Chance.

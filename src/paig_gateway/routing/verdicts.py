@@ -160,7 +160,6 @@ def retry_after(headers: HeaderPairs, now: datetime) -> float | None:
 
     Args:
         headers: The answer's.
-        now: The present.
     """
     given = dict(headers)
     if (milliseconds := _number(given.get(b"retry-after-ms"))) is not None:

@@ -61,7 +61,6 @@ def local_certificate(home: Path, host: str, name: str = "server", now: datetime
         home: The gateway's home folder.
         host: What the server binds to.
         name: What to call the certificate's files, where a folder serves several servers.
-        now: The present, in UTC.
     """
     now = now or datetime.now(UTC)
     folder = home / "tls"

@@ -111,7 +111,6 @@ class IdentityProvider:
         Args:
             spec: With `issuer` and `client_id`.
             client_secret: None for a public client.
-            now: The present.
             clock: Seconds that only rise.
             timeout: Seconds that a step may take.
         """

@@ -174,8 +174,6 @@ class AuditStream:
         Args:
             name: Of the row in the database, and in metrics.
             destination: Takes the entries.
-            engine: The database.
-            now: The present, in UTC.
         """
         self.name = name
         self._row = f"audit_stream:{name}"

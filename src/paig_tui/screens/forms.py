@@ -60,7 +60,6 @@ class Question:
         path: Its place in the spec: `limits.daily`.
         kind: How its value is written.
         options: The allowed values, if there are only a few.
-        words: Its texts.
     """
 
     path: str
@@ -166,7 +165,6 @@ def questions(
     """The questions of a form for a spec.
 
     Args:
-        spec: The spec.
         only: The paths, or beginnings of paths, to ask for; all if empty.
         without: The paths, or beginnings of paths, to leave out.
         of: The prefix of this form's own entries in `WORDS`.
@@ -394,7 +392,6 @@ class Form(Dialog[T]):
 
     Args:
         title: The title.
-        asked: The questions.
         state: The source of the choices.
         save: Sends the values; its result is the dialog's.
         before: The present values, for a change: only changed ones are sent. None for a new object.

@@ -114,7 +114,6 @@ class Section(Framed):
 
         Args:
             title: The form's title.
-            asked: The questions.
             before: The object's present values.
             update: Sends changes; its second argument makes it fail if the object changed meanwhile.
             what: The object, for people.

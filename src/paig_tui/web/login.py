@@ -60,11 +60,7 @@ class LoginSecrets:
 
 
 class Door:
-    """Links and logins; only digests of secrets are kept.
-
-    Args:
-        clock: The present, in UTC.
-    """
+    """Links and logins; only digests of secrets are kept."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock

@@ -85,8 +85,6 @@ def chart(
     """A column chart; if there is room, with the peak at its left and evenly spread ticks below it.
 
     Args:
-        values: The values, oldest first.
-        width: The width in cells.
         height: The height in lines.
         ticks: The times as text, oldest first; the last one is the present.
         unit: Formats a value.
@@ -125,7 +123,6 @@ def stacked(
 
     Args:
         series: The series, the lowest first, at most as many as `SHADES`; each oldest first, all of one length.
-        width: The width in cells.
         height: The height in lines, the axis included.
         ticks: The times as text, oldest first; the last one is the present.
         unit: Formats a value.

@@ -89,7 +89,6 @@ class Dialler:
         """Try candidates in turn until one accepts.
 
         Args:
-            api: The API.
             exchange: The upgrade.
             order: The candidates; each is removed when it is tried.
             wanted: The client's upgrade.

@@ -48,7 +48,6 @@ def resource(version: str, instance: str, environ: Mapping[str, str] = os.enviro
     """The process as a resource, with `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
 
     Args:
-        version: The gateway's version.
         instance: The process's unique id.
         environ: The environment.
     """

@@ -35,7 +35,6 @@ class Push:
             spec: Where to.
             every: Seconds from one to the next.
             read: Takes one, on the event loop.
-            version: The gateway's version.
             instance: The process's unique id.
         """
         self._every = every

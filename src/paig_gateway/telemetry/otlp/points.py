@@ -26,7 +26,6 @@ class Points:
         """Set the process that they come from.
 
         Args:
-            version: The gateway's version.
             instance: The process's unique id.
             began: When the numbers began, in nanoseconds since the epoch.
         """

@@ -33,7 +33,6 @@ class Spans:
         """Set the process that they come from.
 
         Args:
-            version: The gateway's version.
             instance: The process's unique id.
             scheme: How the gateway is reached: `http` or `https`.
             redact: Blacks out secrets in captured content.

@@ -30,7 +30,6 @@ def cap_notes(caps: Mapping[str, LimitStatus], now: datetime) -> dict[str, str]:
 
     Args:
         caps: The owner's caps, by window.
-        now: The present.
     """
     return {f"limits.{row.field}": spent(caps[row.window], now) if row.window in caps else "no cap" for row in SPENDING}
 

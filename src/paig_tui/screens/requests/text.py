@@ -30,7 +30,6 @@ def described(row: Request, width: int, link: str | None = None) -> Content:
 
     Args:
         row: The request.
-        width: The width in cells.
         link: The address of its trace.
     """
     parts = (_head(row, width), _attempts(row, width), _usage(row), _where(row, link))

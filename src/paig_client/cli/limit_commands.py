@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -128,10 +128,7 @@ def end_raise(id: Id, json: JsonOption = False, url: Url = None, profile: Profil
 def ask(
     amount: Amount,
     why: Annotated[str, typer.Option("--why", help="The reason, for the admin who decides.")],
-    window: Annotated[
-        Literal["daily", "weekly", "monthly", "total"] | None,
-        typer.Option("--window", help="Which limit. Default: the tightest one."),
-    ] = None,
+    window: Annotated[Window | None, typer.Option("--window", help="Which limit. Default: the tightest one.")] = None,
     unit: In = "usd",
     json: JsonOption = False,
     url: Url = None,

@@ -8,7 +8,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from paig_client.api.limits import LimitsSpec
+from paig_client.api.limits import SPENDING, LimitsSpec
 from paig_client.api.vocabulary import WhenTight
 from paig_gateway.domain.money import format_usd
 from paig_gateway.formats.base import Call
@@ -41,7 +41,7 @@ def cap_warnings(
     """
     if limits.soft:
         return
-    amounts = {name: getattr(limits, name) for name in ("daily", "weekly", "monthly", "total")}
+    amounts = {row.field: getattr(limits, row.field) for row in SPENDING}
     money = {name: int(amount * 10**9) for name, amount in amounts.items() if amount is not None}
     holds = [(bound, name) for name in _named(models) if (bound := _bound(name, at)) is not None]
     if not holds or not (money or limits.tokens_per_minute is not None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .faults import strip
-from .operation import Operation, Shape, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, nothing
+from .operation import Operation, Shape, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, free
 from .reply import Prompt, Reply, TokenCounts, Tool, count, effort
 from .wire import Document, HeaderFields, encode, inner, new_id, objects, sse
 
@@ -259,7 +259,7 @@ def _write_count(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     return whole({"input_tokens": count(prompt).input})
 
 
-def _models(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+def _models(request: SimulatedRequest) -> SimulatedAnswer:
     def shown(name: str) -> Document:
         return {"type": "model", "id": name, "display_name": name, "created_at": "2025-10-01T00:00:00Z"}
 
@@ -290,4 +290,4 @@ SHAPE = Shape(_error, _error_event)
 OPERATION = Operation(_read, _write, SHAPE)
 VERTEX = Operation(_read_vertex, _write, SHAPE)
 COUNT = Operation(_read_count, _write_count, SHAPE, free=True)
-MODELS = Operation(nothing, _models, SHAPE, free=True)
+MODELS = free(SHAPE, _models)

@@ -18,11 +18,11 @@ import msgspec
 from . import anthropic, gemini
 from . import faults as fault_directives
 from .files import Files
+from .kept import Kept
 from .openai_common import SHAPE, body
-from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, nothing
-from .reply import Prompt
+from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, free
 from .traffic import Served
-from .wire import Document, encode, new_id, objects, pretty
+from .wire import Document, encode, new_id, objects
 
 _DIRECTIVE = re.compile(rb"\[batch:(?:looks=(\d+)|(never)|(expire))\]")
 
@@ -69,24 +69,19 @@ class Batch:
         return {end: sum(line.end == end for line in self.lines) for end in ends}
 
 
-@dataclass
-class SimulatedBatches:
-    """The batches of all mounts.
+class SimulatedBatches(Kept[Batch]):
+    """The batches of all mounts."""
 
-    Attributes:
-        files: The files with the input and the results.
-        find: Finds the operation for a line's path.
-        bill: Finds the counters of a mount.
-    """
+    def __init__(self, files: Files, operation_of: FindOperation, bill: Bill) -> None:
+        """Make an empty store.
 
-    files: Files
-    find: FindOperation
-    bill: Bill
-    kept: dict[tuple[str, str], Batch] = field(default_factory=dict)
-
-    def clear(self) -> None:
-        """Remove them all."""
-        self.kept.clear()
+        Args:
+            files: The files with the input and the results.
+            operation_of: Finds the operation for a line's path.
+            bill: Finds the counters of a mount.
+        """
+        super().__init__("No batch found with id '{id}'.")
+        self.files, self._operation_of, self._bill = files, operation_of, bill
 
     def make(self, request: SimulatedRequest, prefix: str, lines: list[SimulatedLine]) -> Batch:
         if not lines:
@@ -98,8 +93,7 @@ class SimulatedBatches:
         for line in lines:
             line.expires = b"[batch:expire]" in encode(line.body)
         batch = Batch(new_id(prefix, 24), request.family, lines, request.body, request.now, looks)
-        self.kept[request.mount, batch.id] = batch
-        return batch
+        return self.add(request, batch.id, batch)
 
     def look(self, request: SimulatedRequest) -> Batch:
         """Poll a batch; each poll advances it.
@@ -107,7 +101,7 @@ class SimulatedBatches:
         Raises:
             SimulatedRefusal: 404: there is no such batch.
         """
-        batch = self._find(request)
+        batch = self.find(request)
         if batch.ended is None:
             if batch.looks > 0 and batch.state == "work":
                 batch.looks -= 1
@@ -117,7 +111,7 @@ class SimulatedBatches:
 
     def cancel(self, request: SimulatedRequest) -> Batch:
         """Cancel a batch: the first half of its lines is still done. Raises as `look` does."""
-        batch = self._find(request)
+        batch = self.find(request)
         if batch.ended is None:
             batch.state = "cancelling"
         return batch
@@ -128,17 +122,10 @@ class SimulatedBatches:
         Raises:
             SimulatedRefusal: There is no such batch, or it is in progress.
         """
-        batch = self._find(request)
+        batch = self.find(request)
         if batch.ended is None:
             raise SimulatedRefusal(400, "A batch that is at work cannot be deleted: cancel it first.")
-        del self.kept[request.mount, batch.id]
-        return batch
-
-    def _find(self, request: SimulatedRequest) -> Batch:
-        id = request.params["id"]
-        if (batch := self.kept.get((request.mount, id))) is None:
-            raise SimulatedRefusal(404, f"No batch found with id '{id}'.")
-        return batch
+        return self.remove(request)
 
     def _end(self, request: SimulatedRequest, batch: Batch) -> None:
         cancelled = batch.state == "cancelling"
@@ -159,11 +146,11 @@ class SimulatedBatches:
         # Groq's lines name paths of OpenAI's API, which Groq serves under /openai.
         path = f"/openai{line.path}" if request.family == "groq" else line.path
         one = replace(request, method="POST", path=path, query={}, body=line.body, params={})
-        served = self.bill(request.mount)
+        served = self._bill(request.mount)
         served.started += 1
         shape = SHAPE
         try:
-            operation = self.find(one)
+            operation = self._operation_of(one)
             shape = operation.shape
             prompt = operation.read(one)
             one.faults = fault_directives.parse(f"{prompt.model}\n{prompt.ask}", request.mount)
@@ -257,7 +244,7 @@ def _keep_results(batches: SimulatedBatches, request: SimulatedRequest, batch: B
     undone = [_openai_result(line) for line in batch.lines if line.end in ("failed", "expired")]
     names = (f"{batch.id}_output.jsonl", f"{batch.id}_error.jsonl")
     made = [
-        batches.files.make(request, _jsonl(lines), "batch_output", name) if lines else None
+        batches.files.make(request, _jsonl(lines), "batch_output", name)["id"] if lines else None
         for lines, name in zip((done, undone), names, strict=True)
     ]
     batch.files = (made[0], made[1])
@@ -266,28 +253,24 @@ def _keep_results(batches: SimulatedBatches, request: SimulatedRequest, batch: B
 def openai_operations(batches: SimulatedBatches) -> dict[str, Operation]:
     """Create, poll, list and cancel batches of files."""
 
-    def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+    def create(request: SimulatedRequest) -> SimulatedAnswer:
         lines = _openai_lines(batches.files.find(request, request.body["input_file_id"])[1])
         return body(request, _openai_shown(request, batches.make(request, "batch_", lines)) | {"status": "validating"})
 
-    def show(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+    def show(request: SimulatedRequest) -> SimulatedAnswer:
         batch = batches.look(request)
         _keep_results(batches, request, batch)
         return body(request, _openai_shown(request, batch))
 
-    def cancel(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        return body(request, _openai_shown(request, batches.cancel(request)))
-
-    def listed(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        mine = [batch for (mount, _), batch in batches.kept.items() if mount == request.mount]
-        data = [_openai_shown(request, batch) for batch in mine[::-1]]
+    def listed(request: SimulatedRequest) -> SimulatedAnswer:
+        data = [_openai_shown(request, batch) for batch in batches.all(request)]
         return body(request, {"object": "list", "data": data, "has_more": False})
 
     return {
-        "batch-create": Operation(_needs("input_file_id", "endpoint"), create, SHAPE, free=True),
-        "batch": Operation(nothing, show, SHAPE, free=True),
-        "batch-cancel": Operation(nothing, cancel, SHAPE, free=True),
-        "batches": Operation(nothing, listed, SHAPE, free=True),
+        "batch-create": free(SHAPE, create, "input_file_id", "endpoint"),
+        "batch": free(SHAPE, show),
+        "batch-cancel": free(SHAPE, lambda request: body(request, _openai_shown(request, batches.cancel(request)))),
+        "batches": free(SHAPE, listed),
     }
 
 
@@ -321,7 +304,7 @@ def _mistral_shown(batch: Batch) -> Document:
 def mistral_operations(batches: SimulatedBatches) -> dict[str, Operation]:
     """Create, poll and cancel jobs; their requests are in files or in the body."""
 
-    def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+    def create(request: SimulatedRequest) -> SimulatedAnswer:
         asked = request.body
         raws = [*objects(asked.get("requests"))]
         for file in asked.get("input_files") or ():
@@ -331,29 +314,16 @@ def mistral_operations(batches: SimulatedBatches) -> dict[str, Operation]:
         lines = [SimulatedLine(raw["custom_id"], asked["endpoint"], {**named, **raw["body"]}) for raw in raws]
         return body(request, _mistral_shown(batches.make(request, "", lines)) | {"status": "QUEUED"})
 
-    def show(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+    def show(request: SimulatedRequest) -> SimulatedAnswer:
         batch = batches.look(request)
         _keep_results(batches, request, batch)
         return body(request, _mistral_shown(batch))
 
-    def cancel(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        return body(request, _mistral_shown(batches.cancel(request)))
-
     return {
-        "job-create": Operation(_needs("endpoint"), create, SHAPE, free=True),
-        "job": Operation(nothing, show, SHAPE, free=True),
-        "job-cancel": Operation(nothing, cancel, SHAPE, free=True),
+        "job-create": free(SHAPE, create, "endpoint"),
+        "job": free(SHAPE, show),
+        "job-cancel": free(SHAPE, lambda request: body(request, _mistral_shown(batches.cancel(request)))),
     }
-
-
-def _needs(*names: str) -> Callable[[SimulatedRequest], Prompt]:
-    def read(request: SimulatedRequest) -> Prompt:
-        for name in names:
-            if name not in request.body:
-                raise KeyError(name)
-        return Prompt()
-
-    return read
 
 
 # Anthropic
@@ -400,41 +370,34 @@ def _anthropic_result(line: SimulatedLine) -> Document:
 def anthropic_operations(batches: SimulatedBatches) -> dict[str, Operation]:
     """Create, poll, list, cancel and delete batches of messages, and fetch their results."""
 
-    def answer(request: SimulatedRequest, batch: Batch) -> SimulatedAnswer:
-        return anthropic.whole(_anthropic_shown(request, batch))
-
-    def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+    def create(request: SimulatedRequest) -> SimulatedAnswer:
         lines = [SimulatedLine(one["custom_id"], "/v1/messages", one["params"]) for one in request.body["requests"]]
-        return answer(request, batches.make(request, "msgbatch_01", lines))
+        return anthropic.whole(_anthropic_shown(request, batches.make(request, "msgbatch_01", lines)))
 
-    def results(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+    def results(request: SimulatedRequest) -> SimulatedAnswer:
         batch = batches.look(request)
         if batch.ended is None:
             raise SimulatedRefusal(400, "The batch has not finished processing.")
         return SimulatedAnswer(b"application/x-jsonl", _jsonl([_anthropic_result(line) for line in batch.lines]))
 
-    def listed(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        mine = [batch for (mount, _), batch in batches.kept.items() if mount == request.mount]
-        data = [_anthropic_shown(request, batch) for batch in mine[::-1]]
+    def listed(request: SimulatedRequest) -> SimulatedAnswer:
+        data = [_anthropic_shown(request, batch) for batch in batches.all(request)]
         ids = [one["id"] for one in data] or [None]
         return anthropic.whole({"data": data, "has_more": False, "first_id": ids[0], "last_id": ids[-1]})
 
-    def delete(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+    def delete(request: SimulatedRequest) -> SimulatedAnswer:
         return anthropic.whole({"id": batches.delete(request).id, "type": "message_batch_deleted"})
 
     def over(act: Callable[[SimulatedRequest], Batch]) -> Operation:
-        def write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-            return answer(request, act(request))
-
-        return Operation(nothing, write, anthropic.SHAPE, free=True)
+        return free(anthropic.SHAPE, lambda request: anthropic.whole(_anthropic_shown(request, act(request))))
 
     return {
-        "create": Operation(_needs("requests"), create, anthropic.SHAPE, free=True),
+        "create": free(anthropic.SHAPE, create, "requests"),
         "batch": over(batches.look),
         "cancel": over(batches.cancel),
-        "results": Operation(nothing, results, anthropic.SHAPE, free=True),
-        "batches": Operation(nothing, listed, anthropic.SHAPE, free=True),
-        "delete": Operation(nothing, delete, anthropic.SHAPE, free=True),
+        "results": free(anthropic.SHAPE, results),
+        "batches": free(anthropic.SHAPE, listed),
+        "delete": free(anthropic.SHAPE, delete),
     }
 
 
@@ -482,10 +445,7 @@ def _gemini_result(line: SimulatedLine) -> Document:
 def gemini_operations(batches: SimulatedBatches) -> dict[str, Operation]:
     """Create, poll, list, cancel and delete batches of requests in the body."""
 
-    def answer(value: Document) -> SimulatedAnswer:
-        return SimulatedAnswer(gemini.JSON, pretty(value), headers=gemini.headers())
-
-    def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+    def create(request: SimulatedRequest) -> SimulatedAnswer:
         model = request.params["model"]
         asked = request.body["batch"].get("inputConfig") or request.body["batch"].get("input_config")
         if "requests" not in asked:
@@ -496,30 +456,22 @@ def gemini_operations(batches: SimulatedBatches) -> dict[str, Operation]:
             for number, one in enumerate(asked["requests"]["requests"])
         ]
         request.body["model"] = model
-        return answer(_gemini_shown(batches.make(request, "", lines)))
+        return gemini.whole(_gemini_shown(batches.make(request, "", lines)))
 
-    def listed(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        mine = [batch for (mount, _), batch in batches.kept.items() if mount == request.mount]
-        return answer({"operations": [_gemini_shown(batch) for batch in mine[::-1]]})
+    def listed(request: SimulatedRequest) -> SimulatedAnswer:
+        return gemini.whole({"operations": list(map(_gemini_shown, batches.all(request)))})
 
-    def cancel(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        batches.cancel(request)
-        return answer({})
+    def done(act: Callable[[SimulatedRequest], Batch]) -> Operation:
+        def answer(request: SimulatedRequest) -> SimulatedAnswer:
+            act(request)
+            return gemini.whole({})
 
-    def delete(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        batches.delete(request)
-        return answer({})
-
-    def show(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        return answer(_gemini_shown(batches.look(request)))
-
-    def free(write: Callable[[SimulatedRequest, Prompt], SimulatedAnswer]) -> Operation:
-        return Operation(nothing, write, gemini.SHAPE, free=True)
+        return free(gemini.SHAPE, answer)
 
     return {
-        "create": Operation(_needs("batch"), create, gemini.SHAPE, free=True),
-        "batch": free(show),
-        "batches": free(listed),
-        "cancel": free(cancel),
-        "delete": free(delete),
+        "create": free(gemini.SHAPE, create, "batch"),
+        "batch": free(gemini.SHAPE, lambda request: gemini.whole(_gemini_shown(batches.look(request)))),
+        "batches": free(gemini.SHAPE, listed),
+        "cancel": done(batches.cancel),
+        "delete": done(batches.delete),
     }

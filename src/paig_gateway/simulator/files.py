@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import email.parser
 import email.policy
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from . import gemini
+from .kept import Kept
 from .openai_common import SHAPE, body
-from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, nothing
-from .reply import Prompt
+from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, free
 from .wire import Document, new_id
 
-MOST = 500
+StoredFile = tuple[Document, bytes]
+"""A file's metadata and content."""
 
 
-@dataclass
-class Files:
-    """The files of all mounts, by mount and id: each file's metadata and content."""
+class Files(Kept[StoredFile]):
+    """The files of all mounts."""
 
-    kept: dict[tuple[str, str], tuple[Document, bytes]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        super().__init__("No such File object: {id}")
 
-    def clear(self) -> None:
-        """Remove them all."""
-        self.kept.clear()
-
-    def make(self, request: SimulatedRequest, content: bytes, purpose: str, name: str) -> str:
-        """Store a file and return its id; the oldest file makes room."""
+    def make(self, request: SimulatedRequest, content: bytes, purpose: str, name: str) -> Document:
+        """Store a file and return its metadata."""
         id = new_id("" if request.family in ("google", "mistral") else "file-", 22)
-        said: Document = {
+        about: Document = {
             "id": id,
             "object": "file",
             "bytes": len(content),
@@ -40,60 +35,36 @@ class Files:
             "status": "processed",
             "status_details": None,
         }
-        self.kept[request.mount, id] = said, content
-        if len(self.kept) > MOST:
-            del self.kept[next(iter(self.kept))]
-        return id
-
-    def find(self, request: SimulatedRequest, id: str) -> tuple[Document, bytes]:
-        """A file's metadata and content.
-
-        Raises:
-            SimulatedRefusal: 404: there is no such file.
-        """
-        found = self.kept.get((request.mount, id))
-        if found is None:
-            raise SimulatedRefusal(404, f"No such File object: {id}")
-        return found
+        return self.add(request, id, (about, content))[0]
 
 
 def operations(files: Files) -> dict[str, Operation]:
     """The operations on files, over one store."""
 
-    def upload(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+    def upload(request: SimulatedRequest) -> SimulatedAnswer:
         fields = form(request)
         name, content = fields.get("file", ("", b""))
         purpose = fields.get("purpose", ("", b""))[1].decode("utf-8", "replace")
         if not purpose or "file" not in fields:
             raise SimulatedRefusal(400, "'file' and 'purpose' are required properties")
-        return body(request, files.find(request, files.make(request, content, purpose, name))[0])
+        return body(request, files.make(request, content, purpose, name))
 
-    def show(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        return body(request, files.find(request, request.params["id"])[0])
+    def content(request: SimulatedRequest) -> SimulatedAnswer:
+        return SimulatedAnswer(b"application/octet-stream", files.find(request)[1])
 
-    def content(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        return SimulatedAnswer(b"application/octet-stream", files.find(request, request.params["id"])[1])
+    def listed(request: SimulatedRequest) -> SimulatedAnswer:
+        return body(request, {"object": "list", "data": [about for about, _ in files.all(request)], "has_more": False})
 
-    def listed(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        mine = [said for (mount, _), (said, _) in files.kept.items() if mount == request.mount]
-        return body(request, {"object": "list", "data": mine[::-1], "has_more": False})
-
-    def delete(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        id = request.params["id"]
-        files.find(request, id)
-        del files.kept[request.mount, id]
-        return body(request, {"id": id, "object": "file", "deleted": True})
-
-    def free(write: Callable[[SimulatedRequest, Prompt], SimulatedAnswer], *, raw: bool = False) -> Operation:
-        return Operation(nothing, write, SHAPE, free=True, raw=raw)
+    def delete(request: SimulatedRequest) -> SimulatedAnswer:
+        return body(request, {"id": files.remove(request)[0]["id"], "object": "file", "deleted": True})
 
     return {
-        "upload": free(upload, raw=True),
-        "file": free(show),
-        "file-content": free(content),
-        "files": free(listed),
-        "delete-file": free(delete),
-        "download": Operation(nothing, content, gemini.SHAPE, free=True),
+        "upload": free(SHAPE, upload, raw=True),
+        "file": free(SHAPE, lambda request: body(request, files.find(request)[0])),
+        "file-content": free(SHAPE, content),
+        "files": free(SHAPE, listed),
+        "delete-file": free(SHAPE, delete),
+        "download": free(gemini.SHAPE, content),
     }
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from .operation import Operation, Shape, SimulatedAnswer, SimulatedRequest, nothing
+from .operation import Operation, Shape, SimulatedAnswer, SimulatedRequest, free
 from .reply import Prompt, Reply, TokenCounts, Tool, count, effort
 from .wire import Document, HeaderFields, encode, new_id, objects, pretty, spaced
 
@@ -246,7 +246,7 @@ def _write_count(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     return SimulatedAnswer(JSON, pretty(value), headers=headers())
 
 
-def _models(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+def _models(request: SimulatedRequest) -> SimulatedAnswer:
     def shown(name: str) -> Document:
         methods = ["embedContent"] if "embedding" in name else ["generateContent", "countTokens"]
         return {"name": f"models/{name}", "version": "001", "supportedGenerationMethods": methods}
@@ -254,6 +254,11 @@ def _models(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     if (name := request.params.get("id")) is not None:
         return SimulatedAnswer(JSON, pretty(shown(name)), headers=headers())
     return SimulatedAnswer(JSON, pretty({"models": [shown(name) for name in _MODELS]}), headers=headers())
+
+
+def whole(value: Document, more: HeaderFields = ()) -> SimulatedAnswer:
+    """A whole answer."""
+    return SimulatedAnswer(JSON, pretty(value), headers=(*headers(), *more))
 
 
 def headers() -> HeaderFields:
@@ -285,4 +290,4 @@ def _error_event(request: SimulatedRequest, sent: int) -> bytes:
 SHAPE = Shape(_error, _error_event)
 OPERATION = Operation(_read, _write, SHAPE)
 COUNT = Operation(_read_count, _write_count, SHAPE, free=True)
-MODELS = Operation(nothing, _models, SHAPE, free=True)
+MODELS = free(SHAPE, _models)

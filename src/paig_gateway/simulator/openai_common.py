@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from .faults import strip
-from .operation import Operation, Shape, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, nothing
+from .operation import Shape, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, free
 from .reply import Prompt, Tool
 from .wire import Document, HeaderFields, encode, inner, new_id, pretty, sse
 
@@ -164,7 +164,7 @@ def tier(request: SimulatedRequest) -> str:
     return "default" if asked in (None, "auto") else str(asked)
 
 
-def _models(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
+def _models(request: SimulatedRequest) -> SimulatedAnswer:
     owner = request.family
     if (name := request.params.get("id")) is not None:
         return body(request, {"id": strip(name), "object": "model", "created": 1754524800, "owned_by": owner})
@@ -178,4 +178,4 @@ def fingerprint(model: str) -> str:
     return f"fp_{random.Random(model).getrandbits(40):010x}"
 
 
-MODELS = Operation(nothing, _models, SHAPE, free=True)
+MODELS = free(SHAPE, _models)

@@ -18,7 +18,7 @@ from .openai_common import (
     tier,
     wanted_model,
 )
-from .operation import Operation, Shape, SimulatedAnswer, SimulatedRequest, nothing
+from .operation import Operation, Shape, SimulatedAnswer, SimulatedRequest, free
 from .reply import Prompt, Reply, TokenCounts, count, effort
 from .response_store import ResponseStore, pending
 from .wire import Document, inner, new_id, objects, sse
@@ -230,10 +230,7 @@ def operations(store: ResponseStore) -> dict[str, Operation]:
     """Create, get, cancel and delete responses, over one store."""
 
     def over(act: Callable[[str], Document]) -> Operation:
-        def write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-            return body(request, act(request.params["id"]))
-
-        return Operation(nothing, write, SHAPE, free=True)
+        return free(SHAPE, lambda request: body(request, act(request.params["id"])))
 
     return {
         "create": Operation(_reader(store), _writer(store), SHAPE),

@@ -112,6 +112,18 @@ class Operation:
     raw: bool = False
 
 
-def nothing(request: SimulatedRequest) -> Prompt:
-    """The `read` of operations without a body."""
-    return Prompt()
+def free(
+    shape: Shape,
+    answer: Callable[[SimulatedRequest], SimulatedAnswer],
+    *needed: str,
+    raw: bool = False,
+) -> Operation:
+    """An operation that generates nothing, and so costs nothing; `needed` are the fields that its body must have."""
+
+    def read(request: SimulatedRequest) -> Prompt:
+        for name in needed:
+            if name not in request.body:
+                raise KeyError(name)
+        return Prompt()
+
+    return Operation(read, lambda request, _: answer(request), shape, free=True, raw=raw)

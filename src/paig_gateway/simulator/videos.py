@@ -1,36 +1,35 @@
-"""Videos, which are made after the answer: OpenAI's and xAI's jobs, and Google's long-running operations.
+"""Videos, which are made in the background: OpenAI's and xAI's jobs, and Google's long-running operations.
 
-A video is at work at its first look and done from the second on. `[video:never]` in the prompt keeps it at work,
-`[video:fail]` has it fail.
+A video is in progress at its first look, and done from the second on. `[video:never]` in the prompt keeps it in
+progress, `[video:fail]` makes it fail.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from . import gemini
 from .files import form
+from .kept import Kept
 from .openai_common import SHAPE, body, headers, wanted_model
-from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, nothing
+from .operation import Operation, SimulatedAnswer, SimulatedRefusal, SimulatedRequest, free
 from .reply import Prompt, TokenCounts
-from .wire import Document, inner, new_id, pretty
+from .wire import Document, inner, new_id
 
 MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(64)
-"""The head of a film: what every video is."""
-MOST = 500
+"""The content of every video: the head of an MP4 file."""
 
 
 @dataclass
 class Video:
-    """One video at work.
+    """One video.
 
     Attributes:
-        looks: How often it is still found at work.
-        samples: How many films it is.
+        looks: How many more looks find it in progress.
+        samples: How many films it consists of.
     """
 
     id: str
@@ -51,38 +50,21 @@ class Video:
         return self.done and "[video:fail]" in self.prompt
 
 
-@dataclass
-class Videos:
+class Videos(Kept[Video]):
     """The videos of all mounts."""
 
-    kept: dict[tuple[str, str], Video] = field(default_factory=dict)
-
-    def clear(self) -> None:
-        """Forget them all."""
-        self.kept.clear()
+    def __init__(self) -> None:
+        super().__init__("Video with id '{id}' not found.")
 
     def make(self, request: SimulatedRequest, prefix: str, prompt: Prompt) -> Video:
-        """Begin one; the oldest makes room."""
+        """Begin a video."""
         looks = 10**9 if "[video:never]" in prompt.ask else 1
         id = new_id(prefix, 24)
         video = Video(id, prompt.model, prompt.ask, request.now, request.body, looks, prompt.samples)
-        self.kept[request.mount, id] = video
-        if len(self.kept) > MOST:
-            del self.kept[next(iter(self.kept))]
-        return video
+        return self.add(request, id, video)
 
-    def find(self, request: SimulatedRequest, id: str) -> Video:
-        """One of the mount's.
-
-        Raises:
-            SimulatedRefusal: There is none: 404.
-        """
-        if (found := self.kept.get((request.mount, id))) is None:
-            raise SimulatedRefusal(404, f"Video with id '{id}' not found.")
-        return found
-
-    def look(self, request: SimulatedRequest, id: str) -> Video:
-        """The same, brought forward by this look."""
+    def look(self, request: SimulatedRequest, id: str | None = None) -> Video:
+        """Find a video; each look advances it."""
         video = self.find(request, id)
         video.looks -= 1
         return video
@@ -119,40 +101,31 @@ def _shown(video: Video) -> Document:
 
 
 def openai_operations(videos: Videos) -> dict[str, Operation]:
-    """What can be done with OpenAI's videos."""
+    """The operations on OpenAI's videos, over one store."""
 
     def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         answer = body(request, _shown(videos.make(request, "video_", prompt)))
         answer.tokens = TokenCounts()
         return answer
 
-    def look(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        return body(request, _shown(videos.look(request, request.params["id"])))
+    def listed(request: SimulatedRequest) -> SimulatedAnswer:
+        return body(request, {"object": "list", "data": list(map(_shown, videos.all(request))), "has_more": False})
 
-    def listed(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        mine = [_shown(video) for (mount, _), video in videos.kept.items() if mount == request.mount]
-        return body(request, {"object": "list", "data": mine[::-1], "has_more": False})
-
-    def content(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        video = videos.find(request, request.params["id"])
+    def content(request: SimulatedRequest) -> SimulatedAnswer:
+        video = videos.find(request)
         if not video.done or video.failed:
             raise SimulatedRefusal(404, "Video is not ready yet, use GET /v1/videos/{video_id} to check status.")
         return SimulatedAnswer(b"video/mp4", MP4, headers=headers(request.family))
 
-    def delete(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        id = videos.find(request, request.params["id"]).id
-        del videos.kept[request.mount, id]
-        return body(request, {"id": id, "object": "video.deleted", "deleted": True})
-
-    def free(write: Callable[[SimulatedRequest, Prompt], SimulatedAnswer]) -> Operation:
-        return Operation(nothing, write, SHAPE, free=True)
+    def delete(request: SimulatedRequest) -> SimulatedAnswer:
+        return body(request, {"id": videos.remove(request).id, "object": "video.deleted", "deleted": True})
 
     return {
         "video-create": Operation(_read_openai, create, SHAPE, raw=True),
-        "videos": free(listed),
-        "video": free(look),
-        "video-content": free(content),
-        "delete-video": free(delete),
+        "videos": free(SHAPE, listed),
+        "video": free(SHAPE, lambda request: body(request, _shown(videos.look(request)))),
+        "video-content": free(SHAPE, content),
+        "delete-video": free(SHAPE, delete),
     }
 
 
@@ -165,7 +138,7 @@ def _read_veo(request: SimulatedRequest) -> Prompt:
 
 
 def _operation(request: SimulatedRequest, video: Video) -> Document:
-    """As either of Google's APIs says how the work stands."""
+    """The state of a video in the shape of either of Google's APIs."""
     vertex = gemini.on_vertex(request)
     place = re.sub(r"^/v1\w*/|:\w+$|/operations/.*$", "", request.path.replace("%3A", ":")) if vertex else ""
     name = f"{place or f'models/{video.model}'}/operations/{video.id}"
@@ -186,30 +159,27 @@ def _operation(request: SimulatedRequest, video: Video) -> Document:
 
 
 def google_operations(videos: Videos) -> dict[str, Operation]:
-    """What can be done with Google's videos."""
-
-    def answer(value: Document) -> SimulatedAnswer:
-        return SimulatedAnswer(gemini.JSON, pretty(value), headers=gemini.headers())
+    """The operations on Google's videos, over one store."""
 
     def create(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        video = videos.make(request, "", prompt)
-        found = answer(_operation(request, video))
-        found.tokens = TokenCounts()
-        return found
+        answer = gemini.whole(_operation(request, videos.make(request, "", prompt)))
+        answer.tokens = TokenCounts()
+        return answer
 
-    def look(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        return answer(_operation(request, videos.look(request, request.params["id"])))
+    def look(request: SimulatedRequest) -> SimulatedAnswer:
+        return gemini.whole(_operation(request, videos.look(request)))
 
-    def fetch(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        return answer(_operation(request, videos.look(request, request.body["operationName"].rpartition("/")[2])))
+    def fetch(request: SimulatedRequest) -> SimulatedAnswer:
+        name = request.body["operationName"].rpartition("/")[2]
+        return gemini.whole(_operation(request, videos.look(request, name)))
 
-    def download(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-        videos.find(request, request.params["id"])
+    def download(request: SimulatedRequest) -> SimulatedAnswer:
+        videos.find(request)
         return SimulatedAnswer(b"video/mp4", MP4, headers=gemini.headers())
 
     return {
         "create": Operation(_read_veo, create, gemini.SHAPE),
-        "look": Operation(nothing, look, gemini.SHAPE, free=True),
-        "fetch": Operation(nothing, fetch, gemini.SHAPE, free=True),
-        "download": Operation(nothing, download, gemini.SHAPE, free=True),
+        "look": free(gemini.SHAPE, look),
+        "fetch": free(gemini.SHAPE, fetch),
+        "download": free(gemini.SHAPE, download),
     }

@@ -18,16 +18,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from paig_gateway import __version__
-from paig_gateway import config as configuration
 from paig_gateway.admin import AdminServices, admin_app
-from paig_gateway.admin.services import ApplyResult, ConfigurationError
 from paig_gateway.catalog import Catalog, LimitHooks
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.cluster.health_sync import HealthSync
-from paig_gateway.config import Config, ConfigError, ServerSpec
+from paig_gateway.config import Config, ServerSpec
 from paig_gateway.config.model import BoundsSpec, SessionsSpec
 from paig_gateway.core import Core
-from paig_gateway.database.columns import moment
 from paig_gateway.database.engine import migrate, open_engine, utc_now
 from paig_gateway.dispatch import Dispatch
 from paig_gateway.domain.money import parse_usd
@@ -377,8 +374,6 @@ def _admin_services(
         ledger=core.ledger,
         directory=core.directory,
         admin_token=store.admin_token,
-        apply_config=partial(_apply, catalog),
-        export_config=lambda: configuration.export(catalog),
         prices=core.prices,
         client=core.client,
         clock=core.now,
@@ -423,16 +418,6 @@ def _loop_rule(spec: SessionsSpec) -> LoopRule:
     return LoopRule(
         spec.loop_requests, spec.loop_minutes * 60, None if most is None else parse_usd(str(most)), spec.stop_loops
     )
-
-
-def _apply(catalog: Catalog, config: str, *, dry_run: bool, prune: bool, actor: str) -> ApplyResult:
-    try:
-        plan = configuration.plan(configuration.parse(config), catalog, actor=actor, prune=prune)
-        keys = [] if dry_run else configuration.apply(plan, catalog, actor=actor)
-    except ConfigError as error:
-        raise ConfigurationError(error.issues) from error
-    warnings = plan.warnings(moment(catalog.now()))
-    return ApplyResult(plan.items(), keys, plan.drift, plan.config.process, warnings)
 
 
 async def _recall(engine: Engine, ledger: Ledger, stored: str) -> Holder | None:

@@ -13,6 +13,6 @@ audit log; a secret in an answer, except a new key or token, once.
 from __future__ import annotations
 
 from paig_gateway.admin.app import admin_app
-from paig_gateway.admin.services import AdminServices, ApplyResult, ConfigurationError
+from paig_gateway.admin.services import AdminServices
 
-__all__ = ["AdminServices", "ApplyResult", "ConfigurationError", "admin_app"]
+__all__ = ["AdminServices", "admin_app"]

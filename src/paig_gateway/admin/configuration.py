@@ -7,11 +7,13 @@ from fastapi import APIRouter, Response
 from paig_client.api.fields import Spec
 from paig_client.api.resources import AppliedConfig, Organisation, PlannedChange
 from paig_client.api.specs import OrganisationSpec
+from paig_gateway import config
 from paig_gateway.admin.access import Guarded, Principal
 from paig_gateway.admin.bodies import JsonObject, body_of, checked
 from paig_gateway.admin.examples import EXAMPLES
 from paig_gateway.admin.problems import FieldProblem, invalid
-from paig_gateway.admin.services import AdminServices, ConfigurationError
+from paig_gateway.admin.services import AdminServices
+from paig_gateway.database.columns import moment
 
 
 class ApplySpec(Spec):
@@ -47,21 +49,22 @@ def configuration_routes(services: AdminServices) -> APIRouter:
     )
     def apply(principal: Principal, body: JsonObject) -> AppliedConfig:
         spec = checked(ApplySpec, body)
+        catalog = services.catalog
         try:
-            applied = services.apply_config(spec.config, dry_run=spec.dry_run, prune=spec.prune, actor=principal.name)
-        except ConfigurationError as error:
+            plan = config.plan(config.parse(spec.config), catalog, actor=principal.name, prune=spec.prune)
+            made = [] if spec.dry_run else config.apply(plan, catalog, actor=principal.name)
+        except config.ConfigError as error:
             raise invalid(
                 [FieldProblem(f"config line {issue.line}", _issue(issue.path, issue.message)) for issue in error.issues]
             ) from None
         if not spec.dry_run:
             services.changed()
-        steps = [PlannedChange.model_validate(dict(item)) for item in applied.items]
         return AppliedConfig(
-            items=steps,
-            keys=list(applied.keys),
-            drift=list(applied.drift),
-            ignored=list(applied.ignored),
-            warnings=list(applied.warnings),
+            items=[PlannedChange.model_validate(dict(item)) for item in plan.items()],
+            keys=made,
+            drift=list(plan.drift),
+            ignored=list(plan.config.process),
+            warnings=list(plan.warnings(moment(catalog.now()))),
         )
 
     @router.get(
@@ -73,7 +76,7 @@ def configuration_routes(services: AdminServices) -> APIRouter:
         responses={200: {"content": {TomlResponse.media_type: {"example": EXAMPLES["ApplySpec"][0]["config"]}}}},
     )
     def export() -> Response:
-        return TomlResponse(services.export_config())
+        return TomlResponse(config.export(services.catalog))
 
     return router
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from paig_client.api.resources import AuditEntry, NewKey
 from paig_gateway.admin.site import Site
 from paig_gateway.catalog import Catalog
 from paig_gateway.catalog.key_uses import KeyUses
@@ -24,70 +22,6 @@ from paig_gateway.secrets.attempts import Attempts
 from paig_gateway.sso.provider import IdentityProvider
 
 log = logging.getLogger(__name__)
-
-
-class ConfigIssue(Protocol):
-    """One thing that is wrong with a configuration."""
-
-    @property
-    def line(self) -> int: ...
-
-    @property
-    def path(self) -> str:
-        """The field, as TOML writes it."""
-
-    @property
-    def message(self) -> str:
-        """The error and what to do."""
-
-
-class ConfigurationError(Exception):
-    """A configuration that cannot be applied; raised by `AdminServices.apply_config`.
-
-    Attributes:
-        issues: All that is wrong with it.
-    """
-
-    def __init__(self, issues: Sequence[ConfigIssue]) -> None:
-        super().__init__("; ".join(f"line {issue.line}: {issue.path}: {issue.message}" for issue in issues))
-        self.issues = issues
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyResult:
-    """What a configuration changed, or would change.
-
-    Attributes:
-        items: Each step: `action`, `kind`, `name`, `changes`; no secret.
-        keys: The keys that were made here, the only time that they are shown.
-        drift: What was changed by hand since the last apply, where the file says otherwise.
-        ignored: The sections of the file that only a start of the process reads.
-        warnings: Where caps are smaller than what one usual request holds.
-    """
-
-    items: Sequence[Mapping[str, Any]]
-    keys: Sequence[NewKey] = ()
-    drift: Sequence[AuditEntry] = ()
-    ignored: Sequence[str] = ()
-    warnings: Sequence[str] = ()
-
-
-class ApplyConfig(Protocol):
-    """Applies a configuration to the catalogue."""
-
-    def __call__(self, config: str, *, dry_run: bool, prune: bool, actor: str) -> ApplyResult:
-        """Apply, or with `dry_run` only compare.
-
-        Args:
-            config: The text of a `paig.toml`.
-            dry_run: Change nothing.
-            prune: Delete what the configuration does not name.
-            actor: The actor, for the audit log.
-
-        Raises:
-            ConfigurationError: The text is wrong.
-            CatalogError: A change cannot be made.
-        """
 
 
 async def _nothing() -> None:
@@ -104,8 +38,6 @@ class AdminServices:
         ledger: The running ledger.
         directory: Refreshed after each change, so that it takes effect on this node at once.
         admin_token: The owner's bearer token, or what answers it.
-        apply_config: See `ApplyConfig`.
-        export_config: Answers the catalogue as the text of a `paig.toml`.
         prices: The prices known now.
         client: Sends the gateway's own requests to providers.
         node_id: This process among the nodes.
@@ -122,8 +54,6 @@ class AdminServices:
     ledger: Ledger
     directory: Directory
     admin_token: Callable[[], str] | str
-    apply_config: ApplyConfig
-    export_config: Callable[[], str]
     prices: PriceSources
     client: ProviderClient
     clock: Callable[[], datetime]

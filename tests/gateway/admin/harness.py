@@ -21,8 +21,7 @@ from sqlalchemy import Engine
 
 from paig_client.admin import AdminClient
 from paig_client.api.vocabulary import Certainty
-from paig_gateway import config
-from paig_gateway.admin import AdminServices, ApplyResult, ConfigurationError, admin_app
+from paig_gateway.admin import AdminServices, admin_app
 from paig_gateway.catalog import Catalog, LimitHooks, References
 from paig_gateway.catalog.snapshot import Directory
 from paig_gateway.database.engine import migrate, open_engine, utc_now
@@ -154,14 +153,6 @@ def running(
     directory = Directory(engine, VAULT, References(environ={}))
     directory.refresh()
 
-    def apply_config(text: str, *, dry_run: bool, prune: bool, actor: str) -> ApplyResult:
-        try:
-            plan = config.plan(config.parse(text), catalog, prune=prune)
-        except config.ConfigError as error:
-            raise ConfigurationError(error.issues) from error
-        made = [] if dry_run else config.apply(plan, catalog, actor=actor)
-        return ApplyResult(plan.items(), made)
-
     # Nothing listens behind this proxy, so no request leaves the machine.
     upstream = Upstream(timeouts=Timeouts(), proxy="http://127.0.0.1:1")
 
@@ -172,8 +163,6 @@ def running(
             ledger=ledger,
             directory=directory,
             admin_token=TOKEN,
-            apply_config=apply_config,
-            export_config=lambda: config.export(catalog),
             prices=PriceSources(PriceBook(), directory.own_prices),
             client=ProviderClient(upstream, Authenticator()),
             clock=clock,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
 
 from websockets.exceptions import (
     DuplicateParameter,
@@ -33,6 +32,7 @@ from paig_gateway.formats.media import MediaItem
 from paig_gateway.formats.sockets import RESPONSES_SOCKET, detect_socket
 from paig_gateway.ledger.records import Reservation
 from paig_gateway.ledger.refusals import RefusedRequest
+from paig_gateway.listener.upgrade import Upgrade
 from paig_gateway.pricing.overrides import PriceLookup
 from paig_gateway.pricing.worst_case import BoundFormula, WorstCase
 from paig_gateway.providers.kinds import KINDS
@@ -67,16 +67,6 @@ DEFLATE = ServerPerMessageDeflateFactory(
 """Small windows, since each session has two of them."""
 
 
-class UpgradeConnection(Protocol):
-    """The connection of a WebSocket upgrade request, from the listener."""
-
-    def refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None: ...
-
-    def take(self, protocol: Peer) -> None: ...
-
-    def drop(self, protocol: Peer) -> None: ...
-
-
 @dataclass(slots=True)
 class Sockets:
     """The data plane's WebSockets.
@@ -99,7 +89,7 @@ class Sockets:
     open: Counter[str] = field(default_factory=Counter)
     ended: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    async def __call__(self, scope: Scope, upgrade: UpgradeConnection) -> None:
+    async def __call__(self, scope: Scope, upgrade: Upgrade) -> None:
         """Serve one request to go over to WebSocket, to the end of its session."""
         now, started = self.books.now(), self.books.clock()
         request_id = new_request_id(now)
@@ -182,7 +172,7 @@ class Sockets:
     async def _serve(
         self,
         exchange: Exchange,
-        upgrade: UpgradeConnection,
+        upgrade: Upgrade,
         wanted: RequestedUpgrade,
         key: str,
         caller_now: Callable[[], Caller],
@@ -310,7 +300,7 @@ class Sockets:
         exchange: Exchange,
         connected: Connected,
         provider: Peer,
-        upgrade: UpgradeConnection,
+        upgrade: Upgrade,
         wanted: RequestedUpgrade,
         key: str,
     ) -> Peer:
@@ -407,7 +397,7 @@ def _deflate(headers: Headers) -> tuple[str, Extension] | None:
     return None
 
 
-def _refuse(upgrade: UpgradeConnection, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
+def _refuse(upgrade: Upgrade, shape: ErrorShape, error: GatewayError, request_id: str) -> None:
     """Answer with the gateway's own error, in the shape that the provider's SDK expects."""
     body, native = error_body(shape, error.status, error.code, error.message, error.details)
     headers = [(b"content-type", b"application/json"), *native, *error_headers(error, request_id)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from paig_gateway.formats import folding, reading
 from paig_gateway.formats.base import Call, Format, Json, MalformedRequest, StreamEvent
@@ -159,19 +160,12 @@ def _look_again(model: str | None, body: bytes) -> Call:
     return Call(model="")
 
 
-LATER_LOOK = Format(
+LATER_LOOK = replace(
+    INTERACTIONS,
     name="gemini-interactions-get",
     path=re.compile(r"(?:^|/)interactions/(?P<stored>[^/]+)/?$"),
     methods=frozenset({"GET"}),
     read=_look_again,
-    home="google",
-    errors="google",
-    framing="sse",
-    usage_marker=_MARKER,
-    fold=fold,
-    context=context,
-    work_id=work_id,
-    text=text,
-    normalise=as_generate_content,
+    answer=frozenset(),
     later_look=True,
 )

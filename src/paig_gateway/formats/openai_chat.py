@@ -351,20 +351,12 @@ DEFERRED = replace(
 )
 """A later look at a chat completion that was asked for before; until it is there, the answer is 202 and empty."""
 
-COMPLETIONS = Format(
+COMPLETIONS = replace(
+    CHAT,
     name="openai-completions",
     path=re.compile(r"(?:^|/)(?:deployments/(?P<model>[^/]+)/)?(?<!agents/)completions/?$"),
     read=_read_completions,
-    flavor="chat",
-    framing="sse",
-    usage_marker=_MARKER,
-    fold=fold,
     usage_paths=(("usage",),),
-    splice_streams=True,
-    asks=asks,
-    is_asked_only=is_asked_only,
-    context=context,
-    text=text,
-    generated=generated,
+    work_id=None,
     answer=frozenset({"choices"}),
 )

@@ -223,10 +223,10 @@ class Telemetry:
 
     def _uncounted(self, node: str) -> list[Row[Any]]:
         """Rows of a dead node's requests that nothing has counted."""
-        said = self.metrics.last_words(node) if self.metrics is not None else None
-        if said is None:  # its own numbers went with it
+        last = self.metrics.last_words(node) if self.metrics is not None else None
+        if last is None:  # its own numbers went with it
             return finished_of_node(self._core.engine, node, milliseconds(self._core.now()) - RECOVERED_MS, swept=True)
-        until, counted = said
+        until, counted = last
         return [row for row in finished_of_node(self._core.engine, node, until) if row.id not in counted]
 
     def _samples(self) -> Iterable[Sample]:

@@ -154,9 +154,9 @@ def _why(error: Exception, verbose: bool) -> str:
     """Why the gateway cannot start, in one line."""
     if isinstance(error, (SecretsError, DatabaseError, CatalogError, UpstreamSettingsError, UnusableError)):
         return str(error)
-    said = " ".join(str(error).split())
+    reason = " ".join(str(error).split())
     more = "" if verbose else " `paig serve --verbose` shows the whole error."
-    return f"Cannot start: {type(error).__name__}{f': {said}' if said else ''}.{more}"
+    return f"Cannot start: {type(error).__name__}{f': {reason}' if reason else ''}.{more}"
 
 
 class UnusableError(Exception):

@@ -14,16 +14,16 @@ def session_trouble(session: Session) -> list[tuple[str, str]]:
     """What is wrong with a session, each as what it is and sentences that end with what to do."""
     found = []
     if session.stopped_by:
-        said = f"Stopped by {session.stopped_by}: its requests are refused (429, loop-stopped)."
-        found.append(("stopped", f"{said} To let it go on: paig sessions resume."))
+        text = f"Stopped by {session.stopped_by}: its requests are refused (429, loop-stopped)."
+        found.append(("stopped", f"{text} To let it go on: paig sessions resume."))
     if (loop := session.loop) is not None:
         at = f"{loop.at:%d %b %H:%M} UTC"
-        said = (
+        text = (
             f"It sent the same request {loop.requests} times, last seen on {at}: it may go round in circles."
             if loop.kind == "repeated"
             else f"It spent ${loop.spent:f} within a minute on {at}."
         )
-        found.append(("loop", f"{said} Look at its requests; to stop it: paig sessions stop."))
+        found.append(("loop", f"{text} Look at its requests; to stop it: paig sessions stop."))
     error = session.last_error
     if error is not None and error in EXPLAINED and not session.stopped_by and not (loop and error == LOOP):
         what, step = EXPLAINED[error]

@@ -182,11 +182,11 @@ def _limits(limits: Sequence[MyLimit], now: datetime) -> Iterator[str]:
         yield f'<span class="soft">{escape(owner)}</span></span>'
         yield f'<span class="amount">{show(limit.spent)} of {show(limit.amount)}</span></div>'
         yield share_bar(share, kind=kind, held=float(held / amount) if amount else 0.0)
-        said = [f"{show(limit.left)} left", f"{show(limit.held)} held by requests on their way" if held else ""]
-        said.append(f"begins again {_ahead(limit.resets_at, now)}" if limit.resets_at else "")
+        facts = [f"{show(limit.left)} left", f"{show(limit.held)} held by requests on their way" if held else ""]
+        facts.append(f"begins again {_ahead(limit.resets_at, now)}" if limit.resets_at else "")
         if limit.reached_at is not None:
-            said.append(f"at today’s pace used up {_ahead(limit.reached_at, now)}")
-        yield f'<div class="soft">{escape("; ".join(filter(None, said)))}</div></li>'
+            facts.append(f"at today’s pace used up {_ahead(limit.reached_at, now)}")
+        yield f'<div class="soft">{escape("; ".join(filter(None, facts)))}</div></li>'
     yield "</ul></section>"
 
 
@@ -274,15 +274,15 @@ def _session(one: SessionTree) -> Bar:
 
 def _requests(requests: Sequence[MyRequest]) -> Iterator[str]:
     yield '<section class="wide" aria-labelledby="requests"><h2 id="requests">Latest requests</h2>'
-    rows, told = [], set()
+    rows, explained = [], set()
     for one in requests:
         failed = one.error is not None or (one.status or 0) >= 400
         state = "on its way" if one.state == "open" else str(one.status or "–")
         answer = escape(state)
         if failed:
             # What to do stands at the first of equal errors: it is the same for all of them.
-            step = "" if (one.error, one.status) in told else next_step(one.error, one.status, one.refusal)
-            told.add((one.error, one.status))
+            step = "" if (one.error, one.status) in explained else next_step(one.error, one.status, one.refusal)
+            explained.add((one.error, one.status))
             answer = f'<span class="bad">{answer}</span> {escape(what_happened(one.error, one.status, one.refusal))}'
             answer += f'<span class="step">{escape(step)}</span>' if step else ""
         if one.failover:

@@ -173,9 +173,9 @@ async def _data(request: Request, error: Exception) -> Response:
 
 async def _database(request: Request, error: Exception) -> Response:
     # The driver's message is enough: a traceback would repeat for every request while the database is down.
-    said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+    message = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
     known = isinstance(error, (OperationalError, InternalError, PoolTimeout))
-    where = request.method, request.url.path, said
+    where = request.method, request.url.path, message
     log.error("%s %s failed in the database: %s", *where, exc_info=None if known else error)
     return problem_response(
         ProblemError(

@@ -73,11 +73,11 @@ class RefusedRequests:
         # An audit burst is one identity's tries of one operation, from wherever.
         if self._audited.add((identity.name, operation)).count > 1:
             return
-        told = {"path": request.url.path[:200], "from": address_of(request), "detail": str(error.detail)[:500]}
+        facts = {"path": request.url.path[:200], "from": address_of(request), "detail": str(error.detail)[:500]}
 
         def write() -> None:
             with self._catalog.edit(identity.name) as edit:
-                edit.record(AUDITED, "operation", operation, None, told)
+                edit.record(AUDITED, "operation", operation, None, facts)
 
         try:
             await anyio.to_thread.run_sync(write)

@@ -79,14 +79,14 @@ class RefusalWatch:
             return
         if error.code not in ("limit-exceeded", "limit-too-small", "rate-limited"):
             return
-        said = error.details
+        details = error.details
         try:
-            spent, needed, amount = (float(said[name] or 0) for name in ("spent", "needed", "amount"))
+            spent, needed, amount = (float(details[name] or 0) for name in ("spent", "needed", "amount"))
         except (KeyError, TypeError, ValueError):
             return
         if spent + needed > amount:
             owner_kind, owner, unit, window = (
-                str(said.get(name)) for name in ("owner_kind", "owner", "unit", "window")
+                str(details.get(name)) for name in ("owner_kind", "owner", "unit", "window")
             )
             if len(self._refusing) < MOST_REFUSING:
                 self._refusing.add((owner_kind, owner, unit, window))
@@ -126,12 +126,12 @@ def troubles(reports: Iterable[Report], providers: Mapping[str, ActiveProvider])
     for report in reports:
         by_provider.setdefault(report.provider, {}).setdefault(report.credential, []).append(report)
     found = []
-    for name, told in by_provider.items():
+    for name, by_credential in by_provider.items():
         if (provider := providers.get(name)) is None:
             continue
-        sums = Sums.of(report.sums for reports in told.values() for report in reports)
+        sums = Sums.of(report.sums for reports in by_credential.values() for report in reports)
         failures = Counter(sums.failures)
-        state = best_state(told.get(credential.id, ()) for credential in provider.credentials)
+        state = best_state(by_credential.get(credential.id, ()) for credential in provider.credentials)
         much = failures.total() >= LEAST_FAILURES and failures.total() >= sums.tries * TROUBLE_SHARE
         if failures and (much or state == "open"):
             found.append(Trouble(name, sums.tries, failures, state))

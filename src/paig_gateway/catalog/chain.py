@@ -120,8 +120,8 @@ def verify(session: Session, vault: Vault, expect: str | None = None) -> Verifie
         elif lost and row.action != RESET:
             break
         elif before == _START and earlier and row.action != SEALED and row.action != RESET:
-            said = f"The chain begins with the row {row.id}, which does not seal the rows before it."
-            return Verified(rows, row.mac, said)
+            problem = f"The chain begins with the row {row.id}, which does not seal the rows before it."
+            return Verified(rows, row.mac, problem)
         elif (row.action == RESET or (before == _START and earlier)) and (wrong := _altered(row, content)):
             return Verified(rows, row.mac, wrong)
         elif not hmac.compare_digest(row.mac, _code(id, key, before, row)):

@@ -104,9 +104,9 @@ class Collection(Generic[R, S, W]):
             change(edit, row)
             return self._one(edit.session, row, warnings(edit, self._type, row) if warns else ())
 
-    def _one(self, session: Session, row: R, said: Sequence[str] = ()) -> W:
+    def _one(self, session: Session, row: R, warnings: Sequence[str] = ()) -> W:
         found = objects.resources(session, self._type, [row], self._catalog.now())[0]
-        return found.model_copy(update={"warnings": list(said)}) if said else found
+        return found.model_copy(update={"warnings": list(warnings)}) if warnings else found
 
 
 class KeyCollection:
@@ -251,8 +251,8 @@ class OrganisationSettings:
 
 
 def _warned(edit: Edit, spec: OrganisationSpec) -> resources.Organisation:
-    said = list(cap_warnings(spec.limits, None, spec.when_tight or "fit", moment(edit.now)))
-    return resources.Organisation.model_validate({**dict(spec), "warnings": said})
+    warnings = list(cap_warnings(spec.limits, None, spec.when_tight or "fit", moment(edit.now)))
+    return resources.Organisation.model_validate({**dict(spec), "warnings": warnings})
 
 
 def _check_models(session: Session, spec: OrganisationSpec) -> None:

@@ -291,9 +291,9 @@ class Directory:
             if (problem := self._problem(accounts[row.name])) is not None:
                 problems[row.name] = problem
         self._resolver.forget_others(rows)
-        told = {*self.snapshot.problems.values(), *chain.from_iterable(self.snapshot.lacking.values())}
+        known = {*self.snapshot.problems.values(), *chain.from_iterable(self.snapshot.lacking.values())}
         for problem in (*problems.values(), *chain.from_iterable(lacking.values())):
-            if problem not in told:
+            if problem not in known:
                 log.warning("%s", problem)
         return accounts, problems, lacking
 
@@ -452,9 +452,9 @@ def _both(own: list[str] | None, project: list[str] | None) -> tuple[str, ...] |
 _WIDTHS: tuple[Stored, ...] = ("off", "own", "project", "shared")
 
 
-def _narrowest(*said: Stored | None) -> Stored:
+def _narrowest(*settings: Stored | None) -> Stored:
     """The narrowest setting of a key, its project and the organisation; `project` if none has any."""
-    given = [one for one in said if one is not None]
+    given = [one for one in settings if one is not None]
     return min(given, key=_WIDTHS.index) if given else "project"
 
 

@@ -132,7 +132,7 @@ def forget(engine: Engine, node_id: str) -> None:
 
 def best_state(credentials: Iterable[Iterable[Report]]) -> BreakerState:
     """A provider's state: that of its best credential; for each credential the worst state of all nodes counts."""
-    worst = (max((WORSE.index(one.state) for one in told), default=0) for told in credentials)
+    worst = (max((WORSE.index(one.state) for one in reports), default=0) for reports in credentials)
     return WORSE[min(worst, default=0)]
 
 

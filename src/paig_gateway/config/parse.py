@@ -288,7 +288,7 @@ def _with_times(value: Any) -> Any:
 def _syntax_issue(text: str, source: str, message: str) -> Issue:
     where = re.search(r" \(at line (\d+), column (\d+)\)$", message)
     line = int(where[1]) if where else text.count("\n") + 1
-    said = message[: where.start()] if where else message.removesuffix(" (at end of document)")
-    if twice := re.fullmatch(r"Cannot declare \((.*?),?\) twice", said):
-        said = f"[{twice[1].replace(', ', '.').replace(chr(39), '')}] is given twice: keep one of them"
-    return Issue(source, line, "", said if twice else f"{said}: this is not TOML")
+    reason = message[: where.start()] if where else message.removesuffix(" (at end of document)")
+    if twice := re.fullmatch(r"Cannot declare \((.*?),?\) twice", reason):
+        reason = f"[{twice[1].replace(', ', '.').replace(chr(39), '')}] is given twice: keep one of them"
+    return Issue(source, line, "", reason if twice else f"{reason}: this is not TOML")

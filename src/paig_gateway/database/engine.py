@@ -222,21 +222,21 @@ def check_postgresql(engine: Engine) -> None:
 
 def explain(engine: Engine, message: str) -> str:
     """A driver's error as one line that says what to do."""
-    said = " ".join(message.split())
-    lower = said.lower()
+    reason = " ".join(message.split())
+    lower = reason.lower()
     where = engine.url.render_as_string(hide_password=True)
     if "malformed" in lower or "not a database" in lower:
         return (
-            f"The database file {engine.url.database} is damaged ({said}): restore a backup, or move the file away to "
-            f"start with an empty database."
+            f"The database file {engine.url.database} is damaged ({reason}): restore a backup, or move the file away"
+            f" to start with an empty database."
         )
     if "locked" in lower and engine.dialect.name == "sqlite":
         return (
-            f"The database file {engine.url.database} is locked by another program ({said}): end it, such as an"
+            f"The database file {engine.url.database} is locked by another program ({reason}): end it, such as an"
             f" open sqlite3 shell, and start again."
         )
     if "readonly" in lower or "read-only" in lower:
-        return f"The database {where} cannot be written ({said}): check the disk and the rights of its folder."
+        return f"The database {where} cannot be written ({reason}): check the disk and the rights of its folder."
     if "lock timeout" in lower:
         return (
             f"Another session holds the migration lock of {where} for more than {MIGRATION_SECONDS} seconds"
@@ -244,10 +244,10 @@ def explain(engine: Engine, message: str) -> str:
         )
     if "permission denied" in lower or "must be owner" in lower:
         return (
-            f"The database role may not create or change paig's tables ({said}): as an administrator run GRANT CREATE, "
-            f"USAGE ON SCHEMA public TO the role, or make the role the database's owner."
+            f"The database role may not create or change paig's tables ({reason}): as an administrator run GRANT"
+            f" CREATE, USAGE ON SCHEMA public TO the role, or make the role the database's owner."
         )
-    return f"Cannot use the database {where}: {said}"
+    return f"Cannot use the database {where}: {reason}"
 
 
 def _lock_holder(engine: Engine) -> str:

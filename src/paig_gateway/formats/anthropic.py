@@ -197,15 +197,15 @@ def _agree(body: dict[str, object]) -> None:
 
 def text(event: StreamEvent) -> str:
     """The model's output in an event or a body: text, thinking, arguments of calls."""
-    said = reading.value(event.data)
-    delta = dig(said, "delta")
+    data = reading.value(event.data)
+    delta = dig(data, "delta")
     pieces = [
         dig(delta, "text"),
         dig(delta, "thinking"),
         dig(delta, "partial_json"),
-        dig(said, "content_block", "name"),
+        dig(data, "content_block", "name"),
     ]
-    for block in each(dig(said, "content")):
+    for block in each(dig(data, "content")):
         pieces += [dig(block, "text"), dig(block, "thinking"), dig(block, "name")]
         if (given := dig(block, "input")) is not None:
             pieces.append(str(given))
@@ -214,8 +214,8 @@ def text(event: StreamEvent) -> str:
 
 def generated(event: StreamEvent) -> Generated:
     """Redacted thinking, and the signature of thinking that is not shown."""
-    said = reading.value(event.data)
-    blocks = [dig(said, "content_block"), dig(said, "delta"), *each(dig(said, "content"))]
+    data = reading.value(event.data)
+    blocks = [dig(data, "content_block"), dig(data, "delta"), *each(dig(data, "content"))]
     hidden = [dig(block, "data") for block in blocks if dig(block, "type") == "redacted_thinking"]
     hidden += [dig(block, "signature") for block in blocks if not dig(block, "thinking")]
     return Generated(hidden_bytes=in_base64(sum(map(text_size, hidden))))
@@ -224,7 +224,7 @@ def generated(event: StreamEvent) -> Generated:
 def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
     """Fast mode, batches, tier and region of inference, as the usage object says."""
     usage = mapping(body.get("usage"))
-    found = {name: said.lower() for name in ("speed", "inference_geo") if isinstance(said := usage.get(name), str)}
+    found = {name: value.lower() for name in ("speed", "inference_geo") if isinstance(value := usage.get(name), str)}
     tier = usage.get("service_tier")
     if tier == "batch":
         found["processing"] = "batch"

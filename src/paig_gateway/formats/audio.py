@@ -75,12 +75,12 @@ _MARKER = re.compile(rb'"(?:usage"\s*:\s*\{|error"\s*:\s*[{"]|type"\s*:\s*"(?:er
 
 def text(event: StreamEvent) -> str:
     """The words in an event, in a JSON body or in a plain one (`response_format: text`, `srt`)."""
-    said = reading.value(event.data)
-    if not isinstance(said, dict):
+    data = reading.value(event.data)
+    if not isinstance(data, dict):
         return event.data.decode("utf-8", "replace")
-    if said.get("type") == _END:
+    if data.get("type") == _END:
         return ""
-    return folding.joined(said.get("delta"), said.get("text"))
+    return folding.joined(data.get("delta"), data.get("text"))
 
 
 TRANSCRIPTION = Format(

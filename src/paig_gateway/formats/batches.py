@@ -402,8 +402,8 @@ def _gemini_state(body: Json) -> BatchState:
 def _gemini_answer(id: str, one: Json) -> LineResult:
     error = mapping(one.get("error"))
     if error:
-        said = error.get("status") or error.get("code") or "error"
-        return LineResult(id, 400, None, str(said)[:100])
+        status = error.get("status") or error.get("code") or "error"
+        return LineResult(id, 400, None, str(status)[:100])
     return LineResult(id, 200, mapping(one.get("response")))
 
 

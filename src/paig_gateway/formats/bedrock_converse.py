@@ -103,16 +103,16 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 def note_exception(body: dict[str, object], event: StreamEvent) -> None:
     """Keep an exception frame as the error."""
-    said = reading.value(event.data)
-    message = dig(said, "message") or dig(said, "originalMessage") or dig(said, "Message")
+    data = reading.value(event.data)
+    message = dig(data, "message") or dig(data, "originalMessage") or dig(data, "Message")
     folding.note_error(body, {"type": event.name, "message": message if isinstance(message, str) else ""})
 
 
 def text(event: StreamEvent) -> str:
     """The model's output in a frame or a body: text, reasoning, arguments of calls."""
-    said = reading.value(event.data)
-    pieces = [dig(said, "start", "toolUse", "name")]
-    for block in (dig(said, "delta"), *each(dig(said, "output", "message", "content"))):
+    data = reading.value(event.data)
+    pieces = [dig(data, "start", "toolUse", "name")]
+    for block in (dig(data, "delta"), *each(dig(data, "output", "message", "content"))):
         reasoning = dig(block, "reasoningContent")
         pieces += [dig(block, "text"), dig(reasoning, "text"), dig(reasoning, "reasoningText", "text")]
         if (given := dig(block, "toolUse", "input")) is not None:
@@ -122,9 +122,9 @@ def text(event: StreamEvent) -> str:
 
 def generated(event: StreamEvent) -> Generated:
     """Redacted reasoning, its signature where no text is shown, and images, in a frame or a body."""
-    said = reading.value(event.data)
+    data = reading.value(event.data)
     found = Generated()
-    for block in (dig(said, "delta"), *each(dig(said, "output", "message", "content"))):
+    for block in (dig(data, "delta"), *each(dig(data, "output", "message", "content"))):
         reasoning = dig(block, "reasoningContent")
         signature = dig(reasoning, "signature") or dig(reasoning, "reasoningText", "signature")
         hidden = text_size(dig(reasoning, "redactedContent"))
@@ -139,7 +139,7 @@ def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
     tier = dig(body, "serviceTier", "type") or headers.get("x-amzn-bedrock-service-tier")
     latency = dig(body, "performanceConfig", "latency") or headers.get("x-amzn-bedrock-performanceconfig-latency")
     named = (("service_tier", tier), ("latency", latency))
-    return {name: said.lower() for name, said in named if isinstance(said, str) and said}
+    return {name: value.lower() for name, value in named if isinstance(value, str) and value}
 
 
 _GROSS = re.compile(r"(?:^|[./])openai\.")

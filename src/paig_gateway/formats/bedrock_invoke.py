@@ -186,17 +186,17 @@ def _cohere(body: Json) -> list[object]:
 
 
 def _by_header(headers: Mapping[str, str]) -> list[object]:
-    return [int(said) if (said := headers.get(name, "")).isdecimal() else None for name in _HEADERS]
+    return [int(value) if (value := headers.get(name, "")).isdecimal() else None for name in _HEADERS]
 
 
 def text(event: StreamEvent) -> str:
     """The model's output in a frame or a body, for all families."""
     inner = _unwrapped(event)
-    said = reading.value(inner.data)
-    pieces = [dig(said, name) for name in ("generation", "outputText", "completion")]
-    pieces += [dig(result, "outputText") for result in each(dig(said, "results"))]
-    pieces += [dig(output, "text") for output in each(dig(said, "outputs"))]
-    pieces.append(dig(said, "contentBlockDelta", "delta", "text"))
+    data = reading.value(inner.data)
+    pieces = [dig(data, name) for name in ("generation", "outputText", "completion")]
+    pieces += [dig(result, "outputText") for result in each(dig(data, "results"))]
+    pieces += [dig(output, "text") for output in each(dig(data, "outputs"))]
+    pieces.append(dig(data, "contentBlockDelta", "delta", "text"))
     return joined(*pieces) or anthropic.text(inner) or openai_chat.text(inner) or bedrock_converse.text(inner)
 
 

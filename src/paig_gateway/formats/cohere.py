@@ -46,9 +46,9 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 def text(event: StreamEvent) -> str:
     """The model's output in an event or a body: text, thinking, plans and arguments of calls."""
-    said = reading.value(event.data)
+    data = reading.value(event.data)
     pieces: list[object] = []
-    for message in (dig(said, "delta", "message"), dig(said, "message")):
+    for message in (dig(data, "delta", "message"), dig(data, "message")):
         content, calls = dig(message, "content"), dig(message, "tool_calls")
         pieces.append(dig(message, "tool_plan"))
         for part in (content, *each(content)):

@@ -62,20 +62,20 @@ def with_usage(body: Json, model: str, headers: Mapping[str, str]) -> Json:
     units = mapping(usage.get("billed_units"))
     if not units:
         return body
-    # Only search queries, or nothing said: what is zero is left out.
+    # Counts of zero are left out.
     return {**body, "usage": {**usage, "billed_units": {"input_tokens": 0, "output_tokens": 0, **units}}}
 
 
 def text(event: StreamEvent) -> str:
     """What the model says in an event or a body: text, queries, and calls with their parameters."""
-    said = reading.value(event.data)
-    if dig(said, "event_type") in ("stream-end", "tool-calls-generation"):
+    data = reading.value(event.data)
+    if dig(data, "event_type") in ("stream-end", "tool-calls-generation"):
         return ""  # says again what came in pieces
-    pieces: list[object] = [dig(said, "text"), *(dig(one, "text") for one in each(dig(said, "generations")))]
-    delta = dig(said, "tool_call_delta")
+    pieces: list[object] = [dig(data, "text"), *(dig(one, "text") for one in each(dig(data, "generations")))]
+    delta = dig(data, "tool_call_delta")
     pieces += [dig(delta, "name"), dig(delta, "parameters"), dig(delta, "text")]
-    pieces += [dig(one, "text") for one in each(dig(said, "search_queries"))]
-    for call in each(dig(said, "tool_calls")):
+    pieces += [dig(one, "text") for one in each(dig(data, "search_queries"))]
+    for call in each(dig(data, "tool_calls")):
         pieces += [dig(call, "name"), json.dumps(dig(call, "parameters"))]
     return joined(*pieces)
 

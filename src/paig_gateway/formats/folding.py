@@ -89,8 +89,8 @@ def error_of(event: StreamEvent, top: Members) -> object:
     if reading.present(top.get("error")):
         return reading.value(top["error"])
     if event.name == "error" or event.is_exception:
-        said = reading.value(event.data)
-        return said if said is not None else {"message": event.data.decode("utf-8", "replace")}
+        error = reading.value(event.data)
+        return error if error is not None else {"message": event.data.decode("utf-8", "replace")}
     return None
 
 

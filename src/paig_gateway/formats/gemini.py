@@ -60,8 +60,8 @@ def _media_in_parts(parts: Raw | None, media: Media) -> None:
 
 
 def _only_text(config: Members) -> bool:
-    said = _both(config, "responseModalities", "response_modalities")
-    kinds = [str(kind).upper() for raw in said for kind in each(reading.value(raw))]
+    modalities = _both(config, "responseModalities", "response_modalities")
+    kinds = [str(kind).upper() for raw in modalities for kind in each(reading.value(raw))]
     return bool(kinds) and set(kinds) == {"TEXT"}
 
 
@@ -212,9 +212,9 @@ def by_modality(parts: Iterable[object], *, count: str = "tokenCount") -> list[d
 
 def context(body: Json, headers: Mapping[str, str]) -> dict[str, str]:
     """The service tier, as a header, the usage object or the kind of traffic says."""
-    said = headers.get("x-gemini-service-tier") or dig(body, "usageMetadata", "serviceTier")
-    if isinstance(said, str) and said:
-        return {"service_tier": said.lower()}
+    tier = headers.get("x-gemini-service-tier") or dig(body, "usageMetadata", "serviceTier")
+    if isinstance(tier, str) and tier:
+        return {"service_tier": tier.lower()}
     return folding.traffic_type(dig(body, "usageMetadata", "trafficType"))
 
 
@@ -270,7 +270,7 @@ def _read_embed(model: str | None, body: bytes) -> Call:
 def _sum_predictions(body: Json, model: str, headers: Mapping[str, str]) -> Json:
     """Vertex AI's `predict` counts tokens per prediction; the extractor reads their sum."""
     statistics = [dig(prediction, "embeddings", "statistics") for prediction in each(body.get("predictions"))]
-    counts = [whole(dig(said, name)) for said in statistics for name in ("token_count", "tokenCount")]
+    counts = [whole(dig(one, name)) for one in statistics for name in ("token_count", "tokenCount")]
     known = [count for count in counts if count is not None]
     return {**body, "usageMetadata": {"promptTokenCount": sum(known)}} if known else body
 

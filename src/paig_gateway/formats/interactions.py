@@ -94,9 +94,9 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 def text(event: StreamEvent) -> str:
     """The model's output in an event or a body."""
-    said = reading.value(event.data)
-    pieces = [dig(said, "delta", "text"), dig(said, "delta", "arguments")]
-    for output in (*each(dig(said, "outputs")), *each(dig(said, "steps"))):
+    data = reading.value(event.data)
+    pieces = [dig(data, "delta", "text"), dig(data, "delta", "arguments")]
+    for output in (*each(dig(data, "outputs")), *each(dig(data, "steps"))):
         parts = each(dig(output, "content")) or [output]
         pieces += [dig(part, name) for part in parts for name in ("text", "summary")]
     return joined(*pieces)

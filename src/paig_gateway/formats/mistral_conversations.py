@@ -72,9 +72,9 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 def text(event: StreamEvent) -> str:
     """The model's output in an event or a body: text, and arguments of calls."""
-    said = reading.value(event.data)
+    data = reading.value(event.data)
     pieces: list[object] = []
-    for entry in (said, *each(dig(said, "outputs"))):
+    for entry in (data, *each(dig(data, "outputs"))):
         content = dig(entry, "content")
         pieces += [content, dig(entry, "arguments"), *(dig(part, "text") for part in each(content))]
     return joined(*pieces)

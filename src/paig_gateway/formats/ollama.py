@@ -97,9 +97,9 @@ def as_chat(body: Json, model: str, headers: Mapping[str, str]) -> Json:
 
 def text(event: StreamEvent) -> str:
     """What the model says in an object: text, thinking, and calls with their arguments."""
-    said = reading.value(event.data)
-    message = dig(said, "message")
-    pieces: list[object] = [dig(said, "response"), dig(said, "thinking"), dig(message, "content")]
+    data = reading.value(event.data)
+    message = dig(data, "message")
+    pieces: list[object] = [dig(data, "response"), dig(data, "thinking"), dig(message, "content")]
     pieces.append(dig(message, "thinking"))
     for call in each(dig(message, "tool_calls")):
         pieces += [dig(call, "function", "name"), json.dumps(dig(call, "function", "arguments"))]

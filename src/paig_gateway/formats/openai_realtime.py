@@ -58,10 +58,10 @@ def fold(body: dict[str, object], event: StreamEvent) -> None:
 
 def text(event: StreamEvent) -> str:
     """The model's output in an event."""
-    said = reading.value(event.data)
-    kind = dig(said, "type")
+    data = reading.value(event.data)
+    kind = dig(data, "type")
     if isinstance(kind, str) and kind.endswith(".delta") and not kind.endswith("audio.delta"):
-        return joined(dig(said, "delta"))
+        return joined(dig(data, "delta"))
     return ""
 
 

@@ -180,12 +180,12 @@ def generated(event: StreamEvent) -> Generated:
 
 def text(event: StreamEvent) -> str:
     """The model's output in an event or a body: text, reasoning, arguments of calls."""
-    said = reading.value(event.data)
-    kind = dig(said, "type")
+    data = reading.value(event.data)
+    kind = dig(data, "type")
     if isinstance(kind, str) and kind.endswith(".delta"):
-        return "" if kind.endswith("audio.delta") else joined(dig(said, "delta"))
-    pieces = [dig(said, "item", "name")] if kind == "response.output_item.added" else []
-    for item in each(dig(said, "output")):
+        return "" if kind.endswith("audio.delta") else joined(dig(data, "delta"))
+    pieces = [dig(data, "item", "name")] if kind == "response.output_item.added" else []
+    for item in each(dig(data, "output")):
         pieces += [dig(item, "name"), dig(item, "arguments"), dig(item, "input")]
         pieces += [dig(part, "text") for part in (*each(dig(item, "content")), *each(dig(item, "summary")))]
     return joined(*pieces)

@@ -73,14 +73,14 @@ _SORA = "sora-2"
 def _read_openai(model: str | None, body: bytes) -> Call:
     """`POST /videos`, as a form or as JSON."""
     if form.is_form(body):
-        said = {name: body[start:end].decode("utf-8", "replace").strip() for name, start, end in form.fields(body)}
-        named = model or said.get("model") or _SORA
+        fields = {name: body[start:end].decode("utf-8", "replace").strip() for name, start, end in form.fields(body)}
+        named = model or fields.get("model") or _SORA
     else:
         top = reading.request(body)
         named = reading.model_of(top, model) if reading.present(top.get("model")) or model else _SORA
-        said = {name: text for name, raw in top.items() if (text := _text(raw)) is not None}
-    unit = "video_seconds" if said.get("size", _USUAL_SIZES[0]) in _USUAL_SIZES else "video_seconds_high"
-    return _call(named, body, {unit: _seconds(said.get("seconds"), _SORA_SECONDS)})
+        fields = {name: text for name, raw in top.items() if (text := _text(raw)) is not None}
+    unit = "video_seconds" if fields.get("size", _USUAL_SIZES[0]) in _USUAL_SIZES else "video_seconds_high"
+    return _call(named, body, {unit: _seconds(fields.get("seconds"), _SORA_SECONDS)})
 
 
 _XAI_SECONDS = 15
@@ -161,8 +161,8 @@ def _veo_result(body: Json) -> Decimal | None:
         return Decimal(0)
     answer = mapping(body.get("response"))
     made = len(each(dig(answer, "generateVideoResponse", "generatedSamples")) or each(answer.get("videos")))
-    said = dig(answer, "generateVideoResponse", "raiMediaFilteredCount") or answer.get("raiMediaFilteredCount") or 0
-    filtered = said if isinstance(said, int) and not isinstance(said, bool) and said > 0 else 0
+    count = dig(answer, "generateVideoResponse", "raiMediaFilteredCount") or answer.get("raiMediaFilteredCount") or 0
+    filtered = count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
     return Decimal(made) / (made + filtered) if made + filtered else None
 
 

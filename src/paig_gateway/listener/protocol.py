@@ -201,8 +201,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._refusal = GatewayError("bad-request", "The transfer-encoding must be 'chunked', given once.")
             return
         if target is None or version not in ("1.0", "1.1"):
-            said = "The request target is not a path." if target is None else "The version of HTTP must be 1.0 or 1.1."
-            self._refusal = GatewayError("bad-request", said)
+            problem = (
+                "The request target is not a path." if target is None else "The version of HTTP must be 1.0 or 1.1."
+            )
+            self._refusal = GatewayError("bad-request", problem)
             return
         path, raw_path, query = target
         if self._over_cap and len(self.connections) <= self.bounds.max_connections:

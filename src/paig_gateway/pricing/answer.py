@@ -215,14 +215,14 @@ def _modifiers(fmt: Format, body: Json, headers: Mapping[str, str], prices: Pric
     A standard value in the request counts as none, and so does `auto`. Those that only the request names are also
     returned separately, because the provider may have ignored them.
     """
-    said = fmt.context(body, headers) if fmt.context is not None else {}
+    stated = fmt.context(body, headers) if fmt.context is not None else {}
     asked = {
         name: value
         for name, value in prices.modifiers.items()
-        if value not in STANDARD.get(name, ()) and not (name == "service_tier" and "processing" in said)
+        if value not in STANDARD.get(name, ()) and not (name == "service_tier" and "processing" in stated)
     }
-    assumed = [f"{name}={value}" for name, value in asked.items() if name not in said and name != "region"]
-    return {**asked, **said}, assumed
+    assumed = [f"{name}={value}" for name, value in asked.items() if name not in stated and name != "region"]
+    return {**asked, **stated}, assumed
 
 
 def estimate(

@@ -86,9 +86,9 @@ def to_bedrock(outbound: OutboundRequest, model: str, stream: bool) -> OutboundR
     """
     body = reading.request(outbound.body)
     betas = reading.value(body.get("anthropic_beta"))
-    said = [name for name in betas if isinstance(name, str)] if isinstance(betas, list) else []
+    names = [name for name in betas if isinstance(name, str)] if isinstance(betas, list) else []
     added = {"anthropic_version": "bedrock-2023-05-31"}
-    beta = list(dict.fromkeys([*said, *_beta(outbound.headers)]))
+    beta = list(dict.fromkeys([*names, *_beta(outbound.headers)]))
     return OutboundRequest(
         path=f"/model/{_segment(model)}/{'invoke-with-response-stream' if stream else 'invoke'}",
         query=b"",
@@ -136,8 +136,8 @@ def unframed(frame: StreamEvent) -> bytes:
     """The server-sent event that a frame of Bedrock's carries; an exception becomes an event of type `error`."""
     if frame.is_exception:
         status = _EXCEPTIONS.get(frame.name, 500)
-        said = reading.string(reading.members(frame.data).get("message")) or frame.name
-        return _event("error", msgspec.json.encode(_error(status, said)))
+        message = reading.string(reading.members(frame.data).get("message")) or frame.name
+        return _event("error", msgspec.json.encode(_error(status, message)))
     raw = reading.members(frame.data).get("bytes")
     if raw is None:
         return b""
@@ -160,8 +160,8 @@ def error_at_home(status: int, body: bytes) -> bytes:
         return body
     inner = reading.members(top.get("error"))
     messages = [reading.string(part.get(name)) for part in (inner, top) for name in ("message", "Message")]
-    said = next(filter(None, messages), None)
-    return msgspec.json.encode(_error(status, said or body[:500].decode("utf-8", "replace")))
+    message = next(filter(None, messages), None)
+    return msgspec.json.encode(_error(status, message or body[:500].decode("utf-8", "replace")))
 
 
 def _error(status: int, message: str) -> dict[str, object]:

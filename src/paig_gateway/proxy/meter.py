@@ -199,11 +199,11 @@ class StreamMeter:
         read = self.fmt.text
         if read is None:
             return ""
-        said: list[str] = []
+        texts: list[str] = []
         for raw in self._single(self._kept):
             with contextlib.suppress(ValueError):
-                said.append(read(self._parse(raw)))
-        return "".join(said)
+                texts.append(read(self._parse(raw)))
+        return "".join(texts)
 
     def is_complete(self) -> bool:
         """Whether the answer is complete: it had a finish reason or a stop event."""

@@ -354,9 +354,9 @@ def check_once(headers: Iterable[tuple[bytes, bytes]]) -> None:
     Raises:
         GatewayError: `bad-request`.
     """
-    said = [name for name, _ in headers if name in (b"content-type", b"content-encoding")]
-    if len(said) > 1 and len(set(said)) < len(said):
-        repeated = next(name.decode() for name in said if said.count(name) > 1)
+    names = [name for name, _ in headers if name in (b"content-type", b"content-encoding")]
+    if len(names) > 1 and len(set(names)) < len(names):
+        repeated = next(name.decode() for name in names if names.count(name) > 1)
         raise GatewayError("bad-request", f"The header {repeated} was sent more than once; send it once.")
 
 
@@ -395,7 +395,7 @@ def stated(headers: Headers) -> Stated:
     )
 
 
-def read_call(fmt: Format, model: str | None, plain: bytes, said: Stated) -> Call:
+def read_call(fmt: Format, model: str | None, plain: bytes, stated: Stated) -> Call:
     """Read a request, including a more expensive service tier or a longer window that only its headers ask for.
 
     Raises:
@@ -403,20 +403,20 @@ def read_call(fmt: Format, model: str | None, plain: bytes, said: Stated) -> Cal
     """
     try:
         if plain:
-            if said.misfit:
-                raise MalformedRequest(said.misfit)
-            form.check(plain, said.content_type)
+            if stated.misfit:
+                raise MalformedRequest(stated.misfit)
+            form.check(plain, stated.content_type)
             ambiguity.check_json(plain)
-            may_be_json = not said.content_type or b"json" in said.content_type.lower()
+            may_be_json = not stated.content_type or b"json" in stated.content_type.lower()
             if not fmt.metered and may_be_json and plain.lstrip()[:1] in _BEGIN_JSON:
                 reading.check(plain)
         call = fmt.read(model, plain)
     except MalformedRequest as error:
         raise GatewayError("bad-request", str(error)) from None
-    if said.long_window and call.standard_window:
+    if stated.long_window and call.standard_window:
         call = replace(call, standard_window=False)
-    if said.tier is not None and call.service_tier not in DEAR:
-        call = replace(call, service_tier=said.tier)
+    if stated.tier is not None and call.service_tier not in DEAR:
+        call = replace(call, service_tier=stated.tier)
     return call
 
 

@@ -171,8 +171,8 @@ def charge_reading(outcome: Outcome, reading: UsageReading, candidate: Candidate
         cost = _possible(reading, candidate, call)
         outcome.excess = reading.cost // candidate.ceiling
         reading = outcome.reading = replace(reading, cost=cost)
-        said = f"excess: the provider states {outcome.excess} times the most that was held"
-        reason = said if reason is None else f"{said}; {reason}"
+        excess = f"excess: the provider states {outcome.excess} times the most that was held"
+        reason = excess if reason is None else f"{excess}; {reason}"
     outcome.charge(cost, "estimated" if reason else "exact", reason)
     return reading
 

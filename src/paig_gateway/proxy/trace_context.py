@@ -61,15 +61,15 @@ def beside(trace: Trace) -> Trace:
 
 def read(headers: Headers, *, onward: bool = True, spans: bool = False) -> Trace | None:
     """The trace in a client's headers; None if there is none, or it is not valid."""
-    said = [header for header in headers if header[0].startswith(b"trace")]
-    parents = [value for name, value in said if name == b"traceparent"]
+    found = [header for header in headers if header[0].startswith(b"trace")]
+    parents = [value for name, value in found if name == b"traceparent"]
     if len(parents) != 1 or (match := _TRACEPARENT.fullmatch(parents[0])) is None:
         return None
     version, *parts, more = match.groups()
     if more and version == b"00":  # only a later version may append to it
         return None
     trace_id, parent_id, flags = (part.decode() for part in parts)
-    state = b",".join(value for name, value in said if name == b"tracestate")
+    state = b",".join(value for name, value in found if name == b"tracestate")
     known = int(flags, 16) & (_SAMPLED | _RANDOM)
     return Trace(
         trace_id,

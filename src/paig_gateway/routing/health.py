@@ -56,8 +56,8 @@ class Try:
         """An answer came; its body is given where the status alone does not decide."""
         if status >= 400:
             # Words about the account must be the provider's own, not part of a model name that the client sent.
-            said = body.replace(self._model.encode("utf-8", "replace"), b"") if body and self._model else body
-            verdict = verdicts.of_status(status, said, dict(headers).get(b"x-amzn-errortype", b""))
+            text = body.replace(self._model.encode("utf-8", "replace"), b"") if body and self._model else body
+            verdict = verdicts.of_status(status, text, dict(headers).get(b"x-amzn-errortype", b""))
             return self._report(
                 verdict, str(status), retry_after(headers, self._health.now()) or retry_after_in_body(body)
             )

@@ -78,11 +78,11 @@ def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
     """Add a message's content and cache marks to the prompt; return the texts of its text blocks."""
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
-    said: list[str] = []
+    found: list[str] = []
     for block in content or ():
         kind = block["type"]
         if kind == "text":
-            said.append(block["text"])
+            found.append(block["text"])
             prompt.texts.append(block["text"])
         elif kind == "tool_use":
             names[block["id"]] = block["name"]
@@ -96,7 +96,7 @@ def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
         elif kind in _MEDIA:
             prompt.attach(_MEDIA[kind])
         _mark(prompt, block.get("cache_control"))
-    return said
+    return found
 
 
 def _read(request: SimulatedRequest) -> Prompt:
@@ -211,8 +211,8 @@ def stream_events(whole: Document, reply: Reply, *, no_usage: bool) -> list[Docu
             events.append({"type": "ping"})
         events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
         events.append({"type": "content_block_stop", "index": index})
-    told = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
-    totals = {**{name: counted[name] for name in told}, "output_tokens_details": details}
+    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+    totals = {**{name: counted[name] for name in names}, "output_tokens_details": details}
     delta = {"stop_reason": whole["stop_reason"], "stop_sequence": None, "stop_details": None}
     events.append({"type": "message_delta", "delta": delta, **({} if no_usage else {"usage": totals})})
     return [*events, {"type": "message_stop"}]
@@ -237,16 +237,16 @@ def whole(value: Document) -> SimulatedAnswer:
 
 def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     reply = request.reply(prompt)
-    said = message(reply, prompt.ttl, _tier(request))
+    whole_message = message(reply, prompt.ttl, _tier(request))
     no_usage = request.faults.no_usage
     if prompt.stream:
-        events = [sse(event, event["type"]) for event in stream_events(said, reply, no_usage=no_usage)]
+        events = [sse(event, event["type"]) for event in stream_events(whole_message, reply, no_usage=no_usage)]
         headers = (*_headers(), (b"cache-control", b"no-cache"))
         answer = SimulatedAnswer(b"text/event-stream; charset=utf-8", events=events, headers=headers)
     else:
         if no_usage:
-            del said["usage"]
-        answer = whole(said)
+            del whole_message["usage"]
+        answer = whole(whole_message)
     answer.tokens = reply.tokens
     return answer
 

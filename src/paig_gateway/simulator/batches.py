@@ -196,8 +196,8 @@ def _openai_shown(request: SimulatedRequest, batch: Batch) -> Document:
     output, errors = batch.files
     done = [line.answer.get("usage") or {} for line in batch.lines if line.end == "done"]
     sent = sum(one.get("input_tokens", one.get("prompt_tokens", 0)) for one in done)
-    said = sum(one.get("output_tokens", one.get("completion_tokens", 0)) for one in done)
-    usage: Document = {"input_tokens": sent, "output_tokens": said, "total_tokens": sent + said}
+    received = sum(one.get("output_tokens", one.get("completion_tokens", 0)) for one in done)
+    usage: Document = {"input_tokens": sent, "output_tokens": received, "total_tokens": sent + received}
     usage |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
     return {
         "id": batch.id,

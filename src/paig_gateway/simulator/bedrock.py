@@ -54,9 +54,9 @@ def read_converse(fields: Document, model: str, *, stream: bool = False) -> Prom
     names: dict[str, str] = {}
     _blocks(prompt, fields.get("system"), names)
     for message in fields["messages"]:
-        said = _blocks(prompt, message["content"], names)
+        found = _blocks(prompt, message["content"], names)
         if message["role"] == "user":
-            prompt.user(said)
+            prompt.user(found)
     inference = inner(fields, "inferenceConfig")
     limit = inference.get("maxTokens") or inference.get("max_new_tokens")
     prompt.limit = None if limit is None else int(limit)
@@ -80,14 +80,14 @@ def _mark(prompt: Prompt, point: Document) -> None:
 def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
     """Add a message's content and cache points to the prompt; return the texts of its text blocks."""
     blocks: list[Document] = [{"text": content}] if isinstance(content, str) else content or []
-    said: list[str] = []
+    found: list[str] = []
     for block in blocks:
         if "text" in block:
-            said.append(block["text"])
+            found.append(block["text"])
             prompt.texts.append(block["text"])
         elif "json" in block:
-            said.append(encode(block["json"]).decode())
-            prompt.texts.append(said[-1])
+            found.append(encode(block["json"]).decode())
+            prompt.texts.append(found[-1])
         elif "toolUse" in block:
             use = block["toolUse"]
             names[use["toolUseId"]] = use["name"]
@@ -100,7 +100,7 @@ def _blocks(prompt: Prompt, content: Any, names: dict[str, str]) -> list[str]:
         else:
             for kind in _MEDIA.keys() & block.keys():
                 prompt.attach(_MEDIA[kind])
-    return said
+    return found
 
 
 def usage(tokens: TokenCounts, ttl: str = "") -> Document:
@@ -151,19 +151,19 @@ def stream_events(reply: Reply) -> list[tuple[str, Document]]:
 
 def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
     reply = request.reply(prompt)
-    told: Document = {"metrics": {"latencyMs": 1}}
+    end: Document = {"metrics": {"latencyMs": 1}}
     if not request.faults.no_usage:
-        told["usage"] = usage(reply.tokens, prompt.ttl)
+        end["usage"] = usage(reply.tokens, prompt.ttl)
     if tier := request.body.get("serviceTier"):
-        told["serviceTier"] = tier
+        end["serviceTier"] = tier
     if prompt.stream:
         events = stream_events(reply)
         if not request.faults.no_usage:
-            events.append(("metadata", told))
+            events.append(("metadata", end))
         frames = [eventstream.event(kind, payload) for kind, payload in events]
         return SimulatedAnswer(eventstream.CONTENT_TYPE, events=frames, headers=headers(), tokens=reply.tokens)
     message = {"role": "assistant", "content": content(reply)}
-    value = {"output": {"message": message}, "stopReason": FINISH[reply.finish], **told}
+    value = {"output": {"message": message}, "stopReason": FINISH[reply.finish], **end}
     return SimulatedAnswer(b"application/json", encode(value), headers=headers(), tokens=reply.tokens)
 
 
@@ -197,11 +197,11 @@ def check_model(request: SimulatedRequest) -> None:
 
 def _error(family: str, status: int, message: str | None) -> SimulatedAnswer:
     kind = _KINDS.get(status, "InternalServerException" if status >= 500 else "ValidationException")
-    told = message or _MESSAGES.get(status, f"The simulated provider answers {status}.")
+    text = message or _MESSAGES.get(status, f"The simulated provider answers {status}.")
     # Bedrock says 403 where others say 401.
     shown = 403 if status == 401 else status
     kinds = (b"x-amzn-errortype", f"{kind}:http://internal.amazon.com/coral/com.amazon.bedrock/".encode())
-    return SimulatedAnswer(b"application/json", encode({"message": told}), status=shown, headers=(*headers(), kinds))
+    return SimulatedAnswer(b"application/json", encode({"message": text}), status=shown, headers=(*headers(), kinds))
 
 
 def _error_event(request: SimulatedRequest, sent: int) -> bytes:

@@ -58,10 +58,10 @@ def asked_model(request: SimulatedRequest) -> str:
 
 def read_parts(prompt: Prompt, content: Document) -> list[str]:
     """Add a content's parts to the prompt; return the texts of its text parts."""
-    said: list[str] = []
+    found: list[str] = []
     for part in objects(content.get("parts")):
         if isinstance(part.get("text"), str):
-            said.append(part["text"])
+            found.append(part["text"])
             prompt.texts.append(part["text"])
         elif data := get(part, "inlineData") or get(part, "fileData"):
             kind = str(get(data, "mimeType") or "").partition("/")[0]
@@ -72,14 +72,14 @@ def read_parts(prompt: Prompt, content: Document) -> list[str]:
             text = encode(response.get("response")).decode()
             prompt.texts.append(text)
             prompt.answered(response["name"], [text])
-    return said
+    return found
 
 
 def _contents(prompt: Prompt, given: Any) -> None:
     for content in [{"parts": [{"text": given}]}] if isinstance(given, str) else objects(given):
-        said = read_parts(prompt, content)
+        found = read_parts(prompt, content)
         if content.get("role", "user") == "user":
-            prompt.user(said)
+            prompt.user(found)
 
 
 def _read(request: SimulatedRequest) -> Prompt:

@@ -128,7 +128,7 @@ def _output(request: SimulatedRequest, reply: Reply) -> list[Document]:
 def _response(request: SimulatedRequest, prompt: Prompt, reply: Reply) -> Document:
     fields = request.body
     cut = reply.finish == "length"
-    told = {name: fields.get(name, default) for name, default in _ECHOED.items()}
+    echoed = {name: fields.get(name, default) for name, default in _ECHOED.items()}
     reasoning = inner(fields, "reasoning")
     return {
         "id": new_id("resp_", 50),
@@ -150,7 +150,7 @@ def _response(request: SimulatedRequest, prompt: Prompt, reply: Reply) -> Docume
         "text": {"format": {"type": "text"}, "verbosity": "medium", **inner(fields, "text")},
         "tools": fields.get("tools") or [],
         "usage": None if request.faults.no_usage else usage(reply.model, reply.tokens),
-        **told,
+        **echoed,
     }
 
 

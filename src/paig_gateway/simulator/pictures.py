@@ -45,9 +45,9 @@ def _read(request: SimulatedRequest) -> Prompt:
 
 
 def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
-    said, model = request.body, strip(prompt.model)
-    quality = said.get("quality", "medium")
-    size = said.get("size", "1024x1024")
+    fields, model = request.body, strip(prompt.model)
+    quality = fields.get("quality", "medium")
+    size = fields.get("size", "1024x1024")
     each = _TOKENS.get(quality, _TOKENS["medium"])
     width, _, height = size.partition("x")
     each += 0 if width == height or size == "auto" else each // 2
@@ -66,19 +66,19 @@ def _write(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnswer:
         "total_tokens": tokens.total,
     }
     about: Document = {"background": "opaque", "output_format": "png", "quality": quality, "size": size}
-    told = {} if request.faults.no_usage else {"usage": usage}
+    usage_part = {} if request.faults.no_usage else {"usage": usage}
     if prompt.stream:
         kind = "image_edit" if request.path.endswith("edits") else "image_generation"
         one = {"b64_json": _PICTURE, "created_at": int(request.now), **about}
         events: list[Document] = [
             {"type": f"{kind}.partial_image", "partial_image_index": number, **one}
-            for number in range(int(said.get("partial_images") or 0))
+            for number in range(int(fields.get("partial_images") or 0))
         ]
-        events.append({"type": f"{kind}.completed", **one, **told})
+        events.append({"type": f"{kind}.completed", **one, **usage_part})
         answer = stream(request, [sse(event, event["type"]) for event in events])
     else:
         data = [{"b64_json": _PICTURE} for _ in range(prompt.samples)]
-        answer = body(request, {"created": int(request.now), "data": data, **about, **told})
+        answer = body(request, {"created": int(request.now), "data": data, **about, **usage_part})
     answer.tokens = tokens
     return answer
 

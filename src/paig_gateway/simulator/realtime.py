@@ -47,7 +47,7 @@ class Realtime:
     heard: bytearray = field(default_factory=bytearray)
     speaking: bool = False
     ask: str = ""
-    said: Conversation = field(default_factory=Conversation)
+    so_far: Conversation = field(default_factory=Conversation)
     active: str | None = None
     billed: int = 0
 
@@ -97,7 +97,7 @@ class Realtime:
         item = {"id": new_id("item_", 20), "object": "realtime.item", "status": "completed", **item}
         texts = [part["text"] for part in item.get("content") or () if part.get("text")]
         texts += [str(item[name]) for name in ("output", "arguments") if item.get(name)]
-        self.said.text += count(Prompt(texts=texts)).input
+        self.so_far.text += count(Prompt(texts=texts)).input
         if item.get("role") == "user" and texts:
             self.ask = "\n".join(texts)
         await self._emit("conversation.item.added", item=item, previous_item_id=None)
@@ -122,7 +122,7 @@ class Realtime:
         self.heard.clear()
         item_id = new_id("item_", 20)
         await self._emit("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
-        self.said.audio += max(1, round(seconds * HEARD))
+        self.so_far.audio += max(1, round(seconds * HEARD))
         item = {"id": item_id, "type": "message", "role": "user", "content": [{"type": "input_audio"}]}
         await self._emit("conversation.item.added", item=item, previous_item_id=None)
         model = (self._audio_in.get("transcription") or {}).get("model")
@@ -191,10 +191,10 @@ class Realtime:
         tokens.cached = usage["input_token_details"]["cached_tokens"]
         failed = {**base, "status": "failed", "status_details": {"type": "failed", "error": _server_error()}}
         await self.socket.deliver(events, tokens, faults, self._event("response.done", response=failed))
-        said = self.said
-        said.cached_text, said.cached_audio = said.text, said.audio
-        said.text += usage["output_token_details"]["text_tokens"]
-        said.audio += audio
+        so_far = self.so_far
+        so_far.cached_text, so_far.cached_audio = so_far.text, so_far.audio
+        so_far.text += usage["output_token_details"]["text_tokens"]
+        so_far.audio += audio
 
     def _piece(self, piece: str, place: Document, spoken: bool) -> list[Document]:
         if not spoken:
@@ -206,17 +206,17 @@ class Realtime:
         ]
 
     def _usage(self, text: int, audio: int) -> Document:
-        said = self.said
-        read, heard = max(said.text, 1), said.audio
+        so_far = self.so_far
+        read, heard = max(so_far.text, 1), so_far.audio
         usage: Document = {
             "total_tokens": read + heard + text + audio,
             "input_tokens": read + heard,
             "output_tokens": text + audio,
             "input_token_details": {
                 "text_tokens": read, "audio_tokens": heard, "image_tokens": 0,
-                "cached_tokens": said.cached_text + said.cached_audio,
+                "cached_tokens": so_far.cached_text + so_far.cached_audio,
                 "cached_tokens_details": {
-                    "text_tokens": said.cached_text, "audio_tokens": said.cached_audio, "image_tokens": 0,
+                    "text_tokens": so_far.cached_text, "audio_tokens": so_far.cached_audio, "image_tokens": 0,
                 },
             },
             "output_token_details": {"text_tokens": text, "audio_tokens": audio},

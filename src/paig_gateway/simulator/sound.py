@@ -70,17 +70,17 @@ def _write_recording(request: SimulatedRequest, prompt: Prompt) -> SimulatedAnsw
             "total_tokens": tokens.total,
         }
     )
-    told = {} if request.faults.no_usage else {"usage": usage}
+    usage_part = {} if request.faults.no_usage else {"usage": usage}
     wanted = request.body.get("response_format", "json")
     if wanted in _PLAIN:
         text = reply.text if wanted == "text" else f"1\n00:00:00,000 --> 00:00:01,000\n{reply.text}"
         answer = SimulatedAnswer(b"text/plain; charset=utf-8", text.encode() + b"\n", headers=headers(request.family))
     elif prompt.stream and not by_second:
         pieces: list[Document] = [{"type": "transcript.text.delta", "delta": piece} for piece in reply.pieces]
-        end = {"type": "transcript.text.done", "text": reply.text, **told}
+        end = {"type": "transcript.text.done", "text": reply.text, **usage_part}
         answer = stream(request, [sse(event, None) for event in (*pieces, end)])
     else:
-        value: Document = {"text": reply.text, **told}
+        value: Document = {"text": reply.text, **usage_part}
         if wanted == "verbose_json":
             translates = request.path.endswith("translations")
             value = {"task": "translate" if translates else "transcribe", "language": "english", "duration": length,

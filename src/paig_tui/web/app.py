@@ -211,11 +211,11 @@ class WebTerminal:
         self.terminals += 1
         try:
             with self.door.holding(login, logged_out.set):
-                said = await terminal.run(self.opening, hello.size, logged_out, self.downloads, receive, send)
+                problem = await terminal.run(self.opening, hello.size, logged_out, self.downloads, receive, send)
         finally:
             self.terminals -= 1
-        if said:
-            self.tell(f"✕ a terminal failed: {said}")
+        if problem:
+            self.tell(f"✕ a terminal failed: {problem}")
 
     def _mention(self, line: str) -> None:
         """Show a line that any client can cause, at most once a second."""

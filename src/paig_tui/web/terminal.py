@@ -206,15 +206,15 @@ async def _to_browser(child: Child, send: Send, mine: dict[str, Download], downl
                     arrived = chunk.encode(mine[key].encoding) if isinstance(chunk, str) else chunk
                     mine[key].arrived.put_nowait(arrived)
         else:
-            said = json.loads(content)
-            if said["type"] == "exit":
+            message = json.loads(content)
+            if message["type"] == "exit":
                 break
-            if said["type"] == "open_url" and urlsplit(said["url"]).scheme in ("http", "https"):
-                await _send(send, {"text": json.dumps({"open": said["url"]})})
-            elif said["type"] == "deliver_file_start" and len(downloads) < MAX_DOWNLOADS:
-                key = said["key"]
-                name = PurePath(said["path"]).name
-                mine[key] = downloads[key] = Download(name, key, said["encoding"] or "utf-8", child)
+            if message["type"] == "open_url" and urlsplit(message["url"]).scheme in ("http", "https"):
+                await _send(send, {"text": json.dumps({"open": message["url"]})})
+            elif message["type"] == "deliver_file_start" and len(downloads) < MAX_DOWNLOADS:
+                key = message["key"]
+                name = PurePath(message["path"]).name
+                mine[key] = downloads[key] = Download(name, key, message["encoding"] or "utf-8", child)
                 await _send(send, {"text": json.dumps({"download": key})})
     raise TerminalEnded(EXITED)
 

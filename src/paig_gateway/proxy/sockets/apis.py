@@ -66,18 +66,18 @@ def call_id(target: Target) -> str | None:
 
 def _event(error: GatewayError, about: str | None) -> bytes:
     kind = error_kind("openai", error.status)
-    said = {"type": kind, "code": error.code, "message": error.message, "param": None, "event_id": about}
+    error_object = {"type": kind, "code": error.code, "message": error.message, "param": None, "event_id": about}
     if error.details:
-        said["paig"] = dict(error.details)  # type: ignore[assignment]
-    return json.dumps({"type": "error", "event_id": f"event_paig_{error.code}", "error": said}).encode()
+        error_object["paig"] = dict(error.details)  # type: ignore[assignment]
+    return json.dumps({"type": "error", "event_id": f"event_paig_{error.code}", "error": error_object}).encode()
 
 
 def _response_event(error: GatewayError, about: str | None) -> bytes:
     kind = error_kind("openai", error.status)
-    said: dict[str, object] = {"type": kind, "code": error.code, "message": error.message, "param": None}
+    error_object: dict[str, object] = {"type": kind, "code": error.code, "message": error.message, "param": None}
     if error.details:
-        said["paig"] = dict(error.details)
-    return json.dumps({"type": "error", "status": error.status, "error": said}).encode()
+        error_object["paig"] = dict(error.details)
+    return json.dumps({"type": "error", "status": error.status, "error": error_object}).encode()
 
 
 def _no_event(error: GatewayError, about: str | None) -> bytes | None:

@@ -129,10 +129,10 @@ class Dialler:
                 tried.failed(error)
                 late = isinstance(error, UpstreamTimeout)
                 attempt["error"], reach = "upstream-timeout" if late else "upstream-unreachable", "member"
-                said = "did not answer in time" if late else "could not be reached"
+                what = "did not answer in time" if late else "could not be reached"
                 outcome = GatewayError(
                     "upstream-timeout" if late else "upstream-unreachable",
-                    f"The provider '{candidate.provider.name}' {said} ({error.reason}).",
+                    f"The provider '{candidate.provider.name}' {what} ({error.reason}).",
                 )
             else:
                 outcome = found

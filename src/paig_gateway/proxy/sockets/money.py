@@ -347,7 +347,7 @@ class Turns:
         return [candidate for candidate in found if candidate.credential.id == mine]
 
     def _reservation(self, exchange: Exchange, order: list[Candidate]) -> Reservation:
-        caller, said = exchange.caller, exchange.attribution
+        caller, attribution = exchange.caller, exchange.attribution
         return Reservation(
             id=exchange.id,
             time=exchange.time,
@@ -360,12 +360,12 @@ class Turns:
             stream=True,
             ceiling=max((candidate.ceiling for candidate in order), default=0),
             tokens=max((candidate.tokens for candidate in order), default=0),
-            tags=said.tags,
-            run=said.run,
-            session=said.session,
-            agent=said.ids.agent if said.ids else None,
-            agent_parent=said.ids.parent if said.ids else None,
-            agent_name=said.ids.name if said.ids else None,
+            tags=attribution.tags,
+            run=attribution.run,
+            session=attribution.session,
+            agent=attribution.ids.agent if attribution.ids else None,
+            agent_parent=attribution.ids.parent if attribution.ids else None,
+            agent_name=attribution.ids.name if attribution.ids else None,
             trace_id=exchange.trace.trace_id if exchange.trace else None,
         )
 

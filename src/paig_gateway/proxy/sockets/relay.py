@@ -226,8 +226,8 @@ class SocketRelay:
         self._finish_when_idle(End(error.code, code, 1000, error.message))
 
     def _tell(self, error: GatewayError, about: str | None) -> None:
-        if (said := self._api.error(error, about)) is not None:
-            self._client.send([Frame(Opcode.TEXT, said)])
+        if (event := self._api.error(error, about)) is not None:
+            self._client.send([Frame(Opcode.TEXT, event)])
 
     def _finish_when_idle(self, end: End) -> None:
         if self._ends_when_idle is None:
@@ -268,8 +268,8 @@ class SocketRelay:
         self._gone.add(peer)
         if peer is self._provider:
             seen = FAILED if code == 1006 else code
-            said = reason or ("the provider's connection was lost" if code == 1006 else "")
-            self._stop(End("upstream-closed" if code != 1006 else "upstream-lost", seen, code, said))
+            shown = reason or ("the provider's connection was lost" if code == 1006 else "")
+            self._stop(End("upstream-closed" if code != 1006 else "upstream-lost", seen, code, shown))
             return
         end = End("client-gone", code, GOING_AWAY if code == 1006 else code, reason)
         self._needs.clear()

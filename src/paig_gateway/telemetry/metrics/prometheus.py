@@ -101,10 +101,10 @@ class Exposition:
                 if path.stem == self._name:
                     continue
                 try:
-                    said = json.loads(path.read_bytes())
+                    stored = json.loads(path.read_bytes())
                     fresh = self._clock() - path.stat().st_mtime < SILENT_SECONDS
-                    gauges = fresh and not said["ended"] and _lives(said["pid"])
-                    present.merge(Numbers.from_plain(said), gauges=gauges)
+                    gauges = fresh and not stored["ended"] and _lives(stored["pid"])
+                    present.merge(Numbers.from_plain(stored), gauges=gauges)
                 except (OSError, ValueError, KeyError) as error:
                     log.warning("a worker's metrics in %s cannot be read: %s", path, error)
         registry = CollectorRegistry(auto_describe=False)
@@ -134,15 +134,15 @@ class Exposition:
             Milliseconds since the epoch and ids; None if it shared no numbers with this process.
         """
         try:
-            said = json.loads((self._folder / f"{name}.json").read_bytes()) if self._folder else None
+            stored = json.loads((self._folder / f"{name}.json").read_bytes()) if self._folder else None
         except (OSError, ValueError):
             return None
-        if said is None:
+        if stored is None:
             return None
-        recent = said["recent"]
+        recent = stored["recent"]
         # What was counted is recorded moments later; half of what is remembered leaves room for that.
-        until = said["at"] - RECENT_MS // 2
-        if said["full"]:
+        until = stored["at"] - RECENT_MS // 2
+        if stored["full"]:
             until = max(until, min(at for at, _ in recent))
         return until, frozenset(id for _, id in recent)
 

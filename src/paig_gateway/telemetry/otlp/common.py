@@ -51,14 +51,14 @@ def resource(version: str, instance: str, environ: Mapping[str, str] = os.enviro
         instance: The process's unique id.
         environ: The environment.
     """
-    said = {}
+    attributes = {}
     for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
         name, given, value = pair.partition("=")
         if given and name.strip():
-            said[name.strip()] = unquote(value.strip())
+            attributes[name.strip()] = unquote(value.strip())
     if service := environ.get("OTEL_SERVICE_NAME"):
-        said["service.name"] = service
+        attributes["service.name"] = service
     own = {"service.name": "paig", "service.version": version, "service.instance.id": instance}
     found = Resource()
-    put(found.attributes, own | said)
+    put(found.attributes, own | attributes)
     return found

@@ -175,10 +175,10 @@ def _pause(error: grpc.RpcError) -> float | None:
     from google.rpc.error_details_pb2 import RetryInfo
     from google.rpc.status_pb2 import Status
 
-    for said in error.trailing_metadata() or ():
-        if said.key == "grpc-status-details-bin":
+    for entry in error.trailing_metadata() or ():
+        if entry.key == "grpc-status-details-bin":
             try:
-                details = Status.FromString(said.value).details
+                details = Status.FromString(entry.value).details
             except DecodeError:
                 return None
             for detail in details:

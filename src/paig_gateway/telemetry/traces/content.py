@@ -20,13 +20,13 @@ def attributes(content: Content, redact: Callable[[str], str]) -> dict[str, str]
     """The content as attributes of a span, without secrets and without what the project has blacked out."""
     asked = _decoded(content.asked)
     body: Json = content.body or {}
-    said = [message for message in _answers(body) if message["parts"]]
-    if not said and content.text is not None and (text := content.text()):
-        said = [_message("assistant", text)]
+    messages = [message for message in _answers(body) if message["parts"]]
+    if not messages and content.text is not None and (text := content.text()):
+        messages = [_message("assistant", text)]
     found = {
         "gen_ai.system_instructions": list(_parts(asked.get("system") or asked.get("systemInstruction"))),
         "gen_ai.input.messages": list(_request_messages(asked)),
-        "gen_ai.output.messages": said,
+        "gen_ai.output.messages": messages,
     }
     own = [re.compile(pattern) for pattern in content.redact]
 

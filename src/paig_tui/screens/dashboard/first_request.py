@@ -30,8 +30,8 @@ class SampleCall:
 
 
 def _chat(model: str) -> SampleCall:
-    said = [{"role": "user", "content": ASK}]
-    return SampleCall("/chat/completions", {"model": model, "max_completion_tokens": 500, "messages": said}, {})
+    messages = [{"role": "user", "content": ASK}]
+    return SampleCall("/chat/completions", {"model": model, "max_completion_tokens": 500, "messages": messages}, {})
 
 
 def _gemini(path: str) -> SampleCall:

@@ -197,8 +197,8 @@ class LimitsSection(Section):
     async def action_end_raise(self) -> None:
         """End the raise under the cursor."""
         if isinstance(row := self.table.current, RaiseTableRow):
-            said = f"The {window(row.one)} limit of {safe(owner(row.one))} is what it was."
-            await self.paig.changing(self.paig.admin.end_raise(row.one.id), said)
+            message = f"The {window(row.one)} limit of {safe(owner(row.one))} is what it was."
+            await self.paig.changing(self.paig.admin.end_raise(row.one.id), message)
 
     @work(exclusive=True, group="dialog", exit_on_error=False)
     async def action_gateway(self) -> None:

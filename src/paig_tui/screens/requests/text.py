@@ -47,9 +47,9 @@ def _head(row: Request, width: int) -> Iterable[Content]:
     yield _line("status", Content.assemble(outcome(row), error))
     for label, words in reasons(row):
         name, _, provider = label.partition(": ")
-        said = f"{provider}: {words}" if provider else words
+        value = f"{provider}: {words}" if provider else words
         style = BAD if label in NAMES else "bold" if name == "next step" else WARN
-        yield _line(NAMES.get(name, name), plain(said, style), width)
+        yield _line(NAMES.get(name, name), plain(value, style), width)
     yield _line("time", f"{row.time:%Y-%m-%d %H:%M:%S} UTC")
     yield _line("model", f"{row.model} · {row.format}{' · streamed' if row.stream else ''}")
     yield _line("took", f"{took(row.ms_total)} · first byte {took(row.ms_first_byte)} · gateway {took(row.ms_gateway)}")
